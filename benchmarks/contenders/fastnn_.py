@@ -1,0 +1,33 @@
+"""fastnn, by its public face alone."""
+
+from __future__ import annotations
+
+from workloads import Data, Parameters, Workload
+
+from fastnn import SGD, Dense, Network, Trainer
+
+
+class Contender:
+    """A Trainer; its own clock runs from an epoch's order to its last update."""
+
+    def __init__(
+        self, workload: Workload, data: Data, start: Parameters, threads: int | None
+    ) -> None:
+        *hidden, outputs = workload.widths[1:]
+        self.data = data
+        self.trainer = Trainer(
+            Network(workload.widths[0], [*(Dense(n, "relu") for n in hidden), Dense(outputs)]),
+            loss="binary_cross_entropy" if workload.binary else "softmax_cross_entropy",
+            optimizer=SGD(workload.learning_rate, workload.momentum),
+            batch_size=workload.batch,
+            threads=threads,
+        )
+        self.trainer.set_parameters(start)
+
+    def train(self, epochs: int) -> list[float]:
+        """Train on; return the seconds of each epoch."""
+        return self.trainer.fit(self.data.X, self.data.y, epochs=epochs).seconds[-epochs:]
+
+    def parameters(self) -> Parameters:
+        """Return the parameters as they are now."""
+        return self.trainer.parameters

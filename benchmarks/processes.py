@@ -1,0 +1,101 @@
+"""Processes of their own for what peers.py measures: on one core or all, one after another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+HERE = Path(__file__).resolve().parent
+MODES = ("one", "all")
+SECONDS_AT_MOST = 900
+
+Entrant = TypeVar("Entrant")
+Result = TypeVar("Result")
+
+
+class ChildFailed(Exception):
+    """A child process ended with an error; the message is the last line that it wrote of it."""
+
+
+@contextmanager
+def threads(mode: str) -> Iterator[dict[str, str]]:
+    """Give the environment in which a child, started within, has one thread or all it wants.
+
+    One thread is one core too, where the system can say so: what a library starts beside it counts.
+    """
+    environment = dict(os.environ)
+    if mode == "all":
+        yield environment
+        return
+    for library in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM"):
+        environment[f"{library}_NUM_THREADS"] = "1"
+    flags = environment.get("XLA_FLAGS", "")
+    environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    if not hasattr(os, "sched_setaffinity"):
+        yield environment
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield environment
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def run_python(arguments: Sequence[str], mode: str = "all") -> tuple[str, float]:
+    """Run this Python with the arguments; return what it prints and the seconds of the process.
+
+    Raises
+    ------
+    ChildFailed
+        It ended with an error, or did not end in time.
+    """
+    with threads(mode) as environment:
+        start = perf_counter()
+        try:
+            child = subprocess.run(
+                [sys.executable, *arguments],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS_AT_MOST,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ChildFailed(f"not done after {SECONDS_AT_MOST} s") from error
+        seconds = perf_counter() - start
+    if child.returncode:
+        lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
+        raise ChildFailed(lines[-1])
+    return child.stdout, seconds
+
+
+def in_turns(
+    entrants: Sequence[Entrant],
+    rounds: int,
+    run: Callable[[Entrant], Result],
+    hopeless: Callable[[dict[Entrant, list[Result]], Entrant], bool] | None = None,
+) -> tuple[dict[Entrant, list[Result]], dict[Entrant, str]]:
+    """Run the entrants in turns, `rounds` times; return the results of each, and who failed, how.
+
+    Whatever else the machine does then meets all of them alike. The order turns around from round
+    to round. Who failed, or is `hopeless` after a round, does not run again.
+    """
+    results: dict[Entrant, list[Result]] = {entrant: [] for entrant in entrants}
+    failures: dict[Entrant, str] = {}
+    running = list(entrants)
+    for _ in range(rounds):
+        for entrant in running:
+            try:
+                results[entrant].append(run(entrant))
+            except ChildFailed as failure:
+                failures[entrant] = str(failure)
+        running = [entrant for entrant in reversed(running) if entrant not in failures]
+        if hopeless is not None:
+            running = [entrant for entrant in running if not hopeless(results, entrant)]
+    return results, failures

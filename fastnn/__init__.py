@@ -1,0 +1,61 @@
+"""Fully connected networks trained by minibatch SGD, one compiled call an epoch.
+
+The public names are imported when they are first used: ``import fastnn`` alone loads neither
+Numba nor SciPy nor any extra.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastnn import datasets
+    from fastnn.errors import CorruptFile, Diverged, FastnnError, InvalidInput, TargetUnavailable
+    from fastnn.history import History
+    from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network
+    from fastnn.trainer import Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CorruptFile",
+    "Dense",
+    "Diverged",
+    "Dropout",
+    "FastnnError",
+    "History",
+    "InvalidInput",
+    "Network",
+    "TargetUnavailable",
+    "Trainer",
+    "datasets",
+]
+
+_HOMES = {
+    "errors": ("CorruptFile", "Diverged", "FastnnError", "InvalidInput", "TargetUnavailable"),
+    "history": ("History",),
+    "spec": ("SGD", "Adam", "AdamW", "Dense", "Dropout", "Network"),
+    "trainer": ("Trainer",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the public name `name` from its module, at its first use."""
+    from importlib import import_module
+
+    if name == "datasets":
+        return import_module("fastnn.datasets")
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"fastnn.{home}"), name)
+            globals()[name] = value  # the next use does not come here
+            return value
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})

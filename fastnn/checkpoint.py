@@ -1,0 +1,129 @@
+"""Arrays and settings in one safetensors file, written whole or not at all.
+
+The settings are one JSON text in the file's metadata, with the format's version and a SHA-256 of
+settings and arrays, so that damage anywhere in the file is noticed. No pickle: reading a file runs
+nothing that is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import CorruptFile
+
+FORMAT = 1
+_KEY = "fastnn"
+
+
+def write(
+    path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata: dict[str, Any]
+) -> None:
+    """Write `tensors` and `metadata` to `path`: all of it, or nothing.
+
+    Parameters
+    ----------
+    path
+        An existing file is replaced in one step and its permissions are kept; a link is followed.
+    tensors
+        Arrays by name, of any shape and strides; not overwritten.
+    metadata
+        Plain values that `json` can write, with strings as keys.
+
+    Raises
+    ------
+    OSError
+        The folder is missing, full or not writable; nothing has changed.
+    """
+    from safetensors.numpy import save
+
+    # safetensors writes the memory of an array in the order in which it lies.
+    arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
+    content = save(arrays, {_KEY: json.dumps(header)})
+    place = Path(os.path.realpath(path))
+    # Beside the file, since a rename is atomic only within one file system.
+    beside = place.with_name(f".fastnn-{secrets.token_hex(8)}.part")
+    try:
+        with open(beside, "xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if place.exists():
+            shutil.copymode(place, beside)
+        os.replace(beside, place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the tensors and the metadata that `write` put into `path`.
+
+    Raises
+    ------
+    CorruptFile
+        A file that is damaged, truncated, not fastnn's, or of a later version of fastnn.
+    OSError
+        A file that is missing or cannot be opened.
+    """
+    from safetensors import safe_open
+
+    name = os.fspath(path)
+    open(name, "rb").close()  # the system's own error, where there is nothing to read
+    try:
+        with safe_open(name, framework="numpy") as stored:
+            text = (stored.metadata() or {}).get(_KEY)
+            if text is None:
+                raise CorruptFile(
+                    f"{name} is a safetensors file but not one that fastnn wrote; "
+                    "pass a file that Trainer.save made"
+                )
+            header = _parse(text, name)
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}
+    except (CorruptFile, OSError):
+        raise
+    except Exception as error:  # whatever the parsers make of bytes that anyone may have written
+        raise CorruptFile(
+            f"{name} is damaged, truncated or not a file that fastnn wrote ({error}); "
+            "use another copy of it, or save the model again"
+        ) from error
+    if header["sha256"] != _digest(tensors, header["content"]):
+        raise CorruptFile(
+            f"{name} is damaged: its content does not match its checksum; "
+            "use another copy of it, or save the model again"
+        )
+    return tensors, header["content"]
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    """Return the header in `text`, of a version that this fastnn reads."""
+    header: Any = json.loads(text)
+    version = header.get("format") if isinstance(header, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise CorruptFile(
+            f"{name} has format {version} but this fastnn reads up to {FORMAT}; "
+            "upgrade fastnn to read it"
+        )
+    if version != FORMAT or header.keys() != {"format", "sha256", "content"}:
+        raise ValueError("its header is not one of fastnn's")
+    return dict(header)
+
+
+def _digest(tensors: dict[str, np.ndarray], metadata: Any) -> str:
+    """Return the SHA-256, in hexadecimal, of the metadata and of each C-contiguous tensor."""
+    digest = hashlib.sha256(json.dumps(metadata).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), tensor.shape]).encode())
+        digest.update(tensor.data)
+    return digest.hexdigest()

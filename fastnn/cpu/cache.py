@@ -1,0 +1,73 @@
+"""Where compiled code is kept between processes.
+
+Numba notices edits in the file of a cached function, not in the files that it calls. So the folder
+is named after a hash of all sources that compiled code comes from: an edit anywhere makes a new one.
+Numba itself adds processor and versions to the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import config, njit
+
+
+def _base() -> Path:
+    chosen = os.environ.get("FASTNN_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastnn"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fastnn"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastnn"
+
+
+def _source_hash() -> str:
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted([*package.glob("cpu/*.py"), *package.glob("rules/*.py"), package / "plan.py"]):
+        digest.update(source.name.encode() + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled kernels, made if need be.
+
+    `FASTNN_CACHE_DIR` chooses another place. Where the usual one cannot be written, it is a folder in
+    the system's temporary folder that belongs to this user.
+    """
+    for base in (_base(), Path(tempfile.gettempdir()) / f"fastnn-{_user()}"):
+        folder = base / f"kernels-{_source_hash()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix="fastnn-"))
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+
+
+FOLDER = cache_folder()
+
+
+def cached(function: Callable[..., Any]) -> Any:
+    """Compile an entry point without the GIL and keep the result in `FOLDER`."""
+    previous = config.CACHE_DIR
+    # Numba reads the setting once, when the decorator runs.
+    config.CACHE_DIR = str(FOLDER)
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
+    finally:
+        config.CACHE_DIR = previous

@@ -1,0 +1,285 @@
+"""The CPU engine: buffers, the team of threads, and what the trainer asks of a target."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastnn.cpu import epoch as kernels
+from fastnn.cpu.update import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
+from fastnn.cpu.vector import register_shape
+from fastnn.data import Data
+from fastnn.plan import (
+    CAPACITY,
+    CLASSES,
+    COLUMN_MASK,
+    ONES,
+    PREFETCH,
+    SAMPLES,
+    SIZE,
+    STEPS,
+    TRANSPOSED,
+    WEIGHTED,
+    Layout,
+    Plan,
+    make_plan,
+)
+from fastnn.problem import EpochResult, Problem
+from fastnn.rules.table import UPDATES
+from fastnn.spec import Network
+
+Parameters = list[tuple[np.ndarray, np.ndarray]]
+
+# A second thread pays once a step is long against the handing over of two phases (about 1 us each).
+FLOPS_PER_THREAD = 1.5e6
+# Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
+PREFETCH_BYTES = 1 << 20
+# Rows that make a second thread worth waking for a prediction.
+PREDICT_FLOPS_PER_THREAD = 2e7
+PROGRESS_SECONDS = 0.2
+CACHE_LINE = 64
+NO_ROWS = np.zeros(0, np.int64)
+NO_WEIGHTS = np.zeros(0)
+
+
+def available_threads() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_threads(problem: Problem) -> int:
+    """Return how many threads the work in one step keeps busy."""
+    weights = sum(k * n for k, n in problem.network.shapes)
+    flops = 6.0 * problem.batch_size * weights
+    return max(1, min(available_threads(), int(flops // FLOPS_PER_THREAD)))
+
+
+def _source(array: np.ndarray) -> tuple[int, int, int, int, int]:
+    """Return where a matrix is: address, strides in bytes, whether float64, columns."""
+    address = array.__array_interface__["data"][0]
+    return (address, *array.strides, int(array.dtype.itemsize == 8), array.shape[1])  # type: ignore
+
+
+def _aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    """Return zeros that start on a cache line, so that no vector load touches two."""
+    raw = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
+    start = -raw.__array_interface__["data"][0] % CACHE_LINE
+    return raw[start : start + count * dtype.itemsize].view(dtype)
+
+
+def _splitmix64(x: int) -> int:
+    mask = (1 << 64) - 1
+    z = (x + 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
+
+
+def dropout_keys(seed: int, epoch: int, layers: int) -> np.ndarray:
+    """Return the key of each layer's random numbers in an epoch, int64 with the bits of a uint64."""
+    base = (_splitmix64(_splitmix64(seed) + epoch)) & ((1 << 64) - 1)
+    keys = [_splitmix64((base + layer) & ((1 << 64) - 1)) | 1 for layer in range(layers)]
+    return np.array(keys, np.uint64).view(np.int64)
+
+
+class Engine:
+    """Trains and predicts with compiled kernels; see `fastnn.reference.Engine` for the definition."""
+
+    def __init__(self, problem: Problem, threads: int | None = None) -> None:
+        """Make an engine for `problem`; `threads` None chooses from the work in a step."""
+        self.problem = problem
+        self.threads = choose_threads(problem) if threads is None else threads
+        shape = register_shape(problem.dtype)
+        self._layout = Layout(shape.lanes, shape.panel)
+        self._slots = UPDATES[problem.optimizer.rule].slots
+        self._alphas = np.array([d.alpha or 0.0 for d in problem.network.dense], problem.dtype)
+        self._lay_out(make_plan(problem, problem.batch_size, self._layout, self.threads))
+        self._team: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()  # one call at a time uses the scratch
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
+        for copy, layers in enumerate([parameters, *slots]):
+            for layer, (weights, bias) in enumerate(layers):
+                both = np.vstack([weights, bias[None]]).astype(self.problem.dtype, copy=False)
+                self._layout.split(both, self._plan.weights(self._memory, layer, copy))
+        self._fill_transposed()
+
+    def parameters(self) -> Parameters:
+        """Return copies of all (W, b)."""
+        return self._read(0)
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the optimizer state, one list of (W, b) a slot."""
+        return [self._read(slot + 1) for slot in range(self._slots)]
+
+    def snapshot(self) -> np.ndarray:
+        """Return parameters and optimizer state as one array that `restore` takes."""
+        return self._memory[: self._state_size].copy()
+
+    def restore(self, snapshot: np.ndarray) -> None:
+        """Go back to a snapshot."""
+        self._memory[: self._state_size] = snapshot
+        self._fill_transposed()
+
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> EpochResult:
+        """Train one epoch; see the NumPy target for the definition of every argument."""
+        with self._lock:
+            if self._plan.head[SAMPLES] != len(data.X):
+                plan = make_plan(self.problem, len(data.X), self._layout, self.threads)
+                self._lay_out(plan)
+            numbers, control = self._start(data, step)
+            arguments = (
+                self._memory, self._plan.head, self._plan.layers, self._alphas, self._plan.tiles,
+                self._plan.phases, self._sources(data), order,
+                data.targets if self._plan.head[CLASSES] else NO_ROWS,
+                NO_WEIGHTS if data.weights is None else data.weights,
+                dropout_keys(self.problem.seed, epoch, len(self._alphas)),
+                rates, numbers, np.zeros(self._plan.head[CAPACITY]), control,
+            )  # fmt: skip
+            self._run(arguments, numbers, control, progress)
+        bad = int(control[kernels.BAD_STEP])
+        weight = numbers[WEIGHT_SUM]
+        loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
+        return EpochResult(float(loss), bad if bad >= 0 else None)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
+        outputs = np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
+        weights = sum(k * n for k, n in self.problem.network.shapes)
+        threads = min(self.threads, max(1, int(2 * weights * len(X) / PREDICT_FLOPS_PER_THREAD)))
+        compiled = getattr(kernels, f"forward_{self.problem.dtype.name}")
+        sources = np.array([_source(X)], np.int64)
+        bounds = np.linspace(0, len(X), threads + 1).astype(np.int64)
+        with self._lock:
+            calls = [
+                (
+                    self._memory, self._plan.inference_head, self._plan.inference[me], self._alphas,
+                    sources, bounds[me], bounds[me + 1], outputs,
+                )
+                for me in range(threads)
+            ]  # fmt: skip
+            if threads == 1:
+                compiled(*calls[0])
+            else:
+                for future in [self._pool().submit(compiled, *call) for call in calls]:
+                    future.result()
+        return outputs
+
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows as one batch, and its gradient with the penalty."""
+        network = Network(self.problem.network.inputs, self.problem.network.dense)
+        problem = replace(self.problem, network=network, batch_size=len(data.X))
+        other = Engine(problem, self.threads)
+        other._slots = 1
+        other._lay_out(make_plan(problem, len(data.X), self._layout, self.threads, "gradient"))
+        other.load(self.parameters(), [])
+        result = other.train_epoch(data, np.arange(len(data.X)), np.zeros(1), 0, 0)
+        gradients = other.slots()[0]
+        other.close()
+        return result.loss, gradients
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._team is not None:
+            self._team.shutdown()
+            self._team = None
+
+    @property
+    def _state_size(self) -> int:
+        return int(self._plan.head[SIZE]) * (1 + self._slots)
+
+    def _lay_out(self, plan: Plan) -> None:
+        """Follow another plan from now on; parameters and optimizer state move along."""
+        memory = _aligned_zeros(plan.memory_size, self.problem.dtype)
+        previous = getattr(self, "_memory", memory)
+        size = int(plan.head[SIZE]) * (1 + self._slots)
+        memory[:size] = previous[:size]
+        memory[plan.head[ONES] :][: self._layout.panel] = 1
+        memory[plan.head[COLUMN_MASK] :][: self.problem.network.outputs] = 1
+        self._plan, self._memory = plan, memory
+        self._fill_transposed()
+
+    def _fill_transposed(self) -> None:
+        """Bring the transposed copies of weights up to date (training then keeps them so)."""
+        for layer, (k, n) in enumerate(self.problem.network.shapes):
+            at = int(self._plan.layers[layer, TRANSPOSED])
+            if at >= 0:
+                both = np.empty((k + 1, n), self.problem.dtype)
+                self._layout.join(self._plan.weights(self._memory, layer), both)
+                flat = self._memory[at : at + n * self._layout.padded(k)]
+                self._layout.split(both[:-1].T, flat)
+
+    def _read(self, copy: int) -> Parameters:
+        result = []
+        for layer, (k, n) in enumerate(self.problem.network.shapes):
+            both = np.empty((k + 1, n), self.problem.dtype)
+            self._layout.join(self._plan.weights(self._memory, layer, copy), both)
+            result.append((both[:-1].copy(), both[-1].copy()))
+        return result
+
+    def _sources(self, data: Data) -> np.ndarray:
+        """Return where X and y are; y only where targets are numbers."""
+        targets = data.X[:, :1] if self._plan.head[CLASSES] else data.targets
+        return np.array([_source(data.X), _source(targets)], np.int64)
+
+    def _start(self, data: Data, epoch_step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return fresh `numbers` and `control`, and set what the plan says of the data."""
+        numbers, control = np.zeros(NUMBERS), np.zeros(kernels.CONTROL, np.int64)
+        beta1, beta2, epsilon, decay = self.problem.optimizer.constants
+        numbers[[BETA1, BETA2, EPSILON, DECAY]] = beta1, beta2, epsilon, decay
+        numbers[[L1, L2]] = self.problem.l1, self.problem.l2
+        control[kernels.BAD_STEP], control[kernels.FIRST_STEP] = -1, epoch_step
+        control[kernels.TICKET] = kernels.NOT_OPEN
+        row_bytes = data.X.itemsize * data.X.shape[1]
+        head = self._plan.head
+        head[WEIGHTED] = data.weights is not None
+        head[PREFETCH] = (
+            data.X.strides[1] == data.X.itemsize and row_bytes * len(data.X) > PREFETCH_BYTES
+        )
+        return numbers, control
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._team is None:
+            self._team = ThreadPoolExecutor(self.threads, "fastnn")
+        return self._team
+
+    def _run(
+        self,
+        arguments: tuple[Any, ...],
+        numbers: np.ndarray,
+        control: np.ndarray,
+        progress: Callable[[int, float], None] | None,
+    ) -> None:
+        """Run one epoch on the team; this thread only waits, reports, and turns Ctrl-C into a stop."""
+        train = getattr(kernels, f"train_epoch_{self.problem.dtype.name}")
+        futures: list[Future[None]] = [
+            self._pool().submit(train, *arguments, me, self.threads) for me in range(self.threads)
+        ]
+        try:
+            while wait(futures, PROGRESS_SECONDS, FIRST_EXCEPTION).not_done:
+                if progress is not None:
+                    weight = numbers[WEIGHT_SUM]
+                    loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
+                    progress(int(control[kernels.STEP]), float(loss))
+        finally:
+            control[kernels.STOP] = 1  # after Ctrl-C; otherwise nobody reads it any more
+            wait(futures)
+        for future in futures:
+            future.result()

@@ -1,0 +1,139 @@
+"""The scalar rules compiled into loops, and the switch that picks a loop once a tile.
+
+A rule becomes a loop over a contiguous run of numbers (a tile of a panel is one), which LLVM
+vectorises. The switches compare codes outside of the loops, so they cost a few nanoseconds a tile.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fastnn.rules import activations, losses, updates
+from fastnn.rules.table import ACTIVATION_CODES, ACTIVATIONS, LOSS_CODES, LOSSES, UPDATE_CODES, UPDATES
+
+# Sums may be vectorised and products fused, but NaN and infinity keep their meaning.
+FAST: Any = {"fastmath": {"contract", "nsz", "reassoc", "arcp"}, "error_model": "numpy", "_nrt": False}
+# Numba lets a signed index count from the end, a test at each access; an unsigned one cannot.
+U = np.uint64
+EXACT: Any = {"fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}
+
+
+def _switch(loops: list[tuple[int, Any]], arguments: str) -> Any:
+    """Return ``pick(code, *arguments)`` that calls the loop of that code.
+
+    The chain of comparisons is generated, for Numba has no tables of functions that it can inline.
+    """
+    lines = [f"def pick(code, {arguments}):"]
+    for code, _ in loops:
+        lines.append(f"    if code == {code}: loop{code}({arguments})")
+    namespace = {f"loop{code}": loop for code, loop in loops}
+    exec("\n".join(lines), namespace)
+    return njit(**EXACT)(namespace["pick"])
+
+
+def _activation_loops(rule: Any, real: Any, elementary: Any) -> tuple[Any, Any]:
+    plain_value, plain_slope = rule(real, elementary)
+    value, slope = njit(**EXACT)(plain_value), njit(**EXACT)(plain_slope)
+
+    @njit(**EXACT)
+    def activate(memory, at, count, alpha):
+        for i in range(at, at + count):
+            memory[U(i)] = value(memory[U(i)], alpha)
+
+    @njit(**EXACT)
+    def multiply_slope(memory, z_at, a_at, d_at, count, alpha):
+        for i in range(count):
+            memory[U(d_at + i)] *= slope(memory[U(z_at + i)], memory[U(a_at + i)], alpha)
+
+    return activate, multiply_slope
+
+
+def _loss_loop(rule: Any, real: Any, elementary: Any, width: int) -> Any:
+    plain_value, plain_gradient = rule(real, elementary)
+    value, gradient = njit(**EXACT)(plain_value), njit(**EXACT)(plain_gradient)
+
+    @njit(**FAST)
+    def rows(memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at):
+        for r in range(count):
+            total = real(0)
+            scale = memory[U(scale_at + r)]
+            for c in range(width):
+                p, y = memory[U(p_at + r * width + c)], memory[U(y_at + r * width + c)]
+                mask = memory[U(mask_at + c)]
+                total += mask * value(p, y)
+                memory[U(d_at + r * width + c)] = mask * scale * gradient(p, y)
+            row_loss[U(loss_at + r)] += total
+
+    return rows
+
+
+def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
+    step = njit(**EXACT)(rule(real, elementary))
+    zero, one = real(0), real(1)
+
+    @njit(**EXACT)
+    def update(memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2):
+        for i in range(count):
+            w = memory[U(w_at + i)]
+            sign = (one if w > zero else zero) - (one if w < zero else zero)
+            g = memory[U(g_at + i)] + l2 * w + l1 * sign
+            s = memory[U(s_at + i)] if slots > 0 else zero
+            t = memory[U(t_at + i)] if slots > 1 else zero
+            w, s, t = step(w, g, s, t, lr, b1, r1, b2, r2, eps, shrink, c1, c2)
+            memory[U(w_at + i)] = w
+            if slots > 0:
+                memory[U(s_at + i)] = s
+            if slots > 1:
+                memory[U(t_at + i)] = t
+
+    return update
+
+
+def make_rules(dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamespace) -> SimpleNamespace:
+    """Return the switches for one dtype.
+
+    activate(code, memory, at, count, alpha): a = value(z) in place.
+    multiply_slope(code, memory, z_at, a_at, d_at, count, alpha): d *= slope, in place.
+    loss_wide, loss_narrow(code, memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss,
+    loss_at): for `count` rows of a panel of two vectors or one, add the loss of each row (summed over
+    outputs) to `row_loss` and write scale * gradient.
+    update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
+    """
+    real = dtype.type
+    scalar = {n: getattr(activations, n) for n, row in ACTIVATIONS.items() if not row.rowwise}
+    pairs = {n: _activation_loops(rule, real, elementary) for n, rule in scalar.items()}
+    del pairs["identity"]
+    elementwise = [name for name, row in LOSSES.items() if not row.rowwise]
+
+    def loss_switch(width: int) -> Any:
+        loops = [
+            (LOSS_CODES[n], _loss_loop(getattr(losses, n), real, elementary, width))
+            for n in elementwise
+        ]
+        return _switch(
+            loops, "memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at"
+        )
+
+    update_loops = [
+        (UPDATE_CODES[n], _update_loop(getattr(updates, n), real, elementary, row.slots))
+        for n, row in UPDATES.items()
+    ]
+    return SimpleNamespace(
+        activate=_switch(
+            [(ACTIVATION_CODES[n], pair[0]) for n, pair in pairs.items()], "memory, at, count, alpha"
+        ),
+        multiply_slope=_switch(
+            [(ACTIVATION_CODES[n], pair[1]) for n, pair in pairs.items()],
+            "memory, z_at, a_at, d_at, count, alpha",
+        ),
+        loss_wide=loss_switch(panel),
+        loss_narrow=loss_switch(lanes),
+        update=_switch(
+            update_loops,
+            "memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2",
+        ),
+    )

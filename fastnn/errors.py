@@ -1,0 +1,35 @@
+"""Every error that fastnn raises on purpose."""
+
+from __future__ import annotations
+
+
+class FastnnError(Exception):
+    """Base of the family: ``except FastnnError`` catches whatever fastnn reports."""
+
+
+class InvalidInput(FastnnError, ValueError):
+    """A setting or an array that cannot be used; nothing has been changed by the call."""
+
+
+class TargetUnavailable(FastnnError, RuntimeError):
+    """The target that was asked for cannot run on this machine."""
+
+
+class Diverged(FastnnError, ArithmeticError):
+    """Training met a loss or a parameter that is NaN or infinite.
+
+    Attributes
+    ----------
+    epoch, step
+        Where it happened, both counted from 0; ``step`` counts minibatches within the epoch.
+        The trainer holds the parameters of the last good epoch.
+    """
+
+    def __init__(self, message: str, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
+
+
+class CorruptFile(FastnnError, ValueError):
+    """A file that is damaged, truncated, or not one that fastnn wrote."""

@@ -1,0 +1,132 @@
+"""What happened in training: one entry an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fastnn.errors import CorruptFile
+
+_SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+_OPTIONAL = ("validation_loss", "validation_accuracy")
+_ROWS = 10  # rows of the printed table; a longer history shows evenly spaced epochs
+
+
+@dataclass(repr=False)
+class History:
+    """Lists with one entry an epoch, and where the epochs ran.
+
+    Attributes
+    ----------
+    loss
+        Mean loss of the epoch's samples, each measured just before its own update.
+    validation_loss, validation_accuracy
+        After the epoch, on the validation data; None in an epoch without them.
+    learning_rate
+        Of the epoch's last step.
+    seconds
+        Time of the epoch, validation not included.
+    first_epoch
+        Number of the first entry's epoch; above 0 if training went on from an earlier call.
+    target, threads, reason
+        What computed, and why that was chosen.
+    """
+
+    target: str = ""
+    threads: int = 1
+    reason: str = ""
+    first_epoch: int = 0
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float | None] = field(default_factory=list)
+    validation_accuracy: list[float | None] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def append(
+        self,
+        loss: float,
+        seconds: float,
+        learning_rate: float,
+        validation_loss: float | None = None,
+        validation_accuracy: float | None = None,
+    ) -> None:
+        """Add one epoch to every list; any of NumPy's numbers will do."""
+        self.loss.append(float(loss))
+        self.seconds.append(float(seconds))
+        self.learning_rate.append(float(learning_rate))
+        self.validation_loss.append(None if validation_loss is None else float(validation_loss))
+        self.validation_accuracy.append(
+            None if validation_accuracy is None else float(validation_accuracy)
+        )
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a copy as plain values that `json` can write."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> History:
+        """Return the history that `to_dict` gave.
+
+        Raises
+        ------
+        CorruptFile
+            Values that `to_dict` cannot have given.
+        """
+        history = cls()
+        if not isinstance(values, dict) or values.keys() != asdict(history).keys():
+            raise CorruptFile("the saved history is damaged: entries are missing or unknown")
+        lengths = set()
+        for name, value in values.items():
+            fits = _is_series if name in _SERIES else _same_kind
+            if not fits(name, value):
+                raise CorruptFile(f"the saved history is damaged: {name} cannot be {value!r:.80}")
+            if name in _SERIES:
+                lengths.add(len(value))
+                value = list(value)
+            setattr(history, name, value)
+        if len(lengths) != 1:
+            raise CorruptFile("the saved history is damaged: its lists differ in length")
+        return history
+
+    def __repr__(self) -> str:
+        """Show the epochs as a table: all, or evenly spaced ones with the first and the last."""
+        count = len(self)
+        head = f"History of {count} epoch{'s' * (count != 1)}"
+        if self.target:
+            head += f" on {self.target}, {self.threads} thread{'s' * (self.threads != 1)}"
+        if self.reason:
+            head += f" ({self.reason})"
+        if not count:
+            return head
+        shown = min(count, _ROWS)
+        picked = [round(row * (count - 1) / max(1, shown - 1)) for row in range(shown)]
+        columns = [["epoch", *(str(self.first_epoch + index + 1) for index in picked)]]
+        for name in _SERIES:
+            series = getattr(self, name)
+            if any(value is not None for value in series):
+                cells = ("-" if series[i] is None else f"{series[i]:.4g}" for i in picked)
+                columns.append([name, *cells])
+        widths = [max(map(len, column)) for column in columns]
+        lines = (
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+            for row in zip(*columns, strict=True)
+        )
+        return "\n".join((head, *lines))
+
+
+def _is_series(name: str, value: Any) -> bool:
+    """Say whether `value` can be the list called `name`."""
+    return isinstance(value, list) and all(
+        (entry is None and name in _OPTIONAL)
+        or (isinstance(entry, (int, float)) and not isinstance(entry, bool))
+        for entry in value
+    )
+
+
+def _same_kind(name: str, value: Any) -> bool:
+    """Say whether `value` can be the attribute called `name`, a string or a count."""
+    return type(value) is type(getattr(History, name)) and (isinstance(value, str) or value >= 0)

@@ -1,0 +1,119 @@
+"""How weights start: a NumPy generator in, an array out.
+
+Draws are float64 and keyed by (seed, layer) alone: a network starts from the same numbers, rounded,
+in float32 and in float64, and what one layer draws leaves the next layer's numbers alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.rules.table import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from fastnn.spec import Initialiser, Network
+
+STREAM = 0x696E6974  # ASCII "init": keeps these draws apart from those of the epochs' orders
+
+
+def xavier_uniform(generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Return draws from U[-c, c], c = sqrt(6 / (n_in + n_out)); Glorot & Bengio 2010, eq. 16."""
+    limit = math.sqrt(6 / (n_in + n_out))
+    return generator.uniform(-limit, limit, (n_in, n_out))
+
+
+def xavier_normal(generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Return draws from N(0, 2 / (n_in + n_out)); Glorot & Bengio 2010, eq. 12."""
+    return generator.normal(0.0, math.sqrt(2 / (n_in + n_out)), (n_in, n_out))
+
+
+def he_uniform(generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Return draws from U[-c, c], c = sqrt(6 / n_in): he_normal's variance; He et al. 2015."""
+    limit = math.sqrt(6 / n_in)
+    return generator.uniform(-limit, limit, (n_in, n_out))
+
+
+def he_normal(generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Return draws from N(0, 2 / n_in); He et al. 2015, eq. 10."""
+    return generator.normal(0.0, math.sqrt(2 / n_in), (n_in, n_out))
+
+
+def normal(generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Return draws from N(0, 0.01^2); Krizhevsky et al. 2012, section 5."""
+    return generator.normal(0.0, 0.01, (n_in, n_out))
+
+
+def zeros(generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Return zeros: right for a single layer, where nothing has to break the symmetry."""
+    del generator
+    return np.zeros((n_in, n_out))
+
+
+INITIALISERS: dict[str, Initialiser] = {
+    rule.__name__: rule
+    for rule in (xavier_uniform, xavier_normal, he_uniform, he_normal, normal, zeros)
+}
+
+
+def initial_parameters(
+    network: Network, seed: int, dtype: np.dtype[Any]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the parameters that training starts from.
+
+    W of layer l is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded; b is zero.
+
+    Parameters
+    ----------
+    network
+        The layers; `Dense.init` says how each starts.
+    seed
+        Whole, at least 0.
+    dtype
+        float32 or float64.
+
+    Returns
+    -------
+    list of (W, b)
+        One pair a Dense: W (n_in, n_out) and b (n_out,), new C-ordered arrays of `dtype`.
+
+    Raises
+    ------
+    InvalidInput
+        A caller's initialiser gave something other than finite real numbers of the right shape.
+    """
+    parameters = []
+    for position, (layer, shape) in enumerate(zip(network.dense, network.shapes, strict=True)):
+        init = ACTIVATIONS[layer.activation].initialiser if layer.init is None else layer.init
+        draw = INITIALISERS[init] if isinstance(init, str) else init
+        generator = np.random.Generator(np.random.PCG64([seed, STREAM, position]))
+        W = _checked(draw(generator, *shape), shape, dtype, f"init of Dense layer {position}")
+        parameters.append((W, np.zeros(shape[1], dtype)))
+    return parameters
+
+
+def _checked(values: Any, shape: tuple[int, int], dtype: np.dtype[Any], place: str) -> np.ndarray:
+    """Return a caller's initial weights as a new array of `dtype`, or raise `InvalidInput`."""
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise InvalidInput(f"{place} must return an array, not {type(values).__name__}") from error
+    if found.dtype.kind not in "fiu":
+        raise InvalidInput(f"{place} must return real numbers, not dtype {found.dtype}")
+    if found.shape != shape:
+        raise InvalidInput(
+            f"{place} must return shape {shape}, which is (inputs, outputs), not {found.shape}"
+        )
+    with np.errstate(over="ignore"):
+        weights = np.array(found, dtype, order="C")
+    bad = ~np.isfinite(weights)
+    if bad.any():
+        where = tuple(int(index) for index in np.argwhere(bad)[0])
+        raise InvalidInput(
+            f"{place} must return numbers that are finite in {dtype};"
+            f" at {where} it returned {found[where]!r}"
+        )
+    return weights

@@ -1,0 +1,121 @@
+"""What an engine is asked to do, and what it answers: the values every target shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.rules.table import LOSSES, unknown_name
+from fastnn.spec import SGD, Adam, Network, Optimizer, number, whole
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One training problem, whole and checked: everything an engine needs but the data.
+
+    minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
+    by minibatches of `batch_size` rows. The penalty acts on weights, never on biases.
+
+    Parameters
+    ----------
+    network
+        The layers.
+    loss
+        A name from `fastnn.rules.table.LOSSES`.
+    optimizer
+        `SGD`, `Adam` or `AdamW`.
+    batch_size
+        Rows in a minibatch, at least 1; the last one of an epoch may have fewer.
+    l1, l2
+        Penalties, at least 0.
+    dtype
+        Of parameters and arithmetic: float32 or float64, given as a dtype or by name.
+    seed
+        From 0 up to 2**63 - 1; order, dropout and initial weights follow from it.
+
+    Raises
+    ------
+    InvalidInput
+        A setting out of range, an unknown name, or a loss that does not fit the last layer.
+    """
+
+    network: Network
+    loss: str
+    optimizer: Optimizer
+    batch_size: int
+    l1: float
+    l2: float
+    dtype: np.dtype[Any]
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Check every setting, and that they go together."""
+        if not isinstance(self.network, Network):
+            raise InvalidInput(f"network must be a Network, not {self.network!r}")
+        if not isinstance(self.loss, str) or self.loss not in LOSSES:
+            raise unknown_name("loss", self.loss, LOSSES)
+        if not isinstance(self.optimizer, (SGD, Adam)):
+            raise InvalidInput(
+                f"optimizer must be an SGD, Adam or AdamW, such as SGD(0.1), not {self.optimizer!r}"
+            )
+        object.__setattr__(self, "batch_size", whole(self.batch_size, "batch_size", 1))
+        object.__setattr__(self, "l1", number(self.l1, "l1", 0.0))
+        object.__setattr__(self, "l2", number(self.l2, "l2", 0.0))
+        object.__setattr__(self, "dtype", _floating(self.dtype))
+        object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
+        if self.seed >= 2**63:
+            raise InvalidInput(f"seed must be below 2**63, not {self.seed}")
+        self._check_last_layer()
+
+    def _check_last_layer(self) -> None:
+        """Raise `InvalidInput` where the loss cannot take what the last layer gives."""
+        last = self.network.dense[-1]
+        if LOSSES[self.loss].from_logits and last.activation != "identity":
+            inside = "softmax" if self.loss == "softmax_cross_entropy" else "sigmoid"
+            raise InvalidInput(
+                f"loss {self.loss!r} takes raw outputs and applies the {inside} itself, but the"
+                f" last layer has activation {last.activation!r}; make it Dense({last.units})"
+            )
+        if self.loss == "softmax_cross_entropy" and last.units < 2:
+            raise InvalidInput(
+                f"loss 'softmax_cross_entropy' needs one output a class, at least 2, but the last"
+                f" layer has {last.units}; for two classes on one output use loss"
+                " 'binary_cross_entropy', otherwise give the last Dense one unit a class"
+            )
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch of training came to.
+
+    Attributes
+    ----------
+    loss
+        sum w_r l_r / sum w_r over the rows of the epoch, each l_r as its own step saw it, before
+        that step's update; without penalty; accumulated in float64. NaN or infinite where
+        `bad_step` is set.
+    bad_step
+        The first step whose loss was NaN or infinite, counted from 0 within the epoch, or None.
+        Training stopped there, before its update.
+    """
+
+    loss: float
+    bad_step: int | None
+
+
+def _floating(dtype: Any) -> np.dtype[Any]:
+    """Return `dtype` as one of `DTYPES`, or raise `InvalidInput`."""
+    found: np.dtype[Any] | None = None
+    try:
+        # NumPy reads None as float64; here it is a mistake.
+        found = None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        pass
+    if found is None or found not in DTYPES:
+        raise InvalidInput(f"dtype must be 'float32' or 'float64', not {dtype!r}")
+    return found

@@ -1,0 +1,107 @@
+"""Activations: value, slope, and the way of a gradient back through them.
+
+Arrays are (m, units), float32 or float64; results are new arrays of the same shape and dtype.
+Sources are named in `fastnn.rules.table.ACTIVATIONS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation a = value(z, alpha).
+
+    Attributes
+    ----------
+    value
+        (z, alpha) -> a.
+    slope
+        (z, a, alpha) -> da/dz, elementwise; None where an output depends on the whole row. It reads
+        z only where the table says `slope_needs_z`, and a otherwise.
+    input_gradient
+        (z, a, da, alpha) -> dL/dz from da = dL/da.
+    """
+
+    value: Callable[[np.ndarray, float], np.ndarray]
+    slope: Callable[[np.ndarray, np.ndarray, float], np.ndarray] | None
+    input_gradient: Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+
+
+def _elementwise(
+    value: Callable[[np.ndarray, float], np.ndarray],
+    slope: Callable[[np.ndarray, np.ndarray, float], np.ndarray],
+) -> Activation:
+    """Return an activation of each z alone: dz = da * slope."""
+    return Activation(value, slope, lambda z, a, da, alpha: da * slope(z, a, alpha))
+
+
+def _gelu_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
+    """Return Phi(z) + z phi(z)."""
+    # The density is 0 in float64 beyond 40, and the square of a large z would overflow.
+    near = np.clip(z, -40, 40)
+    density = np.exp(-near * near / 2) / math.sqrt(2 * math.pi)
+    return special.ndtr(z) + z * density
+
+
+def _silu_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
+    """Return s + z s (1 - s), s = sigmoid(z)."""
+    return special.expit(z) * (1 + z * special.expit(-z))
+
+
+def _softmax_input_gradient(
+    z: np.ndarray, a: np.ndarray, da: np.ndarray, alpha: float
+) -> np.ndarray:
+    """Return the row's Jacobian, diag(a) - a a^T, times da."""
+    return a * (da - (a * da).sum(axis=1, keepdims=True))
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "identity": _elementwise(
+        lambda z, alpha: z.copy(),
+        lambda z, a, alpha: np.ones_like(a),
+    ),
+    "sigmoid": _elementwise(
+        lambda z, alpha: special.expit(z),
+        lambda z, a, alpha: a * (1 - a),
+    ),
+    "tanh": _elementwise(
+        lambda z, alpha: np.tanh(z),
+        lambda z, a, alpha: 1 - a * a,
+    ),
+    "relu": _elementwise(
+        lambda z, alpha: np.maximum(z, 0),
+        lambda z, a, alpha: (a > 0).astype(a.dtype),
+    ),
+    "leaky_relu": _elementwise(
+        lambda z, alpha: z * np.where(z > 0, 1, alpha).astype(z.dtype),
+        lambda z, a, alpha: np.where(a > 0, 1, alpha).astype(a.dtype),
+    ),
+    "elu": _elementwise(
+        lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
+        lambda z, a, alpha: np.where(a > 0, 1, a + alpha),
+    ),
+    "gelu": _elementwise(
+        lambda z, alpha: z * special.ndtr(z),
+        _gelu_slope,
+    ),
+    "silu": _elementwise(
+        lambda z, alpha: z * special.expit(z),
+        _silu_slope,
+    ),
+    "softplus": _elementwise(
+        lambda z, alpha: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+        lambda z, a, alpha: -np.expm1(-a),
+    ),
+    "softmax": Activation(
+        lambda z, alpha: special.softmax(z, axis=1),
+        None,
+        _softmax_input_gradient,
+    ),
+}

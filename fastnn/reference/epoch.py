@@ -1,0 +1,277 @@
+"""One pass through a network, one step, one epoch, and the engine that holds the state of all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastnn.problem import EpochResult, Problem
+from fastnn.reference.activations import ACTIVATIONS
+from fastnn.reference.layers import dropout_mask, linear_backward, linear_forward
+from fastnn.reference.losses import LOSSES, loss_of, row_weights
+from fastnn.reference.updates import UPDATES, Hyper
+
+if TYPE_CHECKING:
+    from fastnn.data import Data
+
+Parameters = list[tuple[np.ndarray, np.ndarray]]
+Progress = Callable[[int, float], None]
+PROGRESS_SECONDS = 0.2
+
+
+class Batch(NamedTuple):
+    """Rows to learn from: X (m, inputs) of the problem's dtype; targets and weights as in Data."""
+
+    X: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+    @property
+    def weight(self) -> float:
+        """Sum of w_r."""
+        return float(len(self.X) if self.weights is None else self.weights.sum())
+
+
+class Layer(NamedTuple):
+    """What the backward pass needs of one Dense layer: input after dropout, z, and output a."""
+
+    X: np.ndarray
+    Z: np.ndarray
+    A: np.ndarray
+
+
+def take(problem: Problem, data: Data, rows: np.ndarray | slice) -> Batch:
+    """Return the rows of `data` as a batch; X is cast to the problem's dtype."""
+    weights = None if data.weights is None else data.weights[rows]
+    return Batch(data.X[rows].astype(problem.dtype, copy=False), data.targets[rows], weights)
+
+
+def dropout_masks(
+    problem: Problem, rows: int, epoch: int, step_in_epoch: int
+) -> list[np.ndarray | None]:
+    """Return the mask (rows, n_in) on the input of each Dense layer; None where nothing drops."""
+    return [
+        dropout_mask(
+            rate,
+            (rows, width),
+            seed=problem.seed,
+            epoch=epoch,
+            step=step_in_epoch,
+            layer=layer,
+            batch_size=problem.batch_size,
+            dtype=problem.dtype,
+        )
+        if rate
+        else None
+        for layer, (rate, (width, _)) in enumerate(
+            zip(problem.network.dropouts, problem.network.shapes, strict=True)
+        )
+    ]
+
+
+def forward(
+    problem: Problem,
+    parameters: Parameters,
+    X: np.ndarray,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> list[Layer]:
+    """Return what every Dense layer saw and gave, first to last; no dropout without `masks`."""
+    layers: list[Layer] = []
+    A = X
+    for position, (dense, (W, b)) in enumerate(zip(problem.network.dense, parameters, strict=True)):
+        mask = masks[position] if masks else None
+        X = A if mask is None else A * mask
+        Z = linear_forward(X, W, b)
+        A = ACTIVATIONS[dense.activation].value(Z, dense.alpha or 0.0)
+        layers.append(Layer(X, Z, A))
+    return layers
+
+
+def loss_and_gradients(
+    problem: Problem,
+    parameters: Parameters,
+    batch: Batch,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> tuple[float, Parameters]:
+    """Return the data loss, and the gradient (dW, db) of data loss and penalty by each (W, b).
+
+    dW = X^T dZ + l1 sign(W) + l2 W; db = sum dZ, or 0 for a layer without bias.
+    """
+    layers = forward(problem, parameters, batch.X, masks)
+    outputs = layers[-1].A
+    loss = loss_of(problem, outputs, batch.targets, batch.weights)
+    share = row_weights(len(outputs), batch.weights).astype(problem.dtype)
+    dA = LOSSES[problem.loss].output_gradient(outputs, batch.targets) * share[:, None]
+    gradients: Parameters = []
+    for position in reversed(range(len(layers))):
+        dense = problem.network.dense[position]
+        X, Z, A = layers[position]
+        W, b = parameters[position]
+        dZ = ACTIVATIONS[dense.activation].input_gradient(Z, A, dA, dense.alpha or 0.0)
+        dA, dW, db = linear_backward(X, W, dZ)
+        if masks and (mask := masks[position]) is not None:
+            dA = dA * mask
+        dW = dW + problem.l1 * np.sign(W) + problem.l2 * W
+        gradients.insert(0, (dW, db if dense.bias else np.zeros_like(b)))
+    return loss, gradients
+
+
+def update(
+    problem: Problem,
+    parameters: Parameters,
+    slots: list[Parameters],
+    gradients: Parameters,
+    rate: float,
+    t: int,
+) -> tuple[Parameters, list[Parameters]]:
+    """Return parameters and state slots after update number `t` (from 1)."""
+    rule = UPDATES[problem.optimizer.rule]
+    constants = problem.optimizer.constants
+    # Weight decay, the last constant, acts on W and not on b.
+    hypers = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
+    updated: Parameters = []
+    state: list[Parameters] = [[] for _ in slots]
+    for layer, pair in enumerate(parameters):
+        (W, slots_W), (b, slots_b) = (
+            rule(pair[k], gradients[layer][k], [slot[layer][k] for slot in slots], hypers[k])
+            for k in (0, 1)
+        )
+        updated.append((W, b))
+        for slot, new_W, new_b in zip(state, slots_W, slots_b, strict=True):
+            slot.append((new_W, new_b))
+    return updated, state
+
+
+def train_step(
+    problem: Problem,
+    parameters: Parameters,
+    slots: list[Parameters],
+    batch: Batch,
+    masks: Sequence[np.ndarray | None],
+    rate: float,
+    t: int,
+) -> tuple[float, Parameters, list[Parameters]]:
+    """Return (data loss, parameters, slots) of one minibatch; no update if the loss is not finite.
+
+    Parameters
+    ----------
+    problem, parameters, slots
+        As `Engine.load` takes them; not overwritten.
+    batch, masks
+        Rows of the step and their dropout.
+    rate
+        Learning rate.
+    t
+        Number of this update over the whole training, from 1.
+    """
+    loss, gradients = loss_and_gradients(problem, parameters, batch, masks)
+    if not math.isfinite(loss):
+        return loss, parameters, slots
+    return loss, *update(problem, parameters, slots, gradients, rate, t)
+
+
+class Engine:
+    """The NumPy target's engine.
+
+    Parameters
+    ----------
+    problem
+        What to train.
+    threads
+        Ignored: NumPy's own linear algebra chooses how many it uses.
+    """
+
+    def __init__(self, problem: Problem, threads: int | None = None) -> None:
+        self.threads = 1
+        self._problem = problem
+        self._parameters: Parameters = []
+        self._slots: list[Parameters] = []
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Copy in [(W, b), ...] and one such list for each state slot of the update rule."""
+        self._parameters = self._copy(parameters)
+        self._slots = [self._copy(slot) for slot in slots]
+
+    def parameters(self) -> Parameters:
+        """Return copies of [(W, b), ...] in the problem's dtype."""
+        return self._copy(self._parameters)
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the state slots, in the update rule's order."""
+        return [self._copy(slot) for slot in self._slots]
+
+    @np.errstate(all="ignore")
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
+        X = X.astype(self._problem.dtype, copy=False)
+        return forward(self._problem, self._parameters, X)[-1].A
+
+    @np.errstate(all="ignore")
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
+        batch = take(self._problem, data, slice(None))
+        return loss_and_gradients(self._problem, self._parameters, batch)
+
+    @np.errstate(all="ignore")
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Progress | None = None,
+    ) -> EpochResult:
+        """Train on every row once.
+
+        Parameters
+        ----------
+        data
+            Rows, targets and weights.
+        order
+            int64 (n,): a permutation of the rows.
+        rates
+            float64 (steps,): the learning rate of each step; steps = ceil(n / batch_size).
+        epoch
+            Number of this epoch, from 0; dropout depends on it.
+        step
+            Updates done before this epoch.
+        progress
+            Called a few times a second with (steps done, mean loss so far).
+
+        Returns
+        -------
+        EpochResult
+            Mean loss; or, where a step's loss was not finite, that loss and that step.
+        """
+        size = self._problem.batch_size
+        loss_sum = weight_sum = mean = 0.0
+        called = time.monotonic()
+        for index, rate in enumerate(rates.tolist()):
+            batch = take(self._problem, data, order[index * size : (index + 1) * size])
+            masks = dropout_masks(self._problem, len(batch.X), epoch, index)
+            loss, self._parameters, self._slots = train_step(
+                self._problem, self._parameters, self._slots, batch, masks, rate, step + index + 1
+            )
+            if not math.isfinite(loss):
+                return EpochResult(loss, index)
+            loss_sum += loss * batch.weight
+            weight_sum += batch.weight
+            mean = loss_sum / weight_sum if weight_sum else 0.0
+            if progress and time.monotonic() - called >= PROGRESS_SECONDS:
+                called = time.monotonic()
+                progress(index + 1, mean)
+        return EpochResult(mean, None)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+    def _copy(self, parameters: Parameters) -> Parameters:
+        return [
+            (np.array(W, self._problem.dtype, order="C"), np.array(b, self._problem.dtype))
+            for W, b in parameters
+        ]

@@ -1,0 +1,1 @@
+"""The mathematics of fastnn: every activation, loss and update rule, once, for every target."""

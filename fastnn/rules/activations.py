@@ -1,0 +1,134 @@
+"""Activations as scalar formulas: the value and the slope, once, for every compiled target.
+
+Each function returns ``(value, slope)`` for numbers of type `real`: a = value(z, alpha) and
+da/dz = slope(z, a, alpha). `m` holds the elementary functions of the target (exp, expm1, log1p,
+tanh, normal_cdf). The functions returned are compiled into the loops of the target; their constants
+are of type `real`, since a Python float would turn float32 arithmetic into float64. Where the table
+says that a slope does not need z, a target may pass anything for it. Sources are in `table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Rule = tuple[Callable[..., Any], Callable[..., Any]]
+
+
+def identity(real: Any, m: Any) -> Rule:
+    """Return a = z."""
+    one = real(1)
+
+    def value(z, alpha):
+        return z
+
+    def slope(z, a, alpha):
+        return one
+
+    return value, slope
+
+
+def sigmoid(real: Any, m: Any) -> Rule:
+    """Return a = 1 / (1 + exp(-z)), slope a (1 - a)."""
+    one, exp = real(1), m.exp
+
+    def value(z, alpha):
+        return one / (one + exp(-z))
+
+    def slope(z, a, alpha):
+        return a * (one - a)
+
+    return value, slope
+
+
+def tanh(real: Any, m: Any) -> Rule:
+    """Return a = tanh(z), slope 1 - a^2."""
+    one, function = real(1), m.tanh
+
+    def value(z, alpha):
+        return function(z)
+
+    def slope(z, a, alpha):
+        return one - a * a
+
+    return value, slope
+
+
+def relu(real: Any, m: Any) -> Rule:
+    """Return a = max(0, z); the slope at 0 is 0. NaN stays NaN."""
+    zero, one = real(0), real(1)
+
+    def value(z, alpha):
+        return zero if z < zero else z
+
+    def slope(z, a, alpha):
+        return one if a > zero else zero
+
+    return value, slope
+
+
+def leaky_relu(real: Any, m: Any) -> Rule:
+    """Return a = z above 0, alpha z elsewhere."""
+    zero, one = real(0), real(1)
+
+    def value(z, alpha):
+        return z if z > zero else alpha * z
+
+    def slope(z, a, alpha):
+        return one if a > zero else alpha
+
+    return value, slope
+
+
+def elu(real: Any, m: Any) -> Rule:
+    """Return a = z above 0, alpha (exp(z) - 1) elsewhere, where the slope is a + alpha."""
+    zero, one, expm1 = real(0), real(1), m.expm1
+
+    def value(z, alpha):
+        return z if z > zero else alpha * expm1(z)
+
+    def slope(z, a, alpha):
+        return one if a > zero else a + alpha
+
+    return value, slope
+
+
+def gelu(real: Any, m: Any) -> Rule:
+    """Return a = z Phi(z), slope Phi(z) + z phi(z), with the normal distribution's Phi and phi."""
+    half, root = real(0.5), real(0.3989422804014327)  # 1 / sqrt(2 pi)
+    exp, normal_cdf = m.exp, m.normal_cdf
+
+    def value(z, alpha):
+        return z * normal_cdf(z)
+
+    def slope(z, a, alpha):
+        return normal_cdf(z) + z * root * exp(-half * z * z)
+
+    return value, slope
+
+
+def silu(real: Any, m: Any) -> Rule:
+    """Return a = z s with s = sigmoid(z), slope s (1 + z (1 - s))."""
+    one, exp = real(1), m.exp
+
+    def value(z, alpha):
+        return z / (one + exp(-z))
+
+    def slope(z, a, alpha):
+        s = one / (one + exp(-z))
+        return s * (one + z * (one - s))
+
+    return value, slope
+
+
+def softplus(real: Any, m: Any) -> Rule:
+    """Return a = log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)), slope 1 - exp(-a)."""
+    zero, exp, expm1, log1p = real(0), m.exp, m.expm1, m.log1p
+
+    def value(z, alpha):
+        return (zero if z < zero else z) + log1p(exp(-abs(z)))
+
+    def slope(z, a, alpha):
+        return -expm1(-a)
+
+    return value, slope

@@ -1,0 +1,116 @@
+"""The rules that exist, and what the rest of fastnn has to know of each.
+
+Plain data, importable without Numba. Targets take the formulas from the functions of the same name
+in `fastnn.rules.activations`, `losses` and `updates`, or define them anew (the NumPy target, which
+is the oracle of the tests). The position of a row is the rule's code in a compiled plan.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fastnn.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Activation:
+    """a = value(z, alpha), da/dz = slope(z, a, alpha)."""
+
+    name: str
+    source: str
+    initialiser: str = "xavier_uniform"
+    alpha: float | None = None  # default of the one parameter; None: the rule has none
+    slope_needs_z: bool = False  # otherwise the slope follows from the output a alone
+    rowwise: bool = False  # an output depends on the whole row, not on its own z alone
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a row: the mean over outputs of value(p, y), or a function of the whole row."""
+
+    name: str
+    source: str
+    targets: str  # "classes": indices 0..K-1; "binary": 0 and 1; "real": numbers
+    from_logits: bool = False  # takes raw outputs and applies the sigmoid or the softmax itself
+    rowwise: bool = False
+
+
+@dataclass(frozen=True)
+class Update:
+    """(w, gradient, state slots, hyperparameters) -> (w, state slots)."""
+
+    name: str
+    source: str
+    slots: int = 0  # arrays of optimizer state, each shaped as the parameters
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    row.name: row
+    for row in (
+        Activation("identity", "a = z"),
+        Activation("sigmoid", "a = 1 / (1 + exp(-z)); Goodfellow et al. 2016, eq. 6.19"),
+        Activation("tanh", "a = tanh(z); LeCun et al. 1998, Efficient BackProp, section 4.4"),
+        Activation("relu", "a = max(0, z); Nair & Hinton 2010", "he_normal"),
+        Activation("leaky_relu", "a = z or alpha z; Maas et al. 2013", "he_normal", alpha=0.01),
+        Activation("elu", "a = z or alpha expm1(z); Clevert et al. 2016, eq. 15", "he_normal", alpha=1.0),
+        Activation(
+            "gelu", "a = z Phi(z), exact; Hendrycks & Gimpel 2016", "he_normal", slope_needs_z=True
+        ),
+        Activation("silu", "a = z sigmoid(z); Elfwing et al. 2018", "he_normal", slope_needs_z=True),
+        Activation("softplus", "a = log(1 + exp(z)); Dugas et al. 2001", "he_normal"),
+        Activation("softmax", "a_i = exp(z_i) / sum_j exp(z_j); Bridle 1990", rowwise=True),
+    )
+}
+
+LOSSES: dict[str, Loss] = {
+    row.name: row
+    for row in (
+        Loss(
+            "softmax_cross_entropy",
+            "log sum_j exp(z_j) - z_y; Goodfellow et al. 2016, eq. 6.30",
+            "classes",
+            from_logits=True,
+            rowwise=True,
+        ),
+        Loss(
+            "binary_cross_entropy",
+            "log(1 + exp(z)) - y z; Bishop 2006, eq. 4.90",
+            "binary",
+            from_logits=True,
+        ),
+        Loss("mse", "(p - y)^2 / 2; Bishop 2006, eq. 3.12", "real"),
+        Loss("mae", "|p - y|, slope sign(p - y) with sign(0) = 0", "real"),
+        Loss("huber", "e^2 / 2 where |e| <= 1, |e| - 1/2 beyond; Huber 1964", "real"),
+        Loss("perceptron", "(step(p) - y) p, step(0) = 1; Rosenblatt 1958", "binary"),
+        Loss("hinge", "max(0, 1 - (2y - 1) p); Cortes & Vapnik 1995", "binary"),
+        Loss("squared_hinge", "max(0, 1 - (2y - 1) p)^2; Tang 2013", "binary"),
+    )
+}
+
+UPDATES: dict[str, Update] = {
+    row.name: row
+    for row in (
+        Update("sgd", "w -= lr g; Robbins & Monro 1951"),
+        Update("momentum", "v = mu v + g; w -= lr v; Polyak 1964, PyTorch's form", slots=1),
+        Update("nesterov", "v = mu v + g; w -= lr (g + mu v); Sutskever et al. 2013", slots=1),
+        Update("adam", "Kingma & Ba 2015, algorithm 1", slots=2),
+        Update("adamw", "adam after w -= lr decay w; Loshchilov & Hutter 2019", slots=2),
+        # Not an optimizer: leaves w alone and stores the gradient, for checks and for clipping.
+        Update("gradient", "s = g", slots=1),
+    )
+}
+
+ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
+UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
+
+
+def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
+    """Return the error for a name that is not known; the nearest known names come first."""
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=len(names), cutoff=0.4)
+    ordered = near + [other for other in names if other not in near]
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return InvalidInput(f"unknown {what} {name!r}{hint} Known: {', '.join(ordered)}.")

@@ -1,0 +1,84 @@
+"""Networks and optimizers as plain values that `json` can write, and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network, Optimizer
+
+_LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
+_OPTIMIZERS = {kind.__name__: kind for kind in (SGD, Adam, AdamW)}
+
+
+def network_to_dict(network: Network) -> dict[str, Any]:
+    """Return the inputs and the layers of `network`.
+
+    An initialiser that is a callable becomes None: the parameters themselves are saved.
+    """
+    return {"inputs": network.inputs, "layers": [_to_dict(layer) for layer in network.layers]}
+
+
+def network_from_dict(values: Any, where: str = "the saved file") -> Network:
+    """Return the network that `network_to_dict` gave.
+
+    Raises
+    ------
+    CorruptFile
+        Values that describe no network; the message names `where` they came from.
+    """
+    if not isinstance(values, dict) or values.keys() != {"inputs", "layers"}:
+        raise CorruptFile(f"{where} is damaged: its network needs inputs and layers")
+    if not isinstance(values["layers"], list):
+        raise CorruptFile(f"{where} is damaged: its network has no list of layers")
+    layers = [_from_dict(layer, _LAYERS, "layer", where) for layer in values["layers"]]
+    try:
+        return Network(values["inputs"], layers)
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error
+
+
+def optimizer_to_dict(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the kind and the settings of `optimizer`."""
+    return _to_dict(optimizer)
+
+
+def optimizer_from_dict(values: Any, where: str = "the saved file") -> Optimizer:
+    """Return the optimizer that `optimizer_to_dict` gave.
+
+    Raises
+    ------
+    CorruptFile
+        Values that describe no optimizer; the message names `where` they came from.
+    """
+    optimizer: Optimizer = _from_dict(values, _OPTIMIZERS, "optimizer", where)
+    return optimizer
+
+
+def _to_dict(value: Dense | Dropout | Optimizer) -> dict[str, Any]:
+    """Return the class name and the settings of one frozen value."""
+    settings = {each.name: getattr(value, each.name) for each in fields(value)}
+    plain = {
+        name: None if callable(setting) else bool(setting) if type(setting) is np.bool_ else setting
+        for name, setting in settings.items()
+    }
+    return {"kind": type(value).__name__, **plain}
+
+
+def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any:
+    """Return the value that `_to_dict` gave; its class must be one of `kinds`."""
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise CorruptFile(
+            f"{where} is damaged: {kind!r} is no kind of {what}; known: {', '.join(kinds)}"
+        )
+    settings = {name: setting for name, setting in values.items() if name != "kind"}
+    if settings.keys() != {each.name for each in fields(kinds[kind])}:
+        raise CorruptFile(f"{where} is damaged: {kind} cannot have the settings {list(settings)}")
+    try:
+        return kinds[kind](**settings)
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error

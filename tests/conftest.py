@@ -1,0 +1,29 @@
+"""What every test shares: where kernels are cached, where real data are, how hypothesis runs."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# An example may include a compilation, so its time says nothing.
+settings.register_profile("fastnn", deadline=None)
+settings.load_profile("fastnn")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Cache kernels beside pytest's own cache, so that the tests leave user folders alone."""
+    if config.cache is not None:
+        os.environ.setdefault("FASTNN_CACHE_DIR", str(config.cache.mkdir("kernels")))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Return the folder of real data sets, or skip where there is none."""
+    name = os.environ.get("FASTNN_DATA")
+    if not name:
+        pytest.skip("FASTNN_DATA is not set; it names the folder with mnist.npz")
+    folder = Path(name)
+    if not folder.is_dir():
+        pytest.skip(f"FASTNN_DATA={name} is not a folder")
+    return folder

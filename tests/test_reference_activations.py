@@ -1,0 +1,149 @@
+"""The NumPy target's activations against closed forms, SciPy and differences."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import special, stats
+
+from fastnn.reference.activations import ACTIVATIONS
+from fastnn.rules import table
+
+DTYPES = [np.float32, np.float64]
+ELEMENTWISE = [name for name, row in table.ACTIVATIONS.items() if not row.rowwise]
+Z = np.linspace(-6, 6, 240).reshape(40, 6)  # no zero: every slope exists
+EXTREME = [[-1e30, -1e4, -100.0, -1e-30, -0.0], [0.0, 1e-30, 100.0, 1e4, 1e30]]
+
+CLOSED = {
+    "identity": lambda z, alpha: z,
+    "sigmoid": lambda z, alpha: 1 / (1 + np.exp(-z)),
+    "tanh": lambda z, alpha: (np.exp(2 * z) - 1) / (np.exp(2 * z) + 1),
+    "relu": lambda z, alpha: np.array([[max(0.0, each) for each in row] for row in z]),
+    "leaky_relu": lambda z, alpha: (1 + alpha) / 2 * z + (1 - alpha) / 2 * abs(z),
+    "elu": lambda z, alpha: (z > 0) * z + (z < 0) * alpha * (np.exp(z) - 1),
+    "gelu": lambda z, alpha: z * (1 + special.erf(z / np.sqrt(2))) / 2,
+    "silu": lambda z, alpha: z / (1 + np.exp(-z)),
+    "softplus": lambda z, alpha: np.log(1 + np.exp(z)),
+    "softmax": lambda z, alpha: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
+}
+
+
+def alphas(name: str) -> list[float]:
+    default = table.ACTIVATIONS[name].alpha
+    return [0.0] if default is None else [default, 0.0, 0.3, 1.7]
+
+
+def test_the_tables_hold_the_same_names_in_the_same_order():
+    assert list(ACTIVATIONS) == list(table.ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_value_is_the_closed_form(name, dtype):
+    for alpha in alphas(name):
+        found = ACTIVATIONS[name].value(Z.astype(dtype), alpha)
+        assert found.dtype == dtype and found.shape == Z.shape
+        expected = CLOSED[name](Z.astype(dtype).astype(np.float64), alpha)
+        eps = np.finfo(dtype).eps
+        assert_allclose(found, expected, rtol=20 * eps, atol=4 * eps)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slope_is_the_derivative_of_the_value(name, dtype):
+    rule, h = ACTIVATIONS[name], 1e-5
+    for alpha in alphas(name):
+        z = Z.astype(dtype)
+        wide = z.astype(np.float64)
+        expected = (rule.value(wide + h, alpha) - rule.value(wide - h, alpha)) / (2 * h)
+        found = rule.slope(z, rule.value(z, alpha), alpha)
+        assert found.dtype == dtype and found.shape == Z.shape
+        assert_allclose(found, expected, rtol=0, atol=max(1e-9, 8 * np.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_slope_reads_z_only_where_the_table_says_so(name):
+    a = ACTIVATIONS[name].value(Z, 0.3)
+    found = ACTIVATIONS[name].slope(np.full_like(Z, np.nan), a, 0.3)
+    assert np.isnan(found).any() == table.ACTIVATIONS[name].slope_needs_z
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha", "slope"),
+    [("relu", 0.0, 0.0), ("leaky_relu", 0.2, 0.2), ("elu", 0.7, 0.7), ("gelu", 0.0, 0.5)],
+)
+def test_slope_at_zero_is_the_one_from_the_left(name, alpha, slope):
+    zero = np.array([[0.0, -0.0]])
+    rule = ACTIVATIONS[name]
+    assert np.array_equal(rule.slope(zero, rule.value(zero, alpha), alpha), [[slope, slope]])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_extreme_inputs_give_finite_values_and_slopes_without_a_warning(name, dtype):
+    rule, z = ACTIVATIONS[name], np.array(EXTREME, dtype)
+    a = rule.value(z, 0.5)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        dz = rule.input_gradient(z, a, np.ones_like(z), 0.5)
+    assert np.isfinite(a).all() and np.isfinite(dz).all()
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_far_from_zero_an_activation_is_its_asymptote(name):
+    z = np.array([[-1e4, 1e4]])
+    value, slope = {
+        "identity": ([-1e4, 1e4], [1, 1]),
+        "sigmoid": ([0, 1], [0, 0]),
+        "tanh": ([-1, 1], [0, 0]),
+        "relu": ([0, 1e4], [0, 1]),
+        "leaky_relu": ([-2500, 1e4], [0.25, 1]),
+        "elu": ([-0.25, 1e4], [0, 1]),
+        "gelu": ([0, 1e4], [0, 1]),
+        "silu": ([0, 1e4], [0, 1]),
+        "softplus": ([0, 1e4], [0, 1]),
+    }[name]
+    a = ACTIVATIONS[name].value(z, 0.25)
+    assert np.array_equal(a, [value])
+    assert np.array_equal(ACTIVATIONS[name].slope(z, a, 0.25), [slope])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_stays_nan(name):
+    assert np.isnan(ACTIVATIONS[name].value(np.array([[np.nan, 1.0]]), 0.3))[0, 0]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_value_is_a_new_array_and_its_input_stays_as_it_was(name):
+    z = Z.copy()
+    a = ACTIVATIONS[name].value(z, 0.3)
+    assert not np.shares_memory(a, z)
+    assert np.array_equal(z, Z)
+
+
+def test_values_keep_their_relative_accuracy_near_the_axis():
+    small = np.array([[-1e-9, 1e-9]])
+    assert_allclose(ACTIVATIONS["elu"].value(small, 2.0), [[-2e-9, 1e-9]], rtol=1e-8)
+    far = np.array([[-30.0]])
+    assert_allclose(ACTIVATIONS["softplus"].value(far, 0.0), np.exp(far), rtol=1e-12)
+    assert_allclose(ACTIVATIONS["gelu"].value(far, 0.0), far * stats.norm.sf(30), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_rows_sum_to_one_and_ignore_a_shift(dtype):
+    z = Z.astype(dtype)
+    a = ACTIVATIONS["softmax"].value(z, 0.0)
+    eps = np.finfo(dtype).eps
+    assert_allclose(a.sum(axis=1), 1, rtol=8 * eps)
+    assert_allclose(ACTIVATIONS["softmax"].value(z + 8, 0.0), a, rtol=40 * eps)
+
+
+def test_softmax_of_one_huge_logit_is_one_hot():
+    z = np.array([[1e4, -1e4, 0.0]])
+    assert np.array_equal(ACTIVATIONS["softmax"].value(z, 0.0), [[1, 0, 0]])
+
+
+def test_softmax_input_gradient_is_the_jacobian_times_da():
+    z, da = Z[:1], np.arange(6.0)[None]
+    a = ACTIVATIONS["softmax"].value(z, 0.0)
+    jacobian = np.diag(a[0]) - np.outer(a[0], a[0])
+    found = ACTIVATIONS["softmax"].input_gradient(z, a, da, 0.0)
+    assert_allclose(found[0], jacobian @ da[0], rtol=1e-12)

@@ -1,0 +1,159 @@
+"""Whole trajectories of the NumPy target against PyTorch in float64."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from fastnn.data import Data
+from fastnn.initialisers import initial_parameters
+from fastnn.problem import Problem
+from fastnn.reference import Engine
+from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
+from fastnn.spec import SGD, Adam, AdamW, Dense, Network
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+ROWS, BATCH, EPOCHS = 22, 6, 3
+OPTIMIZERS = [
+    SGD(0.05),
+    SGD(0.05, momentum=0.9),
+    SGD(0.05, momentum=0.9, nesterov=True),
+    Adam(0.01),
+    AdamW(0.01, weight_decay=0.3),
+]
+ACTIVATE = {
+    "identity": lambda z: z,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "softmax": lambda z: torch.softmax(z, dim=1),
+}
+
+
+def signed(p, y):
+    return (2 * y - 1) * p
+
+
+ROW_LOSS = {
+    "softmax_cross_entropy": lambda p, y: F.cross_entropy(p, y, reduction="none"),
+    "binary_cross_entropy": lambda p, y: F.binary_cross_entropy_with_logits(p, y, reduction="none"),
+    "mse": lambda p, y: F.mse_loss(p, y, reduction="none") / 2,
+    "mae": lambda p, y: F.l1_loss(p, y, reduction="none"),
+    "huber": lambda p, y: F.huber_loss(p, y, reduction="none"),
+    "perceptron": lambda p, y: torch.relu(-signed(p, y)),
+    "hinge": lambda p, y: torch.relu(1 - signed(p, y)),
+    "squared_hinge": lambda p, y: torch.relu(1 - signed(p, y)) ** 2,
+}
+
+
+def torch_optimizer(optimizer, weights, biases):
+    """Return PyTorch's own optimizer; weight decay in a group of the weights alone."""
+    decay = optimizer.constants[3]
+    groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+    if isinstance(optimizer, SGD):
+        return torch.optim.SGD(
+            groups,
+            lr=optimizer.learning_rate,
+            momentum=optimizer.momentum,
+            nesterov=optimizer.nesterov,
+        )
+    kind = torch.optim.AdamW if isinstance(optimizer, AdamW) else torch.optim.Adam
+    betas = (optimizer.beta1, optimizer.beta2)
+    return kind(groups, lr=optimizer.learning_rate, betas=betas, eps=optimizer.epsilon)
+
+
+def torch_training(problem, parameters, data, orders):
+    """Return parameters and epoch losses of the same training in PyTorch."""
+    weights = [torch.tensor(W, requires_grad=True) for W, _ in parameters]
+    biases = [torch.tensor(b, requires_grad=True) for _, b in parameters]
+    optimizer = torch_optimizer(problem.optimizer, weights, biases)
+    X, y = torch.tensor(data.X), torch.tensor(data.targets)
+    w = torch.ones(ROWS, dtype=X.dtype) if data.weights is None else torch.tensor(data.weights)
+    losses = []
+    for order in orders:
+        total = 0.0
+        for rows in torch.tensor(order).split(BATCH):
+            a = X[rows]
+            for layer, W, b in zip(problem.network.dense, weights, biases, strict=True):
+                a = ACTIVATE[layer.activation](a @ W + b)
+            row_loss = ROW_LOSS[problem.loss](a, y[rows])
+            row_loss = row_loss if row_loss.ndim == 1 else row_loss.mean(dim=1)
+            loss = (w[rows] * row_loss).sum() / w[rows].sum()
+            l1 = sum(W.abs().sum() for W in weights)
+            l2 = sum((W * W).sum() for W in weights) / 2
+            optimizer.zero_grad()
+            (loss + problem.l1 * l1 + problem.l2 * l2).backward()
+            optimizer.step()
+            total += (w[rows] * row_loss).sum().item()
+        losses.append(total / w.sum().item())
+    pairs = zip(weights, biases, strict=True)
+    return [(W.detach().numpy(), b.detach().numpy()) for W, b in pairs], losses
+
+
+def data_of(loss: str, outputs: int, weighted: bool) -> Data:
+    random = np.random.default_rng(3)
+    X = random.normal(size=(ROWS, 4))
+    kind = LOSSES[loss].targets
+    if kind == "classes":
+        targets = random.integers(0, outputs, ROWS)
+    elif kind == "binary":
+        targets = random.integers(0, 2, (ROWS, outputs)).astype(np.float64)
+    else:
+        targets = random.normal(0, 2, (ROWS, outputs))
+    return Data(X, targets, random.uniform(0.1, 2, ROWS) if weighted else None)
+
+
+def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False):
+    """Train with both from the same start and compare parameters and losses."""
+    problem = Problem(
+        Network(4, layers), loss, optimizer, BATCH, l1, l2, np.dtype(np.float64), seed=1
+    )
+    parameters = initial_parameters(problem.network, problem.seed, problem.dtype)
+    data = data_of(loss, problem.network.outputs, weighted)
+    random = np.random.default_rng(4)
+    orders = [random.permutation(ROWS) for _ in range(EPOCHS)]
+    expected, expected_losses = torch_training(problem, parameters, data, orders)
+
+    engine = Engine(problem)
+    slots = UPDATES[optimizer.rule].slots
+    engine.load(parameters, [[(0 * W, 0 * b) for W, b in parameters] for _ in range(slots)])
+    rates = np.full(-(-ROWS // BATCH), optimizer.learning_rate)
+    losses = [
+        engine.train_epoch(data, order, rates, e, e * len(rates)).loss
+        for e, order in enumerate(orders)
+    ]
+    assert_allclose(losses, expected_losses, rtol=1e-9)
+    for pair, expected_pair, start in zip(engine.parameters(), expected, parameters, strict=True):
+        assert not np.array_equal(pair[0], start[0])
+        for found, wanted in zip(pair, expected_pair, strict=True):
+            assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_training_follows_pytorch(loss, optimizer):
+    check([Dense(6, "tanh"), Dense(5, "relu"), Dense(3)], loss, optimizer)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "huber"])
+def test_training_with_weights_and_penalties_follows_pytorch(loss, optimizer):
+    layers = [Dense(6, "silu"), Dense(3)]
+    check(layers, loss, optimizer, l1=0.01, l2=0.1, weighted=True)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_training_with_every_activation_follows_pytorch(activation):
+    layers = [Dense(6, activation), Dense(5, activation), Dense(2, activation)]
+    check(layers, "mse", SGD(0.05, momentum=0.9))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_training_without_hidden_layer_follows_pytorch(loss):
+    check([Dense(2)], loss, Adam(0.01))

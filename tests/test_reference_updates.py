@@ -1,0 +1,106 @@
+"""The NumPy target's update rules against their closed forms."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from fastnn.reference.updates import UPDATES, Hyper
+from fastnn.rules import table
+from fastnn.spec import SGD, Adam, AdamW
+
+OPTIMIZERS = [
+    SGD(0.1),
+    SGD(0.1, momentum=0.9),
+    SGD(0.1, momentum=0.9, nesterov=True),
+    Adam(0.1),
+    AdamW(0.1),
+]
+
+
+def run(optimizer, w, gradients, dtype=np.float64):
+    """Return parameters and slots after one update a gradient."""
+    w = np.array(w, dtype)
+    slots = [np.zeros_like(w) for _ in range(table.UPDATES[optimizer.rule].slots)]
+    for t, g in enumerate(gradients, start=1):
+        hyper = Hyper(optimizer.learning_rate, optimizer.constants, t)
+        w, slots = UPDATES[optimizer.rule](w, np.array(g, dtype), slots, hyper)
+    return w, slots
+
+
+def test_every_rule_of_an_optimizer_exists_and_no_other():
+    assert set(UPDATES) == set(table.UPDATES) - {"gradient"}
+    assert {optimizer.rule for optimizer in OPTIMIZERS} == set(UPDATES)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rule_keeps_shape_and_dtype_and_returns_the_slots_it_was_given(optimizer, dtype):
+    w, slots = run(optimizer, np.ones((3, 2)), [np.full((3, 2), 0.5)] * 2, dtype)
+    assert len(slots) == table.UPDATES[optimizer.rule].slots
+    assert all(each.shape == (3, 2) and each.dtype == dtype for each in (w, *slots))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+def test_rule_overwrites_nothing(optimizer):
+    arrays = [np.full(3, value) for value in (1.0, 2.0, 3.0, 4.0)]
+    w, g, *slots = arrays
+    given = slots[: table.UPDATES[optimizer.rule].slots]
+    UPDATES[optimizer.rule](w, g, given, Hyper(0.1, optimizer.constants, 1))
+    assert [each.tolist() for each in arrays] == [[value] * 3 for value in (1.0, 2.0, 3.0, 4.0)]
+
+
+def test_sgd_goes_down_the_gradient():
+    w, _ = run(SGD(0.1), [1.0, 2.0], [[1.0, -1.0], [2.0, 0.0]])
+    assert_allclose(w, [1 - 0.1 * 3, 2 + 0.1], rtol=1e-14)
+
+
+def test_momentum_remembers_with_geometric_weights():
+    gradients = [[3.0], [-1.0], [2.0]]
+    w, (v,) = run(SGD(0.1, momentum=0.5), [0.0], gradients)
+    velocities = [3.0, 3 * 0.5 - 1, (3 * 0.5 - 1) * 0.5 + 2]
+    assert_allclose(v, velocities[-1:], rtol=1e-14)
+    assert_allclose(w, -0.1 * np.sum(velocities), rtol=1e-14)
+
+
+def test_nesterov_looks_one_step_ahead():
+    w, (v,) = run(SGD(0.1, momentum=0.5, nesterov=True), [0.0], [[3.0], [-1.0]])
+    assert_allclose(v, [0.5])
+    assert_allclose(w, -0.1 * ((3.0 + 0.5 * 3.0) + (-1.0 + 0.5 * 0.5)), rtol=1e-14)
+
+
+def test_adams_means_are_geometric_and_its_step_is_bias_corrected():
+    optimizer = Adam(0.1, beta1=0.8, beta2=0.9, epsilon=0.01)
+    g = np.array([3.0, -1.0, 2.0])
+    weights = np.array([2, 1, 0])  # age of each gradient
+    w, (m, v) = run(optimizer, [0.0], g[:, None])
+    assert_allclose(m, 0.2 * np.sum(0.8**weights * g), rtol=1e-13)
+    assert_allclose(v, 0.1 * np.sum(0.9**weights * g**2), rtol=1e-13)
+    before, _ = run(optimizer, [0.0], g[:2, None])
+    step = 0.1 * (m / (1 - 0.8**3)) / (np.sqrt(v / (1 - 0.9**3)) + 0.01)
+    assert_allclose(before - w, step, rtol=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_adams_first_step_is_the_learning_rate_whatever_the_gradients_scale(scale):
+    w, _ = run(Adam(0.1, epsilon=1e-30), [1.0, 1.0], [[scale, -scale]])
+    assert_allclose(w, [0.9, 1.1], rtol=1e-12)
+
+
+def test_adamw_shrinks_weights_besides_adams_step():
+    optimizer = AdamW(0.1, weight_decay=0.5)
+    assert_allclose(run(optimizer, [2.0], [[0.0]] * 3)[0], 2 * 0.95**3, rtol=1e-14)
+    plain, _ = run(Adam(0.1), [2.0], [[1.0]])
+    decayed, _ = run(optimizer, [2.0], [[1.0]])
+    assert_allclose(plain - decayed, 0.1 * 0.5 * 2.0, rtol=1e-12)
+
+
+def test_adamw_without_decay_is_adam():
+    gradients = [[3.0], [-1.0], [2.0]]
+    plain, decayed = (run(each, [1.0], gradients)[0] for each in (Adam(), AdamW(weight_decay=0)))
+    assert np.array_equal(plain, decayed)
+
+
+def test_float32_adam_forgets_at_the_rate_it_was_told():
+    # 1 - beta2 must be rounded after the subtraction: float32(1) - float32(0.999) is off by 1e-5.
+    _, (_, v) = run(Adam(0.1), [0.0], [[1.0]], np.float32)
+    assert_allclose(v, [0.001], rtol=1e-7)

@@ -1,0 +1,123 @@
+"""Networks and optimizers through JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnn.errors import CorruptFile
+from fastnn.serialise import (
+    network_from_dict,
+    network_to_dict,
+    optimizer_from_dict,
+    optimizer_to_dict,
+)
+from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network
+
+NUMPY: Any = np  # its numbers are taken for Python's
+NETWORK = Network(
+    NUMPY.int64(5),
+    [
+        Dropout(0.1),
+        Dense(4, "relu", "he_normal"),
+        Dense(3, "elu", bias=NUMPY.bool_(False), alpha=0.3),
+        Dropout(0.5),
+        Dense(2),
+    ],
+)
+
+
+def test_a_network_goes_through_json_unchanged():
+    made = network_from_dict(json.loads(json.dumps(network_to_dict(NETWORK))))
+    assert made == NETWORK
+    assert made.shapes == NETWORK.shapes and made.dropouts == NETWORK.dropouts
+
+
+def test_a_callable_initialiser_becomes_none():
+    network = Network(3, [Dense(2, init=lambda generator, k, n: np.ones((k, n)))])
+    made = network_from_dict(json.loads(json.dumps(network_to_dict(network))))
+    assert made == Network(3, [Dense(2)])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.1),
+        SGD(1 / 3, momentum=0.9, nesterov=True),
+        SGD(NUMPY.float32(0.1), 0.5, NUMPY.bool_(True)),
+        Adam(),
+        Adam(1e-4, 0.8, 0.99, 1e-6),
+        AdamW(weight_decay=0.1),
+    ],
+)
+def test_an_optimizer_goes_through_json_unchanged(optimizer):
+    made = optimizer_from_dict(json.loads(json.dumps(optimizer_to_dict(optimizer))))
+    assert made == optimizer and type(made) is type(optimizer)
+
+
+DENSE = network_to_dict(Network(3, [Dense(2, "relu")]))["layers"][0]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        None,
+        3,
+        {},
+        {"kind": "Conv"},
+        {"kind": ["Dense"]},
+        {"kind": "Network", "inputs": 3, "layers": []},
+        {"kind": "Dense"},
+        {"kind": "Dense", "units": 2},
+        DENSE | {"extra": 1},
+        DENSE | {"units": 0},
+        DENSE | {"units": "2"},
+        DENSE | {"activation": "rleu"},
+        DENSE | {"activation": []},
+        DENSE | {"init": {}},
+        DENSE | {"bias": 1},
+        DENSE | {"alpha": "x"},
+        {"kind": "Dropout", "rate": 1.5},
+    ],
+)
+def test_a_damaged_layer_is_refused(layer):
+    with pytest.raises(CorruptFile, match="^model.fastnn is damaged"):
+        network_from_dict({"inputs": 3, "layers": [layer, DENSE]}, "model.fastnn")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        [],
+        {},
+        {"inputs": 3},
+        {"inputs": 3, "layers": []},
+        {"inputs": 3, "layers": DENSE},
+        {"inputs": -3, "layers": [DENSE]},
+        {"inputs": 3, "layers": [DENSE], "extra": 1},
+        {"inputs": 3, "layers": [DENSE, {"kind": "Dropout", "rate": 0.5}]},
+    ],
+)
+def test_a_damaged_network_is_refused(values):
+    with pytest.raises(CorruptFile, match="the saved file is damaged"):
+        network_from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        {},
+        {"kind": "Dense"},
+        {"kind": "SGD", "learning_rate": 0.1},
+        {"kind": "SGD", "learning_rate": -1, "momentum": 0.0, "nesterov": False},
+        {"kind": "SGD", "learning_rate": 0.1, "momentum": None, "nesterov": False},
+    ],
+)
+def test_a_damaged_optimizer_is_refused(values):
+    with pytest.raises(CorruptFile, match="^model.fastnn is damaged"):
+        optimizer_from_dict(values, "model.fastnn")
