@@ -59,6 +59,11 @@ class History:
             None if validation_accuracy is None else float(validation_accuracy)
         )
 
+    def truncate(self, epochs: int) -> None:
+        """Forget what came after the first `epochs`, an epoch entered only in part included."""
+        for name in _SERIES:
+            del getattr(self, name)[epochs:]
+
     def __len__(self) -> int:
         """Return the number of epochs."""
         return len(self.loss)

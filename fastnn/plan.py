@@ -62,30 +62,40 @@ from fastnn.rules.table import (
     TARGETS,  # offset of the (m, n) targets of the batch
     ROW_SCALE,  # offset of (m,): weight of each row in the gradient
     ROW_SCRATCH,  # offset of (2, m)
-    ONES,  # offset of one vector panel of ones, followed by one of zeros
+    ONES,  # offset of one panel's width of ones, followed by one of zeros
     COLUMN_MASK,  # offset of (padded outputs,): 1 for a real output, 0 for padding
     PRIVATE,  # offset of the first thread's own scratch
     PRIVATE_SIZE,
-    ROW_BLOCK,  # rows of one tile
-    COLUMN_BLOCK,  # panels of one tile, where layers are phases of their own
     PHASES,
     DIRECT,  # 1: the update is W = beta W + alpha X^T D, inside the product
     CLASSES,  # 1: targets are class indices
     WEIGHTED,  # 1: rows have weights
-    DROPOUT,  # 1: some layer has dropout
     PREFETCH,  # 1: ask for the rows of the next batch ahead of time
+    OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     HEAD_FIELDS,
-) = range(24)
+) = range(22)
 
-# Phases of a step: kind, layer.
-ROWS, GATHER, FORWARD, LOSS_ROWS, BACKWARD, UPDATE_TILES = range(6)
+# Fields of a row of `Plan.phases`, and the kinds of phases.
+KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
+(
+    GATHER,  # bring in a block of rows, for all threads
+    FORWARD,  # one layer: a block of rows by a block of panels of its outputs
+    ROWS,  # from LAYER forward to the loss and back, for a block of rows
+    BACKWARD,  # one layer: a block of rows by a block of panels of its inputs
+    UPDATE_TILES,
+) = range(5)
 
 # Columns of an update tile: layer, first and last input row, first and last panel.
 TILE_FIELDS = 5
 
-# Weights of up to this many bytes stay in a core's second-level cache, so that one thread can take a
-# block of rows through all layers; larger ones are multiplied layer by layer.
-FUSED_BYTES = 3 << 20
+# Layers with more weights than this are phases of their own, in which every thread keeps to its own
+# columns of W: passing weights from core to core costs more than waiting for each other once more.
+SHARED_BYTES = 48 << 10
+# One thread alone takes a block of rows through all layers up to this size.
+ALONE_BYTES = 1 << 20
+# Up to this many threads each gather the whole batch for themselves.
+OWN_INPUT_THREADS = 3
+TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 K_BLOCK_BYTES = 32 << 10  # a block of a panel that stays in the first-level cache
 INFERENCE_ROWS = 64  # rows that prediction takes through all layers at a time
 
@@ -133,8 +143,9 @@ class Plan:
     layout: Layout
     head: np.ndarray  # int64 (HEAD_FIELDS,)
     layers: np.ndarray  # int64 (layers, LAYER_FIELDS)
-    tiles: np.ndarray  # int64 (tiles, TILE_FIELDS): the update, largest first
-    phases: np.ndarray  # int64 (phases, 2)
+    tiles: np.ndarray  # int64 (tiles, TILE_FIELDS): the update, in the order of their owners
+    owners: np.ndarray  # int64 (threads + 1,): where the tiles of each thread start
+    phases: np.ndarray  # int64 (phases, PHASE_FIELDS)
     inference: np.ndarray  # int64 (threads, layers, LAYER_FIELDS): the same weights, other scratch
     inference_head: np.ndarray
     memory_size: int
@@ -152,9 +163,12 @@ class _Allocator:
     def __init__(self, line: int) -> None:
         self.line, self.used = line, 0
 
+    def round(self, count: int) -> int:
+        return -(-count // self.line) * self.line
+
     def __call__(self, count: int) -> int:
         at = self.used
-        self.used += -(-count // self.line) * self.line
+        self.used += self.round(count)
         return at
 
 
@@ -170,7 +184,7 @@ def make_plan(
     take = _Allocator(max(1, 64 // problem.dtype.itemsize))
     shapes = problem.network.shapes
     capacity = min(problem.batch_size, samples)
-    panel, padded = layout.panel, layout.padded
+    padded = layout.padded
 
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
     for row, dense, (k, n) in zip(layers, problem.network.dense, shapes, strict=True):
@@ -182,93 +196,123 @@ def make_plan(
         row[WEIGHTS] = take((k + 1) * padded(n))
     size = take.used
     take.used = size * (1 + UPDATES[rule].slots)
-    fused = size * problem.dtype.itemsize <= FUSED_BYTES
     inference = np.stack([layers] * threads)
     for own in inference:
-        _place_activations(own, take, min(INFERENCE_ROWS, max(samples, 1)), layout)
+        inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
+        _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    _place_activations(layers, take, capacity, layout)
+    phases = _phases(shapes, layout, problem.dtype.itemsize, capacity, threads)
+    own = phases[0, KIND] == FORWARD
+    first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
+    _place_activations(layers, first, take, capacity, layout)
+    together = int(phases[phases[:, KIND] == ROWS][0, LAYER])
     for index, (row, rate) in enumerate(zip(layers, problem.network.dropouts, strict=True)):
         k, n = int(row[K]), int(row[N])
         if rate > 0:
-            row[INPUT], row[MASK] = take(capacity * padded(k)), take(capacity * padded(k))
+            row[MASK] = take(capacity * padded(k))
+            row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
             row[THRESHOLD] = int(rate * 2**32)
-        if fused and index > 0:
+        if index > 0 and index >= together and k * n * problem.dtype.itemsize <= ALONE_BYTES:
             row[TRANSPOSED] = take(n * padded(k))
         row[DELTA] = take(capacity * padded(n))
 
-    outputs = shapes[-1][1]
     head = np.zeros(HEAD_FIELDS, np.int64)
     head[LAYERS], head[CAPACITY], head[SAMPLES] = len(shapes), capacity, samples
     head[STEPS] = -(-samples // problem.batch_size)
     head[LOSS], head[UPDATE] = LOSS_CODES[problem.loss], UPDATE_CODES[rule]
     head[SLOTS], head[SIZE] = UPDATES[rule].slots, size
     head[CLASSES] = LOSSES[problem.loss].targets == "classes"
-    head[TARGETS] = take(capacity * padded(outputs))
+    head[TARGETS] = take(capacity * padded(shapes[-1][1]))
     head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * capacity)
-    head[ONES], head[COLUMN_MASK] = take(2 * panel), take(padded(outputs))
-    k_block = max(1, K_BLOCK_BYTES // problem.dtype.itemsize // panel // panel) * panel
-    head[PRIVATE_SIZE] = k_block * panel
-    head[PRIVATE] = take(threads * k_block * panel)
+    head[ONES], head[COLUMN_MASK] = take(2 * layout.panel), take(padded(shapes[-1][1]))
+    panel_bytes = problem.dtype.itemsize * layout.panel
+    head[PRIVATE_SIZE] = max(1, K_BLOCK_BYTES // panel_bytes // layout.panel) * layout.panel**2
+    head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
     head[DIRECT] = rule == "sgd" and problem.l1 == 0
-    head[DROPOUT] = any(rate > 0 for rate in problem.network.dropouts)
-    head[ROW_BLOCK], head[COLUMN_BLOCK] = _row_block(capacity, threads, fused), 4
-    phases = _phases(len(shapes), fused)
+    head[OWN_INPUTS] = step if own else 0
     head[PHASES] = len(phases)
     inference_head = head.copy()
-    inference_head[CAPACITY] = min(INFERENCE_ROWS, max(samples, 1))
-    inference_head[CLASSES], inference_head[ROW_SCALE] = 1, take(2 * INFERENCE_ROWS)
+    inference_head[CAPACITY] = INFERENCE_ROWS
     inference_head[ROW_SCRATCH] = take(threads * 2 * INFERENCE_ROWS)
-    tiles = _update_tiles(shapes, layout, threads, capacity)
-    return Plan(layout, head, layers, tiles, phases, inference, inference_head, take.used)
+    tiles, owners = _update_tiles(shapes, layout, threads, capacity)
+    return Plan(
+        layout, head, layers, tiles, owners, phases, inference, inference_head, take.used
+    )
 
 
-def _place_activations(layers: np.ndarray, take: _Allocator, rows: int, layout: Layout) -> None:
-    """Give the inputs, z and outputs of every layer a place for `rows` rows."""
-    inputs = take(rows * layout.padded(int(layers[0, K])))
+def _place_inputs(
+    problem: Problem, take: _Allocator, rows: int, layout: Layout, copies: int
+) -> tuple[int, int]:
+    """Return where the batch's inputs go and the distance between the copies of two threads.
+
+    With dropout on the inputs, the second half of a copy holds the inputs after it.
+    """
+    halves = 2 if problem.network.dropouts[0] > 0 else 1
+    step = take.round(rows * layout.padded(problem.network.inputs)) * halves
+    return take(step * copies), step
+
+
+def _place_activations(
+    layers: np.ndarray, inputs: int, take: _Allocator, rows: int, layout: Layout
+) -> None:
+    """Give the z and outputs of every layer a place for `rows` rows; the first inputs have theirs."""
     for row in layers:
         row[UNDROPPED] = row[INPUT] = inputs
         inputs = row[OUTPUT] = take(rows * layout.padded(int(row[N])))
         row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
 
 
-def _row_block(capacity: int, threads: int, fused: bool) -> int:
-    """Rows of a tile: many enough to reuse weights, few enough to share the batch evenly."""
-    if threads == 1:
-        return min(capacity, 64 if fused else 512)
-    if not fused:
-        return 128
-    return max(8, min(32, -(-capacity // (2 * threads) // 8) * 8))
-
-
-def _phases(layers: int, fused: bool) -> np.ndarray:
-    if fused:
-        phases = [(ROWS, 0), (UPDATE_TILES, 0)]
-    else:
-        phases = [(GATHER, 0)]
-        phases += [(FORWARD, layer) for layer in range(layers)]
-        phases += [(LOSS_ROWS, 0)]
-        phases += [(BACKWARD, layer) for layer in range(layers - 1, 0, -1)]
-        phases += [(UPDATE_TILES, 0)]
+def _phases(
+    shapes: tuple[tuple[int, int], ...], layout: Layout, itemsize: int, rows: int, threads: int
+) -> np.ndarray:
+    """List the phases of a step: large layers one by one, the small ones after them together."""
+    limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
+    large = [index for index, (k, n) in enumerate(shapes) if k * n * itemsize > limit]
+    together = large[-1] + 1 if large else 0
+    # The loss needs whole rows, so the last layer is never cut by columns.
+    together = min(together, len(shapes) - 1)
+    phases = []
+    if together > 0 and threads > OWN_INPUT_THREADS:
+        phases.append((GATHER, 0, max(1, -(-rows // threads)), 1))
+    for layer in range(together):
+        k, n = shapes[layer]
+        phases.append((FORWARD, layer, *_blocks(k, layout.panels(n), layout, rows, threads)))
+    share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
+    phases.append((ROWS, together, share if threads > 1 else min(rows, 64), 1))
+    for layer in range(together - 1, 0, -1):
+        k, n = shapes[layer]
+        # Every tile transposes its part of W, so it takes as many rows as it can.
+        _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
+        phases.append((BACKWARD, layer, min(rows, 512), columns))
+    phases.append((UPDATE_TILES, 0, 1, 1))
     return np.array(phases, np.int64)
+
+
+def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tuple[int, int]:
+    """Rows and panels of a tile of a product over k; one thread takes all panels at once."""
+    if threads == 1:
+        return min(rows, 512), panels
+    columns = max(1, panels // (8 * threads))
+    high = -(-TILE_PRODUCTS // (k * layout.panel * columns) // 8) * 8
+    return max(16, min(high, 128)), columns
 
 
 def _update_tiles(
     shapes: tuple[tuple[int, int], ...], layout: Layout, threads: int, capacity: int
-) -> np.ndarray:
-    """Cut all weights into tiles of whole panels of inputs, of about equal work."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut all weights into tiles, and give each thread the columns that it also computes forward."""
     work = sum(k * n for k, n in shapes)
-    # One thread needs no cutting; a team needs enough tiles to share, of a microsecond or more each.
-    target = work if threads == 1 else max(work // (8 * threads), 1 << 21 // max(capacity, 1))
-    tiles = []
+    # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
+    target = max(work // (16 * threads), (1 << 17) // capacity)
+    owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
     for layer, (k, n) in enumerate(shapes):
         chunks, panels = layout.panels(k), layout.panels(n)
-        width = min(n, layout.panel)
-        high = max(1, min(chunks, round(target / (layout.panel * width))))
-        wide = max(1, min(panels, round(target / (k * width)))) if high == chunks else 1
-        for p in range(0, panels, wide):
+        high = max(1, min(chunks, round(target / (layout.panel * min(n, layout.panel)))))
+        for p in range(panels):
             for c in range(0, chunks, high):
-                rows = (c * layout.panel, min(k, (c + high) * layout.panel))
-                tiles.append((layer, *rows, p, min(panels, p + wide)))
-    tiles.sort(key=lambda tile: (tile[1] - tile[2]) * (tile[4] - tile[3]))
-    return np.array(tiles, np.int64)
+                last = min(k, (c + high) * layout.panel)
+                # By columns where there are enough of them, by inputs where there are not.
+                share = (p * chunks + c) * threads // (panels * chunks)
+                owned[share].append((layer, c * layout.panel, last, p, p + 1))
+    owners = np.cumsum([0, *map(len, owned)])
+    return np.array([tile for own in owned for tile in own], np.int64), owners.astype(np.int64)

@@ -6,6 +6,7 @@ a `Network` or an optimizer holds a valid one.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,15 +38,17 @@ def number(
     open_high: bool = False,
 ) -> float:
     """Return `value` as a finite float within the range, or raise `InvalidInput` naming the range."""
+    found = math.nan  # which lies in no range
+    if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
+        with contextlib.suppress(OverflowError):  # a whole number or a fraction beyond any float
+            found = float(value)
     inside = (
-        isinstance(value, Real)
-        and not isinstance(value, (bool, np.bool_))
-        and math.isfinite(value)
-        and (low < value if open_low else low <= value)
-        and (value < high if open_high else value <= high)
+        math.isfinite(found)
+        and (low < found if open_low else low <= found)
+        and (found < high if open_high else found <= high)
     )
     if inside:
-        return float(value)
+        return found
     left = "(" if open_low or low == -math.inf else "["
     right = ")" if open_high or high == math.inf else "]"
     raise InvalidInput(f"{what} must be a finite number in {left}{low:g}, {high:g}{right}, not {value!r}")
@@ -84,6 +87,7 @@ class Dense:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
+        """Check the settings and fill in the activation's alpha."""
         object.__setattr__(self, "units", whole(self.units, "units of a Dense layer", 1))
         if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
             raise unknown_name("activation", self.activation, ACTIVATIONS)
@@ -113,6 +117,7 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
+        """Check the rate."""
         object.__setattr__(self, "rate", number(self.rate, "dropout rate", 0.0, 1.0, open_high=True))
 
 
@@ -189,6 +194,7 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         object.__setattr__(self, "learning_rate", number(self.learning_rate, "learning_rate", 0.0))
         object.__setattr__(
             self, "momentum", number(self.momentum, "momentum", 0.0, 1.0, open_high=True)
@@ -225,6 +231,7 @@ class Adam:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         object.__setattr__(self, "learning_rate", number(self.learning_rate, "learning_rate", 0.0))
         for name in ("beta1", "beta2"):
             value = number(getattr(self, name), name, 0.0, 1.0, open_high=True)
@@ -253,6 +260,7 @@ class AdamW(Adam):
     weight_decay: float = 1e-2
 
     def __post_init__(self) -> None:
+        """Check Adam's settings and the decay."""
         super().__post_init__()
         decay = number(self.weight_decay, "weight_decay", 0.0)
         object.__setattr__(self, "weight_decay", decay)

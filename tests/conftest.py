@@ -13,8 +13,9 @@ settings.load_profile("fastnn")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Cache kernels beside pytest's own cache, so that the tests leave user folders alone."""
-    if config.cache is not None:
-        os.environ.setdefault("FASTNN_CACHE_DIR", str(config.cache.mkdir("kernels")))
+    cache = getattr(config, "cache", None)  # missing under `-p no:cacheprovider`
+    if cache is not None:
+        os.environ.setdefault("FASTNN_CACHE_DIR", str(cache.mkdir("kernels")))
 
 
 @pytest.fixture(scope="session")

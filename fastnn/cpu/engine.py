@@ -147,11 +147,12 @@ class Engine:
             numbers, control = self._start(data, step)
             arguments = (
                 self._memory, self._plan.head, self._plan.layers, self._alphas, self._plan.tiles,
-                self._plan.phases, self._sources(data), order,
+                self._plan.owners, self._plan.phases, self._sources(data), order,
                 data.targets if self._plan.head[CLASSES] else NO_ROWS,
                 NO_WEIGHTS if data.weights is None else data.weights,
                 dropout_keys(self.problem.seed, epoch, len(self._alphas)),
-                rates, numbers, np.zeros(self._plan.head[CAPACITY]), control,
+                rates, numbers, np.zeros(self._plan.head[CAPACITY]),
+                np.full(kernels.LINE * self.threads, -1), control,
             )  # fmt: skip
             self._run(arguments, numbers, control, progress)
         bad = int(control[kernels.BAD_STEP])
@@ -241,12 +242,13 @@ class Engine:
 
     def _start(self, data: Data, epoch_step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return fresh `numbers` and `control`, and set what the plan says of the data."""
-        numbers, control = np.zeros(NUMBERS), np.zeros(kernels.CONTROL, np.int64)
+        words = kernels.TICKETS + kernels.LINE * self.threads
+        numbers, control = np.zeros(NUMBERS), np.zeros(words, np.int64)
         beta1, beta2, epsilon, decay = self.problem.optimizer.constants
         numbers[[BETA1, BETA2, EPSILON, DECAY]] = beta1, beta2, epsilon, decay
         numbers[[L1, L2]] = self.problem.l1, self.problem.l2
         control[kernels.BAD_STEP], control[kernels.FIRST_STEP] = -1, epoch_step
-        control[kernels.TICKET] = kernels.NOT_OPEN
+        control[kernels.TICKETS :: kernels.LINE] = kernels.NOT_OPEN
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._plan.head
         head[WEIGHTED] = data.weights is not None

@@ -1,10 +1,12 @@
 """One epoch in one compiled call, for one thread or a team.
 
 A step is a few phases, each a list of tiles that may be done in any order. Tiles are claimed, not
-dealt: the word TICKET holds phase << 32 | next tile, a thread claims by an atomic add, and whoever
-finishes the last tile of a phase does the little that is serial and opens the next. A thread without
-work spins briefly and then naps, and nobody ever waits for a thread that holds no tile. What is summed
-in which order does not depend on who does it, so neither do the results.
+dealt: every thread has a word that holds phase << 32 | its next tile, claims from it by an atomic add,
+and goes on with the words of the others when its own tiles are gone. Whoever finishes the last tile of
+a phase does the little that is serial and opens the next. A thread without work spins briefly and then
+naps, and nobody ever waits for a thread that holds no tile. A thread's own tiles are the same columns
+of W in every phase and step, so weights stay in the cache of one core. What is summed in which order
+does not depend on who does it, so neither do the results.
 """
 
 from __future__ import annotations
@@ -28,15 +30,18 @@ from fastnn.cpu.update import (
 )  # fmt: skip
 from fastnn.cpu.vector import register_shape
 from fastnn.plan import (
-    BACKWARD, CAPACITY, COLUMN_BLOCK, FORWARD, GATHER, INPUT, K, LAYERS, LOSS_ROWS, MASK, N, OUTPUT, PHASES,
-    PREFETCH, ROW_BLOCK, ROWS, ROWWISE, SAMPLES, STEPS, UPDATE, UPDATE_TILES, WEIGHTED,
+    BACKWARD, CAPACITY, COLUMN_BLOCK, FORWARD, GATHER, INPUT, K, KIND, LAYER, LAYERS, MASK, N, OUTPUT,
+    OWN_INPUTS, PHASES, PREFETCH, ROW_BLOCK, ROWS, ROWWISE, SAMPLES, STEPS, UPDATE, UPDATE_TILES,
+    WEIGHTED,
 )  # fmt: skip
 from fastnn.rules.table import UPDATE_CODES
 
-# Words of `control`, each on a cache line of its own.
-TICKET, DONE, STOP, STEP, BAD_STEP, FIRST_STEP, BATCH, CONTROL = range(0, 64, 8)
+# Words of `control`, each on a cache line of its own; TICKETS is the first of one for each thread.
+DONE, STOP, STEP, BAD_STEP, FIRST_STEP, TICKETS = range(0, 48, 8)
+LINE = 8
 FINISHED = 1 << 30  # the phase after the last; phases of an epoch are fewer
 TILE_MASK = (1 << 32) - 1
+SPINS = 4000  # before the first nap: about 40 us
 NOT_OPEN = 1 << 31  # a ticket of the first phase with no tile left, until thread 0 opens it
 NO_ORDER = np.zeros(0, np.int64)  # rows as they come
 SPINS = 4000  # about 40 us before the first nap
@@ -51,10 +56,11 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     elementary = make_elementary(dtype)
     gemm = make_gemm(dtype, shape)
     rules = make_rules(dtype, panel, shape.lanes, elementary)
-    layers_ = make_layers(dtype, panel, gemm, rules, elementary)
+    layers_ = make_layers(dtype, shape, gemm, rules, elementary)
     update_tile = make_update(dtype, panel, gemm, rules, layers_)
-    gather, drop, loss_rows = layers_.gather, layers_.drop, layers_.loss_rows
-    gather_matrix, width_of = layers_.gather_matrix, gemm.width_of
+    gather_matrix = layers_.gather_matrix
+    gather_inputs, gather_targets = layers_.gather_inputs, layers_.gather_targets
+    drop, loss_rows, width_of = layers_.drop, layers_.loss_rows, gemm.width_of
     linear_forward, linear_backward = layers_.linear_forward, layers_.linear_backward
 
     @njit(**EXACT)
@@ -62,24 +68,19 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         return (n + panel - 1) // panel
 
     @njit(**EXACT)
-    def tiles_in(head, layers, tiles, phase, samples):
-        """Return the number of tiles of a phase for a batch of `samples` rows."""
-        kind, l = phase[0], phase[1]
+    def tiles_in(layers, tiles, phases, p, samples):
+        """Return the number of tiles of phase p for a batch of `samples` rows."""
+        kind, l = phases[p, KIND], phases[p, LAYER]
         if kind == UPDATE_TILES:
             return len(tiles)
-        blocks = (samples + head[ROW_BLOCK] - 1) // head[ROW_BLOCK]
+        blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
         if kind == FORWARD and layers[l, ROWWISE] == 0:
-            return blocks * ((panels_of(layers[l, N]) + head[COLUMN_BLOCK] - 1) // head[COLUMN_BLOCK])
-        if kind == BACKWARD and layers[l - 1, ROWWISE] == 0:
-            return blocks * ((panels_of(layers[l, K]) + head[COLUMN_BLOCK] - 1) // head[COLUMN_BLOCK])
-        return blocks
-
-    @njit(**EXACT)
-    def open_tiles(head, layers, tiles, phases, number):
-        """Return the tiles of phase `number` of the epoch."""
-        step, p = number // head[PHASES], number % head[PHASES]
-        samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
-        return tiles_in(head, layers, tiles, phases[p], samples)
+            width = panels_of(layers[l, N])
+        elif kind == BACKWARD and layers[l - 1, ROWWISE] == 0:
+            width = panels_of(layers[l, K])
+        else:
+            return blocks
+        return blocks * ((width + phases[p, COLUMN_BLOCK] - 1) // phases[p, COLUMN_BLOCK])
 
     @njit(**EXACT)
     def prefetch_rows(head, sources, order, first, samples, tile, tiles):
@@ -91,48 +92,76 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 prefetch(start + at)
 
     @njit(**EXACT)
-    def do_tile(
-        memory, head, layers, alphas, tiles, phase, sources, order, classes, weights, keys, numbers,
-        row_loss, step, samples, tile, me,
+    def own_inputs(memory, head, layers, sources, order, keys, step, samples, gathered, me):
+        """Gather the whole batch for this thread, once a step."""
+        if head[OWN_INPUTS] > 0 and gathered[LINE * me] != step:
+            gathered[LINE * me] = step
+            first = step * head[CAPACITY]
+            own = me * head[OWN_INPUTS]
+            gather_inputs(memory, head, layers, sources, order, keys, first, ZERO, samples, own)
+
+    @njit(**EXACT)
+    def rows_tile(
+        memory, head, layers, alphas, sources, order, classes, weights, keys, numbers, row_loss,
+        start, first, r0, r1, me,
     ):  # fmt: skip
-        kind, l = phase[0], phase[1]
+        """From layer `start` forward to the loss and back, for rows r0..r1 of the batch."""
+        if start == 0:
+            gather_inputs(memory, head, layers, sources, order, keys, first, r0, r1, ZERO)
+        gather_targets(
+            memory, head, layers, sources, order, weights, first, r0, r1, numbers[INVERSE_WEIGHT]
+        )
+        for l in range(start, head[LAYERS]):
+            if l > 0 and layers[l, MASK] >= 0:
+                drop(memory, head, layers, keys, l, first, r0, r1, ZERO)
+            linear_forward(
+                memory, head, layers, alphas, l, r0, r1, ZERO, panels_of(layers[l, N]), ZERO
+            )
+        loss_rows(memory, head, layers, alphas, order, classes, first, r0, r1, row_loss)
+        for l in range(head[LAYERS] - 1, max(start, 1) - 1, -1):
+            linear_backward(
+                memory, head, layers, alphas, l, r0, r1, ZERO, panels_of(layers[l, K]), me
+            )
+
+    @njit(**EXACT)
+    def do_tile(
+        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, numbers,
+        row_loss, gathered, step, p, samples, tile, me,
+    ):  # fmt: skip
+        kind, l = phases[p, KIND], phases[p, LAYER]
         first = step * head[CAPACITY]
         if kind == UPDATE_TILES:
             following = min(head[CAPACITY], head[SAMPLES] - first - samples)
             if head[PREFETCH] == 1 and following > 0:
                 prefetch_rows(head, sources, order, first + samples, following, tile, len(tiles))
-            update_tile(memory, head, layers, numbers, tiles[tile], samples, me)
+            own_inputs(memory, head, layers, sources, order, keys, step, samples, gathered, me)
+            update_tile(memory, head, layers, numbers, tiles, tile, samples, me)
             return
-        blocks = (samples + head[ROW_BLOCK] - 1) // head[ROW_BLOCK]
-        r0 = tile % blocks * head[ROW_BLOCK]
-        r1 = min(samples, r0 + head[ROW_BLOCK])
-        p0 = tile // blocks * head[COLUMN_BLOCK]
-        if kind == ROWS or kind == GATHER:
-            gather(
-                memory, head, layers, sources, order, weights, first, r0, r1, numbers[INVERSE_WEIGHT]
-            )
+        blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
+        r0 = tile % blocks * phases[p, ROW_BLOCK]
+        r1 = min(samples, r0 + phases[p, ROW_BLOCK])
+        p0 = tile // blocks * phases[p, COLUMN_BLOCK]
         if kind == ROWS:
-            for layer in range(head[LAYERS]):
-                if layers[layer, MASK] >= 0:
-                    drop(memory, head, layers, keys, layer, first, r0, r1)
-                linear_forward(
-                    memory, head, layers, alphas, layer, r0, r1, ZERO, panels_of(layers[layer, N])
-                )
-            loss_rows(memory, head, layers, alphas, order, classes, first, r0, r1, row_loss)
-            for layer in range(head[LAYERS] - 1, 0, -1):
-                linear_backward(
-                    memory, head, layers, alphas, layer, r0, r1, ZERO, panels_of(layers[layer, K]), me
-                )
+            rows_tile(
+                memory, head, layers, alphas, sources, order, classes, weights, keys, numbers,
+                row_loss, l, first, r0, r1, me,
+            )  # fmt: skip
         elif kind == FORWARD:
+            own = ZERO
+            if l == 0:
+                own_inputs(memory, head, layers, sources, order, keys, step, samples, gathered, me)
+                own = me * head[OWN_INPUTS]
+            elif layers[l, MASK] >= 0 and p0 == 0:
+                drop(memory, head, layers, keys, l, first, r0, r1, ZERO)
             end = panels_of(layers[l, N])
-            p1 = end if layers[l, ROWWISE] == 1 else min(end, p0 + head[COLUMN_BLOCK])
-            linear_forward(memory, head, layers, alphas, l, r0, r1, p0, p1)
-        elif kind == LOSS_ROWS:
-            loss_rows(memory, head, layers, alphas, order, classes, first, r0, r1, row_loss)
+            p1 = end if layers[l, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
+            linear_forward(memory, head, layers, alphas, l, r0, r1, p0, p1, own)
         elif kind == BACKWARD:
             end = panels_of(layers[l, K])
-            p1 = end if layers[l - 1, ROWWISE] == 1 else min(end, p0 + head[COLUMN_BLOCK])
+            p1 = end if layers[l - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_backward(memory, head, layers, alphas, l, r0, r1, p0, p1, me)
+        elif kind == GATHER:
+            gather_inputs(memory, head, layers, sources, order, keys, first, r0, r1, ZERO)
 
     @njit(**EXACT)
     def begin_step(head, order, weights, rates, numbers, first_step, step, samples):
@@ -164,25 +193,20 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         return math.isfinite(total)
 
     @njit(**EXACT)
-    def loss_phase(phases, p):
-        """Whether the losses of the batch are known once phase p is done."""
-        return phases[p, 0] == ROWS or phases[p, 0] == LOSS_ROWS
-
-    @njit(**EXACT)
     def alone(
         memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-        numbers, row_loss, control, me,
+        numbers, row_loss, gathered, control, me,
     ):  # fmt: skip
         for step in range(head[STEPS]):
             samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
             begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
             for p in range(head[PHASES]):
-                for tile in range(tiles_in(head, layers, tiles, phases[p], samples)):
+                for tile in range(tiles_in(layers, tiles, phases, p, samples)):
                     do_tile(
-                        memory, head, layers, alphas, tiles, phases[p], sources, order, classes,
-                        weights, keys, numbers, row_loss, step, samples, tile, me,
+                        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights,
+                        keys, numbers, row_loss, gathered, step, p, samples, tile, me,
                     )  # fmt: skip
-                if loss_phase(phases, p) and not end_loss(
+                if phases[p, KIND] == ROWS and not end_loss(
                     head, order, weights, numbers, row_loss, step, samples
                 ):
                     control[BAD_STEP] = step
@@ -192,47 +216,82 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 return
 
     @njit(**EXACT)
+    def end_of_own(head, layers, tiles, owners, phases, number, who, threads):
+        """Return the end of the tiles that thread `who` owns in phase `number` of the epoch."""
+        step, p = number // head[PHASES], number % head[PHASES]
+        if phases[p, KIND] == UPDATE_TILES:
+            return owners[who + 1]
+        samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
+        return (who + 1) * tiles_in(layers, tiles, phases, p, samples) // threads
+
+    @njit(**EXACT)
+    def claim(head, layers, tiles, owners, phases, control, me, threads):
+        """Return the ticket of a tile to do, this thread's own before those of others, or -1."""
+        for distance in range(threads):
+            who = (me + distance) % threads
+            ticket = atomic_load(control, TICKETS + LINE * who)
+            number = ticket >> 32
+            if number == FINISHED:
+                return -1
+            end = end_of_own(head, layers, tiles, owners, phases, number, who, threads)
+            if (ticket & TILE_MASK) < end:
+                # The phase may have changed since the ticket was read; what counts is what was claimed.
+                ticket = atomic_add(control, TICKETS + LINE * who, 1)
+                number = ticket >> 32
+                if number == FINISHED:
+                    return -1
+                end = end_of_own(head, layers, tiles, owners, phases, number, who, threads)
+                if (ticket & TILE_MASK) < end:
+                    return ticket
+        return -1
+
+    @njit(**EXACT)
+    def open_phase(head, layers, tiles, owners, phases, control, number, threads):
+        """Let every thread's word start at its first own tile of phase `number`."""
+        for who in range(threads):
+            start = 0
+            if number != FINISHED and who > 0:
+                start = end_of_own(head, layers, tiles, owners, phases, number, who - 1, threads)
+            atomic_store(control, TICKETS + LINE * who, number << 32 | start)
+
+    @njit(**EXACT)
     def together(
-        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-        numbers, row_loss, control, me,
+        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
+        rates, numbers, row_loss, gathered, control, me, threads,
     ):  # fmt: skip
         count = head[PHASES]
         if me == 0:
             samples = min(head[CAPACITY], head[SAMPLES])
             begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], ZERO, samples)
-            atomic_store(control, TICKET, 0)
+            open_phase(head, layers, tiles, owners, phases, control, ZERO, threads)
         idle = 0
         while True:
-            ticket = atomic_load(control, TICKET)
-            if ticket >> 32 == FINISHED:
-                return
-            if (ticket & TILE_MASK) >= open_tiles(head, layers, tiles, phases, ticket >> 32):
-                idle += 1
-                if idle > SPINS:
-                    nap()
-                else:
+            ticket = claim(head, layers, tiles, owners, phases, control, me, threads)
+            if ticket < 0:
+                seen = atomic_load(control, TICKETS + LINE * me)
+                if seen >> 32 == FINISHED:
+                    return
+                # All tiles of this phase are taken: nothing to do until this thread's word changes.
+                while atomic_load(control, TICKETS + LINE * me) == seen and idle < SPINS:
+                    idle += 1
                     pause()
+                if idle == SPINS:
+                    nap()
                 continue
-            ticket = atomic_add(control, TICKET, 1)
+            idle = 0
             number = ticket >> 32
-            if number == FINISHED:
-                return
-            available = open_tiles(head, layers, tiles, phases, number)
-            if (ticket & TILE_MASK) >= available:
-                continue  # another thread was faster
             step, p = number // count, number % count
             samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
-            idle = 0
             do_tile(
-                memory, head, layers, alphas, tiles, phases[p], sources, order, classes, weights, keys,
-                numbers, row_loss, step, samples, ticket & TILE_MASK, me,
+                memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys,
+                numbers, row_loss, gathered, step, p, samples, ticket & TILE_MASK, me,
             )  # fmt: skip
-            if atomic_add(control, DONE, 1) + 1 < available:
+            if atomic_add(control, DONE, 1) + 1 < tiles_in(layers, tiles, phases, p, samples):
                 continue
-            # The last tile of the phase: what follows until the ticket is opened is for this thread only.
+            # The last tile of the phase: until the next is opened, what follows is this thread's alone.
             atomic_store(control, DONE, 0)
             following = number + 1
-            if loss_phase(phases, p) and not end_loss(
+            if phases[p, KIND] == ROWS and not end_loss(
                 head, order, weights, numbers, row_loss, step, samples
             ):
                 control[BAD_STEP] = step
@@ -245,22 +304,22 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 else:
                     samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
                     begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
-            atomic_store(control, TICKET, following << 32)
+            open_phase(head, layers, tiles, owners, phases, control, following, threads)
 
     @njit(**EXACT)
     def train_epoch(
-        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-        numbers, row_loss, control, me, threads,
+        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
+        rates, numbers, row_loss, gathered, control, me, threads,
     ):  # fmt: skip
         if threads == 1:
             alone(
                 memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys,
-                rates, numbers, row_loss, control, me,
+                rates, numbers, row_loss, gathered, control, me,
             )  # fmt: skip
         else:
             together(
-                memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys,
-                rates, numbers, row_loss, control, me,
+                memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights,
+                keys, rates, numbers, row_loss, gathered, control, me, threads,
             )  # fmt: skip
 
     @njit(**EXACT)
@@ -270,9 +329,13 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         n, rows = layers[last, N], head[CAPACITY]
         for first in range(start, end, rows):
             count = min(rows, end - first)
-            gather_matrix(memory, sources[0], NO_ORDER, first, ZERO, count, rows, layers[0, INPUT])
+            gather_matrix(
+                memory, sources, ZERO, NO_ORDER, first, ZERO, count, rows, layers[0, INPUT]
+            )
             for l in range(head[LAYERS]):
-                linear_forward(memory, head, layers, alphas, l, ZERO, count, ZERO, panels_of(layers[l, N]))
+                linear_forward(
+                    memory, head, layers, alphas, l, ZERO, count, ZERO, panels_of(layers[l, N]), ZERO
+                )
             for p in range(panels_of(n)):
                 width = width_of(p, n)
                 at = layers[last, OUTPUT] + p * panel * rows
@@ -290,25 +353,25 @@ _forward_single, _forward_double = _single.forward, _double.forward
 
 @cached
 def train_epoch_float32(
-    memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-    numbers, row_loss, control, me, threads,
+    memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
+    rates, numbers, row_loss, gathered, control, me, threads,
 ):  # fmt: skip
     """Train one epoch as thread `me` of `threads`; all arrays as `fastnn.cpu.engine` makes them."""
     _train_single(
-        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-        numbers, row_loss, control, me, threads,
+        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
+        rates, numbers, row_loss, gathered, control, me, threads,
     )  # fmt: skip
 
 
 @cached
 def train_epoch_float64(
-    memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-    numbers, row_loss, control, me, threads,
+    memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
+    rates, numbers, row_loss, gathered, control, me, threads,
 ):  # fmt: skip
     """Train one epoch as thread `me` of `threads`; all arrays as `fastnn.cpu.engine` makes them."""
     _train_double(
-        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-        numbers, row_loss, control, me, threads,
+        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
+        rates, numbers, row_loss, gathered, control, me, threads,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from numba import njit
 from fastnn.cpu.gemm import CONTINUE, ZERO
 from fastnn.cpu.intrinsics import load_float32, load_float64
 from fastnn.cpu.rules import EXACT, FAST, U
+from fastnn.cpu.vector import Shape, make_copy
 from fastnn.plan import (
     ACTIVATION, CAPACITY, CLASSES, COLUMN_MASK, DELTA, INPUT, LOSS, MASK, N, NEEDS_Z, ONES, K, OUTPUT,
     PRIVATE, PRIVATE_SIZE, ROW_SCALE, ROW_SCRATCH, ROWWISE, TARGETS, THRESHOLD, TRANSPOSED, UNDROPPED,
@@ -27,7 +28,7 @@ ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS = range(5)
 
 IDENTITY = ACTIVATION_CODES["identity"]
 SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
-UNIT = np.uint64(1)
+ONE = np.int64(1)
 
 
 @njit(**EXACT)
@@ -47,9 +48,10 @@ def squares32(counter, key):
     return (x * x + z) >> np.uint64(32)
 
 
-def make_layers(dtype: np.dtype, panel: int, gemm: Any, rules: Any, elementary: Any) -> SimpleNamespace:
-    """Return gather, linear_forward, loss_rows and linear_backward for one dtype."""
+def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary: Any) -> SimpleNamespace:
+    """Return the operations of a minibatch for one dtype."""
     real = dtype.type
+    panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
     zero, one = real(0), real(1)
     width_of, exp, log = gemm.width_of, elementary.exp, elementary.log
     multiply, k_block = gemm.multiply, gemm.block
@@ -62,44 +64,39 @@ def make_layers(dtype: np.dtype, panel: int, gemm: Any, rules: Any, elementary: 
     itemsize = dtype.itemsize
 
     @njit(**EXACT)
-    def gather_matrix(memory, source, order, first, r0, r1, rows, to):
+    def gather_matrix(memory, sources, which, order, first, r0, r1, rows, to):
         """Copy the caller's rows order[U(first + r)] into panels; the only place that reads his arrays."""
-        n = source[COLUMNS]
-        step = source[COLUMN_STRIDE]
-        own = source[IS_DOUBLE] == own_is_double
+        n = sources[which, COLUMNS]
+        step = sources[which, COLUMN_STRIDE]
+        own = sources[which, IS_DOUBLE] == own_is_double
         for r in range(r0, r1):
             row = order[U(first + r)] if order.size > 0 else first + r
-            base = source[ADDRESS] + row * source[ROW_STRIDE]
-            for p in range((n + panel - 1) // panel):
-                width = width_of(p, n)
-                out = to + p * panel * rows + r * width
-                start = p * panel
-                if own and step == itemsize and n - start >= panel:
-                    for c in range(panel):
-                        memory[U(out + c)] = own_load(base + (start + c) * itemsize)
-                elif own and step == itemsize:
-                    for c in range(n - start):
-                        memory[U(out + c)] = own_load(base + (start + c) * itemsize)
-                elif own:
-                    for c in range(min(panel, n - start)):
-                        memory[U(out + c)] = own_load(base + (start + c) * step)
+            base = sources[which, ADDRESS] + row * sources[which, ROW_STRIDE]
+            if own and step == itemsize:
+                for c in range(0, n - lanes + 1, lanes):
+                    p = c // panel
+                    out = to + p * panel * rows + r * width_of(p, n) + c - p * panel
+                    copy(memory, out, base + c * itemsize)
+                done = n // lanes * lanes
+                p = done // panel
+                out = to + p * panel * rows + r * width_of(p, n) - p * panel
+                if done > p * panel and done < n:
+                    # The last vector overlaps the one before, which lies in the same panel.
+                    copy(memory, out + n - lanes, base + (n - lanes) * itemsize)
                 else:
-                    for c in range(min(panel, n - start)):
-                        memory[U(out + c)] = real(other_load(base + (start + c) * step))
+                    for c in range(done, n):
+                        memory[U(out + c)] = own_load(base + c * itemsize)
+                continue
+            for p in range((n + panel - 1) // panel):
+                out = to + p * panel * rows + r * width_of(p, n) - p * panel
+                for c in range(p * panel, min(n, (p + 1) * panel)):
+                    if own:
+                        memory[U(out + c)] = own_load(base + c * step)
+                    else:
+                        memory[U(out + c)] = real(other_load(base + c * step))
 
     @njit(**EXACT)
-    def gather(memory, head, layers, sources, order, weights, first, r0, r1, inverse_weight):
-        """Bring rows r0..r1 of the batch in: inputs, targets, and their weight in the gradient."""
-        rows = head[CAPACITY]
-        gather_matrix(memory, sources[0], order, first, r0, r1, rows, layers[0, UNDROPPED])
-        if head[CLASSES] == 0:
-            gather_matrix(memory, sources[1], order, first, r0, r1, rows, head[TARGETS])
-        for r in range(r0, r1):
-            weight = weights[U(order[U(first + r)])] if head[WEIGHTED] == 1 else 1.0
-            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
-
-    @njit(**EXACT)
-    def drop(memory, head, layers, keys, l, batch_counter, r0, r1):
+    def drop(memory, head, layers, keys, l, batch_counter, r0, r1, own):
         """Write inputs * mask: mask is 0 with the rate's probability, 1 / (1 - rate) otherwise."""
         k, rows = layers[l, K], head[CAPACITY]
         threshold = np.uint64(layers[l, THRESHOLD])
@@ -114,7 +111,28 @@ def make_layers(dtype: np.dtype, panel: int, gemm: Any, rules: Any, elementary: 
                     bits = squares32(counter + np.uint64(c), key)
                     factor_here = factor if bits >= threshold else zero
                     memory[U(layers[l, MASK] + at + c)] = factor_here
-                    memory[U(layers[l, INPUT] + at + c)] = memory[U(layers[l, UNDROPPED] + at + c)] * factor_here
+                    value = memory[U(layers[l, UNDROPPED] + own + at + c)]
+                    memory[U(layers[l, INPUT] + own + at + c)] = value * factor_here
+
+    @njit(**EXACT)
+    def gather_inputs(memory, head, layers, sources, order, keys, first, r0, r1, own):
+        """Bring the inputs of rows r0..r1 of the batch in, `own` numbers beyond the first copy."""
+        gather_matrix(
+            memory, sources, ZERO, order, first, r0, r1, head[CAPACITY], layers[0, UNDROPPED] + own
+        )
+        if layers[0, MASK] >= 0:
+            drop(memory, head, layers, keys, ZERO, first, r0, r1, own)
+
+    @njit(**EXACT)
+    def gather_targets(memory, head, layers, sources, order, weights, first, r0, r1, inverse_weight):
+        """Bring the targets of rows r0..r1 in, and their weight in the gradient."""
+        if head[CLASSES] == 0:
+            gather_matrix(
+                memory, sources, ONE, order, first, r0, r1, head[CAPACITY], head[TARGETS]
+            )
+        for r in range(r0, r1):
+            weight = weights[U(order[U(first + r)])] if head[WEIGHTED] == 1 else 1.0
+            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
     @njit(**FAST)
     def softmax_rows(memory, at, rows, n, r0, r1, scratch):
@@ -173,12 +191,16 @@ def make_layers(dtype: np.dtype, panel: int, gemm: Any, rules: Any, elementary: 
                     memory[U(d + at + c)] = memory[U(a + at + c)] * (memory[U(d + at + c)] - total)
 
     @njit(**EXACT)
-    def linear_forward(memory, head, layers, alphas, l, r0, r1, p0, p1):
-        """a = activation(x W + b) for rows r0..r1 and panels p0..p1 of layer l."""
+    def linear_forward(memory, head, layers, alphas, l, r0, r1, p0, p1, own):
+        """a = activation(x W + b) for rows r0..r1 and panels p0..p1 of layer l.
+
+        x is `own` numbers beyond the layer's inputs: a thread's own copy of them.
+        """
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         out = layers[l, OUTPUT]
         multiply(
-            memory, layers[l, INPUT], rows, k, r0, r1, layers[l, WEIGHTS], k + 1, k, p0, p1, n, out
+            memory, layers[l, INPUT] + own, rows, k, r0, r1, layers[l, WEIGHTS], k + 1, k, p0, p1, n,
+            out,
         )
         if layers[l, ROWWISE] == 1:
             softmax_forward(memory, head, out, n, r0, r1)
@@ -306,6 +328,6 @@ def make_layers(dtype: np.dtype, panel: int, gemm: Any, rules: Any, elementary: 
         to_delta(memory, head, layers, alphas, l - 1, r0, r1, p0, p1)
 
     return SimpleNamespace(
-        gather=gather, gather_matrix=gather_matrix, drop=drop, linear_forward=linear_forward, loss_rows=loss_rows,
+        gather_matrix=gather_matrix, gather_inputs=gather_inputs, gather_targets=gather_targets, drop=drop, linear_forward=linear_forward, loss_rows=loss_rows,
         linear_backward=linear_backward, transpose=transpose,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from numba import njit
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.rules import EXACT, U
 from fastnn.plan import (
-    BIAS, CAPACITY, DELTA, DIRECT, INPUT, K, N, ONES, PRIVATE, PRIVATE_SIZE, SIZE, TRANSPOSED, UPDATE,
+    BIAS, CAPACITY, DELTA, DIRECT, INPUT, K, N, ONES, OWN_INPUTS, PRIVATE, PRIVATE_SIZE, SIZE, TRANSPOSED, UPDATE,
     WEIGHTS,
 )  # fmt: skip
 
@@ -24,7 +24,7 @@ ONE = np.int64(1)
 
 
 def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any) -> Any:
-    """Return ``update_tile(memory, head, layers, numbers, tile, samples, me)`` for one dtype."""
+    """Return ``update_tile(memory, head, layers, numbers, tiles, tile, samples, me)`` for one dtype."""
     real = dtype.type
     zero, one = real(0), real(1)
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
@@ -42,7 +42,7 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
         )  # fmt: skip
 
     @njit(**EXACT)
-    def direct(memory, head, layers, numbers, l, i0, i1, p, samples):
+    def direct(memory, head, layers, numbers, l, i0, i1, p, samples, own):
         """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         width = width_of(p, n)
@@ -55,7 +55,7 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
             for i in range(i0, i1, panel):
                 a_width = width_of(i // panel, k)
                 accumulate(
-                    memory, layers[l, INPUT] + i * rows + s * a_width, a_width, delta + s * width, count,
+                    memory, layers[l, INPUT] + own + i * rows + s * a_width, a_width, delta + s * width, count,
                     weights + i * width, min(panel, i1 - i), width, -rate, keep if s == 0 else one,
                 )  # fmt: skip
             if i1 == k and layers[l, BIAS] == 1:
@@ -65,7 +65,7 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
                 )
 
     @njit(**EXACT)
-    def by_rule(memory, head, layers, numbers, l, i0, i1, p, samples, gradient):
+    def by_rule(memory, head, layers, numbers, l, i0, i1, p, samples, own, gradient):
         """Sum the gradient of a panel of inputs in `gradient`, then apply the rule to it."""
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         width = width_of(p, n)
@@ -77,7 +77,7 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
             for c in range(inputs * width):
                 memory[U(gradient + c)] = zero
             accumulate(
-                memory, layers[l, INPUT] + i * rows, a_width, delta, samples, gradient, inputs, width,
+                memory, layers[l, INPUT] + own + i * rows, a_width, delta, samples, gradient, inputs, width,
                 one, one,
             )  # fmt: skip
             apply(memory, head, numbers, weights + i * width, gradient, inputs * width, i == k)
@@ -88,14 +88,16 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
             apply(memory, head, numbers, weights + k * width, gradient, width, i1 == k)
 
     @njit(**EXACT)
-    def update_tile(memory, head, layers, numbers, tile, samples, me):
-        l, i0, i1, p0, p1 = tile[0], tile[1], tile[2], tile[3], tile[4]
+    def update_tile(memory, head, layers, numbers, tiles, tile, samples, me):
+        l, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        p0, p1 = tiles[tile, 3], tiles[tile, 4]
+        own = me * head[OWN_INPUTS] if l == 0 else ZERO
         for p in range(p0, p1):
             if head[DIRECT] == 1:
-                direct(memory, head, layers, numbers, l, i0, i1, p, samples)
+                direct(memory, head, layers, numbers, l, i0, i1, p, samples, own)
             else:
                 gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
-                by_rule(memory, head, layers, numbers, l, i0, i1, p, samples, gradient)
+                by_rule(memory, head, layers, numbers, l, i0, i1, p, samples, own, gradient)
         if layers[l, TRANSPOSED] >= 0:
             k, n = layers[l, K], layers[l, N]
             for i in range(i0, i1, panel):

@@ -12,6 +12,7 @@ Where Numba is switched off (``NUMBA_DISABLE_JIT=1``) the same names are plain P
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -274,6 +275,35 @@ def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
         return signature, codegen
 
     return accumulate
+
+
+def make_copy(dtype: np.dtype) -> Any:
+    """Return ``copy(to, to_at, address)``: one vector from anywhere in memory, as it lies there."""
+    lanes = vector_bytes() // dtype.itemsize
+    if config.DISABLE_JIT:
+        return _plain_copy(dtype, lanes)
+    vector = ir.VectorType(_llvm_real(dtype), lanes).as_pointer()
+
+    @intrinsic
+    def copy(typingctx, to, to_at, address):
+        def codegen(context, builder, signature, args):
+            # The vectoriser does not join scalar loads from an address that may overlap the target.
+            value = builder.load(builder.inttoptr(args[2], vector), align=dtype.itemsize)
+            out = _data(context, builder, signature.args[0], args[0], args[1])
+            builder.store(value, builder.bitcast(out, vector), align=dtype.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(to, types.int64, types.int64), codegen
+
+    return copy
+
+
+def _plain_copy(dtype: np.dtype, lanes: int) -> Any:
+    def copy(to, to_at, address):
+        source = (ctypes.c_byte * (lanes * dtype.itemsize)).from_address(int(address))
+        to[to_at : to_at + lanes] = np.frombuffer(source, dtype)
+
+    return copy
 
 
 def _plain_multiply(rows: int, width: int) -> Any:

@@ -204,6 +204,23 @@ class Engine:
         """Return copies of the state slots, in the update rule's order."""
         return [self._copy(slot) for slot in self._slots]
 
+    def snapshot(self) -> tuple[Parameters, list[Parameters]]:
+        """Return parameters and state slots, as `restore` takes them."""
+        return self.parameters(), self.slots()
+
+    def restore(self, snapshot: tuple[Parameters, list[Parameters]]) -> None:
+        """Go back to a snapshot."""
+        self.load(*snapshot)
+
+    def finite(self) -> bool:
+        """Say whether all parameters and all optimizer state are finite."""
+        return all(
+            bool(np.isfinite(array).all())
+            for layers in (self._parameters, *self._slots)
+            for pair in layers
+            for array in pair
+        )
+
     @np.errstate(all="ignore")
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""

@@ -1,0 +1,138 @@
+"""Parameters and optimizer state: checked, at their start, and under their names in a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.arrays import check_finite, real_numbers
+from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.problem import Problem
+from fastnn.rules.table import UPDATES
+
+Parameters = list[tuple[np.ndarray, np.ndarray]]
+
+
+def zero_slots(problem: Problem) -> list[Parameters]:
+    """Return the state that the optimizer starts from: zeros, one list of (W, b) a slot."""
+    dtype = problem.dtype
+    return [
+        [(np.zeros(shape, dtype), np.zeros(shape[1], dtype)) for shape in problem.network.shapes]
+        for _ in range(UPDATES[problem.optimizer.rule].slots)
+    ]
+
+
+def check_parameters(problem: Problem, values: Any) -> Parameters:
+    """Return a caller's parameters as new C-ordered arrays of the problem's dtype.
+
+    Parameters
+    ----------
+    problem
+        Gives the shapes, which layers have a bias, and the dtype.
+    values
+        [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense layer.
+
+    Raises
+    ------
+    InvalidInput
+        Another number of layers, another shape, not finite numbers, or a bias where there is none.
+    """
+    network = problem.network
+    layers = len(network.dense)
+    if not isinstance(values, (list, tuple)) or len(values) != layers:
+        count = f" of {len(values)}" if isinstance(values, (list, tuple)) else ""
+        raise InvalidInput(
+            f"parameters must be a list of {layers} pairs (W, b), one a Dense layer, as "
+            f"trainer.parameters gives it, not a {type(values).__name__}{count}"
+        )
+    checked: Parameters = []
+    for position, (dense, shape) in enumerate(zip(network.dense, network.shapes, strict=True)):
+        pair = values[position]
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise InvalidInput(
+                f"parameters of Dense layer {position} must be a pair (W, b) of arrays of shapes "
+                f"{shape} and {shape[1:]}, not {pair!r:.80}"
+            )
+        W = _checked(pair[0], shape, problem.dtype, f"W of Dense layer {position}")
+        b = _checked(pair[1], shape[1:], problem.dtype, f"b of Dense layer {position}")
+        if not dense.bias and b.any():
+            raise InvalidInput(
+                f"b of Dense layer {position} must be zeros, since the layer has bias=False; "
+                f"its value at {int(b.nonzero()[0][0])} is {b[b.nonzero()][0].item()!r}"
+            )
+        checked.append((W, b))
+    return checked
+
+
+def _checked(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> np.ndarray:
+    """Return one array of parameters as `dtype`, or raise `InvalidInput`."""
+    array = real_numbers(value, what)
+    if array.shape != shape:
+        raise InvalidInput(f"{what} has shape {array.shape} but the network needs {shape}")
+    check_finite(array.reshape(-1, shape[-1]), dtype, what)
+    return np.array(array, dtype, order="C")
+
+
+def to_tensors(
+    problem: Problem, parameters: Parameters, slots: list[Parameters]
+) -> dict[str, np.ndarray]:
+    """Return every array under its name in a file, such as "layers.0.weights"."""
+    return {
+        name: array
+        for group, layers in zip(_names(problem), [parameters, *slots], strict=True)
+        for names, pair in zip(group, layers, strict=True)
+        for name, array in zip(names, pair, strict=True)
+    }
+
+
+def from_tensors(
+    problem: Problem, tensors: dict[str, np.ndarray], where: str
+) -> tuple[Parameters, list[Parameters]]:
+    """Return the parameters and slots that `to_tensors` named.
+
+    Parameters
+    ----------
+    problem
+        What the arrays must fit.
+    tensors
+        As read; not copied.
+    where
+        What messages call the file.
+
+    Raises
+    ------
+    CorruptFile
+        An array is missing or unknown, has another shape or dtype, or is not finite.
+    """
+    groups = _names(problem)
+    shapes = {
+        name: shape
+        for group in groups
+        for (weights, bias), (n_in, n_out) in zip(group, problem.network.shapes, strict=True)
+        for name, shape in ((weights, (n_in, n_out)), (bias, (n_out,)))
+    }
+    for name in sorted(shapes.keys() ^ tensors.keys()):
+        verb = "lacks" if name in shapes else "has no place for"
+        raise CorruptFile(f"{where} is damaged: its network {verb} the array {name!r}")
+    for name, shape in shapes.items():
+        found = tensors[name]
+        if found.shape != shape or found.dtype != problem.dtype:
+            raise CorruptFile(
+                f"{where} is damaged: {name!r} is {found.dtype} of shape {found.shape}, but its "
+                f"network needs {problem.dtype} of shape {shape}"
+            )
+        if not np.isfinite(found).all():
+            raise CorruptFile(f"{where} is damaged: {name!r} has a number that is not finite")
+    read = [[(tensors[weights], tensors[bias]) for weights, bias in group] for group in groups]
+    return read[0], read[1:]
+
+
+def _names(problem: Problem) -> list[list[tuple[str, str]]]:
+    """Return the names of each layer's W and b: of the parameters, then of each state slot."""
+    slots = range(UPDATES[problem.optimizer.rule].slots)
+    layers = range(len(problem.network.dense))
+    return [
+        [(f"{group}.{layer}.weights", f"{group}.{layer}.bias") for layer in layers]
+        for group in ["layers", *(f"state.{slot}.layers" for slot in slots)]
+    ]

@@ -1,0 +1,112 @@
+"""Where to compute: the name of a target, why it was chosen, and its engine, imported when used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from fastnn.errors import TargetUnavailable
+from fastnn.rules.table import unknown_name
+
+if TYPE_CHECKING:
+    from fastnn.data import Data
+    from fastnn.problem import EpochResult, Problem
+
+Parameters = list[tuple[np.ndarray, np.ndarray]]
+
+TARGETS = ("cpu", "numpy", "cuda", "auto")
+
+
+class Engine(Protocol):
+    """What the trainer asks of a target; `fastnn.reference.Engine` defines every operation."""
+
+    threads: int
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Copy in parameters and optimizer state."""
+
+    def parameters(self) -> Parameters:
+        """Return copies of all (W, b)."""
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the optimizer state, one list of (W, b) a slot."""
+
+    def snapshot(self) -> Any:
+        """Return a copy of parameters and optimizer state that `restore` takes."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot."""
+
+    def finite(self) -> bool:
+        """Say whether all parameters and all optimizer state are finite."""
+
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> EpochResult:
+        """Train on every row once."""
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
+
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows and the gradient of loss plus penalty."""
+
+    def close(self) -> None:
+        """Give back threads and memory."""
+
+
+def choose(name: Any) -> tuple[str, str]:
+    """Return the target that `name` stands for, and why where that was not the caller's choice.
+
+    >>> choose("numpy")
+    ('numpy', '')
+    >>> choose("auto")[0]
+    'cpu'
+
+    Raises
+    ------
+    InvalidInput
+        An unknown name.
+    TargetUnavailable
+        A target that this version does not have.
+    """
+    if not isinstance(name, str) or name not in TARGETS:
+        raise unknown_name("target", name, TARGETS)
+    if name == "cuda":
+        raise TargetUnavailable(
+            "target 'cuda': this version of fastnn has no CUDA target yet; "
+            "use target='cpu', or 'auto' for the fastest that this machine can run"
+        )
+    if name == "auto":
+        return "cpu", "auto chose cpu: the fastest target of this version"
+    return name, ""
+
+
+def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
+    """Return the Engine of the target called `name`, one that `choose` returned.
+
+    Raises
+    ------
+    TargetUnavailable
+        What the target is written with cannot be imported.
+    """
+    if name == "numpy":
+        from fastnn import reference
+
+        return reference.Engine
+    try:
+        from fastnn.cpu.engine import Engine as CpuEngine
+    except ImportError as error:
+        raise TargetUnavailable(
+            f"target 'cpu' needs Numba, which cannot be imported here ({error}); "
+            "install a Numba that fits this Python and NumPy, or use target='numpy'"
+        ) from error
+    return CpuEngine
