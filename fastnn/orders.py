@@ -39,7 +39,7 @@ class Orders:
         if self._unshuffled is not None:
             return self._unshuffled
         ahead, self._ahead = self._ahead, None
-        # A callback may itself have trained, so the epoch made ahead is not always the one asked for.
+        # A callback may itself have trained, so this may not be the epoch made ahead.
         if ahead is not None and ahead[0] == epoch:
             order = ahead[1].result()
         else:

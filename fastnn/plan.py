@@ -52,7 +52,8 @@ from fastnn.rules.table import (
 # Fields of `Plan.head`.
 (
     LAYERS,
-    CAPACITY,  # rows that the scratch holds: the batch size, or fewer if there are fewer rows
+    BATCH,  # rows of a batch: the batch size, or fewer if there are fewer rows
+    CAPACITY,  # rows of every activation matrix
     SAMPLES,  # rows of the data
     STEPS,  # minibatches of the epoch
     LOSS,
@@ -73,7 +74,7 @@ from fastnn.rules.table import (
     PREFETCH,  # 1: ask for the rows of the next batch ahead of time
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     HEAD_FIELDS,
-) = range(22)
+) = range(23)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -97,7 +98,7 @@ ALONE_BYTES = 1 << 20
 OWN_INPUT_THREADS = 3
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 K_BLOCK_BYTES = 32 << 10  # a block of a panel that stays in the first-level cache
-INFERENCE_ROWS = 64  # rows that prediction takes through all layers at a time
+INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,9 @@ def make_plan(
     rule = rule or problem.optimizer.rule
     take = _Allocator(max(1, 64 // problem.dtype.itemsize))
     shapes = problem.network.shapes
-    capacity = min(problem.batch_size, samples)
+    batch = min(problem.batch_size, samples)
+    # An odd number of rows: the same row of all panels would else fall into one set of the cache.
+    capacity = batch | 1
     padded = layout.padded
 
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
@@ -201,7 +204,7 @@ def make_plan(
         inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = _phases(shapes, layout, problem.dtype.itemsize, capacity, threads)
+    phases = _phases(shapes, layout, problem.dtype.itemsize, batch, threads)
     own = phases[0, KIND] == FORWARD
     first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
     _place_activations(layers, first, take, capacity, layout)
@@ -217,7 +220,8 @@ def make_plan(
         row[DELTA] = take(capacity * padded(n))
 
     head = np.zeros(HEAD_FIELDS, np.int64)
-    head[LAYERS], head[CAPACITY], head[SAMPLES] = len(shapes), capacity, samples
+    head[LAYERS], head[BATCH], head[CAPACITY] = len(shapes), batch, capacity
+    head[SAMPLES] = samples
     head[STEPS] = -(-samples // problem.batch_size)
     head[LOSS], head[UPDATE] = LOSS_CODES[problem.loss], UPDATE_CODES[rule]
     head[SLOTS], head[SIZE] = UPDATES[rule].slots, size
@@ -227,6 +231,8 @@ def make_plan(
     head[ONES], head[COLUMN_MASK] = take(2 * layout.panel), take(padded(shapes[-1][1]))
     panel_bytes = problem.dtype.itemsize * layout.panel
     head[PRIVATE_SIZE] = max(1, K_BLOCK_BYTES // panel_bytes // layout.panel) * layout.panel**2
+    if layout.panel == 1:
+        head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
     head[DIRECT] = rule == "sgd" and problem.l1 == 0
     head[OWN_INPUTS] = step if own else 0
@@ -234,7 +240,7 @@ def make_plan(
     inference_head = head.copy()
     inference_head[CAPACITY] = INFERENCE_ROWS
     inference_head[ROW_SCRATCH] = take(threads * 2 * INFERENCE_ROWS)
-    tiles, owners = _update_tiles(shapes, layout, threads, capacity)
+    tiles, owners = _update_tiles(shapes, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_head, take.used
     )

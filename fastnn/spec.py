@@ -37,7 +37,7 @@ def number(
     open_low: bool = False,
     open_high: bool = False,
 ) -> float:
-    """Return `value` as a finite float within the range, or raise `InvalidInput` naming the range."""
+    """Return `value` as a finite float in the range, or raise `InvalidInput` naming the range."""
     found = math.nan  # which lies in no range
     if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
         with contextlib.suppress(OverflowError):  # a whole number or a fraction beyond any float
@@ -51,7 +51,9 @@ def number(
         return found
     left = "(" if open_low or low == -math.inf else "["
     right = ")" if open_high or high == math.inf else "]"
-    raise InvalidInput(f"{what} must be a finite number in {left}{low:g}, {high:g}{right}, not {value!r}")
+    raise InvalidInput(
+        f"{what} must be a finite number in {left}{low:g}, {high:g}{right}, not {value!r}"
+    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class Dropout:
 
     def __post_init__(self) -> None:
         """Check the rate."""
-        object.__setattr__(self, "rate", number(self.rate, "dropout rate", 0.0, 1.0, open_high=True))
+        rate = number(self.rate, "dropout rate", 0.0, 1.0, open_high=True)
+        object.__setattr__(self, "rate", rate)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class Network:
     Raises
     ------
     InvalidInput
-        No layer, a layer that is neither `Dense` nor `Dropout`, or a last layer that is not `Dense`.
+        No layer, one that is neither `Dense` nor `Dropout`, or a last one that is not `Dense`.
     """
 
     inputs: int
@@ -185,7 +188,7 @@ class Network:
 class SGD:
     """Stochastic gradient descent, with momentum as PyTorch defines it.
 
-    v = momentum v + g;  w -= learning_rate v,  or with Nesterov  w -= learning_rate (g + momentum v).
+    v = momentum v + g;  w -= learning_rate v,  with Nesterov  w -= learning_rate (g + momentum v).
     Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
     """
 

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastnn import checkpoint
+from fastnn import model as models
+from fastnn.callbacks import Callback, call_all, check_callbacks
 from fastnn.data import Data, check_data, check_features
-from fastnn.errors import CorruptFile, Diverged, InvalidInput
+from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
+from fastnn.model import Model
 from fastnn.orders import Orders
-from fastnn.parameters import Parameters, check_parameters, from_tensors, to_tensors, zero_slots
+from fastnn.parameters import Parameters, check_parameters, zero_slots
 from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
 from fastnn.problem import EpochResult, Problem
 from fastnn.progress import Progress
-from fastnn.serialise import (
-    network_from_dict,
-    network_to_dict,
-    optimizer_from_dict,
-    optimizer_to_dict,
-)
 from fastnn.spec import SGD, Network, Optimizer, whole
 from fastnn.target import Engine, choose, engine_class
 
-Callback = Callable[["Trainer", History], object]
-
-MOST_THREADS = 1024
-_SETTINGS = ("loss", "batch_size", "l1", "l2", "seed")  # of a Problem, plain in a file as they are
+_SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
 class Trainer:
@@ -64,7 +58,7 @@ class Trainer:
     Attributes
     ----------
     problem
-        The settings that decide what is computed, checked.
+        The settings that decide what is computed.
     target, threads, shuffle
         As given.
     epoch
@@ -82,11 +76,23 @@ class Trainer:
         A target that cannot run here.
     """
 
+    problem: Problem
+    target: str
+    threads: int | None
+    shuffle: bool
+    epoch: int
+    step: int
+    history: History
+    # Where parameters and state are until the engine has them; never written to.
+    _waiting: tuple[Parameters, list[Parameters]]
+    _engine: Engine | None
+    _opening: threading.Lock
+
     def __init__(
         self,
         network: Network,
         loss: str = "softmax_cross_entropy",
-        optimizer: Optimizer = SGD(0.1),  # noqa: B008 - frozen
+        optimizer: Optimizer = _SGD,
         batch_size: int = 64,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -97,22 +103,276 @@ class Trainer:
         seed: int = 0,
     ) -> None:
         problem = Problem(network, loss, optimizer, batch_size, l1, l2, dtype, seed)
-        self._set_up(problem, target, threads, shuffle)
-        start = initial_parameters(problem.network, problem.seed, problem.dtype)
-        self._waiting = (start, zero_slots(problem))
-
-    def _set_up(self, problem: Problem, target: Any, threads: Any, shuffle: Any) -> None:
-        """Check and keep the settings; nothing is trained yet."""
         chosen, reason = choose(target)
-        if not isinstance(shuffle, (bool, np.bool_)):
-            raise InvalidInput(f"shuffle must be True or False, not {shuffle!r}")
-        self.problem = problem
-        self.target: str = target
-        self.threads = _check_threads(threads)
-        self.shuffle = bool(shuffle)
-        self.epoch = self.step = 0
-        self.history = History(chosen, self.threads or 1, reason)
-        # Parameters and state wait here as arrays until the engine is needed, and are its own then.
-        self._waiting: tuple[Parameters, list[Parameters]] | None = None
-        self._engine: Engine | None = None
+        history = History(chosen, models.check_threads(threads) or 1, reason)
+        start = initial_parameters(network, problem.seed, problem.dtype)
+        self.__setstate__(
+            Model(problem, target, threads, shuffle, 0, 0, history, start, zero_slots(problem))
+        )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int = 10,
+        validation_data: tuple[Any, ...] | None = None,
+        sample_weight: Any = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> History:
+        """Train; called again, go on where the last call stopped.
+
+        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``.
+
+        Parameters
+        ----------
+        X
+            Features (n, inputs). float32 and float64 arrays of any strides are read in place.
+        y
+            Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
+        epochs
+            How many more, at least 0.
+        validation_data
+            (X, y) or (X, y, sample_weight) to evaluate on after each epoch, or None.
+        sample_weight
+            Weight of each row (n,), at least 0; None: every row counts 1.
+        callbacks
+            Each is called as ``callback(trainer, history)`` after each epoch, when all that belongs
+            to the epoch is done; if one returns True, training stops there. An error in a callback
+            comes out of `fit` and leaves the epoch done.
+
+        Returns
+        -------
+        History
+            `history`: of all epochs so far, those of earlier calls included.
+
+        Raises
+        ------
+        InvalidInput
+            Something that cannot be trained on; nothing has changed.
+        Diverged
+            A loss or a parameter became NaN or infinite. As after any error, and after Ctrl-C, the
+            trainer is as the last whole epoch left it.
+        """
+        epochs = whole(epochs, "epochs", 0)
+        data = check_data(self.problem, X, y, sample_weight)
+        validation = self._check_validation(validation_data)
+        calls = check_callbacks(callbacks)
+        engine = self._open()
+        self.history.target, self.history.reason = choose(self.target)
+        self.history.threads = engine.threads
+        batch_size = self.problem.batch_size
+        rates = np.full(-(-len(data) // batch_size), self.problem.optimizer.learning_rate)
+        progress = Progress(epochs, len(rates), batch_size, len(data))
+        try:
+            with Orders(self.problem.seed, len(data), self.shuffle) as orders:
+                for left in reversed(range(epochs)):
+                    order = orders.take(self.epoch, more=left > 0)
+                    self._train_epoch(engine, data, order, rates, validation, progress)
+                    if call_all(calls, self, self.history):
+                        break
+        finally:
+            progress.close()
+        return self.history
+
+    def _train_epoch(
+        self,
+        engine: Engine,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        validation: Data | None,
+        progress: Progress,
+    ) -> None:
+        """Do one epoch and enter it in the history, or change nothing and raise."""
+        progress.start_epoch(self.epoch)
+        epoch, step, done = self.epoch, self.step, len(self.history)
+        report = progress.update if progress.shown else None
+        snapshot = engine.snapshot()
+        try:
+            start = time.perf_counter()
+            result = engine.train_epoch(data, order, rates, epoch, step, report)
+            seconds = time.perf_counter() - start
+            self._check_converging(engine, result, rates)
+            found = {} if validation is None else scores(self.problem, engine.forward, validation)
+            loss, accuracy = found.get("loss"), found.get("accuracy")
+            self.history.append(result.loss, seconds, rates[-1], loss, accuracy)
+            self.epoch, self.step = epoch + 1, step + len(rates)
+        except BaseException:
+            # Ctrl-C can come between any two lines above, so all of them are taken back.
+            engine.restore(snapshot)
+            self.history.truncate(done)
+            self.epoch, self.step = epoch, step
+            raise
+        progress.end_epoch(result.loss, loss)
+
+    def _check_converging(self, engine: Engine, result: EpochResult, rates: np.ndarray) -> None:
+        """Raise `Diverged` where the epoch ended in numbers that are not finite."""
+        if result.bad_step is not None:
+            step, what = result.bad_step, f"the loss became {result.loss}"
+        elif not engine.finite():
+            step, what = len(rates) - 1, "a parameter or the optimizer's state was not finite after"
+        else:
+            return
+        raise Diverged(
+            f"training diverged in epoch {self.epoch}, step {step} (both counted from 0): {what}; "
+            f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
+            "about unit variance. The trainer is as the last good epoch left it",
+            self.epoch,
+            step,
+        )
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return what the network predicts for X (m, inputs).
+
+        Returns
+        -------
+        ndarray
+            Classes: indices, int64 (m,). Binary losses: 0 and 1, int64, where an output of 0 or
+            more means 1. Regressions: outputs. The last two are (m,) for one output and
+            (m, outputs) for more.
+        """
+        return predictions(self.problem, self.forward(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities that the network gives for X (m, inputs).
+
+        Returns
+        -------
+        ndarray
+            softmax_cross_entropy: (m, classes). binary_cross_entropy: (m, 2) for one output, and
+            (m, outputs) of label 1 for more.
+
+        Raises
+        ------
+        InvalidInput
+            Another loss, whose outputs are no probabilities.
+        """
+        check_probabilistic(self.problem)
+        return probabilities(self.problem, self.forward(X))
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
+        features = check_features(X, self.problem.network.inputs, self.problem.dtype)
+        return self._open().forward(features)
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
+
+        loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
+        where c_r is 1 for a right label; for several binary outputs, the share of right ones.
+        """
+        data = check_data(self.problem, X, y, sample_weight)
+        return scores(self.problem, self._open().forward, data)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype."""
+        with self._opening:
+            if self._engine is not None:
+                return self._engine.parameters()
+            return [(W.copy(), b.copy()) for W, b in self._waiting[0]]
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Take other parameters, as `parameters` gives them; copies.
+
+        The optimizer starts anew: its state becomes zero and `step` 0, which Adam's correction of
+        its bias depends on. `epoch` and `history` go on.
+
+        Raises
+        ------
+        InvalidInput
+            Another number of layers, another shape, numbers that are not finite, or a bias for a
+            layer that has none; nothing has changed.
+        """
+        checked = check_parameters(self.problem, parameters)
+        with self._opening:
+            if self._engine is not None:
+                self._engine.load(checked, zero_slots(self.problem))
+            else:
+                self._waiting = (checked, zero_slots(self.problem))
+            self.step = 0
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write network, settings, parameters, optimizer state, epoch and history to one file.
+
+        The file is safetensors, without pickle, and is written whole or not at all. Of an
+        initialiser that is a function, only the weights that it gave are kept.
+        """
+        models.save(self.__getstate__(), path)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], target: str | None = None, threads: int | None = None
+    ) -> Trainer:
+        """Return the trainer that `save` wrote to `path`; it trains on to the same bits.
+
+        Parameters
+        ----------
+        path
+            The file.
+        target, threads
+            What to use instead of the saved ones; None keeps those.
+
+        Raises
+        ------
+        CorruptFile
+            A file that is damaged, or not one that fastnn wrote.
+        """
+        trainer = cls.__new__(cls)
+        trainer.__setstate__(models.load(path, target, threads))
+        return trainer
+
+    def __getstate__(self) -> Model:
+        """Return all but the engine, for `save`, `pickle` and `copy`."""
+        with self._opening:
+            parameters, slots = self._waiting
+            if self._engine is not None:
+                parameters, slots = self._engine.parameters(), self._engine.slots()
+        return Model(
+            self.problem, self.target, self.threads, self.shuffle, self.epoch, self.step,
+            copy.deepcopy(self.history), parameters, slots,
+        )  # fmt: skip
+
+    def __setstate__(self, model: Model) -> None:
+        """Become the trainer that `model` describes; its engine is made when it is first needed."""
+        self.problem = model.problem
+        self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
+        self.epoch, self.step, self.history = model.epoch, model.step, model.history
+        self._waiting = (model.parameters, model.slots)
+        self._engine = None
         self._opening = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Name what is trained, with what, and how far it is."""
+        problem = self.problem
+        widths = "-".join(
+            map(str, (problem.network.inputs, *(d.units for d in problem.network.dense)))
+        )
+        return (
+            f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "
+            f"batch_size={problem.batch_size}, target={self.target!r}, epoch={self.epoch})"
+        )
+
+    def _open(self) -> Engine:
+        """Return the engine, made at the first call: it imports, and may compile."""
+        with self._opening:
+            if self._engine is None:
+                engine = engine_class(choose(self.target)[0])(self.problem, self.threads)
+                engine.load(*self._waiting)
+                self._engine, self._waiting = engine, ([], [])
+        return self._engine
+
+    def _check_validation(self, data: Any) -> Data | None:
+        """Return `validation_data` checked, or raise `InvalidInput`."""
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise InvalidInput(
+                "validation_data must be (X, y) or (X, y, sample_weight), not "
+                f"a {type(data).__name__}"
+                + (f" of {len(data)}" if isinstance(data, (tuple, list)) else "")
+            )
+        try:
+            return check_data(self.problem, *data)
+        except InvalidInput as error:
+            raise InvalidInput(f"in validation_data, {error}") from error

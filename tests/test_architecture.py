@@ -20,11 +20,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rules",),
     ("initialisers", "schedules", "graph"),
     ("spec",),
-    ("problem", "history", "datasets", "arrays", "progress", "callbacks"),
-    ("data", "serialise", "checkpoint"),
+    ("problem", "history", "datasets", "arrays", "progress"),
+    ("data", "serialise", "checkpoint", "callbacks", "parameters", "orders"),
     ("plan",),
     ("reference", "cpu", "cuda"),
-    ("target",),
+    ("target", "predictions"),
     ("model",),
     ("trainer",),
     ("estimators", "io", "plots", "examples"),
@@ -189,9 +189,10 @@ HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplo
         "from fastnn import Network, Dense, SGD; Network(4, [Dense(2, init='zeros')]); SGD(0.1)",
         "import fastnn; fastnn.datasets.digits()",
         "import fastnn.cli",
+        "from fastnn import Dense, Network, Trainer; Trainer(Network(4, [Dense(2)])).parameters",
     ],
 )
-def test_importing_loads_neither_numba_nor_scipy_nor_an_extra(code):
+def test_importing_and_setting_up_load_neither_numba_nor_scipy_nor_an_extra(code):
     assert not loaded_after(code) & HEAVY
 
 

@@ -32,6 +32,13 @@ def test_each_list_has_one_entry_an_epoch():
     assert history.validation_accuracy == [0.9, 0.9, 0.9, None]
 
 
+def test_later_epochs_can_be_forgotten_even_if_entered_in_part():
+    history, shorter = trained(3), trained(2)
+    history.loss.append(0.1)
+    history.truncate(2)
+    assert history == shorter
+
+
 def test_histories_do_not_share_their_lists():
     trained(2)
     assert len(History()) == 0

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu import epoch as kernels
-from fastnn.cpu.update import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
+from fastnn.cpu import linear
+from fastnn.cpu.sources import make_sources
+from fastnn.cpu.steps import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
 from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
 from fastnn.plan import (
-    CAPACITY,
+    BATCH,
     CLASSES,
     COLUMN_MASK,
     ONES,
@@ -62,12 +64,6 @@ def choose_threads(problem: Problem) -> int:
     return max(1, min(available_threads(), int(flops // FLOPS_PER_THREAD)))
 
 
-def _source(array: np.ndarray) -> tuple[int, int, int, int, int]:
-    """Return where a matrix is: address, strides in bytes, whether float64, columns."""
-    address = array.__array_interface__["data"][0]
-    return (address, *array.strides, int(array.dtype.itemsize == 8), array.shape[1])  # type: ignore
-
-
 def _aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
     """Return zeros that start on a cache line, so that no vector load touches two."""
     raw = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
@@ -97,10 +93,16 @@ class Engine:
         """Make an engine for `problem`; `threads` None chooses from the work in a step."""
         self.problem = problem
         self.threads = choose_threads(problem) if threads is None else threads
-        shape = register_shape(problem.dtype)
-        self._layout = Layout(shape.lanes, shape.panel)
+        self._linear = problem.network.shapes == ((problem.network.inputs, 1),)
+        if self._linear:
+            self.threads, self._layout = 1, Layout(1, 1)
+        else:
+            shape = register_shape(problem.dtype)
+            self._layout = Layout(shape.lanes, shape.panel)
         self._slots = UPDATES[problem.optimizer.rule].slots
-        self._alphas = np.array([d.alpha or 0.0 for d in problem.network.dense], problem.dtype)
+        alphas = [dense.alpha or 0.0 for dense in problem.network.dense]
+        factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
+        self._alphas = np.array(alphas + factors, problem.dtype)
         self._lay_out(make_plan(problem, problem.batch_size, self._layout, self.threads))
         self._team: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()  # one call at a time uses the scratch
@@ -145,15 +147,20 @@ class Engine:
                 plan = make_plan(self.problem, len(data.X), self._layout, self.threads)
                 self._lay_out(plan)
             numbers, control = self._start(data, step)
-            arguments = (
-                self._memory, self._plan.head, self._plan.layers, self._alphas, self._plan.tiles,
-                self._plan.owners, self._plan.phases, self._sources(data), order,
-                data.targets if self._plan.head[CLASSES] else NO_ROWS,
-                NO_WEIGHTS if data.weights is None else data.weights,
-                dropout_keys(self.problem.seed, epoch, len(self._alphas)),
-                rates, numbers, np.zeros(self._plan.head[CAPACITY]),
-                np.full(kernels.LINE * self.threads, -1), control,
-            )  # fmt: skip
+            head, weights = self._plan.head, data.weights
+            arguments: list[Any] = [self._memory, head, self._plan.layers, self._alphas]
+            if not self._linear:
+                arguments += [self._plan.tiles, self._plan.owners, self._plan.phases]
+            arguments += [self._sources(data), order]
+            if not self._linear:
+                arguments += [data.targets if head[CLASSES] else NO_ROWS]
+            arguments += [NO_WEIGHTS if weights is None else weights]
+            if not self._linear:
+                arguments += [dropout_keys(self.problem.seed, epoch, len(self._plan.layers))]
+            arguments += [rates, numbers, np.zeros(head[BATCH])]
+            if not self._linear:
+                arguments += [np.full(kernels.LINE * self.threads, -1)]
+            arguments += [control]
             self._run(arguments, numbers, control, progress)
         bad = int(control[kernels.BAD_STEP])
         weight = numbers[WEIGHT_SUM]
@@ -165,8 +172,9 @@ class Engine:
         outputs = np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
         weights = sum(k * n for k, n in self.problem.network.shapes)
         threads = min(self.threads, max(1, int(2 * weights * len(X) / PREDICT_FLOPS_PER_THREAD)))
-        compiled = getattr(kernels, f"forward_{self.problem.dtype.name}")
-        sources = np.array([_source(X)], np.int64)
+        module = linear if self._linear else kernels
+        compiled = getattr(module, f"forward_{self.problem.dtype.name}")
+        sources = make_sources(X)
         bounds = np.linspace(0, len(X), threads + 1).astype(np.int64)
         with self._lock:
             calls = [
@@ -238,7 +246,7 @@ class Engine:
     def _sources(self, data: Data) -> np.ndarray:
         """Return where X and y are; y only where targets are numbers."""
         targets = data.X[:, :1] if self._plan.head[CLASSES] else data.targets
-        return np.array([_source(data.X), _source(targets)], np.int64)
+        return make_sources(data.X, targets)
 
     def _start(self, data: Data, epoch_step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return fresh `numbers` and `control`, and set what the plan says of the data."""
@@ -264,16 +272,18 @@ class Engine:
 
     def _run(
         self,
-        arguments: tuple[Any, ...],
+        arguments: list[Any],
         numbers: np.ndarray,
         control: np.ndarray,
         progress: Callable[[int, float], None] | None,
     ) -> None:
         """Run one epoch on the team; this thread only waits, reports, and turns Ctrl-C into a stop."""
-        train = getattr(kernels, f"train_epoch_{self.problem.dtype.name}")
-        futures: list[Future[None]] = [
-            self._pool().submit(train, *arguments, me, self.threads) for me in range(self.threads)
+        module = linear if self._linear else kernels
+        train = getattr(module, f"train_epoch_{self.problem.dtype.name}")
+        calls = [arguments] if self._linear else [
+            [*arguments, me, self.threads] for me in range(self.threads)
         ]
+        futures: list[Future[None]] = [self._pool().submit(train, *call) for call in calls]
         try:
             while wait(futures, PROGRESS_SECONDS, FIRST_EXCEPTION).not_done:
                 if progress is not None:

@@ -11,7 +11,6 @@ does not depend on who does it, so neither do the results.
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,16 +20,14 @@ from numba import njit
 from fastnn.cpu.cache import cached
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import ZERO, make_gemm
-from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, nap, pause, prefetch
+from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, nap, pause
 from fastnn.cpu.layers import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE, make_layers
 from fastnn.cpu.rules import EXACT, U, make_rules
-from fastnn.cpu.update import (
-    BETA1, BETA2, C1, C2, DECAY, INVERSE_WEIGHT, LOSS_SUM, RATE, SHRINK, STEP_WEIGHT, WEIGHT_SUM,
-    make_update,
-)  # fmt: skip
+from fastnn.cpu.steps import INVERSE_WEIGHT, begin_step, end_loss, prefetch_rows
+from fastnn.cpu.update import make_update
 from fastnn.cpu.vector import register_shape
 from fastnn.plan import (
-    BACKWARD, CAPACITY, COLUMN_BLOCK, FORWARD, GATHER, INPUT, K, KIND, LAYER, LAYERS, MASK, N, OUTPUT,
+    BACKWARD, BATCH, CAPACITY, COLUMN_BLOCK, FORWARD, GATHER, INPUT, K, KIND, LAYER, LAYERS, MASK, N, OUTPUT,
     OWN_INPUTS, PHASES, PREFETCH, ROW_BLOCK, ROWS, ROWWISE, SAMPLES, STEPS, UPDATE, UPDATE_TILES,
     WEIGHTED,
 )  # fmt: skip
@@ -83,22 +80,19 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         return blocks * ((width + phases[p, COLUMN_BLOCK] - 1) // phases[p, COLUMN_BLOCK])
 
     @njit(**EXACT)
-    def prefetch_rows(head, sources, order, first, samples, tile, tiles):
-        """Ask for a share of the next batch's rows, so that gathering them does not wait for memory."""
-        row_bytes = sources[0, COLUMNS] * (8 if sources[0, IS_DOUBLE] == 1 else 4)
-        for r in range(tile * samples // tiles, (tile + 1) * samples // tiles):
-            start = sources[0, ADDRESS] + order[U(first + r)] * sources[0, ROW_STRIDE]
-            for at in range(0, row_bytes, 64):
-                prefetch(start + at)
-
-    @njit(**EXACT)
-    def own_inputs(memory, head, layers, sources, order, keys, step, samples, gathered, me):
+    def own_inputs(memory, head, layers, alphas, sources, order, keys, step, samples, gathered, me):
         """Gather the whole batch for this thread, once a step."""
         if head[OWN_INPUTS] > 0 and gathered[LINE * me] != step:
             gathered[LINE * me] = step
-            first = step * head[CAPACITY]
+            first = step * head[BATCH]
             own = me * head[OWN_INPUTS]
-            gather_inputs(memory, head, layers, sources, order, keys, first, ZERO, samples, own)
+            gather_inputs(memory, head, layers, alphas, sources, order, keys, first, ZERO, samples, own)
+
+    @njit(**EXACT)
+    def drop_outputs(memory, head, layers, alphas, keys, l, first, r0, r1, p0, p1):
+        """Apply the dropout between layer l and the next, if there is any."""
+        if l + 1 < head[LAYERS] and layers[l + 1, MASK] >= 0:
+            drop(memory, head, layers, alphas, keys, l + 1, first, r0, r1, p0, p1, ZERO)
 
     @njit(**EXACT)
     def rows_tile(
@@ -107,16 +101,14 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     ):  # fmt: skip
         """From layer `start` forward to the loss and back, for rows r0..r1 of the batch."""
         if start == 0:
-            gather_inputs(memory, head, layers, sources, order, keys, first, r0, r1, ZERO)
+            gather_inputs(memory, head, layers, alphas, sources, order, keys, first, r0, r1, ZERO)
         gather_targets(
             memory, head, layers, sources, order, weights, first, r0, r1, numbers[INVERSE_WEIGHT]
         )
         for l in range(start, head[LAYERS]):
-            if l > 0 and layers[l, MASK] >= 0:
-                drop(memory, head, layers, keys, l, first, r0, r1, ZERO)
-            linear_forward(
-                memory, head, layers, alphas, l, r0, r1, ZERO, panels_of(layers[l, N]), ZERO
-            )
+            panels = panels_of(layers[l, N])
+            linear_forward(memory, head, layers, alphas, l, r0, r1, ZERO, panels, ZERO)
+            drop_outputs(memory, head, layers, alphas, keys, l, first, r0, r1, ZERO, panels)
         loss_rows(memory, head, layers, alphas, order, classes, first, r0, r1, row_loss)
         for l in range(head[LAYERS] - 1, max(start, 1) - 1, -1):
             linear_backward(
@@ -129,12 +121,12 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         row_loss, gathered, step, p, samples, tile, me,
     ):  # fmt: skip
         kind, l = phases[p, KIND], phases[p, LAYER]
-        first = step * head[CAPACITY]
+        first = step * head[BATCH]
         if kind == UPDATE_TILES:
-            following = min(head[CAPACITY], head[SAMPLES] - first - samples)
+            following = min(head[BATCH], head[SAMPLES] - first - samples)
             if head[PREFETCH] == 1 and following > 0:
                 prefetch_rows(head, sources, order, first + samples, following, tile, len(tiles))
-            own_inputs(memory, head, layers, sources, order, keys, step, samples, gathered, me)
+            own_inputs(memory, head, layers, alphas, sources, order, keys, step, samples, gathered, me)
             update_tile(memory, head, layers, numbers, tiles, tile, samples, me)
             return
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
@@ -149,48 +141,18 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         elif kind == FORWARD:
             own = ZERO
             if l == 0:
-                own_inputs(memory, head, layers, sources, order, keys, step, samples, gathered, me)
+                own_inputs(memory, head, layers, alphas, sources, order, keys, step, samples, gathered, me)
                 own = me * head[OWN_INPUTS]
-            elif layers[l, MASK] >= 0 and p0 == 0:
-                drop(memory, head, layers, keys, l, first, r0, r1, ZERO)
             end = panels_of(layers[l, N])
             p1 = end if layers[l, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_forward(memory, head, layers, alphas, l, r0, r1, p0, p1, own)
+            drop_outputs(memory, head, layers, alphas, keys, l, first, r0, r1, p0, p1)
         elif kind == BACKWARD:
             end = panels_of(layers[l, K])
             p1 = end if layers[l - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_backward(memory, head, layers, alphas, l, r0, r1, p0, p1, me)
         elif kind == GATHER:
-            gather_inputs(memory, head, layers, sources, order, keys, first, r0, r1, ZERO)
-
-    @njit(**EXACT)
-    def begin_step(head, order, weights, rates, numbers, first_step, step, samples):
-        """Set what the tiles of a step share."""
-        rate = rates[step]
-        numbers[RATE] = rate
-        numbers[SHRINK] = 1.0 - rate * numbers[DECAY]
-        if head[UPDATE] == ADAM or head[UPDATE] == ADAMW:
-            t = float(first_step + step + 1)
-            numbers[C1] = 1.0 - numbers[BETA1] ** t
-            numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
-        total = float(samples)
-        if head[WEIGHTED] == 1:
-            total = 0.0
-            for s in range(step * head[CAPACITY], step * head[CAPACITY] + samples):
-                total += weights[U(order[U(s)])]
-        numbers[STEP_WEIGHT] = total
-        numbers[INVERSE_WEIGHT] = 1.0 / total if total > 0.0 else 0.0
-
-    @njit(**EXACT)
-    def end_loss(head, order, weights, numbers, row_loss, step, samples):
-        """Add the losses of the batch in the order of its rows; return whether all are finite."""
-        total = 0.0
-        for r in range(samples):
-            weight = weights[U(order[U(step * head[CAPACITY] + r)])] if head[WEIGHTED] == 1 else 1.0
-            total += weight * row_loss[U(r)]
-        numbers[LOSS_SUM] += total
-        numbers[WEIGHT_SUM] += numbers[STEP_WEIGHT]
-        return math.isfinite(total)
+            gather_inputs(memory, head, layers, alphas, sources, order, keys, first, r0, r1, ZERO)
 
     @njit(**EXACT)
     def alone(
@@ -198,7 +160,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         numbers, row_loss, gathered, control, me,
     ):  # fmt: skip
         for step in range(head[STEPS]):
-            samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
+            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
             begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
             for p in range(head[PHASES]):
                 for tile in range(tiles_in(layers, tiles, phases, p, samples)):
@@ -221,7 +183,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         step, p = number // head[PHASES], number % head[PHASES]
         if phases[p, KIND] == UPDATE_TILES:
             return owners[who + 1]
-        samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
+        samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
         return (who + 1) * tiles_in(layers, tiles, phases, p, samples) // threads
 
     @njit(**EXACT)
@@ -261,7 +223,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     ):  # fmt: skip
         count = head[PHASES]
         if me == 0:
-            samples = min(head[CAPACITY], head[SAMPLES])
+            samples = min(head[BATCH], head[SAMPLES])
             begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], ZERO, samples)
             open_phase(head, layers, tiles, owners, phases, control, ZERO, threads)
         idle = 0
@@ -281,7 +243,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             idle = 0
             number = ticket >> 32
             step, p = number // count, number % count
-            samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
+            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
             do_tile(
                 memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys,
                 numbers, row_loss, gathered, step, p, samples, ticket & TILE_MASK, me,
@@ -302,7 +264,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 if step == head[STEPS] or atomic_load(control, STOP) != 0:
                     following = FINISHED
                 else:
-                    samples = min(head[CAPACITY], head[SAMPLES] - step * head[CAPACITY])
+                    samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
                     begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
             open_phase(head, layers, tiles, owners, phases, control, following, threads)
 

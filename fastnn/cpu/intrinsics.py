@@ -49,6 +49,16 @@ load_float32 = make_load("float32")
 load_float64 = make_load("float64")
 
 
+@intrinsic
+def _address(typingctx, array, at):
+    """Return the address of element `at` of a one-dimensional contiguous array."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(_word(context, builder, signature, args), INT64)
+
+    return types.int64(array, types.int64), codegen
+
+
 def make_bits(name: str) -> tuple[Any, Any]:
     """Return ``to_bits(x)`` and ``from_bits(i)`` between a float type and the integer of its size."""
     numba_type, llvm_type, _, llvm_int, numba_int = _REAL[name]
@@ -164,6 +174,7 @@ if config.DISABLE_JIT:
     pause = lambda: None  # noqa: E731
     nap = lambda: time.sleep(5e-5)  # noqa: E731
     prefetch = lambda address: None  # noqa: E731
+    address_of = lambda array, at: array.ctypes.data + int(at) * array.itemsize  # noqa: E731
 else:
     atomic_add, atomic_load, atomic_store = _atomic_add, _atomic_load, _atomic_store
-    pause, nap, prefetch = _pause, _nap, _prefetch
+    pause, nap, prefetch, address_of = _pause, _nap, _prefetch, _address

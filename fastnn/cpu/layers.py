@@ -15,6 +15,7 @@ from numba import njit
 from fastnn.cpu.gemm import CONTINUE, ZERO
 from fastnn.cpu.intrinsics import load_float32, load_float64
 from fastnn.cpu.rules import EXACT, FAST, U
+from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.vector import Shape, make_copy
 from fastnn.plan import (
     ACTIVATION, CAPACITY, CLASSES, COLUMN_MASK, DELTA, INPUT, LOSS, MASK, N, NEEDS_Z, ONES, K, OUTPUT,
@@ -22,9 +23,6 @@ from fastnn.plan import (
     WEIGHTED, WEIGHTS, Z, LAYERS,
 )  # fmt: skip
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
-
-# Fields of a row of `sources`: where the caller's X and y are.
-ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS = range(5)
 
 IDENTITY = ACTIVATION_CODES["identity"]
 SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
@@ -96,32 +94,36 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                         memory[U(out + c)] = real(other_load(base + c * step))
 
     @njit(**EXACT)
-    def drop(memory, head, layers, keys, l, batch_counter, r0, r1, own):
-        """Write inputs * mask: mask is 0 with the rate's probability, 1 / (1 - rate) otherwise."""
+    def drop(memory, head, layers, alphas, keys, l, batch_counter, r0, r1, p0, p1, own):
+        """Write inputs * mask for rows r0..r1 and panels p0..p1 of the inputs of layer l.
+
+        mask is 0 with the probability of the rate, 1 / (1 - rate) otherwise; `alphas` has that second.
+        """
         k, rows = layers[l, K], head[CAPACITY]
         threshold = np.uint64(layers[l, THRESHOLD])
         key = np.uint64(keys[l])
-        factor = real(1.0 / (1.0 - layers[l, THRESHOLD] / 4294967296.0))
-        for p in range((k + panel - 1) // panel):
+        factor = alphas[head[LAYERS] + l]
+        for p in range(p0, p1):
             width = width_of(p, k)
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
                 counter = np.uint64(batch_counter * k + r * k + p * panel)
                 for c in range(width):
                     bits = squares32(counter + np.uint64(c), key)
-                    factor_here = factor if bits >= threshold else zero
-                    memory[U(layers[l, MASK] + at + c)] = factor_here
+                    mask = factor if bits >= threshold else zero
+                    memory[U(layers[l, MASK] + at + c)] = mask
                     value = memory[U(layers[l, UNDROPPED] + own + at + c)]
-                    memory[U(layers[l, INPUT] + own + at + c)] = value * factor_here
+                    memory[U(layers[l, INPUT] + own + at + c)] = value * mask
 
     @njit(**EXACT)
-    def gather_inputs(memory, head, layers, sources, order, keys, first, r0, r1, own):
+    def gather_inputs(memory, head, layers, alphas, sources, order, keys, first, r0, r1, own):
         """Bring the inputs of rows r0..r1 of the batch in, `own` numbers beyond the first copy."""
         gather_matrix(
             memory, sources, ZERO, order, first, r0, r1, head[CAPACITY], layers[0, UNDROPPED] + own
         )
         if layers[0, MASK] >= 0:
-            drop(memory, head, layers, keys, ZERO, first, r0, r1, own)
+            panels = (layers[0, K] + panel - 1) // panel
+            drop(memory, head, layers, alphas, keys, ZERO, first, r0, r1, ZERO, panels, own)
 
     @njit(**EXACT)
     def gather_targets(memory, head, layers, sources, order, weights, first, r0, r1, inverse_weight):

@@ -22,7 +22,7 @@ U = np.uint64
 EXACT: Any = {"fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}
 
 
-def _switch(loops: list[tuple[int, Any]], arguments: str) -> Any:
+def switch(loops: list[tuple[int, Any]], arguments: str) -> Any:
     """Return ``pick(code, *arguments)`` that calls the loop of that code.
 
     The chain of comparisons is generated, for Numba has no tables of functions that it can inline.
@@ -109,12 +109,12 @@ def make_rules(dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamesp
     del pairs["identity"]
     elementwise = [name for name, row in LOSSES.items() if not row.rowwise]
 
-    def loss_switch(width: int) -> Any:
+    def lossswitch(width: int) -> Any:
         loops = [
             (LOSS_CODES[n], _loss_loop(getattr(losses, n), real, elementary, width))
             for n in elementwise
         ]
-        return _switch(
+        return switch(
             loops, "memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at"
         )
 
@@ -123,16 +123,16 @@ def make_rules(dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamesp
         for n, row in UPDATES.items()
     ]
     return SimpleNamespace(
-        activate=_switch(
+        activate=switch(
             [(ACTIVATION_CODES[n], pair[0]) for n, pair in pairs.items()], "memory, at, count, alpha"
         ),
-        multiply_slope=_switch(
+        multiply_slope=switch(
             [(ACTIVATION_CODES[n], pair[1]) for n, pair in pairs.items()],
             "memory, z_at, a_at, d_at, count, alpha",
         ),
-        loss_wide=loss_switch(panel),
-        loss_narrow=loss_switch(lanes),
-        update=_switch(
+        loss_wide=lossswitch(panel),
+        loss_narrow=lossswitch(lanes),
+        update=switch(
             update_loops,
             "memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2",
         ),

@@ -9,6 +9,7 @@ from numba import njit
 
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK
 from fastnn.plan import (
     BIAS, CAPACITY, DELTA, DIRECT, INPUT, K, N, ONES, OWN_INPUTS, PRIVATE, PRIVATE_SIZE, SIZE, TRANSPOSED, UPDATE,
     WEIGHTS,
@@ -16,19 +17,13 @@ from fastnn.plan import (
 
 ONE = np.int64(1)
 
-# Fields of `numbers`, float64: what changes from step to step, and the optimizer's constants.
-(
-    RATE, C1, C2, SHRINK, INVERSE_WEIGHT, BETA1, BETA2, EPSILON, DECAY, L1, L2, LOSS_SUM, WEIGHT_SUM,
-    STEP_WEIGHT, NUMBERS,
-) = range(15)  # fmt: skip
+def make_apply(dtype: np.dtype, rules: Any) -> Any:
+    """Return ``apply(memory, head, numbers, at, gradient, count, is_bias)``.
 
-
-def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any) -> Any:
-    """Return ``update_tile(memory, head, layers, numbers, tiles, tile, samples, me)`` for one dtype."""
+    It applies the plan's update rule to `count` parameters at `at` with their gradient.
+    """
     real = dtype.type
-    zero, one = real(0), real(1)
-    width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
-    rule, transpose = rules.update, layers_.transpose
+    zero, one, rule = real(0), real(1), rules.update
 
     @njit(**EXACT)
     def apply(memory, head, numbers, at, gradient, count, is_bias):
@@ -40,6 +35,16 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
             real(numbers[RATE]), real(numbers[BETA1]), real(1.0 - numbers[BETA1]), real(numbers[BETA2]),
             real(1.0 - numbers[BETA2]), real(numbers[EPSILON]), shrink, real(numbers[C1]), real(numbers[C2]),
         )  # fmt: skip
+
+    return apply
+
+
+def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any) -> Any:
+    """Return ``update_tile(memory, head, layers, numbers, tiles, tile, samples, me)`` for one dtype."""
+    real = dtype.type
+    zero, one = real(0), real(1)
+    width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
+    apply, transpose = make_apply(dtype, rules), layers_.transpose
 
     @njit(**EXACT)
     def direct(memory, head, layers, numbers, l, i0, i1, p, samples, own):

@@ -65,14 +65,39 @@ def register_shape(dtype: np.dtype) -> Shape:
     return Shape(lanes, 2 * lanes, rows, narrow)
 
 
-def _llvm_real(dtype: np.dtype) -> ir.Type:
+def llvm_real(dtype: np.dtype) -> ir.Type:
     return ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
 
 
-def _data(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+def data_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
     """Return a pointer to element `offset` of a one-dimensional contiguous array."""
     pointer = context.make_array(array_type)(context, builder, array).data
     return builder.gep(pointer, [offset])
+
+
+def loop(
+    builder: Any, count: Any, start: list[Any], body: Callable[..., list[Any]]
+) -> list[Any]:
+    """Run `body(builder, index, carried) -> carried` count >= 0 times; return the last carried."""
+    head, inside, after = (builder.append_basic_block(n) for n in ("head", "body", "after"))
+    before = builder.block
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(INT64)
+    carried = [builder.phi(value.type) for value in start]
+    index.add_incoming(INT64(0), before)
+    for phi, value in zip(carried, start, strict=True):
+        phi.add_incoming(value, before)
+    builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
+    builder.position_at_end(inside)
+    results = body(builder, index, carried)
+    end = builder.block
+    index.add_incoming(builder.add(index, INT64(1)), end)
+    for phi, value in zip(carried, results, strict=True):
+        phi.add_incoming(value, end)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return carried
 
 
 class _Emitter:
@@ -81,7 +106,7 @@ class _Emitter:
     def __init__(self, dtype: np.dtype, rows: int, vectors: int) -> None:
         self.rows, self.vectors = rows, vectors
         self.lanes = vector_bytes() // dtype.itemsize
-        self.real = _llvm_real(dtype)
+        self.real = llvm_real(dtype)
         self.vector = ir.VectorType(self.real, self.lanes)
         self.align = dtype.itemsize  # callers promise no more than natural alignment
         self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
@@ -125,28 +150,6 @@ class _Emitter:
         )
         builder.call(callee, [builder.bitcast(pointer, byte), word(1), word(3), word(1)])
 
-    def loop(self, builder: Any, count: Any, start: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
-        """Run `body(builder, index, carried) -> carried` count >= 0 times; return the last carried."""
-        head, inside, after = (builder.append_basic_block(n) for n in ("head", "body", "after"))
-        before = builder.block
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(INT64)
-        carried = [builder.phi(value.type) for value in start]
-        index.add_incoming(INT64(0), before)
-        for phi, value in zip(carried, start, strict=True):
-            phi.add_incoming(value, before)
-        builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
-        builder.position_at_end(inside)
-        results = body(builder, index, carried)
-        end = builder.block
-        index.add_incoming(builder.add(index, INT64(1)), end)
-        for phi, value in zip(carried, results, strict=True):
-            phi.add_incoming(value, end)
-        builder.branch(head)
-        builder.position_at_end(after)
-        return carried
-
     def products(self, builder: Any, a: list[Any], b: Any, carried: list[Any]) -> list[Any]:
         """One k: add the outer product of a column of A and a row of B to the accumulators."""
         vectors = [self.load(builder, b, v) for v in range(self.vectors)]
@@ -180,9 +183,9 @@ class _Emitter:
                 cells = self.products(builder, [builder.gep(row, [k]) for row in rows], pointer, carried[1:])
                 return [builder.gep(pointer, [width]), *cells]
 
-            return self.loop(builder, inner, carried, step)
+            return loop(builder, inner, carried, step)
 
-        carried = self.loop(builder, chunks, [b, *start], chunk)
+        carried = loop(builder, chunks, [b, *start], chunk)
         for value, (r, v) in zip(carried[1:], self.cells, strict=True):
             row = builder.gep(c, [builder.mul(INT64(r), c_stride)])
             self.store(builder, value, row, v)
@@ -210,7 +213,7 @@ class _Emitter:
             cells = self.products(builder, pointers, right, carried[2:])
             return [builder.gep(left, [a_stride]), builder.gep(right, [width]), *cells]
 
-        carried = self.loop(builder, samples, [a, b] + [zero] * len(self.cells), step)
+        carried = loop(builder, samples, [a, b] + [zero] * len(self.cells), step)
         scale, keep = self.splat(builder, alpha), self.splat(builder, beta)
         for value, (r, v) in zip(carried[2:], self.cells, strict=True):
             old = builder.fmul(keep, self.load(builder, rows[r], v))
@@ -240,7 +243,7 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
         def codegen(context, builder, signature, args):
             kind = signature.args
-            pointers = [_data(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 6, 8, 11)]
+            pointers = [data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 6, 8, 11)]
             callee = _shared(builder.module, name, _Emitter(dtype, rows, vectors).multiply)
             left, right, start, out = pointers
             builder.call(callee, [left, *args[2:6], right, start, args[10], out, args[13]])
@@ -266,7 +269,7 @@ def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
         def codegen(context, builder, signature, args):
             kind = signature.args
             left, right, out = (
-                _data(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 3, 6)
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 3, 6)
             )
             callee = _shared(builder.module, name, _Emitter(dtype, rows, vectors).accumulate)
             builder.call(callee, [left, args[2], right, args[5], out, args[8], args[9], args[10]])
@@ -282,14 +285,14 @@ def make_copy(dtype: np.dtype) -> Any:
     lanes = vector_bytes() // dtype.itemsize
     if config.DISABLE_JIT:
         return _plain_copy(dtype, lanes)
-    vector = ir.VectorType(_llvm_real(dtype), lanes).as_pointer()
+    vector = ir.VectorType(llvm_real(dtype), lanes).as_pointer()
 
     @intrinsic
     def copy(typingctx, to, to_at, address):
         def codegen(context, builder, signature, args):
             # The vectoriser does not join scalar loads from an address that may overlap the target.
             value = builder.load(builder.inttoptr(args[2], vector), align=dtype.itemsize)
-            out = _data(context, builder, signature.args[0], args[0], args[1])
+            out = data_pointer(context, builder, signature.args[0], args[0], args[1])
             builder.store(value, builder.bitcast(out, vector), align=dtype.itemsize)
             return context.get_dummy_value()
 

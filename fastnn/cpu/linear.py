@@ -1,0 +1,279 @@
+"""One epoch of a model with one output and no hidden layer: regression, logistic, perceptron, SVM.
+
+Its step is too small for tiles: with 30 inputs and one row it is a few dozen nanoseconds. So the rows
+are read where they lie, weights are one contiguous vector (a plan whose panels are one column wide),
+and one thread does everything in order:
+
+    z_r = x_r . w + b;   d_r = dL/dz_r;   w -= rate sum_r d_r x_r, or the update rule with that sum.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fastnn.cpu.cache import cached
+from fastnn.cpu.dot import make_dot
+from fastnn.cpu.elementary import make_elementary
+from fastnn.cpu.epoch import BAD_STEP, FIRST_STEP, STEP, STOP
+from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.intrinsics import (
+    address_of,
+    atomic_load,
+    atomic_store,
+    load_float32,
+    load_float64,
+    prefetch,
+)
+from fastnn.cpu.rules import EXACT, U, make_rules, switch
+from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
+from fastnn.cpu.update import make_apply
+from fastnn.plan import (
+    ACTIVATION, BATCH, BIAS, COLUMN_MASK, DELTA, DIRECT, INPUT, K, LOSS, NEEDS_Z, OUTPUT, PREFETCH,
+    PRIVATE, ROW_SCALE, SAMPLES, STEPS, TARGETS, WEIGHTED, WEIGHTS, Z,
+)  # fmt: skip
+from fastnn.rules import losses
+from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES, LOSSES
+
+IDENTITY = ACTIVATION_CODES["identity"]
+AHEAD = 16  # rows asked for ahead of time, at least
+CHECK = 1024  # steps between two looks at the other threads' words
+
+
+def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, dot: Any, axpy: Any) -> Any:
+    """Return an epoch of plain SGD on one row at a time for one loss: the textbook's loop."""
+    real = dtype.type
+    plain_value, plain_gradient = rule(real, elementary)
+    value, gradient = njit(**EXACT)(plain_value), njit(**EXACT)(plain_gradient)
+    one, itemsize = real(1), dtype.itemsize
+
+    @njit(**EXACT)
+    def epoch(memory, head, layers, sources, order, rates, numbers, control):
+        k, w = layers[0, K], layers[0, WEIGHTS]
+        bias = memory[U(w + k)]
+        trained = real(layers[0, BIAS])
+        samples, row_stride, l2 = head[SAMPLES], sources[0, ROW_STRIDE], real(numbers[L2])
+        total = 0.0
+        for step in range(samples):
+            row = order[U(step)]
+            address = sources[0, ADDRESS] + row * row_stride
+            if head[PREFETCH] == 1 and step + AHEAD < samples:
+                start = sources[0, ADDRESS] + order[U(step + AHEAD)] * row_stride
+                for at in range(0, k * itemsize, 64):
+                    prefetch(start + at)
+            z = dot(memory, w, address, k) + bias
+            y = own_target(sources, row)
+            total += value(z, y)
+            if not math.isfinite(total):
+                control[BAD_STEP] = step
+                break
+            rate = real(rates[U(step)])
+            change = -rate * gradient(z, y)
+            if l2 > 0:
+                keep = one - rate * l2
+                for i in range(w, w + k):
+                    memory[U(i)] *= keep
+            axpy(memory, w, address, k, change)
+            bias += trained * change
+            if step % CHECK == 0:
+                atomic_store(control, STEP, step)
+                numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, step + 1.0
+                if atomic_load(control, STOP) != 0:
+                    break
+        memory[U(w + k)] = bias
+        numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, float(samples)
+
+    own = load_float64 if dtype.itemsize == 8 else load_float32
+
+    @njit(**EXACT)
+    def own_target(sources, row):
+        return own(sources[1, ADDRESS] + row * sources[1, ROW_STRIDE])
+
+    return epoch
+
+
+def make_linear(dtype: np.dtype) -> SimpleNamespace:
+    """Return train_epoch and forward for one dtype (not yet compiled)."""
+    real = dtype.type
+    zero, one = real(0), real(1)
+    dot, axpy = make_dot(dtype)
+    elementary = make_elementary(dtype)
+    rules = make_rules(dtype, 1, 1, elementary)
+    one_by_one = switch(
+        [
+            (LOSS_CODES[name], _one_by_one(getattr(losses, name), dtype, elementary, dot, axpy))
+            for name, row in LOSSES.items()
+            if not row.rowwise
+        ],
+        "memory, head, layers, sources, order, rates, numbers, control",
+    )
+    activate, multiply_slope, loss_rows = rules.activate, rules.multiply_slope, rules.loss_wide
+    apply = make_apply(dtype, rules)
+    itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
+
+    @njit(**EXACT)
+    def load(at, is_double):
+        if is_double == 1:
+            return real(load_float64(at))
+        return real(load_float32(at))
+
+    @njit(**EXACT)
+    def in_place(sources):
+        """Whether rows of X can be read as they lie: this dtype, its numbers side by side."""
+        return sources[0, IS_DOUBLE] == own_is_double and sources[0, COLUMN_STRIDE] == itemsize
+
+    @njit(**EXACT)
+    def row_address(memory, sources, row, slot):
+        """Return where row `row` of X can be read; a copy in `slot` where it cannot as it lies."""
+        if in_place(sources):
+            return sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
+        start = sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
+        for c in range(sources[0, COLUMNS]):
+            at = start + c * sources[0, COLUMN_STRIDE]
+            memory[U(slot + c)] = load(at, sources[0, IS_DOUBLE])
+        return address_of(memory, slot)
+
+    @njit(**EXACT)
+    def to_rows(memory, head, layers, sources, order, weights, first, samples, inverse_weight):
+        """Compute z of every row of the batch, and bring in its target and weight."""
+        k = layers[0, K]
+        bias = memory[U(layers[0, WEIGHTS] + k)]
+        ahead = max(AHEAD, samples)
+        for r in range(samples):
+            row = order[U(first + r)]
+            address = row_address(memory, sources, row, layers[0, INPUT] + r * k)
+            if head[PREFETCH] == 1 and first + r + ahead < head[SAMPLES]:
+                start = sources[0, ADDRESS] + order[U(first + r + ahead)] * sources[0, ROW_STRIDE]
+                for at in range(0, k * itemsize, 64):
+                    prefetch(start + at)
+            memory[U(layers[0, OUTPUT] + r)] = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            target = sources[1, ADDRESS] + row * sources[1, ROW_STRIDE]
+            memory[U(head[TARGETS] + r)] = load(target, sources[1, IS_DOUBLE])
+            weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
+            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
+
+    @njit(**EXACT)
+    def to_output(memory, layers, alphas, count):
+        if layers[0, ACTIVATION] != IDENTITY:
+            if layers[0, NEEDS_Z] == 1:
+                for r in range(count):
+                    memory[U(layers[0, Z] + r)] = memory[U(layers[0, OUTPUT] + r)]
+            activate(layers[0, ACTIVATION], memory, layers[0, OUTPUT], count, alphas[0])
+
+    @njit(**EXACT)
+    def update(memory, head, layers, sources, order, numbers, first, samples):
+        k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
+        out, factor = w, -real(numbers[RATE])
+        if head[DIRECT] == 1:
+            keep = one + factor * real(numbers[L2])
+            if keep != one:
+                for i in range(w, w + k):
+                    memory[U(i)] *= keep
+        else:
+            out, factor = head[PRIVATE], one
+            for i in range(out, out + k):
+                memory[U(i)] = zero
+        total = zero
+        for r in range(samples):
+            address = row_address(memory, sources, order[U(first + r)], layers[0, INPUT] + r * k)
+            delta = memory[U(d + r)]
+            axpy(memory, out, address, k, factor * delta)
+            total += delta
+        if head[DIRECT] == 0:
+            apply(memory, head, numbers, w, out, k, False)
+        if layers[0, BIAS] == 1:
+            if head[DIRECT] == 1:
+                memory[U(w + k)] += factor * total
+            else:
+                memory[U(out)] = total
+                apply(memory, head, numbers, w + k, out, 1, True)
+
+    @njit(**EXACT)
+    def train_epoch(
+        memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
+    ):
+        plain = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
+        if plain and layers[0, ACTIVATION] == IDENTITY and in_place(sources):
+            one_by_one(head[LOSS], memory, head, layers, sources, order, rates, numbers, control)
+            return
+        for step in range(head[STEPS]):
+            first = step * head[BATCH]
+            samples = min(head[BATCH], head[SAMPLES] - first)
+            begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
+            to_rows(
+                memory, head, layers, sources, order, weights, first, samples, numbers[INVERSE_WEIGHT]
+            )
+            to_output(memory, layers, alphas, samples)
+            for r in range(samples):
+                row_loss[U(r)] = 0.0
+            loss_rows(
+                head[LOSS], memory, layers[0, OUTPUT], head[TARGETS], layers[0, DELTA],
+                head[COLUMN_MASK], head[ROW_SCALE], samples, row_loss, ZERO,
+            )  # fmt: skip
+            if not end_loss(head, order, weights, numbers, row_loss, step, samples):
+                control[BAD_STEP] = step
+                return
+            if layers[0, ACTIVATION] != IDENTITY:
+                multiply_slope(
+                    layers[0, ACTIVATION], memory, layers[0, Z], layers[0, OUTPUT], layers[0, DELTA],
+                    samples, alphas[0],
+                )  # fmt: skip
+            update(memory, head, layers, sources, order, numbers, first, samples)
+            atomic_store(control, STEP, step + 1)
+            if atomic_load(control, STOP) != 0:
+                return
+
+    @njit(**EXACT)
+    def forward(memory, head, layers, alphas, sources, start, end, outputs):
+        k = layers[0, K]
+        bias = memory[U(layers[0, WEIGHTS] + k)]
+        for row in range(start, end):
+            address = row_address(memory, sources, row, layers[0, INPUT])
+            z = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            memory[U(layers[0, OUTPUT])] = z
+            activate(layers[0, ACTIVATION], memory, layers[0, OUTPUT], 1, alphas[0])
+            outputs[row, 0] = memory[U(layers[0, OUTPUT])]
+
+    return SimpleNamespace(train_epoch=train_epoch, forward=forward)
+
+
+_single, _double = make_linear(np.dtype(np.float32)), make_linear(np.dtype(np.float64))
+_train_single, _train_double = _single.train_epoch, _double.train_epoch
+_forward_single, _forward_double = _single.forward, _double.forward
+
+
+@cached
+def train_epoch_float32(
+    memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
+):
+    """Train one epoch; all arrays as `fastnn.cpu.engine` makes them."""
+    _train_single(
+        memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
+    )
+
+
+@cached
+def train_epoch_float64(
+    memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
+):
+    """Train one epoch; all arrays as `fastnn.cpu.engine` makes them."""
+    _train_double(
+        memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
+    )
+
+
+@cached
+def forward_float32(memory, head, layers, alphas, sources, start, end, outputs):
+    """Write the outputs of rows start..end; all arrays as `fastnn.cpu.engine` makes them."""
+    _forward_single(memory, head, layers, alphas, sources, start, end, outputs)
+
+
+@cached
+def forward_float64(memory, head, layers, alphas, sources, start, end, outputs):
+    """Write the outputs of rows start..end; all arrays as `fastnn.cpu.engine` makes them."""
+    _forward_double(memory, head, layers, alphas, sources, start, end, outputs)

@@ -1,0 +1,75 @@
+"""What happens once a step, and the numbers that change from step to step."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from fastnn.cpu.intrinsics import prefetch
+from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.plan import BATCH, SAMPLES, UPDATE, WEIGHTED
+from fastnn.rules.table import UPDATE_CODES
+
+ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
+
+# Fields of `numbers`, float64: what changes from step to step, and the optimizer's constants.
+(
+    RATE,
+    C1,  # 1 - beta1^t
+    C2,  # sqrt(1 - beta2^t)
+    SHRINK,  # 1 - rate * decay
+    STEP_WEIGHT,  # sum of the weights of the rows of this batch
+    INVERSE_WEIGHT,  # its inverse, or 0
+    LOSS_SUM,  # over the epoch so far: sum of weight * loss
+    WEIGHT_SUM,  # and of weight
+    BETA1,
+    BETA2,
+    EPSILON,
+    DECAY,
+    L1,
+    L2,
+    NUMBERS,
+) = range(15)
+
+
+@njit(**EXACT)
+def prefetch_rows(head, sources, order, first, samples, tile, tiles):
+    """Ask for a share of the next batch's rows, so that gathering them does not wait for memory."""
+    row_bytes = sources[0, COLUMNS] * (8 if sources[0, IS_DOUBLE] == 1 else 4)
+    for r in range(tile * samples // tiles, (tile + 1) * samples // tiles):
+        start = sources[0, ADDRESS] + order[U(first + r)] * sources[0, ROW_STRIDE]
+        for at in range(0, row_bytes, 64):
+            prefetch(start + at)
+
+
+@njit(**EXACT)
+def begin_step(head, order, weights, rates, numbers, first_step, step, samples):
+    """Set what the tiles of a step share."""
+    rate = rates[step]
+    numbers[RATE] = rate
+    numbers[SHRINK] = 1.0 - rate * numbers[DECAY]
+    if head[UPDATE] == ADAM or head[UPDATE] == ADAMW:
+        t = float(first_step + step + 1)
+        numbers[C1] = 1.0 - numbers[BETA1] ** t
+        numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
+    total = float(samples)
+    if head[WEIGHTED] == 1:
+        total = 0.0
+        for s in range(step * head[BATCH], step * head[BATCH] + samples):
+            total += weights[U(order[U(s)])]
+    numbers[STEP_WEIGHT] = total
+    numbers[INVERSE_WEIGHT] = 1.0 / total if total > 0.0 else 0.0
+
+
+@njit(**EXACT)
+def end_loss(head, order, weights, numbers, row_loss, step, samples):
+    """Add the losses of the batch in the order of its rows; return whether all are finite."""
+    total = 0.0
+    for r in range(samples):
+        weight = weights[U(order[U(step * head[BATCH] + r)])] if head[WEIGHTED] == 1 else 1.0
+        total += weight * row_loss[U(r)]
+    numbers[LOSS_SUM] += total
+    numbers[WEIGHT_SUM] += numbers[STEP_WEIGHT]
+    return math.isfinite(total)

@@ -1,0 +1,136 @@
+"""All that a trainer is, but for its engine: what is pickled, and what is saved in a file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn import checkpoint
+from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.history import History
+from fastnn.parameters import Parameters, from_tensors, to_tensors
+from fastnn.problem import Problem
+from fastnn.serialise import (
+    network_from_dict,
+    network_to_dict,
+    optimizer_from_dict,
+    optimizer_to_dict,
+)
+from fastnn.spec import whole
+from fastnn.target import choose
+
+MOST_THREADS = 1024
+# What a file holds beside arrays. The settings of a Problem are plain values but for three.
+_PLAIN = ("loss", "batch_size", "l1", "l2", "seed")
+_RUN = ("target", "threads", "shuffle", "epoch", "step")
+_KEYS = {*_PLAIN, *_RUN, "network", "optimizer", "dtype", "history"}
+
+
+@dataclass
+class Model:
+    """Settings, progress, parameters and optimizer state, checked.
+
+    Attributes
+    ----------
+    problem, target, threads, shuffle, epoch, step, history
+        As the attributes of `fastnn.trainer.Trainer`.
+    parameters, slots
+        As `fastnn.target.Engine.load` takes them.
+
+    Raises
+    ------
+    InvalidInput
+        A setting out of range, or an unknown target.
+    TargetUnavailable
+        A target that cannot run here.
+    """
+
+    problem: Problem
+    target: str
+    threads: int | None
+    shuffle: bool
+    epoch: int
+    step: int
+    history: History
+    parameters: Parameters
+    slots: list[Parameters]
+
+    def __post_init__(self) -> None:
+        """Check all settings but the problem's, which are checked already."""
+        choose(self.target)
+        self.threads = check_threads(self.threads)
+        if not isinstance(self.shuffle, (bool, np.bool_)):
+            raise InvalidInput(f"shuffle must be True or False, not {self.shuffle!r}")
+        self.shuffle = bool(self.shuffle)
+        self.epoch = whole(self.epoch, "epoch", 0)
+        self.step = whole(self.step, "step", 0)
+
+
+def check_threads(threads: Any) -> int | None:
+    """Return a number of threads that an engine takes, or raise `InvalidInput`."""
+    if threads is None:
+        return None
+    count = whole(threads, "threads", 1)
+    if count > MOST_THREADS:
+        raise InvalidInput(
+            f"threads must be at most {MOST_THREADS}, not {count}; leave threads=None to have "
+            "the number chosen from the work"
+        )
+    return count
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write `model` to `path`, all of it or nothing; see `fastnn.checkpoint.write`."""
+    problem = model.problem
+    content = {
+        "network": network_to_dict(problem.network),
+        "optimizer": optimizer_to_dict(problem.optimizer),
+        "dtype": problem.dtype.name,
+        "history": model.history.to_dict(),
+        **{name: getattr(problem, name) for name in _PLAIN},
+        **{name: getattr(model, name) for name in _RUN},
+    }
+    checkpoint.write(path, to_tensors(problem, model.parameters, model.slots), content)
+
+
+def load(
+    path: str | os.PathLike[str], target: str | None = None, threads: int | None = None
+) -> Model:
+    """Return the model that `save` wrote to `path`; `target` and `threads` replace its own.
+
+    Raises
+    ------
+    CorruptFile
+        A file that is damaged, not fastnn's, or whose arrays do not fit its network.
+    InvalidInput, TargetUnavailable
+        A `target` or `threads` that cannot be used.
+    OSError
+        A file that is missing or cannot be opened.
+    """
+    if target is not None:
+        choose(target)
+    check_threads(threads)
+    tensors, content = checkpoint.read(path)
+    where = os.fsdecode(path)
+    if not isinstance(content, dict) or content.keys() != _KEYS:
+        raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
+    try:
+        problem = Problem(
+            network_from_dict(content["network"], where),
+            optimizer=optimizer_from_dict(content["optimizer"], where),
+            dtype=content["dtype"],
+            **{name: content[name] for name in _PLAIN},
+        )
+        run = {name: content[name] for name in _RUN}
+        if target is not None:
+            run["target"] = target
+        if threads is not None:
+            run["threads"] = threads
+        parameters, slots = from_tensors(problem, tensors, where)
+        history = History.from_dict(content["history"])
+        return Model(problem, history=history, parameters=parameters, slots=slots, **run)
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error

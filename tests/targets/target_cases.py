@@ -1,0 +1,162 @@
+"""Problems, data and training runs that the tests of every target share."""
+
+import math
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import reference
+from fastnn.data import Data
+from fastnn.problem import Problem
+from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
+from fastnn.spec import SGD, Adam, AdamW, Network
+
+DTYPES = ["float32", "float64"]
+OPTIMIZERS = {
+    "sgd": SGD(0.1),
+    "momentum": SGD(0.1, 0.9),
+    "nesterov": SGD(0.1, 0.9, nesterov=True),
+    # An epsilon well above the rounding of a gradient: else Adam's first step is that rounding's sign.
+    "adam": Adam(0.1, epsilon=1e-3),
+    "adamw": AdamW(0.1, epsilon=1e-3, weight_decay=0.1),
+}
+# Every activation with every loss that takes it, as (hidden activation, last activation, loss).
+COMBINATIONS = [
+    (activation, last, loss)
+    for loss, row in LOSSES.items()
+    for activation in ACTIVATIONS
+    for last in dict.fromkeys(["identity"] if row.from_logits else ["identity", activation])
+]
+# Relative to the largest number beside it. Sums of this suite have up to 2,000 terms in an order of
+# each target's own, a step passes through a few of them, and steps add up: about 100 roundings.
+TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
+
+# Without Numba a large network takes minutes, and threads are not atomic.
+needs_jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs compiled kernels")
+FOLDER = Path(__file__).resolve().parent
+
+
+class Run(NamedTuple):
+    """What a few epochs of training came to."""
+
+    losses: list[float]
+    parameters: list  # of (W, b)
+    slots: list  # of lists of (W, b)
+    outputs: np.ndarray
+
+    def groups(self):
+        """Yield the arrays that are compared on one scale."""
+        yield [np.array(self.losses)]
+        yield [self.outputs]
+        for pairs in (self.parameters, *self.slots):
+            yield from pairs
+
+    def bits(self):
+        """Return everything as bytes."""
+        return [array.tobytes() for group in self.groups() for array in group]
+
+
+def problem_of(inputs, layers, loss="mse", optimizer=OPTIMIZERS["sgd"], **changes):
+    settings = {"batch_size": 8, "l1": 0.0, "l2": 0.0, "dtype": "float64", "seed": 7}
+    return Problem(Network(inputs, layers), loss, optimizer, **(settings | changes))
+
+
+def data_of(problem, n, *, weighted=False, seed=0):
+    random = np.random.default_rng(seed)
+    outputs, kind = problem.network.outputs, LOSSES[problem.loss].targets
+    X = random.normal(size=(n, problem.network.inputs)).astype(problem.dtype)
+    if kind == "classes":
+        targets = random.integers(0, outputs, n)
+    elif kind == "binary":
+        targets = random.integers(0, 2, (n, outputs)).astype(problem.dtype)
+    else:
+        targets = random.normal(0, 2, (n, outputs)).astype(problem.dtype)
+    return Data(X, targets, random.uniform(0.1, 3, n) if weighted else None)
+
+
+def parameters_of(problem, seed=1):
+    """Return weights that keep the scale of what passes through, and biases that are not zero."""
+    random = np.random.default_rng(seed)
+    pairs = []
+    for dense, (k, n) in zip(problem.network.dense, problem.network.shapes, strict=True):
+        W, b = random.normal(0, 1 / math.sqrt(k), (k, n)), random.normal(0, 0.3, n) * dense.bias
+        pairs.append((W.astype(problem.dtype), b.astype(problem.dtype)))
+    return pairs
+
+
+def zero_slots(problem):
+    count = UPDATES[problem.optimizer.rule].slots
+    return [[(np.zeros_like(W), np.zeros_like(b)) for W, b in parameters_of(problem)]] * count
+
+
+def started(engine_class, problem, threads=1):
+    engine = engine_class(problem, threads)
+    engine.load(parameters_of(problem), zero_slots(problem))
+    return engine
+
+
+def train(engine, problem, data, epochs=(0,), rate=0.05):
+    """Return the result of each epoch; rows are shuffled and every step has a rate of its own."""
+    n = len(data.X)
+    steps = math.ceil(n / problem.batch_size)
+    rates = rate * np.linspace(1, 0.5, steps)
+    return [
+        engine.train_epoch(
+            data, np.random.default_rng(epoch).permutation(n), rates, epoch, epoch * steps
+        )
+        for epoch in epochs
+    ]
+
+
+def run(engine_class, problem, data, *, threads=1, epochs=2, rate=0.05):
+    """Return what `epochs` epochs from the problem's parameters come to."""
+    with closing(started(engine_class, problem, threads)) as engine:
+        results = train(engine, problem, data, range(epochs), rate)
+        assert [result.bad_step for result in results] == [None] * epochs
+        losses = [result.loss for result in results]
+        return Run(losses, engine.parameters(), engine.slots(), engine.forward(data.X))
+
+
+def assert_near(found, expected, tolerance):
+    """Check arrays that belong together: no error above `tolerance` of the largest number of them."""
+    scale = max((float(np.abs(array).max()) for array in expected), default=0.0)
+    assert math.isfinite(scale)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape and one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale)
+
+
+def assert_same_but_for_rounding(found, expected, dtype):
+    """Check that two runs came to the same, array by array."""
+    for one, other in zip(found.groups(), expected.groups(), strict=True):
+        assert_near(one, other, TOLERANCE[str(dtype)])
+
+
+def assert_follows_numpy(engine_class, problem, data, **settings):
+    """Check that training comes to what the NumPy target's comes to."""
+    found = run(engine_class, problem, data, **settings)
+    expected = run(reference.Engine, problem, data, **settings)
+    assert_same_but_for_rounding(found, expected, problem.dtype)
+
+
+def run_python(code, *arguments, timeout=300, **environment):
+    """Return what a new interpreter prints that runs `code` beside these modules."""
+    # The same fastnn as here, whether that is installed or in the checkout.
+    path = os.pathsep.join([str(FOLDER), str(Path(fastnn.__file__).resolve().parent.parent)])
+    done = subprocess.run(
+        [sys.executable, *arguments, "-c", code],
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,99 @@
+"""Every activation with every loss: training, prediction and gradients, on every target."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+from target_cases import (
+    COMBINATIONS,
+    DTYPES,
+    TOLERANCE,
+    assert_follows_numpy,
+    assert_near,
+    data_of,
+    parameters_of,
+    problem_of,
+    started,
+    zero_slots,
+)
+
+from fastnn import reference
+from fastnn.spec import Dense
+
+H = 1e-5
+EACH = pytest.mark.parametrize(("hidden", "last", "loss"), COMBINATIONS)
+
+
+@EACH
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_training_follows_the_numpy_target(fast_class, hidden, last, loss, dtype):
+    layers = [Dense(5, hidden), Dense(3, last)]
+    problem = problem_of(3, layers, loss, batch_size=4, dtype=dtype)
+    assert_follows_numpy(fast_class, problem, data_of(problem, 11))
+
+
+@EACH
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_loss_and_gradients_are_the_numpy_targets(fast_class, hidden, last, loss, dtype):
+    layers = [Dense(5, hidden), Dense(3, last)]
+    problem = problem_of(3, layers, loss, l1=0.03, l2=0.2, dtype=dtype)
+    data = data_of(problem, 11, weighted=True)
+    answers = []
+    for each in (fast_class, reference.Engine):
+        with closing(started(each, problem)) as engine:
+            answers.append(engine.gradients(data))
+    (loss, gradients), (expected_loss, expected) = answers
+    assert loss == pytest.approx(expected_loss, rel=TOLERANCE[dtype])
+    for pair, expected_pair in zip(gradients, expected, strict=True):
+        assert_near(pair, expected_pair, TOLERANCE[dtype])
+
+
+@EACH
+def test_gradients_are_the_differences_of_loss_plus_penalty(engine_class, hidden, last, loss):
+    layers = [Dense(3, hidden), Dense(3, last)]
+    problem = problem_of(2, layers, loss, l1=0.03, l2=0.2)
+    data = data_of(problem, 7, weighted=True)
+    parameters = parameters_of(problem)
+
+    def objective():
+        engine.load(parameters, zero_slots(problem))
+        value = engine.gradients(data)[0]
+        return value + sum(0.03 * abs(W).sum() + 0.1 * (W * W).sum() for W, _ in parameters)
+
+    with closing(started(engine_class, problem)) as engine:
+        _, gradients = engine.gradients(data)
+        for pair, gradient_pair in zip(parameters, gradients, strict=True):
+            for values, gradient in zip(pair, gradient_pair, strict=True):
+                numeric = np.empty_like(values)
+                for place in np.ndindex(values.shape):
+                    kept = values[place]
+                    values[place] = kept + H
+                    above = objective()
+                    values[place] = kept - H
+                    numeric[place] = (above - objective()) / (2 * H)
+                    values[place] = kept
+                assert numeric.any()
+                assert abs(gradient - numeric).max() < 1e-6 * abs(numeric).max()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.7])
+@pytest.mark.parametrize("activation", ["leaky_relu", "elu"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_each_layer_has_its_own_alpha(fast_class, activation, alpha, dtype):
+    layers = [Dense(5, activation, alpha=alpha), Dense(2, activation, alpha=0.1)]
+    problem = problem_of(3, layers, dtype=dtype)
+    assert_follows_numpy(fast_class, problem, data_of(problem, 11))
+
+
+@EACH
+def test_huge_outputs_give_finite_losses_and_gradients(engine_class, hidden, last, loss):
+    # Half of float64's exponents are left for squares, sums and products.
+    layers = [Dense(2, hidden), Dense(2, last)]
+    problem = problem_of(2, layers, loss)
+    with closing(engine_class(problem, 1)) as engine:
+        weights = np.array([[1e20, -1e20], [-1e20, 1e20]])
+        engine.load([(weights, np.ones(2)), (weights, np.zeros(2))], zero_slots(problem))
+        found, gradients = engine.gradients(data_of(problem, 9))
+        assert np.isfinite(found)
+        assert all(np.isfinite(array).all() for pair in gradients for array in pair)
+        assert np.isfinite(engine.forward(data_of(problem, 9).X)).all()

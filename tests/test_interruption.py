@@ -1,0 +1,202 @@
+"""Whatever ends an epoch early, the trainer is as the last whole epoch left it."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from trainer_cases import LABELS, REAL, TARGETS, X, state_of, trainer_of
+
+from fastnn import SGD, Adam, Dense, Diverged
+from fastnn.history import History
+from fastnn.reference import epoch as reference_epoch
+
+ONE = [Dense(1)]
+
+
+def after(method, error, calls=1):
+    """Return `method`, but for raising `error` at the end of call number `calls`."""
+    count = 0
+
+    def wrapped(*arguments):
+        nonlocal count
+        count += 1
+        result = method(*arguments)
+        if count == calls:
+            raise error
+        return result
+
+    return wrapped
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError("no room")])
+@pytest.mark.parametrize("method", ["train_epoch", "finite", "forward"])
+def test_an_error_inside_an_epoch_takes_it_back(method, error, target, monkeypatch):
+    stopped, other = (trainer_of(target=target, optimizer=Adam(0.01)) for _ in range(2))
+    other.fit(X, LABELS, epochs=2, validation_data=(X, LABELS))
+    engine = stopped._open()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, method, after(getattr(engine, method), error, calls=3))
+        with pytest.raises(type(error)):
+            stopped.fit(X, LABELS, epochs=5, validation_data=(X, LABELS))
+    assert state_of(stopped) == state_of(other)
+    stopped.fit(X, LABELS, epochs=1, validation_data=(X, LABELS))
+    other.fit(X, LABELS, epochs=1, validation_data=(X, LABELS))
+    assert state_of(stopped) == state_of(other)
+
+
+def test_an_interruption_while_an_epoch_is_being_entered_takes_it_back(monkeypatch):
+    trainer = trainer_of()
+    trainer.fit(X, LABELS, epochs=1)
+    before = state_of(trainer)
+
+    def append_in_part(history, loss, *others):
+        history.loss.append(loss)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(History, "append", append_in_part)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, LABELS, epochs=1)
+    assert state_of(trainer) == before
+
+
+def test_an_interruption_while_progress_is_drawn_takes_the_epoch_back(monkeypatch):
+    trainer = trainer_of()
+    trainer.fit(X, LABELS, epochs=1)
+    before = state_of(trainer)
+    drawn = []
+
+    def draw(progress, steps_done, loss):
+        drawn.append(steps_done)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastnn.trainer.Progress.shown", True)
+    monkeypatch.setattr("fastnn.trainer.Progress.update", draw)
+    monkeypatch.setattr(reference_epoch, "PROGRESS_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, LABELS, epochs=1)
+    assert drawn == [1, 2, 3]
+    assert state_of(trainer) == before
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("mine")])
+def test_an_error_in_a_callback_leaves_its_epoch_done(error, target):
+    stopped, other = trainer_of(target=target), trainer_of(target=target)
+
+    def fail(trainer, history):
+        if trainer.epoch == 2:
+            raise error
+
+    with pytest.raises(type(error)):
+        stopped.fit(X, LABELS, epochs=5, callbacks=[fail])
+    other.fit(X, LABELS, epochs=2)
+    assert state_of(stopped) == state_of(other)
+
+
+LONG_EPOCH = """
+import signal
+import numpy as np
+from fastnn import SGD, Dense, Network, Trainer
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+row = np.linspace(-1, 1, 512, dtype=np.float32)
+X = np.broadcast_to(row, (4_000_000, 512))
+y = np.zeros(len(X), np.int64)
+layers = [Dense(512, "relu"), Dense(512, "relu"), Dense(512, "relu"), Dense(10)]
+trainer = Trainer(Network(512, layers), optimizer=SGD(1e-3), target="cpu", shuffle=False)
+trainer.fit(X[:640], y[:640], epochs=2)
+before = trainer.parameters
+
+engine = trainer._open()
+train_epoch = engine.train_epoch
+
+def announced(*arguments):
+    print("ready", flush=True)
+    return train_epoch(*arguments)
+
+engine.train_epoch = announced
+try:
+    trainer.fit(X, y, epochs=1)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+same = all(
+    np.array_equal(a, b)
+    for pair, other in zip(before, trainer.parameters, strict=True)
+    for a, b in zip(pair, other, strict=True)
+)
+print(same, trainer.epoch, trainer.step, len(trainer.history))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_ends_a_long_epoch_of_the_cpu_target_soon():
+    command = [sys.executable, "-c", LONG_EPOCH]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        watch = threading.Timer(120, process.kill)  # a compilation fits in, a hang does not stay
+        watch.start()
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            start = time.monotonic()
+            assert process.stdout.readline() == "stopped\n"
+            assert time.monotonic() - start < 2.0
+            assert process.stdout.read() == "True 2 20 2\n"
+            assert process.wait() == 0
+        finally:
+            watch.cancel()
+            process.kill()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_loss_that_overflows_names_epoch_and_step_and_takes_the_epoch_back(target):
+    trainer = trainer_of(ONE, loss="mse", target=target, shuffle=False, optimizer=SGD(0.1, 0.9))
+    trainer.fit(X, REAL, epochs=2)
+    before = state_of(trainer)
+    wild = X.copy()
+    wild[17] = 1e25  # in the third batch of eight
+    with pytest.raises(Diverged, match="epoch 2, step 2 .*loss became inf.*was 0.1.*unit") as found:
+        trainer.fit(wild, REAL, epochs=3)
+    assert (found.value.epoch, found.value.step) == (2, 2)
+    assert state_of(trainer) == before
+    trainer.fit(X, REAL, epochs=1)
+    other = trainer_of(ONE, loss="mse", target=target, shuffle=False, optimizer=SGD(0.1, 0.9))
+    other.fit(X, REAL, epochs=3)
+    assert state_of(trainer) == state_of(other)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_learning_rate_that_is_too_high_diverges(target):
+    trainer = trainer_of(ONE, loss="mse", target=target, optimizer=SGD(100.0))
+    with pytest.raises(Diverged, match="lower the learning rate, which was 100"):
+        trainer.fit(X, REAL, epochs=100)
+    assert trainer.epoch == len(trainer.history) < 100
+    assert all(np.isfinite(array).all() for pair in trainer.parameters for array in pair)
+    assert np.isfinite(trainer.history.loss).all()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_update_that_overflows_after_the_last_loss_diverges_in_the_last_step(target):
+    trainer = trainer_of(ONE, loss="mse", target=target, optimizer=SGD(1e38), batch_size=20)
+    before = state_of(trainer)
+    with pytest.raises(Diverged, match="epoch 0, step 0 .*not finite") as found:
+        trainer.fit(1e3 * X[:20], 1e3 * REAL[:20], epochs=3)
+    assert (found.value.epoch, found.value.step) == (0, 0)
+    assert state_of(trainer) == before
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_optimizer_state_that_overflows_diverges_though_the_loss_is_finite(target):
+    """Adam's mean of g^2 becomes infinite, and would hold every weight still from then on."""
+    trainer = trainer_of(ONE, loss="mae", target=target, optimizer=Adam(0.1))
+    before = state_of(trainer)
+    with pytest.raises(Diverged, match="state was not finite") as found:
+        trainer.fit(1e25 * X, REAL, epochs=1)
+    assert found.value.step == 4
+    assert state_of(trainer) == before

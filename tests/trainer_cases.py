@@ -1,0 +1,34 @@
+"""Targets, small data and trainers that the tests of the Trainer share."""
+
+import numpy as np
+
+from fastnn import SGD, Dense, Dropout, Network, Trainer
+
+TARGETS = ["numpy", "cpu"]
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(37, 4)).astype(np.float32)
+LABELS = RANDOM.integers(0, 3, size=37)
+BINARY = RANDOM.integers(0, 2, size=37)
+REAL = RANDOM.normal(size=37).astype(np.float32)
+WEIGHTS = RANDOM.uniform(0.1, 2.0, size=37)
+LAYERS = (Dense(6, "tanh"), Dropout(0.3), Dense(3))
+
+
+def trainer_of(layers=LAYERS, inputs=4, **settings) -> Trainer:
+    """Return a trainer for batches of 8 rows on the NumPy target, but for `settings`."""
+    defaults = {"optimizer": SGD(0.1), "batch_size": 8, "target": "numpy"}
+    return Trainer(Network(inputs, layers), **(defaults | settings))
+
+
+def state_of(trainer: Trainer) -> tuple[object, ...]:
+    """Return all that training changes, to the bit, but for the times."""
+    model = trainer.__getstate__()
+    history = model.history.to_dict() | {"seconds": len(model.history.seconds)}
+    arrays = [
+        (array.dtype.str, array.shape, array.tobytes())
+        for layers in (model.parameters, *model.slots)
+        for pair in layers
+        for array in pair
+    ]
+    return model.epoch, model.step, history, arrays
