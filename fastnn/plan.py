@@ -73,8 +73,9 @@ from fastnn.rules.table import (
     WEIGHTED,  # 1: rows have weights
     PREFETCH,  # 1: ask for the rows of the next batch ahead of time
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
+    IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     HEAD_FIELDS,
-) = range(23)
+) = range(24)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -96,6 +97,8 @@ SHARED_BYTES = 48 << 10
 ALONE_BYTES = 1 << 20
 # Up to this many threads each gather the whole batch for themselves.
 OWN_INPUT_THREADS = 3
+# A first layer of up to this many units reads rows in place; a wider one reuses a copy often enough.
+IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 K_BLOCK_BYTES = 32 << 10  # a block of a panel that stays in the first-level cache
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time

@@ -7,7 +7,6 @@ forwards from its store buffer without waiting.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
+from fastnn.cpu.plain import caller_row
 from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, vector_bytes
 
 UNROLL = 4  # independent sums, to hide the latency of an addition
@@ -188,20 +188,15 @@ def make_dot(dtype: np.dtype) -> tuple[Any, Any]:
     return dot, axpy
 
 
-def _row(dtype: np.dtype, address: int, count: int) -> np.ndarray:
-    raw = (ctypes.c_byte * (int(count) * dtype.itemsize)).from_address(int(address))
-    return np.frombuffer(raw, dtype)
-
-
 def _plain_dot(dtype: np.dtype) -> Any:
     def dot(w, w_at, address, count):
-        return dtype.type(w[w_at : w_at + count] @ _row(dtype, address, count)) if count else dtype.type(0)
+        return dtype.type(w[w_at : w_at + count] @ caller_row(dtype, address, count)) if count else dtype.type(0)
 
     return dot
 
 
 def _plain_axpy(dtype: np.dtype) -> Any:
     def axpy(w, w_at, address, count, scale):
-        w[w_at : w_at + count] += scale * _row(dtype, address, count)
+        w[w_at : w_at + count] += scale * caller_row(dtype, address, count)
 
     return axpy

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear
+from fastnn.cpu.job import make_job
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
 from fastnn.cpu.vector import register_shape
@@ -21,6 +22,8 @@ from fastnn.plan import (
     BATCH,
     CLASSES,
     COLUMN_MASK,
+    IN_PLACE,
+    IN_PLACE_UNITS,
     ONES,
     PREFETCH,
     SAMPLES,
@@ -89,8 +92,13 @@ def dropout_keys(seed: int, epoch: int, layers: int) -> np.ndarray:
 class Engine:
     """Trains and predicts with compiled kernels; see `fastnn.reference.Engine` for the definition."""
 
-    def __init__(self, problem: Problem, threads: int | None = None) -> None:
-        """Make an engine for `problem`; `threads` None chooses from the work in a step."""
+    def __init__(
+        self, problem: Problem, threads: int | None = None, rule: str | None = None
+    ) -> None:
+        """Make an engine for `problem`; `threads` None chooses from the work in a step.
+
+        `rule` is another update rule than that of the problem's optimizer.
+        """
         self.problem = problem
         self.threads = choose_threads(problem) if threads is None else threads
         self._linear = problem.network.shapes == ((problem.network.inputs, 1),)
@@ -99,11 +107,12 @@ class Engine:
         else:
             shape = register_shape(problem.dtype)
             self._layout = Layout(shape.lanes, shape.panel)
-        self._slots = UPDATES[problem.optimizer.rule].slots
+        self._rule = rule or problem.optimizer.rule
+        self._slots = UPDATES[self._rule].slots
         alphas = [dense.alpha or 0.0 for dense in problem.network.dense]
         factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
         self._alphas = np.array(alphas + factors, problem.dtype)
-        self._lay_out(make_plan(problem, problem.batch_size, self._layout, self.threads))
+        self._lay_out(make_plan(problem, 1, self._layout, self.threads, self._rule))
         self._team: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()  # one call at a time uses the scratch
 
@@ -127,6 +136,10 @@ class Engine:
         """Return parameters and optimizer state as one array that `restore` takes."""
         return self._memory[: self._state_size].copy()
 
+    def finite(self) -> bool:
+        """Whether all parameters and the optimizer state are finite."""
+        return bool(np.isfinite(self._memory[: self._state_size]).all())
+
     def restore(self, snapshot: np.ndarray) -> None:
         """Go back to a snapshot."""
         self._memory[: self._state_size] = snapshot
@@ -144,24 +157,32 @@ class Engine:
         """Train one epoch; see the NumPy target for the definition of every argument."""
         with self._lock:
             if self._plan.head[SAMPLES] != len(data.X):
-                plan = make_plan(self.problem, len(data.X), self._layout, self.threads)
+                plan = make_plan(
+                    self.problem, len(data.X), self._layout, self.threads, self._rule
+                )
                 self._lay_out(plan)
             numbers, control = self._start(data, step)
-            head, weights = self._plan.head, data.weights
-            arguments: list[Any] = [self._memory, head, self._plan.layers, self._alphas]
-            if not self._linear:
-                arguments += [self._plan.tiles, self._plan.owners, self._plan.phases]
-            arguments += [self._sources(data), order]
-            if not self._linear:
-                arguments += [data.targets if head[CLASSES] else NO_ROWS]
-            arguments += [NO_WEIGHTS if weights is None else weights]
-            if not self._linear:
-                arguments += [dropout_keys(self.problem.seed, epoch, len(self._plan.layers))]
-            arguments += [rates, numbers, np.zeros(head[BATCH])]
-            if not self._linear:
-                arguments += [np.full(kernels.LINE * self.threads, -1)]
-            arguments += [control]
-            self._run(arguments, numbers, control, progress)
+            plan = self._plan
+            arrays = dict(
+                memory=self._memory,
+                alphas=self._alphas,
+                head=plan.head,
+                layers=plan.layers,
+                tiles=plan.tiles,
+                owners=plan.owners,
+                phases=plan.phases,
+                sources=self._sources(data),
+                order=np.ascontiguousarray(order, np.int64),
+                classes=data.targets if plan.head[CLASSES] else NO_ROWS,
+                keys=dropout_keys(self.problem.seed, epoch, len(plan.layers)),
+                gathered=np.full(kernels.LINE * self.threads, -1),
+                control=control,
+                weights=NO_WEIGHTS if data.weights is None else data.weights,
+                rates=rates,
+                numbers=numbers,
+                row_loss=np.zeros(plan.head[BATCH]),
+            )
+            self._run(make_job(**arrays), numbers, control, progress)
         bad = int(control[kernels.BAD_STEP])
         weight = numbers[WEIGHT_SUM]
         loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
@@ -177,13 +198,18 @@ class Engine:
         sources = make_sources(X)
         bounds = np.linspace(0, len(X), threads + 1).astype(np.int64)
         with self._lock:
-            calls = [
-                (
-                    self._memory, self._plan.inference_head, self._plan.inference[me], self._alphas,
-                    sources, bounds[me], bounds[me + 1], outputs,
+            plan = self._plan
+            jobs = [
+                make_job(
+                    memory=self._memory,
+                    alphas=self._alphas,
+                    head=plan.inference_head,
+                    layers=plan.inference[me],
+                    sources=sources,
                 )
                 for me in range(threads)
-            ]  # fmt: skip
+            ]
+            calls = [(jobs[me], bounds[me], bounds[me + 1], outputs) for me in range(threads)]
             if threads == 1:
                 compiled(*calls[0])
             else:
@@ -195,9 +221,7 @@ class Engine:
         """Return the data loss over all rows as one batch, and its gradient with the penalty."""
         network = Network(self.problem.network.inputs, self.problem.network.dense)
         problem = replace(self.problem, network=network, batch_size=len(data.X))
-        other = Engine(problem, self.threads)
-        other._slots = 1
-        other._lay_out(make_plan(problem, len(data.X), self._layout, self.threads, "gradient"))
+        other = Engine(problem, self.threads, "gradient")
         other.load(self.parameters(), [])
         result = other.train_epoch(data, np.arange(len(data.X)), np.zeros(1), 0, 0)
         gradients = other.slots()[0]
@@ -257,11 +281,16 @@ class Engine:
         numbers[[L1, L2]] = self.problem.l1, self.problem.l2
         control[kernels.BAD_STEP], control[kernels.FIRST_STEP] = -1, epoch_step
         control[kernels.TICKETS :: kernels.LINE] = kernels.NOT_OPEN
+        side_by_side = data.X.strides[1] == data.X.itemsize
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._plan.head
         head[WEIGHTED] = data.weights is not None
-        head[PREFETCH] = (
-            data.X.strides[1] == data.X.itemsize and row_bytes * len(data.X) > PREFETCH_BYTES
+        head[PREFETCH] = side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES
+        head[IN_PLACE] = (
+            side_by_side
+            and data.X.dtype == self.problem.dtype
+            and self.problem.network.dropouts[0] == 0
+            and self.problem.network.dense[0].units <= IN_PLACE_UNITS
         )
         return numbers, control
 
@@ -272,7 +301,7 @@ class Engine:
 
     def _run(
         self,
-        arguments: list[Any],
+        job: np.ndarray,
         numbers: np.ndarray,
         control: np.ndarray,
         progress: Callable[[int, float], None] | None,
@@ -280,9 +309,9 @@ class Engine:
         """Run one epoch on the team; this thread only waits, reports, and turns Ctrl-C into a stop."""
         module = linear if self._linear else kernels
         train = getattr(module, f"train_epoch_{self.problem.dtype.name}")
-        calls = [arguments] if self._linear else [
-            [*arguments, me, self.threads] for me in range(self.threads)
-        ]
+        calls: list[tuple[Any, ...]] = [(job, me, self.threads) for me in range(self.threads)]
+        if self._linear:
+            calls = [(job,)]
         futures: list[Future[None]] = [self._pool().submit(train, *call) for call in calls]
         try:
             while wait(futures, PROGRESS_SECONDS, FIRST_EXCEPTION).not_done:

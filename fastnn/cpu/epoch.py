@@ -21,7 +21,19 @@ from fastnn.cpu.cache import cached
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import ZERO, make_gemm
 from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, nap, pause
-from fastnn.cpu.layers import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE, make_layers
+from fastnn.cpu.job import (
+    control_of,
+    gathered_of,
+    head_of,
+    layers_of,
+    make_view,
+    numbers_of,
+    owners_of,
+    phases_of,
+    sources_of,
+    tiles_of,
+)
+from fastnn.cpu.layers import make_layers
 from fastnn.cpu.rules import EXACT, U, make_rules
 from fastnn.cpu.steps import INVERSE_WEIGHT, begin_step, end_loss, prefetch_rows
 from fastnn.cpu.update import make_update
@@ -30,7 +42,7 @@ from fastnn.plan import (
     BACKWARD, BATCH, CAPACITY, COLUMN_BLOCK, FORWARD, GATHER, INPUT, K, KIND, LAYER, LAYERS, MASK, N, OUTPUT,
     OWN_INPUTS, PHASES, PREFETCH, ROW_BLOCK, ROWS, ROWWISE, SAMPLES, STEPS, UPDATE, UPDATE_TILES,
     WEIGHTED,
-)  # fmt: skip
+)
 from fastnn.rules.table import UPDATE_CODES
 
 # Words of `control`, each on a cache line of its own; TICKETS is the first of one for each thread.
@@ -55,6 +67,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     rules = make_rules(dtype, panel, shape.lanes, elementary)
     layers_ = make_layers(dtype, shape, gemm, rules, elementary)
     update_tile = make_update(dtype, panel, gemm, rules, layers_)
+    memory_of = make_view("memory", dtype)
     gather_matrix = layers_.gather_matrix
     gather_inputs, gather_targets = layers_.gather_inputs, layers_.gather_targets
     drop, loss_rows, width_of = layers_.drop, layers_.loss_rows, gemm.width_of
@@ -65,8 +78,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         return (n + panel - 1) // panel
 
     @njit(**EXACT)
-    def tiles_in(layers, tiles, phases, p, samples):
+    def tiles_in(job, p, samples):
         """Return the number of tiles of phase p for a batch of `samples` rows."""
+        layers, tiles, phases = layers_of(job), tiles_of(job), phases_of(job)
         kind, l = phases[p, KIND], phases[p, LAYER]
         if kind == UPDATE_TILES:
             return len(tiles)
@@ -80,97 +94,81 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         return blocks * ((width + phases[p, COLUMN_BLOCK] - 1) // phases[p, COLUMN_BLOCK])
 
     @njit(**EXACT)
-    def own_inputs(memory, head, layers, alphas, sources, order, keys, step, samples, gathered, me):
+    def own_inputs(job, step, samples, me):
         """Gather the whole batch for this thread, once a step."""
+        head, gathered = head_of(job), gathered_of(job)
         if head[OWN_INPUTS] > 0 and gathered[LINE * me] != step:
             gathered[LINE * me] = step
             first = step * head[BATCH]
             own = me * head[OWN_INPUTS]
-            gather_inputs(memory, head, layers, alphas, sources, order, keys, first, ZERO, samples, own)
+            gather_inputs(job, first, ZERO, samples, own)
 
     @njit(**EXACT)
-    def drop_outputs(memory, head, layers, alphas, keys, l, first, r0, r1, p0, p1):
+    def drop_outputs(job, l, first, r0, r1, p0, p1):
         """Apply the dropout between layer l and the next, if there is any."""
+        head, layers = head_of(job), layers_of(job)
         if l + 1 < head[LAYERS] and layers[l + 1, MASK] >= 0:
-            drop(memory, head, layers, alphas, keys, l + 1, first, r0, r1, p0, p1, ZERO)
+            drop(job, l + 1, first, r0, r1, p0, p1, ZERO)
 
     @njit(**EXACT)
-    def rows_tile(
-        memory, head, layers, alphas, sources, order, classes, weights, keys, numbers, row_loss,
-        start, first, r0, r1, me,
-    ):  # fmt: skip
+    def rows_tile(job, start, first, r0, r1, me):
         """From layer `start` forward to the loss and back, for rows r0..r1 of the batch."""
+        head, layers, numbers = head_of(job), layers_of(job), numbers_of(job)
         if start == 0:
-            gather_inputs(memory, head, layers, alphas, sources, order, keys, first, r0, r1, ZERO)
-        gather_targets(
-            memory, head, layers, sources, order, weights, first, r0, r1, numbers[INVERSE_WEIGHT]
-        )
+            gather_inputs(job, first, r0, r1, ZERO)
+        gather_targets(job, first, r0, r1, numbers[INVERSE_WEIGHT])
         for l in range(start, head[LAYERS]):
             panels = panels_of(layers[l, N])
-            linear_forward(memory, head, layers, alphas, l, r0, r1, ZERO, panels, ZERO)
-            drop_outputs(memory, head, layers, alphas, keys, l, first, r0, r1, ZERO, panels)
-        loss_rows(memory, head, layers, alphas, order, classes, first, r0, r1, row_loss)
+            linear_forward(job, l, first, r0, r1, ZERO, panels, ZERO)
+            drop_outputs(job, l, first, r0, r1, ZERO, panels)
+        loss_rows(job, first, r0, r1)
         for l in range(head[LAYERS] - 1, max(start, 1) - 1, -1):
-            linear_backward(
-                memory, head, layers, alphas, l, r0, r1, ZERO, panels_of(layers[l, K]), me
-            )
+            linear_backward(job, l, r0, r1, ZERO, panels_of(layers[l, K]), me)
 
     @njit(**EXACT)
-    def do_tile(
-        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, numbers,
-        row_loss, gathered, step, p, samples, tile, me,
-    ):  # fmt: skip
+    def do_tile(job, step, p, samples, tile, me):
+        head, layers, tiles, phases = head_of(job), layers_of(job), tiles_of(job), phases_of(job)
         kind, l = phases[p, KIND], phases[p, LAYER]
         first = step * head[BATCH]
         if kind == UPDATE_TILES:
             following = min(head[BATCH], head[SAMPLES] - first - samples)
             if head[PREFETCH] == 1 and following > 0:
-                prefetch_rows(head, sources, order, first + samples, following, tile, len(tiles))
-            own_inputs(memory, head, layers, alphas, sources, order, keys, step, samples, gathered, me)
-            update_tile(memory, head, layers, numbers, tiles, tile, samples, me)
+                prefetch_rows(job, first + samples, following, tile)
+            own_inputs(job, step, samples, me)
+            update_tile(job, tile, first, samples, me)
             return
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
         r0 = tile % blocks * phases[p, ROW_BLOCK]
         r1 = min(samples, r0 + phases[p, ROW_BLOCK])
         p0 = tile // blocks * phases[p, COLUMN_BLOCK]
         if kind == ROWS:
-            rows_tile(
-                memory, head, layers, alphas, sources, order, classes, weights, keys, numbers,
-                row_loss, l, first, r0, r1, me,
-            )  # fmt: skip
+            rows_tile(job, l, first, r0, r1, me)
         elif kind == FORWARD:
             own = ZERO
             if l == 0:
-                own_inputs(memory, head, layers, alphas, sources, order, keys, step, samples, gathered, me)
+                own_inputs(job, step, samples, me)
                 own = me * head[OWN_INPUTS]
             end = panels_of(layers[l, N])
             p1 = end if layers[l, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
-            linear_forward(memory, head, layers, alphas, l, r0, r1, p0, p1, own)
-            drop_outputs(memory, head, layers, alphas, keys, l, first, r0, r1, p0, p1)
+            linear_forward(job, l, first, r0, r1, p0, p1, own)
+            drop_outputs(job, l, first, r0, r1, p0, p1)
         elif kind == BACKWARD:
             end = panels_of(layers[l, K])
             p1 = end if layers[l - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
-            linear_backward(memory, head, layers, alphas, l, r0, r1, p0, p1, me)
+            linear_backward(job, l, r0, r1, p0, p1, me)
         elif kind == GATHER:
-            gather_inputs(memory, head, layers, alphas, sources, order, keys, first, r0, r1, ZERO)
+            gather_inputs(job, first, r0, r1, ZERO)
 
     @njit(**EXACT)
-    def alone(
-        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys, rates,
-        numbers, row_loss, gathered, control, me,
-    ):  # fmt: skip
+    def alone(job, me):
+        head, phases, control = head_of(job), phases_of(job), control_of(job)
         for step in range(head[STEPS]):
             samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
-            begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
+            begin_step(job, control[FIRST_STEP], step, samples)
             for p in range(head[PHASES]):
-                for tile in range(tiles_in(layers, tiles, phases, p, samples)):
-                    do_tile(
-                        memory, head, layers, alphas, tiles, phases, sources, order, classes, weights,
-                        keys, numbers, row_loss, gathered, step, p, samples, tile, me,
-                    )  # fmt: skip
-                if phases[p, KIND] == ROWS and not end_loss(
-                    head, order, weights, numbers, row_loss, step, samples
-                ):
+                for tile in range(tiles_in(job, p, samples)):
+                    do_tile(job, step, p, samples, tile, me)
+                if phases[p, KIND] == ROWS and not end_loss(job, step, samples):
                     control[BAD_STEP] = step
                     return
             atomic_store(control, STEP, step + 1)
@@ -178,57 +176,69 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 return
 
     @njit(**EXACT)
-    def end_of_own(head, layers, tiles, owners, phases, number, who, threads):
+    def end_of_own(job, number, who, threads):
         """Return the end of the tiles that thread `who` owns in phase `number` of the epoch."""
+        head, owners, phases = head_of(job), owners_of(job), phases_of(job)
         step, p = number // head[PHASES], number % head[PHASES]
         if phases[p, KIND] == UPDATE_TILES:
             return owners[who + 1]
         samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
-        return (who + 1) * tiles_in(layers, tiles, phases, p, samples) // threads
+        return (who + 1) * tiles_in(job, p, samples) // threads
 
     @njit(**EXACT)
-    def claim(head, layers, tiles, owners, phases, control, me, threads):
+    def claim(job, me, threads):
         """Return the ticket of a tile to do, this thread's own before those of others, or -1."""
+        control = control_of(job)
         for distance in range(threads):
             who = (me + distance) % threads
             ticket = atomic_load(control, TICKETS + LINE * who)
             number = ticket >> 32
             if number == FINISHED:
                 return -1
-            end = end_of_own(head, layers, tiles, owners, phases, number, who, threads)
+            end = end_of_own(job, number, who, threads)
             if (ticket & TILE_MASK) < end:
                 # The phase may have changed since the ticket was read; what counts is what was claimed.
                 ticket = atomic_add(control, TICKETS + LINE * who, 1)
                 number = ticket >> 32
                 if number == FINISHED:
                     return -1
-                end = end_of_own(head, layers, tiles, owners, phases, number, who, threads)
+                end = end_of_own(job, number, who, threads)
                 if (ticket & TILE_MASK) < end:
                     return ticket
         return -1
 
     @njit(**EXACT)
-    def open_phase(head, layers, tiles, owners, phases, control, number, threads):
-        """Let every thread's word start at its first own tile of phase `number`."""
+    def open_phase(job, number, threads):
+        """Let every thread's word start at its first own tile of phase `number`.
+
+        The last word to be stored owns a tile. Else the phase could be finished, and the next one
+        opened, before that store, which would then bring the old phase back.
+        """
+        control = control_of(job)
+        begin, last, last_begin = 0, 0, 0
         for who in range(threads):
-            start = 0
-            if number != FINISHED and who > 0:
-                start = end_of_own(head, layers, tiles, owners, phases, number, who - 1, threads)
-            atomic_store(control, TICKETS + LINE * who, number << 32 | start)
+            end = end_of_own(job, number, who, threads) if number != FINISHED else 0
+            if end > begin:
+                last, last_begin = who, begin
+            begin = end
+        begin = 0
+        for who in range(threads):
+            if who != last:
+                atomic_store(control, TICKETS + LINE * who, number << 32 | begin)
+            begin = end_of_own(job, number, who, threads) if number != FINISHED else 0
+        atomic_store(control, TICKETS + LINE * last, number << 32 | last_begin)
 
     @njit(**EXACT)
-    def together(
-        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
-        rates, numbers, row_loss, gathered, control, me, threads,
-    ):  # fmt: skip
+    def together(job, me, threads):
+        head, phases, control = head_of(job), phases_of(job), control_of(job)
         count = head[PHASES]
         if me == 0:
             samples = min(head[BATCH], head[SAMPLES])
-            begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], ZERO, samples)
-            open_phase(head, layers, tiles, owners, phases, control, ZERO, threads)
+            begin_step(job, control[FIRST_STEP], ZERO, samples)
+            open_phase(job, ZERO, threads)
         idle = 0
         while True:
-            ticket = claim(head, layers, tiles, owners, phases, control, me, threads)
+            ticket = claim(job, me, threads)
             if ticket < 0:
                 seen = atomic_load(control, TICKETS + LINE * me)
                 if seen >> 32 == FINISHED:
@@ -244,18 +254,13 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             number = ticket >> 32
             step, p = number // count, number % count
             samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
-            do_tile(
-                memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys,
-                numbers, row_loss, gathered, step, p, samples, ticket & TILE_MASK, me,
-            )  # fmt: skip
-            if atomic_add(control, DONE, 1) + 1 < tiles_in(layers, tiles, phases, p, samples):
+            do_tile(job, step, p, samples, ticket & TILE_MASK, me)
+            if atomic_add(control, DONE, 1) + 1 < tiles_in(job, p, samples):
                 continue
             # The last tile of the phase: until the next is opened, what follows is this thread's alone.
             atomic_store(control, DONE, 0)
             following = number + 1
-            if phases[p, KIND] == ROWS and not end_loss(
-                head, order, weights, numbers, row_loss, step, samples
-            ):
+            if phases[p, KIND] == ROWS and not end_loss(job, step, samples):
                 control[BAD_STEP] = step
                 following = FINISHED
             elif p == count - 1:
@@ -265,28 +270,20 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                     following = FINISHED
                 else:
                     samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
-                    begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
-            open_phase(head, layers, tiles, owners, phases, control, following, threads)
+                    begin_step(job, control[FIRST_STEP], step, samples)
+            open_phase(job, following, threads)
 
     @njit(**EXACT)
-    def train_epoch(
-        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
-        rates, numbers, row_loss, gathered, control, me, threads,
-    ):  # fmt: skip
+    def train_epoch(job, me, threads):
         if threads == 1:
-            alone(
-                memory, head, layers, alphas, tiles, phases, sources, order, classes, weights, keys,
-                rates, numbers, row_loss, gathered, control, me,
-            )  # fmt: skip
+            alone(job, me)
         else:
-            together(
-                memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights,
-                keys, rates, numbers, row_loss, gathered, control, me, threads,
-            )  # fmt: skip
+            together(job, me, threads)
 
     @njit(**EXACT)
-    def forward(memory, head, layers, alphas, sources, start, end, outputs):
+    def forward(job, start, end, outputs):
         """Write the outputs of the caller's rows start..end into outputs[start:end]."""
+        memory, head, layers, sources = memory_of(job), head_of(job), layers_of(job), sources_of(job)
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
         for first in range(start, end, rows):
@@ -295,9 +292,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 memory, sources, ZERO, NO_ORDER, first, ZERO, count, rows, layers[0, INPUT]
             )
             for l in range(head[LAYERS]):
-                linear_forward(
-                    memory, head, layers, alphas, l, ZERO, count, ZERO, panels_of(layers[l, N]), ZERO
-                )
+                linear_forward(job, l, ZERO, ZERO, count, ZERO, panels_of(layers[l, N]), ZERO)
             for p in range(panels_of(n)):
                 width = width_of(p, n)
                 at = layers[last, OUTPUT] + p * panel * rows
@@ -314,36 +309,24 @@ _forward_single, _forward_double = _single.forward, _double.forward
 
 
 @cached
-def train_epoch_float32(
-    memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
-    rates, numbers, row_loss, gathered, control, me, threads,
-):  # fmt: skip
-    """Train one epoch as thread `me` of `threads`; all arrays as `fastnn.cpu.engine` makes them."""
-    _train_single(
-        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
-        rates, numbers, row_loss, gathered, control, me, threads,
-    )  # fmt: skip
+def train_epoch_float32(job, me, threads):
+    """Train one epoch as thread `me` of `threads`."""
+    _train_single(job, me, threads)
 
 
 @cached
-def train_epoch_float64(
-    memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
-    rates, numbers, row_loss, gathered, control, me, threads,
-):  # fmt: skip
-    """Train one epoch as thread `me` of `threads`; all arrays as `fastnn.cpu.engine` makes them."""
-    _train_double(
-        memory, head, layers, alphas, tiles, owners, phases, sources, order, classes, weights, keys,
-        rates, numbers, row_loss, gathered, control, me, threads,
-    )  # fmt: skip
+def train_epoch_float64(job, me, threads):
+    """Train one epoch as thread `me` of `threads`."""
+    _train_double(job, me, threads)
 
 
 @cached
-def forward_float32(memory, head, layers, alphas, sources, start, end, outputs):
-    """Write the outputs of rows start..end; all arrays as `fastnn.cpu.engine` makes them."""
-    _forward_single(memory, head, layers, alphas, sources, start, end, outputs)
+def forward_float32(job, start, end, outputs):
+    """Write the outputs of rows start..end."""
+    _forward_single(job, start, end, outputs)
 
 
 @cached
-def forward_float64(memory, head, layers, alphas, sources, start, end, outputs):
-    """Write the outputs of rows start..end; all arrays as `fastnn.cpu.engine` makes them."""
-    _forward_double(memory, head, layers, alphas, sources, start, end, outputs)
+def forward_float64(job, start, end, outputs):
+    """Write the outputs of rows start..end."""
+    _forward_double(job, start, end, outputs)

@@ -13,7 +13,13 @@ import numpy as np
 from numba import njit
 
 from fastnn.cpu.rules import EXACT
-from fastnn.cpu.vector import Shape, make_accumulate, make_multiply
+from fastnn.cpu.kernels import (
+    make_accumulate,
+    make_accumulate_scattered,
+    make_multiply,
+    make_multiply_scattered,
+)
+from fastnn.cpu.vector import Shape
 from fastnn.plan import K_BLOCK_BYTES
 
 CONTINUE = np.int64(-(1 << 62))
@@ -81,6 +87,59 @@ def _accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
     return chain
 
 
+def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tuple[Any, Any]:
+    """Return both functions again for an A that is the caller's array."""
+
+    @njit(**EXACT)
+    def multiply(memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1):
+        return r
+
+    @njit(**EXACT)
+    def accumulate(memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta):
+        return i
+
+    for rows in reversed(heights):
+        kernel = make_multiply_scattered(dtype, rows, vectors)
+        multiply = _scattered_multiply_height(kernel, rows, multiply)
+        kernel = make_accumulate_scattered(dtype, rows, vectors)
+        accumulate = _scattered_accumulate_height(kernel, rows, accumulate, dtype.itemsize)
+    return multiply, accumulate
+
+
+def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
+    @njit(**EXACT)
+    def chain(memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1):
+        while r + rows <= r1:
+            kernel(
+                order, first + r, address, stride, inner, memory, b,
+                memory, init + r * init_stride, init_stride, memory, c + r * width, width,
+            )  # fmt: skip
+            r += rows
+        if r < r1:
+            r = shorter(
+                memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1
+            )
+        return r
+
+    return chain
+
+
+def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any, itemsize: int) -> Any:
+    @njit(**EXACT)
+    def chain(memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta):
+        while i + rows <= i1:
+            kernel(
+                order, first, address + i * itemsize, stride, memory, b, samples,
+                memory, c + i * width, width, alpha, beta,
+            )  # fmt: skip
+            i += rows
+        if i < i1:
+            i = shorter(memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta)
+        return i
+
+    return chain
+
+
 def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     """Return the products for one dtype, all on offsets into `memory`.
 
@@ -96,6 +155,9 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     heights = tile_rows(shape)
     wide, narrow = (_multiply_chain(dtype, heights, v) for v in (2, 1))
     add_wide, add_narrow = (_accumulate_chain(dtype, heights, v) for v in (2, 1))
+    wide_scattered, add_wide_scattered = _scattered_chains(dtype, heights, 2)
+    narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, heights, 1)
+    itemsize = dtype.itemsize
     block_panels = max(1, K_BLOCK_BYTES // dtype.itemsize // panel // panel)
 
     @njit(**EXACT)
@@ -137,6 +199,40 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
         else:
             add_narrow(memory, a, a_width, b, samples, c, width, ZERO, inputs, alpha, beta)
 
+    @njit(**EXACT)
+    def multiply_caller(memory, order, first, address, stride, k, r0, r1, b, p0, p1, n, c, rows):
+        for start in range(0, k, block_panels * panel):
+            inner = min(block_panels * panel, k - start)
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                right = b + p * panel * (k + 1)
+                out = c + p * panel * rows
+                begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
+                right += start * width
+                left = address + start * itemsize
+                if width == panel:
+                    wide_scattered(memory, order, first, left, stride, inner, right, begin,
+                                   begin_stride, out, width, r0, r1)  # fmt: skip
+                else:
+                    narrow_scattered(memory, order, first, left, stride, inner, right, begin,
+                                     begin_stride, out, width, r0, r1)  # fmt: skip
+
+    @njit(**EXACT)
+    def accumulate_caller(
+        memory, order, first, address, stride, b, samples, c, inputs, width, alpha, beta
+    ):
+        if width == panel:
+            add_wide_scattered(memory, order, first, address, stride, b, samples, c, width, ZERO,
+                               inputs, alpha, beta)  # fmt: skip
+        else:
+            add_narrow_scattered(memory, order, first, address, stride, b, samples, c, width, ZERO,
+                                 inputs, alpha, beta)  # fmt: skip
+
     return SimpleNamespace(
-        width_of=width_of, multiply=multiply, accumulate=accumulate, block=block_panels * panel
+        width_of=width_of,
+        multiply=multiply,
+        accumulate=accumulate,
+        multiply_caller=multiply_caller,
+        accumulate_caller=accumulate_caller,
+        block=block_panels * panel,
     )

@@ -14,11 +14,22 @@ from numba import njit
 
 from fastnn.cpu.gemm import CONTINUE, ZERO
 from fastnn.cpu.intrinsics import load_float32, load_float64
+from fastnn.cpu.job import (
+    classes_of,
+    head_of,
+    keys_of,
+    layers_of,
+    make_view,
+    order_of,
+    row_loss_of,
+    sources_of,
+    weights_of,
+)
 from fastnn.cpu.rules import EXACT, FAST, U
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.vector import Shape, make_copy
 from fastnn.plan import (
-    ACTIVATION, CAPACITY, CLASSES, COLUMN_MASK, DELTA, INPUT, LOSS, MASK, N, NEEDS_Z, ONES, K, OUTPUT,
+    ACTIVATION, CAPACITY, CLASSES, COLUMN_MASK, DELTA, IN_PLACE, INPUT, LOSS, MASK, N, NEEDS_Z, ONES, K, OUTPUT,
     PRIVATE, PRIVATE_SIZE, ROW_SCALE, ROW_SCRATCH, ROWWISE, TARGETS, THRESHOLD, TRANSPOSED, UNDROPPED,
     WEIGHTED, WEIGHTS, Z, LAYERS,
 )  # fmt: skip
@@ -51,8 +62,9 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
     real = dtype.type
     panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
     zero, one = real(0), real(1)
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     width_of, exp, log = gemm.width_of, elementary.exp, elementary.log
-    multiply, k_block = gemm.multiply, gemm.block
+    multiply, multiply_caller, k_block = gemm.multiply, gemm.multiply_caller, gemm.block
     activate, multiply_slope = rules.activate, rules.multiply_slope
     loss_wide, loss_narrow = rules.loss_wide, rules.loss_narrow
     own_load, other_load = load_float32, load_float64
@@ -94,11 +106,12 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                         memory[U(out + c)] = real(other_load(base + c * step))
 
     @njit(**EXACT)
-    def drop(memory, head, layers, alphas, keys, l, batch_counter, r0, r1, p0, p1, own):
+    def drop(job, l, batch_counter, r0, r1, p0, p1, own):
         """Write inputs * mask for rows r0..r1 and panels p0..p1 of the inputs of layer l.
 
         mask is 0 with the probability of the rate, 1 / (1 - rate) otherwise; `alphas` has that second.
         """
+        memory, alphas, head, layers, keys = memory_of(job), alphas_of(job), head_of(job), layers_of(job), keys_of(job)
         k, rows = layers[l, K], head[CAPACITY]
         threshold = np.uint64(layers[l, THRESHOLD])
         key = np.uint64(keys[l])
@@ -116,18 +129,22 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                     memory[U(layers[l, INPUT] + own + at + c)] = value * mask
 
     @njit(**EXACT)
-    def gather_inputs(memory, head, layers, alphas, sources, order, keys, first, r0, r1, own):
+    def gather_inputs(job, first, r0, r1, own):
         """Bring the inputs of rows r0..r1 of the batch in, `own` numbers beyond the first copy."""
+        memory, head, layers, sources, order = memory_of(job), head_of(job), layers_of(job), sources_of(job), order_of(job)
+        if head[IN_PLACE] == 1:
+            return
         gather_matrix(
             memory, sources, ZERO, order, first, r0, r1, head[CAPACITY], layers[0, UNDROPPED] + own
         )
         if layers[0, MASK] >= 0:
             panels = (layers[0, K] + panel - 1) // panel
-            drop(memory, head, layers, alphas, keys, ZERO, first, r0, r1, ZERO, panels, own)
+            drop(job, ZERO, first, r0, r1, ZERO, panels, own)
 
     @njit(**EXACT)
-    def gather_targets(memory, head, layers, sources, order, weights, first, r0, r1, inverse_weight):
+    def gather_targets(job, first, r0, r1, inverse_weight):
         """Bring the targets of rows r0..r1 in, and their weight in the gradient."""
+        memory, head, sources, order, weights = memory_of(job), head_of(job), sources_of(job), order_of(job), weights_of(job)
         if head[CLASSES] == 0:
             gather_matrix(
                 memory, sources, ONE, order, first, r0, r1, head[CAPACITY], head[TARGETS]
@@ -166,7 +183,8 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
             memory[U(scratch + rows + r)] = total
 
     @njit(**EXACT)
-    def softmax_forward(memory, head, at, n, r0, r1):
+    def softmax_forward(job, at, n, r0, r1):
+        memory, head = memory_of(job), head_of(job)
         rows, scratch = head[CAPACITY], head[ROW_SCRATCH]
         softmax_rows(memory, at, rows, n, r0, r1, scratch)
         for p in range((n + panel - 1) // panel):
@@ -178,8 +196,9 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                     memory[U(row + c)] *= share
 
     @njit(**FAST)
-    def softmax_backward(memory, head, a, d, n, r0, r1):
+    def softmax_backward(job, a, d, n, r0, r1):
         """Turn dL/da into dL/dz = a (dL/da - sum_j a_j dL/da_j) in place."""
+        memory, head = memory_of(job), head_of(job)
         rows = head[CAPACITY]
         for r in range(r0, r1):
             total = zero
@@ -193,19 +212,28 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                     memory[U(d + at + c)] = memory[U(a + at + c)] * (memory[U(d + at + c)] - total)
 
     @njit(**EXACT)
-    def linear_forward(memory, head, layers, alphas, l, r0, r1, p0, p1, own):
+    def linear_forward(job, l, first, r0, r1, p0, p1, own):
         """a = activation(x W + b) for rows r0..r1 and panels p0..p1 of layer l.
 
-        x is `own` numbers beyond the layer's inputs: a thread's own copy of them.
+        x is `own` numbers beyond the layer's inputs: a thread's own copy of them; or, for the first layer,
+        the caller's rows order[first + r], where they can be read in place.
         """
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         out = layers[l, OUTPUT]
-        multiply(
-            memory, layers[l, INPUT] + own, rows, k, r0, r1, layers[l, WEIGHTS], k + 1, k, p0, p1, n,
-            out,
-        )
+        if l == 0 and head[IN_PLACE] == 1:
+            sources = sources_of(job)
+            multiply_caller(
+                memory, order_of(job), first, sources[0, ADDRESS], sources[0, ROW_STRIDE], k, r0, r1,
+                layers[l, WEIGHTS], p0, p1, n, out, rows,
+            )  # fmt: skip
+        else:
+            multiply(
+                memory, layers[l, INPUT] + own, rows, k, r0, r1, layers[l, WEIGHTS], k + 1, k, p0, p1,
+                n, out,
+            )  # fmt: skip
         if layers[l, ROWWISE] == 1:
-            softmax_forward(memory, head, out, n, r0, r1)
+            softmax_forward(job, out, n, r0, r1)
         elif layers[l, ACTIVATION] != IDENTITY:
             for p in range(p0, p1):
                 width = width_of(p, n)
@@ -217,11 +245,12 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                 activate(layers[l, ACTIVATION], memory, out + at, count, alphas[l])
 
     @njit(**EXACT)
-    def to_delta(memory, head, layers, alphas, l, r0, r1, p0, p1):
+    def to_delta(job, l, r0, r1, p0, p1):
         """Turn the derivative by the output of layer l into that by its z, in place."""
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         n, rows = layers[l, N], head[CAPACITY]
         if layers[l, ROWWISE] == 1:
-            softmax_backward(memory, head, layers[l, OUTPUT], layers[l, DELTA], n, r0, r1)
+            softmax_backward(job, layers[l, OUTPUT], layers[l, DELTA], n, r0, r1)
         elif layers[l, ACTIVATION] != IDENTITY:
             for p in range(p0, p1):
                 width = width_of(p, n)
@@ -232,7 +261,8 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                 )  # fmt: skip
 
     @njit(**EXACT)
-    def cross_entropy_rows(memory, head, layers, order, classes, first, r0, r1, row_loss):
+    def cross_entropy_rows(job, first, r0, r1):
+        memory, head, layers, order, classes, row_loss = memory_of(job), head_of(job), layers_of(job), order_of(job), classes_of(job), row_loss_of(job)
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
         z, d = layers[last, OUTPUT], layers[last, DELTA]
@@ -261,13 +291,14 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
             row_loss[U(r)] = log(total) + (memory[U(scratch + r)] - memory[U(z + at)])
 
     @njit(**EXACT)
-    def loss_rows(memory, head, layers, alphas, order, classes, first, r0, r1, row_loss):
+    def loss_rows(job, first, r0, r1):
         """Write the loss of rows r0..r1 and the derivative of the batch's loss by the last z."""
+        memory, head, layers, row_loss = memory_of(job), head_of(job), layers_of(job), row_loss_of(job)
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
         panels = (n + panel - 1) // panel
         if head[LOSS] == SOFTMAX_CROSS_ENTROPY:
-            cross_entropy_rows(memory, head, layers, order, classes, first, r0, r1, row_loss)
+            cross_entropy_rows(job, first, r0, r1)
             return
         share = one / real(n)
         for r in range(r0, r1):
@@ -285,11 +316,12 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                 loss_narrow(head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0)
         for r in range(r0, r1):
             row_loss[U(r)] /= n
-        to_delta(memory, head, layers, alphas, last, r0, r1, ZERO, panels)
+        to_delta(job, last, r0, r1, ZERO, panels)
 
     @njit(**EXACT)
-    def transpose(memory, layers, l, j0, j1, p, to):
+    def transpose(job, l, j0, j1, p, to):
         """Write columns j0..j1 of the W of layer l, inputs of panel p, as rows of that panel."""
+        memory, layers = memory_of(job), layers_of(job)
         k, n = layers[l, K], layers[l, N]
         width = width_of(p, k)
         inputs = min(width, k - p * panel)
@@ -304,8 +336,9 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                     memory[U(out + i)] = zero
 
     @njit(**EXACT)
-    def linear_backward(memory, head, layers, alphas, l, r0, r1, p0, p1, me):
+    def linear_backward(job, l, r0, r1, p0, p1, me):
         """Derivative by the z of layer l - 1: (delta W^T) mask slope, panels p0..p1 of its units."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         delta, out = layers[l, DELTA], layers[l - 1, DELTA]
         zeros = -1 - (head[ONES] + panel)
@@ -316,7 +349,7 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
             for j0 in range(0, n, k_block):
                 count = min(n - j0, k_block)
                 for p in range(p0, p1):
-                    transpose(memory, layers, l, j0, j0 + count, p, buffer)
+                    transpose(job, l, j0, j0 + count, p, buffer)
                     multiply(
                         memory, delta + j0 * rows, rows, count, r0, r1, buffer - p * panel * count,
                         count, zeros if j0 == 0 else CONTINUE, p, p + 1, k, out,
@@ -327,7 +360,7 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
                 at = p * panel * rows + r0 * width
                 for i in range((r1 - r0) * width):
                     memory[U(out + at + i)] *= memory[U(layers[l, MASK] + at + i)]
-        to_delta(memory, head, layers, alphas, l - 1, r0, r1, p0, p1)
+        to_delta(job, l - 1, r0, r1, p0, p1)
 
     return SimpleNamespace(
         gather_matrix=gather_matrix, gather_inputs=gather_inputs, gather_targets=gather_targets, drop=drop, linear_forward=linear_forward, loss_rows=loss_rows,

@@ -29,6 +29,18 @@ from fastnn.cpu.intrinsics import (
     load_float64,
     prefetch,
 )
+from fastnn.cpu.job import (
+    control_of,
+    head_of,
+    layers_of,
+    make_view,
+    numbers_of,
+    order_of,
+    rates_of,
+    row_loss_of,
+    sources_of,
+    weights_of,
+)
 from fastnn.cpu.rules import EXACT, U, make_rules, switch
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
@@ -50,10 +62,11 @@ def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, dot: Any, axpy: Any
     real = dtype.type
     plain_value, plain_gradient = rule(real, elementary)
     value, gradient = njit(**EXACT)(plain_value), njit(**EXACT)(plain_gradient)
-    one, itemsize = real(1), dtype.itemsize
+    one, itemsize, memory_of = real(1), dtype.itemsize, make_view("memory", dtype)
 
     @njit(**EXACT)
-    def epoch(memory, head, layers, sources, order, rates, numbers, control):
+    def epoch(job):
+        memory, head, layers, sources, order, control, rates, numbers = memory_of(job), head_of(job), layers_of(job), sources_of(job), order_of(job), control_of(job), rates_of(job), numbers_of(job)
         k, w = layers[0, K], layers[0, WEIGHTS]
         bias = memory[U(w + k)]
         trained = real(layers[0, BIAS])
@@ -102,6 +115,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     real = dtype.type
     zero, one = real(0), real(1)
     dot, axpy = make_dot(dtype)
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     elementary = make_elementary(dtype)
     rules = make_rules(dtype, 1, 1, elementary)
     one_by_one = switch(
@@ -110,7 +124,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             for name, row in LOSSES.items()
             if not row.rowwise
         ],
-        "memory, head, layers, sources, order, rates, numbers, control",
+        "job",
     )
     activate, multiply_slope, loss_rows = rules.activate, rules.multiply_slope, rules.loss_wide
     apply = make_apply(dtype, rules)
@@ -123,14 +137,16 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         return real(load_float32(at))
 
     @njit(**EXACT)
-    def in_place(sources):
+    def in_place(job):
         """Whether rows of X can be read as they lie: this dtype, its numbers side by side."""
+        sources = sources_of(job)
         return sources[0, IS_DOUBLE] == own_is_double and sources[0, COLUMN_STRIDE] == itemsize
 
     @njit(**EXACT)
-    def row_address(memory, sources, row, slot):
+    def row_address(job, row, slot):
         """Return where row `row` of X can be read; a copy in `slot` where it cannot as it lies."""
-        if in_place(sources):
+        memory, sources = memory_of(job), sources_of(job)
+        if in_place(job):
             return sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
         start = sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
         for c in range(sources[0, COLUMNS]):
@@ -139,14 +155,15 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         return address_of(memory, slot)
 
     @njit(**EXACT)
-    def to_rows(memory, head, layers, sources, order, weights, first, samples, inverse_weight):
+    def to_rows(job, first, samples, inverse_weight):
         """Compute z of every row of the batch, and bring in its target and weight."""
+        memory, head, layers, sources, order, weights = memory_of(job), head_of(job), layers_of(job), sources_of(job), order_of(job), weights_of(job)
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         ahead = max(AHEAD, samples)
         for r in range(samples):
             row = order[U(first + r)]
-            address = row_address(memory, sources, row, layers[0, INPUT] + r * k)
+            address = row_address(job, row, layers[0, INPUT] + r * k)
             if head[PREFETCH] == 1 and first + r + ahead < head[SAMPLES]:
                 start = sources[0, ADDRESS] + order[U(first + r + ahead)] * sources[0, ROW_STRIDE]
                 for at in range(0, k * itemsize, 64):
@@ -158,7 +175,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
     @njit(**EXACT)
-    def to_output(memory, layers, alphas, count):
+    def to_output(job, count):
+        memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
         if layers[0, ACTIVATION] != IDENTITY:
             if layers[0, NEEDS_Z] == 1:
                 for r in range(count):
@@ -166,7 +184,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             activate(layers[0, ACTIVATION], memory, layers[0, OUTPUT], count, alphas[0])
 
     @njit(**EXACT)
-    def update(memory, head, layers, sources, order, numbers, first, samples):
+    def update(job, first, samples):
+        memory, head, layers, order, numbers = memory_of(job), head_of(job), layers_of(job), order_of(job), numbers_of(job)
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
         out, factor = w, -real(numbers[RATE])
         if head[DIRECT] == 1:
@@ -180,42 +199,39 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 memory[U(i)] = zero
         total = zero
         for r in range(samples):
-            address = row_address(memory, sources, order[U(first + r)], layers[0, INPUT] + r * k)
+            address = row_address(job, order[U(first + r)], layers[0, INPUT] + r * k)
             delta = memory[U(d + r)]
             axpy(memory, out, address, k, factor * delta)
             total += delta
         if head[DIRECT] == 0:
-            apply(memory, head, numbers, w, out, k, False)
+            apply(job, w, out, k, False)
         if layers[0, BIAS] == 1:
             if head[DIRECT] == 1:
                 memory[U(w + k)] += factor * total
             else:
                 memory[U(out)] = total
-                apply(memory, head, numbers, w + k, out, 1, True)
+                apply(job, w + k, out, 1, True)
 
     @njit(**EXACT)
-    def train_epoch(
-        memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
-    ):
+    def train_epoch(job):
+        memory, alphas, head, layers, control, numbers, row_loss = memory_of(job), alphas_of(job), head_of(job), layers_of(job), control_of(job), numbers_of(job), row_loss_of(job)
         plain = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
-        if plain and layers[0, ACTIVATION] == IDENTITY and in_place(sources):
-            one_by_one(head[LOSS], memory, head, layers, sources, order, rates, numbers, control)
+        if plain and layers[0, ACTIVATION] == IDENTITY and in_place(job):
+            one_by_one(head[LOSS], job)
             return
         for step in range(head[STEPS]):
             first = step * head[BATCH]
             samples = min(head[BATCH], head[SAMPLES] - first)
-            begin_step(head, order, weights, rates, numbers, control[FIRST_STEP], step, samples)
-            to_rows(
-                memory, head, layers, sources, order, weights, first, samples, numbers[INVERSE_WEIGHT]
-            )
-            to_output(memory, layers, alphas, samples)
+            begin_step(job, control[FIRST_STEP], step, samples)
+            to_rows(job, first, samples, numbers[INVERSE_WEIGHT])
+            to_output(job, samples)
             for r in range(samples):
                 row_loss[U(r)] = 0.0
             loss_rows(
                 head[LOSS], memory, layers[0, OUTPUT], head[TARGETS], layers[0, DELTA],
                 head[COLUMN_MASK], head[ROW_SCALE], samples, row_loss, ZERO,
             )  # fmt: skip
-            if not end_loss(head, order, weights, numbers, row_loss, step, samples):
+            if not end_loss(job, step, samples):
                 control[BAD_STEP] = step
                 return
             if layers[0, ACTIVATION] != IDENTITY:
@@ -223,17 +239,18 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                     layers[0, ACTIVATION], memory, layers[0, Z], layers[0, OUTPUT], layers[0, DELTA],
                     samples, alphas[0],
                 )  # fmt: skip
-            update(memory, head, layers, sources, order, numbers, first, samples)
+            update(job, first, samples)
             atomic_store(control, STEP, step + 1)
             if atomic_load(control, STOP) != 0:
                 return
 
     @njit(**EXACT)
-    def forward(memory, head, layers, alphas, sources, start, end, outputs):
+    def forward(job, start, end, outputs):
+        memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         for row in range(start, end):
-            address = row_address(memory, sources, row, layers[0, INPUT])
+            address = row_address(job, row, layers[0, INPUT])
             z = dot(memory, layers[0, WEIGHTS], address, k) + bias
             memory[U(layers[0, OUTPUT])] = z
             activate(layers[0, ACTIVATION], memory, layers[0, OUTPUT], 1, alphas[0])
@@ -248,32 +265,24 @@ _forward_single, _forward_double = _single.forward, _double.forward
 
 
 @cached
-def train_epoch_float32(
-    memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
-):
-    """Train one epoch; all arrays as `fastnn.cpu.engine` makes them."""
-    _train_single(
-        memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
-    )
+def train_epoch_float32(job):
+    """Train one epoch."""
+    _train_single(job)
 
 
 @cached
-def train_epoch_float64(
-    memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
-):
-    """Train one epoch; all arrays as `fastnn.cpu.engine` makes them."""
-    _train_double(
-        memory, head, layers, alphas, sources, order, weights, rates, numbers, row_loss, control
-    )
+def train_epoch_float64(job):
+    """Train one epoch."""
+    _train_double(job)
 
 
 @cached
-def forward_float32(memory, head, layers, alphas, sources, start, end, outputs):
-    """Write the outputs of rows start..end; all arrays as `fastnn.cpu.engine` makes them."""
-    _forward_single(memory, head, layers, alphas, sources, start, end, outputs)
+def forward_float32(job, start, end, outputs):
+    """Write the outputs of rows start..end."""
+    _forward_single(job, start, end, outputs)
 
 
 @cached
-def forward_float64(memory, head, layers, alphas, sources, start, end, outputs):
-    """Write the outputs of rows start..end; all arrays as `fastnn.cpu.engine` makes them."""
-    _forward_double(memory, head, layers, alphas, sources, start, end, outputs)
+def forward_float64(job, start, end, outputs):
+    """Write the outputs of rows start..end."""
+    _forward_double(job, start, end, outputs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS = range(5)  # strides in bytes
+ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS, SOURCE_FIELDS = range(6)  # in bytes
 
 
 def make_sources(*matrices: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import math
 from numba import njit
 
 from fastnn.cpu.intrinsics import prefetch
+from fastnn.cpu.job import head_of, numbers_of, order_of, rates_of, row_loss_of, sources_of, tiles_of, weights_of
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.plan import BATCH, SAMPLES, UPDATE, WEIGHTED
@@ -35,8 +36,10 @@ ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
 
 
 @njit(**EXACT)
-def prefetch_rows(head, sources, order, first, samples, tile, tiles):
+def prefetch_rows(job, first, samples, tile):
     """Ask for a share of the next batch's rows, so that gathering them does not wait for memory."""
+    sources, order = sources_of(job), order_of(job)
+    tiles = len(tiles_of(job))
     row_bytes = sources[0, COLUMNS] * (8 if sources[0, IS_DOUBLE] == 1 else 4)
     for r in range(tile * samples // tiles, (tile + 1) * samples // tiles):
         start = sources[0, ADDRESS] + order[U(first + r)] * sources[0, ROW_STRIDE]
@@ -45,8 +48,9 @@ def prefetch_rows(head, sources, order, first, samples, tile, tiles):
 
 
 @njit(**EXACT)
-def begin_step(head, order, weights, rates, numbers, first_step, step, samples):
+def begin_step(job, first_step, step, samples):
     """Set what the tiles of a step share."""
+    head, order, weights, rates, numbers = head_of(job), order_of(job), weights_of(job), rates_of(job), numbers_of(job)
     rate = rates[step]
     numbers[RATE] = rate
     numbers[SHRINK] = 1.0 - rate * numbers[DECAY]
@@ -64,8 +68,9 @@ def begin_step(head, order, weights, rates, numbers, first_step, step, samples):
 
 
 @njit(**EXACT)
-def end_loss(head, order, weights, numbers, row_loss, step, samples):
+def end_loss(job, step, samples):
     """Add the losses of the batch in the order of its rows; return whether all are finite."""
+    head, order, weights, numbers, row_loss = head_of(job), order_of(job), weights_of(job), numbers_of(job), row_loss_of(job)
     total = 0.0
     for r in range(samples):
         weight = weights[U(order[U(step * head[BATCH] + r)])] if head[WEIGHTED] == 1 else 1.0

@@ -8,25 +8,29 @@ import numpy as np
 from numba import njit
 
 from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.job import head_of, layers_of, make_view, numbers_of, order_of, sources_of, tiles_of
 from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK
 from fastnn.plan import (
-    BIAS, CAPACITY, DELTA, DIRECT, INPUT, K, N, ONES, OWN_INPUTS, PRIVATE, PRIVATE_SIZE, SIZE, TRANSPOSED, UPDATE,
+    BIAS, CAPACITY, DELTA, DIRECT, IN_PLACE, INPUT, K, N, ONES, OWN_INPUTS, PRIVATE, PRIVATE_SIZE, SIZE, TRANSPOSED, UPDATE,
     WEIGHTS,
 )  # fmt: skip
 
 ONE = np.int64(1)
 
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
-    """Return ``apply(memory, head, numbers, at, gradient, count, is_bias)``.
+    """Return ``apply(job, at, gradient, count, is_bias)``.
 
     It applies the plan's update rule to `count` parameters at `at` with their gradient.
     """
     real = dtype.type
     zero, one, rule = real(0), real(1), rules.update
+    memory_of = make_view("memory", dtype)
 
     @njit(**EXACT)
-    def apply(memory, head, numbers, at, gradient, count, is_bias):
+    def apply(job, at, gradient, count, is_bias):
+        memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
         size = head[SIZE]
         l1, l2 = (zero, zero) if is_bias else (real(numbers[L1]), real(numbers[L2]))
         shrink = one if is_bias else real(numbers[SHRINK])
@@ -40,15 +44,34 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
 
 
 def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any) -> Any:
-    """Return ``update_tile(memory, head, layers, numbers, tiles, tile, samples, me)`` for one dtype."""
+    """Return ``update_tile(job, tile, first, samples, me)`` for one dtype."""
     real = dtype.type
     zero, one = real(0), real(1)
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
+    memory_of = make_view("memory", dtype)
+    accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     apply, transpose = make_apply(dtype, rules), layers_.transpose
 
     @njit(**EXACT)
-    def direct(memory, head, layers, numbers, l, i0, i1, p, samples, own):
+    def add(job, l, i, first, s, count, own, delta, out, inputs, width, alpha, beta):
+        """Add alpha X^T delta of samples s..s + count and of `inputs` inputs from i on to beta out."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        if l == 0 and head[IN_PLACE] == 1:
+            sources = sources_of(job)
+            address = sources[0, ADDRESS] + i * itemsize
+            accumulate_caller(
+                memory, order_of(job), first + s, address, sources[0, ROW_STRIDE], delta, count, out,
+                inputs, width, alpha, beta,
+            )  # fmt: skip
+        else:
+            a_width = width_of(i // panel, layers[l, K])
+            start = layers[l, INPUT] + own + i * head[CAPACITY] + s * a_width
+            accumulate(memory, start, a_width, delta, count, out, inputs, width, alpha, beta)
+
+    @njit(**EXACT)
+    def direct(job, l, i0, i1, p, first, samples, own):
         """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
+        memory, head, layers, numbers = memory_of(job), head_of(job), layers_of(job), numbers_of(job)
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         width = width_of(p, n)
         weights = layers[l, WEIGHTS] + p * panel * (k + 1)
@@ -58,10 +81,9 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
         for s in range(0, samples, s_block):
             count = min(s_block, samples - s)
             for i in range(i0, i1, panel):
-                a_width = width_of(i // panel, k)
-                accumulate(
-                    memory, layers[l, INPUT] + own + i * rows + s * a_width, a_width, delta + s * width, count,
-                    weights + i * width, min(panel, i1 - i), width, -rate, keep if s == 0 else one,
+                add(
+                    job, l, i, first, s, count, own, delta + s * width, weights + i * width,
+                    min(panel, i1 - i), width, -rate, keep if s == 0 else one,
                 )  # fmt: skip
             if i1 == k and layers[l, BIAS] == 1:
                 bias = weights + k * width
@@ -70,44 +92,42 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
                 )
 
     @njit(**EXACT)
-    def by_rule(memory, head, layers, numbers, l, i0, i1, p, samples, own, gradient):
+    def by_rule(job, l, i0, i1, p, first, samples, own, gradient):
         """Sum the gradient of a panel of inputs in `gradient`, then apply the rule to it."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         width = width_of(p, n)
         weights = layers[l, WEIGHTS] + p * panel * (k + 1)
         delta = layers[l, DELTA] + p * panel * rows
         for i in range(i0, i1, panel):
-            a_width = width_of(i // panel, k)
             inputs = min(panel, i1 - i)
             for c in range(inputs * width):
                 memory[U(gradient + c)] = zero
-            accumulate(
-                memory, layers[l, INPUT] + own + i * rows, a_width, delta, samples, gradient, inputs, width,
-                one, one,
-            )  # fmt: skip
-            apply(memory, head, numbers, weights + i * width, gradient, inputs * width, i == k)
+            add(job, l, i, first, ZERO, samples, own, delta, gradient, inputs, width, one, one)
+            apply(job, weights + i * width, gradient, inputs * width, i == k)
         if i1 == k and layers[l, BIAS] == 1:
             for c in range(width):
                 memory[U(gradient + c)] = zero
             accumulate(memory, head[ONES], ZERO, delta, samples, gradient, ONE, width, one, one)
-            apply(memory, head, numbers, weights + k * width, gradient, width, i1 == k)
+            apply(job, weights + k * width, gradient, width, i1 == k)
 
     @njit(**EXACT)
-    def update_tile(memory, head, layers, numbers, tiles, tile, samples, me):
+    def update_tile(job, tile, first, samples, me):
+        head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
         l, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         p0, p1 = tiles[tile, 3], tiles[tile, 4]
         own = me * head[OWN_INPUTS] if l == 0 else ZERO
         for p in range(p0, p1):
             if head[DIRECT] == 1:
-                direct(memory, head, layers, numbers, l, i0, i1, p, samples, own)
+                direct(job, l, i0, i1, p, first, samples, own)
             else:
                 gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
-                by_rule(memory, head, layers, numbers, l, i0, i1, p, samples, own, gradient)
+                by_rule(job, l, i0, i1, p, first, samples, own, gradient)
         if layers[l, TRANSPOSED] >= 0:
             k, n = layers[l, K], layers[l, N]
             for i in range(i0, i1, panel):
                 for p in range(p0, p1):
                     to = layers[l, TRANSPOSED] + i * n + p * panel * width_of(i // panel, k)
-                    transpose(memory, layers, l, p * panel, min(n, (p + 1) * panel), i // panel, to)
+                    transpose(job, l, p * panel, min(n, (p + 1) * panel), i // panel, to)
 
     return update_tile

@@ -147,16 +147,20 @@ def assert_follows_numpy(engine_class, problem, data, **settings):
     assert_same_but_for_rounding(found, expected, problem.dtype)
 
 
-def run_python(code, *arguments, timeout=300, **environment):
-    """Return what a new interpreter prints that runs `code` beside these modules."""
-    # The same fastnn as here, whether that is installed or in the checkout.
-    path = os.pathsep.join([str(FOLDER), str(Path(fastnn.__file__).resolve().parent.parent)])
+def environment(**changes):
+    """Return the environment of a new interpreter that finds this fastnn and these modules."""
+    places = [FOLDER, Path(fastnn.__file__).resolve().parent.parent]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))} | changes
+
+
+def run_python(code, *arguments, **changes):
+    """Return what a new interpreter prints that runs `code`, with `changes` to its environment."""
     done = subprocess.run(
         [sys.executable, *arguments, "-c", code],
-        env=os.environ | {"PYTHONPATH": path} | environment,
+        env=environment(**changes),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

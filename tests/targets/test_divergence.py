@@ -9,6 +9,7 @@ from target_cases import DTYPES, OPTIMIZERS, data_of, needs_jit, problem_of, run
 
 from fastnn import reference
 from fastnn.data import Data
+from fastnn.rules.table import LOSSES
 from fastnn.spec import SGD, Adam, Dense
 
 LAYERS = {
@@ -44,18 +45,31 @@ def test_a_rate_that_explodes_is_found_in_the_numpy_targets_step(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "mse", "hinge"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("step", [0, 3, 4])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_one_wild_row_is_found_in_its_own_step(engine_class, threads, loss, step, dtype):
+def test_one_number_that_is_not_one_is_found_in_its_own_step(
+    engine_class, threads, loss, step, dtype
+):
     problem = problem_of(5, [Dense(9, "relu"), Dense(2)], loss, dtype=dtype)
     data = data_of(problem, 33)
-    order = np.random.default_rng(0).permutation(33)
-    X = data.X.copy()
-    X[order[8 * step]] = np.finfo(dtype).max
+    data.X[np.random.default_rng(0).permutation(33)[8 * step], 3] = np.nan
     with closing(started(engine_class, problem, threads)) as engine:
-        [result] = train(engine, problem, Data(X, data.targets))
+        [result] = train(engine, problem, data)
     assert result.bad_step == step
+    assert not math.isfinite(result.loss)
+
+
+@pytest.mark.parametrize("loss", [name for name, row in LOSSES.items() if not row.rowwise])
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_output_finds_it_in_its_own_step_too(engine_class, loss, batch_size, weighted):
+    problem = problem_of(5, [Dense(1)], loss, batch_size=batch_size)
+    data = data_of(problem, 12, weighted=weighted)
+    data.X[np.random.default_rng(0).permutation(12)[9], 3] = np.nan
+    with closing(started(engine_class, problem)) as engine:
+        [result] = train(engine, problem, data)
+    assert result.bad_step == 9 // batch_size
     assert not math.isfinite(result.loss)
 
 
@@ -115,6 +129,7 @@ def test_an_epoch_that_ends_well_has_no_bad_step_though_parameters_became_infini
 ):
     problem = problem_of(5, [Dense(3)], optimizer=SGD(0.1), dtype=dtype, batch_size=20)
     data = data_of(problem, 20)
+    data.X[:] *= 1000
     with closing(started(engine_class, problem)) as engine:
         [result] = train(engine, problem, data, rate=float(np.finfo(dtype).max))
         assert result.bad_step is None and math.isfinite(result.loss)

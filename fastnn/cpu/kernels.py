@@ -1,0 +1,296 @@
+"""The micro-kernels: a few rows of A times a panel of B, the result held in registers.
+
+    C[r, :] = init[r, :] + sum_k A[r, k] B[k, :]               (`multiply`)
+    C[r, :] = beta C[r, :] + alpha sum_s A[s, r] B[s, :]       (`accumulate`)
+
+They are written as LLVM IR because neither Numba nor LLVM's vectoriser keeps an accumulator tile in
+registers over the k-loop. Numbers of one product are summed in the order of k, whatever the tile.
+Each exists for an A in panels, and for an A that is the caller's own array, of which the rows
+order[0], order[1], ... are read where they lie (`scattered`).
+Where Numba is switched off (``NUMBA_DISABLE_JIT=1``) the same names are plain Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+
+from fastnn.cpu import plain
+from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, vector_bytes
+
+
+class _Emitter:
+    """Writes one micro-kernel of `rows` x `vectors` vectors as a function of an LLVM module."""
+
+    def __init__(self, dtype: np.dtype, rows: int, vectors: int) -> None:
+        self.rows, self.vectors = rows, vectors
+        self.lanes = vector_bytes() // dtype.itemsize
+        self.real = llvm_real(dtype)
+        self.vector = ir.VectorType(self.real, self.lanes)
+        self.align = dtype.itemsize  # callers promise no more than natural alignment
+        self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
+
+    def function(self, module: Any, name: str, arguments: list[ir.Type]) -> Any:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        return function
+
+    def load(self, builder: Any, pointer: Any, v: int) -> Any:
+        pointer = builder.gep(pointer, [INT64(v * self.lanes)])
+        return builder.load(builder.bitcast(pointer, self.vector.as_pointer()), align=self.align)
+
+    def store(self, builder: Any, value: Any, pointer: Any, v: int) -> None:
+        pointer = builder.gep(pointer, [INT64(v * self.lanes)])
+        builder.store(value, builder.bitcast(pointer, self.vector.as_pointer()), align=self.align)
+
+    def splat(self, builder: Any, scalar: Any) -> Any:
+        one = builder.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, ir.IntType(32)(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
+
+    def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
+        # fmuladd: fused where the processor can, two roundings elsewhere, never a library call.
+        kind = "f32" if isinstance(self.real, ir.FloatType) else "f64"
+        name = f"llvm.fmuladd.v{self.lanes}{kind}"
+        module = builder.module
+        callee = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(self.vector, [self.vector] * 3), name
+        )
+        return builder.call(callee, [a, b, c])
+
+    def prefetch(self, builder: Any, pointer: Any) -> None:
+        byte = ir.IntType(8).as_pointer()
+        word = ir.IntType(32)
+        module = builder.module
+        name = "llvm.prefetch.p0"
+        callee = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), name
+        )
+        builder.call(callee, [builder.bitcast(pointer, byte), word(1), word(3), word(1)])
+
+    def products(self, builder: Any, a: list[Any], b: Any, carried: list[Any]) -> list[Any]:
+        """One k: add the outer product of a column of A and a row of B to the accumulators."""
+        vectors = [self.load(builder, b, v) for v in range(self.vectors)]
+        results = []
+        for r, pointer in enumerate(a):
+            scalar = self.splat(builder, builder.load(pointer))
+            sums = carried[r * self.vectors : (r + 1) * self.vectors]
+            results += [self.fma(builder, scalar, x, y) for x, y in zip(vectors, sums, strict=True)]
+        return results
+
+    def row_start(self, builder: Any, scattered: tuple[Any, ...], index: Any) -> Any:
+        """Return a pointer to the caller's row number order[index]."""
+        order, address, stride = scattered
+        row = builder.load(builder.gep(order, [index]))
+        start = builder.add(address, builder.mul(row, stride))
+        return builder.inttoptr(start, self.real.as_pointer())
+
+    def multiply(self, module: Any, name: str, scattered: bool) -> Any:
+        """C = init + A B, A in `chunks` of `inner` columns that lie `chunk_stride` apart."""
+        real = self.real.as_pointer()
+        left = [INT64.as_pointer(), INT64, INT64, INT64]
+        if not scattered:
+            left = [real, INT64, INT64, INT64, INT64]
+        function = self.function(module, name, [*left, real, real, INT64, real, INT64])
+        b, init, init_stride, c, c_stride = function.args[len(left) :]
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        width = INT64(self.vectors * self.lanes)
+        start = []
+        for r, v in self.cells:
+            row = builder.gep(init, [builder.mul(INT64(r), init_stride)])
+            start.append(self.load(builder, row, v))
+
+        def columns(builder: Any, rows: list[Any], inner: Any, carried: list[Any]) -> list[Any]:
+            def step(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
+                left = [builder.gep(row, [k]) for row in rows]
+                sums = self.products(builder, left, carried[0], carried[1:])
+                return [builder.gep(carried[0], [width]), *sums]
+
+            return loop(builder, inner, carried, step)
+
+        if scattered:
+            order, address, stride, inner = function.args[: len(left)]
+            rows = [
+                self.row_start(builder, (order, address, stride), INT64(r)) for r in range(self.rows)
+            ]
+            carried = columns(builder, rows, inner, [b, *start])
+        else:
+            a, chunks, inner, chunk_stride, row_stride = function.args[: len(left)]
+
+            def chunk(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
+                base = builder.gep(a, [builder.mul(index, chunk_stride)])
+                rows = [
+                    builder.gep(base, [builder.mul(INT64(r), row_stride)]) for r in range(self.rows)
+                ]
+                return columns(builder, rows, inner, carried)
+
+            carried = loop(builder, chunks, [b, *start], chunk)
+        for value, (r, v) in zip(carried[1:], self.cells, strict=True):
+            row = builder.gep(c, [builder.mul(INT64(r), c_stride)])
+            self.store(builder, value, row, v)
+        builder.ret_void()
+        return function
+
+    def accumulate(self, module: Any, name: str, scattered: bool) -> Any:
+        """C = beta C + alpha A^T B, the samples in rows of A that lie `a_stride` apart."""
+        real = self.real.as_pointer()
+        left = [INT64.as_pointer(), INT64, INT64] if scattered else [real, INT64]
+        function = self.function(
+            module, name, [*left, real, INT64, real, INT64, self.real, self.real]
+        )
+        b, samples, c, c_stride, alpha, beta = function.args[len(left) :]
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        width = INT64(self.vectors * self.lanes)
+        rows = [builder.gep(c, [builder.mul(INT64(r), c_stride)]) for r in range(self.rows)]
+        for row in rows:  # C is touched only after the loop: its misses hide behind the arithmetic
+            for v in range(self.vectors):
+                self.prefetch(builder, builder.gep(row, [INT64(v * self.lanes)]))
+        zero = ir.Constant(self.vector, [ir.Constant(self.real, 0.0)] * self.lanes)
+
+        def step(builder: Any, s: Any, carried: list[Any]) -> list[Any]:
+            if scattered:
+                sample = self.row_start(builder, tuple(function.args[:3]), s)
+            else:
+                sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
+            pointers = [builder.gep(sample, [INT64(r)]) for r in range(self.rows)]
+            cells = self.products(builder, pointers, carried[0], carried[1:])
+            return [builder.gep(carried[0], [width]), *cells]
+
+        carried = loop(builder, samples, [b] + [zero] * len(self.cells), step)
+        scale, keep = self.splat(builder, alpha), self.splat(builder, beta)
+        for value, (r, v) in zip(carried[1:], self.cells, strict=True):
+            old = builder.fmul(keep, self.load(builder, rows[r], v))
+            self.store(builder, self.fma(builder, scale, value, old), rows[r], v)
+        builder.ret_void()
+        return function
+
+
+def _callee(module: Any, dtype: np.dtype, kind: str, shape: tuple[int, int], scattered: bool) -> Any:
+    rows, vectors = shape
+    name = f"fastnn_{kind}{'_scattered' if scattered else ''}_{dtype.name}_{rows}x{vectors}"
+    found = module.globals.get(name)
+    return found or getattr(_Emitter(dtype, rows, vectors), kind)(module, name, scattered)
+
+
+def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the product with an A in panels.
+
+    ``multiply(a, a_at, chunks, inner, chunk_stride, row_stride, b, b_at, init, init_at, init_stride,
+    c, c_at, c_stride)``
+    """
+    if config.DISABLE_JIT:
+        return plain.multiply(rows, vectors * (vector_bytes() // dtype.itemsize))
+
+    @intrinsic
+    def multiply(
+        typingctx, a, a_at, chunks, inner, chunk_stride, row_stride,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        i = types.int64
+        signature = types.void(a, i, i, i, i, i, b, i, init, i, i, c, i, i)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            left, right, start, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 6, 8, 11)
+            )
+            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
+            builder.call(callee, [left, *args[2:6], right, start, args[10], out, args[13]])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return multiply
+
+
+def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the product with rows of the caller's array.
+
+    ``multiply(order, first, address, row_stride, inner, b, b_at, init, init_at, init_stride, c, c_at,
+    c_stride)``; address and row_stride in bytes
+    """
+    if config.DISABLE_JIT:
+        return plain.multiply_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
+
+    @intrinsic
+    def multiply(
+        typingctx, order, first, address, row_stride, inner,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        i = types.int64
+        signature = types.void(order, i, i, i, i, b, i, init, i, i, c, i, i)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            rows_at, right, start, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 5, 7, 10)
+            )
+            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
+            builder.call(callee, [rows_at, *args[2:5], right, start, args[9], out, args[12]])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return multiply
+
+
+def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return ``accumulate(a, a_at, a_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta)``."""
+    if config.DISABLE_JIT:
+        return plain.accumulate(rows, vectors * (vector_bytes() // dtype.itemsize))
+
+    @intrinsic
+    def accumulate(typingctx, a, a_at, a_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta):
+        i = types.int64
+        signature = types.void(a, i, i, b, i, i, c, i, i, a.dtype, a.dtype)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            left, right, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 3, 6)
+            )
+            callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), False)
+            builder.call(callee, [left, args[2], right, args[5], out, args[8], args[9], args[10]])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return accumulate
+
+
+def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the same for rows of the caller's array.
+
+    ``accumulate(order, first, address, row_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta)``;
+    address and row_stride in bytes
+    """
+    if config.DISABLE_JIT:
+        return plain.accumulate_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
+
+    @intrinsic
+    def accumulate(
+        typingctx, order, first, address, row_stride,
+        b, b_at, samples, c, c_at, c_stride, alpha, beta,
+    ):  # fmt: skip
+        i = types.int64
+        signature = types.void(order, i, i, i, b, i, i, c, i, i, b.dtype, b.dtype)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            rows_at, right, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 7)
+            )
+            callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), True)
+            tail = [right, args[6], out, args[9], args[10], args[11]]
+            builder.call(callee, [rows_at, args[2], args[3], *tail])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return accumulate

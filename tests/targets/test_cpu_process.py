@@ -1,0 +1,225 @@
+"""What the CPU target asks of the machine: memory, compilation, and the way out of a long epoch."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from target_cases import (
+    DTYPES,
+    OPTIMIZERS,
+    data_of,
+    environment,
+    needs_jit,
+    problem_of,
+    run_python,
+    started,
+)
+
+from fastnn.cpu import engine as cpu_engine
+from fastnn.cpu import epoch as kernels
+from fastnn.cpu.engine import Engine
+from fastnn.data import Data
+from fastnn.spec import Dense, Dropout
+
+pytestmark = needs_jit
+
+SMALL = [Dropout(0.1), Dense(9, "gelu"), Dropout(0.5), Dense(5, "softmax"), Dense(3)]
+
+
+def traced_peak(call):
+    """Return by how many bytes the memory of Python and NumPy grew at most during `call`."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        call()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def epoch_of(engine, problem, data):
+    n = len(data.X)
+    order, rates = np.arange(n), np.full(-(-n // problem.batch_size), 0.01)
+    return lambda: engine.train_epoch(data, order, rates, 0, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("layers", [SMALL, [Dense(1)]], ids=["network", "one output"])
+def test_ten_thousand_steps_take_no_more_memory_than_ten(threads, layers):
+    loss = "mse" if len(layers) == 1 else "softmax_cross_entropy"
+    problem = problem_of(5, layers, loss, OPTIMIZERS["adam"], batch_size=4)
+    with closing(started(Engine, problem, threads)) as engine:
+        for steps in (10, 10_000):
+            call = epoch_of(engine, problem, data_of(problem, 4 * steps, weighted=True))
+            call()  # makes room for data of this size, once
+            # The hand-over to the threads and the arrays of the call itself; a step must not add a byte.
+            assert traced_peak(call) < 16_000
+
+
+@pytest.mark.parametrize("name", ["train_epoch_float32", "train_epoch_float64"])
+def test_compiled_epochs_do_not_allocate(name):
+    dtype = name.rpartition("_")[2]
+    problem = problem_of(5, [Dense(9, "tanh"), Dense(2)], dtype=dtype)
+    with closing(started(Engine, problem)) as engine:
+        epoch_of(engine, problem, data_of(problem, 20))()
+    folder = Path(getattr(kernels, name).stats.cache_path)
+    stored = [path.read_bytes() for path in folder.glob(f"*.{name}-*.nbc")]
+    assert stored
+    for code in stored:
+        assert b"usleep" in code or sys.platform == "win32"  # names of what is called can be seen
+        for allocation in (b"NRT_", b"malloc", b"calloc"):
+            assert allocation not in code
+
+
+@pytest.mark.parametrize("layers", [SMALL[1:], [Dense(1)]], ids=["network", "one output"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_callers_data_are_not_copied(layers, dtype):
+    loss = "mse" if len(layers) == 1 else "softmax_cross_entropy"
+    problem = problem_of(20, layers, loss, batch_size=500, dtype=dtype)
+    small = data_of(problem, 1000)
+    every = np.zeros((40_000, 40), dtype)[::-1, ::2]
+    other = np.zeros((40_000, 20), np.float32 if dtype == "float64" else np.float64)
+    with closing(started(Engine, problem, 2)) as engine:
+        for X in (every, other):
+            data = Data(X, np.resize(small.targets, (len(X), *small.targets.shape[1:])))
+            assert traced_peak(epoch_of(engine, problem, data)) < X.nbytes / 4
+            outputs = len(X) * problem.network.outputs * problem.dtype.itemsize
+            assert traced_peak(lambda X=X: engine.forward(X)) < outputs + X.nbytes / 20
+
+
+TRAIN = """
+import numba.core.event as event
+from contextlib import closing
+with event.install_recorder("numba:compile") as recorder:
+    from target_cases import DTYPES, data_of, problem_of, started, train
+    from fastnn.cpu.engine import Engine
+    from fastnn.spec import Adam, Dense, Dropout
+    for dtype in DTYPES:
+        for layers, threads in (
+            ([Dense(1)], 1),
+            ([Dropout(0.1), Dense(9, "gelu"), Dense(3, "softmax")], 1),
+            ([Dense(300, "relu"), Dense(301, "relu"), Dense(3)], 2),
+        ):
+            problem = problem_of(5, layers, "mse", Adam(), dtype=dtype)
+            data = data_of(problem, 20, weighted=True)
+            with closing(started(Engine, problem, threads)) as engine:
+                train(engine, problem, data)
+                engine.forward(data.X)
+                engine.gradients(data)
+print(len(recorder.buffer))
+from fastnn.cpu import epoch, linear
+for module in (epoch, linear):
+    for dtype in DTYPES:
+        for name in ("train_epoch", "forward"):
+            stats = getattr(module, f"{name}_{dtype}").stats
+            print(len(stats.cache_hits), len(stats.cache_misses))
+"""
+
+
+def test_a_second_process_compiles_nothing():
+    run_python(TRAIN)  # the first compiles whatever no process before it has
+    compilations, *entries = run_python(TRAIN).splitlines()
+    assert compilations == "0"
+    assert entries == ["1 0"] * 8
+
+
+LONG_EPOCH = """
+import signal
+from contextlib import closing
+import numpy as np
+from fastnn.cpu.engine import Engine
+from fastnn.data import Data
+from fastnn.spec import Dense
+from target_cases import data_of, problem_of, started, train
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+units, threads, rows = {units}, {threads}, {rows}
+problem = problem_of(512, [Dense(n, "relu") for n in units], batch_size=64, dtype="float32")
+small = data_of(problem, 640)
+long = Data(
+    np.broadcast_to(small.X[:1], (rows, 512)), np.broadcast_to(small.targets[:1], (rows, units[-1]))
+)
+with closing(started(Engine, problem, threads)) as engine:
+    snapshot = engine.snapshot()
+    expected = train(engine, problem, small)
+    engine.restore(snapshot)
+    order, rates = np.zeros(rows, np.int64), np.zeros(-(-rows // 64))
+    print("ready", flush=True)
+    try:
+        engine.train_epoch(long, order, rates, 0, 0)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+    engine.restore(snapshot)
+    print(train(engine, problem, small) == expected)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("units", "threads", "rows"),
+    [([512, 512, 10], 1, 20_000_000), ([512, 512, 10], 2, 20_000_000), ([1], 1, 60_000_000)],
+)
+def test_ctrl_c_ends_a_long_epoch_soon_and_leaves_the_engine_usable(units, threads, rows):
+    code = LONG_EPOCH.format(units=units, threads=threads, rows=rows)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            start = time.monotonic()
+            assert process.stdout.readline() == "stopped\n"
+            assert time.monotonic() - start < 2.0
+            assert process.stdout.read() == "True\n"
+            assert process.wait() == 0
+        finally:
+            watchdog.cancel()
+            process.kill()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_progress_comes_on_the_callers_thread_and_never_goes_back(threads, monkeypatch):
+    monkeypatch.setattr(cpu_engine, "PROGRESS_SECONDS", 0.001)
+    problem = problem_of(100, [Dense(200, "relu"), Dense(3)], batch_size=10)
+    data = data_of(problem, 20_000)
+    calls = []
+
+    def progress(steps, loss):
+        calls.append((steps, loss, threading.current_thread()))
+
+    with closing(started(Engine, problem, threads)) as engine:
+        result = engine.train_epoch(data, np.arange(20_000), np.zeros(2000), 0, 0, progress)
+    steps = [step for step, _, _ in calls]
+    assert len(calls) > 3 and steps == sorted(steps)
+    assert 0 <= steps[0] and steps[-1] <= 2000 and steps[0] < steps[-1]
+    assert {thread for *_, thread in calls} == {threading.current_thread()}
+    assert calls[-1][1] == pytest.approx(result.loss, rel=0.5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_in_progress_ends_the_epoch_and_reaches_the_caller(threads, monkeypatch):
+    monkeypatch.setattr(cpu_engine, "PROGRESS_SECONDS", 0.001)
+    problem = problem_of(100, [Dense(200, "relu"), Dense(3)], batch_size=10)
+    row = data_of(problem, 1)
+    many = 5_000_000
+    data = Data(np.broadcast_to(row.X, (many, 100)), np.broadcast_to(row.targets, (many, 3)))
+    order, rates = np.zeros(many, np.int64), np.zeros(many // 10)
+
+    def fail(steps, loss):
+        raise RuntimeError("mine")
+
+    with closing(started(Engine, problem, threads)) as engine:
+        start = time.monotonic()
+        with pytest.raises(RuntimeError, match="mine"):
+            engine.train_epoch(data, order, rates, 0, 0, fail)
+        assert time.monotonic() - start < 2.0

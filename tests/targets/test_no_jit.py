@@ -1,0 +1,34 @@
+"""The CPU target with Numba switched off: the same lines as plain Python, so that they can be traced."""
+
+import pytest
+from target_cases import run_python
+
+TRAIN = """
+import numba
+from target_cases import DTYPES, OPTIMIZERS, assert_follows_numpy, data_of, problem_of
+from fastnn.cpu.engine import Engine
+from fastnn.cpu import epoch
+from fastnn.spec import Dense, Dropout
+
+assert numba.config.DISABLE_JIT and not hasattr(epoch.train_epoch_float32, "stats")
+NETWORKS = [
+    ([Dense(1)], "binary_cross_entropy"),
+    ([Dense(5, "tanh"), Dense(2)], "mse"),
+    ([Dense(33, "gelu"), Dense(2, "softplus")], "huber"),
+    ([Dropout(0.3), Dense(7, "softmax"), Dropout(0.5), Dense(19)], "softmax_cross_entropy"),
+]
+for dtype in DTYPES:
+    for (layers, loss), rule in zip(NETWORKS, ("nesterov", "sgd", "adam", "adamw"), strict=True):
+        problem = problem_of(
+            3, layers, loss, OPTIMIZERS[rule], batch_size=4, l1=0.01, l2=0.1, dtype=dtype
+        )
+        for n in (1, 6):
+            data = data_of(problem, n, weighted=n > 1)
+            assert_follows_numpy(Engine, problem, data, epochs=2)
+print("same")
+"""
+
+
+@pytest.mark.parametrize("warnings", ["error", "ignore"])
+def test_plain_python_trains_as_the_numpy_target_does(warnings):
+    assert run_python(TRAIN, "-W", warnings, NUMBA_DISABLE_JIT="1") == "same\n"
