@@ -151,7 +151,7 @@ class Plan:
     owners: np.ndarray  # int64 (threads + 1,): where the tiles of each thread start
     phases: np.ndarray  # int64 (phases, PHASE_FIELDS)
     inference: np.ndarray  # int64 (threads, layers, LAYER_FIELDS): the same weights, other scratch
-    inference_head: np.ndarray
+    inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
     memory_size: int
 
     def weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
@@ -240,13 +240,12 @@ def make_plan(
     head[DIRECT] = rule == "sgd" and problem.l1 == 0
     head[OWN_INPUTS] = step if own else 0
     head[PHASES] = len(phases)
-    inference_head = head.copy()
-    inference_head[CAPACITY] = INFERENCE_ROWS
-    inference_head[ROW_SCRATCH] = take(threads * 2 * INFERENCE_ROWS)
+    inference_heads = np.stack([head] * threads)
+    inference_heads[:, CAPACITY] = INFERENCE_ROWS
+    for own_head in inference_heads:
+        own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
     tiles, owners = _update_tiles(shapes, layout, threads, batch)
-    return Plan(
-        layout, head, layers, tiles, owners, phases, inference, inference_head, take.used
-    )
+    return Plan(layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used)
 
 
 def _place_inputs(

@@ -59,6 +59,10 @@ class Engine(Protocol):
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus penalty."""
 
+    def prepare(self) -> None:
+        """Make ready to train: compile what has to be compiled, outside of any clock."""
+        ...
+
     def close(self) -> None:
         """Give back threads and memory."""
 

@@ -158,6 +158,7 @@ class Trainer:
         validation = self._check_validation(validation_data)
         calls = check_callbacks(callbacks)
         engine = self._open()
+        engine.prepare()
         self.history.target, self.history.reason = choose(self.target)
         self.history.threads = engine.threads
         batch_size = self.problem.batch_size
@@ -166,8 +167,9 @@ class Trainer:
         try:
             with Orders(self.problem.seed, len(data), self.shuffle) as orders:
                 for left in reversed(range(epochs)):
+                    start = time.perf_counter()
                     order = orders.take(self.epoch, more=left > 0)
-                    self._train_epoch(engine, data, order, rates, validation, progress)
+                    self._train_epoch(engine, data, order, rates, validation, progress, start)
                     if call_all(calls, self, self.history):
                         break
         finally:
@@ -182,14 +184,17 @@ class Trainer:
         rates: np.ndarray,
         validation: Data | None,
         progress: Progress,
+        start: float,
     ) -> None:
-        """Do one epoch and enter it in the history, or change nothing and raise."""
+        """Do one epoch and enter it in the history, or change nothing and raise.
+
+        Its seconds are counted from `start`, and without the validation.
+        """
         progress.start_epoch(self.epoch)
         epoch, step, done = self.epoch, self.step, len(self.history)
         report = progress.update if progress.shown else None
         snapshot = engine.snapshot()
         try:
-            start = time.perf_counter()
             result = engine.train_epoch(data, order, rates, epoch, step, report)
             seconds = time.perf_counter() - start
             self._check_converging(engine, result, rates)

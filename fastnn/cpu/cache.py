@@ -11,11 +11,14 @@ import hashlib
 import os
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from numba import config, njit
 
 
@@ -33,7 +36,9 @@ def _base() -> Path:
 def _source_hash() -> str:
     package = Path(__file__).parent.parent
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted([*package.glob("cpu/*.py"), *package.glob("rules/*.py"), package / "plan.py"]):
+    for source in sorted(
+        [*package.glob("cpu/*.py"), *package.glob("rules/*.py"), package / "plan.py"]
+    ):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -60,10 +65,33 @@ def _user() -> str:
 
 
 FOLDER = cache_folder()
+PATIENCE_SECONDS = 3.0
+
+
+class CompileNotice:
+    """Says on stderr what takes so long, if the kernels are not ready after a moment."""
+
+    def __init__(self, what: str) -> None:
+        text = f"fastnn: compiling {what} for this machine, once (up to half a minute) ..."
+        self._timer = threading.Timer(PATIENCE_SECONDS, lambda: print(text, file=sys.stderr))
+        self._timer.daemon = True
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
+        seconds = time.monotonic() - self._begun
+        if seconds > PATIENCE_SECONDS and exception[0] is None:
+            print(f"fastnn: compiled in {seconds:.0f} s, kept in {FOLDER}", file=sys.stderr)
 
 
 def cached(function: Callable[..., Any]) -> Any:
     """Compile an entry point without the GIL and keep the result in `FOLDER`."""
+    if config.DISABLE_JIT:
+        # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
+        return np.errstate(all="ignore")(function)
     previous = config.CACHE_DIR
     # Numba reads the setting once, when the decorator runs.
     config.CACHE_DIR = str(FOLDER)

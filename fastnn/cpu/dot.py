@@ -190,7 +190,11 @@ def make_dot(dtype: np.dtype) -> tuple[Any, Any]:
 
 def _plain_dot(dtype: np.dtype) -> Any:
     def dot(w, w_at, address, count):
-        return dtype.type(w[w_at : w_at + count] @ caller_row(dtype, address, count)) if count else dtype.type(0)
+        return (
+            dtype.type(w[w_at : w_at + count] @ caller_row(dtype, address, count))
+            if count
+            else dtype.type(0)
+        )
 
     return dot
 

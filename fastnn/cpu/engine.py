@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numba import config, int64, types
 
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear
+from fastnn.cpu.cache import CompileNotice
 from fastnn.cpu.job import make_job
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
@@ -28,7 +30,6 @@ from fastnn.plan import (
     PREFETCH,
     SAMPLES,
     SIZE,
-    STEPS,
     TRANSPOSED,
     WEIGHTED,
     Layout,
@@ -49,6 +50,8 @@ PREFETCH_BYTES = 1 << 20
 PREDICT_FLOPS_PER_THREAD = 2e7
 PROGRESS_SECONDS = 0.2
 CACHE_LINE = 64
+JOB = types.int64[::1]
+OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
 NO_ROWS = np.zeros(0, np.int64)
 NO_WEIGHTS = np.zeros(0)
 
@@ -101,6 +104,8 @@ class Engine:
         """
         self.problem = problem
         self.threads = choose_threads(problem) if threads is None else threads
+        if config.DISABLE_JIT:
+            self.threads = 1  # the plain-Python stand-ins of atomic operations are not atomic
         self._linear = problem.network.shapes == ((problem.network.inputs, 1),)
         if self._linear:
             self.threads, self._layout = 1, Layout(1, 1)
@@ -157,9 +162,7 @@ class Engine:
         """Train one epoch; see the NumPy target for the definition of every argument."""
         with self._lock:
             if self._plan.head[SAMPLES] != len(data.X):
-                plan = make_plan(
-                    self.problem, len(data.X), self._layout, self.threads, self._rule
-                )
+                plan = make_plan(self.problem, len(data.X), self._layout, self.threads, self._rule)
                 self._lay_out(plan)
             numbers, control = self._start(data, step)
             plan = self._plan
@@ -193,8 +196,7 @@ class Engine:
         outputs = np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
         weights = sum(k * n for k, n in self.problem.network.shapes)
         threads = min(self.threads, max(1, int(2 * weights * len(X) / PREDICT_FLOPS_PER_THREAD)))
-        module = linear if self._linear else kernels
-        compiled = getattr(module, f"forward_{self.problem.dtype.name}")
+        compiled = self._compiled("forward", (JOB, int64, int64, OUTPUTS[self.problem.dtype.name]))
         sources = make_sources(X)
         bounds = np.linspace(0, len(X), threads + 1).astype(np.int64)
         with self._lock:
@@ -203,7 +205,7 @@ class Engine:
                 make_job(
                     memory=self._memory,
                     alphas=self._alphas,
-                    head=plan.inference_head,
+                    head=plan.inference_heads[me],
                     layers=plan.inference[me],
                     sources=sources,
                 )
@@ -227,6 +229,13 @@ class Engine:
         gradients = other.slots()[0]
         other.close()
         return result.loss, gradients
+
+    def prepare(self) -> None:
+        """Compile the kernels of training, or load them, so that the first epoch does not have to."""
+        self._train()
+
+    def _train(self) -> Any:
+        return self._compiled("train_epoch", (JOB,) if self._linear else (JOB, int64, int64))
 
     def close(self) -> None:
         """Let the threads go."""
@@ -294,6 +303,15 @@ class Engine:
         )
         return numbers, control
 
+    def _compiled(self, operation: str, signature: tuple[Any, ...]) -> Any:
+        """Return an entry point for this dtype, compiled or loaded from the cache."""
+        module = linear if self._linear else kernels
+        function = getattr(module, f"{operation}_{self.problem.dtype.name}")
+        if not config.DISABLE_JIT and not function.overloads:
+            with CompileNotice(f"{self.problem.dtype.name} {operation}"):
+                function.compile(signature)
+        return function
+
     def _pool(self) -> ThreadPoolExecutor:
         if self._team is None:
             self._team = ThreadPoolExecutor(self.threads, "fastnn")
@@ -307,8 +325,7 @@ class Engine:
         progress: Callable[[int, float], None] | None,
     ) -> None:
         """Run one epoch on the team; this thread only waits, reports, and turns Ctrl-C into a stop."""
-        module = linear if self._linear else kernels
-        train = getattr(module, f"train_epoch_{self.problem.dtype.name}")
+        train = self._train()
         calls: list[tuple[Any, ...]] = [(job, me, self.threads) for me in range(self.threads)]
         if self._linear:
             calls = [(job,)]

@@ -12,7 +12,6 @@ does not depend on who does it, so neither do the results.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -39,9 +38,29 @@ from fastnn.cpu.steps import INVERSE_WEIGHT, begin_step, end_loss, prefetch_rows
 from fastnn.cpu.update import make_update
 from fastnn.cpu.vector import register_shape
 from fastnn.plan import (
-    BACKWARD, BATCH, CAPACITY, COLUMN_BLOCK, FORWARD, GATHER, INPUT, K, KIND, LAYER, LAYERS, MASK, N, OUTPUT,
-    OWN_INPUTS, PHASES, PREFETCH, ROW_BLOCK, ROWS, ROWWISE, SAMPLES, STEPS, UPDATE, UPDATE_TILES,
-    WEIGHTED,
+    BACKWARD,
+    BATCH,
+    CAPACITY,
+    COLUMN_BLOCK,
+    FORWARD,
+    GATHER,
+    INPUT,
+    KIND,
+    LAYER,
+    LAYERS,
+    MASK,
+    OUTPUT,
+    OWN_INPUTS,
+    PHASES,
+    PREFETCH,
+    ROW_BLOCK,
+    ROWS,
+    ROWWISE,
+    SAMPLES,
+    STEPS,
+    UPDATE_TILES,
+    K,
+    N,
 )
 from fastnn.rules.table import UPDATE_CODES
 
@@ -133,7 +152,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         if kind == UPDATE_TILES:
             following = min(head[BATCH], head[SAMPLES] - first - samples)
             if head[PREFETCH] == 1 and following > 0:
-                prefetch_rows(job, first + samples, following, tile)
+                prefetch_rows(job, first + samples, following, tile, me)
             own_inputs(job, step, samples, me)
             update_tile(job, tile, first, samples, me)
             return
@@ -238,9 +257,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             open_phase(job, ZERO, threads)
         idle = 0
         while True:
+            seen = atomic_load(control, TICKETS + LINE * me)
             ticket = claim(job, me, threads)
             if ticket < 0:
-                seen = atomic_load(control, TICKETS + LINE * me)
                 if seen >> 32 == FINISHED:
                     return
                 # All tiles of this phase are taken: nothing to do until this thread's word changes.
@@ -283,7 +302,12 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     @njit(**EXACT)
     def forward(job, start, end, outputs):
         """Write the outputs of the caller's rows start..end into outputs[start:end]."""
-        memory, head, layers, sources = memory_of(job), head_of(job), layers_of(job), sources_of(job)
+        memory, head, layers, sources = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            sources_of(job),
+        )
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
         for first in range(start, end, rows):

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fastnn.cpu.rules import EXACT
 from fastnn.cpu.kernels import (
     make_accumulate,
     make_accumulate_scattered,
     make_multiply,
     make_multiply_scattered,
 )
+from fastnn.cpu.rules import EXACT
 from fastnn.cpu.vector import Shape
 from fastnn.plan import K_BLOCK_BYTES
 
@@ -36,7 +36,9 @@ def _multiply_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
     """Return a function that multiplies rows r0..r1 by one block of a panel, tallest tiles first."""
 
     @njit(**EXACT)
-    def rest(memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1):
+    def rest(
+        memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1
+    ):
         return r
 
     for rows in reversed(heights):
@@ -46,7 +48,9 @@ def _multiply_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
 
 def _multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
     @njit(**EXACT)
-    def chain(memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1):
+    def chain(
+        memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1
+    ):
         while r + rows <= r1:
             kernel(
                 memory, a + r * a_width, chunks, inner, chunk_stride, a_width, memory, b,
@@ -55,7 +59,19 @@ def _multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
             r += rows
         if r < r1:
             r = shorter(
-                memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1
+                memory,
+                a,
+                chunks,
+                inner,
+                chunk_stride,
+                a_width,
+                b,
+                init,
+                init_stride,
+                c,
+                width,
+                r,
+                r1,
             )
         return r
 
@@ -78,7 +94,19 @@ def _accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
     @njit(**EXACT)
     def chain(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta):
         while i + rows <= i1:
-            kernel(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha, beta)
+            kernel(
+                memory,
+                a + i,
+                a_width,
+                memory,
+                b,
+                samples,
+                memory,
+                c + i * width,
+                width,
+                alpha,
+                beta,
+            )
             i += rows
         if i < i1:
             i = shorter(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta)
@@ -91,7 +119,9 @@ def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tupl
     """Return both functions again for an A that is the caller's array."""
 
     @njit(**EXACT)
-    def multiply(memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1):
+    def multiply(
+        memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1
+    ):
         return r
 
     @njit(**EXACT)
@@ -134,7 +164,9 @@ def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any, itemsize:
             )  # fmt: skip
             i += rows
         if i < i1:
-            i = shorter(memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta)
+            i = shorter(
+                memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta
+            )
         return i
 
     return chain

@@ -91,7 +91,9 @@ def _word(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 @intrinsic
 def _atomic_add(typingctx, words, at, value):
     def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("add", _word(context, builder, signature, args), args[2], "seq_cst")
+        return builder.atomic_rmw(
+            "add", _word(context, builder, signature, args), args[2], "seq_cst"
+        )
 
     return types.int64(words, types.int64, types.int64), codegen
 

@@ -95,7 +95,7 @@ def _plain_view(at: int, dtype: np.dtype, columns: int) -> Any:
         if count == 0:
             return np.zeros(0, dtype)
         raw = (ctypes.c_byte * (count * dtype.itemsize)).from_address(int(job[at]))
-        flat = np.frombuffer(raw, dtype)
+        flat = np.frombuffer(memoryview(raw), dtype)
         return flat.reshape(-1, columns) if columns else flat
 
     return view

@@ -12,7 +12,6 @@ Where Numba is switched off (``NUMBA_DISABLE_JIT=1``) the same names are plain P
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,9 @@ class _Emitter:
         builder.store(value, builder.bitcast(pointer, self.vector.as_pointer()), align=self.align)
 
     def splat(self, builder: Any, scalar: Any) -> Any:
-        one = builder.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, ir.IntType(32)(0))
+        one = builder.insert_element(
+            ir.Constant(self.vector, ir.Undefined), scalar, ir.IntType(32)(0)
+        )
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
 
@@ -117,7 +118,8 @@ class _Emitter:
         if scattered:
             order, address, stride, inner = function.args[: len(left)]
             rows = [
-                self.row_start(builder, (order, address, stride), INT64(r)) for r in range(self.rows)
+                self.row_start(builder, (order, address, stride), INT64(r))
+                for r in range(self.rows)
             ]
             carried = columns(builder, rows, inner, [b, *start])
         else:
@@ -171,7 +173,9 @@ class _Emitter:
         return function
 
 
-def _callee(module: Any, dtype: np.dtype, kind: str, shape: tuple[int, int], scattered: bool) -> Any:
+def _callee(
+    module: Any, dtype: np.dtype, kind: str, shape: tuple[int, int], scattered: bool
+) -> Any:
     rows, vectors = shape
     name = f"fastnn_{kind}{'_scattered' if scattered else ''}_{dtype.name}_{rows}x{vectors}"
     found = module.globals.get(name)

@@ -29,9 +29,33 @@ from fastnn.cpu.rules import EXACT, FAST, U
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.vector import Shape, make_copy
 from fastnn.plan import (
-    ACTIVATION, CAPACITY, CLASSES, COLUMN_MASK, DELTA, IN_PLACE, INPUT, LOSS, MASK, N, NEEDS_Z, ONES, K, OUTPUT,
-    PRIVATE, PRIVATE_SIZE, ROW_SCALE, ROW_SCRATCH, ROWWISE, TARGETS, THRESHOLD, TRANSPOSED, UNDROPPED,
-    WEIGHTED, WEIGHTS, Z, LAYERS,
+    ACTIVATION,
+    CAPACITY,
+    CLASSES,
+    COLUMN_MASK,
+    DELTA,
+    IN_PLACE,
+    INPUT,
+    LAYERS,
+    LOSS,
+    MASK,
+    NEEDS_Z,
+    ONES,
+    OUTPUT,
+    PRIVATE,
+    PRIVATE_SIZE,
+    ROW_SCALE,
+    ROW_SCRATCH,
+    ROWWISE,
+    TARGETS,
+    THRESHOLD,
+    TRANSPOSED,
+    UNDROPPED,
+    WEIGHTED,
+    WEIGHTS,
+    K,
+    N,
+    Z,
 )  # fmt: skip
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
 
@@ -57,7 +81,9 @@ def squares32(counter, key):
     return (x * x + z) >> np.uint64(32)
 
 
-def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary: Any) -> SimpleNamespace:
+def make_layers(
+    dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary: Any
+) -> SimpleNamespace:
     """Return the operations of a minibatch for one dtype."""
     real = dtype.type
     panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
@@ -111,7 +137,13 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
 
         mask is 0 with the probability of the rate, 1 / (1 - rate) otherwise; `alphas` has that second.
         """
-        memory, alphas, head, layers, keys = memory_of(job), alphas_of(job), head_of(job), layers_of(job), keys_of(job)
+        memory, alphas, head, layers, keys = (
+            memory_of(job),
+            alphas_of(job),
+            head_of(job),
+            layers_of(job),
+            keys_of(job),
+        )
         k, rows = layers[l, K], head[CAPACITY]
         threshold = np.uint64(layers[l, THRESHOLD])
         key = np.uint64(keys[l])
@@ -131,7 +163,13 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
     @njit(**EXACT)
     def gather_inputs(job, first, r0, r1, own):
         """Bring the inputs of rows r0..r1 of the batch in, `own` numbers beyond the first copy."""
-        memory, head, layers, sources, order = memory_of(job), head_of(job), layers_of(job), sources_of(job), order_of(job)
+        memory, head, layers, sources, order = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            sources_of(job),
+            order_of(job),
+        )
         if head[IN_PLACE] == 1:
             return
         gather_matrix(
@@ -144,18 +182,22 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
     @njit(**EXACT)
     def gather_targets(job, first, r0, r1, inverse_weight):
         """Bring the targets of rows r0..r1 in, and their weight in the gradient."""
-        memory, head, sources, order, weights = memory_of(job), head_of(job), sources_of(job), order_of(job), weights_of(job)
+        memory, head, sources, order, weights = (
+            memory_of(job),
+            head_of(job),
+            sources_of(job),
+            order_of(job),
+            weights_of(job),
+        )
         if head[CLASSES] == 0:
-            gather_matrix(
-                memory, sources, ONE, order, first, r0, r1, head[CAPACITY], head[TARGETS]
-            )
+            gather_matrix(memory, sources, ONE, order, first, r0, r1, head[CAPACITY], head[TARGETS])
         for r in range(r0, r1):
             weight = weights[U(order[U(first + r)])] if head[WEIGHTED] == 1 else 1.0
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
     @njit(**FAST)
     def softmax_rows(memory, at, rows, n, r0, r1, scratch):
-        """z -> exp(z - max z) in place; `scratch` gets the largest z of each row, then the sums."""
+        """Z -> exp(z - max z) in place; `scratch` gets the largest z of each row, then the sums."""
         panels = (n + panel - 1) // panel
         for r in range(r0, r1):
             largest = memory[U(at + r * width_of(ZERO, n))]
@@ -213,7 +255,7 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
 
     @njit(**EXACT)
     def linear_forward(job, l, first, r0, r1, p0, p1, own):
-        """a = activation(x W + b) for rows r0..r1 and panels p0..p1 of layer l.
+        """A = activation(x W + b) for rows r0..r1 and panels p0..p1 of layer l.
 
         x is `own` numbers beyond the layer's inputs: a thread's own copy of them; or, for the first layer,
         the caller's rows order[first + r], where they can be read in place.
@@ -262,7 +304,14 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
 
     @njit(**EXACT)
     def cross_entropy_rows(job, first, r0, r1):
-        memory, head, layers, order, classes, row_loss = memory_of(job), head_of(job), layers_of(job), order_of(job), classes_of(job), row_loss_of(job)
+        memory, head, layers, order, classes, row_loss = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            order_of(job),
+            classes_of(job),
+            row_loss_of(job),
+        )
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
         z, d = layers[last, OUTPUT], layers[last, DELTA]
@@ -273,27 +322,39 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
             for i in range(at, at + (r1 - r0) * width):
                 memory[U(d + i)] = memory[U(z + i)]
         softmax_rows(memory, d, rows, n, r0, r1, scratch)
+        # scratch: largest z -> log-sum-exp; sum of exponentials -> what turns them into the gradient
+        for i in range(scratch + r0, scratch + r1):
+            memory[U(i)] += log(memory[U(i + rows)])
         for r in range(r0, r1):
-            total = memory[U(scratch + rows + r)]
-            scale = memory[U(head[ROW_SCALE] + r)]
-            for p in range((n + panel - 1) // panel):
-                width = width_of(p, n)
+            memory[U(scratch + rows + r)] = (
+                memory[U(head[ROW_SCALE] + r)] / memory[U(scratch + rows + r)]
+            )
+        for p in range((n + panel - 1) // panel):
+            width = width_of(p, n)
+            real_columns = min(panel, n - p * panel)
+            for r in range(r0, r1):
+                share = memory[U(scratch + rows + r)]
                 at = d + p * panel * rows + r * width
-                share = scale / total
                 for c in range(width):
                     memory[U(at + c)] *= share
-                for c in range(n - p * panel, width):
+                for c in range(real_columns, width):
                     memory[U(at + c)] = zero
+        for r in range(r0, r1):
             label = classes[U(order[U(first + r)])]
             p = label // panel
             at = p * panel * rows + r * width_of(p, n) + label % panel
-            memory[U(d + at)] -= scale
-            row_loss[U(r)] = log(total) + (memory[U(scratch + r)] - memory[U(z + at)])
+            memory[U(d + at)] -= memory[U(head[ROW_SCALE] + r)]
+            row_loss[U(r)] = memory[U(scratch + r)] - memory[U(z + at)]
 
     @njit(**EXACT)
     def loss_rows(job, first, r0, r1):
         """Write the loss of rows r0..r1 and the derivative of the batch's loss by the last z."""
-        memory, head, layers, row_loss = memory_of(job), head_of(job), layers_of(job), row_loss_of(job)
+        memory, head, layers, row_loss = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            row_loss_of(job),
+        )
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
         panels = (n + panel - 1) // panel
@@ -311,9 +372,13 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
             d_at, mask = layers[last, DELTA] + at, head[COLUMN_MASK] + p * panel
             scale_at = head[ROW_SCALE] + r0
             if width == panel:
-                loss_wide(head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0)
+                loss_wide(
+                    head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0
+                )
             else:
-                loss_narrow(head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0)
+                loss_narrow(
+                    head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0
+                )
         for r in range(r0, r1):
             row_loss[U(r)] /= n
         to_delta(job, last, r0, r1, ZERO, panels)
@@ -343,7 +408,9 @@ def make_layers(dtype: np.dtype, shape: Shape, gemm: Any, rules: Any, elementary
         delta, out = layers[l, DELTA], layers[l - 1, DELTA]
         zeros = -1 - (head[ONES] + panel)
         if layers[l, TRANSPOSED] >= 0:
-            multiply(memory, delta, rows, n, r0, r1, layers[l, TRANSPOSED], n, zeros, p0, p1, k, out)
+            multiply(
+                memory, delta, rows, n, r0, r1, layers[l, TRANSPOSED], n, zeros, p0, p1, k, out
+            )
         else:
             buffer = head[PRIVATE] + me * head[PRIVATE_SIZE]
             for j0 in range(0, n, k_block):

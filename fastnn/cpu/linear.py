@@ -46,8 +46,26 @@ from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_S
 from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
 from fastnn.cpu.update import make_apply
 from fastnn.plan import (
-    ACTIVATION, BATCH, BIAS, COLUMN_MASK, DELTA, DIRECT, INPUT, K, LOSS, NEEDS_Z, OUTPUT, PREFETCH,
-    PRIVATE, ROW_SCALE, SAMPLES, STEPS, TARGETS, WEIGHTED, WEIGHTS, Z,
+    ACTIVATION,
+    BATCH,
+    BIAS,
+    COLUMN_MASK,
+    DELTA,
+    DIRECT,
+    INPUT,
+    LOSS,
+    NEEDS_Z,
+    OUTPUT,
+    PREFETCH,
+    PRIVATE,
+    ROW_SCALE,
+    SAMPLES,
+    STEPS,
+    TARGETS,
+    WEIGHTED,
+    WEIGHTS,
+    K,
+    Z,
 )  # fmt: skip
 from fastnn.rules import losses
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES, LOSSES
@@ -66,7 +84,16 @@ def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, dot: Any, axpy: Any
 
     @njit(**EXACT)
     def epoch(job):
-        memory, head, layers, sources, order, control, rates, numbers = memory_of(job), head_of(job), layers_of(job), sources_of(job), order_of(job), control_of(job), rates_of(job), numbers_of(job)
+        memory, head, layers, sources, order, control, rates, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            sources_of(job),
+            order_of(job),
+            control_of(job),
+            rates_of(job),
+            numbers_of(job),
+        )
         k, w = layers[0, K], layers[0, WEIGHTS]
         bias = memory[U(w + k)]
         trained = real(layers[0, BIAS])
@@ -157,7 +184,14 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     @njit(**EXACT)
     def to_rows(job, first, samples, inverse_weight):
         """Compute z of every row of the batch, and bring in its target and weight."""
-        memory, head, layers, sources, order, weights = memory_of(job), head_of(job), layers_of(job), sources_of(job), order_of(job), weights_of(job)
+        memory, head, layers, sources, order, weights = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            sources_of(job),
+            order_of(job),
+            weights_of(job),
+        )
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         ahead = max(AHEAD, samples)
@@ -185,7 +219,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def update(job, first, samples):
-        memory, head, layers, order, numbers = memory_of(job), head_of(job), layers_of(job), order_of(job), numbers_of(job)
+        memory, head, layers, order, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            order_of(job),
+            numbers_of(job),
+        )
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
         out, factor = w, -real(numbers[RATE])
         if head[DIRECT] == 1:
@@ -214,7 +254,15 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def train_epoch(job):
-        memory, alphas, head, layers, control, numbers, row_loss = memory_of(job), alphas_of(job), head_of(job), layers_of(job), control_of(job), numbers_of(job), row_loss_of(job)
+        memory, alphas, head, layers, control, numbers, row_loss = (
+            memory_of(job),
+            alphas_of(job),
+            head_of(job),
+            layers_of(job),
+            control_of(job),
+            numbers_of(job),
+            row_loss_of(job),
+        )
         plain = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
         if plain and layers[0, ACTIVATION] == IDENTITY and in_place(job):
             one_by_one(head[LOSS], job)

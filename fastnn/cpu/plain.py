@@ -11,7 +11,7 @@ import numpy as np
 def caller_row(dtype: np.dtype, address: int, count: int) -> np.ndarray:
     """Return a view of `count` numbers at an address."""
     raw = (ctypes.c_byte * (int(count) * dtype.itemsize)).from_address(int(address))
-    return np.frombuffer(raw, dtype)
+    return np.frombuffer(memoryview(raw), dtype)
 
 
 def multiply(rows: int, width: int) -> Any:

@@ -13,10 +13,21 @@ import numpy as np
 from numba import njit
 
 from fastnn.rules import activations, losses, updates
-from fastnn.rules.table import ACTIVATION_CODES, ACTIVATIONS, LOSS_CODES, LOSSES, UPDATE_CODES, UPDATES
+from fastnn.rules.table import (
+    ACTIVATION_CODES,
+    ACTIVATIONS,
+    LOSS_CODES,
+    LOSSES,
+    UPDATE_CODES,
+    UPDATES,
+)
 
 # Sums may be vectorised and products fused, but NaN and infinity keep their meaning.
-FAST: Any = {"fastmath": {"contract", "nsz", "reassoc", "arcp"}, "error_model": "numpy", "_nrt": False}
+FAST: Any = {
+    "fastmath": {"contract", "nsz", "reassoc", "arcp"},
+    "error_model": "numpy",
+    "_nrt": False,
+}
 # Numba lets a signed index count from the end, a test at each access; an unsigned one cannot.
 U = np.uint64
 EXACT: Any = {"fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}
@@ -76,7 +87,9 @@ def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
     zero, one = real(0), real(1)
 
     @njit(**EXACT)
-    def update(memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2):
+    def update(
+        memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2
+    ):
         for i in range(count):
             w = memory[U(w_at + i)]
             sign = (one if w > zero else zero) - (one if w < zero else zero)
@@ -93,7 +106,9 @@ def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
     return update
 
 
-def make_rules(dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamespace) -> SimpleNamespace:
+def make_rules(
+    dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamespace
+) -> SimpleNamespace:
     """Return the switches for one dtype.
 
     activate(code, memory, at, count, alpha): a = value(z) in place.
@@ -124,7 +139,8 @@ def make_rules(dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamesp
     ]
     return SimpleNamespace(
         activate=switch(
-            [(ACTIVATION_CODES[n], pair[0]) for n, pair in pairs.items()], "memory, at, count, alpha"
+            [(ACTIVATION_CODES[n], pair[0]) for n, pair in pairs.items()],
+            "memory, at, count, alpha",
         ),
         multiply_slope=switch(
             [(ACTIVATION_CODES[n], pair[1]) for n, pair in pairs.items()],

@@ -6,11 +6,21 @@ import math
 
 from numba import njit
 
+from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.intrinsics import prefetch
-from fastnn.cpu.job import head_of, numbers_of, order_of, rates_of, row_loss_of, sources_of, tiles_of, weights_of
+from fastnn.cpu.job import (
+    head_of,
+    numbers_of,
+    order_of,
+    owners_of,
+    rates_of,
+    row_loss_of,
+    sources_of,
+    weights_of,
+)
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
-from fastnn.plan import BATCH, SAMPLES, UPDATE, WEIGHTED
+from fastnn.plan import BATCH, IN_PLACE, OWN_INPUTS, UPDATE, WEIGHTED
 from fastnn.rules.table import UPDATE_CODES
 
 ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
@@ -36,21 +46,36 @@ ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
 
 
 @njit(**EXACT)
-def prefetch_rows(job, first, samples, tile):
-    """Ask for a share of the next batch's rows, so that gathering them does not wait for memory."""
+def prefetch_rows(job, first, samples, tile, me):
+    """Ask for a share of the next batch's rows, so that reading them does not wait for memory.
+
+    A thread that reads the whole batch asks for all of it, spread over the tiles that it owns.
+    """
+    head, owners = head_of(job), owners_of(job)
+    start, end = ZERO, owners[len(owners) - 1]
+    if head[IN_PLACE] == 1 or head[OWN_INPUTS] > 0:
+        start, end = owners[me], owners[me + 1]
+    if tile < start or tile >= end:
+        return
     sources, order = sources_of(job), order_of(job)
-    tiles = len(tiles_of(job))
     row_bytes = sources[0, COLUMNS] * (8 if sources[0, IS_DOUBLE] == 1 else 4)
-    for r in range(tile * samples // tiles, (tile + 1) * samples // tiles):
-        start = sources[0, ADDRESS] + order[U(first + r)] * sources[0, ROW_STRIDE]
+    share = end - start
+    for r in range((tile - start) * samples // share, (tile - start + 1) * samples // share):
+        address = sources[0, ADDRESS] + order[U(first + r)] * sources[0, ROW_STRIDE]
         for at in range(0, row_bytes, 64):
-            prefetch(start + at)
+            prefetch(address + at)
 
 
 @njit(**EXACT)
 def begin_step(job, first_step, step, samples):
     """Set what the tiles of a step share."""
-    head, order, weights, rates, numbers = head_of(job), order_of(job), weights_of(job), rates_of(job), numbers_of(job)
+    head, order, weights, rates, numbers = (
+        head_of(job),
+        order_of(job),
+        weights_of(job),
+        rates_of(job),
+        numbers_of(job),
+    )
     rate = rates[step]
     numbers[RATE] = rate
     numbers[SHRINK] = 1.0 - rate * numbers[DECAY]
@@ -70,7 +95,13 @@ def begin_step(job, first_step, step, samples):
 @njit(**EXACT)
 def end_loss(job, step, samples):
     """Add the losses of the batch in the order of its rows; return whether all are finite."""
-    head, order, weights, numbers, row_loss = head_of(job), order_of(job), weights_of(job), numbers_of(job), row_loss_of(job)
+    head, order, weights, numbers, row_loss = (
+        head_of(job),
+        order_of(job),
+        weights_of(job),
+        numbers_of(job),
+        row_loss_of(job),
+    )
     total = 0.0
     for r in range(samples):
         weight = weights[U(order[U(step * head[BATCH] + r)])] if head[WEIGHTED] == 1 else 1.0

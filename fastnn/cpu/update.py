@@ -13,11 +13,26 @@ from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK
 from fastnn.plan import (
-    BIAS, CAPACITY, DELTA, DIRECT, IN_PLACE, INPUT, K, N, ONES, OWN_INPUTS, PRIVATE, PRIVATE_SIZE, SIZE, TRANSPOSED, UPDATE,
+    BIAS,
+    CAPACITY,
+    DELTA,
+    DIRECT,
+    IN_PLACE,
+    INPUT,
+    ONES,
+    OWN_INPUTS,
+    PRIVATE,
+    PRIVATE_SIZE,
+    SIZE,
+    TRANSPOSED,
+    UPDATE,
     WEIGHTS,
+    K,
+    N,
 )  # fmt: skip
 
 ONE = np.int64(1)
+
 
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
     """Return ``apply(job, at, gradient, count, is_bias)``.
@@ -71,7 +86,12 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
     @njit(**EXACT)
     def direct(job, l, i0, i1, p, first, samples, own):
         """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
-        memory, head, layers, numbers = memory_of(job), head_of(job), layers_of(job), numbers_of(job)
+        memory, head, layers, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            numbers_of(job),
+        )
         k, n, rows = layers[l, K], layers[l, N], head[CAPACITY]
         width = width_of(p, n)
         weights = layers[l, WEIGHTS] + p * panel * (k + 1)

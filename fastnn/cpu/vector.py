@@ -65,9 +65,7 @@ def data_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset
     return builder.gep(pointer, [offset])
 
 
-def loop(
-    builder: Any, count: Any, start: list[Any], body: Callable[..., list[Any]]
-) -> list[Any]:
+def loop(builder: Any, count: Any, start: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
     """Run `body(builder, index, carried) -> carried` count >= 0 times; return the last carried."""
     head, inside, after = (builder.append_basic_block(n) for n in ("head", "body", "after"))
     before = builder.block
@@ -114,6 +112,6 @@ def make_copy(dtype: np.dtype) -> Any:
 def _plain_copy(dtype: np.dtype, lanes: int) -> Any:
     def copy(to, to_at, address):
         source = (ctypes.c_byte * (lanes * dtype.itemsize)).from_address(int(address))
-        to[to_at : to_at + lanes] = np.frombuffer(source, dtype)
+        to[to_at : to_at + lanes] = np.frombuffer(memoryview(source), dtype)
 
     return copy

@@ -284,6 +284,9 @@ class Engine:
                 progress(index + 1, mean)
         return EpochResult(mean, None)
 
+    def prepare(self) -> None:
+        """Do nothing: there is nothing to compile."""
+
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""
 

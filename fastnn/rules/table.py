@@ -54,11 +54,15 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("tanh", "a = tanh(z); LeCun et al. 1998, Efficient BackProp, section 4.4"),
         Activation("relu", "a = max(0, z); Nair & Hinton 2010", "he_normal"),
         Activation("leaky_relu", "a = z or alpha z; Maas et al. 2013", "he_normal", alpha=0.01),
-        Activation("elu", "a = z or alpha expm1(z); Clevert et al. 2016, eq. 15", "he_normal", alpha=1.0),
+        Activation(
+            "elu", "a = z or alpha expm1(z); Clevert et al. 2016, eq. 15", "he_normal", alpha=1.0
+        ),
         Activation(
             "gelu", "a = z Phi(z), exact; Hendrycks & Gimpel 2016", "he_normal", slope_needs_z=True
         ),
-        Activation("silu", "a = z sigmoid(z); Elfwing et al. 2018", "he_normal", slope_needs_z=True),
+        Activation(
+            "silu", "a = z sigmoid(z); Elfwing et al. 2018", "he_normal", slope_needs_z=True
+        ),
         Activation("softplus", "a = log(1 + exp(z)); Dugas et al. 2001", "he_normal"),
         Activation("softmax", "a_i = exp(z_i) / sum_j exp(z_j); Bridle 1990", rowwise=True),
     )
