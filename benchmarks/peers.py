@@ -47,7 +47,14 @@ IMPORT_ROUNDS = 9
 
 def gemm_table() -> Iterator[str]:
     """Yield the table of matrix products alone, beside the FMA peak measured in the same run."""
-    yield from ()
+    yield "### matrix products alone"
+    yield ""
+    if find_spec("fastnn") is None:
+        yield missing("fastnn")
+        return
+    from gemm import lines
+
+    yield from lines()
 
 
 def digits(settings: Settings) -> Iterator[str]:

@@ -1,16 +1,16 @@
 """The plan: a problem turned into offsets, sizes and codes that compiled code can follow.
 
-Subscripts used everywhere: m rows of a batch, k inputs and n outputs of a layer, s a sample (row), i an
-input, j an output.
+Subscripts used everywhere: m rows of a batch, k inputs and n outputs of a layer, s a sample (row),
+i an input, j an output.
 
 Every matrix that the engine owns is kept in *column panels*: columns 0..P-1 of all its rows, then
 columns P..2P-1, and so on, where P is two vectors wide. A last panel of at most one vector is one
-vector wide. This is the layout that BLIS packs its right operand into (Van Zee & van de Geijn 2015),
-so nothing is packed during training: gathering the rows of a minibatch is the only copy.
+vector wide. This is the layout that BLIS packs its right operand into (Van Zee & van de Geijn
+2015), so nothing is packed during training: gathering the rows of a minibatch is the only copy.
 Columns beyond the last are padding: zero in weights, and never read as inputs.
 
-The weights of a layer are a matrix of k + 1 rows: row k is the bias. All numbers of one dtype live in
-one buffer, `memory`: parameters first, then each slot of optimizer state, then scratch.
+The weights of a layer are a matrix of k + 1 rows: row k is the bias. All numbers of one dtype live
+in one buffer, `memory`: parameters first, then each slot of optimizer state, then scratch.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ SHARED_BYTES = 48 << 10
 ALONE_BYTES = 1 << 20
 # Up to this many threads each gather the whole batch for themselves.
 OWN_INPUT_THREADS = 3
-# A first layer of up to this many units reads rows in place; a wider one reuses a copy often enough.
+# A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
 IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 K_BLOCK_BYTES = 32 << 10  # a block of a panel that stays in the first-level cache
@@ -112,11 +112,11 @@ class Layout:
     panel: int
 
     def padded(self, columns: int) -> int:
-        """Columns stored, padding included."""
+        """Return the number of columns stored, padding included."""
         return -(-columns // self.lanes) * self.lanes
 
     def panels(self, columns: int) -> int:
-        """Number of panels."""
+        """Return the number of panels."""
         return -(-columns // self.panel)
 
     def split(self, matrix: np.ndarray, flat: np.ndarray) -> None:
@@ -181,8 +181,8 @@ def make_plan(
 ) -> Plan:
     """Lay out `problem` for data of `samples` rows and a team of `threads`.
 
-    `rule` is another update rule than the optimizer's. Which numbers are summed in which order does not
-    depend on `threads`; only how the work is cut does.
+    `rule` is another update rule than the optimizer's. Which numbers are summed in which order does
+    not depend on `threads`; only how the work is cut does.
     """
     rule = rule or problem.optimizer.rule
     take = _Allocator(max(1, 64 // problem.dtype.itemsize))
@@ -263,7 +263,7 @@ def _place_inputs(
 def _place_activations(
     layers: np.ndarray, inputs: int, take: _Allocator, rows: int, layout: Layout
 ) -> None:
-    """Give the z and outputs of every layer a place for `rows` rows; the first inputs have theirs."""
+    """Give z and outputs of every layer a place for `rows` rows; the first inputs have theirs."""
     for row in layers:
         row[UNDROPPED] = row[INPUT] = inputs
         inputs = row[OUTPUT] = take(rows * layout.padded(int(row[N])))
@@ -297,7 +297,7 @@ def _phases(
 
 
 def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tuple[int, int]:
-    """Rows and panels of a tile of a product over k; one thread takes all panels at once."""
+    """Return rows and panels of a tile of a product over k; one thread takes all panels."""
     if threads == 1:
         return min(rows, 512), panels
     columns = max(1, panels // (8 * threads))
@@ -308,7 +308,7 @@ def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tup
 def _update_tiles(
     shapes: tuple[tuple[int, int], ...], layout: Layout, threads: int, capacity: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut all weights into tiles, and give each thread the columns that it also computes forward."""
+    """Cut all weights into tiles; each thread gets the columns that it also computes forward."""
     work = sum(k * n for k, n in shapes)
     # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
     target = max(work // (16 * threads), (1 << 17) // capacity)

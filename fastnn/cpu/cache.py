@@ -1,8 +1,8 @@
 """Where compiled code is kept between processes.
 
-Numba notices edits in the file of a cached function, not in the files that it calls. So the folder
-is named after a hash of all sources that compiled code comes from: an edit anywhere makes a new one.
-Numba itself adds processor and versions to the key.
+Numba notices edits in the file of a cached function, not in the files that it calls. So the
+folder is named after a hash of all sources that compiled code comes from: an edit anywhere makes
+a new one. Numba itself adds processor and versions to the key.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def _source_hash() -> str:
 def cache_folder() -> Path:
     """Return the folder of compiled kernels, made if need be.
 
-    `FASTNN_CACHE_DIR` chooses another place. Where the usual one cannot be written, it is a folder in
-    the system's temporary folder that belongs to this user.
+    `FASTNN_CACHE_DIR` chooses another place. Where the usual one cannot be written, it is a folder
+    in the system's temporary folder that belongs to this user.
     """
     for base in (_base(), Path(tempfile.gettempdir()) / f"fastnn-{_user()}"):
         folder = base / f"kernels-{_source_hash()}"
@@ -78,9 +78,11 @@ class CompileNotice:
         self._begun = time.monotonic()
 
     def __enter__(self) -> None:
+        """Start to wait."""
         self._timer.start()
 
     def __exit__(self, *exception: object) -> None:
+        """Say how long it took, if that it began was said."""
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:

@@ -1,8 +1,8 @@
 """Products with one of the caller's rows, read where it lies: x . w and w += c x.
 
 A row is taken in vectors, then in halves, quarters, ... of a vector, so nothing beyond its end is
-touched, and a number of w is always read in the piece in which it was last written, which a processor
-forwards from its store buffer without waiting.
+touched, and a number of w is always read in the piece in which it was last written, which a
+processor forwards from its store buffer without waiting.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ class _Emitter:
 def make_dot(dtype: np.dtype) -> tuple[Any, Any]:
     """Return ``dot(w, w_at, address, count)`` and ``axpy(w, w_at, address, count, scale)``.
 
-    `address` is where `count` numbers x of the dtype lie one after another. dot returns sum w x; axpy
-    adds scale x to w.
+    `address` is where `count` numbers x of the dtype lie one after another. dot returns sum w x;
+    axpy adds scale x to w.
     """
     if config.DISABLE_JIT:
         return _plain_dot(dtype), _plain_axpy(dtype)

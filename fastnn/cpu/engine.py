@@ -13,7 +13,7 @@ import numpy as np
 from numba import config, int64, types
 
 from fastnn.cpu import epoch as kernels
-from fastnn.cpu import linear
+from fastnn.cpu import linear, team
 from fastnn.cpu.cache import CompileNotice
 from fastnn.cpu.job import make_job
 from fastnn.cpu.sources import make_sources
@@ -86,14 +86,14 @@ def _splitmix64(x: int) -> int:
 
 
 def dropout_keys(seed: int, epoch: int, layers: int) -> np.ndarray:
-    """Return the key of each layer's random numbers in an epoch, int64 with the bits of a uint64."""
+    """Return the key of each layer's random numbers in an epoch: bits of a uint64 in an int64."""
     base = (_splitmix64(_splitmix64(seed) + epoch)) & ((1 << 64) - 1)
     keys = [_splitmix64((base + layer) & ((1 << 64) - 1)) | 1 for layer in range(layers)]
     return np.array(keys, np.uint64).view(np.int64)
 
 
 class Engine:
-    """Trains and predicts with compiled kernels; see `fastnn.reference.Engine` for the definition."""
+    """Trains and predicts with compiled kernels, as `fastnn.reference.Engine` defines it."""
 
     def __init__(
         self, problem: Problem, threads: int | None = None, rule: str | None = None
@@ -178,7 +178,7 @@ class Engine:
                 order=np.ascontiguousarray(order, np.int64),
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
                 keys=dropout_keys(self.problem.seed, epoch, len(plan.layers)),
-                gathered=np.full(kernels.LINE * self.threads, -1),
+                gathered=np.full(team.LINE * self.threads, -1),
                 control=control,
                 weights=NO_WEIGHTS if data.weights is None else data.weights,
                 rates=rates,
@@ -186,7 +186,7 @@ class Engine:
                 row_loss=np.zeros(plan.head[BATCH]),
             )
             self._run(make_job(**arrays), numbers, control, progress)
-        bad = int(control[kernels.BAD_STEP])
+        bad = int(control[team.BAD_STEP])
         weight = numbers[WEIGHT_SUM]
         loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
         return EpochResult(float(loss), bad if bad >= 0 else None)
@@ -231,7 +231,7 @@ class Engine:
         return result.loss, gradients
 
     def prepare(self) -> None:
-        """Compile the kernels of training, or load them, so that the first epoch does not have to."""
+        """Compile or load the kernels of training, so that the first epoch does not have to."""
         self._train()
 
     def _train(self) -> Any:
@@ -283,13 +283,13 @@ class Engine:
 
     def _start(self, data: Data, epoch_step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return fresh `numbers` and `control`, and set what the plan says of the data."""
-        words = kernels.TICKETS + kernels.LINE * self.threads
+        words = team.TICKETS + team.LINE * self.threads
         numbers, control = np.zeros(NUMBERS), np.zeros(words, np.int64)
         beta1, beta2, epsilon, decay = self.problem.optimizer.constants
         numbers[[BETA1, BETA2, EPSILON, DECAY]] = beta1, beta2, epsilon, decay
         numbers[[L1, L2]] = self.problem.l1, self.problem.l2
-        control[kernels.BAD_STEP], control[kernels.FIRST_STEP] = -1, epoch_step
-        control[kernels.TICKETS :: kernels.LINE] = kernels.NOT_OPEN
+        control[team.BAD_STEP], control[team.FIRST_STEP] = -1, epoch_step
+        control[team.TICKETS :: team.LINE] = team.NOT_OPEN
         side_by_side = data.X.strides[1] == data.X.itemsize
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._plan.head
@@ -324,7 +324,10 @@ class Engine:
         control: np.ndarray,
         progress: Callable[[int, float], None] | None,
     ) -> None:
-        """Run one epoch on the team; this thread only waits, reports, and turns Ctrl-C into a stop."""
+        """Run one epoch on the team.
+
+        This thread only waits, reports, and turns Ctrl-C into a stop.
+        """
         train = self._train()
         calls: list[tuple[Any, ...]] = [(job, me, self.threads) for me in range(self.threads)]
         if self._linear:
@@ -335,9 +338,9 @@ class Engine:
                 if progress is not None:
                     weight = numbers[WEIGHT_SUM]
                     loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
-                    progress(int(control[kernels.STEP]), float(loss))
+                    progress(int(control[team.STEP]), float(loss))
         finally:
-            control[kernels.STOP] = 1  # after Ctrl-C; otherwise nobody reads it any more
+            control[team.STOP] = 1  # after Ctrl-C; otherwise nobody reads it any more
             wait(futures)
         for future in futures:
             future.result()

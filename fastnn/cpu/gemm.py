@@ -33,7 +33,7 @@ def tile_rows(shape: Shape) -> list[int]:
 
 
 def _multiply_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
-    """Return a function that multiplies rows r0..r1 by one block of a panel, tallest tiles first."""
+    """Return a function that multiplies rows by one block of a panel, tallest tiles first."""
 
     @njit(**EXACT)
     def rest(
@@ -79,7 +79,7 @@ def _multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
 
 
 def _accumulate_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
-    """Return a function that adds A^T B for the inputs i0..i1 of one panel of A, tallest tiles first."""
+    """Return a function that adds A^T B for inputs of one panel of A, tallest tiles first."""
 
     @njit(**EXACT)
     def rest(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta):
@@ -176,10 +176,10 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     """Return the products for one dtype, all on offsets into `memory`.
 
     width(p, n): columns stored of panel p of a matrix of n columns.
-    multiply(memory, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c): rows r0..r1
-    and panels p0..p1 of C = A B + a start. A is (a_rows, k), C is (a_rows, n), B is (b_rows >= k, n),
-    all in panels. The start is the row of B at `init` (the bias) where that is >= 0, C itself where it
-    is CONTINUE, else the zeros at offset -1 - init.
+    multiply(memory, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c): rows r0..r1 and panels
+    p0..p1 of C = A B + a start. A is (a_rows, k), C is (a_rows, n), B is (b_rows >= k, n), all in
+    panels. The start is the row of B at `init` (the bias) where that is >= 0, C itself where it is
+    CONTINUE, else the zeros at offset -1 - init.
     accumulate(memory, a, a_width, b, samples, c, inputs, width, alpha, beta): within one panel each
     of A and C: C = beta C + alpha A^T B over rows 0..samples and columns 0..inputs of A.
     """

@@ -60,7 +60,7 @@ def _address(typingctx, array, at):
 
 
 def make_bits(name: str) -> tuple[Any, Any]:
-    """Return ``to_bits(x)`` and ``from_bits(i)`` between a float type and the integer of its size."""
+    """Return ``to_bits(x)`` and ``from_bits(i)``: between a float and the integer of its bits."""
     numba_type, llvm_type, _, llvm_int, numba_int = _REAL[name]
     if config.DISABLE_JIT:
         real, whole = np.dtype(name).type, np.dtype(str(numba_int)).type
@@ -169,14 +169,33 @@ def _plain_add(words: np.ndarray, at: int, value: int) -> int:
     return old
 
 
+def _plain_load(words: np.ndarray, at: int) -> int:
+    return int(words[at])
+
+
+def _plain_store(words: np.ndarray, at: int, value: int) -> None:
+    words[at] = value
+
+
+def _plain_pause() -> None:
+    pass
+
+
+def _plain_nap() -> None:
+    time.sleep(5e-5)
+
+
+def _plain_prefetch(address: int) -> None:
+    pass
+
+
+def _plain_address(array: np.ndarray, at: int) -> int:
+    return array.ctypes.data + int(at) * array.itemsize
+
+
 if config.DISABLE_JIT:
-    atomic_add = _plain_add
-    atomic_load = lambda words, at: int(words[at])  # noqa: E731
-    atomic_store = lambda words, at, value: words.__setitem__(at, value)  # noqa: E731
-    pause = lambda: None  # noqa: E731
-    nap = lambda: time.sleep(5e-5)  # noqa: E731
-    prefetch = lambda address: None  # noqa: E731
-    address_of = lambda array, at: array.ctypes.data + int(at) * array.itemsize  # noqa: E731
+    atomic_add, atomic_load, atomic_store = _plain_add, _plain_load, _plain_store
+    pause, nap, prefetch, address_of = _plain_pause, _plain_nap, _plain_prefetch, _plain_address
 else:
     atomic_add, atomic_load, atomic_store = _atomic_add, _atomic_load, _atomic_store
     pause, nap, prefetch, address_of = _pause, _nap, _prefetch, _address

@@ -185,8 +185,8 @@ def _callee(
 def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with an A in panels.
 
-    ``multiply(a, a_at, chunks, inner, chunk_stride, row_stride, b, b_at, init, init_at, init_stride,
-    c, c_at, c_stride)``
+    ``multiply(a, a_at, chunks, inner, chunk_stride, row_stride, b, b_at, init, init_at,
+    init_stride, c, c_at, c_stride)``
     """
     if config.DISABLE_JIT:
         return plain.multiply(rows, vectors * (vector_bytes() // dtype.itemsize))
@@ -216,8 +216,8 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with rows of the caller's array.
 
-    ``multiply(order, first, address, row_stride, inner, b, b_at, init, init_at, init_stride, c, c_at,
-    c_stride)``; address and row_stride in bytes
+    ``multiply(order, first, address, row_stride, inner, b, b_at, init, init_at, init_stride, c,
+    c_at, c_stride)``; address and row_stride in bytes
     """
     if config.DISABLE_JIT:
         return plain.multiply_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
@@ -245,7 +245,10 @@ def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
 
 def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
-    """Return ``accumulate(a, a_at, a_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta)``."""
+    """Return the transposed product with an A in panels.
+
+    ``accumulate(a, a_at, a_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta)``
+    """
     if config.DISABLE_JIT:
         return plain.accumulate(rows, vectors * (vector_bytes() // dtype.itemsize))
 
@@ -271,8 +274,8 @@ def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the same for rows of the caller's array.
 
-    ``accumulate(order, first, address, row_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta)``;
-    address and row_stride in bytes
+    ``accumulate(order, first, address, row_stride, b, b_at, samples, c, c_at, c_stride, alpha,
+    beta)``; address and row_stride in bytes
     """
     if config.DISABLE_JIT:
         return plain.accumulate_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))

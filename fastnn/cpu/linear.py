@@ -1,8 +1,8 @@
 """One epoch of a model with one output and no hidden layer: regression, logistic, perceptron, SVM.
 
-Its step is too small for tiles: with 30 inputs and one row it is a few dozen nanoseconds. So the rows
-are read where they lie, weights are one contiguous vector (a plan whose panels are one column wide),
-and one thread does everything in order:
+Its step is too small for tiles: with 30 inputs and one row it is a few dozen nanoseconds. So the
+rows are read where they lie, weights are one contiguous vector (a plan whose panels are one column
+wide), and one thread does everything in order:
 
     z_r = x_r . w + b;   d_r = dL/dz_r;   w -= rate sum_r d_r x_r, or the update rule with that sum.
 """
@@ -19,7 +19,6 @@ from numba import njit
 from fastnn.cpu.cache import cached
 from fastnn.cpu.dot import make_dot
 from fastnn.cpu.elementary import make_elementary
-from fastnn.cpu.epoch import BAD_STEP, FIRST_STEP, STEP, STOP
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.intrinsics import (
     address_of,
@@ -44,6 +43,7 @@ from fastnn.cpu.job import (
 from fastnn.cpu.rules import EXACT, U, make_rules, switch
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
+from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP
 from fastnn.cpu.update import make_apply
 from fastnn.plan import (
     ACTIVATION,
@@ -284,8 +284,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 return
             if layers[0, ACTIVATION] != IDENTITY:
                 multiply_slope(
-                    layers[0, ACTIVATION], memory, layers[0, Z], layers[0, OUTPUT], layers[0, DELTA],
-                    samples, alphas[0],
+                    layers[0, ACTIVATION], memory, layers[0, Z], layers[0, OUTPUT],
+                    layers[0, DELTA], samples, alphas[0],
                 )  # fmt: skip
             update(job, first, samples)
             atomic_store(control, STEP, step + 1)

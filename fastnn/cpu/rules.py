@@ -114,8 +114,8 @@ def make_rules(
     activate(code, memory, at, count, alpha): a = value(z) in place.
     multiply_slope(code, memory, z_at, a_at, d_at, count, alpha): d *= slope, in place.
     loss_wide, loss_narrow(code, memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss,
-    loss_at): for `count` rows of a panel of two vectors or one, add the loss of each row (summed over
-    outputs) to `row_loss` and write scale * gradient.
+    loss_at): for `count` rows of a panel of two vectors or one, add the loss of each row (summed
+    over outputs) to `row_loss` and write scale * gradient.
     update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
     """
     real = dtype.type
@@ -150,6 +150,7 @@ def make_rules(
         loss_narrow=lossswitch(lanes),
         update=switch(
             update_loops,
-            "memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2",
+            "memory, w_at, g_at, s_at, t_at, count, l1, l2, "
+            "lr, b1, r1, b2, r2, eps, shrink, c1, c2",
         ),
     )

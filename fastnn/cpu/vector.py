@@ -56,6 +56,7 @@ def register_shape(dtype: np.dtype) -> Shape:
 
 
 def llvm_real(dtype: np.dtype) -> ir.Type:
+    """Return LLVM's type of one number of `dtype`."""
     return ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
 
 

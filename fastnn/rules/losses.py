@@ -67,7 +67,7 @@ def huber(real: Any, m: Any) -> Rule:
 
 
 def perceptron(real: Any, m: Any) -> Rule:
-    """Return (step(p) - y) p with step(0) = 1: |p| where the class is wrong, 0 where it is right."""
+    """Return (step(p) - y) p with step(0) = 1: |p| if the class is wrong, 0 if it is right."""
     zero, one = real(0), real(1)
 
     def value(p, y):

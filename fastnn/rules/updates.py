@@ -1,9 +1,9 @@
 """Update rules as scalar formulas, once, for every compiled target.
 
-Each function returns ``step(w, g, s, t, h...)``: the weight w, its gradient g (penalty included) and
-two state slots s and t go in, the new ``(w, s, t)`` comes out. A rule with fewer slots hands the rest
-back as it got them. The hyperparameters h are, in this order: learning_rate; momentum or beta1;
-rest1 = 1 - beta1; beta2; rest2 = 1 - beta2 (both rounded once, from float64); epsilon;
+Each function returns ``step(w, g, s, t, h...)``: the weight w, its gradient g (penalty included)
+and two state slots s and t go in, the new ``(w, s, t)`` comes out. A rule with fewer slots hands
+the rest back as it got them. The hyperparameters h are, in this order: learning_rate; momentum or
+beta1; rest1 = 1 - beta1; beta2; rest2 = 1 - beta2 (both rounded once, from float64); epsilon;
 shrink = 1 - learning_rate weight_decay, 1 for biases; and Adam's bias corrections c1 = 1 - beta1^n
 and c2 = sqrt(1 - beta2^n) after n updates.
 """

@@ -24,7 +24,7 @@ OPTIMIZERS = {
     "sgd": SGD(0.1),
     "momentum": SGD(0.1, 0.9),
     "nesterov": SGD(0.1, 0.9, nesterov=True),
-    # An epsilon well above the rounding of a gradient: else Adam's first step is that rounding's sign.
+    # An epsilon well above a gradient's rounding: else Adam's first step is that rounding's sign.
     "adam": Adam(0.1, epsilon=1e-3),
     "adamw": AdamW(0.1, epsilon=1e-3, weight_decay=0.1),
 }
@@ -126,7 +126,7 @@ def run(engine_class, problem, data, *, threads=1, epochs=2, rate=0.05):
 
 
 def assert_near(found, expected, tolerance):
-    """Check arrays that belong together: no error above `tolerance` of the largest number of them."""
+    """Check arrays that belong together: no error above `tolerance` of their largest number."""
     scale = max((float(np.abs(array).max()) for array in expected), default=0.0)
     assert math.isfinite(scale)
     for one, other in zip(found, expected, strict=True):

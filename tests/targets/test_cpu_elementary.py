@@ -1,4 +1,4 @@
-"""exp, log, tanh and their kin on the CPU target: error bounds in ulp, and the ends of their range."""
+"""exp, log, tanh and their kin on the CPU target: errors in ulp, and the ends of their range."""
 
 import numpy as np
 import pytest
@@ -165,7 +165,7 @@ def test_the_function_never_falls_where_it_should_rise_by_more_than_its_error(fu
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_number_alone_has_the_bits_it_has_in_a_vector(functions, name):
-    # Results must not depend on how a loop is cut: for vectors there is other code than for the rest.
+    # Results must not depend on how a loop is cut: code for vectors is not the code for the rest.
     dtype, evaluate = functions
     x = points(dtype)[::997][:1000]
     alone = np.concatenate([evaluate(name, x[i : i + 1]) for i in range(x.size)])

@@ -1,4 +1,4 @@
-"""Losses that are not finite: found in the same step on every target, and not the end of the engine."""
+"""Losses that are not finite: every target finds them in the same step, and can be used again."""
 
 import math
 from contextlib import closing

@@ -103,10 +103,14 @@ def test_any_layout_gives_the_bits_of_a_contiguous_copy_to_a_team(fast_class, la
     assert_bits_of_a_copy(fast_class, problem, data, LAYOUTS[layout](data.X), threads)
 
 
-@pytest.mark.parametrize("layout", ["Fortran", "both reversed", "every second column", "offset by 1"])
+@pytest.mark.parametrize(
+    "layout", ["Fortran", "both reversed", "every second column", "offset by 1"]
+)
 @pytest.mark.parametrize("network", LARGE_ONES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_features_of_the_other_dtype_are_rounded_to_the_problems(fast_class, layout, network, dtype):
+def test_features_of_the_other_dtype_are_rounded_to_the_problems(
+    fast_class, layout, network, dtype
+):
     inputs, layers, changes = NETWORKS[network]
     problem = problem_of(inputs, layers, dtype=dtype, **changes)
     data = data_of(problem, 41)

@@ -1,4 +1,4 @@
-"""The CPU target with Numba switched off: the same lines as plain Python, so that they can be traced."""
+"""The CPU target with Numba switched off: the same lines as plain Python, which can be traced."""
 
 import pytest
 from target_cases import run_python

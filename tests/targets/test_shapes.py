@@ -25,7 +25,7 @@ from fastnn.rules.table import ACTIVATIONS
 from fastnn.spec import Dense, Dropout
 
 SIZES = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 131]
-# More than 1 MiB of weights in one layer: layers then become phases of their own, also for one thread.
+# More than 1 MiB of weights in a layer: layers then become phases of their own, even on one thread.
 LARGE = {
     "first": (521, [Dense(523, "relu"), Dense(10)]),
     "second": (20, [Dense(521, "relu"), Dense(523, "tanh"), Dense(10)]),
@@ -35,7 +35,14 @@ LARGE = {
     "softmax": (50, [Dense(521, "relu"), Dense(523, "softmax"), Dense(541, "softmax"), Dense(5)]),
     "dropout": (
         521,
-        [Dropout(0.2), Dense(523, "relu"), Dropout(0.5), Dense(541, "relu"), Dropout(0.5), Dense(9)],
+        [
+            Dropout(0.2),
+            Dense(523, "relu"),
+            Dropout(0.5),
+            Dense(541, "relu"),
+            Dropout(0.5),
+            Dense(9),
+        ],
     ),
     "no bias": (521, [Dense(523, "leaky_relu", bias=False), Dense(541, bias=False)]),
 }

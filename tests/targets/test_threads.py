@@ -32,7 +32,14 @@ NETWORKS = {
     "a large layer": (97, [Dense(131, "gelu"), Dense(257, "silu"), Dense(5)], "huber", 70, 150),
     "large layers, large batch": (
         131,
-        [Dropout(0.1), Dense(521, "relu"), Dropout(0.5), Dense(523, "tanh"), Dropout(0.5), Dense(9)],
+        [
+            Dropout(0.1),
+            Dense(521, "relu"),
+            Dropout(0.5),
+            Dense(523, "tanh"),
+            Dropout(0.5),
+            Dense(9),
+        ],
         "softmax_cross_entropy",
         200,
         450,
@@ -44,7 +51,13 @@ NETWORKS = {
         64,
         150,
     ),
-    "more inputs than fit a block": (2100, [Dense(40, "relu"), Dense(600, "relu"), Dense(3)], "mse", 64, 100),
+    "more inputs than fit a block": (
+        2100,
+        [Dense(40, "relu"), Dense(600, "relu"), Dense(3)],
+        "mse",
+        64,
+        100,
+    ),
 }
 
 
@@ -152,5 +165,7 @@ def test_data_of_another_size_leave_the_training_before_and_after_alone(fast_cla
                 train(engine, problem, data, [epoch])[0].loss
                 for epoch, data in enumerate([first, second, first, second])
             ]
-            ends.append((losses, [array.tobytes() for W, b in engine.parameters() for array in (W, b)]))
+            ends.append(
+                (losses, [array.tobytes() for W, b in engine.parameters() for array in (W, b)])
+            )
     assert ends[0] == ends[1]

@@ -84,7 +84,9 @@ def test_one_output_of_one_layer_follows_the_numpy_target(
     assert_follows_numpy(fast_class, problem, data_of(problem, 30, weighted=True), epochs=3)
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "elu", "gelu", "silu", "softmax"])
+@pytest.mark.parametrize(
+    "activation", ["sigmoid", "tanh", "relu", "elu", "gelu", "silu", "softmax"]
+)
 @pytest.mark.parametrize("layers", [[], [Dropout(0.4)]], ids=["whole", "dropout"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)

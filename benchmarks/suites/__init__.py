@@ -1,0 +1,1 @@
+"""The asv suites; `asv run --quick --python=same` runs them on this checkout."""

@@ -1,0 +1,134 @@
+"""Softmax of whole rows, as an activation and inside of the cross-entropy.
+
+All arrays are panels in `memory` at the offsets of the plan (see `fastnn.plan` for the names).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.job import classes_of, head_of, layers_of, make_view, order_of, row_loss_of
+from fastnn.cpu.rules import EXACT, FAST, U
+from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, ROW_SCALE, ROW_SCRATCH, N
+
+
+def make_softmax(dtype: np.dtype, panel: int, gemm: Any, elementary: Any) -> SimpleNamespace:
+    """Return softmax_forward, softmax_backward and cross_entropy_rows for one dtype."""
+    real = dtype.type
+    zero, one = real(0), real(1)
+    width_of, exp, log = gemm.width_of, elementary.exp, elementary.log
+    memory_of = make_view("memory", dtype)
+
+    @njit(**FAST)
+    def softmax_rows(memory, at, rows, n, r0, r1, scratch):
+        """Z -> exp(z - max z) in place; `scratch` gets the largest z of each row, then the sums."""
+        panels = (n + panel - 1) // panel
+        for r in range(r0, r1):
+            largest = memory[U(at + r * width_of(ZERO, n))]
+            for p in range(panels):
+                row = at + p * panel * rows + r * width_of(p, n)
+                for c in range(min(panel, n - p * panel)):
+                    z = memory[U(row + c)]
+                    largest = z if z > largest else largest
+            memory[U(scratch + r)] = largest
+        for p in range(panels):
+            width = width_of(p, n)
+            start = at + p * panel * rows
+            for r in range(r0, r1):
+                largest = memory[U(scratch + r)]
+                for c in range(width):
+                    memory[U(start + r * width + c)] -= largest
+            for i in range(start + r0 * width, start + r1 * width):
+                memory[U(i)] = exp(memory[U(i)])
+        for r in range(r0, r1):
+            total = zero
+            for p in range(panels):
+                row = at + p * panel * rows + r * width_of(p, n)
+                for c in range(min(panel, n - p * panel)):
+                    total += memory[U(row + c)]
+            memory[U(scratch + rows + r)] = total
+
+    @njit(**EXACT)
+    def softmax_forward(job, at, n, r0, r1):
+        memory, head = memory_of(job), head_of(job)
+        rows, scratch = head[CAPACITY], head[ROW_SCRATCH]
+        softmax_rows(memory, at, rows, n, r0, r1, scratch)
+        for p in range((n + panel - 1) // panel):
+            width = width_of(p, n)
+            for r in range(r0, r1):
+                share = one / memory[U(scratch + rows + r)]
+                row = at + p * panel * rows + r * width
+                for c in range(width):
+                    memory[U(row + c)] *= share
+
+    @njit(**FAST)
+    def softmax_backward(job, a, d, n, r0, r1):
+        """Turn dL/da into dL/dz = a (dL/da - sum_j a_j dL/da_j) in place."""
+        memory, head = memory_of(job), head_of(job)
+        rows = head[CAPACITY]
+        for r in range(r0, r1):
+            total = zero
+            for p in range((n + panel - 1) // panel):
+                at = p * panel * rows + r * width_of(p, n)
+                for c in range(min(panel, n - p * panel)):
+                    total += memory[U(a + at + c)] * memory[U(d + at + c)]
+            for p in range((n + panel - 1) // panel):
+                at = p * panel * rows + r * width_of(p, n)
+                for c in range(min(panel, n - p * panel)):
+                    memory[U(d + at + c)] = memory[U(a + at + c)] * (memory[U(d + at + c)] - total)
+
+    @njit(**EXACT)
+    def cross_entropy_rows(job, first, r0, r1):
+        memory, head, layers, order, classes, row_loss = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            order_of(job),
+            classes_of(job),
+            row_loss_of(job),
+        )
+        last = head[LAYERS] - 1
+        n, rows = layers[last, N], head[CAPACITY]
+        z, d = layers[last, OUTPUT], layers[last, DELTA]
+        scratch = head[ROW_SCRATCH]
+        for p in range((n + panel - 1) // panel):
+            width = width_of(p, n)
+            at = p * panel * rows + r0 * width
+            for i in range(at, at + (r1 - r0) * width):
+                memory[U(d + i)] = memory[U(z + i)]
+        softmax_rows(memory, d, rows, n, r0, r1, scratch)
+        # scratch: largest z -> log-sum-exp;
+        # sum of exponentials -> what turns exponentials into the gradient
+        for i in range(scratch + r0, scratch + r1):
+            memory[U(i)] += log(memory[U(i + rows)])
+        for r in range(r0, r1):
+            memory[U(scratch + rows + r)] = (
+                memory[U(head[ROW_SCALE] + r)] / memory[U(scratch + rows + r)]
+            )
+        for p in range((n + panel - 1) // panel):
+            width = width_of(p, n)
+            real_columns = min(panel, n - p * panel)
+            for r in range(r0, r1):
+                share = memory[U(scratch + rows + r)]
+                at = d + p * panel * rows + r * width
+                for c in range(width):
+                    memory[U(at + c)] *= share
+                for c in range(real_columns, width):
+                    memory[U(at + c)] = zero
+        for r in range(r0, r1):
+            label = classes[U(order[U(first + r)])]
+            p = label // panel
+            at = p * panel * rows + r * width_of(p, n) + label % panel
+            memory[U(d + at)] -= memory[U(head[ROW_SCALE] + r)]
+            row_loss[U(r)] = memory[U(scratch + r)] - memory[U(z + at)]
+
+    return SimpleNamespace(
+        softmax_forward=softmax_forward,
+        softmax_backward=softmax_backward,
+        cross_entropy_rows=cross_entropy_rows,
+    )
