@@ -41,16 +41,27 @@ def polynomial(coefficients: list[float], real: Any) -> Any:
 
 
 def _scaled_erfc(real: Any, degree: int) -> Any:
-    """Return f(t) ~ exp(x^2) erfc(x) for x >= 0 with t = (x - 2)/(x + 2) in [-1, 1]."""
+    """Return f(t) ~ (x + 2) exp(x^2) erfc(x) for x >= 0 with t = (x - 2)/(x + 2) in [-1, 1].
+
+    The factor x + 2 makes f go to 1/sqrt(pi) rather than to 0, so its relative error stays small.
+    Summed by Clenshaw's recurrence, written out: in powers of t the series would lose digits.
+    """
     from scipy.special import erfcx
 
     def function(t: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore"):
-            return erfcx(2 * (1 + t) / (1 - t))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = 2 * (1 + t) / (1 - t)
+            return np.where(t < 1, erfcx(x) * (x + 2), 1 / math.sqrt(math.pi))
 
     chebyshev: Any = np.polynomial.chebyshev  # its stubs know scalar functions only
     series = chebyshev.chebinterpolate(function, degree)
-    return polynomial(list(chebyshev.cheb2poly(series)), real)
+    lines = ["def clenshaw(t):", "    s = t + t", f"    b{degree + 1} = c{degree} - c{degree}"]
+    lines.append(f"    b{degree} = c{degree}")
+    lines += [f"    b{i} = c{i} + s * b{i + 1} - b{i + 2}" for i in range(degree - 1, 0, -1)]
+    lines.append("    return c0 + t * b1 - b2")
+    namespace: dict[str, Any] = {f"c{i}": real(c) for i, c in enumerate(series)}
+    exec("\n".join(lines), namespace)
+    return njit(**FUSE)(namespace["clenshaw"])
 
 
 def make_elementary(dtype: np.dtype) -> SimpleNamespace:
@@ -80,8 +91,8 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
     tiny = np.finfo(dtype).tiny
     lift, lifted = real(2.0 ** (mantissa + 2)), real(mantissa + 2)
     tanh_limit = real(10) if single else real(20)
-    erfcx = _scaled_erfc(real, 12 if single else 40)
-    root_two = real(math.sqrt(0.5))
+    scaled_erfc = _scaled_erfc(real, 9 if single else 24)
+    root_half = real(math.sqrt(0.5))
 
     @njit(**FUSE)
     def reduce(x):
@@ -144,9 +155,8 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**FUSE)
     def normal_cdf(z):
-        x = abs(z) * root_two
-        t = one - real(4) / (x + two)
-        upper = half * exp(-half * z * z) * erfcx(t)
+        share = one / (abs(z) * root_half + two)
+        upper = half * exp(-half * z * z) * scaled_erfc(one - real(4) * share) * share
         return upper if z < zero else one - upper
 
     @njit(error_model="numpy")

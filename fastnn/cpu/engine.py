@@ -37,7 +37,7 @@ from fastnn.plan import (
     make_plan,
 )
 from fastnn.problem import EpochResult, Problem
-from fastnn.rules.table import UPDATES
+from fastnn.rules.table import ACTIVATIONS, UPDATES
 from fastnn.spec import Network
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
@@ -106,7 +106,12 @@ class Engine:
         self.threads = choose_threads(problem) if threads is None else threads
         if config.DISABLE_JIT:
             self.threads = 1  # the plain-Python stand-ins of atomic operations are not atomic
-        self._linear = problem.network.shapes == ((problem.network.inputs, 1),)
+        network = problem.network
+        self._linear = (
+            network.shapes == ((network.inputs, 1),)
+            and network.dropouts[0] == 0
+            and not ACTIVATIONS[network.dense[0].activation].rowwise
+        )
         if self._linear:
             self.threads, self._layout = 1, Layout(1, 1)
         else:

@@ -1,4 +1,4 @@
-"""What the CPU target asks of the machine: memory, compilation, and the way out of a long epoch."""
+"""What the CPU target asks of the machine: memory, and the way out of a long epoch."""
 
 import signal
 import subprocess
@@ -7,7 +7,6 @@ import threading
 import time
 import tracemalloc
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +17,10 @@ from target_cases import (
     environment,
     needs_jit,
     problem_of,
-    run_python,
     started,
 )
 
 from fastnn.cpu import engine as cpu_engine
-from fastnn.cpu import epoch as kernels
 from fastnn.cpu.engine import Engine
 from fastnn.data import Data
 from fastnn.spec import Dense, Dropout
@@ -63,21 +60,6 @@ def test_ten_thousand_steps_take_no_more_memory_than_ten(threads, layers):
             assert traced_peak(call) < 16_000
 
 
-@pytest.mark.parametrize("name", ["train_epoch_float32", "train_epoch_float64"])
-def test_compiled_epochs_do_not_allocate(name):
-    dtype = name.rpartition("_")[2]
-    problem = problem_of(5, [Dense(9, "tanh"), Dense(2)], dtype=dtype)
-    with closing(started(Engine, problem)) as engine:
-        epoch_of(engine, problem, data_of(problem, 20))()
-    folder = Path(getattr(kernels, name).stats.cache_path)
-    stored = [path.read_bytes() for path in folder.glob(f"*.{name}-*.nbc")]
-    assert stored
-    for code in stored:
-        assert b"usleep" in code or sys.platform == "win32"  # names of what is called can be seen
-        for allocation in (b"NRT_", b"malloc", b"calloc"):
-            assert allocation not in code
-
-
 @pytest.mark.parametrize("layers", [SMALL[1:], [Dense(1)]], ids=["network", "one output"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_callers_data_are_not_copied(layers, dtype):
@@ -92,42 +74,6 @@ def test_the_callers_data_are_not_copied(layers, dtype):
             assert traced_peak(epoch_of(engine, problem, data)) < X.nbytes / 4
             outputs = len(X) * problem.network.outputs * problem.dtype.itemsize
             assert traced_peak(lambda X=X: engine.forward(X)) < outputs + X.nbytes / 20
-
-
-TRAIN = """
-import numba.core.event as event
-from contextlib import closing
-with event.install_recorder("numba:compile") as recorder:
-    from target_cases import DTYPES, data_of, problem_of, started, train
-    from fastnn.cpu.engine import Engine
-    from fastnn.spec import Adam, Dense, Dropout
-    for dtype in DTYPES:
-        for layers, threads in (
-            ([Dense(1)], 1),
-            ([Dropout(0.1), Dense(9, "gelu"), Dense(3, "softmax")], 1),
-            ([Dense(300, "relu"), Dense(301, "relu"), Dense(3)], 2),
-        ):
-            problem = problem_of(5, layers, "mse", Adam(), dtype=dtype)
-            data = data_of(problem, 20, weighted=True)
-            with closing(started(Engine, problem, threads)) as engine:
-                train(engine, problem, data)
-                engine.forward(data.X)
-                engine.gradients(data)
-print(len(recorder.buffer))
-from fastnn.cpu import epoch, linear
-for module in (epoch, linear):
-    for dtype in DTYPES:
-        for name in ("train_epoch", "forward"):
-            stats = getattr(module, f"{name}_{dtype}").stats
-            print(len(stats.cache_hits), len(stats.cache_misses))
-"""
-
-
-def test_a_second_process_compiles_nothing():
-    run_python(TRAIN)  # the first compiles whatever no process before it has
-    compilations, *entries = run_python(TRAIN).splitlines()
-    assert compilations == "0"
-    assert entries == ["1 0"] * 8
 
 
 LONG_EPOCH = """
