@@ -27,7 +27,9 @@ SPECIAL = {
 # Where a result is a finite number, as the rules of activations and losses use the functions.
 DOMAINS = {
     "exp": lambda x, top: x < np.log(top),
-    "expm1": lambda x, top: x < 1023.5 * np.log(2.0) if float(top) > 1e100 else x < 127.5 * np.log(2.0),
+    "expm1": lambda x, top: (
+        x < 1023.5 * np.log(2.0) if float(top) > 1e100 else x < 127.5 * np.log(2.0)
+    ),
     "log": lambda x, top: x > 0,
     "log1p": lambda x, top: x > -1,
     "tanh": lambda x, top: True,
