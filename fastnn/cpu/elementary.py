@@ -20,9 +20,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.intrinsics import make_bits
+from fastnn.cpu.naming import njit
 
 # Fused multiply-add is welcome everywhere; nothing may be reordered, or the reductions lose bits.
 FUSE: Any = {"fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.cache import cached
 from fastnn.cpu.elementary import make_elementary
@@ -28,6 +27,7 @@ from fastnn.cpu.job import (
     sources_of,
 )
 from fastnn.cpu.layers import make_layers
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U, make_rules
 from fastnn.cpu.softmax import make_softmax
 from fastnn.cpu.steps import INVERSE_WEIGHT, begin_step, end_loss, prefetch_rows

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.intrinsics import load_float32, load_float64
@@ -19,6 +18,7 @@ from fastnn.cpu.job import (
     sources_of,
     weights_of,
 )
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.vector import Shape, make_copy

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.kernels import (
     make_accumulate,
@@ -18,6 +17,7 @@ from fastnn.cpu.kernels import (
     make_multiply,
     make_multiply_scattered,
 )
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.vector import Shape
 from fastnn.plan import K_BLOCK_BYTES

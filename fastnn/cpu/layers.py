@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.gemm import CONTINUE, ZERO
 from fastnn.cpu.job import head_of, layers_of, make_view, order_of, row_loss_of, sources_of
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.plan import (

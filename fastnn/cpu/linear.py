@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.cache import cached
 from fastnn.cpu.dot import make_dot
@@ -40,6 +39,7 @@ from fastnn.cpu.job import (
     sources_of,
     weights_of,
 )
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U, make_rules, switch
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
@@ -81,6 +81,12 @@ def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, dot: Any, axpy: Any
     plain_value, plain_gradient = rule(real, elementary)
     value, gradient = njit(**EXACT)(plain_value), njit(**EXACT)(plain_gradient)
     one, itemsize, memory_of = real(1), dtype.itemsize, make_view("memory", dtype)
+
+    own = load_float64 if dtype.itemsize == 8 else load_float32
+
+    @njit(**EXACT)
+    def own_target(sources, row):
+        return own(sources[1, ADDRESS] + row * sources[1, ROW_STRIDE])
 
     @njit(**EXACT)
     def epoch(job):
@@ -127,12 +133,6 @@ def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, dot: Any, axpy: Any
                     break
         memory[U(w + k)] = bias
         numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, float(samples)
-
-    own = load_float64 if dtype.itemsize == 8 else load_float32
-
-    @njit(**EXACT)
-    def own_target(sources, row):
-        return own(sources[1, ADDRESS] + row * sources[1, ROW_STRIDE])
 
     return epoch
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fastnn.cpu.naming import njit
 from fastnn.rules import activations, losses, updates
 from fastnn.rules.table import (
     ACTIVATION_CODES,

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.job import classes_of, head_of, layers_of, make_view, order_of, row_loss_of
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, FAST, U
 from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, ROW_SCALE, ROW_SCRATCH, N
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.intrinsics import prefetch
 from fastnn.cpu.job import (
@@ -18,6 +16,7 @@ from fastnn.cpu.job import (
     sources_of,
     weights_of,
 )
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.plan import BATCH, IN_PLACE, OWN_INPUTS, UPDATE, WEIGHTED

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.job import head_of, layers_of, make_view, numbers_of, order_of, sources_of, tiles_of
+from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK
