@@ -57,7 +57,7 @@ def test_ten_thousand_steps_take_no_more_memory_than_ten(threads, layers):
             call = epoch_of(engine, problem, data_of(problem, 4 * steps, weighted=True))
             call()  # makes room for data of this size, once
             # The hand-over to the threads and the arrays of the call; a step must not add a byte.
-            assert traced_peak(call) < 16_000
+            assert traced_peak(call) < 40_000
 
 
 @pytest.mark.parametrize("layers", [SMALL[1:], [Dense(1)]], ids=["network", "one output"])

@@ -15,6 +15,7 @@ from target_cases import (
     train,
 )
 
+from fastnn import reference
 from fastnn.data import Data
 from fastnn.rules.table import LOSSES
 from fastnn.spec import SGD, Adam, Dense, Dropout
@@ -143,9 +144,7 @@ def test_adam_counts_updates_from_the_step_given(fast_class, step, layers):
     problem = problem_of(5, layers, optimizer=Adam(0.1))
     data, order, rates = data_of(problem, 20), np.arange(20), np.full(3, 0.1)
     ends = []
-    from fastnn.reference import Engine
-
-    for each in (fast_class, Engine):
+    for each in (fast_class, reference.Engine):
         with closing(started(each, problem)) as engine:
             engine.train_epoch(data, order, rates, 0, step)
             ends.append(engine.parameters())
