@@ -9,8 +9,9 @@ vector wide. This is the layout that BLIS packs its right operand into (Van Zee 
 2015), so nothing is packed during training: gathering the rows of a minibatch is the only copy.
 Columns beyond the last are padding: zero in weights, and never read as inputs.
 
-The weights of a layer are a matrix of k + 1 rows: row k is the bias. All numbers of one dtype live
-in one buffer, `memory`: parameters first, then each slot of optimizer state, then scratch.
+The weights of a layer are a matrix of k + 1 rows: row k is the bias. A first layer of few outputs
+is the exception (see `fastnn.cpu.few`): n rows of k weights, then the n biases. All numbers of one
+dtype live in one buffer, `memory`: parameters first, then each slot of optimizer state, then scratch.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from fastnn.rules.table import (
     ROWWISE,  # 1: the activation works on whole rows
     BIAS,  # 1: the bias is trained
     WEIGHTS,  # offset of the (k + 1, n) weights
+    FEW,  # offset of the n biases where the weights before them are kept as (n, k), or -1
     TRANSPOSED,  # offset of the (n, k) transposed weights, or -1
     INPUT,  # offset of the (m, k) inputs, after dropout
     UNDROPPED,  # offset of the (m, k) inputs before dropout: INPUT where there is none
@@ -47,7 +49,7 @@ from fastnn.rules.table import (
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
     LAYER_FIELDS,
-) = range(16)
+) = range(17)
 
 # Fields of `Plan.head`.
 (
@@ -71,7 +73,7 @@ from fastnn.rules.table import (
     DIRECT,  # 1: the update is W = beta W + alpha X^T D, inside the product
     CLASSES,  # 1: targets are class indices
     WEIGHTED,  # 1: rows have weights
-    PREFETCH,  # 1: ask for the rows of the next batch ahead of time
+    PREFETCH,  # how many rows ahead of time rows are asked for, or 0
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     HEAD_FIELDS,
@@ -101,6 +103,7 @@ OWN_INPUT_THREADS = 3
 IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 K_BLOCK_BYTES = 32 << 10  # a block of a panel that stays in the first-level cache
+LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
@@ -154,11 +157,37 @@ class Plan:
     inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
     memory_size: int
 
-    def weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
-        """Return the panels of a layer's (k + 1, n) weights, or of a state slot (`copy` >= 1)."""
+    def write_weights(
+        self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
+    ) -> None:
+        """Store (k + 1, n) weights of a layer, or of a state slot (`copy` >= 1)."""
+        if self.layers[layer, FEW] < 0:
+            self.layout.split(weights, self._panels(memory, layer, copy))
+        else:
+            transposed, bias = self._few(memory, layer, copy)
+            transposed[:], bias[:] = weights[:-1].T, weights[-1]
+
+    def read_weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
+        """Return a copy of the (k + 1, n) weights of a layer, or of a state slot."""
+        k, n = self.layers[layer, [K, N]]
+        weights = np.empty((k + 1, n), memory.dtype)
+        if self.layers[layer, FEW] < 0:
+            self.layout.join(self._panels(memory, layer, copy), weights)
+        else:
+            transposed, bias = self._few(memory, layer, copy)
+            weights[:-1], weights[-1] = transposed.T, bias
+        return weights
+
+    def _panels(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
         row = self.layers[layer]
         start = int(row[WEIGHTS] + copy * self.head[SIZE])
         return memory[start : start + (row[K] + 1) * self.layout.padded(row[N])]
+
+    def _few(self, memory: np.ndarray, layer: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
+        k, n, weights, bias = self.layers[layer, [K, N, WEIGHTS, FEW]]
+        offset = copy * self.head[SIZE]
+        transposed = memory[weights + offset :][: n * k].reshape(n, k)
+        return transposed, memory[bias + offset :][:n]
 
 
 class _Allocator:
@@ -174,6 +203,11 @@ class _Allocator:
         at = self.used
         self.used += self.round(count)
         return at
+
+
+def few_outputs(layout: Layout, inputs: int, outputs: int) -> bool:
+    """Whether a first layer is better computed along its inputs than along its outputs."""
+    return 4 * outputs <= 3 * layout.lanes and inputs >= layout.panel > 1
 
 
 def make_plan(
@@ -193,13 +227,17 @@ def make_plan(
     padded = layout.padded
 
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
-    for row, dense, (k, n) in zip(layers, problem.network.dense, shapes, strict=True):
+    for index, (dense, (k, n)) in enumerate(zip(problem.network.dense, shapes, strict=True)):
+        row = layers[index]
         activation = ACTIVATIONS[dense.activation]
         row[[K, N, BIAS]] = k, n, dense.bias
         row[ACTIVATION] = ACTIVATION_CODES[dense.activation]
         row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
-        row[MASK] = row[TRANSPOSED] = -1
-        row[WEIGHTS] = take((k + 1) * padded(n))
+        row[MASK] = row[TRANSPOSED] = row[FEW] = -1
+        if index == 0 and few_outputs(layout, k, n):
+            row[WEIGHTS], row[FEW] = take(n * k), take(padded(n))
+        else:
+            row[WEIGHTS] = take((k + 1) * padded(n))
     size = take.used
     take.used = size * (1 + UPDATES[rule].slots)
     inference = np.stack([layers] * threads)
@@ -230,7 +268,7 @@ def make_plan(
     head[SLOTS], head[SIZE] = UPDATES[rule].slots, size
     head[CLASSES] = LOSSES[problem.loss].targets == "classes"
     head[TARGETS] = take(capacity * padded(shapes[-1][1]))
-    head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * capacity)
+    head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
     head[ONES], head[COLUMN_MASK] = take(2 * layout.panel), take(padded(shapes[-1][1]))
     panel_bytes = problem.dtype.itemsize * layout.panel
     head[PRIVATE_SIZE] = max(1, K_BLOCK_BYTES // panel_bytes // layout.panel) * layout.panel**2

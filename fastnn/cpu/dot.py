@@ -1,4 +1,4 @@
-"""Products with one of the caller's rows, read where it lies: x . w and w += c x.
+"""Products with the caller's rows, read where they lie: x . w and w += c x, and both at once.
 
 A row is taken in vectors, then in halves, quarters, ... of a vector, so nothing beyond its end is
 touched, and a number of w is always read in the piece in which it was last written, which a
@@ -8,6 +8,7 @@ processor forwards from its store buffer without waiting.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from fastnn.cpu.plain import caller_row
+from fastnn.cpu import plain
 from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, vector_bytes
 
 UNROLL = 4  # independent sums, to hide the latency of an addition
@@ -42,24 +43,30 @@ class _Emitter:
         return builder.call(callee, [a, b, c])
 
     def pieces(
-        self, builder: Any, w: Any, x: Any, count: Any, carried: list[Any], body: Callable[..., Any]
+        self, builder: Any, count: Any, arrays: list[Any], carried: list[Any], body: Callable[..., Any]
     ) -> list[Any]:
-        """Call ``body(builder, w, x, lanes, sums) -> sums`` for all of 0..count."""
+        """Call ``body(builder, pointers, lanes, sums) -> sums`` for all of 0..count.
+
+        `carried` holds UNROLL independent groups of sums; a call of `body` gets one of them.
+        """
         lanes, wide = self.lanes, self.lanes * UNROLL
+        size = len(carried) // UNROLL
+
+        def at_index(builder: Any, at: Any) -> list[Any]:
+            return [builder.gep(array, [at]) for array in arrays]
 
         def block(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
             start = builder.mul(index, INT64(wide))
             result = []
             for piece in range(UNROLL):
                 at = builder.add(start, INT64(piece * lanes))
-                one = sums[piece : piece + 1]
-                result += body(builder, builder.gep(w, [at]), builder.gep(x, [at]), lanes, one)
+                group = sums[piece * size : (piece + 1) * size]
+                result += body(builder, at_index(builder, at), lanes, group)
             return result
 
         def single(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
             at = builder.add(done, builder.mul(index, INT64(lanes)))
-            first = body(builder, builder.gep(w, [at]), builder.gep(x, [at]), lanes, sums[:1])
-            return first + sums[1:]
+            return body(builder, at_index(builder, at), lanes, sums[:size]) + sums[size:]
 
         blocks = builder.udiv(count, INT64(wide))
         done = builder.mul(blocks, INT64(wide))
@@ -75,19 +82,19 @@ class _Emitter:
             inside, after = (builder.append_basic_block(n) for n in ("part", "after"))
             builder.cbranch(present, inside, after)
             builder.position_at_end(inside)
-            mine = sums[which : which + 1]
-            changed = body(builder, builder.gep(w, [at]), builder.gep(x, [at]), part, mine)
+            mine = sums[which * size : (which + 1) * size]
+            changed = body(builder, at_index(builder, at), part, mine)
             onward = builder.add(at, INT64(part))
             builder.branch(after)
             builder.position_at_end(after)
             merged = builder.phi(INT64)
             merged.add_incoming(at, before)
             merged.add_incoming(onward, inside)
-            if sums:
-                phi = builder.phi(mine[0].type)
-                phi.add_incoming(mine[0], before)
-                phi.add_incoming(changed[0], inside)
-                sums = [*sums[:which], phi, *sums[which + 1 :]]
+            for position, (old, new) in enumerate(zip(mine, changed, strict=True)):
+                phi = builder.phi(old.type)
+                phi.add_incoming(old, before)
+                phi.add_incoming(new, inside)
+                sums[which * size + position] = phi
             at = merged
             part //= 2
         return sums
@@ -101,106 +108,143 @@ class _Emitter:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), picks)
         return builder.shuffle_vector(value, zeros, mask)
 
-    def dot(self, module: Any, name: str) -> Any:
-        pointer = self.real.as_pointer()
-        function = ir.Function(module, ir.FunctionType(self.real, [pointer, pointer, INT64]), name)
+    def start(self, module: Any, name: str, result: Any, arguments: list[Any]) -> tuple[Any, Any]:
+        function = ir.Function(module, ir.FunctionType(result, arguments), name)
         function.linkage = "linkonce_odr"
-        w, x, count = function.args
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        return function, ir.IRBuilder(function.append_basic_block("entry"))
+
+    def splat(self, builder: Any, scalar: Any, lanes: int) -> Any:
+        undefined = ir.Constant(ir.VectorType(self.real, lanes), ir.Undefined)
+        one = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+        return builder.shuffle_vector(one, undefined, zeros)
+
+    def store(self, builder: Any, value: Any, pointer: Any) -> None:
+        pointer = builder.bitcast(pointer, value.type.as_pointer())
+        builder.store(value, pointer, align=self.itemsize)
+
+    def zeros(self) -> Any:
         vector = ir.VectorType(self.real, self.lanes)
-        zero = ir.Constant(vector, [ir.Constant(self.real, 0.0)] * self.lanes)
+        return ir.Constant(vector, [ir.Constant(self.real, 0.0)] * self.lanes)
 
-        def body(builder: Any, w: Any, x: Any, lanes: int, sums: list[Any]) -> list[Any]:
-            left = self.widen(builder, self.load(builder, w, lanes), lanes)
-            right = self.widen(builder, self.load(builder, x, lanes), lanes)
-            return [self.fma(builder, left, right, sums[0], self.lanes)]
+    def add_product(self, builder: Any, a: Any, b: Any, total: Any, lanes: int) -> Any:
+        a, b = self.widen(builder, a, lanes), self.widen(builder, b, lanes)
+        return self.fma(builder, a, b, total, self.lanes)
 
-        sums = self.pieces(builder, w, x, count, [zero] * UNROLL, body)
+    def total(self, builder: Any, sums: list[Any]) -> Any:
+        """Add up vectors pairwise, then the lanes of the last."""
         while len(sums) > 1:
             sums = [builder.fadd(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
         reduce = f"llvm.vector.reduce.fadd.v{self.lanes}{self.kind}"
-        callee = module.globals.get(reduce) or ir.Function(
-            module, ir.FunctionType(self.real, [self.real, vector]), reduce
+        callee = builder.module.globals.get(reduce) or ir.Function(
+            builder.module, ir.FunctionType(self.real, [self.real, sums[0].type]), reduce
         )
-        start = ir.Constant(self.real, -0.0)
-        builder.ret(builder.call(callee, [start, sums[0]], fastmath=("reassoc",)))
+        begin = ir.Constant(self.real, -0.0)
+        return builder.call(callee, [begin, sums[0]], fastmath=("reassoc",))
+
+    def dot(self, module: Any, name: str) -> Any:
+        pointer = self.real.as_pointer()
+        function, builder = self.start(module, name, self.real, [pointer, pointer, INT64])
+        w, x, count = function.args
+
+        def body(builder: Any, at: list[Any], lanes: int, sums: list[Any]) -> list[Any]:
+            left, right = (self.load(builder, each, lanes) for each in at)
+            return [self.add_product(builder, left, right, sums[0], lanes)]
+
+        sums = self.pieces(builder, count, [w, x], [self.zeros()] * UNROLL, body)
+        builder.ret(self.total(builder, sums))
         return function
 
     def axpy(self, module: Any, name: str) -> Any:
         pointer = self.real.as_pointer()
-        function = ir.Function(
-            module, ir.FunctionType(ir.VoidType(), [pointer, pointer, INT64, self.real]), name
-        )
-        function.linkage = "linkonce_odr"
+        arguments = [pointer, pointer, INT64, self.real]
+        function, builder = self.start(module, name, ir.VoidType(), arguments)
         w, x, count, scale = function.args
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
 
-        def body(builder: Any, w: Any, x: Any, lanes: int, sums: list[Any]) -> list[Any]:
-            vector = ir.VectorType(self.real, lanes)
-            undefined = ir.Constant(vector, ir.Undefined)
-            one = builder.insert_element(undefined, scale, ir.IntType(32)(0))
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-            factor = builder.shuffle_vector(one, undefined, zeros)
-            old = self.load(builder, w, lanes)
-            new = self.fma(builder, factor, self.load(builder, x, lanes), old, lanes)
-            builder.store(new, builder.bitcast(w, vector.as_pointer()), align=self.itemsize)
+        def body(builder: Any, at: list[Any], lanes: int, sums: list[Any]) -> list[Any]:
+            factor = self.splat(builder, scale, lanes)
+            old, row = (self.load(builder, each, lanes) for each in at)
+            self.store(builder, self.fma(builder, factor, row, old, lanes), at[0])
             return sums
 
-        self.pieces(builder, w, x, count, [], body)
+        self.pieces(builder, count, [w, x], [], body)
         builder.ret_void()
         return function
 
+    def advance(self, module: Any, name: str) -> Any:
+        pointer = self.real.as_pointer()
+        arguments = [pointer] * 4 + [INT64] + [self.real] * 2
+        pair = ir.ArrayType(self.real, 2)
+        function, builder = self.start(module, name, pair, arguments)
+        w, before, here, after, count, keep, scale = function.args
 
-def make_dot(dtype: np.dtype) -> tuple[Any, Any]:
-    """Return ``dot(w, w_at, address, count)`` and ``axpy(w, w_at, address, count, scale)``.
+        def body(builder: Any, at: list[Any], lanes: int, sums: list[Any]) -> list[Any]:
+            old, x, y, z = (self.load(builder, each, lanes) for each in at)
+            kept = builder.fmul(self.splat(builder, keep, lanes), old)
+            new = self.fma(builder, self.splat(builder, scale, lanes), x, kept, lanes)
+            self.store(builder, new, at[0])
+            return [
+                self.add_product(builder, new, z, sums[0], lanes),
+                self.add_product(builder, y, z, sums[1], lanes),
+            ]
 
-    `address` is where `count` numbers x of the dtype lie one after another. dot returns sum w x;
-    axpy adds scale x to w.
+        arrays = [w, before, here, after]
+        sums = self.pieces(builder, count, arrays, [self.zeros()] * (2 * UNROLL), body)
+        result = ir.Constant(pair, ir.Undefined)
+        for position in range(2):
+            total = self.total(builder, sums[position::2])
+            result = builder.insert_value(result, total, position)
+        builder.ret(result)
+        return function
+
+
+def make_dot(dtype: np.dtype) -> SimpleNamespace:
+    """Return the products for one dtype; an address is where `count` numbers lie side by side.
+
+    dot(w, w_at, address, count): sum w x.
+    axpy(w, w_at, address, count, scale): w += scale x.
+    advance(w, w_at, before, here, after, count, keep, scale): w = keep w + scale x_before, and
+    returns (sum w x_after, sum x_here x_after).
     """
     if config.DISABLE_JIT:
-        return _plain_dot(dtype), _plain_axpy(dtype)
+        return SimpleNamespace(
+            dot=plain.dot(dtype), axpy=plain.axpy(dtype), advance=plain.advance(dtype)
+        )
     pointer = llvm_real(dtype).as_pointer()
-    name = dtype.name
 
-    def shared(module: Any, operation: str) -> Any:
-        full = f"fastnn_{operation}_{name}"
-        return module.globals.get(full) or getattr(_Emitter(dtype), operation)(module, full)
+    def call(operation: str, builder: Any, args: Any, addresses: int) -> Any:
+        """Call the shared function: w and offset, then addresses, then what follows them."""
+        name = f"fastnn_{operation}_{dtype.name}"
+        module = builder.module
+        callee = module.globals.get(name) or getattr(_Emitter(dtype), operation)(module, name)
+        end = 2 + addresses
+        rows = [builder.inttoptr(address, pointer) for address in args[2:end]]
+        return builder.call(callee, [args[0], *rows, *args[end:]])
 
     @intrinsic
     def dot(typingctx, w, w_at, address, count):
         def codegen(context, builder, signature, args):
-            left = data_pointer(context, builder, signature.args[0], args[0], args[1])
-            right = builder.inttoptr(args[2], pointer)
-            return builder.call(shared(builder.module, "dot"), [left, right, args[3]])
+            args = [data_pointer(context, builder, signature.args[0], *args[:2]), *args[1:]]
+            return call("dot", builder, args, 1)
 
         return w.dtype(w, types.int64, types.int64, types.int64), codegen
 
     @intrinsic
     def axpy(typingctx, w, w_at, address, count, scale):
         def codegen(context, builder, signature, args):
-            left = data_pointer(context, builder, signature.args[0], args[0], args[1])
-            right = builder.inttoptr(args[2], pointer)
-            builder.call(shared(builder.module, "axpy"), [left, right, args[3], args[4]])
+            args = [data_pointer(context, builder, signature.args[0], *args[:2]), *args[1:]]
+            call("axpy", builder, args, 1)
             return context.get_dummy_value()
 
         return types.void(w, types.int64, types.int64, types.int64, w.dtype), codegen
 
-    return dot, axpy
+    @intrinsic
+    def advance(typingctx, w, w_at, before, here, after, count, keep, scale):
+        def codegen(context, builder, signature, args):
+            args = [data_pointer(context, builder, signature.args[0], *args[:2]), *args[1:]]
+            return call("advance", builder, args, 3)
 
+        words = [types.int64] * 5
+        return types.UniTuple(w.dtype, 2)(w, *words, w.dtype, w.dtype), codegen
 
-def _plain_dot(dtype: np.dtype) -> Any:
-    def dot(w, w_at, address, count):
-        return (
-            dtype.type(w[w_at : w_at + count] @ caller_row(dtype, address, count))
-            if count
-            else dtype.type(0)
-        )
-
-    return dot
-
-
-def _plain_axpy(dtype: np.dtype) -> Any:
-    def axpy(w, w_at, address, count, scale):
-        w[w_at : w_at + count] += scale * caller_row(dtype, address, count)
-
-    return axpy
+    return SimpleNamespace(dot=dot, axpy=axpy, advance=advance)

@@ -22,10 +22,12 @@ from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
 from fastnn.plan import (
     BATCH,
+    CAPACITY,
     CLASSES,
     COLUMN_MASK,
     IN_PLACE,
     IN_PLACE_UNITS,
+    INFERENCE_ROWS,
     ONES,
     PREFETCH,
     SAMPLES,
@@ -46,6 +48,8 @@ Parameters = list[tuple[np.ndarray, np.ndarray]]
 FLOPS_PER_THREAD = 1.5e6
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
 PREFETCH_BYTES = 1 << 20
+# How far ahead: as many rows as the second-level cache holds beside a batch, up to a limit.
+AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 # Rows that make a second thread worth waking for a prediction.
 PREDICT_FLOPS_PER_THREAD = 2e7
 PROGRESS_SECONDS = 0.2
@@ -131,7 +135,7 @@ class Engine:
         for copy, layers in enumerate([parameters, *slots]):
             for layer, (weights, bias) in enumerate(layers):
                 both = np.vstack([weights, bias[None]]).astype(self.problem.dtype, copy=False)
-                self._layout.split(both, self._plan.weights(self._memory, layer, copy))
+                self._plan.write_weights(self._memory, layer, both, copy)
         self._fill_transposed()
 
     def parameters(self) -> Parameters:
@@ -183,6 +187,7 @@ class Engine:
                 order=np.ascontiguousarray(order, np.int64),
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
                 keys=dropout_keys(self.problem.seed, epoch, len(plan.layers)),
+                counting=np.arange(plan.head[CAPACITY]),
                 gathered=np.full(team.LINE * self.threads, -1),
                 control=control,
                 weights=NO_WEIGHTS if data.weights is None else data.weights,
@@ -203,6 +208,7 @@ class Engine:
         threads = min(self.threads, max(1, int(2 * weights * len(X) / PREDICT_FLOPS_PER_THREAD)))
         compiled = self._compiled("forward", (JOB, int64, int64, OUTPUTS[self.problem.dtype.name]))
         sources = make_sources(X)
+        counting = np.arange(INFERENCE_ROWS)
         bounds = np.linspace(0, len(X), threads + 1).astype(np.int64)
         with self._lock:
             plan = self._plan
@@ -213,6 +219,7 @@ class Engine:
                     head=plan.inference_heads[me],
                     layers=plan.inference[me],
                     sources=sources,
+                    counting=counting,
                 )
                 for me in range(threads)
             ]
@@ -268,16 +275,14 @@ class Engine:
         for layer, (k, n) in enumerate(self.problem.network.shapes):
             at = int(self._plan.layers[layer, TRANSPOSED])
             if at >= 0:
-                both = np.empty((k + 1, n), self.problem.dtype)
-                self._layout.join(self._plan.weights(self._memory, layer), both)
+                both = self._plan.read_weights(self._memory, layer)
                 flat = self._memory[at : at + n * self._layout.padded(k)]
                 self._layout.split(both[:-1].T, flat)
 
     def _read(self, copy: int) -> Parameters:
         result = []
-        for layer, (k, n) in enumerate(self.problem.network.shapes):
-            both = np.empty((k + 1, n), self.problem.dtype)
-            self._layout.join(self._plan.weights(self._memory, layer, copy), both)
+        for layer in range(len(self.problem.network.dense)):
+            both = self._plan.read_weights(self._memory, layer, copy)
             result.append((both[:-1].copy(), both[-1].copy()))
         return result
 
@@ -299,7 +304,9 @@ class Engine:
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._plan.head
         head[WEIGHTED] = data.weights is not None
-        head[PREFETCH] = side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES
+        head[PREFETCH] = 0
+        if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:
+            head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))
         head[IN_PLACE] = (
             side_by_side
             and data.X.dtype == self.problem.dtype

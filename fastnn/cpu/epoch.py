@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.cpu.cache import cached
 from fastnn.cpu.elementary import make_elementary
+from fastnn.cpu.few import make_few
 from fastnn.cpu.gather import make_gather
 from fastnn.cpu.gemm import ZERO, make_gemm
 from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, nap, pause
@@ -28,7 +29,7 @@ from fastnn.cpu.job import (
 )
 from fastnn.cpu.layers import make_layers
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U, make_rules
+from fastnn.cpu.rules import EXACT, MERGED, U, make_rules
 from fastnn.cpu.softmax import make_softmax
 from fastnn.cpu.steps import INVERSE_WEIGHT, begin_step, end_loss, prefetch_rows
 from fastnn.cpu.team import (
@@ -52,6 +53,7 @@ from fastnn.plan import (
     COLUMN_BLOCK,
     FORWARD,
     GATHER,
+    IN_PLACE,
     INPUT,
     KIND,
     LAYER,
@@ -84,8 +86,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     rules = make_rules(dtype, panel, shape.lanes, elementary)
     gather = make_gather(dtype, shape, gemm)
     softmax = make_softmax(dtype, panel, gemm, elementary)
-    layers_ = make_layers(dtype, panel, gemm, rules, softmax)
-    update_tile = make_update(dtype, panel, gemm, rules, layers_)
+    few = make_few(dtype)
+    layers_ = make_layers(dtype, panel, gemm, few, rules, softmax)
+    update_tile = make_update(dtype, panel, gemm, few, rules, layers_)
     memory_of = make_view("memory", dtype)
     gather_matrix, drop = gather.gather_matrix, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
@@ -116,7 +119,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         if layer + 1 < head[LAYERS] and layers[layer + 1, MASK] >= 0:
             drop(job, layer + 1, first, r0, r1, p0, p1, ZERO)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def rows_tile(job, start, first, r0, r1, me):
         """Go from layer `start` forward to the loss and back, for rows r0..r1 of the batch."""
         head, layers, numbers = head_of(job), layers_of(job), numbers_of(job)
@@ -138,7 +141,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         first = step * head[BATCH]
         if kind == UPDATE_TILES:
             following = min(head[BATCH], head[SAMPLES] - first - samples)
-            if head[PREFETCH] == 1 and following > 0:
+            if head[PREFETCH] > 0 and head[IN_PLACE] == 0 and following > 0:
                 prefetch_rows(job, first + samples, following, tile, me)
             own_inputs(job, step, samples, me)
             update_tile(job, tile, first, samples, me)
@@ -165,7 +168,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         elif kind == GATHER:
             gather_inputs(job, first, r0, r1, ZERO)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def alone(job, me):
         head, phases, control = head_of(job), phases_of(job), control_of(job)
         for step in range(head[STEPS]):
@@ -181,7 +184,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             if atomic_load(control, STOP) != 0:
                 return
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def together(job, me, threads):
         head, phases, control = head_of(job), phases_of(job), control_of(job)
         count = head[PHASES]
@@ -226,7 +229,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                     begin_step(job, control[FIRST_STEP], step, samples)
             open_phase(job, following, threads)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def train_epoch(job, me, threads):
         if threads == 1:
             alone(job, me)

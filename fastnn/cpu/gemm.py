@@ -120,8 +120,9 @@ def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tupl
 
     @njit(**EXACT)
     def multiply(
-        memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1
-    ):
+        memory, order, first, ahead, mask, address, stride, inner, b, init, init_stride, c, width,
+        r, r1,
+    ):  # fmt: skip
         return r
 
     @njit(**EXACT)
@@ -138,17 +139,21 @@ def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tupl
 
 def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
     @njit(**EXACT)
-    def chain(memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1):
+    def chain(
+        memory, order, first, ahead, mask, address, stride, inner, b, init, init_stride, c, width,
+        r, r1,
+    ):  # fmt: skip
         while r + rows <= r1:
             kernel(
-                order, first + r, address, stride, inner, memory, b,
+                order, first + r, ahead, mask, address, stride, inner, memory, b,
                 memory, init + r * init_stride, init_stride, memory, c + r * width, width,
             )  # fmt: skip
             r += rows
         if r < r1:
             r = shorter(
-                memory, order, first, address, stride, inner, b, init, init_stride, c, width, r, r1
-            )
+                memory, order, first, ahead, mask, address, stride, inner, b, init, init_stride, c,
+                width, r, r1,
+            )  # fmt: skip
         return r
 
     return chain
@@ -189,7 +194,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     add_wide, add_narrow = (_accumulate_chain(dtype, heights, v) for v in (2, 1))
     wide_scattered, add_wide_scattered = _scattered_chains(dtype, heights, 2)
     narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, heights, 1)
-    itemsize = dtype.itemsize
+    itemsize, tallest = dtype.itemsize, heights[0]
     block_panels = max(1, K_BLOCK_BYTES // dtype.itemsize // panel // panel)
 
     @njit(**EXACT)
@@ -232,7 +237,10 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
             add_narrow(memory, a, a_width, b, samples, c, width, ZERO, inputs, alpha, beta)
 
     @njit(**EXACT)
-    def multiply_caller(memory, order, first, address, stride, k, r0, r1, b, p0, p1, n, c, rows):
+    def multiply_caller(
+        memory, order, first, ahead, address, stride, k, r0, r1, b, p0, p1, n, c, rows
+    ):
+        panels = p1 - p0
         for start in range(0, k, block_panels * panel):
             inner = min(block_panels * panel, k - start)
             for p in range(p0, p1):
@@ -242,12 +250,16 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                 begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
                 right += start * width
                 left = address + start * itemsize
+                # Every panel asks for other rows, so that the requests come evenly.
+                mask = 0
+                for r in range(p - p0, tallest, panels):
+                    mask |= 1 << r
                 if width == panel:
-                    wide_scattered(memory, order, first, left, stride, inner, right, begin,
-                                   begin_stride, out, width, r0, r1)  # fmt: skip
+                    wide_scattered(memory, order, first, ahead, mask, left, stride, inner, right,
+                                   begin, begin_stride, out, width, r0, r1)  # fmt: skip
                 else:
-                    narrow_scattered(memory, order, first, left, stride, inner, right, begin,
-                                     begin_stride, out, width, r0, r1)  # fmt: skip
+                    narrow_scattered(memory, order, first, ahead, mask, left, stride, inner, right,
+                                     begin, begin_stride, out, width, r0, r1)  # fmt: skip
 
     @njit(**EXACT)
     def accumulate_caller(

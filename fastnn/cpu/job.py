@@ -32,6 +32,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "sources": (INT64, SOURCE_FIELDS),
     "order": (INT64, 0),
     "classes": (INT64, 0),
+    "counting": (INT64, 0),
     "keys": (INT64, 0),
     "gathered": (INT64, 0),
     "control": (INT64, 0),
@@ -111,7 +112,9 @@ head_of, layers_of, tiles_of, owners_of, phases_of, sources_of, order_of, classe
     make_view(name, INT64)
     for name in ("head", "layers", "tiles", "owners", "phases", "sources", "order", "classes")
 )
-keys_of, gathered_of, control_of = (make_view(n, INT64) for n in ("keys", "gathered", "control"))
+counting_of, keys_of, gathered_of, control_of = (
+    make_view(name, INT64) for name in ("counting", "keys", "gathered", "control")
+)
 weights_of, rates_of, numbers_of, row_loss_of = (
     make_view(name, REAL) for name in ("weights", "rates", "numbers", "row_loss")
 )

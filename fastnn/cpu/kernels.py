@@ -20,7 +20,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastnn.cpu import plain
-from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, vector_bytes
+from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, prefetch, vector_bytes
 
 
 class _Emitter:
@@ -31,6 +31,7 @@ class _Emitter:
         self.lanes = vector_bytes() // dtype.itemsize
         self.real = llvm_real(dtype)
         self.vector = ir.VectorType(self.real, self.lanes)
+        self.line = 64 // dtype.itemsize  # numbers in a cache line
         self.align = dtype.itemsize  # callers promise no more than natural alignment
         self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
 
@@ -65,16 +66,6 @@ class _Emitter:
         )
         return builder.call(callee, [a, b, c])
 
-    def prefetch(self, builder: Any, pointer: Any) -> None:
-        byte = ir.IntType(8).as_pointer()
-        word = ir.IntType(32)
-        module = builder.module
-        name = "llvm.prefetch.p0"
-        callee = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), name
-        )
-        builder.call(callee, [builder.bitcast(pointer, byte), word(1), word(3), word(1)])
-
     def products(self, builder: Any, a: list[Any], b: Any, carried: list[Any]) -> list[Any]:
         """One k: add the outer product of a column of A and a row of B to the accumulators."""
         vectors = [self.load(builder, b, v) for v in range(self.vectors)]
@@ -84,6 +75,11 @@ class _Emitter:
             sums = carried[r * self.vectors : (r + 1) * self.vectors]
             results += [self.fma(builder, scalar, x, y) for x, y in zip(vectors, sums, strict=True)]
         return results
+
+    def picked(self, builder: Any, mask: Any, r: int, ahead: Any) -> Any:
+        """Return `ahead` where bit r of the mask is set, else 0."""
+        bit = builder.and_(builder.lshr(mask, INT64(r)), INT64(1))
+        return builder.mul(bit, ahead)
 
     def row_start(self, builder: Any, scattered: tuple[Any, ...], index: Any) -> Any:
         """Return a pointer to the caller's row number order[index]."""
@@ -95,7 +91,7 @@ class _Emitter:
     def multiply(self, module: Any, name: str, scattered: bool) -> Any:
         """C = init + A B, A in `chunks` of `inner` columns that lie `chunk_stride` apart."""
         real = self.real.as_pointer()
-        left = [INT64.as_pointer(), INT64, INT64, INT64]
+        left = [INT64.as_pointer(), *[INT64] * 5]
         if not scattered:
             left = [real, INT64, INT64, INT64, INT64]
         function = self.function(module, name, [*left, real, real, INT64, real, INT64])
@@ -116,12 +112,30 @@ class _Emitter:
             return loop(builder, inner, carried, step)
 
         if scattered:
-            order, address, stride, inner = function.args[: len(left)]
-            rows = [
-                self.row_start(builder, (order, address, stride), INT64(r))
+            order, ahead, mask, address, stride, inner = function.args[: len(left)]
+            source = (order, address, stride)
+            rows = [self.row_start(builder, source, INT64(r)) for r in range(self.rows)]
+            # Rows that the mask picks are asked for ahead of time, a cache line a while; where it
+            # does not, the prefetch is of the row itself and does nothing.
+            later = [
+                self.row_start(builder, source, builder.add(INT64(r), self.picked(builder, mask, r, ahead)))
                 for r in range(self.rows)
             ]
-            carried = columns(builder, rows, inner, [b, *start])
+
+            def line(builder: Any, at: Any, count: Any, carried: list[Any]) -> list[Any]:
+                for row in later:
+                    prefetch(builder, builder.gep(row, [at]))
+                here = [builder.gep(row, [at]) for row in rows]
+                return columns(builder, here, count, carried)
+
+            size = INT64(self.line)
+            lines = builder.udiv(inner, size)
+            carried = loop(
+                builder, lines, [b, *start],
+                lambda builder, index, carried: line(builder, builder.mul(index, size), size, carried),
+            )  # fmt: skip
+            at = builder.mul(lines, size)
+            carried = line(builder, at, builder.sub(inner, at), carried)
         else:
             a, chunks, inner, chunk_stride, row_stride = function.args[: len(left)]
 
@@ -152,7 +166,7 @@ class _Emitter:
         rows = [builder.gep(c, [builder.mul(INT64(r), c_stride)]) for r in range(self.rows)]
         for row in rows:  # C is touched only after the loop: its misses hide behind the arithmetic
             for v in range(self.vectors):
-                self.prefetch(builder, builder.gep(row, [INT64(v * self.lanes)]))
+                prefetch(builder, builder.gep(row, [INT64(v * self.lanes)]), to_write=True)
         zero = ir.Constant(self.vector, [ir.Constant(self.real, 0.0)] * self.lanes)
 
         def step(builder: Any, s: Any, carried: list[Any]) -> list[Any]:
@@ -216,27 +230,28 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with rows of the caller's array.
 
-    ``multiply(order, first, address, row_stride, inner, b, b_at, init, init_at, init_stride, c,
-    c_at, c_stride)``; address and row_stride in bytes
+    ``multiply(order, first, ahead, mask, address, row_stride, inner, b, b_at, init, init_at,
+    init_stride, c, c_at, c_stride)``; address and row_stride in bytes. The rows `ahead` rows further
+    on are prefetched, for those rows of the tile whose bit is set in `mask`.
     """
     if config.DISABLE_JIT:
         return plain.multiply_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
 
     @intrinsic
     def multiply(
-        typingctx, order, first, address, row_stride, inner,
+        typingctx, order, first, ahead, mask, address, row_stride, inner,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(order, i, i, i, i, b, i, init, i, i, c, i, i)
+        signature = types.void(order, i, i, i, i, i, i, b, i, init, i, i, c, i, i)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
             rows_at, right, start, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 5, 7, 10)
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 7, 9, 12)
             )
             callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
-            builder.call(callee, [rows_at, *args[2:5], right, start, args[9], out, args[12]])
+            builder.call(callee, [rows_at, *args[2:7], right, start, args[11], out, args[14]])
             return context.get_dummy_value()
 
         return signature, codegen

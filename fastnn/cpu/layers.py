@@ -12,15 +12,26 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gemm import CONTINUE, ZERO
-from fastnn.cpu.job import head_of, layers_of, make_view, order_of, row_loss_of, sources_of
+from fastnn.cpu.intrinsics import address_of
+from fastnn.cpu.job import (
+    counting_of,
+    head_of,
+    layers_of,
+    make_view,
+    order_of,
+    row_loss_of,
+    sources_of,
+)
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.rules import EXACT, MERGED, U
+from fastnn.cpu.steps import rows_ahead
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.plan import (
     ACTIVATION,
     CAPACITY,
     COLUMN_MASK,
     DELTA,
+    FEW,
     IN_PLACE,
     INPUT,
     LAYERS,
@@ -47,7 +58,7 @@ SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 
 
 def make_layers(
-    dtype: np.dtype, panel: int, gemm: Any, rules: Any, softmax: Any
+    dtype: np.dtype, panel: int, gemm: Any, few: Any, rules: Any, softmax: Any
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and transpose for one dtype."""
     real = dtype.type
@@ -58,6 +69,35 @@ def make_layers(
     loss_wide, loss_narrow = rules.loss_wide, rules.loss_narrow
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
     cross_entropy_rows = softmax.cross_entropy_rows
+    add_rows, itemsize = few.forward, dtype.itemsize
+
+    @njit(**MERGED)
+    def few_forward(job, first, r0, r1, own):
+        """Write x W + b for rows r0..r1 of a first layer whose weights are kept transposed."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        k, n, w, bias, out = (
+            layers[0, K], layers[0, N], layers[0, WEIGHTS], layers[0, FEW], layers[0, OUTPUT],
+        )  # fmt: skip
+        width = width_of(ZERO, n)
+        for r in range(r0, r1):
+            for c in range(width):
+                memory[U(out + r * width + c)] = memory[U(bias + c)]
+        if head[IN_PLACE] == 1:
+            sources = sources_of(job)
+            add_rows(
+                memory, order_of(job), first, rows_ahead(job, first + r1),
+                sources[0, ADDRESS], sources[0, ROW_STRIDE], k, w, k,
+                n, out, width, r0, r1,
+            )  # fmt: skip
+        else:
+            for i in range(0, k, panel):
+                x_width = width_of(i // panel, k)
+                start = layers[0, INPUT] + own + i * head[CAPACITY]
+                add_rows(
+                    memory, counting_of(job), ZERO, ZERO,
+                    address_of(memory, start), x_width * itemsize,
+                    min(panel, k - i), w + i, k, n, out, width, r0, r1,
+                )  # fmt: skip
 
     @njit(**EXACT)
     def linear_forward(job, layer, first, r0, r1, p0, p1, own):
@@ -69,11 +109,14 @@ def make_layers(
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
-        if layer == 0 and head[IN_PLACE] == 1:
+        if layers[layer, FEW] >= 0:
+            few_forward(job, first, r0, r1, own)
+        elif layer == 0 and head[IN_PLACE] == 1:
             sources = sources_of(job)
             multiply_caller(
-                memory, order_of(job), first, sources[0, ADDRESS], sources[0, ROW_STRIDE], k,
-                r0, r1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
+                memory, order_of(job), first, rows_ahead(job, first + r1),
+                sources[0, ADDRESS], sources[0, ROW_STRIDE], k, r0, r1,
+                layers[layer, WEIGHTS], p0, p1, n, out, rows,
             )  # fmt: skip
         else:
             multiply(
@@ -109,7 +152,7 @@ def make_layers(
                     alphas[layer],
                 )  # fmt: skip
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def loss_rows(job, first, r0, r1):
         """Write the loss of rows r0..r1 and the derivative of the batch's loss by the last z."""
         memory, head, layers, row_loss = (

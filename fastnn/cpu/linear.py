@@ -40,7 +40,7 @@ from fastnn.cpu.job import (
     weights_of,
 )
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U, make_rules, switch
+from fastnn.cpu.rules import EXACT, INLINE, U, make_rules, switch
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
 from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP
@@ -54,11 +54,13 @@ from fastnn.plan import (
     DIRECT,
     INPUT,
     LOSS,
+    LOSS_BLOCK,
     NEEDS_Z,
     OUTPUT,
     PREFETCH,
     PRIVATE,
     ROW_SCALE,
+    ROW_SCRATCH,
     SAMPLES,
     STEPS,
     TARGETS,
@@ -72,21 +74,36 @@ from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES, LOSSES
 
 IDENTITY = ACTIVATION_CODES["identity"]
 AHEAD = 16  # rows asked for ahead of time, at least
-CHECK = 1024  # steps between two looks at the other threads' words
 
 
-def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, dot: Any, axpy: Any) -> Any:
-    """Return an epoch of plain SGD on one row at a time for one loss: the textbook's loop."""
+def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, products: Any) -> Any:
+    """Return an epoch of plain SGD on one row at a time for one loss: the textbook's loop.
+
+    The textbook's order, z = w . x + b, then w += c x, makes every step wait for the update before.
+    With w' = keep w + c x the next row's z = w' . x' + b' is keep (w . x') + c (x . x') + b', whose
+    two products are known before c is: only the derivative of the loss is left to wait for.
+    """
     real = dtype.type
     plain_value, plain_gradient = rule(real, elementary)
-    value, gradient = njit(**EXACT)(plain_value), njit(**EXACT)(plain_gradient)
-    one, itemsize, memory_of = real(1), dtype.itemsize, make_view("memory", dtype)
-
+    value, gradient = njit(**INLINE)(plain_value), njit(**INLINE)(plain_gradient)
+    zero, one, itemsize, memory_of = real(0), real(1), dtype.itemsize, make_view("memory", dtype)
+    dot, axpy, advance = products.dot, products.axpy, products.advance
     own = load_float64 if dtype.itemsize == 8 else load_float32
 
     @njit(**EXACT)
-    def own_target(sources, row):
-        return own(sources[1, ADDRESS] + row * sources[1, ROW_STRIDE])
+    def add_losses(job, z_at, y_at, first, count):
+        """Add the losses of some steps; return False, and say which, where one is not finite."""
+        memory, control, numbers = memory_of(job), control_of(job), numbers_of(job)
+        for i in range(count):
+            memory[U(z_at + i)] = value(memory[U(z_at + i)], memory[U(y_at + i)])
+        total = numbers[LOSS_SUM]
+        for i in range(count):
+            total += memory[U(z_at + i)]
+            if not math.isfinite(total):
+                control[BAD_STEP] = first + i
+                break
+        numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, float(first + count)
+        return math.isfinite(total)
 
     @njit(**EXACT)
     def epoch(job):
@@ -101,38 +118,44 @@ def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, dot: Any, axpy: Any
             numbers_of(job),
         )
         k, w = layers[0, K], layers[0, WEIGHTS]
-        bias = memory[U(w + k)]
-        trained = real(layers[0, BIAS])
-        samples, row_stride, l2 = head[SAMPLES], sources[0, ROW_STRIDE], real(numbers[L2])
-        total = 0.0
-        for step in range(samples):
-            row = order[U(step)]
-            address = sources[0, ADDRESS] + row * row_stride
-            if head[PREFETCH] == 1 and step + AHEAD < samples:
-                start = sources[0, ADDRESS] + order[U(step + AHEAD)] * row_stride
-                for at in range(0, k * itemsize, 64):
-                    prefetch(start + at)
-            z = dot(memory, w, address, k) + bias
-            y = own_target(sources, row)
-            total += value(z, y)
-            if not math.isfinite(total):
-                control[BAD_STEP] = step
-                break
-            rate = real(rates[U(step)])
-            change = -rate * gradient(z, y)
-            if l2 > 0:
+        bias, trained = memory[U(w + k)], real(layers[0, BIAS])
+        samples, l2 = head[SAMPLES], real(numbers[L2])
+        rows, row_stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
+        targets, target_stride = sources[1, ADDRESS], sources[1, ROW_STRIDE]
+        z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
+        row = order[U(0)]
+        before = here = rows + row * row_stride
+        z, keep, change = dot(memory, w, here, k) + bias, one, zero
+        for first in range(0, samples, LOSS_BLOCK):
+            count = min(LOSS_BLOCK, samples - first)
+            for i in range(count):
+                step = first + i
+                following = order[U(min(step + 1, samples - 1))]
+                after = rows + following * row_stride
+                if head[PREFETCH] > 0 and step + AHEAD < samples:
+                    start = rows + order[U(step + AHEAD)] * row_stride
+                    for at in range(0, k * itemsize, 64):
+                        prefetch(start + at)
+                    prefetch(start + k * itemsize - 1)
+                y = own(targets + row * target_stride)
+                memory[U(z_at + i)], memory[U(y_at + i)] = z, y
+                direct, through = advance(memory, w, before, here, after, k, keep, change)
+                rate = real(rates[U(step)])
                 keep = one - rate * l2
-                for i in range(w, w + k):
-                    memory[U(i)] *= keep
-            axpy(memory, w, address, k, change)
-            bias += trained * change
-            if step % CHECK == 0:
-                atomic_store(control, STEP, step)
-                numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, step + 1.0
-                if atomic_load(control, STOP) != 0:
-                    break
+                change = -rate * gradient(z, y)
+                z = change * (through + trained) + (keep * direct + bias)
+                bias += trained * change
+                before, here, row = here, after, following
+            if not add_losses(job, z_at, y_at, first, count):
+                break
+            atomic_store(control, STEP, first + count)
+            if atomic_load(control, STOP) != 0:
+                break
+        if keep != one:
+            for i in range(w, w + k):
+                memory[U(i)] *= keep
+        axpy(memory, w, before, k, change)
         memory[U(w + k)] = bias
-        numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, float(samples)
 
     return epoch
 
@@ -141,13 +164,14 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     """Return train_epoch and forward for one dtype (not yet compiled)."""
     real = dtype.type
     zero, one = real(0), real(1)
-    dot, axpy = make_dot(dtype)
+    products = make_dot(dtype)
+    dot, axpy = products.dot, products.axpy
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     elementary = make_elementary(dtype)
     rules = make_rules(dtype, 1, 1, elementary)
     one_by_one = switch(
         [
-            (LOSS_CODES[name], _one_by_one(getattr(losses, name), dtype, elementary, dot, axpy))
+            (LOSS_CODES[name], _one_by_one(getattr(losses, name), dtype, elementary, products))
             for name, row in LOSSES.items()
             if not row.rowwise
         ],
@@ -198,10 +222,11 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         for r in range(samples):
             row = order[U(first + r)]
             address = row_address(job, row, layers[0, INPUT] + r * k)
-            if head[PREFETCH] == 1 and first + r + ahead < head[SAMPLES]:
+            if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
                 start = sources[0, ADDRESS] + order[U(first + r + ahead)] * sources[0, ROW_STRIDE]
                 for at in range(0, k * itemsize, 64):
                     prefetch(start + at)
+                prefetch(start + k * itemsize - 1)
             memory[U(layers[0, OUTPUT] + r)] = dot(memory, layers[0, WEIGHTS], address, k) + bias
             target = sources[1, ADDRESS] + row * sources[1, ROW_STRIDE]
             memory[U(head[TARGETS] + r)] = load(target, sources[1, IS_DOUBLE])

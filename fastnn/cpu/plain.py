@@ -51,7 +51,7 @@ def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
     inside = multiply(rows, width)
 
     def kernel(
-        order, first, address, row_stride, inner,
+        order, first, ahead, mask, address, row_stride, inner,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         starts = address + order[first : first + rows] * row_stride
@@ -69,5 +69,35 @@ def accumulate_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
         starts = address + order[first : first + samples] * row_stride
         a = np.concatenate([caller_row(dtype, start, rows) for start in starts])
         inside(a, 0, rows, b, b_at, samples, c, c_at, c_stride, alpha, beta)
+
+    return kernel
+
+
+def dot(dtype: np.dtype) -> Any:
+    """Return w . x for one of the caller's rows."""
+
+    def kernel(w, w_at, address, count):
+        return dtype.type(w[w_at : w_at + count] @ caller_row(dtype, address, count))
+
+    return kernel
+
+
+def axpy(dtype: np.dtype) -> Any:
+    """Return w += scale x for one of the caller's rows."""
+
+    def kernel(w, w_at, address, count, scale):
+        w[w_at : w_at + count] += scale * caller_row(dtype, address, count)
+
+    return kernel
+
+
+def advance(dtype: np.dtype) -> Any:
+    """Return an update with one row together with products of the next."""
+
+    def kernel(w, w_at, before, here, after, count, keep, scale):
+        x, y, z = (caller_row(dtype, address, count) for address in (before, here, after))
+        part = w[w_at : w_at + count]
+        part[:] = keep * part + scale * x
+        return dtype.type(part @ z), dtype.type(y @ z)
 
     return kernel

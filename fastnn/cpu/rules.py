@@ -31,6 +31,11 @@ FAST: Any = {
 # Numba lets a signed index count from the end, a test at each access; an unsigned one cannot.
 U = np.uint64
 EXACT: Any = {"fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}
+# For functions called from one place: Numba would compile them by themselves, and all that they call
+# again with them, once for every level of calls.
+MERGED: Any = {**EXACT, "inline": "always"}
+# A rule that is called from several loops would become a function, and no loop would be vectorised.
+INLINE: Any = {**EXACT, "forceinline": True}
 
 
 def switch(loops: list[tuple[int, Any]], arguments: str) -> Any:
@@ -48,7 +53,7 @@ def switch(loops: list[tuple[int, Any]], arguments: str) -> Any:
 
 def _activation_loops(rule: Any, real: Any, elementary: Any) -> tuple[Any, Any]:
     plain_value, plain_slope = rule(real, elementary)
-    value, slope = njit(**EXACT)(plain_value), njit(**EXACT)(plain_slope)
+    value, slope = njit(**INLINE)(plain_value), njit(**INLINE)(plain_slope)
 
     @njit(**EXACT)
     def activate(memory, at, count, alpha):
@@ -65,7 +70,7 @@ def _activation_loops(rule: Any, real: Any, elementary: Any) -> tuple[Any, Any]:
 
 def _loss_loop(rule: Any, real: Any, elementary: Any, width: int) -> Any:
     plain_value, plain_gradient = rule(real, elementary)
-    value, gradient = njit(**EXACT)(plain_value), njit(**EXACT)(plain_gradient)
+    value, gradient = njit(**INLINE)(plain_value), njit(**INLINE)(plain_gradient)
 
     @njit(**FAST)
     def rows(memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at):
@@ -83,7 +88,7 @@ def _loss_loop(rule: Any, real: Any, elementary: Any, width: int) -> Any:
 
 
 def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
-    step = njit(**EXACT)(rule(real, elementary))
+    step = njit(**INLINE)(rule(real, elementary))
     zero, one = real(0), real(1)
 
     @njit(**EXACT)

@@ -19,7 +19,7 @@ from fastnn.cpu.job import (
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
-from fastnn.plan import BATCH, IN_PLACE, OWN_INPUTS, UPDATE, WEIGHTED
+from fastnn.plan import BATCH, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
 from fastnn.rules.table import UPDATE_CODES
 
 ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
@@ -45,6 +45,17 @@ ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
 
 
 @njit(**EXACT)
+def rows_ahead(job, end):
+    """Return how many rows ahead of time a layer that reads rows in place asks for its rows.
+
+    `end` is where the rows that it works on end; beyond the last row of the epoch there are none.
+    """
+    head = head_of(job)
+    distance = head[PREFETCH]
+    return distance if end + distance <= head[SAMPLES] else ZERO
+
+
+@njit(**EXACT)
 def prefetch_rows(job, first, samples, tile, me):
     """Ask for a share of the next batch's rows, so that reading them does not wait for memory.
 
@@ -52,7 +63,7 @@ def prefetch_rows(job, first, samples, tile, me):
     """
     head, owners = head_of(job), owners_of(job)
     start, end = ZERO, owners[len(owners) - 1]
-    if head[IN_PLACE] == 1 or head[OWN_INPUTS] > 0:
+    if head[OWN_INPUTS] > 0:
         start, end = owners[me], owners[me + 1]
     if tile < start or tile >= end:
         return

@@ -7,16 +7,27 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gemm import ZERO
-from fastnn.cpu.job import head_of, layers_of, make_view, numbers_of, order_of, sources_of, tiles_of
+from fastnn.cpu.intrinsics import address_of
+from fastnn.cpu.job import (
+    counting_of,
+    head_of,
+    layers_of,
+    make_view,
+    numbers_of,
+    order_of,
+    sources_of,
+    tiles_of,
+)
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
-from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK
+from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK, rows_ahead
 from fastnn.plan import (
     BIAS,
     CAPACITY,
     DELTA,
     DIRECT,
+    FEW,
     IN_PLACE,
     INPUT,
     ONES,
@@ -59,14 +70,16 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
     return apply
 
 
-def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any) -> Any:
+def make_update(
+    dtype: np.dtype, panel: int, gemm: Any, few: Any, rules: Any, layers_: Any
+) -> Any:
     """Return ``update_tile(job, tile, first, samples, me)`` for one dtype."""
     real = dtype.type
     zero, one = real(0), real(1)
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
-    apply, transpose = make_apply(dtype, rules), layers_.transpose
+    apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
 
     @njit(**EXACT)
     def add(job, layer, i, first, s, count, own, delta, out, inputs, width, alpha, beta):
@@ -84,7 +97,7 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
             start = layers[layer, INPUT] + own + i * head[CAPACITY] + s * a_width
             accumulate(memory, start, a_width, delta, count, out, inputs, width, alpha, beta)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def direct(job, layer, i0, i1, p, first, samples, own):
         """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
         memory, head, layers, numbers = (
@@ -112,7 +125,7 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
                     memory, head[ONES], ZERO, delta + s * width, count, bias, ONE, width, -rate, one
                 )
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def by_rule(job, layer, i0, i1, p, first, samples, own, gradient):
         """Sum the gradient of a panel of inputs in `gradient`, then apply the rule to it."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
@@ -133,11 +146,71 @@ def make_update(dtype: np.dtype, panel: int, gemm: Any, rules: Any, layers_: Any
             apply(job, weights + k * width, gradient, width, i1 == k)
 
     @njit(**EXACT)
+    def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
+        """Update `out`, (n, i1 - i0), with samples times delta of a transposed first layer."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        n, k, d = layers[0, N], layers[0, K], layers[0, DELTA]
+        width = width_of(ZERO, n)
+        if head[IN_PLACE] == 1:
+            sources = sources_of(job)
+            address = sources[0, ADDRESS] + i0 * itemsize
+            add_samples(
+                memory, order_of(job), first, rows_ahead(job, first + samples), address,
+                sources[0, ROW_STRIDE], samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
+            )  # fmt: skip
+        else:
+            for i in range(i0, i1, panel):
+                x_width = width_of(i // panel, k)
+                start = layers[0, INPUT] + own + i * head[CAPACITY]
+                add_samples(
+                    memory, counting_of(job), ZERO, ZERO, address_of(memory, start),
+                    x_width * itemsize, samples, min(panel, i1 - i), d, width, n, out + i - i0, out_stride, alpha, beta,
+                )  # fmt: skip
+
+    @njit(**MERGED)
+    def few_update(job, i0, i1, first, samples, own, gradient):
+        memory, head, layers, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            numbers_of(job),
+        )
+        k, n, w, bias, d = (
+            layers[0, K], layers[0, N], layers[0, WEIGHTS], layers[0, FEW], layers[0, DELTA],
+        )  # fmt: skip
+        rate = real(numbers[RATE])
+        if head[DIRECT] == 1:
+            keep = one - rate * real(numbers[L2])
+            few_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
+        else:
+            size = head[PRIVATE_SIZE] // n // panel * panel
+            for i in range(i0, i1, size):
+                count = min(size, i1 - i)
+                for c in range(n * count):
+                    memory[U(gradient + c)] = zero
+                few_add(job, i, i + count, first, samples, own, gradient, count, one, one)
+                for j in range(n):
+                    apply(job, w + j * k + i, gradient + j * count, count, False)
+        if i1 == k and layers[0, BIAS] == 1:
+            width = width_of(ZERO, n)
+            out, factor = (bias, -rate) if head[DIRECT] == 1 else (gradient, one)
+            if head[DIRECT] == 0:
+                for c in range(width):
+                    memory[U(gradient + c)] = zero
+            accumulate(memory, head[ONES], ZERO, d, samples, out, ONE, width, factor, one)
+            if head[DIRECT] == 0:
+                apply(job, bias, gradient, width, True)
+
+    @njit(**MERGED)
     def update_tile(job, tile, first, samples, me):
         head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
         layer, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         p0, p1 = tiles[tile, 3], tiles[tile, 4]
         own = me * head[OWN_INPUTS] if layer == 0 else ZERO
+        if layers[layer, FEW] >= 0:
+            gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
+            few_update(job, i0, i1, first, samples, own, gradient)
+            return
         for p in range(p0, p1):
             if head[DIRECT] == 1:
                 direct(job, layer, i0, i1, p, first, samples, own)

@@ -89,6 +89,16 @@ def loop(builder: Any, count: Any, start: list[Any], body: Callable[..., list[An
     return carried
 
 
+def prefetch(builder: Any, pointer: Any, to_write: bool = False) -> None:
+    """Ask for the cache line at a pointer."""
+    byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    module, name = builder.module, "llvm.prefetch.p0"
+    callee = module.globals.get(name) or ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), name
+    )
+    builder.call(callee, [builder.bitcast(pointer, byte), word(int(to_write)), word(3), word(1)])
+
+
 def make_copy(dtype: np.dtype) -> Any:
     """Return ``copy(to, to_at, address)``: one vector from anywhere in memory, as it lies there."""
     lanes = vector_bytes() // dtype.itemsize

@@ -1,0 +1,406 @@
+"""Products for a first layer of few outputs, whose W is kept transposed: a row of inputs an output.
+
+    C[r, j] += sum_i x_r[i] W[j, i]                       (`forward`)
+    W[j, i] = beta W[j, i] + alpha sum_r D[r, j] x_r[i]   (`gradient`)
+
+With ten outputs a panel of W would leave six of sixteen lanes empty. Here the lanes run along the
+inputs: a tile of rows and outputs is summed in registers, and its vectors are added up together, two
+halves at a time. x_r are rows order[r] of an array with its numbers side by side.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+
+from fastnn.cpu import plain
+from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.naming import njit
+from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, prefetch, vector_bytes
+
+TILE = 4  # rows, outputs and vectors of inputs that a tile takes at most
+BLOCK_BYTES = 32 << 10  # of W: what stays in the first-level cache
+
+
+def _when(builder: Any, condition: Any, start: list[Any], body: Any) -> list[Any]:
+    """Return ``body(builder)`` where the condition holds, else `start`."""
+    before = builder.block
+    inside, after = (builder.append_basic_block(name) for name in ("inside", "after"))
+    builder.cbranch(condition, inside, after)
+    builder.position_at_end(inside)
+    results = body(builder)
+    end = builder.block
+    builder.branch(after)
+    builder.position_at_end(after)
+    merged = []
+    for old, new in zip(start, results, strict=True):
+        phi = builder.phi(old.type)
+        phi.add_incoming(old, before)
+        phi.add_incoming(new, end)
+        merged.append(phi)
+    return merged
+
+
+class _Emitter:
+    """Writes the kernels of one dtype into an LLVM module."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.real, self.itemsize = llvm_real(dtype), dtype.itemsize
+        self.kind = "f32" if dtype.itemsize == 4 else "f64"
+        self.lanes = vector_bytes() // dtype.itemsize
+
+    def start(self, module: Any, name: str, arguments: list[Any]) -> tuple[Any, Any]:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        return function, ir.IRBuilder(function.append_basic_block("entry"))
+
+    def vector(self, lanes: int) -> Any:
+        return ir.VectorType(self.real, lanes)
+
+    def zeros(self, lanes: int) -> Any:
+        return ir.Constant(self.vector(lanes), [ir.Constant(self.real, 0.0)] * lanes)
+
+    def load(self, builder: Any, pointer: Any, lanes: int) -> Any:
+        pointer = builder.bitcast(pointer, self.vector(lanes).as_pointer())
+        return builder.load(pointer, align=self.itemsize)
+
+    def store(self, builder: Any, value: Any, pointer: Any) -> None:
+        pointer = builder.bitcast(pointer, value.type.as_pointer())
+        builder.store(value, pointer, align=self.itemsize)
+
+    def shuffle(self, builder: Any, a: Any, b: Any, picks: list[int]) -> Any:
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
+        return builder.shuffle_vector(a, b, mask)
+
+    def splat(self, builder: Any, scalar: Any, lanes: int) -> Any:
+        undefined = ir.Constant(self.vector(lanes), ir.Undefined)
+        one = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+        return self.shuffle(builder, one, undefined, [0] * lanes)
+
+    def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
+        name = f"llvm.fmuladd.v{c.type.count}{self.kind}"
+        callee = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(c.type, [c.type] * 3), name
+        )
+        return builder.call(callee, [a, b, c])
+
+    def widen(self, builder: Any, value: Any) -> Any:
+        """Return `value` with zeros in the lanes that it lacks."""
+        lanes = value.type.count
+        if lanes == self.lanes:
+            return value
+        picks = [*range(lanes), *([lanes] * (self.lanes - lanes))]
+        return self.shuffle(builder, value, self.zeros(lanes), picks)
+
+    def row(self, builder: Any, order: Any, address: Any, stride: Any, index: Any) -> Any:
+        """Return a pointer to row order[index]."""
+        start = builder.mul(builder.load(builder.gep(order, [index])), stride)
+        return builder.inttoptr(builder.add(address, start), self.real.as_pointer())
+
+    def picked(self, builder: Any, mask: Any, r: Any, ahead: Any) -> Any:
+        """Return `ahead` where the mask picks row r of each TILE rows, else 0."""
+        bit = builder.lshr(mask, builder.and_(r, INT64(TILE - 1)))
+        return builder.mul(builder.and_(bit, INT64(1)), ahead)
+
+    def lane_sums(self, builder: Any, vectors: list[Any]) -> list[Any]:
+        """Add up the lanes of every vector; return the sums side by side, in order, in vectors.
+
+        Halves of the lanes first, then quarters and so on: the same order for any number of them.
+        """
+        group = self.lanes
+        while group > 1:
+            half = group // 2
+            pairs = [(v, v) for v in vectors]
+            if len(vectors) > 1:
+                pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+            low = [at + i for at in range(0, 2 * self.lanes, group) for i in range(half)]
+            vectors = [
+                builder.fadd(
+                    self.shuffle(builder, a, b, low),
+                    self.shuffle(builder, a, b, [each + half for each in low]),
+                )
+                for a, b in pairs
+            ]
+            group = half
+        return vectors
+
+    def forward(self, module: Any, name: str, rows: int, outputs: int) -> Any:
+        real = self.real.as_pointer()
+        words = [INT64.as_pointer(), *[INT64] * 5]
+        function, builder = self.start(module, name, [*words, real, INT64, real, INT64])
+        order, ahead, mask, address, stride, count, w, w_stride, c, c_stride = function.args
+        xs, later = [], []
+        for r in range(rows):
+            distant = builder.add(INT64(r), self.picked(builder, mask, INT64(r), ahead))
+            xs.append(self.row(builder, order, address, stride, INT64(r)))
+            later.append(self.row(builder, order, address, stride, distant))
+        ws = [builder.gep(w, [builder.mul(INT64(j), w_stride)]) for j in range(outputs)]
+
+        def products(builder: Any, at: Any, lanes: int, sums: list[Any]) -> list[Any]:
+            right = [self.load(builder, builder.gep(each, [at]), lanes) for each in ws]
+            right = [self.widen(builder, each) for each in right]
+            result = []
+            for r, x in enumerate(xs):
+                left = self.widen(builder, self.load(builder, builder.gep(x, [at]), lanes))
+                own = sums[r * outputs : (r + 1) * outputs]
+                pairs = zip(right, own, strict=True)
+                result += [self.fma(builder, left, each, total) for each, total in pairs]
+            return result
+
+        def whole(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
+            at = builder.mul(index, INT64(self.lanes))
+            for row in later:
+                prefetch(builder, builder.gep(row, [at]))
+            return products(builder, at, self.lanes, sums)
+
+        vectors = builder.udiv(count, INT64(self.lanes))
+        sums = loop(builder, vectors, [self.zeros(self.lanes)] * (rows * outputs), whole)
+        at, part = builder.mul(vectors, INT64(self.lanes)), self.lanes // 2
+        while part:
+            present = builder.icmp_unsigned("!=", builder.and_(count, INT64(part)), INT64(0))
+
+            def rest(builder: Any, at: Any = at, part: int = part, sums: Any = sums) -> list[Any]:
+                return [builder.add(at, INT64(part)), *products(builder, at, part, sums)]
+
+            at, *sums = _when(builder, present, [at, *sums], rest)
+            part //= 2
+        totals = self.lane_sums(builder, sums)
+        step = min(outputs, self.lanes)
+        for cell in range(0, rows * outputs, step):
+            r, j = divmod(cell, outputs)
+            source, lane = totals[cell // self.lanes], cell % self.lanes
+            value = self.shuffle(builder, source, source, list(range(lane, lane + step)))
+            at = builder.gep(c, [builder.add(builder.mul(INT64(r), c_stride), INT64(j))])
+            self.store(builder, builder.fadd(self.load(builder, at, step), value), at)
+        builder.ret_void()
+        return function
+
+    def gradient(self, module: Any, name: str, outputs: int) -> Any:
+        real = self.real.as_pointer()
+        words = [INT64.as_pointer(), *[INT64] * 6]
+        arguments = [*words, real, INT64, real, INT64, self.real, self.real]
+        function, builder = self.start(module, name, arguments)
+        order, ahead, mask, address, stride, samples, count = function.args[:7]
+        d, d_stride, w, w_stride, alpha, beta = function.args[7:]
+
+        def block(builder: Any, at: Any, vectors: int, lanes: int) -> None:
+            """Update `vectors` vectors of `lanes` inputs from `at` on, of all the outputs."""
+
+            def sample(builder: Any, s: Any, sums: list[Any]) -> list[Any]:
+                x = builder.gep(self.row(builder, order, address, stride, s), [at])
+                if vectors > 1:
+                    distant = builder.add(s, self.picked(builder, mask, s, ahead))
+                    later = builder.gep(self.row(builder, order, address, stride, distant), [at])
+                    for v in range(vectors):
+                        prefetch(builder, builder.gep(later, [INT64(v * lanes)]))
+                delta = builder.gep(d, [builder.mul(s, d_stride)])
+                right = [
+                    self.load(builder, builder.gep(x, [INT64(v * lanes)]), lanes)
+                    for v in range(vectors)
+                ]
+                result = []
+                for j in range(outputs):
+                    scalar = builder.load(builder.gep(delta, [INT64(j)]))
+                    left = self.splat(builder, scalar, lanes)
+                    own = sums[j * vectors : (j + 1) * vectors]
+                    pairs = zip(right, own, strict=True)
+                    result += [self.fma(builder, left, each, total) for each, total in pairs]
+                return result
+
+            sums = loop(builder, samples, [self.zeros(lanes)] * (outputs * vectors), sample)
+            scale, keep = self.splat(builder, alpha, lanes), self.splat(builder, beta, lanes)
+            for cell, total in enumerate(sums):
+                j, v = divmod(cell, vectors)
+                offset = builder.add(builder.mul(INT64(j), w_stride), INT64(v * lanes))
+                to = builder.gep(w, [builder.add(at, offset)])
+                old = builder.fmul(keep, self.load(builder, to, lanes))
+                self.store(builder, self.fma(builder, scale, total, old), to)
+
+        at = INT64(0)
+        for vectors in (TILE, 1):
+            wide = vectors * self.lanes
+            blocks = builder.udiv(builder.sub(count, at), INT64(wide))
+
+            def whole(
+                builder: Any, index: Any, carried: list[Any], at: Any = at, vectors: int = vectors
+            ) -> list[Any]:
+                start = builder.mul(index, INT64(vectors * self.lanes))
+                block(builder, builder.add(at, start), vectors, self.lanes)
+                return []
+
+            loop(builder, blocks, [], whole)
+            at = builder.add(at, builder.mul(blocks, INT64(wide)))
+        part = self.lanes // 2
+        while part:
+            present = builder.icmp_unsigned("!=", builder.and_(count, INT64(part)), INT64(0))
+
+            def rest(builder: Any, at: Any = at, part: int = part) -> list[Any]:
+                block(builder, at, 1, part)
+                return [builder.add(at, INT64(part))]
+
+            (at,) = _when(builder, present, [at], rest)
+            part //= 2
+        builder.ret_void()
+        return function
+
+
+def _make_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
+    """Return ``kernel(order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at,
+    c_stride)``.
+
+    It adds to C, which is in the same array as W. Rows are prefetched as in `fastnn.cpu.kernels`.
+    """
+    if config.DISABLE_JIT:
+        return plain.few_forward(dtype, rows, outputs)
+    name = f"fastnn_few_forward_{dtype.name}_{rows}x{outputs}"
+
+    @intrinsic
+    def kernel(
+        typingctx, order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at,
+        c_stride,
+    ):  # fmt: skip
+        def codegen(context, builder, signature, args):
+            kinds, module = signature.args, builder.module
+            rows_at = data_pointer(context, builder, kinds[0], args[0], args[1])
+            right = data_pointer(context, builder, kinds[7], args[7], args[8])
+            out = data_pointer(context, builder, kinds[7], args[7], args[10])
+            callee = module.globals.get(name)
+            callee = callee or _Emitter(dtype).forward(module, name, rows, outputs)
+            builder.call(callee, [rows_at, *args[2:7], right, args[9], out, args[11]])
+            return context.get_dummy_value()
+
+        i = types.int64
+        return types.void(order, i, i, i, i, i, i, w, i, i, i, i), codegen
+
+    return kernel
+
+
+def _make_gradient(dtype: np.dtype, outputs: int) -> Any:
+    """Return ``kernel(order, first, ahead, mask, address, stride, samples, count, d, d_at,
+    d_stride, w_at, w_stride, alpha, beta)``; D and W are in the same array.
+    """
+    if config.DISABLE_JIT:
+        return plain.few_gradient(dtype, outputs)
+    name = f"fastnn_few_gradient_{dtype.name}_{outputs}"
+
+    @intrinsic
+    def kernel(
+        typingctx, order, first, ahead, mask, address, stride, samples, count, d, d_at, d_stride,
+        w_at, w_stride, alpha, beta,
+    ):  # fmt: skip
+        def codegen(context, builder, signature, args):
+            kinds, module = signature.args, builder.module
+            rows_at = data_pointer(context, builder, kinds[0], args[0], args[1])
+            left = data_pointer(context, builder, kinds[8], args[8], args[9])
+            out = data_pointer(context, builder, kinds[8], args[8], args[11])
+            callee = module.globals.get(name)
+            callee = callee or _Emitter(dtype).gradient(module, name, outputs)
+            middle = [left, args[10], out, *args[12:]]
+            builder.call(callee, [rows_at, *args[2:8], *middle])
+            return context.get_dummy_value()
+
+        i = types.int64
+        return types.void(order, *[i] * 7, d, i, i, i, i, d.dtype, d.dtype), codegen
+
+    return kernel
+
+
+def make_few(dtype: np.dtype) -> SimpleNamespace:
+    """Return both products for any number of outputs.
+
+    forward(memory, order, first, ahead, address, stride, count, w, w_stride, n, c, c_stride, r0, r1):
+    adds to rows r0..r1 of C from rows order[first + r] of X.
+    gradient(memory, order, first, ahead, address, stride, samples, count, d, d_stride, n, w,
+    w_stride, alpha, beta): the update from rows order[first..first + samples] of X.
+    X is at an address, with `stride` bytes from row to row; `count` of its columns are used.
+    """
+    tiles = {(r, j): _make_forward(dtype, r, j) for r in (TILE, 1) for j in (4, 2, 1)}
+    columns = {j: _make_gradient(dtype, j) for j in (4, 2, 1)}
+    tall4, tall2, tall1 = (tiles[TILE, j] for j in (4, 2, 1))
+    flat4, flat2, flat1 = (tiles[1, j] for j in (4, 2, 1))
+    gradient4, gradient2, gradient1 = (columns[j] for j in (4, 2, 1))
+    itemsize = dtype.itemsize
+
+    @njit(**EXACT)
+    def rows_of(number, n):
+        """Return the mask of the rows that pass `number` asks for ahead of time.
+
+        Each group of outputs is a pass, forward and in the gradient; the rows of a tile are dealt
+        out to all of them, so that the requests come evenly.
+        """
+        passes, mask = 2 * ((n + 3) // 4), 0
+        for r in range(TILE):
+            if r * passes // TILE == number:
+                mask |= 1 << r
+        return mask
+
+    @njit(**EXACT)
+    def forward(
+        memory, order, first, ahead, address, stride, count, w, w_stride, n, c, c_stride, r0, r1
+    ):
+        size = max(256, BLOCK_BYTES // (n * itemsize) // 64 * 64)
+        for start in range(0, count, size):
+            left, inner = address + start * itemsize, min(size, count - start)
+            r = r0
+            while r < r1:
+                tall = r + TILE <= r1
+                j = ZERO
+                while j < n:
+                    at, out, row = w + start + j * w_stride, c + r * c_stride + j, first + r
+                    mask = rows_of(j // 4, n)
+                    if j + 4 <= n:
+                        if tall:
+                            tall4(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
+                                  out, c_stride)  # fmt: skip
+                        else:
+                            flat4(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
+                                  out, c_stride)  # fmt: skip
+                        j += 4
+                    elif j + 2 <= n:
+                        if tall:
+                            tall2(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
+                                  out, c_stride)  # fmt: skip
+                        else:
+                            flat2(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
+                                  out, c_stride)  # fmt: skip
+                        j += 2
+                    else:
+                        if tall:
+                            tall1(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
+                                  out, c_stride)  # fmt: skip
+                        else:
+                            flat1(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
+                                  out, c_stride)  # fmt: skip
+                        j += 1
+                r += TILE if tall else 1
+
+    @njit(**EXACT)
+    def gradient(
+        memory, order, first, ahead, address, stride, samples, count, d, d_stride, n, w, w_stride,
+        alpha, beta,
+    ):  # fmt: skip
+        j = ZERO
+        while j < n:
+            at, out = d + j, w + j * w_stride
+            mask = rows_of((n + 3) // 4 + j // 4, n)
+            if j + 4 <= n:
+                gradient4(order, first, ahead, mask, address, stride, samples, count, memory, at, d_stride,
+                          out, w_stride, alpha, beta)  # fmt: skip
+                j += 4
+            elif j + 2 <= n:
+                gradient2(order, first, ahead, mask, address, stride, samples, count, memory, at, d_stride,
+                          out, w_stride, alpha, beta)  # fmt: skip
+                j += 2
+            else:
+                gradient1(order, first, ahead, mask, address, stride, samples, count, memory, at, d_stride,
+                          out, w_stride, alpha, beta)  # fmt: skip
+                j += 1
+
+    return SimpleNamespace(forward=forward, gradient=gradient)
