@@ -66,6 +66,7 @@ from fastnn.rules.table import (
     ROW_SCALE,  # offset of (m,): weight of each row in the gradient
     ROW_SCRATCH,  # offset of (2, m)
     ONES,  # offset of one panel's width of ones, followed by one of zeros
+    PADDING,  # offset of one vector of zeros, followed by one of ones
     COLUMN_MASK,  # offset of (padded outputs,): 1 for a real output, 0 for padding
     PRIVATE,  # offset of the first thread's own scratch
     PRIVATE_SIZE,
@@ -77,7 +78,7 @@ from fastnn.rules.table import (
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     HEAD_FIELDS,
-) = range(24)
+) = range(25)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -269,6 +270,7 @@ def make_plan(
     head[CLASSES] = LOSSES[problem.loss].targets == "classes"
     head[TARGETS] = take(capacity * padded(shapes[-1][1]))
     head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
+    head[PADDING] = take(2 * layout.lanes)
     head[ONES], head[COLUMN_MASK] = take(2 * layout.panel), take(padded(shapes[-1][1]))
     panel_bytes = problem.dtype.itemsize * layout.panel
     head[PRIVATE_SIZE] = max(1, K_BLOCK_BYTES // panel_bytes // layout.panel) * layout.panel**2

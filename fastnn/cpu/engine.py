@@ -29,6 +29,7 @@ from fastnn.plan import (
     IN_PLACE_UNITS,
     INFERENCE_ROWS,
     ONES,
+    PADDING,
     PREFETCH,
     SAMPLES,
     SIZE,
@@ -266,6 +267,7 @@ class Engine:
         size = int(plan.head[SIZE]) * (1 + self._slots)
         memory[:size] = previous[:size]
         memory[plan.head[ONES] :][: self._layout.panel] = 1
+        memory[plan.head[PADDING] + self._layout.lanes :][: self._layout.lanes] = 1
         memory[plan.head[COLUMN_MASK] :][: self.problem.network.outputs] = 1
         self._plan, self._memory = plan, memory
         self._fill_transposed()

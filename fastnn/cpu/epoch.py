@@ -27,6 +27,7 @@ from fastnn.cpu.job import (
     phases_of,
     sources_of,
 )
+from fastnn.cpu.lanes import make_lanes
 from fastnn.cpu.layers import make_layers
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U, make_rules
@@ -85,7 +86,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     gemm = make_gemm(dtype, shape)
     rules = make_rules(dtype, panel, shape.lanes, elementary)
     gather = make_gather(dtype, shape, gemm)
-    softmax = make_softmax(dtype, panel, gemm, elementary)
+    softmax = make_softmax(dtype, panel, gemm, make_lanes(dtype, panel), elementary)
     few = make_few(dtype)
     layers_ = make_layers(dtype, panel, gemm, few, rules, softmax)
     update_tile = make_update(dtype, panel, gemm, few, rules, layers_)

@@ -22,82 +22,14 @@ from fastnn.cpu import plain
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U
-from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, prefetch, vector_bytes
+from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, when
 
 TILE = 4  # rows, outputs and vectors of inputs that a tile takes at most
 BLOCK_BYTES = 32 << 10  # of W: what stays in the first-level cache
 
 
-def _when(builder: Any, condition: Any, start: list[Any], body: Any) -> list[Any]:
-    """Return ``body(builder)`` where the condition holds, else `start`."""
-    before = builder.block
-    inside, after = (builder.append_basic_block(name) for name in ("inside", "after"))
-    builder.cbranch(condition, inside, after)
-    builder.position_at_end(inside)
-    results = body(builder)
-    end = builder.block
-    builder.branch(after)
-    builder.position_at_end(after)
-    merged = []
-    for old, new in zip(start, results, strict=True):
-        phi = builder.phi(old.type)
-        phi.add_incoming(old, before)
-        phi.add_incoming(new, end)
-        merged.append(phi)
-    return merged
-
-
-class _Emitter:
-    """Writes the kernels of one dtype into an LLVM module."""
-
-    def __init__(self, dtype: np.dtype) -> None:
-        self.real, self.itemsize = llvm_real(dtype), dtype.itemsize
-        self.kind = "f32" if dtype.itemsize == 4 else "f64"
-        self.lanes = vector_bytes() // dtype.itemsize
-
-    def start(self, module: Any, name: str, arguments: list[Any]) -> tuple[Any, Any]:
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-        function.linkage = "linkonce_odr"
-        function.attributes.add("noinline")
-        return function, ir.IRBuilder(function.append_basic_block("entry"))
-
-    def vector(self, lanes: int) -> Any:
-        return ir.VectorType(self.real, lanes)
-
-    def zeros(self, lanes: int) -> Any:
-        return ir.Constant(self.vector(lanes), [ir.Constant(self.real, 0.0)] * lanes)
-
-    def load(self, builder: Any, pointer: Any, lanes: int) -> Any:
-        pointer = builder.bitcast(pointer, self.vector(lanes).as_pointer())
-        return builder.load(pointer, align=self.itemsize)
-
-    def store(self, builder: Any, value: Any, pointer: Any) -> None:
-        pointer = builder.bitcast(pointer, value.type.as_pointer())
-        builder.store(value, pointer, align=self.itemsize)
-
-    def shuffle(self, builder: Any, a: Any, b: Any, picks: list[int]) -> Any:
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
-        return builder.shuffle_vector(a, b, mask)
-
-    def splat(self, builder: Any, scalar: Any, lanes: int) -> Any:
-        undefined = ir.Constant(self.vector(lanes), ir.Undefined)
-        one = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
-        return self.shuffle(builder, one, undefined, [0] * lanes)
-
-    def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
-        name = f"llvm.fmuladd.v{c.type.count}{self.kind}"
-        callee = builder.module.globals.get(name) or ir.Function(
-            builder.module, ir.FunctionType(c.type, [c.type] * 3), name
-        )
-        return builder.call(callee, [a, b, c])
-
-    def widen(self, builder: Any, value: Any) -> Any:
-        """Return `value` with zeros in the lanes that it lacks."""
-        lanes = value.type.count
-        if lanes == self.lanes:
-            return value
-        picks = [*range(lanes), *([lanes] * (self.lanes - lanes))]
-        return self.shuffle(builder, value, self.zeros(lanes), picks)
+class _Writer(Writer):
+    """Writes the kernels of one dtype."""
 
     def row(self, builder: Any, order: Any, address: Any, stride: Any, index: Any) -> Any:
         """Return a pointer to row order[index]."""
@@ -109,32 +41,12 @@ class _Emitter:
         bit = builder.lshr(mask, builder.and_(r, INT64(TILE - 1)))
         return builder.mul(builder.and_(bit, INT64(1)), ahead)
 
-    def lane_sums(self, builder: Any, vectors: list[Any]) -> list[Any]:
-        """Add up the lanes of every vector; return the sums side by side, in order, in vectors.
-
-        Halves of the lanes first, then quarters and so on: the same order for any number of them.
-        """
-        group = self.lanes
-        while group > 1:
-            half = group // 2
-            pairs = [(v, v) for v in vectors]
-            if len(vectors) > 1:
-                pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-            low = [at + i for at in range(0, 2 * self.lanes, group) for i in range(half)]
-            vectors = [
-                builder.fadd(
-                    self.shuffle(builder, a, b, low),
-                    self.shuffle(builder, a, b, [each + half for each in low]),
-                )
-                for a, b in pairs
-            ]
-            group = half
-        return vectors
-
     def forward(self, module: Any, name: str, rows: int, outputs: int) -> Any:
         real = self.real.as_pointer()
         words = [INT64.as_pointer(), *[INT64] * 5]
-        function, builder = self.start(module, name, [*words, real, INT64, real, INT64])
+        function, builder = self.function(
+            module, name, ir.VoidType(), [*words, real, INT64, real, INT64]
+        )
         order, ahead, mask, address, stride, count, w, w_stride, c, c_stride = function.args
         xs, later = [], []
         for r in range(rows):
@@ -169,9 +81,9 @@ class _Emitter:
             def rest(builder: Any, at: Any = at, part: int = part, sums: Any = sums) -> list[Any]:
                 return [builder.add(at, INT64(part)), *products(builder, at, part, sums)]
 
-            at, *sums = _when(builder, present, [at, *sums], rest)
+            at, *sums = when(builder, present, [at, *sums], rest)
             part //= 2
-        totals = self.lane_sums(builder, sums)
+        totals = self.fold(builder, sums, builder.fadd)
         step = min(outputs, self.lanes)
         for cell in range(0, rows * outputs, step):
             r, j = divmod(cell, outputs)
@@ -186,7 +98,7 @@ class _Emitter:
         real = self.real.as_pointer()
         words = [INT64.as_pointer(), *[INT64] * 6]
         arguments = [*words, real, INT64, real, INT64, self.real, self.real]
-        function, builder = self.start(module, name, arguments)
+        function, builder = self.function(module, name, ir.VoidType(), arguments)
         order, ahead, mask, address, stride, samples, count = function.args[:7]
         d, d_stride, w, w_stride, alpha, beta = function.args[7:]
 
@@ -245,7 +157,7 @@ class _Emitter:
                 block(builder, at, 1, part)
                 return [builder.add(at, INT64(part))]
 
-            (at,) = _when(builder, present, [at], rest)
+            (at,) = when(builder, present, [at], rest)
             part //= 2
         builder.ret_void()
         return function
@@ -272,7 +184,7 @@ def _make_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
             right = data_pointer(context, builder, kinds[7], args[7], args[8])
             out = data_pointer(context, builder, kinds[7], args[7], args[10])
             callee = module.globals.get(name)
-            callee = callee or _Emitter(dtype).forward(module, name, rows, outputs)
+            callee = callee or _Writer(dtype).forward(module, name, rows, outputs)
             builder.call(callee, [rows_at, *args[2:7], right, args[9], out, args[11]])
             return context.get_dummy_value()
 
@@ -301,7 +213,7 @@ def _make_gradient(dtype: np.dtype, outputs: int) -> Any:
             left = data_pointer(context, builder, kinds[8], args[8], args[9])
             out = data_pointer(context, builder, kinds[8], args[8], args[11])
             callee = module.globals.get(name)
-            callee = callee or _Emitter(dtype).gradient(module, name, outputs)
+            callee = callee or _Writer(dtype).gradient(module, name, outputs)
             middle = [left, args[10], out, *args[12:]]
             builder.call(callee, [rows_at, *args[2:8], *middle])
             return context.get_dummy_value()

@@ -20,58 +20,30 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastnn.cpu import plain
-from fastnn.cpu.vector import INT64, data_pointer, llvm_real, loop, prefetch, vector_bytes
+from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, vector_bytes
 
 
-class _Emitter:
+class _Writer(Writer):
     """Writes one micro-kernel of `rows` x `vectors` vectors as a function of an LLVM module."""
 
     def __init__(self, dtype: np.dtype, rows: int, vectors: int) -> None:
+        super().__init__(dtype)
         self.rows, self.vectors = rows, vectors
-        self.lanes = vector_bytes() // dtype.itemsize
-        self.real = llvm_real(dtype)
-        self.vector = ir.VectorType(self.real, self.lanes)
         self.line = 64 // dtype.itemsize  # numbers in a cache line
-        self.align = dtype.itemsize  # callers promise no more than natural alignment
         self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
 
-    def function(self, module: Any, name: str, arguments: list[ir.Type]) -> Any:
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-        function.linkage = "linkonce_odr"
-        function.attributes.add("noinline")
-        return function
-
-    def load(self, builder: Any, pointer: Any, v: int) -> Any:
-        pointer = builder.gep(pointer, [INT64(v * self.lanes)])
-        return builder.load(builder.bitcast(pointer, self.vector.as_pointer()), align=self.align)
-
-    def store(self, builder: Any, value: Any, pointer: Any, v: int) -> None:
-        pointer = builder.gep(pointer, [INT64(v * self.lanes)])
-        builder.store(value, builder.bitcast(pointer, self.vector.as_pointer()), align=self.align)
-
-    def splat(self, builder: Any, scalar: Any) -> Any:
-        one = builder.insert_element(
-            ir.Constant(self.vector, ir.Undefined), scalar, ir.IntType(32)(0)
-        )
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
-
-    def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
-        # fmuladd: fused where the processor can, two roundings elsewhere, never a library call.
-        kind = "f32" if isinstance(self.real, ir.FloatType) else "f64"
-        name = f"llvm.fmuladd.v{self.lanes}{kind}"
-        module = builder.module
-        callee = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(self.vector, [self.vector] * 3), name
-        )
-        return builder.call(callee, [a, b, c])
+    def at(self, builder: Any, pointer: Any, v: int) -> Any:
+        """Return a pointer to vector v of a row."""
+        return builder.gep(pointer, [INT64(v * self.lanes)])
 
     def products(self, builder: Any, a: list[Any], b: Any, carried: list[Any]) -> list[Any]:
         """One k: add the outer product of a column of A and a row of B to the accumulators."""
-        vectors = [self.load(builder, b, v) for v in range(self.vectors)]
+        vectors = [
+            self.load(builder, self.at(builder, b, v), self.lanes) for v in range(self.vectors)
+        ]
         results = []
         for r, pointer in enumerate(a):
-            scalar = self.splat(builder, builder.load(pointer))
+            scalar = self.splat(builder, builder.load(pointer), self.lanes)
             sums = carried[r * self.vectors : (r + 1) * self.vectors]
             results += [self.fma(builder, scalar, x, y) for x, y in zip(vectors, sums, strict=True)]
         return results
@@ -94,14 +66,14 @@ class _Emitter:
         left = [INT64.as_pointer(), *[INT64] * 5]
         if not scattered:
             left = [real, INT64, INT64, INT64, INT64]
-        function = self.function(module, name, [*left, real, real, INT64, real, INT64])
+        arguments = [*left, real, real, INT64, real, INT64]
+        function, builder = self.function(module, name, ir.VoidType(), arguments)
         b, init, init_stride, c, c_stride = function.args[len(left) :]
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
         width = INT64(self.vectors * self.lanes)
         start = []
         for r, v in self.cells:
             row = builder.gep(init, [builder.mul(INT64(r), init_stride)])
-            start.append(self.load(builder, row, v))
+            start.append(self.load(builder, self.at(builder, row, v), self.lanes))
 
         def columns(builder: Any, rows: list[Any], inner: Any, carried: list[Any]) -> list[Any]:
             def step(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
@@ -149,7 +121,7 @@ class _Emitter:
             carried = loop(builder, chunks, [b, *start], chunk)
         for value, (r, v) in zip(carried[1:], self.cells, strict=True):
             row = builder.gep(c, [builder.mul(INT64(r), c_stride)])
-            self.store(builder, value, row, v)
+            self.store(builder, value, self.at(builder, row, v))
         builder.ret_void()
         return function
 
@@ -157,17 +129,15 @@ class _Emitter:
         """C = beta C + alpha A^T B, the samples in rows of A that lie `a_stride` apart."""
         real = self.real.as_pointer()
         left = [INT64.as_pointer(), INT64, INT64] if scattered else [real, INT64]
-        function = self.function(
-            module, name, [*left, real, INT64, real, INT64, self.real, self.real]
-        )
+        arguments = [*left, real, INT64, real, INT64, self.real, self.real]
+        function, builder = self.function(module, name, ir.VoidType(), arguments)
         b, samples, c, c_stride, alpha, beta = function.args[len(left) :]
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
         width = INT64(self.vectors * self.lanes)
         rows = [builder.gep(c, [builder.mul(INT64(r), c_stride)]) for r in range(self.rows)]
         for row in rows:  # C is touched only after the loop: its misses hide behind the arithmetic
             for v in range(self.vectors):
-                prefetch(builder, builder.gep(row, [INT64(v * self.lanes)]), to_write=True)
-        zero = ir.Constant(self.vector, [ir.Constant(self.real, 0.0)] * self.lanes)
+                prefetch(builder, self.at(builder, row, v), to_write=True)
+        zero = self.zeros(self.lanes)
 
         def step(builder: Any, s: Any, carried: list[Any]) -> list[Any]:
             if scattered:
@@ -179,10 +149,12 @@ class _Emitter:
             return [builder.gep(carried[0], [width]), *cells]
 
         carried = loop(builder, samples, [b] + [zero] * len(self.cells), step)
-        scale, keep = self.splat(builder, alpha), self.splat(builder, beta)
+        scale = self.splat(builder, alpha, self.lanes)
+        keep = self.splat(builder, beta, self.lanes)
         for value, (r, v) in zip(carried[1:], self.cells, strict=True):
-            old = builder.fmul(keep, self.load(builder, rows[r], v))
-            self.store(builder, self.fma(builder, scale, value, old), rows[r], v)
+            cell = self.at(builder, rows[r], v)
+            old = builder.fmul(keep, self.load(builder, cell, self.lanes))
+            self.store(builder, self.fma(builder, scale, value, old), cell)
         builder.ret_void()
         return function
 
@@ -193,7 +165,7 @@ def _callee(
     rows, vectors = shape
     name = f"fastnn_{kind}{'_scattered' if scattered else ''}_{dtype.name}_{rows}x{vectors}"
     found = module.globals.get(name)
-    return found or getattr(_Emitter(dtype, rows, vectors), kind)(module, name, scattered)
+    return found or getattr(_Writer(dtype, rows, vectors), kind)(module, name, scattered)
 
 
 def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:

@@ -26,6 +26,7 @@ from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.steps import rows_ahead
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
+from fastnn.cpu.transpose import make_transpose
 from fastnn.plan import (
     ACTIVATION,
     CAPACITY,
@@ -70,6 +71,7 @@ def make_layers(
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
     cross_entropy_rows = softmax.cross_entropy_rows
     add_rows, itemsize = few.forward, dtype.itemsize
+    lanes, transpose_block = np.int64(panel // 2), make_transpose(dtype)
 
     @njit(**MERGED)
     def few_forward(job, first, r0, r1, own):
@@ -196,15 +198,17 @@ def make_layers(
         k, n = layers[layer, K], layers[layer, N]
         width = width_of(p, k)
         inputs = min(width, k - p * panel)
-        for q in range(j0 // panel, (j1 + panel - 1) // panel):
+        for j in range(j0, j1, lanes):
+            q = j // panel
             columns = width_of(q, n)
-            w = layers[layer, WEIGHTS] + q * panel * (k + 1) + p * panel * columns
-            for j in range(q * panel, min(j1, (q + 1) * panel)):
-                out = to + (j - j0) * width
-                for i in range(inputs):
-                    memory[U(out + i)] = memory[U(w + i * columns + j - q * panel)]
-                for i in range(inputs, width):
-                    memory[U(out + i)] = zero
+            w = layers[layer, WEIGHTS] + q * panel * (k + 1) + p * panel * columns + j - q * panel
+            for i in range(0, width, lanes):
+                block = w + i * columns
+                to_block = to + (j - j0) * width + i
+                transpose_block(
+                    memory, block, columns, min(lanes, max(ZERO, inputs - i)), to_block, width,
+                    min(lanes, j1 - j),
+                )  # fmt: skip
 
     @njit(**EXACT)
     def linear_backward(job, layer, r0, r1, p0, p1, me):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.cpu.vector import vector_bytes
+
 
 def caller_row(dtype: np.dtype, address: int, count: int) -> np.ndarray:
     """Return a view of `count` numbers at an address."""
@@ -99,5 +101,86 @@ def advance(dtype: np.dtype) -> Any:
         part = w[w_at : w_at + count]
         part[:] = keep * part + scale * x
         return dtype.type(part @ z), dtype.type(y @ z)
+
+    return kernel
+
+
+def reduce(operation: str, rows: int) -> Any:
+    """Return the largest number, or the sum, of several rows."""
+
+    def kernel(memory, at, panel_stride, r, n, padding_at, out_at):
+        panel = _panel(memory.dtype)
+        for i in range(rows):
+            parts = []
+            for p in range((n + panel - 1) // panel):
+                count = min(panel, n - p * panel)
+                width = panel // 2 if count <= panel // 2 else panel
+                parts.append(memory[at + p * panel_stride + (r + i) * width :][:count])
+            row = np.concatenate(parts)
+            memory[out_at + i] = row.max() if operation == "max" else row.sum()
+
+    return kernel
+
+
+def _panel(dtype: np.dtype) -> int:
+    return 2 * vector_bytes() // dtype.itemsize
+
+
+def scale(lanes: int) -> Any:
+    """Return the product of one vector and a number."""
+
+    def kernel(memory, at, window, factor):
+        memory[at : at + lanes] *= factor * (memory[window : window + lanes] == 0)
+
+    return kernel
+
+
+def shift(lanes: int) -> Any:
+    """Return the difference of one vector and a number."""
+
+    def kernel(memory, to, at, window, amount):
+        real = memory[window : window + lanes] == 0
+        memory[to : to + lanes] = np.where(real, memory[at : at + lanes] - amount, 0)
+
+    return kernel
+
+
+def few_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
+    """Return C += X W^T for a few rows and outputs."""
+
+    def kernel(order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at, c_stride):
+        for r in range(rows):
+            x = caller_row(dtype, address + order[first + r] * stride, count)
+            for j in range(outputs):
+                w[c_at + r * c_stride + j] += x @ w[w_at + j * w_stride :][:count]
+
+    return kernel
+
+
+def few_gradient(dtype: np.dtype, outputs: int) -> Any:
+    """Return W = beta W + alpha D^T X for a few outputs."""
+
+    def kernel(
+        order, first, ahead, mask, address, stride, samples, count, d, d_at, d_stride, w_at,
+        w_stride, alpha, beta,
+    ):  # fmt: skip
+        starts = address + order[first : first + samples] * stride
+        x = np.stack([caller_row(dtype, start, count) for start in starts])
+        for j in range(outputs):
+            row = d[w_at + j * w_stride :][:count]
+            row[:] = beta * row + alpha * (d[d_at + j :: d_stride][:samples] @ x)
+
+    return kernel
+
+
+def transpose(lanes: int) -> Any:
+    """Return the transpose of a block."""
+
+    def kernel(memory, at, stride, height, to, to_stride, width):
+        block = np.zeros((lanes, lanes), memory.dtype)
+        for i in range(height):
+            block[i] = memory[at + i * stride :][:lanes]
+        for j in range(width):
+            memory[to + j * to_stride :][:lanes] = block[:, j]
 
     return kernel

@@ -10,61 +10,43 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.job import classes_of, head_of, layers_of, make_view, order_of, row_loss_of
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, FAST, U
-from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, ROW_SCALE, ROW_SCRATCH, N
+from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, PADDING, ROW_SCALE, ROW_SCRATCH, N
 
 
-def make_softmax(dtype: np.dtype, panel: int, gemm: Any, elementary: Any) -> SimpleNamespace:
+def make_softmax(
+    dtype: np.dtype, panel: int, gemm: Any, lanes: Any, elementary: Any
+) -> SimpleNamespace:
     """Return softmax_forward, softmax_backward and cross_entropy_rows for one dtype."""
     real = dtype.type
     zero, one = real(0), real(1)
     width_of, exp, log = gemm.width_of, elementary.exp, elementary.log
+    largest, total = lanes.largest, lanes.total
+    shift_rows, scale_rows = lanes.shift_rows, lanes.scale_rows
     memory_of = make_view("memory", dtype)
 
-    @njit(**FAST)
-    def softmax_rows(memory, at, rows, n, r0, r1, scratch):
-        """Z -> exp(z - max z) in place; `scratch` gets the largest z of each row, then the sums."""
-        panels = (n + panel - 1) // panel
-        for r in range(r0, r1):
-            largest = memory[U(at + r * width_of(ZERO, n))]
-            for p in range(panels):
-                row = at + p * panel * rows + r * width_of(p, n)
-                for c in range(min(panel, n - p * panel)):
-                    z = memory[U(row + c)]
-                    largest = z if z > largest else largest
-            memory[U(scratch + r)] = largest
-        for p in range(panels):
+    @njit(**EXACT)
+    def exponentials(memory, to, at, rows, n, r0, r1, padding, scratch):
+        """Write exp(z - max z), 1 in padding; `scratch` gets max z of each row, then the sums."""
+        largest(memory, at, rows, n, r0, r1, padding, scratch)
+        shift_rows(memory, to, at, rows, n, r0, r1, padding, scratch)
+        for p in range((n + panel - 1) // panel):
             width = width_of(p, n)
-            start = at + p * panel * rows
-            for r in range(r0, r1):
-                largest = memory[U(scratch + r)]
-                for c in range(width):
-                    memory[U(start + r * width + c)] -= largest
+            start = to + p * panel * rows
             for i in range(start + r0 * width, start + r1 * width):
                 memory[U(i)] = exp(memory[U(i)])
-        for r in range(r0, r1):
-            total = zero
-            for p in range(panels):
-                row = at + p * panel * rows + r * width_of(p, n)
-                for c in range(min(panel, n - p * panel)):
-                    total += memory[U(row + c)]
-            memory[U(scratch + rows + r)] = total
+        total(memory, to, rows, n, r0, r1, padding, scratch + rows)
 
     @njit(**EXACT)
     def softmax_forward(job, at, n, r0, r1):
         memory, head = memory_of(job), head_of(job)
         rows, scratch = head[CAPACITY], head[ROW_SCRATCH]
-        softmax_rows(memory, at, rows, n, r0, r1, scratch)
-        for p in range((n + panel - 1) // panel):
-            width = width_of(p, n)
-            for r in range(r0, r1):
-                share = one / memory[U(scratch + rows + r)]
-                row = at + p * panel * rows + r * width
-                for c in range(width):
-                    memory[U(row + c)] *= share
+        exponentials(memory, at, at, rows, n, r0, r1, head[PADDING], scratch)
+        for i in range(scratch + rows + r0, scratch + rows + r1):
+            memory[U(i)] = one / memory[U(i)]
+        scale_rows(memory, at, rows, n, r0, r1, head[PADDING], scratch + rows)
 
     @njit(**FAST)
     def softmax_backward(job, a, d, n, r0, r1):
@@ -96,12 +78,7 @@ def make_softmax(dtype: np.dtype, panel: int, gemm: Any, elementary: Any) -> Sim
         n, rows = layers[last, N], head[CAPACITY]
         z, d = layers[last, OUTPUT], layers[last, DELTA]
         scratch = head[ROW_SCRATCH]
-        for p in range((n + panel - 1) // panel):
-            width = width_of(p, n)
-            at = p * panel * rows + r0 * width
-            for i in range(at, at + (r1 - r0) * width):
-                memory[U(d + i)] = memory[U(z + i)]
-        softmax_rows(memory, d, rows, n, r0, r1, scratch)
+        exponentials(memory, d, z, rows, n, r0, r1, head[PADDING], scratch)
         # scratch: largest z -> log-sum-exp;
         # sum of exponentials -> what turns exponentials into the gradient
         for i in range(scratch + r0, scratch + r1):
@@ -110,16 +87,7 @@ def make_softmax(dtype: np.dtype, panel: int, gemm: Any, elementary: Any) -> Sim
             memory[U(scratch + rows + r)] = (
                 memory[U(head[ROW_SCALE] + r)] / memory[U(scratch + rows + r)]
             )
-        for p in range((n + panel - 1) // panel):
-            width = width_of(p, n)
-            real_columns = min(panel, n - p * panel)
-            for r in range(r0, r1):
-                share = memory[U(scratch + rows + r)]
-                at = d + p * panel * rows + r * width
-                for c in range(width):
-                    memory[U(at + c)] *= share
-                for c in range(real_columns, width):
-                    memory[U(at + c)] = zero
+        scale_rows(memory, d, rows, n, r0, r1, head[PADDING], scratch + rows)
         for r in range(r0, r1):
             label = classes[U(order[U(first + r)])]
             p = label // panel

@@ -89,6 +89,27 @@ def loop(builder: Any, count: Any, start: list[Any], body: Callable[..., list[An
     return carried
 
 
+def when(
+    builder: Any, condition: Any, start: list[Any], body: Callable[..., list[Any]]
+) -> list[Any]:
+    """Return ``body(builder)`` where the condition holds, else `start`."""
+    before = builder.block
+    inside, after = (builder.append_basic_block(name) for name in ("inside", "after"))
+    builder.cbranch(condition, inside, after)
+    builder.position_at_end(inside)
+    results = body(builder)
+    end = builder.block
+    builder.branch(after)
+    builder.position_at_end(after)
+    merged = []
+    for old, new in zip(start, results, strict=True):
+        phi = builder.phi(old.type)
+        phi.add_incoming(old, before)
+        phi.add_incoming(new, end)
+        merged.append(phi)
+    return merged
+
+
 def prefetch(builder: Any, pointer: Any, to_write: bool = False) -> None:
     """Ask for the cache line at a pointer."""
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -97,6 +118,83 @@ def prefetch(builder: Any, pointer: Any, to_write: bool = False) -> None:
         module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), name
     )
     builder.call(callee, [builder.bitcast(pointer, byte), word(int(to_write)), word(3), word(1)])
+
+
+class Writer:
+    """Writes vector code for one dtype into LLVM modules; loads and stores need no alignment."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.real, self.itemsize = llvm_real(dtype), dtype.itemsize
+        self.lanes = vector_bytes() // dtype.itemsize
+        self._kind = "f32" if dtype.itemsize == 4 else "f64"
+
+    def function(
+        self, module: Any, name: str, result: Any, arguments: list[Any], inline: bool = False
+    ) -> tuple[Any, Any]:
+        """Return a new function of the module and a builder at its start."""
+        function = ir.Function(module, ir.FunctionType(result, arguments), name)
+        function.linkage = "linkonce_odr"
+        function.attributes.add("alwaysinline" if inline else "noinline")
+        return function, ir.IRBuilder(function.append_basic_block("entry"))
+
+    def vector(self, lanes: int) -> Any:
+        return ir.VectorType(self.real, lanes)
+
+    def zeros(self, lanes: int) -> Any:
+        return ir.Constant(self.vector(lanes), [ir.Constant(self.real, 0.0)] * lanes)
+
+    def load(self, builder: Any, pointer: Any, lanes: int) -> Any:
+        pointer = builder.bitcast(pointer, self.vector(lanes).as_pointer())
+        return builder.load(pointer, align=self.itemsize)
+
+    def store(self, builder: Any, value: Any, pointer: Any) -> None:
+        pointer = builder.bitcast(pointer, value.type.as_pointer())
+        builder.store(value, pointer, align=self.itemsize)
+
+    def shuffle(self, builder: Any, a: Any, b: Any, picks: list[int]) -> Any:
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
+        return builder.shuffle_vector(a, b, mask)
+
+    def splat(self, builder: Any, scalar: Any, lanes: int) -> Any:
+        undefined = ir.Constant(self.vector(lanes), ir.Undefined)
+        one = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+        return self.shuffle(builder, one, undefined, [0] * lanes)
+
+    def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
+        # fmuladd: fused where the processor can, two roundings elsewhere, never a library call.
+        name = f"llvm.fmuladd.v{c.type.count}{self._kind}"
+        callee = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(c.type, [c.type] * 3), name
+        )
+        return builder.call(callee, [a, b, c])
+
+    def widen(self, builder: Any, value: Any) -> Any:
+        """Return `value` with zeros in the lanes that it lacks."""
+        lanes = value.type.count
+        if lanes == self.lanes:
+            return value
+        picks = [*range(lanes), *([lanes] * (self.lanes - lanes))]
+        return self.shuffle(builder, value, self.zeros(lanes), picks)
+
+    def fold(self, builder: Any, vectors: list[Any], join: Callable[..., Any]) -> list[Any]:
+        """Join the lanes of every vector; return the results side by side, in order, in vectors.
+
+        Halves of the lanes first, then quarters and so on: the same order for any number of them.
+        """
+        group = self.lanes
+        while group > 1:
+            half = group // 2
+            pairs = [(v, v) for v in vectors]
+            if len(vectors) > 1:
+                pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+            low = [at + i for at in range(0, 2 * self.lanes, group) for i in range(half)]
+            high = [each + half for each in low]
+            vectors = [
+                join(self.shuffle(builder, a, b, low), self.shuffle(builder, a, b, high))
+                for a, b in pairs
+            ]
+            group = half
+        return vectors
 
 
 def make_copy(dtype: np.dtype) -> Any:
