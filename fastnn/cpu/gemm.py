@@ -27,9 +27,9 @@ CONTINUE = np.int64(-(1 << 62))
 ZERO = np.int64(0)
 
 
-def tile_rows(shape: Shape) -> list[int]:
+def tile_rows(rows: int) -> list[int]:
     """Return the heights of the micro-kernels: the full tile, then 4, 2 and 1 for what is left."""
-    return [shape.rows] + [rows for rows in (4, 2, 1) if rows < shape.rows]
+    return [rows] + [less for less in (4, 2, 1) if less < rows]
 
 
 def _multiply_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
@@ -189,12 +189,12 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     of A and C: C = beta C + alpha A^T B over rows 0..samples and columns 0..inputs of A.
     """
     panel, lanes = shape.panel, shape.lanes
-    heights = tile_rows(shape)
-    wide, narrow = (_multiply_chain(dtype, heights, v) for v in (2, 1))
-    add_wide, add_narrow = (_accumulate_chain(dtype, heights, v) for v in (2, 1))
+    heights, low = tile_rows(shape.rows), tile_rows(shape.rows_narrow)
+    wide, narrow = _multiply_chain(dtype, heights, 2), _multiply_chain(dtype, low, 1)
+    add_wide, add_narrow = _accumulate_chain(dtype, heights, 2), _accumulate_chain(dtype, low, 1)
     wide_scattered, add_wide_scattered = _scattered_chains(dtype, heights, 2)
-    narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, heights, 1)
-    itemsize, tallest = dtype.itemsize, heights[0]
+    narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, low, 1)
+    itemsize, tallest = dtype.itemsize, low[0]
     block_panels = max(1, K_BLOCK_BYTES // dtype.itemsize // panel // panel)
 
     @njit(**EXACT)

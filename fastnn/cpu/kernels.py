@@ -23,6 +23,9 @@ from fastnn.cpu import plain
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, vector_bytes
 
 
+SUMS = 8  # independent sums that hide the latency of a multiply-add
+
+
 class _Writer(Writer):
     """Writes one micro-kernel of `rows` x `vectors` vectors as a function of an LLVM module."""
 
@@ -139,19 +142,41 @@ class _Writer(Writer):
                 prefetch(builder, self.at(builder, row, v), to_write=True)
         zero = self.zeros(self.lanes)
 
-        def step(builder: Any, s: Any, carried: list[Any]) -> list[Any]:
+        # A small tile takes several samples at a time, or every sum would wait for the one before.
+        parts, size = max(1, SUMS // len(self.cells)), len(self.cells)
+
+        def add(builder: Any, s: Any, cells: list[Any]) -> list[Any]:
             if scattered:
                 sample = self.row_start(builder, tuple(function.args[:3]), s)
             else:
                 sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
             pointers = [builder.gep(sample, [INT64(r)]) for r in range(self.rows)]
-            cells = self.products(builder, pointers, carried[0], carried[1:])
-            return [builder.gep(carried[0], [width]), *cells]
+            return self.products(builder, pointers, builder.gep(b, [builder.mul(s, width)]), cells)
 
-        carried = loop(builder, samples, [b] + [zero] * len(self.cells), step)
+        def several(builder: Any, index: Any, cells: list[Any]) -> list[Any]:
+            start, results = builder.mul(index, INT64(parts)), []
+            for part in range(parts):
+                own = cells[part * size : (part + 1) * size]
+                results += add(builder, builder.add(start, INT64(part)), own)
+            return results
+
+        blocks = builder.udiv(samples, INT64(parts))
+        cells = loop(builder, blocks, [zero] * (size * parts), several)
+        if parts > 1:
+            done = builder.mul(blocks, INT64(parts))
+
+            def single(builder: Any, index: Any, own: list[Any]) -> list[Any]:
+                return add(builder, builder.add(done, index), own)
+
+            rest = loop(builder, builder.sub(samples, done), cells[:size], single)
+            cells = rest + cells[size:]
+        while len(cells) > size:
+            half = len(cells) // 2
+            pairs = zip(cells[:half], cells[half:], strict=True)
+            cells = [builder.fadd(x, y) for x, y in pairs]
         scale = self.splat(builder, alpha, self.lanes)
         keep = self.splat(builder, beta, self.lanes)
-        for value, (r, v) in zip(carried[1:], self.cells, strict=True):
+        for value, (r, v) in zip(cells, self.cells, strict=True):
             cell = self.at(builder, rows[r], v)
             old = builder.fmul(keep, self.load(builder, cell, self.lanes))
             self.store(builder, self.fma(builder, scale, value, old), cell)
