@@ -11,7 +11,7 @@ Columns beyond the last are padding: zero in weights, and never read as inputs.
 
 The weights of a layer are a matrix of k + 1 rows: row k is the bias. A first layer of few outputs
 is the exception (see `fastnn.cpu.few`): n rows of k weights, then the n biases. All numbers of one
-dtype live in one buffer, `memory`: parameters first, then each slot of optimizer state, then scratch.
+dtype live in one buffer, `memory`: parameters, then each slot of optimizer state, then scratch.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ from fastnn.rules.table import (
     WEIGHTED,  # 1: rows have weights
     PREFETCH,  # how many rows ahead of time rows are asked for, or 0
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
+    USED_SIZE,  # numbers from one list of used inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     HEAD_FIELDS,
-) = range(25)
+) = range(26)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -105,6 +106,7 @@ IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 K_BLOCK_BYTES = 32 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
+LOOK_ROWS = 64  # rows of a batch that have a list of the inputs that they use
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
@@ -279,6 +281,8 @@ def make_plan(
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
     head[DIRECT] = rule == "sgd" and problem.l1 == 0
     head[OWN_INPUTS] = step if own else 0
+    k = shapes[0][0]
+    head[USED_SIZE] = -(-(k + layout.panels(k) + 2) // 8) * 8
     head[PHASES] = len(phases)
     inference_heads = np.stack([head] * threads)
     inference_heads[:, CAPACITY] = INFERENCE_ROWS

@@ -26,7 +26,12 @@ class _Writer(Writer):
     """Writes the functions for one dtype."""
 
     def pieces(
-        self, builder: Any, count: Any, arrays: list[Any], carried: list[Any], body: Callable[..., Any]
+        self,
+        builder: Any,
+        count: Any,
+        arrays: list[Any],
+        carried: list[Any],
+        body: Callable[..., Any],
     ) -> list[Any]:
         """Call ``body(builder, pointers, lanes, sums) -> sums`` for all of 0..count.
 

@@ -54,7 +54,9 @@ def paired_polynomial(coefficients: list[float], real: Any) -> Any:
     terms = [f"c{i}" for i in range(len(coefficients))]
     lines, power, number = [], "x", 0
     while len(terms) > 1:
-        pairs = [f"{low} + {power} * {high}" for low, high in zip(terms[::2], terms[1::2])]
+        pairs = [
+            f"{low} + {power} * {high}" for low, high in zip(terms[::2], terms[1::2], strict=False)
+        ]
         names = [f"t{number + i}" for i in range(len(pairs))]
         lines += [f"    {name} = {pair}" for name, pair in zip(names, pairs, strict=True)]
         number += len(pairs)

@@ -28,12 +28,14 @@ from fastnn.plan import (
     IN_PLACE,
     IN_PLACE_UNITS,
     INFERENCE_ROWS,
+    LOOK_ROWS,
     ONES,
     PADDING,
     PREFETCH,
     SAMPLES,
     SIZE,
     TRANSPOSED,
+    USED_SIZE,
     WEIGHTED,
     Layout,
     Plan,
@@ -176,6 +178,7 @@ class Engine:
                 self._lay_out(plan)
             numbers, control = self._start(data, step)
             plan = self._plan
+            lists = -(-plan.head[BATCH] // LOOK_ROWS)
             arrays = dict(
                 memory=self._memory,
                 alphas=self._alphas,
@@ -189,6 +192,7 @@ class Engine:
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
                 keys=dropout_keys(self.problem.seed, epoch, len(plan.layers)),
                 counting=np.arange(plan.head[CAPACITY]),
+                used=np.zeros((self.threads, lists, plan.head[USED_SIZE]), np.int64).ravel(),
                 gathered=np.full(team.LINE * self.threads, -1),
                 control=control,
                 weights=NO_WEIGHTS if data.weights is None else data.weights,

@@ -46,6 +46,7 @@ from fastnn.cpu.team import (
     make_team,
 )
 from fastnn.cpu.update import make_update
+from fastnn.cpu.used import make_find_used
 from fastnn.cpu.vector import register_shape
 from fastnn.plan import (
     BACKWARD,
@@ -88,8 +89,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     gather = make_gather(dtype, shape, gemm)
     softmax = make_softmax(dtype, panel, gemm, make_lanes(dtype, panel), elementary)
     few = make_few(dtype)
-    layers_ = make_layers(dtype, panel, gemm, few, rules, softmax)
-    update_tile = make_update(dtype, panel, gemm, few, rules, layers_)
+    find_used = make_find_used(dtype, panel)
+    layers_ = make_layers(dtype, panel, gemm, few, find_used, rules, softmax)
+    update_tile = make_update(dtype, panel, gemm, few, find_used, rules, layers_)
     memory_of = make_view("memory", dtype)
     gather_matrix, drop = gather.gather_matrix, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
@@ -129,7 +131,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         gather_targets(job, first, r0, r1, numbers[INVERSE_WEIGHT])
         for layer in range(start, head[LAYERS]):
             panels = panels_of(layers[layer, N])
-            linear_forward(job, layer, first, r0, r1, ZERO, panels, ZERO)
+            linear_forward(job, layer, first, r0, r1, ZERO, panels, ZERO, me)
             drop_outputs(job, layer, first, r0, r1, ZERO, panels)
         loss_rows(job, first, r0, r1)
         for layer in range(head[LAYERS] - 1, max(start, 1) - 1, -1):
@@ -160,7 +162,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 own = me * head[OWN_INPUTS]
             end = panels_of(layers[layer, N])
             p1 = end if layers[layer, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
-            linear_forward(job, layer, first, r0, r1, p0, p1, own)
+            linear_forward(job, layer, first, r0, r1, p0, p1, own, me)
             drop_outputs(job, layer, first, r0, r1, p0, p1)
         elif kind == BACKWARD:
             end = panels_of(layers[layer, K])
@@ -255,7 +257,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             )
             for layer in range(head[LAYERS]):
                 panels = panels_of(layers[layer, N])
-                linear_forward(job, layer, ZERO, ZERO, count, ZERO, panels, ZERO)
+                linear_forward(job, layer, ZERO, ZERO, count, ZERO, panels, ZERO, ZERO)
             for p in range(panels_of(n)):
                 width = width_of(p, n)
                 at = layers[last, OUTPUT] + p * panel * rows

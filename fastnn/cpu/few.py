@@ -4,8 +4,8 @@
     W[j, i] = beta W[j, i] + alpha sum_r D[r, j] x_r[i]   (`gradient`)
 
 With ten outputs a panel of W would leave six of sixteen lanes empty. Here the lanes run along the
-inputs: a tile of rows and outputs is summed in registers, and its vectors are added up together, two
-halves at a time. x_r are rows order[r] of an array with its numbers side by side.
+inputs: a tile of rows and outputs is summed in registers, and its vectors are added up together,
+two halves at a time. x_r are rows order[r] of an array with its numbers side by side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from fastnn.cpu import plain
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.rules import EXACT
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, when
 
 TILE = 4  # rows, outputs and vectors of inputs that a tile takes at most
@@ -164,10 +164,10 @@ class _Writer(Writer):
 
 
 def _make_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
-    """Return ``kernel(order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at,
-    c_stride)``.
+    """Return the kernel of `forward` for a tile.
 
-    It adds to C, which is in the same array as W. Rows are prefetched as in `fastnn.cpu.kernels`.
+    ``kernel(order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at, c_stride)``
+    adds to C, which is in the same array as W. Rows are prefetched as in `fastnn.cpu.kernels`.
     """
     if config.DISABLE_JIT:
         return plain.few_forward(dtype, rows, outputs)
@@ -195,8 +195,10 @@ def _make_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
 
 
 def _make_gradient(dtype: np.dtype, outputs: int) -> Any:
-    """Return ``kernel(order, first, ahead, mask, address, stride, samples, count, d, d_at,
-    d_stride, w_at, w_stride, alpha, beta)``; D and W are in the same array.
+    """Return the kernel of `gradient` for a few outputs.
+
+    ``kernel(order, first, ahead, mask, address, stride, samples, count, d, d_at, d_stride, w_at,
+    w_stride, alpha, beta)``; D and W are in the same array.
     """
     if config.DISABLE_JIT:
         return plain.few_gradient(dtype, outputs)
@@ -224,34 +226,59 @@ def _make_gradient(dtype: np.dtype, outputs: int) -> Any:
     return kernel
 
 
+def _rows_of(number: Any, n: Any) -> Any:
+    """Return the mask of the rows that pass `number` asks for ahead of time.
+
+    Each group of outputs is a pass, forward and in the gradient; the rows of a tile are dealt out
+    to all of them, so that the requests come evenly.
+    """
+    passes, mask = 2 * ((n + 3) // 4), 0
+    for r in range(TILE):
+        if r * passes // TILE == number:
+            mask |= 1 << r
+    return mask
+
+
+rows_of = njit(**EXACT)(_rows_of)
+
+
+def _forward_tile(dtype: np.dtype, rows: int) -> Any:
+    """Return C += X W^T for a tile of `rows` rows and all outputs."""
+    four, two, one = (_make_forward(dtype, rows, outputs) for outputs in (4, 2, 1))
+
+    @njit(**EXACT)
+    def tile(memory, order, row, ahead, address, stride, count, w, w_stride, n, c, c_stride):
+        j = ZERO
+        while j < n:
+            mask, at, out = rows_of(j // 4, n), w + j * w_stride, c + j
+            if j + 4 <= n:
+                four(order, row, ahead, mask, address, stride, count, memory, at, w_stride, out,
+                     c_stride)  # fmt: skip
+                j += 4
+            elif j + 2 <= n:
+                two(order, row, ahead, mask, address, stride, count, memory, at, w_stride, out,
+                    c_stride)  # fmt: skip
+                j += 2
+            else:
+                one(order, row, ahead, mask, address, stride, count, memory, at, w_stride, out,
+                    c_stride)  # fmt: skip
+                j += 1
+
+    return tile
+
+
 def make_few(dtype: np.dtype) -> SimpleNamespace:
     """Return both products for any number of outputs.
 
-    forward(memory, order, first, ahead, address, stride, count, w, w_stride, n, c, c_stride, r0, r1):
-    adds to rows r0..r1 of C from rows order[first + r] of X.
+    forward(memory, order, first, ahead, address, stride, count, w, w_stride, n, c, c_stride, r0,
+    r1): adds to rows r0..r1 of C from rows order[first + r] of X.
     gradient(memory, order, first, ahead, address, stride, samples, count, d, d_stride, n, w,
     w_stride, alpha, beta): the update from rows order[first..first + samples] of X.
     X is at an address, with `stride` bytes from row to row; `count` of its columns are used.
     """
-    tiles = {(r, j): _make_forward(dtype, r, j) for r in (TILE, 1) for j in (4, 2, 1)}
-    columns = {j: _make_gradient(dtype, j) for j in (4, 2, 1)}
-    tall4, tall2, tall1 = (tiles[TILE, j] for j in (4, 2, 1))
-    flat4, flat2, flat1 = (tiles[1, j] for j in (4, 2, 1))
-    gradient4, gradient2, gradient1 = (columns[j] for j in (4, 2, 1))
+    tall, flat = _forward_tile(dtype, TILE), _forward_tile(dtype, 1)
+    four, two, one = (_make_gradient(dtype, outputs) for outputs in (4, 2, 1))
     itemsize = dtype.itemsize
-
-    @njit(**EXACT)
-    def rows_of(number, n):
-        """Return the mask of the rows that pass `number` asks for ahead of time.
-
-        Each group of outputs is a pass, forward and in the gradient; the rows of a tile are dealt
-        out to all of them, so that the requests come evenly.
-        """
-        passes, mask = 2 * ((n + 3) // 4), 0
-        for r in range(TILE):
-            if r * passes // TILE == number:
-                mask |= 1 << r
-        return mask
 
     @njit(**EXACT)
     def forward(
@@ -259,39 +286,19 @@ def make_few(dtype: np.dtype) -> SimpleNamespace:
     ):
         size = max(256, BLOCK_BYTES // (n * itemsize) // 64 * 64)
         for start in range(0, count, size):
-            left, inner = address + start * itemsize, min(size, count - start)
-            r = r0
+            x, inner, r = address + start * itemsize, min(size, count - start), r0
             while r < r1:
-                tall = r + TILE <= r1
-                j = ZERO
-                while j < n:
-                    at, out, row = w + start + j * w_stride, c + r * c_stride + j, first + r
-                    mask = rows_of(j // 4, n)
-                    if j + 4 <= n:
-                        if tall:
-                            tall4(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
-                                  out, c_stride)  # fmt: skip
-                        else:
-                            flat4(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
-                                  out, c_stride)  # fmt: skip
-                        j += 4
-                    elif j + 2 <= n:
-                        if tall:
-                            tall2(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
-                                  out, c_stride)  # fmt: skip
-                        else:
-                            flat2(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
-                                  out, c_stride)  # fmt: skip
-                        j += 2
-                    else:
-                        if tall:
-                            tall1(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
-                                  out, c_stride)  # fmt: skip
-                        else:
-                            flat1(order, row, ahead, mask, left, stride, inner, memory, at, w_stride,
-                                  out, c_stride)  # fmt: skip
-                        j += 1
-                r += TILE if tall else 1
+                row, at, out = first + r, w + start, c + r * c_stride
+                if r + TILE <= r1:
+                    tall(
+                        memory, order, row, ahead, x, stride, inner, at, w_stride, n, out, c_stride
+                    )
+                    r += TILE
+                else:
+                    flat(
+                        memory, order, row, ahead, x, stride, inner, at, w_stride, n, out, c_stride
+                    )
+                    r += 1
 
     @njit(**EXACT)
     def gradient(
@@ -300,19 +307,18 @@ def make_few(dtype: np.dtype) -> SimpleNamespace:
     ):  # fmt: skip
         j = ZERO
         while j < n:
-            at, out = d + j, w + j * w_stride
-            mask = rows_of((n + 3) // 4 + j // 4, n)
+            mask, at, out = rows_of((n + 3) // 4 + j // 4, n), d + j, w + j * w_stride
             if j + 4 <= n:
-                gradient4(order, first, ahead, mask, address, stride, samples, count, memory, at, d_stride,
-                          out, w_stride, alpha, beta)  # fmt: skip
+                four(order, first, ahead, mask, address, stride, samples, count, memory, at,
+                     d_stride, out, w_stride, alpha, beta)  # fmt: skip
                 j += 4
             elif j + 2 <= n:
-                gradient2(order, first, ahead, mask, address, stride, samples, count, memory, at, d_stride,
-                          out, w_stride, alpha, beta)  # fmt: skip
+                two(order, first, ahead, mask, address, stride, samples, count, memory, at,
+                    d_stride, out, w_stride, alpha, beta)  # fmt: skip
                 j += 2
             else:
-                gradient1(order, first, ahead, mask, address, stride, samples, count, memory, at, d_stride,
-                          out, w_stride, alpha, beta)  # fmt: skip
+                one(order, first, ahead, mask, address, stride, samples, count, memory, at,
+                    d_stride, out, w_stride, alpha, beta)  # fmt: skip
                 j += 1
 
     return SimpleNamespace(forward=forward, gradient=gradient)

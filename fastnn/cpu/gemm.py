@@ -120,58 +120,64 @@ def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tupl
 
     @njit(**EXACT)
     def multiply(
-        memory, order, first, ahead, mask, address, stride, inner, b, init, init_stride, c, width,
-        r, r1,
+        memory, order, first, ahead, mask, line, share, address, stride, used, used_at, inner, b,
+        init, init_stride, c, width, r, r1,
     ):  # fmt: skip
         return r
 
     @njit(**EXACT)
-    def accumulate(memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta):
+    def accumulate(
+        memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha, beta
+    ):
         return i
 
     for rows in reversed(heights):
         kernel = make_multiply_scattered(dtype, rows, vectors)
         multiply = _scattered_multiply_height(kernel, rows, multiply)
         kernel = make_accumulate_scattered(dtype, rows, vectors)
-        accumulate = _scattered_accumulate_height(kernel, rows, accumulate, dtype.itemsize)
+        accumulate = _scattered_accumulate_height(kernel, rows, accumulate)
     return multiply, accumulate
 
 
 def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
     @njit(**EXACT)
     def chain(
-        memory, order, first, ahead, mask, address, stride, inner, b, init, init_stride, c, width,
-        r, r1,
+        memory, order, first, ahead, mask, line, share, address, stride, used, used_at, inner, b,
+        init, init_stride, c, width, r, r1,
     ):  # fmt: skip
         while r + rows <= r1:
             kernel(
-                order, first + r, ahead, mask, address, stride, inner, memory, b,
-                memory, init + r * init_stride, init_stride, memory, c + r * width, width,
+                order, first + r, ahead, mask, line, share, address, stride, used, used_at, inner,
+                memory, b, memory, init + r * init_stride, init_stride,
+                memory, c + r * width, width,
             )  # fmt: skip
             r += rows
         if r < r1:
             r = shorter(
-                memory, order, first, ahead, mask, address, stride, inner, b, init, init_stride, c,
-                width, r, r1,
+                memory, order, first, ahead, mask, line, share, address, stride, used, used_at,
+                inner, b, init, init_stride, c, width, r, r1,
             )  # fmt: skip
         return r
 
     return chain
 
 
-def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any, itemsize: int) -> Any:
+def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
     @njit(**EXACT)
-    def chain(memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta):
+    def chain(
+        memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha, beta
+    ):
         while i + rows <= i1:
             kernel(
-                order, first, address + i * itemsize, stride, memory, b, samples,
-                memory, c + i * width, width, alpha, beta,
+                order, first, address, stride, used, i, memory, b, samples,
+                memory, c, width, alpha, beta,
             )  # fmt: skip
             i += rows
         if i < i1:
             i = shorter(
-                memory, order, first, address, stride, b, samples, c, width, i, i1, alpha, beta
-            )
+                memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha,
+                beta,
+            )  # fmt: skip
         return i
 
     return chain
@@ -194,7 +200,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     add_wide, add_narrow = _accumulate_chain(dtype, heights, 2), _accumulate_chain(dtype, low, 1)
     wide_scattered, add_wide_scattered = _scattered_chains(dtype, heights, 2)
     narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, low, 1)
-    itemsize, tallest = dtype.itemsize, low[0]
+    line, tallest = 64 // dtype.itemsize, low[0]
     block_panels = max(1, K_BLOCK_BYTES // dtype.itemsize // panel // panel)
 
     @njit(**EXACT)
@@ -238,39 +244,42 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
 
     @njit(**EXACT)
     def multiply_caller(
-        memory, order, first, ahead, address, stride, k, r0, r1, b, p0, p1, n, c, rows
-    ):
+        memory, order, first, ahead, address, stride, k, used, used_at, count, r0, r1, b, p0, p1,
+        n, c, rows,
+    ):  # fmt: skip
         panels = p1 - p0
-        for start in range(0, k, block_panels * panel):
-            inner = min(block_panels * panel, k - start)
+        lines, blocks = (k + line - 1) // line, max(1, (count + line - 1) // line)
+        share = (lines + blocks - 1) // blocks
+        for start in range(0, max(1, count), block_panels * panel):
+            inner = min(block_panels * panel, count - start)
             for p in range(p0, p1):
                 width = width_of(p, n)
                 right = b + p * panel * (k + 1)
                 out = c + p * panel * rows
                 begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
-                right += start * width
-                left = address + start * itemsize
                 # Every panel asks for other rows, so that the requests come evenly.
                 mask = 0
                 for r in range(p - p0, tallest, panels):
                     mask |= 1 << r
                 if width == panel:
-                    wide_scattered(memory, order, first, ahead, mask, left, stride, inner, right,
-                                   begin, begin_stride, out, width, r0, r1)  # fmt: skip
+                    wide_scattered(memory, order, first, ahead, mask, start // line * share, share,
+                                   address, stride, used, used_at + start, inner, right, begin,
+                                   begin_stride, out, width, r0, r1)  # fmt: skip
                 else:
-                    narrow_scattered(memory, order, first, ahead, mask, left, stride, inner, right,
+                    narrow_scattered(memory, order, first, ahead, mask, start // line * share,
+                                     share, address, stride, used, used_at + start, inner, right,
                                      begin, begin_stride, out, width, r0, r1)  # fmt: skip
 
     @njit(**EXACT)
     def accumulate_caller(
-        memory, order, first, address, stride, b, samples, c, inputs, width, alpha, beta
+        memory, order, first, address, stride, used, i, i1, b, samples, c, width, alpha, beta
     ):
         if width == panel:
-            add_wide_scattered(memory, order, first, address, stride, b, samples, c, width, ZERO,
-                               inputs, alpha, beta)  # fmt: skip
+            add_wide_scattered(memory, order, first, address, stride, used, b, samples, c, width, i,
+                               i1, alpha, beta)  # fmt: skip
         else:
-            add_narrow_scattered(memory, order, first, address, stride, b, samples, c, width, ZERO,
-                                 inputs, alpha, beta)  # fmt: skip
+            add_narrow_scattered(memory, order, first, address, stride, used, b, samples, c, width,
+                                 i, i1, alpha, beta)  # fmt: skip
 
     return SimpleNamespace(
         width_of=width_of,

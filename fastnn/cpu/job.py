@@ -35,6 +35,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "counting": (INT64, 0),
     "keys": (INT64, 0),
     "gathered": (INT64, 0),
+    "used": (INT64, 0),
     "control": (INT64, 0),
     "weights": (REAL, 0),
     "rates": (REAL, 0),
@@ -112,8 +113,8 @@ head_of, layers_of, tiles_of, owners_of, phases_of, sources_of, order_of, classe
     make_view(name, INT64)
     for name in ("head", "layers", "tiles", "owners", "phases", "sources", "order", "classes")
 )
-counting_of, keys_of, gathered_of, control_of = (
-    make_view(name, INT64) for name in ("counting", "keys", "gathered", "control")
+counting_of, keys_of, gathered_of, used_of, control_of = (
+    make_view(name, INT64) for name in ("counting", "keys", "gathered", "used", "control")
 )
 weights_of, rates_of, numbers_of, row_loss_of = (
     make_view(name, REAL) for name in ("weights", "rates", "numbers", "row_loss")

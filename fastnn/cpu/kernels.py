@@ -22,7 +22,6 @@ from numba.extending import intrinsic
 from fastnn.cpu import plain
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, vector_bytes
 
-
 SUMS = 8  # independent sums that hide the latency of a multiply-add
 
 
@@ -66,7 +65,7 @@ class _Writer(Writer):
     def multiply(self, module: Any, name: str, scattered: bool) -> Any:
         """C = init + A B, A in `chunks` of `inner` columns that lie `chunk_stride` apart."""
         real = self.real.as_pointer()
-        left = [INT64.as_pointer(), *[INT64] * 5]
+        left = [INT64.as_pointer(), *[INT64] * 6, INT64.as_pointer(), INT64]
         if not scattered:
             left = [real, INT64, INT64, INT64, INT64]
         arguments = [*left, real, real, INT64, real, INT64]
@@ -78,39 +77,44 @@ class _Writer(Writer):
             row = builder.gep(init, [builder.mul(INT64(r), init_stride)])
             start.append(self.load(builder, self.at(builder, row, v), self.lanes))
 
-        def columns(builder: Any, rows: list[Any], inner: Any, carried: list[Any]) -> list[Any]:
-            def step(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
-                left = [builder.gep(row, [k]) for row in rows]
-                sums = self.products(builder, left, carried[0], carried[1:])
-                return [builder.gep(carried[0], [width]), *sums]
-
-            return loop(builder, inner, carried, step)
-
         if scattered:
-            order, ahead, mask, address, stride, inner = function.args[: len(left)]
+            order, ahead, mask, first_line, share, address, stride, used, inner = function.args[:9]
             source = (order, address, stride)
             rows = [self.row_start(builder, source, INT64(r)) for r in range(self.rows)]
-            # Rows that the mask picks are asked for ahead of time, a cache line a while; where it
-            # does not, the prefetch is of the row itself and does nothing.
+            # Rows that the mask picks are asked for ahead of time, a few cache lines a while; where
+            # it does not, the prefetch is of the row itself and does nothing.
+            distances = [self.picked(builder, mask, r, ahead) for r in range(self.rows)]
             later = [
-                self.row_start(builder, source, builder.add(INT64(r), self.picked(builder, mask, r, ahead)))
-                for r in range(self.rows)
+                self.row_start(builder, source, builder.add(INT64(r), distance))
+                for r, distance in enumerate(distances)
             ]
 
-            def line(builder: Any, at: Any, count: Any, carried: list[Any]) -> list[Any]:
-                for row in later:
-                    prefetch(builder, builder.gep(row, [at]))
-                here = [builder.gep(row, [at]) for row in rows]
-                return columns(builder, here, count, carried)
+            def block(builder: Any, at: Any, count: Any, sums: list[Any]) -> list[Any]:
+                line = builder.add(first_line, builder.mul(builder.udiv(at, size), share))
+
+                def ask(builder: Any, index: Any, nothing: list[Any]) -> list[Any]:
+                    column = builder.mul(builder.add(line, index), size)
+                    for row in later:
+                        prefetch(builder, builder.gep(row, [column]))
+                    return nothing
+
+                def column(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
+                    k = builder.load(builder.gep(used, [builder.add(at, index)]))
+                    left = [builder.gep(row, [k]) for row in rows]
+                    right = builder.gep(b, [builder.mul(k, width)])
+                    return self.products(builder, left, right, sums)
+
+                loop(builder, share, [], ask)
+                return loop(builder, count, sums, column)
 
             size = INT64(self.line)
-            lines = builder.udiv(inner, size)
-            carried = loop(
-                builder, lines, [b, *start],
-                lambda builder, index, carried: line(builder, builder.mul(index, size), size, carried),
+            blocks = builder.udiv(inner, size)
+            sums = loop(
+                builder, blocks, start,
+                lambda builder, index, sums: block(builder, builder.mul(index, size), size, sums),
             )  # fmt: skip
-            at = builder.mul(lines, size)
-            carried = line(builder, at, builder.sub(inner, at), carried)
+            at = builder.mul(blocks, size)
+            sums = block(builder, at, builder.sub(inner, at), sums)
         else:
             a, chunks, inner, chunk_stride, row_stride = function.args[: len(left)]
 
@@ -119,10 +123,16 @@ class _Writer(Writer):
                 rows = [
                     builder.gep(base, [builder.mul(INT64(r), row_stride)]) for r in range(self.rows)
                 ]
-                return columns(builder, rows, inner, carried)
 
-            carried = loop(builder, chunks, [b, *start], chunk)
-        for value, (r, v) in zip(carried[1:], self.cells, strict=True):
+                def column(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
+                    left = [builder.gep(row, [k]) for row in rows]
+                    sums = self.products(builder, left, carried[0], carried[1:])
+                    return [builder.gep(carried[0], [width]), *sums]
+
+                return loop(builder, inner, carried, column)
+
+            _, *sums = loop(builder, chunks, [b, *start], chunk)
+        for value, (r, v) in zip(sums, self.cells, strict=True):
             row = builder.gep(c, [builder.mul(INT64(r), c_stride)])
             self.store(builder, value, self.at(builder, row, v))
         builder.ret_void()
@@ -131,12 +141,17 @@ class _Writer(Writer):
     def accumulate(self, module: Any, name: str, scattered: bool) -> Any:
         """C = beta C + alpha A^T B, the samples in rows of A that lie `a_stride` apart."""
         real = self.real.as_pointer()
-        left = [INT64.as_pointer(), INT64, INT64] if scattered else [real, INT64]
+        left = [real, INT64]
+        if scattered:
+            left = [INT64.as_pointer(), INT64, INT64, INT64.as_pointer()]
         arguments = [*left, real, INT64, real, INT64, self.real, self.real]
         function, builder = self.function(module, name, ir.VoidType(), arguments)
         b, samples, c, c_stride, alpha, beta = function.args[len(left) :]
         width = INT64(self.vectors * self.lanes)
-        rows = [builder.gep(c, [builder.mul(INT64(r), c_stride)]) for r in range(self.rows)]
+        inputs = [INT64(r) for r in range(self.rows)]
+        if scattered:
+            inputs = [builder.load(builder.gep(function.args[3], [r])) for r in inputs]
+        rows = [builder.gep(c, [builder.mul(r, c_stride)]) for r in inputs]
         for row in rows:  # C is touched only after the loop: its misses hide behind the arithmetic
             for v in range(self.vectors):
                 prefetch(builder, self.at(builder, row, v), to_write=True)
@@ -150,7 +165,7 @@ class _Writer(Writer):
                 sample = self.row_start(builder, tuple(function.args[:3]), s)
             else:
                 sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
-            pointers = [builder.gep(sample, [INT64(r)]) for r in range(self.rows)]
+            pointers = [builder.gep(sample, [r]) for r in inputs]
             return self.products(builder, pointers, builder.gep(b, [builder.mul(s, width)]), cells)
 
         def several(builder: Any, index: Any, cells: list[Any]) -> list[Any]:
@@ -225,30 +240,33 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
 
 def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
-    """Return the product with rows of the caller's array.
+    """Return the product with rows of the caller's array, over the columns that are used.
 
-    ``multiply(order, first, ahead, mask, address, row_stride, inner, b, b_at, init, init_at,
-    init_stride, c, c_at, c_stride)``; address and row_stride in bytes. The rows `ahead` rows further
-    on are prefetched, for those rows of the tile whose bit is set in `mask`.
+    ``multiply(order, first, ahead, mask, first_line, share, address, row_stride, used, used_at,
+    count, b, b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in
+    bytes. Rows `ahead` rows further on are prefetched, for those rows of the tile whose bit is set
+    in `mask`: `share` cache lines from `first_line` on with as many columns as a line holds.
     """
     if config.DISABLE_JIT:
         return plain.multiply_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
 
     @intrinsic
     def multiply(
-        typingctx, order, first, ahead, mask, address, row_stride, inner,
-        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        typingctx, order, first, ahead, mask, first_line, share, address, row_stride, used,
+        used_at, count, b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(order, i, i, i, i, i, i, b, i, init, i, i, c, i, i)
+        signature = types.void(order, *[i] * 7, used, i, i, b, i, init, i, i, c, i, i)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
-            rows_at, right, start, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 7, 9, 12)
+            rows_at, columns, right, start, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1])
+                for n in (0, 8, 11, 13, 16)
             )
             callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
-            builder.call(callee, [rows_at, *args[2:7], right, start, args[11], out, args[14]])
+            left = [rows_at, *args[2:8], columns, args[10]]
+            builder.call(callee, [*left, right, start, args[15], out, args[18]])
             return context.get_dummy_value()
 
         return signature, codegen
@@ -284,30 +302,30 @@ def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
 
 def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
-    """Return the same for rows of the caller's array.
+    """Return the same for rows of the caller's array, and for columns that are used.
 
-    ``accumulate(order, first, address, row_stride, b, b_at, samples, c, c_at, c_stride, alpha,
-    beta)``; address and row_stride in bytes
+    ``accumulate(order, first, address, row_stride, used, used_at, b, b_at, samples, c, c_at,
+    c_stride, alpha, beta)``; address and row_stride in bytes. Column i goes to row i of C.
     """
     if config.DISABLE_JIT:
         return plain.accumulate_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
 
     @intrinsic
     def accumulate(
-        typingctx, order, first, address, row_stride,
+        typingctx, order, first, address, row_stride, used, used_at,
         b, b_at, samples, c, c_at, c_stride, alpha, beta,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(order, i, i, i, b, i, i, c, i, i, b.dtype, b.dtype)
+        signature = types.void(order, i, i, i, used, i, b, i, i, c, i, i, b.dtype, b.dtype)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
-            rows_at, right, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 7)
+            rows_at, columns, right, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 6, 9)
             )
             callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), True)
-            tail = [right, args[6], out, args[9], args[10], args[11]]
-            builder.call(callee, [rows_at, args[2], args[3], *tail])
+            tail = [right, args[8], out, *args[11:]]
+            builder.call(callee, [rows_at, args[2], args[3], columns, *tail])
             return context.get_dummy_value()
 
         return signature, codegen

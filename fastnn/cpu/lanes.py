@@ -1,6 +1,6 @@
 """What softmax does with whole rows: their largest number, their sum, a number for each of them.
 
-A row of n numbers is spread over panels (see `fastnn.plan`), so vector v of it lies in panel v // 2.
+A row of n numbers is spread over panels (see `fastnn.plan`): vector v of it lies in panel v // 2.
 Rows are reduced several at a time, their vectors folded together: a third of the shuffles.
 """
 

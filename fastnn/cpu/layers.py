@@ -21,14 +21,16 @@ from fastnn.cpu.job import (
     order_of,
     row_loss_of,
     sources_of,
+    used_of,
 )
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
-from fastnn.cpu.steps import rows_ahead
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
+from fastnn.cpu.steps import rows_ahead
 from fastnn.cpu.transpose import make_transpose
 from fastnn.plan import (
     ACTIVATION,
+    BATCH,
     CAPACITY,
     COLUMN_MASK,
     DELTA,
@@ -36,6 +38,7 @@ from fastnn.plan import (
     IN_PLACE,
     INPUT,
     LAYERS,
+    LOOK_ROWS,
     LOSS,
     MASK,
     NEEDS_Z,
@@ -45,6 +48,7 @@ from fastnn.plan import (
     PRIVATE_SIZE,
     ROW_SCALE,
     ROWWISE,
+    SAMPLES,
     TARGETS,
     TRANSPOSED,
     WEIGHTS,
@@ -59,11 +63,11 @@ SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 
 
 def make_layers(
-    dtype: np.dtype, panel: int, gemm: Any, few: Any, rules: Any, softmax: Any
+    dtype: np.dtype, panel: int, gemm: Any, few: Any, find_used: Any, rules: Any, softmax: Any
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and transpose for one dtype."""
     real = dtype.type
-    zero, one = real(0), real(1)
+    one = real(1)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     width_of, multiply, multiply_caller = gemm.width_of, gemm.multiply, gemm.multiply_caller
     k_block, activate, multiply_slope = gemm.block, rules.activate, rules.multiply_slope
@@ -102,7 +106,7 @@ def make_layers(
                 )  # fmt: skip
 
     @njit(**EXACT)
-    def linear_forward(job, layer, first, r0, r1, p0, p1, own):
+    def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
         """Write activation(x W + b) for rows r0..r1 and panels p0..p1 of a layer's outputs.
 
         x is `own` numbers beyond the layer's inputs: a thread's own copy of them; or, for the first
@@ -115,11 +119,16 @@ def make_layers(
             few_forward(job, first, r0, r1, own)
         elif layer == 0 and head[IN_PLACE] == 1:
             sources = sources_of(job)
-            multiply_caller(
-                memory, order_of(job), first, rows_ahead(job, first + r1),
-                sources[0, ADDRESS], sources[0, ROW_STRIDE], k, r0, r1,
-                layers[layer, WEIGHTS], p0, p1, n, out, rows,
-            )  # fmt: skip
+            samples = min(head[BATCH], head[SAMPLES] - first)
+            for block in range(r0 // LOOK_ROWS, (r1 + LOOK_ROWS - 1) // LOOK_ROWS):
+                s0, s1 = max(r0, block * LOOK_ROWS), min(r1, (block + 1) * LOOK_ROWS)
+                columns = find_used(job, first, block, samples, me)
+                count = used_of(job)[U(columns + k + (k + panel - 1) // panel)]
+                multiply_caller(
+                    memory, order_of(job), first, rows_ahead(job, first + s1),
+                    sources[0, ADDRESS], sources[0, ROW_STRIDE], k, used_of(job), columns, count,
+                    s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
+                )  # fmt: skip
         else:
             multiply(
                 memory, layers[layer, INPUT] + own, rows, k, r0, r1,

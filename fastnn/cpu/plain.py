@@ -53,24 +53,31 @@ def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
     inside = multiply(rows, width)
 
     def kernel(
-        order, first, ahead, mask, address, row_stride, inner,
+        order, first, ahead, mask, first_line, share, address, row_stride, used, used_at, count,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
+        columns = used[used_at : used_at + count]
         starts = address + order[first : first + rows] * row_stride
-        a = np.concatenate([caller_row(dtype, start, inner) for start in starts])
-        inside(a, 0, 1, inner, 0, inner, b, b_at, init, init_at, init_stride, c, c_at, c_stride)
+        last = columns.max(initial=-1) + 1
+        a = np.concatenate([caller_row(dtype, start, last)[columns] for start in starts])
+        right = np.concatenate([b[b_at + k * width :][:width] for k in columns] or [b[:0]])
+        inside(a, 0, 1, count, 0, count, right, 0, init, init_at, init_stride, c, c_at, c_stride)
 
     return kernel
 
 
 def accumulate_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
     """Return the transposed product with rows of the caller's array."""
-    inside = accumulate(rows, width)
+    inside = accumulate(1, width)
 
-    def kernel(order, first, address, row_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta):
+    def kernel(
+        order, first, address, row_stride, used, used_at,
+        b, b_at, samples, c, c_at, c_stride, alpha, beta,
+    ):  # fmt: skip
         starts = address + order[first : first + samples] * row_stride
-        a = np.concatenate([caller_row(dtype, start, rows) for start in starts])
-        inside(a, 0, rows, b, b_at, samples, c, c_at, c_stride, alpha, beta)
+        for column in used[used_at : used_at + rows]:
+            a = np.concatenate([caller_row(dtype, start, column + 1)[-1:] for start in starts])
+            inside(a, 0, 1, b, b_at, samples, c, c_at + column * c_stride, 0, alpha, beta)
 
     return kernel
 
@@ -148,7 +155,9 @@ def shift(lanes: int) -> Any:
 def few_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
     """Return C += X W^T for a few rows and outputs."""
 
-    def kernel(order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at, c_stride):
+    def kernel(
+        order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at, c_stride
+    ):
         for r in range(rows):
             x = caller_row(dtype, address + order[first + r] * stride, count)
             for j in range(outputs):
@@ -182,5 +191,16 @@ def transpose(lanes: int) -> Any:
             block[i] = memory[at + i * stride :][:lanes]
         for j in range(width):
             memory[to + j * to_stride :][:lanes] = block[:, j]
+
+    return kernel
+
+
+def used(dtype: np.dtype, lanes: int) -> Any:
+    """Return the bits of the columns that are not zero in one of the rows."""
+
+    def kernel(order, first, address, stride, samples):
+        starts = address + order[first : first + samples] * stride
+        found = np.any([caller_row(dtype, start, lanes) != 0 for start in starts], axis=0)
+        return sum(1 << i for i in range(lanes) if found[i])
 
     return kernel

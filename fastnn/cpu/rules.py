@@ -31,8 +31,8 @@ FAST: Any = {
 # Numba lets a signed index count from the end, a test at each access; an unsigned one cannot.
 U = np.uint64
 EXACT: Any = {"fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}
-# For functions called from one place: Numba would compile them by themselves, and all that they call
-# again with them, once for every level of calls.
+# For functions called from one place: Numba would compile each by itself, and all that it calls
+# again with it, once for every level of calls.
 MERGED: Any = {**EXACT, "inline": "always"}
 # A rule that is called from several loops would become a function, and no loop would be vectorised.
 INLINE: Any = {**EXACT, "forceinline": True}

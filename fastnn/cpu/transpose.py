@@ -1,6 +1,6 @@
 """Transposes of square blocks, as wide and as high as a vector, in registers.
 
-Eklundh's method (1972): in stage b = 1, 2, 4, ... rows i and i + b exchange their blocks of b lanes.
+Eklundh's method (1972): in stage b = 1, 2, 4, ... rows i and i + b exchange blocks of b lanes.
 """
 
 from __future__ import annotations

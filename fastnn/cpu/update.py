@@ -17,12 +17,14 @@ from fastnn.cpu.job import (
     order_of,
     sources_of,
     tiles_of,
+    used_of,
 )
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK, rows_ahead
 from fastnn.plan import (
+    BATCH,
     BIAS,
     CAPACITY,
     DELTA,
@@ -30,10 +32,12 @@ from fastnn.plan import (
     FEW,
     IN_PLACE,
     INPUT,
+    LOOK_ROWS,
     ONES,
     OWN_INPUTS,
     PRIVATE,
     PRIVATE_SIZE,
+    SAMPLES,
     SIZE,
     TRANSPOSED,
     UPDATE,
@@ -71,7 +75,7 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
 
 
 def make_update(
-    dtype: np.dtype, panel: int, gemm: Any, few: Any, rules: Any, layers_: Any
+    dtype: np.dtype, panel: int, gemm: Any, few: Any, find_used: Any, rules: Any, layers_: Any
 ) -> Any:
     """Return ``update_tile(job, tile, first, samples, me)`` for one dtype."""
     real = dtype.type
@@ -82,23 +86,31 @@ def make_update(
     apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
 
     @njit(**EXACT)
-    def add(job, layer, i, first, s, count, own, delta, out, inputs, width, alpha, beta):
-        """Add alpha X^T delta to beta out: samples s..s + count, `inputs` inputs from i on."""
+    def add(job, layer, i, first, s, count, own, me, delta, out, inputs, width, alpha, beta):
+        """Add alpha X^T delta to beta out: samples s..s + count, `inputs` inputs from i on.
+
+        Of the caller's rows read in place, inputs that the batch does not use are left out.
+        """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         if layer == 0 and head[IN_PLACE] == 1:
-            sources = sources_of(job)
-            address = sources[0, ADDRESS] + i * itemsize
-            accumulate_caller(
-                memory, order_of(job), first + s, address, sources[0, ROW_STRIDE], delta, count,
-                out, inputs, width, alpha, beta,
-            )  # fmt: skip
+            sources, used = sources_of(job), used_of(job)
+            samples = min(head[BATCH], head[SAMPLES] - first)
+            for block in range(s // LOOK_ROWS, (s + count + LOOK_ROWS - 1) // LOOK_ROWS):
+                s0, s1 = max(s, block * LOOK_ROWS), min(s + count, (block + 1) * LOOK_ROWS)
+                columns = find_used(job, first, block, samples, me)
+                starts = columns + layers[0, K] + i // panel
+                accumulate_caller(
+                    memory, order_of(job), first + s0, sources[0, ADDRESS], sources[0, ROW_STRIDE],
+                    used, columns + used[U(starts)], columns + used[U(starts + 1)],
+                    delta + (s0 - s) * width, s1 - s0, out - i * width, width, alpha, beta,
+                )  # fmt: skip
         else:
             a_width = width_of(i // panel, layers[layer, K])
             start = layers[layer, INPUT] + own + i * head[CAPACITY] + s * a_width
             accumulate(memory, start, a_width, delta, count, out, inputs, width, alpha, beta)
 
     @njit(**MERGED)
-    def direct(job, layer, i0, i1, p, first, samples, own):
+    def direct(job, layer, i0, i1, p, first, samples, own, me):
         """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
         memory, head, layers, numbers = (
             memory_of(job),
@@ -115,9 +127,16 @@ def make_update(
         for s in range(0, samples, s_block):
             count = min(s_block, samples - s)
             for i in range(i0, i1, panel):
+                inputs, out = min(panel, i1 - i), weights + i * width
+                beta = keep if s == 0 else one
+                if beta != one and layer == 0 and head[IN_PLACE] == 1:
+                    # Not all of these rows of W are looked at again.
+                    for c in range(out, out + inputs * width):
+                        memory[U(c)] *= beta
+                    beta = one
                 add(
-                    job, layer, i, first, s, count, own, delta + s * width, weights + i * width,
-                    min(panel, i1 - i), width, -rate, keep if s == 0 else one,
+                    job, layer, i, first, s, count, own, me, delta + s * width, out, inputs, width,
+                    -rate, beta,
                 )  # fmt: skip
             if i1 == k and layers[layer, BIAS] == 1:
                 bias = weights + k * width
@@ -126,7 +145,7 @@ def make_update(
                 )
 
     @njit(**MERGED)
-    def by_rule(job, layer, i0, i1, p, first, samples, own, gradient):
+    def by_rule(job, layer, i0, i1, p, first, samples, own, me, gradient):
         """Sum the gradient of a panel of inputs in `gradient`, then apply the rule to it."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
@@ -137,7 +156,22 @@ def make_update(
             inputs = min(panel, i1 - i)
             for c in range(inputs * width):
                 memory[U(gradient + c)] = zero
-            add(job, layer, i, first, ZERO, samples, own, delta, gradient, inputs, width, one, one)
+            add(
+                job,
+                layer,
+                i,
+                first,
+                ZERO,
+                samples,
+                own,
+                me,
+                delta,
+                gradient,
+                inputs,
+                width,
+                one,
+                one,
+            )
             apply(job, weights + i * width, gradient, inputs * width, i == k)
         if i1 == k and layers[layer, BIAS] == 1:
             for c in range(width):
@@ -164,7 +198,8 @@ def make_update(
                 start = layers[0, INPUT] + own + i * head[CAPACITY]
                 add_samples(
                     memory, counting_of(job), ZERO, ZERO, address_of(memory, start),
-                    x_width * itemsize, samples, min(panel, i1 - i), d, width, n, out + i - i0, out_stride, alpha, beta,
+                    x_width * itemsize, samples, min(panel, i1 - i), d, width, n, out + i - i0,
+                    out_stride, alpha, beta,
                 )  # fmt: skip
 
     @njit(**MERGED)
@@ -213,10 +248,10 @@ def make_update(
             return
         for p in range(p0, p1):
             if head[DIRECT] == 1:
-                direct(job, layer, i0, i1, p, first, samples, own)
+                direct(job, layer, i0, i1, p, first, samples, own, me)
             else:
                 gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
-                by_rule(job, layer, i0, i1, p, first, samples, own, gradient)
+                by_rule(job, layer, i0, i1, p, first, samples, own, me, gradient)
         if layers[layer, TRANSPOSED] >= 0:
             k, n = layers[layer, K], layers[layer, N]
             for i in range(i0, i1, panel):

@@ -138,29 +138,36 @@ class Writer:
         return function, ir.IRBuilder(function.append_basic_block("entry"))
 
     def vector(self, lanes: int) -> Any:
+        """Return the type of `lanes` numbers."""
         return ir.VectorType(self.real, lanes)
 
     def zeros(self, lanes: int) -> Any:
+        """Return a vector of zeros."""
         return ir.Constant(self.vector(lanes), [ir.Constant(self.real, 0.0)] * lanes)
 
     def load(self, builder: Any, pointer: Any, lanes: int) -> Any:
+        """Return the vector at a pointer."""
         pointer = builder.bitcast(pointer, self.vector(lanes).as_pointer())
         return builder.load(pointer, align=self.itemsize)
 
     def store(self, builder: Any, value: Any, pointer: Any) -> None:
+        """Write a vector to a pointer."""
         pointer = builder.bitcast(pointer, value.type.as_pointer())
         builder.store(value, pointer, align=self.itemsize)
 
     def shuffle(self, builder: Any, a: Any, b: Any, picks: list[int]) -> Any:
+        """Return the picked lanes of a, followed by those of b."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
         return builder.shuffle_vector(a, b, mask)
 
     def splat(self, builder: Any, scalar: Any, lanes: int) -> Any:
+        """Return a vector of one number."""
         undefined = ir.Constant(self.vector(lanes), ir.Undefined)
         one = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
         return self.shuffle(builder, one, undefined, [0] * lanes)
 
     def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
+        """Return a b + c."""
         # fmuladd: fused where the processor can, two roundings elsewhere, never a library call.
         name = f"llvm.fmuladd.v{c.type.count}{self._kind}"
         callee = builder.module.globals.get(name) or ir.Function(
