@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import checkpoint
+from fastnn.checks import whole
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.history import History
 from fastnn.parameters import Parameters, from_tensors, to_tensors
@@ -19,7 +20,6 @@ from fastnn.serialise import (
     optimizer_from_dict,
     optimizer_to_dict,
 )
-from fastnn.spec import whole
 from fastnn.target import choose
 
 MOST_THREADS = 1024

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.checks import number, whole
 from fastnn.errors import InvalidInput
 from fastnn.rules.table import LOSSES, unknown_name
-from fastnn.spec import SGD, Adam, Network, Optimizer, number, whole
+from fastnn.spec import SGD, Adam, Network, Optimizer
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn import model as models
 from fastnn.callbacks import Callback, call_all, check_callbacks
+from fastnn.checks import whole
 from fastnn.data import Data, check_data, check_features
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
@@ -23,7 +24,7 @@ from fastnn.parameters import Parameters, check_parameters, zero_slots
 from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
 from fastnn.problem import EpochResult, Problem
 from fastnn.progress import Progress
-from fastnn.spec import SGD, Network, Optimizer, whole
+from fastnn.spec import SGD, Network, Optimizer
 from fastnn.target import Engine, choose, engine_class
 
 _SGD = SGD(0.1)  # frozen, so every trainer may have it

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("rules",),
+    ("checks", "rules"),
     ("initialisers", "schedules", "graph"),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.spec import number, whole
+from fastnn.checks import number, whole
 
 Samples = tuple[NDArray[np.float32], NDArray[np.int64]]
 
