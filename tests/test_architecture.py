@@ -17,7 +17,7 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("checks", "rules"),
+    ("checks", "folders", "rules"),
     ("initialisers", "schedules", "graph"),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),

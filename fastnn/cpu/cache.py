@@ -8,9 +8,7 @@ a new one. Numba itself adds processor and versions to the key.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,16 +19,7 @@ import numba
 import numpy as np
 from numba import config, njit
 
-
-def _base() -> Path:
-    chosen = os.environ.get("FASTNN_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastnn"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "fastnn"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastnn"
+from fastnn.folders import writable_folder
 
 
 def _source_hash() -> str:
@@ -43,28 +32,7 @@ def _source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def cache_folder() -> Path:
-    """Return the folder of compiled kernels, made if need be.
-
-    `FASTNN_CACHE_DIR` chooses another place. Where the usual one cannot be written, it is a folder
-    in the system's temporary folder that belongs to this user.
-    """
-    for base in (_base(), Path(tempfile.gettempdir()) / f"fastnn-{_user()}"):
-        folder = base / f"kernels-{_source_hash()}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return Path(tempfile.mkdtemp(prefix="fastnn-"))
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-
-
-FOLDER = cache_folder()
+FOLDER = writable_folder(f"kernels-{_source_hash()}")
 PATIENCE_SECONDS = 3.0
 
 
