@@ -9,8 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastnn import datasets
-    from fastnn.errors import CorruptFile, Diverged, FastnnError, InvalidInput, TargetUnavailable
+    from fastnn import datasets, graph
+    from fastnn.errors import (
+        CorruptFile,
+        Diverged,
+        FastnnError,
+        InvalidInput,
+        MissingExtra,
+        TargetUnavailable,
+    )
     from fastnn.history import History
     from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network
     from fastnn.trainer import Trainer
@@ -28,14 +35,23 @@ __all__ = [
     "FastnnError",
     "History",
     "InvalidInput",
+    "MissingExtra",
     "Network",
     "TargetUnavailable",
     "Trainer",
     "datasets",
+    "graph",
 ]
 
 _HOMES = {
-    "errors": ("CorruptFile", "Diverged", "FastnnError", "InvalidInput", "TargetUnavailable"),
+    "errors": (
+        "CorruptFile",
+        "Diverged",
+        "FastnnError",
+        "InvalidInput",
+        "MissingExtra",
+        "TargetUnavailable",
+    ),
     "history": ("History",),
     "spec": ("SGD", "Adam", "AdamW", "Dense", "Dropout", "Network"),
     "trainer": ("Trainer",),
@@ -46,8 +62,8 @@ def __getattr__(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
 
-    if name == "datasets":
-        return import_module("fastnn.datasets")
+    if name in ("datasets", "graph"):
+        return import_module(f"fastnn.{name}")
     for home, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(f"fastnn.{home}"), name)

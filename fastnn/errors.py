@@ -15,14 +15,19 @@ class TargetUnavailable(FastnnError, RuntimeError):
     """The target that was asked for cannot run on this machine."""
 
 
+class MissingExtra(FastnnError, ImportError):
+    """A library that this needs is not installed; the message names the extra that brings it."""
+
+
 class Diverged(FastnnError, ArithmeticError):
-    """Training met a loss or a parameter that is NaN or infinite.
+    """Training met a loss or a parameter that is NaN or infinite, or `minimize` such a value.
 
     Attributes
     ----------
     epoch, step
         Where it happened, both counted from 0; ``step`` counts minibatches within the epoch.
-        The trainer holds the parameters of the last good epoch.
+        The trainer holds the parameters of the last good epoch. In `fastnn.graph.minimize`,
+        ``epoch`` is the restart and ``step`` the steps taken in it.
     """
 
     def __init__(self, message: str, epoch: int, step: int) -> None:

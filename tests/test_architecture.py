@@ -35,17 +35,18 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # Beyond NumPy, the standard library and fastnn itself: who may import what at all...
 ALLOWED = {
-    "numba": {"rules", "cpu", "cuda"},
+    "numba": {"rules", "cpu", "cuda", "graph"},
     "llvmlite": {"cpu", "cuda"},
-    "scipy": {"reference", "cpu"},
+    "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators"},
-    "matplotlib": {"plots"},
+    "matplotlib": {"plots", "graph"},
     "pandas": {"io", "estimators", "history"},
     "tqdm": {"progress"},
     "safetensors": {"checkpoint"},
 }
 # ... and what only inside functions, because not every use of its module needs it.
 LAZY = {"tqdm", "safetensors", "pandas"}
+LAZY_PARTS = {"graph"}
 
 TOP_LEVEL = {
     "pyproject.toml",
@@ -139,7 +140,8 @@ def test_module_imports_other_libraries_only_where_they_belong(path):
             continue
         if part == "cli" and in_function:
             continue  # it reports versions
-        if part not in ALLOWED.get(library, ()) or (library in LAZY and not in_function):
+        lazy = library in LAZY or part in LAZY_PARTS
+        if part not in ALLOWED.get(library, ()) or (lazy and not in_function):
             wrong.append(f"{name_of(path)}:{line}: {part} must not import {library} here")
     assert not wrong
 
@@ -190,6 +192,7 @@ HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplo
         "import fastnn; fastnn.datasets.digits()",
         "import fastnn.cli",
         "from fastnn import Dense, Network, Trainer; Trainer(Network(4, [Dense(2)])).parameters",
+        "from fastnn.graph import exp, trace; trace(lambda x: exp(x) + 1).gradient(x=1)",
     ],
 )
 def test_importing_and_setting_up_load_neither_numba_nor_scipy_nor_an_extra(code):

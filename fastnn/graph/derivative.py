@@ -1,0 +1,130 @@
+"""Derivatives in reverse: how a result changes with every node below it, as nodes themselves.
+
+One pass from the result down: the adjoint of a node n is dJ/dn, and each operation hands its own
+adjoint on to its arguments, multiplied by its partial derivatives (reverse mode; Griewank & Walther
+2008, Evaluating Derivatives, section 3.2). Adjoints are graphs, so they can be printed, evaluated,
+compiled, and differentiated again.
+
+Where a function has a kink, the slopes are these:
+
+- ``abs(x)`` at 0: sign(0) = 0. ``sign`` and ``step`` have slope 0 everywhere.
+- ``maximum(a, b)`` and ``minimum(a, b)`` where a = b: if one of them is a number, it takes all, so
+  that ``maximum(x, 0)`` and ``maximum(0, x)`` have the slope 0 at 0 that the activation relu has;
+  else each takes half.
+- ``where(c, a, b)``: the slope of the branch taken. The condition itself has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from fastnn.graph.nodes import Node, apply, constant, topological
+from fastnn.graph.simplify import (
+    ONE,
+    ZERO,
+    add,
+    choose,
+    div,
+    mul,
+    neg,
+    negate,
+    power,
+    sub,
+    total,
+    when,
+)
+
+# (adjoint d of the node, the node y, its arguments...) -> what the argument receives.
+Rule = Callable[..., Node]
+
+TWO = constant(2)
+
+
+def _tie(strict: str, weak: str, d: Node, mine: Node, other: Node) -> Node:
+    """Return the share of one argument of maximum or minimum."""
+    if other.fixed:
+        return when(apply(strict, mine, other), d)
+    equal = apply("eq", mine, other)
+    # One guard, so that an argument that does not win hands on 0 whatever its own slope.
+    return when(apply(weak, mine, other), choose(equal, mul(constant(0.5), d), d))
+
+
+def _power_base(d: Node, y: Node, a: Node, b: Node) -> Node:
+    """Return d b a^(b - 1); 0 for b = 0, where a = 0 would make it 0 times infinity."""
+    if b.operation == "constant":
+        return mul(d, mul(b, power(a, constant(b.value - 1))))
+    return when(negate(apply("eq", b, ZERO)), mul(d, mul(b, power(a, sub(b, ONE)))))
+
+
+def _power_exponent(d: Node, y: Node, a: Node, b: Node) -> Node:
+    """Return d a^b log(a); 0 for a = 0, where a^b is 0 on both sides of b > 0."""
+    if a.operation != "constant":
+        a = choose(apply("eq", a, ZERO), ONE, a)
+    return mul(d, mul(y, apply("log", a))) if a is not ZERO else ZERO
+
+
+def _divisor(d: Node, y: Node, a: Node, b: Node) -> Node:
+    """Return -d a / b^2."""
+    if a.operation == "constant":
+        return neg(mul(d, mul(a, power(b, constant(-2)))))
+    return neg(div(mul(d, y), b))  # b^2 could overflow where a / b does not
+
+
+# One rule for each argument; None for a condition.
+RULES: dict[str, tuple[Rule | None, ...]] = {
+    "add": (lambda d, y, a, b: d, lambda d, y, a, b: d),
+    "sub": (lambda d, y, a, b: d, lambda d, y, a, b: neg(d)),
+    "mul": (lambda d, y, a, b: mul(d, b), lambda d, y, a, b: mul(d, a)),
+    "div": (lambda d, y, a, b: div(d, b), _divisor),
+    "pow": (_power_base, _power_exponent),
+    "neg": (lambda d, y, x: neg(d),),
+    "exp": (lambda d, y, x: mul(d, y),),
+    "expm1": (lambda d, y, x: mul(d, apply("exp", x)),),
+    "log": (lambda d, y, x: div(d, x),),
+    "log1p": (lambda d, y, x: div(d, add(ONE, x)),),
+    "sqrt": (lambda d, y, x: div(mul(constant(0.5), d), y),),
+    "abs": (lambda d, y, x: mul(d, apply("sign", x)),),
+    "sign": (lambda d, y, x: ZERO,),
+    "step": (lambda d, y, x: ZERO,),
+    "maximum": (
+        lambda d, y, a, b: _tie("gt", "ge", d, a, b),
+        lambda d, y, a, b: _tie("gt", "ge", d, b, a),
+    ),
+    "minimum": (
+        lambda d, y, a, b: _tie("lt", "le", d, a, b),
+        lambda d, y, a, b: _tie("lt", "le", d, b, a),
+    ),
+    "tanh": (lambda d, y, x: mul(d, sub(ONE, power(y, TWO))),),
+    "sigmoid": (lambda d, y, x: mul(d, mul(y, sub(ONE, y))),),
+    "softplus": (lambda d, y, x: mul(d, apply("sigmoid", x)),),
+    "erf": (
+        lambda d, y, x: mul(
+            d, mul(constant(2 / math.sqrt(math.pi)), apply("exp", neg(power(x, TWO))))
+        ),
+    ),
+    "sin": (lambda d, y, x: mul(d, apply("cos", x)),),
+    "cos": (lambda d, y, x: neg(mul(d, apply("sin", x))),),
+    "where": (None, lambda d, y, c, a, b: when(c, d), lambda d, y, c, a, b: when(negate(c), d)),
+}
+
+
+def adjoints(root: Node) -> dict[Node, Node]:
+    """Return dJ/dn for J = root and every node n that J changes with.
+
+    A node that is missing has adjoint 0.
+    """
+    shares: dict[Node, list[Node]] = {root: [ONE]}
+    found: dict[Node, Node] = {}
+    for node in reversed(topological([root])):
+        if node not in shares:
+            continue
+        # Everything that uses the node has been here before; terms in the order of the formula.
+        found[node] = total(reversed(shares.pop(node)))
+        for argument, rule in zip(node.arguments, RULES.get(node.operation, ()), strict=True):
+            if rule is None or argument.fixed:
+                continue
+            share = rule(found[node], node, *node.arguments)
+            if share is not ZERO:
+                shares.setdefault(argument, []).append(share)
+    return found

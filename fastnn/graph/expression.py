@@ -1,0 +1,285 @@
+"""Formulas that know their variables: what a reader computes with.
+
+An `Expression` holds a node and the names of the variables that it may be asked about. Those of a
+derivative are those of what it was derived from, though fewer may be left in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.graph import nodes, origin
+from fastnn.graph.derivative import adjoints
+from fastnn.graph.evaluate import common_form, evaluate, real_array, spread
+from fastnn.graph.nodes import Node
+from fastnn.graph.operands import Formula, node_of
+from fastnn.graph.operations import OPERATIONS
+from fastnn.graph.simplify import ZERO
+from fastnn.rules.table import unknown_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.graph.table import Table
+
+Method = Callable[[Any, Any], Any]
+
+
+def _infix(operation: str) -> tuple[Method, Method]:
+    """Return the methods of an operator: with `self` on the left, and on the right."""
+
+    def left(self: Any, other: Any) -> Any:
+        return NotImplemented if node_of(other) is None else build(operation, self, other)
+
+    def right(self: Any, other: Any) -> Any:
+        return NotImplemented if node_of(other) is None else build(operation, other, self)
+
+    return left, right
+
+
+class Condition(Formula):
+    """A comparison, or comparisons joined by & (and), | (or) and ~ (not): for `where` alone."""
+
+    def _no_arithmetic(self, *_: object) -> NoReturn:
+        problem = f"{self!r} is a condition, not a number"
+        remedy = f"use where({self!r}, 1, 0) of fastnn.graph"
+        raise origin.cannot_trace(problem, remedy, origin.calling_place())
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _no_arithmetic
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _no_arithmetic
+    __neg__ = __pos__ = __abs__ = _no_arithmetic
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _no_arithmetic
+    __hash__ = object.__hash__
+
+    __and__, __rand__ = _infix("and")
+    __or__, __ror__ = _infix("or")
+
+    def __invert__(self) -> Any:
+        """Return the condition that holds where this one does not."""
+        return build("not", self)
+
+
+class Expression(Formula):
+    """A formula of variables: ``J = (2*a + b)*c``.
+
+    Made from `variables` by Python's operators and the functions of `fastnn.graph`. Comparisons
+    give a `Condition`. What is used twice is stored and computed once.
+    """
+
+    def evaluate(self, /, **values: Any) -> Any:
+        """Return the value of the formula.
+
+        >>> from fastnn.graph import variables
+        >>> a, b, c = variables("a b c")
+        >>> J = (2*a + b)*c
+        >>> J.evaluate(a=3, b=4, c=5)
+        50.0
+
+        Parameters
+        ----------
+        values
+            A number or an array for each variable; arrays broadcast. If all arrays are float32,
+            so is the arithmetic; else it is float64.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            A float if all values are numbers; else an array of the shape to which they broadcast.
+            NaN or infinite outside of the domain of a function.
+
+        Raises
+        ------
+        InvalidInput
+            A variable without a value, a value without a variable, no number, or shapes that do
+            not broadcast.
+        """
+        return self._values([self.node], values)[0]
+
+    def gradient(self, /, **values: Any) -> dict[str, Any]:
+        """Return the partial derivative of the formula by each variable.
+
+        Parameters and errors are those of `evaluate`. With arrays, each entry is the derivative
+        at each point, of the shape to which the values broadcast; nothing is summed. What holds at
+        kinks is said in `fastnn.graph.derivative`.
+
+        >>> from fastnn.graph import variables
+        >>> a, b, c = variables("a b c")
+        >>> ((2*a + b)*c).gradient(a=3, b=4, c=5)
+        {'a': 10.0, 'b': 5.0, 'c': 10.0}
+        """
+        slopes = [self._adjoint(nodes.variable(name)) for name in self.names]
+        return dict(zip(self.names, self._values(slopes, values), strict=True))
+
+    def derivative(self, variable: str | Expression) -> Expression:
+        """Return the partial derivative by one variable as a formula, simplified.
+
+        >>> from fastnn.graph import variables
+        >>> x, y = variables("x y")
+        >>> (x**3*y).derivative("x")
+        3*y*x**2
+        >>> (x**3*y).derivative("x").derivative("x")
+        6*y*x
+
+        Raises
+        ------
+        InvalidInput
+            A name that is not a variable of this formula.
+        """
+        name = repr(variable) if isinstance(variable, Expression) else variable
+        if name not in self.names:
+            raise unknown_name("variable", name, self.names)
+        return Expression(self._adjoint(nodes.variable(name)), self.names)
+
+    def table(self, /, **values: Any) -> Table:
+        """Return the value of every node, and the gradient of the formula by every node.
+
+        Parameters and errors are those of `evaluate`.
+
+        >>> from fastnn.graph import variables
+        >>> a, b, c = variables("a b c")
+        >>> u = (2*a).named("u")
+        >>> print(((u + b)*c).table(a=3, b=4, c=5))
+        node  operation  value  gradient
+        a     variable       3        10
+        b     variable       4         5
+        c     variable       5        10
+        u     2*a            6         5
+        v1    u + b         10         5
+        v2    v1*c          50         1
+        """
+        from fastnn.graph.table import make_table
+
+        return make_table(self, values)
+
+    def draw(self, *, ax: Axes | None = None, **values: Any) -> Axes:
+        """Draw the nodes from left to right, with value and gradient on each.
+
+        Parameters
+        ----------
+        ax
+            Where to draw; None makes a new figure.
+        values
+            A number for each variable.
+
+        Raises
+        ------
+        InvalidInput
+            As `evaluate`; also arrays in place of numbers, and a graph too large to be read.
+        MissingExtra
+            Matplotlib is not installed.
+        """
+        from fastnn.graph.drawing import draw
+
+        return draw(self.table(**values), ax)
+
+    def named(self, name: str) -> Expression:
+        """Return the same formula under a name, which tables and drawings then show.
+
+        Raises
+        ------
+        InvalidInput
+            A name that is no identifier or that is a variable's, or a formula without an operation.
+        """
+        nodes.check_name(name)
+        if self.node.operation not in OPERATIONS:
+            raise InvalidInput(f"{self!r} is not an intermediate result, so it takes no name")
+        if name in self.names:
+            raise InvalidInput(f"{name!r} is a variable of {self!r}; choose another name")
+        return Expression(nodes.named(self.node, name), self.names)
+
+    @cached_property
+    def _adjoints(self) -> dict[Node, Node]:
+        return adjoints(self.node)
+
+    def _adjoint(self, node: Node) -> Node:
+        return self._adjoints.get(node, ZERO)
+
+    def _values(self, roots: Iterable[Node], values: dict[str, Any]) -> list[Any]:
+        """Return the values of `roots`, nodes with the variables of this formula."""
+        roots = list(roots)
+        for name in values:
+            if name not in self.names:
+                raise unknown_name("variable", name, self.names)
+        missing = [name for name in nodes.variable_names(self.node) if name not in values]
+        if missing:
+            known = ", ".join(f"{name}=..." for name in self.names)
+            raise InvalidInput(f"no value for {', '.join(missing)}; give ({known})")
+        arrays = {name: real_array(value, f"the value of {name}") for name, value in values.items()}
+        shape, dtype = common_form(arrays)
+        return [spread(each, shape, dtype) for each in evaluate(roots, arrays, dtype)]
+
+    __add__, __radd__ = _infix("add")
+    __sub__, __rsub__ = _infix("sub")
+    __mul__, __rmul__ = _infix("mul")
+    __truediv__, __rtruediv__ = _infix("div")
+    __pow__, __rpow__ = _infix("pow")
+    __lt__, __gt__ = _infix("lt")[0], _infix("gt")[0]
+    __le__, __ge__ = _infix("le")[0], _infix("ge")[0]
+    __eq__, __ne__ = _infix("eq")[0], _infix("ne")[0]
+    __hash__ = object.__hash__
+
+    def __neg__(self) -> Any:
+        """Return -self."""
+        return build("neg", self)
+
+    def __pos__(self) -> Expression:
+        """Return self."""
+        return self
+
+    def __abs__(self) -> Any:
+        """Return |self|."""
+        return build("abs", self)
+
+
+def as_expression(value: Any) -> Expression:
+    """Return an expression as it is, and a number as the expression of that constant.
+
+    Raises
+    ------
+    InvalidInput
+        Anything else.
+    """
+    node = node_of(value)
+    if node is None:
+        raise InvalidInput(
+            f"an expression or a number is needed, not {type(value).__name__} {value!r:.60}"
+        )
+    if isinstance(value, Condition):
+        value._no_arithmetic()
+    return value if isinstance(value, Expression) else Expression(node, ())
+
+
+def build(operation: str, *arguments: Any) -> Any:
+    """Return the expression or the condition of an operation on expressions and numbers.
+
+    Raises
+    ------
+    InvalidInput
+        An argument that is neither, or a condition in place of a number or the reverse.
+    """
+    row = OPERATIONS[operation]
+    found: list[Node] = []
+    names: dict[str, None] = {}
+    for position, value in enumerate(arguments):
+        node = node_of(value)
+        if node is None:
+            raise InvalidInput(
+                f"argument {position + 1} of {operation} must be an expression or a number, "
+                f"not {type(value).__name__} {value!r:.60}"
+            )
+        if isinstance(value, Condition) and position >= row.takes_conditions:
+            value._no_arithmetic()
+        if not isinstance(value, Condition) and position < row.takes_conditions:
+            if not isinstance(value, (bool, np.bool_)):
+                raise origin.no_condition(repr(value), origin.calling_place())
+            node = nodes.apply("eq", ZERO, nodes.constant(not value))
+        found.append(node)
+        if isinstance(value, Formula):
+            names.update(dict.fromkeys(value.names))
+    kind = Condition if row.condition else Expression
+    return kind(nodes.apply(operation, *found), tuple(names))

@@ -1,0 +1,138 @@
+"""Errors that show the line of the caller's source which they are about."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+from itertools import islice
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+
+# Frames in here are on the way between the caller's line and the error.
+_INSIDE = (str(Path(__file__).parent), str(Path(np.__file__).parent), "<__array_function__")
+
+# What is known elsewhere by another name, and what to write here.
+_INSTEAD = {
+    "max": "maximum(a, b)",
+    "fmax": "maximum(a, b)",
+    "amax": "maximum(a, b)",
+    "min": "minimum(a, b)",
+    "fmin": "minimum(a, b)",
+    "amin": "minimum(a, b)",
+    "fabs": "abs(x)",
+    "heaviside": "step(x)",
+    "select": "where(condition, a, b)",
+    "piecewise": "where(condition, a, b)",
+    "tan": "sin(x)/cos(x)",
+    "sinh": "(exp(x) - exp(-x))/2",
+    "cosh": "(exp(x) + exp(-x))/2",
+    "log2": "log(x)/log(2)",
+    "log10": "log(x)/log(10)",
+    "exp2": "2**x",
+    "pow": "x**n",
+    "cbrt": "sign(x)*abs(x)**(1/3)",
+}
+FUNCTIONS = (
+    "abs cos erf exp expm1 log log1p maximum minimum sigmoid sign sin softplus sqrt step tanh where"
+).split()
+_INSTEAD.update((name, name) for name in FUNCTIONS)
+
+
+class Place:
+    """A line of the caller's source, and the part of it that was running."""
+
+    def __init__(self, frame: FrameType, lasti: int, line: int) -> None:
+        self.file, self.line = frame.f_code.co_filename, line
+        self.text = linecache.getline(self.file, line, frame.f_globals).rstrip()
+        self.part = ""
+        self._column = 0
+        span = next(islice(frame.f_code.co_positions(), lasti // 2, None), None)
+        if self.text and span and None not in span and span[0] == line:
+            _, last, start, stop = span
+            encoded = self.text.encode()  # columns count bytes
+            stop = stop if last == line else None
+            self.part = encoded[start:stop].decode(errors="replace")
+            self._column = len(encoded[:start].decode(errors="replace"))
+
+    def __str__(self) -> str:
+        """Show file, line and text, the part in question underlined."""
+        head = f'\n  file "{self.file}", line {self.line}'
+        if not self.text:
+            return f"{head} (its source is not at hand)"
+        stripped = self.text.lstrip()
+        mark = ""
+        if self.part:
+            indent = self._column - (len(self.text) - len(stripped))
+            mark = f"\n    {' ' * indent}{'^' * len(self.part)}"
+        return f"{head}\n    {stripped}{mark}"
+
+    def called(self) -> str:
+        """Return the name of the function called there, without its module, or ""."""
+        match = re.match(r"(?:\w+\.)*(\w+)\s*\(", self.part)
+        # A function in C that is traced itself has no line of its own.
+        return match[1] if match and match[1] not in ("trace", "minimize") else ""
+
+
+def _inside(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_INSIDE)
+
+
+def calling_place() -> Place | None:
+    """Return the line outside of fastnn and NumPy that is running now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _inside(frame):
+        frame = frame.f_back
+    return Place(frame, frame.f_lasti, frame.f_lineno) if frame is not None else None
+
+
+def raising_place(traceback: TracebackType | None) -> Place | None:
+    """Return the innermost line outside of fastnn and NumPy through which an exception came."""
+    found = None
+    while traceback is not None:
+        if not _inside(traceback.tb_frame):
+            found = Place(traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def substitute(name: str) -> str:
+    """Return what to write instead of a function of this name."""
+    if name in _INSTEAD:
+        return f"use {_INSTEAD[name]} of fastnn.graph"
+    return f"use + - * / ** and the functions of fastnn.graph: {', '.join(FUNCTIONS)}"
+
+
+def cannot_trace(problem: str, remedy: str, place: Place | None) -> InvalidInput:
+    """Return the error that says what cannot be in a graph, where it stands and what can."""
+    return InvalidInput(f"{problem}; {remedy}{place or ''}")
+
+
+def branched(shown: str, place: Place | None) -> InvalidInput:
+    """Return the error for a branch on `shown`, which has no value yet."""
+    name = place.called() if place else ""
+    if name in _INSTEAD:
+        remedy = substitute(name)
+    else:
+        remedy = (
+            "use where(condition, a, b) of fastnn.graph, with & and | and ~ in place of "
+            "and, or and not"
+        )
+    return cannot_trace(f"a branch cannot depend on {shown}, which has no value yet", remedy, place)
+
+
+def no_condition(shown: str, place: Place | None) -> InvalidInput:
+    """Return the error for `shown` in place of a condition."""
+    problem = f"a condition must be a comparison, such as z > 0, not {shown}"
+    return cannot_trace(problem, "say which numbers count as true", place)
+
+
+def needs_number(shown: str, place: Place | None) -> InvalidInput:
+    """Return the error for a function that wants `shown` as a number."""
+    name = place.called() if place else ""
+    what = f"{name}() needs a number" if name else "a number is needed"
+    return cannot_trace(f"{what}, but {shown} has no value yet", substitute(name), place)
