@@ -192,7 +192,7 @@ HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplo
         "import fastnn; fastnn.datasets.digits()",
         "import fastnn.cli",
         "from fastnn import Dense, Network, Trainer; Trainer(Network(4, [Dense(2)])).parameters",
-        "from fastnn.graph import exp, trace; trace(lambda x: exp(x) + 1).gradient(x=1)",
+        "from fastnn.graph import exp, minimize, trace; trace(lambda x: exp(x) + 1).gradient(x=1)",
     ],
 )
 def test_importing_and_setting_up_load_neither_numba_nor_scipy_nor_an_extra(code):

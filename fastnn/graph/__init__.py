@@ -1,4 +1,4 @@
-"""Formulas as graphs: values, gradients, derivatives and pictures.
+"""Formulas as graphs: values, gradients, derivatives, pictures, and gradient descent on them.
 
 >>> from fastnn.graph import variables
 >>> a, b, c = variables("a b c")
@@ -10,11 +10,14 @@
 >>> J.derivative("a")
 2*c
 
-Names in this package: `variables` make formulas, `trace` makes one of a Python function. An `Expression` has the methods `evaluate`,
+Names in this package: `variables` make formulas, `trace` makes one of a Python function, and
+`minimize` goes down one by gradient descent. An `Expression` has the methods `evaluate`,
 `gradient`, `derivative`, `table`, `draw` and `named`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from fastnn.graph.expression import Condition, Expression
 from fastnn.graph.functions import (
@@ -40,9 +43,15 @@ from fastnn.graph.symbols import variables
 from fastnn.graph.table import Row, Table
 from fastnn.graph.tracing import trace
 
+if TYPE_CHECKING:
+    from fastnn.graph.descent import minimize
+    from fastnn.graph.descent_result import Descent, Restart
+
 __all__ = [
     "Condition",
+    "Descent",
     "Expression",
+    "Restart",
     "Row",
     "Table",
     "abs",
@@ -53,6 +62,7 @@ __all__ = [
     "log",
     "log1p",
     "maximum",
+    "minimize",
     "minimum",
     "sigmoid",
     "sign",
@@ -65,3 +75,20 @@ __all__ = [
     "variables",
     "where",
 ]
+
+# What belongs to gradient descent; nobody needs it to make formulas.
+_HOMES = {"Descent": "descent_result", "Restart": "descent_result", "minimize": "descent"}
+
+
+def __getattr__(name: str) -> object:
+    """Import the public name `name` from its module, at its first use."""
+    from importlib import import_module
+
+    if name in _HOMES:
+        return getattr(import_module(f"fastnn.graph.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'fastnn.graph' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})

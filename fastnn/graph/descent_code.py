@@ -1,0 +1,127 @@
+"""The steps of gradient descent as one compiled function, generated for the function to minimise.
+
+The generated source is kept in the folder of fastnn's caches under a hash of its text, and Numba
+keeps the machine code beside it: a later process that minimises the same function loads both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fastnn.folders import writable_folder
+from fastnn.graph.derivative import adjoints
+from fastnn.graph.expression import Expression
+from fastnn.graph.lower import lower
+from fastnn.graph.nodes import variable
+from fastnn.graph.simplify import ZERO
+from fastnn.graph.statements import code_style, statements
+
+_STYLE = {
+    **code_style("np."),
+    "erf": code_style("math.")["erf"],  # NumPy has none
+}
+
+# What is not finite ends the loop before it is used. A point outside of its bounds, NaN included
+# in neither comparison, goes to the nearer one.
+_TEMPLATE = """\
+import math
+
+import numpy as np
+
+
+def descend(state, low, high, learning_rate, momentum, steps, every, path):
+{load}
+    taken = row = 0
+    left = every
+    for _ in range(steps):
+{compute}
+        if not ({finite}):
+            break
+{move}
+        taken += 1
+        left -= 1
+        if left == 0:
+{record}
+            row += 1
+            left = every
+{store}
+    return taken
+"""
+
+
+def descent_source(expression: Expression) -> str:
+    """Return Python source of ``descend``, which takes steps of gradient descent on an expression.
+
+    descend(state, low, high, learning_rate, momentum, steps, every, path) -> steps taken
+
+        v = momentum v + gradient;  x = clip(x - learning_rate v, low, high)
+
+    state is float64 (2 n): x and then v, read and overwritten. low and high are (n,), path is
+    (steps // every, n) and receives x after each `every` steps. Stops early, before the step, where
+    the value or the gradient is not finite.
+    """
+    count = len(expression.names)
+    inputs = [variable(name) for name in expression.names]
+    slopes = adjoints(expression.node)
+    roots = lower([expression.node, *(slopes.get(each, ZERO) for each in inputs)])
+    known = {node: f"x{i}" for i, node in enumerate(inputs)}
+    lines, results = statements(roots, known, _STYLE, repr)
+    names = ["f", *(f"g{i}" for i in range(count))]
+    lines += [f"{name} = {result}" for name, result in zip(names, results, strict=True)]
+    each = range(count)
+    move = [
+        line
+        for i in each
+        for line in (
+            f"v{i} = momentum * v{i} + g{i}",
+            f"x{i} = x{i} - learning_rate * v{i}",
+            f"x{i} = low[{i}] if x{i} < low[{i}] else (high[{i}] if x{i} > high[{i}] else x{i})",
+        )
+    ]
+    state = [f"x{i}" for i in each] + [f"v{i}" for i in each]
+    return _TEMPLATE.format(
+        load=_indented(4, [f"{name} = state[{i}]" for i, name in enumerate(state)]),
+        compute=_indented(8, lines),
+        finite=" and ".join(f"abs({name}) < np.inf" for name in names),
+        move=_indented(8, move),
+        record=_indented(12, [f"path[row, {i}] = x{i}" for i in each]),
+        store=_indented(4, [f"state[{i}] = {name}" for i, name in enumerate(state)]),
+    )
+
+
+def _indented(spaces: int, lines: list[str]) -> str:
+    return "\n".join(" " * spaces + line for line in lines)
+
+
+@lru_cache(maxsize=64)
+def compiled(text: str) -> Callable[..., Any]:
+    """Return the compiled ``descend`` of a source, from this process or the cache if it is there.
+
+    Compiling waits for the first call.
+    """
+    import numba
+
+    name = f"fastnn_descent_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    file = writable_folder("generated") / f"{name}.py"
+    _keep(file, text)
+    module = ModuleType(name)
+    sys.modules[name] = module  # where Numba looks for it when it loads from its cache
+    exec(compile(text, str(file), "exec"), vars(module))  # of the text, whatever the file has
+    return numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(module.descend)
+
+
+def _keep(file: Path, text: str) -> None:
+    """Write the file unless it is there: Numba drops what it compiled from an older one."""
+    if file.is_file() and file.read_text("utf-8") == text:
+        return
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
+        new.write(text)
+    os.replace(new.name, file)  # whole, also for a process that reads it now
