@@ -160,7 +160,7 @@ def run_python(code, *arguments, **changes):
         env=environment(**changes),
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
