@@ -1,4 +1,4 @@
-"""What a Trainer learns, predicts and reports, and what it hands out."""
+"""What a Trainer learns and reports, and what it hands out."""
 
 import copy
 import io
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import (
-    BINARY,
     LABELS,
     LAYERS,
     REAL,
@@ -21,14 +20,9 @@ from trainer_cases import (
     trainer_of,
 )
 
-from fastnn import SGD, Adam, Dense, InvalidInput, Network, Trainer, datasets
+from fastnn import SGD, Adam, Dense, Network, Trainer, datasets
 from fastnn.initialisers import initial_parameters
 from fastnn.orders import epoch_order
-from fastnn.predictions import SCORED_ROWS
-from fastnn.rules.table import LOSSES
-
-ONE = [Dense(5, "tanh"), Dense(1)]
-TWO = [Dense(5, "tanh"), Dense(2)]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -127,124 +121,11 @@ def test_the_form_of_the_features_changes_no_bit(form, target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_column_of_targets_is_the_same_as_a_vector(target):
-    vector, column = (trainer_of(ONE, loss="mse", target=target) for _ in range(2))
+    layers = [Dense(5, "tanh"), Dense(1)]
+    vector, column = (trainer_of(layers, loss="mse", target=target) for _ in range(2))
     vector.fit(X, REAL, epochs=2)
     column.fit(X, REAL[:, None], epochs=2)
     assert state_of(vector) == state_of(column)
-
-
-@pytest.mark.parametrize(
-    ("loss", "layers"),
-    [(loss, TWO) for loss in LOSSES]
-    + [(loss, ONE) for loss, row in LOSSES.items() if row.targets != "classes"],
-)
-def test_predictions_have_the_form_of_the_targets(loss, layers):
-    kind, outputs = LOSSES[loss].targets, layers[-1].units
-    trainer = trainer_of(layers, loss=loss)
-    raw, found = trainer.forward(X), trainer.predict(X)
-    assert raw.shape == (37, outputs)
-    assert found.shape == ((37,) if kind == "classes" or outputs == 1 else (37, outputs))
-    assert found.dtype == (np.float32 if kind == "real" else np.int64)
-    if kind == "classes":
-        assert np.array_equal(found, raw.argmax(axis=1))
-    elif kind == "binary":
-        assert np.array_equal(found.reshape(raw.shape), raw >= 0)
-        assert set(np.unique(found)) == {0, 1}
-    else:
-        assert np.array_equal(found.reshape(raw.shape), raw)
-
-
-@pytest.mark.parametrize("loss", [name for name, row in LOSSES.items() if row.targets == "binary"])
-def test_an_output_of_zero_is_label_one(loss):
-    trainer = trainer_of([Dense(1, init="zeros")], loss=loss)
-    assert np.array_equal(trainer.predict(X), np.ones(37, np.int64))
-
-
-def test_probabilities_of_classes_are_the_softmax():
-    trainer = trainer_of()
-    raw = trainer.forward(X).astype(np.float64)
-    expected = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
-    found = trainer.predict_proba(X)
-    assert found.shape == (37, 3) and found.dtype == np.float32
-    assert_allclose(found, expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("layers", [ONE, TWO])
-def test_probabilities_of_binary_outputs_are_the_sigmoid(layers):
-    trainer = trainer_of(layers, loss="binary_cross_entropy")
-    sigmoid = 1 / (1 + np.exp(-trainer.forward(X).astype(np.float64)))
-    expected = np.hstack((1 - sigmoid, sigmoid)) if layers is ONE else sigmoid
-    assert_allclose(trainer.predict_proba(X), expected, rtol=1e-5)
-
-
-def test_probabilities_of_a_certain_network_lose_no_digits():
-    trainer = trainer_of([Dense(1)], inputs=1, loss="binary_cross_entropy", dtype="float64")
-    trainer.set_parameters([(np.ones((1, 1)), np.zeros(1))])
-    assert_allclose(trainer.predict_proba([[100.0]]), [[np.exp(-100), 1.0]], rtol=1e-12)
-
-
-@pytest.mark.parametrize("loss", [name for name, row in LOSSES.items() if not row.from_logits])
-def test_other_losses_have_no_probabilities(loss):
-    with pytest.raises(InvalidInput, match=f"loss '{loss}' gives no probabilities.*use predict"):
-        trainer_of(ONE, loss=loss).predict_proba(X)
-
-
-def mean(values, weights):
-    return np.average(values, weights=weights)
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_scores_of_classes_are_cross_entropy_and_share_of_right_labels(weights, target):
-    trainer = trainer_of(target=target)
-    raw = trainer.forward(X).astype(np.float64)
-    rows = np.log(np.exp(raw).sum(axis=1)) - raw[np.arange(37), LABELS]
-    found = trainer.evaluate(X, LABELS, weights)
-    assert found.keys() == {"loss", "accuracy"}
-    assert found["loss"] == pytest.approx(mean(rows, weights), rel=1e-5)
-    right = raw.argmax(axis=1) == LABELS
-    assert found["accuracy"] == pytest.approx(mean(right, weights), rel=1e-12)
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_scores_of_several_labels_are_means_over_labels(weights):
-    trainer = trainer_of(TWO, loss="binary_cross_entropy")
-    y = np.column_stack((BINARY, 1 - BINARY[::-1]))
-    raw = trainer.forward(X).astype(np.float64)
-    rows = (np.log1p(np.exp(raw)) - y * raw).mean(axis=1)
-    found = trainer.evaluate(X, y, weights)
-    assert found["loss"] == pytest.approx(mean(rows, weights), rel=1e-5)
-    right = ((raw >= 0) == y).mean(axis=1)
-    assert found["accuracy"] == pytest.approx(mean(right, weights), rel=1e-12)
-
-
-@pytest.mark.parametrize("loss", ["perceptron", "hinge", "squared_hinge"])
-def test_scores_of_one_binary_output_count_its_side_of_zero(loss):
-    trainer = trainer_of(ONE, loss=loss)
-    right = (trainer.forward(X)[:, 0] >= 0) == BINARY
-    assert trainer.evaluate(X, BINARY)["accuracy"] == pytest.approx(right.mean(), rel=1e-12)
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_scores_of_a_regression_are_the_loss_alone_without_penalty(weights):
-    trainer = trainer_of(ONE, loss="mse", l1=10.0, l2=10.0)
-    error = trainer.forward(X)[:, 0].astype(np.float64) - REAL
-    found = trainer.evaluate(X, REAL, weights)
-    assert found.keys() == {"loss"}
-    assert found["loss"] == pytest.approx(mean(error**2 / 2, weights), rel=1e-5)
-
-
-def test_scores_of_many_rows_are_those_of_all_rows_together():
-    n = 2 * SCORED_ROWS + 5
-    many, labels, weights = np.resize(X, (n, 4)), np.resize(LABELS, n), np.arange(n) / n
-    weights[:SCORED_ROWS] = 0  # a whole block without weight
-    trainer = trainer_of()
-    raw = trainer.forward(many).astype(np.float64)
-    rows = np.log(np.exp(raw).sum(axis=1)) - raw[np.arange(n), labels]
-    found = trainer.evaluate(many, labels, weights)
-    assert found["loss"] == pytest.approx(mean(rows, weights), rel=1e-5)
-    right = raw.argmax(axis=1) == labels
-    assert found["accuracy"] == pytest.approx(mean(right, weights), rel=1e-12)
 
 
 @pytest.mark.parametrize("target", TARGETS)
