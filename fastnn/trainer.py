@@ -77,18 +77,6 @@ class Trainer:
         A target that cannot run here.
     """
 
-    problem: Problem
-    target: str
-    threads: int | None
-    shuffle: bool
-    epoch: int
-    step: int
-    history: History
-    # Where parameters and state are until the engine has them; never written to.
-    _waiting: tuple[Parameters, list[Parameters]]
-    _engine: Engine | None
-    _opening: threading.Lock
-
     def __init__(
         self,
         network: Network,
@@ -110,6 +98,27 @@ class Trainer:
         self.__setstate__(
             Model(problem, target, threads, shuffle, 0, 0, history, start, zero_slots(problem))
         )
+
+    def __setstate__(self, model: Model) -> None:
+        """Become the trainer that `model` describes; its engine is made when it is first needed."""
+        self.problem = model.problem
+        self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
+        self.epoch, self.step, self.history = model.epoch, model.step, model.history
+        # Where parameters and state are until the engine has them; never written to.
+        self._waiting = (model.parameters, model.slots)
+        self._engine: Engine | None = None
+        self._opening = threading.Lock()
+
+    def __getstate__(self) -> Model:
+        """Return all but the engine, for `save`, `pickle` and `copy`."""
+        with self._opening:
+            parameters, slots = self._waiting
+            if self._engine is not None:
+                parameters, slots = self._engine.parameters(), self._engine.slots()
+        return Model(
+            self.problem, self.target, self.threads, self.shuffle, self.epoch, self.step,
+            copy.deepcopy(self.history), parameters, slots,
+        )  # fmt: skip
 
     def fit(
         self,
@@ -327,26 +336,6 @@ class Trainer:
         trainer = cls.__new__(cls)
         trainer.__setstate__(models.load(path, target, threads))
         return trainer
-
-    def __getstate__(self) -> Model:
-        """Return all but the engine, for `save`, `pickle` and `copy`."""
-        with self._opening:
-            parameters, slots = self._waiting
-            if self._engine is not None:
-                parameters, slots = self._engine.parameters(), self._engine.slots()
-        return Model(
-            self.problem, self.target, self.threads, self.shuffle, self.epoch, self.step,
-            copy.deepcopy(self.history), parameters, slots,
-        )  # fmt: skip
-
-    def __setstate__(self, model: Model) -> None:
-        """Become the trainer that `model` describes; its engine is made when it is first needed."""
-        self.problem = model.problem
-        self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
-        self.epoch, self.step, self.history = model.epoch, model.step, model.history
-        self._waiting = (model.parameters, model.slots)
-        self._engine = None
-        self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""
