@@ -1,13 +1,8 @@
 """Whatever ends an epoch early, the trainer is as the last whole epoch left it."""
 
-import signal
-import subprocess
-import sys
-import threading
-import time
-
 import numpy as np
 import pytest
+from ctrl_c import interrupted, needs_signals
 from trainer_cases import LABELS, REAL, TARGETS, X, state_of, trainer_of
 
 from fastnn import SGD, Adam, Dense, Diverged
@@ -100,11 +95,9 @@ def test_an_error_in_a_callback_leaves_its_epoch_done(error, target):
 
 
 LONG_EPOCH = """
-import signal
 import numpy as np
 from fastnn import SGD, Dense, Network, Trainer
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 row = np.linspace(-1, 1, 512, dtype=np.float32)
 X = np.broadcast_to(row, (4_000_000, 512))
 y = np.zeros(len(X), np.int64)
@@ -134,24 +127,9 @@ print(same, trainer.epoch, trainer.step, len(trainer.history))
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@needs_signals
 def test_ctrl_c_ends_a_long_epoch_of_the_cpu_target_soon():
-    command = [sys.executable, "-c", LONG_EPOCH]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        watch = threading.Timer(120, process.kill)  # a compilation fits in, a hang does not stay
-        watch.start()
-        try:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.5)
-            process.send_signal(signal.SIGINT)
-            start = time.monotonic()
-            assert process.stdout.readline() == "stopped\n"
-            assert time.monotonic() - start < 2.0
-            assert process.stdout.read() == "True 2 20 2\n"
-            assert process.wait() == 0
-        finally:
-            watch.cancel()
-            process.kill()
+    assert interrupted(LONG_EPOCH) == "True 2 20 2\n"
 
 
 @pytest.mark.parametrize("target", TARGETS)

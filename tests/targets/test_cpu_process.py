@@ -1,8 +1,5 @@
 """What the CPU target asks of the machine: memory, and the way out of a long epoch."""
 
-import signal
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -11,6 +8,7 @@ from contextlib import closing
 import numba
 import numpy as np
 import pytest
+from ctrl_c import interrupted, needs_signals
 from numba.core.runtime import _nrt_python, rtsys
 from target_cases import (
     DTYPES,
@@ -118,7 +116,6 @@ def test_the_callers_data_are_not_copied(layers, dtype):
 
 
 LONG_EPOCH = """
-import signal
 from contextlib import closing
 import numpy as np
 from fastnn.cpu.engine import Engine
@@ -126,7 +123,6 @@ from fastnn.data import Data
 from fastnn.spec import Dense
 from target_cases import data_of, problem_of, started, train
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 units, threads, rows = {units}, {threads}, {rows}
 problem = problem_of(512, [Dense(n, "relu") for n in units], batch_size=64, dtype="float32")
 small = data_of(problem, 640)
@@ -148,30 +144,14 @@ with closing(started(Engine, problem, threads)) as engine:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@needs_signals
 @pytest.mark.parametrize(
     ("units", "threads", "rows"),
     [([512, 512, 10], 1, 20_000_000), ([512, 512, 10], 2, 20_000_000), ([1], 1, 60_000_000)],
 )
 def test_ctrl_c_ends_a_long_epoch_soon_and_leaves_the_engine_usable(units, threads, rows):
     code = LONG_EPOCH.format(units=units, threads=threads, rows=rows)
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        watchdog = threading.Timer(60, process.kill)
-        watchdog.start()
-        try:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.3)
-            process.send_signal(signal.SIGINT)
-            start = time.monotonic()
-            assert process.stdout.readline() == "stopped\n"
-            assert time.monotonic() - start < 2.0
-            assert process.stdout.read() == "True\n"
-            assert process.wait() == 0
-        finally:
-            watchdog.cancel()
-            process.kill()
+    assert interrupted(code, environment()) == "True\n"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
