@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ctrl_c import interrupted, needs_signals
+from numba import config
 from trainer_cases import LABELS, REAL, TARGETS, X, state_of, trainer_of
 
 from fastnn import SGD, Adam, Dense, Diverged
@@ -128,6 +129,7 @@ print(same, trainer.epoch, trainer.step, len(trainer.history))
 
 
 @needs_signals
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="a step of this size takes seconds")
 def test_ctrl_c_ends_a_long_epoch_of_the_cpu_target_soon():
     assert interrupted(LONG_EPOCH) == "True 2 20 2\n"
 
