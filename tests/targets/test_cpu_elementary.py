@@ -21,7 +21,7 @@ SPECIAL = {
     "log": [(0, -INF), (-0.0, -INF), (1, 0), (INF, INF), (-1, NAN), (-INF, NAN), (-1e-40, NAN)],
     "log1p": [(0, 0), (INF, INF), (-2, NAN), (-INF, NAN)],
     "tanh": [(0, 0), (INF, 1), (-INF, -1), (1e30, 1), (-1e30, -1)],
-    "normal_cdf": [(INF, 1), (-INF, 0), (1e30, 1), (-1e30, 0)],
+    "normal_cdf": [(0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (1e30, 1), (-1e30, 0)],
     "sqrt": [(0, 0), (4, 2), (INF, INF), (-1, NAN)],
 }
 # Where a result is a finite number, as the rules of activations and losses use the functions.
