@@ -118,7 +118,7 @@ def test_normal_cdf_is_within_its_stated_relative_error(functions):
     normal = expected >= np.finfo(dtype).tiny
     x, expected = x[normal], expected[normal]
     error = np.abs(evaluate("normal_cdf", x).astype(WIDE) - expected) / expected
-    bound = 40 * np.finfo(dtype).eps * (1 + x.astype(WIDE) ** 2)
+    bound = 12 * np.finfo(dtype).eps * (1 + x.astype(WIDE) ** 2)
     worst = int(np.argmax(error / bound))
     assert error[worst] <= bound[worst], f"at {x[worst]!r}"
 
