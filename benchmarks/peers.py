@@ -106,11 +106,37 @@ def imports(settings: Settings) -> Iterator[str]:
         yield row(statement, milliseconds(statistics.median(seconds)) if seconds else "failed")
 
 
+def compilation(settings: Settings) -> Iterator[str]:
+    """Time the first training on a machine: a process whose cache of kernels is empty."""
+    yield from heading("first training on a machine: kernels compiled", "seconds")
+    if find_spec("fastnn") is None:
+        yield row("fastnn", missing("fastnn"))
+        return
+    train = (
+        "from fastnn import Dense, Network, Trainer, datasets; "
+        "X, y = datasets.digits(); "
+        "Trainer(Network(64, [Dense(32, 'relu'), Dense(10)])).fit(X, y, epochs=1)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        kept = os.environ.get("FASTNN_CACHE_DIR")
+        os.environ["FASTNN_CACHE_DIR"] = folder
+        try:
+            seconds = [run_python(["-P", "-c", train])[1] for _ in ("empty cache", "filled cache")]
+        finally:
+            os.environ.pop("FASTNN_CACHE_DIR")
+            if kept is not None:
+                os.environ["FASTNN_CACHE_DIR"] = kept
+    settings.record["compilation"] = seconds
+    yield row("empty cache", f"{seconds[0]:.3g}")
+    yield row("second process", f"{seconds[1]:.3g}")
+
+
 SECTIONS = {
     "training": training,
     "gemm": lambda settings: gemm_table(),
     "digits": digits,
     "import": imports,
+    "compile": compilation,
     "accuracy": to_accuracy,
 }
 

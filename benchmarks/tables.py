@@ -130,7 +130,7 @@ def training(settings: Settings) -> Iterator[str]:
         settings.record.setdefault("training", []).extend(sum(results.values(), []))
         figures = medians(results)
         cells, ratio = compare(figures, settings.libraries)
-        if ratio is not None:
+        if ratio is not None and not workload.dense:
             ratios[workload.title] = ratio
         warnings, losses = agree(results)
         remarks += [f"{workload.title}: {remark}" for remark in [*warnings, *explain(failures)]]

@@ -19,18 +19,20 @@ class Workload:
     rows: int
     learning_rate: float
     momentum: float = 0.0
+    dense: bool = False  # random inputs without a zero in the place of MNIST; not in the mean
 
     @property
     def title(self) -> str:
         """The workload in words, for a row of a table."""
         kind = "MNIST " if self.is_mnist else ""
         momentum = f", momentum {self.momentum:g}" if self.momentum else ""
-        return f"{kind}{'-'.join(map(str, self.widths))}, batch {self.batch}{momentum}"
+        dense = ", no zeros in X" if self.dense else ""
+        return f"{kind}{'-'.join(map(str, self.widths))}, batch {self.batch}{momentum}{dense}"
 
     @property
     def is_mnist(self) -> bool:
         """Whether the data are MNIST."""
-        return self.widths[0] == 784
+        return self.widths[0] == 784 and not self.dense
 
     @property
     def binary(self) -> bool:
@@ -48,6 +50,8 @@ WORKLOADS = {
         Workload("softmax", (784, 10), 32, 60_000, 0.05),
         Workload("logistic", (30, 1), 1, 50_000, 0.01),
         Workload("wide", (2048, 2048, 2048, 10), 512, 4_096, 0.01),
+        Workload("dense-64", (784, 128, 10), 64, 60_000, 0.01, dense=True),
+        Workload("dense-512", (784, 128, 10), 512, 60_000, 0.01, dense=True),
     )
 }
 
