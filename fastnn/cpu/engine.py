@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -47,8 +48,9 @@ from fastnn.spec import Network
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
 
-# A second thread pays once a step is long against the handing over of two phases (about 1 us each).
-FLOPS_PER_THREAD = 1.5e6
+# A second thread pays from steps of 8 us on, as measured: handing over two phases takes about 1 us
+# each. What more threads pay for has not been measured; they get steps of twice that length each.
+FLOPS_FOR_TWO, FLOPS_PER_THREAD = 1.5e6, 1.5e6
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
 PREFETCH_BYTES = 1 << 20
 # How far ahead: as many rows as the second-level cache holds beside a batch, up to a limit.
@@ -56,6 +58,7 @@ AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 # Rows that make a second thread worth waking for a prediction.
 PREDICT_FLOPS_PER_THREAD = 2e7
 PROGRESS_SECONDS = 0.2
+SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
 CACHE_LINE = 64
 JOB = types.int64[::1]
 OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
@@ -74,7 +77,8 @@ def choose_threads(problem: Problem) -> int:
     """Return how many threads the work in one step keeps busy."""
     weights = sum(k * n for k, n in problem.network.shapes)
     flops = 6.0 * problem.batch_size * weights
-    return max(1, min(available_threads(), int(flops // FLOPS_PER_THREAD)))
+    wanted = max(1 + (flops >= FLOPS_FOR_TWO), int(flops // FLOPS_PER_THREAD))
+    return min(available_threads(), wanted)
 
 
 def _aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
@@ -131,6 +135,7 @@ class Engine:
         self._alphas = np.array(alphas + factors, problem.dtype)
         self._lay_out(make_plan(problem, 1, self._layout, self.threads, self._rule))
         self._team: ThreadPoolExecutor | None = None
+        self._seconds_per_row = np.inf  # of the last epoch
         self._lock = threading.Lock()  # one call at a time uses the scratch
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
@@ -200,7 +205,7 @@ class Engine:
                 numbers=numbers,
                 row_loss=np.zeros(plan.head[BATCH]),
             )
-            self._run(make_job(**arrays), numbers, control, progress)
+            self._run(make_job(**arrays), len(order), numbers, control, progress)
         bad = int(control[team.BAD_STEP])
         weight = numbers[WEIGHT_SUM]
         loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
@@ -338,18 +343,35 @@ class Engine:
     def _run(
         self,
         job: np.ndarray,
+        rows: int,
         numbers: np.ndarray,
         control: np.ndarray,
         progress: Callable[[int, float], None] | None,
     ) -> None:
         """Run one epoch on the team.
 
-        This thread only waits, reports, and turns Ctrl-C into a stop.
+        This thread only waits, reports, and turns Ctrl-C into a stop; but a short epoch that needs
+        one thread runs in this one, since waking another takes as long as twenty small steps.
         """
         train = self._train()
         calls: list[tuple[Any, ...]] = [(job, me, self.threads) for me in range(self.threads)]
         if self._linear:
             calls = [(job,)]
+        start = time.perf_counter()
+        if self.threads == 1 and rows * self._seconds_per_row < SHORT_SECONDS:
+            train(*calls[0])
+        else:
+            self._run_on_team(train, calls, numbers, control, progress)
+        self._seconds_per_row = (time.perf_counter() - start) / rows
+
+    def _run_on_team(
+        self,
+        train: Any,
+        calls: list[tuple[Any, ...]],
+        numbers: np.ndarray,
+        control: np.ndarray,
+        progress: Callable[[int, float], None] | None,
+    ) -> None:
         futures: list[Future[None]] = [self._pool().submit(train, *call) for call in calls]
         try:
             while wait(futures, PROGRESS_SECONDS, FIRST_EXCEPTION).not_done:

@@ -16,7 +16,7 @@ from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.few import make_few
 from fastnn.cpu.gather import make_gather
 from fastnn.cpu.gemm import ZERO, make_gemm
-from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, nap, pause
+from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, give_way, nap, pause
 from fastnn.cpu.job import (
     control_of,
     gathered_of,
@@ -25,7 +25,6 @@ from fastnn.cpu.job import (
     make_view,
     numbers_of,
     phases_of,
-    sources_of,
 )
 from fastnn.cpu.lanes import make_lanes
 from fastnn.cpu.layers import make_layers
@@ -75,7 +74,10 @@ from fastnn.plan import (
     N,
 )
 
-SPINS = 4000  # about 40 us before the first nap
+# A thread without work looks again for a few microseconds, then gives way to whatever wants its
+# core, perhaps the thread that it waits for, and after a millisecond or so it naps. Threads that
+# nap sooner look idle to the system, which then leaves two of them on one core.
+SPINS, YIELDS = 300, 3000
 NO_ORDER = np.zeros(0, np.int64)  # rows as they come
 
 
@@ -93,7 +95,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     layers_ = make_layers(dtype, panel, gemm, few, find_used, rules, softmax)
     update_tile = make_update(dtype, panel, gemm, few, find_used, rules, layers_)
     memory_of = make_view("memory", dtype)
-    gather_matrix, drop = gather.gather_matrix, gather.drop
+    gather_first, drop = gather.gather_first, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
     loss_rows, width_of = layers_.loss_rows, gemm.width_of
     linear_forward, linear_backward = layers_.linear_forward, layers_.linear_backward
@@ -195,26 +197,34 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             samples = min(head[BATCH], head[SAMPLES])
             begin_step(job, control[FIRST_STEP], ZERO, samples)
             open_phase(job, ZERO, threads)
-        idle = 0
+        # Tiles are counted as done once a phase and thread: the count travels between the cores.
+        idle, finished, number = 0, ZERO, ZERO
         while True:
             seen = atomic_load(control, TICKETS + LINE * me)
             ticket = claim(job, me, threads)
-            if ticket < 0:
+            if ticket >= 0:
+                idle, finished, number = 0, finished + 1, ticket >> 32
+                step, p = number // count, number % count
+                samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+                do_tile(job, step, p, samples, ticket & TILE_MASK, me)
+                continue
+            if finished == 0:
                 if seen >> 32 == FINISHED:
                     return
                 # All tiles of this phase are taken: nothing to do until this thread's word changes.
-                while atomic_load(control, TICKETS + LINE * me) == seen and idle < SPINS:
+                while atomic_load(control, TICKETS + LINE * me) == seen:
                     idle += 1
-                    pause()
-                if idle == SPINS:
-                    nap()
+                    if idle < SPINS:
+                        pause()
+                    elif idle < YIELDS:
+                        give_way()
+                    else:
+                        nap()
                 continue
-            idle = 0
-            number = ticket >> 32
             step, p = number // count, number % count
             samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
-            do_tile(job, step, p, samples, ticket & TILE_MASK, me)
-            if atomic_add(control, DONE, 1) + 1 < tiles_in(job, p, samples):
+            done, finished = atomic_add(control, DONE, finished) + finished, ZERO
+            if done < tiles_in(job, p, samples):
                 continue
             # The last tile of the phase: all until the next is opened is this thread's alone.
             atomic_store(control, DONE, 0)
@@ -242,19 +252,12 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     @njit(**EXACT)
     def forward(job, start, end, outputs):
         """Write the outputs of the caller's rows start..end into outputs[start:end]."""
-        memory, head, layers, sources = (
-            memory_of(job),
-            head_of(job),
-            layers_of(job),
-            sources_of(job),
-        )
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
         for first in range(start, end, rows):
             count = min(rows, end - first)
-            gather_matrix(
-                memory, sources, ZERO, NO_ORDER, first, ZERO, count, rows, layers[0, INPUT]
-            )
+            gather_first(job, NO_ORDER, first, ZERO, count, layers[0, INPUT])
             for layer in range(head[LAYERS]):
                 panels = panels_of(layers[layer, N])
                 linear_forward(job, layer, ZERO, ZERO, count, ZERO, panels, ZERO, ZERO)

@@ -25,6 +25,7 @@ from fastnn.cpu.vector import Shape, make_copy
 from fastnn.plan import (
     CAPACITY,
     CLASSES,
+    FEW,
     IN_PLACE,
     INPUT,
     LAYERS,
@@ -58,9 +59,9 @@ def squares32(counter, key):
 
 
 def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
-    """Return gather_matrix, gather_inputs, gather_targets and drop for one dtype."""
+    """Return gather_first, gather_inputs, gather_targets and drop for one dtype."""
     real = dtype.type
-    zero, width_of = real(0), gemm.width_of
+    zero, width_of, padded = real(0), gemm.width_of, gemm.padded
     panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     own_load, other_load = load_float32, load_float64
@@ -102,6 +103,34 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
                         memory[U(out + c)] = real(other_load(base + c * step))
 
     @njit(**EXACT)
+    def gather_rows(memory, sources, order, first, r0, r1, to):
+        """Copy the caller's rows of X, of either dtype and any strides, one after another."""
+        n, step = sources[0, COLUMNS], sources[0, COLUMN_STRIDE]
+        stride, own = padded(n), sources[0, IS_DOUBLE] == own_is_double
+        for r in range(r0, r1):
+            row = order[U(first + r)] if order.size > 0 else first + r
+            base, out = sources[0, ADDRESS] + row * sources[0, ROW_STRIDE], to + r * stride
+            for c in range(n):
+                if own:
+                    memory[U(out + c)] = own_load(base + c * step)
+                else:
+                    memory[U(out + c)] = real(other_load(base + c * step))
+
+    @njit(**EXACT)
+    def gather_first(job, order, first, r0, r1, to):
+        """Copy rows of X into the layout that the first layer reads."""
+        memory, head, layers, sources = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            sources_of(job),
+        )
+        if layers[0, FEW] >= 0:
+            gather_rows(memory, sources, order, first, r0, r1, to)
+        else:
+            gather_matrix(memory, sources, ZERO, order, first, r0, r1, head[CAPACITY], to)
+
+    @njit(**EXACT)
     def drop(job, layer, batch_counter, r0, r1, p0, p1, own):
         """Write inputs * mask for rows r0..r1 and panels p0..p1 of the inputs of a layer.
 
@@ -118,8 +147,9 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
         threshold = np.uint64(layers[layer, THRESHOLD])
         key = np.uint64(keys[layer])
         factor = alphas[head[LAYERS] + layer]
-        for p in range(p0, p1):
-            width = width_of(p, k)
+        few = layer == 0 and layers[0, FEW] >= 0
+        for p in range(p0, ONE if few else p1):
+            width = padded(k) if few else width_of(p, k)
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
                 counter = np.uint64(batch_counter * k + r * k + p * panel)
@@ -133,18 +163,10 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     @njit(**EXACT)
     def gather_inputs(job, first, r0, r1, own):
         """Bring the inputs of rows r0..r1 of the batch in, `own` numbers beyond the first copy."""
-        memory, head, layers, sources, order = (
-            memory_of(job),
-            head_of(job),
-            layers_of(job),
-            sources_of(job),
-            order_of(job),
-        )
+        head, layers = head_of(job), layers_of(job)
         if head[IN_PLACE] == 1:
             return
-        gather_matrix(
-            memory, sources, ZERO, order, first, r0, r1, head[CAPACITY], layers[0, UNDROPPED] + own
-        )
+        gather_first(job, order_of(job), first, r0, r1, layers[0, UNDROPPED] + own)
         if layers[0, MASK] >= 0:
             panels = (layers[0, K] + panel - 1) // panel
             drop(job, ZERO, first, r0, r1, ZERO, panels, own)
@@ -166,7 +188,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
     return SimpleNamespace(
-        gather_matrix=gather_matrix,
+        gather_first=gather_first,
         gather_inputs=gather_inputs,
         gather_targets=gather_targets,
         drop=drop,

@@ -186,7 +186,7 @@ def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
 def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     """Return the products for one dtype, all on offsets into `memory`.
 
-    width(p, n): columns stored of panel p of a matrix of n columns.
+    width_of(p, n): columns stored of panel p of a matrix of n columns; padded(n): of all panels.
     multiply(memory, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c): rows r0..r1 and panels
     p0..p1 of C = A B + a start. A is (a_rows, k), C is (a_rows, n), B is (b_rows >= k, n), all in
     panels. The start is the row of B at `init` (the bias) where that is >= 0, C itself where it is
@@ -207,6 +207,10 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     def width_of(p, n):
         left = n - p * panel
         return lanes if left <= lanes else panel
+
+    @njit(**EXACT)
+    def padded(n):
+        return (n + lanes - 1) // lanes * lanes
 
     @njit(**EXACT)
     def multiply(memory, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c):
@@ -283,6 +287,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
 
     return SimpleNamespace(
         width_of=width_of,
+        padded=padded,
         multiply=multiply,
         accumulate=accumulate,
         multiply_caller=multiply_caller,

@@ -131,6 +131,18 @@ def _pause(typingctx):
 
 
 @intrinsic
+def _give_way(typingctx):
+    """Let another thread that waits for this core have it."""
+
+    def codegen(context, builder, signature, args):
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        builder.call(_declare(builder.module, name, INT32, []), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def _nap(typingctx):
     """Sleep for about 50 us, so that a thread with nothing to do leaves the core to others."""
 
@@ -181,6 +193,10 @@ def _plain_pause() -> None:
     pass
 
 
+def _plain_give_way() -> None:
+    time.sleep(0)
+
+
 def _plain_nap() -> None:
     time.sleep(5e-5)
 
@@ -195,7 +211,9 @@ def _plain_address(array: np.ndarray, at: int) -> int:
 
 if config.DISABLE_JIT:
     atomic_add, atomic_load, atomic_store = _plain_add, _plain_load, _plain_store
+    give_way = _plain_give_way
     pause, nap, prefetch, address_of = _plain_pause, _plain_nap, _plain_prefetch, _plain_address
 else:
+    give_way = _give_way
     atomic_add, atomic_load, atomic_store = _atomic_add, _atomic_load, _atomic_store
     pause, nap, prefetch, address_of = _pause, _nap, _prefetch, _address

@@ -75,6 +75,7 @@ def make_layers(
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
     cross_entropy_rows = softmax.cross_entropy_rows
     add_rows, itemsize = few.forward, dtype.itemsize
+    padded = gemm.padded
     lanes, transpose_block = np.int64(panel // 2), make_transpose(dtype)
 
     @njit(**MERGED)
@@ -96,14 +97,11 @@ def make_layers(
                 n, out, width, r0, r1,
             )  # fmt: skip
         else:
-            for i in range(0, k, panel):
-                x_width = width_of(i // panel, k)
-                start = layers[0, INPUT] + own + i * head[CAPACITY]
-                add_rows(
-                    memory, counting_of(job), ZERO, ZERO,
-                    address_of(memory, start), x_width * itemsize,
-                    min(panel, k - i), w + i, k, n, out, width, r0, r1,
-                )  # fmt: skip
+            start, stride = layers[0, INPUT] + own, padded(k) * itemsize
+            add_rows(
+                memory, counting_of(job), ZERO, ZERO, address_of(memory, start), stride, k, w, k,
+                n, out, width, r0, r1,
+            )  # fmt: skip
 
     @njit(**EXACT)
     def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):

@@ -80,7 +80,9 @@ def make_update(
     """Return ``update_tile(job, tile, first, samples, me)`` for one dtype."""
     real = dtype.type
     zero, one = real(0), real(1)
-    width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
+    width_of, padded, accumulate, s_block = (
+        gemm.width_of, gemm.padded, gemm.accumulate, gemm.block,
+    )  # fmt: skip
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
@@ -193,14 +195,11 @@ def make_update(
                 sources[0, ROW_STRIDE], samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
             )  # fmt: skip
         else:
-            for i in range(i0, i1, panel):
-                x_width = width_of(i // panel, k)
-                start = layers[0, INPUT] + own + i * head[CAPACITY]
-                add_samples(
-                    memory, counting_of(job), ZERO, ZERO, address_of(memory, start),
-                    x_width * itemsize, samples, min(panel, i1 - i), d, width, n, out + i - i0,
-                    out_stride, alpha, beta,
-                )  # fmt: skip
+            start, stride = layers[0, INPUT] + own + i0, padded(k) * itemsize
+            add_samples(
+                memory, counting_of(job), ZERO, ZERO, address_of(memory, start), stride, samples,
+                i1 - i0, d, width, n, out, out_stride, alpha, beta,
+            )  # fmt: skip
 
     @njit(**MERGED)
     def few_update(job, i0, i1, first, samples, own, gradient):

@@ -96,9 +96,19 @@ def test_parameters_and_state_come_first_and_where_the_plan_says(threads, rule):
     copies = 1 + {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}[rule]
     for copy in range(copies):
         for layer, (k, n) in enumerate(problem.network.shapes):
-            view = plan.weights(memory, layer, copy)
-            assert view.size == (k + 1) * plan.layout.padded(n)
-            assert not view.any()  # no two of them share a number
-            view[:] = 1
+            assert not plan.read_weights(memory, layer, copy).any()  # none share a number
+            plan.write_weights(memory, layer, np.ones((k + 1, n), np.float32), copy)
+            assert plan.read_weights(memory, layer, copy).all()
+    assert np.count_nonzero(memory) == copies * sum((k + 1) * n for k, n in problem.network.shapes)
     end = int(np.flatnonzero(memory)[-1])
     assert end < memory.size // 2
+
+
+@pytest.mark.parametrize("outputs", [2, 3, 4])
+def test_weights_of_few_outputs_come_back_as_they_were(outputs):
+    problem = problem_of(20, [Dense(outputs)], dtype="float32")
+    plan = make_plan(problem, 100, Layout(4, 8), 1)
+    memory = np.zeros(plan.memory_size, np.float32)
+    weights = np.arange(21 * outputs, dtype=np.float32).reshape(21, outputs)
+    plan.write_weights(memory, 0, weights)
+    assert (plan.read_weights(memory, 0) == weights).all()
