@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastnn import datasets, graph
+    from fastnn import datasets, graph, schedules
     from fastnn.errors import (
         CorruptFile,
         Diverged,
@@ -41,6 +41,7 @@ __all__ = [
     "Trainer",
     "datasets",
     "graph",
+    "schedules",
 ]
 
 _HOMES = {
@@ -62,7 +63,7 @@ def __getattr__(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
 
-    if name in ("datasets", "graph"):
+    if name in ("datasets", "graph", "schedules"):
         return import_module(f"fastnn.{name}")
     for home, names in _HOMES.items():
         if name in names:

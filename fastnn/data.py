@@ -75,6 +75,28 @@ def check_data(
     return Data(features, targets, weights)
 
 
+def check_validation(problem: Problem, data: Any) -> Data | None:
+    """Return what `fit` takes as `validation_data`, checked; None for None.
+
+    Raises
+    ------
+    InvalidInput
+        Neither (X, y) nor (X, y, sample_weight), or something that `check_data` refuses.
+    """
+    if data is None:
+        return None
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise InvalidInput(
+            "validation_data must be (X, y) or (X, y, sample_weight), not "
+            f"a {type(data).__name__}"
+            + (f" of {len(data)}" if isinstance(data, (tuple, list)) else "")
+        )
+    try:
+        return check_data(problem, *data)
+    except InvalidInput as error:
+        raise InvalidInput(f"in validation_data, {error}") from error
+
+
 def check_features(X: Any, inputs: int, dtype: np.dtype, what: str = "X") -> np.ndarray:
     """Return `X` as a floating array (m, inputs) without NaN or infinity.
 

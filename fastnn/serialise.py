@@ -1,4 +1,4 @@
-"""Networks and optimizers as plain values that `json` can write, and back."""
+"""Networks, optimizers and schedules as plain values that `json` can write, and back."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.schedules import KINDS, WarmUp
 from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network, Optimizer
 
 _LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
 _OPTIMIZERS = {kind.__name__: kind for kind in (SGD, Adam, AdamW)}
+_SCHEDULES = {kind.__name__: kind for kind in KINDS}
+# Settings that may be a schedule instead of a number, and of which kinds.
+_SCHEDULED = {
+    "learning_rate": _SCHEDULES,
+    "then": {name: kind for name, kind in _SCHEDULES.items() if kind is not WarmUp},
+}
 
 
 def network_to_dict(network: Network) -> dict[str, Any]:
@@ -42,7 +49,13 @@ def network_from_dict(values: Any, where: str = "the saved file") -> Network:
 
 
 def optimizer_to_dict(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the kind and the settings of `optimizer`."""
+    """Return the kind and the settings of `optimizer`.
+
+    Raises
+    ------
+    InvalidInput
+        Its learning rate is a function, which no file can keep, or a schedule of the caller's own.
+    """
     return _to_dict(optimizer)
 
 
@@ -58,14 +71,25 @@ def optimizer_from_dict(values: Any, where: str = "the saved file") -> Optimizer
     return optimizer
 
 
-def _to_dict(value: Dense | Dropout | Optimizer) -> dict[str, Any]:
+def _to_dict(value: Any) -> dict[str, Any]:
     """Return the class name and the settings of one frozen value."""
-    settings = {each.name: getattr(value, each.name) for each in fields(value)}
-    plain = {
-        name: None if callable(setting) else bool(setting) if type(setting) is np.bool_ else setting
-        for name, setting in settings.items()
-    }
-    return {"kind": type(value).__name__, **plain}
+    settings = {each.name: _plain(each.name, getattr(value, each.name)) for each in fields(value)}
+    return {"kind": type(value).__name__, **settings}
+
+
+def _plain(name: str, setting: Any) -> Any:
+    """Return one setting as `json` can write it; an initialiser that is a function becomes None."""
+    if not callable(setting):
+        return bool(setting) if type(setting) is np.bool_ else setting
+    if name not in _SCHEDULED:
+        return None
+    if type(setting) not in KINDS:
+        raise InvalidInput(
+            f"{name} {setting!r:.80} cannot be saved, since a file keeps settings and no code; "
+            f"use a number or one of fastnn.schedules: {', '.join(_SCHEDULED[name])}. "
+            "set_parameters takes what is trained already over to a trainer that can be saved"
+        )
+    return _to_dict(setting)
 
 
 def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any:
@@ -78,6 +102,9 @@ def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any
     settings = {name: setting for name, setting in values.items() if name != "kind"}
     if settings.keys() != {each.name for each in fields(kinds[kind])}:
         raise CorruptFile(f"{where} is damaged: {kind} cannot have the settings {list(settings)}")
+    for name, schedules in _SCHEDULED.items():
+        if isinstance(settings.get(name), dict):
+            settings[name] = _from_dict(settings[name], schedules, "schedule", where)
     try:
         return kinds[kind](**settings)
     except InvalidInput as error:

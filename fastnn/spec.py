@@ -14,6 +14,7 @@ import numpy as np
 from fastnn.checks import number, whole
 from fastnn.errors import InvalidInput
 from fastnn.rules.table import ACTIVATIONS, unknown_name
+from fastnn.schedules import LearningRate, check_rate
 
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
 
@@ -151,16 +152,17 @@ class SGD:
     """Stochastic gradient descent, with momentum as PyTorch defines it.
 
     v = momentum v + g;  w -= learning_rate v,  with Nesterov  w -= learning_rate (g + momentum v).
+    The learning rate is a number, a schedule from `fastnn.schedules`, or a function of the step.
     Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
     """
 
-    learning_rate: float
+    learning_rate: LearningRate
     momentum: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        object.__setattr__(self, "learning_rate", number(self.learning_rate, "learning_rate", 0.0))
+        object.__setattr__(self, "learning_rate", check_rate(self.learning_rate))
         object.__setattr__(
             self, "momentum", number(self.momentum, "momentum", 0.0, 1.0, open_high=True)
         )
@@ -188,16 +190,17 @@ class Adam:
 
     m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
     w -= learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
+    The learning rate is a number, a schedule from `fastnn.schedules`, or a function of the step.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        object.__setattr__(self, "learning_rate", number(self.learning_rate, "learning_rate", 0.0))
+        object.__setattr__(self, "learning_rate", check_rate(self.learning_rate))
         for name in ("beta1", "beta2"):
             value = number(getattr(self, name), name, 0.0, 1.0, open_high=True)
             object.__setattr__(self, name, value)

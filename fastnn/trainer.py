@@ -14,8 +14,8 @@ import numpy as np
 from fastnn import model as models
 from fastnn.callbacks import Callback, call_all, check_callbacks
 from fastnn.checks import whole
-from fastnn.data import Data, check_data, check_features
-from fastnn.errors import Diverged, InvalidInput
+from fastnn.data import Data, check_data, check_features, check_validation
+from fastnn.errors import Diverged
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
 from fastnn.model import Model
@@ -24,6 +24,7 @@ from fastnn.parameters import Parameters, check_parameters, zero_slots
 from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
 from fastnn.problem import EpochResult, Problem
 from fastnn.progress import Progress
+from fastnn.schedules import check_ahead, rates_of
 from fastnn.spec import SGD, Network, Optimizer
 from fastnn.target import Engine, choose, engine_class
 
@@ -158,26 +159,30 @@ class Trainer:
         Raises
         ------
         InvalidInput
-            Something that cannot be trained on; nothing has changed.
+            Something that cannot be trained on; nothing has changed. Learning rates are looked at
+            a million steps ahead; one further on is found when its epoch comes, and the epochs
+            before it stay done.
         Diverged
             A loss or a parameter became NaN or infinite. As after any error, and after Ctrl-C, the
             trainer is as the last whole epoch left it.
         """
         epochs = whole(epochs, "epochs", 0)
         data = check_data(self.problem, X, y, sample_weight)
-        validation = self._check_validation(validation_data)
+        validation = check_validation(self.problem, validation_data)
         calls = check_callbacks(callbacks)
+        batch_size, learning_rate = self.problem.batch_size, self.problem.optimizer.learning_rate
+        steps = -(-len(data) // batch_size)
+        check_ahead(learning_rate, self.epoch, self.step, steps, epochs)
         engine = self._open()
         engine.prepare()
         self.history.target, self.history.reason = choose(self.target)
         self.history.threads = engine.threads
-        batch_size = self.problem.batch_size
-        rates = np.full(-(-len(data) // batch_size), self.problem.optimizer.learning_rate)
-        progress = Progress(epochs, len(rates), batch_size, len(data))
+        progress = Progress(epochs, steps, batch_size, len(data))
         try:
             with Orders(self.problem.seed, len(data), self.shuffle) as orders:
                 for left in reversed(range(epochs)):
                     start = time.perf_counter()
+                    rates = rates_of(learning_rate, self.epoch, self.step, steps)
                     order = orders.take(self.epoch, more=left > 0)
                     self._train_epoch(engine, data, order, rates, validation, progress, start)
                     if call_all(calls, self, self.history):
@@ -291,7 +296,7 @@ class Trainer:
         """Take other parameters, as `parameters` gives them; copies.
 
         The optimizer starts anew: its state becomes zero and `step` 0, which Adam's correction of
-        its bias depends on. `epoch` and `history` go on.
+        its bias and a schedule of the learning rate depend on. `epoch` and `history` go on.
 
         Raises
         ------
@@ -356,18 +361,3 @@ class Trainer:
                 engine.load(*self._waiting)
                 self._engine, self._waiting = engine, ([], [])
         return self._engine
-
-    def _check_validation(self, data: Any) -> Data | None:
-        """Return `validation_data` checked, or raise `InvalidInput`."""
-        if data is None:
-            return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise InvalidInput(
-                "validation_data must be (X, y) or (X, y, sample_weight), not "
-                f"a {type(data).__name__}"
-                + (f" of {len(data)}" if isinstance(data, (tuple, list)) else "")
-            )
-        try:
-            return check_data(self.problem, *data)
-        except InvalidInput as error:
-            raise InvalidInput(f"in validation_data, {error}") from error

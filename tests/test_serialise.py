@@ -9,6 +9,15 @@ import numpy as np
 import pytest
 
 from fastnn.errors import CorruptFile
+from fastnn.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    StepDecay,
+    WarmUp,
+)
 from fastnn.serialise import (
     network_from_dict,
     network_to_dict,
@@ -51,6 +60,14 @@ def test_a_callable_initialiser_becomes_none():
         Adam(),
         Adam(1e-4, 0.8, 0.99, 1e-6),
         AdamW(weight_decay=0.1),
+        SGD(Constant(0.1)),
+        SGD(StepDecay(0.1, NUMPY.int64(30), 0.5), momentum=0.9),
+        Adam(Exponential(1 / 3, 0.99)),
+        Adam(InverseScaling(0.1, 1.0, 0.01)),
+        AdamW(Cosine(0.1, 100, 0.01)),
+        AdamW(OneCycle(0.1, 100, 0.4, 10.0, 100.0)),
+        SGD(WarmUp(10, 0.1)),
+        SGD(WarmUp(10, then=Cosine(0.1, 100))),
     ],
 )
 def test_an_optimizer_goes_through_json_unchanged(optimizer):
@@ -105,6 +122,36 @@ def test_a_damaged_layer_is_refused(layer):
 def test_a_damaged_network_is_refused(values):
     with pytest.raises(CorruptFile, match="the saved file is damaged"):
         network_from_dict(values)
+
+
+COSINE = {"kind": "Cosine", "rate": 0.1, "steps": 100, "minimum": 0.0}
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        None,
+        {},
+        [COSINE],
+        {"kind": "SGD", "learning_rate": 0.1, "momentum": 0.0, "nesterov": False},
+        {"kind": "Cosine"},
+        COSINE | {"steps": 0},
+        COSINE | {"rate": COSINE},
+        {"kind": "WarmUp", "steps": 3, "then": None},
+        {"kind": "WarmUp", "steps": 3, "then": COSINE | {"extra": 1}},
+        {"kind": "WarmUp", "steps": 3, "then": {"kind": "WarmUp", "steps": 3, "then": 0.1}},
+    ],
+)
+def test_a_damaged_schedule_is_refused(rate):
+    values = {"kind": "SGD", "learning_rate": rate, "momentum": 0.0, "nesterov": False}
+    with pytest.raises(CorruptFile, match="^model.fastnn is damaged"):
+        optimizer_from_dict(values, "model.fastnn")
+
+
+def test_an_initialiser_cannot_become_a_schedule():
+    layer = DENSE | {"init": COSINE}
+    with pytest.raises(CorruptFile, match="damaged: unknown initialiser"):
+        network_from_dict({"inputs": 3, "layers": [layer]})
 
 
 @pytest.mark.parametrize(
