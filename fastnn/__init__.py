@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastnn import datasets, graph, schedules
+    from fastnn.callbacks import EarlyStopping, ReduceOnPlateau
     from fastnn.errors import (
         CorruptFile,
         Diverged,
@@ -32,11 +33,13 @@ __all__ = [
     "Dense",
     "Diverged",
     "Dropout",
+    "EarlyStopping",
     "FastnnError",
     "History",
     "InvalidInput",
     "MissingExtra",
     "Network",
+    "ReduceOnPlateau",
     "TargetUnavailable",
     "Trainer",
     "datasets",
@@ -45,6 +48,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "callbacks": ("EarlyStopping", "ReduceOnPlateau"),
     "errors": (
         "CorruptFile",
         "Diverged",

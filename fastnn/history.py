@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fastnn.errors import CorruptFile
@@ -30,6 +30,8 @@ class History:
         Number of the first entry's epoch; above 0 if training went on from an earlier call.
     target, threads, reason
         What computed, and why that was chosen.
+    best
+        Index of the best epoch in these lists, which `fastnn.EarlyStopping` finds; otherwise None.
     """
 
     target: str = ""
@@ -41,6 +43,7 @@ class History:
     validation_accuracy: list[float | None] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    best: int | None = None
 
     def append(
         self,
@@ -63,6 +66,23 @@ class History:
         """Forget what came after the first `epochs`, an epoch entered only in part included."""
         for name in _SERIES:
             del getattr(self, name)[epochs:]
+        if self.best is not None and self.best >= epochs:
+            self.best = None
+
+    def copy(self) -> History:
+        """Return a history of its own with the same entries."""
+        return replace(self, **{name: getattr(self, name).copy() for name in _SERIES})
+
+    def agrees(self, other: History, epochs: int) -> bool:
+        """Say whether the first `epochs` of both are the same, as in copies of one history."""
+        if min(len(self), len(other)) < epochs:
+            return False
+        last = slice(max(epochs - 1, 0), epochs)
+        # One row will do: two runs hardly ever take the same time to the last digit.
+        return all(
+            getattr(self, name)[last] == getattr(other, name)[last]
+            for name in ("loss", "learning_rate", "seconds")
+        )
 
     def __len__(self) -> int:
         """Return the number of epochs."""
@@ -87,7 +107,7 @@ class History:
         lengths = set()
         for name, value in values.items():
             fits = _is_series if name in _SERIES else _same_kind
-            if not fits(name, value):
+            if name != "best" and not fits(name, value):
                 raise CorruptFile(f"the saved history is damaged: {name} cannot be {value!r:.80}")
             if name in _SERIES:
                 lengths.add(len(value))
@@ -95,6 +115,9 @@ class History:
             setattr(history, name, value)
         if len(lengths) != 1:
             raise CorruptFile("the saved history is damaged: its lists differ in length")
+        best = history.best
+        if best is not None and not (type(best) is int and 0 <= best < len(history)):
+            raise CorruptFile(f"the saved history is damaged: best cannot be {best!r:.80}")
         return history
 
     def __repr__(self) -> str:
@@ -105,6 +128,8 @@ class History:
             head += f" on {self.target}, {self.threads} thread{'s' * (self.threads != 1)}"
         if self.reason:
             head += f" ({self.reason})"
+        if self.best is not None:
+            head += f"; the best is epoch {self.first_epoch + self.best + 1}"
         if not count:
             return head
         shown = min(count, _ROWS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import checkpoint
-from fastnn.checks import whole
+from fastnn.checks import number, whole
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.history import History
 from fastnn.parameters import Parameters, from_tensors, to_tensors
@@ -25,7 +25,7 @@ from fastnn.target import choose
 MOST_THREADS = 1024
 # What a file holds beside arrays. The settings of a Problem are plain values but for three.
 _PLAIN = ("loss", "batch_size", "l1", "l2", "seed")
-_RUN = ("target", "threads", "shuffle", "epoch", "step")
+_RUN = ("target", "threads", "shuffle", "epoch", "step", "rate_factor")
 _KEYS = {*_PLAIN, *_RUN, "network", "optimizer", "dtype", "history"}
 
 
@@ -35,7 +35,7 @@ class Model:
 
     Attributes
     ----------
-    problem, target, threads, shuffle, epoch, step, history
+    problem, target, threads, shuffle, epoch, step, rate_factor, history
         As the attributes of `fastnn.trainer.Trainer`.
     parameters, slots
         As `fastnn.target.Engine.load` takes them.
@@ -54,6 +54,7 @@ class Model:
     shuffle: bool
     epoch: int
     step: int
+    rate_factor: float
     history: History
     parameters: Parameters
     slots: list[Parameters]
@@ -67,6 +68,7 @@ class Model:
         self.shuffle = bool(self.shuffle)
         self.epoch = whole(self.epoch, "epoch", 0)
         self.step = whole(self.step, "step", 0)
+        self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
 
 
 def check_threads(threads: Any) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 import time
@@ -13,9 +12,9 @@ import numpy as np
 
 from fastnn import model as models
 from fastnn.callbacks import Callback, call_all, check_callbacks
-from fastnn.checks import whole
+from fastnn.checks import number, whole
 from fastnn.data import Data, check_data, check_features, check_validation
-from fastnn.errors import Diverged
+from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
 from fastnn.model import Model
@@ -67,6 +66,8 @@ class Trainer:
         Epochs done.
     step
         Updates done since the optimizer's state was zero.
+    rate_factor
+        What every learning rate is multiplied by: 1, or what `ReduceOnPlateau` has made of it.
     history
         The `History` of all epochs done.
 
@@ -97,14 +98,15 @@ class Trainer:
         history = History(chosen, models.check_threads(threads) or 1, reason)
         start = initial_parameters(network, problem.seed, problem.dtype)
         self.__setstate__(
-            Model(problem, target, threads, shuffle, 0, 0, history, start, zero_slots(problem))
+            Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, zero_slots(problem))
         )
 
     def __setstate__(self, model: Model) -> None:
         """Become the trainer that `model` describes; its engine is made when it is first needed."""
         self.problem = model.problem
         self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
-        self.epoch, self.step, self.history = model.epoch, model.step, model.history
+        self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
+        self.history = model.history
         # Where parameters and state are until the engine has them; never written to.
         self._waiting = (model.parameters, model.slots)
         self._engine: Engine | None = None
@@ -118,7 +120,7 @@ class Trainer:
                 parameters, slots = self._engine.parameters(), self._engine.slots()
         return Model(
             self.problem, self.target, self.threads, self.shuffle, self.epoch, self.step,
-            copy.deepcopy(self.history), parameters, slots,
+            self.rate_factor, self.history.copy(), parameters, slots,
         )  # fmt: skip
 
     def fit(
@@ -169,7 +171,7 @@ class Trainer:
         epochs = whole(epochs, "epochs", 0)
         data = check_data(self.problem, X, y, sample_weight)
         validation = check_validation(self.problem, validation_data)
-        calls = check_callbacks(callbacks)
+        calls = check_callbacks(callbacks, validation is not None)
         batch_size, learning_rate = self.problem.batch_size, self.problem.optimizer.learning_rate
         steps = -(-len(data) // batch_size)
         check_ahead(learning_rate, self.epoch, self.step, steps, epochs)
@@ -183,6 +185,7 @@ class Trainer:
                 for left in reversed(range(epochs)):
                     start = time.perf_counter()
                     rates = rates_of(learning_rate, self.epoch, self.step, steps)
+                    rates *= number(self.rate_factor, "rate_factor", 0.0)
                     order = orders.take(self.epoch, more=left > 0)
                     self._train_epoch(engine, data, order, rates, validation, progress, start)
                     if call_all(calls, self, self.history):
@@ -206,6 +209,8 @@ class Trainer:
         Its seconds are counted from `start`, and without the validation.
         """
         progress.start_epoch(self.epoch)
+        # Epochs that `restore` has gone back behind are now done anew.
+        self.history.truncate(self.epoch - self.history.first_epoch)
         epoch, step, done = self.epoch, self.step, len(self.history)
         report = progress.update if progress.shown else None
         snapshot = engine.snapshot()
@@ -296,7 +301,8 @@ class Trainer:
         """Take other parameters, as `parameters` gives them; copies.
 
         The optimizer starts anew: its state becomes zero and `step` 0, which Adam's correction of
-        its bias and a schedule of the learning rate depend on. `epoch` and `history` go on.
+        its bias and a schedule of the learning rate depend on, and `rate_factor` 1. `epoch` and
+        `history` go on.
 
         Raises
         ------
@@ -305,12 +311,33 @@ class Trainer:
             layer that has none; nothing has changed.
         """
         checked = check_parameters(self.problem, parameters)
-        with self._opening:
-            if self._engine is not None:
-                self._engine.load(checked, zero_slots(self.problem))
-            else:
-                self._waiting = (checked, zero_slots(self.problem))
-            self.step = 0
+        self._load(checked, zero_slots(self.problem))
+        self.step, self.rate_factor = 0, 1.0
+
+    def restore(self, earlier: Trainer) -> None:
+        """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.
+
+        That is parameters, optimizer state, `epoch`, `step` and `rate_factor`. `history` keeps the
+        epochs done since, until training goes on and does them anew.
+
+        Raises
+        ------
+        InvalidInput
+            Not a copy of this trainer, or of epochs that have been done anew since; nothing has
+            changed.
+        """
+        if (
+            not isinstance(earlier, Trainer)
+            or earlier.problem != self.problem
+            or not self.history.agrees(earlier.history, earlier.epoch)
+        ):
+            raise InvalidInput(
+                "restore takes an earlier copy.copy(trainer) of the trainer itself, "
+                f"not {earlier!r:.80}"
+            )
+        model = earlier.__getstate__()
+        self._load(model.parameters, model.slots)
+        self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write network, settings, parameters, optimizer state, epoch and history to one file.
@@ -352,6 +379,14 @@ class Trainer:
             f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "
             f"batch_size={problem.batch_size}, target={self.target!r}, epoch={self.epoch})"
         )
+
+    def _load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Put parameters and optimizer state to where they are used."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.load(parameters, slots)
+            else:
+                self._waiting = (parameters, slots)
 
     def _open(self) -> Engine:
         """Return the engine, made at the first call: it imports, and may compile."""

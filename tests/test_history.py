@@ -39,6 +39,34 @@ def test_later_epochs_can_be_forgotten_even_if_entered_in_part():
     assert history == shorter
 
 
+def test_the_best_epoch_is_forgotten_with_its_entries():
+    history = trained(4)
+    history.best = 2
+    history.truncate(3)
+    assert history.best == 2
+    history.truncate(2)
+    assert history.best is None
+
+
+def test_a_copy_is_equal_and_has_lists_of_its_own():
+    history = trained(3, target="cpu", threads=2, reason="asked for")
+    history.best = 1
+    other = history.copy()
+    assert other == history
+    other.append(1.0, 1.0, 1.0)
+    assert len(history) == 3 and len(history.validation_loss) == 3
+
+
+def test_histories_agree_in_as_many_epochs_as_they_share():
+    history = trained(3)
+    longer = history.copy()
+    longer.append(0.1, 0.3, 0.1)
+    changed = history.copy()
+    changed.seconds[2] = 0.26
+    assert [history.agrees(longer, epochs) for epochs in range(5)] == [True] * 4 + [False]
+    assert [history.agrees(changed, epochs) for epochs in (0, 2, 3)] == [True, True, False]
+
+
 def test_histories_do_not_share_their_lists():
     trained(2)
     assert len(History()) == 0
@@ -71,6 +99,13 @@ def test_a_long_table_is_short_and_has_the_first_and_the_last_epoch(epochs):
     assert numbers == sorted(set(numbers))
 
 
+def test_the_table_says_which_epoch_is_the_best():
+    history = trained(3, target="cpu", threads=2, first_epoch=4)
+    history.best = 1
+    head = "History of 3 epochs on cpu, 2 threads; the best is epoch 6"
+    assert repr(history).splitlines()[0] == head
+
+
 def test_a_history_without_epochs_is_one_line():
     assert repr(History()) == "History of 0 epochs"
     assert (
@@ -82,6 +117,7 @@ def test_a_history_goes_through_json_unchanged():
     history = trained(3, target="cpu", threads=2, reason="asked for", first_epoch=4)
     float32: Any = np.float32
     history.append(float32(0.1), float32(0.2), 0.1)
+    history.best = 1
     assert History.from_dict(json.loads(json.dumps(history.to_dict()))) == history
 
 
@@ -108,6 +144,11 @@ def test_the_dict_is_a_copy():
         {"threads": -1},
         {"first_epoch": 0.5},
         {"unknown": 1},
+        {"best": 2},
+        {"best": -1},
+        {"best": True},
+        {"best": 0.5},
+        {"best": []},
     ],
 )
 def test_a_damaged_dict_is_refused(damage):

@@ -192,6 +192,8 @@ def test_arrays_that_do_not_fit_the_network_are_refused(damage, named, tmp_path)
         {"shuffle": "yes"},
         {"epoch": -1},
         {"step": 0.5},
+        {"rate_factor": -1.0},
+        {"rate_factor": None},
         {"history": {}},
         {"unknown": 1},
     ],
