@@ -23,6 +23,7 @@ from trainer_cases import (
 from fastnn import SGD, Adam, Dense, Network, Trainer, datasets
 from fastnn.initialisers import initial_parameters
 from fastnn.orders import epoch_order
+from fastnn.schedules import Cosine
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -289,3 +290,23 @@ def test_weights_of_rows_count_as_repeated_rows_do():
     weighted.fit(X, LABELS, epochs=5, sample_weight=counts)
     assert_allclose(weighted.history.loss, repeated.history.loss, rtol=1e-5)
     assert_allclose(weighted.parameters[0][0], repeated.parameters[0][0], rtol=1e-3, atol=1e-6)
+
+
+def test_l1_and_l2_together_come_to_the_elastic_net_of_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    alpha, share = 0.3, 0.6
+    slopes = np.array([1.0, -0.8, 0.05, 0.0])
+    expected = linear_model.ElasticNet(alpha=alpha, l1_ratio=share).fit(X, X @ slopes + 2)
+    trainer = trainer_of(
+        [Dense(1)],
+        loss="mse",
+        optimizer=SGD(Cosine(0.5, steps=500)),
+        batch_size=len(X),
+        l1=alpha * share,
+        l2=alpha * (1 - share),
+    )
+    trainer.fit(X, X @ slopes + 2, epochs=500)
+    ((W, b),) = trainer.parameters
+    assert_allclose(W[:, 0], expected.coef_, atol=1e-3)
+    assert_allclose(b, expected.intercept_, atol=1e-3)
+    assert (np.abs(expected.coef_) > 0.1).tolist() == [True, True, False, False]
