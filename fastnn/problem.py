@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastnn.checks import number, whole
-from fastnn.errors import InvalidInput
+from fastnn.errors import Diverged, InvalidInput
 from fastnn.rules.table import LOSSES, unknown_name
 from fastnn.spec import SGD, Adam, Network, Optimizer
 
@@ -107,6 +108,37 @@ class EpochResult:
 
     loss: float
     bad_step: int | None
+
+
+def check_converging(
+    result: EpochResult, finite: Callable[[], bool], rates: np.ndarray, epoch: int
+) -> None:
+    """Raise `Diverged` where an epoch ended in numbers that are not finite.
+
+    Parameters
+    ----------
+    result
+        What the epoch came to.
+    finite
+        Says whether parameters and optimizer state are finite; asked only where the loss is.
+    rates
+        The learning rate of each step, float64 (steps,).
+    epoch
+        The epoch's number.
+    """
+    if result.bad_step is not None:
+        step, what = result.bad_step, f"the loss became {result.loss}"
+    elif not finite():
+        step, what = len(rates) - 1, "a parameter or the optimizer's state was not finite after"
+    else:
+        return
+    raise Diverged(
+        f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
+        f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
+        "about unit variance. The trainer is as the last good epoch left it",
+        epoch,
+        step,
+    )
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:

@@ -14,14 +14,14 @@ from fastnn import model as models
 from fastnn.callbacks import Callback, call_all, check_callbacks
 from fastnn.checks import number, whole
 from fastnn.data import Data, check_data, check_features, check_validation
-from fastnn.errors import Diverged, InvalidInput
+from fastnn.errors import InvalidInput
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
 from fastnn.model import Model
 from fastnn.orders import Orders
 from fastnn.parameters import Parameters, check_parameters, zero_slots
 from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
-from fastnn.problem import EpochResult, Problem
+from fastnn.problem import Problem, check_converging
 from fastnn.progress import Progress
 from fastnn.schedules import check_ahead, rates_of
 from fastnn.spec import SGD, Network, Optimizer
@@ -217,7 +217,7 @@ class Trainer:
         try:
             result = engine.train_epoch(data, order, rates, epoch, step, report)
             seconds = time.perf_counter() - start
-            self._check_converging(engine, result, rates)
+            check_converging(result, engine.finite, rates, epoch)
             found = {} if validation is None else scores(self.problem, engine.forward, validation)
             loss, accuracy = found.get("loss"), found.get("accuracy")
             self.history.append(result.loss, seconds, rates[-1], loss, accuracy)
@@ -229,22 +229,6 @@ class Trainer:
             self.epoch, self.step = epoch, step
             raise
         progress.end_epoch(result.loss, loss)
-
-    def _check_converging(self, engine: Engine, result: EpochResult, rates: np.ndarray) -> None:
-        """Raise `Diverged` where the epoch ended in numbers that are not finite."""
-        if result.bad_step is not None:
-            step, what = result.bad_step, f"the loss became {result.loss}"
-        elif not engine.finite():
-            step, what = len(rates) - 1, "a parameter or the optimizer's state was not finite after"
-        else:
-            return
-        raise Diverged(
-            f"training diverged in epoch {self.epoch}, step {step} (both counted from 0): {what}; "
-            f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
-            "about unit variance. The trainer is as the last good epoch left it",
-            self.epoch,
-            step,
-        )
 
     def predict(self, X: Any) -> np.ndarray:
         """Return what the network predicts for X (m, inputs).
