@@ -198,7 +198,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             begin_step(job, control[FIRST_STEP], ZERO, samples)
             open_phase(job, ZERO, threads)
         # Tiles are counted as done once a phase and thread: the count travels between the cores.
-        idle, finished, number = 0, ZERO, ZERO
+        idle = finished = number = 0
         while True:
             seen = atomic_load(control, TICKETS + LINE * me)
             ticket = claim(job, me, threads)
@@ -223,7 +223,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 continue
             step, p = number // count, number % count
             samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
-            done, finished = atomic_add(control, DONE, finished) + finished, ZERO
+            done, finished = atomic_add(control, DONE, finished) + finished, 0
             if done < tiles_in(job, p, samples):
                 continue
             # The last tile of the phase: all until the next is opened is this thread's alone.
