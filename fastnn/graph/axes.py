@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import MissingExtra
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return `ax`, or for None the axes of a new figure of this size in inches.
+def pyplot() -> Any:
+    """Return the module `matplotlib.pyplot`.
 
     Raises
     ------
@@ -25,6 +25,18 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
             f"drawing needs Matplotlib, which cannot be imported here ({error}); "
             'install it with: pip install "fastnn[plots]"'
         ) from error
+    return pyplot
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return `ax`, or for None the axes of a new figure of this size in inches.
+
+    Raises
+    ------
+    MissingExtra
+        Matplotlib is not installed.
+    """
+    module = pyplot()
     if ax is None:
-        ax = pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+        ax = module.subplots(figsize=(width, height), layout="constrained")[1]
     return ax

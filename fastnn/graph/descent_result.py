@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from fastnn.graph.table import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_MOST_MARKED = 200  # points of a path that get a marker each; more run together
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Descent:
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the path, over the function's curve or, of two variables, over its contours.
 
+        Of several restarts, the path is the best one's, and crosses are where the others ended.
+
         Parameters
         ----------
         ax
@@ -102,40 +106,44 @@ class Descent:
                 "draw columns of path instead"
             )
         ax = axes_or_new(ax, 6, 4.5)
-        style: dict[str, Any] = {
-            "marker": ".",
-            "color": "tab:red",
-            "linewidth": 1,
-            "markersize": 4,
-            "zorder": 3,
-        }
-        end: dict[str, Any] = {"marker": "o", "color": "black", "linestyle": "none", "zorder": 4}
-        across = self._around(0, 400 if len(names) == 1 else 120)
+        others = [each for index, each in enumerate(self.restarts) if index != self.best]
+        ends = np.array([each.x for each in others]).reshape(-1, len(names))
         if len(names) == 1:
-            ax.plot(across, self._at(across), color="tab:blue")
-            ax.plot(self.path[:, 0], self._at(self.path[:, 0]), label="path", **style)
-            ax.plot(self.x, [self.value], label="end", **end)
+            across = self._around(0, 400)
+            ax.plot(across, self._at(across), color="#0072B2", linewidth=1.5)
+            heights = self._at(self.path[:, 0])
+            path = np.stack((self.path[:, 0], heights))
+            last = np.append(self.x, self.value)
+            crosses = np.stack((ends[:, 0], [each.value for each in others]))
             ax.set_ylabel("value")
         else:
-            up = self._around(1, 120)
-            heights = np.ma.masked_invalid(self._at(across[None, :], up[:, None]))
-            # Closer together near the lowest value, where descent slows down.
-            levels = heights.min() + np.ptp(heights) * np.linspace(0, 1, 25) ** 3
-            if np.all(np.diff(levels) > 0):
-                ax.contour(across, up, heights, levels, cmap="viridis", linewidths=0.7)
-            ax.plot(self.path[:, 0], self.path[:, 1], label="path", **style)
-            ax.plot(self.x[:1], self.x[1:], label="end", **end)
+            self._draw_contours(ax)
+            path, last, crosses = self.path.T, self.x, ends.T
             ax.set_ylabel(names[1])
+        mark = "." if len(self.path) <= _MOST_MARKED else ""
+        ax.plot(*path, color="#D55E00", marker=mark, markersize=5, label="path", zorder=3)
+        ax.plot(*last, "o", color="black", label="end", zorder=5)
+        if others:
+            ax.plot(*crosses, "x", color="black", label="ends of other restarts", zorder=4)
         ax.set_xlabel(names[0])
-        ax.legend()
+        ax.legend(framealpha=0.9)
         return ax
+
+    def _draw_contours(self, ax: Axes) -> None:
+        across, up = self._around(0, 240), self._around(1, 240)
+        heights = np.ma.masked_invalid(self._at(across[None, :], up[:, None]))
+        # Closer together near the lowest value, where descent slows down.
+        levels = heights.min() + np.ptp(heights) * np.linspace(0, 1, 25) ** 3
+        if np.all(np.diff(levels) > 0):
+            ax.contour(across, up, heights, levels, cmap="viridis", linewidths=0.7)
 
     def _at(self, *points: np.ndarray) -> np.ndarray:
         return self.function.evaluate(**dict(zip(self.function.names, points, strict=True)))
 
     def _around(self, variable: int, count: int) -> np.ndarray:
-        """Return numbers across the path and some way beyond, within the bounds."""
-        least, most = np.min(self.path[:, variable]), np.max(self.path[:, variable])
+        """Return numbers across all that is drawn and some way beyond, within the bounds."""
+        drawn = [*self.path[:, variable], *(each.x[variable] for each in self.restarts)]
+        least, most = np.min(drawn), np.max(drawn)
         margin = 0.25 * (most - least) or 1.0
         low, high = self.low[variable], self.high[variable]
         return np.linspace(max(least - margin, low), min(most + margin, high), count)
