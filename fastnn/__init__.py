@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastnn import datasets, graph, schedules
+    from fastnn import datasets, graph, plots, schedules
     from fastnn.callbacks import EarlyStopping, ReduceOnPlateau
     from fastnn.errors import (
         CorruptFile,
@@ -44,6 +44,7 @@ __all__ = [
     "Trainer",
     "datasets",
     "graph",
+    "plots",
     "schedules",
 ]
 
@@ -67,7 +68,7 @@ def __getattr__(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
 
-    if name in ("datasets", "graph", "schedules"):
+    if name in ("datasets", "graph", "plots", "schedules"):
         return import_module(f"fastnn.{name}")
     for home, names in _HOMES.items():
         if name in names:

@@ -1,0 +1,104 @@
+"""Where in the plane a network says which class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.data import check_data
+from fastnn.errors import InvalidInput
+from fastnn.graph.axes import axes_or_new
+from fastnn.plots.palette import colour, marker
+from fastnn.rules.table import LOSSES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.problem import Problem
+    from fastnn.trainer import Trainer
+
+_STEPS = 250  # of the grid, on each side
+_MARGIN = 0.08  # of the points' extent, on each side
+
+
+def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) -> Axes:
+    """Draw points over the region of each class, with the boundary between the regions.
+
+    Class c has the points where its output is above those of all others, so its boundary is::
+
+        z_c - max over j != c of z_j = 0      with z = (-p, p) for one output p
+
+    Parameters
+    ----------
+    trainer
+        A classifier of two inputs: softmax_cross_entropy, or a binary loss on one output.
+    X, y
+        Points (n, 2) and their labels (n,), as for `Trainer.fit`; the region drawn is theirs.
+    ax
+        Where to draw; None makes a new figure.
+
+    Raises
+    ------
+    InvalidInput
+        Another number of inputs, a regression, several binary outputs, or data that `fit` would
+        not take.
+    MissingExtra
+        Matplotlib is not installed.
+    """
+    problem = trainer.problem
+    _check_planar(problem)
+    data = check_data(problem, X, y)
+    labels = data.targets.reshape(len(data)).astype(np.int64)
+    ax = axes_or_new(ax, 5.5, 4.8)
+
+    low, high = data.X.min(axis=0).astype(float), data.X.max(axis=0).astype(float)
+    margin = _MARGIN * np.where(high > low, high - low, 1.0)
+    across, up = np.linspace(low - margin, high + margin, _STEPS).T
+    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    leads = _leads(problem, trainer.forward(grid)).reshape(_STEPS, _STEPS, -1)
+    for index in range(leads.shape[-1]):
+        lead = leads[:, :, index]
+        if lead.max() > 0:
+            levels = [0, 2 * lead.max()]
+            ax.contourf(across, up, lead, levels, colors=[colour(index)], alpha=0.25, zorder=0)
+        if lead.min() < 0 < lead.max():
+            ax.contour(across, up, lead, [0], colors="black", linewidths=1.2, zorder=1)
+    size = float(np.clip(600 / np.sqrt(len(labels)), 8, 40))  # many points need small markers
+    for index in np.unique(labels):
+        points = data.X[labels == index]
+        ax.scatter(
+            points[:, 0], points[:, 1], s=size, color=colour(index), marker=marker(index),
+            edgecolors="black", linewidths=0.4, label=f"class {index}", zorder=2,
+        )  # fmt: skip
+    ax.set_xlabel("input 0")
+    ax.set_ylabel("input 1")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))  # outside, where no point is
+    return ax
+
+
+def _check_planar(problem: Problem) -> None:
+    """Raise `InvalidInput` for what has no boundary in the plane."""
+    network = problem.network
+    if network.inputs != 2:
+        raise InvalidInput(
+            f"decision_boundary draws networks of 2 inputs, not of {network.inputs}; "
+            "train one on two columns of X"
+        )
+    kind = LOSSES[problem.loss].targets
+    if kind == "real":
+        raise InvalidInput(f"loss {problem.loss!r} is a regression's, which has no classes to draw")
+    if kind == "binary" and network.outputs != 1:
+        raise InvalidInput(
+            f"decision_boundary draws one binary output, not {network.outputs}; "
+            "use softmax_cross_entropy for several classes"
+        )
+
+
+def _leads(problem: Problem, outputs: np.ndarray) -> np.ndarray:
+    """Return by how much each class is ahead of the best other one, (m, classes)."""
+    if LOSSES[problem.loss].targets == "binary":
+        return np.hstack((-outputs, outputs))
+    last = np.sort(outputs, axis=1)
+    best, second = last[:, -1:], last[:, -2:-1]
+    return np.where(outputs == best, outputs - second, outputs - best)

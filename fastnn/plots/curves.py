@@ -1,0 +1,145 @@
+"""Curves over one number: losses over epochs, an activation with its slope, a descent's path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.checks import number
+from fastnn.errors import InvalidInput
+from fastnn.graph.axes import axes_or_new
+from fastnn.plots.palette import colour
+from fastnn.rules.table import ACTIVATIONS, unknown_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.graph import Descent
+    from fastnn.history import History
+
+_WIDTH, _HEIGHT = 6.0, 4.0  # inches
+_MOST_MARKED = 30  # epochs that get a marker each; more run together
+
+
+def loss_curves(history: History, label: str = "", ax: Axes | None = None) -> Axes:
+    """Draw the loss of each epoch, and the validation loss where there is one.
+
+    Called again with the same axes, it adds the curves of another history in the next colour.
+
+    Parameters
+    ----------
+    history
+        What `Trainer.fit` returned; at least one epoch.
+    label
+        What the legend calls this history; only needed where there are several.
+    ax
+        Where to draw; None makes a new figure.
+
+    Raises
+    ------
+    InvalidInput
+        Not a `History`, or one without an epoch.
+    MissingExtra
+        Matplotlib is not installed.
+    """
+    from fastnn.history import History
+
+    if not isinstance(history, History):
+        raise InvalidInput(
+            f"loss_curves needs a History, such as trainer.history, not a {type(history).__name__}"
+        )
+    if not len(history):
+        raise InvalidInput("the history has no epoch to draw; call fit first")
+    ax = axes_or_new(ax, _WIDTH, _HEIGHT)
+    epochs = history.first_epoch + 1 + np.arange(len(history))
+    # Training is solid, validation dashed: the solid lines say how many histories are there.
+    shade = colour(sum(line.get_linestyle() == "-" for line in ax.lines))
+    mark = "o" if len(history) <= _MOST_MARKED else ""
+    before = f"{label}, " if label else ""
+    ax.plot(epochs, history.loss, "-", marker=mark, ms=4, color=shade, label=f"{before}training")
+    if any(value is not None for value in history.validation_loss):
+        found = [np.nan if value is None else value for value in history.validation_loss]
+        ax.plot(
+            epochs, found, "--", marker=mark, ms=4, mfc="white", color=shade,
+            label=f"{before}validation",
+        )  # fmt: skip
+    ax.locator_params(axis="x", integer=True)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def activation(
+    name: str,
+    alpha: float | None = None,
+    limits: tuple[float, float] = (-5.0, 5.0),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an activation a = f(z) and its slope da/dz.
+
+    Parameters
+    ----------
+    name
+        A name from `fastnn.rules.table.ACTIVATIONS` but softmax, which is no curve.
+    alpha
+        As for `Dense`.
+    limits
+        The first and the last z.
+    ax
+        Where to draw; None makes a new figure.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown name, softmax, an alpha that `Dense` would not take, or limits out of order.
+    MissingExtra
+        Matplotlib is not installed.
+    """
+    from fastnn.reference.activations import ACTIVATIONS as DEFINITIONS
+    from fastnn.spec import Dense
+
+    curves = [row.name for row in ACTIVATIONS.values() if not row.rowwise]
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise unknown_name("activation", name, curves)
+    slope = DEFINITIONS[name].slope
+    if slope is None:
+        raise InvalidInput(f"{name} depends on a whole row and is no curve; draw {curves[1]}")
+    chosen = Dense(1, name, alpha=alpha).alpha
+    low, high = (number(limit, "a limit of z") for limit in limits)
+    if low >= high:
+        raise InvalidInput(f"limits must be (low, high), not ({low:g}, {high:g})")
+    ax = axes_or_new(ax, _WIDTH, _HEIGHT)
+    z = np.linspace(low, high, 2001)
+    a = DEFINITIONS[name].value(z[:, None], chosen or 0.0)
+    slopes = slope(z[:, None], a, chosen or 0.0)
+    ax.axhline(0, color="gray", linewidth=0.8)
+    ax.axvline(0, color="gray", linewidth=0.8)
+    ax.plot(z, a[:, 0], color=colour(0), linewidth=2, label="a")
+    ax.plot(z, slopes[:, 0], "--", color=colour(3), linewidth=2, label="slope da/dz")
+    ax.set_xlabel("z")
+    ax.set_ylabel("a and its slope")
+    ax.set_title(name if chosen is None else f"{name}, alpha = {chosen:g}")
+    ax.legend()
+    return ax
+
+
+def descent(result: Descent, ax: Axes | None = None) -> Axes:
+    """Draw the path of `fastnn.graph.minimize`: the picture of `Descent.plot`.
+
+    Raises
+    ------
+    InvalidInput
+        Not a `Descent`, or one of more than two variables.
+    MissingExtra
+        Matplotlib is not installed.
+    """
+    from fastnn.graph import Descent
+
+    if not isinstance(result, Descent):
+        raise InvalidInput(
+            "descent needs what fastnn.graph.minimize returned, not a " + type(result).__name__
+        )
+    return result.plot(ax)
