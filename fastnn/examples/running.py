@@ -1,0 +1,77 @@
+"""What the examples share: their list, their command line, their figures, and scaled columns."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.errors import FastnnError
+from fastnn.graph.axes import pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_HELPERS = ("__init__", "__main__", "running", "tables")
+
+
+def examples() -> dict[str, str]:
+    """Return the first line of each example's docstring, by the example's name."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return {
+        file.stem: (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").split("\n")[0]
+        for file in files
+        if file.stem not in _HELPERS
+    }
+
+
+def command_line(main: Callable[..., None]) -> None:
+    """Run an example's `main` with the options of this process; each argument is an option.
+
+    An error of fastnn's family is printed as one line and ends the process with code 2.
+    """
+    parser = argparse.ArgumentParser(description=inspect.getdoc(sys.modules[main.__module__]))
+    for name, parameter in inspect.signature(main).parameters.items():
+        option = "--" + name.replace("_", "-")
+        if name == "save":
+            parser.add_argument(option, metavar="FILE", help="where to save the picture")
+        else:
+            start = parameter.default
+            parser.add_argument(option, type=type(start), default=start, help=f"default {start}")
+    options = vars(parser.parse_args())
+    try:
+        if options.get("save") is not None:
+            pyplot()  # where it is missing, say so before anything takes time
+        main(**options)
+    except FastnnError as error:
+        print("fastnn:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+
+
+def panels(rows: int = 1, columns: int = 1) -> list[Axes]:
+    """Return the axes of a new figure, row by row."""
+    size = (5.2 * columns, 4.2 * rows)
+    figure = pyplot().figure(figsize=size, layout="constrained")
+    return list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def save_figure(ax: Axes, path: str) -> None:
+    """Write the figure that `ax` belongs to, and let go of it."""
+    figure: Any = ax.figure
+    figure.savefig(path, dpi=120)
+    pyplot().close(figure)
+    print(f"The picture is in {path}.")
+
+
+def standardised(X: np.ndarray, rows: int) -> np.ndarray:
+    """Return X with columns of mean 0 and variance 1, so that one learning rate fits them all.
+
+    Both are those of the first `rows`, the ones to train on: the others are to stay unknown.
+    """
+    return (X - X[:rows].mean(axis=0)) / X[:rows].std(axis=0)
