@@ -50,7 +50,7 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
     _check_planar(problem)
     data = check_data(problem, X, y)
     labels = data.targets.reshape(len(data)).astype(np.int64)
-    ax = axes_or_new(ax, 5.5, 4.8)
+    ax = axes_or_new(ax, 6.5, 4.8)
 
     low, high = data.X.min(axis=0).astype(float), data.X.max(axis=0).astype(float)
     margin = _MARGIN * np.where(high > low, high - low, 1.0)
