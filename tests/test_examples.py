@@ -233,3 +233,10 @@ def test_tumours_without_scikit_learn_name_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtra, match=r'pip install "fastnn\[sklearn\]"'):
         tables.breast_cancer()
+
+
+def test_a_damaged_archive_is_reported(monkeypatch, tmp_path):
+    (tmp_path / "california-housing.csv.gz").write_bytes(b"\x1f\x8b\x08" + bytes(30))
+    monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
+    with pytest.raises(CorruptFile, match="download it again"):
+        tables.california_housing()

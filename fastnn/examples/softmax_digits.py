@@ -23,7 +23,7 @@ def main(save: str | None = None, epochs: int = 30, l2: float = 1e-3, target: st
     np.add.at(wrong, (y[cut:], predicted), predicted != y[cut:])
     for place in np.argsort(-wrong, axis=None)[:3]:
         true, taken = divmod(int(place), 10)
-        print(f"{wrong[true, taken]} times a {true} was taken for a {taken}")
+        print(f"true class {true}, predicted {taken}: {wrong[true, taken]} times")
     sums = trainer.predict_proba(X[cut:]).sum(axis=1)
     print(f"probabilities of a row add up to 1 within {np.abs(sums - 1).max():.0e}")
     if save is not None:

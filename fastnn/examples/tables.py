@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def california_housing() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     names = (*_COLUMNS, _PRICE)
     try:
         rows = _columns(file, names)
-    except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
         raise CorruptFile(
             f"{file} is no table with numbers in the columns {', '.join(names)} ({error!r}); "
             "download it again"

@@ -1,4 +1,4 @@
-"""Benign or malign: logistic regression gives a probability, and log loss asks for a good one."""
+"""Benign or malignant: logistic regression gives a probability, log loss asks for a good one."""
 
 from __future__ import annotations
 
