@@ -1,12 +1,13 @@
 """Initial weights: their distributions, their keys, and what a caller's own rule may return."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 
 from fastnn.errors import InvalidInput
-from fastnn.initialisers import INITIALISERS, initial_parameters
+from fastnn.initialisers import INITIALISERS, constant, initial_parameters
 from fastnn.rules.table import ACTIVATIONS
 from fastnn.spec import Dense, Network
 
@@ -17,6 +18,9 @@ VARIANCE = {
     "xavier_normal": 2 / (200 + 300),
     "he_uniform": 2 / 200,
     "he_normal": 2 / 200,
+    "lecun_uniform": 1 / 200,
+    "lecun_normal": 1 / 200,
+    "orthogonal": 1 / 300,
     "normal": 0.01**2,
     "zeros": 0.0,
 }
@@ -44,7 +48,7 @@ def test_initialiser_has_mean_zero_and_the_stated_variance(name):
     assert values.var() == pytest.approx(VARIANCE[name], rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["xavier_uniform", "he_uniform"])
+@pytest.mark.parametrize("name", ["xavier_uniform", "he_uniform", "lecun_uniform"])
 def test_uniform_initialiser_fills_its_interval_and_stays_inside(name):
     limit = math.sqrt(3 * VARIANCE[name])
     values = draw(name)
@@ -52,10 +56,35 @@ def test_uniform_initialiser_fills_its_interval_and_stays_inside(name):
     assert -limit <= values.min() < -0.999 * limit
 
 
-@pytest.mark.parametrize("name", ["xavier_normal", "he_normal", "normal"])
+@pytest.mark.parametrize("name", ["xavier_normal", "he_normal", "lecun_normal", "normal"])
 def test_normal_initialiser_has_normal_tails(name):
     beyond_two = np.abs(draw(name)) > 2 * math.sqrt(VARIANCE[name])
     assert beyond_two.mean() == pytest.approx(0.0455, abs=0.005)
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(1, 1), (7, 7), (9, 4), (4, 9), (1, 5), (5, 1)])
+def test_orthogonal_weights_are_orthonormal_along_the_shorter_side(n_in, n_out):
+    W = draw("orthogonal", n_in, n_out)
+    product = W.T @ W if n_in >= n_out else W @ W.T
+    np.testing.assert_allclose(product, np.eye(min(n_in, n_out)), atol=1e-14)
+
+
+def test_orthogonal_weights_have_no_preferred_sign():
+    # LAPACK's own Q has the sign of its first reflection: without the correction all are -1.
+    signs = [weights("orthogonal", seed=seed)[0, 0] > 0 for seed in range(400)]
+    assert np.mean(signs) == pytest.approx(0.5, abs=0.1)
+
+
+def test_constant_fills_the_weights_with_its_number():
+    W = weights(constant(0.25))
+    assert W.shape == (3, 2) and np.all(W == 0.25)
+    assert np.all(weights(pickle.loads(pickle.dumps(constant(0.25)))) == 0.25)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "0.1", None])
+def test_a_constant_that_is_no_finite_number_is_refused(value):
+    with pytest.raises(InvalidInput, match="constant must be a finite number"):
+        constant(value)
 
 
 def test_initial_parameters_have_the_shapes_of_the_network_and_zero_biases():
