@@ -12,6 +12,9 @@ DTYPES = [np.float32, np.float64]
 ELEMENTWISE = [name for name, row in table.ACTIVATIONS.items() if not row.rowwise]
 Z = np.linspace(-6, 6, 240).reshape(40, 6)  # no zero: every slope exists
 EXTREME = [[-1e30, -1e4, -100.0, -1e-30, -0.0], [0.0, 1e-30, 100.0, 1e4, 1e30]]
+# The fixed point of mean 0 and variance 1 (Klambauer et al. 2017, appendix A1).
+ALPHA = -np.sqrt(2 / np.pi) / (special.erfc(np.sqrt(0.5)) * np.exp(0.5) - 1)
+SCALE = 1.0507009873554805
 
 CLOSED = {
     "identity": lambda z, alpha: z,
@@ -20,8 +23,12 @@ CLOSED = {
     "relu": lambda z, alpha: np.array([[max(0.0, each) for each in row] for row in z]),
     "leaky_relu": lambda z, alpha: (1 + alpha) / 2 * z + (1 - alpha) / 2 * abs(z),
     "elu": lambda z, alpha: (z > 0) * z + (z < 0) * alpha * (np.exp(z) - 1),
+    "selu": lambda z, alpha: SCALE * ((z > 0) * z + (z < 0) * ALPHA * (np.exp(z) - 1)),
     "gelu": lambda z, alpha: z * (1 + special.erf(z / np.sqrt(2))) / 2,
     "silu": lambda z, alpha: z / (1 + np.exp(-z)),
+    "mish": lambda z, alpha: z * ((1 + np.exp(z)) ** 2 - 1) / ((1 + np.exp(z)) ** 2 + 1),
+    "hardtanh": lambda z, alpha: (abs(z + 1) - abs(z - 1)) / 2,
+    "step": lambda z, alpha: (np.sign(z) + 1) / 2,
     "softplus": lambda z, alpha: np.log(1 + np.exp(z)),
     "softmax": lambda z, alpha: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
 }
@@ -69,12 +76,43 @@ def test_slope_reads_z_only_where_the_table_says_so(name):
 
 @pytest.mark.parametrize(
     ("name", "alpha", "slope"),
-    [("relu", 0.0, 0.0), ("leaky_relu", 0.2, 0.2), ("elu", 0.7, 0.7), ("gelu", 0.0, 0.5)],
+    [
+        ("relu", 0.0, 0.0),
+        ("leaky_relu", 0.2, 0.2),
+        ("elu", 0.7, 0.7),
+        ("selu", 0.0, ALPHA * SCALE),
+        ("gelu", 0.0, 0.5),
+        ("step", 0.0, 0.0),
+    ],
 )
 def test_slope_at_zero_is_the_one_from_the_left(name, alpha, slope):
     zero = np.array([[0.0, -0.0]])
     rule = ACTIVATIONS[name]
-    assert np.array_equal(rule.slope(zero, rule.value(zero, alpha), alpha), [[slope, slope]])
+    found = rule.slope(zero, rule.value(zero, alpha), alpha)
+    assert_allclose(found, [[slope, slope]], rtol=1e-15)
+
+
+def test_hardtanh_is_flat_where_it_meets_its_ends():
+    z = np.array([[-1.0, 1.0]])
+    assert np.array_equal(ACTIVATIONS["hardtanh"].slope(z, z, 0.0), [[0, 0]])
+
+
+def test_step_is_one_from_zero_on():
+    z = np.array([[-1e-300, -0.0, 0.0, 1e-300]])
+    assert np.array_equal(ACTIVATIONS["step"].value(z, 0.0), [[0, 1, 1, 1]])
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_flat_is_what_has_no_slope_anywhere(name):
+    rule = ACTIVATIONS[name]
+    assert rule.slope(Z, rule.value(Z, 0.3), 0.3).any() != table.ACTIVATIONS[name].flat
+
+
+def test_selu_keeps_mean_zero_and_variance_one():
+    z, h = np.linspace(-12, 12, 240_001, retstep=True)
+    a = ACTIVATIONS["selu"].value(z, 0.0)
+    density = stats.norm.pdf(z) * h
+    assert_allclose([(a * density).sum(), (a * a * density).sum()], [0, 1], atol=1e-8)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -97,13 +135,17 @@ def test_far_from_zero_an_activation_is_its_asymptote(name):
         "relu": ([0, 1e4], [0, 1]),
         "leaky_relu": ([-2500, 1e4], [0.25, 1]),
         "elu": ([-0.25, 1e4], [0, 1]),
+        "selu": ([-SCALE * ALPHA, SCALE * 1e4], [0, SCALE]),
         "gelu": ([0, 1e4], [0, 1]),
+        "mish": ([0, 1e4], [0, 1]),
+        "hardtanh": ([-1, 1], [0, 0]),
+        "step": ([0, 1], [0, 0]),
         "silu": ([0, 1e4], [0, 1]),
         "softplus": ([0, 1e4], [0, 1]),
     }[name]
     a = ACTIVATIONS[name].value(z, 0.25)
-    assert np.array_equal(a, [value])
-    assert np.array_equal(ACTIVATIONS[name].slope(z, a, 0.25), [slope])
+    assert_allclose(a, [value], rtol=1e-15, atol=0)
+    assert_allclose(ACTIVATIONS[name].slope(z, a, 0.25), [slope], rtol=1e-15, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -125,6 +167,7 @@ def test_values_keep_their_relative_accuracy_near_the_axis():
     far = np.array([[-30.0]])
     assert_allclose(ACTIVATIONS["softplus"].value(far, 0.0), np.exp(far), rtol=1e-12)
     assert_allclose(ACTIVATIONS["gelu"].value(far, 0.0), far * stats.norm.sf(30), rtol=1e-12)
+    assert_allclose(ACTIVATIONS["mish"].value(far, 0.0), far * np.exp(far), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -32,7 +32,10 @@ ACTIVATE = {
     "gelu": F.gelu,
     "silu": F.silu,
     "softplus": F.softplus,
+    "selu": F.selu,
     "softmax": lambda z: torch.softmax(z, dim=1),
+    "mish": F.mish,
+    "hardtanh": F.hardtanh,
 }
 
 
@@ -148,7 +151,7 @@ def test_training_with_weights_and_penalties_follows_pytorch(loss, optimizer):
     check(layers, loss, optimizer, l1=0.01, l2=0.1, weighted=True)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [n for n, row in ACTIVATIONS.items() if not row.flat])
 def test_training_with_every_activation_follows_pytorch(activation):
     layers = [Dense(6, activation), Dense(5, activation), Dense(2, activation)]
     check(layers, "mse", SGD(0.05, momentum=0.9))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -55,6 +57,18 @@ def _silu_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
     return special.expit(z) * (1 + z * special.expit(-z))
 
 
+def _softplus(z: np.ndarray) -> np.ndarray:
+    """Return log(1 + exp(z)), without overflow."""
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def _mish_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
+    """Return tanh(s) + z sigmoid(z) / cosh(s)^2, s = softplus(z)."""
+    s = _softplus(z)
+    sech = 1 / np.cosh(np.minimum(s, 80))  # its square is 0 for the sum beyond, without overflow
+    return np.tanh(s) + z * special.expit(z) * sech * sech
+
+
 def _softmax_input_gradient(
     z: np.ndarray, a: np.ndarray, da: np.ndarray, alpha: float
 ) -> np.ndarray:
@@ -87,6 +101,12 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
         lambda z, a, alpha: np.where(a > 0, 1, a + alpha),
     ),
+    "selu": _elementwise(
+        lambda z, alpha: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+        lambda z, a, alpha: np.where(a > 0, SELU_SCALE, a + SELU_SCALE * SELU_ALPHA).astype(
+            a.dtype
+        ),
+    ),
     "gelu": _elementwise(
         lambda z, alpha: z * special.ndtr(z),
         _gelu_slope,
@@ -95,8 +115,20 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda z, alpha: z * special.expit(z),
         _silu_slope,
     ),
+    "mish": _elementwise(
+        lambda z, alpha: z * np.tanh(_softplus(z)),
+        _mish_slope,
+    ),
+    "hardtanh": _elementwise(
+        lambda z, alpha: np.clip(z, -1, 1),
+        lambda z, a, alpha: (np.abs(a) < 1).astype(a.dtype),
+    ),
+    "step": _elementwise(
+        lambda z, alpha: np.heaviside(z, 1),
+        lambda z, a, alpha: np.zeros_like(a),
+    ),
     "softplus": _elementwise(
-        lambda z, alpha: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+        lambda z, alpha: _softplus(z),
         lambda z, a, alpha: -np.expm1(-a),
     ),
     "softmax": Activation(

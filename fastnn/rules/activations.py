@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+# What keeps mean 0 and variance 1 from layer to layer; Klambauer et al. 2017, section 2.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 Rule = tuple[Callable[..., Any], Callable[..., Any]]
 
 
@@ -93,6 +96,20 @@ def elu(real: Any, m: Any) -> Rule:
     return value, slope
 
 
+def selu(real: Any, m: Any) -> Rule:
+    """Return a = scale z above 0, scale alpha (exp(z) - 1) elsewhere, with selu's own constants."""
+    zero, scale, expm1 = real(0), real(SELU_SCALE), m.expm1
+    limit = real(SELU_SCALE * SELU_ALPHA)
+
+    def value(z, alpha):
+        return scale * z if z > zero else limit * expm1(z)
+
+    def slope(z, a, alpha):
+        return scale if a > zero else a + limit
+
+    return value, slope
+
+
 def gelu(real: Any, m: Any) -> Rule:
     """Return a = z Phi(z), slope Phi(z) + z phi(z), with the normal distribution's Phi and phi."""
     half, root = real(0.5), real(0.3989422804014327)  # 1 / sqrt(2 pi)
@@ -117,6 +134,56 @@ def silu(real: Any, m: Any) -> Rule:
     def slope(z, a, alpha):
         s = one / (one + exp(-z))
         return s * (one + z * (one - s))
+
+    return value, slope
+
+
+def mish(real: Any, m: Any) -> Rule:
+    """Return a = z T with T = tanh(softplus(z)), slope T + z (1 - T^2) sigmoid(z).
+
+    With u = exp(-|z|), so that nothing overflows: T = p / q, p = u^2 + 2u and q = p + 2 below 0,
+    p = 1 + 2u and q = p + 2u^2 above; and 1 - T^2 = (q - p) (q + p) / q^2.
+    """
+    zero, one, two, exp = real(0), real(1), real(2), m.exp
+
+    def value(z, alpha):
+        u = exp(-abs(z))
+        p = u * (u + two) if z < zero else one + two * u
+        return z * p / (p + (two if z < zero else two * u * u))
+
+    def slope(z, a, alpha):
+        u = exp(-abs(z))
+        p = u * (u + two) if z < zero else one + two * u
+        gap = two if z < zero else two * u * u
+        q = p + gap
+        sigmoid = (u if z < zero else one) / (one + u)
+        return p / q + z * sigmoid * gap * (q + p) / (q * q)
+
+    return value, slope
+
+
+def hardtanh(real: Any, m: Any) -> Rule:
+    """Return a = z between -1 and 1, the nearer of the two elsewhere, where the slope is 0."""
+    zero, one = real(0), real(1)
+
+    def value(z, alpha):
+        return -one if z < -one else (one if z > one else z)
+
+    def slope(z, a, alpha):
+        return one if abs(a) < one else zero
+
+    return value, slope
+
+
+def step(real: Any, m: Any) -> Rule:
+    """Return a = 1 where z >= 0, otherwise 0; the slope is 0 everywhere. NaN stays NaN."""
+    zero, one = real(0), real(1)
+
+    def value(z, alpha):
+        return zero if z < zero else (one if z >= zero else z)
+
+    def slope(z, a, alpha):
+        return zero
 
     return value, slope
 

@@ -24,6 +24,7 @@ class Activation:
     alpha: float | None = None  # default of the one parameter; None: the rule has none
     slope_needs_z: bool = False  # otherwise the slope follows from the output a alone
     rowwise: bool = False  # an output depends on the whole row, not on its own z alone
+    flat: bool = False  # slope 0 everywhere: this layer and those before it learn nothing
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,17 @@ ACTIVATIONS: dict[str, Activation] = {
             "elu", "a = z or alpha expm1(z); Clevert et al. 2016, eq. 15", "he_normal", alpha=1.0
         ),
         Activation(
+            "selu", "a = s z or s alpha expm1(z); Klambauer et al. 2017, eq. 2", "lecun_normal"
+        ),
+        Activation(
             "gelu", "a = z Phi(z), exact; Hendrycks & Gimpel 2016", "he_normal", slope_needs_z=True
         ),
         Activation(
             "silu", "a = z sigmoid(z); Elfwing et al. 2018", "he_normal", slope_needs_z=True
         ),
+        Activation("mish", "a = z tanh(softplus(z)); Misra 2019", "he_normal", slope_needs_z=True),
+        Activation("hardtanh", "a = min(max(z, -1), 1); Collobert 2004"),
+        Activation("step", "a = 1 where z >= 0, else 0; McCulloch & Pitts 1943", flat=True),
         Activation("softplus", "a = log(1 + exp(z)); Dugas et al. 2001", "he_normal"),
         Activation("softmax", "a_i = exp(z_i) / sum_j exp(z_j); Bridle 1990", rowwise=True),
     )

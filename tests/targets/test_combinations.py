@@ -18,9 +18,12 @@ from target_cases import (
 )
 
 from fastnn import reference
+from fastnn.rules.table import ACTIVATIONS
 from fastnn.spec import Dense
 
 H = 1e-5
+# Those whose first layer learns something.
+CURVED = [case for case in COMBINATIONS if not any(ACTIVATIONS[name].flat for name in case[:2])]
 EACH = pytest.mark.parametrize(("hidden", "last", "loss"), COMBINATIONS)
 
 
@@ -48,7 +51,7 @@ def test_loss_and_gradients_are_the_numpy_targets(fast_class, hidden, last, loss
         assert_near(pair, expected_pair, TOLERANCE[dtype])
 
 
-@EACH
+@pytest.mark.parametrize(("hidden", "last", "loss"), CURVED)
 def test_gradients_are_the_differences_of_loss_plus_penalty(engine_class, hidden, last, loss):
     layers = [Dense(3, hidden), Dense(3, last)]
     problem = problem_of(2, layers, loss, l1=0.03, l2=0.2)
