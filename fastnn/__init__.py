@@ -20,13 +20,15 @@ if TYPE_CHECKING:
         TargetUnavailable,
     )
     from fastnn.history import History
-    from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network
+    from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+    from fastnn.spec import Dense, Dropout, Network
     from fastnn.trainer import Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "CorruptFile",
@@ -37,8 +39,11 @@ __all__ = [
     "FastnnError",
     "History",
     "InvalidInput",
+    "Lion",
     "MissingExtra",
+    "Nadam",
     "Network",
+    "RMSProp",
     "ReduceOnPlateau",
     "TargetUnavailable",
     "Trainer",
@@ -59,7 +64,8 @@ _HOMES = {
         "TargetUnavailable",
     ),
     "history": ("History",),
-    "spec": ("SGD", "Adam", "AdamW", "Dense", "Dropout", "Network"),
+    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
+    "spec": ("Dense", "Dropout", "Network"),
     "trainer": ("Trainer",),
 }
 

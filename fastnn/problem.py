@@ -10,8 +10,9 @@ import numpy as np
 
 from fastnn.checks import number, whole
 from fastnn.errors import Diverged, InvalidInput
+from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.table import LOSSES, unknown_name
-from fastnn.spec import SGD, Adam, Network, Optimizer
+from fastnn.spec import Network
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -30,7 +31,7 @@ class Problem:
     loss
         A name from `fastnn.rules.table.LOSSES`.
     optimizer
-        `SGD`, `Adam` or `AdamW`.
+        One of `fastnn.optimizers.OPTIMIZERS`.
     batch_size
         Rows in a minibatch, at least 1; the last one of an epoch may have fewer.
     l1, l2
@@ -61,9 +62,10 @@ class Problem:
             raise InvalidInput(f"network must be a Network, not {self.network!r}")
         if not isinstance(self.loss, str) or self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
-        if not isinstance(self.optimizer, (SGD, Adam)):
+        if not isinstance(self.optimizer, Optimizer):
+            known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
             raise InvalidInput(
-                f"optimizer must be an SGD, Adam or AdamW, such as SGD(0.1), not {self.optimizer!r}"
+                f"optimizer must be one of {known}, such as SGD(0.1), not {self.optimizer!r}"
             )
         object.__setattr__(self, "batch_size", whole(self.batch_size, "batch_size", 1))
         object.__setattr__(self, "l1", number(self.l1, "l1", 0.0))

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.schedules import KINDS, WarmUp
-from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network, Optimizer
+from fastnn.spec import Dense, Dropout, Network
 
 _LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
-_OPTIMIZERS = {kind.__name__: kind for kind in (SGD, Adam, AdamW)}
+_OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
 _SCHEDULES = {kind.__name__: kind for kind in KINDS}
 # Settings that may be a schedule instead of a number, and of which kinds.
 _SCHEDULED = {

@@ -1,7 +1,7 @@
 """What to train: layers, networks and optimizers, as frozen plain-Python values.
 
 Nothing here computes or allocates; every setting is checked when it is made, so that whatever holds
-a `Network` or an optimizer holds a valid one.
+a `Network` or an optimizer holds a valid one. The optimizers are written in `fastnn.optimizers`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,23 @@ import numpy as np
 
 from fastnn.checks import number, whole
 from fastnn.errors import InvalidInput
+from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, Optimizer, RMSProp
 from fastnn.rules.table import ACTIVATIONS, unknown_name
-from fastnn.schedules import LearningRate, check_rate
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Dense",
+    "Dropout",
+    "Initialiser",
+    "Lion",
+    "Nadam",
+    "Network",
+    "Optimizer",
+    "RMSProp",
+]
 
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
 
@@ -145,103 +160,3 @@ class Network:
                 rates.append(1.0 - keep)
                 keep = 1.0
         return tuple(rates)
-
-
-@dataclass(frozen=True)
-class SGD:
-    """Stochastic gradient descent, with momentum as PyTorch defines it.
-
-    v = momentum v + g;  w -= learning_rate v,  with Nesterov  w -= learning_rate (g + momentum v).
-    The learning rate is a number, a schedule from `fastnn.schedules`, or a function of the step.
-    Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
-    """
-
-    learning_rate: LearningRate
-    momentum: float = 0.0
-    nesterov: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        object.__setattr__(self, "learning_rate", check_rate(self.learning_rate))
-        object.__setattr__(
-            self, "momentum", number(self.momentum, "momentum", 0.0, 1.0, open_high=True)
-        )
-        if not isinstance(self.nesterov, (bool, np.bool_)):
-            raise InvalidInput(f"nesterov must be True or False, not {self.nesterov!r}")
-        if self.nesterov and self.momentum == 0.0:
-            raise InvalidInput("nesterov=True needs a momentum above 0")
-
-    @property
-    def rule(self) -> str:
-        """Name of the update rule in `fastnn.rules.table.UPDATES`."""
-        if self.momentum == 0.0:
-            return "sgd"
-        return "nesterov" if self.nesterov else "momentum"
-
-    @property
-    def constants(self) -> tuple[float, float, float, float]:
-        """(momentum or beta1, beta2, epsilon, weight_decay) as the update rules take them."""
-        return (self.momentum, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1).
-
-    m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
-    w -= learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
-    The learning rate is a number, a schedule from `fastnn.schedules`, or a function of the step.
-    """
-
-    learning_rate: LearningRate = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        object.__setattr__(self, "learning_rate", check_rate(self.learning_rate))
-        for name in ("beta1", "beta2"):
-            value = number(getattr(self, name), name, 0.0, 1.0, open_high=True)
-            object.__setattr__(self, name, value)
-        epsilon = number(self.epsilon, "epsilon", 0.0, open_low=True)
-        object.__setattr__(self, "epsilon", epsilon)
-
-    @property
-    def rule(self) -> str:
-        """Name of the update rule in `fastnn.rules.table.UPDATES`."""
-        return "adam"
-
-    @property
-    def constants(self) -> tuple[float, float, float, float]:
-        """(momentum or beta1, beta2, epsilon, weight_decay) as the update rules take them."""
-        return (self.beta1, self.beta2, self.epsilon, 0.0)
-
-
-@dataclass(frozen=True)
-class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, PyTorch's form).
-
-    w -= learning_rate weight_decay w, then Adam's step. Decay acts on weights, never on biases.
-    """
-
-    weight_decay: float = 1e-2
-
-    def __post_init__(self) -> None:
-        """Check Adam's settings and the decay."""
-        super().__post_init__()
-        decay = number(self.weight_decay, "weight_decay", 0.0)
-        object.__setattr__(self, "weight_decay", decay)
-
-    @property
-    def rule(self) -> str:
-        """Name of the update rule in `fastnn.rules.table.UPDATES`."""
-        return "adamw"
-
-    @property
-    def constants(self) -> tuple[float, float, float, float]:
-        """(momentum or beta1, beta2, epsilon, weight_decay) as the update rules take them."""
-        return (self.beta1, self.beta2, self.epsilon, self.weight_decay)
-
-
-Optimizer = SGD | Adam

@@ -11,13 +11,17 @@ from trainer_cases import BINARY, LABELS, REAL, TARGETS, WEIGHTS, X, state_of, t
 
 from fastnn import (
     SGD,
+    Adagrad,
     Adam,
     AdamW,
     Dense,
     Dropout,
     FastnnError,
     InvalidInput,
+    Lion,
+    Nadam,
     Network,
+    RMSProp,
     TargetUnavailable,
     Trainer,
 )
@@ -229,7 +233,7 @@ NETWORK = Network(4, [Dense(3)])
     ("settings", "message"),
     [
         ({"loss": "softmax"}, "unknown loss 'softmax'; did you mean 'softmax_cross_entropy'"),
-        ({"optimizer": "sgd"}, "optimizer must be an SGD, Adam or AdamW"),
+        ({"optimizer": "sgd"}, "optimizer must be one of SGD, Adam, AdamW, .*'sgd'"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
         ({"batch_size": 32.0}, "batch_size must be a whole number"),
         ({"l1": -1e-9}, "l1 must be a finite number"),
@@ -310,6 +314,12 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
         (lambda: Adam(beta2=-0.1), "beta2 must be"),
         (lambda: Adam(epsilon=0.0), r"epsilon must be a finite number in \(0, inf\), not 0.0"),
         (lambda: AdamW(weight_decay=-1.0), "weight_decay must be"),
+        (lambda: Nadam(beta1=1.0), "beta1 must be"),
+        (lambda: RMSProp(decay=1.0), r"decay must be a finite number in \[0, 1\), not 1.0"),
+        (lambda: RMSProp("slow"), "learning_rate must be"),
+        (lambda: Adagrad(epsilon=0.0), "epsilon must be"),
+        (lambda: Lion(beta2=-0.1), "beta2 must be"),
+        (lambda: Lion(weight_decay=math.inf), "weight_decay must be"),
     ],
 )
 def test_layers_and_optimizers_out_of_range_are_refused(make, message):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fastnn.errors import InvalidInput
+from fastnn.optimizers import OPTIMIZERS
 from fastnn.problem import Problem
 from fastnn.rules.table import ACTIVATIONS, LOSSES
-from fastnn.spec import SGD, Adam, AdamW, Dense, Network
+from fastnn.spec import SGD, Dense, Network
 
 
 def problem(network=None, **changes):
@@ -40,7 +41,7 @@ def test_numbers_become_plain_python_numbers():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), Adam(), AdamW()])
+@pytest.mark.parametrize("optimizer", [kind(learning_rate=0.1) for kind in OPTIMIZERS])
 def test_every_loss_goes_with_every_optimizer(loss, optimizer):
     assert problem(loss=loss, optimizer=optimizer).loss == loss
 

@@ -9,7 +9,7 @@ from fastnn.initialisers import initial_parameters
 from fastnn.problem import Problem
 from fastnn.reference import Engine
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
-from fastnn.spec import SGD, Adam, AdamW, Dense, Network
+from fastnn.spec import SGD, Adagrad, Adam, AdamW, Dense, Nadam, Network, RMSProp
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -21,6 +21,9 @@ OPTIMIZERS = [
     SGD(0.05, momentum=0.9, nesterov=True),
     Adam(0.01),
     AdamW(0.01, weight_decay=0.3),
+    Nadam(0.01, beta1=0.8),
+    RMSProp(0.01, decay=0.9),
+    Adagrad(0.05, epsilon=1e-4),
 ]
 ACTIVATE = {
     "identity": lambda z: z,
@@ -29,14 +32,23 @@ ACTIVATE = {
     "relu": torch.relu,
     "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
     "elu": F.elu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "softplus": F.softplus,
     "selu": F.selu,
-    "softmax": lambda z: torch.softmax(z, dim=1),
+    "gelu": F.gelu,
     "mish": F.mish,
     "hardtanh": F.hardtanh,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "softmax": lambda z: torch.softmax(z, dim=1),
 }
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    """Let PyTorch count in float64: its NAdam keeps the product of mu in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 def signed(p, y):
@@ -66,9 +78,13 @@ def torch_optimizer(optimizer, weights, biases):
             momentum=optimizer.momentum,
             nesterov=optimizer.nesterov,
         )
-    kind = torch.optim.AdamW if isinstance(optimizer, AdamW) else torch.optim.Adam
-    betas = (optimizer.beta1, optimizer.beta2)
-    return kind(groups, lr=optimizer.learning_rate, betas=betas, eps=optimizer.epsilon)
+    common = {"lr": optimizer.learning_rate, "eps": optimizer.epsilon}
+    if isinstance(optimizer, RMSProp):
+        return torch.optim.RMSprop(groups, alpha=optimizer.decay, **common)
+    if isinstance(optimizer, Adagrad):
+        return torch.optim.Adagrad(groups, **common)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam}
+    return kinds[optimizer.rule](groups, betas=(optimizer.beta1, optimizer.beta2), **common)
 
 
 def torch_training(problem, parameters, data, orders):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastnn.reference.updates import UPDATES, Hyper
+from fastnn.reference.updates import UPDATES, Hyper, nadam_momentum, nadam_product
 from fastnn.rules import table
-from fastnn.spec import SGD, Adam, AdamW
+from fastnn.spec import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
 
 OPTIMIZERS = [
     SGD(0.1),
@@ -14,6 +14,10 @@ OPTIMIZERS = [
     SGD(0.1, momentum=0.9, nesterov=True),
     Adam(0.1),
     AdamW(0.1),
+    Nadam(0.1),
+    RMSProp(0.1),
+    Adagrad(0.1),
+    Lion(0.1),
 ]
 
 
@@ -104,3 +108,67 @@ def test_float32_adam_forgets_at_the_rate_it_was_told():
     # 1 - beta2 must be rounded after the subtraction: float32(1) - float32(0.999) is off by 1e-5.
     _, (_, v) = run(Adam(0.1), [0.0], [[1.0]], np.float32)
     assert_allclose(v, [0.001], rtol=1e-7)
+
+
+@pytest.mark.parametrize("t", [1, 2, 7])
+def test_nadams_step_is_that_of_the_formula(t):
+    optimizer = Nadam(0.1, beta1=0.8, beta2=0.9, epsilon=0.01)
+    g = np.random.default_rng(0).normal(size=t)
+    age = np.arange(t)[::-1]
+    mu = 0.8 * (1 - 0.96 ** (0.004 * np.arange(1, t + 2)) / 2)
+    before, _ = run(optimizer, [0.0], g[:-1, None])
+    after, (m, v) = run(optimizer, [0.0], g[:, None])
+    assert_allclose(m, 0.2 * np.sum(0.8**age * g), rtol=1e-12)
+    assert_allclose(v, 0.1 * np.sum(0.9**age * g**2), rtol=1e-12)
+    ahead = (1 - mu[-2]) * g[-1] / (1 - mu[:-1].prod()) + mu[-1] * m / (1 - mu.prod())
+    assert_allclose(before - after, 0.1 * ahead / (np.sqrt(v / (1 - 0.9**t)) + 0.01), rtol=1e-12)
+
+
+@pytest.mark.parametrize("beta1", [0.0, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("t", [0, 1, 30, 3000])
+def test_nadams_product_is_the_product(beta1, t):
+    product = np.prod([nadam_momentum(beta1, i) for i in range(1, t + 1)])
+    assert_allclose(nadam_product(beta1, t), product, rtol=1e-12, atol=1e-20)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_rmsprop_under_a_constant_gradient_comes_to_steps_of_the_learning_rate(scale):
+    w, (v,) = run(RMSProp(0.1, decay=0.5, epsilon=1e-30), [0.0, 0.0], [[scale, -scale]] * 3)
+    shares = 1 - 0.5 ** np.arange(1, 4)
+    assert_allclose(v, scale**2 * shares[-1], rtol=1e-13)
+    assert_allclose(w, np.array([-0.1, 0.1]) * np.sum(1 / np.sqrt(shares)), rtol=1e-13)
+
+
+def test_rmsprops_mean_is_geometric_and_epsilon_stands_outside_of_the_root():
+    g = np.array([3.0, -1.0, 2.0])
+    before, _ = run(RMSProp(0.1, decay=0.9, epsilon=0.01), [0.0], g[:2, None])
+    w, (v,) = run(RMSProp(0.1, decay=0.9, epsilon=0.01), [0.0], g[:, None])
+    assert_allclose(v, 0.1 * (2.0**2 + 0.9 * 1 + 0.81 * 3.0**2), rtol=1e-13)
+    assert_allclose(before - w, 0.1 * 2.0 / (np.sqrt(v) + 0.01), rtol=1e-13)
+
+
+def test_adagrad_divides_by_the_root_of_all_squares_so_far():
+    w, (v,) = run(Adagrad(0.1, epsilon=0.01), [1.0], [[3.0], [-4.0], [12.0]])
+    assert_allclose(v, [13.0**2])
+    assert_allclose(1 - w, 0.1 * (3 / 3.01 - 4 / 5.01 + 12 / 13.01), rtol=1e-13)
+
+
+def test_lion_steps_by_the_sign_of_its_look_ahead():
+    # Chen et al. 2023, algorithm 2, by hand: c is 1.5, then 0.5 * 1.5 - 0.5 * 4 < 0.
+    w, (m,) = run(Lion(0.1, beta1=0.5, beta2=0.5), [1.0], [[3.0], [-4.0]])
+    assert_allclose(w, [1 - 0.1 + 0.1], rtol=1e-14)
+    assert_allclose(m, [0.5 * 1.5 - 0.5 * 4], rtol=1e-14)
+
+
+def test_lion_interpolates_with_one_beta_and_remembers_with_the_other():
+    # After g = 1, m = 0.1; g = -0.5 gives c = 0.8 * 0.1 - 0.2 * 0.5 < 0, m = 0.9 * 0.1 - 0.05.
+    w, (m,) = run(Lion(0.1, beta1=0.8, beta2=0.9), [0.0], [[1.0], [-0.5]])
+    assert_allclose(w, [0.0], atol=1e-15)
+    assert_allclose(m, [0.04], rtol=1e-13)
+
+
+def test_lion_does_not_step_where_nothing_ever_pulled_and_decays_there():
+    assert run(Lion(0.1), [2.0], [[0.0]] * 3)[0] == 2.0
+    assert_allclose(run(Lion(0.1, weight_decay=0.5), [2.0], [[0.0]] * 3)[0], 2 * 0.95**3)
+    w, _ = run(Lion(0.1, weight_decay=0.5), [2.0], [[1e-9]])
+    assert_allclose(w, [2 - 0.1 * (1 + 0.5 * 2)], rtol=1e-14)

@@ -8,18 +8,32 @@ from trainer_cases import BINARY, LABELS, LAYERS, REAL, TARGETS, WEIGHTS, X, sta
 
 from fastnn import (
     SGD,
+    Adagrad,
     Adam,
     AdamW,
     CorruptFile,
     Dense,
     Dropout,
     InvalidInput,
+    Lion,
+    Nadam,
+    RMSProp,
     TargetUnavailable,
     Trainer,
     checkpoint,
 )
 
-OPTIMIZERS = [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, nesterov=True), Adam(0.01), AdamW(0.01)]
+OPTIMIZERS = [
+    SGD(0.1),
+    SGD(0.1, 0.9),
+    SGD(0.1, 0.9, nesterov=True),
+    Adam(0.01),
+    AdamW(0.01),
+    Nadam(0.01),
+    RMSProp(0.01),
+    Adagrad(0.01),
+    Lion(0.01),
+]
 
 
 def kind_of(optimizer):

@@ -24,7 +24,7 @@ from fastnn.serialise import (
     optimizer_from_dict,
     optimizer_to_dict,
 )
-from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout, Network
+from fastnn.spec import SGD, Adagrad, Adam, AdamW, Dense, Dropout, Lion, Nadam, Network, RMSProp
 
 NUMPY: Any = np  # its numbers are taken for Python's
 NETWORK = Network(
@@ -60,6 +60,10 @@ def test_a_callable_initialiser_becomes_none():
         Adam(),
         Adam(1e-4, 0.8, 0.99, 1e-6),
         AdamW(weight_decay=0.1),
+        Nadam(1e-4, 0.8, 0.99, 1e-6),
+        RMSProp(1e-4, 0.8, 1e-6),
+        Adagrad(1e-4, 1e-6),
+        Lion(1e-3, 0.8, 0.9, 0.1),
         SGD(Constant(0.1)),
         SGD(StepDecay(0.1, NUMPY.int64(30), 0.5), momentum=0.9),
         Adam(Exponential(1 / 3, 0.99)),

@@ -42,11 +42,15 @@ def switch(loops: list[tuple[int, Any]], arguments: str) -> Any:
     """Return ``pick(code, *arguments)`` that calls the loop of that code.
 
     The chain of comparisons is generated, for Numba has no tables of functions that it can inline.
+    A loop of several codes is called from one place, so that it is compiled once.
     """
     lines = [f"def pick(code, {arguments}):"]
-    for code, _ in loops:
-        lines.append(f"    if code == {code}: loop{code}({arguments})")
-    namespace = {f"loop{code}": loop for code, loop in loops}
+    namespace = {}
+    for loop in dict.fromkeys(loop for _, loop in loops):
+        codes = [code for code, other in loops if other is loop]
+        test = " or ".join(f"code == {code}" for code in codes)
+        lines.append(f"    if {test}: loop{codes[0]}({arguments})")
+        namespace[f"loop{codes[0]}"] = loop
     exec("\n".join(lines), namespace)
     return njit(**EXACT)(namespace["pick"])
 
@@ -93,7 +97,7 @@ def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
 
     @njit(**EXACT)
     def update(
-        memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2
+        memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2, c3
     ):
         for i in range(count):
             w = memory[U(w_at + i)]
@@ -101,7 +105,7 @@ def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
             g = memory[U(g_at + i)] + l2 * w + l1 * sign
             s = memory[U(s_at + i)] if slots > 0 else zero
             t = memory[U(t_at + i)] if slots > 1 else zero
-            w, s, t = step(w, g, s, t, lr, b1, r1, b2, r2, eps, shrink, c1, c2)
+            w, s, t = step(w, g, s, t, lr, b1, r1, b2, r2, eps, shrink, c1, c2, c3)
             memory[U(w_at + i)] = w
             if slots > 0:
                 memory[U(s_at + i)] = s
@@ -138,10 +142,10 @@ def make_rules(
             loops, "memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at"
         )
 
-    update_loops = [
-        (UPDATE_CODES[n], _update_loop(getattr(updates, n), real, elementary, row.slots))
-        for n, row in UPDATES.items()
-    ]
+    steps = {getattr(updates, n): row.slots for n, row in UPDATES.items()}
+    update_loops = {
+        step: _update_loop(step, real, elementary, slots) for step, slots in steps.items()
+    }
     return SimpleNamespace(
         activate=switch(
             [(ACTIVATION_CODES[n], pair[0]) for n, pair in pairs.items()],
@@ -154,8 +158,8 @@ def make_rules(
         loss_wide=lossswitch(panel),
         loss_narrow=lossswitch(lanes),
         update=switch(
-            update_loops,
+            [(code, update_loops[getattr(updates, n)]) for n, code in UPDATE_CODES.items()],
             "memory, w_at, g_at, s_at, t_at, count, l1, l2, "
-            "lr, b1, r1, b2, r2, eps, shrink, c1, c2",
+            "lr, b1, r1, b2, r2, eps, shrink, c1, c2, c3",
         ),
     )

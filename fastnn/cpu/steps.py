@@ -22,13 +22,15 @@ from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.plan import BATCH, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
 from fastnn.rules.table import UPDATE_CODES
 
-ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
+ADAM, ADAMW, NADAM = (UPDATE_CODES[name] for name in ("adam", "adamw", "nadam"))
 
 # Fields of `numbers`, float64: what changes from step to step, and the optimizer's constants.
 (
     RATE,
-    C1,  # 1 - beta1^t
+    C1,  # 1 - beta1^t; Nadam's factor of the gradient
     C2,  # sqrt(1 - beta2^t)
+    C3,  # Nadam's factor of the mean gradient
+    PRODUCT,  # Nadam's mu_1 ... mu_t
     SHRINK,  # 1 - rate * decay
     STEP_WEIGHT,  # sum of the weights of the rows of this batch
     INVERSE_WEIGHT,  # its inverse, or 0
@@ -41,7 +43,7 @@ ADAM, ADAMW = UPDATE_CODES["adam"], UPDATE_CODES["adamw"]
     L1,
     L2,
     NUMBERS,
-) = range(15)
+) = range(17)
 
 
 @njit(**EXACT)
@@ -77,6 +79,31 @@ def prefetch_rows(job, first, samples, tile, me):
 
 
 @njit(**EXACT)
+def nadam_momentum(beta1, t):
+    """Return mu_t, which grows from beta1 / 2 to beta1 (Dozat 2016, with PyTorch's numbers)."""
+    return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
+
+
+@njit(**EXACT)
+def correct_nadam(numbers, first_step, step):
+    """Set Nadam's factors of update t, and the product of mu that they take from step to step."""
+    beta1 = numbers[BETA1]
+    if step == 0:
+        numbers[PRODUCT] = 1.0
+        for i in range(first_step):
+            # Below this 1 - product is 1, and the number of updates may be anything.
+            if numbers[PRODUCT] < 1e-20:
+                break
+            numbers[PRODUCT] *= nadam_momentum(beta1, float(i + 1))
+    t = float(first_step + step + 1)
+    now, following = nadam_momentum(beta1, t), nadam_momentum(beta1, t + 1.0)
+    numbers[PRODUCT] *= now
+    numbers[C1] = (1.0 - now) / (1.0 - numbers[PRODUCT])
+    numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
+    numbers[C3] = following / (1.0 - numbers[PRODUCT] * following)
+
+
+@njit(**EXACT)
 def begin_step(job, first_step, step, samples):
     """Set what the tiles of a step share."""
     head, order, weights, rates, numbers = (
@@ -93,6 +120,8 @@ def begin_step(job, first_step, step, samples):
         t = float(first_step + step + 1)
         numbers[C1] = 1.0 - numbers[BETA1] ** t
         numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
+    if head[UPDATE] == NADAM:
+        correct_nadam(numbers, first_step, step)
     total = float(samples)
     if head[WEIGHTED] == 1:
         total = 0.0

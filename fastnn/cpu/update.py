@@ -22,7 +22,7 @@ from fastnn.cpu.job import (
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
-from fastnn.cpu.steps import BETA1, BETA2, C1, C2, EPSILON, L1, L2, RATE, SHRINK, rows_ahead
+from fastnn.cpu.steps import BETA1, BETA2, C1, C2, C3, EPSILON, L1, L2, RATE, SHRINK, rows_ahead
 from fastnn.plan import (
     BATCH,
     BIAS,
@@ -68,7 +68,7 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
             head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, l1, l2,
             real(numbers[RATE]), real(numbers[BETA1]), real(1.0 - numbers[BETA1]),
             real(numbers[BETA2]), real(1.0 - numbers[BETA2]), real(numbers[EPSILON]), shrink,
-            real(numbers[C1]), real(numbers[C2]),
+            real(numbers[C1]), real(numbers[C2]), real(numbers[C3]),
         )  # fmt: skip
 
     return apply

@@ -24,7 +24,7 @@ class Hyper(NamedTuple):
     learning_rate
         Of this step.
     constants
-        (momentum or beta1, beta2, epsilon, weight_decay), from the optimizer.
+        (beta1 or momentum, beta2 or decay, epsilon, weight_decay), from the optimizer.
     t
         Number of this update, from 1.
     """
@@ -70,10 +70,66 @@ def adamw(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.
     return adam(w * (1 - hyper.learning_rate * decay), g, slots, hyper)
 
 
+def nadam(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
+    """Nadam: m and v as in `adam`, mu_i = b1 (1 - 0.96^(0.004 i) / 2), P_t = mu_1 ... mu_t.
+
+    w -= lr ((1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m)
+    / (sqrt(v / (1 - b2^t)) + epsilon).
+    """
+    beta1, beta2, epsilon, _ = hyper.constants
+    m = beta1 * slots[0] + (1 - beta1) * g
+    v = beta2 * slots[1] + (1 - beta2) * g * g
+    now, following = nadam_momentum(beta1, hyper.t), nadam_momentum(beta1, hyper.t + 1)
+    product = nadam_product(beta1, hyper.t)
+    ahead = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
+    scale = np.sqrt(v) / math.sqrt(1 - beta2**hyper.t) + epsilon
+    return w - hyper.learning_rate * ahead / scale, [m, v]
+
+
+def nadam_momentum(beta1: float, t: int) -> float:
+    """Return mu_t, which grows from beta1 / 2 to beta1."""
+    return beta1 * (1 - 0.5 * 0.96 ** (0.004 * t))
+
+
+def nadam_product(beta1: float, t: int) -> float:
+    """Return mu_1 ... mu_t, or a number below 1e-20 for one below 1e-20: 1 minus it is 1."""
+    product = 1.0
+    for i in range(1, t + 1):
+        product *= nadam_momentum(beta1, i)
+        if product < 1e-20:
+            break
+    return product
+
+
+def rmsprop(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
+    """RMSProp: v = decay v + (1 - decay) g^2;  w -= lr g / (sqrt(v) + epsilon)."""
+    _, decay, epsilon, _ = hyper.constants
+    v = decay * slots[0] + (1 - decay) * g * g
+    return w - hyper.learning_rate * g / (np.sqrt(v) + epsilon), [v]
+
+
+def adagrad(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
+    """Adagrad: v += g^2;  w -= lr g / (sqrt(v) + epsilon)."""
+    v = slots[0] + g * g
+    return w - hyper.learning_rate * g / (np.sqrt(v) + hyper.constants[2]), [v]
+
+
+def lion(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
+    """Lion: w -= lr (sign(b1 m + (1 - b1) g) + decay w);  m = b2 m + (1 - b2) g."""
+    beta1, beta2, _, decay = hyper.constants
+    direction = np.sign(beta1 * slots[0] + (1 - beta1) * g)
+    m = beta2 * slots[0] + (1 - beta2) * g
+    return w * (1 - hyper.learning_rate * decay) - hyper.learning_rate * direction, [m]
+
+
 UPDATES: dict[str, Update] = {
     "sgd": sgd,
     "momentum": momentum,
     "nesterov": nesterov,
     "adam": adam,
     "adamw": adamw,
+    "nadam": nadam,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "lion": lion,
 }

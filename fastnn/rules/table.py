@@ -108,6 +108,10 @@ UPDATES: dict[str, Update] = {
         Update("nesterov", "v = mu v + g; w -= lr (g + mu v); Sutskever et al. 2013", slots=1),
         Update("adam", "Kingma & Ba 2015, algorithm 1", slots=2),
         Update("adamw", "adam after w -= lr decay w; Loshchilov & Hutter 2019", slots=2),
+        Update("nadam", "adam with Nesterov's momentum; Dozat 2016, PyTorch's form", slots=2),
+        Update("rmsprop", "w -= lr g / (rms(g) + eps); Tieleman & Hinton 2012", slots=1),
+        Update("adagrad", "w -= lr g / (sqrt(sum g^2) + eps); Duchi et al. 2011", slots=1),
+        Update("lion", "w -= lr sign(mean of g); Chen et al. 2023, algorithm 2", slots=1),
         # Not an optimizer: leaves w alone and stores the gradient, for checks and for clipping.
         Update("gradient", "s = g", slots=1),
     )

@@ -17,7 +17,7 @@ from fastnn import reference
 from fastnn.data import Data
 from fastnn.problem import Problem
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
-from fastnn.spec import SGD, Adam, AdamW, Network
+from fastnn.spec import SGD, Adagrad, Adam, AdamW, Lion, Nadam, Network, RMSProp
 
 DTYPES = ["float32", "float64"]
 OPTIMIZERS = {
@@ -27,6 +27,10 @@ OPTIMIZERS = {
     # An epsilon well above a gradient's rounding: else Adam's first step is that rounding's sign.
     "adam": Adam(0.1, epsilon=1e-3),
     "adamw": AdamW(0.1, epsilon=1e-3, weight_decay=0.1),
+    "nadam": Nadam(0.1, epsilon=1e-3),
+    "rmsprop": RMSProp(0.1, epsilon=1e-3),
+    "adagrad": Adagrad(0.1, epsilon=1e-3),
+    "lion": Lion(0.1, weight_decay=0.1),
 }
 # Every activation with every loss that takes it, as (hidden activation, last activation, loss).
 COMBINATIONS = [

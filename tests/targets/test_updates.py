@@ -18,7 +18,7 @@ from target_cases import (
 from fastnn import reference
 from fastnn.data import Data
 from fastnn.rules.table import ACTIVATIONS, LOSSES
-from fastnn.spec import SGD, Adam, Dense, Dropout
+from fastnn.spec import SGD, Adam, Dense, Dropout, Nadam
 
 HIDDEN = [Dense(9, "tanh"), Dense(3)]
 # inputs, layers, loss, rows, changes to the problem, weighted
@@ -138,8 +138,9 @@ def test_rates_are_taken_step_by_step_and_zero_changes_nothing(engine_class, lay
 
 @pytest.mark.parametrize("layers", [[Dense(1)], HIDDEN], ids=["one layer", "two layers"])
 @pytest.mark.parametrize("step", [0, 1, 1000, 10**9])
-def test_adam_counts_updates_from_the_step_given(fast_class, step, layers):
-    problem = problem_of(5, layers, optimizer=Adam(0.1))
+@pytest.mark.parametrize("optimizer", [Adam(0.1), Nadam(0.1), Nadam(0.1, beta1=0.999)])
+def test_adam_and_nadam_count_updates_from_the_step_given(fast_class, optimizer, step, layers):
+    problem = problem_of(5, layers, optimizer=optimizer)
     data, order, rates = data_of(problem, 20), np.arange(20), np.full(3, 0.1)
     ends = []
     for each in (fast_class, reference.Engine):

@@ -1,0 +1,182 @@
+"""The optimizers, as frozen plain-Python values: an update rule's name and its settings.
+
+g is the gradient of a minibatch, penalty included, and w a weight or a bias. The formulas that run
+are in `fastnn.rules.updates` and, for the NumPy target, in `fastnn.reference.updates`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from fastnn.checks import number
+from fastnn.errors import InvalidInput
+from fastnn.schedules import LearningRate, check_rate
+
+# The range of every setting that must be a number, as `number` takes it.
+_RANGES: dict[str, dict[str, Any]] = {
+    "momentum": {"low": 0.0, "high": 1.0, "open_high": True},
+    "beta1": {"low": 0.0, "high": 1.0, "open_high": True},
+    "beta2": {"low": 0.0, "high": 1.0, "open_high": True},
+    "decay": {"low": 0.0, "high": 1.0, "open_high": True},
+    "epsilon": {"low": 0.0, "open_low": True},
+    "weight_decay": {"low": 0.0},
+}
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """What all optimizers have in common.
+
+    The learning rate is a number, a schedule from `fastnn.schedules`, or a function of the step.
+
+    Raises
+    ------
+    InvalidInput
+        A setting that is not a number of its range.
+    """
+
+    learning_rate: LearningRate
+
+    @property
+    @abstractmethod
+    def rule(self) -> str:
+        """Name of the update rule in `fastnn.rules.table.UPDATES`."""
+
+    def __post_init__(self) -> None:
+        """Check the learning rate and the settings that are numbers."""
+        object.__setattr__(self, "learning_rate", check_rate(self.learning_rate))
+        for name in (each.name for each in fields(self) if each.name in _RANGES):
+            object.__setattr__(self, name, number(getattr(self, name), name, **_RANGES[name]))
+
+    @property
+    def constants(self) -> tuple[float, float, float, float]:
+        """(beta1 or momentum, beta2 or decay, epsilon, weight_decay); 0 for what there is not."""
+        settings = vars(self)
+        return (
+            settings.get("beta1", settings.get("momentum", 0.0)),
+            settings.get("beta2", settings.get("decay", 0.0)),
+            settings.get("epsilon", 0.0),
+            settings.get("weight_decay", 0.0),
+        )
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum as PyTorch defines it.
+
+    v = momentum v + g;  w -= learning_rate v,  with Nesterov  w -= learning_rate (g + momentum v).
+    Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        if not isinstance(self.nesterov, (bool, np.bool_)):
+            raise InvalidInput(f"nesterov must be True or False, not {self.nesterov!r}")
+        if self.nesterov and self.momentum == 0.0:
+            raise InvalidInput("nesterov=True needs a momentum above 0")
+
+    @property
+    def rule(self) -> str:
+        """Name of the update rule in `fastnn.rules.table.UPDATES`."""
+        if self.momentum == 0.0:
+            return "sgd"
+        return "nesterov" if self.nesterov else "momentum"
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1).
+
+    m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+    w -= learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
+    """
+
+    learning_rate: LearningRate = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    rule = "adam"
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, PyTorch's form).
+
+    w -= learning_rate weight_decay w, then Adam's step. Decay acts on weights, never on biases.
+    """
+
+    weight_decay: float = 1e-2
+
+    rule = "adamw"
+
+
+@dataclass(frozen=True)
+class Nadam(Optimizer):
+    """Adam with Nesterov's momentum (Dozat 2016, algorithm 2, PyTorch's form).
+
+    m and v as in `Adam`;  mu_t = beta1 (1 - 0.96^(0.004 t) / 2);  P_t = mu_1 ... mu_t;
+    m' = (1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m;
+    w -= learning_rate m' / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
+    """
+
+    learning_rate: LearningRate = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    rule = "nadam"
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimizer):
+    """Steps divided by a running root mean square of the gradient (Tieleman & Hinton 2012).
+
+    v = decay v + (1 - decay) g^2;  w -= learning_rate g / (sqrt(v) + epsilon).
+    """
+
+    learning_rate: LearningRate = 1e-2
+    decay: float = 0.99
+    epsilon: float = 1e-8
+
+    rule = "rmsprop"
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of all squared gradients (Duchi et al. 2011).
+
+    v += g^2;  w -= learning_rate g / (sqrt(v) + epsilon).
+    """
+
+    learning_rate: LearningRate = 1e-2
+    epsilon: float = 1e-10
+
+    rule = "adagrad"
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Steps of one size, by the sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
+
+    c = beta1 m + (1 - beta1) g;  w -= learning_rate (sign(c) + weight_decay w);
+    m = beta2 m + (1 - beta2) g. Decay acts on weights, never on biases; sign(0) = 0.
+    """
+
+    learning_rate: LearningRate = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    rule = "lion"
+
+
+OPTIMIZERS: tuple[type[Optimizer], ...] = (SGD, Adam, AdamW, Nadam, RMSProp, Adagrad, Lion)
