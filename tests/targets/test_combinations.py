@@ -79,6 +79,17 @@ def test_gradients_are_the_differences_of_loss_plus_penalty(engine_class, hidden
                 assert abs(gradient - numeric).max() < 1e-6 * abs(numeric).max()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threshold_units_set_by_hand_compute_exclusive_or(engine_class, dtype):
+    problem = problem_of(2, [Dense(2, "step"), Dense(1, "step")], dtype=dtype)
+    either_and_both = np.ones((2, 2)), np.array([-1.0, -2.0])
+    either_but_not_both = np.array([[1.0], [-1.0]]), np.array([-1.0])
+    with closing(engine_class(problem, 1)) as engine:
+        engine.load([either_and_both, either_but_not_both], [])
+        outputs = engine.forward(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype))
+    assert outputs.tolist() == [[0], [1], [1], [0]]
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.7])
 @pytest.mark.parametrize("activation", ["leaky_relu", "elu"])
 @pytest.mark.parametrize("dtype", DTYPES)
