@@ -60,7 +60,6 @@ from fastnn.rules.table import (
     STEPS,  # minibatches of the epoch
     LOSS,
     UPDATE,
-    SLOTS,
     SIZE,  # numbers in one copy of the parameters
     TARGETS,  # offset of the (m, n) targets of the batch
     ROW_SCALE,  # offset of (m,): weight of each row in the gradient
@@ -79,7 +78,7 @@ from fastnn.rules.table import (
     USED_SIZE,  # numbers from one list of used inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     HEAD_FIELDS,
-) = range(26)
+) = range(25)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -268,7 +267,7 @@ def make_plan(
     head[SAMPLES] = samples
     head[STEPS] = -(-samples // problem.batch_size)
     head[LOSS], head[UPDATE] = LOSS_CODES[problem.loss], UPDATE_CODES[rule]
-    head[SLOTS], head[SIZE] = UPDATES[rule].slots, size
+    head[SIZE] = size
     head[CLASSES] = LOSSES[problem.loss].targets == "classes"
     head[TARGETS] = take(capacity * padded(shapes[-1][1]))
     head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))

@@ -180,3 +180,34 @@ def test_optimizer_state_that_overflows_diverges_though_the_loss_is_finite(targe
         trainer.fit(1e25 * X, REAL, epochs=1)
     assert found.value.step == 4
     assert state_of(trainer) == before
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs compiled kernels")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_second_ctrl_c_still_waits_for_the_threads_at_work(threads, monkeypatch):
+    from fastnn.cpu import engine
+
+    trainer = trainer_of(target="cpu", threads=threads)
+    trainer.fit(X, LABELS, epochs=1)
+    before, real_wait, presses = state_of(trainer), engine.wait, iter(range(3))
+    monkeypatch.setattr(engine, "SHORT_SECONDS", 0.0)
+
+    def wait(*arguments):
+        if next(presses, None) is not None:
+            raise KeyboardInterrupt
+        return real_wait(*arguments)
+
+    monkeypatch.setattr(engine, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, LABELS, epochs=1)
+    assert state_of(trainer) == before
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs compiled kernels")
+def test_an_epoch_that_diverged_does_not_count_as_a_short_one():
+    trainer = trainer_of(ONE, loss="mse", target="cpu", threads=1)
+    trainer.fit(X, REAL, epochs=1)
+    known, trainer.rate_factor = trainer._engine._seconds_per_row, 1e30
+    with pytest.raises(Diverged):
+        trainer.fit(X, REAL, epochs=1)
+    assert trainer._engine._seconds_per_row == known

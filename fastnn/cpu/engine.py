@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -362,7 +363,8 @@ class Engine:
             train(*calls[0])
         else:
             self._run_on_team(train, calls, numbers, control, progress)
-        self._seconds_per_row = (time.perf_counter() - start) / rows
+        if control[team.BAD_STEP] < 0:  # an epoch that ended early says nothing of the next
+            self._seconds_per_row = (time.perf_counter() - start) / rows
 
     def _run_on_team(
         self,
@@ -381,6 +383,9 @@ class Engine:
                     progress(int(control[team.STEP]), float(loss))
         finally:
             control[team.STOP] = 1  # after Ctrl-C; otherwise nobody reads it any more
-            wait(futures)
+            while not all(future.done() for future in futures):
+                # A second Ctrl-C must not leave a thread at work on what is restored next.
+                with suppress(KeyboardInterrupt):
+                    wait(futures)
         for future in futures:
             future.result()

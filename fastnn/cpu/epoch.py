@@ -181,13 +181,13 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             begin_step(job, control[FIRST_STEP], step, samples)
             for p in range(head[PHASES]):
                 for tile in range(tiles_in(job, p, samples)):
+                    if atomic_load(control, STOP) != 0:
+                        return
                     do_tile(job, step, p, samples, tile, me)
                 if phases[p, KIND] == ROWS and not end_loss(job, step, samples):
                     control[BAD_STEP] = step
                     return
             atomic_store(control, STEP, step + 1)
-            if atomic_load(control, STOP) != 0:
-                return
 
     @njit(**MERGED)
     def together(job, me, threads):
@@ -199,7 +199,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             open_phase(job, ZERO, threads)
         # Tiles are counted as done once a phase and thread: the count travels between the cores.
         idle = finished = number = 0
-        while True:
+        while atomic_load(control, STOP) == 0:
             seen = atomic_load(control, TICKETS + LINE * me)
             ticket = claim(job, me, threads)
             if ticket >= 0:
@@ -212,7 +212,10 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 if seen >> 32 == FINISHED:
                     return
                 # All tiles of this phase are taken: nothing to do until this thread's word changes.
-                while atomic_load(control, TICKETS + LINE * me) == seen:
+                while (
+                    atomic_load(control, TICKETS + LINE * me) == seen
+                    and atomic_load(control, STOP) == 0
+                ):
                     idle += 1
                     if idle < SPINS:
                         pause()
@@ -235,7 +238,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             elif p == count - 1:
                 atomic_store(control, STEP, step + 1)
                 step += 1
-                if step == head[STEPS] or atomic_load(control, STOP) != 0:
+                if step == head[STEPS]:
                     following = FINISHED
                 else:
                     samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])

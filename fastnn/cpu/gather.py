@@ -59,7 +59,7 @@ def squares32(counter, key):
 
 
 def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
-    """Return gather_first, gather_inputs, gather_targets and drop for one dtype."""
+    """Return gather_matrix, gather_first, gather_inputs, gather_targets and drop for one dtype."""
     real = dtype.type
     zero, width_of, padded = real(0), gemm.width_of, gemm.padded
     panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
@@ -188,6 +188,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
     return SimpleNamespace(
+        gather_matrix=gather_matrix,
         gather_first=gather_first,
         gather_inputs=gather_inputs,
         gather_targets=gather_targets,

@@ -103,11 +103,6 @@ def _plain_view(at: int, dtype: np.dtype, columns: int) -> Any:
     return view
 
 
-def make_views(dtype: np.dtype) -> dict[str, Any]:
-    """Return all views for one dtype."""
-    return {name: make_view(name, dtype) for name in ARRAYS}
-
-
 # Those that are the same for every dtype.
 head_of, layers_of, tiles_of, owners_of, phases_of, sources_of, order_of, classes_of = (
     make_view(name, INT64)

@@ -22,8 +22,6 @@ from numba.extending import intrinsic
 from fastnn.cpu import plain
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, vector_bytes
 
-SUMS = 8  # independent sums that hide the latency of a multiply-add
-
 
 class _Writer(Writer):
     """Writes one micro-kernel of `rows` x `vectors` vectors as a function of an LLVM module."""
@@ -157,9 +155,8 @@ class _Writer(Writer):
                 prefetch(builder, self.at(builder, row, v), to_write=True)
         zero = self.zeros(self.lanes)
 
-        # A small tile takes several samples at a time, or every sum would wait for the one before.
-        parts, size = max(1, SUMS // len(self.cells)), len(self.cells)
-
+        # Every sum is over the samples one by one, in all tiles: which tile an input falls into
+        # depends on which others are used.
         def add(builder: Any, s: Any, cells: list[Any]) -> list[Any]:
             if scattered:
                 sample = self.row_start(builder, tuple(function.args[:3]), s)
@@ -168,27 +165,7 @@ class _Writer(Writer):
             pointers = [builder.gep(sample, [r]) for r in inputs]
             return self.products(builder, pointers, builder.gep(b, [builder.mul(s, width)]), cells)
 
-        def several(builder: Any, index: Any, cells: list[Any]) -> list[Any]:
-            start, results = builder.mul(index, INT64(parts)), []
-            for part in range(parts):
-                own = cells[part * size : (part + 1) * size]
-                results += add(builder, builder.add(start, INT64(part)), own)
-            return results
-
-        blocks = builder.udiv(samples, INT64(parts))
-        cells = loop(builder, blocks, [zero] * (size * parts), several)
-        if parts > 1:
-            done = builder.mul(blocks, INT64(parts))
-
-            def single(builder: Any, index: Any, own: list[Any]) -> list[Any]:
-                return add(builder, builder.add(done, index), own)
-
-            rest = loop(builder, builder.sub(samples, done), cells[:size], single)
-            cells = rest + cells[size:]
-        while len(cells) > size:
-            half = len(cells) // 2
-            pairs = zip(cells[:half], cells[half:], strict=True)
-            cells = [builder.fadd(x, y) for x, y in pairs]
+        cells = loop(builder, samples, [zero] * len(self.cells), add)
         scale = self.splat(builder, alpha, self.lanes)
         keep = self.splat(builder, beta, self.lanes)
         for value, (r, v) in zip(cells, self.cells, strict=True):

@@ -213,7 +213,7 @@ def make_layers(
                 block = w + i * columns
                 to_block = to + (j - j0) * width + i
                 transpose_block(
-                    memory, block, columns, min(lanes, max(ZERO, inputs - i)), to_block, width,
+                    memory, block, columns, min(lanes, inputs - i), to_block, width,
                     min(lanes, j1 - j),
                 )  # fmt: skip
 

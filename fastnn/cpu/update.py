@@ -174,12 +174,12 @@ def make_update(
                 one,
                 one,
             )
-            apply(job, weights + i * width, gradient, inputs * width, i == k)
+            apply(job, weights + i * width, gradient, inputs * width, False)
         if i1 == k and layers[layer, BIAS] == 1:
             for c in range(width):
                 memory[U(gradient + c)] = zero
             accumulate(memory, head[ONES], ZERO, delta, samples, gradient, ONE, width, one, one)
-            apply(job, weights + k * width, gradient, width, i1 == k)
+            apply(job, weights + k * width, gradient, width, True)
 
     @njit(**EXACT)
     def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):

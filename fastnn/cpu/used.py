@@ -50,9 +50,6 @@ class _Writer(Writer):
             found = builder.icmp_unsigned("!=", shifted, zero)
             return builder.zext(builder.bitcast(found, ir.IntType(self.lanes)), INT64)
 
-        def result(builder: Any, bits: Any) -> None:
-            builder.ret(columns(builder, bits))
-
         def several(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
             bits = carried[0]
             for i in range(TOGETHER):
@@ -75,7 +72,7 @@ class _Writer(Writer):
             return [seen(builder, builder.add(done, index), carried[0])]
 
         (bits,) = loop(builder, builder.sub(samples, done), [bits], single)
-        result(builder, bits)
+        builder.ret(columns(builder, bits))
         return function
 
 

@@ -19,7 +19,7 @@ class Shape(NamedTuple):
     """Register tile of a dtype on this processor.
 
     lanes: numbers in a vector; panel: columns of a full panel (two vectors); rows: rows of A that
-    a full tile takes, and rows_narrow for the half-wide last panel. Rows are halved for tails.
+    a full tile takes, and rows_narrow for the half-wide last panel.
     """
 
     lanes: int
@@ -129,12 +129,12 @@ class Writer:
         self._kind = "f32" if dtype.itemsize == 4 else "f64"
 
     def function(
-        self, module: Any, name: str, result: Any, arguments: list[Any], inline: bool = False
+        self, module: Any, name: str, result: Any, arguments: list[Any]
     ) -> tuple[Any, Any]:
         """Return a new function of the module and a builder at its start."""
         function = ir.Function(module, ir.FunctionType(result, arguments), name)
         function.linkage = "linkonce_odr"
-        function.attributes.add("alwaysinline" if inline else "noinline")
+        function.attributes.add("noinline")
         return function, ir.IRBuilder(function.append_basic_block("entry"))
 
     def vector(self, lanes: int) -> Any:

@@ -127,5 +127,5 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
     names = list(known)
     near = difflib.get_close_matches(str(name), names, n=len(names), cutoff=0.4)
     ordered = near + [other for other in names if other not in near]
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return InvalidInput(f"unknown {what} {name!r}{hint} Known: {', '.join(ordered)}.")

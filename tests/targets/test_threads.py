@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from target_cases import DTYPES, OPTIMIZERS, data_of, needs_jit, problem_of, run, started, train
 
+from fastnn.data import Data
 from fastnn.spec import Dense, Dropout
 
 pytestmark = needs_jit
@@ -169,3 +170,48 @@ def test_data_of_another_size_leave_the_training_before_and_after_alone(fast_cla
                 (losses, [array.tobytes() for W, b in engine.parameters() for array in (W, b)])
             )
     assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_bits_do_not_depend_on_who_looked_for_columns_of_zeros(fast_class, rule, threads):
+    # Some batches use all columns and others do not, so what a thread has seen matters.
+    problem = problem_of(
+        200,
+        [Dense(130, "relu"), Dense(5)],
+        optimizer=OPTIMIZERS[rule],
+        dtype="float32",
+        batch_size=64,
+    )
+    data, random = data_of(problem, 64 * 60), np.random.default_rng(1)
+    for start in range(0, 64 * 60, 64):
+        if random.random() < 0.5:
+            data.X[start : start + 64, random.random(200) < 0.4] = 0
+    order, rates = np.arange(64 * 60), np.full(60, 0.01)
+
+    def bits(count):
+        with closing(started(fast_class, problem, count)) as engine:
+            for epoch in range(3):
+                engine.train_epoch(data, order, rates, epoch, 60 * epoch)
+            return [array.tobytes() for pair in engine.parameters() for array in pair]
+
+    expected = bits(1)
+    assert all(bits(threads) == expected for _ in range(4))
+
+
+def test_a_tile_sums_in_one_order_whatever_else_is_in_it(fast_class):
+    # With column 1 unused, column 2 falls into another tile than with it.
+    problem = problem_of(200, [Dense(130, "relu"), Dense(5)], dtype="float32", batch_size=64)
+    data = data_of(problem, 64)
+    data.X[:, 1] = 0
+    few = data.X.copy()
+    few[:, 5:] = 0
+    many = few.copy()
+    many[:, 5:] = np.float32(1e-30)  # used, but too small to change a sum
+
+    def first_rows(X):
+        with closing(started(fast_class, problem)) as engine:
+            engine.train_epoch(Data(X, data.targets, None), np.arange(64), np.ones(1), 0, 0)
+            return engine.parameters()[0][0][:5].tobytes()
+
+    assert first_rows(few) == first_rows(many)
