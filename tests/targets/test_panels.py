@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from target_cases import OPTIMIZERS, problem_of
 
 from fastnn.plan import Layout, make_plan
+from fastnn.rules.table import UPDATES
 from fastnn.spec import Dense, Dropout
 
 LAYOUTS = [Layout(1, 1), Layout(4, 8), Layout(8, 16), Layout(16, 32), Layout(2, 4)]
@@ -93,7 +94,7 @@ def test_parameters_and_state_come_first_and_where_the_plan_says(threads, rule):
     problem = problem_of(9, layers, optimizer=OPTIMIZERS[rule], dtype="float32")
     plan = make_plan(problem, 100, Layout(4, 8), threads)
     memory = np.zeros(plan.memory_size, np.float32)
-    copies = 1 + {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}[rule]
+    copies = 1 + UPDATES[problem.optimizer.rule].slots
     for copy in range(copies):
         for layer, (k, n) in enumerate(problem.network.shapes):
             assert not plan.read_weights(memory, layer, copy).any()  # none share a number
