@@ -40,7 +40,7 @@ class CompileNotice:
     """Says on stderr what takes so long, if the kernels are not ready after a moment."""
 
     def __init__(self, what: str) -> None:
-        text = f"fastnn: compiling {what} for this machine, once (up to half a minute) ..."
+        text = f"fastnn: compiling {what} for this machine, once (about half a minute) ..."
         self._timer = threading.Timer(PATIENCE_SECONDS, lambda: print(text, file=sys.stderr))
         self._timer.daemon = True
         self._begun = time.monotonic()
