@@ -1,7 +1,9 @@
 """What every test shares: where kernels are cached, where real data are, how hypothesis runs."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -28,3 +30,17 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"FASTNN_DATA={name} is not a folder")
     return folder
+
+
+@pytest.fixture
+def pyplot() -> Iterator[Any]:
+    """Give Matplotlib without a screen; what warns when a figure is drawn is an error."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    for number in pyplot.get_fignums():
+        pyplot.figure(number).canvas.draw()
+    pyplot.close("all")

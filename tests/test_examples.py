@@ -36,8 +36,6 @@ def printed(capsys, request):
     def run(name, **settings):
         if name == "house_prices":
             request.getfixturevalue("data_folder")
-        if name == "tumours":
-            pytest.importorskip("sklearn")
         main = importlib.import_module(f"fastnn.examples.{name}").main
         main(**{**SETTINGS[name], **settings})
         return capsys.readouterr().out.splitlines()
@@ -62,11 +60,7 @@ def test_every_example_is_listed_with_what_it_shows_and_tested_here():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_an_example_saves_a_picture_and_leaves_no_figure_open(name, printed, tmp_path):
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+def test_an_example_saves_a_picture_and_leaves_no_figure_open(name, printed, tmp_path, pyplot):
     file = tmp_path / "picture.png"
     lines = printed(name, save=str(file))
     assert str(file) in lines[-1]
@@ -178,7 +172,6 @@ def test_larger_batches_need_more_epochs_and_fewer_updates_than_single_rows(prin
 
 
 def test_options_of_the_command_line_are_the_arguments_of_main(tmp_path):
-    pytest.importorskip("matplotlib")
     file = tmp_path / "graph.png"
     command = [sys.executable, "-m", "fastnn.examples.computation_graph"]
     command += ["--a", "1", "--b", "2", "--c", "3", "--save", str(file)]

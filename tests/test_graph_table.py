@@ -100,16 +100,6 @@ def test_a_table_of_thousands_of_rows_is_made():
     assert len(formula.table(a=0)) == 3001
 
 
-@pytest.fixture
-def pyplot():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
-
-
 def test_a_drawing_shows_every_node_with_value_and_gradient(pyplot):
     ax = notes().draw(a=5, b=3, c=2)
     ax.figure.canvas.draw()

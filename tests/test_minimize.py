@@ -202,16 +202,6 @@ def test_a_formula_without_variables_is_refused():
         minimize(where(True, 3, variables("x")[0]), start=1)
 
 
-@pytest.fixture
-def pyplot():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
-
-
 def test_a_path_of_one_variable_is_drawn_over_the_curve(pyplot):
     result = minimize(quartic, start=6, learning_rate=0.001, steps=50, bounds=(0, 6.5))
     ax = result.plot()
@@ -267,7 +257,6 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), *result.
 
 
 def test_a_later_process_loads_what_an_earlier_one_compiled(tmp_path):
-    pytest.importorskip("numba")
     environment = {"FASTNN_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
     first = run_python(COMPILE.format(name="x"), **environment).split()
     again = run_python(COMPILE.format(name="other"), **environment).split()

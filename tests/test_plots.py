@@ -18,17 +18,7 @@ from fastnn import (
 )
 from fastnn.graph import minimize
 
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    for number in pyplot.get_fignums():
-        pyplot.figure(number).canvas.draw()  # whatever warns when drawn is an error
-    pyplot.close("all")
+pytestmark = pytest.mark.usefixtures("pyplot")
 
 
 def history_of(losses, validation=None):
