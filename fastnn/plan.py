@@ -103,7 +103,7 @@ OWN_INPUT_THREADS = 3
 # A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
 IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
-K_BLOCK_BYTES = 32 << 10  # a block of a panel that stays in the first-level cache
+K_BLOCK_BYTES = 16 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
 LOOK_ROWS = 64  # rows of a batch that have a list of the inputs that they use
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time

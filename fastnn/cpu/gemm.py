@@ -120,8 +120,8 @@ def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tupl
 
     @njit(**EXACT)
     def multiply(
-        memory, order, first, ahead, mask, line, share, address, stride, used, used_at, inner, b,
-        init, init_stride, c, width, r, r1,
+        memory, order, first, ahead, pick, apart, asked, ask_end, address, stride, used, used_at,
+        inner, b, init, init_stride, c, width, r, r1,
     ):  # fmt: skip
         return r
 
@@ -142,20 +142,20 @@ def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tupl
 def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
     @njit(**EXACT)
     def chain(
-        memory, order, first, ahead, mask, line, share, address, stride, used, used_at, inner, b,
-        init, init_stride, c, width, r, r1,
+        memory, order, first, ahead, pick, apart, asked, ask_end, address, stride, used, used_at,
+        inner, b, init, init_stride, c, width, r, r1,
     ):  # fmt: skip
         while r + rows <= r1:
             kernel(
-                order, first + r, ahead, mask, line, share, address, stride, used, used_at, inner,
-                memory, b, memory, init + r * init_stride, init_stride,
+                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
+                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
                 memory, c + r * width, width,
             )  # fmt: skip
             r += rows
         if r < r1:
             r = shorter(
-                memory, order, first, ahead, mask, line, share, address, stride, used, used_at,
-                inner, b, init, init_stride, c, width, r, r1,
+                memory, order, first, ahead, pick, apart, asked, ask_end, address, stride, used,
+                used_at, inner, b, init, init_stride, c, width, r, r1,
             )  # fmt: skip
         return r
 
@@ -200,8 +200,8 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     add_wide, add_narrow = _accumulate_chain(dtype, heights, 2), _accumulate_chain(dtype, low, 1)
     wide_scattered, add_wide_scattered = _scattered_chains(dtype, heights, 2)
     narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, low, 1)
-    line, tallest = 64 // dtype.itemsize, low[0]
-    block_panels = max(1, K_BLOCK_BYTES // dtype.itemsize // panel // panel)
+    itemsize = dtype.itemsize
+    block_panels = max(1, K_BLOCK_BYTES // itemsize // panel // panel)
 
     @njit(**EXACT)
     def width_of(p, n):
@@ -251,28 +251,25 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
         memory, order, first, ahead, address, stride, k, used, used_at, count, r0, r1, b, p0, p1,
         n, c, rows,
     ):  # fmt: skip
-        panels = p1 - p0
-        lines, blocks = (k + line - 1) // line, max(1, (count + line - 1) // line)
-        share = (lines + blocks - 1) // blocks
+        row_bytes = k * itemsize
         for start in range(0, max(1, count), block_panels * panel):
             inner = min(block_panels * panel, count - start)
+            asked = row_bytes * start // max(1, count)
+            ask_end = row_bytes * (start + inner) // max(1, count)
             for p in range(p0, p1):
                 width = width_of(p, n)
                 right = b + p * panel * (k + 1)
                 out = c + p * panel * rows
                 begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
                 # Every panel asks for other rows, so that the requests come evenly.
-                mask = 0
-                for r in range(p - p0, tallest, panels):
-                    mask |= 1 << r
                 if width == panel:
-                    wide_scattered(memory, order, first, ahead, mask, start // line * share, share,
+                    wide_scattered(memory, order, first, ahead, p - p0, p1 - p0, asked, ask_end,
                                    address, stride, used, used_at + start, inner, right, begin,
                                    begin_stride, out, width, r0, r1)  # fmt: skip
                 else:
-                    narrow_scattered(memory, order, first, ahead, mask, start // line * share,
-                                     share, address, stride, used, used_at + start, inner, right,
-                                     begin, begin_stride, out, width, r0, r1)  # fmt: skip
+                    narrow_scattered(memory, order, first, ahead, p - p0, p1 - p0, asked, ask_end,
+                                     address, stride, used, used_at + start, inner, right, begin,
+                                     begin_stride, out, width, r0, r1)  # fmt: skip
 
     @njit(**EXACT)
     def accumulate_caller(

@@ -12,6 +12,7 @@ Where Numba is switched off (``NUMBA_DISABLE_JIT=1``) the same names are plain P
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,15 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastnn.cpu import plain
-from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, vector_bytes
+from fastnn.cpu.vector import (
+    INT64,
+    Writer,
+    data_pointer,
+    few_registers,
+    loop,
+    prefetch,
+    vector_bytes,
+)
 
 
 class _Writer(Writer):
@@ -29,29 +38,40 @@ class _Writer(Writer):
     def __init__(self, dtype: np.dtype, rows: int, vectors: int) -> None:
         super().__init__(dtype)
         self.rows, self.vectors = rows, vectors
-        self.line = 64 // dtype.itemsize  # numbers in a cache line
+        self.tight = few_registers() and rows * vectors > 8
         self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
 
     def at(self, builder: Any, pointer: Any, v: int) -> Any:
         """Return a pointer to vector v of a row."""
         return builder.gep(pointer, [INT64(v * self.lanes)])
 
-    def products(self, builder: Any, a: list[Any], b: Any, carried: list[Any]) -> list[Any]:
-        """One k: add the outer product of a column of A and a row of B to the accumulators."""
+    def products(
+        self, builder: Any, anchor: Any, address: Callable[..., Any], b: Any, carried: list[Any]
+    ) -> list[Any]:
+        """One k: add the outer product of a column of A and a row of B to the accumulators.
+
+        ``address(builder, anchor, r)`` points at the number of A in row r of the tile.
+        """
         vectors = [
             self.load(builder, self.at(builder, b, v), self.lanes) for v in range(self.vectors)
         ]
-        results = []
-        for r, pointer in enumerate(a):
-            scalar = self.splat(builder, builder.load(pointer), self.lanes)
+        results: list[Any] = []
+        for r in range(self.rows):
+            if r > 0 and self.tight:
+                anchor = self.after(builder, anchor, results[-1])
+            scalar = self.splat(builder, builder.load(address(builder, anchor, r)), self.lanes)
             sums = carried[r * self.vectors : (r + 1) * self.vectors]
             results += [self.fma(builder, scalar, x, y) for x, y in zip(vectors, sums, strict=True)]
         return results
 
-    def picked(self, builder: Any, mask: Any, r: int, ahead: Any) -> Any:
-        """Return `ahead` where bit r of the mask is set, else 0."""
-        bit = builder.and_(builder.lshr(mask, INT64(r)), INT64(1))
-        return builder.mul(bit, ahead)
+    def after(self, builder: Any, anchor: Any, value: Any) -> Any:
+        """Return `anchor`, known to the compiler only when `value` has been computed.
+
+        Where accumulators fill the registers, it would else load a whole column of A first and move
+        the accumulators to memory and back.
+        """
+        kind = ir.FunctionType(anchor.type, [anchor.type, value.type])
+        return builder.call(ir.InlineAsm(kind, "", "=r,0,x"), [anchor, value])
 
     def row_start(self, builder: Any, scattered: tuple[Any, ...], index: Any) -> Any:
         """Return a pointer to the caller's row number order[index]."""
@@ -63,11 +83,12 @@ class _Writer(Writer):
     def multiply(self, module: Any, name: str, scattered: bool) -> Any:
         """C = init + A B, A in `chunks` of `inner` columns that lie `chunk_stride` apart."""
         real = self.real.as_pointer()
-        left = [INT64.as_pointer(), *[INT64] * 6, INT64.as_pointer(), INT64]
+        left = [INT64.as_pointer(), *[INT64] * 7, INT64.as_pointer(), INT64]
         if not scattered:
             left = [real, INT64, INT64, INT64, INT64]
         arguments = [*left, real, real, INT64, real, INT64]
         function, builder = self.function(module, name, ir.VoidType(), arguments)
+        left_args = function.args[: len(left)]
         b, init, init_stride, c, c_stride = function.args[len(left) :]
         width = INT64(self.vectors * self.lanes)
         start = []
@@ -76,45 +97,46 @@ class _Writer(Writer):
             start.append(self.load(builder, self.at(builder, row, v), self.lanes))
 
         if scattered:
-            order, ahead, mask, first_line, share, address, stride, used, inner = function.args[:9]
+            order, ahead, first, apart, asked, ask_end, address, stride, used, inner = left_args
             source = (order, address, stride)
             rows = [self.row_start(builder, source, INT64(r)) for r in range(self.rows)]
-            # Rows that the mask picks are asked for ahead of time, a few cache lines a while; where
-            # it does not, the prefetch is of the row itself and does nothing.
-            distances = [self.picked(builder, mask, r, ahead) for r in range(self.rows)]
-            later = [
-                self.row_start(builder, source, builder.add(INT64(r), distance))
-                for r, distance in enumerate(distances)
-            ]
+            # Of the rows of this tile `ahead` rows further on, every `apart`-th from `first` is
+            # asked for, each during its part of the k: a few bytes further with every k.
+            last = builder.add(builder.sub(INT64(self.rows - 1), first), apart)
+            picks = builder.udiv(last, apart)
+            none = builder.icmp_unsigned("==", picks, INT64(0))
+            first = builder.select(none, INT64(0), builder.add(first, ahead))
+            parts = builder.select(none, INT64(1), picks)
+            bytes_ = builder.sub(ask_end, asked)
 
-            def block(builder: Any, at: Any, count: Any, sums: list[Any]) -> list[Any]:
-                line = builder.add(first_line, builder.mul(builder.udiv(at, size), share))
+            def of_row(builder: Any, k: Any, r: int) -> Any:
+                return builder.gep(rows[r], [k])
 
-                def ask(builder: Any, index: Any, nothing: list[Any]) -> list[Any]:
-                    column = builder.mul(builder.add(line, index), size)
-                    for row in later:
-                        prefetch(builder, builder.gep(row, [column]))
-                    return nothing
+            def part(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
+                begin = builder.udiv(builder.mul(index, inner), parts)
+                following = builder.add(index, INT64(1))
+                end = builder.udiv(builder.mul(following, inner), parts)
+                count = builder.sub(end, begin)
+                step = builder.udiv(bytes_, builder.or_(count, INT64(1)))
+                step = builder.add(step, INT64(1))
+                row = self.row_start(
+                    builder, source, builder.add(first, builder.mul(index, apart))
+                )
+                ahead_at = builder.add(builder.ptrtoint(row, INT64), asked)
+                columns = builder.gep(used, [begin])
 
-                def column(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
-                    k = builder.load(builder.gep(used, [builder.add(at, index)]))
-                    left = [builder.gep(row, [k]) for row in rows]
+                def column(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
+                    prefetch(builder, builder.inttoptr(carried[0], self.real.as_pointer()))
+                    k = builder.load(builder.gep(columns, [index]))
                     right = builder.gep(b, [builder.mul(k, width)])
-                    return self.products(builder, left, right, sums)
+                    sums = self.products(builder, k, of_row, right, carried[1:])
+                    return [builder.add(carried[0], step), *sums]
 
-                loop(builder, share, [], ask)
-                return loop(builder, count, sums, column)
+                return loop(builder, count, [ahead_at, *sums], column)[1:]
 
-            size = INT64(self.line)
-            blocks = builder.udiv(inner, size)
-            sums = loop(
-                builder, blocks, start,
-                lambda builder, index, sums: block(builder, builder.mul(index, size), size, sums),
-            )  # fmt: skip
-            at = builder.mul(blocks, size)
-            sums = block(builder, at, builder.sub(inner, at), sums)
+            sums = loop(builder, parts, start, part)
         else:
-            a, chunks, inner, chunk_stride, row_stride = function.args[: len(left)]
+            a, chunks, inner, chunk_stride, row_stride = left_args
 
             def chunk(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
                 base = builder.gep(a, [builder.mul(index, chunk_stride)])
@@ -122,9 +144,11 @@ class _Writer(Writer):
                     builder.gep(base, [builder.mul(INT64(r), row_stride)]) for r in range(self.rows)
                 ]
 
+                def of_row(builder: Any, k: Any, r: int) -> Any:
+                    return builder.gep(rows[r], [k])
+
                 def column(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
-                    left = [builder.gep(row, [k]) for row in rows]
-                    sums = self.products(builder, left, carried[0], carried[1:])
+                    sums = self.products(builder, k, of_row, carried[0], carried[1:])
                     return [builder.gep(carried[0], [width]), *sums]
 
                 return loop(builder, inner, carried, column)
@@ -155,6 +179,9 @@ class _Writer(Writer):
                 prefetch(builder, self.at(builder, row, v), to_write=True)
         zero = self.zeros(self.lanes)
 
+        def of_input(builder: Any, sample: Any, r: int) -> Any:
+            return builder.gep(sample, [inputs[r]])
+
         # Every sum is over the samples one by one, in all tiles: which tile an input falls into
         # depends on which others are used.
         def add(builder: Any, s: Any, cells: list[Any]) -> list[Any]:
@@ -162,8 +189,8 @@ class _Writer(Writer):
                 sample = self.row_start(builder, tuple(function.args[:3]), s)
             else:
                 sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
-            pointers = [builder.gep(sample, [r]) for r in inputs]
-            return self.products(builder, pointers, builder.gep(b, [builder.mul(s, width)]), cells)
+            right = builder.gep(b, [builder.mul(s, width)])
+            return self.products(builder, sample, of_input, right, cells)
 
         cells = loop(builder, samples, [zero] * len(self.cells), add)
         scale = self.splat(builder, alpha, self.lanes)
@@ -219,31 +246,31 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with rows of the caller's array, over the columns that are used.
 
-    ``multiply(order, first, ahead, mask, first_line, share, address, row_stride, used, used_at,
+    ``multiply(order, first, ahead, pick, apart, asked, ask_end, address, row_stride, used, used_at,
     count, b, b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in
-    bytes. Rows `ahead` rows further on are prefetched, for those rows of the tile whose bit is set
-    in `mask`: `share` cache lines from `first_line` on with as many columns as a line holds.
+    bytes. Bytes asked..ask_end of rows `ahead` rows further on are prefetched: of the rows pick,
+    pick + apart, ... of the tile.
     """
     if config.DISABLE_JIT:
         return plain.multiply_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
 
     @intrinsic
     def multiply(
-        typingctx, order, first, ahead, mask, first_line, share, address, row_stride, used,
+        typingctx, order, first, ahead, pick, apart, asked, ask_end, address, row_stride, used,
         used_at, count, b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(order, *[i] * 7, used, i, i, b, i, init, i, i, c, i, i)
+        signature = types.void(order, *[i] * 8, used, i, i, b, i, init, i, i, c, i, i)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
             rows_at, columns, right, start, out = (
                 data_pointer(context, builder, kind[n], args[n], args[n + 1])
-                for n in (0, 8, 11, 13, 16)
+                for n in (0, 9, 12, 14, 17)
             )
             callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
-            left = [rows_at, *args[2:8], columns, args[10]]
-            builder.call(callee, [*left, right, start, args[15], out, args[18]])
+            left = [rows_at, *args[2:9], columns, args[11]]
+            builder.call(callee, [*left, right, start, args[16], out, args[19]])
             return context.get_dummy_value()
 
         return signature, codegen

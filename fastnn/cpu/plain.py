@@ -53,7 +53,7 @@ def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
     inside = multiply(rows, width)
 
     def kernel(
-        order, first, ahead, mask, first_line, share, address, row_stride, used, used_at, count,
+        order, first, ahead, pick, apart, asked, ask_end, address, row_stride, used, used_at, count,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         columns = used[used_at : used_at + count]

@@ -88,8 +88,8 @@ def make_update(
     apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
 
     @njit(**EXACT)
-    def add(job, layer, i, first, s, count, own, me, delta, out, inputs, width, alpha, beta):
-        """Add alpha X^T delta to beta out: samples s..s + count, `inputs` inputs from i on.
+    def add(job, layer, i0, i1, first, s, count, own, me, delta, out, width, alpha, beta):
+        """Add alpha X^T delta to beta out: samples s..s + count, inputs i0..i1.
 
         Of the caller's rows read in place, inputs that the batch does not use are left out.
         """
@@ -100,16 +100,21 @@ def make_update(
             for block in range(s // LOOK_ROWS, (s + count + LOOK_ROWS - 1) // LOOK_ROWS):
                 s0, s1 = max(s, block * LOOK_ROWS), min(s + count, (block + 1) * LOOK_ROWS)
                 columns = find_used(job, first, block, samples, me)
-                starts = columns + layers[0, K] + i // panel
+                starts = columns + layers[0, K]
+                begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
                 accumulate_caller(
                     memory, order_of(job), first + s0, sources[0, ADDRESS], sources[0, ROW_STRIDE],
-                    used, columns + used[U(starts)], columns + used[U(starts + 1)],
-                    delta + (s0 - s) * width, s1 - s0, out - i * width, width, alpha, beta,
+                    used, columns + used[U(begin)], columns + used[U(end)],
+                    delta + (s0 - s) * width, s1 - s0, out - i0 * width, width, alpha, beta,
                 )  # fmt: skip
         else:
-            a_width = width_of(i // panel, layers[layer, K])
-            start = layers[layer, INPUT] + own + i * head[CAPACITY] + s * a_width
-            accumulate(memory, start, a_width, delta, count, out, inputs, width, alpha, beta)
+            for i in range(i0, i1, panel):
+                a_width = width_of(i // panel, layers[layer, K])
+                start = layers[layer, INPUT] + own + i * head[CAPACITY] + s * a_width
+                accumulate(
+                    memory, start, a_width, delta, count, out + (i - i0) * width,
+                    min(panel, i1 - i), width, alpha, beta,
+                )  # fmt: skip
 
     @njit(**MERGED)
     def direct(job, layer, i0, i1, p, first, samples, own, me):
@@ -123,23 +128,20 @@ def make_update(
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         width = width_of(p, n)
         weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
-        delta = layers[layer, DELTA] + p * panel * rows
+        delta, out = layers[layer, DELTA] + p * panel * rows, weights + i0 * width
         rate = real(numbers[RATE])
         keep = one - rate * real(numbers[L2])
         for s in range(0, samples, s_block):
-            count = min(s_block, samples - s)
-            for i in range(i0, i1, panel):
-                inputs, out = min(panel, i1 - i), weights + i * width
-                beta = keep if s == 0 else one
-                if beta != one and layer == 0 and head[IN_PLACE] == 1:
-                    # Not all of these rows of W are looked at again.
-                    for c in range(out, out + inputs * width):
-                        memory[U(c)] *= beta
-                    beta = one
-                add(
-                    job, layer, i, first, s, count, own, me, delta + s * width, out, inputs, width,
-                    -rate, beta,
-                )  # fmt: skip
+            count, beta = min(s_block, samples - s), keep if s == 0 else one
+            if beta != one and layer == 0 and head[IN_PLACE] == 1:
+                # Not all of these rows of W are looked at again.
+                for c in range(out, weights + i1 * width):
+                    memory[U(c)] *= beta
+                beta = one
+            add(
+                job, layer, i0, i1, first, s, count, own, me, delta + s * width, out, width, -rate,
+                beta,
+            )  # fmt: skip
             if i1 == k and layers[layer, BIAS] == 1:
                 bias = weights + k * width
                 accumulate(
@@ -148,33 +150,22 @@ def make_update(
 
     @njit(**MERGED)
     def by_rule(job, layer, i0, i1, p, first, samples, own, me, gradient):
-        """Sum the gradient of a panel of inputs in `gradient`, then apply the rule to it."""
+        """Sum the gradient of a block of inputs in `gradient`, then apply the rule to it."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         width = width_of(p, n)
         weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
         delta = layers[layer, DELTA] + p * panel * rows
-        for i in range(i0, i1, panel):
-            inputs = min(panel, i1 - i)
-            for c in range(inputs * width):
+        block = head[PRIVATE_SIZE] // panel
+        for b0 in range(i0, i1, block):
+            b1 = min(i1, b0 + block)
+            count = (b1 - b0) * width
+            for c in range(count):
                 memory[U(gradient + c)] = zero
             add(
-                job,
-                layer,
-                i,
-                first,
-                ZERO,
-                samples,
-                own,
-                me,
-                delta,
-                gradient,
-                inputs,
-                width,
-                one,
-                one,
+                job, layer, b0, b1, first, ZERO, samples, own, me, delta, gradient, width, one, one
             )
-            apply(job, weights + i * width, gradient, inputs * width, False)
+            apply(job, weights + b0 * width, gradient, count, False)
         if i1 == k and layers[layer, BIAS] == 1:
             for c in range(width):
                 memory[U(gradient + c)] = zero

@@ -47,11 +47,15 @@ def vector_bytes() -> int:
     return 16  # SSE2 and NEON
 
 
+def few_registers() -> bool:
+    """Whether there are 16 vector registers: on x86 without AVX-512. Elsewhere there are 32."""
+    return vector_bytes() < 64 and llvm.get_process_triple().startswith("x86")
+
+
 def register_shape(dtype: np.dtype) -> Shape:
     """Return the register tile for `dtype`: as many accumulators as the register file holds."""
     lanes = vector_bytes() // dtype.itemsize
-    many_registers = vector_bytes() == 64 or not llvm.get_process_triple().startswith("x86")
-    rows, narrow = (8, 16) if many_registers else (4, 8)
+    rows, narrow = (6, 12) if few_registers() else (8, 16)
     return Shape(lanes, 2 * lanes, rows, narrow)
 
 
