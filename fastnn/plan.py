@@ -75,10 +75,11 @@ from fastnn.rules.table import (
     WEIGHTED,  # 1: rows have weights
     PREFETCH,  # how many rows ahead of time rows are asked for, or 0
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
+    LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
     USED_SIZE,  # numbers from one list of used inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     HEAD_FIELDS,
-) = range(25)
+) = range(26)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -103,9 +104,13 @@ OWN_INPUT_THREADS = 3
 # A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
 IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
+TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
+PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
 K_BLOCK_BYTES = 16 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
-LOOK_ROWS = 64  # rows of a batch that have a list of the inputs that they use
+# Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
+# would touch more pages than the first-level table of addresses holds (64 entries are usual).
+MOST_LOOK_ROWS = 48
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
@@ -274,13 +279,14 @@ def make_plan(
     head[PADDING] = take(2 * layout.lanes)
     head[ONES], head[COLUMN_MASK] = take(2 * layout.panel), take(padded(shapes[-1][1]))
     panel_bytes = problem.dtype.itemsize * layout.panel
-    head[PRIVATE_SIZE] = max(1, K_BLOCK_BYTES // panel_bytes // layout.panel) * layout.panel**2
+    head[PRIVATE_SIZE] = max(1, PRIVATE_BYTES // panel_bytes // layout.panel) * layout.panel**2
     if layout.panel == 1:
         head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
     head[DIRECT] = rule == "sgd" and problem.l1 == 0
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
+    head[LOOK_ROWS] = _look_rows(batch)
     head[USED_SIZE] = -(-(k + layout.panels(k) + 2) // 8) * 8
     head[PHASES] = len(phases)
     inference_heads = np.stack([head] * threads)
@@ -313,6 +319,12 @@ def _place_activations(
         row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
 
 
+def _look_rows(batch: int) -> int:
+    """Return MOST_LOOK_ROWS or fewer, such that the last block is not much smaller than others."""
+    share = -(-batch // -(-batch // MOST_LOOK_ROWS))
+    return -(-share // 12) * 12  # whole tiles of every height
+
+
 def _phases(
     shapes: tuple[tuple[int, int], ...], layout: Layout, itemsize: int, rows: int, threads: int
 ) -> np.ndarray:
@@ -327,7 +339,10 @@ def _phases(
         phases.append((GATHER, 0, max(1, -(-rows // threads)), 1))
     for layer in range(together):
         k, n = shapes[layer]
-        phases.append((FORWARD, layer, *_blocks(k, layout.panels(n), layout, rows, threads)))
+        high, columns = _blocks(k, layout.panels(n), layout, rows, threads)
+        if layer == 0:
+            high = -(-high // _look_rows(rows)) * _look_rows(rows)
+        phases.append((FORWARD, layer, high, columns))
     share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
     phases.append((ROWS, together, share if threads > 1 else min(rows, 64), 1))
     for layer in range(together - 1, 0, -1):
@@ -345,7 +360,7 @@ def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tup
         return min(rows, 512), panels
     columns = max(1, panels // (8 * threads))
     high = -(-TILE_PRODUCTS // (k * layout.panel * columns) // 8) * 8
-    return max(16, min(high, 128)), columns
+    return max(16, rows // 64 * 8, min(high, 128)), columns
 
 
 def _update_tiles(
@@ -358,12 +373,15 @@ def _update_tiles(
     owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
     for layer, (k, n) in enumerate(shapes):
         chunks, panels = layout.panels(k), layout.panels(n)
-        high = max(1, min(chunks, round(target / (layout.panel * min(n, layout.panel)))))
-        for p in range(panels):
+        together = max(1, min(TILE_COLUMNS // layout.panel, -(-panels // threads)))
+        groups = -(-panels // together)
+        high = max(1, min(chunks, round(target / (layout.panel * min(n, together * layout.panel)))))
+        for group in range(groups):
+            p0, p1 = group * together, min(panels, (group + 1) * together)
             for c in range(0, chunks, high):
                 last = min(k, (c + high) * layout.panel)
                 # By columns where there are enough of them, by inputs where there are not.
-                share = (p * chunks + c) * threads // (panels * chunks)
-                owned[share].append((layer, c * layout.panel, last, p, p + 1))
+                share = (group * chunks + c) * threads // (groups * chunks)
+                owned[share].append((layer, c * layout.panel, last, p0, p1))
     owners = np.cumsum([0, *map(len, owned)])
     return np.array([tile for own in owned for tile in own], np.int64), owners.astype(np.int64)

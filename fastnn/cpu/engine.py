@@ -184,7 +184,7 @@ class Engine:
                 self._lay_out(plan)
             numbers, control = self._start(data, step)
             plan = self._plan
-            lists = -(-plan.head[BATCH] // LOOK_ROWS)
+            lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS])
             arrays = dict(
                 memory=self._memory,
                 alphas=self._alphas,

@@ -25,6 +25,9 @@ from fastnn.plan import K_BLOCK_BYTES
 CONTINUE = np.int64(-(1 << 62))
 # A literal would have Numba compile its callees again for the literal's own type.
 ZERO = np.int64(0)
+# Below tiles of 6 rows come 4, 2 and 1, of which 2 and 1 wait for their own sums: 8 = 4 + 4 and
+# 9 = 4 + 4 + 1 are faster than 6 + 2 and 6 + 2 + 1.
+SPLIT_ROWS = 6
 
 
 def tile_rows(rows: int) -> list[int]:
@@ -47,11 +50,13 @@ def _multiply_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
 
 
 def _multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
+    split = rows == SPLIT_ROWS
+
     @njit(**EXACT)
     def chain(
         memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1
     ):
-        while r + rows <= r1:
+        while r + rows <= r1 and not (split and 7 < r1 - r < 10):
             kernel(
                 memory, a + r * a_width, chunks, inner, chunk_stride, a_width, memory, b,
                 memory, init + r * init_stride, init_stride, memory, c + r * width, width,
@@ -91,9 +96,11 @@ def _accumulate_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
 
 
 def _accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
+    split = rows == SPLIT_ROWS
+
     @njit(**EXACT)
     def chain(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta):
-        while i + rows <= i1:
+        while i + rows <= i1 and not (split and 7 < i1 - i < 10):
             kernel(
                 memory,
                 a + i,
@@ -140,12 +147,14 @@ def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tupl
 
 
 def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
+    split = rows == SPLIT_ROWS
+
     @njit(**EXACT)
     def chain(
         memory, order, first, ahead, pick, apart, asked, ask_end, address, stride, used, used_at,
         inner, b, init, init_stride, c, width, r, r1,
     ):  # fmt: skip
-        while r + rows <= r1:
+        while r + rows <= r1 and not (split and 7 < r1 - r < 10):
             kernel(
                 order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
                 used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
@@ -163,11 +172,13 @@ def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
 
 
 def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
+    split = rows == SPLIT_ROWS
+
     @njit(**EXACT)
     def chain(
         memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha, beta
     ):
-        while i + rows <= i1:
+        while i + rows <= i1 and not (split and 7 < i1 - i < 10):
             kernel(
                 order, first, address, stride, used, i, memory, b, samples,
                 memory, c, width, alpha, beta,

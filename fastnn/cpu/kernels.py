@@ -187,6 +187,8 @@ class _Writer(Writer):
         def add(builder: Any, s: Any, cells: list[Any]) -> list[Any]:
             if scattered:
                 sample = self.row_start(builder, tuple(function.args[:3]), s)
+                # Rows lie anywhere, so no hardware foresees which line the next tile will need.
+                prefetch(builder, builder.gep(sample, [builder.add(inputs[-1], INT64(16))]))
             else:
                 sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
             right = builder.gep(b, [builder.mul(s, width)])

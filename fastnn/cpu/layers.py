@@ -118,8 +118,9 @@ def make_layers(
         elif layer == 0 and head[IN_PLACE] == 1:
             sources = sources_of(job)
             samples = min(head[BATCH], head[SAMPLES] - first)
-            for block in range(r0 // LOOK_ROWS, (r1 + LOOK_ROWS - 1) // LOOK_ROWS):
-                s0, s1 = max(r0, block * LOOK_ROWS), min(r1, (block + 1) * LOOK_ROWS)
+            size = head[LOOK_ROWS]
+            for block in range(r0 // size, (r1 + size - 1) // size):
+                s0, s1 = max(r0, block * size), min(r1, (block + 1) * size)
                 columns = find_used(job, first, block, samples, me)
                 count = used_of(job)[U(columns + k + (k + panel - 1) // panel)]
                 multiply_caller(

@@ -24,7 +24,6 @@ from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import BETA1, BETA2, C1, C2, C3, EPSILON, L1, L2, RATE, SHRINK, rows_ahead
 from fastnn.plan import (
-    BATCH,
     BIAS,
     CAPACITY,
     DELTA,
@@ -37,7 +36,6 @@ from fastnn.plan import (
     OWN_INPUTS,
     PRIVATE,
     PRIVATE_SIZE,
-    SAMPLES,
     SIZE,
     TRANSPOSED,
     UPDATE,
@@ -88,36 +86,52 @@ def make_update(
     apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
 
     @njit(**EXACT)
-    def add(job, layer, i0, i1, first, s, count, own, me, delta, out, width, alpha, beta):
-        """Add alpha X^T delta to beta out: samples s..s + count, inputs i0..i1.
+    def add(job, layer, i0, i1, p0, p1, first, samples, own, me, out, apart, origin, alpha, beta):
+        """Add alpha X^T delta to beta out: inputs i0..i1, panels p0..p1.
 
-        Of the caller's rows read in place, inputs that the batch does not use are left out.
+        Panel p0 has its row of input `origin` at `out`, the next is `apart` numbers on. X stays in
+        the cache while all panels pass over a block of its rows. Of the caller's rows read in
+        place, inputs that the block does not use are left out.
         """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        if layer == 0 and head[IN_PLACE] == 1:
-            sources, used = sources_of(job), used_of(job)
-            samples = min(head[BATCH], head[SAMPLES] - first)
-            for block in range(s // LOOK_ROWS, (s + count + LOOK_ROWS - 1) // LOOK_ROWS):
-                s0, s1 = max(s, block * LOOK_ROWS), min(s + count, (block + 1) * LOOK_ROWS)
-                columns = find_used(job, first, block, samples, me)
-                starts = columns + layers[0, K]
-                begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
-                accumulate_caller(
-                    memory, order_of(job), first + s0, sources[0, ADDRESS], sources[0, ROW_STRIDE],
-                    used, columns + used[U(begin)], columns + used[U(end)],
-                    delta + (s0 - s) * width, s1 - s0, out - i0 * width, width, alpha, beta,
-                )  # fmt: skip
-        else:
-            for i in range(i0, i1, panel):
-                a_width = width_of(i // panel, layers[layer, K])
-                start = layers[layer, INPUT] + own + i * head[CAPACITY] + s * a_width
-                accumulate(
-                    memory, start, a_width, delta, count, out + (i - i0) * width,
-                    min(panel, i1 - i), width, alpha, beta,
-                )  # fmt: skip
+        k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
+        in_place = layer == 0 and head[IN_PLACE] == 1
+        size = head[LOOK_ROWS] if in_place else s_block
+        sources, used, columns = sources_of(job), used_of(job), ZERO
+        for s in range(0, samples, size):
+            count, keep = min(size, samples - s), beta if s == 0 else one
+            if in_place:
+                columns = find_used(job, first, s // size, samples, me)
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                delta = layers[layer, DELTA] + p * panel * rows + s * width
+                to = out + (p - p0) * apart - origin * width
+                if in_place:
+                    begin, end = columns + k + i0 // panel, columns + k + (i1 + panel - 1) // panel
+                    accumulate_caller(
+                        memory, order_of(job), first + s, sources[0, ADDRESS],
+                        sources[0, ROW_STRIDE], used, columns + used[U(begin)],
+                        columns + used[U(end)], delta, count, to, width, alpha, keep,
+                    )  # fmt: skip
+                else:
+                    for i in range(i0, i1, panel):
+                        a_width = width_of(i // panel, k)
+                        start = layers[layer, INPUT] + own + i * rows + s * a_width
+                        accumulate(
+                            memory, start, a_width, delta, count, to + i * width,
+                            min(panel, i1 - i), width, alpha, keep,
+                        )  # fmt: skip
+
+    @njit(**EXACT)
+    def add_bias(job, layer, p, samples, out, alpha, beta):
+        """Add alpha times the sums of delta to beta out: all samples, panel p."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        delta = layers[layer, DELTA] + p * panel * head[CAPACITY]
+        width = width_of(p, layers[layer, N])
+        accumulate(memory, head[ONES], ZERO, delta, samples, out, ONE, width, alpha, beta)
 
     @njit(**MERGED)
-    def direct(job, layer, i0, i1, p, first, samples, own, me):
+    def direct(job, layer, i0, i1, p0, p1, first, samples, own, me):
         """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
         memory, head, layers, numbers = (
             memory_of(job),
@@ -125,52 +139,48 @@ def make_update(
             layers_of(job),
             numbers_of(job),
         )
-        k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
-        width = width_of(p, n)
-        weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
-        delta, out = layers[layer, DELTA] + p * panel * rows, weights + i0 * width
-        rate = real(numbers[RATE])
-        keep = one - rate * real(numbers[L2])
-        for s in range(0, samples, s_block):
-            count, beta = min(s_block, samples - s), keep if s == 0 else one
-            if beta != one and layer == 0 and head[IN_PLACE] == 1:
-                # Not all of these rows of W are looked at again.
-                for c in range(out, weights + i1 * width):
-                    memory[U(c)] *= beta
-                beta = one
-            add(
-                job, layer, i0, i1, first, s, count, own, me, delta + s * width, out, width, -rate,
-                beta,
-            )  # fmt: skip
-            if i1 == k and layers[layer, BIAS] == 1:
-                bias = weights + k * width
-                accumulate(
-                    memory, head[ONES], ZERO, delta + s * width, count, bias, ONE, width, -rate, one
-                )
+        k, n = layers[layer, K], layers[layer, N]
+        rate, apart = real(numbers[RATE]), panel * (k + 1)
+        keep, weights = one - rate * real(numbers[L2]), layers[layer, WEIGHTS] + p0 * apart
+        if keep != one and layer == 0 and head[IN_PLACE] == 1:
+            # Not all of these rows of W are looked at again.
+            for p in range(p0, p1):
+                width, start = width_of(p, n), weights + (p - p0) * apart
+                for c in range(start + i0 * width, start + i1 * width):
+                    memory[U(c)] *= keep
+            keep = one
+        add(
+            job, layer, i0, i1, p0, p1, first, samples, own, me, weights, apart, ZERO, -rate, keep
+        )
+        if i1 == k and layers[layer, BIAS] == 1:
+            for p in range(p0, p1):
+                bias = weights + (p - p0) * apart + k * width_of(p, n)
+                add_bias(job, layer, p, samples, bias, -rate, one)
 
     @njit(**MERGED)
-    def by_rule(job, layer, i0, i1, p, first, samples, own, me, gradient):
+    def by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient):
         """Sum the gradient of a block of inputs in `gradient`, then apply the rule to it."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
-        width = width_of(p, n)
-        weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
-        delta = layers[layer, DELTA] + p * panel * rows
-        block = head[PRIVATE_SIZE] // panel
+        k, n = layers[layer, K], layers[layer, N]
+        block = head[PRIVATE_SIZE] // (panel * (p1 - p0)) // panel * panel
         for b0 in range(i0, i1, block):
             b1 = min(i1, b0 + block)
-            count = (b1 - b0) * width
-            for c in range(count):
+            apart = (b1 - b0) * panel
+            for c in range(apart * (p1 - p0)):
                 memory[U(gradient + c)] = zero
             add(
-                job, layer, b0, b1, first, ZERO, samples, own, me, delta, gradient, width, one, one
+                job, layer, b0, b1, p0, p1, first, samples, own, me, gradient, apart, b0, one, one
             )
-            apply(job, weights + b0 * width, gradient, count, False)
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                weights = layers[layer, WEIGHTS] + p * panel * (k + 1) + b0 * width
+                apply(job, weights, gradient + (p - p0) * apart, (b1 - b0) * width, False)
         if i1 == k and layers[layer, BIAS] == 1:
-            for c in range(width):
-                memory[U(gradient + c)] = zero
-            accumulate(memory, head[ONES], ZERO, delta, samples, gradient, ONE, width, one, one)
-            apply(job, weights + k * width, gradient, width, True)
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                add_bias(job, layer, p, samples, gradient, one, zero)
+                bias = layers[layer, WEIGHTS] + p * panel * (k + 1) + k * width
+                apply(job, bias, gradient, width, True)
 
     @njit(**EXACT)
     def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
@@ -236,12 +246,11 @@ def make_update(
             gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
             few_update(job, i0, i1, first, samples, own, gradient)
             return
-        for p in range(p0, p1):
-            if head[DIRECT] == 1:
-                direct(job, layer, i0, i1, p, first, samples, own, me)
-            else:
-                gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
-                by_rule(job, layer, i0, i1, p, first, samples, own, me, gradient)
+        if head[DIRECT] == 1:
+            direct(job, layer, i0, i1, p0, p1, first, samples, own, me)
+        else:
+            gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
+            by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient)
         if layers[layer, TRANSPOSED] >= 0:
             k, n = layers[layer, K], layers[layer, N]
             for i in range(i0, i1, panel):

@@ -99,8 +99,8 @@ def _make_used(dtype: np.dtype) -> Any:
 def make_find_used(dtype: np.dtype, panel: int) -> Any:
     """Return ``find_used(job, first, block, samples, me)``: where the list is in `used`.
 
-    It lists the columns used by a block of LOOK_ROWS rows of the batch, in rising order, once a
-    step and thread. Behind the list, K numbers on, is how many there are before each panel,
+    It lists the columns used by a block of head[LOOK_ROWS] rows of the batch, in rising order,
+    once a step and thread. Behind the list, K numbers on, is how many there are before each panel,
     and last how many in all.
     """
     lanes, itemsize, used_bits = panel // 2, dtype.itemsize, _make_used(dtype)
@@ -129,12 +129,13 @@ def make_find_used(dtype: np.dtype, panel: int) -> Any:
     @njit(**EXACT)
     def find_used(job, first, block, samples, me):
         head, layers, used = head_of(job), layers_of(job), used_of(job)
-        k, blocks = layers[0, K], (head[BATCH] + LOOK_ROWS - 1) // LOOK_ROWS
+        k, size = layers[0, K], head[LOOK_ROWS]
+        blocks = (head[BATCH] + size - 1) // size
         start = (me * blocks + block) * head[USED_SIZE]
         known = start + k + (k + panel - 1) // panel + 1
         if first >= used[U(known)]:
-            r0 = block * LOOK_ROWS
-            everything = look(job, first + r0, min(LOOK_ROWS, samples - r0), start)
+            r0 = block * size
+            everything = look(job, first + r0, min(size, samples - r0), start)
             used[U(known)] = first + 1
             if k < WORTHWHILE:
                 used[U(known)] = head[SAMPLES]
