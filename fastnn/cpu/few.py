@@ -22,9 +22,18 @@ from fastnn.cpu import plain
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT
-from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, when
+from fastnn.cpu.vector import (
+    INT64,
+    Writer,
+    data_pointer,
+    few_registers,
+    loop,
+    prefetch,
+    when,
+)
 
-TILE = 4  # rows, outputs and vectors of inputs that a tile takes at most
+# Rows or vectors of inputs that a tile takes at most, beside 4 outputs: sums stay in registers.
+TILE = 2 if few_registers() else 4
 BLOCK_BYTES = 32 << 10  # of W: what stays in the first-level cache
 
 
