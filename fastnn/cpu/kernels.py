@@ -27,6 +27,7 @@ from fastnn.cpu.vector import (
     data_pointer,
     few_registers,
     loop,
+    on_x86,
     prefetch,
     vector_bytes,
 )
@@ -38,7 +39,7 @@ class _Writer(Writer):
     def __init__(self, dtype: np.dtype, rows: int, vectors: int) -> None:
         super().__init__(dtype)
         self.rows, self.vectors = rows, vectors
-        self.tight = few_registers() and rows * vectors > 8
+        self.tight = rows * vectors > (8 if few_registers() else 12)
         self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
 
     def at(self, builder: Any, pointer: Any, v: int) -> Any:
@@ -70,8 +71,11 @@ class _Writer(Writer):
         Where accumulators fill the registers, it would else load a whole column of A first and move
         the accumulators to memory and back.
         """
+        if not on_x86():
+            return anchor
         kind = ir.FunctionType(anchor.type, [anchor.type, value.type])
-        return builder.call(ir.InlineAsm(kind, "", "=r,0,x"), [anchor, value])
+        register = "v" if vector_bytes() == 64 else "x"
+        return builder.call(ir.InlineAsm(kind, "", f"=r,0,{register}"), [anchor, value])
 
     def row_start(self, builder: Any, scattered: tuple[Any, ...], index: Any) -> Any:
         """Return a pointer to the caller's row number order[index]."""

@@ -47,9 +47,14 @@ def vector_bytes() -> int:
     return 16  # SSE2 and NEON
 
 
+def on_x86() -> bool:
+    """Whether this is an x86 processor."""
+    return llvm.get_process_triple().startswith(("x86", "i686", "amd64"))
+
+
 def few_registers() -> bool:
     """Whether there are 16 vector registers: on x86 without AVX-512. Elsewhere there are 32."""
-    return vector_bytes() < 64 and llvm.get_process_triple().startswith("x86")
+    return vector_bytes() < 64 and on_x86()
 
 
 def register_shape(dtype: np.dtype) -> Shape:
