@@ -106,7 +106,7 @@ IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
-K_BLOCK_BYTES = 16 << 10  # a block of a panel that stays in the first-level cache
+K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
 # Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
 # would touch more pages than the first-level table of addresses holds (64 entries are usual).

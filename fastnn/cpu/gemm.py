@@ -28,6 +28,7 @@ ZERO = np.int64(0)
 # Below tiles of 6 rows come 4, 2 and 1, of which 2 and 1 wait for their own sums: 8 = 4 + 4 and
 # 9 = 4 + 4 + 1 are faster than 6 + 2 and 6 + 2 + 1.
 SPLIT_ROWS = 6
+ROW_BLOCK = 96  # rows whose part of A stays in the second-level cache while panels of B pass
 
 
 def tile_rows(rows: int) -> list[int]:
@@ -40,8 +41,9 @@ def _multiply_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
 
     @njit(**EXACT)
     def rest(
-        memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1
-    ):
+        memory, a, chunks, inner, chunk_stride, a_width, ahead, step, b, init, init_stride, c,
+        width, r, r1,
+    ):  # fmt: skip
         return r
 
     for rows in reversed(heights):
@@ -54,30 +56,22 @@ def _multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
 
     @njit(**EXACT)
     def chain(
-        memory, a, chunks, inner, chunk_stride, a_width, b, init, init_stride, c, width, r, r1
-    ):
+        memory, a, chunks, inner, chunk_stride, a_width, ahead, step, b, init, init_stride, c,
+        width, r, r1,
+    ):  # fmt: skip
         while r + rows <= r1 and not (split and 7 < r1 - r < 10):
             kernel(
-                memory, a + r * a_width, chunks, inner, chunk_stride, a_width, memory, b,
-                memory, init + r * init_stride, init_stride, memory, c + r * width, width,
+                memory, a + r * a_width, chunks, inner, chunk_stride, a_width, ahead, step,
+                memory, b, memory, init + r * init_stride, init_stride, memory, c + r * width,
+                width,
             )  # fmt: skip
             r += rows
+            ahead += step * inner * chunks
         if r < r1:
             r = shorter(
-                memory,
-                a,
-                chunks,
-                inner,
-                chunk_stride,
-                a_width,
-                b,
-                init,
-                init_stride,
-                c,
-                width,
-                r,
-                r1,
-            )
+                memory, a, chunks, inner, chunk_stride, a_width, ahead, step, b, init, init_stride,
+                c, width, r, r1,
+            )  # fmt: skip
         return r
 
     return chain
@@ -211,7 +205,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     add_wide, add_narrow = _accumulate_chain(dtype, heights, 2), _accumulate_chain(dtype, low, 1)
     wide_scattered, add_wide_scattered = _scattered_chains(dtype, heights, 2)
     narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, low, 1)
-    itemsize = dtype.itemsize
+    itemsize, tile, panel_bytes = dtype.itemsize, shape.rows, panel * dtype.itemsize
     block_panels = max(1, K_BLOCK_BYTES // itemsize // panel // panel)
 
     @njit(**EXACT)
@@ -233,22 +227,25 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                 chunks, inner, a_width = min(block_panels, full - start), panel, panel
             else:
                 start, chunks, inner, a_width = full, 1, k - full * panel, width_of(full, k)
-            left = a + start * panel * a_rows
-            for p in range(p0, p1):
-                width = width_of(p, n)
-                right = b + p * panel * b_rows
-                out = c + p * panel * a_rows
-                if block > 0 or init == CONTINUE:
+            left, fresh = a + start * panel * a_rows, block == 0 and init != CONTINUE
+            for s0 in range(r0, r1, ROW_BLOCK):
+                s1 = min(r1, s0 + ROW_BLOCK)
+                # All tiles of these rows together ask for as much of the next panel of B.
+                ahead, step = b_rows * panel_bytes, panel_bytes * tile // (s1 - s0) + 1
+                for p in range(p0, p1):
+                    width = width_of(p, n)
+                    right = b + p * panel * b_rows
+                    out = c + p * panel * a_rows
                     begin, begin_stride = out, width
-                else:
-                    begin, begin_stride = (right + init * width if init >= 0 else -1 - init), 0
-                right += start * panel * width
-                if width == panel:
-                    wide(memory, left, chunks, inner, panel * a_rows, a_width, right,
-                         begin, begin_stride, out, width, r0, r1)  # fmt: skip
-                else:
-                    narrow(memory, left, chunks, inner, panel * a_rows, a_width, right,
-                           begin, begin_stride, out, width, r0, r1)  # fmt: skip
+                    if fresh:
+                        begin, begin_stride = (right + init * width if init >= 0 else -1 - init), 0
+                    right += start * panel * width
+                    if width == panel:
+                        wide(memory, left, chunks, inner, panel * a_rows, a_width, ahead, step,
+                             right, begin, begin_stride, out, width, s0, s1)  # fmt: skip
+                    else:
+                        narrow(memory, left, chunks, inner, panel * a_rows, a_width, ahead, step,
+                               right, begin, begin_stride, out, width, s0, s1)  # fmt: skip
 
     @njit(**EXACT)
     def accumulate(memory, a, a_width, b, samples, c, inputs, width, alpha, beta):

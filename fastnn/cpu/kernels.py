@@ -89,7 +89,7 @@ class _Writer(Writer):
         real = self.real.as_pointer()
         left = [INT64.as_pointer(), *[INT64] * 7, INT64.as_pointer(), INT64]
         if not scattered:
-            left = [real, INT64, INT64, INT64, INT64]
+            left = [real, INT64, INT64, INT64, INT64, INT64, INT64]
         arguments = [*left, real, real, INT64, real, INT64]
         function, builder = self.function(module, name, ir.VoidType(), arguments)
         left_args = function.args[: len(left)]
@@ -123,9 +123,7 @@ class _Writer(Writer):
                 count = builder.sub(end, begin)
                 step = builder.udiv(bytes_, builder.or_(count, INT64(1)))
                 step = builder.add(step, INT64(1))
-                row = self.row_start(
-                    builder, source, builder.add(first, builder.mul(index, apart))
-                )
+                row = self.row_start(builder, source, builder.add(first, builder.mul(index, apart)))
                 ahead_at = builder.add(builder.ptrtoint(row, INT64), asked)
                 columns = builder.gep(used, [begin])
 
@@ -140,24 +138,27 @@ class _Writer(Writer):
 
             sums = loop(builder, parts, start, part)
         else:
-            a, chunks, inner, chunk_stride, row_stride = left_args
+            a, chunks, inner, chunk_stride, row_stride, ahead, step = left_args
+            rows = [builder.gep(a, [builder.mul(INT64(r), row_stride)]) for r in range(self.rows)]
+
+            def of_row(builder: Any, k: Any, r: int) -> Any:
+                return builder.gep(rows[r], [k])
 
             def chunk(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
-                base = builder.gep(a, [builder.mul(index, chunk_stride)])
-                rows = [
-                    builder.gep(base, [builder.mul(INT64(r), row_stride)]) for r in range(self.rows)
-                ]
-
-                def of_row(builder: Any, k: Any, r: int) -> Any:
-                    return builder.gep(rows[r], [k])
+                begin = builder.mul(index, chunk_stride)
 
                 def column(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
-                    sums = self.products(builder, k, of_row, carried[0], carried[1:])
-                    return [builder.gep(carried[0], [width]), *sums]
+                    b, later, *sums = carried
+                    # The panel that follows comes from afar while this one is used.
+                    prefetch(builder, builder.inttoptr(later, real), level=2)
+                    k = builder.add(begin, k)
+                    sums = self.products(builder, k, of_row, b, sums)
+                    return [builder.gep(b, [width]), builder.add(later, step), *sums]
 
                 return loop(builder, inner, carried, column)
 
-            _, *sums = loop(builder, chunks, [b, *start], chunk)
+            later = builder.add(builder.ptrtoint(b, INT64), ahead)
+            _, _, *sums = loop(builder, chunks, [b, later, *start], chunk)
         for value, (r, v) in zip(sums, self.cells, strict=True):
             row = builder.gep(c, [builder.mul(INT64(r), c_stride)])
             self.store(builder, value, self.at(builder, row, v))
@@ -221,27 +222,29 @@ def _callee(
 def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with an A in panels.
 
-    ``multiply(a, a_at, chunks, inner, chunk_stride, row_stride, b, b_at, init, init_at,
-    init_stride, c, c_at, c_stride)``
+    ``multiply(a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step, b, b_at, init,
+    init_at, init_stride, c, c_at, c_stride)``. What lies `ahead` bytes beyond B and on is asked
+    for, `step` bytes further with every k.
     """
     if config.DISABLE_JIT:
         return plain.multiply(rows, vectors * (vector_bytes() // dtype.itemsize))
 
     @intrinsic
     def multiply(
-        typingctx, a, a_at, chunks, inner, chunk_stride, row_stride,
+        typingctx, a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(a, i, i, i, i, i, b, i, init, i, i, c, i, i)
+        signature = types.void(a, i, i, i, i, i, i, i, b, i, init, i, i, c, i, i)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
             left, right, start, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 6, 8, 11)
+                data_pointer(context, builder, kind[n], args[n], args[n + 1])
+                for n in (0, 8, 10, 13)
             )
             callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
-            builder.call(callee, [left, *args[2:6], right, start, args[10], out, args[13]])
+            builder.call(callee, [left, *args[2:8], right, start, args[12], out, args[15]])
             return context.get_dummy_value()
 
         return signature, codegen

@@ -20,7 +20,7 @@ def multiply(rows: int, width: int) -> Any:
     """Return the product with an A in panels."""
 
     def kernel(
-        a, a_at, chunks, inner, chunk_stride, row_stride,
+        a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         for r in range(rows):
@@ -61,7 +61,9 @@ def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
         last = columns.max(initial=-1) + 1
         a = np.concatenate([caller_row(dtype, start, last)[columns] for start in starts])
         right = np.concatenate([b[b_at + k * width :][:width] for k in columns] or [b[:0]])
-        inside(a, 0, 1, count, 0, count, right, 0, init, init_at, init_stride, c, c_at, c_stride)
+        inside(
+            a, 0, 1, count, 0, count, 0, 0, right, 0, init, init_at, init_stride, c, c_at, c_stride
+        )
 
     return kernel
 

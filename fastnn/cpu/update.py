@@ -149,9 +149,7 @@ def make_update(
                 for c in range(start + i0 * width, start + i1 * width):
                     memory[U(c)] *= keep
             keep = one
-        add(
-            job, layer, i0, i1, p0, p1, first, samples, own, me, weights, apart, ZERO, -rate, keep
-        )
+        add(job, layer, i0, i1, p0, p1, first, samples, own, me, weights, apart, ZERO, -rate, keep)
         if i1 == k and layers[layer, BIAS] == 1:
             for p in range(p0, p1):
                 bias = weights + (p - p0) * apart + k * width_of(p, n)
@@ -168,9 +166,7 @@ def make_update(
             apart = (b1 - b0) * panel
             for c in range(apart * (p1 - p0)):
                 memory[U(gradient + c)] = zero
-            add(
-                job, layer, b0, b1, p0, p1, first, samples, own, me, gradient, apart, b0, one, one
-            )
+            add(job, layer, b0, b1, p0, p1, first, samples, own, me, gradient, apart, b0, one, one)
             for p in range(p0, p1):
                 width = width_of(p, n)
                 weights = layers[layer, WEIGHTS] + p * panel * (k + 1) + b0 * width

@@ -119,14 +119,15 @@ def when(
     return merged
 
 
-def prefetch(builder: Any, pointer: Any, to_write: bool = False) -> None:
-    """Ask for the cache line at a pointer."""
+def prefetch(builder: Any, pointer: Any, to_write: bool = False, level: int = 1) -> None:
+    """Ask for the cache line at a pointer, to have it in the cache of that level."""
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
     module, name = builder.module, "llvm.prefetch.p0"
     callee = module.globals.get(name) or ir.Function(
         module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), name
     )
-    builder.call(callee, [builder.bitcast(pointer, byte), word(int(to_write)), word(3), word(1)])
+    pointer = builder.bitcast(pointer, byte)
+    builder.call(callee, [pointer, word(int(to_write)), word(4 - level), word(1)])
 
 
 class Writer:
