@@ -256,8 +256,8 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
 
     @njit(**EXACT)
     def multiply_caller(
-        memory, order, first, ahead, address, stride, k, used, used_at, count, r0, r1, b, p0, p1,
-        n, c, rows,
+        memory, order, first, ahead, group, address, stride, k, used, used_at, count, r0, r1, b, p0,
+        p1, n, c, rows,
     ):  # fmt: skip
         row_bytes = k * itemsize
         for start in range(0, max(1, count), block_panels * panel):
@@ -269,13 +269,13 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                 right = b + p * panel * (k + 1)
                 out = c + p * panel * rows
                 begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
-                # Every panel asks for other rows, so that the requests come evenly.
+                # Each panel of a group asks for other rows, so that the requests come evenly.
                 if width == panel:
-                    wide_scattered(memory, order, first, ahead, p - p0, p1 - p0, asked, ask_end,
+                    wide_scattered(memory, order, first, ahead, p % group, group, asked, ask_end,
                                    address, stride, used, used_at + start, inner, right, begin,
                                    begin_stride, out, width, r0, r1)  # fmt: skip
                 else:
-                    narrow_scattered(memory, order, first, ahead, p - p0, p1 - p0, asked, ask_end,
+                    narrow_scattered(memory, order, first, ahead, p % group, group, asked, ask_end,
                                      address, stride, used, used_at + start, inner, right, begin,
                                      begin_stride, out, width, r0, r1)  # fmt: skip
 

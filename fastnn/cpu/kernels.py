@@ -128,7 +128,7 @@ class _Writer(Writer):
                 columns = builder.gep(used, [begin])
 
                 def column(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
-                    prefetch(builder, builder.inttoptr(carried[0], self.real.as_pointer()))
+                    prefetch(builder, builder.inttoptr(carried[0], real), level=2)
                     k = builder.load(builder.gep(columns, [index]))
                     right = builder.gep(b, [builder.mul(k, width)])
                     sums = self.products(builder, k, of_row, right, carried[1:])

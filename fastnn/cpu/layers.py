@@ -19,6 +19,7 @@ from fastnn.cpu.job import (
     layers_of,
     make_view,
     order_of,
+    owners_of,
     row_loss_of,
     sources_of,
     used_of,
@@ -119,12 +120,14 @@ def make_layers(
             sources = sources_of(job)
             samples = min(head[BATCH], head[SAMPLES] - first)
             size = head[LOOK_ROWS]
+            # As many panels as a thread has: together they ask for all rows once.
+            group = max(1, ((n + panel - 1) // panel) // (len(owners_of(job)) - 1))
             for block in range(r0 // size, (r1 + size - 1) // size):
                 s0, s1 = max(r0, block * size), min(r1, (block + 1) * size)
                 columns = find_used(job, first, block, samples, me)
                 count = used_of(job)[U(columns + k + (k + panel - 1) // panel)]
                 multiply_caller(
-                    memory, order_of(job), first, rows_ahead(job, first + s1),
+                    memory, order_of(job), first, rows_ahead(job, first + s1), group,
                     sources[0, ADDRESS], sources[0, ROW_STRIDE], k, used_of(job), columns, count,
                     s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
                 )  # fmt: skip
