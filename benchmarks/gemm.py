@@ -1,8 +1,9 @@
 """Matrix products alone, as a fraction of the FMA peak measured in the same run.
 
-The product is the one that the forward pass does: A is a row-major array of the caller, gathered
-into panels inside the clock; B is a weight matrix in panels, as the engine keeps it; C is left in
-panels. With more than one thread, each takes its own columns and gathers A for itself.
+The products are those of the forward pass, done by the engine's own functions. B is a weight
+matrix in panels, as the engine keeps it, and C is left in panels. A is in panels too, as the layer
+before left it; or it is the caller's row-major array, which first layers of up to 512 outputs
+read in place. With more than one thread, each takes its own columns.
 
     python benchmarks/gemm.py
 """
@@ -20,12 +21,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from fastnn.cpu.gather import make_gather
 from fastnn.cpu.gemm import make_gemm
 from fastnn.cpu.rules import EXACT
-from fastnn.cpu.sources import make_sources
+from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources
 from fastnn.cpu.vector import INT64, loop, register_shape, vector_bytes
-from fastnn.plan import Layout
+from fastnn.plan import MOST_LOOK_ROWS, Layout
 
 DTYPE = np.dtype(np.float32)
 SHAPE = register_shape(DTYPE)
@@ -33,7 +33,7 @@ LAYOUT = Layout(SHAPE.lanes, SHAPE.panel)
 SHAPES = [(n, n, n) for n in (128, 256, 512, 1024, 2048)]
 SHAPES += [(128, 2048, 128), (2048, 128, 2048), (512, 784, 128), (64, 784, 128)]
 TINY = (32, 20, 32)
-ROWS = 512  # rows that pass over a block of B before the next block
+ROWS = MOST_LOOK_ROWS  # rows that are read in place at a time
 CHAINS = 16  # independent sums, more than latency times units of any processor
 SECONDS = 0.15
 
@@ -74,21 +74,29 @@ def peak_rounds(count: int) -> Any:
     return fused_chains(count)
 
 
-def make_product() -> Any:
-    """Return ``product(memory, sources, order, m, k, n, p0, p1, a, b, c, repeats)``."""
+def make_products() -> tuple[Any, Any]:
+    """Return the products with A in panels and with A in place.
+
+    ``product(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats)``
+    """
     gemm = make_gemm(DTYPE, SHAPE)
-    gather_matrix = make_gather(DTYPE, SHAPE, gemm).gather_matrix
-    multiply, zero = gemm.multiply, np.int64(0)
+    multiply, multiply_caller, zero = gemm.multiply, gemm.multiply_caller, np.int64(0)
 
     @njit(nogil=True, **EXACT)
-    def product(memory, sources, order, m, k, n, p0, p1, a, b, c, repeats):
+    def in_panels(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
         for _ in range(repeats):
-            gather_matrix(memory, sources, zero, order, zero, zero, m, m | 1, a)
+            multiply(memory, a, m | 1, k, zero, m, b, k + 1, k, p0, p1, n, c)
+
+    @njit(nogil=True, **EXACT)
+    def in_place(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+        address, stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
+        for _ in range(repeats):
             for row in range(0, m, ROWS):
                 end = min(m, row + ROWS)
-                multiply(memory, a, m | 1, k, row, end, b, k + 1, k, p0, p1, n, c)
+                multiply_caller(memory, order, zero, zero, p1 - p0, address, stride, k, used, zero,
+                                k, row, end, b, p0, p1, n, c, m | 1)  # fmt: skip
 
-    return product
+    return in_panels, in_place
 
 
 def best_rate(run: Callable[[int, int], None], flops: float, threads: int) -> float:
@@ -129,16 +137,17 @@ def rate(product: Any, shape: tuple[int, int, int], threads: int) -> float:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((m, k), np.float32)
     B = np.vstack([rng.standard_normal((k, n), np.float32), np.zeros((1, n), np.float32)])
-    raw = np.zeros(a_size * threads + b_size + c_size + 64, np.float32)
+    raw = np.zeros(a_size + b_size + c_size + 64, np.float32)
     memory = raw[-raw.ctypes.data % 64 // 4 :]
-    b, c = a_size * threads, a_size * threads + b_size
+    b, c = a_size, a_size + b_size
+    LAYOUT.split(np.vstack([A, np.zeros(((m | 1) - m, k), np.float32)]), memory[:b])
     LAYOUT.split(B, memory[b:c])
     panels = LAYOUT.panels(n)
-    order, sources = np.arange(m), make_sources(A)
+    order, used, sources = np.arange(m), np.arange(k), make_sources(A)
 
     def run(me: int, repeats: int) -> None:
         p0, p1 = me * panels // threads, (me + 1) * panels // threads
-        product(memory, sources, order, m, k, n, p0, p1, me * a_size, b, c, repeats)
+        product(memory, sources, order, used, m, k, n, p0, p1, 0, b, c, repeats)
 
     run(0, 1)
     result = best_rate(run, 2.0 * m * k * n, threads)
@@ -171,25 +180,28 @@ def loop_nest_rate(shape: tuple[int, int, int]) -> float:
 
 def lines() -> Iterator[str]:
     """Yield the table in Markdown."""
-    product = make_product()
+    in_panels, in_place = make_products()
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     teams = sorted({1, cores})
     peak_rounds(1)
     peaks = {threads: peak(threads) for threads in teams}
-    heads = [f"{t} thread{'s' * (t > 1)}, GFLOP/s (of peak)" for t in teams]
-    yield f"| m x k x n | {' | '.join(heads)} |"
-    yield "|---" * (1 + len(teams)) + "|"
-    yield f"| FMA peak, registers only | {' | '.join(f'{peaks[t]:.0f}' for t in teams)} |"
+    heads = [f"{t} thread{'s' * (t > 1)}" for t in teams]
+    heads += [f"in place, {head}" for head in heads]
+    yield f"| m x k x n, GFLOP/s (of peak) | {' | '.join(heads)} |"
+    yield "|---" * (1 + len(heads)) + "|"
+    rest = " | " * len(teams)
+    yield f"| FMA peak, registers only | {' | '.join(f'{peaks[t]:.0f}' for t in teams)}{rest} |"
     for shape in SHAPES:
         cells = []
-        for threads in teams:
-            found = rate(product, shape, threads)
-            cells.append(f"{found:.0f} ({found / peaks[threads]:.0%})")
+        for product in in_panels, in_place:
+            for threads in teams:
+                found = rate(product, shape, threads)
+                cells.append(f"{found:.0f} ({found / peaks[threads]:.0%})")
         yield f"| {' x '.join(map(str, shape))} | {' | '.join(cells)} |"
-    tiny, nest = rate(product, TINY, 1), loop_nest_rate(TINY)
-    rest = " | " * (len(teams) - 1)
+    tiny, nest = rate(in_panels, TINY, 1), loop_nest_rate(TINY)
+    rest = " | " * (len(heads) - 1)
     yield f"| {' x '.join(map(str, TINY))} | {tiny:.0f}, loop nest {nest:.0f}{rest} |"
 
 
