@@ -30,6 +30,7 @@ from fastnn.plan import (
     DIRECT,
     FEW,
     IN_PLACE,
+    IN_PLACE_UNITS,
     INPUT,
     LOOK_ROWS,
     ONES,
@@ -96,7 +97,8 @@ def make_update(
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         in_place = layer == 0 and head[IN_PLACE] == 1
-        size = head[LOOK_ROWS] if in_place else s_block
+        # The same sums wherever the rows of X are read: in place or as a copy.
+        size = head[LOOK_ROWS] if layer == 0 and n <= IN_PLACE_UNITS else s_block
         sources, used, columns = sources_of(job), used_of(job), ZERO
         for s in range(0, samples, size):
             count, keep = min(size, samples - s), beta if s == 0 else one
