@@ -48,8 +48,9 @@ from fastnn.rules.table import (
     Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
+    PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
     LAYER_FIELDS,
-) = range(17)
+) = range(18)
 
 # Fields of `Plan.head`.
 (
@@ -77,8 +78,10 @@ from fastnn.rules.table import (
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     USED_SIZE,  # numbers from one list of used inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
+    CLIPS,  # 1: the gradient is clipped, by value or by norm
+    KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
     HEAD_FIELDS,
-) = range(25)
+) = range(27)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -87,8 +90,9 @@ KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
     FORWARD,  # one layer: a block of rows by a block of panels of its outputs
     ROWS,  # from LAYER forward to the loss and back, for a block of rows
     BACKWARD,  # one layer: a block of rows by a block of panels of its inputs
-    UPDATE_TILES,
-) = range(5)
+    UPDATE_TILES,  # the gradient and the rule; only the gradient where its norm is needed first
+    APPLY_TILES,  # the same tiles: the rule, with the gradients that were kept
+) = range(6)
 
 # Columns of an update tile: layer, first and last input row, first and last panel.
 TILE_FIELDS = 5
@@ -158,6 +162,7 @@ class Plan:
     inference: np.ndarray  # int64 (threads, layers, LAYER_FIELDS): the same weights, other scratch
     inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
     memory_size: int
+    parts_size: int  # numbers in `parts`, float64: the sums of squares of pieces of the gradient
 
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
@@ -242,12 +247,16 @@ def make_plan(
             row[WEIGHTS] = take((k + 1) * padded(n))
     size = take.used
     take.used = size * (1 + UPDATES[rule].slots)
+    own_rule = rule == problem.optimizer.rule
+    norm = own_rule and problem.clip_norm is not None
+    kept = take(size) if norm else 0
+    parts_size = _place_parts(layers, layout) if norm else 0
     inference = np.stack([layers] * threads)
     for own in inference:
         inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = _phases(shapes, layout, problem.dtype.itemsize, batch, threads)
+    phases = _phases(shapes, layout, problem.dtype.itemsize, batch, threads, norm)
     own = phases[0, KIND] == FORWARD
     first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
     _place_activations(layers, first, take, capacity, layout)
@@ -278,7 +287,8 @@ def make_plan(
     if layout.panel == 1:
         head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
-    head[DIRECT] = rule == "sgd" and problem.l1 == 0
+    head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
+    head[DIRECT] = rule == "sgd" and problem.l1 == 0 and not problem.clips
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[USED_SIZE] = -(-(k + layout.panels(k) + 2) // 8) * 8
@@ -288,7 +298,9 @@ def make_plan(
     for own_head in inference_heads:
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
     tiles, owners = _update_tiles(shapes, layout, threads, batch)
-    return Plan(layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used)
+    return Plan(
+        layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used, parts_size
+    )  # fmt: skip
 
 
 def _place_inputs(
@@ -313,8 +325,26 @@ def _place_activations(
         row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
 
 
+def _place_parts(layers: np.ndarray, layout: Layout) -> int:
+    """Give the pieces of every layer's gradient a place for their sums of squares; return how many.
+
+    A piece is a panel of outputs by a panel of inputs, or by the bias: tiles are whole pieces, so
+    that the sums do not depend on how tiles are cut. `few_outputs` are one panel.
+    """
+    parts = 0
+    for row in layers:
+        row[PARTS] = parts
+        parts += layout.panels(int(row[N])) * (layout.panels(int(row[K])) + 1)
+    return parts
+
+
 def _phases(
-    shapes: tuple[tuple[int, int], ...], layout: Layout, itemsize: int, rows: int, threads: int
+    shapes: tuple[tuple[int, int], ...],
+    layout: Layout,
+    itemsize: int,
+    rows: int,
+    threads: int,
+    norm: bool,
 ) -> np.ndarray:
     """List the phases of a step: large layers one by one, the small ones after them together."""
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
@@ -336,6 +366,8 @@ def _phases(
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
         phases.append((BACKWARD, layer, min(rows, 512), columns))
     phases.append((UPDATE_TILES, 0, 1, 1))
+    if norm:
+        phases.append((APPLY_TILES, 0, 1, 1))
     return np.array(phases, np.int64)
 
 

@@ -46,7 +46,7 @@ class Trainer:
 
     Parameters
     ----------
-    network, loss, optimizer, batch_size, l1, l2, dtype, seed
+    network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm
         As for `fastnn.problem.Problem`. Initial weights, order and dropout follow from `seed`.
     target
         "cpu", "numpy" or "auto".
@@ -92,8 +92,12 @@ class Trainer:
         threads: int | None = None,
         shuffle: bool = True,
         seed: int = 0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        problem = Problem(network, loss, optimizer, batch_size, l1, l2, dtype, seed)
+        problem = Problem(
+            network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm
+        )
         chosen, reason = choose(target)
         history = History(chosen, models.check_threads(threads) or 1, reason)
         start = initial_parameters(network, problem.seed, problem.dtype)

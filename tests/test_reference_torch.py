@@ -87,6 +87,14 @@ def torch_optimizer(optimizer, weights, biases):
     return kinds[optimizer.rule](groups, betas=(optimizer.beta1, optimizer.beta2), **common)
 
 
+def clip(problem, parameters):
+    """Let PyTorch clip the gradients."""
+    if problem.clip_value is not None:
+        torch.nn.utils.clip_grad_value_(parameters, problem.clip_value)
+    if problem.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(parameters, problem.clip_norm)
+
+
 def torch_training(problem, parameters, data, orders):
     """Return parameters and epoch losses of the same training in PyTorch."""
     weights = [torch.tensor(W, requires_grad=True) for W, _ in parameters]
@@ -108,6 +116,7 @@ def torch_training(problem, parameters, data, orders):
             l2 = sum((W * W).sum() for W in weights) / 2
             optimizer.zero_grad()
             (loss + problem.l1 * l1 + problem.l2 * l2).backward()
+            clip(problem, [*weights, *biases])
             optimizer.step()
             total += (w[rows] * row_loss).sum().item()
         losses.append(total / w.sum().item())
@@ -128,10 +137,10 @@ def data_of(loss: str, outputs: int, weighted: bool) -> Data:
     return Data(X, targets, random.uniform(0.1, 2, ROWS) if weighted else None)
 
 
-def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False):
+def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False, **limits):
     """Train with both from the same start and compare parameters and losses."""
     problem = Problem(
-        Network(4, layers), loss, optimizer, BATCH, l1, l2, np.dtype(np.float64), seed=1
+        Network(4, layers), loss, optimizer, BATCH, l1, l2, np.dtype(np.float64), 1, **limits
     )
     parameters = initial_parameters(problem.network, problem.seed, problem.dtype)
     data = data_of(loss, problem.network.outputs, weighted)
@@ -165,6 +174,21 @@ def test_training_follows_pytorch(loss, optimizer):
 def test_training_with_weights_and_penalties_follows_pytorch(loss, optimizer):
     layers = [Dense(6, "silu"), Dense(3)]
     check(layers, loss, optimizer, l1=0.01, l2=0.1, weighted=True)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"clip_value": 0.03},
+        {"clip_norm": 0.1},
+        {"clip_norm": 0.6},  # some steps are above it and some below
+        {"clip_value": 0.03, "clip_norm": 0.1},
+    ],
+    ids=str,
+)
+def test_training_with_a_clipped_gradient_follows_pytorch(limits, optimizer):
+    check([Dense(6, "tanh"), Dense(3)], "mse", optimizer, l1=0.01, l2=0.1, weighted=True, **limits)
 
 
 @pytest.mark.parametrize("activation", [n for n, row in ACTIVATIONS.items() if not row.flat])

@@ -19,7 +19,19 @@ from fastnn.cpu import linear, team
 from fastnn.cpu.cache import CompileNotice
 from fastnn.cpu.job import make_job
 from fastnn.cpu.sources import make_sources
-from fastnn.cpu.steps import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
+from fastnn.cpu.steps import (
+    BETA1,
+    BETA2,
+    CLIP_NORM,
+    CLIP_VALUE,
+    DECAY,
+    EPSILON,
+    L1,
+    L2,
+    LOSS_SUM,
+    NUMBERS,
+    WEIGHT_SUM,
+)
 from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
 from fastnn.plan import (
@@ -205,6 +217,7 @@ class Engine:
                 rates=rates,
                 numbers=numbers,
                 row_loss=np.zeros(plan.head[BATCH]),
+                parts=np.zeros(plan.parts_size),
             )
             self._run(make_job(**arrays), len(order), numbers, control, progress)
         bad = int(control[team.BAD_STEP])
@@ -310,6 +323,8 @@ class Engine:
         beta1, beta2, epsilon, decay = self.problem.optimizer.constants
         numbers[[BETA1, BETA2, EPSILON, DECAY]] = beta1, beta2, epsilon, decay
         numbers[[L1, L2]] = self.problem.l1, self.problem.l2
+        clips = self.problem.clip_value, self.problem.clip_norm
+        numbers[[CLIP_VALUE, CLIP_NORM]] = [np.inf if each is None else each for each in clips]
         control[team.BAD_STEP], control[team.FIRST_STEP] = -1, epoch_step
         control[team.TICKETS :: team.LINE] = team.NOT_OPEN
         side_by_side = data.X.strides[1] == data.X.itemsize

@@ -40,6 +40,7 @@ from fastnn.cpu.job import (
     weights_of,
 )
 from fastnn.cpu.naming import njit
+from fastnn.cpu.norms import make_norms
 from fastnn.cpu.rules import EXACT, INLINE, U, make_rules, switch
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
@@ -53,6 +54,7 @@ from fastnn.plan import (
     DELTA,
     DIRECT,
     INPUT,
+    KEPT,
     LOSS,
     LOSS_BLOCK,
     NEEDS_Z,
@@ -62,6 +64,7 @@ from fastnn.plan import (
     ROW_SCALE,
     ROW_SCRATCH,
     SAMPLES,
+    SIZE,
     STEPS,
     TARGETS,
     WEIGHTED,
@@ -178,7 +181,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         "job",
     )
     activate, multiply_slope, loss_rows = rules.activate, rules.multiply_slope, rules.loss_wide
-    apply = make_apply(dtype, rules)
+    apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None)
+    squares, set_scale = norms.squares, norms.set_scale
     itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
 
     @njit(**EXACT)
@@ -276,6 +280,12 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             else:
                 memory[U(out)] = total
                 apply(job, w + k, out, 1, True)
+        if head[KEPT] > 0:
+            kept = head[KEPT]
+            set_scale(job, squares(memory, kept, head[SIZE], 1.0))
+            apply(job, w, w + kept, k, False)
+            if layers[0, BIAS] == 1:
+                apply(job, w + k, w + k + kept, 1, True)
 
     @njit(**EXACT)
     def train_epoch(job):

@@ -42,8 +42,11 @@ ADAM, ADAMW, NADAM = (UPDATE_CODES[name] for name in ("adam", "adamw", "nadam"))
     DECAY,
     L1,
     L2,
+    CLIP_VALUE,  # largest size of a number of the gradient, or infinity
+    CLIP_NORM,  # largest norm of the whole gradient
+    CLIP_SCALE,  # what this step's gradient is multiplied by for that
     NUMBERS,
-) = range(17)
+) = range(20)
 
 
 @njit(**EXACT)

@@ -20,18 +20,34 @@ from fastnn.cpu.job import (
     used_of,
 )
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, MERGED, U
+from fastnn.cpu.rules import EXACT, MERGED, U, make_clip
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
-from fastnn.cpu.steps import BETA1, BETA2, C1, C2, C3, EPSILON, L1, L2, RATE, SHRINK, rows_ahead
+from fastnn.cpu.steps import (
+    BETA1,
+    BETA2,
+    C1,
+    C2,
+    C3,
+    CLIP_SCALE,
+    CLIP_VALUE,
+    EPSILON,
+    L1,
+    L2,
+    RATE,
+    SHRINK,
+    rows_ahead,
+)
 from fastnn.plan import (
     BATCH,
     BIAS,
     CAPACITY,
+    CLIPS,
     DELTA,
     DIRECT,
     FEW,
     IN_PLACE,
     INPUT,
+    KEPT,
     LOOK_ROWS,
     ONES,
     OWN_INPUTS,
@@ -52,10 +68,11 @@ ONE = np.int64(1)
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
     """Return ``apply(job, at, gradient, count, is_bias)``.
 
-    It applies the plan's update rule to `count` parameters at `at` with their gradient.
+    It applies the plan's update rule to `count` parameters at `at` with their gradient. A gradient
+    to be clipped by its norm it only keeps; called again with what is kept, it applies that.
     """
     real = dtype.type
-    zero, one, rule = real(0), real(1), rules.update
+    zero, one, rule, clip = real(0), real(1), rules.update, make_clip(dtype)
     memory_of = make_view("memory", dtype)
 
     @njit(**EXACT)
@@ -63,6 +80,18 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
         memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
         size = head[SIZE]
         l1, l2 = (zero, zero) if is_bias else (real(numbers[L1]), real(numbers[L2]))
+        if head[CLIPS] == 1:
+            kept = at + head[KEPT] if head[KEPT] > 0 else gradient
+            if head[KEPT] > 0 and gradient == kept:
+                scale = real(numbers[CLIP_SCALE])
+                for i in range(kept, kept + count):
+                    memory[U(i)] *= scale
+            else:
+                limit = real(numbers[CLIP_VALUE])
+                clip(memory, at, gradient, kept, count, l1, l2, limit)
+                if head[KEPT] > 0:
+                    return
+            l1 = l2 = zero
         shrink = one if is_bias else real(numbers[SHRINK])
         rule(
             head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, l1, l2,
@@ -75,9 +104,19 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
 
 
 def make_update(
-    dtype: np.dtype, panel: int, gemm: Any, few: Any, find_used: Any, rules: Any, layers_: Any
-) -> Any:
-    """Return ``update_tile(job, tile, first, samples, me)`` for one dtype."""
+    dtype: np.dtype,
+    panel: int,
+    gemm: Any,
+    few: Any,
+    find_used: Any,
+    rules: Any,
+    layers_: Any,
+    norms: Any,
+) -> tuple[Any, Any]:
+    """Return ``update_tile(job, tile, first, samples, me)`` and ``apply_tile(job, tile)``.
+
+    Where the gradient is clipped by its norm, the first keeps it and the second applies it.
+    """
     real = dtype.type
     zero, one = real(0), real(1)
     width_of, padded, accumulate, s_block = (
@@ -86,6 +125,7 @@ def make_update(
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
+    add_squares = norms.add_squares
 
     @njit(**EXACT)
     def add(job, layer, i, first, s, count, own, me, delta, out, inputs, width, alpha, beta):
@@ -235,6 +275,36 @@ def make_update(
             if head[DIRECT] == 0:
                 apply(job, bias, gradient, width, True)
 
+    @njit(**EXACT)
+    def keep_transposed(job, layer, i0, i1, p0, p1):
+        """Bring the transposed copy of a tile of W up to date, if there is one."""
+        layers = layers_of(job)
+        if layers[layer, TRANSPOSED] >= 0:
+            k, n = layers[layer, K], layers[layer, N]
+            for i in range(i0, i1, panel):
+                for p in range(p0, p1):
+                    to = layers[layer, TRANSPOSED] + i * n + p * panel * width_of(i // panel, k)
+                    transpose(job, layer, p * panel, min(n, (p + 1) * panel), i // panel, to)
+
+    @njit(**MERGED)
+    def apply_tile(job, tile):
+        head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
+        layer, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        k, n, kept = layers[layer, K], layers[layer, N], head[KEPT]
+        for p in range(tiles[tile, 3], tiles[tile, 4]):
+            width = width_of(p, n)
+            weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
+            # Rows of inputs, each of the numbers from i0 to i1: one row of them all, or n of them.
+            runs, start, count = ONE, weights + i0 * width, (i1 - i0) * width
+            bias = weights + k * width
+            if layers[layer, FEW] >= 0:
+                runs, start, count, bias = n, weights + i0, i1 - i0, layers[layer, FEW]
+            for j in range(runs):
+                apply(job, start + j * k, start + j * k + kept, count, False)
+            if i1 == k and layers[layer, BIAS] == 1:
+                apply(job, bias, bias + kept, width, True)
+        keep_transposed(job, layer, i0, i1, tiles[tile, 3], tiles[tile, 4])
+
     @njit(**MERGED)
     def update_tile(job, tile, first, samples, me):
         head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
@@ -244,18 +314,17 @@ def make_update(
         if layers[layer, FEW] >= 0:
             gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
             few_update(job, i0, i1, first, samples, own, gradient)
-            return
-        for p in range(p0, p1):
-            if head[DIRECT] == 1:
-                direct(job, layer, i0, i1, p, first, samples, own, me)
-            else:
-                gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
-                by_rule(job, layer, i0, i1, p, first, samples, own, me, gradient)
-        if layers[layer, TRANSPOSED] >= 0:
-            k, n = layers[layer, K], layers[layer, N]
-            for i in range(i0, i1, panel):
-                for p in range(p0, p1):
-                    to = layers[layer, TRANSPOSED] + i * n + p * panel * width_of(i // panel, k)
-                    transpose(job, layer, p * panel, min(n, (p + 1) * panel), i // panel, to)
+        else:
+            for p in range(p0, p1):
+                if head[DIRECT] == 1:
+                    direct(job, layer, i0, i1, p, first, samples, own, me)
+                else:
+                    gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
+                    by_rule(job, layer, i0, i1, p, first, samples, own, me, gradient)
+        if head[KEPT] == 0:
+            keep_transposed(job, layer, i0, i1, p0, p1)
+        else:
+            for p in range(p0, p1):
+                add_squares(job, layer, i0, i1, p)
 
-    return update_tile
+    return update_tile, apply_tile

@@ -13,7 +13,7 @@ from fastnn.problem import EpochResult, Problem
 from fastnn.reference.activations import ACTIVATIONS
 from fastnn.reference.layers import dropout_mask, linear_backward, linear_forward
 from fastnn.reference.losses import LOSSES, loss_of, row_weights
-from fastnn.reference.updates import UPDATES, Hyper
+from fastnn.reference.updates import UPDATES, Hyper, clipped
 
 if TYPE_CHECKING:
     from fastnn.data import Data
@@ -129,6 +129,7 @@ def update(
     t: int,
 ) -> tuple[Parameters, list[Parameters]]:
     """Return parameters and state slots after update number `t` (from 1)."""
+    gradients = clipped(gradients, problem.clip_value, problem.clip_norm)
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
     # Weight decay, the last constant, acts on W and not on b.

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.rules.updates import CLIP_EPSILON
+
+Parameters = list[tuple[np.ndarray, np.ndarray]]
 Slots = Sequence[np.ndarray]
 Update = Callable[[np.ndarray, np.ndarray, Slots, "Hyper"], tuple[np.ndarray, Slots]]
 
@@ -32,6 +35,25 @@ class Hyper(NamedTuple):
     learning_rate: float
     constants: tuple[float, float, float, float]
     t: int
+
+
+def clipped(gradients: Parameters, value: float | None, norm: float | None) -> Parameters:
+    """Return [(dW, db), ...] within the limits `value` and then `norm`; None is no limit.
+
+    g = min(max(g, -value), value);  g *= min(1, norm / (|all g| + 1e-6)).
+    """
+    if value is not None:
+        gradients = [(np.clip(dW, -value, value), np.clip(db, -value, value))
+                     for dW, db in gradients]  # fmt: skip
+    if norm is not None:
+        every = np.concatenate([g.ravel() for pair in gradients for g in pair]).astype(np.float64)
+        # In this unit no square overflows.
+        unit = max(1.0, float(np.abs(every).max()))
+        length = np.linalg.norm(every / unit)
+        factor = min(1.0, norm / unit / (length + CLIP_EPSILON / unit))
+        factor = float(factor) if np.isfinite(length) else math.nan
+        gradients = [(dW * factor, db * factor) for dW, db in gradients]
+    return gradients
 
 
 def sgd(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:

@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+# A gradient of norm above c is scaled by c / (norm + this), as PyTorch's clip_grad_norm_ does.
+CLIP_EPSILON = 1e-6
+
 
 def sgd(real: Any, m: Any) -> Callable[..., Any]:
     """Return the step w -= lr g."""
