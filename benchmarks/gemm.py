@@ -25,7 +25,7 @@ from fastnn.cpu.gemm import make_gemm
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.vector import INT64, loop, register_shape, vector_bytes
-from fastnn.plan import Layout
+from fastnn.layout import Layout
 
 DTYPE = np.dtype(np.float32)
 SHAPE = register_shape(DTYPE)

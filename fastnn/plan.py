@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.layout import Layout
 from fastnn.problem import Problem
 from fastnn.rules.table import (
     ACTIVATION_CODES,
@@ -90,9 +91,10 @@ KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
     FORWARD,  # one layer: a block of rows by a block of panels of its outputs
     ROWS,  # from LAYER forward to the loss and back, for a block of rows
     BACKWARD,  # one layer: a block of rows by a block of panels of its inputs
+    MAX_NORM,  # one layer: a block of panels of its outputs, whose columns of W are held
     UPDATE_TILES,  # the gradient and the rule; only the gradient where its norm is needed first
     APPLY_TILES,  # the same tiles: the rule, with the gradients that were kept
-) = range(6)
+) = range(7)
 
 # Columns of an update tile: layer, first and last input row, first and last panel.
 TILE_FIELDS = 5
@@ -114,42 +116,6 @@ INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Panels of `panel` columns, the last one `lanes` wide where that is enough."""
-
-    lanes: int
-    panel: int
-
-    def padded(self, columns: int) -> int:
-        """Return the number of columns stored, padding included."""
-        return -(-columns // self.lanes) * self.lanes
-
-    def panels(self, columns: int) -> int:
-        """Return the number of panels."""
-        return -(-columns // self.panel)
-
-    def split(self, matrix: np.ndarray, flat: np.ndarray) -> None:
-        """Write `matrix` (rows, columns) into `flat` in panels; padding becomes zero."""
-        for part, panel in self._pairs(matrix, flat):
-            panel[:, : part.shape[1]] = part
-            panel[:, part.shape[1] :] = 0
-
-    def join(self, flat: np.ndarray, matrix: np.ndarray) -> None:
-        """Read `matrix` (rows, columns) back from its panels."""
-        for part, panel in self._pairs(matrix, flat):
-            part[:] = panel[:, : part.shape[1]]
-
-    def _pairs(self, matrix: np.ndarray, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        rows, columns = matrix.shape
-        pairs = []
-        for start in range(0, columns, self.panel):
-            part = matrix[:, start : start + self.panel]
-            width = self.padded(part.shape[1])
-            pairs.append((part, flat[start * rows :][: width * rows].reshape(rows, width)))
-        return pairs
-
-
-@dataclass(frozen=True)
 class Plan:
     """What compiled code follows; see the field names above."""
 
@@ -162,7 +128,7 @@ class Plan:
     inference: np.ndarray  # int64 (threads, layers, LAYER_FIELDS): the same weights, other scratch
     inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
     memory_size: int
-    parts_size: int  # numbers in `parts`, float64: the sums of squares of pieces of the gradient
+    parts_size: int  # float64 numbers: a panel's width for each thread, then sums of squares
 
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
@@ -250,13 +216,16 @@ def make_plan(
     own_rule = rule == problem.optimizer.rule
     norm = own_rule and problem.clip_norm is not None
     kept = take(size) if norm else 0
-    parts_size = _place_parts(layers, layout) if norm else 0
+    parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
+    if UPDATES[rule].mean:  # the last slot is what predicts
+        inference[:, :, WEIGHTS] += size * UPDATES[rule].slots
+        inference[:, :, FEW] += np.where(layers[:, FEW] < 0, 0, size * UPDATES[rule].slots)
     for own in inference:
         inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = _phases(shapes, layout, problem.dtype.itemsize, batch, threads, norm)
+    phases = _phases(problem, layout, batch, threads, own_rule)
     own = phases[0, KIND] == FORWARD
     first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
     _place_activations(layers, first, take, capacity, layout)
@@ -288,7 +257,9 @@ def make_plan(
         head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
     head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
-    head[DIRECT] = rule == "sgd" and problem.l1 == 0 and not problem.clips
+    head[DIRECT] = (
+        rule == "sgd" and not problem.clips and not any(l1 for l1, _ in problem.penalties)
+    )
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[USED_SIZE] = -(-(k + layout.panels(k) + 2) // 8) * 8
@@ -299,7 +270,8 @@ def make_plan(
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
     tiles, owners = _update_tiles(shapes, layout, threads, batch)
     return Plan(
-        layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used, parts_size
+        layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
+        parts_size,
     )  # fmt: skip
 
 
@@ -325,13 +297,13 @@ def _place_activations(
         row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
 
 
-def _place_parts(layers: np.ndarray, layout: Layout) -> int:
-    """Give the pieces of every layer's gradient a place for their sums of squares; return how many.
+def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
+    """Give the pieces of every layer's gradient a place for their sums of squares; return the end.
 
     A piece is a panel of outputs by a panel of inputs, or by the bias: tiles are whole pieces, so
     that the sums do not depend on how tiles are cut. `few_outputs` are one panel.
     """
-    parts = 0
+    parts = threads * layout.panel
     for row in layers:
         row[PARTS] = parts
         parts += layout.panels(int(row[N])) * (layout.panels(int(row[K])) + 1)
@@ -339,14 +311,10 @@ def _place_parts(layers: np.ndarray, layout: Layout) -> int:
 
 
 def _phases(
-    shapes: tuple[tuple[int, int], ...],
-    layout: Layout,
-    itemsize: int,
-    rows: int,
-    threads: int,
-    norm: bool,
+    problem: Problem, layout: Layout, rows: int, threads: int, own_rule: bool
 ) -> np.ndarray:
     """List the phases of a step: large layers one by one, the small ones after them together."""
+    shapes, itemsize = problem.network.shapes, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
     large = [index for index, (k, n) in enumerate(shapes) if k * n * itemsize > limit]
     together = large[-1] + 1 if large else 0
@@ -366,8 +334,11 @@ def _phases(
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
         phases.append((BACKWARD, layer, min(rows, 512), columns))
     phases.append((UPDATE_TILES, 0, 1, 1))
-    if norm:
+    if own_rule and problem.clip_norm is not None:
         phases.append((APPLY_TILES, 0, 1, 1))
+    for layer, dense in enumerate(problem.network.dense):
+        if own_rule and dense.max_norm is not None:
+            phases.append((MAX_NORM, layer, rows, 1))
     return np.array(phases, np.int64)
 
 

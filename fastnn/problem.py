@@ -35,7 +35,7 @@ class Problem:
     batch_size
         Rows in a minibatch, at least 1; the last one of an epoch may have fewer.
     l1, l2
-        Penalties, at least 0.
+        Penalties of the layers that have none of their own, at least 0.
     dtype
         Of parameters and arithmetic: float32 or float64, given as a dtype or by name.
     seed
@@ -87,6 +87,17 @@ class Problem:
                 limit = number(getattr(self, name), f"{name}, if not None,", 0.0, open_low=True)
                 object.__setattr__(self, name, limit)
         self._check_last_layer()
+
+    @property
+    def penalties(self) -> tuple[tuple[float, float], ...]:
+        """(l1, l2) of each Dense layer: its own, or those for all layers."""
+        return tuple(
+            (
+                self.l1 if dense.l1 is None else dense.l1,
+                self.l2 if dense.l2 is None else dense.l2,
+            )
+            for dense in self.network.dense
+        )
 
     @property
     def clips(self) -> bool:

@@ -63,6 +63,7 @@ from fastnn.plan import (
     LAYER,
     LAYERS,
     MASK,
+    MAX_NORM,
     OUTPUT,
     OWN_INPUTS,
     PHASES,
@@ -96,11 +97,11 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     few = make_few(dtype)
     find_used = make_find_used(dtype, panel)
     layers_ = make_layers(dtype, panel, gemm, few, find_used, rules, softmax)
-    norms = make_norms(dtype, panel, gemm.width_of)
+    norms = make_norms(dtype, panel, gemm.width_of, layers_.keep_transposed)
     update_tile, apply_tile = make_update(
         dtype, panel, gemm, few, find_used, rules, layers_, norms
     )
-    end_gradient = norms.end_gradient
+    end_gradient, hold_columns = norms.end_gradient, norms.hold_columns
     memory_of = make_view("memory", dtype)
     gather_first, drop = gather.gather_first, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
@@ -180,6 +181,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             end = panels_of(layers[layer, K])
             p1 = end if layers[layer - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_backward(job, layer, r0, r1, p0, p1, me)
+        elif kind == MAX_NORM:
+            hold_columns(job, layer, p0, me)
         elif kind == GATHER:
             gather_inputs(job, first, r0, r1, ZERO)
 

@@ -24,7 +24,7 @@ from fastnn.plan import K_BLOCK_BYTES
 
 CONTINUE = np.int64(-(1 << 62))
 # A literal would have Numba compile its callees again for the literal's own type.
-ZERO = np.int64(0)
+ZERO, ONE = np.int64(0), np.int64(1)
 
 
 def tile_rows(rows: int) -> list[int]:

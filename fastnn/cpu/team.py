@@ -24,6 +24,7 @@ from fastnn.plan import (
     FORWARD,
     KIND,
     LAYER,
+    MAX_NORM,
     PHASES,
     ROW_BLOCK,
     ROWWISE,
@@ -52,7 +53,7 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         if kind == UPDATE_TILES or kind == APPLY_TILES:
             return len(tiles)
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
-        if kind == FORWARD and layers[layer, ROWWISE] == 0:
+        if (kind == FORWARD and layers[layer, ROWWISE] == 0) or kind == MAX_NORM:
             width = panels_of(layers[layer, N])
         elif kind == BACKWARD and layers[layer - 1, ROWWISE] == 0:
             width = panels_of(layers[layer, K])

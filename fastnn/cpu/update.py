@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.intrinsics import address_of
 from fastnn.cpu.job import (
     counting_of,
@@ -35,6 +35,7 @@ from fastnn.cpu.steps import (
     L2,
     RATE,
     SHRINK,
+    layer_number,
     rows_ahead,
 )
 from fastnn.plan import (
@@ -55,31 +56,29 @@ from fastnn.plan import (
     PRIVATE_SIZE,
     SAMPLES,
     SIZE,
-    TRANSPOSED,
     UPDATE,
     WEIGHTS,
     K,
     N,
 )  # fmt: skip
 
-ONE = np.int64(1)
-
 
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
-    """Return ``apply(job, at, gradient, count, is_bias)``.
+    """Return ``apply(job, layer, at, gradient, count, is_bias)``.
 
-    It applies the plan's update rule to `count` parameters at `at` with their gradient. A gradient
-    to be clipped by its norm it only keeps; called again with what is kept, it applies that.
+    It applies the plan's update rule to `count` parameters of a layer at `at` with their gradient.
+    One that is to be clipped by its norm it only keeps; called again with that, it applies it.
     """
     real = dtype.type
     zero, one, rule, clip = real(0), real(1), rules.update, make_clip(dtype)
     memory_of = make_view("memory", dtype)
 
     @njit(**EXACT)
-    def apply(job, at, gradient, count, is_bias):
+    def apply(job, layer, at, gradient, count, is_bias):
         memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
         size = head[SIZE]
-        l1, l2 = (zero, zero) if is_bias else (real(numbers[L1]), real(numbers[L2]))
+        l1 = zero if is_bias else real(layer_number(job, layer, L1))
+        l2 = zero if is_bias else real(layer_number(job, layer, L2))
         if head[CLIPS] == 1:
             kept = at + head[KEPT] if head[KEPT] > 0 else gradient
             if head[KEPT] > 0 and gradient == kept:
@@ -124,8 +123,8 @@ def make_update(
     )  # fmt: skip
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
-    apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
-    add_squares = norms.add_squares
+    apply, add_samples = make_apply(dtype, rules), few.gradient
+    keep_transposed, add_squares = layers_.keep_transposed, norms.add_squares
 
     @njit(**EXACT)
     def add(job, layer, i, first, s, count, own, me, delta, out, inputs, width, alpha, beta):
@@ -165,7 +164,7 @@ def make_update(
         weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
         delta = layers[layer, DELTA] + p * panel * rows
         rate = real(numbers[RATE])
-        keep = one - rate * real(numbers[L2])
+        keep = one - rate * real(layer_number(job, layer, L2))
         for s in range(0, samples, s_block):
             count = min(s_block, samples - s)
             for i in range(i0, i1, panel):
@@ -214,12 +213,12 @@ def make_update(
                 one,
                 one,
             )
-            apply(job, weights + i * width, gradient, inputs * width, False)
+            apply(job, layer, weights + i * width, gradient, inputs * width, False)
         if i1 == k and layers[layer, BIAS] == 1:
             for c in range(width):
                 memory[U(gradient + c)] = zero
             accumulate(memory, head[ONES], ZERO, delta, samples, gradient, ONE, width, one, one)
-            apply(job, weights + k * width, gradient, width, True)
+            apply(job, layer, weights + k * width, gradient, width, True)
 
     @njit(**EXACT)
     def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
@@ -254,7 +253,7 @@ def make_update(
         )  # fmt: skip
         rate = real(numbers[RATE])
         if head[DIRECT] == 1:
-            keep = one - rate * real(numbers[L2])
+            keep = one - rate * real(layer_number(job, ZERO, L2))
             few_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:
             size = head[PRIVATE_SIZE] // n // panel * panel
@@ -264,7 +263,7 @@ def make_update(
                     memory[U(gradient + c)] = zero
                 few_add(job, i, i + count, first, samples, own, gradient, count, one, one)
                 for j in range(n):
-                    apply(job, w + j * k + i, gradient + j * count, count, False)
+                    apply(job, ZERO, w + j * k + i, gradient + j * count, count, False)
         if i1 == k and layers[0, BIAS] == 1:
             width = width_of(ZERO, n)
             out, factor = (bias, -rate) if head[DIRECT] == 1 else (gradient, one)
@@ -273,18 +272,7 @@ def make_update(
                     memory[U(gradient + c)] = zero
             accumulate(memory, head[ONES], ZERO, d, samples, out, ONE, width, factor, one)
             if head[DIRECT] == 0:
-                apply(job, bias, gradient, width, True)
-
-    @njit(**EXACT)
-    def keep_transposed(job, layer, i0, i1, p0, p1):
-        """Bring the transposed copy of a tile of W up to date, if there is one."""
-        layers = layers_of(job)
-        if layers[layer, TRANSPOSED] >= 0:
-            k, n = layers[layer, K], layers[layer, N]
-            for i in range(i0, i1, panel):
-                for p in range(p0, p1):
-                    to = layers[layer, TRANSPOSED] + i * n + p * panel * width_of(i // panel, k)
-                    transpose(job, layer, p * panel, min(n, (p + 1) * panel), i // panel, to)
+                apply(job, ZERO, bias, gradient, width, True)
 
     @njit(**MERGED)
     def apply_tile(job, tile):
@@ -300,9 +288,9 @@ def make_update(
             if layers[layer, FEW] >= 0:
                 runs, start, count, bias = n, weights + i0, i1 - i0, layers[layer, FEW]
             for j in range(runs):
-                apply(job, start + j * k, start + j * k + kept, count, False)
+                apply(job, layer, start + j * k, start + j * k + kept, count, False)
             if i1 == k and layers[layer, BIAS] == 1:
-                apply(job, bias, bias + kept, width, True)
+                apply(job, layer, bias, bias + kept, width, True)
         keep_transposed(job, layer, i0, i1, tiles[tile, 3], tiles[tile, 4])
 
     @njit(**MERGED)
