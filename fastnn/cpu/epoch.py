@@ -98,9 +98,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     find_used = make_find_used(dtype, panel)
     layers_ = make_layers(dtype, panel, gemm, few, find_used, rules, softmax)
     norms = make_norms(dtype, panel, gemm.width_of, layers_.keep_transposed)
-    update_tile, apply_tile = make_update(
-        dtype, panel, gemm, few, find_used, rules, layers_, norms
-    )
+    update_tile, apply_tile = make_update(dtype, panel, gemm, few, find_used, rules, layers_, norms)
     end_gradient, hold_columns = norms.end_gradient, norms.hold_columns
     memory_of = make_view("memory", dtype)
     gather_first, drop = gather.gather_first, gather.drop

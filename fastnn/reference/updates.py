@@ -49,9 +49,9 @@ def clipped(gradients: Parameters, value: float | None, norm: float | None) -> P
         every = np.concatenate([g.ravel() for pair in gradients for g in pair]).astype(np.float64)
         # In this unit no square overflows.
         unit = max(1.0, float(np.abs(every).max()))
-        length = np.linalg.norm(every / unit)
+        length = float(np.linalg.norm(every / unit))
         factor = min(1.0, norm / unit / (length + CLIP_EPSILON / unit))
-        factor = float(factor) if np.isfinite(length) else math.nan
+        factor = factor if math.isfinite(length) else math.nan
         gradients = [(dW * factor, db * factor) for dW, db in gradients]
     return gradients
 
