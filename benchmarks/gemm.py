@@ -25,7 +25,8 @@ from fastnn.cpu.gemm import make_gemm
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources
 from fastnn.cpu.vector import INT64, loop, register_shape, vector_bytes
-from fastnn.plan import MOST_LOOK_ROWS, Layout
+from fastnn.layout import Layout
+from fastnn.plan import MOST_LOOK_ROWS
 
 DTYPE = np.dtype(np.float32)
 SHAPE = register_shape(DTYPE)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         TargetUnavailable,
     )
     from fastnn.history import History
-    from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+    from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.spec import Dense, Dropout, Network
     from fastnn.trainer import Trainer
 
@@ -31,6 +31,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AveragedSGD",
     "CorruptFile",
     "Dense",
     "Diverged",
@@ -64,7 +65,7 @@ _HOMES = {
         "TargetUnavailable",
     ),
     "history": ("History",),
-    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
+    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "spec": ("Dense", "Dropout", "Network"),
     "trainer": ("Trainer",),
 }

@@ -24,7 +24,8 @@ from fastnn.target import choose
 
 MOST_THREADS = 1024
 # What a file holds beside arrays. The settings of a Problem are plain values but for three.
-_PLAIN = ("loss", "batch_size", "l1", "l2", "seed")
+_LATER = ("clip_value", "clip_norm")  # not in files from before there were these
+_PLAIN = ("loss", "batch_size", "l1", "l2", "seed", *_LATER)
 _RUN = ("target", "threads", "shuffle", "epoch", "step", "rate_factor")
 _KEYS = {*_PLAIN, *_RUN, "network", "optimizer", "dtype", "history"}
 
@@ -117,14 +118,14 @@ def load(
     check_threads(threads)
     tensors, content = checkpoint.read(path)
     where = os.fsdecode(path)
-    if not isinstance(content, dict) or content.keys() != _KEYS:
+    if not isinstance(content, dict) or (dict.fromkeys(_LATER) | content).keys() != _KEYS:
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
     try:
         problem = Problem(
             network_from_dict(content["network"], where),
             optimizer=optimizer_from_dict(content["optimizer"], where),
             dtype=content["dtype"],
-            **{name: content[name] for name in _PLAIN},
+            **{name: content[name] for name in _PLAIN if name in content},
         )
         run = {name: content[name] for name in _RUN}
         if target is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import number
+from fastnn.checks import number, whole
 from fastnn.errors import InvalidInput
 from fastnn.schedules import LearningRate, check_rate
 
@@ -54,10 +54,10 @@ class Optimizer(ABC):
 
     @property
     def constants(self) -> tuple[float, float, float, float]:
-        """(beta1 or momentum, beta2 or decay, epsilon, weight_decay); 0 for what there is not."""
+        """(beta1, momentum or start; beta2 or decay; epsilon; weight_decay); 0 for none of them."""
         settings = vars(self)
         return (
-            settings.get("beta1", settings.get("momentum", 0.0)),
+            settings.get("beta1", settings.get("momentum", float(settings.get("start", 0)))),
             settings.get("beta2", settings.get("decay", 0.0)),
             settings.get("epsilon", 0.0),
             settings.get("weight_decay", 0.0),
@@ -179,4 +179,38 @@ class Lion(Optimizer):
     rule = "lion"
 
 
-OPTIMIZERS: tuple[type[Optimizer], ...] = (SGD, Adam, AdamW, Nadam, RMSProp, Adagrad, Lion)
+@dataclass(frozen=True)
+class AveragedSGD(Optimizer):
+    """Plain SGD whose predictions come from the mean of its weights (Polyak & Juditsky 1992).
+
+    w -= learning_rate g;  mean += (w - mean) / max(1, t - start), t from 1.
+
+    The mean is over the weights after each update from number `start` on, counted from 0, and is w
+    itself before that. It is what predicts, what is evaluated and what `Trainer.parameters` gives;
+    training goes on from w. With `Dense(max_norm=...)`, w is what that limit leaves. PyTorch's ASGD
+    is the same with lambd=0, alpha=0 and t0 = start - 1.
+    """
+
+    start: int = 0
+
+    rule = "averaged_sgd"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        start = whole(self.start, "start", 0)
+        if start > 2**53:
+            raise InvalidInput(f"start must be a whole number in [0, 2**53], not {start}")
+        object.__setattr__(self, "start", start)
+
+
+OPTIMIZERS: tuple[type[Optimizer], ...] = (
+    SGD,
+    Adam,
+    AdamW,
+    Nadam,
+    RMSProp,
+    Adagrad,
+    Lion,
+    AveragedSGD,
+)

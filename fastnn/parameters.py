@@ -14,13 +14,18 @@ from fastnn.rules.table import UPDATES
 Parameters = list[tuple[np.ndarray, np.ndarray]]
 
 
-def zero_slots(problem: Problem) -> list[Parameters]:
-    """Return the state that the optimizer starts from: zeros, one list of (W, b) a slot."""
-    dtype = problem.dtype
-    return [
-        [(np.zeros(shape, dtype), np.zeros(shape[1], dtype)) for shape in problem.network.shapes]
-        for _ in range(UPDATES[problem.optimizer.rule].slots)
+def start_slots(problem: Problem, parameters: Parameters) -> list[Parameters]:
+    """Return the state that the optimizer starts from, one list of (W, b) a slot.
+
+    It is zeros, but for the mean of the parameters, which starts as a copy of them.
+    """
+    rule = UPDATES[problem.optimizer.rule]
+    slots = [
+        [(np.zeros_like(W), np.zeros_like(b)) for W, b in parameters] for _ in range(rule.slots)
     ]
+    if rule.mean:
+        slots[-1] = [(W.copy(), b.copy()) for W, b in parameters]
+    return slots
 
 
 def check_parameters(problem: Problem, values: Any) -> Parameters:

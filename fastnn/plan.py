@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.layout import Layout
 from fastnn.problem import Problem
 from fastnn.rules.table import (
     ACTIVATION_CODES,
@@ -48,8 +49,9 @@ from fastnn.rules.table import (
     Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
+    PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
     LAYER_FIELDS,
-) = range(17)
+) = range(18)
 
 # Fields of `Plan.head`.
 (
@@ -78,8 +80,10 @@ from fastnn.rules.table import (
     LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
     USED_SIZE,  # numbers from one list of used inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
+    CLIPS,  # 1: the gradient is clipped, by value or by norm
+    KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
     HEAD_FIELDS,
-) = range(26)
+) = range(28)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -88,8 +92,10 @@ KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
     FORWARD,  # one layer: a block of rows by a block of panels of its outputs
     ROWS,  # from LAYER forward to the loss and back, for a block of rows
     BACKWARD,  # one layer: a block of rows by a block of panels of its inputs
-    UPDATE_TILES,
-) = range(5)
+    MAX_NORM,  # one layer: a block of panels of its outputs, whose columns of W are held
+    UPDATE_TILES,  # the gradient and the rule; only the gradient where its norm is needed first
+    APPLY_TILES,  # the same tiles: the rule, with the gradients that were kept
+) = range(7)
 
 # Columns of an update tile: layer, first and last input row, first and last panel.
 TILE_FIELDS = 5
@@ -115,42 +121,6 @@ INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Panels of `panel` columns, the last one `lanes` wide where that is enough."""
-
-    lanes: int
-    panel: int
-
-    def padded(self, columns: int) -> int:
-        """Return the number of columns stored, padding included."""
-        return -(-columns // self.lanes) * self.lanes
-
-    def panels(self, columns: int) -> int:
-        """Return the number of panels."""
-        return -(-columns // self.panel)
-
-    def split(self, matrix: np.ndarray, flat: np.ndarray) -> None:
-        """Write `matrix` (rows, columns) into `flat` in panels; padding becomes zero."""
-        for part, panel in self._pairs(matrix, flat):
-            panel[:, : part.shape[1]] = part
-            panel[:, part.shape[1] :] = 0
-
-    def join(self, flat: np.ndarray, matrix: np.ndarray) -> None:
-        """Read `matrix` (rows, columns) back from its panels."""
-        for part, panel in self._pairs(matrix, flat):
-            part[:] = panel[:, : part.shape[1]]
-
-    def _pairs(self, matrix: np.ndarray, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        rows, columns = matrix.shape
-        pairs = []
-        for start in range(0, columns, self.panel):
-            part = matrix[:, start : start + self.panel]
-            width = self.padded(part.shape[1])
-            pairs.append((part, flat[start * rows :][: width * rows].reshape(rows, width)))
-        return pairs
-
-
-@dataclass(frozen=True)
 class Plan:
     """What compiled code follows; see the field names above."""
 
@@ -163,6 +133,7 @@ class Plan:
     inference: np.ndarray  # int64 (threads, layers, LAYER_FIELDS): the same weights, other scratch
     inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
     memory_size: int
+    parts_size: int  # float64 numbers: a panel's width for each thread, then sums of squares
 
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
@@ -247,12 +218,19 @@ def make_plan(
             row[WEIGHTS] = take((k + 1) * padded(n))
     size = take.used
     take.used = size * (1 + UPDATES[rule].slots)
+    own_rule = rule == problem.optimizer.rule
+    norm = own_rule and problem.clip_norm is not None
+    kept = take(size) if norm else 0
+    parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
+    if UPDATES[rule].mean:  # the last slot is what predicts
+        inference[:, :, WEIGHTS] += size * UPDATES[rule].slots
+        inference[:, :, FEW] += np.where(layers[:, FEW] < 0, 0, size * UPDATES[rule].slots)
     for own in inference:
         inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = _phases(shapes, layout, problem.dtype.itemsize, batch, threads)
+    phases = _phases(problem, layout, batch, threads, own_rule)
     own = phases[0, KIND] == FORWARD
     first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
     _place_activations(layers, first, take, capacity, layout)
@@ -283,7 +261,10 @@ def make_plan(
     if layout.panel == 1:
         head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
-    head[DIRECT] = rule == "sgd" and problem.l1 == 0
+    head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
+    head[DIRECT] = (
+        rule == "sgd" and not problem.clips and not any(l1 for l1, _ in problem.penalties)
+    )
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = _look_rows(batch)
@@ -294,7 +275,10 @@ def make_plan(
     for own_head in inference_heads:
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
     tiles, owners = _update_tiles(shapes, layout, threads, batch)
-    return Plan(layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used)
+    return Plan(
+        layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
+        parts_size,
+    )  # fmt: skip
 
 
 def _place_inputs(
@@ -325,10 +309,24 @@ def _look_rows(batch: int) -> int:
     return -(-share // 12) * 12  # whole tiles of every height
 
 
+def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
+    """Give the pieces of every layer's gradient a place for their sums of squares; return the end.
+
+    A piece is a panel of outputs by a panel of inputs, or by the bias: tiles are whole pieces, so
+    that the sums do not depend on how tiles are cut. `few_outputs` are one panel.
+    """
+    parts = threads * layout.panel
+    for row in layers:
+        row[PARTS] = parts
+        parts += layout.panels(int(row[N])) * (layout.panels(int(row[K])) + 1)
+    return parts
+
+
 def _phases(
-    shapes: tuple[tuple[int, int], ...], layout: Layout, itemsize: int, rows: int, threads: int
+    problem: Problem, layout: Layout, rows: int, threads: int, own_rule: bool
 ) -> np.ndarray:
     """List the phases of a step: large layers one by one, the small ones after them together."""
+    shapes, itemsize = problem.network.shapes, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
     large = [index for index, (k, n) in enumerate(shapes) if k * n * itemsize > limit]
     together = large[-1] + 1 if large else 0
@@ -351,6 +349,11 @@ def _phases(
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
         phases.append((BACKWARD, layer, min(rows, 512), columns))
     phases.append((UPDATE_TILES, 0, 1, 1))
+    if own_rule and problem.clip_norm is not None:
+        phases.append((APPLY_TILES, 0, 1, 1))
+    for layer, dense in enumerate(problem.network.dense):
+        if own_rule and dense.max_norm is not None:
+            phases.append((MAX_NORM, layer, rows, 1))
     return np.array(phases, np.int64)
 
 

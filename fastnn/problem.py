@@ -35,11 +35,17 @@ class Problem:
     batch_size
         Rows in a minibatch, at least 1; the last one of an epoch may have fewer.
     l1, l2
-        Penalties, at least 0.
+        Penalties of the layers that have none of their own, at least 0.
     dtype
         Of parameters and arithmetic: float32 or float64, given as a dtype or by name.
     seed
         From 0 up to 2**63 - 1; order, dropout and initial weights follow from it.
+    clip_value, clip_norm
+        Limits of the gradient g, penalty included, before the update rule sees it; above 0, or
+        None. First every number of it is brought into [-clip_value, clip_value]; then
+        g *= min(1, clip_norm / (norm + 1e-6)), norm being the 2-norm of the gradient of all weights
+        and biases together (Pascanu et al. 2013, algorithm 1, with the 1e-6 of PyTorch's
+        clip_grad_norm_). NaN or infinity in g makes all of it NaN there.
 
     Raises
     ------
@@ -55,6 +61,8 @@ class Problem:
     l2: float
     dtype: np.dtype[Any]
     seed: int
+    clip_value: float | None = None
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         """Check every setting, and that they go together."""
@@ -74,7 +82,27 @@ class Problem:
         object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
         if self.seed >= 2**63:
             raise InvalidInput(f"seed must be below 2**63, not {self.seed}")
+        for name in ("clip_value", "clip_norm"):
+            if getattr(self, name) is not None:
+                limit = number(getattr(self, name), f"{name}, if not None,", 0.0, open_low=True)
+                object.__setattr__(self, name, limit)
         self._check_last_layer()
+
+    @property
+    def penalties(self) -> tuple[tuple[float, float], ...]:
+        """(l1, l2) of each Dense layer: its own, or those for all layers."""
+        return tuple(
+            (
+                self.l1 if dense.l1 is None else dense.l1,
+                self.l2 if dense.l2 is None else dense.l2,
+            )
+            for dense in self.network.dense
+        )
+
+    @property
+    def clips(self) -> bool:
+        """Whether the gradient has a limit."""
+        return self.clip_value is not None or self.clip_norm is not None
 
     def _check_last_layer(self) -> None:
         """Raise `InvalidInput` where the loss cannot take what the last layer gives."""

@@ -15,6 +15,8 @@ from fastnn.spec import Dense, Dropout, Network
 _LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
 _OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
 _SCHEDULES = {kind.__name__: kind for kind in KINDS}
+# Settings that are missing in files from before there were these.
+_LATER = {"Dense": ("l1", "l2", "max_norm")}
 # Settings that may be a schedule instead of a number, and of which kinds.
 _SCHEDULED = {
     "learning_rate": _SCHEDULES,
@@ -100,7 +102,8 @@ def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any
         raise CorruptFile(
             f"{where} is damaged: {kind!r} is no kind of {what}; known: {', '.join(kinds)}"
         )
-    settings = {name: setting for name, setting in values.items() if name != "kind"}
+    settings: dict[str, Any] = dict.fromkeys(_LATER.get(kind, ()))
+    settings |= {name: setting for name, setting in values.items() if name != "kind"}
     if settings.keys() != {each.name for each in fields(kinds[kind])}:
         raise CorruptFile(f"{where} is damaged: {kind} cannot have the settings {list(settings)}")
     for name, schedules in _SCHEDULED.items():

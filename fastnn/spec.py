@@ -13,7 +13,17 @@ import numpy as np
 
 from fastnn.checks import number, whole
 from fastnn.errors import InvalidInput
-from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, Optimizer, RMSProp
+from fastnn.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    AveragedSGD,
+    Lion,
+    Nadam,
+    Optimizer,
+    RMSProp,
+)
 from fastnn.rules.table import ACTIVATIONS, unknown_name
 
 __all__ = [
@@ -21,6 +31,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AveragedSGD",
     "Dense",
     "Dropout",
     "Initialiser",
@@ -53,6 +64,13 @@ class Dense:
     alpha
         The parameter of `leaky_relu` (slope below zero) and `elu` (limit below zero); None for
         the usual value.
+    l1, l2
+        Penalties l1 sum|W| + l2/2 sum W^2 on the weights of this layer, at least 0; None for the
+        Trainer's. Both above 0 are the elastic net (Zou & Hastie 2005).
+    max_norm
+        After every update, the weights into a unit (a column w of W) whose 2-norm is above this are
+        multiplied by max_norm / (norm + 1e-7), as PyTorch's renorm does; above 0, or None for no
+        limit. Biases are left alone (Srivastava et al. 2014, section 5.1).
 
     Raises
     ------
@@ -65,6 +83,9 @@ class Dense:
     init: str | Initialiser | None = None
     bias: bool = True
     alpha: float | None = None
+    l1: float | None = None
+    l2: float | None = None
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
@@ -85,6 +106,12 @@ class Dense:
             raise InvalidInput(f"activation {self.activation!r} has no alpha; leave alpha=None")
         else:
             object.__setattr__(self, "alpha", number(self.alpha, "alpha", 0.0))
+        for name in ("l1", "l2", "max_norm"):
+            if (value := getattr(self, name)) is not None:
+                what = f"{name} of a Dense layer, if not None,"
+                object.__setattr__(
+                    self, name, number(value, what, 0.0, open_low=name == "max_norm")
+                )
 
 
 @dataclass(frozen=True)

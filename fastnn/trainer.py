@@ -19,10 +19,11 @@ from fastnn.history import History
 from fastnn.initialisers import initial_parameters
 from fastnn.model import Model
 from fastnn.orders import Orders
-from fastnn.parameters import Parameters, check_parameters, zero_slots
+from fastnn.parameters import Parameters, check_parameters, start_slots
 from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
 from fastnn.problem import Problem, check_converging
 from fastnn.progress import Progress
+from fastnn.rules.table import UPDATES
 from fastnn.schedules import check_ahead, rates_of
 from fastnn.spec import SGD, Network, Optimizer
 from fastnn.target import Engine, choose, engine_class
@@ -46,7 +47,7 @@ class Trainer:
 
     Parameters
     ----------
-    network, loss, optimizer, batch_size, l1, l2, dtype, seed
+    network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm
         As for `fastnn.problem.Problem`. Initial weights, order and dropout follow from `seed`.
     target
         "cpu", "numpy" or "auto".
@@ -92,13 +93,18 @@ class Trainer:
         threads: int | None = None,
         shuffle: bool = True,
         seed: int = 0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        problem = Problem(network, loss, optimizer, batch_size, l1, l2, dtype, seed)
+        problem = Problem(
+            network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm
+        )
         chosen, reason = choose(target)
         history = History(chosen, models.check_threads(threads) or 1, reason)
         start = initial_parameters(network, problem.seed, problem.dtype)
+        slots = start_slots(problem, start)
         self.__setstate__(
-            Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, zero_slots(problem))
+            Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, slots)
         )
 
     def __setstate__(self, model: Model) -> None:
@@ -275,16 +281,22 @@ class Trainer:
 
     @property
     def parameters(self) -> Parameters:
-        """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype."""
+        """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype.
+
+        They are what predicts: of `AveragedSGD`, the mean.
+        """
+        mean = UPDATES[self.problem.optimizer.rule].mean
         with self._opening:
             if self._engine is not None:
-                return self._engine.parameters()
-            return [(W.copy(), b.copy()) for W, b in self._waiting[0]]
+                return self._engine.slots()[-1] if mean else self._engine.parameters()
+            waiting = self._waiting[1][-1] if mean else self._waiting[0]
+            return [(W.copy(), b.copy()) for W, b in waiting]
 
     def set_parameters(self, parameters: Parameters) -> None:
         """Take other parameters, as `parameters` gives them; copies.
 
-        The optimizer starts anew: its state becomes zero and `step` 0, which Adam's correction of
+        The optimizer starts anew: its state becomes zero (the mean of `AveragedSGD`, a copy of the
+        parameters) and `step` 0, which Adam's correction of
         its bias and a schedule of the learning rate depend on, and `rate_factor` 1. `epoch` and
         `history` go on.
 
@@ -295,7 +307,7 @@ class Trainer:
             layer that has none; nothing has changed.
         """
         checked = check_parameters(self.problem, parameters)
-        self._load(checked, zero_slots(self.problem))
+        self._load(checked, start_slots(self.problem, checked))
         self.step, self.rate_factor = 0, 1.0
 
     def restore(self, earlier: Trainer) -> None:

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("checks", "folders", "rules"),
+    ("checks", "folders", "layout", "rules"),
     ("initialisers", "schedules", "graph"),
     ("optimizers",),
     ("spec",),

@@ -46,6 +46,13 @@ def test_every_loss_goes_with_every_optimizer(loss, optimizer):
     assert problem(loss=loss, optimizer=optimizer).loss == loss
 
 
+def test_limits_of_the_gradient_are_kept_as_floats_or_none():
+    found = problem(clip_value=np.float32(0.5), clip_norm=2)
+    assert (found.clip_value, found.clip_norm, found.clips) == (0.5, 2.0, True)
+    assert (type(found.clip_value), type(found.clip_norm)) == (float, float)
+    assert (problem().clip_value, problem().clip_norm, problem().clips) == (None, None, False)
+
+
 def test_the_largest_seed_is_taken():
     assert problem(seed=2**63 - 1).seed == 2**63 - 1
 
@@ -66,6 +73,14 @@ def test_the_largest_seed_is_taken():
         ({"l2": math.nan}, "l2 must be a finite number"),
         ({"l2": math.inf}, "l2 must be a finite number"),
         ({"l2": "0"}, "l2 must be a finite number"),
+        ({"clip_value": 0.0}, r"clip_value, .* must be a finite number in \(0, inf\), not 0.0"),
+        ({"clip_value": -1}, r"clip_value, .* in \(0, inf\), not -1"),
+        ({"clip_value": math.inf}, "clip_value, .* a finite number .* not inf"),
+        ({"clip_value": "1"}, "clip_value, .* not '1'"),
+        ({"clip_value": True}, "clip_value, .* not True"),
+        ({"clip_norm": 0}, r"clip_norm, if not None, must be a finite number in \(0, inf\), not 0"),
+        ({"clip_norm": math.nan}, "clip_norm, .* not nan"),
+        ({"clip_norm": [1.0]}, r"clip_norm, .* not \[1.0\]"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', not 'float16'"),
         ({"dtype": "complex64"}, "dtype must be"),
         ({"dtype": ">f4"}, "dtype must be"),

@@ -9,7 +9,7 @@ from fastnn.initialisers import initial_parameters
 from fastnn.problem import Problem
 from fastnn.reference import Engine
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, Dense, Nadam, Network, RMSProp
+from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Dense, Nadam, Network, RMSProp
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -24,6 +24,7 @@ OPTIMIZERS = [
     Nadam(0.01, beta1=0.8),
     RMSProp(0.01, decay=0.9),
     Adagrad(0.05, epsilon=1e-4),
+    AveragedSGD(0.05, start=3),
 ]
 ACTIVATE = {
     "identity": lambda z: z,
@@ -78,6 +79,9 @@ def torch_optimizer(optimizer, weights, biases):
             momentum=optimizer.momentum,
             nesterov=optimizer.nesterov,
         )
+    if isinstance(optimizer, AveragedSGD):
+        rate, start = optimizer.learning_rate, optimizer.start
+        return torch.optim.ASGD(groups, lr=rate, lambd=0, alpha=0, t0=start - 1)
     common = {"lr": optimizer.learning_rate, "eps": optimizer.epsilon}
     if isinstance(optimizer, RMSProp):
         return torch.optim.RMSprop(groups, alpha=optimizer.decay, **common)
@@ -85,6 +89,14 @@ def torch_optimizer(optimizer, weights, biases):
         return torch.optim.Adagrad(groups, **common)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam}
     return kinds[optimizer.rule](groups, betas=(optimizer.beta1, optimizer.beta2), **common)
+
+
+def clip(problem, parameters):
+    """Let PyTorch clip the gradients."""
+    if problem.clip_value is not None:
+        torch.nn.utils.clip_grad_value_(parameters, problem.clip_value)
+    if problem.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(parameters, problem.clip_norm)
 
 
 def torch_training(problem, parameters, data, orders):
@@ -104,13 +116,19 @@ def torch_training(problem, parameters, data, orders):
             row_loss = ROW_LOSS[problem.loss](a, y[rows])
             row_loss = row_loss if row_loss.ndim == 1 else row_loss.mean(dim=1)
             loss = (w[rows] * row_loss).sum() / w[rows].sum()
-            l1 = sum(W.abs().sum() for W in weights)
-            l2 = sum((W * W).sum() for W in weights) / 2
+            for (l1, l2), W in zip(problem.penalties, weights, strict=True):
+                loss = loss + l1 * W.abs().sum() + l2 * (W * W).sum() / 2
             optimizer.zero_grad()
-            (loss + problem.l1 * l1 + problem.l2 * l2).backward()
+            loss.backward()
+            clip(problem, [*weights, *biases])
             optimizer.step()
+            for layer, W in zip(problem.network.dense, weights, strict=True):
+                if layer.max_norm is not None:
+                    W.data = torch.renorm(W.data, 2, dim=1, maxnorm=layer.max_norm)
             total += (w[rows] * row_loss).sum().item()
         losses.append(total / w.sum().item())
+    if isinstance(problem.optimizer, AveragedSGD):
+        weights, biases = ([optimizer.state[each]["ax"] for each in ps] for ps in (weights, biases))
     pairs = zip(weights, biases, strict=True)
     return [(W.detach().numpy(), b.detach().numpy()) for W, b in pairs], losses
 
@@ -128,10 +146,10 @@ def data_of(loss: str, outputs: int, weighted: bool) -> Data:
     return Data(X, targets, random.uniform(0.1, 2, ROWS) if weighted else None)
 
 
-def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False):
+def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False, **limits):
     """Train with both from the same start and compare parameters and losses."""
     problem = Problem(
-        Network(4, layers), loss, optimizer, BATCH, l1, l2, np.dtype(np.float64), seed=1
+        Network(4, layers), loss, optimizer, BATCH, l1, l2, np.dtype(np.float64), 1, **limits
     )
     parameters = initial_parameters(problem.network, problem.seed, problem.dtype)
     data = data_of(loss, problem.network.outputs, weighted)
@@ -148,7 +166,8 @@ def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False):
         for e, order in enumerate(orders)
     ]
     assert_allclose(losses, expected_losses, rtol=1e-9)
-    for pair, expected_pair, start in zip(engine.parameters(), expected, parameters, strict=True):
+    ends = engine.slots()[-1] if UPDATES[optimizer.rule].mean else engine.parameters()
+    for pair, expected_pair, start in zip(ends, expected, parameters, strict=True):
         assert not np.array_equal(pair[0], start[0])
         for found, wanted in zip(pair, expected_pair, strict=True):
             assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
@@ -165,6 +184,39 @@ def test_training_follows_pytorch(loss, optimizer):
 def test_training_with_weights_and_penalties_follows_pytorch(loss, optimizer):
     layers = [Dense(6, "silu"), Dense(3)]
     check(layers, loss, optimizer, l1=0.01, l2=0.1, weighted=True)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"clip_value": 0.03},
+        {"clip_norm": 0.1},
+        {"clip_norm": 0.6},  # some steps are above it and some below
+        {"clip_value": 0.03, "clip_norm": 0.1},
+    ],
+    ids=str,
+)
+def test_training_with_a_clipped_gradient_follows_pytorch(limits, optimizer):
+    check([Dense(6, "tanh"), Dense(3)], "mse", optimizer, l1=0.01, l2=0.1, weighted=True, **limits)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:-1], ids=lambda each: each.rule)
+def test_training_with_limited_columns_follows_pytorch(optimizer):
+    # PyTorch's mean of ASGD would be of the weights before they are limited.
+    layers = [Dense(6, "tanh", max_norm=0.9), Dense(5, "tanh"), Dense(3, max_norm=1.1)]
+    check(layers, "mse", optimizer, l2=0.01, weighted=True, clip_norm=0.6)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+def test_training_with_penalties_of_each_layer_follows_pytorch(optimizer):
+    layers = [Dense(6, "tanh", l1=0.02), Dense(5, "tanh", l1=0, l2=0.3), Dense(3, l2=0.0)]
+    check(layers, "mse", optimizer, l1=0.01, l2=0.1)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 5, 11, 12, 100])
+def test_the_mean_of_weights_follows_pytorch_from_any_start(start):
+    check([Dense(6, "tanh"), Dense(3)], "mse", AveragedSGD(0.2, start=start), weighted=True)
 
 
 @pytest.mark.parametrize("activation", [n for n, row in ACTIVATIONS.items() if not row.flat])

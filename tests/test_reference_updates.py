@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastnn.reference.updates import UPDATES, Hyper, nadam_momentum, nadam_product
+from fastnn.reference.updates import UPDATES, Hyper, held, nadam_momentum, nadam_product
 from fastnn.rules import table
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
 
 OPTIMIZERS = [
     SGD(0.1),
@@ -18,6 +18,7 @@ OPTIMIZERS = [
     RMSProp(0.1),
     Adagrad(0.1),
     Lion(0.1),
+    AveragedSGD(0.1),
 ]
 
 
@@ -172,3 +173,22 @@ def test_lion_does_not_step_where_nothing_ever_pulled_and_decays_there():
     assert_allclose(run(Lion(0.1, weight_decay=0.5), [2.0], [[0.0]] * 3)[0], 2 * 0.95**3)
     w, _ = run(Lion(0.1, weight_decay=0.5), [2.0], [[1e-9]])
     assert_allclose(w, [2 - 0.1 * (1 + 0.5 * 2)], rtol=1e-14)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4, 5])
+def test_averaged_sgd_keeps_the_mean_of_its_weights_from_the_start(start):
+    gradients = [[1.0], [-2.0], [0.5], [4.0], [0.0]]
+    w, (mean,) = run(AveragedSGD(0.1, start), [2.0], gradients)
+    path = 2.0 - 0.1 * np.cumsum(gradients)
+    assert_allclose(w, path[-1:], rtol=1e-14)
+    assert_allclose(mean, [path[start:].mean() if start < 5 else path[-1]], rtol=1e-14)
+
+
+def test_columns_are_held_to_their_norm():
+    W = np.array([[3.0, 0.3, 0.0, 1e200], [4.0, 0.4, 0.0, 0.0]])
+    found = held(W, 1.0)
+    assert_allclose(found[:, 0], np.array([3.0, 4.0]) / (5 + 1e-7), rtol=1e-14)
+    assert np.array_equal(found[:, 1:3], W[:, 1:3])
+    assert_allclose(found[:, 3], [1.0, 0.0], rtol=1e-14)
+    assert held(W[:, :3].astype(np.float32), 1.0).dtype == np.float32
+    assert np.isnan(held(np.array([[np.nan], [1.0]]), 1.0)).any()

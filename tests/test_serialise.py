@@ -24,14 +24,26 @@ from fastnn.serialise import (
     optimizer_from_dict,
     optimizer_to_dict,
 )
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, Dense, Dropout, Lion, Nadam, Network, RMSProp
+from fastnn.spec import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    AveragedSGD,
+    Dense,
+    Dropout,
+    Lion,
+    Nadam,
+    Network,
+    RMSProp,
+)
 
 NUMPY: Any = np  # its numbers are taken for Python's
 NETWORK = Network(
     NUMPY.int64(5),
     [
         Dropout(0.1),
-        Dense(4, "relu", "he_normal"),
+        Dense(4, "relu", "he_normal", l1=0, l2=0.3, max_norm=NUMPY.float32(3)),
         Dense(3, "elu", bias=NUMPY.bool_(False), alpha=0.3),
         Dropout(0.5),
         Dense(2),
@@ -43,6 +55,13 @@ def test_a_network_goes_through_json_unchanged():
     made = network_from_dict(json.loads(json.dumps(network_to_dict(NETWORK))))
     assert made == NETWORK
     assert made.shapes == NETWORK.shapes and made.dropouts == NETWORK.dropouts
+
+
+def test_a_network_from_before_layers_had_penalties_and_limits_has_none():
+    values = network_to_dict(Network(3, [Dense(2, "elu", alpha=0.5)]))
+    for name in ("l1", "l2", "max_norm"):
+        del values["layers"][0][name]
+    assert network_from_dict(values) == Network(3, [Dense(2, "elu", alpha=0.5)])
 
 
 def test_a_callable_initialiser_becomes_none():
@@ -64,6 +83,7 @@ def test_a_callable_initialiser_becomes_none():
         RMSProp(1e-4, 0.8, 1e-6),
         Adagrad(1e-4, 1e-6),
         Lion(1e-3, 0.8, 0.9, 0.1),
+        AveragedSGD(0.1, NUMPY.int64(7)),
         SGD(Constant(0.1)),
         SGD(StepDecay(0.1, NUMPY.int64(30), 0.5), momentum=0.9),
         Adam(Exponential(1 / 3, 0.99)),
@@ -101,6 +121,8 @@ DENSE = network_to_dict(Network(3, [Dense(2, "relu")]))["layers"][0]
         DENSE | {"init": {}},
         DENSE | {"bias": 1},
         DENSE | {"alpha": "x"},
+        DENSE | {"l1": -1},
+        DENSE | {"max_norm": 0},
         {"kind": "Dropout", "rate": 1.5},
     ],
 )

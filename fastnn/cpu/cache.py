@@ -26,7 +26,12 @@ def _source_hash() -> str:
     package = Path(__file__).parent.parent
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(
-        [*package.glob("cpu/*.py"), *package.glob("rules/*.py"), package / "plan.py"]
+        [
+            *package.glob("cpu/*.py"),
+            *package.glob("rules/*.py"),
+            package / "layout.py",
+            package / "plan.py",
+        ]
     ):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]

@@ -19,9 +19,10 @@ from fastnn.cpu import linear, team
 from fastnn.cpu.cache import CompileNotice
 from fastnn.cpu.job import make_job
 from fastnn.cpu.sources import make_sources
-from fastnn.cpu.steps import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
+from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
 from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
+from fastnn.layout import Layout
 from fastnn.plan import (
     BATCH,
     CAPACITY,
@@ -39,7 +40,6 @@ from fastnn.plan import (
     TRANSPOSED,
     USED_SIZE,
     WEIGHTED,
-    Layout,
     Plan,
     make_plan,
 )
@@ -205,6 +205,7 @@ class Engine:
                 rates=rates,
                 numbers=numbers,
                 row_loss=np.zeros(plan.head[BATCH]),
+                parts=np.zeros(plan.parts_size),
             )
             self._run(make_job(**arrays), len(order), numbers, control, progress)
         bad = int(control[team.BAD_STEP])
@@ -306,10 +307,8 @@ class Engine:
     def _start(self, data: Data, epoch_step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return fresh `numbers` and `control`, and set what the plan says of the data."""
         words = team.TICKETS + team.LINE * self.threads
-        numbers, control = np.zeros(NUMBERS), np.zeros(words, np.int64)
-        beta1, beta2, epsilon, decay = self.problem.optimizer.constants
-        numbers[[BETA1, BETA2, EPSILON, DECAY]] = beta1, beta2, epsilon, decay
-        numbers[[L1, L2]] = self.problem.l1, self.problem.l2
+        numbers = start_numbers(self.problem)
+        control = np.zeros(words, np.int64)
         control[team.BAD_STEP], control[team.FIRST_STEP] = -1, epoch_step
         control[team.TICKETS :: team.LINE] = team.NOT_OPEN
         side_by_side = data.X.strides[1] == data.X.itemsize

@@ -29,6 +29,7 @@ from fastnn.cpu.job import (
 from fastnn.cpu.lanes import make_lanes
 from fastnn.cpu.layers import make_layers
 from fastnn.cpu.naming import njit
+from fastnn.cpu.norms import make_norms
 from fastnn.cpu.rules import EXACT, MERGED, U, make_rules
 from fastnn.cpu.softmax import make_softmax
 from fastnn.cpu.steps import INVERSE_WEIGHT, begin_step, end_loss, prefetch_rows
@@ -48,6 +49,7 @@ from fastnn.cpu.update import make_update
 from fastnn.cpu.used import make_find_used
 from fastnn.cpu.vector import register_shape
 from fastnn.plan import (
+    APPLY_TILES,
     BACKWARD,
     BATCH,
     CAPACITY,
@@ -56,10 +58,12 @@ from fastnn.plan import (
     GATHER,
     IN_PLACE,
     INPUT,
+    KEPT,
     KIND,
     LAYER,
     LAYERS,
     MASK,
+    MAX_NORM,
     OUTPUT,
     OWN_INPUTS,
     PHASES,
@@ -93,7 +97,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     few = make_few(dtype)
     find_used = make_find_used(dtype, panel)
     layers_ = make_layers(dtype, panel, gemm, few, find_used, rules, softmax)
-    update_tile = make_update(dtype, panel, gemm, few, find_used, rules, layers_)
+    norms = make_norms(dtype, panel, gemm.width_of, layers_.keep_transposed)
+    update_tile, apply_tile = make_update(dtype, panel, gemm, few, find_used, rules, layers_, norms)
+    end_gradient, hold_columns = norms.end_gradient, norms.hold_columns
     memory_of = make_view("memory", dtype)
     gather_first, drop = gather.gather_first, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
@@ -151,6 +157,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             own_inputs(job, step, samples, me)
             update_tile(job, tile, first, samples, me)
             return
+        if kind == APPLY_TILES:
+            apply_tile(job, tile)
+            return
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
         r0 = tile % blocks * phases[p, ROW_BLOCK]
         r1 = min(samples, r0 + phases[p, ROW_BLOCK])
@@ -170,12 +179,24 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             end = panels_of(layers[layer, K])
             p1 = end if layers[layer - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_backward(job, layer, r0, r1, p0, p1, me)
+        elif kind == MAX_NORM:
+            hold_columns(job, layer, p0, me)
         elif kind == GATHER:
             gather_inputs(job, first, r0, r1, ZERO)
 
+    @njit(**EXACT)
+    def end_phase(job, step, p, samples):
+        """Do the little after a phase that is serial; return whether the loss is finite."""
+        head, phases = head_of(job), phases_of(job)
+        if phases[p, KIND] == ROWS:
+            return end_loss(job, step, samples)
+        if phases[p, KIND] == UPDATE_TILES and head[KEPT] > 0:
+            end_gradient(job)
+        return True
+
     @njit(**MERGED)
     def alone(job, me):
-        head, phases, control = head_of(job), phases_of(job), control_of(job)
+        head, control = head_of(job), control_of(job)
         for step in range(head[STEPS]):
             samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
             begin_step(job, control[FIRST_STEP], step, samples)
@@ -184,14 +205,14 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                     if atomic_load(control, STOP) != 0:
                         return
                     do_tile(job, step, p, samples, tile, me)
-                if phases[p, KIND] == ROWS and not end_loss(job, step, samples):
+                if not end_phase(job, step, p, samples):
                     control[BAD_STEP] = step
                     return
             atomic_store(control, STEP, step + 1)
 
     @njit(**MERGED)
     def together(job, me, threads):
-        head, phases, control = head_of(job), phases_of(job), control_of(job)
+        head, control = head_of(job), control_of(job)
         count = head[PHASES]
         if me == 0:
             samples = min(head[BATCH], head[SAMPLES])
@@ -232,7 +253,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             # The last tile of the phase: all until the next is opened is this thread's alone.
             atomic_store(control, DONE, 0)
             following = number + 1
-            if phases[p, KIND] == ROWS and not end_loss(job, step, samples):
+            if not end_phase(job, step, p, samples):
                 control[BAD_STEP] = step
                 following = FINISHED
             elif p == count - 1:

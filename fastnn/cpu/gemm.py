@@ -24,7 +24,7 @@ from fastnn.plan import K_BLOCK_BYTES
 
 CONTINUE = np.int64(-(1 << 62))
 # A literal would have Numba compile its callees again for the literal's own type.
-ZERO = np.int64(0)
+ZERO, ONE = np.int64(0), np.int64(1)
 # Below tiles of 6 rows come 4, 2 and 1, of which 2 and 1 wait for their own sums: 8 = 4 + 4 and
 # 9 = 4 + 4 + 1 are faster than 6 + 2 and 6 + 2 + 1.
 SPLIT_ROWS = 6

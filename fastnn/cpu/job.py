@@ -41,6 +41,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "rates": (REAL, 0),
     "numbers": (REAL, 0),
     "row_loss": (REAL, 0),
+    "parts": (REAL, 0),
 }
 _POSITIONS = {name: 2 * index for index, name in enumerate(ARRAYS)}
 
@@ -111,6 +112,6 @@ head_of, layers_of, tiles_of, owners_of, phases_of, sources_of, order_of, classe
 counting_of, keys_of, gathered_of, used_of, control_of = (
     make_view(name, INT64) for name in ("counting", "keys", "gathered", "used", "control")
 )
-weights_of, rates_of, numbers_of, row_loss_of = (
-    make_view(name, REAL) for name in ("weights", "rates", "numbers", "row_loss")
+weights_of, rates_of, numbers_of, row_loss_of, parts_of = (
+    make_view(name, REAL) for name in ("weights", "rates", "numbers", "row_loss", "parts")
 )

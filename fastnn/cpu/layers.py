@@ -66,7 +66,7 @@ SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 def make_layers(
     dtype: np.dtype, panel: int, gemm: Any, few: Any, find_used: Any, rules: Any, softmax: Any
 ) -> SimpleNamespace:
-    """Return linear_forward, loss_rows, linear_backward and transpose for one dtype."""
+    """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
     real = dtype.type
     one = real(1)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
@@ -222,6 +222,17 @@ def make_layers(
                 )  # fmt: skip
 
     @njit(**EXACT)
+    def keep_transposed(job, layer, i0, i1, p0, p1):
+        """Bring the transposed copy of a tile of W up to date, if there is one."""
+        layers = layers_of(job)
+        if layers[layer, TRANSPOSED] >= 0:
+            k, n = layers[layer, K], layers[layer, N]
+            for i in range(i0, i1, panel):
+                for p in range(p0, p1):
+                    to = layers[layer, TRANSPOSED] + i * n + p * panel * width_of(i // panel, k)
+                    transpose(job, layer, p * panel, min(n, (p + 1) * panel), i // panel, to)
+
+    @njit(**EXACT)
     def linear_backward(job, layer, r0, r1, p0, p1, me):
         """Write (delta W^T) mask slope: the derivative by z of the layer before, panels p0..p1."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
@@ -254,5 +265,5 @@ def make_layers(
         linear_forward=linear_forward,
         loss_rows=loss_rows,
         linear_backward=linear_backward,
-        transpose=transpose,
+        keep_transposed=keep_transposed,
     )

@@ -18,7 +18,7 @@ import numpy as np
 from fastnn.cpu.cache import cached
 from fastnn.cpu.dot import make_dot
 from fastnn.cpu.elementary import make_elementary
-from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.intrinsics import (
     address_of,
     atomic_load,
@@ -40,9 +40,20 @@ from fastnn.cpu.job import (
     weights_of,
 )
 from fastnn.cpu.naming import njit
+from fastnn.cpu.norms import make_norms
 from fastnn.cpu.rules import EXACT, INLINE, U, make_rules, switch
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
-from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
+from fastnn.cpu.steps import (
+    COLUMN_NORM,
+    INVERSE_WEIGHT,
+    L2,
+    LOSS_SUM,
+    RATE,
+    WEIGHT_SUM,
+    begin_step,
+    end_loss,
+    layer_number,
+)
 from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP
 from fastnn.cpu.update import make_apply
 from fastnn.plan import (
@@ -53,6 +64,7 @@ from fastnn.plan import (
     DELTA,
     DIRECT,
     INPUT,
+    KEPT,
     LOSS,
     LOSS_BLOCK,
     NEEDS_Z,
@@ -62,6 +74,7 @@ from fastnn.plan import (
     ROW_SCALE,
     ROW_SCRATCH,
     SAMPLES,
+    SIZE,
     STEPS,
     TARGETS,
     WEIGHTED,
@@ -107,7 +120,7 @@ def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, products: Any) -> A
 
     @njit(**EXACT)
     def epoch(job):
-        memory, head, layers, sources, order, control, rates, numbers = (
+        memory, head, layers, sources, order, control, rates = (
             memory_of(job),
             head_of(job),
             layers_of(job),
@@ -115,11 +128,10 @@ def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, products: Any) -> A
             order_of(job),
             control_of(job),
             rates_of(job),
-            numbers_of(job),
         )
         k, w = layers[0, K], layers[0, WEIGHTS]
         bias, trained = memory[U(w + k)], real(layers[0, BIAS])
-        samples, l2 = head[SAMPLES], real(numbers[L2])
+        samples, l2 = head[SAMPLES], real(layer_number(job, ZERO, L2))
         rows, row_stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
         targets, target_stride = sources[1, ADDRESS], sources[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
@@ -178,7 +190,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         "job",
     )
     activate, multiply_slope, loss_rows = rules.activate, rules.multiply_slope, rules.loss_wide
-    apply = make_apply(dtype, rules)
+    apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None)
+    squares, set_scale, hold = norms.squares, norms.set_scale, norms.hold
     itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
 
     @njit(**EXACT)
@@ -254,7 +267,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
         out, factor = w, -real(numbers[RATE])
         if head[DIRECT] == 1:
-            keep = one + factor * real(numbers[L2])
+            keep = one + factor * real(layer_number(job, ZERO, L2))
             if keep != one:
                 for i in range(w, w + k):
                     memory[U(i)] *= keep
@@ -269,13 +282,22 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             axpy(memory, out, address, k, factor * delta)
             total += delta
         if head[DIRECT] == 0:
-            apply(job, w, out, k, False)
+            apply(job, ZERO, w, out, k, False)
         if layers[0, BIAS] == 1:
             if head[DIRECT] == 1:
                 memory[U(w + k)] += factor * total
             else:
                 memory[U(out)] = total
-                apply(job, w + k, out, 1, True)
+                apply(job, ZERO, w + k, out, 1, True)
+        if head[KEPT] > 0:
+            kept = head[KEPT]
+            set_scale(job, squares(memory, kept, head[SIZE], 1.0))
+            apply(job, ZERO, w, w + kept, k, False)
+            if layers[0, BIAS] == 1:
+                apply(job, ZERO, w + k, w + k + kept, 1, True)
+        limit = layer_number(job, ZERO, COLUMN_NORM)
+        if limit < math.inf:
+            hold(job, w, k, ONE, limit, squares(memory, w, k, 1.0))
 
     @njit(**EXACT)
     def train_epoch(job):
@@ -289,6 +311,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             row_loss_of(job),
         )
         plain = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
+        plain = plain and layer_number(job, ZERO, COLUMN_NORM) == math.inf
         if plain and layers[0, ACTIVATION] == IDENTITY and in_place(job):
             one_by_one(head[LOSS], job)
             return

@@ -115,6 +115,26 @@ def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
     return update
 
 
+def make_clip(dtype: np.dtype) -> Any:
+    """Return ``clip(memory, at, gradient, to, count, l1, l2, limit)``.
+
+    It writes the gradient with its penalty to `to`, each number between -limit and limit. NaN
+    stays NaN.
+    """
+    zero, one = dtype.type(0), dtype.type(1)
+
+    @njit(**EXACT)
+    def clip(memory, at, gradient, to, count, l1, l2, limit):
+        for i in range(count):
+            w = memory[U(at + i)]
+            sign = (one if w > zero else zero) - (one if w < zero else zero)
+            g = memory[U(gradient + i)] + l2 * w + l1 * sign
+            g = limit if g > limit else g
+            memory[U(to + i)] = -limit if g < -limit else g
+
+    return clip
+
+
 def make_rules(
     dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamespace
 ) -> SimpleNamespace:

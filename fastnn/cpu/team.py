@@ -17,12 +17,14 @@ from fastnn.cpu.job import control_of, head_of, layers_of, owners_of, phases_of,
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT
 from fastnn.plan import (
+    APPLY_TILES,
     BACKWARD,
     BATCH,
     COLUMN_BLOCK,
     FORWARD,
     KIND,
     LAYER,
+    MAX_NORM,
     PHASES,
     ROW_BLOCK,
     ROWWISE,
@@ -48,10 +50,10 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         """Return the number of tiles of phase p for a batch of `samples` rows."""
         layers, tiles, phases = layers_of(job), tiles_of(job), phases_of(job)
         kind, layer = phases[p, KIND], phases[p, LAYER]
-        if kind == UPDATE_TILES:
+        if kind == UPDATE_TILES or kind == APPLY_TILES:
             return len(tiles)
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
-        if kind == FORWARD and layers[layer, ROWWISE] == 0:
+        if (kind == FORWARD and layers[layer, ROWWISE] == 0) or kind == MAX_NORM:
             width = panels_of(layers[layer, N])
         elif kind == BACKWARD and layers[layer - 1, ROWWISE] == 0:
             width = panels_of(layers[layer, K])
@@ -64,7 +66,7 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         """Return the end of the tiles that thread `who` owns in phase `number` of the epoch."""
         head, owners, phases = head_of(job), owners_of(job), phases_of(job)
         step, p = number // head[PHASES], number % head[PHASES]
-        if phases[p, KIND] == UPDATE_TILES:
+        if phases[p, KIND] == UPDATE_TILES or phases[p, KIND] == APPLY_TILES:
             return owners[who + 1]
         samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
         return (who + 1) * tiles_in(job, p, samples) // threads

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.intrinsics import address_of
 from fastnn.cpu.job import (
     counting_of,
@@ -20,48 +20,76 @@ from fastnn.cpu.job import (
     used_of,
 )
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, MERGED, U
+from fastnn.cpu.rules import EXACT, MERGED, U, make_clip
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
-from fastnn.cpu.steps import BETA1, BETA2, C1, C2, C3, EPSILON, L1, L2, RATE, SHRINK, rows_ahead
+from fastnn.cpu.steps import (
+    BETA1,
+    BETA2,
+    C1,
+    C2,
+    C3,
+    CLIP_SCALE,
+    CLIP_VALUE,
+    EPSILON,
+    L1,
+    L2,
+    RATE,
+    SHRINK,
+    layer_number,
+    rows_ahead,
+)
 from fastnn.plan import (
     BIAS,
     CAPACITY,
+    CLIPS,
     DELTA,
     DIRECT,
     FEW,
     IN_PLACE,
     IN_PLACE_UNITS,
     INPUT,
+    KEPT,
     LOOK_ROWS,
     ONES,
     OWN_INPUTS,
     PRIVATE,
     PRIVATE_SIZE,
     SIZE,
-    TRANSPOSED,
     UPDATE,
     WEIGHTS,
     K,
     N,
 )  # fmt: skip
 
-ONE = np.int64(1)
-
 
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
-    """Return ``apply(job, at, gradient, count, is_bias)``.
+    """Return ``apply(job, layer, at, gradient, count, is_bias)``.
 
-    It applies the plan's update rule to `count` parameters at `at` with their gradient.
+    It applies the plan's update rule to `count` parameters of a layer at `at` with their gradient.
+    One that is to be clipped by its norm it only keeps; called again with that, it applies it.
     """
     real = dtype.type
-    zero, one, rule = real(0), real(1), rules.update
+    zero, one, rule, clip = real(0), real(1), rules.update, make_clip(dtype)
     memory_of = make_view("memory", dtype)
 
     @njit(**EXACT)
-    def apply(job, at, gradient, count, is_bias):
+    def apply(job, layer, at, gradient, count, is_bias):
         memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
         size = head[SIZE]
-        l1, l2 = (zero, zero) if is_bias else (real(numbers[L1]), real(numbers[L2]))
+        l1 = zero if is_bias else real(layer_number(job, layer, L1))
+        l2 = zero if is_bias else real(layer_number(job, layer, L2))
+        if head[CLIPS] == 1:
+            kept = at + head[KEPT] if head[KEPT] > 0 else gradient
+            if head[KEPT] > 0 and gradient == kept:
+                scale = real(numbers[CLIP_SCALE])
+                for i in range(kept, kept + count):
+                    memory[U(i)] *= scale
+            else:
+                limit = real(numbers[CLIP_VALUE])
+                clip(memory, at, gradient, kept, count, l1, l2, limit)
+                if head[KEPT] > 0:
+                    return
+            l1 = l2 = zero
         shrink = one if is_bias else real(numbers[SHRINK])
         rule(
             head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, l1, l2,
@@ -74,9 +102,19 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
 
 
 def make_update(
-    dtype: np.dtype, panel: int, gemm: Any, few: Any, find_used: Any, rules: Any, layers_: Any
-) -> Any:
-    """Return ``update_tile(job, tile, first, samples, me)`` for one dtype."""
+    dtype: np.dtype,
+    panel: int,
+    gemm: Any,
+    few: Any,
+    find_used: Any,
+    rules: Any,
+    layers_: Any,
+    norms: Any,
+) -> tuple[Any, Any]:
+    """Return ``update_tile(job, tile, first, samples, me)`` and ``apply_tile(job, tile)``.
+
+    Where the gradient is clipped by its norm, the first keeps it and the second applies it.
+    """
     real = dtype.type
     zero, one = real(0), real(1)
     width_of, padded, accumulate, s_block = (
@@ -84,7 +122,8 @@ def make_update(
     )  # fmt: skip
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
-    apply, transpose, add_samples = make_apply(dtype, rules), layers_.transpose, few.gradient
+    apply, add_samples = make_apply(dtype, rules), few.gradient
+    keep_transposed, add_squares = layers_.keep_transposed, norms.add_squares
 
     @njit(**EXACT)
     def add(job, layer, i0, i1, p0, p1, first, samples, own, me, out, apart, origin, alpha, beta):
@@ -143,7 +182,10 @@ def make_update(
         )
         k, n = layers[layer, K], layers[layer, N]
         rate, apart = real(numbers[RATE]), panel * (k + 1)
-        keep, weights = one - rate * real(numbers[L2]), layers[layer, WEIGHTS] + p0 * apart
+        keep, weights = (
+            one - rate * real(layer_number(job, layer, L2)),
+            layers[layer, WEIGHTS] + p0 * apart,
+        )
         if keep != one and layer == 0 and head[IN_PLACE] == 1:
             # Not all of these rows of W are looked at again.
             for p in range(p0, p1):
@@ -172,13 +214,15 @@ def make_update(
             for p in range(p0, p1):
                 width = width_of(p, n)
                 weights = layers[layer, WEIGHTS] + p * panel * (k + 1) + b0 * width
-                apply(job, weights, gradient + (p - p0) * apart, (b1 - b0) * width, False)
+                apply(job, layer, weights, gradient + (p - p0) * apart, (b1 - b0) * width, False)
         if i1 == k and layers[layer, BIAS] == 1:
             for p in range(p0, p1):
                 width = width_of(p, n)
-                add_bias(job, layer, p, samples, gradient, one, zero)
+                for c in range(width):
+                    memory[U(gradient + c)] = zero
+                add_bias(job, layer, p, samples, gradient, one, one)
                 bias = layers[layer, WEIGHTS] + p * panel * (k + 1) + k * width
-                apply(job, bias, gradient, width, True)
+                apply(job, layer, bias, gradient, width, True)
 
     @njit(**EXACT)
     def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
@@ -213,7 +257,7 @@ def make_update(
         )  # fmt: skip
         rate = real(numbers[RATE])
         if head[DIRECT] == 1:
-            keep = one - rate * real(numbers[L2])
+            keep = one - rate * real(layer_number(job, ZERO, L2))
             few_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:
             size = head[PRIVATE_SIZE] // n // panel * panel
@@ -223,7 +267,7 @@ def make_update(
                     memory[U(gradient + c)] = zero
                 few_add(job, i, i + count, first, samples, own, gradient, count, one, one)
                 for j in range(n):
-                    apply(job, w + j * k + i, gradient + j * count, count, False)
+                    apply(job, ZERO, w + j * k + i, gradient + j * count, count, False)
         if i1 == k and layers[0, BIAS] == 1:
             width = width_of(ZERO, n)
             out, factor = (bias, -rate) if head[DIRECT] == 1 else (gradient, one)
@@ -232,7 +276,26 @@ def make_update(
                     memory[U(gradient + c)] = zero
             accumulate(memory, head[ONES], ZERO, d, samples, out, ONE, width, factor, one)
             if head[DIRECT] == 0:
-                apply(job, bias, gradient, width, True)
+                apply(job, ZERO, bias, gradient, width, True)
+
+    @njit(**MERGED)
+    def apply_tile(job, tile):
+        head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
+        layer, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        k, n, kept = layers[layer, K], layers[layer, N], head[KEPT]
+        for p in range(tiles[tile, 3], tiles[tile, 4]):
+            width = width_of(p, n)
+            weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
+            # Rows of inputs, each of the numbers from i0 to i1: one row of them all, or n of them.
+            runs, start, count = ONE, weights + i0 * width, (i1 - i0) * width
+            bias = weights + k * width
+            if layers[layer, FEW] >= 0:
+                runs, start, count, bias = n, weights + i0, i1 - i0, layers[layer, FEW]
+            for j in range(runs):
+                apply(job, layer, start + j * k, start + j * k + kept, count, False)
+            if i1 == k and layers[layer, BIAS] == 1:
+                apply(job, layer, bias, bias + kept, width, True)
+        keep_transposed(job, layer, i0, i1, tiles[tile, 3], tiles[tile, 4])
 
     @njit(**MERGED)
     def update_tile(job, tile, first, samples, me):
@@ -243,17 +306,15 @@ def make_update(
         if layers[layer, FEW] >= 0:
             gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
             few_update(job, i0, i1, first, samples, own, gradient)
-            return
-        if head[DIRECT] == 1:
+        elif head[DIRECT] == 1:
             direct(job, layer, i0, i1, p0, p1, first, samples, own, me)
         else:
             gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
             by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient)
-        if layers[layer, TRANSPOSED] >= 0:
-            k, n = layers[layer, K], layers[layer, N]
-            for i in range(i0, i1, panel):
-                for p in range(p0, p1):
-                    to = layers[layer, TRANSPOSED] + i * n + p * panel * width_of(i // panel, k)
-                    transpose(job, layer, p * panel, min(n, (p + 1) * panel), i // panel, to)
+        if head[KEPT] == 0:
+            keep_transposed(job, layer, i0, i1, p0, p1)
+        else:
+            for p in range(p0, p1):
+                add_squares(job, layer, i0, i1, p)
 
-    return update_tile
+    return update_tile, apply_tile

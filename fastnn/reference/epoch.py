@@ -13,7 +13,8 @@ from fastnn.problem import EpochResult, Problem
 from fastnn.reference.activations import ACTIVATIONS
 from fastnn.reference.layers import dropout_mask, linear_backward, linear_forward
 from fastnn.reference.losses import LOSSES, loss_of, row_weights
-from fastnn.reference.updates import UPDATES, Hyper
+from fastnn.reference.updates import UPDATES, Hyper, average, clipped, held
+from fastnn.rules.table import UPDATES as RULES
 
 if TYPE_CHECKING:
     from fastnn.data import Data
@@ -115,7 +116,8 @@ def loss_and_gradients(
         dA, dW, db = linear_backward(X, W, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
-        dW = dW + problem.l1 * np.sign(W) + problem.l2 * W
+        l1, l2 = problem.penalties[position]
+        dW = dW + l1 * np.sign(W) + l2 * W
         gradients.insert(0, (dW, db if dense.bias else np.zeros_like(b)))
     return loss, gradients
 
@@ -129,6 +131,7 @@ def update(
     t: int,
 ) -> tuple[Parameters, list[Parameters]]:
     """Return parameters and state slots after update number `t` (from 1)."""
+    gradients = clipped(gradients, problem.clip_value, problem.clip_norm)
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
     # Weight decay, the last constant, acts on W and not on b.
@@ -140,6 +143,11 @@ def update(
             rule(pair[k], gradients[layer][k], [slot[layer][k] for slot in slots], hypers[k])
             for k in (0, 1)
         )
+        limit = problem.network.dense[layer].max_norm
+        if limit is not None:
+            W = held(W, limit)
+            if RULES[problem.optimizer.rule].mean:
+                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[0])]
         updated.append((W, b))
         for slot, new_W, new_b in zip(state, slots_W, slots_b, strict=True):
             slot.append((new_W, new_b))
@@ -223,9 +231,14 @@ class Engine:
 
     @np.errstate(all="ignore")
     def forward(self, X: np.ndarray) -> np.ndarray:
-        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
+        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout.
+
+        Where the update rule keeps the mean of the parameters, that is what predicts.
+        """
         X = X.astype(self._problem.dtype, copy=False)
-        return forward(self._problem, self._parameters, X)[-1].A
+        mean = RULES[self._problem.optimizer.rule].mean
+        parameters = self._slots[-1] if mean else self._parameters
+        return forward(self._problem, parameters, X)[-1].A
 
     @np.errstate(all="ignore")
     def gradients(self, data: Data) -> tuple[float, Parameters]:

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
+
+Parameters = list[tuple[np.ndarray, np.ndarray]]
 Slots = Sequence[np.ndarray]
 Update = Callable[[np.ndarray, np.ndarray, Slots, "Hyper"], tuple[np.ndarray, Slots]]
 
@@ -24,7 +27,7 @@ class Hyper(NamedTuple):
     learning_rate
         Of this step.
     constants
-        (beta1 or momentum, beta2 or decay, epsilon, weight_decay), from the optimizer.
+        (beta1, momentum or start; beta2 or decay; epsilon; weight_decay), from the optimizer.
     t
         Number of this update, from 1.
     """
@@ -32,6 +35,40 @@ class Hyper(NamedTuple):
     learning_rate: float
     constants: tuple[float, float, float, float]
     t: int
+
+
+def clipped(gradients: Parameters, value: float | None, norm: float | None) -> Parameters:
+    """Return [(dW, db), ...] within the limits `value` and then `norm`; None is no limit.
+
+    g = min(max(g, -value), value);  g *= min(1, norm / (|all g| + 1e-6)).
+    """
+    if value is not None:
+        gradients = [(np.clip(dW, -value, value), np.clip(db, -value, value))
+                     for dW, db in gradients]  # fmt: skip
+    if norm is not None:
+        every = np.concatenate([g.ravel() for pair in gradients for g in pair]).astype(np.float64)
+        # In this unit no square overflows.
+        unit = max(1.0, float(np.abs(every).max()))
+        length = float(np.linalg.norm(every / unit))
+        factor = min(1.0, norm / unit / (length + CLIP_EPSILON / unit))
+        factor = factor if math.isfinite(length) else math.nan
+        gradients = [(dW * factor, db * factor) for dW, db in gradients]
+    return gradients
+
+
+def held(W: np.ndarray, limit: float) -> np.ndarray:
+    """Return W (k, n) with columns of norm above `limit` scaled by limit / (norm + 1e-7)."""
+    # In this unit no square overflows.
+    unit = np.maximum(1.0, np.abs(W).max(axis=0).astype(np.float64))
+    norm = np.sqrt(np.square(W / unit).sum(axis=0))
+    within = norm <= limit / unit
+    return (W * np.where(within, 1.0, limit / unit / (norm + NORM_EPSILON / unit))).astype(W.dtype)
+
+
+def average(mean: np.ndarray, w: np.ndarray, hyper: Hyper) -> np.ndarray:
+    """Return the mean of w over all updates from number `start` (from 0) on, or w before it."""
+    count = hyper.t - hyper.constants[0]
+    return w if count <= 1 else mean + (w - mean) / count
 
 
 def sgd(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
@@ -114,6 +151,14 @@ def adagrad(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[n
     return w - hyper.learning_rate * g / (np.sqrt(v) + hyper.constants[2]), [v]
 
 
+def averaged_sgd(
+    w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper
+) -> tuple[np.ndarray, Slots]:
+    """SGD, and the `average` of its weights: w -= lr g;  mean += (w - mean) / (t - start)."""
+    w = w - hyper.learning_rate * g
+    return w, [average(slots[0], w, hyper)]
+
+
 def lion(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
     """Lion: w -= lr (sign(b1 m + (1 - b1) g) + decay w);  m = b2 m + (1 - b2) g."""
     beta1, beta2, _, decay = hyper.constants
@@ -132,4 +177,5 @@ UPDATES: dict[str, Update] = {
     "rmsprop": rmsprop,
     "adagrad": adagrad,
     "lion": lion,
+    "averaged_sgd": averaged_sgd,
 }

@@ -45,6 +45,7 @@ class Update:
     name: str
     source: str
     slots: int = 0  # arrays of optimizer state, each shaped as the parameters
+    mean: bool = False  # the last of them is the mean of the parameters, which predicts
 
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -112,6 +113,7 @@ UPDATES: dict[str, Update] = {
         Update("rmsprop", "w -= lr g / (rms(g) + eps); Tieleman & Hinton 2012", slots=1),
         Update("adagrad", "w -= lr g / (sqrt(sum g^2) + eps); Duchi et al. 2011", slots=1),
         Update("lion", "w -= lr sign(mean of g); Chen et al. 2023, algorithm 2", slots=1),
+        Update("averaged_sgd", "sgd, and the mean of w; Polyak & Juditsky 1992", 1, mean=True),
         # Not an optimizer: leaves w alone and stores the gradient, for checks and for clipping.
         Update("gradient", "s = g", slots=1),
     )

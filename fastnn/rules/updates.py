@@ -7,13 +7,18 @@ beta1; rest1 = 1 - beta1; beta2 or decay; rest2 = 1 - beta2 (both rounded once, 
 epsilon; shrink = 1 - learning_rate weight_decay, 1 for biases; and what follows from the number n
 of the update, from 1: c2 = sqrt(1 - beta2^n), Adam's c1 = 1 - beta1^n, and Nadam's factors of the
 gradient, c1 = (1 - mu_n) / (1 - mu_1 ... mu_n), and of its mean,
-c3 = mu_(n+1) / (1 - mu_1 ... mu_(n+1)).
+c3 = mu_(n+1) / (1 - mu_1 ... mu_(n+1)); and c1, the part that w has in the mean of weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+# A gradient of norm above c is scaled by c / (norm + this), as PyTorch's clip_grad_norm_ does.
+CLIP_EPSILON = 1e-6
+# A column of W of norm above c is scaled by c / (norm + this), as PyTorch's renorm does.
+NORM_EPSILON = 1e-7
 
 
 def sgd(real: Any, m: Any) -> Callable[..., Any]:
@@ -102,6 +107,17 @@ def lion(real: Any, m: Any) -> Callable[..., Any]:
         c = beta1 * s + rest1 * g
         sign = (one if c > zero else zero) - (one if c < zero else zero)
         return shrink * w - lr * sign, beta2 * s + rest2 * g, t
+
+    return step
+
+
+def averaged_sgd(real: Any, m: Any) -> Callable[..., Any]:
+    """Return the step w -= lr g; s += c1 (w - s), which is w itself where c1 is 1."""
+    one = real(1)
+
+    def step(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3):
+        w = w - lr * g
+        return w, w if c1 == one else s + c1 * (w - s), t
 
     return step
 

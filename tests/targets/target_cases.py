@@ -17,7 +17,7 @@ from fastnn import reference
 from fastnn.data import Data
 from fastnn.problem import Problem
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, Lion, Nadam, Network, RMSProp
+from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, Network, RMSProp
 
 DTYPES = ["float32", "float64"]
 OPTIMIZERS = {
@@ -31,6 +31,7 @@ OPTIMIZERS = {
     "rmsprop": RMSProp(0.1, epsilon=1e-3),
     "adagrad": Adagrad(0.1, epsilon=1e-3),
     "lion": Lion(0.1, weight_decay=0.1),
+    "averaged": AveragedSGD(0.1, start=2),
 }
 # Every activation with every loss that takes it, as (hidden activation, last activation, loss).
 COMBINATIONS = [

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from target_cases import OPTIMIZERS, problem_of
 
-from fastnn.plan import Layout, make_plan
+from fastnn.layout import Layout
+from fastnn.plan import make_plan
 from fastnn.rules.table import UPDATES
 from fastnn.spec import Dense, Dropout
 

@@ -1,0 +1,43 @@
+"""How a matrix lies in column panels; `fastnn.plan` says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Panels of `panel` columns, the last one `lanes` wide where that is enough."""
+
+    lanes: int
+    panel: int
+
+    def padded(self, columns: int) -> int:
+        """Return the number of columns stored, padding included."""
+        return -(-columns // self.lanes) * self.lanes
+
+    def panels(self, columns: int) -> int:
+        """Return the number of panels."""
+        return -(-columns // self.panel)
+
+    def split(self, matrix: np.ndarray, flat: np.ndarray) -> None:
+        """Write `matrix` (rows, columns) into `flat` in panels; padding becomes zero."""
+        for part, panel in self._pairs(matrix, flat):
+            panel[:, : part.shape[1]] = part
+            panel[:, part.shape[1] :] = 0
+
+    def join(self, flat: np.ndarray, matrix: np.ndarray) -> None:
+        """Read `matrix` (rows, columns) back from its panels."""
+        for part, panel in self._pairs(matrix, flat):
+            part[:] = panel[:, : part.shape[1]]
+
+    def _pairs(self, matrix: np.ndarray, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        rows, columns = matrix.shape
+        pairs = []
+        for start in range(0, columns, self.panel):
+            part = matrix[:, start : start + self.panel]
+            width = self.padded(part.shape[1])
+            pairs.append((part, flat[start * rows :][: width * rows].reshape(rows, width)))
+        return pairs
