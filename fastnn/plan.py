@@ -23,18 +23,19 @@ import numpy as np
 from fastnn.problem import Problem
 from fastnn.rules.table import (
     ACTIVATION_CODES,
-    ACTIVATIONS,
+    CUSTOM,
     LOSS_CODES,
-    LOSSES,
     UPDATE_CODES,
     UPDATES,
+    activation_row,
+    loss_row,
 )
 
 # Fields of a row of `Plan.layers`.
 (
     K,  # inputs
     N,  # outputs
-    ACTIVATION,  # code
+    ACTIVATION,  # code, or CUSTOM
     NEEDS_Z,  # 1: the slope needs z, which is kept at Z
     ROWWISE,  # 1: the activation works on whole rows
     BIAS,  # 1: the bias is trained
@@ -48,8 +49,10 @@ from fastnn.rules.table import (
     Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
+    OWN_VALUE,  # where the code of the caller's own activation is, which the engine fills in
+    OWN_SLOPE,  # and that of its slope
     LAYER_FIELDS,
-) = range(17)
+) = range(19)
 
 # Fields of `Plan.head`.
 (
@@ -58,7 +61,7 @@ from fastnn.rules.table import (
     CAPACITY,  # rows of every activation matrix
     SAMPLES,  # rows of the data
     STEPS,  # minibatches of the epoch
-    LOSS,
+    LOSS,  # code, or CUSTOM
     UPDATE,
     SIZE,  # numbers in one copy of the parameters
     TARGETS,  # offset of the (m, n) targets of the batch
@@ -77,8 +80,12 @@ from fastnn.rules.table import (
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     USED_SIZE,  # numbers from one list of used inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
+    OWN_ROWS,  # where the code of the caller's own loss is, which the engine fills in: for panels,
+    OWN_NARROW,  # for a last panel of one vector,
+    OWN_LOSSES,  # for the losses of many rows of one output,
+    OWN_GRADIENT,  # and for the derivative of one number
     HEAD_FIELDS,
-) = range(25)
+) = range(29)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -231,9 +238,9 @@ def make_plan(
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
     for index, (dense, (k, n)) in enumerate(zip(problem.network.dense, shapes, strict=True)):
         row = layers[index]
-        activation = ACTIVATIONS[dense.activation]
+        activation = activation_row(dense.activation)
         row[[K, N, BIAS]] = k, n, dense.bias
-        row[ACTIVATION] = ACTIVATION_CODES[dense.activation]
+        row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
         row[MASK] = row[TRANSPOSED] = row[FEW] = -1
         if index == 0 and few_outputs(layout, k, n):
@@ -266,9 +273,10 @@ def make_plan(
     head[LAYERS], head[BATCH], head[CAPACITY] = len(shapes), batch, capacity
     head[SAMPLES] = samples
     head[STEPS] = -(-samples // problem.batch_size)
-    head[LOSS], head[UPDATE] = LOSS_CODES[problem.loss], UPDATE_CODES[rule]
+    loss = loss_row(problem.loss)
+    head[LOSS], head[UPDATE] = LOSS_CODES.get(loss.name, CUSTOM), UPDATE_CODES[rule]
     head[SIZE] = size
-    head[CLASSES] = LOSSES[problem.loss].targets == "classes"
+    head[CLASSES] = loss.targets == "classes"
     head[TARGETS] = take(capacity * padded(shapes[-1][1]))
     head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
     head[PADDING] = take(2 * layout.lanes)

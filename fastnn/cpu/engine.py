@@ -17,6 +17,7 @@ from numba import config, int64, types
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear, team
 from fastnn.cpu.cache import CompileNotice
+from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import BETA1, BETA2, DECAY, EPSILON, L1, L2, LOSS_SUM, NUMBERS, WEIGHT_SUM
@@ -44,7 +45,7 @@ from fastnn.plan import (
     make_plan,
 )
 from fastnn.problem import EpochResult, Problem
-from fastnn.rules.table import ACTIVATIONS, UPDATES
+from fastnn.rules.table import UPDATES, activation_row
 from fastnn.spec import Network
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
@@ -122,7 +123,7 @@ class Engine:
         self._linear = (
             network.shapes == ((network.inputs, 1),)
             and network.dropouts[0] == 0
-            and not ACTIVATIONS[network.dense[0].activation].rowwise
+            and not activation_row(network.dense[0].activation).rowwise
         )
         if self._linear:
             self.threads, self._layout = 1, Layout(1, 1)
@@ -182,6 +183,7 @@ class Engine:
             if self._plan.head[SAMPLES] != len(data.X):
                 plan = make_plan(self.problem, len(data.X), self._layout, self.threads, self._rule)
                 self._lay_out(plan)
+            place_rules(self.problem, self._plan, training=True)
             numbers, control = self._start(data, step)
             plan = self._plan
             lists = -(-plan.head[BATCH] // LOOK_ROWS)
@@ -222,6 +224,7 @@ class Engine:
         counting = np.arange(INFERENCE_ROWS)
         bounds = np.linspace(0, len(X), threads + 1).astype(np.int64)
         with self._lock:
+            place_rules(self.problem, self._plan, training=False)
             plan = self._plan
             jobs = [
                 make_job(
@@ -256,6 +259,8 @@ class Engine:
     def prepare(self) -> None:
         """Compile or load the kernels of training, so that the first epoch does not have to."""
         self._train()
+        with self._lock:
+            place_rules(self.problem, self._plan, training=True)
 
     def _train(self) -> Any:
         return self._compiled("train_epoch", (JOB,) if self._linear else (JOB, int64, int64))

@@ -44,6 +44,10 @@ from fastnn.plan import (
     NEEDS_Z,
     ONES,
     OUTPUT,
+    OWN_NARROW,
+    OWN_ROWS,
+    OWN_SLOPE,
+    OWN_VALUE,
     PRIVATE,
     PRIVATE_SIZE,
     ROW_SCALE,
@@ -142,7 +146,10 @@ def make_layers(
                 if layers[layer, NEEDS_Z] == 1:
                     for i in range(at, at + count):
                         memory[U(layers[layer, Z] + i)] = memory[U(out + i)]
-                activate(layers[layer, ACTIVATION], memory, out + at, count, alphas[layer])
+                activate(
+                    layers[layer, ACTIVATION], layers[layer, OWN_VALUE], memory, out + at, count,
+                    alphas[layer],
+                )  # fmt: skip
 
     @njit(**EXACT)
     def to_delta(job, layer, r0, r1, p0, p1):
@@ -156,9 +163,9 @@ def make_layers(
                 width = width_of(p, n)
                 at = p * panel * rows + r0 * width
                 multiply_slope(
-                    layers[layer, ACTIVATION], memory, layers[layer, Z] + at,
-                    layers[layer, OUTPUT] + at, layers[layer, DELTA] + at, (r1 - r0) * width,
-                    alphas[layer],
+                    layers[layer, ACTIVATION], layers[layer, OWN_SLOPE], memory,
+                    layers[layer, Z] + at, layers[layer, OUTPUT] + at, layers[layer, DELTA] + at,
+                    (r1 - r0) * width, alphas[layer],
                 )  # fmt: skip
 
     @njit(**MERGED)
@@ -188,12 +195,14 @@ def make_layers(
             scale_at = head[ROW_SCALE] + r0
             if width == panel:
                 loss_wide(
-                    head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0
-                )
+                    head[LOSS], head[OWN_ROWS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0,
+                    row_loss, r0,
+                )  # fmt: skip
             else:
                 loss_narrow(
-                    head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0
-                )
+                    head[LOSS], head[OWN_NARROW], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0,
+                    row_loss, r0,
+                )  # fmt: skip
         for r in range(r0, r1):
             row_loss[U(r)] /= n
         to_delta(job, last, r0, r1, ZERO, panels)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -137,3 +138,17 @@ ACTIVATIONS: dict[str, Activation] = {
         _softmax_input_gradient,
     ),
 }
+
+
+def activation_of(rule: Any) -> Activation:
+    """Return the activation of a name; one of the caller's own is what NumPy makes of its formula.
+
+    `rule` is `fastnn.spec.Dense.activation`.
+    """
+    if isinstance(rule, str):
+        return ACTIVATIONS[rule]
+    (name,) = rule.expression.names
+    return _elementwise(
+        lambda z, alpha: rule.expression.evaluate(**{name: z}),
+        lambda z, a, alpha: rule.slope.evaluate(**{name: z}),
+    )

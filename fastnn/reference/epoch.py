@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastnn.problem import EpochResult, Problem
-from fastnn.reference.activations import ACTIVATIONS
+from fastnn.reference.activations import activation_of
 from fastnn.reference.layers import dropout_mask, linear_backward, linear_forward
-from fastnn.reference.losses import LOSSES, loss_of, row_weights
+from fastnn.reference.losses import definition_of, loss_of, row_weights
 from fastnn.reference.updates import UPDATES, Hyper
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def forward(
         mask = masks[position] if masks else None
         X = A if mask is None else A * mask
         Z = linear_forward(X, W, b)
-        A = ACTIVATIONS[dense.activation].value(Z, dense.alpha or 0.0)
+        A = activation_of(dense.activation).value(Z, dense.alpha or 0.0)
         layers.append(Layer(X, Z, A))
     return layers
 
@@ -105,13 +105,13 @@ def loss_and_gradients(
     outputs = layers[-1].A
     loss = loss_of(problem, outputs, batch.targets, batch.weights)
     share = row_weights(len(outputs), batch.weights).astype(problem.dtype)
-    dA = LOSSES[problem.loss].output_gradient(outputs, batch.targets) * share[:, None]
+    dA = definition_of(problem.loss).output_gradient(outputs, batch.targets) * share[:, None]
     gradients: Parameters = []
     for position in reversed(range(len(layers))):
         dense = problem.network.dense[position]
         X, Z, A = layers[position]
         W, b = parameters[position]
-        dZ = ACTIVATIONS[dense.activation].input_gradient(Z, A, dA, dense.alpha or 0.0)
+        dZ = activation_of(dense.activation).input_gradient(Z, A, dA, dense.alpha or 0.0)
         dA, dW, db = linear_backward(X, W, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from fastnn.errors import InvalidInput
 
@@ -120,6 +121,19 @@ UPDATES: dict[str, Update] = {
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
+CUSTOM = -1  # code of an activation or a loss of the caller's own, see `fastnn.custom`
+
+
+def activation_row(activation: Any) -> Activation:
+    """Return what has to be known of an activation, given by name or as one of the caller's own."""
+    row: Activation = ACTIVATIONS[activation] if isinstance(activation, str) else activation.row
+    return row
+
+
+def loss_row(loss: Any) -> Loss:
+    """Return what has to be known of a loss, given by name or as one of the caller's own."""
+    row: Loss = LOSSES[loss] if isinstance(loss, str) else loss.row
+    return row
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
