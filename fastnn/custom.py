@@ -137,6 +137,11 @@ class CustomLoss(CustomRule):
         return loss_source(self.expression)
 
 
+# What `Dense` and `Problem` take.
+AnyActivation = str | Callable[[Any], Any] | Expression | CustomActivation
+AnyLoss = str | Callable[[Any, Any], Any] | Expression | CustomLoss
+
+
 def custom_activation(rule: Callable[..., Any] | Expression) -> CustomActivation:
     """Return the activation that a function or a formula of one variable gives.
 

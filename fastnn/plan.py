@@ -49,10 +49,11 @@ from fastnn.rules.table import (
     Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
+    SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
     OWN_VALUE,  # where the code of the caller's own activation is, which the engine fills in
     OWN_SLOPE,  # and that of its slope
     LAYER_FIELDS,
-) = range(19)
+) = range(20)
 
 # Fields of `Plan.head`.
 (
@@ -242,7 +243,7 @@ def make_plan(
         row[[K, N, BIAS]] = k, n, dense.bias
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
-        row[MASK] = row[TRANSPOSED] = row[FEW] = -1
+        row[MASK] = row[TRANSPOSED] = row[FEW] = row[SLOPES] = -1
         if index == 0 and few_outputs(layout, k, n):
             row[WEIGHTS], row[FEW] = take(n * k), take(padded(n))
         else:
@@ -268,6 +269,8 @@ def make_plan(
         if index > 0 and index >= together and k * n * problem.dtype.itemsize <= ALONE_BYTES:
             row[TRANSPOSED] = take(n * padded(k))
         row[DELTA] = take(capacity * padded(n))
+        if activation_row(problem.network.dense[index].activation).random:
+            row[SLOPES] = take(capacity * padded(n))
 
     head = np.zeros(HEAD_FIELDS, np.int64)
     head[LAYERS], head[BATCH], head[CAPACITY] = len(shapes), batch, capacity

@@ -15,8 +15,7 @@ from fastnn.rules.table import LOSSES, loss_row, unknown_name
 from fastnn.spec import Network
 
 if TYPE_CHECKING:
-    from fastnn.custom import CustomLoss
-    from fastnn.graph import Expression
+    from fastnn.custom import AnyLoss, CustomLoss
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -57,7 +56,7 @@ class Problem:
     """
 
     network: Network
-    loss: str | Callable[[Any, Any], Any] | Expression | CustomLoss
+    loss: AnyLoss
     optimizer: Optimizer
     batch_size: int
     l1: float

@@ -18,8 +18,7 @@ from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, Optimizer,
 from fastnn.rules.table import ACTIVATIONS, activation_row, unknown_name
 
 if TYPE_CHECKING:
-    from fastnn.custom import CustomActivation
-    from fastnn.graph import Expression
+    from fastnn.custom import AnyActivation, CustomActivation
 
 __all__ = [
     "SGD",
@@ -68,7 +67,7 @@ class Dense:
     """
 
     units: int
-    activation: str | Callable[[Any], Any] | Expression | CustomActivation = "identity"
+    activation: AnyActivation = "identity"
     init: str | Initialiser | None = None
     bias: bool = True
     alpha: float | None = None

@@ -29,7 +29,9 @@ def cloud(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x[:, None], np.sin(4 * x) + (0.1 + 0.5 * x) * generator.normal(size=n)
 
 
-def main(save: str | None = None, points: int = 2000, epochs: int = 60, target: str = "cpu") -> None:
+def main(
+    save: str | None = None, points: int = 2000, epochs: int = 60, target: str = "cpu"
+) -> None:
     """Train one network for each of the three shares, and count the points below each line."""
     X, y = cloud(points)
     network = Network(1, [Dense(24, "tanh"), Dense(1)])
