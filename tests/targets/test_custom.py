@@ -210,9 +210,9 @@ def test_gradients_are_the_differences_of_the_loss(engine_class, activation, los
 
 
 def test_a_loss_that_overflows_names_the_step(engine_class):
-    problem = problem_of(2, [Dense(2)], lambda z, y: exp(z**2 * 1e3) * (1 + y**2), batch_size=2)
+    problem = problem_of(2, [Dense(2)], lambda z, y: exp(10 * z**2) * (1 + y**2), batch_size=2)
     data = data_of(problem, 8)
-    large = Data(np.where(np.arange(8)[:, None] < 4, 1e-3, 10.0) * np.ones((8, 2)), data.targets)
+    large = Data(np.where(np.arange(8)[:, None] < 4, 1e-3, 1e3) * np.ones((8, 2)), data.targets)
     with closing(started(engine_class, problem)) as engine:
         result = engine.train_epoch(large, np.arange(8), np.full(4, 1e-9), 0, 0)
     assert result.bad_step == 2 and not math.isfinite(result.loss)
