@@ -94,9 +94,11 @@ def main() -> None:
     """Print one ratio a line, and the largest of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=41, help="pairs of epochs, default 41")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
+    options = parser.parse_args()
+    rounds = options.rounds
     worst = []
-    for dtype in ("float32", "float64"):
+    for dtype in options.dtypes:
         for inputs, units, batch in ((20, 32, 32), (64, 512, 64)):
             worst.append(
                 compare(
