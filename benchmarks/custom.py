@@ -9,6 +9,7 @@ epochs is printed; 1.3 is the most that a rule of the caller's own may cost.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,12 +21,14 @@ import numpy as np
 from fastnn import SGD, Dense, Network, Trainer
 from fastnn.cpu.engine import Engine
 from fastnn.data import Data
-from fastnn.graph import expm1, maximum, sigmoid, softplus, tanh, where
+from fastnn.graph import erf, expm1, maximum, sigmoid, softplus, tanh, where
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "tanh": tanh,
     "relu": lambda z: maximum(z, 0),
+    "sigmoid": sigmoid,
     "silu": lambda z: z * sigmoid(z),
+    "gelu": lambda z: z * (1 + erf(z / math.sqrt(2))) / 2,
     "elu": lambda z: where(z > 0, z, expm1(z)),
     "softplus": softplus,
 }

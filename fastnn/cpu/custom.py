@@ -7,7 +7,8 @@ compiles nothing; the folder's name has a hash of all that the rule is compiled 
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+import threading
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-_elementary = lru_cache(maxsize=None)(make_elementary)
+_elementary = cache(make_elementary)
 
 
 class Compiled:
@@ -93,7 +94,10 @@ class Compiled:
         self.address, self.loaded = self.function.address, self.function.cache_hits > 0
 
 
-@cache
+_compiled: dict[tuple[Any, ...], Compiled] = {}  # for good, since plans hold addresses
+_compiling = threading.Lock()
+
+
 def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Compiled:
     """Return a loop of the rule with this source, from this process or the cache if it is there.
 
@@ -108,7 +112,11 @@ def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Comp
     width
         For "loss_rows": how many numbers lie in a row.
     """
-    return Compiled(rule, operation, dtype, width)
+    key = rule, operation, dtype, width
+    with _compiling:
+        if key not in _compiled:
+            _compiled[key] = Compiled(*key)
+        return _compiled[key]
 
 
 def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
