@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.arrays import check_finite, first_place, name_value, real_numbers
 from fastnn.errors import InvalidInput
-from fastnn.rules.table import LOSSES, unknown_name
+from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
 if TYPE_CHECKING:
     from fastnn.problem import Problem
@@ -135,7 +135,7 @@ def check_features(X: Any, inputs: int, dtype: np.dtype, what: str = "X") -> np.
 
 
 def check_targets(
-    y: Any, loss_name: str, outputs: int, n: int, dtype: np.dtype, what: str = "y"
+    y: Any, loss: Any, outputs: int, n: int, dtype: np.dtype, what: str = "y"
 ) -> np.ndarray:
     """Return `y` as the loss reads it, C-contiguous; not copied where it is so already.
 
@@ -148,9 +148,10 @@ def check_targets(
     InvalidInput
         An unknown loss, a wrong shape or length, not numbers, or a value that the loss cannot take.
     """
-    if loss_name not in LOSSES:
-        raise unknown_name("loss", loss_name, LOSSES)
-    kind = LOSSES[loss_name].targets
+    if isinstance(loss, str) and loss not in LOSSES:
+        raise unknown_name("loss", loss, LOSSES)
+    row = loss_row(loss)
+    kind, loss_name = row.targets, row.name
     array = real_numbers(y, what)
     columns = 1 if kind == "classes" else outputs
     if columns == 1 and array.ndim == 1:

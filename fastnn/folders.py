@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 
 def writable_folder(name: str) -> Path:
@@ -38,3 +40,27 @@ def _base() -> Path:
 
 def _user() -> str:
     return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+
+
+def generated_module(folder: Path, prefix: str, text: str) -> ModuleType:
+    """Return a module of generated source, kept in `folder` under `prefix` and a hash of it.
+
+    Numba keeps compiled code with the file that a function is from. The module runs `text`,
+    whatever the file has.
+    """
+    name = f"{prefix}_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    file = folder / f"{name}.py"
+    _keep(file, text)
+    module = ModuleType(name)
+    sys.modules[name] = module  # where Numba looks for it when it loads from its cache
+    exec(compile(text, str(file), "exec"), vars(module))
+    return module
+
+
+def _keep(file: Path, text: str) -> None:
+    """Write the file unless it is there: Numba drops what it compiled from an older one."""
+    if file.is_file() and file.read_text("utf-8") == text:
+        return
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
+        new.write(text)
+    os.replace(new.name, file)  # whole, also for a process that reads it now

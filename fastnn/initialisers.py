@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.checks import number
 from fastnn.errors import InvalidInput
-from fastnn.rules.table import ACTIVATIONS
+from fastnn.rules.table import activation_row
 
 if TYPE_CHECKING:
     from fastnn.spec import Initialiser, Network
@@ -142,7 +142,7 @@ def initial_parameters(
     """
     parameters = []
     for position, (layer, shape) in enumerate(zip(network.dense, network.shapes, strict=True)):
-        init = ACTIVATIONS[layer.activation].initialiser if layer.init is None else layer.init
+        init = activation_row(layer.activation).initialiser if layer.init is None else layer.init
         draw = INITIALISERS[init] if isinstance(init, str) else init
         generator = np.random.Generator(np.random.PCG64([seed, STREAM, position]))
         W = _checked(draw(generator, *shape), shape, dtype, f"init of Dense layer {position}")

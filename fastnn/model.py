@@ -15,6 +15,8 @@ from fastnn.history import History
 from fastnn.parameters import Parameters, from_tensors, to_tensors
 from fastnn.problem import Problem
 from fastnn.serialise import (
+    loss_from_plain,
+    loss_to_plain,
     network_from_dict,
     network_to_dict,
     optimizer_from_dict,
@@ -23,11 +25,11 @@ from fastnn.serialise import (
 from fastnn.target import choose
 
 MOST_THREADS = 1024
-# What a file holds beside arrays. The settings of a Problem are plain values but for three.
+# What a file holds beside arrays. The settings of a Problem are plain values but for four.
 _LATER = ("clip_value", "clip_norm")  # not in files from before there were these
-_PLAIN = ("loss", "batch_size", "l1", "l2", "seed", *_LATER)
+_PLAIN = ("batch_size", "l1", "l2", "seed", *_LATER)
 _RUN = ("target", "threads", "shuffle", "epoch", "step", "rate_factor")
-_KEYS = {*_PLAIN, *_RUN, "network", "optimizer", "dtype", "history"}
+_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history"}
 
 
 @dataclass
@@ -90,6 +92,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     problem = model.problem
     content = {
         "network": network_to_dict(problem.network),
+        "loss": loss_to_plain(problem.loss),
         "optimizer": optimizer_to_dict(problem.optimizer),
         "dtype": problem.dtype.name,
         "history": model.history.to_dict(),
@@ -123,6 +126,7 @@ def load(
     try:
         problem = Problem(
             network_from_dict(content["network"], where),
+            loss_from_plain(content["loss"], where),
             optimizer=optimizer_from_dict(content["optimizer"], where),
             dtype=content["dtype"],
             **{name: content[name] for name in _PLAIN if name in content},

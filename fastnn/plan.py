@@ -24,18 +24,19 @@ from fastnn.layout import Layout
 from fastnn.problem import Problem
 from fastnn.rules.table import (
     ACTIVATION_CODES,
-    ACTIVATIONS,
+    CUSTOM,
     LOSS_CODES,
-    LOSSES,
     UPDATE_CODES,
     UPDATES,
+    activation_row,
+    loss_row,
 )
 
 # Fields of a row of `Plan.layers`.
 (
     K,  # inputs
     N,  # outputs
-    ACTIVATION,  # code
+    ACTIVATION,  # code, or CUSTOM
     NEEDS_Z,  # 1: the slope needs z, which is kept at Z
     ROWWISE,  # 1: the activation works on whole rows
     BIAS,  # 1: the bias is trained
@@ -50,8 +51,11 @@ from fastnn.rules.table import (
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
     PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
+    SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
+    OWN_VALUE,  # where the code of the caller's own activation is, which the engine fills in
+    OWN_SLOPE,  # and that of its slope
     LAYER_FIELDS,
-) = range(18)
+) = range(21)
 
 # Fields of `Plan.head`.
 (
@@ -60,7 +64,7 @@ from fastnn.rules.table import (
     CAPACITY,  # rows of every activation matrix
     SAMPLES,  # rows of the data
     STEPS,  # minibatches of the epoch
-    LOSS,
+    LOSS,  # code, or CUSTOM
     UPDATE,
     SIZE,  # numbers in one copy of the parameters
     TARGETS,  # offset of the (m, n) targets of the batch
@@ -82,8 +86,12 @@ from fastnn.rules.table import (
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
+    OWN_ROWS,  # where the code of the caller's own loss is, which the engine fills in: for panels,
+    OWN_NARROW,  # for a last panel of one vector,
+    OWN_LOSSES,  # for the losses of many rows of one output,
+    OWN_GRADIENT,  # and for the derivative of one number
     HEAD_FIELDS,
-) = range(28)
+) = range(32)
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
@@ -207,11 +215,11 @@ def make_plan(
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
     for index, (dense, (k, n)) in enumerate(zip(problem.network.dense, shapes, strict=True)):
         row = layers[index]
-        activation = ACTIVATIONS[dense.activation]
+        activation = activation_row(dense.activation)
         row[[K, N, BIAS]] = k, n, dense.bias
-        row[ACTIVATION] = ACTIVATION_CODES[dense.activation]
+        row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
-        row[MASK] = row[TRANSPOSED] = row[FEW] = -1
+        row[MASK] = row[TRANSPOSED] = row[FEW] = row[SLOPES] = -1
         if index == 0 and few_outputs(layout, k, n):
             row[WEIGHTS], row[FEW] = take(n * k), take(padded(n))
         else:
@@ -244,14 +252,17 @@ def make_plan(
         if index > 0 and index >= together and k * n * problem.dtype.itemsize <= ALONE_BYTES:
             row[TRANSPOSED] = take(n * padded(k))
         row[DELTA] = take(capacity * padded(n))
+        if activation_row(problem.network.dense[index].activation).random:
+            row[SLOPES] = take(capacity * padded(n))
 
     head = np.zeros(HEAD_FIELDS, np.int64)
     head[LAYERS], head[BATCH], head[CAPACITY] = len(shapes), batch, capacity
     head[SAMPLES] = samples
     head[STEPS] = -(-samples // problem.batch_size)
-    head[LOSS], head[UPDATE] = LOSS_CODES[problem.loss], UPDATE_CODES[rule]
+    loss = loss_row(problem.loss)
+    head[LOSS], head[UPDATE] = LOSS_CODES.get(loss.name, CUSTOM), UPDATE_CODES[rule]
     head[SIZE] = size
-    head[CLASSES] = LOSSES[problem.loss].targets == "classes"
+    head[CLASSES] = loss.targets == "classes"
     head[TARGETS] = take(capacity * padded(shapes[-1][1]))
     head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
     head[PADDING] = take(2 * layout.lanes)

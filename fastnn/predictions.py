@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.data import Data
 from fastnn.errors import InvalidInput
 from fastnn.problem import Problem
-from fastnn.rules.table import LOSSES
+from fastnn.rules.table import LOSSES, loss_row
 
 # Rows scored together: enough to keep every thread busy, and no more memory for more rows.
 SCORED_ROWS = 8192
@@ -22,7 +22,7 @@ def predictions(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     0, else 0, int64. Otherwise the outputs themselves. The last two are (m,) for one output and
     (m, outputs) for more.
     """
-    kind = LOSSES[problem.loss].targets
+    kind = loss_row(problem.loss).targets
     if kind == "classes":
         return outputs.argmax(axis=1).astype(np.int64, copy=False)
     found = (outputs >= 0).astype(np.int64) if kind == "binary" else outputs
@@ -31,7 +31,7 @@ def predictions(problem: Problem, outputs: np.ndarray) -> np.ndarray:
 
 def check_probabilistic(problem: Problem) -> None:
     """Raise `InvalidInput` where the loss makes no probabilities of outputs."""
-    if not LOSSES[problem.loss].from_logits:
+    if not loss_row(problem.loss).from_logits:
         known = " and ".join(repr(name) for name, loss in LOSSES.items() if loss.from_logits)
         raise InvalidInput(
             f"loss {problem.loss!r} gives no probabilities, only {known} do; "
@@ -48,7 +48,7 @@ def probabilities(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     from fastnn.reference.activations import ACTIVATIONS
 
     check_probabilistic(problem)
-    if LOSSES[problem.loss].targets == "classes":
+    if loss_row(problem.loss).targets == "classes":
         return ACTIVATIONS["softmax"].value(outputs, 0.0)
     if problem.network.outputs == 1:
         outputs = np.hstack((-outputs, outputs))
@@ -74,7 +74,7 @@ def scores(
     """
     from fastnn.reference.losses import loss_of
 
-    labelled = LOSSES[problem.loss].targets != "real"
+    labelled = loss_row(problem.loss).targets != "real"
     loss = right = total = 0.0
     for start in range(0, len(data), SCORED_ROWS):
         rows = slice(start, start + SCORED_ROWS)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.checks import number, whole
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.optimizers import OPTIMIZERS, Optimizer
-from fastnn.rules.table import LOSSES, unknown_name
+from fastnn.rules.table import LOSSES, loss_row, unknown_name
 from fastnn.spec import Network
+
+if TYPE_CHECKING:
+    from fastnn.custom import AnyLoss, CustomLoss
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -29,7 +32,11 @@ class Problem:
     network
         The layers.
     loss
-        A name from `fastnn.rules.table.LOSSES`.
+        A name from `fastnn.rules.table.LOSSES`, or one of your own: a function (output, target) of
+        two numbers that `fastnn.graph.trace` can trace, such as ``lambda z, y: (z - y) ** 4``, or
+        an `Expression` whose target is called y. The loss of a row is its mean over the outputs,
+        and targets are numbers, as for mse. Of those the attribute is a
+        `fastnn.custom.CustomLoss`.
     optimizer
         One of `fastnn.optimizers.OPTIMIZERS`.
     batch_size
@@ -50,11 +57,12 @@ class Problem:
     Raises
     ------
     InvalidInput
-        A setting out of range, an unknown name, or a loss that does not fit the last layer.
+        A setting out of range, an unknown name, a loss that does not fit the last layer, or one
+        that cannot be traced.
     """
 
     network: Network
-    loss: str
+    loss: AnyLoss
     optimizer: Optimizer
     batch_size: int
     l1: float
@@ -68,8 +76,7 @@ class Problem:
         """Check every setting, and that they go together."""
         if not isinstance(self.network, Network):
             raise InvalidInput(f"network must be a Network, not {self.network!r}")
-        if not isinstance(self.loss, str) or self.loss not in LOSSES:
-            raise unknown_name("loss", self.loss, LOSSES)
+        object.__setattr__(self, "loss", _loss(self.loss))
         if not isinstance(self.optimizer, Optimizer):
             known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
             raise InvalidInput(
@@ -107,7 +114,7 @@ class Problem:
     def _check_last_layer(self) -> None:
         """Raise `InvalidInput` where the loss cannot take what the last layer gives."""
         last = self.network.dense[-1]
-        if LOSSES[self.loss].from_logits and last.activation != "identity":
+        if loss_row(self.loss).from_logits and last.activation != "identity":
             inside = "softmax" if self.loss == "softmax_cross_entropy" else "sigmoid"
             raise InvalidInput(
                 f"loss {self.loss!r} takes raw outputs and applies the {inside} itself, but the"
@@ -169,6 +176,21 @@ def check_converging(
         epoch,
         step,
     )
+
+
+def _loss(value: Any) -> str | CustomLoss:
+    """Return a known name as it is, and a rule of the caller's own as a `CustomLoss`."""
+    if isinstance(value, str) and value in LOSSES:
+        return value
+    if not isinstance(value, str):
+        from fastnn.custom import CustomLoss, custom_loss
+        from fastnn.graph import Expression
+
+        if isinstance(value, CustomLoss):
+            return value
+        if callable(value) or isinstance(value, Expression):
+            return custom_loss(value)
+    raise unknown_name("loss", value, LOSSES)
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-"""Networks, optimizers and schedules as plain values that `json` can write, and back."""
+"""Networks, losses, optimizers and schedules as plain values that `json` can write, and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.custom import CustomActivation, CustomLoss, CustomRule
 from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.graph.saved import from_plain, to_plain
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.schedules import KINDS, WarmUp
 from fastnn.spec import Dense, Dropout, Network
@@ -74,6 +76,32 @@ def optimizer_from_dict(values: Any, where: str = "the saved file") -> Optimizer
     return optimizer
 
 
+def loss_to_plain(loss: Any) -> Any:
+    """Return the name of a loss; of one of the caller's own the formula."""
+    return _plain("loss", loss)
+
+
+def loss_from_plain(values: Any, where: str = "the saved file") -> Any:
+    """Return the loss that `loss_to_plain` gave; names are not looked up.
+
+    Raises
+    ------
+    CorruptFile
+        A formula that is no loss; the message names `where` it came from.
+    """
+    return _rule(values, CustomLoss, where)
+
+
+def _rule(values: Any, kind: type[CustomRule], where: str) -> Any:
+    """Return a name as it is, and a formula as a rule of the caller's own."""
+    if not isinstance(values, dict):
+        return values
+    try:
+        return kind(from_plain(values))
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error
+
+
 def _to_dict(value: Any) -> dict[str, Any]:
     """Return the class name and the settings of one frozen value."""
     settings = {each.name: _plain(each.name, getattr(value, each.name)) for each in fields(value)}
@@ -81,7 +109,12 @@ def _to_dict(value: Any) -> dict[str, Any]:
 
 
 def _plain(name: str, setting: Any) -> Any:
-    """Return one setting as `json` can write it; an initialiser that is a function becomes None."""
+    """Return one setting as `json` can write it.
+
+    A rule of the caller's own becomes its formula, an initialiser that is a function None.
+    """
+    if isinstance(setting, CustomRule):
+        return to_plain(setting.expression)
     if not callable(setting):
         return bool(setting) if type(setting) is np.bool_ else setting
     if name not in _SCHEDULED:
@@ -109,6 +142,8 @@ def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any
     for name, schedules in _SCHEDULED.items():
         if isinstance(settings.get(name), dict):
             settings[name] = _from_dict(settings[name], schedules, "schedule", where)
+    if "activation" in settings:
+        settings["activation"] = _rule(settings["activation"], CustomActivation, where)
     try:
         return kinds[kind](**settings)
     except InvalidInput as error:

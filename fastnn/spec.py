@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +25,10 @@ from fastnn.optimizers import (
     Optimizer,
     RMSProp,
 )
-from fastnn.rules.table import ACTIVATIONS, unknown_name
+from fastnn.rules.table import ACTIVATIONS, activation_row, unknown_name
+
+if TYPE_CHECKING:
+    from fastnn.custom import AnyActivation, CustomActivation
 
 __all__ = [
     "SGD",
@@ -54,11 +58,13 @@ class Dense:
     units
         Number of outputs, at least 1.
     activation
-        A name from `fastnn.rules.table.ACTIVATIONS`.
+        A name from `fastnn.rules.table.ACTIVATIONS`, or one of your own: a function of one number
+        that `fastnn.graph.trace` can trace, such as ``lambda z: graph.tanh(z) * 0.5``, or an
+        `Expression` of one variable. Of those the attribute is a `fastnn.custom.CustomActivation`.
     init
         How the weights start: a name from `fastnn.initialisers.INITIALISERS`, a callable
         ``(generator, inputs, outputs) -> array (inputs, outputs)``, or None for the activation's
-        usual one. Biases start at zero.
+        usual one, which is xavier_uniform for one of your own. Biases start at zero.
     bias
         Whether b exists; without it b stays zero.
     alpha
@@ -75,11 +81,11 @@ class Dense:
     Raises
     ------
     InvalidInput
-        A setting out of range, or an unknown name.
+        A setting out of range, an unknown name, or a function that cannot be traced.
     """
 
     units: int
-    activation: str = "identity"
+    activation: AnyActivation = "identity"
     init: str | Initialiser | None = None
     bias: bool = True
     alpha: float | None = None
@@ -90,8 +96,7 @@ class Dense:
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
         object.__setattr__(self, "units", whole(self.units, "units of a Dense layer", 1))
-        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
-            raise unknown_name("activation", self.activation, ACTIVATIONS)
+        object.__setattr__(self, "activation", _activation(self.activation))
         if not isinstance(self.bias, (bool, np.bool_)):
             raise InvalidInput(f"bias must be True or False, not {self.bias!r}")
         if self.init is not None and not callable(self.init):
@@ -99,7 +104,7 @@ class Dense:
 
             if not isinstance(self.init, str) or self.init not in INITIALISERS:
                 raise unknown_name("initialiser", self.init, INITIALISERS)
-        default = ACTIVATIONS[self.activation].alpha
+        default = activation_row(self.activation).alpha
         if self.alpha is None:
             object.__setattr__(self, "alpha", default)
         elif default is None:
@@ -112,6 +117,21 @@ class Dense:
                 object.__setattr__(
                     self, name, number(value, what, 0.0, open_low=name == "max_norm")
                 )
+
+
+def _activation(value: Any) -> str | CustomActivation:
+    """Return a known name as it is, and a rule of the caller's own as a `CustomActivation`."""
+    if isinstance(value, str) and value in ACTIVATIONS:
+        return value
+    if not isinstance(value, str):
+        from fastnn.custom import CustomActivation, custom_activation
+        from fastnn.graph import Expression
+
+        if isinstance(value, CustomActivation):
+            return value
+        if callable(value) or isinstance(value, Expression):
+            return custom_activation(value)
+    raise unknown_name("activation", value, ACTIVATIONS)
 
 
 @dataclass(frozen=True)

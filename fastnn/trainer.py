@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from fastnn.rules.table import UPDATES
 from fastnn.schedules import check_ahead, rates_of
 from fastnn.spec import SGD, Network, Optimizer
 from fastnn.target import Engine, choose, engine_class
+
+if TYPE_CHECKING:
+    from fastnn.custom import AnyLoss
 
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
@@ -75,7 +78,7 @@ class Trainer:
     Raises
     ------
     InvalidInput
-        A setting out of range, or an unknown name.
+        A setting out of range, an unknown name, or a loss that cannot be traced.
     TargetUnavailable
         A target that cannot run here.
     """
@@ -83,7 +86,7 @@ class Trainer:
     def __init__(
         self,
         network: Network,
-        loss: str = "softmax_cross_entropy",
+        loss: AnyLoss = "softmax_cross_entropy",
         optimizer: Optimizer = _SGD,
         batch_size: int = 64,
         l1: float = 0.0,

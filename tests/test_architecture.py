@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("checks", "folders", "layout", "rules"),
     ("initialisers", "schedules", "graph"),
-    ("optimizers",),
+    ("optimizers", "custom"),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),
     ("data", "serialise", "checkpoint", "callbacks", "parameters", "orders"),

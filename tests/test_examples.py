@@ -16,6 +16,7 @@ from fastnn.examples.running import examples
 SETTINGS = {
     "batch_size": {"accuracy": 0.85, "target": "numpy"},
     "computation_graph": {},
+    "custom_loss": {"points": 400, "epochs": 40, "target": "numpy"},
     "equal_weights": {"epochs": 60, "target": "numpy"},
     "house_prices": {"epochs": 3, "target": "numpy"},
     "linear_svm": {"epochs": 20, "target": "numpy"},
@@ -67,6 +68,12 @@ def test_an_example_saves_a_picture_and_leaves_no_figure_open(name, printed, tmp
     pixels = pyplot.imread(file)
     assert min(pixels.shape[:2]) > 300 and pixels[..., :3].std() > 0.05
     assert not pyplot.get_fignums()
+
+
+def test_a_loss_of_a_quantile_leaves_its_share_below_the_line(printed):
+    lines = printed("custom_loss")
+    shares = [after("): ", [line]) for line in lines]
+    np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.05)
 
 
 def test_the_squared_error_and_the_absolute_error_are_each_best_at_their_own(printed):

@@ -16,7 +16,7 @@ from fastnn import (
     datasets,
     plots,
 )
-from fastnn.graph import minimize
+from fastnn.graph import minimize, tanh
 
 pytestmark = pytest.mark.usefixtures("pyplot")
 
@@ -167,6 +167,14 @@ def test_an_activation_is_drawn_with_its_alpha():
     a = next(line for line in ax.lines if line.get_label() == "a")
     assert a.get_ydata()[0] == pytest.approx(-1.5)
     assert ax.get_title() == "leaky_relu, alpha = 0.3"
+
+
+def test_an_activation_of_ones_own_is_drawn_under_its_formula():
+    ax = plots.activation(lambda z: tanh(z) * 0.5)
+    a, slope = (line for line in ax.lines if len(line.get_xdata()) > 2)
+    np.testing.assert_allclose(a.get_ydata(), np.tanh(a.get_xdata()) / 2, rtol=1e-15)
+    np.testing.assert_allclose(slope.get_ydata(), 0.5 - np.tanh(a.get_xdata()) ** 2 / 2, atol=1e-15)
+    assert ax.get_title() == "lambda z: tanh(z)*0.5"
 
 
 def test_a_descent_shows_its_path_and_where_other_restarts_ended():

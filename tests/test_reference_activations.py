@@ -22,6 +22,7 @@ CLOSED = {
     "tanh": lambda z, alpha: (np.exp(2 * z) - 1) / (np.exp(2 * z) + 1),
     "relu": lambda z, alpha: np.array([[max(0.0, each) for each in row] for row in z]),
     "leaky_relu": lambda z, alpha: (1 + alpha) / 2 * z + (1 - alpha) / 2 * abs(z),
+    "rrelu": lambda z, alpha: (1 + 11 / 48) / 2 * z + (1 - 11 / 48) / 2 * abs(z),
     "elu": lambda z, alpha: (z > 0) * z + (z < 0) * alpha * (np.exp(z) - 1),
     "selu": lambda z, alpha: SCALE * ((z > 0) * z + (z < 0) * ALPHA * (np.exp(z) - 1)),
     "gelu": lambda z, alpha: z * (1 + special.erf(z / np.sqrt(2))) / 2,
@@ -31,6 +32,7 @@ CLOSED = {
     "step": lambda z, alpha: (np.sign(z) + 1) / 2,
     "softplus": lambda z, alpha: np.log(1 + np.exp(z)),
     "softmax": lambda z, alpha: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
+    "hardmax": lambda z, alpha: (z == z.max(axis=1, keepdims=True)) * 1.0,
 }
 
 
@@ -134,6 +136,7 @@ def test_far_from_zero_an_activation_is_its_asymptote(name):
         "tanh": ([-1, 1], [0, 0]),
         "relu": ([0, 1e4], [0, 1]),
         "leaky_relu": ([-2500, 1e4], [0.25, 1]),
+        "rrelu": ([-11e4 / 48, 1e4], [11 / 48, 1]),
         "elu": ([-0.25, 1e4], [0, 1]),
         "selu": ([-SCALE * ALPHA, SCALE * 1e4], [0, SCALE]),
         "gelu": ([0, 1e4], [0, 1]),
@@ -190,3 +193,10 @@ def test_softmax_input_gradient_is_the_jacobian_times_da():
     jacobian = np.diag(a[0]) - np.outer(a[0], a[0])
     found = ACTIVATIONS["softmax"].input_gradient(z, a, da, 0.0)
     assert_allclose(found[0], jacobian @ da[0], rtol=1e-12)
+
+
+def test_hardmax_gives_the_first_of_equals_and_no_gradient():
+    z = np.array([[1.0, 3.0, 3.0], [-np.inf, -np.inf, -np.inf], [-1.0, -2.0, -0.5]])
+    rule = ACTIVATIONS["hardmax"]
+    assert np.array_equal(rule.value(z, 0.0), [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    assert not rule.input_gradient(z, z, z + 1, 0.0).any()

@@ -4,13 +4,16 @@ Branch-free: reduce the range, sum a series, put the exponent back. NaN stays Na
 the limits, results too small for a normal number underflow gradually. Error bounds in units in the
 last place (ulp), tested against scipy.special in higher precision:
 
-    exp 1.5, expm1 2.5, log 1.5, log1p 2.5, tanh 3.5 (float32 and float64)
+    exp 1.5, expm1 2.5, log 1.5, log1p 2.5, tanh 3.5, erf 3 (float32 and float64)
     (expm1 becomes infinite half a binary order early, from 88.37 or 709.43 on; log1p(-1) is NaN)
     normal_cdf: relative error below 12 eps (1 + z^2) (the square in exp(-z^2/2) is rounded)
 
 Series: exp by Taylor after Cody & Waite's reduction x = n ln2 + r (Cody & Waite 1980, chapter 6);
 log(m) = 2 artanh((m - 1)/(m + 1)) (Abramowitz & Stegun 4.1.27); the scaled error function by
-Chebyshev interpolation in (x - 2)/(x + 2) (Schonfelder 1978).
+Chebyshev interpolation in (x - 2)/(x + 2) (Schonfelder 1978); erf itself near 0 by Taylor.
+
+sin and cos are those of the C library, one number after the other: to reduce the range of a large
+argument takes more than a few instructions.
 """
 
 from __future__ import annotations
@@ -129,6 +132,14 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
     tanh_limit = real(10) if single else real(20)
     scaled_erfc = _scaled_erfc(real, 9 if single else 24)
     root_half = real(math.sqrt(0.5))
+    # erf(x) = x erf_near(x^2), |x| <= 1
+    erf_near = polynomial(
+        [
+            (-1) ** i * 2 / math.sqrt(math.pi) / (math.factorial(i) * (2 * i + 1))
+            for i in range(11 if single else 19)
+        ],
+        real,
+    )
 
     @njit(**FUSE)
     def reduce(x):
@@ -198,10 +209,37 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
         upper = half * exp(-half * z * z) * scaled_erfc(t, u) * share
         return upper if z < zero else one - upper
 
+    @njit(**FUSE)
+    def erf(x):
+        size = abs(x)
+        near = one if size > one else size  # where it is not used, it must not overflow
+        share = one / (size + two)
+        t, u = one - real(4) * share, two - real(4) * share
+        far = one - exp(-size * size) * scaled_erfc(t, u) * share
+        y = far if size > one else near * erf_near(near * near)
+        return -y if x < zero else y
+
     @njit(**STRICT)
     def sqrt(x):
         return real(math.sqrt(x))
 
+    @njit(**STRICT)
+    def sin(x):
+        return real(np.sin(x))
+
+    @njit(**STRICT)
+    def cos(x):
+        return real(np.cos(x))
+
     return SimpleNamespace(
-        exp=exp, expm1=expm1, log=log, log1p=log1p, tanh=tanh, normal_cdf=normal_cdf, sqrt=sqrt
+        exp=exp,
+        expm1=expm1,
+        log=log,
+        log1p=log1p,
+        tanh=tanh,
+        normal_cdf=normal_cdf,
+        erf=erf,
+        sqrt=sqrt,
+        sin=sin,
+        cos=cos,
     )

@@ -17,7 +17,9 @@ from numba import config, int64, types
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear, team
 from fastnn.cpu.cache import CompileNotice
+from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job
+from fastnn.cpu.keys import random_keys
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
 from fastnn.cpu.vector import register_shape
@@ -44,7 +46,8 @@ from fastnn.plan import (
     make_plan,
 )
 from fastnn.problem import EpochResult, Problem
-from fastnn.rules.table import ACTIVATIONS, UPDATES
+from fastnn.rules.activations import RRELU_MEAN
+from fastnn.rules.table import UPDATES, activation_row
 from fastnn.spec import Network
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
@@ -89,21 +92,6 @@ def _aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
     return raw[start : start + count * dtype.itemsize].view(dtype)
 
 
-def _splitmix64(x: int) -> int:
-    mask = (1 << 64) - 1
-    z = (x + 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    return z ^ (z >> 31)
-
-
-def dropout_keys(seed: int, epoch: int, layers: int) -> np.ndarray:
-    """Return the key of each layer's random numbers in an epoch: bits of a uint64 in an int64."""
-    base = (_splitmix64(_splitmix64(seed) + epoch)) & ((1 << 64) - 1)
-    keys = [_splitmix64((base + layer) & ((1 << 64) - 1)) | 1 for layer in range(layers)]
-    return np.array(keys, np.uint64).view(np.int64)
-
-
 class Engine:
     """Trains and predicts with compiled kernels, as `fastnn.reference.Engine` defines it."""
 
@@ -122,7 +110,8 @@ class Engine:
         self._linear = (
             network.shapes == ((network.inputs, 1),)
             and network.dropouts[0] == 0
-            and not ACTIVATIONS[network.dense[0].activation].rowwise
+            and not activation_row(network.dense[0].activation).rowwise
+            and not activation_row(network.dense[0].activation).random
         )
         if self._linear:
             self.threads, self._layout = 1, Layout(1, 1)
@@ -182,6 +171,7 @@ class Engine:
             if self._plan.head[SAMPLES] != len(data.X):
                 plan = make_plan(self.problem, len(data.X), self._layout, self.threads, self._rule)
                 self._lay_out(plan)
+            place_rules(self.problem, self._plan, training=True)
             numbers, control = self._start(data, step)
             plan = self._plan
             lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS])
@@ -196,7 +186,7 @@ class Engine:
                 sources=self._sources(data),
                 order=np.ascontiguousarray(order, np.int64),
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
-                keys=dropout_keys(self.problem.seed, epoch, len(plan.layers)),
+                keys=random_keys(self.problem.seed, epoch, 2 * len(plan.layers)),
                 counting=np.arange(plan.head[CAPACITY]),
                 used=np.zeros((self.threads, lists, plan.head[USED_SIZE]), np.int64).ravel(),
                 gathered=np.full(team.LINE * self.threads, -1),
@@ -223,6 +213,7 @@ class Engine:
         counting = np.arange(INFERENCE_ROWS)
         bounds = np.linspace(0, len(X), threads + 1).astype(np.int64)
         with self._lock:
+            place_rules(self.problem, self._plan, training=False)
             plan = self._plan
             jobs = [
                 make_job(
@@ -245,7 +236,14 @@ class Engine:
 
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows as one batch, and its gradient with the penalty."""
-        network = Network(self.problem.network.inputs, self.problem.network.dense)
+        # Neither dropout nor drawn slopes.
+        layers = [
+            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
+            if activation_row(each.activation).random
+            else each
+            for each in self.problem.network.dense
+        ]
+        network = Network(self.problem.network.inputs, layers)
         problem = replace(self.problem, network=network, batch_size=len(data.X))
         other = Engine(problem, self.threads, "gradient")
         other.load(self.parameters(), [])
@@ -257,6 +255,8 @@ class Engine:
     def prepare(self) -> None:
         """Compile or load the kernels of training, so that the first epoch does not have to."""
         self._train()
+        with self._lock:
+            place_rules(self.problem, self._plan, training=True)
 
     def _train(self) -> Any:
         return self._compiled("train_epoch", (JOB,) if self._linear else (JOB, int64, int64))

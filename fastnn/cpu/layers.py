@@ -26,6 +26,7 @@ from fastnn.cpu.job import (
 )
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
+from fastnn.cpu.slopes import make_slopes
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import rows_ahead
 from fastnn.cpu.transpose import make_transpose
@@ -45,11 +46,16 @@ from fastnn.plan import (
     NEEDS_Z,
     ONES,
     OUTPUT,
+    OWN_NARROW,
+    OWN_ROWS,
+    OWN_SLOPE,
+    OWN_VALUE,
     PRIVATE,
     PRIVATE_SIZE,
     ROW_SCALE,
     ROWWISE,
     SAMPLES,
+    SLOPES,
     TARGETS,
     TRANSPOSED,
     WEIGHTS,
@@ -59,7 +65,7 @@ from fastnn.plan import (
 )
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
 
-IDENTITY = ACTIVATION_CODES["identity"]
+IDENTITY, HARDMAX = ACTIVATION_CODES["identity"], ACTIVATION_CODES["hardmax"]
 SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 
 
@@ -74,6 +80,9 @@ def make_layers(
     k_block, activate, multiply_slope = gemm.block, rules.activate, rules.multiply_slope
     loss_wide, loss_narrow = rules.loss_wide, rules.loss_narrow
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
+    hardmax_forward, hardmax_backward = softmax.hardmax_forward, softmax.hardmax_backward
+    slopes = make_slopes(dtype, panel, width_of)
+    draw_slopes, multiply_drawn = slopes.draw_slopes, slopes.multiply_drawn
     cross_entropy_rows = softmax.cross_entropy_rows
     add_rows, itemsize = few.forward, dtype.itemsize
     padded = gemm.padded
@@ -137,7 +146,12 @@ def make_layers(
                 layers[layer, WEIGHTS], k + 1, k, p0, p1, n, out,
             )  # fmt: skip
         if layers[layer, ROWWISE] == 1:
-            softmax_forward(job, out, n, r0, r1)
+            if layers[layer, ACTIVATION] == HARDMAX:
+                hardmax_forward(job, out, n, r0, r1)
+            else:
+                softmax_forward(job, out, n, r0, r1)
+        elif layers[layer, SLOPES] >= 0:
+            draw_slopes(job, layer, first, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             for p in range(p0, p1):
                 width = width_of(p, n)
@@ -146,7 +160,10 @@ def make_layers(
                 if layers[layer, NEEDS_Z] == 1:
                     for i in range(at, at + count):
                         memory[U(layers[layer, Z] + i)] = memory[U(out + i)]
-                activate(layers[layer, ACTIVATION], memory, out + at, count, alphas[layer])
+                activate(
+                    layers[layer, ACTIVATION], layers[layer, OWN_VALUE], memory, out + at, count,
+                    alphas[layer],
+                )  # fmt: skip
 
     @njit(**EXACT)
     def to_delta(job, layer, r0, r1, p0, p1):
@@ -154,15 +171,20 @@ def make_layers(
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         n, rows = layers[layer, N], head[CAPACITY]
         if layers[layer, ROWWISE] == 1:
-            softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
+            if layers[layer, ACTIVATION] == HARDMAX:
+                hardmax_backward(job, layers[layer, DELTA], n, r0, r1)
+            else:
+                softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
+        elif layers[layer, SLOPES] >= 0:
+            multiply_drawn(job, layer, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             for p in range(p0, p1):
                 width = width_of(p, n)
                 at = p * panel * rows + r0 * width
                 multiply_slope(
-                    layers[layer, ACTIVATION], memory, layers[layer, Z] + at,
-                    layers[layer, OUTPUT] + at, layers[layer, DELTA] + at, (r1 - r0) * width,
-                    alphas[layer],
+                    layers[layer, ACTIVATION], layers[layer, OWN_SLOPE], memory,
+                    layers[layer, Z] + at, layers[layer, OUTPUT] + at, layers[layer, DELTA] + at,
+                    (r1 - r0) * width, alphas[layer],
                 )  # fmt: skip
 
     @njit(**MERGED)
@@ -192,12 +214,14 @@ def make_layers(
             scale_at = head[ROW_SCALE] + r0
             if width == panel:
                 loss_wide(
-                    head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0
-                )
+                    head[LOSS], head[OWN_ROWS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0,
+                    row_loss, r0,
+                )  # fmt: skip
             else:
                 loss_narrow(
-                    head[LOSS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0, row_loss, r0
-                )
+                    head[LOSS], head[OWN_NARROW], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0,
+                    row_loss, r0,
+                )  # fmt: skip
         for r in range(r0, r1):
             row_loss[U(r)] /= n
         to_delta(job, last, r0, r1, ZERO, panels)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
@@ -34,22 +33,20 @@ from fastnn.cpu.job import (
     make_view,
     numbers_of,
     order_of,
-    rates_of,
     row_loss_of,
     sources_of,
     weights_of,
 )
 from fastnn.cpu.naming import njit
 from fastnn.cpu.norms import make_norms
-from fastnn.cpu.rules import EXACT, INLINE, U, make_rules, switch
+from fastnn.cpu.rules import EXACT, U, make_rules
+from fastnn.cpu.single import AHEAD, make_one_by_one
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.steps import (
     COLUMN_NORM,
     INVERSE_WEIGHT,
     L2,
-    LOSS_SUM,
     RATE,
-    WEIGHT_SUM,
     begin_step,
     end_loss,
     layer_number,
@@ -66,13 +63,14 @@ from fastnn.plan import (
     INPUT,
     KEPT,
     LOSS,
-    LOSS_BLOCK,
     NEEDS_Z,
     OUTPUT,
+    OWN_ROWS,
+    OWN_SLOPE,
+    OWN_VALUE,
     PREFETCH,
     PRIVATE,
     ROW_SCALE,
-    ROW_SCRATCH,
     SAMPLES,
     SIZE,
     STEPS,
@@ -82,94 +80,9 @@ from fastnn.plan import (
     K,
     Z,
 )  # fmt: skip
-from fastnn.rules import losses
-from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES, LOSSES
+from fastnn.rules.table import ACTIVATION_CODES
 
 IDENTITY = ACTIVATION_CODES["identity"]
-AHEAD = 16  # rows asked for ahead of time, at least
-
-
-def _one_by_one(rule: Any, dtype: np.dtype, elementary: Any, products: Any) -> Any:
-    """Return an epoch of plain SGD on one row at a time for one loss: the textbook's loop.
-
-    The textbook's order, z = w . x + b, then w += c x, makes every step wait for the update before.
-    With w' = keep w + c x the next row's z = w' . x' + b' is keep (w . x') + c (x . x') + b', whose
-    two products are known before c is: only the derivative of the loss is left to wait for.
-    """
-    real = dtype.type
-    plain_value, plain_gradient = rule(real, elementary)
-    value, gradient = njit(**INLINE)(plain_value), njit(**INLINE)(plain_gradient)
-    zero, one, itemsize, memory_of = real(0), real(1), dtype.itemsize, make_view("memory", dtype)
-    dot, axpy, advance = products.dot, products.axpy, products.advance
-    own = load_float64 if dtype.itemsize == 8 else load_float32
-
-    @njit(**EXACT)
-    def add_losses(job, z_at, y_at, first, count):
-        """Add the losses of some steps; return False, and say which, where one is not finite."""
-        memory, control, numbers = memory_of(job), control_of(job), numbers_of(job)
-        for i in range(count):
-            memory[U(z_at + i)] = value(memory[U(z_at + i)], memory[U(y_at + i)])
-        total = numbers[LOSS_SUM]
-        for i in range(count):
-            total += memory[U(z_at + i)]
-            if not math.isfinite(total):
-                control[BAD_STEP] = first + i
-                break
-        numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, float(first + count)
-        return math.isfinite(total)
-
-    @njit(**EXACT)
-    def epoch(job):
-        memory, head, layers, sources, order, control, rates = (
-            memory_of(job),
-            head_of(job),
-            layers_of(job),
-            sources_of(job),
-            order_of(job),
-            control_of(job),
-            rates_of(job),
-        )
-        k, w = layers[0, K], layers[0, WEIGHTS]
-        bias, trained = memory[U(w + k)], real(layers[0, BIAS])
-        samples, l2 = head[SAMPLES], real(layer_number(job, ZERO, L2))
-        rows, row_stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
-        targets, target_stride = sources[1, ADDRESS], sources[1, ROW_STRIDE]
-        z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
-        row = order[U(0)]
-        before = here = rows + row * row_stride
-        z, keep, change = dot(memory, w, here, k) + bias, one, zero
-        for first in range(0, samples, LOSS_BLOCK):
-            count = min(LOSS_BLOCK, samples - first)
-            for i in range(count):
-                step = first + i
-                following = order[U(min(step + 1, samples - 1))]
-                after = rows + following * row_stride
-                if head[PREFETCH] > 0 and step + AHEAD < samples:
-                    start = rows + order[U(step + AHEAD)] * row_stride
-                    for at in range(0, k * itemsize, 64):
-                        prefetch(start + at)
-                    prefetch(start + k * itemsize - 1)
-                y = own(targets + row * target_stride)
-                memory[U(z_at + i)], memory[U(y_at + i)] = z, y
-                direct, through = advance(memory, w, before, here, after, k, keep, change)
-                rate = real(rates[U(step)])
-                keep = one - rate * l2
-                change = -rate * gradient(z, y)
-                z = change * (through + trained) + (keep * direct + bias)
-                bias += trained * change
-                before, here, row = here, after, following
-            if not add_losses(job, z_at, y_at, first, count):
-                break
-            atomic_store(control, STEP, first + count)
-            if atomic_load(control, STOP) != 0:
-                break
-        if keep != one:
-            for i in range(w, w + k):
-                memory[U(i)] *= keep
-        axpy(memory, w, before, k, change)
-        memory[U(w + k)] = bias
-
-    return epoch
 
 
 def make_linear(dtype: np.dtype) -> SimpleNamespace:
@@ -181,14 +94,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     elementary = make_elementary(dtype)
     rules = make_rules(dtype, 1, 1, elementary)
-    one_by_one = switch(
-        [
-            (LOSS_CODES[name], _one_by_one(getattr(losses, name), dtype, elementary, products))
-            for name, row in LOSSES.items()
-            if not row.rowwise
-        ],
-        "job",
-    )
+    one_by_one = make_one_by_one(dtype, elementary, products)
     activate, multiply_slope, loss_rows = rules.activate, rules.multiply_slope, rules.loss_wide
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None)
     squares, set_scale, hold = norms.squares, norms.set_scale, norms.hold
@@ -253,7 +159,10 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             if layers[0, NEEDS_Z] == 1:
                 for r in range(count):
                     memory[U(layers[0, Z] + r)] = memory[U(layers[0, OUTPUT] + r)]
-            activate(layers[0, ACTIVATION], memory, layers[0, OUTPUT], count, alphas[0])
+            activate(
+                layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], count,
+                alphas[0],
+            )  # fmt: skip
 
     @njit(**EXACT)
     def update(job, first, samples):
@@ -324,16 +233,16 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             for r in range(samples):
                 row_loss[U(r)] = 0.0
             loss_rows(
-                head[LOSS], memory, layers[0, OUTPUT], head[TARGETS], layers[0, DELTA],
-                head[COLUMN_MASK], head[ROW_SCALE], samples, row_loss, ZERO,
+                head[LOSS], head[OWN_ROWS], memory, layers[0, OUTPUT], head[TARGETS],
+                layers[0, DELTA], head[COLUMN_MASK], head[ROW_SCALE], samples, row_loss, ZERO,
             )  # fmt: skip
             if not end_loss(job, step, samples):
                 control[BAD_STEP] = step
                 return
             if layers[0, ACTIVATION] != IDENTITY:
                 multiply_slope(
-                    layers[0, ACTIVATION], memory, layers[0, Z], layers[0, OUTPUT],
-                    layers[0, DELTA], samples, alphas[0],
+                    layers[0, ACTIVATION], layers[0, OWN_SLOPE], memory, layers[0, Z],
+                    layers[0, OUTPUT], layers[0, DELTA], samples, alphas[0],
                 )  # fmt: skip
             update(job, first, samples)
             atomic_store(control, STEP, step + 1)
@@ -349,7 +258,10 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             address = row_address(job, row, layers[0, INPUT])
             z = dot(memory, layers[0, WEIGHTS], address, k) + bias
             memory[U(layers[0, OUTPUT])] = z
-            activate(layers[0, ACTIVATION], memory, layers[0, OUTPUT], 1, alphas[0])
+            activate(
+                layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], 1,
+                alphas[0],
+            )  # fmt: skip
             outputs[row, 0] = memory[U(layers[0, OUTPUT])]
 
     return SimpleNamespace(train_epoch=train_epoch, forward=forward)

@@ -34,7 +34,8 @@ def _captured(function: types.FunctionType) -> list[tuple[str, Any]]:
 
 def _describe(value: Any) -> str:
     if isinstance(value, Dispatcher):
-        return value.py_func.__qualname__  # says it all already
+        function = value.py_func
+        return f"{function.__module__}.{function.__qualname__}"  # says it all already
     if isinstance(value, _Intrinsic):
         return _describe(value._defn)
     if isinstance(value, types.FunctionType):

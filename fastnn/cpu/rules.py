@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.cpu.calls import call_activate, call_loss_rows, call_multiply_slope
 from fastnn.cpu.naming import njit
 from fastnn.rules import activations, losses, updates
 from fastnn.rules.table import (
     ACTIVATION_CODES,
     ACTIVATIONS,
+    CUSTOM,
     LOSS_CODES,
     LOSSES,
     UPDATE_CODES,
@@ -38,38 +40,50 @@ MERGED: Any = {**EXACT, "inline": "always"}
 INLINE: Any = {**EXACT, "forceinline": True}
 
 
-def switch(loops: list[tuple[int, Any]], arguments: str) -> Any:
+def switch(loops: list[tuple[int, Any]], arguments: str, call: Any = None) -> Any:
     """Return ``pick(code, *arguments)`` that calls the loop of that code.
 
     The chain of comparisons is generated, for Numba has no tables of functions that it can inline.
-    A loop of several codes is called from one place, so that it is compiled once.
+    A loop of several codes is called from one place, so that it is compiled once. With `call`
+    it is ``pick(code, own, *arguments)``: for a rule of the caller's own it does
+    ``call(own, *arguments)``, where `own` is the address of its loop.
     """
     lines = [f"def pick(code, {arguments}):"]
-    namespace = {}
+    namespace: dict[str, Any] = {}
     for loop in dict.fromkeys(loop for _, loop in loops):
         codes = [code for code, other in loops if other is loop]
         test = " or ".join(f"code == {code}" for code in codes)
-        lines.append(f"    if {test}: loop{codes[0]}({arguments})")
-        namespace[f"loop{codes[0]}"] = loop
+        name = f"loop{len(namespace)}"
+        lines.append(f"    if {test}: {name}({arguments})")
+        namespace[name] = loop
+    if call is not None:
+        lines[0] = f"def pick(code, own, {arguments}):"
+        lines.append(f"    if code == {CUSTOM}: call(own, {arguments})")
+        namespace["call"] = call
     exec("\n".join(lines), namespace)
     return njit(**EXACT)(namespace["pick"])
 
 
-def _activation_loops(rule: Any, real: Any, elementary: Any) -> tuple[Any, Any]:
-    plain_value, plain_slope = rule(real, elementary)
-    value, slope = njit(**INLINE)(plain_value), njit(**INLINE)(plain_slope)
+def _activate_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
+    value = njit(**INLINE)(rule(real, elementary)[0])
 
     @njit(**EXACT)
     def activate(memory, at, count, alpha):
         for i in range(at, at + count):
             memory[U(i)] = value(memory[U(i)], alpha)
 
+    return activate
+
+
+def _slope_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
+    slope = njit(**INLINE)(rule(real, elementary)[1])
+
     @njit(**EXACT)
     def multiply_slope(memory, z_at, a_at, d_at, count, alpha):
         for i in range(count):
             memory[U(d_at + i)] *= slope(memory[U(z_at + i)], memory[U(a_at + i)], alpha)
 
-    return activate, multiply_slope
+    return multiply_slope
 
 
 def _loss_loop(rule: Any, real: Any, elementary: Any, width: int) -> Any:
@@ -89,6 +103,33 @@ def _loss_loop(rule: Any, real: Any, elementary: Any, width: int) -> Any:
             row_loss[U(loss_at + r)] += total
 
     return rows
+
+
+def losses_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
+    """Return losses(memory, p_at, y_at, count): the loss of each output in the place of it."""
+    value = njit(**INLINE)(rule(real, elementary)[0])
+
+    @njit(**EXACT)
+    def losses(memory, p_at, y_at, count):
+        for i in range(count):
+            memory[U(p_at + i)] = value(memory[U(p_at + i)], memory[U(y_at + i)])
+
+    return losses
+
+
+def loss_gradient(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
+    """Return gradient(p, y), of one number."""
+    return njit(**INLINE)(rule(real, elementary)[1])
+
+
+# What is made of a rule, as (rule, real, elementary, width) -> function.
+LOOPS: dict[str, Any] = {
+    "activate": _activate_loop,
+    "multiply_slope": _slope_loop,
+    "loss_rows": _loss_loop,
+    "losses": losses_loop,
+    "gradient": loss_gradient,
+}
 
 
 def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
@@ -140,17 +181,16 @@ def make_rules(
 ) -> SimpleNamespace:
     """Return the switches for one dtype.
 
-    activate(code, memory, at, count, alpha): a = value(z) in place.
-    multiply_slope(code, memory, z_at, a_at, d_at, count, alpha): d *= slope, in place.
-    loss_wide, loss_narrow(code, memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss,
+    activate(code, own, memory, at, count, alpha): a = value(z) in place.
+    multiply_slope(code, own, memory, z_at, a_at, d_at, count, alpha): d *= slope, in place.
+    loss_wide, loss_narrow(code, own, memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss,
     loss_at): for `count` rows of a panel of two vectors or one, add the loss of each row (summed
     over outputs) to `row_loss` and write scale * gradient.
     update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
     """
     real = dtype.type
     scalar = {n: getattr(activations, n) for n, row in ACTIVATIONS.items() if not row.rowwise}
-    pairs = {n: _activation_loops(rule, real, elementary) for n, rule in scalar.items()}
-    del pairs["identity"]
+    del scalar["identity"]
     elementwise = [name for name, row in LOSSES.items() if not row.rowwise]
 
     def lossswitch(width: int) -> Any:
@@ -159,7 +199,9 @@ def make_rules(
             for n in elementwise
         ]
         return switch(
-            loops, "memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at"
+            loops,
+            "memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at",
+            call_loss_rows,
         )
 
     steps = {getattr(updates, n): row.slots for n, row in UPDATES.items()}
@@ -168,12 +210,20 @@ def make_rules(
     }
     return SimpleNamespace(
         activate=switch(
-            [(ACTIVATION_CODES[n], pair[0]) for n, pair in pairs.items()],
+            [
+                (ACTIVATION_CODES[n], _activate_loop(rule, real, elementary))
+                for n, rule in scalar.items()
+            ],
             "memory, at, count, alpha",
+            call_activate,
         ),
         multiply_slope=switch(
-            [(ACTIVATION_CODES[n], pair[1]) for n, pair in pairs.items()],
+            [
+                (ACTIVATION_CODES[n], _slope_loop(rule, real, elementary))
+                for n, rule in scalar.items()
+            ],
             "memory, z_at, a_at, d_at, count, alpha",
+            call_multiply_slope,
         ),
         loss_wide=lossswitch(panel),
         loss_narrow=lossswitch(lanes),

@@ -1,4 +1,4 @@
-"""Softmax of whole rows, as an activation and inside of the cross-entropy.
+"""Softmax of whole rows, as an activation and inside of the cross-entropy; and hardmax.
 
 All arrays are panels in `memory` at the offsets of the plan (see `fastnn.plan` for the names).
 """
@@ -19,9 +19,9 @@ from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, PADDING, ROW_SCALE, ROW
 def make_softmax(
     dtype: np.dtype, panel: int, gemm: Any, lanes: Any, elementary: Any
 ) -> SimpleNamespace:
-    """Return softmax_forward, softmax_backward and cross_entropy_rows for one dtype."""
+    """Return forward and backward of softmax and hardmax, and cross_entropy_rows, for one dtype."""
     real = dtype.type
-    zero, one = real(0), real(1)
+    zero, one, lowest = real(0), real(1), real(-np.inf)
     width_of, exp, log = gemm.width_of, elementary.exp, elementary.log
     largest, total = lanes.largest, lanes.total
     shift_rows, scale_rows = lanes.shift_rows, lanes.scale_rows
@@ -65,6 +65,32 @@ def make_softmax(
                     memory[U(d + at + c)] = memory[U(a + at + c)] * (memory[U(d + at + c)] - total)
 
     @njit(**EXACT)
+    def hardmax_forward(job, at, n, r0, r1):
+        """Write 1 for the first of the largest z of each row, 0 for the others; NaN stays NaN."""
+        memory, rows = memory_of(job), head_of(job)[CAPACITY]
+        for r in range(r0, r1):
+            largest_z, place = lowest, 0
+            for c in range(n):
+                p = c // panel
+                z = memory[U(at + p * panel * rows + r * width_of(p, n) + c - p * panel)]
+                if z > largest_z:
+                    largest_z, place = z, c
+            for c in range(n):
+                p = c // panel
+                cell = at + p * panel * rows + r * width_of(p, n) + c - p * panel
+                if memory[U(cell)] == memory[U(cell)]:
+                    memory[U(cell)] = one if c == place else zero
+
+    @njit(**EXACT)
+    def hardmax_backward(job, d, n, r0, r1):
+        memory, rows = memory_of(job), head_of(job)[CAPACITY]
+        for p in range((n + panel - 1) // panel):
+            width = width_of(p, n)
+            at = d + p * panel * rows
+            for i in range(at + r0 * width, at + r1 * width):
+                memory[U(i)] = zero
+
+    @njit(**EXACT)
     def cross_entropy_rows(job, first, r0, r1):
         memory, head, layers, order, classes, row_loss = (
             memory_of(job),
@@ -98,5 +124,7 @@ def make_softmax(
     return SimpleNamespace(
         softmax_forward=softmax_forward,
         softmax_backward=softmax_backward,
+        hardmax_forward=hardmax_forward,
+        hardmax_backward=hardmax_backward,
         cross_entropy_rows=cross_entropy_rows,
     )

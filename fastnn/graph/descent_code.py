@@ -6,17 +6,11 @@ keeps the machine code beside it: a later process that minimises the same functi
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from fastnn.folders import writable_folder
+from fastnn.folders import generated_module, writable_folder
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.expression import Expression
 from fastnn.graph.lower import lower
@@ -109,19 +103,5 @@ def compiled(text: str) -> Callable[..., Any]:
     """
     import numba
 
-    name = f"fastnn_descent_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-    file = writable_folder("generated") / f"{name}.py"
-    _keep(file, text)
-    module = ModuleType(name)
-    sys.modules[name] = module  # where Numba looks for it when it loads from its cache
-    exec(compile(text, str(file), "exec"), vars(module))  # of the text, whatever the file has
+    module = generated_module(writable_folder("generated"), "fastnn_descent", text)
     return numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(module.descend)
-
-
-def _keep(file: Path, text: str) -> None:
-    """Write the file unless it is there: Numba drops what it compiled from an older one."""
-    if file.is_file() and file.read_text("utf-8") == text:
-        return
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
-        new.write(text)
-    os.replace(new.name, file)  # whole, also for a process that reads it now

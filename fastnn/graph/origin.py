@@ -14,7 +14,13 @@ import numpy as np
 from fastnn.errors import InvalidInput
 
 # Frames in here are on the way between the caller's line and the error.
-_INSIDE = (str(Path(__file__).parent), str(Path(np.__file__).parent), "<__array_function__")
+_PACKAGE = Path(__file__).parent.parent
+_INSIDE = (
+    str(_PACKAGE / "graph"),
+    *(str(_PACKAGE / f"{name}.py") for name in ("custom", "spec", "problem", "trainer")),
+    str(Path(np.__file__).parent),
+    "<__array_function__",
+)
 
 # What is known elsewhere by another name, and what to write here.
 _INSTEAD = {
@@ -37,6 +43,8 @@ _INSTEAD = {
     "pow": "x**n",
     "cbrt": "sign(x)*abs(x)**(1/3)",
 }
+# What traces a function that it is given.
+_TRACERS = ("trace", "minimize", "Dense", "Problem", "Trainer")
 FUNCTIONS = (
     "abs cos erf exp expm1 log log1p maximum minimum sigmoid sign sin softplus sqrt step tanh where"
 ).split()
@@ -75,11 +83,14 @@ class Place:
         """Return the name of the function called there, without its module, or ""."""
         match = re.match(r"(?:\w+\.)*(\w+)\s*\(", self.part)
         # A function in C that is traced itself has no line of its own.
-        return match[1] if match and match[1] not in ("trace", "minimize") else ""
+        return match[1] if match and match[1] not in _TRACERS else ""
 
 
 def _inside(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_INSIDE)
+    code = frame.f_code
+    # The constructors of dataclasses, which Python generates.
+    generated = code.co_filename == "<string>" and code.co_name == "__init__"
+    return generated or code.co_filename.startswith(_INSIDE)
 
 
 def calling_place() -> Place | None:

@@ -10,7 +10,7 @@ from fastnn.data import check_data
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
 from fastnn.plots.palette import colour, marker
-from fastnn.rules.table import LOSSES
+from fastnn.rules.table import loss_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +85,7 @@ def _check_planar(problem: Problem) -> None:
             f"decision_boundary draws networks of 2 inputs, not of {network.inputs}; "
             "train one on two columns of X"
         )
-    kind = LOSSES[problem.loss].targets
+    kind = loss_row(problem.loss).targets
     if kind == "real":
         raise InvalidInput(f"loss {problem.loss!r} is a regression's, which has no classes to draw")
     if kind == "binary" and network.outputs != 1:
@@ -97,7 +97,7 @@ def _check_planar(problem: Problem) -> None:
 
 def _leads(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     """Return by how much each class is ahead of the best other one, (m, classes)."""
-    if LOSSES[problem.loss].targets == "binary":
+    if loss_row(problem.loss).targets == "binary":
         return np.hstack((-outputs, outputs))
     last = np.sort(outputs, axis=1)
     best, second = last[:, -1:], last[:, -2:-1]

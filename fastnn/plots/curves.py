@@ -15,6 +15,7 @@ from fastnn.rules.table import ACTIVATIONS, unknown_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from fastnn.custom import AnyActivation
     from fastnn.graph import Descent
     from fastnn.history import History
 
@@ -73,7 +74,7 @@ def loss_curves(history: History, label: str = "", ax: Axes | None = None) -> Ax
 
 
 def activation(
-    name: str,
+    name: AnyActivation,
     alpha: float | None = None,
     limits: tuple[float, float] = (-5.0, 5.0),
     ax: Axes | None = None,
@@ -83,7 +84,8 @@ def activation(
     Parameters
     ----------
     name
-        A name from `fastnn.rules.table.ACTIVATIONS` but softmax, which is no curve.
+        A name from `fastnn.rules.table.ACTIVATIONS` but softmax and hardmax, which are no curves;
+        or one of your own, as for `Dense`.
     alpha
         As for `Dense`.
     limits
@@ -94,34 +96,37 @@ def activation(
     Raises
     ------
     InvalidInput
-        An unknown name, softmax, an alpha that `Dense` would not take, or limits out of order.
+        An unknown name, softmax or hardmax, an alpha that `Dense` would not take, or limits out of
+        order.
     MissingExtra
         Matplotlib is not installed.
     """
-    from fastnn.reference.activations import ACTIVATIONS as DEFINITIONS
+    from fastnn.reference.activations import activation_of
     from fastnn.spec import Dense
 
     curves = [row.name for row in ACTIVATIONS.values() if not row.rowwise]
-    if not isinstance(name, str) or name not in ACTIVATIONS:
+    if isinstance(name, str) and name not in ACTIVATIONS:
         raise unknown_name("activation", name, curves)
-    slope = DEFINITIONS[name].slope
-    if slope is None:
+    if isinstance(name, str) and ACTIVATIONS[name].rowwise:
         raise InvalidInput(f"{name} depends on a whole row and is no curve; draw {curves[1]}")
-    chosen = Dense(1, name, alpha=alpha).alpha
+    layer = Dense(1, name, alpha=alpha)
+    rule, chosen = activation_of(layer.activation), layer.alpha
+    assert rule.slope is not None
     low, high = (number(limit, "a limit of z") for limit in limits)
     if low >= high:
         raise InvalidInput(f"limits must be (low, high), not ({low:g}, {high:g})")
     ax = axes_or_new(ax, _WIDTH, _HEIGHT)
     z = np.linspace(low, high, 2001)
-    a = DEFINITIONS[name].value(z[:, None], chosen or 0.0)
-    slopes = slope(z[:, None], a, chosen or 0.0)
+    a = rule.value(z[:, None], chosen or 0.0)
+    slopes = rule.slope(z[:, None], a, chosen or 0.0)
     ax.axhline(0, color="gray", linewidth=0.8)
     ax.axvline(0, color="gray", linewidth=0.8)
     ax.plot(z, a[:, 0], color=colour(0), linewidth=2, label="a")
     ax.plot(z, slopes[:, 0], "--", color=colour(3), linewidth=2, label="slope da/dz")
     ax.set_xlabel("z")
     ax.set_ylabel("a and its slope")
-    ax.set_title(name if chosen is None else f"{name}, alpha = {chosen:g}")
+    shown = str(layer.activation)
+    ax.set_title(shown if chosen is None else f"{shown}, alpha = {chosen:g}")
     ax.legend()
     return ax
 

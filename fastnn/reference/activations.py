@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
+RRELU_MEAN = 11 / 48  # of U[1/8, 1/3]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ def _mish_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
     return np.tanh(s) + z * special.expit(z) * sech * sech
 
 
+def _hardmax(z: np.ndarray) -> np.ndarray:
+    """Return 1 for the first of the largest of each row, 0 for the others; NaN stays NaN."""
+    a = np.zeros_like(z)
+    best = np.where(np.isnan(z), -np.inf, z).argmax(axis=1)
+    a[np.arange(len(z)), best] = 1
+    a[np.isnan(z)] = np.nan
+    return a
+
+
 def _softmax_input_gradient(
     z: np.ndarray, a: np.ndarray, da: np.ndarray, alpha: float
 ) -> np.ndarray:
@@ -96,6 +107,10 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": _elementwise(
         lambda z, alpha: z * np.where(z > 0, 1, alpha).astype(z.dtype),
         lambda z, a, alpha: np.where(a > 0, 1, alpha).astype(a.dtype),
+    ),
+    "rrelu": _elementwise(
+        lambda z, alpha: z * np.where(z > 0, 1, RRELU_MEAN).astype(z.dtype),
+        lambda z, a, alpha: np.where(a > 0, 1, RRELU_MEAN).astype(a.dtype),
     ),
     "elu": _elementwise(
         lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
@@ -136,4 +151,23 @@ ACTIVATIONS: dict[str, Activation] = {
         None,
         _softmax_input_gradient,
     ),
+    "hardmax": Activation(
+        lambda z, alpha: _hardmax(z),
+        None,
+        lambda z, a, da, alpha: np.zeros_like(da),
+    ),
 }
+
+
+def activation_of(rule: Any) -> Activation:
+    """Return the activation of a name; one of the caller's own is what NumPy makes of its formula.
+
+    `rule` is `fastnn.spec.Dense.activation`.
+    """
+    if isinstance(rule, str):
+        return ACTIVATIONS[rule]
+    (name,) = rule.expression.names
+    return _elementwise(
+        lambda z, alpha: rule.expression.evaluate(**{name: z}),
+        lambda z, a, alpha: rule.slope.evaluate(**{name: z}),
+    )

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastnn.problem import EpochResult, Problem
-from fastnn.reference.activations import ACTIVATIONS
-from fastnn.reference.layers import dropout_mask, linear_backward, linear_forward
-from fastnn.reference.losses import LOSSES, loss_of, row_weights
+from fastnn.reference.activations import activation_of
+from fastnn.reference.layers import (
+    dropout_mask,
+    linear_backward,
+    linear_forward,
+    random_slopes,
+)
+from fastnn.reference.losses import definition_of, loss_of, row_weights
 from fastnn.reference.updates import UPDATES, Hyper, average, clipped, held
 from fastnn.rules.table import UPDATES as RULES
+from fastnn.rules.table import activation_row
 
 if TYPE_CHECKING:
     from fastnn.data import Data
@@ -38,11 +44,15 @@ class Batch(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What the backward pass needs of one Dense layer: input after dropout, z, and output a."""
+    """What the backward pass needs of one Dense layer: input after dropout, z, and output a.
+
+    Where slopes were drawn, `slope` is da/dz.
+    """
 
     X: np.ndarray
     Z: np.ndarray
     A: np.ndarray
+    slope: np.ndarray | None = None
 
 
 def take(problem: Problem, data: Data, rows: np.ndarray | slice) -> Batch:
@@ -74,21 +84,52 @@ def dropout_masks(
     ]
 
 
+def drawn_slopes(
+    problem: Problem, rows: int, epoch: int, step_in_epoch: int
+) -> list[np.ndarray | None]:
+    """Return the slopes (rows, n_out) below 0 of each Dense layer; None where none are drawn."""
+    layers = problem.network.dense
+    return [
+        random_slopes(
+            (rows, dense.units),
+            seed=problem.seed,
+            epoch=epoch,
+            step=step_in_epoch,
+            layer=len(layers) + layer,
+            batch_size=problem.batch_size,
+            dtype=problem.dtype,
+        )
+        if activation_row(dense.activation).random
+        else None
+        for layer, dense in enumerate(layers)
+    ]
+
+
 def forward(
     problem: Problem,
     parameters: Parameters,
     X: np.ndarray,
     masks: Sequence[np.ndarray | None] | None = None,
+    slopes: Sequence[np.ndarray | None] | None = None,
 ) -> list[Layer]:
-    """Return what every Dense layer saw and gave, first to last; no dropout without `masks`."""
+    """Return what every Dense layer saw and gave, first to last.
+
+    No dropout without `masks`; the mean slope of rrelu without `slopes`.
+    """
     layers: list[Layer] = []
     A = X
     for position, (dense, (W, b)) in enumerate(zip(problem.network.dense, parameters, strict=True)):
         mask = masks[position] if masks else None
         X = A if mask is None else A * mask
         Z = linear_forward(X, W, b)
-        A = ACTIVATIONS[dense.activation].value(Z, dense.alpha or 0.0)
-        layers.append(Layer(X, Z, A))
+        drawn = slopes[position] if slopes else None
+        if drawn is None:
+            A = activation_of(dense.activation).value(Z, dense.alpha or 0.0)
+            layers.append(Layer(X, Z, A))
+        else:
+            slope = np.where(Z > 0, Z.dtype.type(1), drawn)
+            A = Z * slope
+            layers.append(Layer(X, Z, A, slope))
     return layers
 
 
@@ -97,22 +138,26 @@ def loss_and_gradients(
     parameters: Parameters,
     batch: Batch,
     masks: Sequence[np.ndarray | None] | None = None,
+    slopes: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[float, Parameters]:
     """Return the data loss, and the gradient (dW, db) of data loss and penalty by each (W, b).
 
     dW = X^T dZ + l1 sign(W) + l2 W; db = sum dZ, or 0 for a layer without bias.
     """
-    layers = forward(problem, parameters, batch.X, masks)
+    layers = forward(problem, parameters, batch.X, masks, slopes)
     outputs = layers[-1].A
     loss = loss_of(problem, outputs, batch.targets, batch.weights)
     share = row_weights(len(outputs), batch.weights).astype(problem.dtype)
-    dA = LOSSES[problem.loss].output_gradient(outputs, batch.targets) * share[:, None]
+    dA = definition_of(problem.loss).output_gradient(outputs, batch.targets) * share[:, None]
     gradients: Parameters = []
     for position in reversed(range(len(layers))):
         dense = problem.network.dense[position]
-        X, Z, A = layers[position]
+        X, Z, A, slope = layers[position]
         W, b = parameters[position]
-        dZ = ACTIVATIONS[dense.activation].input_gradient(Z, A, dA, dense.alpha or 0.0)
+        if slope is None:
+            dZ = activation_of(dense.activation).input_gradient(Z, A, dA, dense.alpha or 0.0)
+        else:
+            dZ = dA * slope
         dA, dW, db = linear_backward(X, W, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
@@ -162,6 +207,7 @@ def train_step(
     masks: Sequence[np.ndarray | None],
     rate: float,
     t: int,
+    slopes: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[float, Parameters, list[Parameters]]:
     """Return (data loss, parameters, slots) of one minibatch; no update if the loss is not finite.
 
@@ -175,8 +221,10 @@ def train_step(
         Learning rate.
     t
         Number of this update over the whole training, from 1.
+    slopes
+        Of rrelu in this step.
     """
-    loss, gradients = loss_and_gradients(problem, parameters, batch, masks)
+    loss, gradients = loss_and_gradients(problem, parameters, batch, masks, slopes)
     if not math.isfinite(loss):
         return loss, parameters, slots
     return loss, *update(problem, parameters, slots, gradients, rate, t)
@@ -284,9 +332,11 @@ class Engine:
         for index, rate in enumerate(rates.tolist()):
             batch = take(self._problem, data, order[index * size : (index + 1) * size])
             masks = dropout_masks(self._problem, len(batch.X), epoch, index)
+            slopes = drawn_slopes(self._problem, len(batch.X), epoch, index)
             loss, self._parameters, self._slots = train_step(
-                self._problem, self._parameters, self._slots, batch, masks, rate, step + index + 1
-            )
+                self._problem, self._parameters, self._slots, batch, masks, rate,
+                step + index + 1, slopes,
+            )  # fmt: skip
             if not math.isfinite(loss):
                 return EpochResult(loss, index)
             loss_sum += loss * batch.weight

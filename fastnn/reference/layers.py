@@ -1,4 +1,4 @@
-"""The linear layer, forward and backward, and the dropout on its input."""
+"""The linear layer, forward and backward, the dropout on its input, and rrelu's random slopes."""
 
 from __future__ import annotations
 
@@ -92,3 +92,25 @@ def dropout_mask(
     bits = squares32(counter, dropout_key(seed, epoch, layer))
     keep = bits >= np.uint64(int(rate * 2**32))
     return keep.astype(dtype) * (1 / (1 - rate))
+
+
+def random_slopes(
+    shape: tuple[int, int],
+    *,
+    seed: int,
+    epoch: int,
+    step: int,
+    layer: int,
+    batch_size: int,
+    dtype: np.dtype[Any],
+) -> np.ndarray:
+    """Return the slopes below 0 of a layer of rrelu in one step: 1/8 + (1/3 - 1/8) bits / 2^32.
+
+    The bits are those of `dropout_mask`, of the key of `layer`, which counts on after all layers
+    whose inputs may be dropped. See there for the rest.
+    """
+    rows, width = shape
+    first = np.uint64(step * batch_size * width)
+    counter = first + np.arange(rows * width, dtype=np.uint64).reshape(shape)
+    bits = squares32(counter, dropout_key(seed, epoch, layer))
+    return (1 / 8 + (1 / 3 - 1 / 8) * (bits / 2**32)).astype(dtype)

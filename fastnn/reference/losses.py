@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
@@ -119,6 +119,20 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+def definition_of(loss: Any) -> Loss:
+    """Return the loss of a name; one of the caller's own is what NumPy makes of its formula.
+
+    `loss` is `fastnn.problem.Problem.loss`.
+    """
+    if isinstance(loss, str):
+        return LOSSES[loss]
+    output, target = loss.expression.names
+    return _elementwise(
+        lambda p, y: loss.expression.evaluate(**{output: p, target: y}),
+        lambda p, y: loss.slope.evaluate(**{output: p, target: y}),
+    )
+
+
 def row_weights(rows: int, weights: np.ndarray | None) -> np.ndarray:
     """Return each row's share w_r / sum w of a batch, (rows,) float64; zeros where sum w is 0."""
     if weights is None:
@@ -147,5 +161,5 @@ def loss_of(
     float
         0 where the weights sum to 0; NaN or infinite where an output overflowed.
     """
-    row_loss = LOSSES[problem.loss].row_loss(outputs, targets)
+    row_loss = definition_of(problem.loss).row_loss(outputs, targets)
     return float(row_weights(len(outputs), weights) @ row_loss)

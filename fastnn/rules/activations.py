@@ -19,6 +19,10 @@ from typing import Any
 # What keeps mean 0 and variance 1 from layer to layer; Klambauer et al. 2017, section 2.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
+# Between these the slope of rrelu below 0 is drawn; Xu et al. 2015, section 3.4.
+RRELU_LOW, RRELU_HIGH = 1 / 8, 1 / 3
+RRELU_MEAN = (RRELU_LOW + RRELU_HIGH) / 2
+
 Rule = tuple[Callable[..., Any], Callable[..., Any]]
 
 
@@ -83,6 +87,19 @@ def leaky_relu(real: Any, m: Any) -> Rule:
 
     def slope(z, a, alpha):
         return one if a > zero else alpha
+
+    return value, slope
+
+
+def rrelu(real: Any, m: Any) -> Rule:
+    """Return a = z above 0, elsewhere z times the mean of the slopes that training draws."""
+    zero, one, mean = real(0), real(1), real(RRELU_MEAN)
+
+    def value(z, alpha):
+        return z if z > zero else mean * z
+
+    def slope(z, a, alpha):
+        return one if a > zero else mean
 
     return value, slope
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from fastnn.errors import InvalidInput
 
@@ -25,6 +26,7 @@ class Activation:
     slope_needs_z: bool = False  # otherwise the slope follows from the output a alone
     rowwise: bool = False  # an output depends on the whole row, not on its own z alone
     flat: bool = False  # slope 0 everywhere: this layer and those before it learn nothing
+    random: bool = False  # training draws numbers, prediction takes their mean
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("relu", "a = max(0, z); Nair & Hinton 2010", "he_normal"),
         Activation("leaky_relu", "a = z or alpha z; Maas et al. 2013", "he_normal", alpha=0.01),
         Activation(
+            "rrelu",
+            "a = z or s z, s from U[1/8, 1/3] in training, their mean after; Xu et al. 2015, eq. 4",
+            "he_normal",
+            random=True,
+        ),
+        Activation(
             "elu", "a = z or alpha expm1(z); Clevert et al. 2016, eq. 15", "he_normal", alpha=1.0
         ),
         Activation(
@@ -73,6 +81,7 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("step", "a = 1 where z >= 0, else 0; McCulloch & Pitts 1943", flat=True),
         Activation("softplus", "a = log(1 + exp(z)); Dugas et al. 2001", "he_normal"),
         Activation("softmax", "a_i = exp(z_i) / sum_j exp(z_j); Bridle 1990", rowwise=True),
+        Activation("hardmax", "a_i = 1 for the first largest z_i, else 0", rowwise=True, flat=True),
     )
 }
 
@@ -122,6 +131,19 @@ UPDATES: dict[str, Update] = {
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
+CUSTOM = -1  # code of an activation or a loss of the caller's own, see `fastnn.custom`
+
+
+def activation_row(activation: Any) -> Activation:
+    """Return what has to be known of an activation, given by name or as one of the caller's own."""
+    row: Activation = ACTIVATIONS[activation] if isinstance(activation, str) else activation.row
+    return row
+
+
+def loss_row(loss: Any) -> Loss:
+    """Return what has to be known of a loss, given by name or as one of the caller's own."""
+    row: Loss = LOSSES[loss] if isinstance(loss, str) else loss.row
+    return row
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:

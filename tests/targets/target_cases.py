@@ -16,7 +16,7 @@ import fastnn
 from fastnn import reference
 from fastnn.data import Data
 from fastnn.problem import Problem
-from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
+from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, loss_row
 from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, Network, RMSProp
 
 DTYPES = ["float32", "float64"]
@@ -76,7 +76,7 @@ def problem_of(inputs, layers, loss="mse", optimizer=OPTIMIZERS["sgd"], **change
 
 def data_of(problem, n, *, weighted=False, seed=0):
     random = np.random.default_rng(seed)
-    outputs, kind = problem.network.outputs, LOSSES[problem.loss].targets
+    outputs, kind = problem.network.outputs, loss_row(problem.loss).targets
     X = random.normal(size=(n, problem.network.inputs)).astype(problem.dtype)
     if kind == "classes":
         targets = random.integers(0, outputs, n)

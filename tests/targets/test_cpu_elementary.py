@@ -11,8 +11,9 @@ from fastnn.cpu.elementary import make_elementary
 pytestmark = needs_jit
 
 WIDE = np.longdouble
-NAMES = ["exp", "expm1", "log", "log1p", "tanh", "normal_cdf", "sqrt"]
-ULPS = {"exp": 1.5, "expm1": 2.5, "log": 1.5, "log1p": 2.5, "tanh": 3.5, "sqrt": 0.5}
+NAMES = ["exp", "expm1", "log", "log1p", "tanh", "normal_cdf", "erf", "sqrt", "sin", "cos"]
+ULPS = {"exp": 1.5, "expm1": 2.5, "log": 1.5, "log1p": 2.5, "tanh": 3.5, "erf": 3.0, "sqrt": 0.5}
+ULPS |= {"sin": 1.0, "cos": 1.0}  # of the C library
 INF, NAN = np.inf, np.nan
 # (x, value): limits and exact values
 SPECIAL = {
@@ -22,6 +23,9 @@ SPECIAL = {
     "log1p": [(0, 0), (INF, INF), (-2, NAN), (-INF, NAN)],
     "tanh": [(0, 0), (INF, 1), (-INF, -1), (1e30, 1), (-1e30, -1)],
     "normal_cdf": [(0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (1e30, 1), (-1e30, 0)],
+    "erf": [(0, 0), (-0.0, 0), (INF, 1), (-INF, -1), (1e30, 1), (-1e30, -1)],
+    "sin": [(0, 0), (-0.0, 0), (INF, NAN), (-INF, NAN)],
+    "cos": [(0, 1), (-0.0, 1), (INF, NAN), (-INF, NAN)],
     "sqrt": [(0, 0), (4, 2), (INF, INF), (-1, NAN)],
 }
 # Where a result is a finite number, as the rules of activations and losses use the functions.
@@ -34,6 +38,9 @@ DOMAINS = {
     "log1p": lambda x, top: x > -1,
     "tanh": lambda x, top: True,
     "normal_cdf": lambda x, top: True,
+    "erf": lambda x, top: True,
+    "sin": lambda x, top: True,
+    "cos": lambda x, top: True,
     "sqrt": lambda x, top: x >= 0,
 }
 
@@ -84,6 +91,15 @@ def exact(name, x):
         # SciPy has ndtr in float64 only, whose own error grows as the one that is tested.
         tail = np.exp(-x * x / 2) * special.erfcx(np.abs(x).astype(float) / np.sqrt(2)) / 2
         return np.where(x < 0, tail, 1 - tail)
+    if name == "erf":
+        # 2 / sqrt(pi) exp(-x^2) sum 2^n x^(2n + 1) / (2n + 1)!!, whose terms are all of one sign.
+        size = np.minimum(np.abs(x), 7)
+        term = total = size
+        for n in range(1, 200):
+            term = term * (2 * size * size) / (2 * n + 1)
+            total = total + term
+        pi = 4 * np.arctan(WIDE(1))
+        return np.copysign(2 / np.sqrt(pi) * np.exp(-size * size) * total, x)
     return getattr(np, name)(x)
 
 
@@ -138,7 +154,7 @@ def test_nan_stays_nan_also_among_numbers(functions, name):
     assert np.array_equal(np.isnan(evaluate(name, x)), np.isnan(x))
 
 
-@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh"])
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "sin"])
 def test_next_to_zero_the_function_is_its_argument_down_to_the_last_number(functions, name):
     dtype, evaluate = functions
     limits = np.finfo(dtype)

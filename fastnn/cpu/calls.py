@@ -1,0 +1,98 @@
+"""Calls of compiled code by its address: how kernels reach a rule of the caller's own.
+
+The kernels are compiled once for all networks; a rule of the caller's own is compiled by itself
+(see `fastnn.cpu.custom`), and the plan has its address. One call a tile costs nothing.
+Where Numba is switched off an address is the number under which `registered` keeps a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+registered: dict[int, Callable[..., Any]] = {}
+
+
+def _call(context: Any, builder: Any, result: Any, kinds: Any, args: Any) -> Any:
+    """Call the function at the address args[0]; of an array it gets a pointer to its numbers."""
+    values = [
+        context.make_array(kind)(context, builder, value).data
+        if isinstance(kind, types.Array)
+        else value
+        for kind, value in zip(kinds[1:], args[1:], strict=True)
+    ]
+    function = ir.FunctionType(result, [value.type for value in values])
+    return builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
+
+
+def _procedure(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    _call(context, builder, ir.VoidType(), signature.args, args)
+    return context.get_dummy_value()
+
+
+def _number(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    result = context.get_value_type(signature.return_type)
+    return _call(context, builder, result, signature.args, args)
+
+
+_INT = types.int64
+
+
+@intrinsic
+def _call_activate(typingctx, address, memory, at, count, alpha):
+    return types.void(_INT, memory, _INT, _INT, memory.dtype), _procedure
+
+
+@intrinsic
+def _call_multiply_slope(typingctx, address, memory, z_at, a_at, d_at, count, alpha):
+    return types.void(_INT, memory, *[_INT] * 4, memory.dtype), _procedure
+
+
+@intrinsic
+def _call_loss_rows(
+    typingctx, address, memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at
+):
+    return types.void(_INT, memory, *[_INT] * 6, row_loss, _INT), _procedure
+
+
+@intrinsic
+def _call_losses(typingctx, address, memory, p_at, y_at, count):
+    return types.void(_INT, memory, *[_INT] * 3), _procedure
+
+
+@intrinsic
+def _call_gradient(typingctx, address, p, y):
+    return p(_INT, p, p), _number
+
+
+@intrinsic
+def as_array(typingctx, pointer):
+    """Return the numbers at a pointer as an array, whose length nobody asks for."""
+    array_type = types.Array(pointer.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(array_type)(context, builder)
+        size = context.get_abi_sizeof(context.get_data_type(pointer.dtype))
+        length, itemsize = ir.Constant(ir.IntType(64), 1), ir.Constant(ir.IntType(64), size)
+        populate_array(
+            array, data=args[0], shape=[length], strides=[itemsize], itemsize=itemsize, meminfo=None
+        )
+        return array._getvalue()
+
+    return array_type(pointer), codegen
+
+
+def _plain_call(address: Any, *arguments: Any) -> Any:
+    return registered[int(address)](*arguments)
+
+
+if config.DISABLE_JIT:
+    call_activate = call_multiply_slope = call_loss_rows = call_losses = call_gradient = _plain_call
+else:
+    call_activate, call_multiply_slope = _call_activate, _call_multiply_slope
+    call_loss_rows, call_losses, call_gradient = _call_loss_rows, _call_losses, _call_gradient

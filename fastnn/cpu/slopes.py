@@ -1,0 +1,58 @@
+"""The random slopes of rrelu in training; prediction takes their mean, as any activation's rule."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.cpu.gather import squares32
+from fastnn.cpu.job import head_of, keys_of, layers_of, make_view
+from fastnn.cpu.naming import njit
+from fastnn.cpu.rules import EXACT, U
+from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, SLOPES, N
+from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
+
+SPAN, PER_WORD = RRELU_HIGH - RRELU_LOW, 2.0**-32
+
+
+def make_slopes(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
+    """Return draw_slopes and multiply_drawn for one dtype."""
+    real = dtype.type
+    zero, one, memory_of = real(0), real(1), make_view("memory", dtype)
+
+    @njit(**EXACT)
+    def draw_slopes(job, layer, first, r0, r1, p0, p1):
+        """Multiply z of rows r0..r1 and panels p0..p1 by 1 above 0 and by a drawn slope below.
+
+        Slope (r, c) follows from the number of the row within the epoch, `first` + r, alone.
+        """
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        n, rows = layers[layer, N], head[CAPACITY]
+        key = np.uint64(keys_of(job)[head[LAYERS] + layer])
+        for p in range(p0, p1):
+            width = width_of(p, n)
+            for r in range(r0, r1):
+                at = p * panel * rows + r * width
+                counter = np.uint64((first + r) * n + p * panel)
+                for c in range(width):
+                    bits = squares32(counter + np.uint64(c), key)
+                    drawn = real(RRELU_LOW + SPAN * (float(np.int64(bits)) * PER_WORD))
+                    z = memory[U(layers[layer, OUTPUT] + at + c)]
+                    slope = one if z > zero else drawn
+                    memory[U(layers[layer, SLOPES] + at + c)] = slope
+                    memory[U(layers[layer, OUTPUT] + at + c)] = z * slope
+
+    @njit(**EXACT)
+    def multiply_drawn(job, layer, r0, r1, p0, p1):
+        """Multiply the derivatives by a of a layer by the slopes drawn."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        n, rows = layers[layer, N], head[CAPACITY]
+        for p in range(p0, p1):
+            width = width_of(p, n)
+            at = p * panel * rows
+            for i in range(at + r0 * width, at + r1 * width):
+                memory[U(layers[layer, DELTA] + i)] *= memory[U(layers[layer, SLOPES] + i)]
+
+    return SimpleNamespace(draw_slopes=draw_slopes, multiply_drawn=multiply_drawn)

@@ -1,0 +1,175 @@
+"""Activations and losses of the caller's own, from a function or a formula of `fastnn.graph`.
+
+The formula says everything: targets take value and slope from it, `repr` shows it, two rules of one
+formula are equal whatever their variables are called, and a file keeps its nodes and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from fastnn.errors import InvalidInput
+from fastnn.graph.expression import Expression
+from fastnn.graph.saved import from_plain, to_plain
+from fastnn.graph.source import RuleSource, activation_source, loss_source
+from fastnn.graph.tracing import trace
+from fastnn.rules.table import Activation, Loss
+
+TARGET = "y"  # the variable of a loss given as a formula that stands for the target
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CustomRule:
+    """A formula in the place of a name; see the two kinds below.
+
+    Attributes
+    ----------
+    expression
+        Its first variable is the one by which the slope is taken.
+    """
+
+    expression: Expression
+
+    _count: ClassVar[int]
+    _variables: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Check the variables; drop names of intermediate results, which a file does not keep."""
+        names = self.expression.names
+        if len(names) != self._count:
+            raise InvalidInput(
+                f"{self._variables}, not {len(names)} ({', '.join(names) or 'none'}); "
+                "give the other parameters of the function a default"
+            )
+        object.__setattr__(self, "expression", from_plain(to_plain(self.expression)))
+
+    @cached_property
+    def slope(self) -> Expression:
+        """The derivative by the first variable."""
+        return self.expression.derivative(self.expression.names[0])
+
+    @cached_property
+    def flat(self) -> bool:
+        """Whether the slope is 0 everywhere."""
+        node = self.slope.node
+        return node.operation == "constant" and node.value == 0
+
+    @cached_property
+    def _key(self) -> tuple[type, str]:
+        names = self.expression.names
+        rows = to_plain(self.expression)["nodes"]
+        return type(self), repr([names.index(row) if row in names else [row] for row in rows])
+
+    def __eq__(self, other: object) -> bool:
+        """Compare formulas, whatever their variables are called."""
+        return self._key == other._key if isinstance(other, CustomRule) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Return a hash of the formula."""
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        """Show the formula as a function."""
+        return f"lambda {', '.join(self.expression.names)}: {self.expression!r}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the formula; the rest follows from it."""
+        return type(self), (self.expression,)
+
+
+class CustomActivation(CustomRule):
+    """An activation a = f(z), of one variable.
+
+    >>> from fastnn import Dense
+    >>> from fastnn.graph import tanh
+    >>> Dense(10, activation=lambda z: tanh(z) * 0.5).activation
+    lambda z: tanh(z)*0.5
+    """
+
+    _count = 1
+    _variables = "an activation has one variable"
+
+    @cached_property
+    def row(self) -> Activation:
+        """What has to be known of it, as `fastnn.rules.table.ACTIVATIONS` has it for names."""
+        needs_z = self.source.slope_needs_z
+        return Activation(repr(self), "the caller's own", slope_needs_z=needs_z, flat=self.flat)
+
+    @cached_property
+    def source(self) -> RuleSource:
+        """The rule for compiled targets."""
+        return activation_source(self.expression)
+
+
+class CustomLoss(CustomRule):
+    """A loss f(p, y) of one output and its target, both numbers; of a row the mean over outputs.
+
+    >>> from fastnn import Dense, Network, Trainer
+    >>> from fastnn.graph import maximum
+    >>> trainer = Trainer(Network(3, [Dense(1)]), loss=lambda z, y: maximum(0, 1 - y * z) ** 2)
+    >>> trainer.problem.loss
+    lambda z, y: maximum(0, 1 - y*z)**2
+    """
+
+    _count = 2
+    _variables = "a loss has two variables, the output and the target"
+
+    def __post_init__(self) -> None:
+        """Check also that there is something to learn."""
+        super().__post_init__()
+        if self.flat:
+            raise InvalidInput(
+                f"the loss {self!r} has slope 0 by the output {self.expression.names[0]} "
+                "everywhere, so nothing can be learned; give one that changes with the output"
+            )
+
+    @cached_property
+    def row(self) -> Loss:
+        """What has to be known of it, as `fastnn.rules.table.LOSSES` has it for names."""
+        return Loss(repr(self), "the caller's own", "real")
+
+    @cached_property
+    def source(self) -> RuleSource:
+        """The rule for compiled targets."""
+        return loss_source(self.expression)
+
+
+# What `Dense` and `Problem` take.
+AnyActivation = str | Callable[[Any], Any] | Expression | CustomActivation
+AnyLoss = str | Callable[[Any, Any], Any] | Expression | CustomLoss
+
+
+def custom_activation(rule: Callable[..., Any] | Expression) -> CustomActivation:
+    """Return the activation that a function or a formula of one variable gives.
+
+    Raises
+    ------
+    InvalidInput
+        Another number of variables, or what `fastnn.graph.trace` cannot trace.
+    """
+    return CustomActivation(rule if isinstance(rule, Expression) else trace(rule))
+
+
+def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
+    """Return the loss that a function of (output, target) gives, or a formula with a variable y.
+
+    Raises
+    ------
+    InvalidInput
+        Other variables, a loss that does not change with the output, or what `fastnn.graph.trace`
+        cannot trace.
+    """
+    if not isinstance(rule, Expression):
+        return CustomLoss(trace(rule))
+    # Which variable of a formula comes first depends on how it is written.
+    outputs = tuple(name for name in rule.names if name != TARGET)
+    if len(outputs) != 1:
+        raise InvalidInput(
+            f"a loss given as a formula has a variable {TARGET}, the target, and one other, the "
+            f"output, not {', '.join(rule.names) or 'none'}; a function (output, target) may give "
+            "them any names"
+        )
+    return CustomLoss(Expression(rule.node, (*outputs, TARGET)))
