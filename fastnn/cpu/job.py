@@ -54,6 +54,19 @@ def make_job(**arrays: np.ndarray) -> np.ndarray:
     return job
 
 
+def make_jobs(shared: dict[str, np.ndarray], own: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the jobs of epochs that follow one another, one a row.
+
+    All of them have the `shared` arrays, and each has one row of every array in `own`.
+    """
+    first = make_job(**shared, **{name: rows[0] for name, rows in own.items()})
+    count = len(next(iter(own.values())))
+    jobs = np.repeat(first[None], count, axis=0)
+    for name, rows in own.items():
+        jobs[:, _POSITIONS[name]] += rows.strides[0] * np.arange(count)
+    return jobs
+
+
 def make_view(name: str, dtype: np.dtype) -> Any:
     """Return ``view(job)``: the array of that name, for a problem of that dtype."""
     own, columns = ARRAYS[name]

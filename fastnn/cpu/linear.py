@@ -43,7 +43,7 @@ from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, INLINE, U, make_rules, switch
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.steps import INVERSE_WEIGHT, L2, LOSS_SUM, RATE, WEIGHT_SUM, begin_step, end_loss
-from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP
+from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP, ended_early
 from fastnn.cpu.update import make_apply
 from fastnn.plan import (
     ACTIVATION,
@@ -338,15 +338,21 @@ _forward_single, _forward_double = _single.forward, _double.forward
 
 
 @cached
-def train_epoch_float32(job):
-    """Train one epoch."""
-    _train_single(job)
+def train_epoch_float32(jobs):
+    """Train one epoch a job."""
+    for epoch in range(len(jobs)):
+        _train_single(jobs[epoch])
+        if ended_early(jobs[epoch]):
+            return
 
 
 @cached
-def train_epoch_float64(job):
-    """Train one epoch."""
-    _train_double(job)
+def train_epoch_float64(jobs):
+    """Train one epoch a job."""
+    for epoch in range(len(jobs)):
+        _train_double(jobs[epoch])
+        if ended_early(jobs[epoch]):
+            return
 
 
 @cached
