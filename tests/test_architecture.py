@@ -19,8 +19,8 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("checks", "folders", "rules"),
-    ("initialisers", "schedules", "graph"),
+    ("checks", "folders", "rules", "text_table", "workers"),
+    ("initialisers", "schedules", "graph", "restarts"),
     ("optimizers",),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),
@@ -28,7 +28,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("reference", "cpu", "cuda"),
     ("target", "predictions"),
-    ("model",),
+    ("model", "predictor"),
+    ("restarting",),
     ("trainer",),
     ("estimators", "io", "plots"),
     ("examples",),

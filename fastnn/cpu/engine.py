@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -47,6 +46,7 @@ from fastnn.plan import (
 from fastnn.problem import EpochResult, Problem
 from fastnn.rules.table import ACTIVATIONS, UPDATES
 from fastnn.spec import Network
+from fastnn.workers import available_threads
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
 
@@ -66,13 +66,6 @@ JOB, JOBS = types.int64[::1], types.int64[:, ::1]
 OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
 NO_ROWS = np.zeros(0, np.int64)
 NO_WEIGHTS = np.zeros(0)
-
-
-def available_threads() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def choose_threads(problem: Problem) -> int:
@@ -185,16 +178,8 @@ class Engine:
             lists = -(-plan.head[BATCH] // LOOK_ROWS)
             numbered = range(epoch, epoch + epochs)
             shared = dict(
-                memory=self._memory,
-                alphas=self._alphas,
-                head=plan.head,
-                layers=plan.layers,
-                tiles=plan.tiles,
-                owners=plan.owners,
-                phases=plan.phases,
                 sources=self._sources(data),
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
-                counting=np.arange(plan.head[CAPACITY]),
                 used=np.zeros((self.threads, lists, plan.head[USED_SIZE]), np.int64).ravel(),
                 weights=NO_WEIGHTS if data.weights is None else data.weights,
                 row_loss=np.zeros(plan.head[BATCH]),
@@ -207,11 +192,11 @@ class Engine:
                 rates=np.ascontiguousarray(rates),
                 numbers=numbers,
             )
-            self._run(make_jobs(shared, own), orders.size, numbers, control, progress)
+            self._run(make_jobs(self._fixed, shared, own), orders.size, numbers, control, progress)
         results: list[EpochResult] = []
-        for words, sums in zip(control, numbers, strict=True):
-            bad, weight = int(words[team.BAD_STEP]), sums[WEIGHT_SUM]
-            loss = sums[LOSS_SUM] / weight if weight > 0 else 0.0
+        for number in range(epochs):
+            bad, weight = int(control[number, team.BAD_STEP]), numbers[number, WEIGHT_SUM]
+            loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
             results.append(EpochResult(float(loss), bad if bad >= 0 else None))
             if bad >= 0:
                 break
@@ -284,7 +269,17 @@ class Engine:
         memory[plan.head[ONES] :][: self._layout.panel] = 1
         memory[plan.head[PADDING] + self._layout.lanes :][: self._layout.lanes] = 1
         memory[plan.head[COLUMN_MASK] :][: self.problem.network.outputs] = 1
-        self._plan, self._memory = plan, memory
+        self._plan, self._memory, self._counting = plan, memory, np.arange(plan.head[CAPACITY])
+        self._fixed = make_job(
+            memory=memory,
+            alphas=self._alphas,
+            head=plan.head,
+            layers=plan.layers,
+            tiles=plan.tiles,
+            owners=plan.owners,
+            phases=plan.phases,
+            counting=self._counting,
+        )
         self._fill_transposed()
 
     def _fill_transposed(self) -> None:
@@ -314,8 +309,9 @@ class Engine:
         words = team.TICKETS + team.LINE * self.threads
         numbers, control = np.zeros((epochs, NUMBERS)), np.zeros((epochs, words), np.int64)
         beta1, beta2, epsilon, decay = self.problem.optimizer.constants
-        numbers[:, [BETA1, BETA2, EPSILON, DECAY]] = beta1, beta2, epsilon, decay
-        numbers[:, [L1, L2]] = self.problem.l1, self.problem.l2
+        constants = (beta1, beta2, epsilon, decay, self.problem.l1, self.problem.l2)
+        for field, value in zip((BETA1, BETA2, EPSILON, DECAY, L1, L2), constants, strict=True):
+            numbers[:, field] = value
         control[:, team.BAD_STEP] = -1
         control[:, team.FIRST_STEP] = step + steps * np.arange(epochs)
         control[:, team.TICKETS :: team.LINE] = team.NOT_OPEN
@@ -371,7 +367,7 @@ class Engine:
         else:
             self._run_on_team(train, calls, numbers, control, progress)
         # What ended early says nothing of the next.
-        if (control[:, team.BAD_STEP] < 0).all():
+        if control[:, team.BAD_STEP].max() < 0:
             self._seconds_per_row = (time.perf_counter() - start) / rows
 
     def _run_on_team(
