@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastnn.history import History
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
     from fastnn.spec import Dense, Dropout, Network
+    from fastnn.sweeps import sweep
     from fastnn.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ __all__ = [
     "graph",
     "plots",
     "schedules",
+    "sweep",
 ]
 
 _HOMES = {
@@ -66,6 +68,7 @@ _HOMES = {
     "history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
     "spec": ("Dense", "Dropout", "Network"),
+    "sweeps": ("sweep",),
     "trainer": ("Trainer",),
 }
 

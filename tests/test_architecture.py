@@ -32,6 +32,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("restarting",),
     ("trainer",),
     ("estimators", "io", "plots"),
+    ("sweep_result",),
+    ("sweep_settings",),
+    ("sweeps",),
     ("examples",),
     ("cli",),
     ("__main__",),
@@ -45,7 +48,7 @@ ALLOWED = {
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},
     "matplotlib": {"plots", "graph"},
-    "pandas": {"io", "estimators", "history"},
+    "pandas": {"io", "estimators", "history", "sweep_result"},
     "tqdm": {"progress"},
     "safetensors": {"checkpoint"},
 }
