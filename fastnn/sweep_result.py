@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_SHOWN = 60  # rows of the printed table
 _WIDTH, _HEIGHT = 6.0, 4.0  # inches
+_MOST_TICKS = 12  # values of a setting that are all written on its axis
 _LOGARITHMIC = 8.0  # numbers that span at least this factor are drawn on a logarithmic axis
 
 
@@ -242,8 +243,13 @@ class SweepResult(Sequence[Run]):
                 ax.plot(*zip(*each, strict=True), linestyle="", alpha=0.35, ms=4, **style)
         if not numeric:
             ax.set_xticks(range(len(ticks)), ticks)
-        elif _spans(places.values()):
-            ax.set_xscale("log")
+        else:
+            if _spans(places.values()):
+                ax.set_xscale("log")
+            if x in self.names and len(ticks) <= _MOST_TICKS:
+                values = list(dict.fromkeys(places.values()))
+                ax.set_xticks(values, [short(value) for value in values])
+                ax.set_xticks([], minor=True)
         if _spans(up[index] for index in shown):
             ax.set_yscale("log")
         ax.set_xlabel(x)

@@ -48,6 +48,7 @@ def main(
         plots.descent(one, ax=axes[0]).set_title("one start")
         plots.descent(many, ax=axes[1]).set_title(f"the best of {restarts} starts")
         axes[2].plot(np.sort(losses), "o")
+        axes[2].locator_params(axis="x", integer=True)
         axes[2].set(xlabel="start, best first", ylabel="loss", title="exclusive or, two units")
         save_figure(axes[0], save)
 
