@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastnn.history import History
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.spec import Dense, Dropout, Network
+    from fastnn.sweeps import sweep
     from fastnn.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ __all__ = [
     "graph",
     "plots",
     "schedules",
+    "sweep",
 ]
 
 _HOMES = {
@@ -67,6 +69,7 @@ _HOMES = {
     "history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "spec": ("Dense", "Dropout", "Network"),
+    "sweeps": ("sweep",),
     "trainer": ("Trainer",),
 }
 

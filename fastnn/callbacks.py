@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,6 +185,25 @@ def check_callbacks(callbacks: Any, validated: bool) -> tuple[Callback, ...]:
                 'no validation_data; pass validation_data=(X, y), or use monitor="loss"'
             )
     return tuple(sorted(found, key=_is_last))
+
+
+def own_callbacks(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
+    """Return the callbacks for one of several trainings: `EarlyStopping` keeps state, so a new one.
+
+    All others, of which nobody knows what a copy would do, are shared.
+    """
+    return tuple(replace(each) if isinstance(each, EarlyStopping) else each for each in callbacks)
+
+
+def take_over(
+    callbacks: tuple[Callback, ...], own: tuple[Callback, ...], threads: int | None
+) -> None:
+    """Let every `EarlyStopping` go on from what `own_callbacks` made of it, on so many threads."""
+    for callback, other in zip(callbacks, own, strict=True):
+        if isinstance(callback, EarlyStopping) and isinstance(other, EarlyStopping):
+            callback.best = other.best
+            if callback.best is not None:
+                callback.best.threads = threads
 
 
 def call_all(callbacks: tuple[Callback, ...], trainer: Trainer, history: History) -> bool:

@@ -97,8 +97,8 @@ def _info(options: argparse.Namespace) -> int:
 
     from fastnn import __version__
     from fastnn.cpu.cache import FOLDER
-    from fastnn.cpu.engine import available_threads
     from fastnn.cpu.vector import vector_bytes
+    from fastnn.workers import available_threads
 
     del options
     rows = {"fastnn": __version__, "python": platform.python_version()}

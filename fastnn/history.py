@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fastnn.errors import CorruptFile
+from fastnn.restarts import Restarts
+from fastnn.text_table import aligned, cell
 
 _SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 _OPTIONAL = ("validation_loss", "validation_accuracy")
+_LATER = {"restarts"}  # not in files from before there were these
 _ROWS = 10  # rows of the printed table; a longer history shows evenly spaced epochs
 
 
@@ -32,6 +35,9 @@ class History:
         What computed, and why that was chosen.
     best
         Index of the best epoch in these lists, which `fastnn.EarlyStopping` finds; otherwise None.
+    restarts
+        How each of several trainings ended (`Trainer.fit` with ``restarts``), a tuple that prints
+        as a table; the lists here are those of the one that was kept. Empty without restarts.
     """
 
     target: str = ""
@@ -44,6 +50,7 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best: int | None = None
+    restarts: Restarts = Restarts()
 
     def append(
         self,
@@ -68,6 +75,8 @@ class History:
             del getattr(self, name)[epochs:]
         if self.best is not None and self.best >= epochs:
             self.best = None
+        if epochs == 0:
+            self.restarts = Restarts()
 
     def copy(self) -> History:
         """Return a history of its own with the same entries."""
@@ -90,7 +99,7 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy as plain values that `json` can write."""
-        return asdict(self)
+        return asdict(self) | {"restarts": self.restarts.to_list()}
 
     @classmethod
     def from_dict(cls, values: Any) -> History:
@@ -102,8 +111,10 @@ class History:
             Values that `to_dict` cannot have given.
         """
         history = cls()
-        if not isinstance(values, dict) or values.keys() != asdict(history).keys():
+        if not isinstance(values, dict) or values.keys() | _LATER != asdict(history).keys():
             raise CorruptFile("the saved history is damaged: entries are missing or unknown")
+        values = dict(values)
+        history.restarts = Restarts.from_list(values.pop("restarts", []))
         lengths = set()
         for name, value in values.items():
             fits = _is_series if name in _SERIES else _same_kind
@@ -130,6 +141,8 @@ class History:
             head += f" ({self.reason})"
         if self.best is not None:
             head += f"; the best is epoch {self.first_epoch + self.best + 1}"
+        if self.restarts:
+            head += f"; the best of {len(self.restarts)} restarts"
         if not count:
             return head
         shown = min(count, _ROWS)
@@ -138,14 +151,8 @@ class History:
         for name in _SERIES:
             series = getattr(self, name)
             if any(value is not None for value in series):
-                cells = ("-" if series[i] is None else f"{series[i]:.4g}" for i in picked)
-                columns.append([name, *cells])
-        widths = [max(map(len, column)) for column in columns]
-        lines = (
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in zip(*columns, strict=True)
-        )
-        return "\n".join((head, *lines))
+                columns.append([name, *(cell(series[i]) for i in picked)])
+        return "\n".join((head, *aligned(columns)))
 
 
 def _is_series(name: str, value: Any) -> bool:

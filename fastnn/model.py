@@ -12,7 +12,8 @@ from fastnn import checkpoint
 from fastnn.checks import number, whole
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.history import History
-from fastnn.parameters import Parameters, from_tensors, to_tensors
+from fastnn.initialisers import initial_parameters
+from fastnn.parameters import Parameters, from_tensors, start_slots, to_tensors
 from fastnn.problem import Problem
 from fastnn.serialise import (
     loss_from_plain,
@@ -72,6 +73,15 @@ class Model:
         self.epoch = whole(self.epoch, "epoch", 0)
         self.step = whole(self.step, "step", 0)
         self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
+
+
+def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
+    """Return the model before any training: initial parameters, and a history without epochs."""
+    chosen, reason = choose(target)
+    history = History(chosen, check_threads(threads) or 1, reason)
+    start = initial_parameters(problem.network, problem.seed, problem.dtype)
+    slots = start_slots(problem, start)
+    return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, slots)
 
 
 def check_threads(threads: Any) -> int | None:

@@ -34,10 +34,12 @@ class Orders:
         As for `epoch_order`.
     shuffle
         False: every epoch goes through the rows as they come.
+    ahead
+        False: no helper thread, for where every processor is at work already.
     """
 
-    def __init__(self, seed: int, n: int, shuffle: bool) -> None:
-        self._seed, self._n = seed, n
+    def __init__(self, seed: int, n: int, shuffle: bool, ahead: bool = True) -> None:
+        self._seed, self._n, self._may_be_ahead = seed, n, ahead and n >= AHEAD_ROWS
         self._unshuffled = None if shuffle else np.arange(n, dtype=np.int64)
         self._helper: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Future[np.ndarray]] | None = None
@@ -52,7 +54,7 @@ class Orders:
             order = ahead[1].result()
         else:
             order = epoch_order(self._seed, epoch, self._n)
-        if more and self._n >= AHEAD_ROWS:
+        if more and self._may_be_ahead:
             if self._helper is None:
                 self._helper = ThreadPoolExecutor(1, "fastnn-order")
             self._ahead = (

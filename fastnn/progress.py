@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 
@@ -84,6 +85,13 @@ class Progress:
         self._move(self._n, text)
         self._done += 1
 
+    def show(self, what: str, epochs_done: float) -> None:
+        """Show how many epochs are done where several trainings go on at a time."""
+        if self._bar is None:
+            return
+        self._bar.set_description_str(what, refresh=False)
+        self._bar.update(int(epochs_done * self._n) - self._bar.n)
+
     def close(self) -> None:
         """Leave the last state on the terminal; may be called more than once."""
         if self._bar is None:
@@ -96,6 +104,33 @@ class Progress:
         """Advance to `rows` of this epoch; tqdm draws at most every tenth of a second."""
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(self._done * self._n + rows - self._bar.n)
+
+
+class Watch:
+    """What a training reports to instead of a progress bar: it counts, and ends when told to.
+
+    Parameters
+    ----------
+    check
+        Called a few times a second; what it raises ends the training.
+    """
+
+    shown = True
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check, self.epochs = check, 0
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take note of an epoch that begins."""
+        self.check()
+
+    def update(self, steps_done: int, loss: float) -> None:
+        """Take note of steps done."""
+        self.check()
+
+    def end_epoch(self, loss: float, validation_loss: float | None = None) -> None:
+        """Take note of an epoch that is done."""
+        self.epochs += 1
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -53,6 +53,17 @@ class Engine(Protocol):
     ) -> EpochResult:
         """Train on every row once."""
 
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[EpochResult]:
+        """Train some epochs, one after another."""
+
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
 

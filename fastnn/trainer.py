@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,17 @@ import numpy as np
 from fastnn import model as models
 from fastnn.callbacks import Callback, call_all, check_callbacks
 from fastnn.checks import number, whole
-from fastnn.data import Data, check_data, check_features, check_validation
+from fastnn.data import Data, check_data, check_validation
 from fastnn.errors import InvalidInput
 from fastnn.history import History
-from fastnn.initialisers import initial_parameters
 from fastnn.model import Model
 from fastnn.orders import Orders
 from fastnn.parameters import Parameters, check_parameters, start_slots
-from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
+from fastnn.predictions import scores
+from fastnn.predictor import Predictor
 from fastnn.problem import Problem, check_converging
-from fastnn.progress import Progress
+from fastnn.progress import Progress, Watch
+from fastnn.restarting import best_of, check_restarts
 from fastnn.rules.table import UPDATES
 from fastnn.schedules import check_ahead, rates_of
 from fastnn.spec import SGD, Network, Optimizer
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer:
+class Trainer(Predictor):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
@@ -102,13 +104,7 @@ class Trainer:
         problem = Problem(
             network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm
         )
-        chosen, reason = choose(target)
-        history = History(chosen, models.check_threads(threads) or 1, reason)
-        start = initial_parameters(network, problem.seed, problem.dtype)
-        slots = start_slots(problem, start)
-        self.__setstate__(
-            Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, slots)
-        )
+        self.__setstate__(models.begin(problem, target, threads, shuffle))
 
     def __setstate__(self, model: Model) -> None:
         """Become the trainer that `model` describes; its engine is made when it is first needed."""
@@ -140,10 +136,18 @@ class Trainer:
         validation_data: tuple[Any, ...] | None = None,
         sample_weight: Any = None,
         callbacks: Iterable[Callback] = (),
+        restarts: int = 1,
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
         ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``.
+
+        With `restarts`, as many networks start apart, train side by side, each on one thread, and
+        the trainer becomes the best of them. The first is the trainer as it is; each other one is
+        what a new `Trainer` would be with another seed, which follows from `seed` and its number:
+        initial weights, order and dropout are its own. The best has the smallest validation loss
+        after its last epoch, without validation data the smallest loss. The trainer then has its
+        seed too, and goes on as if that network alone had been trained.
 
         Parameters
         ----------
@@ -160,12 +164,20 @@ class Trainer:
         callbacks
             Each is called as ``callback(trainer, history)`` after each epoch, when all that belongs
             to the epoch is done; if one returns True, training stops there. An error in a callback
-            comes out of `fit` and leaves the epoch done.
+            comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
+            that the epoch belongs to, and True stops that one; calls come from several threads but
+            one at a time. Each network has an `EarlyStopping` of its own.
+        restarts
+            How many networks to train. More than 1 needs a trainer that has done no epoch; an error
+            or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
+            None for one on each processor; on the NumPy target, one. Without validation data and
+            callbacks, short epochs are done many in one call and share its seconds evenly.
 
         Returns
         -------
         History
-            `history`: of all epochs so far, those of earlier calls included.
+            `history`: of all epochs so far, those of earlier calls included. With restarts, it is
+            that of the best network, and its `restarts` says how each of them ended.
 
         Raises
         ------
@@ -174,8 +186,8 @@ class Trainer:
             a million steps ahead; one further on is found when its epoch comes, and the epochs
             before it stay done.
         Diverged
-            A loss or a parameter became NaN or infinite. As after any error, and after Ctrl-C, the
-            trainer is as the last whole epoch left it.
+            A loss or a parameter became NaN or infinite; with restarts, in all of them. As after
+            any error, and after Ctrl-C, the trainer is as the last whole epoch left it.
         """
         epochs = whole(epochs, "epochs", 0)
         data = check_data(self.problem, X, y, sample_weight)
@@ -186,22 +198,39 @@ class Trainer:
         check_ahead(learning_rate, self.epoch, self.step, steps, epochs)
         engine = self._open()
         engine.prepare()
+        if check_restarts(restarts, self.epoch, epochs) > 1:
+            self._become(best_of(self, restarts, data, validation, epochs, calls))
+            return self.history
         self.history.target, self.history.reason = choose(self.target)
         self.history.threads = engine.threads
         progress = Progress(epochs, steps, batch_size, len(data))
         try:
-            with Orders(self.problem.seed, len(data), self.shuffle) as orders:
-                for left in reversed(range(epochs)):
-                    start = time.perf_counter()
-                    rates = rates_of(learning_rate, self.epoch, self.step, steps)
-                    rates *= number(self.rate_factor, "rate_factor", 0.0)
-                    order = orders.take(self.epoch, more=left > 0)
-                    self._train_epoch(engine, data, order, rates, validation, progress, start)
-                    if call_all(calls, self, self.history):
-                        break
+            self._train(data, validation, epochs, calls, progress)
         finally:
             progress.close()
         return self.history
+
+    def _train(
+        self,
+        data: Data,
+        validation: Data | None,
+        epochs: int,
+        calls: tuple[Callback, ...],
+        progress: Progress | Watch,
+        ahead: bool = True,
+    ) -> None:
+        """Do up to so many epochs; `ahead` lets another thread make their orders."""
+        engine, learning_rate = self._open(), self.problem.optimizer.learning_rate
+        steps = -(-len(data) // self.problem.batch_size)
+        with Orders(self.problem.seed, len(data), self.shuffle, ahead) as orders:
+            for left in reversed(range(epochs)):
+                start = time.perf_counter()
+                rates = rates_of(learning_rate, self.epoch, self.step, steps)
+                rates *= number(self.rate_factor, "rate_factor", 0.0)
+                order = orders.take(self.epoch, more=left > 0)
+                self._train_epoch(engine, data, order, rates, validation, progress, start)
+                if call_all(calls, self, self.history):
+                    break
 
     def _train_epoch(
         self,
@@ -210,7 +239,7 @@ class Trainer:
         order: np.ndarray,
         rates: np.ndarray,
         validation: Data | None,
-        progress: Progress,
+        progress: Progress | Watch,
         start: float,
     ) -> None:
         """Do one epoch and enter it in the history, or change nothing and raise.
@@ -238,49 +267,6 @@ class Trainer:
             self.epoch, self.step = epoch, step
             raise
         progress.end_epoch(result.loss, loss)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return what the network predicts for X (m, inputs).
-
-        Returns
-        -------
-        ndarray
-            Classes: indices, int64 (m,). Binary losses: 0 and 1, int64, where an output of 0 or
-            more means 1. Regressions: outputs. The last two are (m,) for one output and
-            (m, outputs) for more.
-        """
-        return predictions(self.problem, self.forward(X))
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probabilities that the network gives for X (m, inputs).
-
-        Returns
-        -------
-        ndarray
-            softmax_cross_entropy: (m, classes). binary_cross_entropy: (m, 2) for one output, and
-            (m, outputs) of label 1 for more.
-
-        Raises
-        ------
-        InvalidInput
-            Another loss, whose outputs are no probabilities.
-        """
-        check_probabilistic(self.problem)
-        return probabilities(self.problem, self.forward(X))
-
-    def forward(self, X: Any) -> np.ndarray:
-        """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
-        features = check_features(X, self.problem.network.inputs, self.problem.dtype)
-        return self._open().forward(features)
-
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
-
-        loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
-        where c_r is 1 for a right label; for several binary outputs, the share of right ones.
-        """
-        data = check_data(self.problem, X, y, sample_weight)
-        return scores(self.problem, self._open().forward, data)
 
     @property
     def parameters(self) -> Parameters:
@@ -378,6 +364,12 @@ class Trainer:
             f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "
             f"batch_size={problem.batch_size}, target={self.target!r}, epoch={self.epoch})"
         )
+
+    def _become(self, other: Trainer) -> None:
+        """Take over all that `other` has and is, but for where it runs."""
+        model = replace(other.__getstate__(), target=self.target, threads=self.threads)
+        other.__setstate__(model)
+        self.__dict__.update(vars(other))  # in one call: Ctrl-C comes before it or after it
 
     def _load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Put parameters and optimizer state to where they are used."""

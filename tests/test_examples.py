@@ -14,13 +14,13 @@ from fastnn.examples.running import examples
 
 # What makes each quick; the rest is as a user gets it.
 SETTINGS = {
-    "batch_size": {"accuracy": 0.85, "target": "numpy"},
+    "batch_size": {"data": "digits", "accuracy": 0.85, "target": "numpy"},
     "computation_graph": {},
     "custom_loss": {"points": 400, "epochs": 40, "target": "numpy"},
     "equal_weights": {"epochs": 60, "target": "numpy"},
     "house_prices": {"epochs": 3, "target": "numpy"},
     "linear_svm": {"epochs": 20, "target": "numpy"},
-    "local_minimum": {"restarts": 6},
+    "local_minimum": {"restarts": 6, "epochs": 300, "target": "numpy"},
     "own_function": {"steps": 300},
     "perceptron": {"points": 80, "target": "numpy"},
     "saturation": {"layers": 6, "units": 20, "target": "numpy"},
@@ -168,14 +168,38 @@ def test_momentum_comes_nearer_in_as_many_steps(printed):
     assert after("momentum 0.0: after 1000 steps", lines) > 0.5
 
 
-def test_larger_batches_need_more_epochs_and_fewer_updates_than_single_rows(printed):
-    rows = [list(map(float, line.split()[:5])) for line in printed("batch_size")[2:6]]
-    assert [row[0] for row in rows] == [1, 8, 64, 512]
-    epochs = [row[2] for row in rows]
+def test_random_restarts_find_the_network_that_most_starts_miss(printed):
+    lines = printed("local_minimum", restarts=16, epochs=1500, target="cpu")
+    assert after("the best has loss", lines) < 0.01
+    assert lines[-1].endswith("predicts [0 1 1 0]")
+    assert 0 < int(lines[-2].split()[0]) < 16
+
+
+def runs_of(lines):
+    """Return the table of a sweep as a dict for each row."""
+    names = lines[2].split()
+    return [dict(zip(names, map(float, line.split()), strict=True)) for line in lines[3:7]]
+
+
+def test_larger_batches_need_more_epochs_and_less_time_an_epoch(printed):
+    lines = printed("batch_size")
+    runs = runs_of(lines)
+    assert [run["batch_size"] for run in runs] == [1, 8, 64, 512]
+    epochs = [run["epochs_to_accuracy"] for run in runs]
     assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
-    for batch, _, done, updates, _ in rows:
-        assert updates == done * -(-1400 // batch)
-    assert rows[0][1] > rows[-1][1]  # time an epoch
+    assert runs[0]["epoch_seconds"] > runs[-1]["epoch_seconds"]
+    assert lines[-2].endswith("epochs") and lines[-1].startswith("soonest there: batches of")
+
+
+def test_larger_batches_need_more_epochs_on_mnist(printed, data_folder):
+    runs = runs_of(printed("batch_size", data="mnist", accuracy=0.9, target="cpu"))
+    epochs = [run["epochs_to_accuracy"] for run in runs]
+    assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
+
+
+def test_a_data_set_that_is_not_known_is_refused(printed):
+    with pytest.raises(InvalidInput, match="data must be 'mnist' or 'digits', not 'iris'"):
+        printed("batch_size", data="iris")
 
 
 def test_options_of_the_command_line_are_the_arguments_of_main(tmp_path):

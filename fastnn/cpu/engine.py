@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear, team
 from fastnn.cpu.cache import CompileNotice
 from fastnn.cpu.custom import place_rules
-from fastnn.cpu.job import make_job
+from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
@@ -49,6 +48,7 @@ from fastnn.problem import EpochResult, Problem
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row
 from fastnn.spec import Network
+from fastnn.workers import available_threads
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
 
@@ -64,17 +64,10 @@ PREDICT_FLOPS_PER_THREAD = 2e7
 PROGRESS_SECONDS = 0.2
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
 CACHE_LINE = 64
-JOB = types.int64[::1]
+JOB, JOBS = types.int64[::1], types.int64[:, ::1]
 OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
 NO_ROWS = np.zeros(0, np.int64)
 NO_WEIGHTS = np.zeros(0)
-
-
-def available_threads() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def choose_threads(problem: Problem) -> int:
@@ -167,41 +160,52 @@ class Engine:
         progress: Callable[[int, float], None] | None = None,
     ) -> EpochResult:
         """Train one epoch; see the NumPy target for the definition of every argument."""
+        return self.train_epochs(data, order[None], rates[None], epoch, step, progress)[0]
+
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[EpochResult]:
+        """Train some epochs in one compiled call; more than one takes an engine of one thread."""
         with self._lock:
             if self._plan.head[SAMPLES] != len(data.X):
                 plan = make_plan(self.problem, len(data.X), self._layout, self.threads, self._rule)
                 self._lay_out(plan)
             place_rules(self.problem, self._plan, training=True)
-            numbers, control = self._start(data, step)
-            plan = self._plan
+            numbers, control = self._start(data, step, rates)
+            plan, epochs = self._plan, len(rates)
             lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS])
-            arrays = dict(
-                memory=self._memory,
-                alphas=self._alphas,
-                head=plan.head,
-                layers=plan.layers,
-                tiles=plan.tiles,
-                owners=plan.owners,
-                phases=plan.phases,
+            numbered = range(epoch, epoch + epochs)
+            shared = dict(
                 sources=self._sources(data),
-                order=np.ascontiguousarray(order, np.int64),
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
-                keys=random_keys(self.problem.seed, epoch, 2 * len(plan.layers)),
-                counting=np.arange(plan.head[CAPACITY]),
                 used=np.zeros((self.threads, lists, plan.head[USED_SIZE]), np.int64).ravel(),
-                gathered=np.full(team.LINE * self.threads, -1),
-                control=control,
                 weights=NO_WEIGHTS if data.weights is None else data.weights,
-                rates=rates,
-                numbers=numbers,
                 row_loss=np.zeros(plan.head[BATCH]),
                 parts=np.zeros(plan.parts_size),
             )
-            self._run(make_job(**arrays), len(order), numbers, control, progress)
-        bad = int(control[team.BAD_STEP])
-        weight = numbers[WEIGHT_SUM]
-        loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
-        return EpochResult(float(loss), bad if bad >= 0 else None)
+            own = dict(
+                order=np.ascontiguousarray(orders, np.int64),
+                keys=random_keys(self.problem.seed, numbered, 2 * len(plan.layers)),
+                gathered=np.full((epochs, team.LINE * self.threads), -1),
+                control=control,
+                rates=np.ascontiguousarray(rates),
+                numbers=numbers,
+            )
+            self._run(make_jobs(self._fixed, shared, own), orders.size, numbers, control, progress)
+        results: list[EpochResult] = []
+        for number in range(epochs):
+            bad, weight = int(control[number, team.BAD_STEP]), numbers[number, WEIGHT_SUM]
+            loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
+            results.append(EpochResult(float(loss), bad if bad >= 0 else None))
+            if bad >= 0:
+                break
+        return results
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
@@ -259,7 +263,7 @@ class Engine:
             place_rules(self.problem, self._plan, training=True)
 
     def _train(self) -> Any:
-        return self._compiled("train_epoch", (JOB,) if self._linear else (JOB, int64, int64))
+        return self._compiled("train_epoch", (JOBS,) if self._linear else (JOBS, int64, int64))
 
     def close(self) -> None:
         """Let the threads go."""
@@ -280,7 +284,17 @@ class Engine:
         memory[plan.head[ONES] :][: self._layout.panel] = 1
         memory[plan.head[PADDING] + self._layout.lanes :][: self._layout.lanes] = 1
         memory[plan.head[COLUMN_MASK] :][: self.problem.network.outputs] = 1
-        self._plan, self._memory = plan, memory
+        self._plan, self._memory, self._counting = plan, memory, np.arange(plan.head[CAPACITY])
+        self._fixed = make_job(
+            memory=memory,
+            alphas=self._alphas,
+            head=plan.head,
+            layers=plan.layers,
+            tiles=plan.tiles,
+            owners=plan.owners,
+            phases=plan.phases,
+            counting=self._counting,
+        )
         self._fill_transposed()
 
     def _fill_transposed(self) -> None:
@@ -304,13 +318,15 @@ class Engine:
         targets = data.X[:, :1] if self._plan.head[CLASSES] else data.targets
         return make_sources(data.X, targets)
 
-    def _start(self, data: Data, epoch_step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return fresh `numbers` and `control`, and set what the plan says of the data."""
+    def _start(self, data: Data, step: int, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return fresh `numbers` and `control` for each epoch, and fit the plan to the data."""
+        epochs, steps = rates.shape
         words = team.TICKETS + team.LINE * self.threads
-        numbers = start_numbers(self.problem)
-        control = np.zeros(words, np.int64)
-        control[team.BAD_STEP], control[team.FIRST_STEP] = -1, epoch_step
-        control[team.TICKETS :: team.LINE] = team.NOT_OPEN
+        numbers = np.tile(start_numbers(self.problem), (epochs, 1))
+        control = np.zeros((epochs, words), np.int64)
+        control[:, team.BAD_STEP] = -1
+        control[:, team.FIRST_STEP] = step + steps * np.arange(epochs)
+        control[:, team.TICKETS :: team.LINE] = team.NOT_OPEN
         side_by_side = data.X.strides[1] == data.X.itemsize
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._plan.head
@@ -342,27 +358,28 @@ class Engine:
 
     def _run(
         self,
-        job: np.ndarray,
+        jobs: np.ndarray,
         rows: int,
         numbers: np.ndarray,
         control: np.ndarray,
         progress: Callable[[int, float], None] | None,
     ) -> None:
-        """Run one epoch on the team.
+        """Run the epochs of `jobs`, of `rows` rows together, on the team.
 
         This thread only waits, reports, and turns Ctrl-C into a stop; but a short epoch that needs
         one thread runs in this one, since waking another takes as long as twenty small steps.
         """
         train = self._train()
-        calls: list[tuple[Any, ...]] = [(job, me, self.threads) for me in range(self.threads)]
+        calls: list[tuple[Any, ...]] = [(jobs, me, self.threads) for me in range(self.threads)]
         if self._linear:
-            calls = [(job,)]
+            calls = [(jobs,)]
         start = time.perf_counter()
         if self.threads == 1 and rows * self._seconds_per_row < SHORT_SECONDS:
             train(*calls[0])
         else:
             self._run_on_team(train, calls, numbers, control, progress)
-        if control[team.BAD_STEP] < 0:  # an epoch that ended early says nothing of the next
+        # What ended early says nothing of the next.
+        if control[:, team.BAD_STEP].max() < 0:
             self._seconds_per_row = (time.perf_counter() - start) / rows
 
     def _run_on_team(
@@ -377,11 +394,11 @@ class Engine:
         try:
             while wait(futures, PROGRESS_SECONDS, FIRST_EXCEPTION).not_done:
                 if progress is not None:
-                    weight = numbers[WEIGHT_SUM]
-                    loss = numbers[LOSS_SUM] / weight if weight > 0 else 0.0
-                    progress(int(control[team.STEP]), float(loss))
+                    weight = numbers[:, WEIGHT_SUM].sum()
+                    loss = numbers[:, LOSS_SUM].sum() / weight if weight > 0 else 0.0
+                    progress(int(control[:, team.STEP].sum()), float(loss))
         finally:
-            control[team.STOP] = 1  # after Ctrl-C; otherwise nobody reads it any more
+            control[:, team.STOP] = 1  # after Ctrl-C; otherwise nobody reads it any more
             while not all(future.done() for future in futures):
                 # A second Ctrl-C must not leave a thread at work on what is restored next.
                 with suppress(KeyboardInterrupt):

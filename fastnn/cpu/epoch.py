@@ -43,6 +43,7 @@ from fastnn.cpu.team import (
     STOP,
     TICKETS,
     TILE_MASK,
+    ended_early,
     make_team,
 )
 from fastnn.cpu.update import make_update
@@ -301,15 +302,21 @@ _forward_single, _forward_double = _single.forward, _double.forward
 
 
 @cached
-def train_epoch_float32(job, me, threads):
-    """Train one epoch as thread `me` of `threads`."""
-    _train_single(job, me, threads)
+def train_epoch_float32(jobs, me, threads):
+    """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
+    for epoch in range(len(jobs)):
+        _train_single(jobs[epoch], me, threads)
+        if ended_early(jobs[epoch]):
+            return
 
 
 @cached
-def train_epoch_float64(job, me, threads):
-    """Train one epoch as thread `me` of `threads`."""
-    _train_double(job, me, threads)
+def train_epoch_float64(jobs, me, threads):
+    """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
+    for epoch in range(len(jobs)):
+        _train_double(jobs[epoch], me, threads)
+        if ended_early(jobs[epoch]):
+            return
 
 
 @cached

@@ -48,10 +48,37 @@ _POSITIONS = {name: 2 * index for index, name in enumerate(ARRAYS)}
 
 def make_job(**arrays: np.ndarray) -> np.ndarray:
     """Return the job for C-contiguous arrays; those not given are empty. They must stay alive."""
-    job = np.zeros(2 * len(ARRAYS), np.int64)
+    return _enter(np.zeros(2 * len(ARRAYS), np.int64), arrays)
+
+
+def make_jobs(
+    fixed: np.ndarray, shared: dict[str, np.ndarray], own: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Return the jobs of epochs that follow one another, one a row.
+
+    All of them have the arrays of the job `fixed` and those in `shared`, and each has one row of
+    every array in `own`.
+    """
+    first = _enter(fixed.copy(), shared)
+    for name, rows in own.items():
+        at = _POSITIONS[name]
+        first[at] = rows.__array_interface__["data"][0]
+        first[at + 1] = rows.shape[1]
+    count = len(next(iter(own.values())))
+    if count == 1:
+        return first[None]
+    jobs = np.repeat(first[None], count, axis=0)
+    for name, rows in own.items():
+        jobs[:, _POSITIONS[name]] += rows.strides[0] * np.arange(count)
+    return jobs
+
+
+def _enter(job: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Put address and length of each array into a job."""
     for name, array in arrays.items():
-        job[_POSITIONS[name]] = array.__array_interface__["data"][0]
-        job[_POSITIONS[name] + 1] = len(array)
+        at = _POSITIONS[name]
+        job[at] = array.__array_interface__["data"][0]
+        job[at + 1] = len(array)
     return job
 
 

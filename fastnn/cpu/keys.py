@@ -13,11 +13,12 @@ def _splitmix64(x: int) -> int:
     return z ^ (z >> 31)
 
 
-def random_keys(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Return `count` keys of random numbers in an epoch: bits of a uint64 in an int64.
+def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
+    """Return `count` keys of random numbers for each epoch, (epochs, count): bits of a uint64.
 
     One a layer for the dropout of its inputs, then one a layer for the slopes of rrelu.
     """
-    base = (_splitmix64(_splitmix64(seed) + epoch)) & ((1 << 64) - 1)
-    keys = [_splitmix64((base + layer) & ((1 << 64) - 1)) | 1 for layer in range(count)]
+    mask, start = (1 << 64) - 1, _splitmix64(seed)
+    bases = [_splitmix64((start + epoch) & mask) for epoch in epochs]
+    keys = [[_splitmix64((base + each) & mask) | 1 for each in range(count)] for base in bases]
     return np.array(keys, np.uint64).view(np.int64)

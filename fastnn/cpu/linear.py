@@ -51,7 +51,7 @@ from fastnn.cpu.steps import (
     end_loss,
     layer_number,
 )
-from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP
+from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP, ended_early
 from fastnn.cpu.update import make_apply
 from fastnn.plan import (
     ACTIVATION,
@@ -273,15 +273,21 @@ _forward_single, _forward_double = _single.forward, _double.forward
 
 
 @cached
-def train_epoch_float32(job):
-    """Train one epoch."""
-    _train_single(job)
+def train_epoch_float32(jobs):
+    """Train one epoch a job."""
+    for epoch in range(len(jobs)):
+        _train_single(jobs[epoch])
+        if ended_early(jobs[epoch]):
+            return
 
 
 @cached
-def train_epoch_float64(job):
-    """Train one epoch."""
-    _train_double(job)
+def train_epoch_float64(jobs):
+    """Train one epoch a job."""
+    for epoch in range(len(jobs)):
+        _train_double(jobs[epoch])
+        if ended_early(jobs[epoch]):
+            return
 
 
 @cached

@@ -42,6 +42,13 @@ TILE_MASK = (1 << 32) - 1
 NOT_OPEN = 1 << 31  # a ticket of the first phase with no tile left, until thread 0 opens it
 
 
+@njit(**EXACT)
+def ended_early(job):
+    """Say whether an epoch was stopped, or ended in a loss that is not finite."""
+    control = control_of(job)
+    return control[BAD_STEP] >= 0 or atomic_load(control, STOP) != 0
+
+
 def make_team(panels_of: Any) -> SimpleNamespace:
     """Return tiles_in, claim and open_phase; ``panels_of(n)`` counts the panels of n columns."""
 

@@ -6,62 +6,78 @@ batch is not better by as much: so the time to a given accuracy has its best som
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
-from fastnn import SGD, Dense, History, Network, Trainer, datasets
+from fastnn import SGD, Dense, InvalidInput, Network, Trainer, datasets, sweep
 from fastnn.examples.running import command_line, panels, save_figure
-from fastnn.plots.palette import colour
+
+_CUT = 1400  # rows of digits to train on
+
+
+def rows_of(data: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return X, y and the same to validate on: of MNIST, or of the digits that come with fastnn."""
+    if data == "mnist":
+        (X, y), (X_test, y_test) = datasets.mnist(os.environ.get("FASTNN_DATA"))
+        return X, y, X_test, y_test
+    X, y = datasets.digits()
+    return X[:_CUT], y[:_CUT], X[_CUT:], y[_CUT:]
 
 
 def main(
     save: str | None = None,
-    accuracy: float = 0.91,
+    data: str = "",
+    accuracy: float = 0.0,
     most_epochs: int = 1000,
     learning_rate: float = 0.1,
     target: str = "cpu",
 ) -> None:
-    """Train the same network on digits in batches of 1 to 512 until the accuracy is reached."""
-    X, y = datasets.digits()
-    cut = 1400
+    """Train one network in batches of several sizes until the accuracy is reached.
 
-    def reached(trainer: Trainer, history: History) -> bool:
-        return (history.validation_accuracy[-1] or 0.0) >= accuracy
-
-    print(f"To {accuracy:.0%} of the test digits right, at a learning rate of {learning_rate}:")
-    print("batch  ms an epoch  epochs  updates  ms in all")
-    histories = {}
-    for batch in (1, 8, 64, 512):
-        trainer = Trainer(
-            Network(64, [Dense(32, "relu"), Dense(10)]),
-            optimizer=SGD(learning_rate),
-            batch_size=batch,
-            target=target,
-        )
-        history = trainer.fit(
-            X[:cut], y[:cut], most_epochs, (X[cut:], y[cut:]), callbacks=[reached]
-        )
-        each = 1000 * float(np.median(history.seconds))
-        total = 1000 * sum(history.seconds)
-        short = "" if reached(trainer, history) else "  (not reached)"
+    `data` is "mnist" or "digits"; without it MNIST if FASTNN_DATA names its folder, else digits.
+    An `accuracy` of 0 stands for 0.95 on MNIST and 0.91 on digits.
+    """
+    if data not in ("", "mnist", "digits"):
+        raise InvalidInput(f"data must be 'mnist' or 'digits', not {data!r}")
+    if not data:
+        folder = os.environ.get("FASTNN_DATA", "")
+        data = "mnist" if os.path.isfile(os.path.join(folder, "mnist.npz")) else "digits"
+    accuracy = accuracy or (0.95 if data == "mnist" else 0.91)
+    X, y, X_test, y_test = rows_of(data)
+    trainer = Trainer(
+        Network(X.shape[1], [Dense(32, "relu"), Dense(10)]),
+        optimizer=SGD(learning_rate),
+        target=target,
+    )
+    sizes = [8, 64, 512, 4096] if data == "mnist" else [1, 8, 64, 512]
+    result = sweep(
+        trainer, X, y, most_epochs, grid={"batch_size": sizes}, validation_data=(X_test, y_test),
+        accuracy=accuracy, stop=True, workers=1,
+    )  # fmt: skip
+    print(f"{data}, {len(X)} rows, learning rate {learning_rate}")
+    print(result)
+    small, large = result[0], result[-1]
+    print(
+        f"From batches of {sizes[0]} to {sizes[-1]}, an epoch takes "
+        f"{1000 * (small.epoch_seconds or 0):.1f} -> {1000 * (large.epoch_seconds or 0):.1f} ms, "
+        f"and {accuracy:.0%} takes {small.epochs_to_accuracy} -> {large.epochs_to_accuracy} epochs"
+    )
+    reached = [run for run in result if run.seconds_to_accuracy is not None]
+    if reached:
+        best = min(reached, key=lambda run: run.seconds_to_accuracy or 0.0)
         print(
-            f"{batch:5d}  {each:11.2f}  {len(history):6d}  {trainer.step:7d}  {total:9.1f}{short}"
+            f"soonest there: batches of {best.settings['batch_size']}, after "
+            f"{1000 * (best.seconds_to_accuracy or 0):.0f} ms"
         )
-        histories[batch] = history
     if save is not None:
-        left, right = panels(1, 2)
-        for index, (batch, history) in enumerate(histories.items()):
-            epochs = range(1, 1 + len(history))
-            label = f"batch {batch}"
-            left.semilogx(epochs, history.validation_accuracy, color=colour(index), label=label)
-        left.axhline(accuracy, color="gray", linestyle="dotted")
-        left.set(xlabel="epoch", ylabel="test accuracy")
-        left.legend()
-        times = [1000 * float(np.median(history.seconds)) for history in histories.values()]
-        counts = [len(history) for history in histories.values()]
-        right.loglog(list(histories), times, "o-", color=colour(0), label="ms an epoch")
-        right.loglog(list(histories), counts, "^--", color=colour(3), label="epochs")
-        right.set_xlabel("batch size")
-        right.legend()
+        left, middle, right = panels(1, 3)
+        for ax, column in zip(
+            (left, middle, right),
+            ("epoch_seconds", "epochs_to_accuracy", "seconds_to_accuracy"),
+            strict=True,
+        ):
+            result.plot("batch_size", column, ax=ax)
         save_figure(left, save)
 
 

@@ -347,6 +347,38 @@ class Engine:
                 progress(index + 1, mean)
         return EpochResult(mean, None)
 
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Progress | None = None,
+    ) -> list[EpochResult]:
+        """Train one epoch after another, up to the first in which a loss is not finite.
+
+        Parameters
+        ----------
+        orders, rates
+            int64 (epochs, n) and float64 (epochs, steps): the order and the rates of each epoch.
+        data, epoch, step, progress
+            As for `train_epoch`; numbers of the first epoch and the first step.
+
+        Returns
+        -------
+        list of EpochResult
+            One for each epoch that was begun.
+        """
+        results: list[EpochResult] = []
+        for order, own in zip(orders, rates, strict=True):
+            done = len(results)
+            first = step + done * rates.shape[1]
+            results.append(self.train_epoch(data, order, own, epoch + done, first, progress))
+            if results[-1].bad_step is not None:
+                break
+        return results
+
     def prepare(self) -> None:
         """Do nothing: there is nothing to compile."""
 

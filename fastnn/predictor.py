@@ -1,0 +1,71 @@
+"""What a trained network answers: the methods of a trainer that change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.data import check_data, check_features
+from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
+from fastnn.problem import Problem
+from fastnn.target import Engine
+
+
+class Predictor:
+    """Predictions and scores of whatever has a problem and an engine.
+
+    Attributes
+    ----------
+    problem
+        The settings that decide what is computed.
+    """
+
+    problem: Problem
+
+    def _open(self) -> Engine:
+        """Return the engine, made at the first call."""
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return what the network predicts for X (m, inputs).
+
+        Returns
+        -------
+        ndarray
+            Classes: indices, int64 (m,). Binary losses: 0 and 1, int64, where an output of 0 or
+            more means 1. Regressions: outputs. The last two are (m,) for one output and
+            (m, outputs) for more.
+        """
+        return predictions(self.problem, self.forward(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities that the network gives for X (m, inputs).
+
+        Returns
+        -------
+        ndarray
+            softmax_cross_entropy: (m, classes). binary_cross_entropy: (m, 2) for one output, and
+            (m, outputs) of label 1 for more.
+
+        Raises
+        ------
+        InvalidInput
+            Another loss, whose outputs are no probabilities.
+        """
+        check_probabilistic(self.problem)
+        return probabilities(self.problem, self.forward(X))
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
+        features = check_features(X, self.problem.network.inputs, self.problem.dtype)
+        return self._open().forward(features)
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
+
+        loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
+        where c_r is 1 for a right label; for several binary outputs, the share of right ones.
+        """
+        data = check_data(self.problem, X, y, sample_weight)
+        return scores(self.problem, self._open().forward, data)

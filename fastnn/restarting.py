@@ -1,0 +1,200 @@
+"""Several networks trained side by side, of which the best is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import model as models
+from fastnn.callbacks import Callback, call_all, own_callbacks, take_over
+from fastnn.checks import number, whole
+from fastnn.data import Data
+from fastnn.errors import Diverged, InvalidInput
+from fastnn.history import History
+from fastnn.orders import Orders
+from fastnn.progress import Progress, Watch
+from fastnn.restarts import Restart, Restarts
+from fastnn.schedules import rates_of
+from fastnn.target import choose
+from fastnn.workers import available_threads, run_tasks
+
+if TYPE_CHECKING:
+    from fastnn.trainer import Trainer
+
+STREAM = 0x72657374  # ASCII "rest": keeps these seeds apart from those of other draws
+# How much is done in one compiled call: enough that what Python does between two calls, one
+# restart at a time, is little, and no more than some megabytes of orders.
+BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
+
+
+def check_restarts(restarts: Any, epoch: int, epochs: int) -> int:
+    """Return how many networks `fit` is to train, or raise `InvalidInput`."""
+    count = whole(restarts, "restarts", 1)
+    if count > 1 and epoch:
+        raise InvalidInput(
+            f"restarts={count} trains from the start, but this trainer has done {epoch} "
+            f"epoch{'s' * (epoch != 1)} already; make a new Trainer, or go on with restarts=1"
+        )
+    if count > 1 and not epochs:
+        raise InvalidInput(
+            f"restarts={count} needs at least one epoch to find the best, not epochs=0"
+        )
+    return count
+
+
+def restart_seed(seed: int, restart: int) -> int:
+    """Return the seed of a restart, below 2**63: that of the trainer itself for restart 0."""
+    if restart == 0:
+        return seed
+    words = np.random.SeedSequence([seed, STREAM, restart]).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
+def best_of(
+    trainer: Trainer,
+    restarts: int,
+    data: Data,
+    validation: Data | None,
+    epochs: int,
+    callbacks: tuple[Callback, ...],
+) -> Trainer:
+    """Train so many networks, and return the best, with the ends of all in its history.
+
+    Parameters
+    ----------
+    trainer
+        The first of them, as it is before any epoch, with all its settings; not changed.
+    restarts, epochs
+        At least 1.
+    data, validation, callbacks
+        Checked; all networks share the data.
+
+    Raises
+    ------
+    Diverged
+        All of them diverged.
+    """
+    first = trainer.__getstate__()
+    chosen, reason = choose(first.target)
+    if validation is not None:
+        trainer._open().forward(validation.X[:1])  # compiled before several threads want it
+    workers = 1 if chosen == "numpy" else first.threads or available_threads()
+    watches: list[Watch] = []
+    calling, comparing = threading.Lock(), threading.Lock()
+    kept: list[tuple[tuple[bool, float, int], Trainer, tuple[Callback, ...]]] = []
+    errors: dict[int, Diverged] = {}
+
+    def train(index: int, check: Callable[[], None]) -> Restart:
+        if index == 0:
+            model = replace(first, threads=1, history=History(chosen, 1, reason))
+        else:
+            problem = replace(first.problem, seed=restart_seed(first.problem.seed, index))
+            model = models.begin(problem, first.target, 1, first.shuffle)
+            model.rate_factor = first.rate_factor
+        own = trainer.__new__(type(trainer))
+        own.__setstate__(model)
+        calls, watch = own_callbacks(callbacks), Watch(check)
+        watches.append(watch)
+
+        def call(trainer: Trainer, history: History) -> bool:
+            with calling:
+                return call_all(calls, trainer, history)
+
+        try:
+            if validation is None and not calls:
+                train_in_blocks(own, data, epochs, watch)
+            else:
+                own._train(data, validation, epochs, (call,), watch, ahead=False)
+        except Diverged as error:
+            errors[index] = error
+        found = _ending(own, index in errors)
+        rank = (found.diverged, found.score, index)
+        with comparing:
+            if not kept or rank < kept[0][0]:
+                kept[:] = [(rank, own, calls)]  # which lets go of the one before
+        return found
+
+    steps = -(-len(data) // first.problem.batch_size)
+    progress = Progress(restarts * epochs, steps, first.problem.batch_size, len(data))
+
+    def tick() -> None:
+        progress.show(f"{restarts} restarts", sum(watch.epochs for watch in watches))
+
+    try:
+        found = Restarts(run_tasks(train, restarts, workers, tick))
+    finally:
+        progress.close()
+    _, best, calls = kept[0]
+    if len(errors) == restarts:
+        error = errors[0]
+        raise Diverged(
+            f"all {restarts} restarts diverged, the first in epoch {error.epoch}, step "
+            f"{error.step} (both counted from 0); lower the learning rate, and scale the columns "
+            "of X to about unit variance. The trainer is as it was before",
+            error.epoch,
+            error.step,
+        ) from error
+    best.history.restarts = found
+    take_over(callbacks, calls, first.threads)
+    return best
+
+
+def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> None:
+    """Train without validation and callbacks, as many epochs a call as `BLOCK_ROWS` allow.
+
+    Raises
+    ------
+    Diverged
+        As `Trainer.fit` does, in the same epoch and step.
+    """
+    most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
+    left = epochs
+    while left:
+        watch.check()
+        count = min(most, left)
+        if not _train_block(trainer, data, count, watch):
+            trainer._train(data, None, count, (), watch, ahead=False)  # says where
+        left -= count
+
+
+def _train_block(trainer: Trainer, data: Data, count: int, watch: Watch) -> bool:
+    """Do `count` epochs, or none and return False if a number would not be finite after them."""
+    start = time.perf_counter()
+    engine, problem, epoch = trainer._open(), trainer.problem, trainer.epoch
+    steps = -(-len(data) // problem.batch_size)
+    rates = rates_of(problem.optimizer.learning_rate, epoch, trainer.step, steps, count)
+    rates *= number(trainer.rate_factor, "rate_factor", 0.0)
+    rates = rates.reshape(count, steps)
+    one_by_one = Orders(problem.seed, len(data), trainer.shuffle, ahead=False)
+    orders = np.stack([one_by_one.take(epoch + row, more=False) for row in range(count)])
+    snapshot = engine.snapshot()
+    results = engine.train_epochs(data, orders, rates, epoch, trainer.step, watch.update)
+    if results[-1].bad_step is not None or not engine.finite():
+        engine.restore(snapshot)
+        return False
+    seconds = (time.perf_counter() - start) / count
+    for result, own in zip(results, rates, strict=True):
+        trainer.history.append(result.loss, seconds, own[-1])
+    trainer.epoch, trainer.step = epoch + count, trainer.step + rates.size
+    watch.epochs += count
+    return True
+
+
+def _ending(trainer: Trainer, diverged: bool) -> Restart:
+    """Return how a training ended: its last epoch, unless `EarlyStopping` has gone back."""
+    history, epochs = trainer.history, trainer.epoch
+    last = epochs - 1
+    return Restart(
+        trainer.problem.seed,
+        epochs,
+        history.loss[last] if epochs else None,
+        history.validation_loss[last] if epochs else None,
+        history.validation_accuracy[last] if epochs else None,
+        sum(history.seconds),
+        diverged,
+    )

@@ -1,0 +1,28 @@
+"""Tables of text, for what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def aligned(columns: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table of columns, each a heading and its cells, set flush right.
+
+    >>> for line in aligned([["n", "1", "10"], ["loss", "0.5", "-"]]):
+    ...     print(line)
+     n  loss
+     1   0.5
+    10     -
+    """
+    padded = []
+    for column in columns:
+        width = max(map(len, column))
+        padded.append([cell.rjust(width) for cell in column])
+    return ["  ".join(row) for row in zip(*padded, strict=True)]
+
+
+def cell(value: object) -> str:
+    """Return a number in four digits, anything else as it prints, and a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,62 @@
+"""Several epochs in one call are the same bits as one by one."""
+
+import math
+from contextlib import closing
+
+import numpy as np
+import pytest
+from target_cases import OPTIMIZERS, data_of, problem_of, started
+
+from fastnn.spec import Dense, Dropout
+
+NETWORK = [Dropout(0.1), Dense(9, "gelu"), Dense(3)]
+
+
+def state_of(engine):
+    pairs = [*engine.parameters(), *(pair for slot in engine.slots() for pair in slot)]
+    return [array.tobytes() for pair in pairs for array in pair]
+
+
+def cases():
+    for name in ("sgd", "adam", "nadam"):
+        for n, batch_size in ((37, 8), (8, 8), (5, 8), (20, 1)):
+            for weighted in (False, True):
+                case = f"{name}-{n}-{batch_size}-{weighted}"
+                yield pytest.param(OPTIMIZERS[name], n, batch_size, weighted, id=case)
+
+
+@pytest.mark.parametrize("layers", [NETWORK, [Dense(1)]], ids=["network", "linear"])
+@pytest.mark.parametrize(("optimizer", "n", "batch_size", "weighted"), list(cases()))
+def test_epochs_in_one_call_are_those_one_by_one(
+    engine_class, optimizer, n, batch_size, weighted, layers
+):
+    problem = problem_of(4, layers, "mse", optimizer, batch_size=batch_size)
+    data = data_of(problem, n, weighted=weighted)
+    steps = math.ceil(n / batch_size)
+    orders = np.array([np.random.default_rng(epoch).permutation(n) for epoch in range(5)])
+    rates = np.linspace(0.05, 0.01, 5 * steps).reshape(5, steps)
+    with (
+        closing(started(engine_class, problem)) as one,
+        closing(started(engine_class, problem)) as many,
+    ):
+        expected = [
+            one.train_epoch(data, orders[epoch], rates[epoch], epoch, epoch * steps)
+            for epoch in range(5)
+        ]
+        found = many.train_epochs(data, orders[:2], rates[:2], 0, 0)
+        found += many.train_epochs(data, orders[2:], rates[2:], 2, 2 * steps)
+        assert found == expected
+        assert state_of(many) == state_of(one)
+
+
+@pytest.mark.parametrize("layers", [NETWORK, [Dense(1)]], ids=["network", "linear"])
+def test_a_loss_that_is_not_finite_ends_the_epochs(engine_class, layers):
+    problem = problem_of(4, layers)
+    data = data_of(problem, 20)
+    orders = np.tile(np.arange(20), (4, 1))
+    rates = np.full((4, 3), 0.05)
+    rates[1] = 1e200
+    with closing(started(engine_class, problem)) as engine:
+        results = engine.train_epochs(data, orders, rates, 0, 0)
+    assert len(results) in (2, 3)
+    assert [result.bad_step is None for result in results] == [True] * (len(results) - 1) + [False]
