@@ -41,3 +41,20 @@ class Layout:
             width = self.padded(part.shape[1])
             pairs.append((part, flat[start * rows :][: width * rows].reshape(rows, width)))
         return pairs
+
+
+class Allocator:
+    """Hands out offsets, each at the start of a cache line."""
+
+    def __init__(self, line: int) -> None:
+        self.line, self.used = line, 0
+
+    def round(self, count: int) -> int:
+        """Return `count` filled up to whole cache lines."""
+        return -(-count // self.line) * self.line
+
+    def __call__(self, count: int) -> int:
+        """Return the offset of `count` numbers."""
+        at = self.used
+        self.used += self.round(count)
+        return at

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn.layout import Layout
+from fastnn.layout import Allocator, Layout
 from fastnn.problem import Problem
 from fastnn.rules.table import (
     ACTIVATION_CODES,
@@ -176,21 +176,6 @@ class Plan:
         return transposed, memory[bias + offset :][:n]
 
 
-class _Allocator:
-    """Hands out offsets, each at the start of a cache line."""
-
-    def __init__(self, line: int) -> None:
-        self.line, self.used = line, 0
-
-    def round(self, count: int) -> int:
-        return -(-count // self.line) * self.line
-
-    def __call__(self, count: int) -> int:
-        at = self.used
-        self.used += self.round(count)
-        return at
-
-
 def few_outputs(layout: Layout, inputs: int, outputs: int) -> bool:
     """Whether a first layer is better computed along its inputs than along its outputs."""
     return 4 * outputs <= 3 * layout.lanes and inputs >= layout.panel > 1
@@ -205,7 +190,7 @@ def make_plan(
     not depend on `threads`; only how the work is cut does.
     """
     rule = rule or problem.optimizer.rule
-    take = _Allocator(max(1, 64 // problem.dtype.itemsize))
+    take = Allocator(max(1, 64 // problem.dtype.itemsize))
     shapes = problem.network.shapes
     batch = min(problem.batch_size, samples)
     # An odd number of rows: the same row of all panels would else fall into one set of the cache.
@@ -293,7 +278,7 @@ def make_plan(
 
 
 def _place_inputs(
-    problem: Problem, take: _Allocator, rows: int, layout: Layout, copies: int
+    problem: Problem, take: Allocator, rows: int, layout: Layout, copies: int
 ) -> tuple[int, int]:
     """Return where the batch's inputs go and the distance between the copies of two threads.
 
@@ -305,7 +290,7 @@ def _place_inputs(
 
 
 def _place_activations(
-    layers: np.ndarray, inputs: int, take: _Allocator, rows: int, layout: Layout
+    layers: np.ndarray, inputs: int, take: Allocator, rows: int, layout: Layout
 ) -> None:
     """Give z and outputs of every layer a place for `rows` rows; the first inputs have theirs."""
     for row in layers:

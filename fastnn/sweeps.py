@@ -19,7 +19,7 @@ from fastnn.history import History
 from fastnn.model import Model
 from fastnn.problem import Problem
 from fastnn.progress import Progress, Watch
-from fastnn.rules.table import LOSSES
+from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.sweep_result import Run, SweepResult, short
 from fastnn.sweep_settings import Maker, combinations, seeds_of
@@ -201,7 +201,7 @@ def _model(
         data, _ = inputs.checked(model.problem)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)
-        if aim is not None and LOSSES[model.problem.loss].targets == "real":
+        if aim is not None and loss_row(model.problem.loss).targets == "real":
             raise InvalidInput(
                 f"a network with loss {model.problem.loss!r} has no accuracy to reach; leave "
                 "accuracy=None"

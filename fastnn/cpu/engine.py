@@ -21,6 +21,7 @@ from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
+from fastnn.cpu.threads import choose_threads
 from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
 from fastnn.layout import Layout
@@ -48,13 +49,9 @@ from fastnn.problem import EpochResult, Problem
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row
 from fastnn.spec import Network
-from fastnn.workers import available_threads
 
 Parameters = list[tuple[np.ndarray, np.ndarray]]
 
-# A second thread pays from steps of 8 us on, as measured: handing over two phases takes about 1 us
-# each. What more threads pay for has not been measured; they get steps of twice that length each.
-FLOPS_FOR_TWO, FLOPS_PER_THREAD = 1.5e6, 1.5e6
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
 PREFETCH_BYTES = 1 << 20
 # How far ahead: as many rows as the second-level cache holds beside a batch, up to a limit.
@@ -68,14 +65,6 @@ JOB, JOBS = types.int64[::1], types.int64[:, ::1]
 OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
 NO_ROWS = np.zeros(0, np.int64)
 NO_WEIGHTS = np.zeros(0)
-
-
-def choose_threads(problem: Problem) -> int:
-    """Return how many threads the work in one step keeps busy."""
-    weights = sum(k * n for k, n in problem.network.shapes)
-    flops = 6.0 * problem.batch_size * weights
-    wanted = max(1 + (flops >= FLOPS_FOR_TWO), int(flops // FLOPS_PER_THREAD))
-    return min(available_threads(), wanted)
 
 
 def _aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
