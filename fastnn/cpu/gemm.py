@@ -28,30 +28,13 @@ ZERO, ONE = np.int64(0), np.int64(1)
 # Below tiles of 6 rows come 4, 2 and 1, of which 2 and 1 wait for their own sums: 8 = 4 + 4 and
 # 9 = 4 + 4 + 1 are faster than 6 + 2 and 6 + 2 + 1.
 SPLIT_ROWS = 6
+SHORTER = 4, 2, 1  # rows of the tiles for what full ones leave
 ROW_BLOCK = 96  # rows whose part of A stays in the second-level cache while panels of B pass
 
 
-def tile_rows(rows: int) -> list[int]:
-    """Return the heights of the micro-kernels: the full tile, then 4, 2 and 1 for what is left."""
-    return [rows] + [less for less in (4, 2, 1) if less < rows]
-
-
-def _multiply_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
+def _multiply_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return a function that multiplies rows by one block of a panel, tallest tiles first."""
-
-    @njit(**EXACT)
-    def rest(
-        memory, a, chunks, inner, chunk_stride, a_width, ahead, step, b, init, init_stride, c,
-        width, r, r1,
-    ):  # fmt: skip
-        return r
-
-    for rows in reversed(heights):
-        rest = _multiply_height(make_multiply(dtype, rows, vectors), rows, rest)
-    return rest
-
-
-def _multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
+    tall, four, two, one = (make_multiply(dtype, each, vectors) for each in (rows, *SHORTER))
     split = rows == SPLIT_ROWS
 
     @njit(**EXACT)
@@ -59,88 +42,70 @@ def _multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
         memory, a, chunks, inner, chunk_stride, a_width, ahead, step, b, init, init_stride, c,
         width, r, r1,
     ):  # fmt: skip
+        asked = step * inner * chunks
         while r + rows <= r1 and not (split and 7 < r1 - r < 10):
-            kernel(
+            tall(
                 memory, a + r * a_width, chunks, inner, chunk_stride, a_width, ahead, step,
                 memory, b, memory, init + r * init_stride, init_stride, memory, c + r * width,
                 width,
             )  # fmt: skip
             r += rows
-            ahead += step * inner * chunks
-        if r < r1:
-            r = shorter(
-                memory, a, chunks, inner, chunk_stride, a_width, ahead, step, b, init, init_stride,
-                c, width, r, r1,
+            ahead += asked
+        while r + 4 <= r1:
+            four(
+                memory, a + r * a_width, chunks, inner, chunk_stride, a_width, ahead, step,
+                memory, b, memory, init + r * init_stride, init_stride, memory, c + r * width,
+                width,
             )  # fmt: skip
-        return r
+            r += 4
+            ahead += asked
+        if r + 2 <= r1:
+            two(
+                memory, a + r * a_width, chunks, inner, chunk_stride, a_width, ahead, step,
+                memory, b, memory, init + r * init_stride, init_stride, memory, c + r * width,
+                width,
+            )  # fmt: skip
+            r += 2
+        if r < r1:
+            one(
+                memory, a + r * a_width, chunks, inner, chunk_stride, a_width, ahead, step,
+                memory, b, memory, init + r * init_stride, init_stride, memory, c + r * width,
+                width,
+            )  # fmt: skip
 
     return chain
 
 
-def _accumulate_chain(dtype: np.dtype, heights: list[int], vectors: int) -> Any:
+def _accumulate_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return a function that adds A^T B for inputs of one panel of A, tallest tiles first."""
-
-    @njit(**EXACT)
-    def rest(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta):
-        return i
-
-    for rows in reversed(heights):
-        rest = _accumulate_height(make_accumulate(dtype, rows, vectors), rows, rest)
-    return rest
-
-
-def _accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
+    tall, four, two, one = (make_accumulate(dtype, each, vectors) for each in (rows, *SHORTER))
     split = rows == SPLIT_ROWS
 
     @njit(**EXACT)
     def chain(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta):
         while i + rows <= i1 and not (split and 7 < i1 - i < 10):
-            kernel(
-                memory,
-                a + i,
-                a_width,
-                memory,
-                b,
-                samples,
-                memory,
-                c + i * width,
-                width,
-                alpha,
-                beta,
-            )
+            tall(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
+                 beta)  # fmt: skip
             i += rows
+        while i + 4 <= i1:
+            four(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
+                 beta)  # fmt: skip
+            i += 4
+        if i + 2 <= i1:
+            two(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
+                beta)  # fmt: skip
+            i += 2
         if i < i1:
-            i = shorter(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta)
-        return i
+            one(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
+                beta)  # fmt: skip
 
     return chain
 
 
-def _scattered_chains(dtype: np.dtype, heights: list[int], vectors: int) -> tuple[Any, Any]:
-    """Return both functions again for an A that is the caller's array."""
-
-    @njit(**EXACT)
-    def multiply(
-        memory, order, first, ahead, pick, apart, asked, ask_end, address, stride, used, used_at,
-        inner, b, init, init_stride, c, width, r, r1,
-    ):  # fmt: skip
-        return r
-
-    @njit(**EXACT)
-    def accumulate(
-        memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha, beta
-    ):
-        return i
-
-    for rows in reversed(heights):
-        kernel = make_multiply_scattered(dtype, rows, vectors)
-        multiply = _scattered_multiply_height(kernel, rows, multiply)
-        kernel = make_accumulate_scattered(dtype, rows, vectors)
-        accumulate = _scattered_accumulate_height(kernel, rows, accumulate)
-    return multiply, accumulate
-
-
-def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
+def _multiply_scattered_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the first function again for an A that is the caller's array."""
+    heights = rows, *SHORTER
+    tall, four, two, one = (make_multiply_scattered(dtype, each, vectors) for each in heights)
     split = rows == SPLIT_ROWS
 
     @njit(**EXACT)
@@ -149,23 +114,40 @@ def _scattered_multiply_height(kernel: Any, rows: int, shorter: Any) -> Any:
         inner, b, init, init_stride, c, width, r, r1,
     ):  # fmt: skip
         while r + rows <= r1 and not (split and 7 < r1 - r < 10):
-            kernel(
+            tall(
                 order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
                 used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
                 memory, c + r * width, width,
             )  # fmt: skip
             r += rows
-        if r < r1:
-            r = shorter(
-                memory, order, first, ahead, pick, apart, asked, ask_end, address, stride, used,
-                used_at, inner, b, init, init_stride, c, width, r, r1,
+        while r + 4 <= r1:
+            four(
+                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
+                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
+                memory, c + r * width, width,
             )  # fmt: skip
-        return r
+            r += 4
+        if r + 2 <= r1:
+            two(
+                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
+                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
+                memory, c + r * width, width,
+            )  # fmt: skip
+            r += 2
+        if r < r1:
+            one(
+                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
+                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
+                memory, c + r * width, width,
+            )  # fmt: skip
 
     return chain
 
 
-def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
+def _accumulate_scattered_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the second function again for an A that is the caller's array."""
+    heights = rows, *SHORTER
+    tall, four, two, one = (make_accumulate_scattered(dtype, each, vectors) for each in heights)
     split = rows == SPLIT_ROWS
 
     @njit(**EXACT)
@@ -173,17 +155,20 @@ def _scattered_accumulate_height(kernel: Any, rows: int, shorter: Any) -> Any:
         memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha, beta
     ):
         while i + rows <= i1 and not (split and 7 < i1 - i < 10):
-            kernel(
-                order, first, address, stride, used, i, memory, b, samples,
-                memory, c, width, alpha, beta,
-            )  # fmt: skip
+            tall(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+                 alpha, beta)  # fmt: skip
             i += rows
+        while i + 4 <= i1:
+            four(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+                 alpha, beta)  # fmt: skip
+            i += 4
+        if i + 2 <= i1:
+            two(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+                alpha, beta)  # fmt: skip
+            i += 2
         if i < i1:
-            i = shorter(
-                memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha,
-                beta,
-            )  # fmt: skip
-        return i
+            one(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+                alpha, beta)  # fmt: skip
 
     return chain
 
@@ -200,11 +185,15 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     of A and C: C = beta C + alpha A^T B over rows 0..samples and columns 0..inputs of A.
     """
     panel, lanes = shape.panel, shape.lanes
-    heights, low = tile_rows(shape.rows), tile_rows(shape.rows_narrow)
-    wide, narrow = _multiply_chain(dtype, heights, 2), _multiply_chain(dtype, low, 1)
-    add_wide, add_narrow = _accumulate_chain(dtype, heights, 2), _accumulate_chain(dtype, low, 1)
-    wide_scattered, add_wide_scattered = _scattered_chains(dtype, heights, 2)
-    narrow_scattered, add_narrow_scattered = _scattered_chains(dtype, low, 1)
+    wide, narrow = (shape.rows, 2), (shape.rows_narrow, 1)  # rows and vectors of the full tile
+    multiply_wide, multiply_narrow = (_multiply_chain(dtype, *each) for each in (wide, narrow))
+    add_wide, add_narrow = (_accumulate_chain(dtype, *each) for each in (wide, narrow))
+    multiply_wide_scattered, multiply_narrow_scattered = (
+        _multiply_scattered_chain(dtype, *each) for each in (wide, narrow)
+    )
+    add_wide_scattered, add_narrow_scattered = (
+        _accumulate_scattered_chain(dtype, *each) for each in (wide, narrow)
+    )
     itemsize, tile, panel_bytes = dtype.itemsize, shape.rows, panel * dtype.itemsize
     block_panels = max(1, K_BLOCK_BYTES // itemsize // panel // panel)
 
@@ -241,11 +230,15 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                         begin, begin_stride = (right + init * width if init >= 0 else -1 - init), 0
                     right += start * panel * width
                     if width == panel:
-                        wide(memory, left, chunks, inner, panel * a_rows, a_width, ahead, step,
-                             right, begin, begin_stride, out, width, s0, s1)  # fmt: skip
+                        multiply_wide(
+                            memory, left, chunks, inner, panel * a_rows, a_width, ahead, step,
+                            right, begin, begin_stride, out, width, s0, s1,
+                        )  # fmt: skip
                     else:
-                        narrow(memory, left, chunks, inner, panel * a_rows, a_width, ahead, step,
-                               right, begin, begin_stride, out, width, s0, s1)  # fmt: skip
+                        multiply_narrow(
+                            memory, left, chunks, inner, panel * a_rows, a_width, ahead, step,
+                            right, begin, begin_stride, out, width, s0, s1,
+                        )  # fmt: skip
 
     @njit(**EXACT)
     def accumulate(memory, a, a_width, b, samples, c, inputs, width, alpha, beta):
@@ -271,13 +264,17 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                 begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
                 # Each panel of a group asks for other rows, so that the requests come evenly.
                 if width == panel:
-                    wide_scattered(memory, order, first, ahead, p % group, group, asked, ask_end,
-                                   address, stride, used, used_at + start, inner, right, begin,
-                                   begin_stride, out, width, r0, r1)  # fmt: skip
+                    multiply_wide_scattered(
+                        memory, order, first, ahead, p % group, group, asked, ask_end, address,
+                        stride, used, used_at + start, inner, right, begin, begin_stride, out,
+                        width, r0, r1,
+                    )  # fmt: skip
                 else:
-                    narrow_scattered(memory, order, first, ahead, p % group, group, asked, ask_end,
-                                     address, stride, used, used_at + start, inner, right, begin,
-                                     begin_stride, out, width, r0, r1)  # fmt: skip
+                    multiply_narrow_scattered(
+                        memory, order, first, ahead, p % group, group, asked, ask_end, address,
+                        stride, used, used_at + start, inner, right, begin, begin_stride, out,
+                        width, r0, r1,
+                    )  # fmt: skip
 
     @njit(**EXACT)
     def accumulate_caller(

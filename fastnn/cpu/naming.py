@@ -52,6 +52,10 @@ def _describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
+# Nothing but compiled code calls these functions.
+INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def njit(**options: Any) -> Callable[[Any], Any]:
     """Compile as `numba.njit` does, under a name that a hash of everything captured ends."""
 
@@ -60,6 +64,6 @@ def njit(**options: Any) -> Callable[[Any], Any]:
             return function
         digest = hashlib.sha256(_describe(function).encode()).hexdigest()[:12]
         function.__qualname__ += f"_{digest}"
-        return numba.njit(**options)(function)
+        return numba.njit(**{**INNER, **options})(function)
 
     return decorate
