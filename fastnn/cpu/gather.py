@@ -19,7 +19,7 @@ from fastnn.cpu.job import (
     weights_of,
 )
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.vector import Shape, make_copy
 from fastnn.plan import (
@@ -102,7 +102,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
                     else:
                         memory[U(out + c)] = real(other_load(base + c * step))
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def gather_rows(memory, sources, order, first, r0, r1, to):
         """Copy the caller's rows of X, of either dtype and any strides, one after another."""
         n, step = sources[0, COLUMNS], sources[0, COLUMN_STRIDE]
@@ -171,7 +171,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
             panels = (layers[0, K] + panel - 1) // panel
             drop(job, ZERO, first, r0, r1, ZERO, panels, own)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def gather_targets(job, first, r0, r1, inverse_weight):
         """Bring the targets of rows r0..r1 in, and their weight in the gradient."""
         memory, head, sources, order, weights = (

@@ -18,7 +18,7 @@ from fastnn.cpu.kernels import (
     make_multiply_scattered,
 )
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT
+from fastnn.cpu.rules import EXACT, MERGED
 from fastnn.cpu.vector import Shape
 from fastnn.plan import K_BLOCK_BYTES
 
@@ -247,7 +247,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
         else:
             add_narrow(memory, a, a_width, b, samples, c, width, ZERO, inputs, alpha, beta)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def multiply_caller(
         memory, order, first, ahead, group, address, stride, k, used, used_at, count, r0, r1, b, p0,
         p1, n, c, rows,
@@ -276,7 +276,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                         width, r0, r1,
                     )  # fmt: skip
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def accumulate_caller(
         memory, order, first, address, stride, used, i, i1, b, samples, c, width, alpha, beta
     ):

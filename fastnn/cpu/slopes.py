@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.cpu.gather import squares32
 from fastnn.cpu.job import head_of, keys_of, layers_of, make_view
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.rules import MERGED, U
 from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, SLOPES, N
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 
@@ -22,7 +22,7 @@ def make_slopes(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
     real = dtype.type
     zero, one, memory_of = real(0), real(1), make_view("memory", dtype)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def draw_slopes(job, layer, first, r0, r1, p0, p1):
         """Multiply z of rows r0..r1 and panels p0..p1 by 1 above 0 and by a drawn slope below.
 
@@ -44,7 +44,7 @@ def make_slopes(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
                     memory[U(layers[layer, SLOPES] + at + c)] = slope
                     memory[U(layers[layer, OUTPUT] + at + c)] = z * slope
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def multiply_drawn(job, layer, r0, r1, p0, p1):
         """Multiply the derivatives by a of a layer by the slopes drawn."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)

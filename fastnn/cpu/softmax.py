@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.cpu.job import classes_of, head_of, layers_of, make_view, order_of, row_loss_of
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, FAST, U
+from fastnn.cpu.rules import EXACT, FAST, MERGED, U
 from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, PADDING, ROW_SCALE, ROW_SCRATCH, N
 
 
@@ -64,7 +64,7 @@ def make_softmax(
                 for c in range(min(panel, n - p * panel)):
                     memory[U(d + at + c)] = memory[U(a + at + c)] * (memory[U(d + at + c)] - total)
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def hardmax_forward(job, at, n, r0, r1):
         """Write 1 for the first of the largest z of each row, 0 for the others; NaN stays NaN."""
         memory, rows = memory_of(job), head_of(job)[CAPACITY]
@@ -81,7 +81,7 @@ def make_softmax(
                 if memory[U(cell)] == memory[U(cell)]:
                     memory[U(cell)] = one if c == place else zero
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def hardmax_backward(job, d, n, r0, r1):
         memory, rows = memory_of(job), head_of(job)[CAPACITY]
         for p in range((n + panel - 1) // panel):
