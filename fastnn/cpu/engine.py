@@ -102,7 +102,10 @@ class Engine:
             self._layout = Layout(shape.lanes, shape.panel)
         self._rule = rule or problem.optimizer.rule
         self._slots = UPDATES[self._rule].slots
-        alphas = [dense.alpha or 0.0 for dense in problem.network.dense]
+        alphas = [
+            RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
+            for dense in network.dense
+        ]
         factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
         self._alphas = np.array(alphas + factors, problem.dtype)
         self._lay_out(make_plan(problem, 1, self._layout, self.threads, self._rule))

@@ -26,7 +26,7 @@ from fastnn.cpu.job import (
 )
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
-from fastnn.cpu.slopes import make_slopes
+from fastnn.cpu.slopes import make_draw_slopes
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import rows_ahead
 from fastnn.cpu.transpose import make_transpose
@@ -53,7 +53,6 @@ from fastnn.plan import (
     PRIVATE,
     PRIVATE_SIZE,
     ROW_SCALE,
-    ROWWISE,
     SAMPLES,
     SLOPES,
     TARGETS,
@@ -65,7 +64,7 @@ from fastnn.plan import (
 )
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
 
-IDENTITY, HARDMAX = ACTIVATION_CODES["identity"], ACTIVATION_CODES["hardmax"]
+IDENTITY, SOFTMAX, HARDMAX = (ACTIVATION_CODES[n] for n in ("identity", "softmax", "hardmax"))
 SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 
 
@@ -80,9 +79,7 @@ def make_layers(
     k_block, activate, multiply_slope = gemm.block, rules.activate, rules.multiply_slope
     loss_wide, loss_narrow = rules.loss_wide, rules.loss_narrow
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
-    hardmax_forward, hardmax_backward = softmax.hardmax_forward, softmax.hardmax_backward
-    slopes = make_slopes(dtype, panel, width_of)
-    draw_slopes, multiply_drawn = slopes.draw_slopes, slopes.multiply_drawn
+    hardmax_forward, draw_slopes = softmax.hardmax_forward, make_draw_slopes(dtype, panel, width_of)
     cross_entropy_rows = softmax.cross_entropy_rows
     add_rows, itemsize = few.forward, dtype.itemsize
     padded = gemm.padded
@@ -145,11 +142,10 @@ def make_layers(
                 memory, layers[layer, INPUT] + own, rows, k, r0, r1,
                 layers[layer, WEIGHTS], k + 1, k, p0, p1, n, out,
             )  # fmt: skip
-        if layers[layer, ROWWISE] == 1:
-            if layers[layer, ACTIVATION] == HARDMAX:
-                hardmax_forward(job, out, n, r0, r1)
-            else:
-                softmax_forward(job, out, n, r0, r1)
+        if layers[layer, ACTIVATION] == SOFTMAX:
+            softmax_forward(job, out, n, r0, r1)
+        elif layers[layer, ACTIVATION] == HARDMAX:
+            hardmax_forward(job, out, n, r0, r1)
         elif layers[layer, SLOPES] >= 0:
             draw_slopes(job, layer, first, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
@@ -170,17 +166,17 @@ def make_layers(
         """Turn the derivative by the output of a layer into that by its z, in place."""
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         n, rows = layers[layer, N], head[CAPACITY]
-        if layers[layer, ROWWISE] == 1:
-            if layers[layer, ACTIVATION] == HARDMAX:
-                hardmax_backward(job, layers[layer, DELTA], n, r0, r1)
-            else:
-                softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
-        elif layers[layer, SLOPES] >= 0:
-            multiply_drawn(job, layer, r0, r1, p0, p1)
+        if layers[layer, ACTIVATION] == SOFTMAX:
+            softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
         elif layers[layer, ACTIVATION] != IDENTITY:
+            drawn = layers[layer, SLOPES]
             for p in range(p0, p1):
                 width = width_of(p, n)
                 at = p * panel * rows + r0 * width
+                if drawn >= 0:
+                    for i in range(at, at + (r1 - r0) * width):
+                        memory[U(layers[layer, DELTA] + i)] *= memory[U(drawn + i)]
+                    continue
                 multiply_slope(
                     layers[layer, ACTIVATION], layers[layer, OWN_SLOPE], memory,
                     layers[layer, Z] + at, layers[layer, OUTPUT] + at, layers[layer, DELTA] + at,

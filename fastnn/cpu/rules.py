@@ -122,6 +122,11 @@ def loss_gradient(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
     return njit(**INLINE)(rule(real, elementary)[1])
 
 
+_ACTIVATION_LOOPS = _activate_loop, _slope_loop
+# Whose compiled loops are those of another: rrelu predicts as leaky_relu does that has the mean of
+# its slopes for alpha, and hardmax has the slope of step.
+ALIKE = {"rrelu": "leaky_relu", "hardmax": "step"}
+
 # What is made of a rule, as (rule, real, elementary, width) -> function.
 LOOPS: dict[str, Any] = {
     "activate": _activate_loop,
@@ -189,8 +194,12 @@ def make_rules(
     update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
     """
     real = dtype.type
-    scalar = {n: getattr(activations, n) for n, row in ACTIVATIONS.items() if not row.rowwise}
-    del scalar["identity"]
+    names = [n for n, row in ACTIVATIONS.items() if not row.rowwise and n != "identity"]
+    pairs = {
+        n: tuple(make(getattr(activations, n), real, elementary) for make in _ACTIVATION_LOOPS)
+        for n in names
+        if n not in ALIKE
+    }
     elementwise = [name for name, row in LOSSES.items() if not row.rowwise]
 
     def lossswitch(width: int) -> Any:
@@ -210,18 +219,12 @@ def make_rules(
     }
     return SimpleNamespace(
         activate=switch(
-            [
-                (ACTIVATION_CODES[n], _activate_loop(rule, real, elementary))
-                for n, rule in scalar.items()
-            ],
+            [(ACTIVATION_CODES[n], pairs[ALIKE.get(n, n)][0]) for n in names],
             "memory, at, count, alpha",
             call_activate,
         ),
         multiply_slope=switch(
-            [
-                (ACTIVATION_CODES[n], _slope_loop(rule, real, elementary))
-                for n, rule in scalar.items()
-            ],
+            [(ACTIVATION_CODES[n], pairs[ALIKE.get(n, n)][1]) for n in [*names, "hardmax"]],
             "memory, z_at, a_at, d_at, count, alpha",
             call_multiply_slope,
         ),

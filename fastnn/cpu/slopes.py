@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,14 @@ from fastnn.cpu.gather import squares32
 from fastnn.cpu.job import head_of, keys_of, layers_of, make_view
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import MERGED, U
-from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, SLOPES, N
+from fastnn.plan import CAPACITY, LAYERS, OUTPUT, SLOPES, N
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 
 SPAN, PER_WORD = RRELU_HIGH - RRELU_LOW, 2.0**-32
 
 
-def make_slopes(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
-    """Return draw_slopes and multiply_drawn for one dtype."""
+def make_draw_slopes(dtype: np.dtype, panel: int, width_of: Any) -> Any:
+    """Return draw_slopes for one dtype."""
     real = dtype.type
     zero, one, memory_of = real(0), real(1), make_view("memory", dtype)
 
@@ -44,15 +43,4 @@ def make_slopes(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
                     memory[U(layers[layer, SLOPES] + at + c)] = slope
                     memory[U(layers[layer, OUTPUT] + at + c)] = z * slope
 
-    @njit(**MERGED)
-    def multiply_drawn(job, layer, r0, r1, p0, p1):
-        """Multiply the derivatives by a of a layer by the slopes drawn."""
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        n, rows = layers[layer, N], head[CAPACITY]
-        for p in range(p0, p1):
-            width = width_of(p, n)
-            at = p * panel * rows
-            for i in range(at + r0 * width, at + r1 * width):
-                memory[U(layers[layer, DELTA] + i)] *= memory[U(layers[layer, SLOPES] + i)]
-
-    return SimpleNamespace(draw_slopes=draw_slopes, multiply_drawn=multiply_drawn)
+    return draw_slopes

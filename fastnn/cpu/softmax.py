@@ -19,7 +19,7 @@ from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, PADDING, ROW_SCALE, ROW
 def make_softmax(
     dtype: np.dtype, panel: int, gemm: Any, lanes: Any, elementary: Any
 ) -> SimpleNamespace:
-    """Return forward and backward of softmax and hardmax, and cross_entropy_rows, for one dtype."""
+    """Return softmax_forward and _backward, hardmax_forward and cross_entropy_rows of a dtype."""
     real = dtype.type
     zero, one, lowest = real(0), real(1), real(-np.inf)
     width_of, exp, log = gemm.width_of, elementary.exp, elementary.log
@@ -81,15 +81,6 @@ def make_softmax(
                 if memory[U(cell)] == memory[U(cell)]:
                     memory[U(cell)] = one if c == place else zero
 
-    @njit(**MERGED)
-    def hardmax_backward(job, d, n, r0, r1):
-        memory, rows = memory_of(job), head_of(job)[CAPACITY]
-        for p in range((n + panel - 1) // panel):
-            width = width_of(p, n)
-            at = d + p * panel * rows
-            for i in range(at + r0 * width, at + r1 * width):
-                memory[U(i)] = zero
-
     @njit(**EXACT)
     def cross_entropy_rows(job, first, r0, r1):
         memory, head, layers, order, classes, row_loss = (
@@ -125,6 +116,5 @@ def make_softmax(
         softmax_forward=softmax_forward,
         softmax_backward=softmax_backward,
         hardmax_forward=hardmax_forward,
-        hardmax_backward=hardmax_backward,
         cross_entropy_rows=cross_entropy_rows,
     )

@@ -91,19 +91,6 @@ def leaky_relu(real: Any, m: Any) -> Rule:
     return value, slope
 
 
-def rrelu(real: Any, m: Any) -> Rule:
-    """Return a = z above 0, elsewhere z times the mean of the slopes that training draws."""
-    zero, one, mean = real(0), real(1), real(RRELU_MEAN)
-
-    def value(z, alpha):
-        return z if z > zero else mean * z
-
-    def slope(z, a, alpha):
-        return one if a > zero else mean
-
-    return value, slope
-
-
 def elu(real: Any, m: Any) -> Rule:
     """Return a = z above 0, alpha (exp(z) - 1) elsewhere, where the slope is a + alpha."""
     zero, one, expm1 = real(0), real(1), m.expm1
