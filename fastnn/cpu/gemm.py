@@ -29,7 +29,7 @@ ZERO, ONE = np.int64(0), np.int64(1)
 # 9 = 4 + 4 + 1 are faster than 6 + 2 and 6 + 2 + 1.
 SPLIT_ROWS = 6
 SHORTER = 4, 2, 1  # rows of the tiles for what full ones leave
-ROW_BLOCK = 96  # rows whose part of A stays in the second-level cache while panels of B pass
+ROW_BLOCK = 96  # rows whose parts of A and C stay in the second-level cache while B passes
 
 
 def _multiply_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
@@ -210,17 +210,17 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     def multiply(memory, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c):
         full = k // panel
         blocks = (full + block_panels - 1) // block_panels
-        for block in range(blocks + (1 if k > full * panel else 0)):
-            if block < blocks:
-                start = block * block_panels
-                chunks, inner, a_width = min(block_panels, full - start), panel, panel
-            else:
-                start, chunks, inner, a_width = full, 1, k - full * panel, width_of(full, k)
-            left, fresh = a + start * panel * a_rows, block == 0 and init != CONTINUE
-            for s0 in range(r0, r1, ROW_BLOCK):
-                s1 = min(r1, s0 + ROW_BLOCK)
-                # All tiles of these rows together ask for as much of the next panel of B.
-                ahead, step = b_rows * panel_bytes, panel_bytes * tile // (s1 - s0) + 1
+        for s0 in range(r0, r1, ROW_BLOCK):
+            s1 = min(r1, s0 + ROW_BLOCK)
+            # All tiles of these rows together ask for as much of the next panel of B.
+            ahead, step = b_rows * panel_bytes, panel_bytes * tile // (s1 - s0) + 1
+            for block in range(blocks + (1 if k > full * panel else 0)):
+                if block < blocks:
+                    start = block * block_panels
+                    chunks, inner, a_width = min(block_panels, full - start), panel, panel
+                else:
+                    start, chunks, inner, a_width = full, 1, k - full * panel, width_of(full, k)
+                left, fresh = a + start * panel * a_rows, block == 0 and init != CONTINUE
                 for p in range(p0, p1):
                     width = width_of(p, n)
                     right = b + p * panel * b_rows
