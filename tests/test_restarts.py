@@ -12,6 +12,7 @@ from trainer_cases import LABELS, LAYERS, REAL, TARGETS, X, state_of, trainer_of
 from fastnn import (
     SGD,
     Adam,
+    AveragedSGD,
     CorruptFile,
     Dense,
     Diverged,
@@ -20,7 +21,9 @@ from fastnn import (
     ReduceOnPlateau,
     Trainer,
     restarting,
+    sweep,
 )
+from fastnn.graph import tanh
 from fastnn.history import History
 from fastnn.restarting import restart_seed
 from fastnn.restarts import Restart, Restarts
@@ -65,6 +68,28 @@ def test_every_restart_is_what_its_seed_gives_alone(optimizer, more, target, blo
     assert bits_of(together) == bits_of(best)
     assert len(together.history.restarts) == 4
     assert together.history.seconds[0] > 0.0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_averages_limits_and_rules_of_the_callers_own_restart_too(target, block):
+    settings = {
+        "layers": [Dense(5, lambda z: tanh(z) + 0.1 * z, max_norm=0.9), Dense(1)],
+        "loss": lambda z, y: (z - y) ** 2 / 2,
+        "optimizer": AveragedSGD(0.1, start=6),
+        "clip_norm": 0.5,
+        "target": target,
+    }
+    together = trainer_of(**settings)
+    together.fit(X, REAL, epochs=4, restarts=3)
+    alone = trainer_of(seed=together.problem.seed, **settings)
+    alone.fit(X, REAL, epochs=4)
+    assert together.history.loss == alone.history.loss
+    for pair, other in zip(together.parameters, alone.parameters, strict=True):
+        assert [a.tobytes() for a in pair] == [a.tobytes() for a in other]
+    grid = {"clip_norm": [None, 0.5], "max_norm": [None, 0.9]}
+    result = sweep(together, X, REAL, 4, grid=grid, seeds=[together.problem.seed])
+    assert result[-1].training_loss == alone.history.loss[-1]
+    assert len({run.training_loss for run in result}) > 1
 
 
 def test_restarts_differ_in_weights_order_and_dropout():
