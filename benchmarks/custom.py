@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -46,8 +47,7 @@ def epochs(trainer: Trainer, data: Data) -> Callable[[], float]:
     """Return a function that trains an epoch on one thread and returns its seconds."""
     problem = replace(trainer.problem, optimizer=SGD(1e-3))
     engine = Engine(problem, 1)
-    zeros = [[(np.zeros_like(W), np.zeros_like(b)) for W, b in trainer.parameters]]
-    engine.load(trainer.parameters, zeros[:0])
+    engine.load(trainer.parameters, [])
     engine.prepare()
     order = np.random.default_rng(0).permutation(len(data))
     rates = np.full(-(-len(data) // problem.batch_size), 1e-3)
@@ -74,7 +74,6 @@ def compare(
     **settings: Any,
 ) -> float:
     """Print the ratio for each rule; return the largest. `network` takes a rule or None."""
-    random = np.random.default_rng(0)
     worst = 0.0
     for name, formula in names.items():
         pair = []
@@ -84,6 +83,7 @@ def compare(
             trainer = Trainer(
                 shape, loss, batch_size=settings["batch_size"], dtype=settings["dtype"]
             )
+            random = np.random.default_rng(0)  # both train the same
             X = random.normal(size=(settings["rows"], shape.inputs)).astype(settings["dtype"])
             y = random.integers(0, 2, (len(X), shape.outputs)).astype(settings["dtype"])
             pair.append(epochs(trainer, Data(X, y)))
@@ -91,6 +91,16 @@ def compare(
         worst = max(worst, found)
         print(f"{what:46} {name:22} {found:5.2f}", flush=True)
     return worst
+
+
+def two_hidden(inputs: int, units: int, activation: Any) -> Network:
+    """Return a network of two hidden layers with an activation."""
+    return Network(inputs, [Dense(units, activation), Dense(units, activation), Dense(2)])
+
+
+def no_hidden(inputs: int, outputs: int, loss: Any) -> Network:
+    """Return a network of one layer, whatever its loss."""
+    return Network(inputs, [Dense(outputs)])
 
 
 def main() -> None:
@@ -106,9 +116,7 @@ def main() -> None:
             worst.append(
                 compare(
                     f"{dtype} {inputs}-{units}-{units}-2, batch {batch}, activation",
-                    lambda rule, k=inputs, n=units: Network(  # type: ignore[misc]
-                        k, [Dense(n, rule), Dense(n, rule), Dense(2)]
-                    ),
+                    partial(two_hidden, inputs, units),
                     ACTIVATIONS,
                     rounds,
                     loss="mse",
@@ -121,7 +129,7 @@ def main() -> None:
             worst.append(
                 compare(
                     f"{dtype} {inputs}-{outputs}, batch {batch}, loss",
-                    lambda rule, k=inputs, n=outputs: Network(k, [Dense(n)]),  # type: ignore[misc]
+                    partial(no_hidden, inputs, outputs),
                     LOSSES,
                     rounds,
                     batch_size=batch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastnn.problem import Problem
 from fastnn.target import Engine
 
 
-class Predictor:
+class Predictor(ABC):
     """Predictions and scores of whatever has a problem and an engine.
 
     Attributes
@@ -23,9 +24,9 @@ class Predictor:
 
     problem: Problem
 
+    @abstractmethod
     def _open(self) -> Engine:
         """Return the engine, made at the first call."""
-        raise NotImplementedError
 
     def predict(self, X: Any) -> np.ndarray:
         """Return what the network predicts for X (m, inputs).

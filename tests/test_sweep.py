@@ -5,6 +5,7 @@ import sys
 import threading
 
 import numpy as np
+import pandas
 import pytest
 from ctrl_c import interrupted, needs_signals
 from numba import config
@@ -327,7 +328,6 @@ def test_the_best_run_may_be_lucky_and_the_best_settings_are_not():
 
 
 def test_a_frame_has_a_row_a_run():
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = table_of().to_frame()
     assert isinstance(frame, pandas.DataFrame)
     assert list(frame.columns) == ["batch_size", "init", *RESULTS]

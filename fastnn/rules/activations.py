@@ -5,10 +5,6 @@ da/dz = slope(z, a, alpha). `m` holds the elementary functions of the target (ex
 tanh, normal_cdf). The functions returned are compiled into the loops of the target; their constants
 are of type `real`, since a Python float would turn float32 arithmetic into float64. Where the table
 says that a slope does not need z, a target may pass anything for it. Sources are in `table`.
-
-What is z itself for some numbers is written as a sum of max and min, not with a condition: in
-place, a compiler would store only where something changes, and masked stores take AMD's processors
-twenty times as long. max(z, 0) and min(z, 0) keep a z that is NaN.
 """
 
 from __future__ import annotations
@@ -70,7 +66,7 @@ def relu(real: Any, m: Any) -> Rule:
     zero, one = real(0), real(1)
 
     def value(z, alpha):
-        return max(z, zero) + zero  # the sum has it stored for every z
+        return zero if z < zero else z
 
     def slope(z, a, alpha):
         return one if a > zero else zero
@@ -83,7 +79,7 @@ def leaky_relu(real: Any, m: Any) -> Rule:
     zero, one = real(0), real(1)
 
     def value(z, alpha):
-        return max(z, zero) + alpha * min(z, zero)
+        return z if z > zero else alpha * z
 
     def slope(z, a, alpha):
         return one if a > zero else alpha
@@ -96,7 +92,7 @@ def elu(real: Any, m: Any) -> Rule:
     zero, one, expm1 = real(0), real(1), m.expm1
 
     def value(z, alpha):
-        return max(z, zero) + alpha * expm1(min(z, zero))
+        return z if z > zero else alpha * expm1(z)
 
     def slope(z, a, alpha):
         return one if a > zero else a + alpha
@@ -175,7 +171,7 @@ def hardtanh(real: Any, m: Any) -> Rule:
     zero, one = real(0), real(1)
 
     def value(z, alpha):
-        return min(max(z, -one), one)
+        return -one if z < -one else (one if z > one else z)
 
     def slope(z, a, alpha):
         return one if abs(a) < one else zero
