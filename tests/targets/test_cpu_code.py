@@ -8,7 +8,12 @@ from numba import njit, types
 from target_cases import DTYPES, needs_jit
 
 from fastnn.cpu.elementary import make_elementary
-from fastnn.cpu.kernels import make_accumulate, make_multiply
+from fastnn.cpu.kernels import (
+    make_accumulate,
+    make_accumulate_scattered,
+    make_multiply,
+    make_multiply_scattered,
+)
 from fastnn.cpu.rules import _activate_loop
 from fastnn.cpu.vector import on_x86, register_shape
 from fastnn.graph import maximum, trace
@@ -41,33 +46,39 @@ def test_an_activation_stores_every_number_of_a_vector(rule, dtype):
     assert re.search(r"v?(min|max|cmp\w*|and|blendv|add)p[sd]\s", code)  # vectorised at all
 
 
+def calls(dtype, tile):
+    """Return a function around each micro-kernel: (m, k, o) for its arrays, numbers and lists."""
+    product, sums = make_multiply(dtype, *tile), make_accumulate(dtype, *tile)
+    scattered_product = make_multiply_scattered(dtype, *tile)
+    scattered_sums, one = make_accumulate_scattered(dtype, *tile), dtype.type(1)
+    return {
+        "multiply": lambda m, k, o: product(m, k, k, k, k, k, k, k, m, k, m, k, k, m, k, k),
+        "multiply_scattered": lambda m, k, o: scattered_product(
+            o, k, k, k, k, k, k, k, k, o, k, k, m, k, m, k, k, m, k, k
+        ),
+        "accumulate": lambda m, k, o: sums(m, k, k, m, k, k, m, k, k, one, one),
+        "accumulate_scattered": lambda m, k, o: scattered_sums(
+            o, k, k, k, o, k, m, k, k, m, k, k, one, one
+        ),
+    }
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("vectors", [1, 2])
-@pytest.mark.parametrize("kind", ["multiply", "accumulate"])
+@pytest.mark.parametrize(
+    "kind", ["multiply", "multiply_scattered", "accumulate", "accumulate_scattered"]
+)
 def test_the_sums_of_a_full_tile_stay_in_registers(kind, vectors, dtype):
     dtype = np.dtype(dtype)
     shape = register_shape(dtype)
     rows = shape.rows if vectors == 2 else shape.rows_narrow
-    i, array = types.int64, getattr(types, dtype.name)[::1]
-    if kind == "multiply":
-        kernel = make_multiply(dtype, rows, vectors)
-
-        @njit
-        def call(m, k):
-            kernel(m, k, k, k, k, k, k, k, m, k, m, k, k, m, k, k)
-    else:
-        kernel, one = make_accumulate(dtype, rows, vectors), dtype.type(1)
-
-        @njit
-        def call(m, k):
-            kernel(m, k, k, m, k, k, m, k, k, one, one)
-
-    call.compile((array, i))
+    call = njit(calls(dtype, (rows, vectors))[kind])
+    call.compile((getattr(types, dtype.name)[::1], types.int64, types.int64[::1]))
     (code,) = call.inspect_asm().values()
-    name = f"fastnn_{kind}_{dtype.name}_{rows}x{vectors}"
-    body = code[code.index(f"\n{name}:") : code.index(".Lfunc_end", code.index(f"\n{name}:"))]
+    start = code.index(f"\nfastnn_{kind}_{dtype.name}_{rows}x{vectors}:")
     # The loop over k is the one with most multiplications between two labels.
-    loops = re.split(r"\n\.LBB\w+:", body)
-    inner = max(loops, key=lambda block: len(re.findall(r"v?f?n?m(ul|add\w*)p[sd]", block)))
-    assert len(re.findall(r"v?f?n?m(ul|add\w*)p[sd]", inner)) >= rows * vectors
+    blocks = re.split(r"\n\.LBB\w+:", code[start : code.index(".Lfunc_end", start)])
+    products = r"v?f?n?m(ul|add\w*)p[sd]"
+    inner = max(blocks, key=lambda block: len(re.findall(products, block)))
+    assert len(re.findall(products, inner)) >= rows * vectors
     assert not re.search(r"movup[sd].*%[xyz]mm\d+, -?\d*\(%rsp\)", inner)
