@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
@@ -10,19 +9,12 @@ import numpy as np
 
 # Fewer rows are shuffled in less time than another thread takes to be asked.
 AHEAD_ROWS = 4096
-START_SECONDS = 0.0003
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     """Return the shuffled rows 0..n-1 of epoch `epoch`, int64 (n,), from PCG64([seed, epoch])."""
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
     return generator.permutation(n).astype(np.int64, copy=False)
-
-
-def _made_beside_training(seed: int, epoch: int, n: int) -> np.ndarray:
-    # Shuffling holds Python's lock, which the threads that train need for a moment to start.
-    time.sleep(START_SECONDS)
-    return epoch_order(seed, epoch, n)
 
 
 class Orders:
@@ -59,7 +51,7 @@ class Orders:
                 self._helper = ThreadPoolExecutor(1, "fastnn-order")
             self._ahead = (
                 epoch + 1,
-                self._helper.submit(_made_beside_training, self._seed, epoch + 1, self._n),
+                self._helper.submit(epoch_order, self._seed, epoch + 1, self._n),
             )
         return order
 
