@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,7 +177,7 @@ class Network:
         if not self.layers or not isinstance(self.layers[-1], Dense):
             raise InvalidInput("a Network must end in a Dense layer, which gives its outputs")
 
-    @property
+    @cached_property
     def dense(self) -> tuple[Dense, ...]:
         """The Dense layers, in order: those that have parameters."""
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))

@@ -108,6 +108,7 @@ class Engine:
         ]
         factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
         self._alphas = np.array(alphas + factors, problem.dtype)
+        self._numbers = start_numbers(problem)
         self._lay_out(make_plan(problem, 1, self._layout, self.threads, self._rule))
         self._team: ThreadPoolExecutor | None = None
         self._seconds_per_row = np.inf  # of the last epoch
@@ -314,7 +315,7 @@ class Engine:
         """Return fresh `numbers` and `control` for each epoch, and fit the plan to the data."""
         epochs, steps = rates.shape
         words = team.TICKETS + team.LINE * self.threads
-        numbers = np.tile(start_numbers(self.problem), (epochs, 1))
+        numbers = np.tile(self._numbers, (epochs, 1))
         control = np.zeros((epochs, words), np.int64)
         control[:, team.BAD_STEP] = -1
         control[:, team.FIRST_STEP] = step + steps * np.arange(epochs)
