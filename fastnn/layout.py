@@ -1,10 +1,12 @@
-"""How a matrix lies in column panels; `fastnn.plan` says why."""
+"""How numbers lie in memory: matrices in column panels (`fastnn.plan` says why), aligned."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+CACHE_LINE = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,10 @@ class Allocator:
         at = self.used
         self.used += self.round(count)
         return at
+
+
+def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    """Return zeros that start on a cache line, so that no vector load touches two."""
+    raw = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
+    start = -raw.__array_interface__["data"][0] % CACHE_LINE
+    return raw[start : start + count * dtype.itemsize].view(dtype)

@@ -136,7 +136,7 @@ def sweep(
         engine.prepare()
         diverged = False
         try:
-            trainer._train(data, validation, count, (call,), watch, ahead=False)
+            trainer._train(data, validation, count, (call,), watch)
         except Diverged:
             diverged = True
         return _run(trainer, settings[index // len(chosen)], aim, diverged)

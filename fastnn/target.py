@@ -33,6 +33,8 @@ class Engine(Protocol):
     def slots(self) -> list[Parameters]:
         """Return copies of the optimizer state, one list of (W, b) a slot."""
 
+    seconds_per_row: float  # in training, as far as known; infinite at first
+
     def snapshot(self) -> Any:
         """Return a copy of parameters and optimizer state that `restore` takes."""
 
@@ -41,6 +43,9 @@ class Engine(Protocol):
 
     def finite(self) -> bool:
         """Say whether all parameters and all optimizer state are finite."""
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the rows in the order of each epoch, as `fastnn.orders` defines it."""
 
     def train_epoch(
         self,

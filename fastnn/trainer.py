@@ -18,7 +18,6 @@ from fastnn.data import Data, check_data, check_validation
 from fastnn.errors import InvalidInput
 from fastnn.history import History
 from fastnn.model import Model
-from fastnn.orders import Orders
 from fastnn.parameters import Parameters, check_parameters, start_slots
 from fastnn.predictions import scores
 from fastnn.predictor import Predictor
@@ -217,20 +216,24 @@ class Trainer(Predictor):
         epochs: int,
         calls: tuple[Callback, ...],
         progress: Progress | Watch,
-        ahead: bool = True,
     ) -> None:
-        """Do up to so many epochs; `ahead` lets another thread make their orders."""
+        """Do up to so many epochs."""
         engine, learning_rate = self._open(), self.problem.optimizer.learning_rate
         steps = -(-len(data) // self.problem.batch_size)
-        with Orders(self.problem.seed, len(data), self.shuffle, ahead) as orders:
-            for left in reversed(range(epochs)):
-                start = time.perf_counter()
-                rates = rates_of(learning_rate, self.epoch, self.step, steps)
-                rates *= number(self.rate_factor, "rate_factor", 0.0)
-                order = orders.take(self.epoch, more=left > 0)
-                self._train_epoch(engine, data, order, rates, validation, progress, start)
-                if call_all(calls, self, self.history):
-                    break
+        for _ in range(epochs):
+            start = time.perf_counter()
+            rates = rates_of(learning_rate, self.epoch, self.step, steps)
+            rates *= number(self.rate_factor, "rate_factor", 0.0)
+            order = self._orders(engine, 1, len(data))[0]
+            self._train_epoch(engine, data, order, rates, validation, progress, start)
+            if call_all(calls, self, self.history):
+                break
+
+    def _orders(self, engine: Engine, epochs: int, n: int) -> np.ndarray:
+        """Return the order of the rows 0..n-1 in each of the next epochs, int64 (epochs, n)."""
+        if self.shuffle:
+            return engine.orders(range(self.epoch, self.epoch + epochs), n)
+        return np.tile(np.arange(n), (epochs, 1))
 
     def _train_epoch(
         self,

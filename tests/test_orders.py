@@ -1,59 +1,103 @@
-"""The order of the rows follows from seed, epoch and number of rows, whoever makes it and when."""
+"""The order of the rows follows from seed, epoch and number of rows, and is a fair shuffle."""
 
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+import math
 
 import numpy as np
 import pytest
+from reference_cases import problem_of
+from scipy.stats import chi2, norm
 
-from fastnn.orders import AHEAD_ROWS, Orders, epoch_order
+from fastnn.cpu.orders import make_orders
+from fastnn.keys import random_key, splitmix64
+from fastnn.orders import epoch_order, order_key
+from fastnn.reference import Engine
 
-SIZES = [1, 2, 50, AHEAD_ROWS - 1, AHEAD_ROWS, AHEAD_ROWS + 1]
+SIZES = [1, 2, 3, 50, 1001]
+SEEDS = [0, 7, 2**63 - 1]
+GOLDEN = 0x9E3779B97F4A7C15  # by which splitmix64 steps from one number to the next
 
 
+def shuffled(seed, epoch, n):
+    """Fisher and Yates' shuffle in whole numbers of any size."""
+    order = list(range(n))
+    for i in reversed(range(1, n)):
+        u = splitmix64((order_key(seed, epoch) + (i - 1) * GOLDEN) % 2**64) >> 11
+        j = u * (i + 1) >> 53
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("n", SIZES)
-def test_orders_are_those_of_each_epoch_alone(n):
-    with Orders(7, n, shuffle=True) as orders:
-        for epoch in range(3, 7):
-            order = orders.take(epoch, more=epoch < 6)
-            expected = np.random.Generator(np.random.PCG64([7, epoch])).permutation(n)
-            assert order.dtype == np.int64 and order.flags.c_contiguous
-            assert np.array_equal(order, expected)
+def test_the_definition_is_fisher_and_yates_with_splitmix64(seed, n):
+    for epoch in (0, 1, 10**6):
+        order = epoch_order(seed, epoch, n)
+        assert order.dtype == np.int64 and order.tolist() == shuffled(seed, epoch, n)
 
 
-@pytest.mark.parametrize("n", [50, AHEAD_ROWS])
-def test_an_epoch_that_was_not_made_ahead_is_made_at_once(n):
-    with Orders(7, n, shuffle=True) as orders:
-        for epoch in (0, 5, 5, 2):
-            assert np.array_equal(orders.take(epoch, more=True), epoch_order(7, epoch, n))
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("n", SIZES)
+def test_both_targets_make_the_same_orders(seed, n):
+    reference = Engine(problem_of(seed=seed))
+    epochs = range(3, 7)
+    expected = np.stack([epoch_order(seed, epoch, n) for epoch in epochs])
+    for orders in (make_orders(seed, epochs, n), reference.orders(epochs, n)):
+        assert orders.dtype == np.int64 and orders.flags.c_contiguous
+        assert np.array_equal(orders, expected)
+
+
+def test_large_orders_are_permutations_and_the_same():
+    (order,) = make_orders(3, range(5, 6), 70_001)
+    assert np.array_equal(order, epoch_order(3, 5, 70_001))
+    assert np.array_equal(np.sort(order), np.arange(70_001))
 
 
 def test_seed_epoch_and_rows_each_change_the_order():
-    assert not np.array_equal(epoch_order(0, 0, 50), epoch_order(1, 0, 50))
-    assert not np.array_equal(epoch_order(0, 0, 50), epoch_order(0, 1, 50))
-    assert not np.array_equal(epoch_order(0, 0, 51)[:50], epoch_order(0, 0, 50))
+    orders = [epoch_order(0, 0, 50), epoch_order(1, 0, 50), epoch_order(0, 1, 50)]
+    orders.append(epoch_order(0, 0, 51)[:50])
+    for one, other in itertools.combinations(orders, 2):
+        assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("n", [50, AHEAD_ROWS])
-def test_without_shuffling_rows_come_as_they_are(n):
-    with Orders(7, n, shuffle=False) as orders:
-        assert np.array_equal(orders.take(0, more=True), np.arange(n))
-        assert orders.take(1, more=False).dtype == np.int64
+def test_no_layer_draws_with_the_key_of_the_order():
+    assert order_key(1, 2) not in {random_key(1, 2, use) for use in range(1000)}
 
 
-def test_a_helper_thread_is_started_only_where_there_is_something_to_make_ahead(monkeypatch):
-    started = []
+def test_the_largest_draw_stays_within_the_order():
+    rows = np.arange(1, 2**20, dtype=np.float64)
+    assert np.array_equal(np.floor((1 - 2.0**-53) * rows), rows - 1)
 
-    class Helper(ThreadPoolExecutor):
-        def __init__(self, *arguments):
-            started.append(1)
-            super().__init__(*arguments)
 
-    monkeypatch.setattr("fastnn.orders.ThreadPoolExecutor", Helper)
-    with Orders(7, AHEAD_ROWS - 1, shuffle=True) as orders:
-        orders.take(0, more=True)
-    with Orders(7, AHEAD_ROWS, shuffle=True) as orders:
-        orders.take(0, more=False)
-        assert not started
-        orders.take(0, more=True)
-        orders.take(1, more=True)
-        assert len(started) == 1
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+@pytest.mark.parametrize("along", ["epochs", "seeds"])
+def test_every_permutation_of_a_few_rows_is_as_likely(n, along):
+    draws = 400 * math.factorial(n)
+    if along == "epochs":
+        orders = make_orders(11, range(draws), n)
+    else:
+        orders = np.vstack([make_orders(seed, range(1), n) for seed in range(draws)])
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(counts) == math.factorial(n)
+    statistic = ((counts - 400) ** 2 / 400).sum()
+    assert 0.001 < chi2.sf(statistic, len(counts) - 1) < 0.999
+
+
+def test_every_row_comes_at_every_place_as_often():
+    n, draws = 64, 20_000
+    orders = make_orders(5, range(draws), n)
+    counts = np.stack([np.bincount(column, minlength=n) for column in orders.T])
+    statistic = ((counts - draws / n) ** 2 / (draws / n)).sum() * (n - 1) / n
+    assert 0.001 < chi2.sf(statistic, (n - 1) ** 2) < 0.999
+
+
+@pytest.mark.parametrize("lag", [1, 2, 7, 64])
+def test_rows_near_each_other_are_not_alike(lag):
+    # Of a fair shuffle, the correlation at any lag is -1/n, give or take 1/sqrt(n).
+    n, epochs = 50_000, 8
+    for order in make_orders(2, range(epochs), n):
+        places = (order - order.mean()) / order.std()
+        correlation = float(np.mean(places[lag:] * places[:-lag]))
+        assert 2 * norm.sf(abs(correlation) * math.sqrt(n)) > 1e-4
+    one, other = make_orders(2, range(2), n).astype(float)
+    assert abs(np.corrcoef(one, other)[0, 1]) * math.sqrt(n) < 4

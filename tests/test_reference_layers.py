@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from fastnn.keys import splitmix64
 from fastnn.reference.layers import (
     dropout_key,
     dropout_mask,
     linear_backward,
     linear_forward,
-    splitmix64,
     squares32,
 )
 

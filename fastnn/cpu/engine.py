@@ -19,12 +19,13 @@ from fastnn.cpu.cache import CompileNotice
 from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
+from fastnn.cpu.orders import make_orders
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
 from fastnn.cpu.threads import choose_threads
 from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
-from fastnn.layout import Layout
+from fastnn.layout import Layout, aligned_zeros
 from fastnn.plan import (
     BATCH,
     CAPACITY,
@@ -60,18 +61,10 @@ AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 PREDICT_FLOPS_PER_THREAD = 2e7
 PROGRESS_SECONDS = 0.2
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
-CACHE_LINE = 64
 JOB, JOBS = types.int64[::1], types.int64[:, ::1]
 OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
 NO_ROWS = np.zeros(0, np.int64)
 NO_WEIGHTS = np.zeros(0)
-
-
-def _aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
-    """Return zeros that start on a cache line, so that no vector load touches two."""
-    raw = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
-    start = -raw.__array_interface__["data"][0] % CACHE_LINE
-    return raw[start : start + count * dtype.itemsize].view(dtype)
 
 
 class Engine:
@@ -111,7 +104,7 @@ class Engine:
         self._numbers = start_numbers(problem)
         self._lay_out(make_plan(problem, 1, self._layout, self.threads, self._rule))
         self._team: ThreadPoolExecutor | None = None
-        self._seconds_per_row = np.inf  # of the last epoch
+        self.seconds_per_row = np.inf
         self._lock = threading.Lock()  # one call at a time uses the scratch
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
@@ -142,6 +135,10 @@ class Engine:
         """Go back to a snapshot."""
         self._memory[: self._state_size] = snapshot
         self._fill_transposed()
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
+        return make_orders(self.problem.seed, epochs, n)
 
     def train_epoch(
         self,
@@ -252,6 +249,7 @@ class Engine:
     def prepare(self) -> None:
         """Compile or load the kernels of training, so that the first epoch does not have to."""
         self._train()
+        self.orders(range(1), 1)
         with self._lock:
             place_rules(self.problem, self._plan, training=True)
 
@@ -270,7 +268,7 @@ class Engine:
 
     def _lay_out(self, plan: Plan) -> None:
         """Follow another plan from now on; parameters and optimizer state move along."""
-        memory = _aligned_zeros(plan.memory_size, self.problem.dtype)
+        memory = aligned_zeros(plan.memory_size, self.problem.dtype)
         previous = getattr(self, "_memory", memory)
         size = int(plan.head[SIZE]) * (1 + self._slots)
         memory[:size] = previous[:size]
@@ -367,13 +365,13 @@ class Engine:
         if self._linear:
             calls = [(jobs,)]
         start = time.perf_counter()
-        if self.threads == 1 and rows * self._seconds_per_row < SHORT_SECONDS:
+        if self.threads == 1 and rows * self.seconds_per_row < SHORT_SECONDS:
             train(*calls[0])
         else:
             self._run_on_team(train, calls, numbers, control, progress)
         # What ended early says nothing of the next.
         if control[:, team.BAD_STEP].max() < 0:
-            self._seconds_per_row = (time.perf_counter() - start) / rows
+            self.seconds_per_row = (time.perf_counter() - start) / rows
 
     def _run_on_team(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -30,11 +31,14 @@ class Shape(NamedTuple):
 
 def host_features() -> dict[str, bool]:
     """Return the processor features that Numba compiles for (its own settings included)."""
-    if config.CPU_FEATURES is not None:
-        return {name[1:]: name[0] == "+" for name in config.CPU_FEATURES.split(",") if name}
-    if config.CPU_NAME == "generic":
-        return {}
-    return dict(llvm.get_host_cpu_features())
+    return _features(config.CPU_FEATURES, config.CPU_NAME)
+
+
+@cache  # LLVM takes a fifth of a millisecond, and every engine asks
+def _features(chosen: str | None, processor: str | None) -> dict[str, bool]:
+    if chosen is not None:
+        return {name[1:]: name[0] == "+" for name in chosen.split(",") if name}
+    return {} if processor == "generic" else dict(llvm.get_host_cpu_features())
 
 
 def vector_bytes() -> int:

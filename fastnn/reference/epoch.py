@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastnn.orders import epoch_order
 from fastnn.problem import EpochResult, Problem
 from fastnn.reference.activations import activation_of
 from fastnn.reference.layers import (
@@ -243,7 +244,7 @@ class Engine:
 
     def __init__(self, problem: Problem, threads: int | None = None) -> None:
         self.threads = 1
-        self._problem = problem
+        self._problem, self.seconds_per_row = problem, math.inf
         self._parameters: Parameters = []
         self._slots: list[Parameters] = []
 
@@ -346,6 +347,10 @@ class Engine:
                 called = time.monotonic()
                 progress(index + 1, mean)
         return EpochResult(mean, None)
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
+        return np.stack([epoch_order(self._problem.seed, epoch, n) for epoch in epochs])
 
     def train_epochs(
         self,

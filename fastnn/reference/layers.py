@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-WORD = 2**64
+from fastnn.keys import random_key
 
 
 def linear_forward(X: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -19,14 +19,6 @@ def linear_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (dX, dW, db) = (dZ W^T, X^T dZ, sum of dZ over rows), for dZ (m, n_out)."""
     return dZ @ W.T, X.T @ dZ, dZ.sum(axis=0)
-
-
-def splitmix64(x: int) -> int:
-    """Return a 64-bit mix of a 64-bit number (Steele, Lea & Flood 2014, SplittableRandom)."""
-    z = (x + 0x9E3779B97F4A7C15) % WORD
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % WORD
-    z = (z ^ z >> 27) * 0x94D049BB133111EB % WORD
-    return z ^ z >> 31
 
 
 def squares32(counter: np.ndarray, key: int) -> np.ndarray:
@@ -54,7 +46,7 @@ def squares32(counter: np.ndarray, key: int) -> np.ndarray:
 
 def dropout_key(seed: int, epoch: int, layer: int) -> int:
     """Return the key of one layer's masks in one epoch."""
-    return splitmix64((splitmix64((splitmix64(seed) + epoch) % WORD) + layer) % WORD) | 1
+    return random_key(seed, epoch, layer) | 1
 
 
 def dropout_mask(
