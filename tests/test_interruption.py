@@ -207,7 +207,7 @@ def test_a_second_ctrl_c_still_waits_for_the_threads_at_work(threads, monkeypatc
 def test_an_epoch_that_diverged_does_not_count_as_a_short_one():
     trainer = trainer_of(ONE, loss="mse", target="cpu", threads=1)
     trainer.fit(X, REAL, epochs=1)
-    known, trainer.rate_factor = trainer._engine._seconds_per_row, 1e30
+    known, trainer.rate_factor = trainer._engine.seconds_per_row, 1e30
     with pytest.raises(Diverged):
         trainer.fit(X, REAL, epochs=1)
-    assert trainer._engine._seconds_per_row == known
+    assert trainer._engine.seconds_per_row == known
