@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from fastnn import __version__
 from fastnn.errors import FastnnError
 
 TEST_ROWS = 360  # of the 1797 digits, a fifth
@@ -23,9 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all went well, 1 if the demo missed its accuracy, 2 for an error that fastnn reports.
+        0 if all went well, 1 if the demo missed its accuracy, 2 for an error that fastnn reports
+        and where no command was given.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         code: int = options.run(options)
     except FastnnError as error:
@@ -36,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastnn", description="Train fully connected networks.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="command")
 
     demo = commands.add_parser("demo", help="train a small network on the digits that come along")
     demo.add_argument("--target", default="cpu", help="cpu (default), numpy or auto")
@@ -95,7 +103,6 @@ def _info(options: argparse.Namespace) -> int:
     import platform
     from importlib.metadata import version
 
-    from fastnn import __version__
     from fastnn.cpu.cache import FOLDER
     from fastnn.cpu.vector import vector_bytes
     from fastnn.workers import available_threads

@@ -50,7 +50,20 @@ def test_a_message_of_several_lines_is_printed_as_one(capsys, monkeypatch):
     assert capsys.readouterr().err == "fastnn: first second\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["demo", "--epochs", "many"]])
+def test_no_command_shows_the_help_and_ends_with_2(capsys):
+    assert cli.main([]) == 2
+    shown = capsys.readouterr()
+    assert "train a small network" in shown.err and "info" in shown.err and not shown.out
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"fastnn {fastnn.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["demo", "--epochs", "many"]])
 def test_a_wrong_command_line_shows_the_usage_and_ends_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
