@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         FastnnError,
         InvalidInput,
         MissingExtra,
+        MissingFile,
         TargetUnavailable,
     )
     from fastnn.history import History
@@ -43,6 +44,7 @@ __all__ = [
     "InvalidInput",
     "Lion",
     "MissingExtra",
+    "MissingFile",
     "Nadam",
     "Network",
     "RMSProp",
@@ -64,6 +66,7 @@ _HOMES = {
         "FastnnError",
         "InvalidInput",
         "MissingExtra",
+        "MissingFile",
         "TargetUnavailable",
     ),
     "history": ("History",),

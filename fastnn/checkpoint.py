@@ -8,6 +8,7 @@ nothing that is in it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import CorruptFile
+from fastnn.errors import CorruptFile, MissingFile
 
 FORMAT = 1
 _KEY = "fastnn"
@@ -40,8 +41,10 @@ def write(
 
     Raises
     ------
+    MissingFile
+        The folder is missing.
     OSError
-        The folder is missing, full or not writable; nothing has changed.
+        The folder is full or not writable. In either case nothing has changed.
     """
     from safetensors.numpy import save
 
@@ -60,9 +63,15 @@ def write(
         if place.exists():
             shutil.copymode(place, beside)
         os.replace(beside, place)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink()
+        name = os.fsdecode(path)  # the one beside it means nothing to the caller
+        if isinstance(error, FileNotFoundError):
+            what = "there is no such folder to save into; make it first, such as with os.makedirs"
+            raise MissingFile(errno.ENOENT, what, os.path.dirname(name)) from None
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, error.strerror, name) from error
         raise
 
 
@@ -73,13 +82,19 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     ------
     CorruptFile
         A file that is damaged, truncated, not fastnn's, or of a later version of fastnn.
+    MissingFile
+        There is no such file.
     OSError
-        A file that is missing or cannot be opened.
+        A file that cannot be opened.
     """
     from safetensors import safe_open
 
     name = os.fspath(path)
-    open(name, "rb").close()  # the system's own error, where there is nothing to read
+    try:
+        open(name, "rb").close()  # the system's own error, where there is nothing to read
+    except FileNotFoundError as error:
+        what = "there is no such file; pass the path of one that Trainer.save made"
+        raise MissingFile(errno.ENOENT, what, name) from error
     try:
         with safe_open(name, framework="numpy") as stored:
             text = (stored.metadata() or {}).get(_KEY)

@@ -36,5 +36,9 @@ class Diverged(FastnnError, ArithmeticError):
         self.step = step
 
 
+class MissingFile(FastnnError, FileNotFoundError):
+    """A file or a folder that is not there; `filename` names it."""
+
+
 class CorruptFile(FastnnError, ValueError):
     """A file that is damaged, truncated, or not one that fastnn wrote."""

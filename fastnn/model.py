@@ -123,8 +123,10 @@ def load(
         A file that is damaged, not fastnn's, or whose arrays do not fit its network.
     InvalidInput, TargetUnavailable
         A `target` or `threads` that cannot be used.
+    MissingFile
+        There is no such file.
     OSError
-        A file that is missing or cannot be opened.
+        A file that cannot be opened.
     """
     if target is not None:
         choose(target)

@@ -332,6 +332,13 @@ class Trainer(Predictor):
 
         The file is safetensors, without pickle, and is written whole or not at all. Of an
         initialiser that is a function, only the weights that it gave are kept.
+
+        Raises
+        ------
+        InvalidInput
+            A learning rate that is a function, which no file can keep.
+        MissingFile
+            There is no such folder.
         """
         models.save(self.__getstate__(), path)
 
@@ -350,6 +357,8 @@ class Trainer(Predictor):
 
         Raises
         ------
+        MissingFile
+            There is no such file.
         CorruptFile
             A file that is damaged, or not one that fastnn wrote.
         """

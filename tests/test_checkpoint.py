@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -15,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from fastnn import checkpoint
-from fastnn.errors import CorruptFile
+from fastnn.errors import CorruptFile, FastnnError, MissingFile
 
 SMALL = {"W": np.ones(())}
 METADATA: dict[str, Any] = {
@@ -116,9 +117,23 @@ def test_metadata_that_json_cannot_write_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_folder_is_the_systems_own_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        checkpoint.write(tmp_path / "missing" / "model", SMALL, {})
+def test_a_missing_folder_is_named_as_the_caller_did(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingFile, match=r"make it first.*'absent'") as caught:
+        checkpoint.write(Path("absent") / "model", SMALL, {})
+    assert caught.value.errno == errno.ENOENT and caught.value.filename == "absent"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another error here")
+def test_any_other_error_names_the_file_that_was_to_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        checkpoint.write(tmp_path / "file" / "model", SMALL, {})
+    assert caught.value.filename == str(tmp_path / "file" / "model")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"folder'$"):
+        checkpoint.write(tmp_path / "folder", SMALL, {})
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
@@ -140,9 +155,11 @@ def test_a_link_is_followed(saved, tmp_path):
     assert link.is_symlink() and checkpoint.read(saved)[1] == {"epoch": 9}
 
 
-def test_a_missing_file_is_the_systems_own_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        checkpoint.read(tmp_path / "missing")
+def test_a_missing_file_is_named_and_so_is_the_remedy(tmp_path):
+    with pytest.raises(MissingFile, match=r"Trainer.save.*absent'") as caught:
+        checkpoint.read(tmp_path / "absent")
+    assert isinstance(caught.value, FileNotFoundError) and isinstance(caught.value, FastnnError)
+    assert caught.value.filename == str(tmp_path / "absent")
     with pytest.raises(IsADirectoryError if sys.platform != "win32" else PermissionError):
         checkpoint.read(tmp_path)
 
