@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn import model as models
 from fastnn.callbacks import Callback, call_all, own_callbacks, take_over
-from fastnn.checks import number, whole
+from fastnn.checks import whole
 from fastnn.data import Data
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
@@ -174,7 +174,7 @@ def _train_block(trainer: Trainer, data: Data, count: int, watch: Watch) -> bool
     engine, problem, epoch = trainer._open(), trainer.problem, trainer.epoch
     steps = -(-len(data) // problem.batch_size)
     rates = rates_of(problem.optimizer.learning_rate, epoch, trainer.step, steps, count)
-    rates *= number(trainer.rate_factor, "rate_factor", 0.0)
+    rates *= trainer.rate_factor
     rates = rates.reshape(count, steps)
     orders = trainer._orders(engine, count, len(data))
     snapshot = engine.snapshot()

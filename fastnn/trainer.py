@@ -71,8 +71,6 @@ class Trainer(Predictor):
         Epochs done.
     step
         Updates done since the optimizer's state was zero.
-    rate_factor
-        What every learning rate is multiplied by: 1, or what `ReduceOnPlateau` has made of it.
     history
         The `History` of all epochs done.
 
@@ -223,7 +221,7 @@ class Trainer(Predictor):
         for _ in range(epochs):
             start = time.perf_counter()
             rates = rates_of(learning_rate, self.epoch, self.step, steps)
-            rates *= number(self.rate_factor, "rate_factor", 0.0)
+            rates *= self.rate_factor
             order = self._orders(engine, 1, len(data))[0]
             self._train_epoch(engine, data, order, rates, validation, progress, start)
             if call_all(calls, self, self.history):
@@ -272,6 +270,15 @@ class Trainer(Predictor):
         progress.end_epoch(result.loss, loss)
 
     @property
+    def rate_factor(self) -> float:
+        """What every learning rate is multiplied by: 1, or what `ReduceOnPlateau` has made of it."""
+        return self._rate_factor
+
+    @rate_factor.setter
+    def rate_factor(self, factor: float) -> None:
+        self._rate_factor = number(factor, "rate_factor", 0.0)
+
+    @property
     def parameters(self) -> Parameters:
         """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype.
 
@@ -288,9 +295,8 @@ class Trainer(Predictor):
         """Take other parameters, as `parameters` gives them; copies.
 
         The optimizer starts anew: its state becomes zero (the mean of `AveragedSGD`, a copy of the
-        parameters) and `step` 0, which Adam's correction of
-        its bias and a schedule of the learning rate depend on, and `rate_factor` 1. `epoch` and
-        `history` go on.
+        parameters), `step` 0, which Adam's correction of its bias and a schedule of the learning
+        rate depend on, and `rate_factor` 1. `epoch` and `history` go on.
 
         Raises
         ------
@@ -331,14 +337,8 @@ class Trainer(Predictor):
         """Write network, settings, parameters, optimizer state, epoch and history to one file.
 
         The file is safetensors, without pickle, and is written whole or not at all. Of an
-        initialiser that is a function, only the weights that it gave are kept.
-
-        Raises
-        ------
-        InvalidInput
-            A learning rate that is a function, which no file can keep.
-        MissingFile
-            There is no such folder.
+        initialiser that is a function, only the weights that it gave are kept. Raises `MissingFile`
+        where there is no such folder, and `InvalidInput` where a learning rate is a function.
         """
         models.save(self.__getstate__(), path)
 
