@@ -160,20 +160,28 @@ class EarlyStopping:
 
 
 def check_callbacks(callbacks: Any, validated: bool) -> tuple[Callback, ...]:
-    """Return `callbacks`, any iterable of functions, in the order in which to call them.
+    """Return `callbacks`, one function or any iterable of them, in the order in which to call them.
 
     Raises
     ------
     InvalidInput
         Something that is no function, or that needs validation data where `validated` is False.
     """
-    if not isinstance(callbacks, Iterable):
+    if isinstance(callbacks, Iterable):
+        found = tuple(callbacks)
+    elif callable(callbacks):
+        found = (callbacks,)
+    else:
         raise InvalidInput(
-            "callbacks must be a list of functions (trainer, history), such as [print], "
+            "callbacks must be a function (trainer, history), or a list of such, "
             f"not {callbacks!r:.80}"
         )
-    found = tuple(callbacks)
     for position, callback in enumerate(found):
+        if isinstance(callback, type) and issubclass(callback, (ReduceOnPlateau, EarlyStopping)):
+            raise InvalidInput(
+                f"callbacks[{position}] is the class {callback.__name__}; pass an object of it, "
+                f"such as {callback.__name__}()"
+            )
         if not callable(callback):
             raise InvalidInput(
                 f"callbacks[{position}] must be a function (trainer, history), not {callback!r:.80}"

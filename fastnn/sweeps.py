@@ -40,7 +40,7 @@ def sweep(
     sample_weight: Any = None,
     accuracy: float | None = None,
     stop: bool = False,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Callback | Iterable[Callback] = (),
     workers: int | None = None,
 ) -> SweepResult:
     """Train once for every combination of settings and every seed, and return a table of all.

@@ -132,7 +132,7 @@ class Trainer(Predictor):
         epochs: int = 10,
         validation_data: tuple[Any, ...] | None = None,
         sample_weight: Any = None,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Callback | Iterable[Callback] = (),
         restarts: int = 1,
     ) -> History:
         """Train; called again, go on where the last call stopped.
@@ -159,8 +159,8 @@ class Trainer(Predictor):
         sample_weight
             Weight of each row (n,), at least 0; None: every row counts 1.
         callbacks
-            Each is called as ``callback(trainer, history)`` after each epoch, when all that belongs
-            to the epoch is done; if one returns True, training stops there. An error in a callback
+            One or several, called as ``callback(trainer, history)`` after each epoch, when all that
+            belongs to the epoch is done; if one returns True, training stops there. An error in one
             comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
             that the epoch belongs to, and True stops that one; calls come from several threads but
             one at a time. Each network has an `EarlyStopping` of its own.
@@ -190,12 +190,13 @@ class Trainer(Predictor):
         data = check_data(self.problem, X, y, sample_weight)
         validation = check_validation(self.problem, validation_data)
         calls = check_callbacks(callbacks, validation is not None)
+        restarts = check_restarts(restarts, self.epoch, epochs)
         batch_size, learning_rate = self.problem.batch_size, self.problem.optimizer.learning_rate
         steps = -(-len(data) // batch_size)
         check_ahead(learning_rate, self.epoch, self.step, steps, epochs)
         engine = self._open()
         engine.prepare()
-        if check_restarts(restarts, self.epoch, epochs) > 1:
+        if restarts > 1:
             self._become(best_of(self, restarts, data, validation, epochs, calls))
             return self.history
         self.history.target, self.history.reason = choose(self.target)
@@ -271,7 +272,7 @@ class Trainer(Predictor):
 
     @property
     def rate_factor(self) -> float:
-        """What every learning rate is multiplied by: 1, or what `ReduceOnPlateau` has made of it."""
+        """What every learning rate is multiplied by: 1, or what `ReduceOnPlateau` made of it."""
         return self._rate_factor
 
     @rate_factor.setter

@@ -130,6 +130,13 @@ def test_every_rate_is_multiplied_by_the_rate_factor(target):
     assert half.rate_factor == 1.0
 
 
+def test_one_callback_needs_no_list():
+    trainer = trainer_of()
+    trainer.fit(X, LABELS, epochs=20, callbacks=EarlyStopping(1, "loss", 10.0))
+    assert trainer.epoch == 1 and len(trainer.history) == 3
+    assert len(trainer_of().fit(X, LABELS, epochs=20, callbacks=lambda *_: True)) == 1
+
+
 @pytest.mark.parametrize("factor", [-1.0, math.nan, math.inf, None])
 def test_a_rate_factor_that_is_none_is_refused(factor):
     trainer = trainer_of()

@@ -225,7 +225,7 @@ def test_settings_that_cannot_be_used_are_refused(settings, message):
         ({"make": 3}, "make must be a Trainer, or a function"),
         ({"make": lambda: None}, "make must return a Trainer, not None"),
         ({"make": lambda width: None}, "make needs 'width', which the grid does not have"),
-        ({"callbacks": 3}, "callbacks must be a list"),
+        ({"callbacks": 3}, "callbacks must be a function"),
         ({"callbacks": [EarlyStopping()]}, "watches the validation_loss"),
         ({"validation_data": 3}, "validation_data must be"),
         ({"X": X[:, :2]}, "X has 2 columns"),
