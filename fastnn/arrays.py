@@ -13,13 +13,13 @@ from fastnn.errors import InvalidInput
 BLOCK = 1 << 16
 
 _LABELS = "labels: numpy.unique(y, return_inverse=True)[1]"
+_AXES = ("row", "column")
 _REMEDIES = {
     "U": f"turn strings into numbers first ({_LABELS})",
     "c": "pass real and imaginary parts as columns of their own",
     "M": "turn dates into numbers first, such as days since a start",
     "m": "divide by a unit first, such as numpy.timedelta64(1, 's')",
     "V": "pass a plain array, such as one made with .astype('float32')",
-    "O": f"convert it first, such as with .astype('float32') ({_LABELS})",
 }
 _REMEDIES["S"] = _REMEDIES["T"] = _REMEDIES["U"]
 
@@ -42,8 +42,23 @@ def real_numbers(value: Any, what: str) -> np.ndarray:
         ) from error
     if array.dtype.kind not in "biuf":
         remedy = _REMEDIES.get(array.dtype.kind, "pass an array of numbers")
+        if array.dtype.kind == "O":
+            remedy = _remedy_of_objects(array)
         raise InvalidInput(f"{what} has dtype {array.dtype}, not real numbers; {remedy}")
     return array
+
+
+def _remedy_of_objects(array: np.ndarray) -> str:
+    """Return what to do about an array of objects, naming the first one that is no number."""
+    for index, value in enumerate(array.flat):
+        try:
+            float(value)
+        except (TypeError, ValueError, OverflowError):
+            remedy = _REMEDIES["U"] if isinstance(value, str) else "fill or drop such values first"
+            place = np.unravel_index(index, array.shape)
+            where = ", ".join(f"{axis} {at}" for axis, at in zip(_AXES, place, strict=False))
+            return f"the value {value!r:.40}{where and f' at {where}'} is no number; {remedy}"
+    return f"convert it first, such as with .astype('float32') ({_LABELS})"
 
 
 def check_finite(array: np.ndarray, dtype: np.dtype, what: str) -> None:
