@@ -34,6 +34,11 @@ def followed(gradient, x, learning_rate, steps, momentum=0.0, low=-np.inf, high=
     return np.array(path)
 
 
+def test_a_function_of_an_array_is_told_to_take_one_argument_a_variable():
+    with pytest.raises(InvalidInput, match=r"one argument for each number, as in lambda x, y:"):
+        minimize(lambda x: x[0] ** 2 + x[1] ** 2, start=(1, 1))
+
+
 def test_each_step_on_a_parabola_shrinks_the_distance_by_the_same_factor():
     result = minimize(parabola, start=5, learning_rate=0.1, steps=60)
     np.testing.assert_allclose(result.path[:, 0], 1 + 4 * 0.8 ** np.arange(61), rtol=1e-13)

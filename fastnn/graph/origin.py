@@ -43,6 +43,18 @@ _INSTEAD = {
     "pow": "x**n",
     "cbrt": "sign(x)*abs(x)**(1/3)",
 }
+# What there is of arrays, but not of the one number that an argument stands for.
+_OF_ARRAYS = (
+    frozenset(
+        "all any argmax argmin array axis cumsum dot dtype item len max mean median min ndim norm prod "
+        "reshape shape size softmax std sum T tolist var".split()
+    )
+    - _INSTEAD.keys()
+)
+ONE_NUMBER = (
+    "each argument of the function stands for one number, not an array: give it one argument for "
+    "each number, as in lambda x, y: x**2 + y**2"
+)
 # What traces a function that it is given.
 _TRACERS = ("trace", "minimize", "Dense", "Problem", "Trainer")
 FUNCTIONS = (
@@ -113,6 +125,8 @@ def raising_place(traceback: TracebackType | None) -> Place | None:
 
 def substitute(name: str) -> str:
     """Return what to write instead of a function of this name."""
+    if name in _OF_ARRAYS:
+        return ONE_NUMBER
     if name in _INSTEAD:
         return f"use {_INSTEAD[name]} of fastnn.graph"
     return f"use + - * / ** and the functions of fastnn.graph: {', '.join(FUNCTIONS)}"

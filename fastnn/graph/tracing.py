@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -53,14 +54,22 @@ def trace(function: Callable[..., Any], names: str | Iterable[str] | None = None
     except (TypeError, AttributeError) as error:
         # Python's own words for an operation that numbers have and formulas have not.
         place = origin.raising_place(error.__traceback__)
-        name = place.called() if place else ""
-        raise origin.cannot_trace(str(error), origin.substitute(name), place) from error
+        raise origin.cannot_trace(str(error), _remedy(error, place), place) from error
     try:
         found = as_expression(result)
     except InvalidInput as error:
         hint = "; did it forget to return?" if result is None else ""
         raise InvalidInput(f"what {label(function)} returned: {error}{hint}") from None
     return Expression(found.node, names)
+
+
+def _remedy(error: TypeError | AttributeError, place: origin.Place | None) -> str:
+    """Return what to write instead of what Python refused."""
+    if isinstance(error, AttributeError):
+        return origin.substitute(error.name or "")
+    if re.search("subscriptable|iterable|item assignment", str(error)):
+        return origin.ONE_NUMBER
+    return origin.substitute(place.called() if place else "")
 
 
 def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
