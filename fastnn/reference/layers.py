@@ -49,6 +49,20 @@ def dropout_key(seed: int, epoch: int, layer: int) -> int:
     return random_key(seed, epoch, layer) | 1
 
 
+def _random_bits(
+    shape: tuple[int, int], seed: int, epoch: int, step: int, layer: int, batch_size: int
+) -> np.ndarray:
+    """Return 32 random bits for each element (r, u) of a batch of a layer, uint64 of `shape`.
+
+    They are squares32(step batch_size width + r width + u), whoever computes them and in whatever
+    order; see `dropout_mask` for the rest.
+    """
+    rows, width = shape
+    first = np.uint64(step * batch_size * width)
+    counter = first + np.arange(rows * width, dtype=np.uint64).reshape(shape)
+    return squares32(counter, dropout_key(seed, epoch, layer))
+
+
 def dropout_mask(
     rate: float,
     shape: tuple[int, int],
@@ -78,10 +92,7 @@ def dropout_mask(
     dtype
         Of the result.
     """
-    rows, width = shape
-    first = np.uint64(step * batch_size * width)
-    counter = first + np.arange(rows * width, dtype=np.uint64).reshape(shape)
-    bits = squares32(counter, dropout_key(seed, epoch, layer))
+    bits = _random_bits(shape, seed, epoch, step, layer, batch_size)
     keep = bits >= np.uint64(int(rate * 2**32))
     return keep.astype(dtype) * (1 / (1 - rate))
 
@@ -101,8 +112,5 @@ def random_slopes(
     The bits are those of `dropout_mask`, of the key of `layer`, which counts on after all layers
     whose inputs may be dropped. See there for the rest.
     """
-    rows, width = shape
-    first = np.uint64(step * batch_size * width)
-    counter = first + np.arange(rows * width, dtype=np.uint64).reshape(shape)
-    bits = squares32(counter, dropout_key(seed, epoch, layer))
+    bits = _random_bits(shape, seed, epoch, step, layer, batch_size)
     return (1 / 8 + (1 / 3 - 1 / 8) * (bits / 2**32)).astype(dtype)
