@@ -32,8 +32,9 @@ class ReduceOnPlateau:
     further rate is multiplied, is itself multiplied by `factor`, and the epochs are counted from 0
     again. This is the rule of PyTorch's ReduceLROnPlateau.
 
-    The losses are read from the whole history, epochs of earlier calls included, and nothing is
-    kept here. So a trainer goes on exactly where it stopped, also after a save and a load.
+    The losses are read from the whole history, epochs of earlier calls included, so a trainer goes
+    on exactly where it stopped, also after a save and a load. What is kept here only spares reading
+    the same epochs again.
 
     Parameters
     ----------
@@ -59,6 +60,11 @@ class ReduceOnPlateau:
     threshold: float = 1e-4
     minimum: float = 0.0
     monitor: str = "validation_loss"
+    # How many epochs have been read, which the last of them was, and the best loss and the epochs
+    # without a better one that were found in them.
+    _read: tuple[int, object, float, int] = field(
+        default=(0, None, math.inf, 0), init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -71,13 +77,16 @@ class ReduceOnPlateau:
     def __call__(self, trainer: Trainer, history: History) -> None:
         """Reduce the rates that follow, if it is time to."""
         rate = history.learning_rate[-1]
-        if self._due(getattr(history, self.monitor)) and rate > self.minimum:
+        if self._due(history) and rate > self.minimum:
             trainer.rate_factor *= max(self.factor, self.minimum / rate)
 
-    def _due(self, losses: list[float | None]) -> bool:
-        """Say whether the last of these losses is one too many without a better one."""
-        best, worse, due = math.inf, 0, False
-        for loss in losses:
+    def _due(self, history: History) -> bool:
+        """Say whether the last loss is one too many without a better one."""
+        losses, due = getattr(history, self.monitor), False
+        done, last, best, worse = self._read
+        if done >= len(history) or last != _mark(history, done):  # another history, or done anew
+            done, best, worse = 0, math.inf, 0
+        for loss in losses[done:]:
             due = False
             if loss is None:  # an epoch without validation data
                 continue
@@ -85,6 +94,8 @@ class ReduceOnPlateau:
             best, worse = (loss, 0) if better else (best, worse + 1)
             due = worse > self.patience
             worse = 0 if due else worse
+        done = len(history)
+        object.__setattr__(self, "_read", (done, _mark(history, done), best, worse))
         return due
 
 
@@ -196,11 +207,12 @@ def check_callbacks(callbacks: Any, validated: bool) -> tuple[Callback, ...]:
 
 
 def own_callbacks(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
-    """Return the callbacks for one of several trainings: `EarlyStopping` keeps state, so a new one.
+    """Return the callbacks for one of several trainings: those of fastnn keep state, so new ones.
 
     All others, of which nobody knows what a copy would do, are shared.
     """
-    return tuple(replace(each) if isinstance(each, EarlyStopping) else each for each in callbacks)
+    own = (EarlyStopping, ReduceOnPlateau)
+    return tuple(replace(each) if isinstance(each, own) else each for each in callbacks)
 
 
 def take_over(
@@ -229,6 +241,11 @@ def call_all(callbacks: tuple[Callback, ...], trainer: Trainer, history: History
 def _is_last(callback: Callback) -> bool:
     """Say whether `callback` has its turn after all others."""
     return isinstance(callback, EarlyStopping)
+
+
+def _mark(history: History, epochs: int) -> object:
+    """Return what tells the last of the first `epochs` from another run of it, as `agrees` does."""
+    return (history.loss[epochs - 1], history.seconds[epochs - 1]) if epochs else None
 
 
 def _check_monitor(monitor: Any) -> None:

@@ -76,8 +76,8 @@ def sweep(
     stop
         Whether a run ends when it has reached `accuracy`.
     callbacks
-        As for `Trainer.fit` with restarts: every run has an `EarlyStopping` of its own, everything
-        else is shared and called from several threads, but once at a time.
+        As for `Trainer.fit` with restarts: every run has fastnn's own callbacks for itself, all
+        others are shared and called from several threads, but once at a time.
     workers
         How many runs at a time, each on one thread; None for one on each processor. Apart from the
         seconds, the results are the same bits for any number. Seconds are those of one thread

@@ -163,7 +163,7 @@ class Trainer(Predictor):
             belongs to the epoch is done; if one returns True, training stops there. An error in one
             comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
             that the epoch belongs to, and True stops that one; calls come from several threads but
-            one at a time. Each network has an `EarlyStopping` of its own.
+            one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own.
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,

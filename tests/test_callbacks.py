@@ -77,6 +77,49 @@ def test_epochs_without_validation_and_losses_that_are_nan_are_no_better():
     assert rates == [1, 1, 1, 1, 1, 0.5, 0.5, 0.5]
 
 
+class Counted(list):
+    """A list that counts how many of its entries have been read."""
+
+    read = 0
+
+    def __iter__(self):
+        """Count all of them."""
+        self.read += len(self)
+        return super().__iter__()
+
+    def __getitem__(self, index):
+        """Count one, or those of a slice."""
+        found = super().__getitem__(index)
+        self.read += len(found) if isinstance(index, slice) else 1
+        return found
+
+
+def test_each_epoch_is_read_once():
+    callback, trainer = ReduceOnPlateau(patience=3), SimpleNamespace(rate_factor=1.0)
+    history = History(validation_loss=Counted())
+    for epoch in range(300):
+        history.append(1.0, 0.1 * epoch, 0.5, 1.0, 0.5)
+        callback(trainer, history)
+    assert history.validation_loss.read <= 600
+
+
+def test_epochs_done_anew_and_other_histories_are_read_from_the_start():
+    random, kept = np.random.default_rng(0), ReduceOnPlateau(0.5, patience=1, threshold=0.1)
+    histories = [History(), History()]
+    for _ in range(600):
+        history = histories[random.integers(2)]
+        if random.random() < 0.1:
+            history.truncate(int(random.integers(len(history) + 1)))
+        for _ in range(random.integers(1, 3)):  # the callback may be left out of a call of fit
+            history.append(*random.random(4))
+        rates = []
+        for callback in (kept, ReduceOnPlateau(0.5, patience=1, threshold=0.1)):
+            trainer = SimpleNamespace(rate_factor=1.0)
+            callback(trainer, history)
+            rates.append(trainer.rate_factor)
+        assert rates[0] == rates[1]
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("factor", "patience", "threshold", "minimum"),

@@ -44,12 +44,9 @@ _INSTEAD = {
     "cbrt": "sign(x)*abs(x)**(1/3)",
 }
 # What there is of arrays, but not of the one number that an argument stands for.
-_OF_ARRAYS = (
-    frozenset(
-        "all any argmax argmin array axis cumsum dot dtype item len max mean median min ndim norm prod "
-        "reshape shape size softmax std sum T tolist var".split()
-    )
-    - _INSTEAD.keys()
+_OF_ARRAYS = frozenset(
+    "all any argmax argmin array axis cumsum dot dtype item len mean median ndim norm prod reshape "
+    "shape size softmax std sum T tolist var".split()
 )
 ONE_NUMBER = (
     "each argument of the function stands for one number, not an array: give it one argument for "
