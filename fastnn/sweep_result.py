@@ -174,11 +174,11 @@ class SweepResult(Sequence[Run]):
             kept = kept[:half] + kept[-half:]
         table = []
         for name in self.columns:
-            values = self.column(name)
-            text = short if name in self.names else cell
-            if name == "diverged":
-                text = _yes
-            table.append([name, *(text(values[index]) for index in kept)])
+            if name in self.names:
+                texts = _apart(self.column(name))
+            else:
+                texts = [*map(_yes if name == "diverged" else cell, self.column(name))]
+            table.append([name, *(texts[index] for index in kept)])
         return "\n".join((head, *(line.rstrip() for line in aligned(table))))
 
     def plot(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Axes:
@@ -220,18 +220,14 @@ class SweepResult(Sequence[Run]):
         ]
         if not shown:
             raise InvalidInput(f"no run has a number for {y!r} to draw")
-        ticks = list(dict.fromkeys(short(across[index]) for index in shown))
+        names = _apart(across)
+        ticks = list(dict.fromkeys(names[index] for index in shown))
         numeric = all(_is_number(across[index]) for index in shown)
-        places = {
-            index: across[index] if numeric else ticks.index(short(across[index]))
-            for index in shown
-        }
+        places = {index: across[index] if numeric else ticks.index(names[index]) for index in shown}
+        others = {name: _apart(self.column(name)) for name in self.names if name not in (x, y)}
         lines: dict[str, dict[float, list[float]]] = {}
         for index in shown:
-            settings = self.rows[index].settings
-            label = ", ".join(
-                f"{name} {short(settings[name])}" for name in self.names if name not in (x, y)
-            )
+            label = ", ".join(f"{name} {texts[index]}" for name, texts in others.items())
             lines.setdefault(label, {}).setdefault(places[index], []).append(up[index])
         ax = axes_or_new(ax, _WIDTH, _HEIGHT)
         for number, (label, points) in enumerate(lines.items()):
@@ -280,6 +276,32 @@ def short(value: Any) -> str:
     name = getattr(value, "__name__", None)
     text = name if isinstance(name, str) else str(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _apart(values: Sequence[Any]) -> list[str]:
+    """Return settings as a table shows them, different ones of the same text numbered.
+
+    >>> _apart([abs, 1, abs]), _apart([lambda: 1, lambda: 2])
+    (['abs', '1', 'abs'], ['<lambda>', '<lambda> (2)'])
+    """
+    found: dict[str, list[Any]] = {}
+    texts = []
+    for value in values:
+        text = short(value)
+        same = found.setdefault(text, [])
+        number = next((at for at, other in enumerate(same) if _equal(other, value)), len(same))
+        if number == len(same):
+            same.append(value)
+        texts.append(text if number == 0 else f"{text} ({number + 1})")
+    return texts
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Say whether two settings are one; arrays, whose == gives no answer, if they are the same."""
+    try:
+        return a is b or (type(a) is type(b) and bool(a == b))
+    except ValueError:
+        return False
 
 
 def _yes(value: object) -> str:

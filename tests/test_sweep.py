@@ -14,6 +14,7 @@ from trainer_cases import LABELS, REAL, TARGETS, X, trainer_of
 from fastnn import (
     SGD,
     Adam,
+    AdamW,
     Dense,
     Dropout,
     EarlyStopping,
@@ -23,7 +24,7 @@ from fastnn import (
     Trainer,
     sweep,
 )
-from fastnn.sweep_result import RESULTS, Run, SweepResult
+from fastnn.sweep_result import RESULTS, Run, SweepResult, short
 
 VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
 GRID = {"batch_size": [4, 16], "learning_rate": [0.05, 0.2]}
@@ -357,6 +358,28 @@ def test_settings_that_are_no_numbers_are_drawn_by_name(pyplot):
     ax = SweepResult([*rows, run_of({"init": "zeros"}, 1, 9.0, diverged=True)], ("init",)).plot()
     assert [label.get_text() for label in ax.get_xticklabels()] == ["zeros", "None", "normal"]
     assert ax.get_legend() is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda z: z, lambda z: z * z),
+        (AdamW(1e-3, weight_decay=0.1), AdamW(1e-3, weight_decay=0.2)),
+        (np.array([1, 2]), np.array([1, 2])),
+    ],
+    ids=["lambda", "AdamW", "array"],
+)
+def test_different_settings_of_one_text_stay_apart(first, second, pyplot):
+    settings = [{"of": value, "batch_size": size} for value in (first, second) for size in (8, 16)]
+    rows = [run_of(each, seed, 1.0 + seed) for each in settings for seed in (0, 1)]
+    result = SweepResult(rows, ("of", "batch_size"))
+    text = short(first)
+    ax = result.plot("of")
+    assert [each.get_text() for each in ax.get_xticklabels()] == [text, f"{text} (2)"]
+    labels = [each.get_text() for each in result.plot("batch_size").get_legend().get_texts()]
+    assert labels == [f"of {text}", f"of {text} (2)"]
+    column = [line[: line.index("  ", len(text))].strip() for line in repr(result).splitlines()[2:]]
+    assert column == [text] * 4 + [f"{text} (2)"] * 4
 
 
 def test_a_picture_of_nothing_is_refused(pyplot):
