@@ -169,6 +169,14 @@ def check_converging(
         step, what = len(rates) - 1, "a parameter or the optimizer's state was not finite after"
     else:
         return
+    if epoch == step == 0 and result.bad_step is not None:
+        raise Diverged(
+            f"training diverged at once: the loss was {result.loss} before any update; scale the "
+            "columns of X to about unit variance, and see that an activation or a loss of your own "
+            "is finite where it is used. The trainer is as it was before",
+            epoch,
+            step,
+        )
     raise Diverged(
         f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
         f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "

@@ -7,6 +7,7 @@ from numba import config
 from trainer_cases import LABELS, REAL, TARGETS, X, state_of, trainer_of
 
 from fastnn import SGD, Adam, Dense, Diverged
+from fastnn.graph import sqrt
 from fastnn.history import History
 from fastnn.reference import epoch as reference_epoch
 
@@ -159,6 +160,14 @@ def test_a_learning_rate_that_is_too_high_diverges(target):
     assert trainer.epoch == len(trainer.history) < 100
     assert all(np.isfinite(array).all() for pair in trainer.parameters for array in pair)
     assert np.isfinite(trainer.history.loss).all()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_loss_that_is_nan_before_any_update_is_not_blamed_on_the_rate(target):
+    trainer = trainer_of([Dense(3, sqrt), Dense(3)], target=target)
+    with pytest.raises(Diverged, match="nan before any update; scale .* of your own") as found:
+        trainer.fit(X, LABELS, epochs=1)
+    assert "rate" not in str(found.value)
 
 
 @pytest.mark.parametrize("target", TARGETS)
