@@ -19,6 +19,8 @@ from fastnn.graph.tracing import trace
 from fastnn.rules.table import Activation, Loss
 
 TARGET = "y"  # the variable of a loss given as a formula that stands for the target
+# Parameters of these names come first where others define losses (target, output).
+_TARGETS = frozenset(("y_true", "true", "truth", "target", "targets", "label", "labels"))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -159,11 +161,18 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
     Raises
     ------
     InvalidInput
-        Other variables, a loss that does not change with the output, or what `fastnn.graph.trace`
-        cannot trace.
+        Other variables, a loss that does not change with the output, a function whose first
+        parameter is called as targets are, or what `fastnn.graph.trace` cannot trace.
     """
     if not isinstance(rule, Expression):
-        return CustomLoss(trace(rule))
+        loss = CustomLoss(trace(rule))
+        first, second = loss.expression.names
+        if first in _TARGETS:
+            raise InvalidInput(
+                f"a loss takes the output first and the target second, but {loss!r} has {first} "
+                f"first; write lambda {second}, {first}: ... (or rename it, if it is the output)"
+            )
+        return loss
     # Which variable of a formula comes first depends on how it is written.
     outputs = tuple(name for name in rule.names if name != TARGET)
     if len(outputs) != 1:

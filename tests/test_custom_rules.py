@@ -105,6 +105,7 @@ def branch(z: Any) -> Any:
         (lambda: own_trainer(loss=lambda z: z**2), r"two variables.*not 1 \(z\)"),
         (lambda: own_trainer(loss=lambda z, y, w: w * z), r"not 3 \(z, y, w\)"),
         (lambda: own_trainer(loss=lambda z, y: y**2), "slope 0 by the output z everywhere"),
+        (lambda: own_trainer(loss=lambda y_true, p: y_true - p), "has y_true first; .* p, y_true:"),
         (lambda: own_trainer(loss=graph.step), "two variables"),
         (lambda: own_trainer(loss=variables("p")[0] * variables("t")[0]), "called|not p, t"),
         (lambda: own_trainer(loss=variables("y")[0] ** 2), "one other, the output, not y"),
