@@ -93,6 +93,11 @@ class Maker:
         """Return the seed that counting starts from: a trainer's own, else 0."""
         return self.make.problem.seed if isinstance(self.make, Trainer) else 0
 
+    def changes(self, settings: Mapping[str, Any]) -> bool:
+        """Say whether a trainer is made anew, so that its parameters follow from its seed."""
+        given = {*settings, "seed"}
+        return isinstance(self.make, Trainer) or not (self.takes_all or given <= {*self.own})
+
     def trainer(self, settings: dict[str, Any], seed: int) -> Trainer:
         """Return the trainer of these settings, before any epoch.
 

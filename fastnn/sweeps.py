@@ -16,7 +16,9 @@ from fastnn.checks import number, whole
 from fastnn.data import Data, check_data, check_validation
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
+from fastnn.initialisers import initial_parameters
 from fastnn.model import Model
+from fastnn.parameters import start_slots
 from fastnn.problem import Problem
 from fastnn.progress import Progress, Watch
 from fastnn.rules.table import loss_row
@@ -104,24 +106,16 @@ def sweep(
     calls = check_callbacks(callbacks, validation_data is not None)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     inputs = _Inputs(X, y, sample_weight, validation_data)
-    models: list[Model | None] = []
-    kinds = {}
-    for each in settings:
-        for seed in chosen:
-            model = _model(maker, each, seed, inputs, count, aim)
-            models.append(model)
-            kinds[model.problem.network, model.problem.dtype, model.target] = model
-    for model in kinds.values():
+    models = [_model(maker, each, seed, inputs, count, aim) for each in settings for seed in chosen]
+    for model in {(m.problem.network, m.problem.dtype, m.target): m for m in models}.values():
         workers = 1 if choose(model.target)[0] == "numpy" else workers
         _compile(model, inputs)
     watches: list[Watch] = []
     calling = threading.Lock()
 
     def train(index: int, check: Callable[[], None]) -> Run:
-        model, models[index] = models[index], None  # so that its arrays go when it is done
-        assert model is not None
         trainer = Trainer.__new__(Trainer)
-        trainer.__setstate__(model)
+        trainer.__setstate__(_with_arrays(models[index]))
         own, watch = own_callbacks(calls), Watch(check)
         watches.append(watch)
 
@@ -195,7 +189,10 @@ def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:
 def _model(
     maker: Maker, settings: dict[str, Any], seed: int, inputs: _Inputs, epochs: int, aim: Any
 ) -> Model:
-    """Return the model that a run starts from, with one thread, checked with its data."""
+    """Return the model that a run starts from, with one thread, checked with its data.
+
+    Of all runs there are many, so it has no arrays but those that only the caller knows.
+    """
     try:
         model = maker.trainer(settings, seed).__getstate__()
         data, _ = inputs.checked(model.problem)
@@ -210,13 +207,23 @@ def _model(
         named = ", ".join(f"{name}={short(value)}" for name, value in settings.items())
         raise InvalidInput(f"with {named or 'these settings'}: {error}") from error
     chosen, reason = choose(model.target)
-    return replace(model, threads=1, history=History(chosen, 1, reason))
+    known = [] if maker.changes(settings) else model.parameters
+    history = History(chosen, 1, reason)
+    return replace(model, threads=1, history=history, parameters=known, slots=[])
+
+
+def _with_arrays(model: Model) -> Model:
+    """Return the model with parameters and optimizer state."""
+    problem = model.problem
+    start = model.parameters or initial_parameters(problem.network, problem.seed, problem.dtype)
+    return replace(model, parameters=start, slots=start_slots(problem, start))
 
 
 def _compile(model: Model, inputs: _Inputs) -> None:
     """Compile what runs of this kind need, before any clock runs and several threads want it."""
     _, validation = inputs.checked(model.problem)
     engine = engine_class(choose(model.target)[0])(model.problem, 1)
+    model = _with_arrays(model)
     engine.load(model.parameters, model.slots)
     engine.prepare()
     if validation is not None:
