@@ -230,6 +230,19 @@ def test_a_picture_without_matplotlib_is_refused_before_anything_is_trained(monk
     assert not out and 'pip install "fastnn[plots]"' in err
 
 
+def test_a_picture_into_a_missing_folder_is_refused_before_anything_is_trained(
+    monkeypatch, capsys, tmp_path
+):
+    from fastnn.examples import xor
+
+    monkeypatch.setattr(sys, "argv", ["xor", "--save", str(tmp_path / "absent" / "xor.png")])
+    with pytest.raises(SystemExit) as stop:
+        running.command_line(xor.main)
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert not out and "--save: there is no folder" in err and "absent'" in err
+
+
 def test_house_prices_that_are_nowhere_name_where_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
     with pytest.raises(InvalidInput, match=r"housing.csv from https://.* FASTNN_DATA"):

@@ -45,9 +45,12 @@ def command_line(main: Callable[..., None]) -> None:
             start = parameter.default
             parser.add_argument(option, type=type(start), default=start, help=f"default {start}")
     options = vars(parser.parse_args())
+    save = options.get("save")
     try:
-        if options.get("save") is not None:
-            pyplot()  # where it is missing, say so before anything takes time
+        if save is not None:  # say what is missing before anything takes time
+            pyplot()
+            if not Path(save).parent.is_dir():
+                parser.error(f"--save: there is no folder {str(Path(save).parent)!r}")
         main(**options)
     except FastnnError as error:
         print("fastnn:", " ".join(str(error).split()), file=sys.stderr)
