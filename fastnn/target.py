@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, TargetUnavailable
+from fastnn.errors import TargetUnavailable
 from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
@@ -98,9 +98,6 @@ def choose(name: Any) -> tuple[str, str]:
     TargetUnavailable
         A target that this version does not have.
     """
-    if isinstance(name, str) and name == "gpu":  # which is spelled more like cpu
-        known = ", ".join(TARGETS)
-        raise InvalidInput(f"unknown target 'gpu'; did you mean 'cuda'? Known: {known}.")
     if not isinstance(name, str) or name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
     if name == "cuda":

@@ -234,6 +234,7 @@ NETWORK = Network(4, [Dense(3)])
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"loss": "BCE"}, "unknown loss 'BCE'; did you mean 'binary_cross_entropy'"),
         ({"loss": "softmax"}, "unknown loss 'softmax'; did you mean 'softmax_cross_entropy'"),
         ({"optimizer": "sgd"}, "optimizer must be one of SGD, Adam, AdamW, .*'sgd'"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
@@ -291,6 +292,9 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
         (lambda: Network(4, 3), "layers must be a list"),
         (lambda: Dense(0), "units of a Dense layer must be .* at least 1, not 0"),
         (lambda: Dense(2.0), "units of a Dense layer must be a whole number"),
+        (lambda: Dense(2, "ReLU"), "unknown activation 'ReLU'; did you mean 'relu'"),
+        (lambda: Dense(2, "swish"), "unknown activation 'swish'; did you mean 'silu'"),
+        (lambda: Dense(2, init="glorot_normal"), "; did you mean 'xavier_normal'"),
         (lambda: Dense(2, "rely"), "unknown activation 'rely'; did you mean 'relu'"),
         (lambda: Dense(2, init="he"), "unknown initialiser 'he'"),
         (lambda: Dense(2, bias=1), "bias must be True or False, not 1"),

@@ -146,10 +146,39 @@ def loss_row(loss: Any) -> Loss:
     return row
 
 
+# What other libraries call what is known here by a name that is spelled otherwise.
+_ELSEWHERE = {
+    "linear": "identity",
+    "swish": "silu",
+    "logistic": "sigmoid",
+    "heaviside": "step",
+    "bce": "binary_cross_entropy",
+    "log_loss": "binary_cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+    "cross_entropy": "softmax_cross_entropy",
+    "categorical_crossentropy": "softmax_cross_entropy",
+    "sparse_categorical_crossentropy": "softmax_cross_entropy",
+    "mean_squared_error": "mse",
+    "squared_error": "mse",
+    "l1_loss": "mae",
+    "mean_absolute_error": "mae",
+    "glorot_uniform": "xavier_uniform",
+    "glorot_normal": "xavier_normal",
+    "kaiming_uniform": "he_uniform",
+    "kaiming_normal": "he_normal",
+    "gpu": "cuda",
+    "lr": "learning_rate",
+}
+
+
 def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
     """Return the error for a name that is not known; the nearest known names come first."""
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=len(names), cutoff=0.4)
+    written = str(name).lower()
+    near = [_ELSEWHERE[written]] if _ELSEWHERE.get(written) in names else []
+    for other in difflib.get_close_matches(written, names, n=len(names), cutoff=0.4):
+        if other not in near:
+            near.append(other)
     ordered = near + [other for other in names if other not in near]
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return InvalidInput(f"unknown {what} {name!r}{hint} Known: {', '.join(ordered)}.")
