@@ -191,9 +191,8 @@ class Trainer(Predictor):
         validation = check_validation(self.problem, validation_data)
         calls = check_callbacks(callbacks, validation is not None)
         restarts = check_restarts(restarts, self.epoch, epochs)
-        batch_size, learning_rate = self.problem.batch_size, self.problem.optimizer.learning_rate
-        steps = -(-len(data) // batch_size)
-        check_ahead(learning_rate, self.epoch, self.step, steps, epochs)
+        steps = -(-len(data) // self.problem.batch_size)
+        check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         engine = self._open()
         engine.prepare()
         if restarts > 1:
@@ -201,7 +200,7 @@ class Trainer(Predictor):
             return self.history
         self.history.target, self.history.reason = choose(self.target)
         self.history.threads = engine.threads
-        progress = Progress(epochs, steps, batch_size, len(data))
+        progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:
             self._train(data, validation, epochs, calls, progress)
         finally:
@@ -370,9 +369,8 @@ class Trainer(Predictor):
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""
         problem = self.problem
-        widths = "-".join(
-            map(str, (problem.network.inputs, *(d.units for d in problem.network.dense)))
-        )
+        sizes = problem.network.inputs, *(dense.units for dense in problem.network.dense)
+        widths = "-".join(map(str, sizes))
         return (
             f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "
             f"batch_size={problem.batch_size}, target={self.target!r}, epoch={self.epoch})"
