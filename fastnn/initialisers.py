@@ -17,7 +17,7 @@ from fastnn.errors import InvalidInput
 from fastnn.rules.table import activation_row
 
 if TYPE_CHECKING:
-    from fastnn.spec import Initialiser, Network
+    from fastnn.spec import Dense, Initialiser, Network
 
 STREAM = 0x696E6974  # ASCII "init": keeps these draws apart from those of the epochs' orders
 
@@ -116,10 +116,11 @@ INITIALISERS: dict[str, Initialiser] = {
 
 def initial_parameters(
     network: Network, seed: int, dtype: np.dtype[Any]
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> list[tuple[np.ndarray, ...]]:
     """Return the parameters that training starts from.
 
-    W of layer l is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded; b is zero.
+    W of layer l is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded; b is zero, and
+    the slopes of prelu are the layer's alpha.
 
     Parameters
     ----------
@@ -133,21 +134,36 @@ def initial_parameters(
     Returns
     -------
     list of (W, b)
-        One pair a Dense: W (n_in, n_out) and b (n_out,), new C-ordered arrays of `dtype`.
+        One pair a Dense: W (n_in, n_out) and b (n_out,), new C-ordered arrays of `dtype`; with
+        prelu (W, b, slopes), slopes (n_out,).
 
     Raises
     ------
     InvalidInput
-        A caller's initialiser gave something other than finite real numbers of the right shape.
+        A caller's initialiser gave something other than finite real numbers of the right shape, or
+        alpha is too large for float32.
     """
-    parameters = []
+    parameters: list[tuple[np.ndarray, ...]] = []
     for position, (layer, shape) in enumerate(zip(network.dense, network.shapes, strict=True)):
-        init = activation_row(layer.activation).initialiser if layer.init is None else layer.init
+        row = activation_row(layer.activation)
+        init = row.initialiser if layer.init is None else layer.init
         draw = INITIALISERS[init] if isinstance(init, str) else init
         generator = np.random.Generator(np.random.PCG64([seed, STREAM, position]))
         W = _checked(draw(generator, *shape), shape, dtype, f"init of Dense layer {position}")
-        parameters.append((W, np.zeros(shape[1], dtype)))
+        slopes = [_slopes(layer, dtype, position)] if row.learned else []
+        parameters.append((W, np.zeros(shape[1], dtype), *slopes))
     return parameters
+
+
+def _slopes(layer: Dense, dtype: np.dtype[Any], position: int) -> np.ndarray:
+    """Return the slopes that a layer of prelu starts with, or raise `InvalidInput`."""
+    with np.errstate(over="ignore"):
+        slopes = np.full(layer.units, layer.alpha, dtype)
+    if not np.isfinite(slopes).all():
+        raise InvalidInput(
+            f"alpha of Dense layer {position} must be finite in {dtype}, not {layer.alpha!r}"
+        )
+    return slopes
 
 
 def _checked(values: Any, shape: tuple[int, int], dtype: np.dtype[Any], place: str) -> np.ndarray:

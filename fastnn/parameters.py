@@ -11,21 +11,25 @@ from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.problem import Problem
 from fastnn.rules.table import UPDATES
 
-Parameters = list[tuple[np.ndarray, np.ndarray]]
+Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
+_LETTERS = {"weights": "W", "bias": "b"}  # what messages call them
 
 
 def start_slots(problem: Problem, parameters: Parameters) -> list[Parameters]:
-    """Return the state that the optimizer starts from, one list of (W, b) a slot.
+    """Return the state that the optimizer starts from, one list like `parameters` a slot.
 
     It is zeros, but for the mean of the parameters, which starts as a copy of them.
     """
     rule = UPDATES[problem.optimizer.rule]
-    slots = [
-        [(np.zeros_like(W), np.zeros_like(b)) for W, b in parameters] for _ in range(rule.slots)
-    ]
+    slots = [[tuple(map(np.zeros_like, each)) for each in parameters] for _ in range(rule.slots)]
     if rule.mean:
-        slots[-1] = [(W.copy(), b.copy()) for W, b in parameters]
+        slots[-1] = copy_of(parameters)
     return slots
+
+
+def copy_of(parameters: Parameters) -> Parameters:
+    """Return the same parameters in new arrays."""
+    return [tuple(array.copy() for array in layer) for layer in parameters]
 
 
 def check_parameters(problem: Problem, values: Any) -> Parameters:
@@ -36,7 +40,7 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
     problem
         Gives the shapes, which layers have a bias, and the dtype.
     values
-        [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense layer.
+        [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense layer, with prelu (W, b, slopes).
 
     Raises
     ------
@@ -52,21 +56,28 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
             f"trainer.parameters gives it, not a {type(values).__name__}{count}"
         )
     checked: Parameters = []
-    for position, (dense, shape) in enumerate(zip(network.dense, network.shapes, strict=True)):
-        pair = values[position]
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+    for position, (dense, shapes) in enumerate(
+        zip(network.dense, network.parameter_shapes, strict=True)
+    ):
+        given = values[position]
+        names = [_LETTERS.get(name, name) for name in shapes]
+        if not isinstance(given, (list, tuple)) or len(given) != len(shapes):
+            what = {2: "a pair", 3: "a triple"}[len(shapes)]
             raise InvalidInput(
-                f"parameters of Dense layer {position} must be a pair (W, b) of arrays of shapes "
-                f"{shape} and {shape[1:]}, not {pair!r:.80}"
+                f"parameters of Dense layer {position} must be {what} ({', '.join(names)}) of "
+                f"arrays of shapes {' and '.join(map(str, shapes.values()))}, not {given!r:.80}"
             )
-        W = _checked(pair[0], shape, problem.dtype, f"W of Dense layer {position}")
-        b = _checked(pair[1], shape[1:], problem.dtype, f"b of Dense layer {position}")
+        layer = tuple(
+            _checked(array, shape, problem.dtype, f"{name} of Dense layer {position}")
+            for name, array, shape in zip(names, given, shapes.values(), strict=True)
+        )
+        b = layer[1]
         if not dense.bias and b.any():
             raise InvalidInput(
                 f"b of Dense layer {position} must be zeros, since the layer has bias=False; "
                 f"its value at {int(b.nonzero()[0][0])} is {b[b.nonzero()][0].item()!r}"
             )
-        checked.append((W, b))
+        checked.append(layer)
     return checked
 
 
@@ -86,8 +97,8 @@ def to_tensors(
     return {
         name: array
         for group, layers in zip(_names(problem), [parameters, *slots], strict=True)
-        for names, pair in zip(group, layers, strict=True)
-        for name, array in zip(names, pair, strict=True)
+        for names, arrays in zip(group, layers, strict=True)
+        for name, array in zip(names, arrays, strict=True)
     }
 
 
@@ -114,8 +125,8 @@ def from_tensors(
     shapes = {
         name: shape
         for group in groups
-        for (weights, bias), (n_in, n_out) in zip(group, problem.network.shapes, strict=True)
-        for name, shape in ((weights, (n_in, n_out)), (bias, (n_out,)))
+        for names, layer in zip(group, problem.network.parameter_shapes, strict=True)
+        for name, shape in zip(names, layer.values(), strict=True)
     }
     for name in sorted(shapes.keys() ^ tensors.keys()):
         verb = "lacks" if name in shapes else "has no place for"
@@ -129,15 +140,15 @@ def from_tensors(
             )
         if not np.isfinite(found).all():
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is not finite")
-    read = [[(tensors[weights], tensors[bias]) for weights, bias in group] for group in groups]
+    read = [[tuple(tensors[name] for name in names) for names in group] for group in groups]
     return read[0], read[1:]
 
 
-def _names(problem: Problem) -> list[list[tuple[str, str]]]:
-    """Return the names of each layer's W and b: of the parameters, then of each state slot."""
+def _names(problem: Problem) -> list[list[list[str]]]:
+    """Return the names of each layer's arrays: of the parameters, then of each state slot."""
     slots = range(UPDATES[problem.optimizer.rule].slots)
-    layers = range(len(problem.network.dense))
+    layers = list(enumerate(problem.network.parameter_shapes))
     return [
-        [(f"{group}.{layer}.weights", f"{group}.{layer}.bias") for layer in layers]
+        [[f"{group}.{layer}.{name}" for name in shapes] for layer, shapes in layers]
         for group in ["layers", *(f"state.{slot}.layers" for slot in slots)]
     ]

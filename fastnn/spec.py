@@ -6,6 +6,7 @@ a `Network` or an optimizer holds a valid one. The optimizers are written in `fa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,15 +70,16 @@ class Dense:
     bias
         Whether b exists; without it b stays zero.
     alpha
-        The parameter of `leaky_relu` (slope below zero) and `elu` (limit below zero); None for
-        the usual value.
+        The parameter of `leaky_relu` (slope below zero), `elu` (limit below zero) and `prelu`
+        (where the slopes below zero start, which may be negative: each unit then learns its own);
+        None for the usual value.
     l1, l2
         Penalties l1 sum|W| + l2/2 sum W^2 on the weights of this layer, at least 0; None for the
-        Trainer's. Both above 0 are the elastic net (Zou & Hastie 2005).
+        Trainer's. Biases, and the slopes of prelu, have none. Both above 0 are the elastic net (Zou & Hastie 2005).
     max_norm
         After every update, the weights into a unit (a column w of W) whose 2-norm is above this are
         multiplied by max_norm / (norm + 1e-7), as PyTorch's renorm does; above 0, or None for no
-        limit. Biases are left alone (Srivastava et al. 2014, section 5.1).
+        limit. Biases and slopes are left alone (Srivastava et al. 2014, section 5.1).
 
     Raises
     ------
@@ -105,13 +107,14 @@ class Dense:
 
             if not isinstance(self.init, str) or self.init not in INITIALISERS:
                 raise unknown_name("initialiser", self.init, INITIALISERS)
-        default = activation_row(self.activation).alpha
+        row = activation_row(self.activation)
         if self.alpha is None:
-            object.__setattr__(self, "alpha", default)
-        elif default is None:
+            object.__setattr__(self, "alpha", row.alpha)
+        elif row.alpha is None:
             raise InvalidInput(f"activation {self.activation!r} has no alpha; leave alpha=None")
         else:
-            object.__setattr__(self, "alpha", number(self.alpha, "alpha", 0.0))
+            low = -math.inf if row.learned else 0.0
+            object.__setattr__(self, "alpha", number(self.alpha, "alpha", low))
         for name in ("l1", "l2", "max_norm"):
             if (value := getattr(self, name)) is not None:
                 what = f"{name} of a Dense layer, if not None,"
@@ -192,6 +195,19 @@ class Network:
         """(inputs, outputs) of each Dense layer: the shape of its W."""
         widths = (self.inputs, *(layer.units for layer in self.dense))
         return tuple(zip(widths[:-1], widths[1:], strict=True))
+
+    @property
+    def parameter_shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
+        """Names and shapes of the parameters of each Dense layer, in their order everywhere.
+
+        >>> Network(4, [Dense(3, "prelu")]).parameter_shapes
+        ({'weights': (4, 3), 'bias': (3,), 'slopes': (3,)},)
+        """
+        found: list[dict[str, tuple[int, ...]]] = []
+        for dense, shape in zip(self.dense, self.shapes, strict=True):
+            learned = {"slopes": shape[1:]} if activation_row(dense.activation).learned else {}
+            found.append({"weights": shape, "bias": shape[1:], **learned})
+        return tuple(found)
 
     @property
     def dropouts(self) -> tuple[float, ...]:

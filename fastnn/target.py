@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastnn.data import Data
     from fastnn.problem import EpochResult, Problem
 
-Parameters = list[tuple[np.ndarray, np.ndarray]]
+Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 
 TARGETS = ("cpu", "numpy", "cuda", "auto")
 
@@ -28,7 +28,7 @@ class Engine(Protocol):
         """Copy in parameters and optimizer state."""
 
     def parameters(self) -> Parameters:
-        """Return copies of all (W, b)."""
+        """Return copies of all (W, b), with prelu (W, b, slopes)."""
 
     def slots(self) -> list[Parameters]:
         """Return copies of the optimizer state, one list of (W, b) a slot."""

@@ -18,7 +18,7 @@ from fastnn.data import Data, check_data, check_validation
 from fastnn.errors import InvalidInput
 from fastnn.history import History
 from fastnn.model import Model
-from fastnn.parameters import Parameters, check_parameters, start_slots
+from fastnn.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.predictions import scores
 from fastnn.predictor import Predictor
 from fastnn.problem import Problem, check_converging
@@ -282,14 +282,15 @@ class Trainer(Predictor):
     def parameters(self) -> Parameters:
         """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype.
 
-        They are what predicts: of `AveragedSGD`, the mean.
+        A layer with prelu has (W, b, slopes), slopes (n_out,) being those below zero. They are what
+        predicts: of `AveragedSGD`, the mean.
         """
         mean = UPDATES[self.problem.optimizer.rule].mean
         with self._opening:
             if self._engine is not None:
                 return self._engine.slots()[-1] if mean else self._engine.parameters()
             waiting = self._waiting[1][-1] if mean else self._waiting[0]
-            return [(W.copy(), b.copy()) for W, b in waiting]
+            return copy_of(waiting)
 
     def set_parameters(self, parameters: Parameters) -> None:
         """Take other parameters, as `parameters` gives them; copies.

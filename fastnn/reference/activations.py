@@ -1,6 +1,7 @@
 """Activations: value, slope, and the way of a gradient back through them.
 
-Arrays are (m, units), float32 or float64; results are new arrays of the same shape and dtype.
+Arrays are (m, units), float32 or float64; results are new arrays of the same shape and dtype. Alpha
+is a number, but for prelu also an array (units,): the slopes that each unit has learned.
 Sources are named in `fastnn.rules.table.ACTIVATIONS`.
 """
 
@@ -33,14 +34,14 @@ class Activation:
         (z, a, da, alpha) -> dL/dz from da = dL/da.
     """
 
-    value: Callable[[np.ndarray, float], np.ndarray]
-    slope: Callable[[np.ndarray, np.ndarray, float], np.ndarray] | None
-    input_gradient: Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+    value: Callable[[np.ndarray, Any], np.ndarray]
+    slope: Callable[[np.ndarray, np.ndarray, Any], np.ndarray] | None
+    input_gradient: Callable[[np.ndarray, np.ndarray, np.ndarray, Any], np.ndarray]
 
 
 def _elementwise(
-    value: Callable[[np.ndarray, float], np.ndarray],
-    slope: Callable[[np.ndarray, np.ndarray, float], np.ndarray],
+    value: Callable[[np.ndarray, Any], np.ndarray],
+    slope: Callable[[np.ndarray, np.ndarray, Any], np.ndarray],
 ) -> Activation:
     """Return an activation of each z alone: dz = da * slope."""
     return Activation(value, slope, lambda z, a, da, alpha: da * slope(z, a, alpha))
@@ -107,6 +108,10 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": _elementwise(
         lambda z, alpha: z * np.where(z > 0, 1, alpha).astype(z.dtype),
         lambda z, a, alpha: np.where(a > 0, 1, alpha).astype(a.dtype),
+    ),
+    "prelu": _elementwise(
+        lambda z, alpha: z * np.where(z > 0, 1, alpha).astype(z.dtype),
+        lambda z, a, alpha: np.where(z > 0, 1, alpha).astype(a.dtype),
     ),
     "rrelu": _elementwise(
         lambda z, alpha: z * np.where(z > 0, 1, RRELU_MEAN).astype(z.dtype),

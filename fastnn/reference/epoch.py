@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from fastnn.rules.table import activation_row
 
 if TYPE_CHECKING:
     from fastnn.data import Data
+    from fastnn.spec import Dense
 
-Parameters = list[tuple[np.ndarray, np.ndarray]]
+Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 Progress = Callable[[int, float], None]
 PROGRESS_SECONDS = 0.2
 
@@ -119,19 +120,24 @@ def forward(
     """
     layers: list[Layer] = []
     A = X
-    for position, (dense, (W, b)) in enumerate(zip(problem.network.dense, parameters, strict=True)):
+    for position, (dense, own) in enumerate(zip(problem.network.dense, parameters, strict=True)):
         mask = masks[position] if masks else None
         X = A if mask is None else A * mask
-        Z = linear_forward(X, W, b)
+        Z = linear_forward(X, own[0], own[1])
         drawn = slopes[position] if slopes else None
         if drawn is None:
-            A = activation_of(dense.activation).value(Z, dense.alpha or 0.0)
+            A = activation_of(dense.activation).value(Z, _alpha(dense, own))
             layers.append(Layer(X, Z, A))
         else:
             slope = np.where(Z > 0, Z.dtype.type(1), drawn)
             A = Z * slope
             layers.append(Layer(X, Z, A, slope))
     return layers
+
+
+def _alpha(dense: Dense, own: tuple[np.ndarray, ...]) -> Any:
+    """Return the parameter of a layer's activation: a number, or the slopes that it has learned."""
+    return own[2] if activation_row(dense.activation).learned else dense.alpha or 0.0
 
 
 def loss_and_gradients(
@@ -143,7 +149,8 @@ def loss_and_gradients(
 ) -> tuple[float, Parameters]:
     """Return the data loss, and the gradient (dW, db) of data loss and penalty by each (W, b).
 
-    dW = X^T dZ + l1 sign(W) + l2 W; db = sum dZ, or 0 for a layer without bias.
+    dW = X^T dZ + l1 sign(W) + l2 W; db = sum dZ, or 0 for a layer without bias; by the slopes of
+    prelu sum dA min(0, Z).
     """
     layers = forward(problem, parameters, batch.X, masks, slopes)
     outputs = layers[-1].A
@@ -154,9 +161,11 @@ def loss_and_gradients(
     for position in reversed(range(len(layers))):
         dense = problem.network.dense[position]
         X, Z, A, slope = layers[position]
-        W, b = parameters[position]
+        own = parameters[position]
+        W, b = own[:2]
+        below = [(dA * np.minimum(Z, 0)).sum(axis=0)] if len(own) > 2 else []
         if slope is None:
-            dZ = activation_of(dense.activation).input_gradient(Z, A, dA, dense.alpha or 0.0)
+            dZ = activation_of(dense.activation).input_gradient(Z, A, dA, _alpha(dense, own))
         else:
             dZ = dA * slope
         dA, dW, db = linear_backward(X, W, dZ)
@@ -164,7 +173,7 @@ def loss_and_gradients(
             dA = dA * mask
         l1, l2 = problem.penalties[position]
         dW = dW + l1 * np.sign(W) + l2 * W
-        gradients.insert(0, (dW, db if dense.bias else np.zeros_like(b)))
+        gradients.insert(0, (dW, db if dense.bias else np.zeros_like(b), *below))
     return loss, gradients
 
 
@@ -180,23 +189,28 @@ def update(
     gradients = clipped(gradients, problem.clip_value, problem.clip_norm)
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
-    # Weight decay, the last constant, acts on W and not on b.
-    hypers = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
+    # Weight decay, the last constant, acts on W and on nothing else.
+    of_W, of_others = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
     updated: Parameters = []
     state: list[Parameters] = [[] for _ in slots]
-    for layer, pair in enumerate(parameters):
-        (W, slots_W), (b, slots_b) = (
-            rule(pair[k], gradients[layer][k], [slot[layer][k] for slot in slots], hypers[k])
-            for k in (0, 1)
-        )
+    for layer, arrays in enumerate(parameters):
+        found = [
+            rule(
+                array, gradients[layer][k], [slot[layer][k] for slot in slots],
+                of_others if k else of_W,
+            )
+            for k, array in enumerate(arrays)
+        ]  # fmt: skip
         limit = problem.network.dense[layer].max_norm
         if limit is not None:
+            W, slots_W = found[0]
             W = held(W, limit)
             if RULES[problem.optimizer.rule].mean:
-                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[0])]
-        updated.append((W, b))
-        for slot, new_W, new_b in zip(state, slots_W, slots_b, strict=True):
-            slot.append((new_W, new_b))
+                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, of_W)]
+            found[0] = W, slots_W
+        updated.append(tuple(array for array, _ in found))
+        for number, slot in enumerate(state):
+            slot.append(tuple(own[number] for _, own in found))
     return updated, state
 
 
@@ -249,7 +263,10 @@ class Engine:
         self._slots: list[Parameters] = []
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Copy in [(W, b), ...] and one such list for each state slot of the update rule."""
+        """Copy in [(W, b), ...] and one such list for each state slot of the update rule.
+
+        A layer with prelu has (W, b, slopes).
+        """
         self._parameters = self._copy(parameters)
         self._slots = [self._copy(slot) for slot in slots]
 
@@ -274,8 +291,8 @@ class Engine:
         return all(
             bool(np.isfinite(array).all())
             for layers in (self._parameters, *self._slots)
-            for pair in layers
-            for array in pair
+            for layer in layers
+            for array in layer
         )
 
     @np.errstate(all="ignore")
@@ -391,7 +408,7 @@ class Engine:
         """Do nothing: there is nothing to give back."""
 
     def _copy(self, parameters: Parameters) -> Parameters:
+        dtype = self._problem.dtype
         return [
-            (np.array(W, self._problem.dtype, order="C"), np.array(b, self._problem.dtype))
-            for W, b in parameters
+            tuple(np.array(array, dtype, order="C") for array in layer) for layer in parameters
         ]

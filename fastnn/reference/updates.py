@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 
-Parameters = list[tuple[np.ndarray, np.ndarray]]
+Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 Slots = Sequence[np.ndarray]
 Update = Callable[[np.ndarray, np.ndarray, Slots, "Hyper"], tuple[np.ndarray, Slots]]
 
@@ -38,21 +38,20 @@ class Hyper(NamedTuple):
 
 
 def clipped(gradients: Parameters, value: float | None, norm: float | None) -> Parameters:
-    """Return [(dW, db), ...] within the limits `value` and then `norm`; None is no limit.
+    """Return gradients [(dW, db), ...] within `value` and then `norm`; None is no limit.
 
     g = min(max(g, -value), value);  g *= min(1, norm / (|all g| + 1e-6)).
     """
     if value is not None:
-        gradients = [(np.clip(dW, -value, value), np.clip(db, -value, value))
-                     for dW, db in gradients]  # fmt: skip
+        gradients = [tuple(np.clip(g, -value, value) for g in layer) for layer in gradients]
     if norm is not None:
-        every = np.concatenate([g.ravel() for pair in gradients for g in pair]).astype(np.float64)
+        every = np.concatenate([g.ravel() for layer in gradients for g in layer]).astype(np.float64)
         # In this unit no square overflows.
         unit = max(1.0, float(np.abs(every).max()))
         length = float(np.linalg.norm(every / unit))
         factor = min(1.0, norm / unit / (length + CLIP_EPSILON / unit))
         factor = factor if math.isfinite(length) else math.nan
-        gradients = [(dW * factor, db * factor) for dW, db in gradients]
+        gradients = [tuple(g * factor for g in layer) for layer in gradients]
     return gradients
 
 

@@ -27,6 +27,7 @@ class Activation:
     rowwise: bool = False  # an output depends on the whole row, not on its own z alone
     flat: bool = False  # slope 0 everywhere: this layer and those before it learn nothing
     random: bool = False  # training draws numbers, prediction takes their mean
+    learned: bool = False  # each unit has an alpha of its own, a parameter that starts at `alpha`
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("tanh", "a = tanh(z); LeCun et al. 1998, Efficient BackProp, section 4.4"),
         Activation("relu", "a = max(0, z); Nair & Hinton 2010", "he_normal"),
         Activation("leaky_relu", "a = z or alpha z; Maas et al. 2013", "he_normal", alpha=0.01),
+        Activation(
+            "prelu",
+            "a = z or s z, s learned for each unit; He et al. 2015, eq. 1",
+            "he_normal",
+            alpha=0.25,
+            slope_needs_z=True,
+            learned=True,
+        ),
         Activation(
             "rrelu",
             "a = z or s z, s from U[1/8, 1/3] in training, their mean after; Xu et al. 2015, eq. 4",
