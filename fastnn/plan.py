@@ -10,8 +10,9 @@ vector wide. This is the layout that BLIS packs its right operand into (Van Zee 
 Columns beyond the last are padding: zero in weights, and never read as inputs.
 
 The weights of a layer are a matrix of k + 1 rows: row k is the bias. A first layer of few outputs
-is the exception (see `fastnn.cpu.few`): n rows of k weights, then the n biases. All numbers of one
-dtype live in one buffer, `memory`: parameters, then each slot of optimizer state, then scratch.
+is the exception (see `fastnn.cpu.few`): n rows of k weights, then the n biases. After either come
+the n slopes of prelu. All numbers of one dtype live in one buffer, `memory`: parameters, then each
+slot of optimizer state, then scratch.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ from fastnn.rules.table import (
     BIAS,  # 1: the bias is trained
     WEIGHTS,  # offset of the (k + 1, n) weights
     FEW,  # offset of the n biases where the weights before them are kept as (n, k), or -1
+    LEARNED,  # offset of the n slopes below 0 that are learned, or -1
     TRANSPOSED,  # offset of the (n, k) transposed weights, or -1
     INPUT,  # offset of the (m, k) inputs, after dropout
     UNDROPPED,  # offset of the (m, k) inputs before dropout: INPUT where there is none
     MASK,  # offset of the (m, k) dropout factors, or -1
     THRESHOLD,  # dropout rate as a fraction of 2^32
-    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT
+    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT; in the end, derivatives by LEARNED
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
     PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
@@ -55,7 +57,7 @@ from fastnn.rules.table import (
     OWN_VALUE,  # where the code of the caller's own activation is, which the engine fills in
     OWN_SLOPE,  # and that of its slope
     LAYER_FIELDS,
-) = range(21)
+) = range(22)
 
 # Fields of `Plan.head`.
 (
@@ -146,7 +148,13 @@ class Plan:
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
     ) -> None:
-        """Store (k + 1, n) weights of a layer, or of a state slot (`copy` >= 1)."""
+        """Store (k + 1, n) weights of a layer, or of a state slot (`copy` >= 1).
+
+        Learned slopes are one row more.
+        """
+        if self.layers[layer, LEARNED] >= 0:
+            self._slopes(memory, layer, copy)[:] = weights[-1]
+            weights = weights[:-1]
         if self.layers[layer, FEW] < 0:
             self.layout.split(weights, self._panels(memory, layer, copy))
         else:
@@ -154,15 +162,18 @@ class Plan:
             transposed[:], bias[:] = weights[:-1].T, weights[-1]
 
     def read_weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
-        """Return a copy of the (k + 1, n) weights of a layer, or of a state slot."""
-        k, n = self.layers[layer, [K, N]]
-        weights = np.empty((k + 1, n), memory.dtype)
+        """Return a copy of what `write_weights` stored."""
+        k, n, learned = self.layers[layer, [K, N, LEARNED]]
+        every = np.empty((k + 1 + (learned >= 0), n), memory.dtype)
+        weights = every[: k + 1]
+        if learned >= 0:
+            every[-1] = self._slopes(memory, layer, copy)
         if self.layers[layer, FEW] < 0:
             self.layout.join(self._panels(memory, layer, copy), weights)
         else:
             transposed, bias = self._few(memory, layer, copy)
             weights[:-1], weights[-1] = transposed.T, bias
-        return weights
+        return every
 
     def _panels(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
         row = self.layers[layer]
@@ -174,6 +185,10 @@ class Plan:
         offset = copy * self.head[SIZE]
         transposed = memory[weights + offset :][: n * k].reshape(n, k)
         return transposed, memory[bias + offset :][:n]
+
+    def _slopes(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
+        start = self.layers[layer, LEARNED] + copy * self.head[SIZE]
+        return memory[start:][: self.layers[layer, N]]
 
 
 def few_outputs(layout: Layout, inputs: int, outputs: int) -> bool:
@@ -204,11 +219,13 @@ def make_plan(
         row[[K, N, BIAS]] = k, n, dense.bias
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
-        row[MASK] = row[TRANSPOSED] = row[FEW] = row[SLOPES] = -1
+        row[MASK] = row[TRANSPOSED] = row[FEW] = row[LEARNED] = row[SLOPES] = -1
         if index == 0 and few_outputs(layout, k, n):
             row[WEIGHTS], row[FEW] = take(n * k), take(padded(n))
         else:
             row[WEIGHTS] = take((k + 1) * padded(n))
+        if activation.learned:
+            row[LEARNED] = take(padded(n))
     size = take.used
     take.used = size * (1 + UPDATES[rule].slots)
     own_rule = rule == problem.optimizer.rule
@@ -217,8 +234,9 @@ def make_plan(
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
     if UPDATES[rule].mean:  # the last slot is what predicts
-        inference[:, :, WEIGHTS] += size * UPDATES[rule].slots
-        inference[:, :, FEW] += np.where(layers[:, FEW] < 0, 0, size * UPDATES[rule].slots)
+        for field in (WEIGHTS, FEW, LEARNED):
+            there = layers[:, field] >= 0
+            inference[:, there, field] += size * UPDATES[rule].slots
     for own in inference:
         inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)

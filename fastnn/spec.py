@@ -75,7 +75,8 @@ class Dense:
         None for the usual value.
     l1, l2
         Penalties l1 sum|W| + l2/2 sum W^2 on the weights of this layer, at least 0; None for the
-        Trainer's. Biases, and the slopes of prelu, have none. Both above 0 are the elastic net (Zou & Hastie 2005).
+        Trainer's. Both above 0 are the elastic net (Zou & Hastie 2005). Biases, and the slopes of
+        prelu, have no penalty.
     max_norm
         After every update, the weights into a unit (a column w of W) whose 2-norm is above this are
         multiplied by max_norm / (norm + 1e-7), as PyTorch's renorm does; above 0, or None for no

@@ -82,11 +82,11 @@ class Engine:
         if config.DISABLE_JIT:
             self.threads = 1  # the plain-Python stand-ins of atomic operations are not atomic
         network = problem.network
+        first = activation_row(network.dense[0].activation)
         self._linear = (
             network.shapes == ((network.inputs, 1),)
             and network.dropouts[0] == 0
-            and not activation_row(network.dense[0].activation).rowwise
-            and not activation_row(network.dense[0].activation).random
+            and not (first.rowwise or first.random or first.learned)
         )
         if self._linear:
             self.threads, self._layout = 1, Layout(1, 1)
@@ -110,13 +110,13 @@ class Engine:
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
         for copy, layers in enumerate([parameters, *slots]):
-            for layer, (weights, bias) in enumerate(layers):
-                both = np.vstack([weights, bias[None]]).astype(self.problem.dtype, copy=False)
-                self._plan.write_weights(self._memory, layer, both, copy)
+            for layer, arrays in enumerate(layers):
+                every = np.vstack(arrays).astype(self.problem.dtype, copy=False)
+                self._plan.write_weights(self._memory, layer, every, copy)
         self._fill_transposed()
 
     def parameters(self) -> Parameters:
-        """Return copies of all (W, b)."""
+        """Return copies of all (W, b), with prelu (W, b, slopes)."""
         return self._read(0)
 
     def slots(self) -> list[Parameters]:
@@ -293,15 +293,15 @@ class Engine:
         for layer, (k, n) in enumerate(self.problem.network.shapes):
             at = int(self._plan.layers[layer, TRANSPOSED])
             if at >= 0:
-                both = self._plan.read_weights(self._memory, layer)
+                every = self._plan.read_weights(self._memory, layer)
                 flat = self._memory[at : at + n * self._layout.padded(k)]
-                self._layout.split(both[:-1].T, flat)
+                self._layout.split(every[:k].T, flat)
 
     def _read(self, copy: int) -> Parameters:
-        result = []
-        for layer in range(len(self.problem.network.dense)):
-            both = self._plan.read_weights(self._memory, layer, copy)
-            result.append((both[:-1].copy(), both[-1].copy()))
+        result: Parameters = []
+        for layer, (k, _) in enumerate(self.problem.network.shapes):
+            every = self._plan.read_weights(self._memory, layer, copy)
+            result.append((every[:k].copy(), *(row.copy() for row in every[k:])))
         return result
 
     def _sources(self, data: Data) -> np.ndarray:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.cpu.cache import cached
+from fastnn.cpu.columns import make_columns
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.few import make_few
 from fastnn.cpu.gather import make_gather
@@ -98,8 +99,11 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     few = make_few(dtype)
     find_used = make_find_used(dtype, panel)
     layers_ = make_layers(dtype, panel, gemm, few, find_used, rules, softmax)
-    norms = make_norms(dtype, panel, gemm.width_of, layers_.keep_transposed)
-    update_tile, apply_tile = make_update(dtype, panel, gemm, few, find_used, rules, layers_, norms)
+    columns, keep_transposed = make_columns(dtype, panel, gemm), layers_.keep_transposed
+    norms = make_norms(dtype, panel, gemm.width_of, columns.place_of, keep_transposed)
+    update_tile, apply_tile = make_update(
+        dtype, panel, gemm, few, find_used, rules, columns, keep_transposed, norms.add_squares
+    )
     end_gradient, hold_columns = norms.end_gradient, norms.hold_columns
     memory_of = make_view("memory", dtype)
     gather_first, drop = gather.gather_first, gather.drop

@@ -26,7 +26,7 @@ from fastnn.cpu.job import (
 )
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
-from fastnn.cpu.slopes import make_draw_slopes
+from fastnn.cpu.slopes import make_draw_slopes, make_prelu
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.steps import rows_ahead
 from fastnn.cpu.transpose import make_transpose
@@ -40,6 +40,7 @@ from fastnn.plan import (
     IN_PLACE,
     INPUT,
     LAYERS,
+    LEARNED,
     LOOK_ROWS,
     LOSS,
     MASK,
@@ -80,7 +81,8 @@ def make_layers(
     loss_wide, loss_narrow = rules.loss_wide, rules.loss_narrow
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
     hardmax_forward, draw_slopes = softmax.hardmax_forward, make_draw_slopes(dtype, panel, width_of)
-    cross_entropy_rows = softmax.cross_entropy_rows
+    prelu, cross_entropy_rows = make_prelu(dtype, panel, width_of), softmax.cross_entropy_rows
+    prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
     add_rows, itemsize = few.forward, dtype.itemsize
     padded = gemm.padded
     lanes, transpose_block = np.int64(panel // 2), make_transpose(dtype)
@@ -148,6 +150,8 @@ def make_layers(
             hardmax_forward(job, out, n, r0, r1)
         elif layers[layer, SLOPES] >= 0:
             draw_slopes(job, layer, first, r0, r1, p0, p1)
+        elif layers[layer, LEARNED] >= 0:
+            prelu_forward(job, layer, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             for p in range(p0, p1):
                 width = width_of(p, n)
@@ -168,6 +172,8 @@ def make_layers(
         n, rows = layers[layer, N], head[CAPACITY]
         if layers[layer, ACTIVATION] == SOFTMAX:
             softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
+        elif layers[layer, LEARNED] >= 0:
+            prelu_backward(job, layer, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             drawn = layers[layer, SLOPES]
             for p in range(p0, p1):

@@ -96,7 +96,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     rules = make_rules(dtype, 1, 1, elementary)
     one_by_one = make_one_by_one(dtype, elementary, products)
     activate, multiply_slope, loss_rows = rules.activate, rules.multiply_slope, rules.loss_wide
-    apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None)
+    apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
     squares, set_scale, hold = norms.squares, norms.set_scale, norms.hold
     itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.cpu.columns import KINDS
 from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.job import head_of, layers_of, make_view, numbers_of, parts_of
 from fastnn.cpu.naming import njit
@@ -25,7 +26,9 @@ from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 UNIT = 2.0**-540
 
 
-def make_norms(dtype: np.dtype, panel: int, width_of: Any, keep_transposed: Any) -> SimpleNamespace:
+def make_norms(
+    dtype: np.dtype, panel: int, width_of: Any, place_of: Any, keep_transposed: Any
+) -> SimpleNamespace:
     """Return the steps of clipping by norm, and of limiting columns, for one dtype.
 
     add_squares(job, layer, i0, i1, p): the sums of squares of the pieces of a tile.
@@ -56,7 +59,6 @@ def make_norms(dtype: np.dtype, panel: int, width_of: Any, keep_transposed: Any)
         part = layers[layer, PARTS] + p * (chunks + 1)
         few = layers[layer, FEW] >= 0
         weights = head[KEPT] + layers[layer, WEIGHTS] + p * panel * (k + 1)
-        bias = head[KEPT] + layers[layer, FEW] if few else weights + k * width
         for i in range(i0, i1, panel):
             inputs, total = min(panel, i1 - i), 0.0
             if few:
@@ -66,7 +68,12 @@ def make_norms(dtype: np.dtype, panel: int, width_of: Any, keep_transposed: Any)
                 total = squares(memory, weights + i * width, inputs * width, 1.0)
             parts[U(part + i // panel)] = total
         if i1 == k:
-            parts[U(part + chunks)] = squares(memory, bias, width, 1.0)
+            total = 0.0
+            for kind in range(KINDS):
+                at = place_of(job, layer, p, kind)
+                if at >= 0:
+                    total += squares(memory, head[KEPT] + at, width, 1.0)
+            parts[U(part + chunks)] = total
 
     @njit(**EXACT)
     def set_scale(job, total):

@@ -196,7 +196,9 @@ def make_rules(
     update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
     """
     real = dtype.type
-    names = [n for n, row in ACTIVATIONS.items() if not row.rowwise and n != "identity"]
+    names = [
+        n for n, row in ACTIVATIONS.items() if not (row.rowwise or row.learned or n == "identity")
+    ]
     pairs = {
         n: tuple(make(getattr(activations, n), real, elementary) for make in _ACTIVATION_LOOPS)
         for n in names

@@ -1,7 +1,11 @@
-"""The random slopes of rrelu in training; prediction takes their mean, as any activation's rule."""
+"""Slopes below 0 that are no constant: rrelu draws them in training, prelu learns one a unit.
+
+Where rrelu predicts, it takes the mean of its slopes, as any activation's rule.
+"""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,7 @@ from fastnn.cpu.gather import squares32
 from fastnn.cpu.job import head_of, keys_of, layers_of, make_view
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import MERGED, U
-from fastnn.plan import CAPACITY, LAYERS, OUTPUT, SLOPES, N
+from fastnn.plan import CAPACITY, DELTA, LAYERS, LEARNED, OUTPUT, SLOPES, N, Z
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 
 SPAN, PER_WORD = RRELU_HIGH - RRELU_LOW, 2.0**-32
@@ -44,3 +48,45 @@ def make_draw_slopes(dtype: np.dtype, panel: int, width_of: Any) -> Any:
                     memory[U(layers[layer, OUTPUT] + at + c)] = z * slope
 
     return draw_slopes
+
+
+def make_prelu(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
+    """Return prelu_forward and prelu_backward for one dtype."""
+    real = dtype.type
+    zero, one, memory_of = real(0), real(1), make_view("memory", dtype)
+
+    @njit(**MERGED)
+    def prelu_forward(job, layer, r0, r1, p0, p1):
+        """Keep z of rows r0..r1 and panels p0..p1, and multiply it by the unit's slope below 0."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        n, rows = layers[layer, N], head[CAPACITY]
+        for p in range(p0, p1):
+            width, slopes = width_of(p, n), layers[layer, LEARNED] + p * panel
+            for r in range(r0, r1):
+                at = p * panel * rows + r * width
+                for c in range(width):
+                    z = memory[U(layers[layer, OUTPUT] + at + c)]
+                    memory[U(layers[layer, Z] + at + c)] = z
+                    slope = one if z > zero else memory[U(slopes + c)]
+                    memory[U(layers[layer, OUTPUT] + at + c)] = z * slope
+
+    @njit(**MERGED)
+    def prelu_backward(job, layer, r0, r1, p0, p1):
+        """Turn delta, the derivative by the output, into that by z, and z into that by the slope.
+
+        dL/dz = dL/da (1 above 0, the slope below);  dL/dslope = dL/da min(0, z), to be summed.
+        """
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        n, rows = layers[layer, N], head[CAPACITY]
+        for p in range(p0, p1):
+            width, slopes = width_of(p, n), layers[layer, LEARNED] + p * panel
+            for r in range(r0, r1):
+                at = p * panel * rows + r * width
+                for c in range(width):
+                    z = memory[U(layers[layer, Z] + at + c)]
+                    delta = memory[U(layers[layer, DELTA] + at + c)]
+                    slope = one if z > zero else memory[U(slopes + c)]
+                    memory[U(layers[layer, Z] + at + c)] = delta * (z if z < zero else zero)
+                    memory[U(layers[layer, DELTA] + at + c)] = delta * slope
+
+    return SimpleNamespace(prelu_forward=prelu_forward, prelu_backward=prelu_backward)

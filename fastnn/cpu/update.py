@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.cpu.columns import KINDS
 from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.intrinsics import address_of
 from fastnn.cpu.job import (
@@ -39,7 +40,6 @@ from fastnn.cpu.steps import (
     rows_ahead,
 )
 from fastnn.plan import (
-    BIAS,
     CAPACITY,
     CLIPS,
     DELTA,
@@ -50,7 +50,6 @@ from fastnn.plan import (
     INPUT,
     KEPT,
     LOOK_ROWS,
-    ONES,
     OWN_INPUTS,
     PRIVATE,
     PRIVATE_SIZE,
@@ -108,8 +107,9 @@ def make_update(
     few: Any,
     find_used: Any,
     rules: Any,
-    layers_: Any,
-    norms: Any,
+    columns: Any,
+    keep_transposed: Any,
+    add_squares: Any,
 ) -> tuple[Any, Any]:
     """Return ``update_tile(job, tile, first, samples, me)`` and ``apply_tile(job, tile)``.
 
@@ -123,7 +123,7 @@ def make_update(
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     apply, add_samples = make_apply(dtype, rules), few.gradient
-    keep_transposed, add_squares = layers_.keep_transposed, norms.add_squares
+    place_of, sum_columns = columns.place_of, columns.sum_columns
 
     @njit(**EXACT)
     def add(job, layer, i0, i1, p0, p1, first, samples, own, me, out, apart, origin, alpha, beta):
@@ -164,12 +164,29 @@ def make_update(
                         )  # fmt: skip
 
     @njit(**EXACT)
-    def add_bias(job, layer, p, samples, out, alpha, beta):
-        """Add alpha times the sums of delta to beta out: all samples, panel p."""
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        delta = layers[layer, DELTA] + p * panel * head[CAPACITY]
-        width = width_of(p, layers[layer, N])
-        accumulate(memory, head[ONES], ZERO, delta, samples, out, ONE, width, alpha, beta)
+    def update_columns(job, layer, p0, p1, samples, gradient):
+        """Update what a layer has one number of a unit: panels p0..p1, from all samples."""
+        memory, head, layers, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            numbers_of(job),
+        )
+        direct = head[DIRECT] == 1
+        factor = -real(numbers[RATE]) if direct else one
+        for p in range(p0, p1):
+            width = width_of(p, layers[layer, N])
+            for kind in range(KINDS):
+                at = place_of(job, layer, p, kind)
+                if at < 0:
+                    continue
+                if not direct:
+                    for c in range(width):
+                        memory[U(gradient + c)] = zero
+                out = at if direct else gradient
+                sum_columns(job, layer, p, kind, samples, out, factor, one)
+                if not direct:
+                    apply(job, layer, at, gradient, width, True)
 
     @njit(**MERGED)
     def direct(job, layer, i0, i1, p0, p1, first, samples, own, me):
@@ -194,10 +211,6 @@ def make_update(
                     memory[U(c)] *= keep
             keep = one
         add(job, layer, i0, i1, p0, p1, first, samples, own, me, weights, apart, ZERO, -rate, keep)
-        if i1 == k and layers[layer, BIAS] == 1:
-            for p in range(p0, p1):
-                bias = weights + (p - p0) * apart + k * width_of(p, n)
-                add_bias(job, layer, p, samples, bias, -rate, one)
 
     @njit(**MERGED)
     def by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient):
@@ -215,14 +228,6 @@ def make_update(
                 width = width_of(p, n)
                 weights = layers[layer, WEIGHTS] + p * panel * (k + 1) + b0 * width
                 apply(job, layer, weights, gradient + (p - p0) * apart, (b1 - b0) * width, False)
-        if i1 == k and layers[layer, BIAS] == 1:
-            for p in range(p0, p1):
-                width = width_of(p, n)
-                for c in range(width):
-                    memory[U(gradient + c)] = zero
-                add_bias(job, layer, p, samples, gradient, one, one)
-                bias = layers[layer, WEIGHTS] + p * panel * (k + 1) + k * width
-                apply(job, layer, bias, gradient, width, True)
 
     @njit(**EXACT)
     def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
@@ -252,11 +257,9 @@ def make_update(
             layers_of(job),
             numbers_of(job),
         )
-        k, n, w, bias, d = (
-            layers[0, K], layers[0, N], layers[0, WEIGHTS], layers[0, FEW], layers[0, DELTA],
-        )  # fmt: skip
-        rate = real(numbers[RATE])
+        k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
         if head[DIRECT] == 1:
+            rate = real(numbers[RATE])
             keep = one - rate * real(layer_number(job, ZERO, L2))
             few_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:
@@ -268,15 +271,6 @@ def make_update(
                 few_add(job, i, i + count, first, samples, own, gradient, count, one, one)
                 for j in range(n):
                     apply(job, ZERO, w + j * k + i, gradient + j * count, count, False)
-        if i1 == k and layers[0, BIAS] == 1:
-            width = width_of(ZERO, n)
-            out, factor = (bias, -rate) if head[DIRECT] == 1 else (gradient, one)
-            if head[DIRECT] == 0:
-                for c in range(width):
-                    memory[U(gradient + c)] = zero
-            accumulate(memory, head[ONES], ZERO, d, samples, out, ONE, width, factor, one)
-            if head[DIRECT] == 0:
-                apply(job, ZERO, bias, gradient, width, True)
 
     @njit(**MERGED)
     def apply_tile(job, tile):
@@ -288,13 +282,14 @@ def make_update(
             weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
             # Rows of inputs, each of the numbers from i0 to i1: one row of them all, or n of them.
             runs, start, count = ONE, weights + i0 * width, (i1 - i0) * width
-            bias = weights + k * width
             if layers[layer, FEW] >= 0:
-                runs, start, count, bias = n, weights + i0, i1 - i0, layers[layer, FEW]
+                runs, start, count = n, weights + i0, i1 - i0
             for j in range(runs):
                 apply(job, layer, start + j * k, start + j * k + kept, count, False)
-            if i1 == k and layers[layer, BIAS] == 1:
-                apply(job, layer, bias, bias + kept, width, True)
+            for kind in range(KINDS if i1 == k else 0):
+                at = place_of(job, layer, p, kind)
+                if at >= 0:
+                    apply(job, layer, at, at + kept, width, True)
         keep_transposed(job, layer, i0, i1, tiles[tile, 3], tiles[tile, 4])
 
     @njit(**MERGED)
@@ -303,14 +298,15 @@ def make_update(
         layer, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         p0, p1 = tiles[tile, 3], tiles[tile, 4]
         own = me * head[OWN_INPUTS] if layer == 0 else ZERO
+        gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
         if layers[layer, FEW] >= 0:
-            gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
             few_update(job, i0, i1, first, samples, own, gradient)
         elif head[DIRECT] == 1:
             direct(job, layer, i0, i1, p0, p1, first, samples, own, me)
         else:
-            gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
             by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient)
+        if i1 == layers[layer, K]:
+            update_columns(job, layer, p0, p1, samples, gradient)
         if head[KEPT] == 0:
             keep_transposed(job, layer, i0, i1, p0, p1)
         else:

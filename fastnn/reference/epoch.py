@@ -409,6 +409,4 @@ class Engine:
 
     def _copy(self, parameters: Parameters) -> Parameters:
         dtype = self._problem.dtype
-        return [
-            tuple(np.array(array, dtype, order="C") for array in layer) for layer in parameters
-        ]
+        return [tuple(np.array(array, dtype, order="C") for array in layer) for layer in parameters]
