@@ -148,12 +148,10 @@ class Plan:
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
     ) -> None:
-        """Store (k + 1, n) weights of a layer, or of a state slot (`copy` >= 1).
-
-        Learned slopes are one row more.
-        """
-        if self.layers[layer, LEARNED] >= 0:
-            self._slopes(memory, layer, copy)[:] = weights[-1]
+        """Store (k + 1, n) weights and a row of slopes of a layer, or state slot (`copy` >= 1)."""
+        n, learned = self.layers[layer, [N, LEARNED]]
+        if learned >= 0:
+            memory[learned + copy * self.head[SIZE] :][:n] = weights[-1]
             weights = weights[:-1]
         if self.layers[layer, FEW] < 0:
             self.layout.split(weights, self._panels(memory, layer, copy))
@@ -167,7 +165,7 @@ class Plan:
         every = np.empty((k + 1 + (learned >= 0), n), memory.dtype)
         weights = every[: k + 1]
         if learned >= 0:
-            every[-1] = self._slopes(memory, layer, copy)
+            every[-1] = memory[learned + copy * self.head[SIZE] :][:n]
         if self.layers[layer, FEW] < 0:
             self.layout.join(self._panels(memory, layer, copy), weights)
         else:
@@ -185,10 +183,6 @@ class Plan:
         offset = copy * self.head[SIZE]
         transposed = memory[weights + offset :][: n * k].reshape(n, k)
         return transposed, memory[bias + offset :][:n]
-
-    def _slopes(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
-        start = self.layers[layer, LEARNED] + copy * self.head[SIZE]
-        return memory[start:][: self.layers[layer, N]]
 
 
 def few_outputs(layout: Layout, inputs: int, outputs: int) -> bool:

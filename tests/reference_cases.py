@@ -25,7 +25,7 @@ def problem_of(layers=LAYERS, loss="mse", optimizer=PLAIN, **changes) -> Problem
 
 def zero_slots(problem, parameters):
     count = UPDATES[problem.optimizer.rule].slots
-    return [[(np.zeros_like(W), np.zeros_like(b)) for W, b in parameters] for _ in range(count)]
+    return [[tuple(map(np.zeros_like, layer)) for layer in parameters] for _ in range(count)]
 
 
 def started(problem: Problem, parameters=None) -> Engine:

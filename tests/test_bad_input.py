@@ -228,6 +228,19 @@ def test_a_bias_for_a_layer_without_one_is_refused():
     refused(trainer, message, lambda: trainer.set_parameters([(np.ones((4, 3)), bias)]))
 
 
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ((W0[:, :3], B1), r"a triple \(W, b, slopes\) of .*shapes \(4, 3\) and \(3,\) and \(3,\)"),
+        ((W0[:, :3], B1, B0), r"slopes of Dense layer 0 has shape \(6,\) but .* needs \(3,\)"),
+        ((W0[:, :3], B1, B1 * np.nan), "slopes of Dense layer 0 value nan"),
+    ],
+)
+def test_slopes_that_do_not_fit_are_refused(layer, message):
+    trainer = trainer_of([Dense(3, "prelu")], loss="mse")
+    refused(trainer, message, lambda: trainer.set_parameters([layer]))
+
+
 NETWORK = Network(4, [Dense(3)])
 
 
@@ -300,6 +313,11 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
         (lambda: Dense(2, bias=1), "bias must be True or False, not 1"),
         (lambda: Dense(2, "relu", alpha=0.1), "activation 'relu' has no alpha"),
         (lambda: Dense(2, "elu", alpha=-1), "alpha must be a finite number"),
+        (lambda: Dense(2, "prelu", alpha=np.nan), "alpha must be a finite number"),
+        (
+            lambda: Trainer(Network(3, [Dense(2), Dense(2, "prelu", alpha=1e39), Dense(2)])),
+            r"alpha of Dense layer 1 must be finite in float32, not 1e\+39",
+        ),
         (
             lambda: Dense(2, l1=-1),
             r"l1 of a Dense layer, if not None, must be a finite number in \[0, inf\), not -1",

@@ -123,6 +123,15 @@ def test_default_initialiser_is_the_activations_own(activation):
     assert np.array_equal(default, weights(ACTIVATIONS[activation].initialiser))
 
 
+@pytest.mark.parametrize(("alpha", "start"), [(None, 0.25), (0.0, 0.0), (-0.4, -0.4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slopes_of_prelu_start_at_alpha(alpha, start, dtype):
+    layers = [Dense(2, "prelu", alpha=alpha), Dense(3)]
+    first, second = initial_parameters(Network(4, layers), 0, np.dtype(dtype))
+    assert len(second) == 2
+    assert first[2].dtype == dtype and first[2].tolist() == [dtype(start)] * 2
+
+
 def test_a_callable_is_given_generator_and_shape_and_its_array_is_copied():
     mine = np.arange(6, dtype=np.float64).reshape(3, 2)
 

@@ -22,6 +22,7 @@ CLOSED = {
     "tanh": lambda z, alpha: (np.exp(2 * z) - 1) / (np.exp(2 * z) + 1),
     "relu": lambda z, alpha: np.array([[max(0.0, each) for each in row] for row in z]),
     "leaky_relu": lambda z, alpha: (1 + alpha) / 2 * z + (1 - alpha) / 2 * abs(z),
+    "prelu": lambda z, alpha: np.maximum(0, z) + alpha * np.minimum(0, z),
     "rrelu": lambda z, alpha: (1 + 11 / 48) / 2 * z + (1 - 11 / 48) / 2 * abs(z),
     "elu": lambda z, alpha: (z > 0) * z + (z < 0) * alpha * (np.exp(z) - 1),
     "selu": lambda z, alpha: SCALE * ((z > 0) * z + (z < 0) * ALPHA * (np.exp(z) - 1)),
@@ -71,9 +72,10 @@ def test_slope_is_the_derivative_of_the_value(name, dtype):
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_slope_reads_z_only_where_the_table_says_so(name):
-    a = ACTIVATIONS[name].value(Z, 0.3)
-    found = ACTIVATIONS[name].slope(np.full_like(Z, np.nan), a, 0.3)
-    assert np.isnan(found).any() == table.ACTIVATIONS[name].slope_needs_z
+    rule = ACTIVATIONS[name]
+    a = rule.value(Z, 0.3)
+    same = np.array_equal(rule.slope(np.full_like(Z, np.nan), a, 0.3), rule.slope(Z, a, 0.3))
+    assert same != table.ACTIVATIONS[name].slope_needs_z
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,7 @@ def test_slope_reads_z_only_where_the_table_says_so(name):
     [
         ("relu", 0.0, 0.0),
         ("leaky_relu", 0.2, 0.2),
+        ("prelu", 0.2, 0.2),
         ("elu", 0.7, 0.7),
         ("selu", 0.0, ALPHA * SCALE),
         ("gelu", 0.0, 0.5),
@@ -92,6 +95,14 @@ def test_slope_at_zero_is_the_one_from_the_left(name, alpha, slope):
     rule = ACTIVATIONS[name]
     found = rule.slope(zero, rule.value(zero, alpha), alpha)
     assert_allclose(found, [[slope, slope]], rtol=1e-15)
+
+
+def test_prelu_has_a_slope_of_any_sign_for_each_unit():
+    z, slopes = np.array([[-2.0, -2.0, -2.0], [3.0, 3.0, 3.0]]), np.array([-0.5, 0.0, 1.5])
+    rule = ACTIVATIONS["prelu"]
+    a = rule.value(z, slopes)
+    assert np.array_equal(a, [[1, 0, -3], [3, 3, 3]])
+    assert np.array_equal(rule.slope(z, a, slopes), [slopes, [1, 1, 1]])
 
 
 def test_hardtanh_is_flat_where_it_meets_its_ends():
@@ -136,6 +147,7 @@ def test_far_from_zero_an_activation_is_its_asymptote(name):
         "tanh": ([-1, 1], [0, 0]),
         "relu": ([0, 1e4], [0, 1]),
         "leaky_relu": ([-2500, 1e4], [0.25, 1]),
+        "prelu": ([-2500, 1e4], [0.25, 1]),
         "rrelu": ([-11e4 / 48, 1e4], [11 / 48, 1]),
         "elu": ([-0.25, 1e4], [0, 1]),
         "selu": ([-SCALE * ALPHA, SCALE * 1e4], [0, SCALE]),

@@ -30,18 +30,18 @@ def batch_of(problem: Problem, *, weighted: bool = True) -> Batch:
     return Batch(X, random.normal(0, 2, (ROWS, outputs)), weights)
 
 
-def parameters_of(problem: Problem) -> list[tuple[np.ndarray, np.ndarray]]:
+def parameters_of(problem: Problem) -> list[tuple[np.ndarray, ...]]:
     random = np.random.default_rng(6)
     return [
-        (random.normal(0, 0.7, shape), random.normal(0, 0.3, shape[1]))
-        for shape in problem.network.shapes
+        tuple(random.normal(0, 0.7 if len(shape) > 1 else 0.3, shape) for shape in layer.values())
+        for layer in problem.network.parameter_shapes
     ]
 
 
 def objective(problem, parameters, batch, masks) -> float:
     """Return data loss plus penalty, the penalty written out."""
     loss, _ = loss_and_gradients(problem, parameters, batch, masks)
-    for W, _ in parameters:
+    for W, *_ in parameters:
         loss += problem.l1 * abs(W).sum() + problem.l2 / 2 * (W * W).sum()
     return loss
 

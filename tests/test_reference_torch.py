@@ -32,6 +32,7 @@ ACTIVATE = {
     "tanh": torch.tanh,
     "relu": torch.relu,
     "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "prelu": F.prelu,
     "elu": F.elu,
     "selu": F.selu,
     "gelu": F.gelu,
@@ -72,10 +73,10 @@ ROW_LOSS = {
 }
 
 
-def torch_optimizer(optimizer, weights, biases):
+def torch_optimizer(optimizer, weights, others):
     """Return PyTorch's own optimizer; weight decay in a group of the weights alone."""
     decay = optimizer.constants[3]
-    groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+    groups = [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
     if isinstance(optimizer, SGD):
         return torch.optim.SGD(
             groups,
@@ -105,9 +106,9 @@ def clip(problem, parameters):
 
 def torch_training(problem, parameters, data, orders):
     """Return parameters and epoch losses of the same training in PyTorch."""
-    weights = [torch.tensor(W, requires_grad=True) for W, _ in parameters]
-    biases = [torch.tensor(b, requires_grad=True) for _, b in parameters]
-    optimizer = torch_optimizer(problem.optimizer, weights, biases)
+    layers = [[torch.tensor(each, requires_grad=True) for each in own] for own in parameters]
+    weights, others = [W for W, *_ in layers], [each for _, *own in layers for each in own]
+    optimizer = torch_optimizer(problem.optimizer, weights, others)
     X, y = torch.tensor(data.X), torch.tensor(data.targets)
     w = torch.ones(ROWS, dtype=X.dtype) if data.weights is None else torch.tensor(data.weights)
     losses = []
@@ -115,8 +116,8 @@ def torch_training(problem, parameters, data, orders):
         total = 0.0
         for rows in torch.tensor(order).split(BATCH):
             a = X[rows]
-            for layer, W, b in zip(problem.network.dense, weights, biases, strict=True):
-                a = ACTIVATE[layer.activation](a @ W + b)
+            for layer, (W, b, *slopes) in zip(problem.network.dense, layers, strict=True):
+                a = ACTIVATE[layer.activation](a @ W + b, *slopes)
             row_loss = ROW_LOSS[problem.loss](a, y[rows])
             row_loss = row_loss if row_loss.ndim == 1 else row_loss.mean(dim=1)
             loss = (w[rows] * row_loss).sum() / w[rows].sum()
@@ -124,7 +125,7 @@ def torch_training(problem, parameters, data, orders):
                 loss = loss + l1 * W.abs().sum() + l2 * (W * W).sum() / 2
             optimizer.zero_grad()
             loss.backward()
-            clip(problem, [*weights, *biases])
+            clip(problem, [*weights, *others])
             optimizer.step()
             for layer, W in zip(problem.network.dense, weights, strict=True):
                 if layer.max_norm is not None:
@@ -132,9 +133,8 @@ def torch_training(problem, parameters, data, orders):
             total += (w[rows] * row_loss).sum().item()
         losses.append(total / w.sum().item())
     if isinstance(problem.optimizer, AveragedSGD):
-        weights, biases = ([optimizer.state[each]["ax"] for each in ps] for ps in (weights, biases))
-    pairs = zip(weights, biases, strict=True)
-    return [(W.detach().numpy(), b.detach().numpy()) for W, b in pairs], losses
+        layers = [[optimizer.state[each]["ax"] for each in own] for own in layers]
+    return [tuple(each.detach().numpy() for each in own) for own in layers], losses
 
 
 def data_of(loss: str, outputs: int, weighted: bool) -> Data:
@@ -163,7 +163,7 @@ def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False, **limits):
 
     engine = Engine(problem)
     slots = UPDATES[optimizer.rule].slots
-    engine.load(parameters, [[(0 * W, 0 * b) for W, b in parameters] for _ in range(slots)])
+    engine.load(parameters, [[tuple(map(np.zeros_like, own)) for own in parameters]] * slots)
     rates = np.full(-(-ROWS // BATCH), optimizer.learning_rate)
     losses = [
         engine.train_epoch(data, order, rates, e, e * len(rates)).loss
@@ -172,7 +172,7 @@ def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False, **limits):
     assert_allclose(losses, expected_losses, rtol=1e-9)
     ends = engine.slots()[-1] if UPDATES[optimizer.rule].mean else engine.parameters()
     for pair, expected_pair, start in zip(ends, expected, parameters, strict=True):
-        assert not np.array_equal(pair[0], start[0])
+        assert not any(np.array_equal(pair[i], start[i]) for i in (0, -1))
         for found, wanted in zip(pair, expected_pair, strict=True):
             assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
 
@@ -227,6 +227,13 @@ def test_the_mean_of_weights_follows_pytorch_from_any_start(start):
 def test_training_with_every_activation_follows_pytorch(activation):
     layers = [Dense(6, activation), Dense(5, activation), Dense(2, activation)]
     check(layers, "mse", SGD(0.05, momentum=0.9))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("limits", [{}, {"clip_value": 0.03, "clip_norm": 0.1}], ids=str)
+def test_training_of_slopes_follows_pytorch(limits, optimizer):
+    layers = [Dense(6, "prelu"), Dense(5, "prelu", alpha=-0.3), Dense(3, "prelu")]
+    check(layers, "mse", optimizer, l1=0.01, l2=0.1, weighted=True, **limits)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -100,6 +100,8 @@ def test_an_epoch_on_other_data_between_does_not_disturb_the_count(target):
         ({"optimizer": Adam(0.02), "clip_value": 0.01, "clip_norm": 0.05}, LABELS),
         ({"layers": [Dense(6, "tanh", l1=0.01, l2=0), Dense(3, max_norm=0.5)], "l2": 0.1}, LABELS),
         ({"optimizer": AveragedSGD(0.1, start=3)}, LABELS),
+        ({"optimizer": Adam(0.02), "layers": [Dense(6, "prelu", alpha=-0.5), Dense(3)]}, LABELS),
+        ({"loss": "mse", "layers": [Dense(1, "prelu")]}, REAL),
     ],
 )
 @pytest.mark.parametrize("epochs", [0, 2])

@@ -65,10 +65,9 @@ def make_prelu(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
                 for c in range(width):
-                    z = memory[U(layers[layer, OUTPUT] + at + c)]
+                    z, slope = memory[U(layers[layer, OUTPUT] + at + c)], memory[U(slopes + c)]
                     memory[U(layers[layer, Z] + at + c)] = z
-                    slope = one if z > zero else memory[U(slopes + c)]
-                    memory[U(layers[layer, OUTPUT] + at + c)] = z * slope
+                    memory[U(layers[layer, OUTPUT] + at + c)] = z * (one if z > zero else slope)
 
     @njit(**MERGED)
     def prelu_backward(job, layer, r0, r1, p0, p1):
@@ -83,10 +82,9 @@ def make_prelu(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
                 for c in range(width):
-                    z = memory[U(layers[layer, Z] + at + c)]
+                    z, slope = memory[U(layers[layer, Z] + at + c)], memory[U(slopes + c)]
                     delta = memory[U(layers[layer, DELTA] + at + c)]
-                    slope = one if z > zero else memory[U(slopes + c)]
                     memory[U(layers[layer, Z] + at + c)] = delta * (z if z < zero else zero)
-                    memory[U(layers[layer, DELTA] + at + c)] = delta * slope
+                    memory[U(layers[layer, DELTA] + at + c)] = delta * (one if z > zero else slope)
 
     return SimpleNamespace(prelu_forward=prelu_forward, prelu_backward=prelu_backward)

@@ -190,23 +190,19 @@ def update(
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
     # Weight decay, the last constant, acts on W and on nothing else.
-    of_W, of_others = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
+    hypers = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
     updated: Parameters = []
     state: list[Parameters] = [[] for _ in slots]
     for layer, arrays in enumerate(parameters):
         found = [
-            rule(
-                array, gradients[layer][k], [slot[layer][k] for slot in slots],
-                of_others if k else of_W,
-            )
+            rule(array, gradients[layer][k], [slot[layer][k] for slot in slots], hypers[k > 0])
             for k, array in enumerate(arrays)
-        ]  # fmt: skip
+        ]
         limit = problem.network.dense[layer].max_norm
         if limit is not None:
-            W, slots_W = found[0]
-            W = held(W, limit)
+            W, slots_W = held(found[0][0], limit), found[0][1]
             if RULES[problem.optimizer.rule].mean:
-                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, of_W)]
+                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[0])]
             found[0] = W, slots_W
         updated.append(tuple(array for array, _ in found))
         for number, slot in enumerate(state):
@@ -263,10 +259,7 @@ class Engine:
         self._slots: list[Parameters] = []
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Copy in [(W, b), ...] and one such list for each state slot of the update rule.
-
-        A layer with prelu has (W, b, slopes).
-        """
+        """Copy in [(W, b), ...], with prelu (W, b, slopes), and such a list for each state slot."""
         self._parameters = self._copy(parameters)
         self._slots = [self._copy(slot) for slot in slots]
 

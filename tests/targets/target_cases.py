@@ -53,8 +53,8 @@ class Run(NamedTuple):
     """What a few epochs of training came to."""
 
     losses: list[float]
-    parameters: list  # of (W, b)
-    slots: list  # of lists of (W, b)
+    parameters: list  # of (W, b), with prelu (W, b, slopes)
+    slots: list  # of such lists
     outputs: np.ndarray
 
     def groups(self):
@@ -88,18 +88,23 @@ def data_of(problem, n, *, weighted=False, seed=0):
 
 
 def parameters_of(problem, seed=1):
-    """Return weights that keep the scale of what passes through, and biases that are not zero."""
+    """Return weights that keep the scale of what passes through, and biases that are not zero.
+
+    Slopes of prelu are of either sign.
+    """
     random = np.random.default_rng(seed)
-    pairs = []
+    layers = []
     for dense, (k, n) in zip(problem.network.dense, problem.network.shapes, strict=True):
-        W, b = random.normal(0, 1 / math.sqrt(k), (k, n)), random.normal(0, 0.3, n) * dense.bias
-        pairs.append((W.astype(problem.dtype), b.astype(problem.dtype)))
-    return pairs
+        own = [random.normal(0, 1 / math.sqrt(k), (k, n)), random.normal(0, 0.3, n) * dense.bias]
+        if dense.activation == "prelu":
+            own.append(random.normal(0, 0.5, n))
+        layers.append(tuple(each.astype(problem.dtype) for each in own))
+    return layers
 
 
 def zero_slots(problem):
     count = UPDATES[problem.optimizer.rule].slots
-    return [[(np.zeros_like(W), np.zeros_like(b)) for W, b in parameters_of(problem)]] * count
+    return [[tuple(map(np.zeros_like, own)) for own in parameters_of(problem)]] * count
 
 
 def started(engine_class, problem, threads=1):

@@ -37,6 +37,8 @@ NETWORKS = {
     "few outputs": (71, [Dense(3)], "softmax_cross_entropy"),
     "few outputs, then more": (67, [Dense(5, "tanh", bias=False), Dense(9)], "mse"),
     "hidden layer": (5, HIDDEN, "mse"),
+    "one output with a slope": (19, [Dense(1, "prelu")], "mse"),
+    "few outputs with slopes": (71, [Dense(3, "prelu", bias=False), Dense(33, "prelu")], "mse"),
     "sizes of panels": (32, [Dense(33, "tanh"), Dense(31, "tanh"), Dense(16)], "mse"),
     "primes": (37, [Dropout(0.2), Dense(53, "silu"), Dense(17, bias=False), Dense(2)], "huber"),
 }

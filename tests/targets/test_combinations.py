@@ -61,7 +61,7 @@ def test_gradients_are_the_differences_of_loss_plus_penalty(engine_class, hidden
     def objective():
         engine.load(parameters, zero_slots(problem))
         value = engine.gradients(data)[0]
-        return value + sum(0.03 * abs(W).sum() + 0.1 * (W * W).sum() for W, _ in parameters)
+        return value + sum(0.03 * abs(W).sum() + 0.1 * (W * W).sum() for W, *_ in parameters)
 
     with closing(started(engine_class, problem)) as engine:
         _, gradients = engine.gradients(data)
@@ -106,7 +106,9 @@ def test_huge_outputs_give_finite_losses_and_gradients(engine_class, hidden, las
     problem = problem_of(2, layers, loss)
     with closing(engine_class(problem, 1)) as engine:
         weights = np.array([[1e20, -1e20], [-1e20, 1e20]])
-        engine.load([(weights, np.ones(2)), (weights, np.zeros(2))], zero_slots(problem))
+        slopes = [own[2:] for own in parameters_of(problem)]
+        parameters = [(weights, np.ones(2), *slopes[0]), (weights, np.zeros(2), *slopes[1])]
+        engine.load(parameters, zero_slots(problem))
         found, gradients = engine.gradients(data_of(problem, 9))
         assert np.isfinite(found)
         assert all(np.isfinite(array).all() for pair in gradients for array in pair)

@@ -38,6 +38,8 @@ NETWORKS = {
         [Dropout(0.2), Dense(53, "silu"), Dense(17, max_norm=0.7), Dense(2, max_norm=0.5)],
         "huber",
     ),
+    "slopes": (37, [Dense(33, "prelu", max_norm=0.9), Dense(3, "prelu", max_norm=0.6)], "mse"),
+    "few outputs with slopes": (71, [Dense(3, "prelu", max_norm=0.6)], "mse"),
     "softmax inside": (5, [Dense(40, "softmax", max_norm=0.8), Dense(3)], "mse"),
 }
 
@@ -64,7 +66,7 @@ def test_no_column_is_longer_than_its_limit_after_training(
     found = run(engine_class, problem, data_of(problem, 27))
     groups = [found.parameters, *(found.slots if rule == "averaged" else [])]
     for parameters in groups:
-        for dense, (W, _), (start, _) in zip(
+        for dense, (W, *_), (start, *_) in zip(
             problem.network.dense, parameters, parameters_of(problem), strict=True
         ):
             if dense.max_norm is not None:

@@ -15,10 +15,12 @@ NETWORKS = [
     ([Dense(1)], "binary_cross_entropy"),
     ([Dense(5, "tanh"), Dense(2)], "mse"),
     ([Dense(33, "gelu", max_norm=0.5), Dense(2, "softplus", l1=0.1)], "huber"),
+    ([Dense(33, "prelu", max_norm=0.5), Dense(2, "prelu")], "huber"),
     ([Dropout(0.3), Dense(7, "softmax"), Dropout(0.5), Dense(19)], "softmax_cross_entropy"),
 ]
+RULES = ("nesterov", "sgd", "adam", "adam", "adamw")
 for dtype in DTYPES:
-    for (layers, loss), rule in zip(NETWORKS, ("nesterov", "sgd", "adam", "adamw"), strict=True):
+    for (layers, loss), rule in zip(NETWORKS, RULES, strict=True):
         problem = problem_of(
             3, layers, loss, OPTIMIZERS[rule], batch_size=4, l1=0.01, l2=0.1, dtype=dtype,
             clip_norm=None if rule == "sgd" else 0.5,

@@ -26,12 +26,15 @@ ODD = {
     "one row": (1, [65, 3]),
     "one column": (65, [1, 64]),
     "one layer of one output": (29, [1]),
+    "slopes": (15, [33, 7, 1], "prelu"),
+    "few outputs with slopes": (97, [3, 65], "prelu"),
+    "one output with a slope": (29, [1], "prelu"),
 }
 
 
 def problem_with(sizes, rule, dtype):
-    inputs, units = sizes
-    layers = [Dense(n, "tanh") for n in units]
+    inputs, units, activation = (*sizes, "tanh")[:3]
+    layers = [Dense(n, activation) for n in units]
     return problem_of(inputs, layers, optimizer=OPTIMIZERS[rule], dtype=dtype)
 
 
@@ -45,7 +48,7 @@ def state_of(engine):
 
 def slots_of(problem):
     count = UPDATES[problem.optimizer.rule].slots
-    return [[(abs(W), abs(b)) for W, b in parameters_of(problem, 40 + i)] for i in range(count)]
+    return [[tuple(map(abs, own)) for own in parameters_of(problem, 40 + i)] for i in range(count)]
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)

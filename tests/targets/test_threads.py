@@ -22,7 +22,7 @@ NETWORKS = {
         40,
         [
             *(Dense(37, name) for name in ("sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu")),
-            Dense(31, "softplus"),
+            *(Dense(31, name) for name in ("softplus", "prelu", "rrelu")),
             Dense(9, "softmax"),
         ],
         "squared_hinge",
@@ -52,6 +52,14 @@ NETWORKS = {
         64,
         150,
     ),
+    "slopes": (
+        131,
+        [Dense(200, "prelu"), Dropout(0.3), Dense(210, "prelu"), Dense(33, "prelu")],
+        "mse",
+        64,
+        150,
+    ),
+    "few outputs with slopes": (97, [Dense(3, "prelu"), Dense(40, "prelu")], "mse", 33, 150),
     "more inputs than fit a block": (
         2100,
         [Dense(40, "relu"), Dense(600, "relu"), Dense(3)],
