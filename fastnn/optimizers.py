@@ -111,7 +111,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, PyTorch's form).
 
-    w -= learning_rate weight_decay w, then Adam's step. Decay acts on weights, never on biases.
+    w -= learning_rate weight_decay w, then Adam's step. Decay acts on W alone.
     """
 
     weight_decay: float = 1e-2
@@ -168,7 +168,7 @@ class Lion(Optimizer):
     """Steps of one size, by the sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
 
     c = beta1 m + (1 - beta1) g;  w -= learning_rate (sign(c) + weight_decay w);
-    m = beta2 m + (1 - beta2) g. Decay acts on weights, never on biases; sign(0) = 0.
+    m = beta2 m + (1 - beta2) g. Decay acts on W alone; sign(0) = 0.
     """
 
     learning_rate: LearningRate = 1e-4

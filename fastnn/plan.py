@@ -320,8 +320,8 @@ def _look_rows(batch: int) -> int:
 def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
     """Give the pieces of every layer's gradient a place for their sums of squares; return the end.
 
-    A piece is a panel of outputs by a panel of inputs, or by the bias: tiles are whole pieces, so
-    that the sums do not depend on how tiles are cut. `few_outputs` are one panel.
+    A piece is a panel of outputs by a panel of inputs, or by bias and slopes: tiles are whole
+    pieces, so that the sums do not depend on how tiles are cut. `few_outputs` are one panel.
     """
     parts = threads * layout.panel
     for row in layers:

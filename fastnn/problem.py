@@ -25,7 +25,7 @@ class Problem:
     """One training problem, whole and checked: everything an engine needs but the data.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
-    by minibatches of `batch_size` rows. The penalty acts on weights, never on biases.
+    by minibatches of `batch_size` rows. The penalty acts on weights, never on biases or slopes.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class Problem:
     clip_value, clip_norm
         Limits of the gradient g, penalty included, before the update rule sees it; above 0, or
         None. First every number of it is brought into [-clip_value, clip_value]; then
-        g *= min(1, clip_norm / (norm + 1e-6)), norm being the 2-norm of the gradient of all weights
-        and biases together (Pascanu et al. 2013, algorithm 1, with the 1e-6 of PyTorch's
+        g *= min(1, clip_norm / (norm + 1e-6)), norm being the 2-norm of the gradient of all
+        parameters together (Pascanu et al. 2013, algorithm 1, with the 1e-6 of PyTorch's
         clip_grad_norm_). NaN or infinity in g makes all of it NaN there.
 
     Raises
