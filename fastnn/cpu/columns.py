@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.job import head_of, layers_of, make_view
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT
+from fastnn.cpu.rules import INLINE, MERGED
 from fastnn.plan import BIAS, CAPACITY, DELTA, FEW, LEARNED, ONES, WEIGHTS, K, N, Z
 
 KINDS = 2  # 0: the bias; 1: the slope
@@ -29,7 +29,7 @@ def make_columns(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
     memory_of = make_view("memory", dtype)
     width_of, accumulate = gemm.width_of, gemm.accumulate
 
-    @njit(**EXACT)
+    @njit(**INLINE)
     def place_of(job, layer, p, kind):
         layers, at = layers_of(job), -ONE
         if kind == 1:
@@ -42,7 +42,7 @@ def make_columns(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
                 at = layers[layer, WEIGHTS] + p * panel * (k + 1) + k * width_of(p, n)
         return at
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def sum_columns(job, layer, p, kind, samples, out, alpha, beta):
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         of = layers[layer, Z] if kind == 1 else layers[layer, DELTA]

@@ -49,6 +49,7 @@ from fastnn.plan import (
     IN_PLACE_UNITS,
     INPUT,
     KEPT,
+    LEARNED,
     LOOK_ROWS,
     OWN_INPUTS,
     PRIVATE,
@@ -163,7 +164,7 @@ def make_update(
                             min(panel, i1 - i), width, alpha, keep,
                         )  # fmt: skip
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def update_columns(job, layer, p0, p1, samples, gradient):
         """Update what a layer has one number of a unit: panels p0..p1, from all samples."""
         memory, head, layers, numbers = (
@@ -176,7 +177,7 @@ def make_update(
         factor = -real(numbers[RATE]) if direct else one
         for p in range(p0, p1):
             width = width_of(p, layers[layer, N])
-            for kind in range(KINDS):
+            for kind in range(KINDS if layers[layer, LEARNED] >= 0 else 1):
                 at = place_of(job, layer, p, kind)
                 if at < 0:
                     continue
