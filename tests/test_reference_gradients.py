@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fastnn.problem import Problem
-from fastnn.reference.epoch import Batch, dropout_masks, loss_and_gradients
 from fastnn.reference.layers import dropout_mask
+from fastnn.reference.passes import Batch, dropout_masks, loss_and_gradients
 from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn.spec import SGD, Dense, Dropout, Network
 
