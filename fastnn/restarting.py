@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,17 +18,14 @@ from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
 from fastnn.progress import Progress, Watch
 from fastnn.restarts import Restart, Restarts
-from fastnn.schedules import rates_of
 from fastnn.target import choose
+from fastnn.training import train_epochs, train_in_blocks
 from fastnn.workers import available_threads, run_tasks
 
 if TYPE_CHECKING:
     from fastnn.trainer import Trainer
 
 STREAM = 0x72657374  # ASCII "rest": keeps these seeds apart from those of other draws
-# How much is done in one compiled call: enough that what Python does between two calls, one
-# restart at a time, is little, and no more than some megabytes of orders.
-BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
 
 
 def check_restarts(restarts: Any, epoch: int, epochs: int) -> int:
@@ -114,7 +110,7 @@ def best_of(
             if validation is None and not calls:
                 train_in_blocks(own, data, epochs, watch)
             else:
-                own._train(data, validation, epochs, (call,), watch)
+                train_epochs(own, data, validation, epochs, (call,), watch)
         except Diverged as error:
             errors[index] = error
         pace = min(pace, own._open().seconds_per_row)
@@ -148,46 +144,6 @@ def best_of(
     best.history.restarts = found
     take_over(callbacks, calls, first.threads)
     return best
-
-
-def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> None:
-    """Train without validation and callbacks, as many epochs a call as `BLOCK_ROWS` allow.
-
-    Raises
-    ------
-    Diverged
-        As `Trainer.fit` does, in the same epoch and step.
-    """
-    most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
-    left = epochs
-    while left:
-        watch.check()
-        count = min(most, left)
-        if not _train_block(trainer, data, count, watch):
-            trainer._train(data, None, count, (), watch)  # says where
-        left -= count
-
-
-def _train_block(trainer: Trainer, data: Data, count: int, watch: Watch) -> bool:
-    """Do `count` epochs, or none and return False if a number would not be finite after them."""
-    start = time.perf_counter()
-    engine, problem, epoch = trainer._open(), trainer.problem, trainer.epoch
-    steps = -(-len(data) // problem.batch_size)
-    rates = rates_of(problem.optimizer.learning_rate, epoch, trainer.step, steps, count)
-    rates *= trainer.rate_factor
-    rates = rates.reshape(count, steps)
-    orders = trainer._orders(engine, count, len(data))
-    snapshot = engine.snapshot()
-    results = engine.train_epochs(data, orders, rates, epoch, trainer.step, watch.update)
-    if results[-1].bad_step is not None or not engine.finite():
-        engine.restore(snapshot)
-        return False
-    seconds = (time.perf_counter() - start) / count
-    for result, own in zip(results, rates, strict=True):
-        trainer.history.append(result.loss, seconds, own[-1])
-    trainer.epoch, trainer.step = epoch + count, trainer.step + rates.size
-    watch.epochs += count
-    return True
 
 
 def _ending(trainer: Trainer, diverged: bool) -> Restart:

@@ -27,6 +27,7 @@ from fastnn.sweep_result import Run, SweepResult, short
 from fastnn.sweep_settings import Maker, combinations, seeds_of
 from fastnn.target import choose, engine_class
 from fastnn.trainer import Trainer
+from fastnn.training import train_epochs
 from fastnn.workers import available_threads, run_tasks
 
 
@@ -130,7 +131,7 @@ def sweep(
         engine.prepare()
         diverged = False
         try:
-            trainer._train(data, validation, count, (call,), watch)
+            train_epochs(trainer, data, validation, count, (call,), watch)
         except Diverged:
             diverged = True
         return _run(trainer, settings[index // len(chosen)], aim, diverged)

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastnn import model as models
-from fastnn.callbacks import Callback, call_all, check_callbacks
+from fastnn.callbacks import Callback, check_callbacks
 from fastnn.checks import number, whole
-from fastnn.data import Data, check_data, check_validation
+from fastnn.data import check_data, check_validation
 from fastnn.errors import InvalidInput
 from fastnn.history import History
 from fastnn.model import Model
 from fastnn.parameters import Parameters, check_parameters, copy_of, start_slots
-from fastnn.predictions import scores
 from fastnn.predictor import Predictor
-from fastnn.problem import Problem, check_converging
-from fastnn.progress import Progress, Watch
+from fastnn.problem import Problem
+from fastnn.progress import Progress
 from fastnn.restarting import best_of, check_restarts
 from fastnn.rules.table import UPDATES
-from fastnn.schedules import check_ahead, rates_of
+from fastnn.schedules import check_ahead
 from fastnn.spec import SGD, Network, Optimizer
 from fastnn.target import Engine, choose, engine_class
+from fastnn.training import train_epochs
 
 if TYPE_CHECKING:
     from fastnn.custom import AnyLoss
@@ -202,72 +199,10 @@ class Trainer(Predictor):
         self.history.threads = engine.threads
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:
-            self._train(data, validation, epochs, calls, progress)
+            train_epochs(self, data, validation, epochs, calls, progress)
         finally:
             progress.close()
         return self.history
-
-    def _train(
-        self,
-        data: Data,
-        validation: Data | None,
-        epochs: int,
-        calls: tuple[Callback, ...],
-        progress: Progress | Watch,
-    ) -> None:
-        """Do up to so many epochs."""
-        engine, learning_rate = self._open(), self.problem.optimizer.learning_rate
-        steps = -(-len(data) // self.problem.batch_size)
-        for _ in range(epochs):
-            start = time.perf_counter()
-            rates = rates_of(learning_rate, self.epoch, self.step, steps)
-            rates *= self.rate_factor
-            order = self._orders(engine, 1, len(data))[0]
-            self._train_epoch(engine, data, order, rates, validation, progress, start)
-            if call_all(calls, self, self.history):
-                break
-
-    def _orders(self, engine: Engine, epochs: int, n: int) -> np.ndarray:
-        """Return the order of the rows 0..n-1 in each of the next epochs, int64 (epochs, n)."""
-        if self.shuffle:
-            return engine.orders(range(self.epoch, self.epoch + epochs), n)
-        return np.tile(np.arange(n), (epochs, 1))
-
-    def _train_epoch(
-        self,
-        engine: Engine,
-        data: Data,
-        order: np.ndarray,
-        rates: np.ndarray,
-        validation: Data | None,
-        progress: Progress | Watch,
-        start: float,
-    ) -> None:
-        """Do one epoch and enter it in the history, or change nothing and raise.
-
-        Its seconds are counted from `start`, and without the validation.
-        """
-        progress.start_epoch(self.epoch)
-        # Epochs that `restore` has gone back behind are now done anew.
-        self.history.truncate(self.epoch - self.history.first_epoch)
-        epoch, step, done = self.epoch, self.step, len(self.history)
-        report = progress.update if progress.shown else None
-        snapshot = engine.snapshot()
-        try:
-            result = engine.train_epoch(data, order, rates, epoch, step, report)
-            seconds = time.perf_counter() - start
-            check_converging(result, engine.finite, rates, epoch)
-            found = {} if validation is None else scores(self.problem, engine.forward, validation)
-            loss, accuracy = found.get("loss"), found.get("accuracy")
-            self.history.append(result.loss, seconds, rates[-1], loss, accuracy)
-            self.epoch, self.step = epoch + 1, step + len(rates)
-        except BaseException:
-            # Ctrl-C can come between any two lines above, so all of them are taken back.
-            engine.restore(snapshot)
-            self.history.truncate(done)
-            self.epoch, self.step = epoch, step
-            raise
-        progress.end_epoch(result.loss, loss)
 
     @property
     def rate_factor(self) -> float:

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reference", "cpu", "cuda"),
     ("target", "predictions"),
     ("model", "predictor"),
+    ("training",),
     ("restarting",),
     ("trainer",),
     ("estimators", "io", "plots"),

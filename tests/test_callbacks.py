@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import LABELS, TARGETS, X, state_of, trainer_of
 
-from fastnn import SGD, Adam, EarlyStopping, InvalidInput, ReduceOnPlateau, Trainer
+from fastnn import SGD, Adam, EarlyStopping, InvalidInput, ReduceOnPlateau, Trainer, training
 from fastnn.history import History
 from fastnn.schedules import Exponential
 
@@ -29,9 +29,9 @@ def losses_are(monkeypatch):
             trainers.append(trainer)
             return original(trainer, *arguments)
 
-        trainers, original = [], Trainer._train_epoch
-        monkeypatch.setattr("fastnn.trainer.scores", scores)
-        monkeypatch.setattr(Trainer, "_train_epoch", train_epoch)
+        trainers, original = [], training._train_epoch
+        monkeypatch.setattr(training, "scores", scores)
+        monkeypatch.setattr(training, "_train_epoch", train_epoch)
 
     return decide
 

@@ -20,8 +20,8 @@ from fastnn import (
     InvalidInput,
     ReduceOnPlateau,
     Trainer,
-    restarting,
     sweep,
+    training,
 )
 from fastnn.graph import tanh
 from fastnn.history import History
@@ -40,7 +40,7 @@ def bits_of(trainer):
 
 @pytest.fixture(params=[3, 64])
 def block(request, monkeypatch):
-    monkeypatch.setattr(restarting, "BLOCK_EPOCHS", request.param)
+    monkeypatch.setattr(training, "BLOCK_EPOCHS", request.param)
 
 
 @pytest.mark.parametrize("target", TARGETS)
