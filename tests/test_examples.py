@@ -191,10 +191,11 @@ def test_larger_batches_need_more_epochs_and_less_time_an_epoch(printed):
     assert lines[-2].endswith("epochs") and lines[-1].startswith("soonest there: batches of")
 
 
-def test_larger_batches_need_more_epochs_on_mnist(printed, data_folder):
+def test_the_trade_off_of_batch_sizes_shows_on_mnist(printed, data_folder):
     runs = runs_of(printed("batch_size", data="mnist", accuracy=0.9, target="cpu"))
     epochs = [run["epochs_to_accuracy"] for run in runs]
     assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
+    assert runs[0]["epoch_seconds"] > runs[-1]["epoch_seconds"]
 
 
 def test_a_data_set_that_is_not_known_is_refused(printed):
