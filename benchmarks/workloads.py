@@ -59,6 +59,13 @@ WORKLOADS = {
 # rows has it. With 128 hidden units, training often ends just below.
 TO_ACCURACY = Workload("to-accuracy", (784, 256, 10), 128, 60_000, 0.1, 0.9)
 
+# What a new process is timed with, whose cache of kernels is empty or filled.
+FIRST_TRAINING = (
+    "from fastnn import Dense, Network, Trainer, datasets; "
+    "X, y = datasets.digits(); "
+    "Trainer(Network(64, [Dense(32, 'relu'), Dense(10)])).fit(X, y, epochs=1)"
+)
+
 
 @dataclass(frozen=True)
 class Data:

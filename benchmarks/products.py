@@ -1,0 +1,182 @@
+"""The engine's matrix products and the FMA peak, each alone: GFLOP/s in float32 and float64.
+
+The products are those of the forward pass, done by the engine's own functions. B is a weight
+matrix in panels, as the engine keeps it, and C is left in panels. A is "in panels" too, as the
+layer before left it; or it is "in place": the caller's row-major array, which first layers of up to
+512 outputs read where it lies. With more than one thread, each takes its own columns.
+
+The entry points are compiled once and kept in fastnn's cache, as those of the engine are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from timing import SECONDS, best_seconds, of_team
+
+from fastnn.cpu.cache import cached
+from fastnn.cpu.gemm import make_gemm
+from fastnn.cpu.rules import EXACT
+from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources
+from fastnn.cpu.vector import INT64, llvm_real, loop, register_shape, vector_bytes
+from fastnn.layout import Layout
+from fastnn.plan import MOST_LOOK_ROWS
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+ROWS = MOST_LOOK_ROWS  # rows that are read in place at a time
+CHAINS = 16  # independent sums, more than latency times units of any processor
+PEAK_ROUNDS = 100_000
+
+
+def make_chains(dtype: np.dtype) -> Any:
+    """Return ``chains(count)``: rounds of CHAINS independent fused multiply-adds in registers."""
+    lanes, real = vector_bytes() // dtype.itemsize, llvm_real(dtype)
+    vector = ir.VectorType(real, lanes)
+
+    @intrinsic
+    def chains(typingctx: Any, count: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            name = f"llvm.fmuladd.v{lanes}f{8 * dtype.itemsize}"
+            module = builder.module
+            fma = module.globals.get(name) or ir.Function(
+                module, ir.FunctionType(vector, [vector] * 3), name
+            )
+            factor = ir.Constant(vector, [ir.Constant(real, 0.5)] * lanes)
+            start = [
+                ir.Constant(vector, [ir.Constant(real, float(i))] * lanes) for i in range(CHAINS)
+            ]
+
+            def body(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
+                return [builder.call(fma, [value, factor, factor]) for value in sums]
+
+            sums = loop(builder, args[0], start, body)
+            total = sums[0]
+            for value in sums[1:]:
+                total = builder.fadd(total, value)
+            return builder.extract_element(total, INT64(0))
+
+        return getattr(types, dtype.name)(types.int64), codegen
+
+    return chains
+
+
+def make_products(dtype: np.dtype) -> tuple[Any, Any]:
+    """Return the products with A in panels and with A in place (not yet compiled)."""
+    gemm = make_gemm(dtype, register_shape(dtype))
+    multiply, multiply_caller, zero = gemm.multiply, gemm.multiply_caller, np.int64(0)
+
+    @njit(**EXACT)
+    def in_panels(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+        for _ in range(repeats):
+            multiply(memory, a, m | 1, k, zero, m, b, k + 1, k, p0, p1, n, c)
+
+    @njit(**EXACT)
+    def in_place(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+        address, stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
+        for _ in range(repeats):
+            for row in range(0, m, ROWS):
+                end = min(m, row + ROWS)
+                multiply_caller(memory, order, zero, zero, p1 - p0, address, stride, k, used, zero,
+                                k, row, end, b, p0, p1, n, c, m | 1)  # fmt: skip
+
+    return in_panels, in_place
+
+
+_chains_single, _chains_double = make_chains(FLOAT32), make_chains(FLOAT64)
+_in_panels_single, _in_place_single = make_products(FLOAT32)
+_in_panels_double, _in_place_double = make_products(FLOAT64)
+
+
+@cached
+def peak_float32(count):
+    """Run the register-only loop."""
+    return _chains_single(count)
+
+
+@cached
+def peak_float64(count):
+    """Run the register-only loop."""
+    return _chains_double(count)
+
+
+@cached
+def in_panels_float32(*arguments):
+    """Multiply some times, A in panels."""
+    _in_panels_single(*arguments)
+
+
+@cached
+def in_panels_float64(*arguments):
+    """Multiply some times, A in panels."""
+    _in_panels_double(*arguments)
+
+
+@cached
+def in_place_float32(*arguments):
+    """Multiply some times, A in place."""
+    _in_place_single(*arguments)
+
+
+@cached
+def in_place_float64(*arguments):
+    """Multiply some times, A in place."""
+    _in_place_double(*arguments)
+
+
+PEAKS = {FLOAT32: peak_float32, FLOAT64: peak_float64}
+PRODUCTS = {
+    ("in panels", FLOAT32): in_panels_float32,
+    ("in panels", FLOAT64): in_panels_float64,
+    ("in place", FLOAT32): in_place_float32,
+    ("in place", FLOAT64): in_place_float64,
+}
+
+
+def peak(dtype: np.dtype, threads: int, seconds: float = SECONDS) -> float:
+    """Return the measured peak in GFLOP/s."""
+    run = PEAKS[dtype]
+    run(1)
+    flops = 2.0 * CHAINS * register_shape(dtype).lanes * PEAK_ROUNDS * threads
+    timed = of_team(lambda me, repeats: run(PEAK_ROUNDS * repeats), threads)
+    # Three times over: a moment of another process's work here would flatter all that follows.
+    return flops / min(best_seconds(timed, seconds) for _ in range(3)) / 1e9
+
+
+def rate(
+    layout: str,
+    dtype: np.dtype,
+    shape: tuple[int, int, int],
+    threads: int,
+    seconds: float = SECONDS,
+) -> float:
+    """Return GFLOP/s of one product on all threads, after checking what it computes."""
+    (m, k, n), product = shape, PRODUCTS[layout, dtype]
+    tile = register_shape(dtype)
+    panels_of = Layout(tile.lanes, tile.panel)
+    a_size, b_size = (m | 1) * panels_of.padded(k), (k + 1) * panels_of.padded(n)
+    c_size = (m | 1) * panels_of.padded(n)
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((m, k), dtype)
+    B = np.vstack([rng.standard_normal((k, n), dtype), np.zeros((1, n), dtype)])
+    raw = np.zeros(a_size + b_size + c_size + 64, dtype)
+    memory = raw[-raw.ctypes.data % 64 // dtype.itemsize :]
+    b, c = a_size, a_size + b_size
+    panels_of.split(np.vstack([A, np.zeros(((m | 1) - m, k), dtype)]), memory[:b])
+    panels_of.split(B, memory[b:c])
+    panels = panels_of.panels(n)
+    order, used, sources = np.arange(m), np.arange(k), make_sources(A)
+
+    def run(me: int, repeats: int) -> None:
+        p0, p1 = me * panels // threads, (me + 1) * panels // threads
+        product(memory, sources, order, used, m, k, n, p0, p1, 0, b, c, repeats)
+
+    run(0, 1)  # compiles, or loads from the cache
+    found_seconds = best_seconds(of_team(run, threads), seconds)
+    found = np.empty((m | 1, n), dtype)
+    panels_of.join(memory[c : c + c_size], found)
+    np.testing.assert_allclose(found[:m], A @ B[:k], rtol=1e-3, atol=1e-3)
+    return 2.0 * m * k * n / found_seconds / 1e9
