@@ -1,0 +1,104 @@
+"""What the engine's rules take for one number: exp, log and tanh in the loop of an activation.
+
+And softmax of whole rows. All are run by the engine's own functions on numbers in the second-level
+cache, by one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+from timing import best_seconds
+
+from fastnn import graph
+from fastnn.cpu.cache import cached
+from fastnn.cpu.custom import compiled
+from fastnn.cpu.elementary import make_elementary
+from fastnn.cpu.gemm import make_gemm
+from fastnn.cpu.job import make_job
+from fastnn.cpu.lanes import make_lanes
+from fastnn.cpu.softmax import make_softmax
+from fastnn.cpu.vector import register_shape
+from fastnn.custom import CustomActivation
+from fastnn.layout import Layout
+from fastnn.plan import CAPACITY, HEAD_FIELDS, PADDING, ROW_SCRATCH
+
+FUNCTIONS = {"exp": graph.exp, "log": graph.log, "tanh": graph.tanh}
+COUNT = 1 << 15  # numbers in one call, which takes long beside the call itself
+ROWS = 64  # of which softmax is taken
+
+
+def _softmax(dtype: np.dtype) -> Callable[..., None]:
+    shape = register_shape(dtype)
+    gemm, lanes = make_gemm(dtype, shape), make_lanes(dtype, shape.panel)
+    return make_softmax(dtype, shape.panel, gemm, lanes, make_elementary(dtype)).softmax_forward
+
+
+_softmax_single, _softmax_double = (_softmax(np.dtype(name)) for name in ("float32", "float64"))
+
+
+@cached
+def softmax_float32(job, n, rows, repeats):
+    """Take the softmax of rows of n numbers in place, again and again."""
+    for _ in range(repeats):
+        _softmax_single(job, 0, n, 0, rows)
+
+
+@cached
+def softmax_float64(job, n, rows, repeats):
+    """Take the softmax of rows of n numbers in place, again and again."""
+    for _ in range(repeats):
+        _softmax_double(job, 0, n, 0, rows)
+
+
+def function_nanoseconds(name: str, dtype: np.dtype, seconds: float) -> float:
+    """Return the nanoseconds a number of the loop that replaces z by a function of it."""
+    rule = CustomActivation(graph.trace(FUNCTIONS[name])).source.text
+    loop = compiled(rule, "activate", dtype).function.ctypes
+    z = np.random.default_rng(0).uniform(0.1, 10.0, COUNT).astype(dtype)
+    memory = z.copy()
+    at = memory.ctypes.data_as(loop.argtypes[0])
+
+    def timed(repeats: int) -> float:
+        total = 0.0
+        for _ in range(repeats):
+            memory[:] = z  # or it would soon be all infinities
+            start = perf_counter()
+            loop(at, 0, COUNT, 0.0)
+            total += perf_counter() - start
+        return total
+
+    loop(at, 0, COUNT, 0.0)
+    np.testing.assert_allclose(memory, getattr(np, name)(z), rtol=1e-5, atol=1e-6)
+    return best_seconds(timed, seconds) / COUNT * 1e9
+
+
+def softmax_nanoseconds(n: int, dtype: np.dtype, seconds: float) -> float:
+    """Return the nanoseconds a number of the softmax of rows of n numbers."""
+    run = softmax_float32 if dtype.itemsize == 4 else softmax_float64
+    shape = register_shape(dtype)
+    layout = Layout(shape.lanes, shape.panel)
+    capacity = ROWS | 1
+    z = np.random.default_rng(0).standard_normal((capacity, n)).astype(dtype)
+    size = capacity * layout.padded(n)
+    memory = np.zeros(size + 2 * capacity + 2 * shape.lanes, dtype)
+    layout.split(z, memory[:size])
+    head = np.zeros(HEAD_FIELDS, np.int64)
+    head[CAPACITY], head[ROW_SCRATCH], head[PADDING] = capacity, size, size + 2 * capacity
+    memory[-shape.lanes :] = 1
+    job = make_job(memory=memory, head=head)
+
+    def timed(repeats: int) -> float:
+        start = perf_counter()
+        run(job, n, ROWS, repeats)
+        return perf_counter() - start
+
+    run(job, n, ROWS, 1)
+    found = np.empty_like(z)
+    layout.join(memory[:size], found)
+    exponentials = np.exp(z[:ROWS])
+    expected = exponentials / exponentials.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found[:ROWS], expected, rtol=1e-5)
+    return best_seconds(timed, seconds) / (ROWS * n) * 1e9
