@@ -1,0 +1,47 @@
+"""The asv suites say what they measure; .ci/run shows that they work."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SUITES = Path(__file__).resolve().parent.parent / "benchmarks" / "suites"
+KINDS = "time_", "timeraw_", "track_", "peakmem_"
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    for path in sorted(SUITES.glob("bench_*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and benchmarks(node):
+                yield f"{path.stem}.{node.name}", node
+
+
+def benchmarks(node: ast.ClassDef) -> list[ast.FunctionDef]:
+    functions = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+    return [each for each in functions if each.name.startswith(KINDS)]
+
+
+def assigned(node: ast.ClassDef) -> set[str]:
+    statements = [each for each in node.body if isinstance(each, ast.Assign)]
+    return {ast.unparse(target) for each in statements for target in each.targets}
+
+
+CLASSES = dict(classes())
+
+
+def test_there_is_a_suite_for_every_part():
+    parts = "cuda epoch gemm layers losses memory optimizers predict restarts rules startup threads"
+    assert {name.split(".")[0] for name in CLASSES} == {f"bench_{part}" for part in parts.split()}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_figure_says_what_it_is(name):
+    missing = [each.name for each in benchmarks(CLASSES[name]) if not ast.get_docstring(each)]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_figures_that_are_no_seconds_have_a_unit(name):
+    tracked = {each.name for each in benchmarks(CLASSES[name]) if each.name.startswith("track_")}
+    assert {f"{each}.unit" for each in tracked} <= assigned(CLASSES[name])
