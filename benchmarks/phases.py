@@ -35,6 +35,11 @@ def repeated_phase(
         Inputs, then the units of each layer.
     batch, batches
         Rows of a batch, and how many a call of the function does.
+
+    Raises
+    ------
+    RuntimeError
+        Other weights changed than those of the phase.
     """
     *hidden, outputs = widths[1:]
     network = Network(widths[0], [*(Dense(n, "relu") for n in hidden), Dense(outputs)])
@@ -60,5 +65,14 @@ def repeated_phase(
     owners = np.array([0, len(tiles)])
     engine._lay_out(replace(plan, head=head, phases=phases, tiles=tiles, owners=owners))
     engine._memory[:] = memory
+    before = engine.parameters()
     train()
+    moved = [
+        not all(map(np.array_equal, old, new))
+        for old, new in zip(before, engine.parameters(), strict=True)
+    ]
+    if moved != [kind == "update" and each == layer for each in range(len(moved))]:
+        raise RuntimeError(
+            f"this was not the {kind} of layer {layer} alone; weights moved: {moved}"
+        )
     return train
