@@ -1,20 +1,32 @@
 """One contender in a process of its own, started by peers.py; prints one line of JSON.
 
-python contender.py time CONTENDER WORKLOAD one|all SECONDS
+MODE says how many threads: one, all or a number.
+
+python contender.py time CONTENDER WORKLOAD MODE SECONDS
     One epoch to warm up, one more, the loss over all rows, then epochs for about SECONDS.
-python contender.py accuracy CONTENDER one|all TARGET
+python contender.py accuracy CONTENDER MODE TARGET
     Epochs until the accuracy on MNIST's test data is TARGET; only training is on the clock.
+python contender.py memory CONTENDER MODE
+    Resident memory before two epochs of training, and at its peak.
+python contender.py scale CONTENDER AXIS MODE SECONDS
+    The median epoch of each shape along an axis.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import resident
+from axes import AXES, multiply_adds
+from processes import thread_count
 from workloads import (
+    MEMORY,
     TO_ACCURACY,
     WORKLOADS,
     Data,
@@ -43,9 +55,13 @@ class Contender(Protocol):
 
 def make(name: str, workload: Workload, data: Data, mode: str) -> Contender:
     """Return a contender at the common start; its name is MODULE or MODULE.CLASS."""
+    return maker(name)(workload, data, initial_parameters(workload), thread_count(mode))
+
+
+def maker(name: str) -> Callable[..., Contender]:
+    """Import the library of a contender; return the contender's class."""
     module, _, kind = name.partition(".")
-    make_one = getattr(importlib.import_module(f"contenders.{module}_"), kind or "Contender")
-    return make_one(workload, data, initial_parameters(workload), 1 if mode == "one" else None)
+    return getattr(importlib.import_module(f"contenders.{module}_"), kind or "Contender")
 
 
 def time_epochs(name: str, workload: Workload, mode: str, seconds: float) -> dict[str, Any]:
@@ -53,9 +69,9 @@ def time_epochs(name: str, workload: Workload, mode: str, seconds: float) -> dic
     data = load(workload)
     contender = make(name, workload, data, mode)
     contender.train(1)
-    (estimate,) = contender.train(1)
+    estimate = contender.train(1)
     loss = mean_loss(contender.parameters(), data.X, data.y)
-    epochs = contender.train(min(max(round(seconds / estimate), 1), EPOCHS_AT_MOST["time"]))
+    epochs = train_for(contender, seconds, estimate[0])
     return {
         "contender": name,
         "workload": workload.name,
@@ -65,6 +81,11 @@ def time_epochs(name: str, workload: Workload, mode: str, seconds: float) -> dic
         "loss": loss,
         "note": data.note,
     }
+
+
+def train_for(contender: Contender, seconds: float, estimate: float) -> list[float]:
+    """Train for about so many seconds, where an epoch takes about `estimate`."""
+    return contender.train(min(max(round(seconds / estimate), 1), EPOCHS_AT_MOST["time"]))
 
 
 def time_to_accuracy(name: str, mode: str, target: float) -> dict[str, Any]:
@@ -90,12 +111,41 @@ def time_to_accuracy(name: str, mode: str, target: float) -> dict[str, Any]:
     }
 
 
+def memory(name: str, mode: str) -> dict[str, Any]:
+    """Return the resident bytes after imports and data, and at the peak of two epochs."""
+    maker(name)
+    data = load(MEMORY)
+    gc.collect()
+    before = resident.now()
+    resident.forget_peak()
+    make(name, MEMORY, data, mode).train(2)
+    return {"contender": name, "before": before, "peak": resident.peak(), "note": data.note}
+
+
+def scale(name: str, along: str, mode: str, seconds: float) -> dict[str, Any]:
+    """Return for each shape along an axis its value, multiply-adds and seconds of an epoch."""
+    points = []
+    for value, workload in AXES[along].workloads.items():
+        contender = make(name, workload, load(workload), mode)
+        contender.train(1)
+        (estimate,) = contender.train(1)
+        epochs = train_for(contender, seconds, estimate)
+        point = {along: value, "work": multiply_adds(workload)}
+        points.append({**point, "seconds": statistics.median(epochs)})
+    return {"contender": name, "points": points}
+
+
 def main() -> None:
     """Do what the command line says."""
     task, name, *rest = sys.argv[1:]
     if task == "time":
         workload, mode, seconds = rest
         result = time_epochs(name, WORKLOADS[workload], mode, float(seconds))
+    elif task == "memory":
+        result = memory(name, *rest)
+    elif task == "scale":
+        along, mode, seconds = rest
+        result = scale(name, along, mode, float(seconds))
     else:
         mode, target = rest
         result = time_to_accuracy(name, mode, float(target))

@@ -14,6 +14,7 @@ from typing import TypeVar
 HERE = Path(__file__).resolve().parent
 MODES = ("one", "all")
 SECONDS_AT_MOST = 900
+LIBRARY_VARIABLES = ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM")
 
 Entrant = TypeVar("Entrant")
 Result = TypeVar("Result")
@@ -23,29 +24,50 @@ class ChildFailed(Exception):
     """A child process ended with an error; the message is the last line that it wrote of it."""
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def thread_count(mode: str) -> int | None:
+    """Return the threads that a mode allows: "one", "all" (None) or a number.
+
+    >>> thread_count("one"), thread_count("all"), thread_count("4")
+    (1, None, 4)
+    """
+    return None if mode == "all" else 1 if mode == "one" else int(mode)
+
+
 @contextmanager
 def threads(mode: str) -> Iterator[dict[str, str]]:
-    """Give the environment in which a child, started within, has one thread or all it wants.
+    """Give the environment in which a child, started within, has so many threads.
 
-    One thread is one core too, where the system can say so: what a library starts beside it counts.
+    One thread is one core too, where the system can say so, and two are two: what a library starts
+    beside them counts.
     """
     environment = dict(os.environ)
-    if mode == "all":
+    count = thread_count(mode)
+    if count is None:
         yield environment
         return
-    for library in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM"):
-        environment[f"{library}_NUM_THREADS"] = "1"
-    flags = environment.get("XLA_FLAGS", "")
-    environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    for library in LIBRARY_VARIABLES:
+        environment[f"{library}_NUM_THREADS"] = str(count)
+    for kind in ("INTRAOP", "INTEROP"):
+        environment[f"TF_NUM_{kind}_THREADS"] = str(count)
+    if count == 1:
+        flags = environment.get("XLA_FLAGS", "")
+        environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     if not hasattr(os, "sched_setaffinity"):
         yield environment
         return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(mine)[-count:]))
     try:
         yield environment
     finally:
-        os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(0, mine)
 
 
 def run_python(arguments: Sequence[str], mode: str = "all") -> tuple[str, float]:

@@ -1,0 +1,132 @@
+"""What a process takes: a whole one to its first prediction, imports, the first on a machine."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from libraries import LIBRARIES, Run, Settings, best_run, explain, in_words, is_installed, missing
+from processes import HERE, ChildFailed, in_turns, run_python
+from tables import Table, milliseconds
+from workloads import FIRST_TRAINING
+
+PROCESS_ROUNDS = 5
+IMPORT_ROUNDS = 9
+TIMED_IMPORT = "import time, numpy; s = time.perf_counter(); {}; print(time.perf_counter() - s)"
+
+TEXT = """\
+A whole process starts Python, imports, reads the digits, trains and predicts them. What a library
+compiled and keeps on disk is there already, as in every process but the first: fastnn's kernels,
+and JAX's, whose cache of compiled code is switched on."""
+
+
+def tables(settings: Settings) -> list[Table]:
+    """Return the outlines: whole processes, imports, empty and filled cache."""
+    libraries = {name: LIBRARIES[name] for name in settings.libraries}
+    return [
+        Table(
+            ("whole process: digits 64-100-10, 20 epochs", "threads", "ms"),
+            {name: library.title for name, library in libraries.items()},
+        ),
+        Table(
+            ("import, after NumPy", "ms"),
+            {"package": "import fastnn"}
+            | {name: library.statement for name, library in libraries.items()},
+        ),
+        Table(
+            ("first training on a machine: kernels compiled", "seconds"),
+            {"empty": "empty cache", "filled": "second process"},
+        ),
+    ]
+
+
+def measure(settings: Settings, whole: Table, imports: Table, first: Table) -> Iterator[str]:
+    """Measure all three."""
+    yield from whole_processes(settings, whole)
+    yield from import_times(settings, imports)
+    yield from first_training(settings, first)
+
+
+def whole_processes(settings: Settings, table: Table) -> Iterator[str]:
+    """Time whole processes that fit the embedded digits and predict them."""
+    from fastnn.datasets import digits
+
+    yield from table.head()
+    X, y = digits()
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder, "digits.npz"))
+        np.savez(file, X=X, y=y)
+
+        def run_once(run: Run) -> float:
+            script = HERE / "contenders" / f"digits_{run[0]}.py"
+            others = [] if script.exists() else [run[0]]
+            command = script if script.exists() else script.with_name("digits_other.py")
+            return run_python([str(command), file, *others], run[1])[1]
+
+        runs: list[Run] = [
+            (name, mode)
+            for name in settings.libraries
+            if is_installed(name)
+            for mode in settings.modes
+        ]
+        with environment("JAX_COMPILATION_CACHE_DIR", folder):
+            in_turns(runs, 1, run_once)  # kernels and files get into their caches
+            results, failures = in_turns(runs, settings.times(PROCESS_ROUNDS), run_once)
+    figures = {run: statistics.median(seconds) for run, seconds in results.items() if seconds}
+    settings.record["process"] = {" ".join(run): seconds for run, seconds in results.items()}
+    for name in settings.libraries:
+        run = best_run(figures, name)
+        cells = (in_words(run), milliseconds(figures[run])) if run else ("-", missing(name))
+        yield table.line(name, *cells)
+    for line in explain(failures):
+        yield from ("", line)
+
+
+def import_times(settings: Settings, table: Table) -> Iterator[str]:
+    """Time imports in new processes that have imported NumPy already."""
+    yield from table.head()
+
+    def run_once(key: str) -> float:
+        return float(run_python(["-P", "-c", TIMED_IMPORT.format(table.rows[key])])[0])
+
+    keys = [key for key in table.rows if key == "package" or is_installed(key)]
+    results, _ = in_turns(keys, settings.times(IMPORT_ROUNDS), run_once)
+    settings.record["imports"] = {table.rows[key]: seconds for key, seconds in results.items()}
+    for key in table.rows:
+        seconds = results.get(key)
+        yield table.line(key, milliseconds(statistics.median(seconds)) if seconds else missing(key))
+
+
+def first_training(settings: Settings, table: Table) -> Iterator[str]:
+    """Time the first training on a machine: a process whose cache of kernels is empty."""
+    yield from table.head()
+    seconds = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        environment("FASTNN_CACHE_DIR", folder),
+    ):
+        for key in table.rows:
+            try:
+                seconds[key] = run_python(["-P", "-c", FIRST_TRAINING])[1]
+                yield table.line(key, f"{seconds[key]:.3g}")
+            except ChildFailed as failure:
+                yield table.line(key, f"failed: {failure}")
+    settings.record["compilation"] = seconds
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    kept = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if kept is not None:
+            os.environ[name] = kept
