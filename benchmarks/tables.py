@@ -41,10 +41,6 @@ class Table:
         first = "; ".join(filter(None, [self.rows[key], note]))
         return row(first, *cells, *[""] * (columns - len(cells)))
 
-    def whole(self, word: str) -> list[str]:
-        """Return all lines where no row has a figure, and each says why."""
-        return [*self.head(), *(self.line(key, word) for key in self.rows)]
-
 
 def milliseconds(seconds: float) -> str:
     """Return milliseconds with three digits."""

@@ -14,9 +14,9 @@ from tables import Table, milliseconds
 TEXT = """\
 Each cell has the exponent a that fits time ~ x^a best (least squares of log time on log x), and the
 first and the last time in ms. x is the work, the multiply-adds of an epoch, where the work grows,
-and else what grows. Inputs are random, without zeros; each library takes the first way of the
-table of contenders, and all threads but in the last row. Of 1, time is in proportion to work; an
-exponent below 1 says that small steps have overhead."""
+and else what grows. Inputs are random, without zeros; each library trains in the first of its ways
+in the table of contenders, with all threads but in the last row. Where work grows, an exponent of 1
+is time in proportion to it, and one below 1 the overhead of small steps."""
 
 
 def exponent(x: Sequence[float], seconds: Sequence[float]) -> float:
