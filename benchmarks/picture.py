@@ -71,3 +71,8 @@ def curves(ax: Any, name: str, axis: dict[str, Any]) -> None:
     ax.set_yscale("log")
     ax.set_title(AXES[name].title, fontsize=9)
     ax.set_xlabel("multiply-adds an epoch" if axis["x"] == "work" else axis["x"])
+    ax.xaxis.set_minor_formatter("")  # powers of ten only, or the points themselves
+    if axis["x"] != "work":
+        found = axis["points"].values()
+        values = sorted({point[axis["x"]] for points in found for point in points})
+        ax.set_xticks(values, map(str, values))

@@ -6,14 +6,12 @@ import importlib
 import math
 from pathlib import Path
 
-import numpy as np
-import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
 import axes
 import libraries
+import numpy as np
 import picture
 import processes
+import pytest
 import readme
 import resident
 import sections
@@ -21,7 +19,7 @@ import tables
 import workloads
 from libraries import LIBRARIES, Settings
 
-README = (ROOT / "README.md").read_text("utf-8")
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 MEASURED_ELSEWHERE = ("contenders", "training", "accuracy", "memory", "scaling")
 
 
