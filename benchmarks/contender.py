@@ -64,7 +64,7 @@ def maker(name: str) -> Callable[..., Contender]:
     return getattr(importlib.import_module(f"contenders.{module}_"), kind or "Contender")
 
 
-def time_epochs(name: str, workload: Workload, mode: str, seconds: float) -> dict[str, Any]:
+def seconds_of_epochs(name: str, workload: Workload, mode: str, seconds: float) -> dict[str, Any]:
     """Return the seconds of each epoch, their median, and the loss after the first two epochs."""
     data = load(workload)
     contender = make(name, workload, data, mode)
@@ -88,7 +88,7 @@ def train_for(contender: Contender, seconds: float, estimate: float) -> list[flo
     return contender.train(min(max(round(seconds / estimate), 1), EPOCHS_AT_MOST["time"]))
 
 
-def time_to_accuracy(name: str, mode: str, target: float) -> dict[str, Any]:
+def seconds_to_accuracy(name: str, mode: str, target: float) -> dict[str, Any]:
     """Return the seconds of each epoch until the test accuracy is `target`, and the accuracies.
 
     The clock is that of a network already compiled: a first one is trained for an epoch and left.
@@ -140,7 +140,7 @@ def main() -> None:
     task, name, *rest = sys.argv[1:]
     if task == "time":
         workload, mode, seconds = rest
-        result = time_epochs(name, WORKLOADS[workload], mode, float(seconds))
+        result = seconds_of_epochs(name, WORKLOADS[workload], mode, float(seconds))
     elif task == "memory":
         result = memory(name, *rest)
     elif task == "scale":
@@ -148,7 +148,7 @@ def main() -> None:
         result = scale(name, along, mode, float(seconds))
     else:
         mode, target = rest
-        result = time_to_accuracy(name, mode, float(target))
+        result = seconds_to_accuracy(name, mode, float(target))
     print(json.dumps(result))
 
 

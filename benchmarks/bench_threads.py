@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trained import trained
 from workloads import WORKLOADS
 
 from fastnn.workers import available_threads
-
-from .training import trained
 
 ROWS = {"dense-64": 12_800, "dense-512": 12_800, "wide": 1_024}
 

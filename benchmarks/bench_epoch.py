@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from trained import trained
 from workloads import WORKLOADS
-
-from .training import trained
 
 
 class Epoch:
