@@ -226,3 +226,5 @@ if __name__ == "__main__":
     except CannotCompare as error:
         say(str(error))
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
