@@ -1,18 +1,13 @@
 """The statistics of benchmarks/guard.py, on times whose truth is known."""
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle, islice, permutations
 from math import exp, log
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
-
-from verdicts import (  # noqa: E402
+from verdicts import (
     SESSIONS_TO_ACCUSE,
     SESSIONS_TO_JUDGE,
     Estimate,
