@@ -14,7 +14,8 @@ import numpy as np
 from fastnn import Dense, Network, Trainer
 from fastnn.cpu.engine import Engine
 from fastnn.data import Data
-from fastnn.plan import BACKWARD, FORWARD, KIND, PHASES, ROW_BLOCK, ROWS, UPDATE_TILES
+from fastnn.plan import PHASES
+from fastnn.tiling import BACKWARD, FORWARD, KIND, ROW_BLOCK, ROWS, UPDATE_TILES
 
 KINDS = {"forward": FORWARD, "backward": BACKWARD, "update": UPDATE_TILES}
 ALL_PANELS = 1 << 20  # more than a layer has
@@ -60,7 +61,7 @@ def repeated_phase(
     head, phases = plan.head.copy(), plan.phases[:1].copy()
     head[PHASES] = 1
     row_block = plan.phases[plan.phases[:, KIND] == ROWS][0, ROW_BLOCK]
-    phases[0] = KINDS[kind], layer, row_block, ALL_PANELS
+    phases[0] = KINDS[kind], layer, row_block, ALL_PANELS, 1
     tiles = plan.tiles[plan.tiles[:, 0] == layer]
     owners = np.array([0, len(tiles)])
     engine._lay_out(replace(plan, head=head, phases=phases, tiles=tiles, owners=owners))

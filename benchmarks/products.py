@@ -24,7 +24,8 @@ from fastnn.cpu.rules import EXACT
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources
 from fastnn.cpu.vector import INT64, llvm_real, loop, register_shape, vector_bytes
 from fastnn.layout import Layout
-from fastnn.plan import MOST_LOOK_ROWS
+from fastnn.plan import LIST_SLACK
+from fastnn.tiling import MOST_LOOK_ROWS
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 ROWS = MOST_LOOK_ROWS  # rows that are read in place at a time
@@ -81,7 +82,7 @@ def make_products(dtype: np.dtype) -> tuple[Any, Any]:
             for row in range(0, m, ROWS):
                 end = min(m, row + ROWS)
                 multiply_caller(memory, order, zero, zero, p1 - p0, address, stride, k, used, zero,
-                                k, row, end, b, p0, p1, n, c, m | 1)  # fmt: skip
+                                zero, zero, row, end, b, p0, p1, n, c, m | 1)  # fmt: skip
 
     return in_panels, in_place
 
@@ -168,7 +169,10 @@ def rate(
     panels_of.split(np.vstack([A, np.zeros(((m | 1) - m, k), dtype)]), memory[:b])
     panels_of.split(B, memory[b:c])
     panels = panels_of.panels(n)
-    order, used, sources = np.arange(m), np.arange(k), make_sources(A)
+    # The list of the columns used, which are all, and its table.
+    table = np.minimum(k, np.arange(panels_of.panels(k) + 1) * tile.panel)
+    used = np.concatenate([np.arange(k), np.zeros(LIST_SLACK, np.int64), table])
+    order, sources = np.arange(m), make_sources(A)
 
     def run(me: int, repeats: int) -> None:
         p0, p1 = me * panels // threads, (me + 1) * panels // threads

@@ -32,6 +32,16 @@ from fastnn.rules.table import (
     activation_row,
     loss_row,
 )
+from fastnn.tiling import (
+    ALONE_BYTES,
+    FORWARD,
+    KIND,
+    LAYER,
+    ROWS,
+    cut_update,
+    list_phases,
+    look_rows,
+)
 
 # Fields of a row of `Plan.layers`.
 (
@@ -95,38 +105,10 @@ from fastnn.rules.table import (
     HEAD_FIELDS,
 ) = range(32)
 
-# Fields of a row of `Plan.phases`, and the kinds of phases.
-KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, PHASE_FIELDS = range(5)
-(
-    GATHER,  # bring in a block of rows, for all threads
-    FORWARD,  # one layer: a block of rows by a block of panels of its outputs
-    ROWS,  # from LAYER forward to the loss and back, for a block of rows
-    BACKWARD,  # one layer: a block of rows by a block of panels of its inputs
-    MAX_NORM,  # one layer: a block of panels of its outputs, whose columns of W are held
-    UPDATE_TILES,  # the gradient and the rule; only the gradient where its norm is needed first
-    APPLY_TILES,  # the same tiles: the rule, with the gradients that were kept
-) = range(7)
-
-# Columns of an update tile: layer, first and last input row, first and last panel.
-TILE_FIELDS = 5
-
-# Layers with more weights than this are phases of their own, in which every thread keeps to its own
-# columns of W: passing weights from core to core costs more than waiting for each other once more.
-SHARED_BYTES = 48 << 10
-# One thread alone takes a block of rows through all layers up to this size.
-ALONE_BYTES = 1 << 20
-# Up to this many threads each gather the whole batch for themselves.
-OWN_INPUT_THREADS = 3
-# A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
-IN_PLACE_UNITS = 512
-TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
-TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
 K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
-# Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
-# would touch more pages than the first-level table of addresses holds (64 entries are usual).
-MOST_LOOK_ROWS = 48
+LIST_SLACK = 8  # numbers behind a list that are written while it is made
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
@@ -235,7 +217,7 @@ def make_plan(
         inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = _phases(problem, layout, batch, threads, own_rule)
+    phases = list_phases(problem, layout, batch, threads, own_rule)
     own = phases[0, KIND] == FORWARD
     first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
     _place_activations(layers, first, take, capacity, layout)
@@ -275,14 +257,14 @@ def make_plan(
     )
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
-    head[LOOK_ROWS] = _look_rows(batch)
-    head[USED_SIZE] = -(-(k + layout.panels(k) + 2) // 8) * 8
+    head[LOOK_ROWS] = look_rows(batch)
+    head[USED_SIZE] = -(-(k + LIST_SLACK + layout.panels(k) + 2) // 8) * 8
     head[PHASES] = len(phases)
     inference_heads = np.stack([head] * threads)
     inference_heads[:, CAPACITY] = INFERENCE_ROWS
     for own_head in inference_heads:
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
-    tiles, owners = _update_tiles(shapes, layout, threads, batch)
+    tiles, owners = cut_update(shapes, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
         parts_size,
@@ -311,12 +293,6 @@ def _place_activations(
         row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
 
 
-def _look_rows(batch: int) -> int:
-    """Return MOST_LOOK_ROWS or fewer, such that the last block is not much smaller than others."""
-    share = -(-batch // -(-batch // MOST_LOOK_ROWS))
-    return -(-share // 12) * 12  # whole tiles of every height
-
-
 def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
     """Give the pieces of every layer's gradient a place for their sums of squares; return the end.
 
@@ -328,71 +304,3 @@ def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
         row[PARTS] = parts
         parts += layout.panels(int(row[N])) * (layout.panels(int(row[K])) + 1)
     return parts
-
-
-def _phases(
-    problem: Problem, layout: Layout, rows: int, threads: int, own_rule: bool
-) -> np.ndarray:
-    """List the phases of a step: large layers one by one, the small ones after them together."""
-    shapes, itemsize = problem.network.shapes, problem.dtype.itemsize
-    limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
-    large = [index for index, (k, n) in enumerate(shapes) if k * n * itemsize > limit]
-    together = large[-1] + 1 if large else 0
-    # The loss needs whole rows, so the last layer is never cut by columns.
-    together = min(together, len(shapes) - 1)
-    phases = []
-    if together > 0 and threads > OWN_INPUT_THREADS:
-        phases.append((GATHER, 0, max(1, -(-rows // threads)), 1))
-    for layer in range(together):
-        k, n = shapes[layer]
-        high, columns = _blocks(k, layout.panels(n), layout, rows, threads)
-        if layer == 0:
-            high = -(-high // _look_rows(rows)) * _look_rows(rows)
-        phases.append((FORWARD, layer, high, columns))
-    share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
-    phases.append((ROWS, together, share if threads > 1 else min(rows, 64), 1))
-    for layer in range(together - 1, 0, -1):
-        k, n = shapes[layer]
-        # Every tile transposes its part of W, so it takes as many rows as it can.
-        _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
-        phases.append((BACKWARD, layer, min(rows, 512), columns))
-    phases.append((UPDATE_TILES, 0, 1, 1))
-    if own_rule and problem.clip_norm is not None:
-        phases.append((APPLY_TILES, 0, 1, 1))
-    for layer, dense in enumerate(problem.network.dense):
-        if own_rule and dense.max_norm is not None:
-            phases.append((MAX_NORM, layer, rows, 1))
-    return np.array(phases, np.int64)
-
-
-def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tuple[int, int]:
-    """Return rows and panels of a tile of a product over k; one thread takes all panels."""
-    if threads == 1:
-        return min(rows, 512), panels
-    columns = max(1, panels // (8 * threads))
-    high = -(-TILE_PRODUCTS // (k * layout.panel * columns) // 8) * 8
-    return max(16, rows // 64 * 8, min(high, 128)), columns
-
-
-def _update_tiles(
-    shapes: tuple[tuple[int, int], ...], layout: Layout, threads: int, capacity: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut all weights into tiles; each thread gets the columns that it also computes forward."""
-    work = sum(k * n for k, n in shapes)
-    # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
-    target = max(work // (16 * threads), (1 << 17) // capacity)
-    owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
-    for layer, (k, n) in enumerate(shapes):
-        chunks, panels = layout.panels(k), layout.panels(n)
-        together = max(1, min(TILE_COLUMNS // layout.panel, -(-panels // threads)))
-        groups = -(-panels // together)
-        high = max(1, min(chunks, round(target / (layout.panel * min(n, together * layout.panel)))))
-        for group in range(groups):
-            p0, p1 = group * together, min(panels, (group + 1) * together)
-            for c in range(0, chunks, high):
-                last = min(k, (c + high) * layout.panel)
-                # By columns where there are enough of them, by inputs where there are not.
-                share = (group * chunks + c) * threads // (groups * chunks)
-                owned[share].append((layer, c * layout.panel, last, p0, p1))
-    owners = np.cumsum([0, *map(len, owned)])
-    return np.array([tile for own in owned for tile in own], np.int64), owners.astype(np.int64)

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),
     ("data", "serialise", "checkpoint", "callbacks", "parameters", "orders"),
+    ("tiling",),
     ("plan",),
     ("reference", "cpu", "cuda"),
     ("target", "predictions"),

@@ -32,7 +32,6 @@ from fastnn.plan import (
     CLASSES,
     COLUMN_MASK,
     IN_PLACE,
-    IN_PLACE_UNITS,
     INFERENCE_ROWS,
     LOOK_ROWS,
     ONES,
@@ -50,6 +49,7 @@ from fastnn.problem import EpochResult, Problem
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row
 from fastnn.spec import Network
+from fastnn.tiling import IN_PLACE_UNITS, LOOK_TILES
 
 Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 
@@ -169,7 +169,7 @@ class Engine:
             place_rules(self.problem, self._plan, training=True)
             numbers, control = self._start(data, step, rates)
             plan, epochs = self._plan, len(rates)
-            lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS])
+            lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS]) + LOOK_TILES + 1
             numbered = range(epoch, epoch + epochs)
             shared = dict(
                 sources=self._sources(data),

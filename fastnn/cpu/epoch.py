@@ -48,36 +48,39 @@ from fastnn.cpu.team import (
     make_team,
 )
 from fastnn.cpu.update import make_update
-from fastnn.cpu.used import make_find_used
+from fastnn.cpu.used import make_used
 from fastnn.cpu.vector import register_shape
 from fastnn.plan import (
-    APPLY_TILES,
-    BACKWARD,
     BATCH,
     CAPACITY,
-    COLUMN_BLOCK,
-    FORWARD,
-    GATHER,
     IN_PLACE,
     INPUT,
     KEPT,
-    KIND,
-    LAYER,
     LAYERS,
     MASK,
-    MAX_NORM,
     OUTPUT,
     OWN_INPUTS,
     PHASES,
     PREFETCH,
-    ROW_BLOCK,
-    ROWS,
     ROWWISE,
     SAMPLES,
     STEPS,
-    UPDATE_TILES,
     K,
     N,
+)
+from fastnn.tiling import (
+    APPLY_TILES,
+    BACKWARD,
+    COLUMN_BLOCK,
+    FORWARD,
+    GATHER,
+    GROUP,
+    KIND,
+    LAYER,
+    MAX_NORM,
+    ROW_BLOCK,
+    ROWS,
+    UPDATE_TILES,
 )
 
 # A thread without work looks again for a few microseconds, then gives way to whatever wants its
@@ -97,8 +100,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     gather = make_gather(dtype, shape, gemm)
     softmax = make_softmax(dtype, panel, gemm, make_lanes(dtype, panel), elementary)
     few = make_few(dtype)
-    find_used = make_find_used(dtype, panel)
-    layers_ = make_layers(dtype, panel, gemm, few, find_used, rules, softmax)
+    find_used, find_tiles = make_used(dtype, shape)
+    layers_ = make_layers(dtype, panel, gemm, few, find_tiles, rules, softmax)
     columns, keep_transposed = make_columns(dtype, panel, gemm), layers_.keep_transposed
     norms = make_norms(dtype, panel, gemm.width_of, columns.place_of, keep_transposed)
     update_tile, apply_tile = make_update(
@@ -166,9 +169,12 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             apply_tile(job, tile)
             return
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
-        r0 = tile % blocks * phases[p, ROW_BLOCK]
+        start = tile // (blocks * phases[p, GROUP]) * phases[p, GROUP]
+        width = min(phases[p, GROUP], tiles_in(job, p, samples) // blocks - start)
+        rest = tile - start * blocks
+        r0 = rest // width * phases[p, ROW_BLOCK]
         r1 = min(samples, r0 + phases[p, ROW_BLOCK])
-        p0 = tile // blocks * phases[p, COLUMN_BLOCK]
+        p0 = (start + rest % width) * phases[p, COLUMN_BLOCK]
         if kind == ROWS:
             rows_tile(job, layer, first, r0, r1, me)
         elif kind == FORWARD:

@@ -18,9 +18,9 @@ from fastnn.cpu.kernels import (
     make_multiply_scattered,
 )
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, MERGED
+from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.vector import Shape
-from fastnn.plan import K_BLOCK_BYTES
+from fastnn.plan import K_BLOCK_BYTES, LIST_SLACK
 
 CONTINUE = np.int64(-(1 << 62))
 # A literal would have Numba compile its callees again for the literal's own type.
@@ -102,44 +102,63 @@ def _accumulate_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
     return chain
 
 
-def _multiply_scattered_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
-    """Return the first function again for an A that is the caller's array."""
-    heights = rows, *SHORTER
-    tall, four, two, one = (make_multiply_scattered(dtype, each, vectors) for each in heights)
+def make_tile_rows(rows: int) -> Any:
+    """Return ``tile_rows(left)``: the rows of the next tile where `left` rows are to be done."""
     split = rows == SPLIT_ROWS
 
     @njit(**EXACT)
+    def tile_rows(left):
+        if left >= rows and not (split and 7 < left < 10):
+            return rows
+        if left >= 4:
+            return 4
+        return min(left, 2)
+
+    return tile_rows
+
+
+def _multiply_scattered_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the first function again for an A that is the caller's array.
+
+    Each tile has a list of the columns it uses, `apart` numbers behind that of the tile before; of
+    it the part between the entries begin and end of the table that follows it is gone over.
+    """
+    heights = rows, *SHORTER
+    tall, four, two, one = (make_multiply_scattered(dtype, each, vectors) for each in heights)
+    tile_rows = make_tile_rows(rows)
+
+    @njit(**EXACT)
     def chain(
-        memory, order, first, ahead, pick, apart, asked, ask_end, address, stride, used, used_at,
-        inner, b, init, init_stride, c, width, r, r1,
+        memory, order, first, ahead, asked, ask_end, address, stride, used, lists, apart, begin,
+        end, b, init, init_stride, c, width, r, r1,
     ):  # fmt: skip
-        while r + rows <= r1 and not (split and 7 < r1 - r < 10):
-            tall(
-                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
-                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
-                memory, c + r * width, width,
-            )  # fmt: skip
-            r += rows
-        while r + 4 <= r1:
-            four(
-                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
-                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
-                memory, c + r * width, width,
-            )  # fmt: skip
-            r += 4
-        if r + 2 <= r1:
-            two(
-                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
-                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
-                memory, c + r * width, width,
-            )  # fmt: skip
-            r += 2
-        if r < r1:
-            one(
-                order, first + r, ahead, pick, apart, asked, ask_end, address, stride, used,
-                used_at, inner, memory, b, memory, init + r * init_stride, init_stride,
-                memory, c + r * width, width,
-            )  # fmt: skip
+        while r < r1:
+            high = tile_rows(r1 - r)
+            at = lists + used[U(lists + begin)]
+            inner = lists + used[U(lists + end)] - at
+            start, out = init + r * init_stride, c + r * width
+            if high == rows:
+                tall(
+                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    memory, b, memory, start, init_stride, memory, out, width,
+                )  # fmt: skip
+            elif high == 4:
+                four(
+                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    memory, b, memory, start, init_stride, memory, out, width,
+                )  # fmt: skip
+            elif high == 2:
+                two(
+                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    memory, b, memory, start, init_stride, memory, out, width,
+                )  # fmt: skip
+            else:
+                one(
+                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    memory, b, memory, start, init_stride, memory, out, width,
+                )  # fmt: skip
+            r += high
+            lists += apart
 
     return chain
 
@@ -249,30 +268,38 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
 
     @njit(**MERGED)
     def multiply_caller(
-        memory, order, first, ahead, group, address, stride, k, used, used_at, count, r0, r1, b, p0,
-        p1, n, c, rows,
+        memory, order, first, ahead, group, address, stride, k, used, lists, apart, whole, r0, r1,
+        b, p0, p1, n, c, rows,
     ):  # fmt: skip
-        row_bytes = k * itemsize
-        for start in range(0, max(1, count), block_panels * panel):
-            inner = min(block_panels * panel, count - start)
-            asked = row_bytes * start // max(1, count)
-            ask_end = row_bytes * (start + inner) // max(1, count)
+        """Rows r0..r1 and panels p0..p1 of x W + b for a block of rows that has its lists.
+
+        `lists` is where the first of them is, `apart` numbers before that of the next tile; `whole`
+        is the list of all rows together, which the narrow panel takes.
+        """
+        row_bytes, table, panels = k * itemsize, k + LIST_SLACK, (k + panel - 1) // panel
+        count = used[U(whole + table + panels)]
+        parts = max(1, (count + block_panels * panel - 1) // (block_panels * panel))
+        high = (panels + parts - 1) // parts
+        for i0 in range(0, panels, high):
+            i1 = min(panels, i0 + high)
+            # The panels of a group ask for a part each, so that the requests come evenly.
+            bytes_ = row_bytes * (i1 - i0) // (panels * group)
             for p in range(p0, p1):
                 width = width_of(p, n)
                 right = b + p * panel * (k + 1)
                 out = c + p * panel * rows
-                begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
-                # Each panel of a group asks for other rows, so that the requests come evenly.
+                begin, begin_stride = (right + k * width, ZERO) if i0 == 0 else (out, width)
+                asked = row_bytes * i0 // panels + p % group * bytes_
                 if width == panel:
                     multiply_wide_scattered(
-                        memory, order, first, ahead, p % group, group, asked, ask_end, address,
-                        stride, used, used_at + start, inner, right, begin, begin_stride, out,
+                        memory, order, first, ahead, asked, asked + bytes_, address, stride, used,
+                        lists, apart, table + i0, table + i1, right, begin, begin_stride, out,
                         width, r0, r1,
                     )  # fmt: skip
                 else:
                     multiply_narrow_scattered(
-                        memory, order, first, ahead, p % group, group, asked, ask_end, address,
-                        stride, used, used_at + start, inner, right, begin, begin_stride, out,
+                        memory, order, first, ahead, asked, asked + bytes_, address, stride, used,
+                        whole, ZERO, table + i0, table + i1, right, begin, begin_stride, out,
                         width, r0, r1,
                     )  # fmt: skip
 

@@ -17,7 +17,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from fastnn.cpu.sources import SOURCE_FIELDS
-from fastnn.plan import LAYER_FIELDS, PHASE_FIELDS, TILE_FIELDS
+from fastnn.plan import LAYER_FIELDS
+from fastnn.tiling import PHASE_FIELDS, TILE_FIELDS
 
 INT64, REAL = np.dtype(np.int64), np.dtype(np.float64)
 # name -> dtype (None: that of the problem), columns (0: one-dimensional)

@@ -87,7 +87,7 @@ class _Writer(Writer):
     def multiply(self, module: Any, name: str, scattered: bool) -> Any:
         """C = init + A B, A in `chunks` of `inner` columns that lie `chunk_stride` apart."""
         real = self.real.as_pointer()
-        left = [INT64.as_pointer(), *[INT64] * 7, INT64.as_pointer(), INT64]
+        left = [INT64.as_pointer(), *[INT64] * 5, INT64.as_pointer(), INT64]
         if not scattered:
             left = [real, INT64, INT64, INT64, INT64, INT64, INT64]
         arguments = [*left, real, real, INT64, real, INT64]
@@ -101,42 +101,35 @@ class _Writer(Writer):
             start.append(self.load(builder, self.at(builder, row, v), self.lanes))
 
         if scattered:
-            order, ahead, first, apart, asked, ask_end, address, stride, used, inner = left_args
+            order, ahead, asked, ask_end, address, stride, used, inner = left_args
             source = (order, address, stride)
             rows = [self.row_start(builder, source, INT64(r)) for r in range(self.rows)]
-            # Of the rows of this tile `ahead` rows further on, every `apart`-th from `first` is
-            # asked for, each during its part of the k: a few bytes further with every k.
-            last = builder.add(builder.sub(INT64(self.rows - 1), first), apart)
-            picks = builder.udiv(last, apart)
-            none = builder.icmp_unsigned("==", picks, INT64(0))
-            first = builder.select(none, INT64(0), builder.add(first, ahead))
-            parts = builder.select(none, INT64(1), picks)
-            bytes_ = builder.sub(ask_end, asked)
+            # With every k one of the rows `ahead` rows further on is asked for, one after another,
+            # each time a few bytes further. Where it goes on stands in a table.
+            slots = 1 << (self.rows - 1).bit_length()
+            table = builder.alloca(INT64, slots)
+            for r in range(slots):
+                row = builder.add(ahead, INT64(r % self.rows))
+                at = builder.add(
+                    builder.ptrtoint(self.row_start(builder, source, row), INT64), asked
+                )
+                builder.store(at, builder.gep(table, [INT64(r)]))
+            bytes_ = builder.mul(builder.sub(ask_end, asked), INT64(slots))
+            step = builder.udiv(bytes_, builder.or_(inner, INT64(1)))
 
             def of_row(builder: Any, k: Any, r: int) -> Any:
                 return builder.gep(rows[r], [k])
 
-            def part(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
-                begin = builder.udiv(builder.mul(index, inner), parts)
-                following = builder.add(index, INT64(1))
-                end = builder.udiv(builder.mul(following, inner), parts)
-                count = builder.sub(end, begin)
-                step = builder.udiv(bytes_, builder.or_(count, INT64(1)))
-                step = builder.add(step, INT64(1))
-                row = self.row_start(builder, source, builder.add(first, builder.mul(index, apart)))
-                ahead_at = builder.add(builder.ptrtoint(row, INT64), asked)
-                columns = builder.gep(used, [begin])
+            def column(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
+                place = builder.gep(table, [builder.and_(index, INT64(slots - 1))])
+                later = builder.load(place)
+                prefetch(builder, builder.inttoptr(later, real), level=2)
+                builder.store(builder.add(later, step), place)
+                k = builder.load(builder.gep(used, [index]))
+                right = builder.gep(b, [builder.mul(k, width)])
+                return self.products(builder, k, of_row, right, sums)
 
-                def column(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
-                    prefetch(builder, builder.inttoptr(carried[0], real), level=2)
-                    k = builder.load(builder.gep(columns, [index]))
-                    right = builder.gep(b, [builder.mul(k, width)])
-                    sums = self.products(builder, k, of_row, right, carried[1:])
-                    return [builder.add(carried[0], step), *sums]
-
-                return loop(builder, count, [ahead_at, *sums], column)[1:]
-
-            sums = loop(builder, parts, start, part)
+            sums = loop(builder, inner, start, column)
         else:
             a, chunks, inner, chunk_stride, row_stride, ahead, step = left_args
             rows = [builder.gep(a, [builder.mul(INT64(r), row_stride)]) for r in range(self.rows)]
@@ -255,31 +248,30 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with rows of the caller's array, over the columns that are used.
 
-    ``multiply(order, first, ahead, pick, apart, asked, ask_end, address, row_stride, used, used_at,
-    count, b, b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in
-    bytes. Bytes asked..ask_end of rows `ahead` rows further on are prefetched: of the rows pick,
-    pick + apart, ... of the tile.
+    ``multiply(order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count, b,
+    b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in bytes. Bytes
+    asked..ask_end of the rows `ahead` rows further on are prefetched.
     """
     if config.DISABLE_JIT:
         return plain.multiply_scattered(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
 
     @intrinsic
     def multiply(
-        typingctx, order, first, ahead, pick, apart, asked, ask_end, address, row_stride, used,
-        used_at, count, b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        typingctx, order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(order, *[i] * 8, used, i, i, b, i, init, i, i, c, i, i)
+        signature = types.void(order, *[i] * 6, used, i, i, b, i, init, i, i, c, i, i)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
             rows_at, columns, right, start, out = (
                 data_pointer(context, builder, kind[n], args[n], args[n + 1])
-                for n in (0, 9, 12, 14, 17)
+                for n in (0, 7, 10, 12, 15)
             )
             callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
-            left = [rows_at, *args[2:9], columns, args[11]]
-            builder.call(callee, [*left, right, start, args[16], out, args[19]])
+            left = [rows_at, *args[2:7], columns, args[9]]
+            builder.call(callee, [*left, right, start, args[14], out, args[17]])
             return context.get_dummy_value()
 
         return signature, codegen

@@ -70,7 +70,7 @@ SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 
 
 def make_layers(
-    dtype: np.dtype, panel: int, gemm: Any, few: Any, find_used: Any, rules: Any, softmax: Any
+    dtype: np.dtype, panel: int, gemm: Any, few: Any, find_tiles: Any, rules: Any, softmax: Any
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
     real = dtype.type
@@ -132,12 +132,11 @@ def make_layers(
             group = max(1, ((n + panel - 1) // panel) // (len(owners_of(job)) - 1))
             for block in range(r0 // size, (r1 + size - 1) // size):
                 s0, s1 = max(r0, block * size), min(r1, (block + 1) * size)
-                columns = find_used(job, first, block, samples, me)
-                count = used_of(job)[U(columns + k + (k + panel - 1) // panel)]
+                lists, apart, whole = find_tiles(job, first, block, s0, s1, samples, me)
                 multiply_caller(
                     memory, order_of(job), first, rows_ahead(job, first + s1), group,
-                    sources[0, ADDRESS], sources[0, ROW_STRIDE], k, used_of(job), columns, count,
-                    s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
+                    sources[0, ADDRESS], sources[0, ROW_STRIDE], k, used_of(job), lists, apart,
+                    whole, s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
                 )  # fmt: skip
         else:
             multiply(

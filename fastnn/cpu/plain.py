@@ -53,7 +53,7 @@ def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
     inside = multiply(rows, width)
 
     def kernel(
-        order, first, ahead, pick, apart, asked, ask_end, address, row_stride, used, used_at, count,
+        order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         columns = used[used_at : used_at + count]
@@ -197,12 +197,38 @@ def transpose(lanes: int) -> Any:
     return kernel
 
 
-def used(dtype: np.dtype, lanes: int) -> Any:
-    """Return the bits of the columns that are not zero in one of the rows."""
+def look_tile(dtype: np.dtype, lanes: int, slack: int) -> Any:
+    """Return the list of the columns that rows use."""
+    write = list_bits(lanes, slack)
 
-    def kernel(order, first, address, stride, samples):
-        starts = address + order[first : first + samples] * stride
-        found = np.any([caller_row(dtype, start, lanes) != 0 for start in starts], axis=0)
-        return sum(1 << i for i in range(lanes) if found[i])
+    def kernel(order, first, address, stride, samples, k, used, list_, bits):
+        rows = [caller_row(dtype, address + row * stride, k) for row in order[first:][:samples]]
+        found = np.any([row != 0 for row in rows], axis=0)
+        own = np.zeros(bits + 2 * k, np.int64)
+        for v in range(-(-k // lanes)):
+            start = min(v * lanes, k - lanes)
+            own[bits + v] = sum(1 << i for i in range(lanes) if found[start + i])
+            used[bits + v] |= own[bits + v]
+        inside = np.concatenate([own, used[list_:]])
+        count = write(inside, bits, k, len(own))
+        used[list_:] = inside[len(own) :]
+        return count
+
+    return kernel
+
+
+def list_bits(lanes: int, slack: int) -> Any:
+    """Return the list of the columns whose bits are set."""
+
+    def kernel(used, bits, k, list_):
+        table, count = list_ + k + slack, 0
+        for c in range(k):
+            if c % (2 * lanes) == 0:
+                used[table + c // (2 * lanes)] = count
+            start = min(c // lanes * lanes, k - lanes)
+            used[list_ + count] = c
+            count += int(used[bits + c // lanes]) >> (c - start) & 1
+        used[table + -(-k // (2 * lanes))] = count
+        return count
 
     return kernel

@@ -16,22 +16,17 @@ from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store
 from fastnn.cpu.job import control_of, head_of, layers_of, owners_of, phases_of, tiles_of
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT
-from fastnn.plan import (
+from fastnn.plan import BATCH, PHASES, ROWWISE, SAMPLES, K, N
+from fastnn.tiling import (
     APPLY_TILES,
     BACKWARD,
-    BATCH,
     COLUMN_BLOCK,
     FORWARD,
     KIND,
     LAYER,
     MAX_NORM,
-    PHASES,
     ROW_BLOCK,
-    ROWWISE,
-    SAMPLES,
     UPDATE_TILES,
-    K,
-    N,
 )
 
 # Words of `control`, each on a cache line of its own; TICKETS is the first of one for each thread.

@@ -46,10 +46,10 @@ from fastnn.plan import (
     DIRECT,
     FEW,
     IN_PLACE,
-    IN_PLACE_UNITS,
     INPUT,
     KEPT,
     LEARNED,
+    LIST_SLACK,
     LOOK_ROWS,
     OWN_INPUTS,
     PRIVATE,
@@ -59,7 +59,8 @@ from fastnn.plan import (
     WEIGHTS,
     K,
     N,
-)  # fmt: skip
+)
+from fastnn.tiling import IN_PLACE_UNITS
 
 
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
@@ -149,7 +150,8 @@ def make_update(
                 delta = layers[layer, DELTA] + p * panel * rows + s * width
                 to = out + (p - p0) * apart - origin * width
                 if in_place:
-                    begin, end = columns + k + i0 // panel, columns + k + (i1 + panel - 1) // panel
+                    starts = columns + k + LIST_SLACK
+                    begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
                     accumulate_caller(
                         memory, order_of(job), first + s, sources[0, ADDRESS],
                         sources[0, ROW_STRIDE], used, columns + used[U(begin)],

@@ -54,7 +54,7 @@ def calls(dtype, tile):
     return {
         "multiply": lambda m, k, o: product(m, k, k, k, k, k, k, k, m, k, m, k, k, m, k, k),
         "multiply_scattered": lambda m, k, o: scattered_product(
-            o, k, k, k, k, k, k, k, k, o, k, k, m, k, m, k, k, m, k, k
+            o, k, k, k, k, k, k, o, k, k, m, k, m, k, k, m, k, k
         ),
         "accumulate": lambda m, k, o: sums(m, k, k, m, k, k, m, k, k, one, one),
         "accumulate_scattered": lambda m, k, o: scattered_sums(

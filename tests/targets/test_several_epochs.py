@@ -49,6 +49,23 @@ def test_epochs_in_one_call_are_those_one_by_one(
         assert state_of(many) == state_of(one)
 
 
+@pytest.mark.parametrize("batch_size", [16, 64, 100])
+def test_every_epoch_looks_for_its_own_columns_of_zeros(engine_class, batch_size):
+    problem = problem_of(150, [Dense(40, "relu"), Dense(3)], batch_size=batch_size)
+    data, steps = data_of(problem, 100), math.ceil(100 / batch_size)
+    data.X[np.random.default_rng(0).random(data.X.shape) < 0.98] = 0
+    orders = np.array([np.random.default_rng(epoch).permutation(100) for epoch in range(4)])
+    rates = np.full((4, steps), 0.05)
+    with (
+        closing(started(engine_class, problem)) as one,
+        closing(started(engine_class, problem)) as many,
+    ):
+        for epoch in range(4):
+            one.train_epoch(data, orders[epoch], rates[epoch], epoch, epoch * steps)
+        many.train_epochs(data, orders, rates, 0, 0)
+        assert state_of(many) == state_of(one)
+
+
 @pytest.mark.parametrize("layers", [NETWORK, [Dense(1)]], ids=["network", "linear"])
 def test_a_loss_that_is_not_finite_ends_the_epochs(engine_class, layers):
     problem = problem_of(4, layers)
