@@ -9,8 +9,9 @@ measured in the same run (verdicts.py says how). Processes are started anew, ses
 until each workload is either not slower or slower for certain, or the sessions are used up.
 
 The exit status is 1 if a workload is slower by more than --threshold beyond the noise, 0 if none
-is, and 2 if that could not be found out. Epochs are timed by `History.seconds`: what `fit` does
-before the first of them is not compared, and neither is compilation.
+is (one that stayed unclear is named, and does not fail), and 2 if the commits could not be
+compared. Epochs are timed by `History.seconds`: what `fit` does before the first of them is not
+compared, and neither is compilation.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from statistics import median
 from time import perf_counter
 
 from guard_processes import CannotCompare, Tree, Worker, copy_tree, workers
+from options import positive, writable
 from processes import MODES
 from tables import heading, row
 from verdicts import (
@@ -181,11 +183,17 @@ def parse() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--threads", choices=(*MODES, "both"), default="both")
     parser.add_argument(
-        "--threshold", type=float, default=0.05, help="what passes at least; default: 0.05"
+        "--threshold", type=positive(float), default=0.05, metavar="FRACTION",
+        help="a slowdown that may pass; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sessions", type=positive(int), default=8, help="at most, %(default)s by default"
     )
-    parser.add_argument("--sessions", type=int, default=8, help="at most, %(default)s by default")
-    parser.add_argument("--triples", type=int, default=12, help="of turns in a session")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures there")
+    parser.add_argument(
+        "--triples", type=positive(int), default=12,
+        help="of turns in a session; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the raw figures there")
     chosen = parser.parse_args()
     if chosen.sessions < SESSIONS_TO_ACCUSE:
         parser.error(f"--sessions: {SESSIONS_TO_ACCUSE} are needed to find something slower")

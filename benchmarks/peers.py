@@ -17,15 +17,16 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import sections
 from libraries import LIBRARIES, Settings, is_installed
+from options import listed, positive, writable
 from processes import cores
-from readme import replace_report
+from readme import replace_report, report_in
 from workloads import WORKLOADS
 
 
@@ -68,19 +69,6 @@ def report(settings: Settings, names: list[str]) -> Iterator[str]:
         yield from ("", *section.TEXT.splitlines())
 
 
-def listed(known: list[str]) -> Callable[[str], list[str]]:
-    """Return the parser of an option that takes known names with commas between them."""
-
-    def parse_names(text: str) -> list[str]:
-        chosen = [name for name in text.split(",") if name]
-        for name in chosen:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
-        return chosen
-
-    return parse_names
-
-
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -104,16 +92,28 @@ def parse() -> argparse.Namespace:
             metavar="NAME,...",
             help=f"some of {','.join(known)}; default: all",
         )
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--epochs-seconds", type=float, default=2.0, help="of timed epochs in a process"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures there")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw ratios and scaling (Matplotlib)"
+        "--rounds",
+        type=positive(int),
+        default=3,
+        help="processes for each contender and workload, one after another; default: %(default)s",
     )
     parser.add_argument(
-        "--readme", type=Path, metavar="FILE", help="put the report between the marks of a README"
+        "--epochs-seconds",
+        type=positive(float),
+        default=2.0,
+        metavar="SECONDS",
+        help="of timed epochs in a process; default: %(default)s",
+    )
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the raw figures there")
+    parser.add_argument(
+        "--plot", type=writable, metavar="FILE", help="draw ratios and scaling (Matplotlib)"
+    )
+    parser.add_argument(
+        "--readme",
+        type=writable,
+        metavar="FILE",
+        help="put the report between the marks of a README",
     )
     parser.add_argument(
         "--quick",
@@ -125,9 +125,20 @@ def parse() -> argparse.Namespace:
         parser.error("fastnn is not installed here; `pip install .` in its checkout installs it")
     if chosen.plot and not is_installed("matplotlib"):
         parser.error("--plot needs Matplotlib, which is not installed: pip install matplotlib")
+    if chosen.plot and not {"training", "scaling"} & set(chosen.sections):
+        parser.error("--plot draws the sections training and scaling; --sections has neither")
     whole = chosen.sections == list(sections.NAMES) and chosen.only == list(WORKLOADS)
     if chosen.readme and (chosen.quick or not whole or chosen.peers != peers):
         parser.error("--readme takes a whole report: not --quick, --only, --peers or --sections")
+    try:  # what would show only after all has been measured
+        if chosen.plot:
+            from picture import check_format
+
+            check_format(chosen.plot)
+        if chosen.readme:
+            report_in(chosen.readme.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     return chosen
 
 
@@ -163,4 +174,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -11,6 +11,15 @@ from libraries import LIBRARIES
 COLORS = {name: f"C{i}" for i, name in enumerate(LIBRARIES)}
 
 
+def check_format(file: Path) -> None:
+    """Raise a ValueError if Matplotlib writes no files of this name's ending."""
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if file.suffix and file.suffix[1:].lower() not in known:
+        raise ValueError(f"{file}: Matplotlib draws {', '.join(known)}, not {file.suffix}")
+
+
 def draw(record: dict[str, Any], file: Path) -> None:
     """Draw what the record of a report has, and save it.
 
