@@ -7,5 +7,6 @@ benchmark: those of the scripts have other names. The modules import each other 
 import sys
 from pathlib import Path
 
-# Last, so that the scripts hide nothing that is installed.
+# Last, so that the scripts hide nothing that is installed. What is installed then hides scripts of
+# the same name: none has that of a package that is often there, such as PyTables (`tables`).
 sys.path.append(str(Path(__file__).resolve().parent))

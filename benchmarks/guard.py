@@ -31,9 +31,9 @@ from statistics import median
 from time import perf_counter
 
 from guard_processes import CannotCompare, Tree, Worker, copy_tree, workers
+from markdown_tables import heading, row
 from options import positive, writable
 from processes import MODES
-from tables import heading, row
 from verdicts import (
     SESSIONS_TO_ACCUSE,
     Estimate,

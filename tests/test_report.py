@@ -9,6 +9,7 @@ from pathlib import Path
 
 import axes
 import libraries
+import markdown_tables
 import numpy as np
 import picture
 import processes
@@ -16,7 +17,6 @@ import pytest
 import readme
 import resident
 import sections
-import tables
 import workloads
 from libraries import LIBRARIES, Settings
 
@@ -86,7 +86,7 @@ def test_a_readme_without_both_marks_is_refused(text):
 
 
 def test_a_table_reads_back_as_it_was_written():
-    outline = tables.Table(("what", "a", "b"), {"x": "one x", "y": "two ys"})
+    outline = markdown_tables.Table(("what", "a", "b"), {"x": "one x", "y": "two ys"})
     lines = [*outline.head(), outline.line("x", "1", "2"), outline.line("y", "3", note="random")]
     assert readme.tables_in("\n".join(lines)) == [
         [["what", "a", "b"], ["one x", "1", "2"], ["two ys; random", "3", ""]]
@@ -95,14 +95,14 @@ def test_a_table_reads_back_as_it_was_written():
 
 def test_a_row_with_more_cells_than_columns_is_refused():
     with pytest.raises(ValueError, match="2 cells for 1 columns"):
-        tables.Table(("what", "a"), {"x": "one x"}).line("x", "1", "2")
+        markdown_tables.Table(("what", "a"), {"x": "one x"}).line("x", "1", "2")
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(12.3456, "12346"), (0.1, "100"), (0.01234, "12.3"), (1e-6, "0.001")]
 )
 def test_milliseconds_have_three_digits_or_more(seconds, text):
-    assert tables.milliseconds(seconds) == text
+    assert markdown_tables.milliseconds(seconds) == text
 
 
 @pytest.mark.parametrize("power", [-1.0, 0.0, 0.5, 1.0, 2.0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from libraries import LIBRARIES, Settings, best_run, child, explain, in_words, missing
+from markdown_tables import Table
 from processes import in_turns
-from tables import Table
 from workloads import TO_ACCURACY
 
 ACCURACY = 0.98

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from libraries import LIBRARIES, Settings, Way, is_installed
-from tables import Table
+from markdown_tables import Table
 
 TEXT = (
     "These settings were the fastest of those tried; the reasons are in `benchmarks/contenders/`."

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from libraries import Settings
-from tables import Table
+from markdown_tables import Table
 
 from fastnn import SGD, Dense, Network, Trainer
 from fastnn.cpu.engine import Engine

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from libraries import Settings
+from markdown_tables import Table
 from numba import njit
 from processes import cores
 from products import FLOAT32, peak, rate
-from tables import Table
 from timing import SECONDS, best_seconds, of_calls
 
 SHAPES = [(n, n, n) for n in (128, 256, 512, 1024, 2048)]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from libraries import LIBRARIES, Run, Settings, child, explain, is_installed, missing
+from markdown_tables import Table, megabytes
 from processes import in_turns
-from tables import Table, megabytes
 from workloads import MEMORY
 
 ROUNDS = 3

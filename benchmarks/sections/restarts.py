@@ -8,9 +8,9 @@ from statistics import median
 from time import perf_counter
 
 from libraries import Settings
+from markdown_tables import Table, milliseconds
 from processes import cores
 from restarts import RESTARTS, WORKLOADS, seconds_of
-from tables import Table, milliseconds
 
 ROUNDS = 7
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from axes import AXES
 from libraries import LIBRARIES, Settings, child, is_installed, missing
+from markdown_tables import Table, milliseconds
 from processes import ChildFailed, cores
-from tables import Table, milliseconds
 
 TEXT = """\
 Each cell has the exponent a that fits time ~ x^a best (least squares of log time on log x), and the

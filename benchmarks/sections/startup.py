@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from libraries import LIBRARIES, Run, Settings, best_run, explain, in_words, is_installed, missing
+from markdown_tables import Table, milliseconds
 from processes import HERE, ChildFailed, in_turns, run_python
-from tables import Table, milliseconds
 from workloads import FIRST_TRAINING
 
 PROCESS_ROUNDS = 5

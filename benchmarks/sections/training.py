@@ -17,8 +17,8 @@ from libraries import (
     library_of,
     missing,
 )
+from markdown_tables import Table, milliseconds
 from processes import in_turns
-from tables import Table, milliseconds
 from workloads import WORKLOADS, Workload
 
 LOSSES_ALIKE = 0.1  # relative deviations from their median above this are worth a warning
