@@ -32,7 +32,7 @@ from time import perf_counter
 
 from guard_processes import CannotCompare, Tree, Worker, copy_tree, workers
 from markdown_tables import heading, row
-from options import positive, writable
+from options import check_data_folder, positive, writable
 from processes import MODES
 from verdicts import (
     SESSIONS_TO_ACCUSE,
@@ -197,6 +197,7 @@ def parse() -> argparse.Namespace:
     chosen = parser.parse_args()
     if chosen.sessions < SESSIONS_TO_ACCUSE:
         parser.error(f"--sessions: {SESSIONS_TO_ACCUSE} are needed to find something slower")
+    check_data_folder(parser)
     return chosen
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
@@ -48,3 +48,10 @@ def writable(text: str) -> Path:
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise ArgumentTypeError(f"{text} cannot be written")
     return file
+
+
+def check_data_folder(parser: ArgumentParser) -> None:
+    """End the script if FASTNN_DATA names no folder: random data would take MNIST's place."""
+    folder = os.environ.get("FASTNN_DATA")
+    if folder and not Path(folder).is_dir():
+        parser.error(f"FASTNN_DATA is {folder!r}, which is not a folder; unset or mend it")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import sections
 from libraries import LIBRARIES, Settings, is_installed
-from options import listed, positive, writable
+from options import check_data_folder, listed, positive, writable
 from processes import cores
 from readme import replace_report, report_in
 from workloads import WORKLOADS
@@ -130,6 +130,7 @@ def parse() -> argparse.Namespace:
     whole = chosen.sections == list(sections.NAMES) and chosen.only == list(WORKLOADS)
     if chosen.readme and (chosen.quick or not whole or chosen.peers != peers):
         parser.error("--readme takes a whole report: not --quick, --only, --peers or --sections")
+    check_data_folder(parser)
     try:  # what would show only after all has been measured
         if chosen.plot:
             from picture import check_format

@@ -84,17 +84,20 @@ class Data:
 def load(workload: Workload) -> Data:
     """Return the data of a workload, the same in every process.
 
-    Where MNIST cannot be had, they are random data of its shape, and the note says so.
+    Where MNIST cannot be had, they are random data of its shape, and the note says so. That
+    FASTNN_DATA names no folder is an error all the same: somebody wants MNIST.
     """
     if not workload.is_mnist:
         return synthetic(workload)
     try:
-        from fastnn import FastnnError
+        from fastnn import FastnnError, InvalidInput
         from fastnn.datasets import mnist
     except ImportError:
         return synthetic(workload, "random data: fastnn, which reads MNIST, is not installed")
     try:
         (X, y), (X_test, y_test) = mnist()
+    except InvalidInput:
+        raise
     except FastnnError:
         return synthetic(workload, "random data: MNIST is not here")
     return Data(X, y, X_test, y_test)

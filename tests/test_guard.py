@@ -9,7 +9,9 @@ import pytest
 import readme
 from processes import MODES
 from verdicts import Triple, Verdict
-from workloads import WORKLOADS
+from workloads import WORKLOADS, load
+
+from fastnn import InvalidInput
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 BEFORE_A_MERGE = README.partition("## Before a merge")[2].partition("\n## ")[0]
@@ -98,6 +100,19 @@ def test_an_option_that_cannot_be_used_is_refused_before_anything_is_measured(
         script.parse()
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", [peers, guard])
+def test_data_that_are_nowhere_are_refused_before_random_ones_take_their_place(
+    script, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("FASTNN_DATA", str(tmp_path / "mnist.npz"))
+    monkeypatch.setattr("sys.argv", ["script"])
+    with pytest.raises(SystemExit):
+        script.parse()
+    assert "which is not a folder" in capsys.readouterr().err
+    with pytest.raises(InvalidInput, match="not a folder"):
+        load(WORKLOADS["mnist-64"])
 
 
 def test_a_readme_without_marks_is_refused_before_anything_is_measured(

@@ -10,7 +10,7 @@ from markdown_tables import Table
 TEXT = """\
 These settings were the fastest of those tried; the reasons are in `benchmarks/contenders/`. The
 clock is on epochs alone, with the order of their rows: not on what a `fit` checks and prepares
-before its first one, nor on making tensors of the arrays. SGDClassifier has its whole `fit` timed."""
+before its first one, nor on making tensors of the arrays. Of SGDClassifier all of `fit` counts."""
 
 
 def all_ways(settings: Settings) -> dict[str, tuple[str, Way]]:
