@@ -131,6 +131,36 @@ def test_a_cell_of_scaling_has_the_exponent_and_both_ends():
     assert section("scaling").cell(points, "work") == "1.00 (1 to 100)"
 
 
+def test_a_disturbed_point_of_one_round_does_not_bend_the_fit(monkeypatch):
+    scaling, settings, calls = section("scaling"), whole(), []
+    monkeypatch.setattr(libraries, "find_spec", lambda name: True)
+
+    def child(task: str, contender: str, along: str, *rest: str, mode: str) -> dict[str, object]:
+        values = axes.AXES[along].workloads
+        if along == "threads":
+            values = [int(mode)]
+        if contender == "jax":
+            raise processes.ChildFailed("no device")
+        calls.append((contender, along))
+        disturbed = len(calls) % 2
+        points = [{along: x, "work": 10.0 * x, "seconds": float(x)} for x in values]
+        points[-1]["seconds"] += 1000.0 * disturbed
+        return {"points": points}
+
+    monkeypatch.setattr(scaling, "child", child)
+    settings = dataclasses.replace(settings, rounds=2)
+    text = "\n".join(scaling.measure(settings, *scaling.tables(settings)))
+    (table,) = readme.tables_in(text)
+    for name, cells in zip(axes.AXES, table[1:-1], strict=False):
+        found = dict(zip(table[0], cells, strict=True))
+        ends = [
+            1e3 * end for end in (min(axes.AXES[name].workloads), max(axes.AXES[name].workloads))
+        ]
+        assert found["fastnn"] == f"1.00 ({ends[0]:.0f} to {ends[1]:.0f})"
+        assert found["JAX"] == "failed"
+    assert "FAILED: jax, rows: no device" in text
+
+
 def test_multiply_adds_of_a_network_counted_by_hand():
     work = workloads.Workload("", (5, 3, 2), 4, 7, 0.1)
     assert axes.multiply_adds(work) == 7 * ((15 + 6) + (15 + 6) + 6)

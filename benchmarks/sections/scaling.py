@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from axes import AXES
 from libraries import LIBRARIES, Settings, child, is_installed, missing
 from markdown_tables import Table, milliseconds
-from processes import ChildFailed, cores
+from processes import cores, in_turns
+
+Point = dict[str, Any]  # what grows by its name, work, seconds
 
 TEXT = """\
 Each cell has the exponent a that fits time ~ x^a best (least squares of log time on log x), and the
@@ -53,33 +57,30 @@ def tables(settings: Settings) -> list[Table]:
 
 
 def measure(settings: Settings, table: Table) -> Iterator[str]:
-    """Time every shape, one process for a library and an axis."""
+    """Time every shape, in each round in one process for a library and an axis."""
     yield from table.head()
     record = settings.record["scaling"] = {}
-    failures = []
+    remarks = []
+    installed = [library for library in settings.libraries if is_installed(library)]
     for name, axis in AXES.items():
-        record[name] = {"x": axis.x, "points": {}}
-        cells = []
-        for library in settings.libraries:
-            if not is_installed(library):
-                cells.append(missing(library))
-                continue
-            try:
-                points = measure_axis(name, next(iter(LIBRARIES[library].contenders)), settings)
-            except ChildFailed as failure:
-                failures.append(f"FAILED: {library}, {name}: {failure}")
-                cells.append("failed")
-                continue
-            record[name]["points"][library] = points
-            cells.append(cell(points, axis.x))
+        results, failures = in_turns(
+            installed, settings.rounds, partial(measure_axis, name, settings)
+        )
+        remarks += [f"FAILED: {library}, {name}: {why}" for library, why in failures.items()]
+        points = {library: quickest(found) for library, found in results.items() if found}
+        record[name] = {"x": axis.x, "points": points}
+        cells = [
+            cell(points[library], axis.x) if library in points else missing(library)
+            for library in settings.libraries
+        ]
         yield table.line(name, axis.x, axis.ideal, *cells)
-    for line in failures:
+    for line in remarks:
         yield from ("", line)
 
 
-def measure_axis(name: str, contender: str, settings: Settings) -> list[dict[str, Any]]:
+def measure_axis(name: str, settings: Settings, library: str) -> list[Point]:
     """Return for each point along an axis its value, its work and its seconds."""
-    seconds = str(settings.seconds / 4)
+    contender, seconds = next(iter(LIBRARIES[library].contenders)), str(settings.seconds / 4)
     if name != "threads":
         return child("scale", contender, name, "all", seconds, mode="all")["points"]
     points = []
@@ -89,7 +90,15 @@ def measure_axis(name: str, contender: str, settings: Settings) -> list[dict[str
     return points
 
 
-def cell(points: list[dict[str, Any]], x: str) -> str:
+def quickest(rounds: Sequence[Sequence[Point]]) -> list[Point]:
+    """Return for each point along an axis the round in which it took the least time.
+
+    One point that was disturbed, or measured while the cores were far apart, bends the whole fit.
+    """
+    return [min(found, key=itemgetter("seconds")) for found in zip(*rounds, strict=True)]
+
+
+def cell(points: list[Point], x: str) -> str:
     """Return the exponent of the points and the times at both ends."""
     seconds = [point["seconds"] for point in points]
     ends = f"{milliseconds(seconds[0])} to {milliseconds(seconds[-1])}"
