@@ -4,8 +4,9 @@ MODE says how many threads: one, all or a number.
 
 python contender.py time CONTENDER WORKLOAD MODE SECONDS
     One epoch to warm up, one more, the loss over all rows, then epochs for about SECONDS.
-python contender.py accuracy CONTENDER MODE TARGET
-    Epochs until the accuracy on MNIST's test data is TARGET; only training is on the clock.
+python contender.py accuracy CONTENDER MODE TARGET START
+    Epochs from the first parameters number START until the accuracy on MNIST's test data is TARGET;
+    only training is on the clock.
 python contender.py memory CONTENDER MODE
     Resident memory before two epochs of training, and at its peak.
 python contender.py scale CONTENDER AXIS MODE SECONDS
@@ -53,9 +54,9 @@ class Contender(Protocol):
         ...
 
 
-def make(name: str, workload: Workload, data: Data, mode: str) -> Contender:
-    """Return a contender at the common start; its name is MODULE or MODULE.CLASS."""
-    return maker(name)(workload, data, initial_parameters(workload), thread_count(mode))
+def make(name: str, workload: Workload, data: Data, mode: str, start: int = 0) -> Contender:
+    """Return a contender at a common start; its name is MODULE or MODULE.CLASS."""
+    return maker(name)(workload, data, initial_parameters(workload, start), thread_count(mode))
 
 
 def maker(name: str) -> Callable[..., Contender]:
@@ -88,14 +89,14 @@ def train_for(contender: Contender, seconds: float, estimate: float) -> list[flo
     return contender.train(min(max(round(seconds / estimate), 1), EPOCHS_AT_MOST["time"]))
 
 
-def seconds_to_accuracy(name: str, mode: str, target: float) -> dict[str, Any]:
+def seconds_to_accuracy(name: str, mode: str, target: float, start: int) -> dict[str, Any]:
     """Return the seconds of each epoch until the test accuracy is `target`, and the accuracies.
 
     The clock is that of a network already compiled: a first one is trained for an epoch and left.
     """
     data = load(TO_ACCURACY)
     make(name, TO_ACCURACY, data, mode).train(1)
-    contender = make(name, TO_ACCURACY, data, mode)
+    contender = make(name, TO_ACCURACY, data, mode, start)
     epochs: list[float] = []
     reached: list[float] = []
     while len(epochs) < EPOCHS_AT_MOST["accuracy"] and (not reached or reached[-1] < target):
@@ -147,8 +148,8 @@ def main() -> None:
         along, mode, seconds = rest
         result = scale(name, along, mode, float(seconds))
     else:
-        mode, target = rest
-        result = seconds_to_accuracy(name, mode, float(target))
+        mode, target, start = rest
+        result = seconds_to_accuracy(name, mode, float(target), int(start))
     print(json.dumps(result))
 
 

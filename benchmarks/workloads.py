@@ -116,9 +116,9 @@ def synthetic(workload: Workload, note: str = "") -> Data:
     return Data(X[:cut], y[:cut], X[cut:], y[cut:], note)
 
 
-def initial_parameters(workload: Workload) -> Parameters:
+def initial_parameters(workload: Workload, start: int = 0) -> Parameters:
     """Return He-normal weights and zero biases, float32, the same in every process."""
-    generator = np.random.Generator(np.random.PCG64(21))
+    generator = np.random.Generator(np.random.PCG64(21 + start))
     parameters = []
     for inputs, outputs in zip(workload.widths[:-1], workload.widths[1:], strict=True):
         W = generator.standard_normal((inputs, outputs), dtype=np.float32)

@@ -51,7 +51,10 @@ def thread_counts(cores: int) -> list[int]:
 
 def tables(settings: Settings) -> list[Table]:
     """Return the outline: a row for each thing that grows, a column for each library."""
-    titles = [LIBRARIES[name].title for name in settings.libraries]
+    titles = []
+    for name in settings.libraries:
+        first, *others = LIBRARIES[name].contenders.values()
+        titles.append(LIBRARIES[name].title + (f", {first.title}" if others else ""))
     rows = {name: axis.title for name, axis in AXES.items()}
     return [Table(("time as a power of x", "x", "ideal", *titles), rows)]
 
