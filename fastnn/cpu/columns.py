@@ -48,6 +48,6 @@ def make_columns(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
         of = layers[layer, Z] if kind == 1 else layers[layer, DELTA]
         of += p * panel * head[CAPACITY]
         width = width_of(p, layers[layer, N])
-        accumulate(memory, head[ONES], ZERO, of, samples, out, ONE, width, alpha, beta)
+        accumulate(memory, head[ONES], ZERO, ZERO, of, samples, out, ONE, width, alpha, beta)
 
     return SimpleNamespace(place_of=place_of, sum_columns=sum_columns)

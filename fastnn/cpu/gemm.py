@@ -77,27 +77,30 @@ def _multiply_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
 
 def _accumulate_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
-    """Return a function that adds A^T B for inputs of one panel of A, tallest tiles first."""
+    """Return a function that adds A^T B for inputs of one panel of A, tallest tiles first.
+
+    The next panel of A, `apart` numbers on, is asked for meanwhile.
+    """
     tall, four, two, one = (make_accumulate(dtype, each, vectors) for each in (rows, *SHORTER))
     split = rows == SPLIT_ROWS
 
     @njit(**EXACT)
-    def chain(memory, a, a_width, b, samples, c, width, i, i1, alpha, beta):
+    def chain(memory, a, a_width, apart, b, samples, c, width, i, i1, alpha, beta):
         while i + rows <= i1 and not (split and 7 < i1 - i < 10):
-            tall(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
-                 beta)  # fmt: skip
+            tall(memory, a + i, a_width, apart, memory, b, samples, memory, c + i * width, width,
+                 alpha, beta)  # fmt: skip
             i += rows
         while i + 4 <= i1:
-            four(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
-                 beta)  # fmt: skip
+            four(memory, a + i, a_width, apart, memory, b, samples, memory, c + i * width, width,
+                 alpha, beta)  # fmt: skip
             i += 4
         if i + 2 <= i1:
-            two(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
-                beta)  # fmt: skip
+            two(memory, a + i, a_width, apart, memory, b, samples, memory, c + i * width, width,
+                alpha, beta)  # fmt: skip
             i += 2
         if i < i1:
-            one(memory, a + i, a_width, memory, b, samples, memory, c + i * width, width, alpha,
-                beta)  # fmt: skip
+            one(memory, a + i, a_width, apart, memory, b, samples, memory, c + i * width, width,
+                alpha, beta)  # fmt: skip
 
     return chain
 
@@ -200,8 +203,9 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     p0..p1 of C = A B + a start. A is (a_rows, k), C is (a_rows, n), B is (b_rows >= k, n), all in
     panels. The start is the row of B at `init` (the bias) where that is >= 0, C itself where it is
     CONTINUE, else the zeros at offset -1 - init.
-    accumulate(memory, a, a_width, b, samples, c, inputs, width, alpha, beta): within one panel each
-    of A and C: C = beta C + alpha A^T B over rows 0..samples and columns 0..inputs of A.
+    accumulate(memory, a, a_width, apart, b, samples, c, inputs, width, alpha, beta): within one
+    panel each of A and C: C = beta C + alpha A^T B over rows 0..samples and columns 0..inputs of A,
+    while the panel that lies `apart` numbers on is asked for.
     """
     panel, lanes = shape.panel, shape.lanes
     wide, narrow = (shape.rows, 2), (shape.rows_narrow, 1)  # rows and vectors of the full tile
@@ -260,11 +264,11 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                         )  # fmt: skip
 
     @njit(**EXACT)
-    def accumulate(memory, a, a_width, b, samples, c, inputs, width, alpha, beta):
+    def accumulate(memory, a, a_width, apart, b, samples, c, inputs, width, alpha, beta):
         if width == panel:
-            add_wide(memory, a, a_width, b, samples, c, width, ZERO, inputs, alpha, beta)
+            add_wide(memory, a, a_width, apart, b, samples, c, width, ZERO, inputs, alpha, beta)
         else:
-            add_narrow(memory, a, a_width, b, samples, c, width, ZERO, inputs, alpha, beta)
+            add_narrow(memory, a, a_width, apart, b, samples, c, width, ZERO, inputs, alpha, beta)
 
     @njit(**MERGED)
     def multiply_caller(

@@ -161,7 +161,7 @@ class _Writer(Writer):
     def accumulate(self, module: Any, name: str, scattered: bool) -> Any:
         """C = beta C + alpha A^T B, the samples in rows of A that lie `a_stride` apart."""
         real = self.real.as_pointer()
-        left = [real, INT64]
+        left = [real, INT64, INT64]
         if scattered:
             left = [INT64.as_pointer(), INT64, INT64, INT64.as_pointer()]
         arguments = [*left, real, INT64, real, INT64, self.real, self.real]
@@ -189,6 +189,7 @@ class _Writer(Writer):
                 prefetch(builder, builder.gep(sample, [builder.add(inputs[-1], INT64(16))]))
             else:
                 sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
+                prefetch(builder, builder.gep(sample, [function.args[2]]), level=2)
             right = builder.gep(b, [builder.mul(s, width)])
             return self.products(builder, sample, of_input, right, cells)
 
@@ -282,23 +283,26 @@ def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the transposed product with an A in panels.
 
-    ``accumulate(a, a_at, a_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta)``
+    ``accumulate(a, a_at, a_stride, ahead, b, b_at, samples, c, c_at, c_stride, alpha, beta)``; what
+    lies `ahead` numbers beyond those of a sample is asked for.
     """
     if config.DISABLE_JIT:
         return plain.accumulate(rows, vectors * (vector_bytes() // dtype.itemsize))
 
     @intrinsic
-    def accumulate(typingctx, a, a_at, a_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta):
+    def accumulate(
+        typingctx, a, a_at, a_stride, ahead, b, b_at, samples, c, c_at, c_stride, alpha, beta
+    ):
         i = types.int64
-        signature = types.void(a, i, i, b, i, i, c, i, i, a.dtype, a.dtype)
+        signature = types.void(a, i, i, i, b, i, i, c, i, i, a.dtype, a.dtype)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
             left, right, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 3, 6)
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 7)
             )
             callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), False)
-            builder.call(callee, [left, args[2], right, args[5], out, args[8], args[9], args[10]])
+            builder.call(callee, [left, *args[2:4], right, args[6], out, *args[9:]])
             return context.get_dummy_value()
 
         return signature, codegen

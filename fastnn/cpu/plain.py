@@ -37,7 +37,7 @@ def multiply(rows: int, width: int) -> Any:
 def accumulate(rows: int, width: int) -> Any:
     """Return the transposed product with an A in panels."""
 
-    def kernel(a, a_at, a_stride, b, b_at, samples, c, c_at, c_stride, alpha, beta):
+    def kernel(a, a_at, a_stride, apart, b, b_at, samples, c, c_at, c_stride, alpha, beta):
         for r in range(rows):
             total = np.zeros(width, c.dtype)
             for s in range(samples):
@@ -79,7 +79,7 @@ def accumulate_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
         starts = address + order[first : first + samples] * row_stride
         for column in used[used_at : used_at + rows]:
             a = np.concatenate([caller_row(dtype, start, column + 1)[-1:] for start in starts])
-            inside(a, 0, 1, b, b_at, samples, c, c_at + column * c_stride, 0, alpha, beta)
+            inside(a, 0, 1, 0, b, b_at, samples, c, c_at + column * c_stride, 0, alpha, beta)
 
     return kernel
 

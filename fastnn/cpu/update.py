@@ -162,7 +162,7 @@ def make_update(
                         a_width = width_of(i // panel, k)
                         start = layers[layer, INPUT] + own + i * rows + s * a_width
                         accumulate(
-                            memory, start, a_width, delta, count, to + i * width,
+                            memory, start, a_width, panel * rows, delta, count, to + i * width,
                             min(panel, i1 - i), width, alpha, keep,
                         )  # fmt: skip
 

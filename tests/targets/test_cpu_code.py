@@ -56,7 +56,7 @@ def calls(dtype, tile):
         "multiply_scattered": lambda m, k, o: scattered_product(
             o, k, k, k, k, k, k, o, k, k, m, k, m, k, k, m, k, k
         ),
-        "accumulate": lambda m, k, o: sums(m, k, k, m, k, k, m, k, k, one, one),
+        "accumulate": lambda m, k, o: sums(m, k, k, k, m, k, k, m, k, k, one, one),
         "accumulate_scattered": lambda m, k, o: scattered_sums(
             o, k, k, k, o, k, m, k, k, m, k, k, one, one
         ),
