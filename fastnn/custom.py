@@ -21,6 +21,9 @@ from fastnn.rules.table import Activation, Loss
 TARGET = "y"  # the variable of a loss given as a formula that stands for the target
 # Parameters of these names come first where others define losses (target, output).
 _TARGETS = frozenset(("y_true", "true", "truth", "target", "targets", "label", "labels"))
+# With y before one of these names, y is the target.
+_OUTPUTS = frozenset(("z", "y_pred", "pred", "prediction", "predictions", "output", "outputs", "logit",
+                      "logits", "score", "scores"))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +40,7 @@ class CustomRule:
 
     _count: ClassVar[int]
     _variables: ClassVar[str]
+    _what: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Check the variables; drop names of intermediate results, which a file does not keep."""
@@ -46,7 +50,14 @@ class CustomRule:
                 f"{self._variables}, not {len(names)} ({', '.join(names) or 'none'}); "
                 "give the other parameters of the function a default"
             )
-        object.__setattr__(self, "expression", from_plain(to_plain(self.expression)))
+        plain = to_plain(self.expression)
+        for name in names:
+            if name not in plain["nodes"]:
+                raise InvalidInput(
+                    f"{self._what} {self!r} does not depend on {name}; use it, or leave it out if it "
+                    "was meant to be a constant"
+                )
+        object.__setattr__(self, "expression", from_plain(plain))
 
     @cached_property
     def slope(self) -> Expression:
@@ -93,6 +104,7 @@ class CustomActivation(CustomRule):
 
     _count = 1
     _variables = "an activation has one variable"
+    _what = "the activation"
 
     @cached_property
     def row(self) -> Activation:
@@ -118,6 +130,7 @@ class CustomLoss(CustomRule):
 
     _count = 2
     _variables = "a loss has two variables, the output and the target"
+    _what = "the loss"
 
     def __post_init__(self) -> None:
         """Check also that there is something to learn."""
@@ -150,7 +163,8 @@ def custom_activation(rule: Callable[..., Any] | Expression) -> CustomActivation
     Raises
     ------
     InvalidInput
-        Another number of variables, or what `fastnn.graph.trace` cannot trace.
+        Another number of variables, a formula in which it does not occur, or what
+        `fastnn.graph.trace` cannot trace.
     """
     return CustomActivation(rule if isinstance(rule, Expression) else trace(rule))
 
@@ -161,13 +175,14 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
     Raises
     ------
     InvalidInput
-        Other variables, a loss that does not change with the output, a function whose first
-        parameter is called as targets are, or what `fastnn.graph.trace` cannot trace.
+        Other variables, a loss that does not change with the output or does not depend on the
+        target, a function whose first parameter is called as targets are, or what
+        `fastnn.graph.trace` cannot trace.
     """
     if not isinstance(rule, Expression):
         loss = CustomLoss(trace(rule))
         first, second = loss.expression.names
-        if first in _TARGETS:
+        if first in _TARGETS or (first == TARGET and second in _OUTPUTS):
             raise InvalidInput(
                 f"a loss takes the output first and the target second, but {loss!r} has {first} "
                 f"first; write lambda {second}, {first}: ... (or rename it, if it is the output)"
