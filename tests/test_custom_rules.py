@@ -48,7 +48,7 @@ def test_rules_are_equal_if_their_formulas_are_whatever_the_variables_are_called
     assert Dense(6, lambda z: tanh(z) * 0.25) != HALF
     assert Dense(6, "tanh") != HALF and Dense(6, tanh) != Dense(6, "tanh")
     assert Dense(6, activation=HALF.activation) == HALF
-    swapped = trainer_of(LAYERS, loss=lambda y, z: maximum(0.9 * (y - z), 0.1 * (z - y)))
+    swapped = trainer_of(LAYERS, loss=lambda p, q: maximum(0.9 * (p - q), 0.1 * (q - p)))
     assert swapped.problem != own_trainer().problem
     renamed = trainer_of(LAYERS, loss=lambda a, b: maximum(0.9 * (b - a), 0.1 * (a - b)))
     assert renamed.problem == own_trainer().problem
@@ -108,7 +108,7 @@ def branch(z: Any) -> Any:
         (lambda: own_trainer(loss=lambda z, y: z**2), "does not depend on y"),
         (lambda: own_trainer(loss=lambda z, y: graph.step(z) - y), "slope 0 by the output z every"),
         (lambda: own_trainer(loss=lambda y, z: y * z - z), r"has y first; write lambda z, y:"),
-        (lambda: Dense(3, lambda z: z - z + 1), "does not depend on z"),
+        (lambda: Dense(3, lambda z: 1.0), "activation lambda z: 1 does not depend on z"),
         (lambda: own_trainer(loss=lambda y_true, p: y_true - p), "has y_true first; .* p, y_true:"),
         (lambda: own_trainer(loss=graph.step), "two variables"),
         (lambda: own_trainer(loss=variables("p")[0] * variables("t")[0]), "called|not p, t"),
