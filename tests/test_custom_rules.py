@@ -161,7 +161,7 @@ def test_a_saved_trainer_goes_on_to_the_same_bits(target, tmp_path):
 
 FORMULAS = [
     lambda z: z,
-    lambda z: 3,
+    lambda z: where(z > 3, 3, z),
     lambda z: where((z > -1) & ~(z > 1) | (z == 5), z**2.5, -0.0),
     lambda z: abs(z) * 1e-300 + z / 3 + (2 * z).named("u"),
 ]
