@@ -22,8 +22,9 @@ TARGET = "y"  # the variable of a loss given as a formula that stands for the ta
 # Parameters of these names come first where others define losses (target, output).
 _TARGETS = frozenset(("y_true", "true", "truth", "target", "targets", "label", "labels"))
 # With y before one of these names, y is the target.
-_OUTPUTS = frozenset(("z", "y_pred", "pred", "prediction", "predictions", "output", "outputs", "logit",
-                      "logits", "score", "scores"))  # fmt: skip
+_OUTPUTS = frozenset(
+    ("z", "y_pred", "pred", "prediction", "output", "outputs", "logit", "logits", "score", "scores")
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,8 +55,8 @@ class CustomRule:
         for name in names:
             if name not in plain["nodes"]:
                 raise InvalidInput(
-                    f"{self._what} {self!r} does not depend on {name}; use it, or leave it out if it "
-                    "was meant to be a constant"
+                    f"{self._what} {self!r} does not depend on {name}, so it is a mistake; "
+                    f"use {name} in it"
                 )
         object.__setattr__(self, "expression", from_plain(plain))
 
