@@ -177,7 +177,7 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
     ------
     InvalidInput
         Other variables, a loss that does not change with the output or does not depend on the
-        target, a function whose first parameter is called as targets are, or what
+        target, a function whose parameters are called as a target and an output are, or what
         `fastnn.graph.trace` cannot trace.
     """
     if not isinstance(rule, Expression):

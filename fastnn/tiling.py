@@ -33,7 +33,7 @@ OWN_INPUT_THREADS = 3
 # A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
 IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
-UPDATE_TILE_SHARE = 4  # tiles of the update that a thread has of its own, at least
+UPDATE_TILE_SHARE = 4  # tiles of the update for each thread, about, in all but small networks
 TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
 # Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
 # would touch more pages than the first-level table of addresses holds (64 entries are usual).
@@ -114,6 +114,5 @@ def cut_update(
 
 
 def look_rows(batch: int) -> int:
-    """Return MOST_LOOK_ROWS or fewer, such that the last block is not much smaller than others."""
-    share = -(-batch // -(-batch // MOST_LOOK_ROWS))
-    return -(-share // 24) * 24  # whole tiles of every height
+    """Return how many rows of a batch share a list of inputs: whole tiles of 6, 8, 12 or 4 rows."""
+    return 24 if batch <= 24 else MOST_LOOK_ROWS

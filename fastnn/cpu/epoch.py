@@ -2,7 +2,8 @@
 
 A step is a few phases of tiles, which a team shares as `fastnn.cpu.team` says. Whoever finishes the
 last tile of a phase does the little that is serial. A thread without work spins briefly and then
-naps. What is summed in which order does not depend on who does it, so neither do the results.
+naps. What is summed in which order does not depend on who does it, so neither do the results
+(`fastnn.cpu.used` leaves out zeros: its docstring has what that means for infinite weights).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Which inputs rows use: the columns of X that are not zero in all of them.
 
 Where x is zero, so are its products: the first layer goes over the other columns alone, with the
-same result. Pictures with an empty margin and one-hot codes have many such columns (MNIST: 39 % of
-784 at 48 rows, 53 % at 8). Where there are none the first rows say so, and looking costs next to
-nothing.
+same result as long as weights are finite. (Where one is infinite the loss is soon NaN; which step
+says so first may then depend on which rows share a list.) Pictures with an empty margin and one-hot
+codes have many such columns (MNIST: 39 % of 784 at 48 rows, 53 % at 8). Where there are none the
+first rows say so, and looking costs next to nothing.
 
 A list has the columns in rising order. LIST_SLACK numbers behind its longest end is its table: how
 many there are before each panel, and last how many in all.
@@ -196,7 +197,8 @@ def make_used(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
     find_used(job, first, block, samples, me): where the list of the block is in `used`.
     find_tiles(job, first, block, r0, r1, samples, me): the same for the tiles of rows r0..r1 of the
     block, of which there are no more than LOOK_TILES: where the list of the first is, how far apart
-    they are, and the list of the block. Where r0..r1 is a part of the block, all have the latter.
+    they are, and the list of the block. Where r0..r1 is a part of the block, or all columns are
+    used, all tiles have the latter.
     Every thread has its own, made once a step, those of tiles for one block at a time.
     """
     panel, tile_rows = shape.panel, make_tile_rows(shape.rows)
