@@ -69,7 +69,7 @@ LOSSES = {
 }
 # Formulas that no built-in rule has.
 OTHER_ACTIVATIONS = {
-    "constant": lambda z: 3,
+    "constant": lambda z: z * 0 + 3,
     "half tanh": lambda z: tanh(z) * 0.5,
     "snake": lambda z: z + sin(2 * z) ** 2 / 2,
     "bump": lambda z: exp(-(z**2)) * cos(3 * z),
