@@ -1,0 +1,1 @@
+"""The CUDA target: Numba kernels of three families, one of them chosen for each network."""
