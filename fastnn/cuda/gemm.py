@@ -18,7 +18,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from fastnn.cuda import ffma
+from fastnn.cuda import ffma, tensor
 from fastnn.cuda.core import Core, Panel, Tile
 from fastnn.cuda.device import SIMULATED, U, cuda, inner
 from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, vector_length
@@ -29,6 +29,8 @@ I32 = int if SIMULATED else numba.int32
 LARGEST = 2**31 - 1
 FORMS = {"nn": (True, False), "nt": (True, True), "tn": (False, False)}
 PRECISIONS = ("float32", "tf32", "bfloat16")
+# 32-bit numbers that wait in shared memory for the end of the product.
+KEPT = 4
 # Rows of tiles that go together: about as many as run at once lie in a square, so that they share
 # what they read in the L2 cache.
 GROUP = 8
@@ -38,12 +40,16 @@ def tile_for(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
     """Return the tile that suits a device."""
     if dtype == np.float64:
         return Tile(128, 64, 8, 8, 4)
-    return Tile(128, 128, 8, 8, 8)
+    if precision == "float32":
+        return Tile(128, 128, 8, 8, 8)
+    return Tile(256, 128, 8 * tensor.NUMBERS[precision], 8, 16)
 
 
 def small_tile(precision: str = "float32") -> Tile:
-    """Return a tile of few threads, for the simulator: four, or two warps on tensor cores."""
-    return Tile(8, 8, 4, 4, 4)
+    """Return a tile of few threads, for the simulator: four, or a warp on tensor cores."""
+    if precision == "float32":
+        return Tile(8, 8, 4, 4, 4)
+    return Tile(32, 16, 8 * tensor.NUMBERS[precision], 4, 4)
 
 
 def tiles(m: int, n: int, tile: Tile) -> int:
@@ -56,13 +62,21 @@ def threads_of(tile: Tile, precision: str = "float32") -> int:
     return tile.threads
 
 
+def blocks_of(tile: Tile, precision: str = "float32") -> int:
+    """Return how many blocks a multiprocessor should hold, for `launch_bounds`."""
+    return 2 if precision == "float32" and tile.threads <= 256 else 1
+
+
 def shared_bytes(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
     """Return the bytes of static shared memory that a block takes."""
-    return _core(dtype, precision, tile, "nn").shared * dtype.itemsize
+    return _core(dtype, precision, tile, "nn").shared * dtype.itemsize + 4 * KEPT
 
 
 def _core(dtype: np.dtype[Any], precision: str, tile: Tile, form: str) -> Core:
-    return ffma.make_core(dtype, tile, FORMS[form])
+    if precision == "float32":
+        return ffma.make_core(dtype, tile, FORMS[form])
+    assert dtype == np.float32, f"tensor cores take float32, not {dtype}"
+    return tensor.make_core(precision, tile, FORMS[form])
 
 
 def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilogue: Any) -> Any:
@@ -99,7 +113,7 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
     sums_count, shared_count = core.sums, core.shared
     shared_array = _make_shared_array(core.shared, number)
 
-    kept_array = inner(lambda: cuda.shared.array(4, numba.int32))
+    kept_array = inner(lambda: cuda.shared.array(KEPT, numba.int32))
 
     @inner
     def gemm(memory, words, numbers, layer, a, lda, b, ldb, m, n, k):
