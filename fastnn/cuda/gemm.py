@@ -38,8 +38,6 @@ GROUP = 8
 
 def tile_for(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
     """Return the tile that suits a device."""
-    if dtype == np.float64:
-        return Tile(128, 64, 8, 8, 4)
     if precision == "float32":
         return Tile(128, 128, 8, 8, 8)
     return Tile(256, 128, 8 * tensor.NUMBERS[precision], 8, 16)
@@ -62,9 +60,14 @@ def threads_of(tile: Tile, precision: str = "float32") -> int:
     return tile.threads
 
 
-def blocks_of(tile: Tile, precision: str = "float32") -> int:
-    """Return how many blocks a multiprocessor should hold, for `launch_bounds`."""
-    return 2 if precision == "float32" and tile.threads <= 256 else 1
+def blocks_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
+    """Return how many blocks a multiprocessor should hold, for `launch_bounds`.
+
+    Two, so that one multiplies while the other waits at its barrier, where a thread's sums leave
+    registers enough: 65536 of them are there, 128 for each of 512 threads.
+    """
+    sums = tile.row_values * tile.column_values * dtype.itemsize // 4
+    return 2 if sums * tile.threads <= 64 * 256 else 1
 
 
 def shared_bytes(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
