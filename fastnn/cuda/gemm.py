@@ -85,12 +85,14 @@ def _core(dtype: np.dtype[Any], precision: str, tile: Tile, form: str) -> Core:
 def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilogue: Any) -> Any:
     """Return ``gemm(memory, words, numbers, layer, a, lda, b, ldb, m, n, k)`` for one block.
 
-    It computes the tile of C (m, n) that is this block's, of ``tiles(m, n, tile)`` blocks, and calls
-    ``epilogue(memory, words, numbers, layer, row, column, value)`` for each of its numbers, each by
-    one thread, `value` in `dtype`; words, numbers and layer are only passed on. `a` and `b` are the
-    places of the operands' first numbers in `memory`, `lda` and `ldb` their leading dimensions, all
+    It computes the tile of C (m, n) that is this block's, of ``tiles(m, n, tile)`` blocks, and
+    calls ``epilogue(memory, words, numbers, layer, row, column, value)`` for each of its numbers,
+    `value` in `dtype`; words, numbers and layer are only passed on. `a` and `b` are the places of
+    the operands' first numbers in `memory`, `lda` and `ldb` their leading dimensions, all
     multiples of 16 bytes. k is the length of the sums; m, n and k are any numbers from 1. Where a
     row is no multiple of 16 bytes long, the rest of its last 16 bytes is read and must hold zeros.
+    The threads of a warp take neighbours in a row. The operands must not overlap what the epilogue
+    writes: other blocks still read them.
 
     NaN and infinity go the way they go in NumPy.
     """
@@ -113,7 +115,7 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
     clear = make_clear(core.sums)
     thread_index = make_thread_index()
     scale = make_vectors(dtype).step
-    sums_count, shared_count = core.sums, core.shared
+    sums_count = core.sums
     shared_array = _make_shared_array(core.shared, number)
 
     kept_array = inner(lambda: cuda.shared.array(KEPT, numba.int32))

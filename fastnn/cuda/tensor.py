@@ -1,7 +1,7 @@
 """The core of the matrix product on tensor cores: float32 numbers, rounded on their way there.
 
-Numbers are rounded on their way into shared memory, once each, and lie there as 32-bit words, row by
-row (a column of B is a row too), neighbours along the depth side by side:
+Numbers are rounded on their way into shared memory, once each, and lie there as 32-bit words, row
+by row (a column of B is a row too), neighbours along the depth side by side:
 
     "tf32"      a word is one number, rounded to 10 bits, ties away from zero (cvt.rna)
     "bfloat16"  a word is two numbers, rounded to 7 bits, ties to even; the lower half comes first
@@ -31,7 +31,6 @@ from fastnn.cuda.core import Core, Panel, Tile
 from fastnn.cuda.device import SIMULATED, cuda, inner
 from fastnn.cuda.intrinsics import (
     INT32,
-    element,
     intrinsic,
     load_numbers,
     make_dump,
@@ -143,7 +142,9 @@ def _panel(precision: str, size: int, words: int, threads: int, along: bool, sta
     for each of the numbers in a word.
     """
     units = size * words // (4 * threads)
-    assert units * 4 * threads == size * words and size % 8 == 0, "no whole number of units a thread"
+    assert units * 4 * threads == size * words and size % 8 == 0, (
+        "no whole number of units a thread"
+    )
     numbers, length, quads = NUMBERS[precision], words + PADDING, words // 4
     put, spread = _make_stores(precision)
     if along:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import cubin
 import numpy as np
+import pytest
 
 SPECIFICATION = {
     "nn": lambda a, b: a @ b,
     "nt": lambda a, b: a @ b.T,
     "tn": lambda a, b: a.T @ b,
 }
-COLUMNS = 8  # of `words`: where C and the operands are, and the sizes
 
 
 def operands(form: str, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> Any:
@@ -62,6 +64,55 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
     return kernel
 
 
+def kind_of(kind: str) -> tuple[np.dtype[Any], str, Any]:
+    """Return dtype, precision and a device's tile of "float32", "float64", "tf32", "bfloat16"."""
+    from fastnn.cuda.gemm import tile_for
+
+    dtype = np.dtype("float64" if kind == "float64" else "float32")
+    precision = kind if kind in ("tf32", "bfloat16") else "float32"
+    return dtype, precision, tile_for(dtype, precision)
+
+
+@cache
+def compiled(kind: str, form: str, cc: tuple[int, int]) -> cubin.Cubin:
+    """Return the code of a kernel with a device's tile, or skip where it cannot be made."""
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    from numba import float64, from_dtype, int64
+
+    from fastnn.cuda.gemm import blocks_of, threads_of
+
+    dtype, precision, tile = kind_of(kind)
+    return cubin.compile_kernel(
+        make_kernel(form, dtype, precision, tile),
+        (from_dtype(dtype)[::1], int64[:, ::1], float64[::1], int64),
+        cc=cc,
+        launch_bounds=(threads_of(tile, precision), blocks_of(dtype, precision, tile)),
+    )
+
+
+def lay_out(form: str, a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """Return `memory` and `words` of a product, and where in memory its numbers will be."""
+    c = product(form, np.zeros_like(a), np.zeros_like(b))
+    m, n = c.shape
+    parts: list[Any] = []
+    places = [place(parts, matrix) for matrix in (c, a, b)]
+    words = np.zeros((2, 9), np.int64)
+    words[1] = [*places[0], *places[1], *places[2], m, n, a.shape[0 if form == "tn" else 1]]
+    memory = np.concatenate(parts)
+    inside = np.zeros(len(memory), bool)
+    start, leading = places[0]
+    inside[start : start + m * leading].reshape(m, leading)[:, :n] = True
+    return memory, words, inside
+
+
+def taken(before: Any, memory: Any, inside: Any, n: int) -> np.ndarray[Any, Any]:
+    """Return the product in `memory`; fails where anything beside it has changed."""
+    np.testing.assert_array_equal(memory[~inside], before[~inside])
+    # Each number was added to once: a second visit would show as another 3.
+    return memory[inside].reshape(-1, n) - memory.dtype.type(3)
+
+
 def run(
     form: str, dtype: np.dtype[Any], precision: str, a: Any, b: Any, tile: Any = None
 ) -> np.ndarray[Any, Any]:
@@ -70,23 +121,10 @@ def run(
     from fastnn.cuda.gemm import small_tile, threads_of, tiles
 
     tile = small_tile(precision) if tile is None else tile
-    c = product(form, np.zeros_like(a), np.zeros_like(b))
-    m, n = c.shape
-    k = a.shape[0 if form == "tn" else 1]
-    parts: list[Any] = []
-    places = [place(parts, matrix) for matrix in (c, a, b)]
-    memory = np.concatenate(parts)
-    before = memory.copy()
-    words = np.zeros((2, 9), np.int64)
-    words[1] = [*places[0], *places[1], *places[2], m, n, k]
-    numbers = np.array([3.0])
-    on_device = cuda.to_device(memory)
+    before, words, inside = lay_out(form, a, b)
+    m, n = words[1, 6:8]
+    on_device = cuda.to_device(before)
     launch = kernel(make_kernel(form, dtype, precision, tile))
-    launch[tiles(m, n, tile), threads_of(tile, precision)](on_device, words, numbers, 1)
-    memory = on_device.copy_to_host()
-    start, leading = places[0]
-    inside = np.zeros(len(memory), bool)
-    inside[start : start + m * leading].reshape(m, leading)[:, :n] = True
-    np.testing.assert_array_equal(memory[~inside], before[~inside])
-    # Each number was added to once: a second visit would show as another 3.
-    return memory[inside].reshape(m, n) - dtype.type(3)
+    grid = tiles(int(m), int(n), tile)
+    launch[grid, threads_of(tile, precision)](on_device, words, np.array([3.0]), 1)
+    return taken(before, on_device.copy_to_host(), inside, int(n))

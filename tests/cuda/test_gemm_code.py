@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import cubin
 import numpy as np
-import products
 import pytest
+from products import compiled, kind_of
 
 FORMS = ["nn", "nt", "tn"]
 # The kind of numbers, and how much of the main loop is arithmetic: for float64, which the device
@@ -23,31 +22,6 @@ CASES = [(kind, form, cc) for kind in KINDS for form in FORMS for cc in cubin.CA
 every_case = pytest.mark.parametrize(
     ("kind", "form", "cc"), CASES, ids=[f"{k}-{f}-sm_{c[0]}{c[1]}" for k, f, c in CASES]
 )
-
-
-def kind_of(kind: str) -> tuple[np.dtype[Any], str, Any]:
-    from fastnn.cuda.gemm import tile_for
-
-    dtype = np.dtype("float64" if kind == "float64" else "float32")
-    precision = kind if kind in ("tf32", "bfloat16") else "float32"
-    return dtype, precision, tile_for(dtype, precision)
-
-
-@cache
-def compiled(kind: str, form: str, cc: tuple[int, int]) -> cubin.Cubin:
-    if reason := cubin.missing():
-        pytest.skip(reason)
-    from numba import float64, from_dtype, int64
-
-    from fastnn.cuda.gemm import blocks_of, threads_of
-
-    dtype, precision, tile = kind_of(kind)
-    return cubin.compile_kernel(
-        products.make_kernel(form, dtype, precision, tile),
-        (from_dtype(dtype)[::1], int64[:, ::1], float64[::1], int64),
-        cc=cc,
-        launch_bounds=(threads_of(tile, precision), blocks_of(dtype, precision, tile)),
-    )
 
 
 @every_case
@@ -116,7 +90,7 @@ def test_the_way_to_a_load_is_short(kind: str, form: str, cc: tuple[int, int]) -
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_lanes_hold_what_mma_asks_for(precision: str) -> None:
-    """Follow the lanes of a warp by PTX's description of ldmatrix and mma.sync, words as numbers."""
+    """Follow a warp by PTX's description of ldmatrix and mma.sync, with words for numbers."""
     if reason := cubin.missing():
         pytest.skip(reason)
     from fastnn.cuda.tensor import a_pointer, b_pointer

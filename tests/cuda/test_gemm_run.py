@@ -1,0 +1,57 @@
+"""The compiled matrix product, run instruction by instruction where there is no device."""
+
+from __future__ import annotations
+
+import numpy as np
+import products
+import ptx
+import pytest
+
+CASES = [
+    (kind, form)
+    for kind in ("float32", "float64", "tf32", "bfloat16")
+    for form in products.SPECIFICATION
+]
+# Several tiles with a rest in every direction, and less than a vector.
+SHAPES = [(130, 140, 21), (3, 1, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize(("kind", "form"), CASES, ids=["-".join(case) for case in CASES])
+def test_compiled_product_matches_numpy(kind: str, form: str, shape: tuple[int, int, int]) -> None:
+    code = products.compiled(kind, form, (8, 0))
+    from fastnn.cuda.gemm import threads_of, tiles
+    from fastnn.cuda.rounding import rounded
+
+    dtype, precision, tile = products.kind_of(kind)
+    m, n, k = shape
+    a, b = products.operands(form, dtype, shape)
+    before, words, inside = products.lay_out(form, a, b)
+    memory = before.copy()
+    asked = ptx.run(
+        code.ptx, tiles(m, n, tile), threads_of(tile, precision), memory, words, np.array([3.0]), 1
+    )
+    if precision != "float32":
+        a, b = rounded(precision, a), rounded(precision, b)
+    exact = products.product(form, a.astype(np.float64), b.astype(np.float64))
+    np.testing.assert_allclose(
+        products.taken(before, memory, inside, n), exact, rtol=0, atol=20 * k * np.finfo(dtype).eps
+    )
+    # No bank of shared memory is asked twice for what it could have given at once.
+    assert [text for text, (found, least) in asked.items() if found > least] == []
+
+
+@pytest.mark.parametrize("kind", ["float32", "tf32", "bfloat16"])
+def test_compiled_product_passes_nan_and_infinity_on(kind: str) -> None:
+    code = products.compiled(kind, "nn", (8, 0))
+    from fastnn.cuda.gemm import threads_of
+
+    dtype, precision, tile = products.kind_of(kind)
+    a, b = products.operands("nn", dtype, (9, 10, 7))
+    a[-1, -1], a[2, 3], b[1, 1], b[-1, -1] = np.nan, np.inf, -np.inf, np.inf
+    before, words, inside = products.lay_out("nn", a, b)
+    memory = before.copy()
+    ptx.run(code.ptx, 1, threads_of(tile, precision), memory, words, np.array([3.0]), 1)
+    found, exact = products.taken(before, memory, inside, 10), products.product("nn", a, b)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
+    np.testing.assert_array_equal(found[np.isinf(exact)], exact[np.isinf(exact)])
