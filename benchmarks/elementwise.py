@@ -13,7 +13,7 @@ import numpy as np
 from timing import best_seconds, of_calls
 
 from fastnn import graph
-from fastnn.cpu.cache import cached
+from fastnn.kernel_cache import cached
 from fastnn.cpu.custom import compiled
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import make_gemm

@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from timing import SECONDS, best_seconds, of_team
 
-from fastnn.cpu.cache import cached
+from fastnn.kernel_cache import cached
 from fastnn.cpu.gemm import make_gemm
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources

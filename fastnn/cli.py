@@ -103,7 +103,7 @@ def _info(options: argparse.Namespace) -> int:
     import platform
     from importlib.metadata import version
 
-    from fastnn.cpu.cache import FOLDER
+    from fastnn.kernel_cache import FOLDER
     from fastnn.cpu.vector import vector_bytes
     from fastnn.workers import available_threads
 

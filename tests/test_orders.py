@@ -8,7 +8,7 @@ import pytest
 from reference_cases import problem_of
 from scipy.stats import chi2, norm
 
-from fastnn.cpu.orders import make_orders
+from fastnn.shuffling import make_orders
 from fastnn.keys import random_key, splitmix64
 from fastnn.orders import epoch_order, order_key
 from fastnn.reference import Engine

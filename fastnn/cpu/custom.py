@@ -15,7 +15,7 @@ import numpy as np
 from numba import cfunc, config, types
 
 from fastnn.cpu import rules
-from fastnn.cpu.cache import FOLDER
+from fastnn.kernel_cache import FOLDER
 from fastnn.cpu.calls import as_array, registered
 from fastnn.cpu.elementary import make_elementary
 from fastnn.custom import CustomActivation, CustomLoss

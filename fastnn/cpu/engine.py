@@ -15,11 +15,11 @@ from numba import config, int64, types
 
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear, team
-from fastnn.cpu.cache import CompileNotice
+from fastnn.kernel_cache import CompileNotice
 from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
-from fastnn.cpu.orders import make_orders
+from fastnn.shuffling import make_orders
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
 from fastnn.cpu.threads import choose_threads

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.cpu.cache import cached
+from fastnn.kernel_cache import cached
 from fastnn.cpu.dot import make_dot
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import ONE, ZERO
