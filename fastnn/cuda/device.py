@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from numba import cuda as _cuda
 
 # Whether kernels run in Numba's simulator: Python threads in place of a device.
@@ -34,10 +35,46 @@ U: Any = int if SIMULATED else numba.uint64
 
 def inner(function: Callable[..., Any]) -> Any:
     """Make a device function, which is compiled into the kernels that call it."""
-    return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
+    return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
 
 
 def kernel(function: Callable[..., Any], **options: Any) -> Any:
     """Make a kernel; `options` are those of `numba.cuda.jit`, such as `launch_bounds`."""
-    return _cuda.jit(**({} if SIMULATED else options))(function)
+    if SIMULATED:
+        # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
+        return _cuda.jit(np.errstate(all="ignore")(function))
+    return _cuda.jit(**options)(function)
 
+
+
+# What any kernel may take of shared memory; for more, its limit has to be raised.
+SHARED_BYTES_BY_RIGHT = 48 << 10
+_raised: dict[tuple[Any, int], int] = {}
+
+
+def launch(
+    compiled: Any, blocks: int, threads: int, stream: Any, shared_bytes: int, *arguments: Any
+) -> None:
+    """Put a kernel into a stream; beyond 48 KB of shared memory, raise its limit first.
+
+    `stream` is one of `numba.cuda.stream`, or the builder of a graph.
+    """
+    if not SIMULATED and shared_bytes > SHARED_BYTES_BY_RIGHT:
+        _allow_shared(compiled, arguments, shared_bytes)
+    compiled[blocks, threads, stream, shared_bytes](*arguments)
+
+
+def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) -> None:
+    """Raise the limit of a kernel's dynamic shared memory, once for each kernel and device."""
+    from cuda.bindings import driver
+
+    device = _cuda.get_current_device().id
+    if _raised.get((compiled, device), 0) >= shared_bytes:
+        return
+    signature = tuple(compiled.typeof_pyval(each) for each in arguments)
+    code = compiled.compile(signature).library.get_cufunc()
+    which = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    (status,) = driver.cuKernelSetAttribute(which, shared_bytes, code.handle, device)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise RuntimeError(f"{shared_bytes} bytes of shared memory a block: {status.name}")
+    _raised[compiled, device] = shared_bytes

@@ -1,0 +1,219 @@
+"""One block of threads trains a whole network: for tiny ones, and for many at once.
+
+A launch does some steps of some epochs of as many networks as it has blocks. A network that fits
+lives in the block's shared memory meanwhile; one that does not is worked on where it lies. Either
+way a block waits for nobody else, so a thousand networks train as well as one.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import float64, from_dtype
+
+from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel, launch
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job
+from fastnn.cuda.layers import make_layers
+from fastnn.cuda.loss import make_loss
+from fastnn.cuda.plan import BATCH, KEPT, LAYERS, ROWWISE, SAMPLES, STATE, Plan, make_plan
+from fastnn.cuda.rules import Recipe, make_rules, recipe_of
+from fastnn.cuda.steps import WEIGHT
+from fastnn.cuda.update import make_update
+from fastnn.problem import Problem
+
+THREADS = 2 if SIMULATED else 256
+STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
+
+
+def make_operations(recipe: Recipe) -> SimpleNamespace:
+    """Return all device functions for a recipe: rules, layers, loss, update."""
+    rules = make_rules(recipe)
+    layers = make_layers(recipe, rules)
+    update = make_update(recipe, rules, layers.dot4)
+    return SimpleNamespace(**vars(layers), **vars(update), loss=make_loss(recipe, rules))
+
+
+def make_step(o: SimpleNamespace) -> Any:
+    """Return ``train_step(...) -> bool``: one minibatch, by one block.
+
+    It says whether the loss was finite; if not, parameters are as before.
+    """
+    gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
+    last_slope, backward, backward_rows = o.last_slope, o.backward, o.backward_rows
+    update, apply, hold = o.update, o.apply, o.hold
+    largest, squares, scale_of = o.largest, o.squares, o.scale_of
+
+    @inner
+    def add_up(sums, own, me, team):
+        """Return the sum of a number of every thread, in the order of the threads."""
+        cuda.syncthreads()
+        sums[U(me)] = own
+        cuda.syncthreads()
+        total = 0.0
+        for i in range(team):
+            total += sums[U(i)]
+        return total
+
+    @inner
+    def largest_of(sums, own, me, team):
+        cuda.syncthreads()
+        sums[U(me)] = own
+        cuda.syncthreads()
+        found = own
+        for i in range(team):
+            found = max(found, sums[U(i)])
+        return found
+
+    @inner
+    def learn(par, act, words, numbers, steps, step, rows, sums, me, team):
+        """Update all parameters."""
+        count = words[0, LAYERS]
+        for layer in range(count):
+            update(par, act, words, numbers, steps, step, layer, rows, me, team)
+        cuda.syncthreads()
+        if words[0, KEPT] >= 0:
+            unit = largest_of(sums, largest(act, words, me, team), me, team)
+            total = add_up(sums, squares(act, words, unit, me, team), me, team)
+            factor = scale_of(numbers, total, unit)
+            apply(par, act, words, numbers, steps, step, factor, me, team)
+            cuda.syncthreads()
+        for layer in range(count):
+            hold(par, words, numbers, steps, step, layer, me, team)
+        cuda.syncthreads()
+
+    @inner
+    def train_step(
+        par, act, words, numbers, keys, steps, step, X, classes, targets, weights, order, first,
+        rows, results, run, sums, me, team,
+    ):  # fmt: skip
+        count = words[0, LAYERS]
+        gather(act, words, numbers, keys, X, order, rows, first, True, me, team)
+        cuda.syncthreads()
+        for layer in range(count):
+            forward(par, act, words, numbers, keys, layer, rows, first, True, me, team)
+            cuda.syncthreads()
+            if words[1 + layer, ROWWISE] > 0:
+                forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
+                cuda.syncthreads()
+        own = loss(
+            act, words, steps, step, classes, targets, weights, order, rows, first, me, team
+        )
+        total = add_up(sums, own, me, team)
+        if me == 0:
+            results[U(run), LOSS_SUM] += total
+            results[U(run), WEIGHT_SUM] += steps[U(step), WEIGHT]
+        if not math.isfinite(total):
+            return False
+        last_slope(act, par, words, numbers, keys, rows, first, me, team)
+        cuda.syncthreads()
+        for layer in range(count - 1, -1, -1):
+            if words[1 + layer, ROWWISE] > 0:
+                backward_rows(act, words, layer, rows, me, team)
+                cuda.syncthreads()
+            if layer > 0:
+                backward(par, act, words, numbers, keys, layer, rows, first, me, team)
+                cuda.syncthreads()
+        learn(par, act, words, numbers, steps, step, rows, sums, me, team)
+        return True
+
+    return train_step
+
+
+@cache
+def make_kernel(recipe: Recipe, resident: bool) -> Any:
+    """Return the kernel ``train`` for a recipe.
+
+    It takes the arrays of a `Job`, and which steps to do, `begin` to `end`. Where networks are
+    `resident` in shared memory, the scratch is a dummy.
+    """
+    o = make_operations(recipe)
+    train_step, fill_ones = make_step(o), o.fill_ones
+    real = from_dtype(np.dtype(recipe.dtype))
+    zero = np.dtype(recipe.dtype).type(0)
+
+    @inner
+    def train_steps(
+        par, act, words, numbers, keys, steps, X, classes, targets, weights, orders, results, bad,
+        begin, end,
+    ):  # fmt: skip
+        me, team, model = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
+        sums = cuda.shared.array(THREADS, float64)
+        samples, batch = words[0, SAMPLES], words[0, BATCH]
+        each = (samples + batch - 1) // batch
+        epochs = len(steps) // each
+        for e in range(me, len(act), team):
+            act[U(e)] = zero
+        cuda.syncthreads()
+        fill_ones(act, words, me, team)
+        for step in range(begin, end):
+            epoch = step // each
+            run, first = model * epochs + epoch, (step - epoch * each) * batch
+            if not train_step(
+                par, act, words, numbers, keys[U(run)], steps, step, X, classes, targets, weights,
+                orders[U(run)], first, min(batch, samples - first), results, run, sums, me, team,
+            ):  # fmt: skip
+                if me == 0:
+                    bad[U(model)] = step
+                break
+
+    def train(
+        state, scratch, words, numbers, steps, keys, X, classes, targets, weights, orders,
+        results, bad, begin, end,
+    ):  # fmt: skip
+        model = cuda.blockIdx.x
+        if bad[U(model)] < 0:
+            train_steps(
+                state[U(model)], scratch[U(model)], words, numbers, keys, steps, X, classes,
+                targets, weights, orders, results, bad, begin, end,
+            )  # fmt: skip
+
+    def train_resident(
+        state, scratch, words, numbers, steps, keys, X, classes, targets, weights, orders,
+        results, bad, begin, end,
+    ):  # fmt: skip
+        me, team, model = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
+        if bad[U(model)] < 0:
+            memory = cuda.shared.array(0, real)
+            size = words[0, STATE]
+            par, act = memory[:size], memory[size:]
+            for e in range(me, size, team):
+                par[U(e)] = state[U(model), U(e)]
+            train_steps(
+                par, act, words, numbers, keys, steps, X, classes, targets, weights, orders,
+                results, bad, begin, end,
+            )  # fmt: skip
+            cuda.syncthreads()
+            for e in range(me, size, team):
+                state[U(model), U(e)] = par[U(e)]
+
+    return kernel(train_resident if resident else train)
+
+
+class Block:
+    """The family: networks that fit into shared memory, and any network where others cannot."""
+
+    name = "block"
+
+    def __init__(self, problem: Problem, rule: str, shared_bytes: int) -> None:
+        """Take what a device allows a block of shared memory."""
+        self.problem, self.rule, self._shared_bytes = problem, rule, shared_bytes
+        self._recipe = recipe_of(problem, rule)
+
+    def plan(self, samples: int) -> Plan:
+        """Lay out the problem; see `fastnn.cuda.job.Family`."""
+        return make_plan(self.problem, samples, rule=self.rule, ones=True)
+
+    def resident(self, plan: Plan) -> int:
+        """Return the bytes of a network in shared memory, or 0 where it does not fit."""
+        needed = (plan.state_size + plan.scratch_size) * self.problem.dtype.itemsize
+        return needed if needed + STATIC_BYTES <= self._shared_bytes else 0
+
+    def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
+        """Put steps into the stream; see `fastnn.cuda.job.Family`."""
+        shared = self.resident(plan)
+        train = make_kernel(self._recipe, shared > 0)
+        launch(train, len(job.bad), THREADS, stream, shared, *job, begin, end)
