@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import float64, from_dtype
+from numba import float64, from_dtype, int64
 
-from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel, launch
-from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job
+from fastnn.cuda.device import SIMULATED, Limits, U, compile_now, cuda, inner, kernel, launch
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, job_types
 from fastnn.cuda.layers import make_layers
 from fastnn.cuda.loss import make_loss
 from fastnn.cuda.plan import BATCH, KEPT, LAYERS, ROWWISE, SAMPLES, STATE, Plan, make_plan
@@ -27,6 +27,9 @@ from fastnn.problem import Problem
 
 THREADS = 2 if SIMULATED else 256
 STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
+# Products a second of one processor, from shared memory and from the second-level cache, and what
+# a barrier of its threads takes.
+RESIDENT_RATE, DISTANT_RATE, BARRIER_SECONDS = 1e11, 2e10, 1e-7
 
 
 def make_operations(recipe: Recipe) -> SimpleNamespace:
@@ -99,9 +102,7 @@ def make_step(o: SimpleNamespace) -> Any:
             if words[1 + layer, ROWWISE] > 0:
                 forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
                 cuda.syncthreads()
-        own = loss(
-            act, words, steps, step, classes, targets, weights, order, rows, first, me, team
-        )
+        own = loss(act, words, steps, step, classes, targets, weights, order, rows, first, me, team)
         total = add_up(sums, own, me, team)
         if me == 0:
             results[U(run), LOSS_SUM] += total
@@ -198,22 +199,44 @@ class Block:
 
     name = "block"
 
-    def __init__(self, problem: Problem, rule: str, shared_bytes: int) -> None:
+    def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
         """Take what a device allows a block of shared memory."""
-        self.problem, self.rule, self._shared_bytes = problem, rule, shared_bytes
+        self.problem, self.rule, self._shared_bytes = problem, rule, limits.shared_bytes
         self._recipe = recipe_of(problem, rule)
+
+    @staticmethod
+    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+        """Return why it cannot train a problem: there is nothing that it cannot."""
+        return ""
+
+    @staticmethod
+    def seconds(problem: Problem, limits: Limits) -> float:
+        """Return about what a step takes: one processor's arithmetic, and its barriers."""
+        weights = sum(k * n for k, n in problem.network.shapes)
+        shared = Block(problem, problem.optimizer.rule, limits).resident_bytes(problem.batch_size)
+        products = 3 * weights * problem.batch_size
+        rate = RESIDENT_RATE if shared else DISTANT_RATE
+        return products / rate + BARRIER_SECONDS * (3 + 2 * len(problem.network.dense))
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""
         return make_plan(self.problem, samples, rule=self.rule, ones=True)
 
-    def resident(self, plan: Plan) -> int:
+    def resident_bytes(self, samples: int) -> int:
         """Return the bytes of a network in shared memory, or 0 where it does not fit."""
+        plan = self.plan(samples)
         needed = (plan.state_size + plan.scratch_size) * self.problem.dtype.itemsize
         return needed if needed + STATIC_BYTES <= self._shared_bytes else 0
 
+    def prepare(self, samples: int) -> None:
+        """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""
+        compile_now(make_kernel(self._recipe, self.resident_bytes(samples) > 0), *self._types())
+
+    def _types(self) -> tuple[Any, ...]:
+        return (*job_types(self.problem.dtype), int64, int64)
+
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.cuda.job.Family`."""
-        shared = self.resident(plan)
+        shared = self.resident_bytes(int(plan.words[0, SAMPLES]))
         train = make_kernel(self._recipe, shared > 0)
         launch(train, len(job.bad), THREADS, stream, shared, *job, begin, end)

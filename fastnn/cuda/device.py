@@ -8,6 +8,8 @@ device functions stay plain Python functions there, a hundredth of the cost of s
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numba
@@ -16,6 +18,8 @@ from numba import cuda as _cuda
 
 # Whether kernels run in Numba's simulator: Python threads in place of a device.
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+# What any kernel may take of shared memory; for more, its limit has to be raised.
+SHARED_BYTES_BY_RIGHT = 48 << 10
 
 
 class _Running:
@@ -35,6 +39,7 @@ U: Any = int if SIMULATED else numba.uint64
 
 def inner(function: Callable[..., Any]) -> Any:
     """Make a device function, which is compiled into the kernels that call it."""
+    # Inlined by LLVM: where Numba does it, compiling takes twenty times as long.
     return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
 
 
@@ -46,10 +51,52 @@ def kernel(function: Callable[..., Any], **options: Any) -> Any:
     return _cuda.jit(**options)(function)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a device has: its name, processors, and bytes of shared memory a block may take."""
 
-# What any kernel may take of shared memory; for more, its limit has to be raised.
-SHARED_BYTES_BY_RIGHT = 48 << 10
-_raised: dict[tuple[Any, int], int] = {}
+    name: str
+    processors: int
+    shared_bytes: int
+
+
+@cache
+def limits() -> Limits:
+    """Return what the current device has; the simulator has little, so that tests meet limits."""
+    if SIMULATED:
+        return Limits("Numba's CUDA simulator", 1, SHARED_BYTES_BY_RIGHT)
+    device = _cuda.get_current_device()
+    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
+    return Limits(name, device.MULTIPROCESSOR_COUNT, device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+
+
+def memory_info() -> tuple[int, int]:
+    """Return free and total bytes of the device's memory."""
+    if SIMULATED:
+        return 1 << 40, 1 << 40
+    free, total = _cuda.current_context().get_memory_info()
+    return int(free), int(total)
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that a failing device raises, through any of the libraries beneath."""
+    if SIMULATED:
+        return ()
+    from cuda.core._utils.cuda_utils import CUDAError
+    from numba.cuda.cudadrv.error import CudaDriverError
+
+    return CudaDriverError, CUDAError
+
+
+def reached(event: Any) -> bool:
+    """Say whether all that was put into a stream before an event is done."""
+    return True if SIMULATED else bool(event.query())
+
+
+def compile_now(compiled: Any, *arguments: Any) -> None:
+    """Compile a kernel for arguments of these types, so that its first launch does not have to."""
+    if not SIMULATED:
+        compiled.compile(arguments)
 
 
 def launch(
@@ -62,6 +109,9 @@ def launch(
     if not SIMULATED and shared_bytes > SHARED_BYTES_BY_RIGHT:
         _allow_shared(compiled, arguments, shared_bytes)
     compiled[blocks, threads, stream, shared_bytes](*arguments)
+
+
+_raised: dict[tuple[Any, int], int] = {}
 
 
 def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) -> None:

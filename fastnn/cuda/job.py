@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numba import float64, from_dtype, int32, int64, uint64
 
 from fastnn.cuda.plan import Plan
 
@@ -52,6 +54,16 @@ class Job(NamedTuple):
     bad: Any
 
 
+def job_types(dtype: np.dtype) -> tuple[Any, ...]:
+    """Return Numba's types of the arrays of a job, for kernels compiled ahead of time."""
+    real = from_dtype(dtype)
+    return (
+        real[:, ::1], real[:, ::1], int64[:, ::1], float64[::1], float64[:, ::1], uint64[:, ::1],
+        real[:, ::1], int64[::1], real[:, ::1], float64[::1], int32[:, ::1], float64[:, ::1],
+        int64[::1],
+    )  # fmt: skip
+
+
 # Fields of a row of `Job.results`.
 LOSS_SUM, WEIGHT_SUM, RESULT_FIELDS = range(3)
 
@@ -63,6 +75,9 @@ class Family(Protocol):
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem for so many rows; parameters lie the same for any number."""
+
+    def prepare(self, samples: int) -> None:
+        """Compile all that `train` needs."""
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps `begin` to `end` (of all epochs, from 0) into the stream; do not wait."""

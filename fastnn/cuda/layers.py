@@ -134,7 +134,9 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             if words[word, DROPS] == 1:
                 if training:
                     width = words[word, K]
-                    kept = keeps(keys[U(layer + 1)], (first + r) * width + j, words[word, THRESHOLD])
+                    kept = keeps(
+                        keys[U(layer + 1)], (first + r) * width + j, words[word, THRESHOLD]
+                    )
                     a = a * number_of(numbers, layer + 1, KEPT_FACTOR) if kept else a * zero
                 act[U(words[word, INPUT] + r * words[word, LDX] + j)] = a
 

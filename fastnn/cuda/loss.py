@@ -75,4 +75,3 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         return total
 
     return loss
-

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from fastnn.cuda.block import make_operations
-from fastnn.cuda.device import U, cuda, kernel
-from fastnn.cuda.plan import BATCH, LAYERS, LDN, OUTPUT, OUTPUTS, ROWWISE
-from fastnn.cuda.rules import Recipe
+from fastnn.cuda.device import SIMULATED, Limits, U, cuda, kernel, launch
+from fastnn.cuda.plan import (
+    BATCH,
+    LAYERS,
+    LDN,
+    LDW,
+    OUTPUT,
+    OUTPUTS,
+    ROWWISE,
+    SIZE,
+    STATE,
+    WEIGHTS,
+    Plan,
+    make_plan,
+)
+from fastnn.cuda.rules import Recipe, recipe_of
+from fastnn.problem import Problem
+from fastnn.rules.table import UPDATES
+
+THREADS = 2 if SIMULATED else 256
+ROWS = 32  # that a block takes at a time
+MOST_ROWS = 1 << 16  # that are on the device at a time
 
 
 @cache
@@ -43,3 +65,42 @@ def make_kernel(recipe: Recipe) -> Any:
                 outputs[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
 
     return kernel(predict)
+
+
+class Predictor:
+    """Runs the forward pass of one problem; its buffers are made for each call."""
+
+    def __init__(self, problem: Problem, rule: str, plan: Plan, limits: Limits) -> None:
+        """Lay out the problem for `ROWS` rows a block; `plan` says where parameters lie."""
+        self._problem, self._processors = problem, limits.processors
+        self._recipe = recipe_of(problem, rule)
+        self._plan = make_plan(replace(problem, batch_size=ROWS), ROWS, rule=rule, ones=True)
+        self._plan.words[1:, [WEIGHTS, LDW]] = plan.words[1:, [WEIGHTS, LDW]]
+        self._plan.words[0, [SIZE, STATE]] = plan.words[0, [SIZE, STATE]]
+        mean = UPDATES[rule].mean  # the last slot is what predicts
+        self._first = self._plan.size * UPDATES[rule].slots if mean else 0
+
+    def __call__(self, state: Any, X: np.ndarray, stream: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) for X (m, inputs); `state` is (1, state size)."""
+        dtype = self._problem.dtype
+        predict = make_kernel(self._recipe)
+        found = np.empty((len(X), self._problem.network.outputs), dtype)
+        most = min(len(X), MOST_ROWS)
+        blocks = min(-(-most // ROWS), 4 * self._processors)
+        parameters = state[0, self._first :]
+        words = cuda.to_device(self._plan.words, stream=stream)
+        numbers = cuda.to_device(self._plan.numbers, stream=stream)
+        keys = cuda.to_device(np.zeros(1, np.uint64), stream=stream)
+        order = cuda.to_device(np.arange(most, dtype=np.int32), stream=stream)
+        scratch = cuda.device_array((blocks, self._plan.scratch_size), dtype, stream=stream)
+        for first in range(0, len(X), most):
+            rows = np.ascontiguousarray(X[first : first + most], dtype)
+            placed = cuda.to_device(rows, stream=stream)
+            outputs = cuda.device_array((len(rows), found.shape[1]), dtype, stream=stream)
+            launch(
+                predict, blocks, THREADS, stream, 0,
+                parameters, scratch, words, numbers, keys, order, placed, outputs,
+            )  # fmt: skip
+            outputs.copy_to_host(found[first : first + most], stream=stream)
+        stream.synchronize()
+        return found

@@ -72,7 +72,9 @@ def _fill_nadam(
     for first in range(0, first_step, 4096):
         if product < 1e-20:
             break
-        product *= float(np.prod(_momentum(beta1, np.arange(first, min(first + 4096, first_step)) + 1.0)))
+        product *= float(
+            np.prod(_momentum(beta1, np.arange(first, min(first + 4096, first_step)) + 1.0))
+        )
     now, following = _momentum(beta1, t), _momentum(beta1, t + 1.0)
     products = product * np.cumprod(now)
     table[:, C1] = (1.0 - now) / (1.0 - products)
