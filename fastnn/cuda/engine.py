@@ -187,7 +187,7 @@ class Engine:
         return self._device
 
     def _put(self, name: str, array: np.ndarray) -> Any:
-        """Return an array on the device with this content, in the buffer of that name if it fits."""
+        """Return an array on the device with this content, in that buffer if it fits."""
         array = np.ascontiguousarray(array)
         there = self._arrays.get(name)
         if there is None or there.shape != array.shape or there.dtype != array.dtype:

@@ -1,4 +1,4 @@
-"""What a family of kernels is handed: everything on the device that some epochs of training need."""
+"""What a family of kernels is handed: everything on the device that training needs."""
 
 from __future__ import annotations
 
