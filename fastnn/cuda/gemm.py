@@ -20,7 +20,7 @@ import numpy as np
 
 from fastnn.cuda import ffma, tensor
 from fastnn.cuda.core import Core, Panel, Tile
-from fastnn.cuda.device import SIMULATED, U, cuda, inner
+from fastnn.cuda.device import SIMULATED, U, cuda, inlined, inner
 from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, vector_length
 
 # 32-bit whole numbers halve the registers and the work of counting.
@@ -83,16 +83,16 @@ def _core(dtype: np.dtype[Any], precision: str, tile: Tile, form: str) -> Core:
 
 
 def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilogue: Any) -> Any:
-    """Return ``gemm(memory, words, numbers, layer, a, lda, b, ldb, m, n, k)`` for one block.
+    """Return ``gemm(left, right, context, layer, a, lda, b, ldb, m, n, k)`` for one block.
 
     It computes the tile of C (m, n) that is this block's, of ``tiles(m, n, tile)`` blocks, and
-    calls ``epilogue(memory, words, numbers, layer, row, column, value)`` for each of its numbers,
-    `value` in `dtype`; words, numbers and layer are only passed on. `a` and `b` are the places of
-    the operands' first numbers in `memory`, `lda` and `ldb` their leading dimensions, all
-    multiples of 16 bytes. k is the length of the sums; m, n and k are any numbers from 1. Where a
-    row is no multiple of 16 bytes long, the rest of its last 16 bytes is read and must hold zeros.
-    The threads of a warp take neighbours in a row. The operands must not overlap what the epilogue
-    writes: other blocks still read them.
+    calls ``epilogue(context, layer, row, column, value)`` for each of its numbers, `value` in
+    `dtype`; context, anything that is needed there, and layer are only passed on. `a` and `b` are
+    the places of the operands' first numbers in the arrays `left` and `right`, `lda` and `ldb`
+    their leading dimensions, all multiples of 16 bytes. k is the length of the sums; m, n and k
+    are any numbers from 1. Where a row is no multiple of 16 bytes long, the rest of its last 16
+    bytes is read and must hold zeros. The threads of a warp take neighbours in a row. The operands
+    must not overlap what the epilogue writes: other blocks still read them.
 
     NaN and infinity go the way they go in NumPy.
     """
@@ -118,10 +118,10 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
     sums_count = core.sums
     shared_array = _make_shared_array(core.shared, number)
 
-    kept_array = inner(lambda: cuda.shared.array(KEPT, numba.int32))
+    kept_array = inlined(lambda: cuda.shared.array(KEPT, numba.int32))
 
     @inner
-    def gemm(memory, words, numbers, layer, a, lda, b, ldb, m, n, k):
+    def gemm(left, right, context, layer, a, lda, b, ldb, m, n, k):
         thread = thread_index()
         m, n, k = m & LARGEST, n & LARGEST, k & LARGEST
         tile_rows, tile_columns = (m + rows - 1) // rows, (n + columns - 1) // columns
@@ -143,20 +143,20 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
         a_far = I32(scale * (depth if a_step else depth * lda))
         b_far = I32(scale * (depth if b_step else depth * ldb))
         clear(sums)
-        a_start(a_places, thread, memory, a, lda, first_row, m)
-        b_start(b_places, thread, memory, b, ldb, first_column, n)
-        a_fetch(a_loaded, thread, memory, a_places, I32(k), a_far)
-        b_fetch(b_loaded, thread, memory, b_places, I32(k), b_far)
+        a_start(a_places, thread, left, a, lda, first_row, m)
+        b_start(b_places, thread, right, b, ldb, first_column, n)
+        a_fetch(a_loaded, thread, left, a_places, I32(k), a_far)
+        b_fetch(b_loaded, thread, right, b_places, I32(k), b_far)
         a_store(shared, 0, thread, a_loaded)
         b_store(shared, 0, thread, b_loaded)
         cuda.syncthreads()
         a_from, b_from = a_at(thread), b_at(thread)
         here = 0
-        left = I32(k)
-        while left > 0:
-            left = I32(left - depth)
-            a_fetch(a_loaded, thread, memory, a_places, left, a_far)
-            b_fetch(b_loaded, thread, memory, b_places, left, b_far)
+        rest = I32(k)
+        while rest > 0:
+            rest = I32(rest - depth)
+            a_fetch(a_loaded, thread, left, a_places, rest, a_far)
+            b_fetch(b_loaded, thread, right, b_places, rest, b_far)
             multiply(sums, shared, a_from + here, b_from + here)
             here = half - here
             a_store(shared, here, thread, a_loaded)
@@ -176,7 +176,7 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
                 row = first_row + tile_row(part, slot)
                 if row < m and first_column + column < n:
                     value = shared[U(slot * stride + column)]
-                    epilogue(memory, words, numbers, layer, row, first_column + column, value)
+                    epilogue(context, layer, row, first_column + column, value)
             cuda.syncthreads()
 
     return gemm
@@ -185,8 +185,8 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
 def _make_shared_array(count: int, number: Any) -> Any:
     """Return a function that gives the block's shared memory, aligned for vectors."""
     if SIMULATED:  # which knows no alignment
-        return inner(lambda: cuda.shared.array(count, number))
-    return inner(lambda: cuda.shared.array(count, number, 16))
+        return inlined(lambda: cuda.shared.array(count, number))
+    return inlined(lambda: cuda.shared.array(count, number, 16))
 
 
 def _make_reader(dtype: np.dtype[Any], panel: Panel, along: bool, depth: int) -> tuple[Any, Any]:

@@ -1,8 +1,7 @@
 """Kernels of one phase of a step each, over all processors: for large networks.
 
-A step is a list of launches, each of which reads from the device which step it is, so the list is
-the same for every step and is put into the stream as one CUDA graph. The products are those of
-`fastnn.cuda.gemm`, with what follows them done to each number before it is stored.
+Each reads from the device which step it is. The products are those of `fastnn.cuda.gemm`, with what
+follows them done to each number before it is stored. `fastnn.cuda.large` launches them in order.
 """
 
 from __future__ import annotations

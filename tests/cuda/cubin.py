@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numba
 
@@ -106,6 +108,22 @@ def _tools() -> Path:
     return Path(next(iter(found.submodule_search_locations))) / "bin"
 
 
+def compile_ptx(
+    function: Callable[..., Any],
+    signature: tuple[Any, ...],
+    cc: tuple[int, int] = (9, 0),
+    **options: Any,
+) -> str:
+    """Compile the Python function of a kernel to PTX, which is what a driver would take."""
+    from numba import cuda
+    from numba.cuda import dispatcher
+
+    # Device functions that are not written into their callers ask the device which code it takes.
+    device = SimpleNamespace(compute_capability=cc)
+    with patch.object(dispatcher, "get_current_device", lambda: device):
+        return cuda.compile(function, signature, device=False, abi="numba", cc=cc, **options)[0]
+
+
 def compile_kernel(
     function: Callable[..., Any],
     signature: tuple[Any, ...],
@@ -113,9 +131,7 @@ def compile_kernel(
     **options: Any,
 ) -> Cubin:
     """Compile the Python function of a kernel for argument types; `options` as of `cuda.jit`."""
-    from numba import cuda
-
-    ptx, _ = cuda.compile(function, signature, device=False, abi="numba", cc=cc, **options)
+    ptx = compile_ptx(function, signature, cc, **options)
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)

@@ -49,7 +49,8 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
     from fastnn.cuda.gemm import make_gemm
 
     @inner
-    def store(memory, words, numbers, layer, row, column, value):
+    def store(context, layer, row, column, value):
+        memory, words, numbers = context
         at = words[U(layer), U(0)] + row * words[U(layer), U(1)] + column
         memory[U(at)] += value + dtype.type(numbers[U(0)])
 
@@ -59,7 +60,7 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
         a, lda = words[U(layer), U(2)], words[U(layer), U(3)]
         b, ldb = words[U(layer), U(4)], words[U(layer), U(5)]
         m, n, k = words[U(layer), U(6)], words[U(layer), U(7)], words[U(layer), U(8)]
-        gemm(memory, words, numbers, layer, a, lda, b, ldb, m, n, k)
+        gemm(memory, memory, (memory, words, numbers), layer, a, lda, b, ldb, m, n, k)
 
     return kernel
 

@@ -17,10 +17,9 @@ def _compiler() -> None:
 
 
 def compiled(function: Any) -> str:
-    from numba import cuda, float32, int64
+    from numba import float32, int64
 
-    signature = (float32[::1], int64)
-    return cuda.compile(function, signature, device=False, abi="numba", cc=(8, 0))[0]
+    return cubin.compile_ptx(function, (float32[::1], int64), (8, 0))
 
 
 def turned(barrier: bool) -> Any:
