@@ -20,7 +20,7 @@ import numpy as np
 
 from fastnn.cuda import ffma, tensor
 from fastnn.cuda.core import Core, Panel, Tile
-from fastnn.cuda.device import SIMULATED, U, cuda, inlined, inner
+from fastnn.cuda.device import SHARED_BYTES_BY_RIGHT, SIMULATED, U, cuda, inlined, inner
 from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, vector_length
 
 # 32-bit whole numbers halve the registers and the work of counting.
@@ -40,7 +40,9 @@ def tile_for(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
     """Return the tile that suits a device."""
     if precision == "float32":
         return Tile(128, 128, 8, 8, 8)
-    return Tile(256, 128, 8 * tensor.NUMBERS[precision], 8, 16)
+    # Sixteen words deep, which takes 60 KB: half the barriers of eight words, and what is read at
+    # the second half of them is read while the first half is multiplied.
+    return Tile(256, 128, 16 * tensor.NUMBERS[precision], 8, 16)
 
 
 def small_tile(precision: str = "float32") -> Tile:
@@ -71,8 +73,9 @@ def blocks_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
 
 
 def shared_bytes(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
-    """Return the bytes of static shared memory that a block takes."""
-    return _core(dtype, precision, tile, "nn").shared * dtype.itemsize + 4 * KEPT
+    """Return the bytes of shared memory that a launch has to ask for: 0 where 48 KB will do."""
+    needed = _core(dtype, precision, tile, "nn").shared * dtype.itemsize
+    return needed if needed + 4 * KEPT > SHARED_BYTES_BY_RIGHT else 0
 
 
 def _core(dtype: np.dtype[Any], precision: str, tile: Tile, form: str) -> Core:
@@ -116,7 +119,8 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
     thread_index = make_thread_index()
     scale = make_vectors(dtype).step
     sums_count = core.sums
-    shared_array = _make_shared_array(core.shared, number)
+    asked_for = shared_bytes(dtype, precision, tile) > 0
+    shared_array = _make_shared_array(0 if asked_for else core.shared, number)
 
     kept_array = inlined(lambda: cuda.shared.array(KEPT, numba.int32))
 
@@ -183,7 +187,10 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
 
 
 def _make_shared_array(count: int, number: Any) -> Any:
-    """Return a function that gives the block's shared memory, aligned for vectors."""
+    """Return a function that gives the block's shared memory, aligned for vectors.
+
+    No count means the memory that the launch has asked for.
+    """
     if SIMULATED:  # which knows no alignment
         return inlined(lambda: cuda.shared.array(count, number))
     return inlined(lambda: cuda.shared.array(count, number, 16))

@@ -20,7 +20,7 @@ from fastnn.cuda.device import (
     cuda,
     launch,
 )
-from fastnn.cuda.gemm import blocks_of, small_tile, threads_of, tile_for, tiles
+from fastnn.cuda.gemm import shared_bytes, small_tile, threads_of, tile_for, tiles
 from fastnn.cuda.job import Job, job_type
 from fastnn.cuda.plan import ROWWISE, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
@@ -46,6 +46,7 @@ class Large:
         self._clock: Any = None
         self._parts: Any = None
         self._replays: dict[tuple[int, ...], Replay] = {}
+        self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
 
     @staticmethod
     def suits(problem: Problem, rule: str, limits: Limits) -> str:
@@ -80,7 +81,8 @@ class Large:
 
         def put(stream: Any) -> None:
             for kernel, blocks, threads, layer in steps:
-                launch(kernel, blocks, threads, stream, 0, job, self._clock, self._parts, layer)
+                asked = self._asked.get(kernel, 0)
+                launch(kernel, blocks, threads, stream, asked, job, self._clock, self._parts, layer)
 
         if SIMULATED:
             for _ in range(begin, end):
@@ -109,7 +111,9 @@ class Large:
         def product(kind: str, layer: int, m: int, n: int) -> tuple[Any, int, int, int]:
             tile = self._tile(m, n)
             kernel = make_product(self._recipe, kind, tile)
-            return kernel, tiles(m, n, tile), threads_of(tile, self._recipe.precision), layer
+            precision = self._recipe.precision
+            self._asked[kernel] = shared_bytes(self.problem.dtype, precision, tile)
+            return kernel, tiles(m, n, tile), threads_of(tile, precision), layer
 
         steps: list[tuple[Any, int, int, int]] = [(k.gather, *everywhere, 0)]
         for layer, (_, n) in zip(layers, network.shapes, strict=True):

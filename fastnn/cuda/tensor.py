@@ -181,7 +181,7 @@ def _panel(precision: str, size: int, words: int, threads: int, along: bool, sta
             for i in range(units):
                 unit = thread + i * threads
                 place = at + start + unit // words * (4 * length) + unit % words
-                swapped = unit // words % 4 // 2
+                swapped = unit // words % 4 // 2 if words == 8 else 0
                 spread(shared, place, length, registers, i * numbers * 4, swapped)
 
     return Panel(units * numbers, row, level, store)

@@ -119,7 +119,7 @@ def run(
 ) -> np.ndarray[Any, Any]:
     """Return the product of one kernel; fails where a block writes beside its matrix."""
     from fastnn.cuda.device import cuda, kernel
-    from fastnn.cuda.gemm import small_tile, threads_of, tiles
+    from fastnn.cuda.gemm import shared_bytes, small_tile, threads_of, tiles
 
     tile = small_tile(precision) if tile is None else tile
     before, words, inside = lay_out(form, a, b)
@@ -127,5 +127,7 @@ def run(
     on_device = cuda.to_device(before)
     launch = kernel(make_kernel(form, dtype, precision, tile))
     grid = tiles(int(m), int(n), tile)
-    launch[grid, threads_of(tile, precision)](on_device, words, np.array([3.0]), 1)
+    asked = shared_bytes(dtype, precision, tile)
+    threads = threads_of(tile, precision)
+    launch[grid, threads, 0, asked](on_device, words, np.array([3.0]), 1)
     return taken(before, on_device.copy_to_host(), inside, int(n))

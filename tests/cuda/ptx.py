@@ -94,11 +94,14 @@ class Program:
     def __init__(self, ptx: str) -> None:
         ptx = re.sub(r"//[^\n]*", "", ptx)
         self.symbols: dict[str, int] = {}
-        self.shared_bytes = 0
+        self.shared_bytes = self.asked = 0
         for align, name, size in re.findall(r"\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\]", ptx):
             self.shared_bytes += -self.shared_bytes % int(align)
             self.symbols[name] = self.shared_bytes
             self.shared_bytes += int(size)
+        for name in re.findall(r"\.extern \.shared \.align 16 \.b8 (\w+)\[\]", ptx):
+            self.shared_bytes += -self.shared_bytes % 16
+            self.symbols[name] = self.shared_bytes
         _, _, rest = ptx.partition(".entry")
         body = rest[rest.index("\n{") + 2 : rest.rindex("}")]
         self.statements: list[tuple[str, str, list[str], str]] = []
@@ -130,9 +133,16 @@ def flatten(arguments: tuple[Any, ...]) -> tuple[list[int], list[Array]]:
     return numbers, buffers
 
 
-def run(ptx: str, grid: int, threads: int, *arguments: Any) -> dict[str, tuple[int, int]]:
-    """Run `grid` blocks; return how often shared memory was asked, and how often at least."""
+def run(
+    ptx: str, grid: int, threads: int, *arguments: Any, shared_bytes: int = 0
+) -> dict[str, tuple[int, int]]:
+    """Run `grid` blocks; return how often shared memory was asked, and how often at least.
+
+    `shared_bytes` is what a launch asks for beside what the kernel itself has.
+    """
     program = Program(ptx)
+    program.asked = shared_bytes
+    program.shared_bytes += shared_bytes
     numbers, buffers = flatten(arguments)
     total: dict[str, tuple[int, int]] = {}
     with np.errstate(all="ignore"):
@@ -168,6 +178,7 @@ class Block:
             "%ctaid.x": np.full(threads, index),
             "%ntid.x": np.full(threads, threads),
             "%nctaid.x": np.full(threads, grid),
+            "%dynamic_smem_size": np.full(threads, program.asked),
         }
 
     def run(self) -> None:

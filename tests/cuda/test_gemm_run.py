@@ -20,7 +20,7 @@ SHAPES = [(130, 140, 21), (3, 1, 1)]
 @pytest.mark.parametrize(("kind", "form"), CASES, ids=["-".join(case) for case in CASES])
 def test_compiled_product_matches_numpy(kind: str, form: str, shape: tuple[int, int, int]) -> None:
     code = products.compiled(kind, form, (8, 0))
-    from fastnn.cuda.gemm import threads_of, tiles
+    from fastnn.cuda.gemm import shared_bytes, threads_of, tiles
     from fastnn.cuda.rounding import rounded
 
     dtype, precision, tile = products.kind_of(kind)
@@ -29,7 +29,14 @@ def test_compiled_product_matches_numpy(kind: str, form: str, shape: tuple[int, 
     before, words, inside = products.lay_out(form, a, b)
     memory = before.copy()
     asked = ptx.run(
-        code.ptx, tiles(m, n, tile), threads_of(tile, precision), memory, words, np.array([3.0]), 1
+        code.ptx,
+        tiles(m, n, tile),
+        threads_of(tile, precision),
+        memory,
+        words,
+        np.array([3.0]),
+        1,
+        shared_bytes=shared_bytes(dtype, precision, tile),
     )
     if precision != "float32":
         a, b = rounded(precision, a), rounded(precision, b)
@@ -44,14 +51,16 @@ def test_compiled_product_matches_numpy(kind: str, form: str, shape: tuple[int, 
 @pytest.mark.parametrize("kind", ["float32", "tf32", "bfloat16"])
 def test_compiled_product_passes_nan_and_infinity_on(kind: str) -> None:
     code = products.compiled(kind, "nn", (8, 0))
-    from fastnn.cuda.gemm import threads_of
+    from fastnn.cuda.gemm import shared_bytes, threads_of
 
     dtype, precision, tile = products.kind_of(kind)
     a, b = products.operands("nn", dtype, (9, 10, 7))
     a[-1, -1], a[2, 3], b[1, 1], b[-1, -1] = np.nan, np.inf, -np.inf, np.inf
     before, words, inside = products.lay_out("nn", a, b)
     memory = before.copy()
-    ptx.run(code.ptx, 1, threads_of(tile, precision), memory, words, np.array([3.0]), 1)
+    asked = shared_bytes(dtype, precision, tile)
+    threads = threads_of(tile, precision)
+    ptx.run(code.ptx, 1, threads, memory, words, np.array([3.0]), 1, shared_bytes=asked)
     found, exact = products.taken(before, memory, inside, 10), products.product("nn", a, b)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
     np.testing.assert_array_equal(found[np.isinf(exact)], exact[np.isinf(exact)])
