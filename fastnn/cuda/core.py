@@ -26,14 +26,14 @@ class Tile(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """How a tile's part of one operand comes to shared memory, `count` vectors a thread.
+    """How a tile's part of one operand comes to shared memory, `vectors` loads a thread.
 
     ``row(thread, i)`` and ``level(thread, i)``: row (or column) and depth, within the tile, of the
     first number of the thread's vector i. ``store(shared, at, thread, registers)``: the loaded
     vectors into the buffer that starts `at` numbers behind the first.
     """
 
-    count: int
+    vectors: int
     row: Any
     level: Any
     store: Any

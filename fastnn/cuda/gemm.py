@@ -107,7 +107,7 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
     a_step = 1 if along_a else 0
     b_step = 1 if along_b else 0
     length = vector_length(dtype)
-    a_count, b_count = core.a.count, core.b.count
+    a_count, b_count = core.a.vectors, core.b.vectors
     a_numbers, b_numbers = a_count * length, b_count * length
     rows, columns, depth = tile.rows, tile.columns, tile.depth
     multiply, dump, tile_row = core.multiply, core.dump, core.tile_row
@@ -198,7 +198,7 @@ def _make_shared_array(count: int, number: Any) -> Any:
 
 def _make_reader(dtype: np.dtype[Any], panel: Panel, along: bool, depth: int) -> tuple[Any, Any]:
     """Return ``start`` and ``fetch``: where a thread's vectors lie first, and their next values."""
-    count, row, level = panel.count, panel.row, panel.level
+    count, row, level = panel.vectors, panel.row, panel.level
     length = vector_length(dtype)
     vectors = make_vectors(dtype)
     locate, load = vectors.locate, vectors.load
