@@ -43,6 +43,14 @@ def tile_for(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
     return Tile(256, 128, 8 * tensor.NUMBERS[precision], 8, 16)
 
 
+def tiles_for(dtype: np.dtype[Any], precision: str = "float32") -> list[Tile]:
+    """Return the tiles to choose from, the large one first; small ones keep more processors busy."""
+    large = tile_for(dtype, precision)
+    if precision == "float32":
+        return [large, Tile(64, 64, 16, 4, 4), Tile(32, 32, 32, 4, 4)]
+    return [large, Tile(64, 32, 2 * large.depth, 4, 4)]
+
+
 def small_tile(precision: str = "float32") -> Tile:
     """Return a tile of few threads, for the simulator: four, or a warp on tensor cores."""
     if precision == "float32":
@@ -68,6 +76,11 @@ def blocks_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
     """
     sums = tile.row_values * tile.column_values * dtype.itemsize // 4
     return 2 if sums * tile.threads <= 64 * 256 else 1
+
+
+def bounds_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> tuple[int, int]:
+    """Return the `launch_bounds` of a kernel: its threads, and blocks a multiprocessor holds."""
+    return threads_of(tile, precision), blocks_of(dtype, precision, tile)
 
 
 def shared_bytes(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
