@@ -20,11 +20,9 @@ import numpy as np
 
 from fastnn.cuda import ffma, tensor
 from fastnn.cuda.core import Core, Panel, Tile
-from fastnn.cuda.device import SIMULATED, U, cuda, inlined, inner
+from fastnn.cuda.device import I32, SIMULATED, U, cuda, inlined, inner
 from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, vector_length
 
-# 32-bit whole numbers halve the registers and the work of counting.
-I32 = int if SIMULATED else numba.int32
 # Says of a number that it is not negative and fits 31 bits, which makes divisions short.
 LARGEST = 2**31 - 1
 FORMS = {"nn": (True, False), "nt": (True, True), "tn": (False, False)}
