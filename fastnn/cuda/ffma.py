@@ -80,13 +80,11 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
         b_depth,
     )
 
-    # The sums leave in parts, a few rows of each thread at a time, through the memory of the tiles.
+    # The sums leave in parts, two rows of each thread at a time, through the memory of the tiles.
+    # A row longer by one vector puts every second one 8 banks further: where neighbours store.
+    part, stride = 2, columns + length
     shared = 2 * depth * (a_depth + b_depth)
-    # A row longer by one vector puts the rows of neighbouring lanes into different banks.
-    stride = columns + length
-    part = next(
-        n for n in (8, 4, 2, 1) if row_values % n == 0 and thread_rows * n * stride <= shared
-    )
+    assert row_values % part == 0 and thread_rows * part * stride <= shared
     parts = [
         [
             (i * stride + j // length * lane_columns * length, (first + i) * column_values + j)

@@ -20,7 +20,7 @@ from fastnn.cuda.device import (
     cuda,
     launch,
 )
-from fastnn.cuda.gemm import shared_bytes, small_tile, threads_of, tile_for, tiles
+from fastnn.cuda.gemm import shared_bytes, small_tile, threads_of, tiles, tiles_for
 from fastnn.cuda.job import Job, job_type
 from fastnn.cuda.plan import ROWWISE, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
@@ -142,7 +142,15 @@ class Large:
 
     def _tile(self, m: int, n: int) -> Tile:
         """Return the tile with which a product of m rows and n columns takes least time."""
-        precision = self._recipe.precision
+        precision, dtype = self._recipe.precision, self.problem.dtype
         if SIMULATED:
             return small_tile(precision)
-        return tile_for(self.problem.dtype, precision)
+
+        def cost(tile: Tile) -> float:
+            """Return how long a processor is busy: its blocks, rounded up, and their size."""
+            blocks = -(-tiles(m, n, tile) // self._processors)
+            # Few sums a thread want more loads a product.
+            sums = tile.row_values * tile.column_values
+            return blocks * tile.rows * tile.columns * (1 + 16 / sums)
+
+        return min(tiles_for(dtype, precision), key=cost)

@@ -65,17 +65,17 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
     return kernel
 
 
-def kind_of(kind: str) -> tuple[np.dtype[Any], str, Any]:
+def kind_of(kind: str, which: int = 0) -> tuple[np.dtype[Any], str, Any]:
     """Return dtype, precision and a device's tile of "float32", "float64", "tf32", "bfloat16"."""
-    from fastnn.cuda.gemm import tile_for
+    from fastnn.cuda.gemm import tiles_for
 
     dtype = np.dtype("float64" if kind == "float64" else "float32")
     precision = kind if kind in ("tf32", "bfloat16") else "float32"
-    return dtype, precision, tile_for(dtype, precision)
+    return dtype, precision, tiles_for(dtype, precision)[which]
 
 
 @cache
-def compiled(kind: str, form: str, cc: tuple[int, int]) -> cubin.Cubin:
+def compiled(kind: str, form: str, cc: tuple[int, int], which: int = 0) -> cubin.Cubin:
     """Return the code of a kernel with a device's tile, or skip where it cannot be made."""
     if reason := cubin.missing():
         pytest.skip(reason)
@@ -83,7 +83,7 @@ def compiled(kind: str, form: str, cc: tuple[int, int]) -> cubin.Cubin:
 
     from fastnn.cuda.gemm import blocks_of, threads_of
 
-    dtype, precision, tile = kind_of(kind)
+    dtype, precision, tile = kind_of(kind, which)
     return cubin.compile_kernel(
         make_kernel(form, dtype, precision, tile),
         (from_dtype(dtype)[::1], int64[:, ::1], float64[::1], int64),

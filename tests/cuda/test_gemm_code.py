@@ -33,6 +33,15 @@ def test_sums_stay_in_registers(kind: str, form: str, cc: tuple[int, int]) -> No
     assert code.registers <= (128 if kind == "float32" else 255)
 
 
+@pytest.mark.parametrize(
+    ("kind", "which"), [("float32", 1), ("float32", 2), ("float64", 1), ("float64", 2), ("tf32", 1)]
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_sums_of_small_tiles_stay_in_registers(kind: str, which: int, form: str) -> None:
+    code = compiled(kind, form, (8, 0), which)
+    assert code.spill_bytes == code.stack_bytes == code.count("LDL|STL") == 0
+
+
 @every_case
 def test_shared_memory_is_what_is_said(kind: str, form: str, cc: tuple[int, int]) -> None:
     from fastnn.cuda.gemm import shared_bytes

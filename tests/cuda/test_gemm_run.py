@@ -7,23 +7,23 @@ import products
 import ptx
 import pytest
 
-CASES = [
-    (kind, form)
-    for kind in ("float32", "float64", "tf32", "bfloat16")
-    for form in products.SPECIFICATION
-]
+KINDS = ["float32", "float64", "tf32", "bfloat16"]
+CASES = [(kind, form, 0) for kind in KINDS for form in products.SPECIFICATION]
+CASES += [("float32", "tn", 1), ("float64", "nn", 2), ("bfloat16", "tn", 1), ("tf32", "nn", 1)]
 # Several tiles with a rest in every direction, and less than a vector.
 SHAPES = [(130, 140, 21), (3, 1, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-@pytest.mark.parametrize(("kind", "form"), CASES, ids=["-".join(case) for case in CASES])
-def test_compiled_product_matches_numpy(kind: str, form: str, shape: tuple[int, int, int]) -> None:
-    code = products.compiled(kind, form, (8, 0))
+@pytest.mark.parametrize(("kind", "form", "which"), CASES)
+def test_compiled_product_matches_numpy(
+    kind: str, form: str, which: int, shape: tuple[int, int, int]
+) -> None:
+    code = products.compiled(kind, form, (8, 0), which)
     from fastnn.cuda.gemm import shared_bytes, threads_of, tiles
     from fastnn.cuda.rounding import rounded
 
-    dtype, precision, tile = products.kind_of(kind)
+    dtype, precision, tile = products.kind_of(kind, which)
     m, n, k = shape
     a, b = products.operands(form, dtype, shape)
     before, words, inside = products.lay_out(form, a, b)
