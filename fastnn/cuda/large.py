@@ -6,6 +6,7 @@ for every step: it is captured once as a CUDA graph and launched again and again
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ from fastnn.cuda.device import (
     launch,
 )
 from fastnn.cuda.gemm import small_tile, threads_of, tiles, tiles_for
-from fastnn.cuda.job import Job, job_type
-from fastnn.cuda.plan import ROWWISE, Plan, make_plan
+from fastnn.cuda.job import Job, Predict, job_type
+from fastnn.cuda.plan import BATCH, KEPT, LDN, OUTPUT, ROWWISE, SAMPLES, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
 from fastnn.cuda.tiled import COLUMNS, MOST_PARTS, THREADS, make_kernels, make_product
 from fastnn.problem import Problem
-from fastnn.rules.table import activation_row
+from fastnn.rules.table import UPDATES
 
+Launch = tuple[Any, int, int, int]  # kernel, blocks, threads, layer
+PREDICT_ROWS = 4096  # at a time
 ALIGN = 4  # numbers: leading dimensions and offsets are whole vectors in either dtype
 # Products a second of all processors together relative to one processor's rate, and what a launch
 # within a graph takes.
@@ -93,48 +96,100 @@ class Large:
             self._replays[where] = Replay(put)
         self._replays[where].launch(end - begin, stream)
 
-    def _step(self, plan: Plan) -> list[tuple[Any, int, int, int]]:
-        """Return kernel, blocks, threads and layer of each launch of a step."""
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.cuda.job.Family`."""
+        return self._predict
+
+    def _predict(self, state: Any, X: np.ndarray, stream: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) for X (m, inputs), some thousand rows at a time."""
+        dtype, network = self.problem.dtype, self.problem.network
+        found = np.empty((len(X), network.outputs), dtype)
+        most = min(len(X), PREDICT_ROWS)
+        problem = replace(self.problem, batch_size=most)
+        plan = make_plan(problem, most, rule=self.rule, ones=False, align=ALIGN)
+        mean = UPDATES[self.rule].mean  # the last slot is what predicts
+        first = plan.size * UPDATES[self.rule].slots if mean else 0
+        zeros = cuda.to_device(np.zeros((1, 1)), stream=stream)
+        job = Job(
+            state=state[0, first:].reshape(1, -1),
+            scratch=cuda.to_device(np.zeros((1, plan.scratch_size), dtype), stream=stream),
+            words=cuda.to_device(plan.words, stream=stream),
+            numbers=cuda.to_device(plan.numbers, stream=stream),
+            steps=zeros,
+            keys=cuda.to_device(np.zeros((1, 2 * len(network.dense)), np.uint64), stream=stream),
+            X=None,
+            classes=cuda.to_device(np.zeros(1, np.int64), stream=stream),
+            targets=cuda.to_device(np.zeros((1, 1), dtype), stream=stream),
+            weights=cuda.to_device(np.zeros(1), stream=stream),
+            orders=cuda.to_device(np.arange(most, dtype=np.int32)[None], stream=stream),
+            results=zeros,
+            bad=cuda.to_device(np.full(1, -1, np.int64), stream=stream),
+        )
+        last = plan.words[-1]
+        start, width = int(last[OUTPUT]), int(last[LDN])
+        clock = cuda.to_device(np.zeros(1, np.int64), stream=stream)
+        for begin in range(0, len(X), most):
+            rows = np.ascontiguousarray(X[begin : begin + most], dtype)
+            job = job._replace(X=cuda.to_device(rows, stream=stream))
+            if len(rows) < most:
+                plan.words[0, [BATCH, SAMPLES]] = len(rows)
+                job = job._replace(words=cuda.to_device(plan.words, stream=stream))
+            for kernel, blocks, threads, layer in self._forward(plan, training=False):
+                launch(kernel, blocks, threads, stream, 0, job, clock, zeros, layer)
+            end = start + len(rows) * width
+            outputs = job.scratch[0, start:end].copy_to_host(stream=stream)
+            stream.synchronize()
+            found[begin : begin + most] = outputs.reshape(-1, width)[:, : network.outputs]
+        return found
+
+    def _forward(self, plan: Plan, training: bool) -> list[Launch]:
+        """Return the launches from the rows of a batch to the outputs."""
+        k, rows = make_kernels(self._recipe, training), int(plan.words[0, BATCH])
+        steps: list[Launch] = [(k.gather, *self._everywhere, 0)]
+        for layer, (_, n) in enumerate(self.problem.network.shapes):
+            steps.append(self._product("forward", layer, rows, n, training))
+            if plan.words[1 + layer, ROWWISE] > 0:
+                steps.append((k.forward_rows, *self._over(rows), layer))
+        return steps
+
+    def _step(self, plan: Plan) -> list[Launch]:
+        """Return the launches of a step."""
         k = make_kernels(self._recipe)
-        network, rows = self.problem.network, int(plan.words[0, 1])
-        layers = range(len(network.dense))
-        wide = [plan.words[1 + layer, ROWWISE] > 0 for layer in layers]
-        fill = min(MOST_PARTS, 4 * self._processors)
-        everywhere = (fill, THREADS)
-
-        def over(count: int) -> tuple[int, int]:
-            """Return blocks and threads for so many numbers, one a thread at most."""
-            return min(fill, -(-count // THREADS)), THREADS
-
-        def product(kind: str, layer: int, m: int, n: int) -> tuple[Any, int, int, int]:
-            tile = self._tile(m, n)
-            kernel = make_product(self._recipe, kind, tile)
-            return kernel, tiles(m, n, tile), threads_of(tile, self._recipe.precision), layer
-
-        steps: list[tuple[Any, int, int, int]] = [(k.gather, *everywhere, 0)]
-        for layer, (_, n) in zip(layers, network.shapes, strict=True):
-            steps.append(product("forward", layer, rows, n))
-            if wide[layer]:
-                steps.append((k.forward_rows, *over(rows), layer))
-        steps += [(k.loss, *over(rows), 0), (k.end_loss, 1, 1, 0)]
-        if activation_row(network.dense[-1].activation).name != "identity":
-            steps.append((k.last_slope, *everywhere, 0))
-        for layer in reversed(layers):
-            if wide[layer]:
-                steps.append((k.backward_rows, *over(rows), layer))
+        network, rows = self.problem.network, int(plan.words[0, BATCH])
+        steps = self._forward(plan, training=True)
+        steps += [(k.loss, *self._over(rows), 0), (k.end_loss, 1, 1, 0)]
+        if network.dense[-1].activation != "identity":
+            steps.append((k.last_slope, *self._everywhere, 0))
+        for layer, (inputs, _) in reversed(list(enumerate(network.shapes))):
+            if plan.words[1 + layer, ROWWISE] > 0:
+                steps.append((k.backward_rows, *self._over(rows), layer))
             if layer > 0:
-                steps.append(product("backward", layer, rows, network.shapes[layer][0]))
-        for layer, (inputs, n) in zip(layers, network.shapes, strict=True):
-            steps.append(product("update", layer, inputs, n))
+                steps.append(self._product("backward", layer, rows, inputs))
+        for layer, (inputs, n) in enumerate(network.shapes):
+            steps.append(self._product("update", layer, inputs, n))
             steps.append((k.columns, -(-n // COLUMNS), THREADS, layer))
-        own_rule = self.rule == self.problem.optimizer.rule
-        if own_rule and self.problem.clip_norm is not None:
-            steps += [(each, *everywhere, 0) for each in (k.largest, k.squares, k.apply)]
+        if plan.words[0, KEPT] >= 0:
+            steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
         for layer, dense in enumerate(network.dense):
-            if own_rule and dense.max_norm is not None:
-                steps.append((k.hold, *over(dense.units), layer))
+            if dense.max_norm is not None and self.rule == self.problem.optimizer.rule:
+                steps.append((k.hold, *self._over(dense.units), layer))
         steps.append((k.advance, 1, 1, 0))
         return steps
+
+    @property
+    def _everywhere(self) -> tuple[int, int]:
+        """Blocks and threads that fill the device."""
+        return min(MOST_PARTS, 4 * self._processors), THREADS
+
+    def _over(self, count: int) -> tuple[int, int]:
+        """Return blocks and threads for so many numbers, one a thread at most."""
+        return min(self._everywhere[0], -(-count // THREADS)), THREADS
+
+    def _product(self, kind: str, layer: int, m: int, n: int, training: bool = True) -> Launch:
+        """Return the launch of a product with m rows and n columns."""
+        tile = self._tile(m, n)
+        kernel = make_product(self._recipe, kind, tile, training)
+        return kernel, tiles(m, n, tile), threads_of(tile, self._recipe.precision), layer
 
     def _tile(self, m: int, n: int) -> Tile:
         """Return the tile with which a product of m rows and n columns takes least time."""

@@ -43,8 +43,10 @@ MOST_PARTS = 256  # blocks whose sums are added up by every block after them
 
 
 @cache
-def make_kernels(recipe: Recipe) -> SimpleNamespace:
+def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     """Return the kernels of a step but for the products, for a recipe.
+
+    Without `training`, nothing is dropped and no slopes are drawn.
 
     Each takes a `Job`, clock int64 (1,): the step that it is, parts float64
     (2, MOST_PARTS): sums of blocks, and the number of a layer. They are launched in this order:
@@ -91,7 +93,7 @@ def make_kernels(recipe: Recipe) -> SimpleNamespace:
             run, first, rows = place(job.words, clock)
             gather_inputs(
                 job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X,
-                job.orders[U(run)], rows, first, True, thread(), team(),
+                job.orders[U(run)], rows, first, training, thread(), team(),
             )  # fmt: skip
 
     def forward_rows(job, clock, parts, layer):
@@ -99,7 +101,7 @@ def make_kernels(recipe: Recipe) -> SimpleNamespace:
             run, first, rows = place(job.words, clock)
             forward_numbers(
                 job.scratch[0], job.words, job.numbers, job.keys[U(run)], layer, rows, first,
-                True, thread(), team(),
+                training, thread(), team(),
             )  # fmt: skip
 
     def loss(job, clock, parts, layer):
@@ -227,7 +229,7 @@ def make_place() -> Any:
 
 
 @cache
-def make_product(recipe: Recipe, kind: str, tile: Any) -> Any:
+def make_product(recipe: Recipe, kind: str, tile: Any, training: bool = True) -> Any:
     """Return the kernel of one product of a step, which takes what `make_kernels` says.
 
     "forward" of a layer: Z = X W + b and the activation; "backward": the derivatives by z of the
@@ -244,7 +246,7 @@ def make_product(recipe: Recipe, kind: str, tile: Any) -> Any:
         word = 1 + layer
         bias = words[word, WEIGHTS] + words[word, K] * words[word, LDW]
         z += state[U(bias + j)]
-        finish_forward(act, state, words, numbers, keys, layer, r, j, z, first, True)
+        finish_forward(act, state, words, numbers, keys, layer, r, j, z, first, training)
 
     @inner
     def end_backward(context, layer, r, i, da):
