@@ -41,3 +41,27 @@ def kernel(function: Callable[..., Any], **options: Any) -> Any:
     """Make a kernel; `options` are those of `numba.cuda.jit`, such as `launch_bounds`."""
     return _cuda.jit(**({} if SIMULATED else options))(function)
 
+
+def compilers() -> dict[str, str]:
+    """Return the version of each library that kernels are compiled with, "" where it is missing."""
+    if SIMULATED:
+        return {}
+    from numba.cuda.cudadrv import nvrtc, nvvm
+
+    found = dict.fromkeys(("NVVM", "NVRTC"), "")
+    for name, version in (
+        ("NVVM", lambda: nvvm.NVVM().get_version()),
+        ("NVRTC", lambda: nvrtc._get_nvrtc_version()),
+    ):
+        try:
+            found[name] = ".".join(map(str, version()))
+        except Exception:  # each library has errors of its own for what it misses
+            continue
+    return found
+
+
+def fault() -> str:
+    """Return why Numba cannot use the driver, "" where it can; starts the driver."""
+    if SIMULATED or _cuda.is_available():
+        return ""
+    return " ".join(str(_cuda.cuda_error() or "NVVM is missing").split())
