@@ -119,7 +119,7 @@ def _info(options: argparse.Namespace) -> int:
     if said.loaded:
         rows["driver"] = f"{said.version or said.library}, for CUDA up to {said.cuda_text}"
     for index, device in enumerate(said.devices):
-        rows[f"device {index}"] = str(device)
+        rows[f"device{index}"] = str(device)
     for name, number in found.compilers().items():
         rows[name] = number or "not found"
     rows["cuda"] = _cuda()

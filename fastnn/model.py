@@ -28,9 +28,9 @@ from fastnn.serialise import (
 from fastnn.target import choose
 
 MOST_THREADS = 1024
-# What a file holds beside arrays. The settings of a Problem are plain values but for four.
-# Not in files from before there were these.
+# What files have that are from before there were these settings.
 _LATER: dict[str, Any] = {"clip_value": None, "clip_norm": None, "precision": "float32"}
+# What a file holds beside arrays. The settings of a Problem are plain values but for four.
 _PLAIN = ("batch_size", "l1", "l2", "seed", *_LATER)
 _RUN = ("target", "threads", "shuffle", "epoch", "step", "rate_factor")
 _KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history"}

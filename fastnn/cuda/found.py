@@ -91,7 +91,8 @@ def _verdict(precision: str, process: int) -> str:
 
 def _simulator() -> tuple[list[str], list[str]]:
     """Return what was looked for with its finding, and what to do, for Numba's simulator."""
-    found, remedies = ["Numba's simulator: switched on by NUMBA_ENABLE_CUDASIM"], []
+    found = ["Numba's simulator: switched on by NUMBA_ENABLE_CUDASIM"]
+    remedies: list[str] = []
     _look_at_package(found, remedies)
     return found, remedies
 
