@@ -124,16 +124,31 @@ def until(make: Callable[[Row, Data, int], Contender], row: Row, data: Data) -> 
     make(row, data, 0).train(1)
     runs = []
     for start in range(3):
-        contender, seconds, reached = make(row, data, start), 0.0, 0.0
-        for _ in range(EPOCHS_AT_MOST["accuracy"]):
-            seconds += sum(contender.train(1))
-            reached = accuracy(contender.parameters(), data.X_test, data.y_test)
-            if reached >= AIM:
-                break
-        runs.append(seconds if reached >= AIM else math.inf)
+        contender = make(row, data, start)
+        seconds, reached = reached_by(contender, data)
+        runs.append(seconds if reached else math.inf)
+    shown = [None if math.isinf(run) else run for run in runs]
     if math.isinf(statistics.median(runs)):
-        return {"failure": f"did not come to {AIM:.0%}", "runs": [str(each) for each in runs]}
-    return {"seconds": statistics.median(runs), "runs": [str(each) for each in runs]}
+        return {"failure": f"did not come to {AIM:.0%}", "runs": shown}
+    return {"seconds": statistics.median(runs), "runs": shown}
+
+
+def reached_by(contender: Any, data: Data) -> tuple[float, bool]:
+    """Train up to the accuracy; return the seconds of the epochs, and whether it was reached."""
+
+    def ended() -> bool:
+        return accuracy(contender.parameters(), data.X_test, data.y_test) >= AIM
+
+    most = EPOCHS_AT_MOST["accuracy"]
+    if hasattr(contender, "train_until"):
+        seconds = sum(contender.train_until(ended, most))
+        return seconds, ended()
+    seconds = 0.0
+    for _ in range(most):
+        seconds += sum(contender.train(1))
+        if ended():
+            return seconds, True
+    return seconds, False
 
 
 def train_part(part: str, contender: str, device: str, tell: Tell) -> None:

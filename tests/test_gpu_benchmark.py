@@ -9,7 +9,6 @@ from pathlib import Path
 
 import gpu
 import gpu_checks
-import gpu_part
 import gpu_table
 import gpu_tasks
 import gpu_workloads
@@ -300,74 +299,6 @@ def test_a_check_tells_of_errors_refusals_and_differences():
 def test_trainers_of_the_processor_pass_the_checks_of_trainers():
     records = {each["case"]: each for each in gpu_checks.check_trainers("cpu")}
     assert not records["restarts"]["failure"] and not records["epochs"]["failure"]
-
-
-def test_small_problems_go_through_a_task_from_end_to_end(monkeypatch):
-    monkeypatch.setattr(gpu_tasks, "LEAST_SECONDS", 0.0)
-    outcome = gpu_tasks.run_task(Task("B", "fastnn", 10), "cpu", 240)
-    assert outcome.error == ""
-    assert [(each["row"], each["way"]) for each in outcome.records] == [
-        ("B", "fastnn"),
-        ("B1024", "fastnn"),
-    ]
-    assert all(each["seconds"] > 0 for each in outcome.records if each["row"] == "B")
-
-
-def test_mnist_is_left_out_where_there_is_none(monkeypatch):
-    monkeypatch.delenv("FASTNN_DATA", raising=False)
-    told = []
-    gpu_part.train_part("D", "fastnn", "cpu", lambda **record: told.append(record))
-    assert [each["kind"] for each in told] == ["note"]
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_pytorch_in_functions_follows_pytorch_in_modules(momentum):
-    pytest.importorskip("torch")
-    from contenders.torch_gpu_ import Eager, Graphs
-    from workloads import Workload, initial_parameters, synthetic
-
-    workload = Workload("small", (20, 32, 2), 600, 600, 0.05, momentum)  # a batch has all rows
-    data, start = synthetic(workload), initial_parameters(workload)
-    contenders = [kind(workload, data, start, "cpu") for kind in (Eager, Graphs)]
-    for each in contenders:
-        each.train(4)
-    found, expected = (each.parameters() for each in contenders)
-    for pair, other in zip(found, expected, strict=True):
-        for array, own in zip(pair, other, strict=True):
-            np.testing.assert_allclose(array, own, rtol=0, atol=1e-5)
-
-
-def test_an_epoch_goes_through_every_row_in_graphs_of_many_steps_too():
-    pytest.importorskip("torch")
-    from contenders.torch_gpu_ import Functions, Graphs, LongGraphs
-    from workloads import Workload, initial_parameters, synthetic
-
-    workload = Workload("small", (20, 32, 2), 8, 8 * 70 + 3, 0.05)
-    data, start = synthetic(workload), initial_parameters(workload)
-    calls = {Functions: 71, Graphs: 71, LongGraphs: 2 + 6 + 1}
-    for kind, count in calls.items():
-        contender = kind(workload, data, start, "cpu")
-        assert len(contender.sequence) == count
-        (seconds,) = contender.train(1)
-        assert seconds > 0 and int(contender.place) == 8 * 70 + 3
-        assert sorted(contender.order[0].tolist()) == list(range(8 * 70 + 3))
-
-
-def test_pytorch_trains_many_models_each_from_its_own_start():
-    pytest.importorskip("torch")
-    from contenders.torch_gpu_ import Graphs
-    from workloads import Workload, initial_parameters, synthetic
-
-    workload = Workload("small", (20, 32, 2), 600, 600, 0.05)  # a batch has all rows
-    data, start = synthetic(workload), initial_parameters(workload)
-    one = Graphs(workload, data, start, "cpu")
-    many = Graphs(workload, data, start, "cpu", models=3)
-    assert many.tensors[0].shape == (3, 20, 32)
-    for each in (one, many):
-        each.train(3)
-    for pair, other in zip(one.parameters(), many.parameters(), strict=True):
-        for array, expected in zip(pair, other, strict=True):
-            np.testing.assert_allclose(array, expected, rtol=0, atol=1e-5)
 
 
 BARRIERS_OF_ONE_BLOCK = """

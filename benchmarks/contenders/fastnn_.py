@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from workloads import Data, Parameters, Workload
@@ -27,6 +28,14 @@ class Contender:
     def train(self, epochs: int) -> list[float]:
         """Train on; return the seconds of each epoch."""
         return self.trainer.fit(self.data.X, self.data.y, epochs=epochs).seconds[-epochs:]
+
+    def train_until(self, ended: Callable[[], bool], most: int) -> list[float]:
+        """Train epochs in one call, so that a device gets the data once; return their seconds."""
+        done = len(self.trainer.history)
+        history = self.trainer.fit(
+            self.data.X, self.data.y, epochs=most, callbacks=lambda *_: ended()
+        )
+        return history.seconds[done:]
 
     def parameters(self) -> Parameters:
         """Return the parameters as they are now."""

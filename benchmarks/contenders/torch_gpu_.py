@@ -117,7 +117,8 @@ class Functions:
         rows = self.order.index_select(1, self.place + self.within[:count])
         if self.models == 1:
             rows = rows[0]
-        X, y = self.X[rows], self.y[rows]
+        X = self.X.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
+        y = self.y.index_select(0, rows.reshape(-1)).view(rows.shape)
         gradients = torch.func.grad(self.loss)(self.tensors, X, y)
         for i, (tensor, gradient) in enumerate(zip(self.tensors, gradients, strict=True)):
             if self.velocities is not None:

@@ -42,9 +42,9 @@ def usable(precision: str = "float32") -> Device | None:
 
 def simulated() -> bool:
     """Say whether kernels would run in Numba's simulator; does not import Numba."""
-    numba = sys.modules.get("numba")
-    if numba is not None:  # which has looked already, in a file of settings too
-        return bool(numba.config.ENABLE_CUDASIM)
+    config = getattr(sys.modules.get("numba"), "config", None)
+    if config is not None:  # Numba has looked already, in a file of settings too
+        return bool(config.ENABLE_CUDASIM)
     return os.environ.get("NUMBA_ENABLE_CUDASIM", "0").strip() not in ("", "0")
 
 
