@@ -16,7 +16,6 @@ from fastnn.problem import Problem
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, loss_row
 from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Dense, Dropout, Lion, Nadam, RMSProp
 
-FAMILIES = ("block", "grid", "tiled")
 # Of the largest number of an array: sums in another order, a few steps one after another, and
 # factors of 11 and 8 bits.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-11, "tf32": 1e-2, "bfloat16": 6e-2}

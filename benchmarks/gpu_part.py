@@ -176,20 +176,28 @@ def train_part(part: str, contender: str, device: str, tell: Tell) -> None:
                 )
 
 
+def without_family(problem: Any, threads: int | None, family: str) -> Any:
+    """Return the engine of the processor, which has no families."""
+    from fastnn.target import engine_class
+
+    del family
+    return engine_class("cpu")(problem, threads)
+
+
 def check_part(device: str, seconds: float, tell: Tell) -> None:
     """Check all families; say how many cases there was no time for."""
-    from gpu_checks import FAMILIES, cases, check, check_trainers
+    from gpu_checks import cases, check, check_trainers
 
     from fastnn.target import engine_class
 
     end = time.monotonic() + 0.9 * seconds
+    made: Callable[..., Any]
     if device == "cuda":
-        made, families = engine_class("cuda"), FAMILIES
+        from fastnn.cuda.choice import FAMILIES
+
+        made, families = engine_class("cuda"), list(FAMILIES)
     else:
-        made, families = (
-            (lambda problem, threads, family: engine_class("cpu")(problem, threads)),
-            ("cpu",),
-        )
+        made, families = without_family, ["cpu"]
     for record in check_trainers(device):
         tell(kind="check", **record)
     left = 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastnn.callbacks import EarlyStopping, ReduceOnPlateau
     from fastnn.errors import (
         CorruptFile,
+        DeviceFailure,
         Diverged,
         FastnnError,
         InvalidInput,
@@ -36,6 +37,7 @@ __all__ = [
     "AveragedSGD",
     "CorruptFile",
     "Dense",
+    "DeviceFailure",
     "Diverged",
     "Dropout",
     "EarlyStopping",
@@ -62,6 +64,7 @@ _HOMES = {
     "callbacks": ("EarlyStopping", "ReduceOnPlateau"),
     "errors": (
         "CorruptFile",
+        "DeviceFailure",
         "Diverged",
         "FastnnError",
         "InvalidInput",

@@ -103,9 +103,9 @@ def _info(options: argparse.Namespace) -> int:
     import platform
     from importlib.metadata import version
 
-    from fastnn.cpu.cache import FOLDER
     from fastnn.cpu.vector import vector_bytes
     from fastnn.cuda import found
+    from fastnn.kernel_cache import FOLDER
     from fastnn.workers import available_threads
 
     del options

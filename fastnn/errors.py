@@ -15,6 +15,13 @@ class TargetUnavailable(FastnnError, RuntimeError):
     """The target that was asked for cannot run on this machine."""
 
 
+class DeviceFailure(FastnnError, RuntimeError):
+    """A CUDA device has too little memory, failed in a kernel, or was lost.
+
+    The trainer holds the parameters of the last good epoch.
+    """
+
+
 class MissingExtra(FastnnError, ImportError):
     """A library that this needs is not installed; the message names the extra that brings it."""
 

@@ -24,13 +24,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizers", "custom"),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),
-    ("data", "serialise", "checkpoint", "callbacks", "parameters", "orders"),
-    ("tiling",),
+    ("data", "serialise", "checkpoint", "callbacks", "parameters", "orders", "kernel_cache"),
+    ("tiling", "shuffling"),
     ("plan",),
     ("reference", "cpu", "cuda"),
     ("target", "predictions"),
     ("model", "predictor"),
     ("training",),
+    ("together",),
     ("restarting",),
     ("trainer",),
     ("estimators", "io", "plots"),
@@ -45,7 +46,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # Beyond NumPy, the standard library and fastnn itself: who may import what at all...
 ALLOWED = {
-    "numba": {"rules", "cpu", "cuda", "graph"},
+    "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache"},
     "llvmlite": {"cpu", "cuda"},
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},

@@ -8,13 +8,18 @@ device functions stay plain Python functions there, a hundredth of the cost of s
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numba
+import numpy as np
 from numba import cuda as _cuda
 
 # Whether kernels run in Numba's simulator: Python threads in place of a device.
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+# What any kernel may take of shared memory; for more, its limit has to be raised.
+SHARED_BYTES_BY_RIGHT = 48 << 10
 
 
 class _Running:
@@ -34,12 +39,125 @@ U: Any = int if SIMULATED else numba.uint64
 
 def inner(function: Callable[..., Any]) -> Any:
     """Make a device function, which is compiled into the kernels that call it."""
+    # Inlined by LLVM: where Numba does it, compiling takes twenty times as long.
+    return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Make a device function that Numba writes into its callers: only such may return an array."""
     return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
 
 
 def kernel(function: Callable[..., Any], **options: Any) -> Any:
     """Make a kernel; `options` are those of `numba.cuda.jit`, such as `launch_bounds`."""
-    return _cuda.jit(**({} if SIMULATED else options))(function)
+    if SIMULATED:
+        # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
+        return _cuda.jit(np.errstate(all="ignore")(function))
+    return _cuda.jit(**options)(function)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device has: its name, processors, and bytes of shared memory a block may take."""
+
+    name: str
+    processors: int
+    shared_bytes: int
+
+
+@cache
+def limits() -> Limits:
+    """Return what the current device has; the simulator has little, so that tests meet limits."""
+    if SIMULATED:
+        return Limits("Numba's CUDA simulator", 1, SHARED_BYTES_BY_RIGHT)
+    device = _cuda.get_current_device()
+    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
+    return Limits(name, device.MULTIPROCESSOR_COUNT, device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+
+
+def memory_info() -> tuple[int, int]:
+    """Return free and total bytes of the device's memory."""
+    if SIMULATED:
+        return 1 << 40, 1 << 40
+    free, total = _cuda.current_context().get_memory_info()
+    return int(free), int(total)
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that a failing device raises, through any of the libraries beneath."""
+    if SIMULATED:
+        return ()
+    from cuda.core._utils.cuda_utils import CUDAError
+    from numba.cuda.cudadrv.error import CudaDriverError
+
+    return CudaDriverError, CUDAError
+
+
+def reached(event: Any) -> bool:
+    """Say whether all that was put into a stream before an event is done."""
+    return True if SIMULATED else bool(event.query())
+
+
+def compile_now(compiled: Any, *arguments: Any) -> None:
+    """Compile a kernel for arguments of these types, so that its first launch does not have to."""
+    if not SIMULATED:
+        compiled.compile(arguments)
+
+
+def launch(
+    compiled: Any, blocks: int, threads: int, stream: Any, shared_bytes: int, *arguments: Any
+) -> None:
+    """Put a kernel into a stream; beyond 48 KB of shared memory, raise its limit first.
+
+    `stream` is one of `numba.cuda.stream`, or the builder of a graph.
+    """
+    if not SIMULATED and shared_bytes > SHARED_BYTES_BY_RIGHT:
+        _allow_shared(compiled, arguments, shared_bytes)
+    compiled[blocks, threads, stream, shared_bytes](*arguments)
+
+
+_raised: dict[tuple[Any, int], int] = {}
+
+
+def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) -> None:
+    """Raise the limit of a kernel's dynamic shared memory, once for each kernel and device."""
+    from cuda.bindings import driver
+
+    device = _cuda.get_current_device().id
+    if _raised.get((compiled, device), 0) >= shared_bytes:
+        return
+    signature = tuple(compiled.typeof_pyval(each) for each in arguments)
+    code = compiled.compile(signature).library.get_cufunc()
+    which = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    (status,) = driver.cuKernelSetAttribute(which, shared_bytes, code.handle, device)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise RuntimeError(f"{shared_bytes} bytes of shared memory a block: {status.name}")
+    _raised[compiled, device] = shared_bytes
+
+
+class Replay:
+    """A list of launches, captured as a CUDA graph when it is first wanted."""
+
+    def __init__(self, put: Callable[[Any], None]) -> None:
+        """Take a function that puts the launches into the stream that it is given."""
+        self._put = put
+        self._graph: Any = None
+
+    def launch(self, times: int, stream: Any) -> None:
+        """Put all of it into a stream, so many times."""
+        from cuda.core import Stream
+
+        if self._graph is None and times:
+            self._put(stream)  # what is not compiled or loaded yet must be, before the capture
+            times -= 1
+        core = Stream.from_handle(int(stream.handle))
+        if self._graph is None and times:
+            builder = core.create_graph_builder()
+            builder.begin_building()
+            self._put(builder)
+            self._graph = builder.end_building().complete()
+        for _ in range(times):
+            self._graph.launch(core)
 
 
 def compilers() -> dict[str, str]:

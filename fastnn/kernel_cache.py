@@ -23,12 +23,13 @@ from fastnn.folders import writable_folder
 
 
 def _source_hash() -> str:
-    package = Path(__file__).parent.parent
+    package = Path(__file__).parent
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(
         [
             *package.glob("cpu/*.py"),
             *package.glob("rules/*.py"),
+            package / "shuffling.py",
             package / "layout.py",
             package / "plan.py",
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.cpu.cache import cached
+from fastnn.kernel_cache import cached
 from fastnn.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR
 from fastnn.orders import order_key
 

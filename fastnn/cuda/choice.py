@@ -1,0 +1,39 @@
+"""Which family of kernels trains a problem: a model of what a step costs each of them.
+
+The constants are what the data sheet and the literature say of a recent device, and not
+measurements of these kernels; they decide between families an order of magnitude apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.cuda.block import Block
+from fastnn.cuda.device import Limits
+from fastnn.cuda.job import Family
+from fastnn.cuda.large import Large
+from fastnn.errors import InvalidInput
+from fastnn.problem import Problem
+from fastnn.rules.table import unknown_name
+
+FAMILIES: dict[str, Any] = {"block": Block, "tiled": Large}
+
+
+def choose_family(problem: Problem, rule: str, limits: Limits, name: str | None = None) -> Family:
+    """Return the family called `name`, or for None the one that a step costs least.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown name, or a family that cannot train this problem.
+    """
+    if name is not None:
+        if name not in FAMILIES:
+            raise unknown_name("family of kernels", name, FAMILIES)
+        reason = FAMILIES[name].suits(problem, rule, limits)
+        if reason:
+            raise InvalidInput(f"family {name!r} cannot train this problem: {reason}")
+        return FAMILIES[name](problem, rule, limits)
+    able = [kind for kind in FAMILIES.values() if not kind.suits(problem, rule, limits)]
+    best = min(able, key=lambda kind: kind.seconds(problem, limits))
+    return best(problem, rule, limits)

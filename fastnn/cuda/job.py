@@ -1,0 +1,84 @@
+"""What a family of kernels is handed: everything on the device that training needs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numba import float64, from_dtype, int32, int64, types, uint64
+
+from fastnn.cuda.plan import Plan
+
+
+class Job(NamedTuple):
+    """Arrays on the device; kernels take all of them as one argument.
+
+    For `b` networks of one plan (families other than `block`: b = 1) and `e` epochs of one number
+    of steps. State, scratch, results and bad are overwritten.
+
+    Attributes
+    ----------
+    state
+        (b, state size): parameters and optimizer state, as `Plan.pack` lays them out.
+    scratch
+        (b, scratch size), zeros at first.
+    words, numbers
+        Of the plan.
+    steps
+        float64 (e steps, STEP_FIELDS): `fastnn.cuda.steps.step_table` of all epochs.
+    keys
+        uint64 (b e, 2 layers): keys of random numbers; row network * e + epoch.
+    X, classes, targets, weights
+        The data: (n, inputs) of the dtype, int64 (n,), (n, outputs) of the dtype, float64 (n,);
+        those not used have one element.
+    orders
+        int32 (b e, n): the rows of each epoch.
+    results
+        float64 (b e, RESULT_FIELDS): sums of weight times loss, and of weights; added to.
+    bad
+        int64 (b,): the step whose loss was not finite, or -1; after one, nothing changes any more.
+    """
+
+    state: Any
+    scratch: Any
+    words: Any
+    numbers: Any
+    steps: Any
+    keys: Any
+    X: Any
+    classes: Any
+    targets: Any
+    weights: Any
+    orders: Any
+    results: Any
+    bad: Any
+
+
+def job_type(dtype: np.dtype) -> Any:
+    """Return Numba's type of a job, for kernels compiled ahead of time."""
+    real = from_dtype(dtype)
+    arrays = (
+        real[:, ::1], real[:, ::1], int64[:, ::1], float64[::1], float64[:, ::1], uint64[:, ::1],
+        real[:, ::1], int64[::1], real[:, ::1], float64[::1], int32[:, ::1], float64[:, ::1],
+        int64[::1],
+    )  # fmt: skip
+    return types.NamedTuple(arrays, Job)
+
+
+# Fields of a row of `Job.results`.
+LOSS_SUM, WEIGHT_SUM, RESULT_FIELDS = range(3)
+
+
+class Family(Protocol):
+    """One way to train, for one problem; `engine` chooses one and keeps to it."""
+
+    name: str
+
+    def plan(self, samples: int) -> Plan:
+        """Lay out the problem for so many rows; parameters lie the same for any number."""
+
+    def prepare(self, samples: int) -> None:
+        """Compile all that `train` needs."""
+
+    def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
+        """Put steps `begin` to `end` (of all epochs, from 0) into the stream; do not wait."""

@@ -1,0 +1,106 @@
+"""The forward pass alone: blocks of threads that each take some rows at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda.block import make_operations
+from fastnn.cuda.device import SIMULATED, Limits, U, cuda, kernel, launch
+from fastnn.cuda.plan import (
+    BATCH,
+    LAYERS,
+    LDN,
+    LDW,
+    OUTPUT,
+    OUTPUTS,
+    ROWWISE,
+    SIZE,
+    STATE,
+    WEIGHTS,
+    Plan,
+    make_plan,
+)
+from fastnn.cuda.rules import Recipe, recipe_of
+from fastnn.problem import Problem
+from fastnn.rules.table import UPDATES
+
+THREADS = 2 if SIMULATED else 256
+ROWS = 32  # that a block takes at a time
+MOST_ROWS = 1 << 16  # that are on the device at a time
+
+
+@cache
+def make_kernel(recipe: Recipe) -> Any:
+    """Return the kernel ``predict`` for a recipe.
+
+    It takes parameters (size,), scratch (blocks, scratch size), words and numbers of a plan whose
+    batch is what a block takes at a time, keys and order of any content, X (m, inputs) and outputs
+    (m, outputs), which it fills. Block b does rows b batch, (b + blocks) batch, ...
+    """
+    o = make_operations(recipe)
+    gather, forward, forward_rows, fill_ones = o.gather, o.forward, o.forward_rows, o.fill_ones
+
+    def predict(parameters, scratch, words, numbers, keys, order, X, outputs):
+        me, team, act = cuda.threadIdx.x, cuda.blockDim.x, scratch[U(cuda.blockIdx.x)]
+        last, n, batch = words[0, LAYERS], words[0, OUTPUTS], words[0, BATCH]
+        fill_ones(act, words, me, team)
+        for first in range(cuda.blockIdx.x * batch, len(X), cuda.gridDim.x * batch):
+            rows = min(batch, len(X) - first)
+            cuda.syncthreads()
+            gather(act, words, numbers, keys, X, order, rows, first, False, me, team)
+            cuda.syncthreads()
+            for layer in range(last):
+                forward(parameters, act, words, numbers, keys, layer, rows, first, False, me, team)
+                cuda.syncthreads()
+                if words[1 + layer, ROWWISE] > 0:
+                    forward_rows(act, words, numbers, keys, layer, rows, first, False, me, team)
+                    cuda.syncthreads()
+            for e in range(me, rows * n, team):
+                r = e // n
+                j = e - r * n
+                outputs[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
+
+    return kernel(predict)
+
+
+class Predictor:
+    """Runs the forward pass of one problem; its buffers are made for each call."""
+
+    def __init__(self, problem: Problem, rule: str, plan: Plan, limits: Limits) -> None:
+        """Lay out the problem for `ROWS` rows a block; `plan` says where parameters lie."""
+        self._problem, self._processors = problem, limits.processors
+        self._recipe = recipe_of(problem, rule)
+        self._plan = make_plan(replace(problem, batch_size=ROWS), ROWS, rule=rule, ones=True)
+        self._plan.words[1:, [WEIGHTS, LDW]] = plan.words[1:, [WEIGHTS, LDW]]
+        self._plan.words[0, [SIZE, STATE]] = plan.words[0, [SIZE, STATE]]
+        mean = UPDATES[rule].mean  # the last slot is what predicts
+        self._first = self._plan.size * UPDATES[rule].slots if mean else 0
+
+    def __call__(self, state: Any, X: np.ndarray, stream: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) for X (m, inputs); `state` is (1, state size)."""
+        dtype = self._problem.dtype
+        predict = make_kernel(self._recipe)
+        found = np.empty((len(X), self._problem.network.outputs), dtype)
+        most = min(len(X), MOST_ROWS)
+        blocks = min(-(-most // ROWS), 4 * self._processors)
+        parameters = state[0, self._first :]
+        words = cuda.to_device(self._plan.words, stream=stream)
+        numbers = cuda.to_device(self._plan.numbers, stream=stream)
+        keys = cuda.to_device(np.zeros(1, np.uint64), stream=stream)
+        order = cuda.to_device(np.arange(most, dtype=np.int32), stream=stream)
+        scratch = cuda.device_array((blocks, self._plan.scratch_size), dtype, stream=stream)
+        for first in range(0, len(X), most):
+            rows = np.ascontiguousarray(X[first : first + most], dtype)
+            placed = cuda.to_device(rows, stream=stream)
+            outputs = cuda.device_array((len(rows), found.shape[1]), dtype, stream=stream)
+            launch(
+                predict, blocks, THREADS, stream, 0,
+                parameters, scratch, words, numbers, keys, order, placed, outputs,
+            )  # fmt: skip
+            outputs.copy_to_host(found[first : first + most], stream=stream)
+        stream.synchronize()
+        return found
