@@ -16,7 +16,7 @@ from numba import float64
 
 from fastnn.cuda.block import make_operations
 from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel
-from fastnn.cuda.gemm import make_gemm
+from fastnn.cuda.gemm import bounds_of, make_gemm
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM
 from fastnn.cuda.plan import (
     BATCH,
@@ -300,4 +300,5 @@ def make_product(recipe: Recipe, kind: str, tile: Any) -> Any:
                 words[word, K], words[word, N], rows,
             )  # fmt: skip
 
-    return kernel({"forward": forward, "backward": backward, "update": update}[kind])
+    chosen = {"forward": forward, "backward": backward, "update": update}[kind]
+    return kernel(chosen, launch_bounds=bounds_of(dtype, recipe.precision, tile))
