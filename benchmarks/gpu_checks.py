@@ -200,13 +200,12 @@ def check_trainers(target: str) -> Iterator[dict[str, Any]]:
         return [np.array(one.fit(X, y, epochs=4).loss), *sum(map(list, one.parameters), [])]
 
     def resident(where: str) -> list[np.ndarray]:
-        import torch
+        given: tuple[Any, ...] = X, y
+        if where == "cuda":
+            from fastnn.cuda.device import cuda
 
-        place = "cuda" if where == "cuda" else "cpu"
-        own = (torch.from_numpy(X).to(place), torch.from_numpy(y).to(place))
-        one = trainer(where)
-        given = own if where == "cuda" else (X, y)
-        return [np.array(one.fit(*given, epochs=2).loss)]
+            given = tuple(map(cuda.to_device, given))
+        return [np.array(trainer(where).fit(*given, epochs=2).loss)]
 
     for name, come_to in (("restarts", restarts), ("epochs", epochs), ("device X", resident)):
         record = {"family": "trainer", "case": name, "dtype": "float32"}

@@ -298,7 +298,7 @@ def test_a_check_tells_of_errors_refusals_and_differences():
 
 def test_trainers_of_the_processor_pass_the_checks_of_trainers():
     records = {each["case"]: each for each in gpu_checks.check_trainers("cpu")}
-    assert not records["restarts"]["failure"] and not records["epochs"]["failure"]
+    assert [each["failure"] for each in records.values()] == [""] * 3
 
 
 BARRIERS_OF_ONE_BLOCK = """
