@@ -206,6 +206,7 @@ HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplo
         "import fastnn.cli",
         "from fastnn.plots import loss_curves",
         "from fastnn import Dense, Network, Trainer; Trainer(Network(4, [Dense(2)])).parameters",
+        "from fastnn import Dense, Network, Trainer as T; T(Network(4, [Dense(2)]), target='auto')",
         "from fastnn.graph import exp, minimize, trace; trace(lambda x: exp(x) + 1).gradient(x=1)",
     ],
 )
