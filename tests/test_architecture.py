@@ -48,6 +48,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 ALLOWED = {
     "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache"},
     "llvmlite": {"cpu", "cuda"},
+    "cuda": {"cuda"},
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},
     "matplotlib": {"plots", "graph"},
