@@ -16,7 +16,7 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.cuda.device import SIMULATED, Limits, U, compile_now, cuda, inner, kernel, launch
-from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, job_type
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.cuda.layers import make_layers
 from fastnn.cuda.loss import make_loss
 from fastnn.cuda.plan import BATCH, KEPT, LAYERS, ROWWISE, SAMPLES, STATE, Plan, make_plan
@@ -194,7 +194,7 @@ class Block:
 
     def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
         """Take what a device allows a block of shared memory."""
-        self.problem, self.rule, self._shared_bytes = problem, rule, limits.shared_bytes
+        self.problem, self.rule, self._limits = problem, rule, limits
         self._recipe = recipe_of(problem, rule)
 
     @staticmethod
@@ -215,11 +215,17 @@ class Block:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""
         return make_plan(self.problem, samples, rule=self.rule, ones=True)
 
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.cuda.job.Family`."""
+        from fastnn.cuda.predict import Predictor
+
+        return Predictor(self.problem, self.rule, plan, self._limits)
+
     def resident_bytes(self, samples: int) -> int:
         """Return the bytes of a network in shared memory, or 0 where it does not fit."""
         plan = self.plan(samples)
         needed = (plan.state_size + plan.scratch_size) * self.problem.dtype.itemsize
-        return needed if needed + STATIC_BYTES <= self._shared_bytes else 0
+        return needed if needed + STATIC_BYTES <= self._limits.shared_bytes else 0
 
     def prepare(self, samples: int) -> None:
         """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""

@@ -160,3 +160,28 @@ class Replay:
             self._graph = builder.end_building().complete()
         for _ in range(times):
             self._graph.launch(core)
+
+
+def compilers() -> dict[str, str]:
+    """Return the version of each library that kernels are compiled with, "" where it is missing."""
+    if SIMULATED:
+        return {}
+    from numba.cuda.cudadrv import nvrtc, nvvm
+
+    found = dict.fromkeys(("NVVM", "NVRTC"), "")
+    for name, version in (
+        ("NVVM", lambda: nvvm.NVVM().get_version()),
+        ("NVRTC", lambda: nvrtc._get_nvrtc_version()),
+    ):
+        try:
+            found[name] = ".".join(map(str, version()))
+        except Exception:  # each library has errors of its own for what it misses
+            continue
+    return found
+
+
+def fault() -> str:
+    """Return why Numba cannot use the driver, "" where it can; starts the driver."""
+    if SIMULATED or _cuda.is_available():
+        return ""
+    return " ".join(str(_cuda.cuda_error() or "NVVM is missing").split())

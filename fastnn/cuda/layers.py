@@ -10,6 +10,7 @@ the other factor serves four products.
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from fastnn.cuda.rules import Recipe
 SOFTMAX, HARDMAX = 1, 2
 
 
-def make_dot(dtype: np.dtype) -> SimpleNamespace:
+def make_dot(dtype: np.dtype) -> Any:
     """Return ``dot4(a, a0, a1, a2, a3, step_a, b, at, step_b, count)``: four sums of products.
 
     Sum q is that of a[aq + i step_a] b[at + i step_b] over i below `count`.
