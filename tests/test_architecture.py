@@ -19,6 +19,7 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("device_arrays",),
     ("checks", "folders", "keys", "layout", "rules", "text_table", "workers"),
     ("initialisers", "schedules", "graph", "restarts"),
     ("optimizers", "custom"),
@@ -47,6 +48,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 ALLOWED = {
     "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache"},
     "llvmlite": {"cpu", "cuda"},
+    "cuda": {"cuda"},  # the driver, under Numba's CUDA
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},
     "matplotlib": {"plots", "graph"},

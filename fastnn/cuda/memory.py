@@ -1,0 +1,54 @@
+"""Room on the device, and what to say where there is too little or where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda.device import cuda, failures, limits, memory_info
+from fastnn.errors import DeviceFailure
+
+
+def check_room(needed: int, what: str, remedy: str, free: int | None = None) -> None:
+    """Raise unless so many bytes are free on the device.
+
+    Parameters
+    ----------
+    needed
+        Bytes.
+    what, remedy
+        What needs them, verb included, and what to do where they are not there.
+    free
+        Bytes that are free, where it is known already.
+
+    Raises
+    ------
+    DeviceFailure
+        Fewer bytes are free.
+    """
+    there, total = memory_info()
+    free = there if free is None else free
+    if needed > free:
+        raise DeviceFailure(
+            f"{limits().name} has too little memory: {what} {needed:,} bytes, {free:,} of "
+            f"{total:,} are free; {remedy}"
+        )
+
+
+def new_array(shape: tuple[int, ...], dtype: Any, what: str, remedy: str) -> Any:
+    """Return an array on the device whose content is anything; raises as `check_room` does."""
+    check_room(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize, what, remedy)
+    with guarded(f"making room for {what}"):
+        return cuda.device_array(shape, dtype)
+
+
+@contextmanager
+def guarded(doing: str) -> Iterator[None]:
+    """Turn an error of the device into a `DeviceFailure` that says what went on."""
+    try:
+        yield
+    except failures() as error:
+        raise DeviceFailure(f"{limits().name} failed while {doing}: {error}") from error
