@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.device import cuda, failures, limits, memory_info
+from fastnn.cuda.device import SIMULATED, cuda, failures, limits, memory_info
 from fastnn.errors import DeviceFailure
 
 
-def check_room(needed: int, what: str, remedy: str, free: int | None = None) -> None:
+def check_room(needed: int, what: str, remedy: str, free: float | None = None) -> None:
     """Raise unless so many bytes are free on the device.
 
     Parameters
@@ -29,8 +29,8 @@ def check_room(needed: int, what: str, remedy: str, free: int | None = None) -> 
     DeviceFailure
         Fewer bytes are free.
     """
-    there, total = memory_info()
-    free = there if free is None else free
+    now, total = memory_info()
+    free = now if free is None else free
     if needed > free:
         raise DeviceFailure(
             f"{limits().name} has too little memory: {what} {needed:,} bytes, {free:,} of "
@@ -43,6 +43,11 @@ def new_array(shape: tuple[int, ...], dtype: Any, what: str, remedy: str) -> Any
     check_room(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize, what, remedy)
     with guarded(f"making room for {what}"):
         return cuda.device_array(shape, dtype)
+
+
+def new_event() -> Any:
+    """Return an event for streams to wait for each other; it takes no times."""
+    return cuda.event() if SIMULATED else cuda.event(timing=False)
 
 
 @contextmanager

@@ -17,37 +17,12 @@ from fastnn.cuda.memory import guarded, new_array
 THREADS = 2 if SIMULATED else 256
 
 
-@inner
-def beyond(x, limit):
-    return not abs(x) <= limit
-
-
-@inner
-def fractional(x, limit):
-    return x != np.floor(x)
-
-
-@inner
-def outside(x, limit):
-    return x < 0.0 or x >= limit
-
-
-@inner
-def binary(x, limit):
-    return x != 0.0 and x != 1.0
-
-
-@inner
-def negative(x, limit):
-    return x < 0.0
-
-
 WRONG = {
-    "beyond": beyond,
-    "fractional": fractional,
-    "outside": outside,
-    "binary": binary,
-    "negative": negative,
+    "beyond": inner(lambda x, limit: not abs(x) <= limit),  # NaN too
+    "fractional": inner(lambda x, limit: x % 1.0 != 0.0),
+    "outside": inner(lambda x, limit: x < 0.0 or x >= limit),
+    "binary": inner(lambda x, limit: x != 0.0 and x != 1.0),
+    "negative": inner(lambda x, limit: x < 0.0),
 }
 
 
