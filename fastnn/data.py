@@ -100,7 +100,8 @@ def check_validation(problem: Problem, data: Any, reader: Reader | None = None) 
             + (f" of {len(data)}" if isinstance(data, (tuple, list)) else "")
         )
     try:
-        return check_data(problem, *data, reader=reader)
+        X, y, *weights = data
+        return check_data(problem, X, y, weights[0] if weights else None, reader=reader)
     except InvalidInput as error:
         raise InvalidInput(f"in validation_data, {error}") from error
 
