@@ -13,7 +13,6 @@ import numpy as np
 from timing import best_seconds, of_calls
 
 from fastnn import graph
-from fastnn.kernel_cache import cached
 from fastnn.cpu.custom import compiled
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import make_gemm
@@ -22,6 +21,7 @@ from fastnn.cpu.lanes import make_lanes
 from fastnn.cpu.softmax import make_softmax
 from fastnn.cpu.vector import register_shape
 from fastnn.custom import CustomActivation
+from fastnn.kernel_cache import cached
 from fastnn.layout import Layout
 from fastnn.plan import CAPACITY, HEAD_FIELDS, PADDING, ROW_SCRATCH
 

@@ -103,8 +103,8 @@ def _info(options: argparse.Namespace) -> int:
     import platform
     from importlib.metadata import version
 
-    from fastnn.kernel_cache import FOLDER
     from fastnn.cpu.vector import vector_bytes
+    from fastnn.kernel_cache import FOLDER
     from fastnn.workers import available_threads
 
     del options

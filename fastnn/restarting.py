@@ -23,6 +23,7 @@ from fastnn.training import train_epochs, train_in_blocks
 from fastnn.workers import available_threads, run_tasks
 
 if TYPE_CHECKING:
+    from fastnn.model import Model
     from fastnn.trainer import Trainer
 
 STREAM = 0x72657374  # ASCII "rest": keeps these seeds apart from those of other draws
@@ -77,9 +78,11 @@ def best_of(
     """
     first = trainer.__getstate__()
     chosen, reason = choose(first.target)
+    if chosen == "cuda" and validation is None and not callbacks and data.weights is None:
+        return _best_together(trainer, restarts, data, epochs, reason)
     if validation is not None:
         trainer._open().forward(validation.X[:1])  # compiled before several threads want it
-    workers = 1 if chosen == "numpy" else first.threads or available_threads()
+    workers = first.threads or available_threads() if chosen == "cpu" else 1
     watches: list[Watch] = []
     calling, comparing = threading.Lock(), threading.Lock()
     kept: list[tuple[tuple[bool, float, int], Trainer, tuple[Callback, ...]]] = []
@@ -132,6 +135,40 @@ def best_of(
     finally:
         progress.close()
     _, best, calls = kept[0]
+    _check_any_left(errors, restarts)
+    best.history.restarts = found
+    take_over(callbacks, calls, first.threads)
+    return best
+
+
+def _best_together(
+    trainer: Trainer, restarts: int, data: Data, epochs: int, reason: str
+) -> Trainer:
+    """Train all networks in one launch of a device, and return the best; as `best_of`."""
+    from fastnn.together import begin_together
+
+    first = trainer.__getstate__()
+    seeds = [restart_seed(first.problem.seed, index) for index in range(restarts)]
+    together = begin_together(first, seeds, "cuda", reason)
+    steps = -(-len(data) // first.problem.batch_size)
+    progress = Progress(restarts * epochs, steps, first.problem.batch_size, len(data))
+    try:
+        together.train(data, epochs, progress)
+        found = Restarts(
+            _ending(model, index in together.errors) for index, model in enumerate(together.models)
+        )
+        _check_any_left(together.errors, restarts)
+        best = trainer.__new__(type(trainer))
+        best.__setstate__(together.finish(found.best))
+    finally:
+        progress.close()
+        together.engine.close()
+    best.history.restarts = found
+    return best
+
+
+def _check_any_left(errors: dict[int, Diverged], restarts: int) -> None:
+    """Raise `Diverged` where all networks did."""
     if len(errors) == restarts:
         error = errors[0]
         raise Diverged(
@@ -141,12 +178,9 @@ def best_of(
             error.epoch,
             error.step,
         ) from error
-    best.history.restarts = found
-    take_over(callbacks, calls, first.threads)
-    return best
 
 
-def _ending(trainer: Trainer, diverged: bool) -> Restart:
+def _ending(trainer: Trainer | Model, diverged: bool) -> Restart:
     """Return how a training ended: its last epoch, unless `EarlyStopping` has gone back."""
     history, epochs = trainer.history, trainer.epoch
     last = epochs - 1

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("target", "predictions"),
     ("model", "predictor"),
     ("training",),
+    ("together",),
     ("restarting",),
     ("trainer",),
     ("estimators", "io", "plots"),

@@ -8,10 +8,10 @@ import pytest
 from reference_cases import problem_of
 from scipy.stats import chi2, norm
 
-from fastnn.shuffling import make_orders
 from fastnn.keys import random_key, splitmix64
 from fastnn.orders import epoch_order, order_key
 from fastnn.reference import Engine
+from fastnn.shuffling import make_orders
 
 SIZES = [1, 2, 3, 50, 1001]
 SEEDS = [0, 7, 2**63 - 1]

@@ -15,11 +15,11 @@ import numpy as np
 from numba import cfunc, config, types
 
 from fastnn.cpu import rules
-from fastnn.kernel_cache import FOLDER
 from fastnn.cpu.calls import as_array, registered
 from fastnn.cpu.elementary import make_elementary
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.folders import generated_module
+from fastnn.kernel_cache import FOLDER
 from fastnn.plan import (
     OWN_GRADIENT,
     OWN_LOSSES,

@@ -15,16 +15,15 @@ from numba import config, int64, types
 
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear, team
-from fastnn.kernel_cache import CompileNotice
 from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
-from fastnn.shuffling import make_orders
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
 from fastnn.cpu.threads import choose_threads
 from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
+from fastnn.kernel_cache import CompileNotice
 from fastnn.layout import Layout, aligned_zeros
 from fastnn.plan import (
     BATCH,
@@ -48,6 +47,7 @@ from fastnn.plan import (
 from fastnn.problem import EpochResult, Problem
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row
+from fastnn.shuffling import make_orders
 from fastnn.spec import Network
 from fastnn.tiling import IN_PLACE_UNITS, LOOK_TILES
 

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.kernel_cache import cached
 from fastnn.cpu.columns import make_columns
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.few import make_few
@@ -51,6 +50,7 @@ from fastnn.cpu.team import (
 from fastnn.cpu.update import make_update
 from fastnn.cpu.used import make_used
 from fastnn.cpu.vector import register_shape
+from fastnn.kernel_cache import cached
 from fastnn.plan import (
     BATCH,
     CAPACITY,

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.kernel_cache import cached
 from fastnn.cpu.dot import make_dot
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import ONE, ZERO
@@ -53,6 +52,7 @@ from fastnn.cpu.steps import (
 )
 from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP, ended_early
 from fastnn.cpu.update import make_apply
+from fastnn.kernel_cache import cached
 from fastnn.plan import (
     ACTIVATION,
     BATCH,

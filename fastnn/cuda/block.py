@@ -16,7 +16,7 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.cuda.device import SIMULATED, Limits, U, compile_now, cuda, inner, kernel, launch
-from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, job_types
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, job_type
 from fastnn.cuda.layers import make_layers
 from fastnn.cuda.loss import make_loss
 from fastnn.cuda.plan import BATCH, KEPT, LAYERS, ROWWISE, SAMPLES, STATE, Plan, make_plan
@@ -89,12 +89,10 @@ def make_step(o: SimpleNamespace) -> Any:
         cuda.syncthreads()
 
     @inner
-    def train_step(
-        par, act, words, numbers, keys, steps, step, X, classes, targets, weights, order, first,
-        rows, results, run, sums, me, team,
-    ):  # fmt: skip
-        count = words[0, LAYERS]
-        gather(act, words, numbers, keys, X, order, rows, first, True, me, team)
+    def train_step(job, par, act, run, step, first, rows, sums, me, team):
+        words, numbers, steps = job.words, job.numbers, job.steps
+        keys, order, count = job.keys[U(run)], job.orders[U(run)], words[0, LAYERS]
+        gather(act, words, numbers, keys, job.X, order, rows, first, True, me, team)
         cuda.syncthreads()
         for layer in range(count):
             forward(par, act, words, numbers, keys, layer, rows, first, True, me, team)
@@ -102,11 +100,14 @@ def make_step(o: SimpleNamespace) -> Any:
             if words[1 + layer, ROWWISE] > 0:
                 forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
                 cuda.syncthreads()
-        own = loss(act, words, steps, step, classes, targets, weights, order, rows, first, me, team)
+        own = loss(
+            act, words, steps, step, job.classes, job.targets, job.weights, order, rows, first,
+            me, team,
+        )  # fmt: skip
         total = add_up(sums, own, me, team)
         if me == 0:
-            results[U(run), LOSS_SUM] += total
-            results[U(run), WEIGHT_SUM] += steps[U(step), WEIGHT]
+            job.results[U(run), LOSS_SUM] += total
+            job.results[U(run), WEIGHT_SUM] += steps[U(step), WEIGHT]
         if not math.isfinite(total):
             return False
         last_slope(act, par, words, numbers, keys, rows, first, me, team)
@@ -128,7 +129,7 @@ def make_step(o: SimpleNamespace) -> Any:
 def make_kernel(recipe: Recipe, resident: bool) -> Any:
     """Return the kernel ``train`` for a recipe.
 
-    It takes the arrays of a `Job`, and which steps to do, `begin` to `end`. Where networks are
+    It takes a `Job`, and which steps to do, `begin` to `end`. Where networks are
     `resident` in shared memory, the scratch is a dummy.
     """
     o = make_operations(recipe)
@@ -137,59 +138,42 @@ def make_kernel(recipe: Recipe, resident: bool) -> Any:
     zero = np.dtype(recipe.dtype).type(0)
 
     @inner
-    def train_steps(
-        par, act, words, numbers, keys, steps, X, classes, targets, weights, orders, results, bad,
-        begin, end,
-    ):  # fmt: skip
+    def train_steps(job, par, act, begin, end):
         me, team, model = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
         sums = cuda.shared.array(THREADS, float64)
-        samples, batch = words[0, SAMPLES], words[0, BATCH]
+        samples, batch = job.words[0, SAMPLES], job.words[0, BATCH]
         each = (samples + batch - 1) // batch
-        epochs = len(steps) // each
+        epochs = len(job.steps) // each
         for e in range(me, len(act), team):
             act[U(e)] = zero
         cuda.syncthreads()
-        fill_ones(act, words, me, team)
+        fill_ones(act, job.words, me, team)
         for step in range(begin, end):
             epoch = step // each
             run, first = model * epochs + epoch, (step - epoch * each) * batch
-            if not train_step(
-                par, act, words, numbers, keys[U(run)], steps, step, X, classes, targets, weights,
-                orders[U(run)], first, min(batch, samples - first), results, run, sums, me, team,
-            ):  # fmt: skip
+            rows = min(batch, samples - first)
+            if not train_step(job, par, act, run, step, first, rows, sums, me, team):
                 if me == 0:
-                    bad[U(model)] = step
+                    job.bad[U(model)] = step
                 break
 
-    def train(
-        state, scratch, words, numbers, steps, keys, X, classes, targets, weights, orders,
-        results, bad, begin, end,
-    ):  # fmt: skip
+    def train(job, begin, end):
         model = cuda.blockIdx.x
-        if bad[U(model)] < 0:
-            train_steps(
-                state[U(model)], scratch[U(model)], words, numbers, keys, steps, X, classes,
-                targets, weights, orders, results, bad, begin, end,
-            )  # fmt: skip
+        if job.bad[U(model)] < 0:
+            train_steps(job, job.state[U(model)], job.scratch[U(model)], begin, end)
 
-    def train_resident(
-        state, scratch, words, numbers, steps, keys, X, classes, targets, weights, orders,
-        results, bad, begin, end,
-    ):  # fmt: skip
+    def train_resident(job, begin, end):
         me, team, model = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
-        if bad[U(model)] < 0:
+        if job.bad[U(model)] < 0:
             memory = cuda.shared.array(0, real)
-            size = words[0, STATE]
+            size = job.words[0, STATE]
             par, act = memory[:size], memory[size:]
             for e in range(me, size, team):
-                par[U(e)] = state[U(model), U(e)]
-            train_steps(
-                par, act, words, numbers, keys, steps, X, classes, targets, weights, orders,
-                results, bad, begin, end,
-            )  # fmt: skip
+                par[U(e)] = job.state[U(model), U(e)]
+            train_steps(job, par, act, begin, end)
             cuda.syncthreads()
             for e in range(me, size, team):
-                state[U(model), U(e)] = par[U(e)]
+                job.state[U(model), U(e)] = par[U(e)]
 
     return kernel(train_resident if resident else train)
 
@@ -230,13 +214,11 @@ class Block:
 
     def prepare(self, samples: int) -> None:
         """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""
-        compile_now(make_kernel(self._recipe, self.resident_bytes(samples) > 0), *self._types())
-
-    def _types(self) -> tuple[Any, ...]:
-        return (*job_types(self.problem.dtype), int64, int64)
+        train = make_kernel(self._recipe, self.resident_bytes(samples) > 0)
+        compile_now(train, job_type(self.problem.dtype), int64, int64)
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.cuda.job.Family`."""
         shared = self.resident_bytes(int(plan.words[0, SAMPLES]))
         train = make_kernel(self._recipe, shared > 0)
-        launch(train, len(job.bad), THREADS, stream, shared, *job, begin, end)
+        launch(train, len(job.bad), THREADS, stream, shared, job, begin, end)

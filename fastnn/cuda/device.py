@@ -43,6 +43,11 @@ def inner(function: Callable[..., Any]) -> Any:
     return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Make a device function that Numba writes into its callers: only such may return an array."""
+    return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
+
+
 def kernel(function: Callable[..., Any], **options: Any) -> Any:
     """Make a kernel; `options` are those of `numba.cuda.jit`, such as `launch_bounds`."""
     if SIMULATED:
@@ -128,3 +133,28 @@ def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) 
     if status != driver.CUresult.CUDA_SUCCESS:
         raise RuntimeError(f"{shared_bytes} bytes of shared memory a block: {status.name}")
     _raised[compiled, device] = shared_bytes
+
+
+class Replay:
+    """A list of launches, captured as a CUDA graph when it is first wanted."""
+
+    def __init__(self, put: Callable[[Any], None]) -> None:
+        """Take a function that puts the launches into the stream that it is given."""
+        self._put = put
+        self._graph: Any = None
+
+    def launch(self, times: int, stream: Any) -> None:
+        """Put all of it into a stream, so many times."""
+        from cuda.core import Stream
+
+        if self._graph is None and times:
+            self._put(stream)  # what is not compiled or loaded yet must be, before the capture
+            times -= 1
+        core = Stream.from_handle(int(stream.handle))
+        if self._graph is None and times:
+            builder = core.create_graph_builder()
+            builder.begin_building()
+            self._put(builder)
+            self._graph = builder.end_building().complete()
+        for _ in range(times):
+            self._graph.launch(core)

@@ -134,7 +134,11 @@ class Engine:
             start = time.perf_counter()
             plan = self._family.plan(len(data))
             plan.words[0, WEIGHTED] = data.weights is not None
-            job = self._job(plan, data, orders, self._table(data, orders, rates, step), epoch)
+            tables = [
+                step_table(self.problem, self._rule, own, step + e * each, order, data.weights)
+                for e, (own, order) in enumerate(zip(rates, orders, strict=True))
+            ]
+            job = self._job(plan, data, orders, np.concatenate(tables), epoch)
             self._run(job, plan, epochs * each, progress)
             found = job.results.copy_to_host(stream=self._stream)
             bad = job.bad.copy_to_host(stream=self._stream)
@@ -187,7 +191,7 @@ class Engine:
         return self._device
 
     def _put(self, name: str, array: np.ndarray) -> Any:
-        """Return an array on the device with this content, in the buffer of that name if it fits."""
+        """Return an array on the device with this content, in that buffer if it fits."""
         array = np.ascontiguousarray(array)
         there = self._arrays.get(name)
         if there is None or there.shape != array.shape or there.dtype != array.dtype:
@@ -205,48 +209,41 @@ class Engine:
                 f"{total} are free; make the batch or the network smaller, or use target='cpu'"
             )
 
-    def _table(self, data: Data, orders: np.ndarray, rates: np.ndarray, step: int) -> np.ndarray:
-        """Return the table of all steps of all epochs."""
-        each = rates.shape[1]
-        return np.concatenate(
-            [
-                step_table(self.problem, self._rule, own, step + e * each, order, data.weights)
-                for e, (own, order) in enumerate(zip(rates, orders, strict=True))
-            ]
-        )
-
     def _job(
         self, plan: Plan, data: Data, orders: np.ndarray, table: np.ndarray, epoch: int
     ) -> Job:
-        """Put all that some epochs need on the device; the data once for all epochs of a call."""
-        epochs, uses = len(orders), range(2 * len(self.problem.network.dense))
-        numbered = range(epoch, epoch + epochs)
-        keys = [[random_key(self.problem.seed, each, use) | 1 for use in uses] for each in numbered]
-        if self._placed is None or self._placed[0] is not data:
-            self._placed = None
-            self._placed = data, place(data, self.problem, self._stream)
-        placed = self._placed[1]
+        """Put all that some epochs need on the device."""
+        seeds = [self.problem.seed]
+        numbered = range(epoch, epoch + len(orders))
+        placed = self._place(data)
         return Job(
             state=self._on_device(),
-            scratch=self._scratch(plan),
+            scratch=self._scratch(plan, 1),
             words=self._put("words", plan.words),
             numbers=self._put("numbers", plan.numbers),
             steps=self._put("steps", table),
-            keys=self._put("keys", np.array(keys, np.uint64)),
+            keys=self._put("keys", layer_keys(self.problem, seeds, numbered)),
             X=placed.X,
             classes=placed.classes,
             targets=placed.targets,
             weights=placed.weights,
             orders=self._put("orders", orders.astype(np.int32)),
-            results=self._put("results", np.zeros((epochs, RESULT_FIELDS))),
+            results=self._put("results", np.zeros((len(orders), RESULT_FIELDS))),
             bad=self._put("bad", np.full(1, -1, np.int64)),
         )
 
-    def _scratch(self, plan: Plan) -> Any:
+    def _place(self, data: Data) -> Placed:
+        """Return the data on the device, where they stay until others come."""
+        if self._placed is None or self._placed[0] is not data:
+            self._placed = None
+            self._placed = data, place(data, self.problem, self._stream)
+        return self._placed[1]
+
+    def _scratch(self, plan: Plan, networks: int) -> Any:
         """Return the scratch of a plan, zeros when it is new."""
-        there = self._arrays.get("scratch")
-        if there is None or there.shape != (1, plan.scratch_size):
-            return self._put("scratch", np.zeros((1, plan.scratch_size), self.problem.dtype))
+        there, shape = self._arrays.get("scratch"), (networks, plan.scratch_size)
+        if there is None or there.shape != shape:
+            return self._put("scratch", np.zeros(shape, self.problem.dtype))
         return there
 
     def _run(
@@ -294,6 +291,13 @@ class Engine:
             )
             self._host, self._device = self._good, None
             raise DeviceFailure(self._lost) from error
+
+
+def layer_keys(problem: Problem, seeds: list[int], epochs: range) -> np.ndarray:
+    """Return the keys of random numbers, uint64 (seeds epochs, 2 layers): see `Job.keys`."""
+    uses = range(2 * len(problem.network.dense))
+    keys = [[random_key(seed, each, use) | 1 for use in uses] for seed in seeds for each in epochs]
+    return np.array(keys, np.uint64)
 
 
 def read_results(found: np.ndarray, bad: int, each: int) -> list[EpochResult]:

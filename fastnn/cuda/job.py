@@ -1,17 +1,17 @@
-"""What a family of kernels is handed: everything on the device that some epochs of training need."""
+"""What a family of kernels is handed: everything on the device that training needs."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numba import float64, from_dtype, int32, int64, uint64
+from numba import float64, from_dtype, int32, int64, types, uint64
 
 from fastnn.cuda.plan import Plan
 
 
 class Job(NamedTuple):
-    """Arrays on the device, in the order in which kernels take them.
+    """Arrays on the device; kernels take all of them as one argument.
 
     For `b` networks of one plan (families other than `block`: b = 1) and `e` epochs of one number
     of steps. State, scratch, results and bad are overwritten.
@@ -54,14 +54,15 @@ class Job(NamedTuple):
     bad: Any
 
 
-def job_types(dtype: np.dtype) -> tuple[Any, ...]:
-    """Return Numba's types of the arrays of a job, for kernels compiled ahead of time."""
+def job_type(dtype: np.dtype) -> Any:
+    """Return Numba's type of a job, for kernels compiled ahead of time."""
     real = from_dtype(dtype)
-    return (
+    arrays = (
         real[:, ::1], real[:, ::1], int64[:, ::1], float64[::1], float64[:, ::1], uint64[:, ::1],
         real[:, ::1], int64[::1], real[:, ::1], float64[::1], int32[:, ::1], float64[:, ::1],
         int64[::1],
     )  # fmt: skip
+    return types.NamedTuple(arrays, Job)
 
 
 # Fields of a row of `Job.results`.

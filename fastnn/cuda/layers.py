@@ -2,9 +2,9 @@
 
 Each function is called by every thread of a team, with its number `me` and their count `team`, and
 leaves synchronising to the caller. `par` is the array of the parameters, `act` the scratch, `rows`
-how many rows of the batch the team has, and `first` the position of the first of them in the epoch,
-which random numbers depend on. A thread sums four rows at a time, so that what it reads of the other
-factor serves four products.
+how many rows of the batch the team has, and `first` the position of the first of them in the
+epoch, which random numbers depend on. A thread sums four rows at a time, so that what it reads of
+the other factor serves four products.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
 def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return the passes through a layer, for the rules of a recipe.
 
-    gather(act, words, numbers, keys, X, order, rows, first, training, me, team): the inputs of the batch.
+    gather(act, words, numbers, keys, X, order, rows, first, training, me, team): the inputs of
+    the batch.
     finish_forward(act, par, words, numbers, keys, layer, r, j, z, first, training): what follows
     z = (x W + b)[r, j]: the activation, and the dropout before the next layer.
     forward(par, act, words, numbers, keys, layer, rows, first, training, me, team).

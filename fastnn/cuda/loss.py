@@ -14,10 +14,10 @@ from fastnn.rules.table import loss_row
 
 
 def make_loss(recipe: Recipe, rules: Any) -> Any:
-    """Return ``loss(act, words, steps, step, classes, targets, weights, order, rows, first, me,
-    team)``.
+    """Return the function ``loss``.
 
-    It writes the derivative of the batch's loss by each output of these rows to DELTA of the last
+    ``loss(act, words, steps, step, classes, targets, weights, order, rows, first, me, team)``
+    writes the derivative of the batch's loss by each output of these rows to DELTA of the last
     layer, and returns the sum of weight times loss over the rows of this thread, in float64.
     `targets` are numbers (n, outputs), or `classes` indices (n,); the other one is empty.
     """

@@ -2,10 +2,11 @@
 
 Subscripts as in `fastnn.plan`: m rows of a batch, k inputs and n outputs of a layer.
 
-The state of one network is one array: the parameters, then each slot of optimizer state. The weights
-of a layer are k rows of n numbers, then the bias as row k, then for prelu the slopes as row k + 1;
-rows are `LDW` numbers apart. What a batch leaves behind is another array, the scratch: inputs and
-outputs of layers are m rows, `LDX` or `LDN` numbers apart. Offsets are from the start of either.
+The state of one network is one array: the parameters, then each slot of optimizer state. The
+weights of a layer are k rows of n numbers, then the bias as row k, then for prelu the slopes as
+row k + 1; rows are `LDW` numbers apart. What a batch leaves behind is another array, the scratch:
+inputs and outputs of layers are m rows, `LDX` or `LDN` numbers apart. Offsets are from the start
+of either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of CUDA kernels share: when they run, and how long simulated barriers take."""
+"""What the tests of CUDA kernels share: when they run, and how long a barrier of the simulator is."""
 
 from __future__ import annotations
 

@@ -1,0 +1,145 @@
+"""Many networks of one shape, each trained by a block of its own, in one launch.
+
+Their seeds differ: initial parameters, order of the rows and dropout are each network's own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.cuda.device import limits, memory_info
+from fastnn.cuda.engine import Engine, layer_keys, read_results
+from fastnn.cuda.job import RESULT_FIELDS, Job
+from fastnn.cuda.orders import make_orders
+from fastnn.cuda.plan import Parameters
+from fastnn.cuda.steps import step_table
+from fastnn.data import Data
+from fastnn.errors import DeviceFailure
+from fastnn.orders import order_key
+from fastnn.problem import EpochResult, Problem
+
+
+class Several:
+    """Networks that train together; network i is what an `Engine` with seed i would be."""
+
+    def __init__(self, problem: Problem, seeds: list[int]) -> None:
+        """Make room for a network a seed; `problem` gives all else."""
+        self.problem, self._seeds = problem, seeds
+        self._engine = Engine(problem, family="block")
+        self._plan = self._engine._plan
+        self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
+        self._resting = np.zeros(len(seeds), bool)
+
+    def load(self, network: int, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Take parameters and optimizer state of one network; copies."""
+        self._state[network] = self._plan.pack([parameters, *slots], self.problem.dtype)
+
+    def read(self, network: int) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of parameters and optimizer state of one network."""
+        copies = [
+            self._plan.unpack(self._state[network], copy)
+            for copy in range(self._plan.state_size // self._plan.size)
+        ]
+        return copies[0], copies[1:]
+
+    def prepare(self) -> None:
+        """Compile the kernels of training."""
+        self._engine.prepare()
+
+    def snapshot(self) -> np.ndarray:
+        """Return the state of all networks as `restore` takes it; read only."""
+        return self._state
+
+    def restore(self, snapshot: np.ndarray, network: int | None = None) -> None:
+        """Go back to a snapshot with all networks, or with one."""
+        if network is None:
+            self._state = snapshot
+        else:
+            self._state = self._state.copy()
+            self._state[network] = snapshot[network]
+
+    def rest(self, network: int) -> None:
+        """Train this network no more."""
+        self._resting[network] = True
+
+    def finite(self) -> np.ndarray:
+        """Say of each network whether parameters and optimizer state are finite, bool (b,)."""
+        found: np.ndarray = np.isfinite(self._state).all(axis=1)
+        return found
+
+    def train_epochs(
+        self, data: Data, rates: np.ndarray, epoch: int, step: int, shuffle: bool
+    ) -> list[list[EpochResult]]:
+        """Train some epochs, all networks side by side.
+
+        Parameters
+        ----------
+        data
+            Of all networks; without weights.
+        rates
+            float64 (epochs, steps).
+        epoch, step
+            Numbers of the first epoch and the first step.
+        shuffle
+            Whether each network goes through the rows in an order of its own.
+
+        Returns
+        -------
+        list of list of EpochResult
+            Of each network, one for each epoch that it began; none for one that rests.
+        """
+        engine, epochs, each, n = self._engine, *rates.shape, len(data)
+        numbered = range(epoch, epoch + epochs)
+        with engine._lock, engine._guarded("training several networks"):
+            plan = engine._family.plan(n)
+            any_order = np.zeros(n, np.int64)
+            tables = [
+                step_table(self.problem, engine._rule, own, step + e * each, any_order, None)
+                for e, own in enumerate(rates)
+            ]
+            runs = len(self._seeds) * epochs
+            self._check_memory(runs * n * 4 + self._state.nbytes)
+            if shuffle:
+                keys = [order_key(seed, each) for seed in self._seeds for each in numbered]
+                orders = make_orders(np.array(keys, np.uint64), n, engine._stream)
+            else:
+                orders = engine._put("orders", np.tile(np.arange(n, dtype=np.int32), (runs, 1)))
+            placed = engine._place(data)
+            resident = engine._family.resident_bytes(n) > 0
+            job = Job(
+                state=engine._put("states", self._state),
+                scratch=engine._scratch(plan, 1 if resident else len(self._seeds)),
+                words=engine._put("words", plan.words),
+                numbers=engine._put("numbers", plan.numbers),
+                steps=engine._put("steps", np.concatenate(tables)),
+                keys=engine._put("keys", layer_keys(self.problem, self._seeds, numbered)),
+                X=placed.X,
+                classes=placed.classes,
+                targets=placed.targets,
+                weights=placed.weights,
+                orders=orders,
+                results=engine._put("results", np.zeros((runs, RESULT_FIELDS))),
+                bad=engine._put("bad", np.where(self._resting, 0, -1)),
+            )
+            engine._run(job, plan, epochs * each, None)
+            found = job.results.copy_to_host(stream=engine._stream)
+            bad = job.bad.copy_to_host(stream=engine._stream)
+            self._state = job.state.copy_to_host(stream=engine._stream)
+            engine._stream.synchronize()
+        found = found.reshape(len(self._seeds), epochs, RESULT_FIELDS)
+        return [
+            [] if rests else read_results(own, int(failed), each)
+            for own, failed, rests in zip(found, bad, self._resting, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Let the device's memory go."""
+        self._engine.close()
+
+    def _check_memory(self, needed: int) -> None:
+        free, total = memory_info()
+        if needed > free:
+            raise DeviceFailure(
+                f"{limits().name} has too little memory: {len(self._seeds)} networks need {needed} "
+                f"bytes, {free} of {total} are free; train fewer restarts at a time"
+            )

@@ -1,0 +1,93 @@
+"""Run the block-level matrix product on operands that lie between NaN, for the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+SPECIFICATION = {
+    "nn": lambda a, b: a @ b,
+    "nt": lambda a, b: a @ b.T,
+    "tn": lambda a, b: a.T @ b,
+}
+COLUMNS = 8  # of `words`: where C and the operands are, and the sizes
+
+
+def operands(form: str, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> Any:
+    """Return random matrices of the shapes that a form takes for m, n and k."""
+    m, n, k = shape
+    random = np.random.default_rng([m, n, k])
+    a = random.standard_normal((k, m) if form == "tn" else (m, k))
+    b = random.standard_normal((n, k) if form == "nt" else (k, n))
+    return a.astype(dtype), b.astype(dtype)
+
+
+def product(form: str, a: Any, b: Any) -> Any:
+    """Return what a form stands for."""
+    with np.errstate(all="ignore"):
+        return SPECIFICATION[form](a, b)
+
+
+def place(memory: list[Any], matrix: Any) -> tuple[int, int]:
+    """Lay a matrix behind what `memory` has: rows padded by zeros, NaN around it."""
+    length = 16 // matrix.dtype.itemsize
+    rows, columns = matrix.shape
+    padded = np.zeros((rows, -(-columns // length) * length), matrix.dtype)
+    padded[:, :columns] = matrix
+    guard = np.full(4 * length, np.nan, matrix.dtype)
+    start = sum(map(len, memory)) + len(guard)
+    memory += [guard, padded.ravel(), guard]
+    return start, padded.shape[1]
+
+
+def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> Any:
+    """Return the Python function of a kernel that stores a product where `words` says."""
+    from fastnn.cuda.device import U, inner
+    from fastnn.cuda.gemm import make_gemm
+
+    @inner
+    def store(context, layer, row, column, value):
+        memory, words, numbers = context
+        at = words[U(layer), U(0)] + row * words[U(layer), U(1)] + column
+        memory[U(at)] += value + dtype.type(numbers[U(0)])
+
+    gemm = make_gemm(form, dtype, precision, tile, store)
+
+    def kernel(memory, words, numbers, layer):
+        a, lda = words[U(layer), U(2)], words[U(layer), U(3)]
+        b, ldb = words[U(layer), U(4)], words[U(layer), U(5)]
+        m, n, k = words[U(layer), U(6)], words[U(layer), U(7)], words[U(layer), U(8)]
+        gemm(memory, memory, (memory, words, numbers), layer, a, lda, b, ldb, m, n, k)
+
+    return kernel
+
+
+def run(
+    form: str, dtype: np.dtype[Any], precision: str, a: Any, b: Any, tile: Any = None
+) -> np.ndarray[Any, Any]:
+    """Return the product of one kernel; fails where a block writes beside its matrix."""
+    from fastnn.cuda.device import cuda, kernel
+    from fastnn.cuda.gemm import small_tile, threads_of, tiles
+
+    tile = small_tile(precision) if tile is None else tile
+    c = product(form, np.zeros_like(a), np.zeros_like(b))
+    m, n = c.shape
+    k = a.shape[0 if form == "tn" else 1]
+    parts: list[Any] = []
+    places = [place(parts, matrix) for matrix in (c, a, b)]
+    memory = np.concatenate(parts)
+    before = memory.copy()
+    words = np.zeros((2, 9), np.int64)
+    words[1] = [*places[0], *places[1], *places[2], m, n, k]
+    numbers = np.array([3.0])
+    on_device = cuda.to_device(memory)
+    launch = kernel(make_kernel(form, dtype, precision, tile))
+    launch[tiles(m, n, tile), threads_of(tile, precision)](on_device, words, numbers, 1)
+    memory = on_device.copy_to_host()
+    start, leading = places[0]
+    inside = np.zeros(len(memory), bool)
+    inside[start : start + m * leading].reshape(m, leading)[:, :n] = True
+    np.testing.assert_array_equal(memory[~inside], before[~inside])
+    # Each number was added to once: a second visit would show as another 3.
+    return memory[inside].reshape(m, n) - dtype.type(3)
