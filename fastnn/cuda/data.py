@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.cuda.device import cuda
-from fastnn.cuda.memory import guarded, new_array, new_event
+from fastnn.cuda.memory import new_array, new_event
 from fastnn.data import Data
 from fastnn.device_arrays import DeviceArray
 from fastnn.problem import Problem
@@ -80,24 +80,28 @@ def place(data: Data, problem: Problem, stream: Any) -> Placed:
     Raises
     ------
     DeviceFailure
-        The device has too little memory, or fails.
+        The device has too little memory.
     """
-    with guarded("copying data to the device"):
-        staging = Staging(stream)
-        found = [
-            dummy(dtype, use) if array is None else _placed(array, dtype, staging)
-            for use, (array, dtype) in enumerate(parts(data, problem))
-        ]
-        staging.finish()
+    staging = Staging(stream)
+    found = [
+        dummy(dtype, use) if array is None else _placed(array, dtype, staging)
+        for use, (array, dtype) in enumerate(parts(data, problem))
+    ]
+    staging.finish()
     return Placed(*found)
 
 
 def place_features(X: Any, dtype: np.dtype, stream: Any) -> Any:
-    """Return features (m, inputs) alone on the device, as `place` does."""
-    with guarded("copying rows to the device"):
-        staging = Staging(stream)
-        found = _placed(X, dtype, staging)
-        staging.finish()
+    """Return some features (m, inputs) on the device, C-contiguous and of a dtype.
+
+    They are in place if they are that already. Rows of the host are for once, so that they are not
+    worth pinned memory.
+    """
+    if isinstance(X, DeviceArray):
+        return X.converted(dtype).memory
+    rows = np.ascontiguousarray(X, dtype)
+    found = new_array(rows.shape, dtype, "the rows need", REMEDY)
+    found.copy_to_device(rows, stream=stream)
     return found
 
 

@@ -173,6 +173,9 @@ class _Described:
 
 def _open(value: Any) -> Any:
     """Return Numba's view of an array of another library, or raise TypeError or ValueError."""
+    if getattr(type(value), "__cuda_ndarray__", False):
+        # Numba's own description of a broadcast array leaves out that it is one.
+        return _here(value, value.device_ctypes_pointer.value)
     if hasattr(type(value), "__cuda_array_interface__"):
         described = value.__cuda_array_interface__
         if described.get("mask") is not None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn.cuda.data import REMEDY, Placed, dummy, parts, row_bytes
 from fastnn.cuda.device import cuda, memory_info
-from fastnn.cuda.memory import check_room, guarded, new_array, new_event
+from fastnn.cuda.memory import check_room, new_array, new_event
 from fastnn.data import Data
 from fastnn.device_arrays import to_host
 from fastnn.problem import Problem
@@ -106,9 +106,8 @@ class Streamed:
             None if array is None else np.asarray(to_host(array))
             for array, _ in parts(data, problem)
         ]
-        with guarded("making buffers for chunks of data"):
-            self._sets = [_Buffers(parts(data, problem), self.chunk_rows) for _ in range(2)]
-            self._copies = cuda.stream()
+        self._sets = [_Buffers(parts(data, problem), self.chunk_rows) for _ in range(2)]
+        self._copies = cuda.stream()
         self.placed = tuple(each.placed for each in self._sets)
         self._pool = ThreadPoolExecutor(max(1, min(MOST_THREADS, available_threads())))
         self._turn = 0
@@ -134,21 +133,18 @@ class Streamed:
             for first in range(0, self._rows, self.chunk_rows):
                 rows = order[first : first + self.chunk_rows]
                 begin = epoch * steps + first // self._batch
-                with guarded("copying rows to the device"):
-                    buffers = self._fill(rows)
+                buffers = self._fill(rows)
                 try:
                     yield Chunk(begin, begin - (-len(rows) // self._batch), buffers.placed)
                 finally:
                     # Also when the caller stops here: its kernels may still read the rows.
-                    with guarded("training on a chunk of rows"):
-                        buffers.used.record(self._stream)
+                    buffers.used.record(self._stream)
 
     def close(self) -> None:
         """Let threads and buffers go, when the device is done with them."""
         self._pool.shutdown()
-        with guarded("training on chunks of rows"):
-            self._copies.synchronize()
-            self._stream.synchronize()
+        self._copies.synchronize()
+        self._stream.synchronize()
         self._sets, self.placed = [], ()
 
     def _fill(self, rows: np.ndarray) -> _Buffers:

@@ -253,9 +253,9 @@ def test_no_room_for_two_batches_is_an_error_with_the_bytes():
     assert Streamed(data, problem, cuda.stream(), free_bytes=640).chunk_rows == 8
 
 
-def trained(problem, data, chunk_rows):
-    """Return state and results after two epochs with the block family, all rows placed or not."""
-    from fastnn.cuda.block import Block
+def trained(problem, data, chunk_rows, family="block"):
+    """Return state and results after two epochs, with all rows on the device or some at a time."""
+    from fastnn.cuda.choice import choose_family
     from fastnn.cuda.data import place
     from fastnn.cuda.device import cuda, limits
     from fastnn.cuda.job import Job
@@ -266,7 +266,7 @@ def trained(problem, data, chunk_rows):
     from fastnn.orders import epoch_order
 
     rule, n, stream = problem.optimizer.rule, len(data), cuda.stream()
-    family = Block(problem, rule, limits())
+    family = choose_family(problem, rule, limits(), family)
     plan = family.plan(n)
     plan.words[0, WEIGHTED] = data.weights is not None
     orders = np.stack([epoch_order(problem.seed, epoch, n) for epoch in range(2)])
@@ -306,14 +306,43 @@ def trained(problem, data, chunk_rows):
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 8, 20, 1000])
-@pytest.mark.parametrize("kind", LOSSES)
-def test_training_in_chunks_gives_the_same_numbers(kind, chunk_rows):
+@pytest.mark.parametrize(
+    ("family", "kind"), [*(("block", kind) for kind in LOSSES), ("tiled", "classes")]
+)
+def test_training_in_chunks_gives_the_same_numbers(family, kind, chunk_rows):
     problem = problem_for(kind)
     data = data_of(problem, 37, weighted=kind == "real")
-    expected = trained(problem, data, None)
-    for mine, its in zip(trained(problem, data, chunk_rows), expected, strict=True):
+    expected = trained(problem, data, None, family)
+    for mine, its in zip(trained(problem, data, chunk_rows, family), expected, strict=True):
         assert np.array_equal(mine, its)
         assert np.isfinite(mine).all()
+
+
+def test_an_engine_trains_and_predicts_with_arrays_on_the_device():
+    from fastnn.cuda.engine import Engine
+    from fastnn.parameters import start_slots
+    from fastnn.predictions import scores
+
+    problem = problem_for(dtype="float32")
+    rows, found = X.astype("f4"), []
+    for data in (
+        checked(problem, rows, LABELS),
+        checked(problem, to_device(rows), to_device(LABELS)),
+        checked(problem, to_device_as_it_lies(strided(rows)), to_device(LABELS.astype("u1"))),
+    ):
+        engine, random = Engine(problem), np.random.default_rng(1)
+        start = [
+            (random.normal(size=shape).astype("f4"), np.zeros(shape[1], "f4"))
+            for shape in problem.network.shapes
+        ]
+        engine.load(start, start_slots(problem, start))
+        result = engine.train_epoch(data, np.arange(11)[::-1], np.full(2, 0.1), 0, 0)
+        outputs = engine.forward(data.X)
+        assert isinstance(outputs, np.ndarray)
+        scored = scores(problem, engine.forward, data)
+        found.append((result, scored, engine.snapshot().tobytes(), outputs.tobytes()))
+        engine.close()
+    assert found[0] == found[1] == found[2]
 
 
 def test_chunks_may_be_left_and_begun_again():
