@@ -40,9 +40,7 @@ def names(shape: Any) -> str:
 @pytest.mark.parametrize("shape", SHAPES, ids=names)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("form", FORMS)
-def test_product_matches_numpy(
-    form: str, dtype: np.dtype[Any], shape: tuple[int, int, int]
-) -> None:
+def test_product_matches_numpy(form: str, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> None:
     a, b = products.operands(form, dtype, shape)
     found = products.run(form, dtype, "float32", a, b)
     exact = products.product(form, a.astype(np.float64), b.astype(np.float64))
@@ -117,11 +115,7 @@ def test_numbers_are_rounded_as_tensor_cores_round_them() -> None:
     from fastnn.cuda.rounding import rounded
 
     one, tf32, bfloat16 = 0x3F800000, 1 << 13, 1 << 16
-    bits = [
-        one + part
-        for step in (tf32, bfloat16)
-        for part in (step // 2, step // 2 - 1, 3 * step // 2)
-    ]
+    bits = [one + part for step in (tf32, bfloat16) for part in (step // 2, step // 2 - 1, 3 * step // 2)]
     bits += [0x7F7FFFFF, 0x7F800000, 0xFF800000, 0x7FC00000, 0x00000001, 0x80000000]
     numbers = np.array(bits, np.uint32).view(np.float32)
     # Halves: away from zero, and to even; the largest number overflows in both.
