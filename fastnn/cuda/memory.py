@@ -12,6 +12,16 @@ from fastnn.cuda.device import SIMULATED, cuda, failures, limits, memory_info
 from fastnn.errors import DeviceFailure
 
 
+def free_bytes() -> int:
+    """Return how much of the device's memory is free, once arrays that are no more are let go.
+
+    Numba keeps the memory of such arrays for a while, up to a fifth of all there is.
+    """
+    if not SIMULATED:
+        cuda.current_context().deallocations.clear()
+    return memory_info()[0]
+
+
 def check_room(needed: int, what: str, remedy: str, free: float | None = None) -> None:
     """Raise unless so many bytes are free on the device.
 
@@ -30,7 +40,8 @@ def check_room(needed: int, what: str, remedy: str, free: float | None = None) -
         Fewer bytes are free.
     """
     now, total = memory_info()
-    free = now if free is None else free
+    if free is None:
+        free = now if needed <= now else free_bytes()
     if needed > free:
         raise DeviceFailure(
             f"{limits().name} has too little memory: {what} {needed:,} bytes, {free:,} of "

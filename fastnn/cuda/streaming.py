@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.cuda import memory
 from fastnn.cuda.data import REMEDY, Placed, dummy, parts, row_bytes
-from fastnn.cuda.device import cuda, memory_info
+from fastnn.cuda.device import cuda
 from fastnn.cuda.memory import check_room, new_array, new_event
 from fastnn.data import Data
 from fastnn.device_arrays import to_host
@@ -74,7 +75,7 @@ class Streamed:
         Parameters
         ----------
         data
-            Rows on the host; targets may be on the device.
+            Features on the host; those on a device are for `place`. Targets may be on either.
         problem
             Gives the batch size, the loss and the dtype.
         stream
@@ -90,7 +91,7 @@ class Streamed:
             No room for two batches.
         """
         self._rows, self._batch, self._stream = len(data), problem.batch_size, stream
-        free = memory_info()[0] if free_bytes is None else free_bytes
+        free = memory.free_bytes() if free_bytes is None else free_bytes
         each = row_bytes(data, problem)
         check_room(
             math.ceil(2 * each * self._batch / SHARE),
