@@ -47,12 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="command")
 
     demo = commands.add_parser("demo", help="train a small network on the digits that come along")
-    demo.add_argument("--target", default="cpu", help="cpu (default), numpy or auto")
+    demo.add_argument("--target", default="cpu", help="cpu (default), cuda, numpy or auto")
     demo.add_argument("--epochs", type=int, default=20, help="passes over the data (default 20)")
     demo.add_argument("--threads", type=int, default=None, help="default: chosen from the work")
     demo.set_defaults(run=_demo)
 
-    info = commands.add_parser("info", help="print versions, processor, threads and cache folder")
+    info = commands.add_parser("info", help="print versions, processor, devices and cache folder")
     info.set_defaults(run=_info)
     return parser
 
@@ -104,19 +104,40 @@ def _info(options: argparse.Namespace) -> int:
     from importlib.metadata import version
 
     from fastnn.cpu.vector import vector_bytes
+    from fastnn.cuda import found
     from fastnn.kernel_cache import FOLDER
     from fastnn.workers import available_threads
 
     del options
     rows = {"fastnn": __version__, "python": platform.python_version()}
     rows.update((name, version(name)) for name in ("numba", "numpy", "scipy"))
+    rows["numba-cuda"] = found.package() or "not installed"
     rows["processor"] = f"{_processor()} ({platform.machine()})"
     rows["vectors"] = f"{8 * vector_bytes()} bits"
     rows["threads"] = str(available_threads())
+    said = found.driver()
+    if said.loaded:
+        rows["driver"] = f"{said.version or said.library}, for CUDA up to {said.cuda_text}"
+    for index, device in enumerate(said.devices):
+        rows[f"device{index}"] = str(device)
+    for name, number in found.compilers().items():
+        rows[name] = number or "not found"
+    rows["cuda"] = _cuda()
     rows["cache"] = str(FOLDER)
+    width = max(map(len, rows))
     for name, value in rows.items():
-        print(f"{name:10s} {value}")
+        print(f"{name:{width}s} {value}")
     return 0
+
+
+def _cuda() -> str:
+    """Say whether target="cuda" can run here, or why not."""
+    from fastnn.cuda import found
+
+    missing = found.unavailable()
+    if missing:
+        return f"cannot run: {missing}"
+    return "runs in Numba's simulator" if found.simulated() else "runs on device 0"
 
 
 def _processor() -> str:

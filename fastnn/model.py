@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
 from fastnn.parameters import Parameters, from_tensors, start_slots, to_tensors
-from fastnn.problem import Problem
+from fastnn.problem import Problem, check_precision
 from fastnn.serialise import (
     loss_from_plain,
     loss_to_plain,
@@ -26,8 +28,9 @@ from fastnn.serialise import (
 from fastnn.target import choose
 
 MOST_THREADS = 1024
+# What files have that are from before there were these settings.
+_LATER: dict[str, Any] = {"clip_value": None, "clip_norm": None, "precision": "float32"}
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
-_LATER = ("clip_value", "clip_norm")  # not in files from before there were these
 _PLAIN = ("batch_size", "l1", "l2", "seed", *_LATER)
 _RUN = ("target", "threads", "shuffle", "epoch", "step", "rate_factor")
 _KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history"}
@@ -65,7 +68,7 @@ class Model:
 
     def __post_init__(self) -> None:
         """Check all settings but the problem's, which are checked already."""
-        choose(self.target)
+        choose(self.target, self.problem)
         self.threads = check_threads(self.threads)
         if not isinstance(self.shuffle, (bool, np.bool_)):
             raise InvalidInput(f"shuffle must be True or False, not {self.shuffle!r}")
@@ -77,7 +80,7 @@ class Model:
 
 def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
     """Return the model before any training: initial parameters, and a history without epochs."""
-    chosen, reason = choose(target)
+    chosen, reason = choose(target, problem)
     history = History(chosen, check_threads(threads) or 1, reason)
     start = initial_parameters(problem.network, problem.seed, problem.dtype)
     slots = start_slots(problem, start)
@@ -113,16 +116,19 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 def load(
-    path: str | os.PathLike[str], target: str | None = None, threads: int | None = None
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
 ) -> Model:
-    """Return the model that `save` wrote to `path`; `target` and `threads` replace its own.
+    """Return the model that `save` wrote to `path`; what else is given replaces its own.
 
     Raises
     ------
     CorruptFile
         A file that is damaged, not fastnn's, or whose arrays do not fit its network.
     InvalidInput, TargetUnavailable
-        A `target` or `threads` that cannot be used.
+        A `target`, `threads` or `precision` that cannot be used, or not together.
     MissingFile
         There is no such file.
     OSError
@@ -131,25 +137,44 @@ def load(
     if target is not None:
         choose(target)
     check_threads(threads)
+    if precision is not None:
+        check_precision(precision)
     tensors, content = checkpoint.read(path)
     where = os.fsdecode(path)
-    if not isinstance(content, dict) or (dict.fromkeys(_LATER) | content).keys() != _KEYS:
+    content = _LATER | content if isinstance(content, dict) else {}
+    if content.keys() != _KEYS:
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
-    try:
+    run = {name: content[name] for name in _RUN}
+    with _damaged(where):
         problem = Problem(
             network_from_dict(content["network"], where),
             loss_from_plain(content["loss"], where),
             optimizer=optimizer_from_dict(content["optimizer"], where),
             dtype=content["dtype"],
-            **{name: content[name] for name in _PLAIN if name in content},
+            **{name: content[name] for name in _PLAIN},
         )
-        run = {name: content[name] for name in _RUN}
-        if target is not None:
-            run["target"] = target
-        if threads is not None:
-            run["threads"] = threads
+        if target is None:
+            choose(run["target"])
+    if target is not None:
+        run["target"] = target
+    if threads is not None:
+        run["threads"] = threads
+    if precision is not None:
+        problem = replace(problem, precision=precision)
+    try:
+        choose(run["target"], problem)
+    except InvalidInput as error:  # the file is whole: what was asked for has no such precision
+        raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
+    with _damaged(where):
         parameters, slots = from_tensors(problem, tensors, where)
         history = History.from_dict(content["history"])
         return Model(problem, history=history, parameters=parameters, slots=slots, **run)
+
+
+@contextmanager
+def _damaged(where: str) -> Iterator[None]:
+    """Make a setting that cannot be used an error of the file that it comes from."""
+    try:
+        yield
     except InvalidInput as error:
         raise CorruptFile(f"{where} is damaged: {error}") from error

@@ -34,8 +34,8 @@ class Predictor(ABC):
         """Return the engine, made at the first call."""
 
     @abstractmethod
-    def _reader(self) -> Reader | None:
-        """Return what the target reads arrays on a CUDA device with, if it does."""
+    def _reader(self, *values: Any) -> Reader | None:
+        """Return what reads these values, if any of them is on a device and the target reads it."""
 
     def predict(self, X: Any) -> np.ndarray:
         """Return what the network predicts for X (m, inputs).
@@ -69,7 +69,8 @@ class Predictor(ABC):
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
         problem = self.problem
-        features = check_features(X, problem.network.inputs, problem.dtype, reader=self._reader())
+        reader = self._reader(X)
+        features = check_features(X, problem.network.inputs, problem.dtype, reader=reader)
         return self._open().forward(features)
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
@@ -78,5 +79,6 @@ class Predictor(ABC):
         loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
         where c_r is 1 for a right label; for several binary outputs, the share of right ones.
         """
-        data = check_data(self.problem, X, y, sample_weight, reader=self._reader())
+        reader = self._reader(X, y, sample_weight)
+        data = check_data(self.problem, X, y, sample_weight, reader=reader)
         return scores(self.problem, self._open().forward, data)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastnn.custom import AnyLoss, CustomLoss
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Problem:
         g *= min(1, clip_norm / (norm + 1e-6)), norm being the 2-norm of the gradient of all
         parameters together (Pascanu et al. 2013, algorithm 1, with the 1e-6 of PyTorch's
         clip_grad_norm_). NaN or infinity in g makes all of it NaN there.
+    precision
+        How products of matrices are computed: "float32" in the dtype itself, float64 too; "tf32" or
+        "bfloat16" from factors rounded to 11 or 8 bits of mantissa, summed in float32, on tensor
+        cores. These two are for dtype float32, in which everything is kept, and for CUDA alone.
 
     Raises
     ------
@@ -71,6 +76,7 @@ class Problem:
     seed: int
     clip_value: float | None = None
     clip_norm: float | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Check every setting, and that they go together."""
@@ -93,6 +99,7 @@ class Problem:
             if getattr(self, name) is not None:
                 limit = number(getattr(self, name), f"{name}, if not None,", 0.0, open_low=True)
                 object.__setattr__(self, name, limit)
+        self._check_precision()
         self._check_last_layer()
 
     @property
@@ -110,6 +117,15 @@ class Problem:
     def clips(self) -> bool:
         """Whether the gradient has a limit."""
         return self.clip_value is not None or self.clip_norm is not None
+
+    def _check_precision(self) -> None:
+        """Raise `InvalidInput` for a precision that is unknown or no precision of the dtype."""
+        check_precision(self.precision)
+        if self.precision != "float32" and self.dtype != DTYPES[0]:
+            raise InvalidInput(
+                f"precision {self.precision!r} is for dtype 'float32', not {self.dtype.name!r}; "
+                "leave precision='float32', which computes in the dtype"
+            )
 
     def _check_last_layer(self) -> None:
         """Raise `InvalidInput` where the loss cannot take what the last layer gives."""
@@ -184,6 +200,12 @@ def check_converging(
         epoch,
         step,
     )
+
+
+def check_precision(precision: Any) -> None:
+    """Raise `InvalidInput` where `precision` is none of `PRECISIONS`."""
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
 
 
 def _loss(value: Any) -> str | CustomLoss:

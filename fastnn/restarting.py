@@ -77,7 +77,7 @@ def best_of(
         All of them diverged.
     """
     first = trainer.__getstate__()
-    chosen, reason = choose(first.target)
+    chosen, reason = choose(first.target, first.problem, restarts)
     if chosen == "cuda" and validation is None and not callbacks and data.weights is None:
         return _best_together(trainer, restarts, data, epochs, reason)
     if validation is not None:
@@ -92,11 +92,13 @@ def best_of(
     def train(index: int, check: Callable[[], None]) -> Restart:
         nonlocal pace
         if index == 0:
-            model = replace(first, threads=1, history=History(chosen, 1, reason))
+            model = replace(first, threads=1)
         else:
             problem = replace(first.problem, seed=restart_seed(first.problem.seed, index))
-            model = models.begin(problem, first.target, 1, first.shuffle)
+            model = models.begin(problem, chosen, 1, first.shuffle)
             model.rate_factor = first.rate_factor
+        # Together they may be worth a target that one alone is not.
+        model = replace(model, target=chosen, history=History(chosen, 1, reason))
         own = trainer.__new__(type(trainer))
         own.__setstate__(model)
         # An engine that knows its epochs to be short does them in this thread; a thread more than

@@ -108,8 +108,9 @@ def sweep(
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     inputs = _Inputs(X, y, sample_weight, validation_data)
     models = [_model(maker, each, seed, inputs, count, aim) for each in settings for seed in chosen]
-    for model in {(m.problem.network, m.problem.dtype, m.target): m for m in models}.values():
-        workers = 1 if choose(model.target)[0] == "numpy" else workers
+    kinds = {(m.problem.network, m.problem.dtype, m.problem.precision, m.target): m for m in models}
+    for model in kinds.values():
+        workers = 1 if choose(model.target, model.problem)[0] == "numpy" else workers
         _compile(model, inputs)
     watches: list[Watch] = []
     calling = threading.Lock()
@@ -160,7 +161,7 @@ class _Inputs:
     def checked(self, problem: Problem, target: str) -> tuple[Data, Data | None]:
         """Return training and validation data as `problem` needs them on a target."""
         network = problem.network
-        reader = reader_of(choose(target)[0])
+        reader = reader_of(choose(target, problem)[0])
         kind = network.inputs, network.outputs, problem.loss, problem.dtype, reader is None
         if kind not in self._found:
             data = check_data(problem, *self._given, reader=reader)
@@ -208,7 +209,7 @@ def _model(
     except InvalidInput as error:
         named = ", ".join(f"{name}={short(value)}" for name, value in settings.items())
         raise InvalidInput(f"with {named or 'these settings'}: {error}") from error
-    chosen, reason = choose(model.target)
+    chosen, reason = choose(model.target, model.problem)
     known = [] if maker.changes(settings) else model.parameters
     history = History(chosen, 1, reason)
     return replace(model, threads=1, history=history, parameters=known, slots=[])
@@ -224,7 +225,7 @@ def _with_arrays(model: Model) -> Model:
 def _compile(model: Model, inputs: _Inputs) -> None:
     """Compile what runs of this kind need, before any clock runs and several threads want it."""
     _, validation = inputs.checked(model.problem, model.target)
-    engine = engine_class(choose(model.target)[0])(model.problem, 1)
+    engine = engine_class(choose(model.target, model.problem)[0])(model.problem, 1)
     model = _with_arrays(model)
     engine.load(model.parameters, model.slots)
     engine.prepare()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastnn.errors import TargetUnavailable
+from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
@@ -84,31 +84,73 @@ class Engine(Protocol):
         """Give back threads and memory."""
 
 
-def choose(name: Any) -> tuple[str, str]:
+def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tuple[str, str]:
     """Return the target that `name` stands for, and why where that was not the caller's choice.
 
     >>> choose("numpy")
     ('numpy', '')
-    >>> choose("auto")[0]
-    'cpu'
+
+    Parameters
+    ----------
+    name
+        One of `TARGETS`.
+    problem
+        What is to be computed, if that is known: its precision has to be one of the target's, and
+        "auto" takes CUDA only for work that is worth it.
+    restarts
+        How many such problems are trained side by side.
 
     Raises
     ------
     InvalidInput
-        An unknown name.
+        An unknown name, or a target that does not have the problem's precision.
     TargetUnavailable
-        A target that this version does not have.
+        A target that cannot run here: what was looked for, what was found, and what to install.
     """
     if not isinstance(name, str) or name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
-    if name == "cuda":
-        raise TargetUnavailable(
-            "target 'cuda': this version of fastnn has no CUDA target yet; "
-            "use target='cpu', or 'auto' for the fastest that this machine can run"
-        )
+    precision = "float32" if problem is None else problem.precision
     if name == "auto":
-        return "cpu", "auto chose cpu: the fastest target of this version"
+        return _choose_for(problem, precision, restarts)
+    if name == "cuda":
+        from fastnn.cuda import found
+
+        missing = found.unavailable(precision)
+        if missing:
+            raise TargetUnavailable(f"target 'cuda' cannot run here: {missing}")
+    elif precision != "float32":
+        raise InvalidInput(
+            f"precision {precision!r} needs target 'cuda', not {name!r}, which computes in the "
+            "dtype throughout; use precision='float32' here"
+        )
     return name, ""
+
+
+def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple[str, str]:
+    """Return what "auto" stands for, and why; CUDA for other precisions than float32."""
+    from fastnn.cuda import found
+    from fastnn.cuda.worth import why_not
+
+    against = ""
+    if found.simulated():
+        against = "CUDA is Numba's simulator here, which is for tests"
+    elif not found.devices():
+        against = f"no CUDA device ({found.driver().fault})"
+    else:
+        device = found.devices()[0]
+        against = f"CUDA device {device.name}, but "
+        if problem is not None and precision == "float32" and why_not(problem, restarts):
+            against += why_not(problem, restarts)
+        elif missing := found.unavailable(precision):  # which imports Numba, so it comes last
+            against += missing
+        else:
+            return "cuda", f"auto chose cuda: {device}"
+    if precision != "float32":
+        raise TargetUnavailable(
+            f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; "
+            "use precision='float32' here"
+        )
+    return "cpu", f"auto chose cpu: {against}"
 
 
 def reader_of(name: str) -> Reader | None:
@@ -135,6 +177,15 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
         from fastnn import reference
 
         return reference.Engine
+    if name == "cuda":
+        try:
+            from fastnn.cuda.engine import Engine as CudaEngine
+        except ImportError as error:
+            raise TargetUnavailable(
+                f"target 'cuda' cannot be imported here ({error}); "
+                "`pip install 'fastnn[cuda]'`, or use target='cpu'"
+            ) from error
+        return CudaEngine
     try:
         from fastnn.cpu.engine import Engine as CpuEngine
     except ImportError as error:

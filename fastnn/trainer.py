@@ -12,6 +12,7 @@ from fastnn import model as models
 from fastnn.callbacks import Callback, check_callbacks
 from fastnn.checks import number, whole
 from fastnn.data import check_data, check_validation
+from fastnn.device_arrays import on_device
 from fastnn.errors import InvalidInput
 from fastnn.history import History
 from fastnn.model import Model
@@ -49,10 +50,11 @@ class Trainer(Predictor):
 
     Parameters
     ----------
-    network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm
+    network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm, precision
         As for `fastnn.problem.Problem`. Initial weights, order and dropout follow from `seed`.
     target
-        "cpu", "numpy" or "auto".
+        "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
+        else the CPU; `history.reason` says which and why.
     threads
         How many threads train, 1 to 1024; None chooses from the work in a step. The results are
         the same bits for any number.
@@ -95,10 +97,12 @@ class Trainer(Predictor):
         seed: int = 0,
         clip_value: float | None = None,
         clip_norm: float | None = None,
+        precision: str = "float32",
     ) -> None:
         problem = Problem(
-            network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm
-        )
+            network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
+            precision,
+        )  # fmt: skip
         self.__setstate__(models.begin(problem, target, threads, shuffle))
 
     def __setstate__(self, model: Model) -> None:
@@ -188,7 +192,8 @@ class Trainer(Predictor):
             any error, and after Ctrl-C, the trainer is as the last whole epoch left it.
         """
         epochs = whole(epochs, "epochs", 0)
-        reader = self._reader()
+        validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
         validation = check_validation(self.problem, validation_data, reader)
         calls = check_callbacks(callbacks, validation is not None)
@@ -200,7 +205,7 @@ class Trainer(Predictor):
         if restarts > 1:
             self._become(best_of(self, restarts, data, validation, epochs, calls))
             return self.history
-        self.history.target, self.history.reason = choose(self.target)
+        self.history.target, self.history.reason = choose(self.target, self.problem)
         self.history.threads = engine.threads
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:
@@ -285,7 +290,11 @@ class Trainer(Predictor):
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], target: str | None = None, threads: int | None = None
+        cls,
+        path: str | os.PathLike[str],
+        target: str | None = None,
+        threads: int | None = None,
+        precision: str | None = None,
     ) -> Trainer:
         """Return the trainer that `save` wrote to `path`; it trains on to the same bits.
 
@@ -293,8 +302,9 @@ class Trainer(Predictor):
         ----------
         path
             The file.
-        target, threads
-            What to use instead of the saved ones; None keeps those.
+        target, threads, precision
+            What to use instead of the saved ones; None keeps those. What was trained on CUDA in
+            another precision goes on elsewhere with ``precision="float32"``.
 
         Raises
         ------
@@ -304,7 +314,7 @@ class Trainer(Predictor):
             A file that is damaged, or not one that fastnn wrote.
         """
         trainer = cls.__new__(cls)
-        trainer.__setstate__(models.load(path, target, threads))
+        trainer.__setstate__(models.load(path, target, threads, precision))
         return trainer
 
     def __repr__(self) -> str:
@@ -331,15 +341,18 @@ class Trainer(Predictor):
             else:
                 self._waiting = (parameters, slots)
 
-    def _reader(self) -> Reader | None:
-        """Return what the target reads arrays on a CUDA device with, if it does."""
-        return reader_of(choose(self.target)[0])
+    def _reader(self, *values: Any) -> Reader | None:
+        """Return what reads these values, if any of them is on a device and the target reads it."""
+        if not any(map(on_device, values)):
+            return None
+        return reader_of(choose(self.target, self.problem)[0])
 
     def _open(self) -> Engine:
         """Return the engine, made at the first call: it imports, and may compile."""
         with self._opening:
             if self._engine is None:
-                engine = engine_class(choose(self.target)[0])(self.problem, self.threads)
+                chosen, _ = choose(self.target, self.problem)
+                engine = engine_class(chosen)(self.problem, self.threads)
                 engine.load(*self._waiting)
                 self._engine, self._waiting = engine, ([], [])
         return self._engine

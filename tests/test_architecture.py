@@ -49,7 +49,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 ALLOWED = {
     "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache"},
     "llvmlite": {"cpu", "cuda"},
-    "cuda": {"cuda"},  # the driver, under Numba's CUDA
+    "cuda": {"cuda"},
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},
     "matplotlib": {"plots", "graph"},
@@ -208,6 +208,7 @@ HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplo
         "import fastnn.cli",
         "from fastnn.plots import loss_curves",
         "from fastnn import Dense, Network, Trainer; Trainer(Network(4, [Dense(2)])).parameters",
+        "from fastnn import Dense, Network, Trainer as T; T(Network(4, [Dense(2)]), target='auto')",
         "from fastnn.graph import exp, minimize, trace; trace(lambda x: exp(x) + 1).gradient(x=1)",
     ],
 )

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from fake_driver import no_driver
 from scipy import sparse
 from trainer_cases import BINARY, LABELS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
@@ -259,6 +260,8 @@ NETWORK = Network(4, [Dense(3)])
         ({"target": None}, "unknown target None"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', not 'float16'"),
         ({"dtype": int}, "dtype must be"),
+        ({"precision": "tf32"}, "precision 'tf32' needs target 'cuda', not"),
+        ({"precision": "single"}, "unknown precision 'single'"),
         ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
         ({"threads": -2}, "threads must be .* not -2"),
         ({"threads": 1.5}, "threads must be .* not 1.5"),
@@ -277,7 +280,8 @@ def test_settings_of_a_trainer_out_of_range_are_refused(settings, message, targe
         Trainer(NETWORK, **({"target": target} | settings))
 
 
-def test_a_target_that_this_version_lacks_is_unavailable():
+def test_a_target_that_cannot_run_here_is_unavailable(monkeypatch):
+    no_driver(monkeypatch)
     with pytest.raises(TargetUnavailable, match="use target='cpu'"):
         Trainer(NETWORK, target="cuda")
 

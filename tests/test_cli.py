@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_driver import no_driver, with_device
 
 import fastnn
 from fastnn import cli
+from fastnn.cuda import found
 
 
 def test_demo_trains_prints_its_epochs_and_ends_well(capsys):
@@ -82,6 +84,41 @@ def test_info_names_versions_processor_vectors_threads_and_cache(capsys):
     assert rows["vectors"] in ("128 bits", "256 bits", "512 bits")
     assert int(rows["threads"]) >= 1
     assert Path(rows["cache"]).is_dir()
+
+
+def rows_of_info(capsys):
+    assert cli.main(["info"]) == 0
+    return dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+
+
+def test_info_says_why_there_is_no_device(capsys, monkeypatch):
+    no_driver(monkeypatch)
+    monkeypatch.setattr(found, "package", lambda: "")
+    rows = rows_of_info(capsys)
+    assert rows["numba-cuda"] == "not installed"
+    assert "driver" not in rows and "device0" not in rows
+    assert rows["cuda"].startswith("cannot run: looked for NVIDIA's driver (")
+    assert 'pip install "fastnn[cuda]"' in rows["cuda"]
+
+
+def test_info_lists_driver_and_devices(capsys, monkeypatch):
+    with_device(monkeypatch)
+    monkeypatch.setattr(found, "package", lambda: "0.30.4")
+    monkeypatch.setattr(found, "compilers", lambda: {"NVVM": "2.0", "NVRTC": ""})
+    monkeypatch.setattr(found, "unavailable", lambda: "")
+    rows = rows_of_info(capsys)
+    assert rows["numba-cuda"] == "0.30.4"
+    assert rows["driver"].endswith("for CUDA up to 13.0")
+    assert rows["device0"] == "Some Card, compute capability 9.0, 2.0 GiB, 132 multiprocessors"
+    assert (rows["NVVM"], rows["NVRTC"]) == ("2.0", "not found")
+    assert rows["cuda"] == "runs on device 0"
+
+
+def test_demo_without_a_device_says_so_in_one_line(capsys, monkeypatch):
+    no_driver(monkeypatch)
+    assert cli.main(["demo", "--target", "cuda"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fastnn: target 'cuda' cannot run here: ") and error.count("\n") == 1
 
 
 def test_python_m_fastnn_is_the_same_command():

@@ -7,7 +7,7 @@ import pytest
 
 from fastnn.errors import InvalidInput
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.problem import Problem
+from fastnn.problem import PRECISIONS, Problem
 from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn.spec import SGD, Dense, Network
 
@@ -53,6 +53,12 @@ def test_limits_of_the_gradient_are_kept_as_floats_or_none():
     assert (problem().clip_value, problem().clip_norm, problem().clips) == (None, None, False)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_is_one_of_float32_and_float32_is_the_default(precision):
+    assert problem(precision=precision).precision == precision
+    assert problem(dtype="float64").precision == "float32"
+
+
 def test_the_largest_seed_is_taken():
     assert problem(seed=2**63 - 1).seed == 2**63 - 1
 
@@ -86,6 +92,13 @@ def test_the_largest_seed_is_taken():
         ({"dtype": ">f4"}, "dtype must be"),
         ({"dtype": "flaot32"}, "dtype must be .* not 'flaot32'"),
         ({"dtype": None}, "dtype must be .* not None"),
+        ({"precision": "tf23"}, "unknown precision 'tf23'; did you mean 'tf32'"),
+        ({"precision": "bf16"}, "unknown precision 'bf16'; did you mean 'bfloat16'"),
+        ({"precision": None}, "unknown precision None"),
+        (
+            {"precision": "tf32", "dtype": "float64"},
+            "precision 'tf32' is for dtype 'float32', not 'float64'",
+        ),
         ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
         ({"seed": 0.5}, "seed must be a whole number"),
         ({"seed": None}, "seed must be a whole number"),

@@ -1,11 +1,14 @@
 """Several networks trained side by side: the best is kept, and is what it would be alone."""
 
 import json
+import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ctrl_c import interrupted, needs_signals
+from fake_driver import with_device
 from numba import config
 from trainer_cases import LABELS, LAYERS, REAL, TARGETS, X, state_of, trainer_of
 
@@ -20,9 +23,12 @@ from fastnn import (
     InvalidInput,
     ReduceOnPlateau,
     Trainer,
+    reference,
     sweep,
     training,
 )
+from fastnn.cuda import found as cuda_found
+from fastnn.cuda import worth
 from fastnn.graph import tanh
 from fastnn.history import History
 from fastnn.restarting import restart_seed
@@ -90,6 +96,20 @@ def test_averages_limits_and_rules_of_the_callers_own_restart_too(target, block)
     result = sweep(together, X, REAL, 4, grid=grid, seeds=[together.problem.seed])
     assert result[-1].training_loss == alone.history.loss[-1]
     assert len({run.training_loss for run in result}) > 1
+
+
+def test_auto_may_choose_a_device_for_many_networks_and_not_for_one(monkeypatch):
+    with_device(monkeypatch)
+    monkeypatch.setattr(cuda_found, "unavailable", lambda precision: "")
+    engine = SimpleNamespace(Engine=reference.Engine)
+    monkeypatch.setitem(sys.modules, "fastnn.cuda.engine", engine)
+    trainer = trainer_of(target="auto")
+    monkeypatch.setattr(worth, "WORTHWHILE", 3 * worth.step_operations(trainer.problem))
+    history = trainer.fit(X, LABELS, epochs=1, restarts=3, callbacks=lambda *_: None)
+    assert (trainer.target, history.target) == ("auto", "cuda")
+    assert history.reason.startswith("auto chose cuda: Some Card")
+    trainer.fit(X, LABELS, epochs=1)
+    assert trainer.history.target == "cpu"
 
 
 def test_restarts_differ_in_weights_order_and_dropout():

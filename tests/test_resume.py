@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from fake_driver import no_driver
 from trainer_cases import BINARY, LABELS, LAYERS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
 from fastnn import (
@@ -139,13 +140,16 @@ def test_a_file_can_be_loaded_for_another_target_and_thread_count(tmp_path):
     assert Trainer.load(tmp_path / "model").threads == 2
 
 
-def test_what_replaces_a_setting_is_checked_before_the_file_is_read(tmp_path):
+def test_what_replaces_a_setting_is_checked_before_the_file_is_read(tmp_path, monkeypatch):
+    no_driver(monkeypatch)
     with pytest.raises(InvalidInput, match="unknown target 'gpu'"):
         Trainer.load(tmp_path / "missing", target="gpu")
     with pytest.raises(TargetUnavailable):
         Trainer.load(tmp_path / "missing", target="cuda")
     with pytest.raises(InvalidInput, match="threads must be"):
         Trainer.load(tmp_path / "missing", threads=0)
+    with pytest.raises(InvalidInput, match="unknown precision 'half'"):
+        Trainer.load(tmp_path / "missing", precision="half")
     with pytest.raises(FileNotFoundError):
         Trainer.load(tmp_path / "missing")
 
@@ -206,6 +210,7 @@ def test_arrays_that_do_not_fit_the_network_are_refused(damage, named, tmp_path)
         {"l2": "0"},
         {"clip_value": -1.0},
         {"clip_norm": "1"},
+        {"precision": "half"},
         {"seed": None},
         {"optimizer": {"kind": "SGD"}},
         {"network": {"inputs": 4, "layers": []}},
@@ -235,11 +240,23 @@ def test_a_file_without_one_of_the_settings_is_refused(tmp_path):
 
 def test_a_file_from_before_there_were_limits_of_the_gradient_has_none(tmp_path):
     def without(tensors, content):
-        del content["clip_value"], content["clip_norm"]
+        del content["clip_value"], content["clip_norm"], content["precision"]
 
     rewritten(tmp_path / "model", without)
     found = Trainer.load(tmp_path / "model").problem
-    assert (found.clip_value, found.clip_norm) == (None, None)
+    assert (found.clip_value, found.clip_norm, found.precision) == (None, None, "float32")
+
+
+def test_what_was_trained_in_another_precision_goes_on_elsewhere_when_told_so(tmp_path):
+    def elsewhere(tensors, content):
+        content.update(target="cuda", precision="bfloat16")
+
+    rewritten(tmp_path / "model", elsewhere)
+    with pytest.raises(InvalidInput, match="'bfloat16' needs .*load.path, precision='float32'"):
+        Trainer.load(tmp_path / "model", target="cpu")
+    trainer = Trainer.load(tmp_path / "model", target="numpy", precision="float32")
+    assert (trainer.target, trainer.problem.precision) == ("numpy", "float32")
+    trainer.fit(X, LABELS, epochs=1)
 
 
 def test_the_layers_of_a_saved_trainer_can_be_read_by_name(tmp_path):

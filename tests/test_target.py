@@ -2,11 +2,16 @@
 
 import inspect
 import sys
+from types import SimpleNamespace
 
 import pytest
+from fake_driver import no_driver, with_device
 from trainer_cases import TARGETS
 
-from fastnn import InvalidInput, TargetUnavailable
+from fastnn import SGD, Dense, InvalidInput, Network, TargetUnavailable
+from fastnn.cuda import found
+from fastnn.cuda.worth import step_operations
+from fastnn.problem import Problem
 from fastnn.target import Engine, choose, engine_class
 
 
@@ -15,21 +20,99 @@ def test_a_target_asked_for_by_name_needs_no_reason(name):
     assert choose(name) == (name, "")
 
 
-def test_auto_says_what_it_chose():
-    name, reason = choose("auto")
-    assert name == "cpu"
-    assert reason.startswith("auto chose cpu: ")
-
-
 @pytest.mark.parametrize(("name", "hint"), [("cpus", "'cpu'"), ("nunpy", "'numpy'"), (3, "Known")])
 def test_an_unknown_target_is_refused_with_a_near_name(name, hint):
     with pytest.raises(InvalidInput, match=f"unknown target {name!r}.*{hint}"):
         choose(name)
 
 
-def test_cuda_is_not_there_yet_and_the_error_says_what_to_use():
-    with pytest.raises(TargetUnavailable, match="no CUDA target yet; use target='cpu'"):
+def problem_of(units=4, batch_size=8, precision="float32") -> Problem:
+    network = Network(784, [Dense(units, "relu"), Dense(10)])
+    return Problem(
+        network, "mse", SGD(0.1), batch_size, 0.0, 0.0, "float32", 0, precision=precision
+    )
+
+
+def test_auto_chooses_the_processor_where_there_is_no_device_and_says_so(monkeypatch):
+    no_driver(monkeypatch)
+    reason = "auto chose cpu: no CUDA device (driver library not found)"
+    assert choose("auto") == choose("auto", problem_of(2048)) == ("cpu", reason)
+
+
+def test_auto_chooses_a_device_for_work_that_is_worth_it(monkeypatch):
+    with_device(monkeypatch)
+    monkeypatch.setattr(found, "unavailable", lambda precision: "")
+    name, reason = choose("auto", problem_of(128, batch_size=64))
+    assert name == "cuda"
+    assert reason.startswith("auto chose cuda: Some Card, compute capability 9.0, 2.0 GiB, ")
+
+
+def test_auto_leaves_small_work_to_the_processor_unless_many_networks_are_trained(monkeypatch):
+    with_device(monkeypatch)
+    monkeypatch.setattr(found, "unavailable", lambda precision: "")
+    name, reason = choose("auto", problem_of(4, 8))
+    assert name == "cpu"
+    assert reason == (
+        "auto chose cpu: CUDA device Some Card, but a network of 3176 weights in batches of 8 is "
+        "quicker on the processor"
+    )
+    assert (
+        "weights in batches of 8 trained 2 at a time is" in choose("auto", problem_of(4, 8), 2)[1]
+    )
+    assert choose("auto", problem_of(4, 8), restarts=1000)[0] == "cuda"
+
+
+def test_operations_of_a_step_are_those_of_its_products():
+    # 784-4-10 in batches of 8: X W and X^T dZ of the first layer, dZ W^T too of the second.
+    assert step_operations(problem_of(4, 8)) == 2 * 8 * (2 * 784 * 4 + 3 * 4 * 10)
+
+
+def test_auto_says_what_a_device_lacks(monkeypatch):
+    with_device(monkeypatch)
+    monkeypatch.setattr(found, "unavailable", lambda precision: "looked for numba-cuda")
+    name, reason = choose("auto", problem_of(512, 512))
+    assert (name, reason) == (
+        "cpu",
+        "auto chose cpu: CUDA device Some Card, but looked for numba-cuda",
+    )
+
+
+def test_auto_never_chooses_the_simulator(monkeypatch):
+    monkeypatch.setattr(found, "simulated", lambda: True)
+    name, reason = choose("auto", problem_of(2048, 512))
+    assert name == "cpu" and "simulator" in reason
+
+
+def test_cuda_without_a_device_says_what_was_looked_for_and_what_to_do(monkeypatch):
+    no_driver(monkeypatch)
+    with pytest.raises(TargetUnavailable, match="looked for .*To have it, install .*target='cpu'"):
         choose("cuda")
+
+
+def test_a_precision_of_tensor_cores_needs_cuda(monkeypatch):
+    no_driver(monkeypatch)
+    problem = problem_of(4, 8, "tf32")
+    for name in ("cpu", "numpy"):
+        with pytest.raises(
+            InvalidInput, match=f"precision 'tf32' needs target 'cuda', not {name!r}"
+        ):
+            choose(name, problem)
+    with pytest.raises(TargetUnavailable, match="'tf32' needs target 'cuda', which 'auto' did not"):
+        choose("auto", problem)
+    with_device(monkeypatch)
+    monkeypatch.setattr(found, "unavailable", lambda precision: "")
+    assert choose("auto", problem)[0] == choose("cuda", problem)[0] == "cuda"
+
+
+def test_the_engine_of_cuda_is_imported_when_it_is_asked_for(monkeypatch):
+    class Engine:
+        """Stands for that of the CUDA target, which needs numba-cuda."""
+
+    monkeypatch.setitem(sys.modules, "fastnn.cuda.engine", SimpleNamespace(Engine=Engine))
+    assert engine_class("cuda") is Engine
+    monkeypatch.setitem(sys.modules, "fastnn.cuda.engine", None)  # an import of it fails
+    with pytest.raises(TargetUnavailable, match="cannot be imported .*or use target='cpu'"):
+        engine_class("cuda")
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from workloads import Data, Parameters, Workload
 
 from fastnn import SGD, Dense, Network, Trainer
@@ -11,23 +14,41 @@ class Contender:
     """A Trainer; its own clock runs from an epoch's order to its last update."""
 
     def __init__(
-        self, workload: Workload, data: Data, start: Parameters, threads: int | None
+        self,
+        workload: Workload,
+        data: Data,
+        start: Parameters,
+        threads: int | None,
+        **settings: Any,
     ) -> None:
-        *hidden, outputs = workload.widths[1:]
         self.data = data
-        self.trainer = Trainer(
-            Network(workload.widths[0], [*(Dense(n, "relu") for n in hidden), Dense(outputs)]),
-            loss="binary_cross_entropy" if workload.binary else "softmax_cross_entropy",
-            optimizer=SGD(workload.learning_rate, workload.momentum),
-            batch_size=workload.batch,
-            threads=threads,
-        )
+        self.trainer = trainer_of(workload, threads=threads, **settings)
         self.trainer.set_parameters(start)
 
     def train(self, epochs: int) -> list[float]:
         """Train on; return the seconds of each epoch."""
         return self.trainer.fit(self.data.X, self.data.y, epochs=epochs).seconds[-epochs:]
 
+    def train_until(self, ended: Callable[[], bool], most: int) -> list[float]:
+        """Train epochs in one call, so that a device gets the data once; return their seconds."""
+        done = len(self.trainer.history)
+        history = self.trainer.fit(
+            self.data.X, self.data.y, epochs=most, callbacks=lambda *_: ended()
+        )
+        return history.seconds[done:]
+
     def parameters(self) -> Parameters:
         """Return the parameters as they are now."""
         return self.trainer.parameters
+
+
+def trainer_of(workload: Workload, **settings: Any) -> Trainer:
+    """Return a new trainer of a workload."""
+    *hidden, outputs = workload.widths[1:]
+    return Trainer(
+        Network(workload.widths[0], [*(Dense(n, "relu") for n in hidden), Dense(outputs)]),
+        loss="binary_cross_entropy" if workload.binary else "softmax_cross_entropy",
+        optimizer=SGD(workload.learning_rate, workload.momentum),
+        batch_size=workload.batch,
+        **settings,
+    )

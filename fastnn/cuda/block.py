@@ -16,7 +16,7 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.cuda.device import SIMULATED, Limits, U, compile_now, cuda, inner, kernel, launch
-from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, job_type
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.cuda.layers import make_layers
 from fastnn.cuda.loss import make_loss
 from fastnn.cuda.plan import BATCH, KEPT, LAYERS, ROWWISE, SAMPLES, STATE, Plan, make_plan
@@ -51,15 +51,24 @@ def make_step(o: SimpleNamespace) -> Any:
     largest, squares, scale_of = o.largest, o.squares, o.scale_of
 
     @inner
-    def add_up(sums, own, me, team):
-        """Return the sum of a number of every thread, in the order of the threads."""
+    def add_up(sums, own, count, me):
+        """Return the sum of the numbers of the first `count` threads, always in one order."""
         cuda.syncthreads()
         sums[U(me)] = own
         cuda.syncthreads()
-        total = 0.0
-        for i in range(team):
-            total += sums[U(i)]
-        return total
+        # Four sums at a time: each addition waits for the one before it.
+        s0 = s1 = s2 = s3 = 0.0
+        i, whole = 0, count - count % 4
+        while i < whole:
+            s0 += sums[U(i)]
+            s1 += sums[U(i + 1)]
+            s2 += sums[U(i + 2)]
+            s3 += sums[U(i + 3)]
+            i += 4
+        while i < count:
+            s0 += sums[U(i)]
+            i += 1
+        return (s0 + s1) + (s2 + s3)
 
     @inner
     def largest_of(sums, own, me, team):
@@ -80,7 +89,7 @@ def make_step(o: SimpleNamespace) -> Any:
         cuda.syncthreads()
         if words[0, KEPT] >= 0:
             unit = largest_of(sums, largest(act, words, me, team), me, team)
-            total = add_up(sums, squares(act, words, unit, me, team), me, team)
+            total = add_up(sums, squares(act, words, unit, me, team), team, me)
             factor = scale_of(numbers, total, unit)
             apply(par, act, words, numbers, steps, step, factor, me, team)
             cuda.syncthreads()
@@ -104,7 +113,7 @@ def make_step(o: SimpleNamespace) -> Any:
             act, words, steps, step, job.classes, job.targets, job.weights, order, rows, first,
             me, team,
         )  # fmt: skip
-        total = add_up(sums, own, me, team)
+        total = add_up(sums, own, min(rows, team), me)
         if me == 0:
             job.results[U(run), LOSS_SUM] += total
             job.results[U(run), WEIGHT_SUM] += steps[U(step), WEIGHT]
@@ -185,7 +194,7 @@ class Block:
 
     def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
         """Take what a device allows a block of shared memory."""
-        self.problem, self.rule, self._shared_bytes = problem, rule, limits.shared_bytes
+        self.problem, self.rule, self._limits = problem, rule, limits
         self._recipe = recipe_of(problem, rule)
 
     @staticmethod
@@ -206,11 +215,17 @@ class Block:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""
         return make_plan(self.problem, samples, rule=self.rule, ones=True)
 
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.cuda.job.Family`."""
+        from fastnn.cuda.predict import Predictor
+
+        return Predictor(self.problem, self.rule, plan, self._limits)
+
     def resident_bytes(self, samples: int) -> int:
         """Return the bytes of a network in shared memory, or 0 where it does not fit."""
         plan = self.plan(samples)
         needed = (plan.state_size + plan.scratch_size) * self.problem.dtype.itemsize
-        return needed if needed + STATIC_BYTES <= self._shared_bytes else 0
+        return needed if needed + STATIC_BYTES <= self._limits.shared_bytes else 0
 
     def prepare(self, samples: int) -> None:
         """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""

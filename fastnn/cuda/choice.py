@@ -11,12 +11,12 @@ from typing import Any
 from fastnn.cuda.block import Block
 from fastnn.cuda.device import Limits
 from fastnn.cuda.job import Family
-from fastnn.cuda.large import Large
+from fastnn.cuda.tiled import Tiled
 from fastnn.errors import InvalidInput
 from fastnn.problem import Problem
 from fastnn.rules.table import unknown_name
 
-FAMILIES: dict[str, Any] = {"block": Block, "tiled": Large}
+FAMILIES: dict[str, Any] = {"block": Block, "tiled": Tiled}
 
 
 def choose_family(problem: Problem, rule: str, limits: Limits, name: str | None = None) -> Family:

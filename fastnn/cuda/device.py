@@ -35,6 +35,8 @@ class _Running:
 cuda: Any = _Running() if SIMULATED else _cuda
 # Says that an index is not negative, so that no code is made for counting from the end.
 U: Any = int if SIMULATED else numba.uint64
+# 32-bit whole numbers halve the registers and the work of counting.
+I32: Any = int if SIMULATED else numba.int32
 
 
 def inner(function: Callable[..., Any]) -> Any:
@@ -158,3 +160,28 @@ class Replay:
             self._graph = builder.end_building().complete()
         for _ in range(times):
             self._graph.launch(core)
+
+
+def compilers() -> dict[str, str]:
+    """Return the version of each library that kernels are compiled with, "" where it is missing."""
+    if SIMULATED:
+        return {}
+    from numba.cuda.cudadrv import nvrtc, nvvm
+
+    found = dict.fromkeys(("NVVM", "NVRTC"), "")
+    for name, version in (
+        ("NVVM", lambda: nvvm.NVVM().get_version()),
+        ("NVRTC", lambda: nvrtc._get_nvrtc_version()),
+    ):
+        try:
+            found[name] = ".".join(map(str, version()))
+        except Exception:  # each library has errors of its own for what it misses
+            continue
+    return found
+
+
+def fault() -> str:
+    """Return why Numba cannot use the driver, "" where it can; starts the driver."""
+    if SIMULATED or _cuda.is_available():
+        return ""
+    return " ".join(str(_cuda.cuda_error() or "NVVM is missing").split())

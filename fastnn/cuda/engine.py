@@ -21,7 +21,6 @@ from fastnn.cuda.data import Placed, place
 from fastnn.cuda.device import SIMULATED, cuda, failures, limits, memory_info, reached
 from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job
 from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
-from fastnn.cuda.predict import Predictor
 from fastnn.cuda.steps import step_table
 from fastnn.data import Data
 from fastnn.errors import DeviceFailure
@@ -69,7 +68,7 @@ class Engine:
         self._device: Any = None
         self._arrays: dict[str, Any] = {}  # buffers on the device, by use
         self._placed: tuple[Data, Placed] | None = None
-        self._predictor = Predictor(problem, self._rule, self._plan, limits())
+        self._predictor = self._family.predictor(self._plan)
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Take parameters and optimizer state, one list of (W, b) a slot; copies."""

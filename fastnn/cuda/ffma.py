@@ -83,7 +83,9 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
     # The sums leave in parts, a few rows of each thread at a time, through the memory of the tiles.
     shared = 2 * depth * (a_depth + b_depth)
     stride = columns + PADDING
-    part = next(n for n in (8, 4, 2, 1) if row_values % n == 0 and thread_rows * n * stride <= shared)
+    part = next(
+        n for n in (8, 4, 2, 1) if row_values % n == 0 and thread_rows * n * stride <= shared
+    )
     parts = [
         [
             (i * stride + j // length * lane_columns * length, (first + i) * column_values + j)

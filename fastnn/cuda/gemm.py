@@ -20,11 +20,9 @@ import numpy as np
 
 from fastnn.cuda import ffma, tensor
 from fastnn.cuda.core import Core, Panel, Tile
-from fastnn.cuda.device import SIMULATED, U, cuda, inlined, inner
+from fastnn.cuda.device import I32, SIMULATED, U, cuda, inlined, inner
 from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, vector_length
 
-# 32-bit whole numbers halve the registers and the work of counting.
-I32 = int if SIMULATED else numba.int32
 # Says of a number that it is not negative and fits 31 bits, which makes divisions short.
 LARGEST = 2**31 - 1
 FORMS = {"nn": (True, False), "nt": (True, True), "tn": (False, False)}
@@ -41,6 +39,14 @@ def tile_for(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
     if precision == "float32":
         return Tile(128, 128, 8, 8, 8)
     return Tile(256, 128, 8 * tensor.NUMBERS[precision], 8, 16)
+
+
+def tiles_for(dtype: np.dtype[Any], precision: str = "float32") -> list[Tile]:
+    """Return the tiles to choose from, the large one first; small ones keep more processors busy."""
+    large = tile_for(dtype, precision)
+    if precision == "float32":
+        return [large, Tile(64, 64, 16, 4, 4), Tile(32, 32, 32, 4, 4)]
+    return [large, Tile(64, 32, 2 * large.depth, 4, 4)]
 
 
 def small_tile(precision: str = "float32") -> Tile:
@@ -68,6 +74,11 @@ def blocks_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
     """
     sums = tile.row_values * tile.column_values * dtype.itemsize // 4
     return 2 if sums * tile.threads <= 64 * 256 else 1
+
+
+def bounds_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> tuple[int, int]:
+    """Return the `launch_bounds` of a kernel: its threads, and blocks a multiprocessor holds."""
+    return threads_of(tile, precision), blocks_of(dtype, precision, tile)
 
 
 def shared_bytes(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:

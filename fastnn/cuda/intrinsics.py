@@ -279,7 +279,9 @@ def make_outer_products(shape: Outer) -> Any:
                 left: list[Any] = []
                 right: list[Any] = []
                 for at in places(rows, row_stride):
-                    left += load_vector(builder, element(builder, left_at, i * a_depth + at), length)
+                    left += load_vector(
+                        builder, element(builder, left_at, i * a_depth + at), length
+                    )
                 for at in places(columns, column_stride):
                     place = element(builder, right_at, i * b_depth + at)
                     right += load_vector(builder, place, length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -69,6 +70,10 @@ def job_type(dtype: np.dtype) -> Any:
 LOSS_SUM, WEIGHT_SUM, RESULT_FIELDS = range(3)
 
 
+# (state (1, state size) on the device, X (m, inputs), stream) -> outputs (m, outputs)
+Predict = Callable[[Any, np.ndarray, Any], np.ndarray]
+
+
 class Family(Protocol):
     """One way to train, for one problem; `engine` chooses one and keeps to it."""
 
@@ -76,6 +81,10 @@ class Family(Protocol):
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem for so many rows; parameters lie the same for any number."""
+
+    def predictor(self, plan: Plan) -> Predict:
+        """Return the function that predicts, for parameters as `plan` lays them out."""
+        ...
 
     def prepare(self, samples: int) -> None:
         """Compile all that `train` needs."""

@@ -10,10 +10,11 @@ the other factor serves four products.
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.device import U, inner
+from fastnn.cuda.device import I32, U, inner
 from fastnn.cuda.plan import (
     ALPHA,
     BATCH,
@@ -45,7 +46,7 @@ from fastnn.cuda.rules import Recipe
 SOFTMAX, HARDMAX = 1, 2
 
 
-def make_dot(dtype: np.dtype) -> SimpleNamespace:
+def make_dot(dtype: np.dtype) -> Any:
     """Return ``dot4(a, a0, a1, a2, a3, step_a, b, at, step_b, count)``: four sums of products.
 
     Sum q is that of a[aq + i step_a] b[at + i step_b] over i below `count`.
@@ -53,20 +54,37 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
     zero = dtype.type(0)
 
     @inner
+    def add(s, a, a0, a1, a2, a3, x):
+        s0, s1, s2, s3 = s
+        return s0 + a[U(a0)] * x, s1 + a[U(a1)] * x, s2 + a[U(a2)] * x, s3 + a[U(a3)] * x
+
+    @inner
     def dot4(a, a0, a1, a2, a3, step_a, b, at, step_b, count):
-        s0 = s1 = s2 = s3 = zero
-        for _ in range(count):
-            x = b[U(at)]
-            s0 += a[U(a0)] * x
-            s1 += a[U(a1)] * x
-            s2 += a[U(a2)] * x
-            s3 += a[U(a3)] * x
+        s, rest = (zero, zero, zero, zero), I32(count)
+        two_a, two_b = 2 * step_a, 2 * step_b
+        three_a, three_b = 3 * step_a, 3 * step_b
+        # Four terms at a time: their loads are under way together.
+        while rest > 3:
+            x, y, u, v = b[U(at)], b[U(at + step_b)], b[U(at + two_b)], b[U(at + three_b)]
+            s = add(s, a, a0, a1, a2, a3, x)
+            s = add(s, a, a0 + step_a, a1 + step_a, a2 + step_a, a3 + step_a, y)
+            s = add(s, a, a0 + two_a, a1 + two_a, a2 + two_a, a3 + two_a, u)
+            s = add(s, a, a0 + three_a, a1 + three_a, a2 + three_a, a3 + three_a, v)
+            at += 4 * step_b
+            a0 += 4 * step_a
+            a1 += 4 * step_a
+            a2 += 4 * step_a
+            a3 += 4 * step_a
+            rest = I32(rest - 4)
+        while rest > 0:
+            s = add(s, a, a0, a1, a2, a3, b[U(at)])
             at += step_b
             a0 += step_a
             a1 += step_a
             a2 += step_a
             a3 += step_a
-        return s0, s1, s2, s3
+            rest = I32(rest - 1)
+        return s
 
     return dot4
 

@@ -49,17 +49,15 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
             act[U(d + j)] = gradient(output, target) / count * share
         return total / n
 
-    rowwise = loss_row(recipe.loss).rowwise
-
     @inner
-    def row_loss(act, p, d, n, classes, targets, s, share):
+    def loss_by_class(act, p, d, n, classes, targets, s, share):
         return cross_entropy(act, p, d, n, classes[U(s)], share)
 
-    if not rowwise:
+    @inner
+    def loss_by_number(act, p, d, n, classes, targets, s, share):
+        return mean_loss(act, p, d, n, targets, s, share)
 
-        @inner
-        def row_loss(act, p, d, n, classes, targets, s, share):
-            return mean_loss(act, p, d, n, targets, s, share)
+    row_loss = loss_by_class if loss_row(recipe.loss).rowwise else loss_by_number
 
     @inner
     def loss(act, words, steps, step, classes, targets, weights, order, rows, first, me, team):

@@ -19,7 +19,8 @@ import numpy as np
 from fastnn.layout import Allocator
 from fastnn.problem import Problem
 from fastnn.rules.activations import RRELU_MEAN
-from fastnn.rules.table import UPDATES, activation_row, loss_row
+from fastnn.rules.table import UPDATES, Activation, activation_row
+from fastnn.spec import Dense
 
 Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 
@@ -184,8 +185,8 @@ def make_plan(
     return Plan(words, _numbers(problem, own_rule), take.used)
 
 
-def _row(dense: object) -> object:
-    return activation_row(dense.activation)  # type: ignore[attr-defined]
+def _row(dense: Dense) -> Activation:
+    return activation_row(dense.activation)
 
 
 def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
@@ -206,8 +207,3 @@ def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
     ]
     constants = [beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, *clips]
     return np.array([*constants, *(number for row in rows for number in row)])
-
-
-def targets_of(problem: Problem) -> str:
-    """Return what the loss takes: "classes", "binary" or "real"."""
-    return loss_row(problem.loss).targets

@@ -63,7 +63,7 @@ def recipe_of(problem: Problem, rule: str | None = None) -> Recipe:
         tuple(used),
         problem.loss,
         rule or problem.optimizer.rule,
-        getattr(problem, "precision", "float32"),
+        problem.precision,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.cuda.block import Block
 from fastnn.cuda.device import limits, memory_info
 from fastnn.cuda.engine import Engine, layer_keys, read_results
 from fastnn.cuda.job import RESULT_FIELDS, Job
@@ -26,6 +27,7 @@ class Several:
         """Make room for a network a seed; `problem` gives all else."""
         self.problem, self._seeds = problem, seeds
         self._engine = Engine(problem, family="block")
+        self._family = Block(problem, self._engine._rule, limits())
         self._plan = self._engine._plan
         self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
         self._resting = np.zeros(len(seeds), bool)
@@ -64,8 +66,8 @@ class Several:
 
     def finite(self) -> np.ndarray:
         """Say of each network whether parameters and optimizer state are finite, bool (b,)."""
-        found: np.ndarray = np.isfinite(self._state).all(axis=1)
-        return found
+        found: np.ndarray = np.isfinite(self._state)
+        return np.all(found, axis=1)
 
     def train_epochs(
         self, data: Data, rates: np.ndarray, epoch: int, step: int, shuffle: bool
@@ -105,7 +107,7 @@ class Several:
             else:
                 orders = engine._put("orders", np.tile(np.arange(n, dtype=np.int32), (runs, 1)))
             placed = engine._place(data)
-            resident = engine._family.resident_bytes(n) > 0
+            resident = self._family.resident_bytes(n) > 0
             job = Job(
                 state=engine._put("states", self._state),
                 scratch=engine._scratch(plan, 1 if resident else len(self._seeds)),

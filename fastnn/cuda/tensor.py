@@ -31,7 +31,6 @@ from fastnn.cuda.core import Core, Panel, Tile
 from fastnn.cuda.device import SIMULATED, cuda, inner
 from fastnn.cuda.intrinsics import (
     INT32,
-    element,
     intrinsic,
     load_numbers,
     make_dump,
@@ -143,7 +142,9 @@ def _panel(precision: str, size: int, words: int, threads: int, along: bool, sta
     for each of the numbers in a word.
     """
     units = size * words // (4 * threads)
-    assert units * 4 * threads == size * words and size % 8 == 0, "no whole number of units a thread"
+    assert units * 4 * threads == size * words and size % 8 == 0, (
+        "no whole number of units a thread"
+    )
     numbers, length, quads = NUMBERS[precision], words + PADDING, words // 4
     put, spread = _make_stores(precision)
     if along:

@@ -1,303 +1,207 @@
-"""Kernels of one phase of a step each, over all processors: for large networks.
+"""The family for large networks: a step is a list of launches, put into the stream as one graph.
 
-Each reads from the device which step it is. The products are those of `fastnn.cuda.gemm`, with what
-follows them done to each number before it is stored. `fastnn.cuda.large` launches them in order.
+What a launch works on follows from the step that the device has come to, so the list is the same
+for every step: it is captured once as a CUDA graph and launched again and again.
 """
 
 from __future__ import annotations
 
-import math
-from functools import cache
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numba import float64
+from numba import float64, int64
 
-from fastnn.cuda.block import make_operations
-from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel
-from fastnn.cuda.gemm import make_gemm
-from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM
-from fastnn.cuda.plan import (
-    BATCH,
-    DELTA,
-    INPUT,
-    LDN,
-    LDW,
-    LDX,
-    LEARNED,
-    SAMPLES,
-    WEIGHTS,
-    K,
-    N,
-    Z,
+from fastnn.cuda.core import Tile
+from fastnn.cuda.device import (
+    SIMULATED,
+    Limits,
+    Replay,
+    compile_now,
+    cuda,
+    launch,
 )
-from fastnn.cuda.rules import Recipe
-from fastnn.cuda.steps import WEIGHT
+from fastnn.cuda.gemm import small_tile, threads_of, tiles, tiles_for
+from fastnn.cuda.job import Job, Predict, job_type
+from fastnn.cuda.phases import COLUMNS, MOST_PARTS, THREADS, make_kernels, make_product
+from fastnn.cuda.plan import BATCH, KEPT, LDN, OUTPUT, ROWWISE, SAMPLES, Plan, make_plan
+from fastnn.cuda.rules import recipe_of
+from fastnn.problem import Problem
+from fastnn.rules.table import UPDATES
 
-THREADS = 2 if SIMULATED else 256
-# A block that adds up columns takes so many of them, by so many groups of rows.
-COLUMNS = 2 if SIMULATED else 32
-GROUPS = THREADS // COLUMNS
-MOST_PARTS = 256  # blocks whose sums are added up by every block after them
-
-
-@cache
-def make_kernels(recipe: Recipe) -> SimpleNamespace:
-    """Return the kernels of a step but for the products, for a recipe.
-
-    Each takes a `Job`, clock int64 (1,): the step that it is, parts float64
-    (2, MOST_PARTS): sums of blocks, and the number of a layer. They are launched in this order:
-    gather; for each layer forward (see `make_product`) and where it has softmax or hardmax
-    forward_rows; loss, end_loss; last_slope; for each layer from the last backward_rows and
-    backward; for each layer update and columns; largest, squares, apply where the gradient's norm
-    has a limit; hold for each layer with max_norm; advance.
-    """
-    o = make_operations(recipe)
-    place = make_place()
-    gather_inputs, forward_numbers, backward_numbers = o.gather, o.forward_rows, o.backward_rows
-    loss_of, slopes_of, hold_columns, finish = o.loss, o.last_slope, o.hold, o.finish
-    largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
-    real = np.dtype(recipe.dtype).type
-
-    @inner
-    def thread():
-        return cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-
-    @inner
-    def team():
-        return cuda.gridDim.x * cuda.blockDim.x
-
-    @inner
-    def block_sum(own, sums):
-        """Return the sum of a number of every thread of the block, in the order of the threads."""
-        sums[U(cuda.threadIdx.x)] = own
-        cuda.syncthreads()
-        total = 0.0
-        for i in range(cuda.blockDim.x):
-            total += sums[U(i)]
-        return total
-
-    @inner
-    def block_largest(own, sums):
-        sums[U(cuda.threadIdx.x)] = own
-        cuda.syncthreads()
-        for i in range(cuda.blockDim.x):
-            own = max(own, sums[U(i)])
-        return own
-
-    def gather(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            gather_inputs(
-                job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X,
-                job.orders[U(run)], rows, first, True, thread(), team(),
-            )  # fmt: skip
-
-    def forward_rows(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            forward_numbers(
-                job.scratch[0], job.words, job.numbers, job.keys[U(run)], layer, rows, first,
-                True, thread(), team(),
-            )  # fmt: skip
-
-    def loss(job, clock, parts, layer):
-        sums = cuda.shared.array(THREADS, float64)
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            own = loss_of(
-                job.scratch[0], job.words, job.steps, clock[0], job.classes, job.targets,
-                job.weights, job.orders[U(run)], rows, first, thread(), team(),
-            )  # fmt: skip
-            total = block_sum(own, sums)
-            if cuda.threadIdx.x == 0:
-                parts[0, U(cuda.blockIdx.x)] = total
-                parts[1, U(cuda.blockIdx.x)] = cuda.gridDim.x
-
-    def end_loss(job, clock, parts, layer):
-        if job.bad[0] < 0 and thread() == 0:
-            run, first, rows = place(job.words, clock)
-            total = 0.0
-            for i in range(int(parts[1, 0])):
-                total += parts[0, U(i)]
-            job.results[U(run), LOSS_SUM] += total
-            job.results[U(run), WEIGHT_SUM] += job.steps[U(clock[0]), WEIGHT]
-            if not math.isfinite(total):
-                job.bad[0] = clock[0]
-
-    def last_slope(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            slopes_of(
-                job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows,
-                first, thread(), team(),
-            )  # fmt: skip
-
-    def backward_rows(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            backward_numbers(job.scratch[0], job.words, layer, rows, thread(), team())
-
-    def columns(job, clock, parts, layer):
-        """Add up the derivatives of each column: the gradient of the bias, and of slopes."""
-        sums = cuda.shared.array((2, THREADS), float64)
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            act, word, me = job.scratch[0], 1 + layer, cuda.threadIdx.x
-            k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
-            group = me // COLUMNS
-            j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
-            bias = slope = 0.0
-            if j < n:
-                for r in range(group, rows, GROUPS):
-                    bias += act[U(job.words[word, DELTA] + r * ldn + j)]
-                    if job.words[word, LEARNED] == 1:
-                        slope += act[U(job.words[word, Z] + r * ldn + j)]
-            sums[0, U(me)], sums[1, U(me)] = bias, slope
-            cuda.syncthreads()
-            if me < COLUMNS and j < n:
-                for i in range(1, GROUPS):
-                    bias += sums[0, U(i * COLUMNS + me)]
-                    slope += sums[1, U(i * COLUMNS + me)]
-                par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
-                finish(par, act, words, numbers, steps, clock[0], layer, k, j, real(bias))
-                if words[word, LEARNED] == 1:
-                    finish(par, act, words, numbers, steps, clock[0], layer, k + 1, j, real(slope))
-
-    def largest(job, clock, parts, layer):
-        sums = cuda.shared.array(THREADS, float64)
-        if job.bad[0] < 0:
-            found = block_largest(largest_of(job.scratch[0], job.words, thread(), team()), sums)
-            if cuda.threadIdx.x == 0:
-                parts[0, U(cuda.blockIdx.x)] = found
-
-    def squares(job, clock, parts, layer):
-        sums = cuda.shared.array(THREADS, float64)
-        if job.bad[0] < 0:
-            unit = 1.0
-            for i in range(cuda.gridDim.x):
-                unit = max(unit, parts[0, U(i)])
-            total = block_sum(squares_of(job.scratch[0], job.words, unit, thread(), team()), sums)
-            if cuda.threadIdx.x == 0:
-                parts[1, U(cuda.blockIdx.x)] = total
-
-    def apply(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            unit, total = 1.0, 0.0
-            for i in range(cuda.gridDim.x):
-                unit = max(unit, parts[0, U(i)])
-            for i in range(cuda.gridDim.x):
-                total += parts[1, U(i)]
-            factor = scale_of(job.numbers, total, unit)
-            apply_kept(
-                job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], factor,
-                thread(), team(),
-            )  # fmt: skip
-
-    def hold(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            hold_columns(
-                job.state[0], job.words, job.numbers, job.steps, clock[0], layer, thread(), team()
-            )
-
-    def advance(job, clock, parts, layer):
-        if job.bad[0] < 0 and thread() == 0:
-            clock[0] += 1
-
-    every = (
-        gather, forward_rows, loss, end_loss, last_slope, backward_rows, columns, largest,
-        squares, apply, hold, advance,
-    )  # fmt: skip
-    return SimpleNamespace(**{each.__name__: kernel(each) for each in every})
+Launch = tuple[Any, int, int, int]  # kernel, blocks, threads, layer
+PREDICT_ROWS = 4096  # at a time
+ALIGN = 4  # numbers: leading dimensions and offsets are whole vectors in either dtype
+# Products a second of all processors together relative to one processor's rate, and what a launch
+# within a graph takes.
+RATE_PER_PROCESSOR, LAUNCH_SECONDS = 1.5e11, 2.5e-6
 
 
-def make_place() -> Any:
-    """Return ``place(words, clock)``: the epoch of a step, and its first row and its rows there."""
+class Tiled:
+    """The family: any network, over all processors."""
 
-    @inner
-    def place(words, clock):
-        samples, batch = words[0, SAMPLES], words[0, BATCH]
-        each = (samples + batch - 1) // batch
-        run = clock[0] // each
-        first = (clock[0] - run * each) * batch
-        return run, first, min(batch, samples - first)
+    name = "tiled"
 
-    return place
+    def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
+        """Choose kernels for `problem`; nothing is compiled yet."""
+        self.problem, self.rule, self._processors = problem, rule, limits.processors
+        self._recipe = recipe_of(problem, rule)
+        self._clock: Any = None
+        self._parts: Any = None
+        self._replays: dict[tuple[int, ...], Replay] = {}
 
+    @staticmethod
+    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+        """Return why it cannot train a problem: there is nothing that it cannot."""
+        return ""
 
-@cache
-def make_product(recipe: Recipe, kind: str, tile: Any) -> Any:
-    """Return the kernel of one product of a step, which takes what `make_kernels` says.
+    @staticmethod
+    def seconds(problem: Problem, limits: Limits) -> float:
+        """Return about what a step takes: arithmetic of all processors, and launches."""
+        weights = sum(k * n for k, n in problem.network.shapes)
+        launches = 5 + 4 * len(problem.network.dense)
+        rate = RATE_PER_PROCESSOR * limits.processors
+        return 3 * weights * problem.batch_size / rate + LAUNCH_SECONDS * launches
 
-    "forward" of a layer: Z = X W + b and the activation; "backward": the derivatives by z of the
-    layer before it; "update": the gradient of W and the rule.
-    """
-    o = make_operations(recipe)
-    dtype = np.dtype(recipe.dtype)
-    place = make_place()
-    finish_forward, finish_backward, finish = o.finish_forward, o.finish_backward, o.finish
+    def plan(self, samples: int) -> Plan:
+        """Lay out the problem; see `fastnn.cuda.job.Family`."""
+        return make_plan(self.problem, samples, rule=self.rule, ones=False, align=ALIGN)
 
-    @inner
-    def end_forward(context, layer, r, j, z):
-        state, act, words, numbers, steps, keys, step, first = context
-        word = 1 + layer
-        bias = words[word, WEIGHTS] + words[word, K] * words[word, LDW]
-        z += state[U(bias + j)]
-        finish_forward(act, state, words, numbers, keys, layer, r, j, z, first, True)
+    def prepare(self, samples: int) -> None:
+        """Compile all kernels of a step; see `fastnn.cuda.job.Family`."""
+        types = job_type(self.problem.dtype), int64[::1], float64[:, ::1], int64
+        for kernel in dict.fromkeys(each[0] for each in self._step(self.plan(samples))):
+            compile_now(kernel, *types)
 
-    @inner
-    def end_backward(context, layer, r, i, da):
-        state, act, words, numbers, steps, keys, step, first = context
-        finish_backward(act, state, words, numbers, keys, layer - 1, r, i, da, first)
+    def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
+        """Put steps into the stream; see `fastnn.cuda.job.Family`."""
+        if self._clock is None:
+            self._clock = cuda.device_array(1, np.int64)
+            self._parts = cuda.device_array((2, MOST_PARTS), np.float64)
+        self._clock.copy_to_device(np.array([begin], np.int64), stream=stream)
+        steps = self._step(plan)
 
-    @inner
-    def end_update(context, layer, i, j, g):
-        state, act, words, numbers, steps, keys, step, first = context
-        finish(state, act, words, numbers, steps, step, layer, i, j, g)
+        def put(stream: Any) -> None:
+            for kernel, blocks, threads, layer in steps:
+                launch(kernel, blocks, threads, stream, 0, job, self._clock, self._parts, layer)
 
-    form, epilogue = {
-        "forward": ("nn", end_forward),
-        "backward": ("nt", end_backward),
-        "update": ("tn", end_update),
-    }[kind]
-    gemm = make_gemm(form, dtype, recipe.precision, tile, epilogue)
+        if SIMULATED:
+            for _ in range(begin, end):
+                put(stream)
+            return
+        where = tuple(each.device_ctypes_pointer.value for each in job)
+        if where not in self._replays:
+            if len(self._replays) >= 4:  # those of arrays that are no more
+                self._replays.clear()
+            self._replays[where] = Replay(put)
+        self._replays[where].launch(end - begin, stream)
 
-    @inner
-    def context_of(job, clock, run, first):
-        return (
-            job.state[0], job.scratch[0], job.words, job.numbers, job.steps, job.keys[U(run)],
-            clock[0], first,
-        )  # fmt: skip
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.cuda.job.Family`."""
+        return self._predict
 
-    def forward(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            words, word = job.words, 1 + layer
-            gemm(
-                job.scratch[0], job.state[0], context_of(job, clock, run, first), layer,
-                words[word, INPUT], words[word, LDX], words[word, WEIGHTS], words[word, LDW],
-                rows, words[word, N], words[word, K],
-            )  # fmt: skip
+    def _predict(self, state: Any, X: np.ndarray, stream: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) for X (m, inputs), some thousand rows at a time."""
+        dtype, network = self.problem.dtype, self.problem.network
+        found = np.empty((len(X), network.outputs), dtype)
+        most = min(len(X), PREDICT_ROWS)
+        problem = replace(self.problem, batch_size=most)
+        plan = make_plan(problem, most, rule=self.rule, ones=False, align=ALIGN)
+        mean = UPDATES[self.rule].mean  # the last slot is what predicts
+        first = plan.size * UPDATES[self.rule].slots if mean else 0
+        zeros = cuda.to_device(np.zeros((1, 1)), stream=stream)
+        job = Job(
+            state=state[0, first:].reshape(1, -1),
+            scratch=cuda.to_device(np.zeros((1, plan.scratch_size), dtype), stream=stream),
+            words=cuda.to_device(plan.words, stream=stream),
+            numbers=cuda.to_device(plan.numbers, stream=stream),
+            steps=zeros,
+            keys=cuda.to_device(np.zeros((1, 2 * len(network.dense)), np.uint64), stream=stream),
+            X=None,
+            classes=cuda.to_device(np.zeros(1, np.int64), stream=stream),
+            targets=cuda.to_device(np.zeros((1, 1), dtype), stream=stream),
+            weights=cuda.to_device(np.zeros(1), stream=stream),
+            orders=cuda.to_device(np.arange(most, dtype=np.int32)[None], stream=stream),
+            results=zeros,
+            bad=cuda.to_device(np.full(1, -1, np.int64), stream=stream),
+        )
+        last = plan.words[-1]
+        start, width = int(last[OUTPUT]), int(last[LDN])
+        clock = cuda.to_device(np.zeros(1, np.int64), stream=stream)
+        for begin in range(0, len(X), most):
+            rows = np.ascontiguousarray(X[begin : begin + most], dtype)
+            job = job._replace(X=cuda.to_device(rows, stream=stream))
+            if len(rows) < most:
+                plan.words[0, [BATCH, SAMPLES]] = len(rows)
+                job = job._replace(words=cuda.to_device(plan.words, stream=stream))
+            for kernel, blocks, threads, layer in self._forward(plan, training=False):
+                launch(kernel, blocks, threads, stream, 0, job, clock, zeros, layer)
+            end = start + len(rows) * width
+            outputs = job.scratch[0, start:end].copy_to_host(stream=stream)
+            stream.synchronize()
+            found[begin : begin + most] = outputs.reshape(-1, width)[:, : network.outputs]
+        return found
 
-    def backward(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            words, word = job.words, 1 + layer
-            gemm(
-                job.scratch[0], job.state[0], context_of(job, clock, run, first), layer,
-                words[word, DELTA], words[word, LDN], words[word, WEIGHTS], words[word, LDW],
-                rows, words[word, K], words[word, N],
-            )  # fmt: skip
+    def _forward(self, plan: Plan, training: bool) -> list[Launch]:
+        """Return the launches from the rows of a batch to the outputs."""
+        k, rows = make_kernels(self._recipe, training), int(plan.words[0, BATCH])
+        steps: list[Launch] = [(k.gather, *self._everywhere, 0)]
+        for layer, (_, n) in enumerate(self.problem.network.shapes):
+            steps.append(self._product("forward", layer, rows, n, training))
+            if plan.words[1 + layer, ROWWISE] > 0:
+                steps.append((k.forward_rows, *self._over(rows), layer))
+        return steps
 
-    def update(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
-            words, word = job.words, 1 + layer
-            gemm(
-                job.scratch[0], job.scratch[0], context_of(job, clock, run, first), layer,
-                words[word, INPUT], words[word, LDX], words[word, DELTA], words[word, LDN],
-                words[word, K], words[word, N], rows,
-            )  # fmt: skip
+    def _step(self, plan: Plan) -> list[Launch]:
+        """Return the launches of a step."""
+        k = make_kernels(self._recipe)
+        network, rows = self.problem.network, int(plan.words[0, BATCH])
+        steps = self._forward(plan, training=True)
+        steps += [(k.loss, *self._over(rows), 0), (k.end_loss, 1, 1, 0)]
+        if network.dense[-1].activation != "identity":
+            steps.append((k.last_slope, *self._everywhere, 0))
+        for layer, (inputs, _) in reversed(list(enumerate(network.shapes))):
+            if plan.words[1 + layer, ROWWISE] > 0:
+                steps.append((k.backward_rows, *self._over(rows), layer))
+            if layer > 0:
+                steps.append(self._product("backward", layer, rows, inputs))
+        for layer, (inputs, n) in enumerate(network.shapes):
+            steps.append(self._product("update", layer, inputs, n))
+            steps.append((k.columns, -(-n // COLUMNS), THREADS, layer))
+        if plan.words[0, KEPT] >= 0:
+            steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
+        for layer, dense in enumerate(network.dense):
+            if dense.max_norm is not None and self.rule == self.problem.optimizer.rule:
+                steps.append((k.hold, *self._over(dense.units), layer))
+        steps.append((k.advance, 1, 1, 0))
+        return steps
 
-    return kernel({"forward": forward, "backward": backward, "update": update}[kind])
+    @property
+    def _everywhere(self) -> tuple[int, int]:
+        """Blocks and threads that fill the device."""
+        return min(MOST_PARTS, 4 * self._processors), THREADS
+
+    def _over(self, count: int) -> tuple[int, int]:
+        """Return blocks and threads for so many numbers, one a thread at most."""
+        return min(self._everywhere[0], -(-count // THREADS)), THREADS
+
+    def _product(self, kind: str, layer: int, m: int, n: int, training: bool = True) -> Launch:
+        """Return the launch of a product with m rows and n columns."""
+        tile = self._tile(m, n)
+        kernel = make_product(self._recipe, kind, tile, training)
+        return kernel, tiles(m, n, tile), threads_of(tile, self._recipe.precision), layer
+
+    def _tile(self, m: int, n: int) -> Tile:
+        """Return the tile with which a product of m rows and n columns takes least time."""
+        precision, dtype = self._recipe.precision, self.problem.dtype
+        if SIMULATED:
+            return small_tile(precision)
+
+        def cost(tile: Tile) -> float:
+            """Return how long a processor is busy: its blocks, rounded up, and their size."""
+            blocks = -(-tiles(m, n, tile) // self._processors)
+            # Few sums a thread want more loads a product.
+            sums = tile.row_values * tile.column_values
+            return blocks * tile.rows * tile.columns * (1 + 16 / sums)
+
+        return min(tiles_for(dtype, precision), key=cost)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ from fastnn.cuda.steps import C1, C2, C3, RATE, SHRINK
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 
 
-def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: object) -> SimpleNamespace:
+def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleNamespace:
     """Return what follows the backward pass, for the rules of a recipe.
 
     finish(par, act, words, numbers, steps, step, layer, i, j, g): take in the gradient g of row i

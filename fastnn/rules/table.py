@@ -177,6 +177,8 @@ _ELSEWHERE = {
     "kaiming_normal": "he_normal",
     "gpu": "cuda",
     "lr": "learning_rate",
+    "bf16": "bfloat16",
+    "fp32": "float32",
 }
 
 

@@ -1,0 +1,306 @@
+"""Kernels of one phase of a step each, over all processors: for large networks.
+
+Each reads from the device which step it is. The products are those of `fastnn.cuda.gemm`, with what
+follows them done to each number before it is stored. `fastnn.cuda.tiled` launches them in order.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import float64
+
+from fastnn.cuda.block import make_operations
+from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel
+from fastnn.cuda.gemm import bounds_of, make_gemm
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM
+from fastnn.cuda.plan import (
+    BATCH,
+    DELTA,
+    INPUT,
+    LDN,
+    LDW,
+    LDX,
+    LEARNED,
+    SAMPLES,
+    WEIGHTS,
+    K,
+    N,
+    Z,
+)
+from fastnn.cuda.rules import Recipe
+from fastnn.cuda.steps import WEIGHT
+
+THREADS = 2 if SIMULATED else 256
+# A block that adds up columns takes so many of them, by so many groups of rows.
+COLUMNS = 2 if SIMULATED else 32
+GROUPS = THREADS // COLUMNS
+MOST_PARTS = 256  # blocks whose sums are added up by every block after them
+
+
+@cache
+def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
+    """Return the kernels of a step but for the products, for a recipe.
+
+    Without `training`, nothing is dropped and no slopes are drawn.
+
+    Each takes a `Job`, clock int64 (1,): the step that it is, parts float64
+    (2, MOST_PARTS): sums of blocks, and the number of a layer. They are launched in this order:
+    gather; for each layer forward (see `make_product`) and where it has softmax or hardmax
+    forward_rows; loss, end_loss; last_slope; for each layer from the last backward_rows and
+    backward; for each layer update and columns; largest, squares, apply where the gradient's norm
+    has a limit; hold for each layer with max_norm; advance.
+    """
+    o = make_operations(recipe)
+    place = make_place()
+    gather_inputs, forward_numbers, backward_numbers = o.gather, o.forward_rows, o.backward_rows
+    loss_of, slopes_of, hold_columns, finish = o.loss, o.last_slope, o.hold, o.finish
+    largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
+    real = np.dtype(recipe.dtype).type
+
+    @inner
+    def thread():
+        return cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+
+    @inner
+    def team():
+        return cuda.gridDim.x * cuda.blockDim.x
+
+    @inner
+    def block_sum(own, sums):
+        """Return the sum of a number of every thread of the block, in the order of the threads."""
+        sums[U(cuda.threadIdx.x)] = own
+        cuda.syncthreads()
+        total = 0.0
+        for i in range(cuda.blockDim.x):
+            total += sums[U(i)]
+        return total
+
+    @inner
+    def block_largest(own, sums):
+        sums[U(cuda.threadIdx.x)] = own
+        cuda.syncthreads()
+        for i in range(cuda.blockDim.x):
+            own = max(own, sums[U(i)])
+        return own
+
+    def gather(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            gather_inputs(
+                job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X,
+                job.orders[U(run)], rows, first, training, thread(), team(),
+            )  # fmt: skip
+
+    def forward_rows(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            forward_numbers(
+                job.scratch[0], job.words, job.numbers, job.keys[U(run)], layer, rows, first,
+                training, thread(), team(),
+            )  # fmt: skip
+
+    def loss(job, clock, parts, layer):
+        sums = cuda.shared.array(THREADS, float64)
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            own = loss_of(
+                job.scratch[0], job.words, job.steps, clock[0], job.classes, job.targets,
+                job.weights, job.orders[U(run)], rows, first, thread(), team(),
+            )  # fmt: skip
+            total = block_sum(own, sums)
+            if cuda.threadIdx.x == 0:
+                parts[0, U(cuda.blockIdx.x)] = total
+                parts[1, U(cuda.blockIdx.x)] = cuda.gridDim.x
+
+    def end_loss(job, clock, parts, layer):
+        if job.bad[0] < 0 and thread() == 0:
+            run, first, rows = place(job.words, clock)
+            total = 0.0
+            for i in range(int(parts[1, 0])):
+                total += parts[0, U(i)]
+            job.results[U(run), LOSS_SUM] += total
+            job.results[U(run), WEIGHT_SUM] += job.steps[U(clock[0]), WEIGHT]
+            if not math.isfinite(total):
+                job.bad[0] = clock[0]
+
+    def last_slope(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            slopes_of(
+                job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows,
+                first, thread(), team(),
+            )  # fmt: skip
+
+    def backward_rows(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            backward_numbers(job.scratch[0], job.words, layer, rows, thread(), team())
+
+    def columns(job, clock, parts, layer):
+        """Add up the derivatives of each column: the gradient of the bias, and of slopes."""
+        sums = cuda.shared.array((2, THREADS), float64)
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            act, word, me = job.scratch[0], 1 + layer, cuda.threadIdx.x
+            k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
+            group = me // COLUMNS
+            j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
+            bias = slope = 0.0
+            if j < n:
+                for r in range(group, rows, GROUPS):
+                    bias += act[U(job.words[word, DELTA] + r * ldn + j)]
+                    if job.words[word, LEARNED] == 1:
+                        slope += act[U(job.words[word, Z] + r * ldn + j)]
+            sums[0, U(me)], sums[1, U(me)] = bias, slope
+            cuda.syncthreads()
+            if me < COLUMNS and j < n:
+                for i in range(1, GROUPS):
+                    bias += sums[0, U(i * COLUMNS + me)]
+                    slope += sums[1, U(i * COLUMNS + me)]
+                par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
+                finish(par, act, words, numbers, steps, clock[0], layer, k, j, real(bias))
+                if words[word, LEARNED] == 1:
+                    finish(par, act, words, numbers, steps, clock[0], layer, k + 1, j, real(slope))
+
+    def largest(job, clock, parts, layer):
+        sums = cuda.shared.array(THREADS, float64)
+        if job.bad[0] < 0:
+            found = block_largest(largest_of(job.scratch[0], job.words, thread(), team()), sums)
+            if cuda.threadIdx.x == 0:
+                parts[0, U(cuda.blockIdx.x)] = found
+
+    def squares(job, clock, parts, layer):
+        sums = cuda.shared.array(THREADS, float64)
+        if job.bad[0] < 0:
+            unit = 1.0
+            for i in range(cuda.gridDim.x):
+                unit = max(unit, parts[0, U(i)])
+            total = block_sum(squares_of(job.scratch[0], job.words, unit, thread(), team()), sums)
+            if cuda.threadIdx.x == 0:
+                parts[1, U(cuda.blockIdx.x)] = total
+
+    def apply(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            unit, total = 1.0, 0.0
+            for i in range(cuda.gridDim.x):
+                unit = max(unit, parts[0, U(i)])
+            for i in range(cuda.gridDim.x):
+                total += parts[1, U(i)]
+            factor = scale_of(job.numbers, total, unit)
+            apply_kept(
+                job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], factor,
+                thread(), team(),
+            )  # fmt: skip
+
+    def hold(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            hold_columns(
+                job.state[0], job.words, job.numbers, job.steps, clock[0], layer, thread(), team()
+            )
+
+    def advance(job, clock, parts, layer):
+        if job.bad[0] < 0 and thread() == 0:
+            clock[0] += 1
+
+    every = (
+        gather, forward_rows, loss, end_loss, last_slope, backward_rows, columns, largest,
+        squares, apply, hold, advance,
+    )  # fmt: skip
+    return SimpleNamespace(**{each.__name__: kernel(each) for each in every})
+
+
+def make_place() -> Any:
+    """Return ``place(words, clock)``: the epoch of a step, and its first row and its rows there."""
+
+    @inner
+    def place(words, clock):
+        samples, batch = words[0, SAMPLES], words[0, BATCH]
+        each = (samples + batch - 1) // batch
+        run = clock[0] // each
+        first = (clock[0] - run * each) * batch
+        return run, first, min(batch, samples - first)
+
+    return place
+
+
+@cache
+def make_product(recipe: Recipe, kind: str, tile: Any, training: bool = True) -> Any:
+    """Return the kernel of one product of a step, which takes what `make_kernels` says.
+
+    "forward" of a layer: Z = X W + b and the activation; "backward": the derivatives by z of the
+    layer before it; "update": the gradient of W and the rule.
+    """
+    o = make_operations(recipe)
+    dtype = np.dtype(recipe.dtype)
+    place = make_place()
+    finish_forward, finish_backward, finish = o.finish_forward, o.finish_backward, o.finish
+
+    @inner
+    def end_forward(context, layer, r, j, z):
+        state, act, words, numbers, steps, keys, step, first = context
+        word = 1 + layer
+        bias = words[word, WEIGHTS] + words[word, K] * words[word, LDW]
+        z += state[U(bias + j)]
+        finish_forward(act, state, words, numbers, keys, layer, r, j, z, first, training)
+
+    @inner
+    def end_backward(context, layer, r, i, da):
+        state, act, words, numbers, steps, keys, step, first = context
+        finish_backward(act, state, words, numbers, keys, layer - 1, r, i, da, first)
+
+    @inner
+    def end_update(context, layer, i, j, g):
+        state, act, words, numbers, steps, keys, step, first = context
+        finish(state, act, words, numbers, steps, step, layer, i, j, g)
+
+    form, epilogue = {
+        "forward": ("nn", end_forward),
+        "backward": ("nt", end_backward),
+        "update": ("tn", end_update),
+    }[kind]
+    gemm = make_gemm(form, dtype, recipe.precision, tile, epilogue)
+
+    @inner
+    def context_of(job, clock, run, first):
+        return (
+            job.state[0], job.scratch[0], job.words, job.numbers, job.steps, job.keys[U(run)],
+            clock[0], first,
+        )  # fmt: skip
+
+    def forward(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            words, word = job.words, 1 + layer
+            gemm(
+                job.scratch[0], job.state[0], context_of(job, clock, run, first), layer,
+                words[word, INPUT], words[word, LDX], words[word, WEIGHTS], words[word, LDW],
+                rows, words[word, N], words[word, K],
+            )  # fmt: skip
+
+    def backward(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            words, word = job.words, 1 + layer
+            gemm(
+                job.scratch[0], job.state[0], context_of(job, clock, run, first), layer,
+                words[word, DELTA], words[word, LDN], words[word, WEIGHTS], words[word, LDW],
+                rows, words[word, K], words[word, N],
+            )  # fmt: skip
+
+    def update(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, clock)
+            words, word = job.words, 1 + layer
+            gemm(
+                job.scratch[0], job.scratch[0], context_of(job, clock, run, first), layer,
+                words[word, INPUT], words[word, LDX], words[word, DELTA], words[word, LDN],
+                words[word, K], words[word, N], rows,
+            )  # fmt: skip
+
+    chosen = {"forward": forward, "backward": backward, "update": update}[kind]
+    return kernel(chosen, launch_bounds=bounds_of(dtype, recipe.precision, tile))
