@@ -1,95 +1,29 @@
-"""Data on the device: moved, used in place, and streamed in chunks. Runs in Numba's simulator too.
-
-What the simulator cannot show: copies and kernels that overlap, and events that hold them apart.
-"""
+"""Data on the device: moved, used in place, checked there. Runs in Numba's simulator too."""
 
 import math
 
 import numpy as np
 import pytest
+from data_cases import (
+    FORMS,
+    LABELS,
+    LOSSES,
+    X,
+    checked,
+    data_of,
+    host,
+    placed,
+    problem_for,
+    strided,
+    to_device,
+    to_device_as_it_lies,
+)
 
-from fastnn.data import Data
-from fastnn.errors import DeviceFailure, InvalidInput
-from fastnn.problem import Problem
-from fastnn.spec import SGD, Dense, Dropout, Network
+from fastnn.errors import DeviceFailure, InvalidInput, TargetUnavailable
+from fastnn.spec import Dense, Network
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install fastnn[cuda]")
 pytestmark = pytest.mark.usefixtures("running")
-
-LOSSES = {
-    "classes": ("softmax_cross_entropy", 3),
-    "binary": ("binary_cross_entropy", 2),
-    "real": ("mse", 1),
-}
-X = np.random.default_rng(0).normal(size=(11, 3))
-LABELS = np.arange(11) % 3
-
-
-def problem_for(kind="classes", dtype="float64"):
-    loss, outputs = LOSSES[kind]
-    network = Network(3, [Dense(4, "tanh"), Dropout(0.3), Dense(outputs)])
-    return Problem(network, loss, SGD(0.1, 0.9), 8, 0.0, 0.0, dtype, 7)
-
-
-def data_of(problem, n, *, weighted=False):
-    random, outputs = np.random.default_rng(0), problem.network.outputs
-    targets = random.integers(0, 2, (n, outputs)).astype(problem.dtype)
-    if problem.loss == LOSSES["classes"][0]:
-        targets = random.integers(0, outputs, n)
-    rows = random.normal(size=(n, problem.network.inputs)).astype(problem.dtype)
-    return Data(rows, targets, random.uniform(0.1, 3, n) if weighted else None)
-
-
-def to_device(array):
-    from fastnn.cuda.device import cuda
-
-    return cuda.to_device(np.ascontiguousarray(array))
-
-
-def to_device_as_it_lies(array):
-    """Return the array on the device with the strides that it has here."""
-    from fastnn.cuda.reader import DeviceReader
-
-    ends = [step * (size - 1) for step, size in zip(array.strides, array.shape, strict=True)]
-    up = array[tuple(slice(None, None, -1 if end < 0 else 1) for end in ends)]
-    span = sum(map(abs, ends)) // array.itemsize + 1
-    memory = to_device(np.lib.stride_tricks.as_strided(up, (span,), (array.itemsize,)))
-    offset = -sum(end for end in ends if end < 0)
-    return DeviceReader().strided(memory, offset, array.shape, array.strides)
-
-
-def checked(problem, *data, **options):
-    from fastnn.cuda.reader import DeviceReader
-    from fastnn.data import check_data
-
-    return check_data(problem, *data, reader=DeviceReader(), **options)
-
-
-def host(placed):
-    return [each.copy_to_host() for each in placed]
-
-
-def placed(problem, data):
-    from fastnn.cuda.data import place
-    from fastnn.cuda.device import cuda
-
-    return place(data, problem, cuda.stream())
-
-
-def strided(array):
-    """Return the same values with gaps between them."""
-    return np.repeat(np.repeat(array, 2, 0), 3, 1)[::2, ::3]
-
-
-FORMS = {
-    "as it is": lambda x: x,
-    "float64": lambda x: x.astype(np.float64),
-    "float32": lambda x: x.astype(np.float32),
-    "by columns": np.asfortranarray,
-    "reversed": lambda x: x[::-1].copy()[::-1],
-    "strided": strided,
-    "one value": lambda x: np.broadcast_to(x[:1, :1], x.shape),
-}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -242,83 +176,8 @@ def test_too_little_memory_is_an_error_with_the_bytes(monkeypatch):
         placed(problem, checked(problem, X, LABELS))
 
 
-def test_no_room_for_two_batches_is_an_error_with_the_bytes():
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.streaming import Streamed
-
-    problem = problem_for(dtype="float64")
-    data = checked(problem, X, LABELS)
-    with pytest.raises(DeviceFailure, match=r"two batches of 8 rows.*need 640 bytes, 600 of"):
-        Streamed(data, problem, cuda.stream(), free_bytes=600)
-    assert Streamed(data, problem, cuda.stream(), free_bytes=640).chunk_rows == 8
-
-
-def trained(problem, data, chunk_rows, family="block"):
-    """Return state and results after two epochs, with all rows on the device or some at a time."""
-    from fastnn.cuda.choice import choose_family
-    from fastnn.cuda.data import place
-    from fastnn.cuda.device import cuda, limits
-    from fastnn.cuda.job import Job
-    from fastnn.cuda.plan import WEIGHTED
-    from fastnn.cuda.steps import step_table
-    from fastnn.cuda.streaming import Streamed
-    from fastnn.keys import random_key
-    from fastnn.orders import epoch_order
-
-    rule, n, stream = problem.optimizer.rule, len(data), cuda.stream()
-    family = choose_family(problem, rule, limits(), family)
-    plan = family.plan(n)
-    plan.words[0, WEIGHTED] = data.weights is not None
-    orders = np.stack([epoch_order(problem.seed, epoch, n) for epoch in range(2)])
-    each = -(-n // problem.batch_size)
-    tables = [
-        step_table(problem, rule, np.full(each, 0.1), e * each, order, data.weights)
-        for e, order in enumerate(orders)
-    ]
-    uses = range(2 * len(problem.network.dense))
-    keys = [[random_key(problem.seed, epoch, use) | 1 for use in uses] for epoch in range(2)]
-    start = np.random.default_rng(1).normal(0, 0.3, (1, plan.state_size)).astype(problem.dtype)
-    state, results = to_device(start), to_device(np.zeros((2, 2)))
-
-    def run(rows, order, begin, end):
-        job = Job(
-            state, to_device(np.zeros((1, plan.scratch_size), problem.dtype)),
-            to_device(plan.words), to_device(plan.numbers), to_device(np.concatenate(tables)),
-            to_device(np.array(keys, np.uint64)), *rows, to_device(order.astype(np.int32)),
-            results, to_device(np.full(1, -1)),
-        )  # fmt: skip
-        family.train(job, plan, begin, end, stream)
-
-    if chunk_rows is None:
-        run(place(data, problem, stream), orders, 0, 2 * each)
-    else:
-        streamed = Streamed(data, problem, stream, chunk_rows)
-        seen = []
-        for chunk in streamed.chunks(orders):
-            run(chunk.placed, streamed.positions(2), chunk.begin, chunk.end)
-            seen.append((chunk.begin, chunk.end))
-            assert chunk.placed is streamed.placed[(len(seen) - 1) % 2]
-        assert [begin for begin, _ in seen] == [0, *(end for _, end in seen[:-1])]
-        assert seen[-1][1] == 2 * each
-        assert len(seen) == 2 * -(-n // streamed.chunk_rows)
-        streamed.close()
-    return state.copy_to_host(), results.copy_to_host()
-
-
-@pytest.mark.parametrize("chunk_rows", [1, 8, 20, 1000])
-@pytest.mark.parametrize(
-    ("family", "kind"), [*(("block", kind) for kind in LOSSES), ("tiled", "classes")]
-)
-def test_training_in_chunks_gives_the_same_numbers(family, kind, chunk_rows):
-    problem = problem_for(kind)
-    data = data_of(problem, 37, weighted=kind == "real")
-    expected = trained(problem, data, None, family)
-    for mine, its in zip(trained(problem, data, chunk_rows, family), expected, strict=True):
-        assert np.array_equal(mine, its)
-        assert np.isfinite(mine).all()
-
-
-def test_an_engine_trains_and_predicts_with_arrays_on_the_device():
+@pytest.mark.parametrize("family", ["block", "tiled"])
+def test_an_engine_trains_and_predicts_with_arrays_on_the_device(family):
     from fastnn.cuda.engine import Engine
     from fastnn.parameters import start_slots
     from fastnn.predictions import scores
@@ -330,7 +189,7 @@ def test_an_engine_trains_and_predicts_with_arrays_on_the_device():
         checked(problem, to_device(rows), to_device(LABELS)),
         checked(problem, to_device_as_it_lies(strided(rows)), to_device(LABELS.astype("u1"))),
     ):
-        engine, random = Engine(problem), np.random.default_rng(1)
+        engine, random = Engine(problem, family=family), np.random.default_rng(1)
         start = [
             (random.normal(size=shape).astype("f4"), np.zeros(shape[1], "f4"))
             for shape in problem.network.shapes
@@ -345,38 +204,21 @@ def test_an_engine_trains_and_predicts_with_arrays_on_the_device():
     assert found[0] == found[1] == found[2]
 
 
-def test_chunks_may_be_left_and_begun_again():
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.streaming import Streamed
+def test_a_trainer_takes_arrays_on_the_device_wherever_it_takes_arrays():
+    from fastnn import Trainer
+    from fastnn.target import choose
 
-    problem = problem_for()
-    data = data_of(problem, 37)
-    streamed = Streamed(data, problem, cuda.stream(), 8)
-    orders = np.arange(37)[::-1][None]
-    next(streamed.chunks(orders))
-    for chunk in streamed.chunks(orders):
-        rows = orders[0, chunk.begin * 8 : chunk.end * 8]
-        found = chunk.placed.X.copy_to_host()[: len(rows)]
-        np.testing.assert_array_equal(found, data.X[rows])
-
-
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_rows_of_any_form_are_gathered(form):
-    from fastnn.cuda.streaming import gather
-
-    rows, source = np.array([3, 0, 10, 3]), form(X)
-    out = np.empty((4, 3), np.float32)
-    gather(source, rows, out)
-    np.testing.assert_array_equal(out, source[rows].astype(np.float32))
-
-
-def test_rows_are_gathered_from_a_memory_map(tmp_path):
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.streaming import Streamed
-
-    np.save(tmp_path / "X.npy", X)
-    problem = problem_for()
-    data = checked(problem, np.load(tmp_path / "X.npy", mmap_mode="r"), LABELS)
-    streamed = Streamed(data, problem, cuda.stream(), 8)
-    first = next(streamed.chunks(np.arange(11)[None]))
-    np.testing.assert_array_equal(first.placed.X.copy_to_host(), X[:8])
+    try:
+        choose("cuda")
+    except TargetUnavailable as error:
+        pytest.skip(str(error))
+    rows, network, found = X.astype("f4"), Network(3, [Dense(4, "tanh"), Dense(3)]), []
+    for put in (np.asarray, to_device):
+        trainer = Trainer(network, batch_size=4, target="cuda")
+        features, labels, weights = put(rows), put(LABELS), put(np.linspace(0.5, 2, 11))
+        history = trainer.fit(features, labels, 2, (features, labels, weights), weights)
+        scored = trainer.evaluate(features, labels)
+        outputs = trainer.predict(features), trainer.predict_proba(features)
+        assert all(isinstance(each, np.ndarray) for each in outputs)
+        found.append((history.loss, history.validation_loss, scored, *map(bytes, outputs)))
+    assert found[0] == found[1]
