@@ -181,11 +181,12 @@ class Streamed:
 
 def gather(source: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     """Do ``out[:] = source[rows]``, for rows that exist, without a copy where that can be."""
-    if source.dtype == out.dtype and source.flags.c_contiguous and source.flags.aligned:
-        # Of any other array, `take` would first make a copy of the whole.
+    if not (source.flags.c_contiguous and source.flags.aligned):
+        out[...] = source[rows]  # `take` would first make a copy of the whole
+    elif source.dtype == out.dtype:
         np.take(source, rows, axis=0, out=out, mode="clip")  # other modes go through a buffer
     else:
-        out[...] = source[rows]
+        out[...] = np.take(source, rows, axis=0, mode="clip")
 
 
 class _Buffers:
