@@ -13,6 +13,7 @@ import numpy as np
 from numba import float64, int64
 
 from fastnn.cuda.core import Tile
+from fastnn.cuda.data import place_features
 from fastnn.cuda.device import (
     SIMULATED,
     Limits,
@@ -102,7 +103,7 @@ class Tiled:
         """Return what predicts; see `fastnn.cuda.job.Family`."""
         return self._predict
 
-    def _predict(self, state: Any, X: np.ndarray, stream: Any) -> np.ndarray:
+    def _predict(self, state: Any, X: Any, stream: Any) -> np.ndarray:
         """Return the outputs (m, outputs) for X (m, inputs), some thousand rows at a time."""
         dtype, network = self.problem.dtype, self.problem.network
         found = np.empty((len(X), network.outputs), dtype)
@@ -131,8 +132,8 @@ class Tiled:
         start, width = int(last[OUTPUT]), int(last[LDN])
         clock = cuda.to_device(np.zeros(1, np.int64), stream=stream)
         for begin in range(0, len(X), most):
-            rows = np.ascontiguousarray(X[begin : begin + most], dtype)
-            job = job._replace(X=cuda.to_device(rows, stream=stream))
+            rows = place_features(X[begin : begin + most], dtype, stream)
+            job = job._replace(X=rows)
             if len(rows) < most:
                 plan.words[0, [BATCH, SAMPLES]] = len(rows)
                 job = job._replace(words=cuda.to_device(plan.words, stream=stream))
