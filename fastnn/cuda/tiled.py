@@ -49,7 +49,7 @@ class Tiled:
         self._recipe = recipe_of(problem, rule)
         self._clock: Any = None
         self._parts: Any = None
-        self._replays: dict[tuple[int, ...], Replay] = {}
+        self._replays: dict[tuple[Any, ...], Replay] = {}
         self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
 
     @staticmethod
@@ -92,7 +92,8 @@ class Tiled:
             for _ in range(begin, end):
                 put(stream)
             return
-        where = tuple(each.device_ctypes_pointer.value for each in job)
+        # A graph keeps addresses and shapes.
+        where = tuple((each.device_ctypes_pointer.value, each.shape) for each in job)
         if where not in self._replays:
             if len(self._replays) >= 4:  # those of arrays that are no more
                 self._replays.clear()
