@@ -7,6 +7,8 @@ device functions stay plain Python functions there, a hundredth of the cost of s
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +31,34 @@ class _Running:
         from numba.cuda.simulator import kernel
 
         running = kernel._get_kernel_context()
+        if name == "shared" and running is not None:
+            return _Shared(running.shared)
         return getattr(_cuda if running is None else running, name)
+
+
+class _Shared:
+    """Shared memory in the simulator, whose own gives an array each to threads that come at once."""
+
+    _allocating = threading.Lock()
+
+    def __init__(self, simulated: Any) -> None:
+        self._simulated = simulated
+
+    def array(self, shape: Any, dtype: Any) -> Any:
+        """Return the one array of this line of code, for all threads of the block."""
+        if shape == 0:
+            return self._simulated.array(0, dtype)
+        frame = sys._getframe(1)
+        place, every = (frame.f_code.co_filename, frame.f_lineno), self._simulated._allocations
+        with self._allocating:
+            if place not in every:
+                every[place] = np.empty(shape, _numpy_type(dtype))
+            return every[place]
+
+
+def _numpy_type(dtype: Any) -> np.dtype:
+    """Return NumPy's name of a type of Numba."""
+    return np.dtype(str(dtype))
 
 
 cuda: Any = _Running() if SIMULATED else _cuda
