@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -167,12 +168,17 @@ def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) 
 
 
 class Replay:
-    """A list of launches, captured as a CUDA graph when it is first wanted."""
+    """A list of launches, captured as a CUDA graph when it is first wanted.
+
+    Where CUDA refuses to capture it, which is warned of, each launch is made anew: the same result
+    in more of the host's time.
+    """
 
     def __init__(self, put: Callable[[Any], None]) -> None:
         """Take a function that puts the launches into the stream that it is given."""
         self._put = put
         self._graph: Any = None
+        self._refused = False
 
     def launch(self, times: int, stream: Any) -> None:
         """Put all of it into a stream, so many times."""
@@ -182,13 +188,29 @@ class Replay:
             self._put(stream)  # what is not compiled or loaded yet must be, before the capture
             times -= 1
         core = Stream.from_handle(int(stream.handle))
-        if self._graph is None and times:
-            builder = core.create_graph_builder()
+        if self._graph is None and times and not self._refused:
+            self._capture(core)
+        for _ in range(times):
+            if self._refused:
+                self._put(stream)
+            else:
+                self._graph.launch(core)
+
+    def _capture(self, core: Any) -> None:
+        """Make the graph, or warn why there is none."""
+        builder = core.create_graph_builder()
+        try:
             builder.begin_building()
             self._put(builder)
             self._graph = builder.end_building().complete()
-        for _ in range(times):
-            self._graph.launch(core)
+        except failures() as error:
+            self._refused = True
+            warnings.warn(
+                f"CUDA captures no graph of a training step ({error}); steps are launched kernel "
+                "by kernel, which takes more of the host's time",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 def compilers() -> dict[str, str]:
