@@ -38,7 +38,7 @@ class _Running:
 
 
 class _Shared:
-    """Shared memory in the simulator, whose own gives an array each to threads that come at once."""
+    """Shared memory in the simulator, where threads that come at once get one array, not two."""
 
     _allocating = threading.Lock()
 

@@ -178,7 +178,7 @@ class Engine:
         ]
         network = Network(self.problem.network.inputs, layers)
         problem = replace(self.problem, network=network, batch_size=len(data))
-        other = Engine(problem, self.threads, "gradient")
+        other = Engine(problem, self.threads, "gradient", self.family)
         other.load(self.parameters(), [])
         result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
         gradients = other.slots()[0]
