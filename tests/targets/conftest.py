@@ -1,16 +1,41 @@
 """One suite over every target: each test that asks for `engine_class` runs once a target."""
 
+import sys
+
 import pytest
+from cuda_cases import FAMILIES, SIMULATED, engine_of, select, why_not
 
 from fastnn.errors import TargetUnavailable
 from fastnn.target import choose
 from fastnn.target import engine_class as engine_class_of
 
 # A new target is added here, and nowhere else.
-TARGETS = ["numpy", "cpu"]
+CUDA = [f"cuda-{family}" for family in FAMILIES]
+TARGETS = CUDA if SIMULATED else ["numpy", "cpu", *CUDA]
+
+
+def pytest_configure(config):
+    """Let the simulator's threads change places often: a barrier takes two of their turns."""
+    if SIMULATED:
+        sys.setswitchinterval(1e-4)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what does not run on CUDA, see `cuda_cases`."""
+    folder = str(pytest_folder := config.rootpath / "tests" / "targets")
+    own = [item for item in items if str(item.path).startswith(folder)]
+    assert pytest_folder.is_dir()
+    kept, left = select(own)
+    others = set(items) - set(own)
+    items[:] = [item for item in items if item in others or item in set(kept)]
+    config.hook.pytest_deselected(items=left)
 
 
 def _engine_class(name):
+    if name.startswith("cuda-"):
+        if reason := why_not():
+            pytest.skip(reason)
+        return engine_of(name.removeprefix("cuda-"))
     try:
         choose(name)
     except TargetUnavailable as error:

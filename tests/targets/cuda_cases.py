@@ -1,0 +1,140 @@
+"""Which tests run on the CUDA target, in which families of kernels, and how many cases of each.
+
+Where kernels run, on a device or in Numba's simulator (NUMBA_ENABLE_CUDASIM=1), every test that is
+asked of a target runs on CUDA too. A case takes a tenth of a second in the simulator and a
+compilation on a device, so that of many cases a selection is taken: every value of every parameter,
+and as many pairs of values as fit. FASTNN_ALL_CASES=1 takes all of them.
+
+Sizes in the simulator are those that `target_cases.few` gives. What needs compiled kernels, because
+it is large or looks at threads, is marked so (`target_cases.needs_jit`) and is skipped there.
+
+What the simulator cannot show, and a device has to (FASTNN_ALL_CASES=1, without the simulator):
+
+- several blocks at a barrier of the whole grid: blocks run one after another;
+- intrinsics (wide loads, warp shuffles, tensor cores, cp.async): plain Python stands for each;
+- streams, graphs and copies behind arithmetic: everything is done at once and in order;
+- launches from several threads of the caller: Numba's simulator has one kernel at a time;
+- races between barriers: threads change places only every 0.1 ms or at a barrier;
+- roundings of a device: NumPy's exp, log and tanh, and no fused multiplication and addition;
+- limits of shared memory, registers and alignment (tests/cuda looks at the machine code).
+"""
+
+import importlib.util
+import itertools
+import os
+from collections import defaultdict
+
+import numba
+import pytest
+
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+# A family of kernels, and the module that it is in.
+MODULES = {"block": "block", "grid": "grid", "tiled": "tiled"}
+FAMILIES = [name for name in MODULES if importlib.util.find_spec(f"fastnn.cuda.{MODULES[name]}")]
+# So many cases of a test at most, unless it takes more for every value of every parameter.
+CASES = {"block": 24, "grid": 6, "tiled": 6}
+# What the families after the first run: their own ways through a step, not what all of them share.
+TELLING = {
+    "test_a_step_is_the_formula_applied_to_the_unclipped_gradient",
+    "test_any_activation_follows_the_numpy_target",
+    "test_any_loss_follows_the_numpy_target",
+    "test_any_network_follows_the_numpy_target",
+    "test_any_size_follows_the_numpy_target",
+    "test_clipped_training_follows_the_numpy_target",
+    "test_epochs_in_one_call_are_those_one_by_one",
+    "test_limited_columns_follow_the_numpy_target",
+    "test_loss_and_gradients_are_the_numpy_targets",
+    "test_one_number_that_is_not_one_is_found_in_its_own_step",
+    "test_one_step_of_one_layer_uses_the_slopes_of_its_rows",
+    "test_penalties_of_each_layer_follow_the_numpy_target",
+    "test_the_bad_step_makes_no_update",
+    "test_training_follows_the_numpy_target",
+    "test_training_from_a_snapshot_comes_to_the_same_bits_again",
+    "test_what_was_loaded_comes_back_to_the_bit",
+}
+
+
+def why_not():
+    """Return why kernels cannot run here, or nothing."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "numba-cuda is not installed: pip install 'fastnn[cuda]'"
+    if SIMULATED:
+        return ""
+    from numba import cuda
+
+    if cuda.is_available():
+        return ""
+    return "no CUDA device, and no simulator: set NUMBA_ENABLE_CUDASIM=1"
+
+
+def engine_of(family):
+    """Return what makes an Engine of a family, or skips the test where that does not suit."""
+    from fastnn.cuda import engine as module
+
+    def make(problem, threads=None):
+        refusal = getattr(getattr(module, "FAMILIES", {}).get(family), "suits", None)
+        if refusal is not None and (reason := refusal(problem)):
+            pytest.skip(f"family {family!r}: {reason}")
+        return module.Engine(problem, threads, family=family)
+
+    return make
+
+
+def select(items):
+    """Return the tests to run, and those that are left out, of what pytest has collected."""
+    groups, kept = defaultdict(list), set()
+    for item in items:
+        name = target_of(item)
+        if name.startswith("cuda-"):
+            groups[item.function, name.removeprefix("cuda-")].append(item)
+        elif name or not SIMULATED:  # the tests of the CPU alone have no need of the simulator
+            kept.add(item)
+    for (function, family), cases in groups.items():
+        if family != "block" and function.__name__ not in TELLING:
+            continue
+        if why_not():  # once is enough to say so
+            cases = cases[:1] if family == "block" else []
+        elif os.environ.get("FASTNN_ALL_CASES", "0") != "1":
+            cases = covering(cases, CASES[family])
+        kept.update(cases)
+    return [each for each in items if each in kept], [each for each in items if each not in kept]
+
+
+def target_of(item):
+    """Return the target that a test is asked of, or nothing."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    return given.get("target") or given.get("fast_class") or ""
+
+
+def covering(items, limit):
+    """Return cases with every value of every parameter, and more with new pairs up to `limit`."""
+    values, pairs = set(), set()
+    waiting = [(item, frozenset(values_of(item))) for item in items]
+    taken = []
+
+    def news(case):
+        _, own = case
+        return len(own - values), len(pairs_of(own) - pairs)
+
+    while waiting:
+        best = max(waiting, key=news)  # the first of those
+        alone, together = news(best)
+        if taken and not alone and (not together or len(taken) >= limit):
+            break
+        waiting.remove(best)
+        taken.append(best[0])
+        values |= best[1]
+        pairs |= pairs_of(best[1])
+    return taken
+
+
+def pairs_of(values):
+    return set(itertools.combinations(sorted(values), 2))
+
+
+def values_of(item):
+    """Yield the parameters of a test, each with its value or the value's position."""
+    for name, value in item.callspec.params.items():
+        if name not in ("target", "fast_class"):
+            short = value is None or isinstance(value, (str, int, float))
+            yield name, repr(value) if short else f"number {item.callspec.indices[name]}"
