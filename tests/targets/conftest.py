@@ -1,9 +1,10 @@
 """One suite over every target: each test that asks for `engine_class` runs once a target."""
 
-import sys
+from pathlib import Path
 
 import pytest
-from cuda_cases import FAMILIES, SIMULATED, engine_of, select, why_not
+from cuda_cases import FAMILIES, NOWHERE, engine_of, select
+from simulator import SIMULATED, quicken
 
 from fastnn.errors import TargetUnavailable
 from fastnn.target import choose
@@ -14,27 +15,19 @@ CUDA = [f"cuda-{family}" for family in FAMILIES]
 TARGETS = CUDA if SIMULATED else ["numpy", "cpu", *CUDA]
 
 
-def pytest_configure(config):
-    """Let the simulator's threads change places often: a barrier takes two of their turns."""
-    if SIMULATED:
-        sys.setswitchinterval(1e-4)
-
-
 def pytest_collection_modifyitems(config, items):
     """Leave out what does not run on CUDA, see `cuda_cases`."""
-    folder = str(pytest_folder := config.rootpath / "tests" / "targets")
-    own = [item for item in items if str(item.path).startswith(folder)]
-    assert pytest_folder.is_dir()
-    kept, left = select(own)
-    others = set(items) - set(own)
-    items[:] = [item for item in items if item in others or item in set(kept)]
-    config.hook.pytest_deselected(items=left)
+    here = Path(__file__).parent
+    left = set(select([item for item in items if item.path.parent == here]))
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = [item for item in items if item not in left]
 
 
 def _engine_class(name):
     if name.startswith("cuda-"):
-        if reason := why_not():
-            pytest.skip(reason)
+        if NOWHERE:
+            pytest.skip(NOWHERE)
+        quicken()
         return engine_of(name.removeprefix("cuda-"))
     try:
         choose(name)

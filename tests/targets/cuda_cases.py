@@ -19,18 +19,18 @@ What the simulator cannot show, and a device has to (FASTNN_ALL_CASES=1, without
 - limits of shared memory, registers and alignment (tests/cuda looks at the machine code).
 """
 
-import importlib.util
 import itertools
 import os
 from collections import defaultdict
 
-import numba
 import pytest
+from simulator import SIMULATED, nowhere_to_run
 
-SIMULATED = bool(numba.config.ENABLE_CUDASIM)
-# A family of kernels, and the module that it is in.
-MODULES = {"block": "block", "grid": "grid", "tiled": "tiled"}
-FAMILIES = [name for name in MODULES if importlib.util.find_spec(f"fastnn.cuda.{MODULES[name]}")]
+NOWHERE = nowhere_to_run()
+if NOWHERE:
+    FAMILIES = ["block"]  # once is enough to say so
+else:
+    from fastnn.cuda.choice import FAMILIES
 # So many cases of a test at most, unless it takes more for every value of every parameter.
 CASES = {"block": 24, "grid": 6, "tiled": 6}
 # What the families after the first run: their own ways through a step, not what all of them share.
@@ -54,34 +54,22 @@ TELLING = {
 }
 
 
-def why_not():
-    """Return why kernels cannot run here, or nothing."""
-    if importlib.util.find_spec("numba_cuda") is None:
-        return "numba-cuda is not installed: pip install 'fastnn[cuda]'"
-    if SIMULATED:
-        return ""
-    from numba import cuda
-
-    if cuda.is_available():
-        return ""
-    return "no CUDA device, and no simulator: set NUMBA_ENABLE_CUDASIM=1"
-
-
 def engine_of(family):
     """Return what makes an Engine of a family, or skips the test where that does not suit."""
-    from fastnn.cuda import engine as module
+    from fastnn.cuda.device import limits
+    from fastnn.cuda.engine import Engine
 
     def make(problem, threads=None):
-        refusal = getattr(getattr(module, "FAMILIES", {}).get(family), "suits", None)
-        if refusal is not None and (reason := refusal(problem)):
+        reason = FAMILIES[family].suits(problem, problem.optimizer.rule, limits())
+        if reason:
             pytest.skip(f"family {family!r}: {reason}")
-        return module.Engine(problem, threads, family=family)
+        return Engine(problem, threads, family=family)
 
     return make
 
 
 def select(items):
-    """Return the tests to run, and those that are left out, of what pytest has collected."""
+    """Return the tests to leave out, of those that pytest has collected."""
     groups, kept = defaultdict(list), set()
     for item in items:
         name = target_of(item)
@@ -92,12 +80,12 @@ def select(items):
     for (function, family), cases in groups.items():
         if family != "block" and function.__name__ not in TELLING:
             continue
-        if why_not():  # once is enough to say so
-            cases = cases[:1] if family == "block" else []
+        if NOWHERE:
+            cases = cases[:1]
         elif os.environ.get("FASTNN_ALL_CASES", "0") != "1":
             cases = covering(cases, CASES[family])
         kept.update(cases)
-    return [each for each in items if each in kept], [each for each in items if each not in kept]
+    return [each for each in items if each not in kept]
 
 
 def target_of(item):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import pytest
-from cuda_cases import SIMULATED
+from simulator import SIMULATED
 
 import fastnn
 from fastnn import reference
