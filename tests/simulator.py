@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
+import pytest
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+needs_speed = pytest.mark.skipif(SIMULATED, reason="takes minutes in Numba's simulator")
 
 
 def nowhere_to_run() -> str:
@@ -26,14 +30,45 @@ def nowhere_to_run() -> str:
 
 
 def quicken() -> None:
-    """Let the simulator's threads sleep at a barrier until the last one comes.
+    """Let the simulator's threads sleep at a barrier, and launches of several callers take turns.
 
-    They look at each other in turns, a millisecond a barrier, and most of a test's time.
+    Otherwise its threads look at each other in turns, a millisecond a barrier, which is most of a
+    test's time; and a launch beside another one is an error, which it is not on a device.
     """
     if SIMULATED:
         from numba.cuda.simulator import kernel
 
-        kernel.BlockManager.run = _run_block
+        if kernel.BlockManager.run is not _run_block:
+            kernel.BlockManager.run = _run_block
+            kernel._get_kernel_context = _context_of(kernel)
+            kernel.FakeCUDAKernel.__call__ = _in_turns(kernel.FakeCUDAKernel.__call__)
+            kernel.FakeCUDAKernel.__getitem__ = _configured(kernel.FakeCUDAKernel.__getitem__)
+
+
+def _context_of(kernel: Any) -> Callable[[], Any]:
+    """Stand for ``_get_kernel_context``: only threads of a kernel are within one."""
+
+    def context() -> Any:
+        within = isinstance(threading.current_thread(), kernel.BlockThread)
+        return kernel._kernel_context if within else None
+
+    return context
+
+
+def _in_turns(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand for ``FakeCUDAKernel.__call__``: one launch at a time."""
+    turn = threading.Lock()
+
+    def launch(self: Any, *arguments: Any) -> Any:
+        with turn:
+            return call(self, *arguments)
+
+    return launch
+
+
+def _configured(getitem: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand for ``FakeCUDAKernel.__getitem__``: a kernel keeps its grid from other callers."""
+    return lambda self, configuration: getitem(copy.copy(self), configuration)
 
 
 def _run_block(manager: Any, block: Any, *arguments: Any) -> None:
