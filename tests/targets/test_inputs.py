@@ -103,13 +103,13 @@ def test_few_outputs_follow_the_numpy_target(fast_class, outputs, inputs, dtype)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("inputs", few([70, 4000], [70]))
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
+@pytest.mark.parametrize("batch_size", few([1, 3, 64], [1, 3, 16]))
 def test_few_outputs_follow_it_under_every_rule(fast_class, rule, bias, inputs, batch_size):
     layers = [Dense(5, "sigmoid", bias=bias), Dense(9, "relu"), Dense(2)]
     problem = problem_of(
         inputs, layers, optimizer=OPTIMIZERS[rule], batch_size=batch_size, l1=0.001, l2=0.01
     )
-    data = data_of(problem, 70, weighted=True)
+    data = data_of(problem, few(70, 20), weighted=True)
     expected = run(reference.Engine, problem, data, rate=1e-3)
     found = run(fast_class, problem, data, rate=1e-3)
     assert_same_but_for_rounding(found, expected, problem.dtype)
