@@ -107,7 +107,7 @@ def test_an_operation_that_is_missing_or_has_another_name_is_noticed(target, ope
         ("def forward(self, X: np.ndarray)", "def forward(self, rows: np.ndarray)"),
         ("def forward(self, X: np.ndarray)", "def forward(self, X: np.ndarray, threads: int = 1)"),
         ("epoch: int,\n        step: int", "step: int,\n        epoch: int"),
-        ("progress: Callable", "each_step: Callable"),
+        ("progress: ", "each_step: "),
         ("self.threads", "self.team"),
         ("seconds_per_row = ", "seconds_a_row = "),
         ("problem: Problem,", "task: Problem,"),
