@@ -4,15 +4,19 @@ That the operations are the same ones is tests/test_parity.py's to say.
 """
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cuda_cases import CASES, TELLING
 from target_cases import OPTIMIZERS, assert_follows_numpy, data_of, problem_of, run
 
+import fastnn
 from fastnn.problem import Problem
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, activation_row
 from fastnn.spec import Dense, Dropout, Network
 
+HERE = Path(__file__).parent
 # The one rule that is no optimizer is how every target computes gradients.
 RULES = {optimizer.rule: optimizer for optimizer in OPTIMIZERS.values()} | {"gradient": None}
 
@@ -96,3 +100,10 @@ def test_weights_of_rows_show_in_the_numbers(fast_class):
         for weighted in (False, True)
     ]
     assert not np.allclose(*losses, rtol=1e-3, atol=0)
+
+
+def test_what_is_told_of_families_of_kernels_is_of_tests_and_families_that_exist():
+    sources = "".join(path.read_text() for path in HERE.glob("test_*.py"))
+    assert [name for name in TELLING if f"def {name}(" not in sources] == []
+    for family in CASES.keys() - {"grid"}:
+        assert (Path(fastnn.__file__).parent / "cuda" / f"{family}.py").is_file()
