@@ -26,15 +26,15 @@ SHARED_BYTES_BY_RIGHT = 48 << 10
 
 
 class _Running:
-    """What `cuda` is in the simulator: the module of the kernel that runs now."""
+    """What `cuda` is in the simulator: in a kernel's threads, the module of the kernel."""
 
     def __getattr__(self, name: str) -> Any:
+        if not hasattr(threading.current_thread(), "threadIdx"):
+            return getattr(_cuda, name)
         from numba.cuda.simulator import kernel
 
         running = kernel._get_kernel_context()
-        if name == "shared" and running is not None:
-            return _Shared(running.shared)
-        return getattr(_cuda if running is None else running, name)
+        return _Shared(running.shared) if name == "shared" else getattr(running, name)
 
 
 class _Shared:
