@@ -1,0 +1,111 @@
+"""The first layer's products by a persistent grid: a slice of X times a slice of W in each block."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda.device import U, cuda, inner
+from fastnn.cuda.plan import DROPS, KEPT_FACTOR, THRESHOLD, K
+from fastnn.cuda.rules import Recipe
+
+
+def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> SimpleNamespace:
+    """Return the device functions for a recipe.
+
+    fetch(shared, at, X, order, first, ldx, low, high, rows, me, team): begin to copy columns `low`
+    up to `high` of a batch to rows at `at`, `ldx` apart.
+    drop(shared, at, words, numbers, keys, first, ldx, low, high, rows, me, team): wait for what
+    this thread fetched, and drop inputs.
+    multiply(shared, at_x, copies, left, scratch, shape, batch, group, column, rows, me, team): the
+    products of a slice, to the scratch of its group of inputs.
+    """
+    dtype = np.dtype(recipe.dtype)
+    zero = dtype.type(0)
+    keeps, number_of = o.keeps, o.number_of
+    load, store, fma4, add4 = t.load, t.store, t.fma4, t.add4
+    copy_row, arrived, divide = t.copy_row, t.arrived, t.divide
+
+    # Both walk over the same numbers in the same way: a thread may wait for its own copies alone.
+    @inner
+    def fetch(shared, at, X, order, first, ldx, low, high, rows, me, team):
+        width = high - low
+        r, down = divide(me, width), divide(team, width)
+        i, right = me - r * width, team - down * width
+        while r < rows:
+            copy_row(shared, at + r * ldx + i, X, np.int64(order[U(first + r)]), low + i)
+            r, i = r + down, i + right
+            if i >= width:
+                r, i = r + 1, i - width
+
+    @inner
+    def drop(shared, at, words, numbers, keys, first, ldx, low, high, rows, me, team):
+        arrived()
+        if words[1, DROPS] == 1:
+            k, threshold = words[1, K], words[1, THRESHOLD]
+            factor, width = number_of(numbers, 0, KEPT_FACTOR), high - low
+            r, down = divide(me, width), divide(team, width)
+            i, right = me - r * width, team - down * width
+            while r < rows:
+                place = at + r * ldx + i
+                kept = keeps(keys[0], (first + r) * k + low + i, threshold)
+                x = shared[U(place)]
+                shared[U(place)] = x * factor if kept else x * zero
+                r, i = r + down, i + right
+                if i >= width:
+                    r, i = r + 1, i - width
+
+    @inner
+    def multiply(
+        shared, at_x, copies, left, scratch, shape, batch, group, column, rows, me, team
+    ):  # fmt: skip
+        nb, ldx, ldz = shape.nb, shape.ldx, shape.ng * shape.nb
+        quads, deep = nb // 4, shape.kb // 4
+        high = divide(rows + 3, 4)  # a tile has rows r, r + high, ..: neighbours in other banks
+        tiles = high * quads
+        parts = min(max(divide(team, tiles), 1), deep)
+        width, each = divide(team, parts), divide(deep + parts - 1, parts)
+        p = divide(me, width)
+        for start in range(0, tiles, width):
+            tile = start + me - p * width
+            if p < parts and tile < tiles:
+                r = divide(tile, quads)
+                x = at_x + r * ldx + 4 * p * each
+                w = 4 * (tile - r * quads) + 4 * p * each * nb
+                s0 = s1 = s2 = s3 = (zero, zero, zero, zero)
+                for _ in range(p * each, min((p + 1) * each, deep)):
+                    b0, b1 = load(copies, w), load(copies, w + nb)
+                    b2, b3 = load(copies, w + 2 * nb), load(copies, w + 3 * nb)
+                    a = load(shared, x)
+                    s0 = fma4(fma4(fma4(fma4(s0, a[0], b0), a[1], b1), a[2], b2), a[3], b3)
+                    a = load(shared, x + high * ldx)
+                    s1 = fma4(fma4(fma4(fma4(s1, a[0], b0), a[1], b1), a[2], b2), a[3], b3)
+                    a = load(shared, x + 2 * high * ldx)
+                    s2 = fma4(fma4(fma4(fma4(s2, a[0], b0), a[1], b1), a[2], b2), a[3], b3)
+                    a = load(shared, x + 3 * high * ldx)
+                    s3 = fma4(fma4(fma4(fma4(s3, a[0], b0), a[1], b1), a[2], b2), a[3], b3)
+                    x += 4
+                    w += 4 * nb
+                store(left, 4 * me, s0)
+                store(left, 4 * (team + me), s1)
+                store(left, 4 * (2 * team + me), s2)
+                store(left, 4 * (3 * team + me), s3)
+            cuda.syncthreads()
+            count = min(width, tiles - start)
+            for e in range(me, 4 * count, team):
+                q = divide(e, count)
+                tile = e - q * count
+                s = load(left, 4 * (q * team + tile))
+                for own in range(1, parts):
+                    s = add4(s, load(left, 4 * (q * team + own * width + tile)))
+                tile += start
+                r = divide(tile, quads)
+                j = column * nb + 4 * (tile - r * quads)
+                r += q * high
+                if r < rows:
+                    store(scratch, (group * batch + r) * ldz + j, s)
+            cuda.syncthreads()
+
+    return SimpleNamespace(fetch=fetch, drop=drop, multiply=multiply)

@@ -1,0 +1,252 @@
+"""The rows of one block of a persistent grid: from the first layer's products to its derivatives.
+
+A block has few rows, often one, so threads share sums: thread `p items + e` has every so-manieth
+term of sum e from term p on, and what it comes to is added up in that order, whatever the timing.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda.device import U, cuda, inner
+from fastnn.cuda.plan import (
+    DELTA,
+    INPUT,
+    LAYERS,
+    LDN,
+    LDW,
+    LDX,
+    LEARNED,
+    OUTPUT,
+    OUTPUTS,
+    ROWWISE,
+    WEIGHTED,
+    WEIGHTS,
+    K,
+    N,
+    Z,
+)
+from fastnn.cuda.rules import Recipe
+from fastnn.cuda.steps import INVERSE
+from fastnn.rules.table import loss_row
+
+
+def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace) -> Any:
+    """Return ``work_rows``, which every thread of a block calls, for the operations of a recipe.
+
+    `o` are the functions of `fastnn.cuda.layers` and the loss, `t` those of a grid's tiles. It
+    reads the products of the groups of inputs from `scratch`, and parameters from `par`; it uses
+    `act` (zeros at first, but what an earlier call left), `left` and `sums` of the block; and it
+    writes derivatives, inputs and z of these rows to the scratch, and to ``losses[block]`` the sum
+    of weight times loss.
+    """
+    dtype = np.dtype(recipe.dtype)
+    real = dtype.type
+    zero, one = real(0), real(1)
+    exp, log = rules.exp, rules.log
+    finish_forward, finish_backward = o.finish_forward, o.finish_backward
+    forward_rows, backward_rows = o.forward_rows, o.backward_rows
+    loss, last_slope = o.loss, o.last_slope
+    load, store, add4, divide = t.load, t.store, t.add4, t.divide
+
+    @inner
+    def first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
+                    me, team):  # fmt: skip
+        """Add up the products of all groups of inputs, and the bias; then the activation."""
+        kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
+        quads = ldz // 4
+        items = count * quads
+        parts = min(max(divide(team, items), 1), kg)
+        width = divide(team, parts)
+        p = divide(me, width)
+        bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
+        for start in range(0, items, width):
+            e = start + me - p * width
+            if p < parts and e < items:
+                at, s = row * ldz + 4 * e, (zero, zero, zero, zero)
+                for g in range(p, kg, parts):
+                    s = add4(s, load(scratch, g * batch * ldz + at))
+                store(left, 4 * me, s)
+            cuda.syncthreads()
+            for x in range(me, 4 * min(width, items - start), team):
+                r = divide(4 * start + x, ldz)
+                j = 4 * start + x - r * ldz
+                if j < n:
+                    z = par[U(bias + j)]
+                    for q in range(parts):
+                        z += left[U(4 * q * width + x)]
+                    finish_forward(act, par, words, numbers, keys, 0, r, j, z, first, True)
+            cuda.syncthreads()
+
+    @inner
+    def forward(par, act, left, words, numbers, keys, layer, count, first, me, team):
+        word = 1 + layer
+        k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
+        x, w, items = words[word, INPUT], words[word, WEIGHTS], count * words[word, N]
+        parts = min(max(divide(team, items), 1), k)
+        width = divide(team, parts)
+        p = divide(me, width)
+        for start in range(0, items, width):
+            e = start + me - p * width
+            r = divide(e, n)
+            j, s = e - r * n, zero
+            if p < parts and e < items:
+                a, b = x + r * ldx + p, w + p * ldw + j
+                for _ in range(p, k, parts):
+                    s += act[U(a)] * par[U(b)]
+                    a += parts
+                    b += parts * ldw
+                left[U(me)] = s
+            cuda.syncthreads()
+            if me < width and e < items:
+                z = par[U(w + k * ldw + j)]
+                for q in range(parts):
+                    z += left[U(q * width + me)]
+                finish_forward(act, par, words, numbers, keys, layer, r, j, z, first, True)
+            cuda.syncthreads()
+
+    @inner
+    def backward(par, act, left, words, numbers, keys, layer, count, first, me, team):
+        word = 1 + layer
+        k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
+        d, w, items = words[word, DELTA], words[word, WEIGHTS], count * words[word, K]
+        parts = min(max(divide(team, items), 1), n)
+        width = divide(team, parts)
+        p = divide(me, width)
+        for start in range(0, items, width):
+            e = start + me - p * width
+            r = divide(e, k)
+            i, s = e - r * k, zero
+            if p < parts and e < items:
+                a, b = d + r * ldn + p, w + i * ldw + p
+                for _ in range(p, n, parts):
+                    s += act[U(a)] * par[U(b)]
+                    a += parts
+                    b += parts
+                left[U(me)] = s
+            cuda.syncthreads()
+            if me < width and e < items:
+                da = left[U(me)]
+                for q in range(1, parts):
+                    da += left[U(q * width + me)]
+                finish_backward(act, par, words, numbers, keys, layer - 1, r, i, da, first)
+            cuda.syncthreads()
+
+    @inner
+    def cross_entropy(act, left, sums, words, steps, step, classes, weights, order, first, count,
+                      me, team):  # fmt: skip
+        """Do what `fastnn.cuda.loss` does, an output a thread; return how many sums are left."""
+        last, n = words[0, LAYERS], words[0, OUTPUTS]
+        ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
+        for e in range(me, count * n, team):
+            r = divide(e, n)
+            p = output + r * ldn
+            left[U(e)] = exp(act[U(p + e - r * n)] - top_of(act, p, n))
+        cuda.syncthreads()
+        for e in range(me, count * n, team):
+            r = divide(e, n)
+            j, s = e - r * n, order[U(first + r)]
+            weight = weights[U(s)] if words[0, WEIGHTED] == 1 else 1.0
+            label, total = classes[U(s)], zero
+            for i in range(n):
+                total += left[U(r * n + i)]
+            hit = one if j == label else zero
+            share = real(weight * steps[U(step), INVERSE])
+            act[U(delta + r * ldn + j)] = (left[U(e)] / total - hit) * share
+            if j == label:
+                p = output + r * ldn
+                own = log(total) - (act[U(p + j)] - top_of(act, p, n))
+                sums[U(r)] = weight * np.float64(own)
+        return count
+
+    @inner
+    def top_of(act, p, n):
+        top = act[U(p)]
+        for j in range(1, n):
+            z = act[U(p + j)]
+            top = z if z > top or z != z else top
+        return top
+
+    @inner
+    def row_losses(act, left, sums, words, steps, step, classes, targets, weights, order, first,
+                   count, me, team):  # fmt: skip
+        return cross_entropy(
+            act, left, sums, words, steps, step, classes, weights, order, first, count, me, team
+        )
+
+    if not loss_row(recipe.loss).rowwise:
+
+        @inner
+        def row_losses(act, left, sums, words, steps, step, classes, targets, weights, order, first,
+                       count, me, team):  # fmt: skip
+            own = loss(
+                act, words, steps, step, classes, targets, weights, order, count, first, me, team
+            )
+            if me < count:
+                sums[U(me)] = own
+            return min(count, team)
+
+    @inner
+    def hand_on(act, scratch, words, shape, batch, row, count, me, team):
+        """Write what the update needs of these rows to the scratch."""
+        kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
+        base, delta, ldn = kg * batch * ldz + row * ldz, words[1, DELTA], words[1, LDN]
+        for e in range(me, count * ldz, team):
+            r = divide(e, ldz)
+            j = e - r * ldz
+            scratch[U(base + e)] = act[U(delta + r * ldn + j)] if j < n else zero
+        rest, blocks = (kg + 1) * batch * ldz, shape.row_blocks
+        for layer in range(words[0, LAYERS]):
+            word = 1 + layer
+            ldn, ldx = words[word, LDN], words[word, LDX]
+            if layer > 0:
+                at = words[word, INPUT]
+                for e in range(me, count * ldx, team):
+                    scratch[U(rest + at * blocks + row * ldx + e)] = act[U(at + e)]
+                at = words[word, DELTA]
+                for e in range(me, count * ldn, team):
+                    scratch[U(rest + at * blocks + row * ldn + e)] = act[U(at + e)]
+            if words[word, LEARNED] == 1:
+                at = words[word, Z]
+                for e in range(me, count * ldn, team):
+                    scratch[U(rest + at * blocks + row * ldn + e)] = act[U(at + e)]
+
+    @inner
+    def work_rows(
+        par, act, left, sums, losses, scratch, words, numbers, keys, steps, step, classes, targets,
+        weights, order, shape, batch, block, row, count, first, me, team,
+    ):  # fmt: skip
+        """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
+        layers = words[0, LAYERS]
+        first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
+                    me, team)  # fmt: skip
+        if words[1, ROWWISE] > 0:
+            forward_rows(act, words, numbers, keys, 0, count, first, True, me, team)
+            cuda.syncthreads()
+        for layer in range(1, layers):
+            forward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+            if words[1 + layer, ROWWISE] > 0:
+                forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
+                cuda.syncthreads()
+        entries = row_losses(act, left, sums, words, steps, step, classes, targets, weights, order,
+                             first, count, me, team)  # fmt: skip
+        cuda.syncthreads()
+        if me == 0:
+            total = 0.0
+            for r in range(entries):
+                total += sums[U(r)]
+            losses[U(block)] = total
+        last_slope(act, par, words, numbers, keys, count, first, me, team)
+        cuda.syncthreads()
+        for layer in range(layers - 1, -1, -1):
+            if words[1 + layer, ROWWISE] > 0:
+                backward_rows(act, words, layer, count, me, team)
+                cuda.syncthreads()
+            if layer > 0:
+                backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+        hand_on(act, scratch, words, shape, batch, row, count, me, team)
+
+    return work_rows

@@ -1,0 +1,224 @@
+"""What a persistent grid works with: tiles of 4 x 4 sums, copies that nobody waits for, the barrier.
+
+Vectors are of 4 numbers, and lie where a multiple of 4 of them would start: 16 bytes, or twice that.
+What Numba's CUDA lacks is written as LLVM code or PTX; in its simulator the same names are plain
+Python functions, and the barrier is that of the one block which the simulator can run.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import int64, uint32
+
+from fastnn.cuda.device import SIMULATED, cuda, inner
+
+INT32 = ir.IntType(32)
+SHARED_SPACE = 3  # of LLVM's address spaces
+
+
+def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
+    """Return the operations for one dtype.
+
+    load(memory, i) -> 4 numbers;  store(memory, i, four);  fma4(s, x, w): s + x w, of 4 numbers w.
+    copy(shared, i, memory, j), copy4(...): one number, or 4, that arrive by the time of `arrived()`;
+    copy_row(shared, i, matrix, row, column): one number of a matrix.
+    divide(a, b): of whole numbers below 2^31.  barrier(counter): all blocks of the grid.
+    """
+    basic = _simulated() if SIMULATED else _compiled(np.dtype(dtype))
+
+    @inner
+    def fma4(s, x, w):
+        return s[0] + x * w[0], s[1] + x * w[1], s[2] + x * w[2], s[3] + x * w[3]
+
+    @inner
+    def add4(s, t):
+        return s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
+
+    return SimpleNamespace(**vars(basic), fma4=fma4, add4=add4)
+
+
+def _simulated() -> SimpleNamespace:
+    def load(memory, i):
+        assert i % 4 == 0, "a vector is loaded from where none starts"
+        return memory[i], memory[i + 1], memory[i + 2], memory[i + 3]
+
+    def store(memory, i, four):
+        assert i % 4 == 0, "a vector is stored where none starts"
+        for q in range(4):
+            memory[i + q] = four[q]
+
+    def copy(shared, i, memory, j):
+        shared[i] = memory[j]
+
+    def copy4(shared, i, memory, j):
+        store(shared, i, load(memory, j))
+
+    def copy_row(shared, i, matrix, row, column):
+        shared[i] = matrix[row, column]
+
+    def barrier(counter):
+        cuda.cg.this_grid().sync()
+
+    return SimpleNamespace(
+        load=load,
+        store=store,
+        copy=copy,
+        copy4=copy4,
+        copy_row=copy_row,
+        arrived=lambda: None,
+        divide=lambda a, b: a // b,
+        barrier=barrier,
+    )
+
+
+def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
+    types, intrinsic = cuda.types, cuda.extending.intrinsic
+    real = ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
+    number = types.float32 if dtype.itemsize == 4 else types.float64
+    vector, align = ir.VectorType(real, 4), 16
+
+    def element(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+        return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+    def element2(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
+        made = context.make_array(kind)(context, builder, array)
+        strides = [builder.extract_value(made.strides, d) for d in range(2)]
+        offset = builder.add(builder.mul(row, strides[0]), builder.mul(column, strides[1]))
+        start = builder.bitcast(made.data, ir.IntType(8).as_pointer())
+        return builder.bitcast(builder.gep(start, [offset]), real.as_pointer())
+
+    @intrinsic
+    def load(typingctx, memory, i):
+        def codegen(context, builder, signature, args):
+            at = element(context, builder, signature.args[0], args[0], args[1])
+            whole = builder.load(builder.bitcast(at, vector.as_pointer()), align=align)
+            parts = [builder.extract_element(whole, INT32(q)) for q in range(4)]
+            return context.make_tuple(builder, signature.return_type, parts)
+
+        return types.UniTuple(number, 4)(memory, types.int64), codegen
+
+    @intrinsic
+    def store(typingctx, memory, i, four):
+        def codegen(context, builder, signature, args):
+            at = element(context, builder, signature.args[0], args[0], args[1])
+            whole = ir.Constant(vector, ir.Undefined)
+            for q in range(4):
+                part = builder.extract_value(args[2], q)
+                whole = builder.insert_element(whole, part, INT32(q))
+            builder.store(whole, builder.bitcast(at, vector.as_pointer()), align=align)
+            return context.get_dummy_value()
+
+        return types.void(memory, types.int64, types.UniTuple(number, 4)), codegen
+
+    def send(builder: Any, target: Any, source: Any, bytes_each: int) -> None:
+        """Copy to shared memory, without registers and without waiting."""
+        space = ir.PointerType(target.type.pointee, SHARED_SPACE)
+        to = builder.ptrtoint(builder.addrspacecast(target, space), INT32)
+        origin = builder.ptrtoint(source, ir.IntType(64))
+        kind = ir.FunctionType(ir.VoidType(), [INT32, ir.IntType(64)])
+        way = "cg" if bytes_each == 16 else "ca"
+        text = f"cp.async.{way}.shared.global [$0], [$1], {bytes_each};"
+        builder.call(ir.InlineAsm(kind, text, "r,l,~{memory}", side_effect=True), [to, origin])
+
+    @intrinsic
+    def copy(typingctx, shared, i, memory, j):
+        def codegen(context, builder, signature, args):
+            to = element(context, builder, signature.args[0], args[0], args[1])
+            origin = element(context, builder, signature.args[2], args[2], args[3])
+            send(builder, to, origin, dtype.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(shared, types.int64, memory, types.int64), codegen
+
+    @intrinsic
+    def copy4(typingctx, shared, i, memory, j):
+        def codegen(context, builder, signature, args):
+            to = element(context, builder, signature.args[0], args[0], args[1])
+            origin = element(context, builder, signature.args[2], args[2], args[3])
+            each = 16 // dtype.itemsize
+            for q in range(0, 4, each):
+                send(builder, builder.gep(to, [INT32(q)]), builder.gep(origin, [INT32(q)]), 16)
+            return context.get_dummy_value()
+
+        return types.void(shared, types.int64, memory, types.int64), codegen
+
+    @intrinsic
+    def copy_row(typingctx, shared, i, matrix, row, column):
+        def codegen(context, builder, signature, args):
+            to = element(context, builder, signature.args[0], args[0], args[1])
+            origin = element2(context, builder, signature.args[2], *args[2:])
+            send(builder, to, origin, dtype.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(shared, types.int64, matrix, types.int64, types.int64), codegen
+
+    @intrinsic
+    def arrived(typingctx):
+        def codegen(context, builder, signature, args):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            asm = ir.InlineAsm(kind, "cp.async.wait_all;", "~{memory}", side_effect=True)
+            builder.call(asm, [])
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    @inner
+    def divide(a, b):
+        return int64(uint32(a) // uint32(b))
+
+    return SimpleNamespace(
+        load=load,
+        store=store,
+        copy=copy,
+        copy4=copy4,
+        copy_row=copy_row,
+        arrived=arrived,
+        divide=divide,
+        barrier=_compiled_barrier(),
+    )
+
+
+def _compiled_barrier() -> Any:
+    """Return ``barrier(counter)`` over all blocks of a grid, which must all be resident.
+
+    Each block adds to counter[0], an int32 that is zero or what an earlier barrier left: block 0
+    so much that the sign changes once all have come and nothing else is left. Cooperative groups
+    do it so too; theirs are calls to a library, around which registers are saved in memory.
+    """
+    types, intrinsic = cuda.types, cuda.extending.intrinsic
+    # Only the first thread of a block asks, between two barriers of the block: fences and what is
+    # read behind them count for the whole block then (PTX ISA, Memory Consistency Model).
+    text = (
+        "{ .reg .pred p; .reg .u32 old, now; "
+        "fence.acq_rel.gpu; atom.add.acq_rel.gpu.global.u32 old, [$0], $1; "
+        "again: ld.acquire.gpu.global.u32 now, [$0]; xor.b32 now, now, old; "
+        "setp.lt.s32 p, now, 0; @!p bra again; fence.acq_rel.gpu; }"
+    ).replace("again", "again_${:uid}")
+
+    @intrinsic
+    def meet(typingctx, counter, amount):
+        def codegen(context, builder, signature, args):
+            context.active_code_library.use_cooperative = True
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64), INT32])
+            asm = ir.InlineAsm(kind, text, "l,r,~{memory}", side_effect=True)
+            builder.call(asm, [builder.ptrtoint(data, ir.IntType(64)), args[1]])
+            return context.get_dummy_value()
+
+        return types.void(counter, types.uint32), codegen
+
+    @inner
+    def barrier(counter):
+        cuda.syncthreads()
+        if cuda.threadIdx.x == 0:
+            amount = uint32(1)
+            if cuda.blockIdx.x == 0:
+                amount = uint32(0x80000000 - (cuda.gridDim.x - 1))
+            meet(counter, amount)
+        cuda.syncthreads()
+
+    return barrier

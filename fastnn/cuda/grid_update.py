@@ -1,0 +1,203 @@
+"""The update by a persistent grid: a slice of the first layer's weights, and a share of the rest."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda.device import U, cuda, inner
+from fastnn.cuda.grid_shape import LAST_SUMS
+from fastnn.cuda.plan import (
+    CLIP_VALUE,
+    CLIPS,
+    CONSTANTS,
+    DELTA,
+    INPUT,
+    L1,
+    L2,
+    LAYERS,
+    LDN,
+    LDX,
+    LEARNED,
+    K,
+    N,
+    Z,
+)
+from fastnn.cuda.rules import Recipe
+from fastnn.cuda.steps import SHRINK
+
+
+def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
+    """Return ``learn(...)``, which every thread of a block calls once all rows are worked out.
+
+    It returns the sum of weight times loss of the batch, the same in every thread of the grid;
+    where that is not finite it has changed nothing. `copies` are W and optimizer state of the
+    block's slice, `at_x` where its slice of X begins in `shared`, and `at_dz` where there is room
+    for derivatives.
+    """
+    dtype = np.dtype(recipe.dtype)
+    real = dtype.type
+    zero = real(0)
+    constants, apply_constants = o.constants, o.apply_constants
+    penalised, clipped, finish = o.penalised, o.clipped, o.finish
+    load, store, fma4, copy4 = t.load, t.store, t.fma4, t.copy4
+    arrived, divide = t.arrived, t.divide
+
+    @inner
+    def fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team):
+        nb, kg, ldz = shape.nb, shape.kg, shape.ng * shape.nb
+        quads, base = nb // 4, kg * batch * ldz + column * nb
+        for e in range(me, rows * quads, team):
+            r = divide(e, quads)
+            copy4(shared, at_dz + 4 * e, scratch, base + r * ldz + 4 * (e - r * quads))
+
+    @inner
+    def learn_slice(
+        shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high, rows,
+        me, team,
+    ):  # fmt: skip
+        """Update W[:high, :wide] of the slice from its X and the derivatives."""
+        kb, nb, ldx = shape.kb, shape.nb, shape.ldx
+        quads, size = nb // 4, kb * nb
+        tiles = kb // 4 * quads
+        parts = min(max(divide(team, tiles), 1), rows)
+        width, each = divide(team, parts), divide(rows + parts - 1, parts)
+        p = divide(me, width)
+        h, shrink = constants(numbers, steps, step), real(steps[U(step), SHRINK])
+        l1, l2 = real(numbers[U(CONSTANTS + L1)]), real(numbers[U(CONSTANTS + L2)])
+        clips, limit = words[0, CLIPS], real(numbers[CLIP_VALUE])
+        for start in range(0, tiles, width):
+            tile = start + me - p * width
+            if p < parts and tile < tiles:
+                iq = divide(tile, quads)
+                x = at_x + 4 * iq + p * each * ldx
+                d = at_dz + 4 * (tile - iq * quads) + p * each * nb
+                s0 = s1 = s2 = s3 = (zero, zero, zero, zero)
+                for _ in range(p * each, min((p + 1) * each, rows)):
+                    a, b = load(shared, x), load(shared, d)
+                    s0, s1 = fma4(s0, a[0], b), fma4(s1, a[1], b)
+                    s2, s3 = fma4(s2, a[2], b), fma4(s3, a[3], b)
+                    x += ldx
+                    d += nb
+                store(left, 4 * me, s0)
+                store(left, 4 * (team + me), s1)
+                store(left, 4 * (2 * team + me), s2)
+                store(left, 4 * (3 * team + me), s3)
+            cuda.syncthreads()
+            count = 4 * min(width, tiles - start)
+            for e in range(me, 4 * count, team):
+                q = divide(e, count)
+                x = e - q * count
+                tile = start + (x >> 2)
+                iq = divide(tile, quads)
+                i, j = 4 * iq + q, 4 * (tile - iq * quads) + (x & 3)
+                if i < high and j < wide:
+                    g = zero
+                    for own in range(parts):
+                        g += left[U(4 * (q * team + own * width) + x)]
+                    at = i * nb + j
+                    g = penalised(g, copies[U(at)], l1, l2)
+                    if clips == 1:
+                        g = clipped(g, limit)
+                    apply_constants(copies, size, at, g, shrink, h)
+            cuda.syncthreads()
+
+    @inner
+    def place_of(words, flat):
+        """Return layer, row and column of parameter `flat`, those of the first W not counted."""
+        layer, n = 0, words[1, N]
+        low = words[1, K]
+        rest = flat
+        while rest >= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n:
+            rest -= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n
+            layer, low = layer + 1, 0
+            n = words[1 + layer, N]
+        i = divide(rest, n)
+        return layer, low + i, rest - i * n
+
+    @inner
+    def part_of_gradient(scratch, words, shape, batch, layer, i, j, rows, p, parts):
+        """Add up what every so-manieth row from row `p` on gives to a parameter's gradient."""
+        ldz, word = shape.ng * shape.nb, 1 + layer
+        rest, blocks, k = (shape.kg + 1) * batch * ldz, shape.row_blocks, words[word, K]
+        ldn, g = words[word, LDN], zero
+        d = rest + words[word, DELTA] * blocks + j
+        if i > k:
+            d = rest + words[word, Z] * blocks + j
+        elif layer == 0:
+            d, ldn = rest - batch * ldz + j, ldz
+        d += p * ldn
+        if i >= k:
+            for _ in range(p, rows, parts):
+                g += scratch[U(d)]
+                d += parts * ldn
+        else:
+            ldx = words[word, LDX]
+            x = rest + words[word, INPUT] * blocks + i + p * ldx
+            for _ in range(p, rows, parts):
+                g += scratch[U(x)] * scratch[U(d)]
+                d += parts * ldn
+                x += parts * ldx
+        return g
+
+    @inner
+    def deal(scratch, left, words, shape, batch, begin, end, rows, parts, me, team):
+        """Leave parts of the gradients of some parameters, from number `begin` on."""
+        width = divide(team, parts)
+        p = divide(me, width)
+        own = begin + me - p * width
+        if p < parts and own < end:
+            layer, i, j = place_of(words, own)
+            left[U(16 * team + me)] = part_of_gradient(
+                scratch, words, shape, batch, layer, i, j, rows, p, parts
+            )
+
+    @inner
+    def learn(
+        par, shared, at_x, at_dz, copies, left, sums, losses, scratch, words, numbers, steps, step,
+        shape, batch, block, sliced, column, wide, high, begin, end, rows, me, team,
+    ):  # fmt: skip
+        if sliced:
+            fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team)
+        used = divide(rows + shape.rows - 1, shape.rows)
+        for b in range(me, used, team):
+            sums[U(b)] = losses[U(b)]
+        parts = min(max(divide(team, max(end - begin, 1)), 1), rows)
+        width = divide(team, parts)
+        deal(scratch, left, words, shape, batch, begin, end, rows, parts, me, team)
+        arrived()
+        cuda.syncthreads()
+        behind = shape.sums - LAST_SUMS
+        for q in range(me, LAST_SUMS, team):
+            total = 0.0
+            for b in range(q, used, LAST_SUMS):
+                total += sums[U(b)]
+            sums[U(behind + q)] = total
+        cuda.syncthreads()
+        total = 0.0
+        for q in range(LAST_SUMS):
+            total += sums[U(behind + q)]
+        if not math.isfinite(total):
+            return total
+        if sliced:
+            learn_slice(
+                shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high,
+                rows, me, team,
+            )  # fmt: skip
+        for start in range(begin, end, width):
+            if start > begin:
+                cuda.syncthreads()
+                deal(scratch, left, words, shape, batch, start, end, rows, parts, me, team)
+                cuda.syncthreads()
+            if me < width and start + me < end:
+                layer, i, j = place_of(words, start + me)
+                g = zero
+                for q in range(parts):
+                    g += left[U(16 * team + q * width + me)]
+                finish(par, scratch, words, numbers, steps, step, layer, i, j, g)
+        return total
+
+    return learn
