@@ -91,7 +91,8 @@ def make_body(recipe: Recipe) -> Any:
         """Copy W and optimizer state of the slice in, or out."""
         row, column = low
         start = words[1, WEIGHTS] + row * words[1, LDW] + column
-        for e in range(me, wide * high, team):
+        e = me
+        while e < wide * high:
             i = divide(e, wide)
             j = e - i * wide
             for slot in range(slots + 1):
@@ -101,6 +102,7 @@ def make_body(recipe: Recipe) -> Any:
                     state[U(there)] = copies[U(here)]
                 else:
                     copies[U(here)] = state[U(there)]
+            e += team
 
     @inner
     def share_of(words, block, blocks):
@@ -128,8 +130,10 @@ def make_body(recipe: Recipe) -> Any:
         at_left = at_x + shape.buffers * size_x
         at_rest = at_left + shape.left
         copies, left, act = memory[at_copies:], memory[at_left:], memory[at_rest:]
-        for e in range(me, at_rest - at_copies + shape.private, team):
+        e = me
+        while e < at_rest - at_copies + shape.private:
             copies[U(e)] = zero
+            e += team
         group = divide(block, shape.ng)
         column, sliced = block - group * shape.ng, group < shape.kg
         low, first_column = group * shape.kb, column * shape.nb

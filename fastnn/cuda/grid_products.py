@@ -68,7 +68,8 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
         parts = min(max(divide(team, tiles), 1), deep)
         width, each = divide(team, parts), divide(deep + parts - 1, parts)
         p = divide(me, width)
-        for start in range(0, tiles, width):
+        start = 0
+        while start < tiles:
             tile = start + me - p * width
             if p < parts and tile < tiles:
                 r = divide(tile, quads)
@@ -94,7 +95,8 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
                 store(left, 4 * (3 * team + me), s3)
             cuda.syncthreads()
             count = min(width, tiles - start)
-            for e in range(me, 4 * count, team):
+            e = me
+            while e < 4 * count:
                 q = divide(e, count)
                 tile = e - q * count
                 s = load(left, 4 * (q * team + tile))
@@ -106,6 +108,8 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
                 r += q * high
                 if r < rows:
                     store(scratch, (group * batch + r) * ldz + j, s)
+                e += team
             cuda.syncthreads()
+            start += width
 
     return SimpleNamespace(fetch=fetch, drop=drop, multiply=multiply)

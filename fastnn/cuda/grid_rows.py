@@ -63,15 +63,19 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         width = divide(team, parts)
         p = divide(me, width)
         bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
-        for start in range(0, items, width):
+        start = 0
+        while start < items:
             e = start + me - p * width
             if p < parts and e < items:
                 at, s = row * ldz + 4 * e, (zero, zero, zero, zero)
-                for g in range(p, kg, parts):
+                g = p
+                while g < kg:
                     s = add4(s, load(scratch, g * batch * ldz + at))
+                    g += parts
                 store(left, 4 * me, s)
             cuda.syncthreads()
-            for x in range(me, 4 * min(width, items - start), team):
+            x = me
+            while x < 4 * min(width, items - start):
                 r = divide(4 * start + x, ldz)
                 j = 4 * start + x - r * ldz
                 if j < n:
@@ -79,7 +83,9 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
                     for q in range(parts):
                         z += left[U(4 * q * width + x)]
                     finish_forward(act, par, words, numbers, keys, 0, r, j, z, first, True)
+                x += team
             cuda.syncthreads()
+            start += width
 
     @inner
     def forward(par, act, left, words, numbers, keys, layer, count, first, me, team):
@@ -89,16 +95,19 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         parts = min(max(divide(team, items), 1), k)
         width = divide(team, parts)
         p = divide(me, width)
-        for start in range(0, items, width):
+        start = 0
+        while start < items:
             e = start + me - p * width
             r = divide(e, n)
             j, s = e - r * n, zero
             if p < parts and e < items:
                 a, b = x + r * ldx + p, w + p * ldw + j
-                for _ in range(p, k, parts):
+                term = p
+                while term < k:
                     s += act[U(a)] * par[U(b)]
                     a += parts
                     b += parts * ldw
+                    term += parts
                 left[U(me)] = s
             cuda.syncthreads()
             if me < width and e < items:
@@ -107,6 +116,7 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
                     z += left[U(q * width + me)]
                 finish_forward(act, par, words, numbers, keys, layer, r, j, z, first, True)
             cuda.syncthreads()
+            start += width
 
     @inner
     def backward(par, act, left, words, numbers, keys, layer, count, first, me, team):
@@ -116,16 +126,19 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         parts = min(max(divide(team, items), 1), n)
         width = divide(team, parts)
         p = divide(me, width)
-        for start in range(0, items, width):
+        start = 0
+        while start < items:
             e = start + me - p * width
             r = divide(e, k)
             i, s = e - r * k, zero
             if p < parts and e < items:
                 a, b = d + r * ldn + p, w + i * ldw + p
-                for _ in range(p, n, parts):
+                term = p
+                while term < n:
                     s += act[U(a)] * par[U(b)]
                     a += parts
                     b += parts
+                    term += parts
                 left[U(me)] = s
             cuda.syncthreads()
             if me < width and e < items:
@@ -134,6 +147,7 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
                     da += left[U(q * width + me)]
                 finish_backward(act, par, words, numbers, keys, layer - 1, r, i, da, first)
             cuda.syncthreads()
+            start += width
 
     @inner
     def cross_entropy(act, left, sums, words, steps, step, classes, weights, order, first, count,
@@ -141,12 +155,15 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         """Do what `fastnn.cuda.loss` does, an output a thread; return how many sums are left."""
         last, n = words[0, LAYERS], words[0, OUTPUTS]
         ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
-        for e in range(me, count * n, team):
+        e = me
+        while e < count * n:
             r = divide(e, n)
             p = output + r * ldn
             left[U(e)] = exp(act[U(p + e - r * n)] - top_of(act, p, n))
+            e += team
         cuda.syncthreads()
-        for e in range(me, count * n, team):
+        e = me
+        while e < count * n:
             r = divide(e, n)
             j, s = e - r * n, order[U(first + r)]
             weight = weights[U(s)] if words[0, WEIGHTED] == 1 else 1.0
@@ -160,6 +177,7 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
                 p = output + r * ldn
                 own = log(total) - (act[U(p + j)] - top_of(act, p, n))
                 sums[U(r)] = weight * np.float64(own)
+            e += team
         return count
 
     @inner
@@ -194,25 +212,33 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         """Write what the update needs of these rows to the scratch."""
         kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
         base, delta, ldn = kg * batch * ldz + row * ldz, words[1, DELTA], words[1, LDN]
-        for e in range(me, count * ldz, team):
+        e = me
+        while e < count * ldz:
             r = divide(e, ldz)
             j = e - r * ldz
             scratch[U(base + e)] = act[U(delta + r * ldn + j)] if j < n else zero
+            e += team
         rest, blocks = (kg + 1) * batch * ldz, shape.row_blocks
         for layer in range(words[0, LAYERS]):
             word = 1 + layer
             ldn, ldx = words[word, LDN], words[word, LDX]
             if layer > 0:
                 at = words[word, INPUT]
-                for e in range(me, count * ldx, team):
+                e = me
+                while e < count * ldx:
                     scratch[U(rest + at * blocks + row * ldx + e)] = act[U(at + e)]
+                    e += team
                 at = words[word, DELTA]
-                for e in range(me, count * ldn, team):
+                e = me
+                while e < count * ldn:
                     scratch[U(rest + at * blocks + row * ldn + e)] = act[U(at + e)]
+                    e += team
             if words[word, LEARNED] == 1:
                 at = words[word, Z]
-                for e in range(me, count * ldn, team):
+                e = me
+                while e < count * ldn:
                     scratch[U(rest + at * blocks + row * ldn + e)] = act[U(at + e)]
+                    e += team
 
     @inner
     def work_rows(

@@ -89,7 +89,7 @@ def make_shape(
     row_blocks = parts_of(batch, rows)
     # Rows of a slice of X begin in different banks if they are an odd number of vectors apart.
     ldx = kb if kb // 4 % 2 else kb + 4
-    private = round4(plan.scratch_size)
+    private = round4(int(plan.scratch_size))
     sums = round4(max(row_blocks, rows) + LAST_SUMS)
     left = round4(team + max(16 * team, rows * outputs))
     state = plan.state_size // plan.size * kb * nb

@@ -50,9 +50,11 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
     def fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team):
         nb, kg, ldz = shape.nb, shape.kg, shape.ng * shape.nb
         quads, base = nb // 4, kg * batch * ldz + column * nb
-        for e in range(me, rows * quads, team):
+        e = me
+        while e < rows * quads:
             r = divide(e, quads)
             copy4(shared, at_dz + 4 * e, scratch, base + r * ldz + 4 * (e - r * quads))
+            e += team
 
     @inner
     def learn_slice(
@@ -69,7 +71,8 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
         h, shrink = constants(numbers, steps, step), real(steps[U(step), SHRINK])
         l1, l2 = real(numbers[U(CONSTANTS + L1)]), real(numbers[U(CONSTANTS + L2)])
         clips, limit = words[0, CLIPS], real(numbers[CLIP_VALUE])
-        for start in range(0, tiles, width):
+        start = 0
+        while start < tiles:
             tile = start + me - p * width
             if p < parts and tile < tiles:
                 iq = divide(tile, quads)
@@ -88,7 +91,8 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
                 store(left, 4 * (3 * team + me), s3)
             cuda.syncthreads()
             count = 4 * min(width, tiles - start)
-            for e in range(me, 4 * count, team):
+            e = me
+            while e < 4 * count:
                 q = divide(e, count)
                 x = e - q * count
                 tile = start + (x >> 2)
@@ -103,7 +107,9 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
                     if clips == 1:
                         g = clipped(g, limit)
                     apply_constants(copies, size, at, g, shrink, h)
+                e += team
             cuda.syncthreads()
+            start += width
 
     @inner
     def place_of(words, flat):
@@ -131,16 +137,20 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
             d, ldn = rest - batch * ldz + j, ldz
         d += p * ldn
         if i >= k:
-            for _ in range(p, rows, parts):
+            row = p
+            while row < rows:
                 g += scratch[U(d)]
                 d += parts * ldn
+                row += parts
         else:
             ldx = words[word, LDX]
             x = rest + words[word, INPUT] * blocks + i + p * ldx
-            for _ in range(p, rows, parts):
+            row = p
+            while row < rows:
                 g += scratch[U(x)] * scratch[U(d)]
                 d += parts * ldn
                 x += parts * ldx
+                row += parts
         return g
 
     @inner
@@ -163,19 +173,25 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
         if sliced:
             fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team)
         used = divide(rows + shape.rows - 1, shape.rows)
-        for b in range(me, used, team):
+        b = me
+        while b < used:
             sums[U(b)] = losses[U(b)]
+            b += team
         parts = min(max(divide(team, max(end - begin, 1)), 1), rows)
         width = divide(team, parts)
         deal(scratch, left, words, shape, batch, begin, end, rows, parts, me, team)
         arrived()
         cuda.syncthreads()
         behind = shape.sums - LAST_SUMS
-        for q in range(me, LAST_SUMS, team):
+        q = me
+        while q < LAST_SUMS:
             total = 0.0
-            for b in range(q, used, LAST_SUMS):
+            b = q
+            while b < used:
                 total += sums[U(b)]
+                b += LAST_SUMS
             sums[U(behind + q)] = total
+            q += team
         cuda.syncthreads()
         total = 0.0
         for q in range(LAST_SUMS):
@@ -187,7 +203,8 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
                 shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high,
                 rows, me, team,
             )  # fmt: skip
-        for start in range(begin, end, width):
+        start = begin
+        while start < end:
             if start > begin:
                 cuda.syncthreads()
                 deal(scratch, left, words, shape, batch, start, end, rows, parts, me, team)
@@ -198,6 +215,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
                 for q in range(parts):
                     g += left[U(16 * team + q * width + me)]
                 finish(par, scratch, words, numbers, steps, step, layer, i, j, g)
+            start += width
         return total
 
     return learn
