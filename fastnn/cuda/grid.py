@@ -218,7 +218,7 @@ def make_body(recipe: Recipe) -> Any:
 @cache
 def make_kernel(recipe: Recipe) -> Any:
     """Return the kernel ``train`` for a recipe; see `make_body`."""
-    return kernel(make_body(recipe))
+    return kernel(make_body(recipe), launch_bounds=(THREADS, 1))
 
 
 class Grid:
