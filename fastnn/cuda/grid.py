@@ -34,8 +34,11 @@ from fastnn.cuda.grid_update import make_learn
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, job_types
 from fastnn.cuda.plan import (
     BATCH,
+    CONSTANTS,
     DELTA,
+    FIELDS,
     INPUT,
+    LAYER_NUMBERS,
     LAYERS,
     LDW,
     LDX,
@@ -52,7 +55,7 @@ from fastnn.cuda.plan import (
 )
 from fastnn.cuda.random import make_random
 from fastnn.cuda.rules import Recipe, make_rules, recipe_of
-from fastnn.cuda.steps import WEIGHT
+from fastnn.cuda.steps import STEP_FIELDS, WEIGHT
 from fastnn.problem import Problem
 from fastnn.rules.table import UPDATES
 
@@ -69,9 +72,10 @@ class GridPlan(Plan):
     shape: Shape
 
 
-def make_body(recipe: Recipe) -> Any:
-    """Return the Python function of the kernel ``train`` for a recipe.
+def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
+    """Return the Python function of the kernel ``train`` for a recipe and a number of layers.
 
+    `cached`: each step begins with a copy of all parameters but the first W into shared memory.
     It takes the arrays of a `Job`; ``losses`` float64 (blocks,), overwritten; ``counter`` int32
     (1,), zero at first and kept; the `Shape`; and which steps to do, `begin` to `end`.
     """
@@ -80,11 +84,23 @@ def make_body(recipe: Recipe) -> Any:
     o.keeps = make_random(np.dtype(recipe.dtype)).keeps
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
-    work_rows, learn = make_rows(recipe, rules, o, t), make_learn(recipe, o, t)
-    barrier, divide = t.barrier, t.divide
+    by_rows, update = make_rows(recipe, rules, o, t), make_learn(recipe, o, t)
+    prepare, work_rows = by_rows.prepare, by_rows.work_rows
+    learn, first_place = update.learn, update.first_place
+    arrive, wait, divide = t.arrive, t.wait, t.divide
     real = from_dtype(np.dtype(recipe.dtype))
     zero, per_sum = np.dtype(recipe.dtype).type(0), 8 // np.dtype(recipe.dtype).itemsize
     slots = recipe.slots
+    turns = 2, STEP_FIELDS + 1
+    fields, constants = (1 + layers, FIELDS + FIELDS % 2), _constants(layers)
+
+    @inner
+    def take_step(own, row, steps, step, me, team):
+        """Copy what changes from step to step to shared memory."""
+        field = team - 1 - me
+        while field < STEP_FIELDS:
+            own[U(row), U(field)] = steps[U(step), U(field)]
+            field += team
 
     @inner
     def move_slice(state, copies, words, shape, low, wide, high, out, me, team):
@@ -121,15 +137,35 @@ def make_body(recipe: Recipe) -> Any:
         if bad[0] >= 0:
             return
         me, team, block = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
-        samples, batch = words[0, SAMPLES], words[0, BATCH]
-        state, scratch = states[0], scratches[0]
+        # A barrier of the grid empties the first-level cache, in which these would be otherwise.
+        own_words = cuda.shared.array(fields, int64)
+        own_numbers = cuda.shared.array(constants, float64)
+        own_steps = cuda.shared.array(turns, float64)
         sums, memory = cuda.shared.array(0, float64), cuda.shared.array(0, real)
+        bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
+        for row in range(1 + layers):
+            field = me
+            while field < FIELDS:
+                offset = bias if row > 0 and field == WEIGHTS else 0
+                own_words[U(row), U(field)] = words[U(row), U(field)] - offset
+                field += team
+        e = me
+        while e < len(numbers):
+            own_numbers[U(e)] = numbers[U(e)]
+            e += team
+        take_step(own_steps, 0, steps, begin, me, team)
+        samples, batch = words[0, SAMPLES], words[0, BATCH]
+        # Where all parameters but the first W begin; offsets in own_words are from there.
+        state, scratch = states[0], scratches[0]
+        rest = state[bias:]
         size_x = (batch + 3) // 4 * 4 * shape.ldx
         at_copies = shape.sums * per_sum
         at_x = at_copies + (1 + slots) * shape.kb * shape.nb
         at_left = at_x + shape.buffers * size_x
-        at_rest = at_left + shape.left
+        at_later = at_left + shape.left
+        at_rest = at_later + shape.later
         copies, left, act = memory[at_copies:], memory[at_left:], memory[at_rest:]
+        later, given = memory[at_later:], sums[shape.given:]
         e = me
         while e < at_rest - at_copies + shape.private:
             copies[U(e)] = zero
@@ -139,6 +175,7 @@ def make_body(recipe: Recipe) -> Any:
         low, first_column = group * shape.kb, column * shape.nb
         high, edge = min(shape.kb, words[1, K] - low), min(shape.nb, words[1, N] - first_column)
         share_begin, share_end = share_of(words, block, cuda.gridDim.x)
+        place = first_place(words, share_begin, share_end, me, team)
         each = (samples + batch - 1) // batch
         epoch = begin // each
         first = (begin - epoch * each) * batch
@@ -155,40 +192,56 @@ def make_body(recipe: Recipe) -> Any:
             following, next_epoch = first + batch, epoch
             if following >= samples:
                 following, next_epoch = 0, epoch + 1
+            turn = (step - begin) & 1
             now = following_x = at_x
             if shape.buffers == 2:
-                now = at_x + ((step - begin) & 1) * size_x
-                following_x = at_x + ((step - begin + 1) & 1) * size_x
+                now, following_x = at_x + turn * size_x, at_x + (1 - turn) * size_x
             more = sliced and step + 1 < end
             next_rows = min(batch, samples - following)
+            row = block * shape.rows
+            count = min(shape.rows, rows - row)
             if sliced:
-                drop(memory, now, words, numbers, keys, first, shape.ldx, low, low + high, rows,
-                     me, team)  # fmt: skip
+                drop(memory, now, own_words, own_numbers, keys, first, shape.ldx, low, low + high,
+                     rows, me, team)  # fmt: skip
             cuda.syncthreads()
             if sliced:
                 multiply(
                     memory, now, copies, left, scratch, shape, batch, group, column, rows, me, team
                 )
-                if more and shape.buffers == 2:
-                    fetch(memory, following_x, X, orders[U(next_epoch)], following, shape.ldx, low,
-                          low + high, next_rows, me, team)  # fmt: skip
-            barrier(counter)
-            row = block * shape.rows
-            count = min(shape.rows, rows - row)
+            ticket = arrive(counter)
+            if more and shape.buffers == 2:
+                fetch(memory, following_x, X, orders[U(next_epoch)], following, shape.ldx, low,
+                      low + high, next_rows, me, team)  # fmt: skip
+            if step + 1 < end:
+                take_step(own_steps, 1 - turn, steps, step + 1, me, team)
+            prepare(given, own_words, classes, weights, order, first + row, count, me, team)
+            wait(counter, ticket)
             if count > 0:
-                work_rows(
-                    state, act, left, sums, losses, scratch, words, numbers, keys, steps, step,
-                    classes, targets, weights, order, shape, batch, block, row, count, first + row,
-                    me, team,
-                )  # fmt: skip
-            barrier(counter)
+                if cached:
+                    e = me
+                    while e < words[0, SIZE] - bias:
+                        later[U(e)] = rest[U(e)]
+                        e += team
+                    work_rows(
+                        later, act, left, sums, given, losses, scratch, own_words, own_numbers,
+                        keys, own_steps, turn, classes, targets, weights, order, shape, batch,
+                        block, row, count, first + row, me, team,
+                    )  # fmt: skip
+                else:
+                    work_rows(
+                        rest, act, left, sums, given, losses, scratch, own_words, own_numbers,
+                        keys, own_steps, turn, classes, targets, weights, order, shape, batch,
+                        block, row, count, first + row, me, team,
+                    )  # fmt: skip
+            ticket = arrive(counter)
+            wait(counter, ticket)
             total = learn(
-                state, memory, now, at_rest, copies, left, sums, losses, scratch, words, numbers,
-                steps, step, shape, batch, block, sliced, column, edge, high, share_begin,
-                share_end, rows, me, team,
+                rest, memory, now, at_rest, copies, left, sums, losses, scratch, own_words,
+                own_numbers, own_steps, turn, shape, batch, block, sliced, column, edge, high,
+                share_begin, share_end, place, rows, me, team,
             )  # fmt: skip
             loss_sum += total
-            weight_sum += steps[U(step), WEIGHT]
+            weight_sum += own_steps[turn, WEIGHT]
             finite = math.isfinite(total)
             if block == 0 and me == 0 and (
                 not finite or next_epoch != epoch or step + 1 == end
@@ -216,9 +269,19 @@ def make_body(recipe: Recipe) -> Any:
 
 
 @cache
-def make_kernel(recipe: Recipe) -> Any:
-    """Return the kernel ``train`` for a recipe; see `make_body`."""
-    return kernel(make_body(recipe), launch_bounds=(THREADS, 1))
+def make_kernel(recipe: Recipe, layers: int, cached: bool) -> Any:
+    """Return the kernel ``train``; see `make_body`."""
+    return kernel(make_body(recipe, layers, cached), launch_bounds=(THREADS, 1))
+
+
+def _constants(layers: int) -> int:
+    """Return the length of `Plan.numbers`, and one more where that is odd."""
+    return (CONSTANTS + layers * LAYER_NUMBERS + 1) // 2 * 2
+
+
+def static_bytes(layers: int) -> int:
+    """Return the bytes of shared memory beside those of a `Shape`."""
+    return 8 * ((1 + layers) * (FIELDS + FIELDS % 2) + _constants(layers) + 2 * (STEP_FIELDS + 1))
 
 
 class Grid:
@@ -272,7 +335,10 @@ class Grid:
         """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""
         plan = self.plan(samples)
         assert isinstance(plan, GridPlan)
-        compile_now(make_kernel(self._recipe), *self._types(plan.shape))
+        compile_now(self._kernel(plan.shape), *self._types(plan.shape))
+
+    def _kernel(self, shape: Shape) -> Any:
+        return make_kernel(self._recipe, len(self.problem.network.dense), shape.later > 0)
 
     def _types(self, shape: Shape) -> tuple[Any, ...]:
         jobs = job_types(self.problem.dtype)
@@ -286,7 +352,7 @@ class Grid:
             losses = cuda.to_device(np.zeros(max(self._limits.processors, shape.blocks)))
             self._own = losses, cuda.to_device(np.zeros(1, np.int32))
         launch(
-            make_kernel(self._recipe), shape.blocks, THREADS, stream, shape.shared, *job,
+            self._kernel(shape), shape.blocks, THREADS, stream, shape.shared, *job,
             *self._own, shape, begin, end,
         )  # fmt: skip
 
@@ -307,5 +373,6 @@ def _shape(problem: Problem, rule: str, limits: Limits, batch: int) -> Shape | N
     rows = -(-batch // limits.processors)
     return choose_shape(
         _row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
-        limits.processors, THREADS, limits.shared_bytes, problem.network.outputs,
+        limits.processors, THREADS,
+        limits.shared_bytes - static_bytes(len(problem.network.dense)), problem.network.outputs,
     )  # fmt: skip

@@ -26,7 +26,7 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
     zero = dtype.type(0)
     keeps, number_of = o.keeps, o.number_of
     load, store, fma4, add4 = t.load, t.store, t.fma4, t.add4
-    copy_row, arrived, divide = t.copy_row, t.arrived, t.divide
+    copy_row, arrived, divide, split = t.copy_row, t.arrived, t.divide, t.split
 
     # Both walk over the same numbers in the same way: a thread may wait for its own copies alone.
     @inner
@@ -62,21 +62,24 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
         shared, at_x, copies, left, scratch, shape, batch, group, column, rows, me, team
     ):  # fmt: skip
         nb, ldx, ldz = shape.nb, shape.ldx, shape.ng * shape.nb
-        quads, deep = nb // 4, shape.kb // 4
-        high = divide(rows + 3, 4)  # a tile has rows r, r + high, ..: neighbours in other banks
+        quads, deep = 1 << shape.quad_shift, shape.kb >> 2
+        high = (rows + 3) >> 2  # a tile has rows r, r + high, ..: neighbours in other banks
         tiles = high * quads
-        parts = min(max(divide(team, tiles), 1), deep)
-        width, each = divide(team, parts), divide(deep + parts - 1, parts)
-        p = divide(me, width)
+        parts, shift = split(tiles, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, deep)
         start = 0
         while start < tiles:
-            tile = start + me - p * width
+            tile = start + slot
+            r = tile >> shape.quad_shift
+            j = 4 * (tile - (r << shape.quad_shift))
             if p < parts and tile < tiles:
-                r = divide(tile, quads)
-                x = at_x + r * ldx + 4 * p * each
-                w = 4 * (tile - r * quads) + 4 * p * each * nb
+                x = at_x + r * ldx + 4 * p
+                w = j + 4 * p * nb
                 s0 = s1 = s2 = s3 = (zero, zero, zero, zero)
-                for _ in range(p * each, min((p + 1) * each, deep)):
+                term = p
+                while term < deep:
                     b0, b1 = load(copies, w), load(copies, w + nb)
                     b2, b3 = load(copies, w + 2 * nb), load(copies, w + 3 * nb)
                     a = load(shared, x)
@@ -87,28 +90,24 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
                     s2 = fma4(fma4(fma4(fma4(s2, a[0], b0), a[1], b1), a[2], b2), a[3], b3)
                     a = load(shared, x + 3 * high * ldx)
                     s3 = fma4(fma4(fma4(fma4(s3, a[0], b0), a[1], b1), a[2], b2), a[3], b3)
-                    x += 4
-                    w += 4 * nb
+                    x += 4 * parts
+                    w += 4 * parts * nb
+                    term += parts
                 store(left, 4 * me, s0)
                 store(left, 4 * (team + me), s1)
                 store(left, 4 * (2 * team + me), s2)
                 store(left, 4 * (3 * team + me), s3)
             cuda.syncthreads()
-            count = min(width, tiles - start)
-            e = me
-            while e < 4 * count:
-                q = divide(e, count)
-                tile = e - q * count
-                s = load(left, 4 * (q * team + tile))
-                for own in range(1, parts):
-                    s = add4(s, load(left, 4 * (q * team + own * width + tile)))
-                tile += start
-                r = divide(tile, quads)
-                j = column * nb + 4 * (tile - r * quads)
-                r += q * high
-                if r < rows:
-                    store(scratch, (group * batch + r) * ldz + j, s)
-                e += team
+            if p < parts and tile < tiles:
+                q = p
+                while q < 4:
+                    if r + q * high < rows:
+                        s = load(left, 4 * (q * team + slot))
+                        for own in range(1, parts):
+                            s = add4(s, load(left, 4 * (q * team + own * width + slot)))
+                        at = (group * batch + r + q * high) * ldz + column * nb + j
+                        store(scratch, at, s)
+                    q += parts
             cuda.syncthreads()
             start += width
 

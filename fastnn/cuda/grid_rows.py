@@ -7,8 +7,6 @@ term of sum e from term p on, and what it comes to is added up in that order, wh
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 
 from fastnn.cuda.device import U, cuda, inner
@@ -34,11 +32,12 @@ from fastnn.cuda.steps import INVERSE
 from fastnn.rules.table import loss_row
 
 
-def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace) -> Any:
-    """Return ``work_rows``, which every thread of a block calls, for the operations of a recipe.
+def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace) -> SimpleNamespace:
+    """Return ``prepare`` and ``work_rows``, which every thread of a block calls.
 
-    `o` are the functions of `fastnn.cuda.layers` and the loss, `t` those of a grid's tiles. It
-    reads the products of the groups of inputs from `scratch`, and parameters from `par`; it uses
+    `o` are the functions of `fastnn.cuda.layers` and the loss, `t` those of a grid's tiles.
+    ``prepare`` looks up what the loss needs into `given`, float64 (2 rows,). ``work_rows`` reads
+    the products of the groups of inputs from `scratch`, and parameters from `par`; it uses
     `act` (zeros at first, but what an earlier call left), `left` and `sums` of the block; and it
     writes derivatives, inputs and z of these rows to the scratch, and to ``losses[block]`` the sum
     of weight times loss.
@@ -46,11 +45,12 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one = real(0), real(1)
-    exp, log = rules.exp, rules.log
+    exp, log, by_class = rules.exp, rules.log, loss_row(recipe.loss).rowwise
     finish_forward, finish_backward = o.finish_forward, o.finish_backward
     forward_rows, backward_rows = o.forward_rows, o.backward_rows
     loss, last_slope = o.loss, o.last_slope
-    load, store, add4, divide = t.load, t.store, t.add4, t.divide
+    load, store, add4 = t.load, t.store, t.add4
+    divide, split = t.divide, t.split
 
     @inner
     def first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
@@ -59,13 +59,14 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
         quads = ldz // 4
         items = count * quads
-        parts = min(max(divide(team, items), 1), kg)
-        width = divide(team, parts)
-        p = divide(me, width)
+        parts, shift = split(items, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, kg)
         bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
         start = 0
         while start < items:
-            e = start + me - p * width
+            e = start + slot
             if p < parts and e < items:
                 at, s = row * ldz + 4 * e, (zero, zero, zero, zero)
                 g = p
@@ -76,7 +77,7 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
             cuda.syncthreads()
             x = me
             while x < 4 * min(width, items - start):
-                r = divide(4 * start + x, ldz)
+                r = divide(4 * start + x, ldz) if count > 1 else 0
                 j = 4 * start + x - r * ldz
                 if j < n:
                     z = par[U(bias + j)]
@@ -92,13 +93,14 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         word = 1 + layer
         k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
         x, w, items = words[word, INPUT], words[word, WEIGHTS], count * words[word, N]
-        parts = min(max(divide(team, items), 1), k)
-        width = divide(team, parts)
-        p = divide(me, width)
+        parts, shift = split(items, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, k)
         start = 0
         while start < items:
-            e = start + me - p * width
-            r = divide(e, n)
+            e = start + slot
+            r = divide(e, n) if count > 1 else 0
             j, s = e - r * n, zero
             if p < parts and e < items:
                 a, b = x + r * ldx + p, w + p * ldw + j
@@ -110,10 +112,10 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
                     term += parts
                 left[U(me)] = s
             cuda.syncthreads()
-            if me < width and e < items:
+            if p == 0 and e < items:
                 z = par[U(w + k * ldw + j)]
                 for q in range(parts):
-                    z += left[U(q * width + me)]
+                    z += left[U(q * width + slot)]
                 finish_forward(act, par, words, numbers, keys, layer, r, j, z, first, True)
             cuda.syncthreads()
             start += width
@@ -123,13 +125,14 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         word = 1 + layer
         k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
         d, w, items = words[word, DELTA], words[word, WEIGHTS], count * words[word, K]
-        parts = min(max(divide(team, items), 1), n)
-        width = divide(team, parts)
-        p = divide(me, width)
+        parts, shift = split(items, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, n)
         start = 0
         while start < items:
-            e = start + me - p * width
-            r = divide(e, k)
+            e = start + slot
+            r = divide(e, k) if count > 1 else 0
             i, s = e - r * k, zero
             if p < parts and e < items:
                 a, b = d + r * ldn + p, w + i * ldw + p
@@ -141,33 +144,31 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
                     term += parts
                 left[U(me)] = s
             cuda.syncthreads()
-            if me < width and e < items:
-                da = left[U(me)]
+            if p == 0 and e < items:
+                da = left[U(slot)]
                 for q in range(1, parts):
-                    da += left[U(q * width + me)]
+                    da += left[U(q * width + slot)]
                 finish_backward(act, par, words, numbers, keys, layer - 1, r, i, da, first)
             cuda.syncthreads()
             start += width
 
     @inner
-    def cross_entropy(act, left, sums, words, steps, step, classes, weights, order, first, count,
-                      me, team):  # fmt: skip
+    def cross_entropy(act, left, sums, given, words, steps, step, count, me, team):
         """Do what `fastnn.cuda.loss` does, an output a thread; return how many sums are left."""
         last, n = words[0, LAYERS], words[0, OUTPUTS]
         ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
         e = me
         while e < count * n:
-            r = divide(e, n)
+            r = divide(e, n) if count > 1 else 0
             p = output + r * ldn
             left[U(e)] = exp(act[U(p + e - r * n)] - top_of(act, p, n))
             e += team
         cuda.syncthreads()
         e = me
         while e < count * n:
-            r = divide(e, n)
-            j, s = e - r * n, order[U(first + r)]
-            weight = weights[U(s)] if words[0, WEIGHTED] == 1 else 1.0
-            label, total = classes[U(s)], zero
+            r = divide(e, n) if count > 1 else 0
+            j, total = e - r * n, zero
+            label, weight = given[U(2 * r)], given[U(2 * r + 1)]
             for i in range(n):
                 total += left[U(r * n + i)]
             hit = one if j == label else zero
@@ -189,17 +190,15 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
         return top
 
     @inner
-    def row_losses(act, left, sums, words, steps, step, classes, targets, weights, order, first,
-                   count, me, team):  # fmt: skip
-        return cross_entropy(
-            act, left, sums, words, steps, step, classes, weights, order, first, count, me, team
-        )
+    def row_losses(act, left, sums, given, words, steps, step, classes, targets, weights, order,
+                   first, count, me, team):  # fmt: skip
+        return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
 
-    if not loss_row(recipe.loss).rowwise:
+    if not by_class:
 
         @inner
-        def row_losses(act, left, sums, words, steps, step, classes, targets, weights, order, first,
-                       count, me, team):  # fmt: skip
+        def row_losses(act, left, sums, given, words, steps, step, classes, targets, weights, order,
+                       first, count, me, team):  # fmt: skip
             own = loss(
                 act, words, steps, step, classes, targets, weights, order, count, first, me, team
             )
@@ -208,16 +207,26 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
             return min(count, team)
 
     @inner
+    def prepare(given, words, classes, weights, order, first, count, me, team):
+        """Look up class and weight of each row, as float64, long before they are needed."""
+        if by_class:
+            r = team - 1 - me
+            while r < count:
+                s = order[U(first + r)]
+                given[U(2 * r)] = classes[U(s)]
+                given[U(2 * r + 1)] = weights[U(s)] if words[0, WEIGHTED] == 1 else 1.0
+                r += team
+
+    @inner
     def hand_on(act, scratch, words, shape, batch, row, count, me, team):
         """Write what the update needs of these rows to the scratch."""
         kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
         base, delta, ldn = kg * batch * ldz + row * ldz, words[1, DELTA], words[1, LDN]
-        e = me
-        while e < count * ldz:
-            r = divide(e, ldz)
-            j = e - r * ldz
-            scratch[U(base + e)] = act[U(delta + r * ldn + j)] if j < n else zero
-            e += team
+        for r in range(count):
+            j = me
+            while j < ldz:
+                scratch[U(base + r * ldz + j)] = act[U(delta + r * ldn + j)] if j < n else zero
+                j += team
         rest, blocks = (kg + 1) * batch * ldz, shape.row_blocks
         for layer in range(words[0, LAYERS]):
             word = 1 + layer
@@ -242,7 +251,7 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
 
     @inner
     def work_rows(
-        par, act, left, sums, losses, scratch, words, numbers, keys, steps, step, classes, targets,
+        par, act, left, sums, given, losses, scratch, words, numbers, keys, steps, step, classes, targets,
         weights, order, shape, batch, block, row, count, first, me, team,
     ):  # fmt: skip
         """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
@@ -257,8 +266,8 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
             if words[1 + layer, ROWWISE] > 0:
                 forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
                 cuda.syncthreads()
-        entries = row_losses(act, left, sums, words, steps, step, classes, targets, weights, order,
-                             first, count, me, team)  # fmt: skip
+        entries = row_losses(act, left, sums, given, words, steps, step, classes, targets, weights,
+                             order, first, count, me, team)  # fmt: skip
         cuda.syncthreads()
         if me == 0:
             total = 0.0
@@ -275,4 +284,4 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
                 backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
         hand_on(act, scratch, words, shape, batch, row, count, me, team)
 
-    return work_rows
+    return SimpleNamespace(prepare=prepare, work_rows=work_rows)

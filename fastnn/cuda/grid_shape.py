@@ -1,14 +1,15 @@
 """How a persistent grid deals out a problem: slices of the first layer's weights, rows of a batch.
 
 The weights W (k, n) of the first layer lie in `kg` x `ng` slices of `kb` x `nb` numbers, one a
-block: block b has slice (b // ng, b % ng). Each of the first `row_blocks` blocks also has `rows`
+block: block b has slice (b // ng, b % ng). `kb` is a multiple of 4, `nb` is 4 << `quad_shift`. Each of the first `row_blocks` blocks also has `rows`
 rows of the batch, for which it works out everything between the products of the first layer and
 its update.
 
-Shared memory of a block, in this order: `sums` float64; then numbers of the dtype: W and optimizer
+Shared memory of a block, in this order: `sums` float64, from number `given` on 2 for each of the
+block's rows; then numbers of the dtype: W and optimizer
 state of the slice; `buffers` slices of X, a row every `ldx`; `left` sums that threads leave for
-each other; and in one place either what the rows of the block leave behind (`private`) or the
-derivatives by the outputs of the slice (m x nb).
+each other; `later` parameters, all but the first W, or 0 where there is no room for them; and in
+one place either what the rows of the block leave behind (`private`) or the derivatives by the outputs of the slice (m x nb).
 
 Scratch in global memory: the products of each group of inputs (kg, m, ng nb); their derivatives
 (m, ng nb); and inputs, z and derivatives of all other layers, where array A of the plan of a
@@ -21,12 +22,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.cuda.plan import Plan
+from fastnn.cuda.plan import LDW, Plan
 
 LAST_SUMS = 16  # sums of losses that a block adds up last
 # What a processor does in a clock: half of the products that float32 allows for, and its share of
 # what the second-level cache gives. From NVIDIA's data sheets of A100 and H100, not measured.
 CLOCK_PRODUCTS, CLOCK_BYTES = 64, 28
+# Waits for that cache that a copy of all further parameters in shared memory spares.
+DISTANT_CLOCKS = 1200
 HIDDEN = 0.3  # part of the time that fetching X takes which the rest of a step does not hide
 
 
@@ -36,6 +39,7 @@ class Shape(NamedTuple):
     blocks: int
     kb: int
     nb: int
+    quad_shift: int
     kg: int
     ng: int
     rows: int
@@ -43,6 +47,8 @@ class Shape(NamedTuple):
     ldx: int
     buffers: int
     private: int
+    later: int
+    given: int
     sums: int
     left: int
     scratch: int
@@ -66,13 +72,13 @@ def choose_shape(
     """
     k, n = first
     found = []
-    for nb in range(4, round4(n) + 4, 4):
+    for nb in (4 << shift for shift in range(max(n - 1, 1).bit_length())):
         ng = parts_of(n, nb)
         if ng <= blocks:
             kb = round4(parts_of(k, min(blocks // ng, parts_of(k, 4))))
             found += [
-                make_shape(plan, first, batch, dtype, blocks, team, outputs, kb, nb, buffers)
-                for buffers in (1, 2)
+                make_shape(plan, first, batch, dtype, blocks, team, outputs, kb, nb, *extras)
+                for extras in ((1, False), (1, True), (2, False), (2, True))
             ]
     fitting = [shape for shape in found if shape.shared <= shared_bytes]
     return min(fitting, key=lambda shape: clocks(shape, batch, dtype), default=None)
@@ -80,7 +86,7 @@ def choose_shape(
 
 def make_shape(
     plan: Plan, first: tuple[int, int], batch: int, dtype: np.dtype, blocks: int, team: int,
-    outputs: int, kb: int, nb: int, buffers: int,
+    outputs: int, kb: int, nb: int, buffers: int, cached: bool,
 ) -> Shape:  # fmt: skip
     """Return the split into slices of `kb` x `nb`; the rest as for `choose_shape`."""
     k, n = first
@@ -90,14 +96,18 @@ def make_shape(
     # Rows of a slice of X begin in different banks if they are an odd number of vectors apart.
     ldx = kb if kb // 4 % 2 else kb + 4
     private = round4(int(plan.scratch_size))
-    sums = round4(max(row_blocks, rows) + LAST_SUMS)
+    given = round4(max(row_blocks, rows))
+    sums = given + 2 * round4(rows) + LAST_SUMS
+    rest = plan.size - k * int(plan.words[1, LDW])
+    later = round4(rest) if cached else 0
     left = round4(team + max(16 * team, rows * outputs))
     state = plan.state_size // plan.size * kb * nb
-    numbers = state + buffers * round4(batch) * ldx + left + max(private, round4(batch) * nb)
+    numbers = state + buffers * round4(batch) * ldx + left + later + max(private, round4(batch) * nb)
     return Shape(
         blocks=max(kg * ng, row_blocks),
         kb=kb,
         nb=nb,
+        quad_shift=(nb // 4).bit_length() - 1,
         kg=kg,
         ng=ng,
         rows=rows,
@@ -105,6 +115,8 @@ def make_shape(
         ldx=ldx,
         buffers=buffers,
         private=private,
+        later=later,
+        given=given,
         sums=sums,
         left=left,
         scratch=(kg + 1) * batch * ng * nb + private * row_blocks,
@@ -116,8 +128,8 @@ def clocks(shape: Shape, batch: int, dtype: np.dtype) -> float:
     """Return about how many clocks a step takes, but for what all shapes have in common."""
     products = 2 * batch * shape.kb * shape.nb / CLOCK_PRODUCTS * (dtype.itemsize / 4)
     moved = 2 * batch * shape.nb + shape.kg * shape.rows * shape.ng * shape.nb
-    fetched = batch * shape.kb * (HIDDEN if shape.buffers == 2 else 1.0)
-    return products + (moved + fetched) * dtype.itemsize / CLOCK_BYTES
+    fetched = batch * shape.kb * (HIDDEN if shape.buffers == 2 else 1.0) + shape.later
+    return products + DISTANT_CLOCKS * (shape.later == 0) + (moved + fetched) * dtype.itemsize / CLOCK_BYTES
 
 
 def parts_of(count: int, each: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int64, uint32
+from numba import int32, int64, uint32
 
 from fastnn.cuda.device import SIMULATED, cuda, inner
 
@@ -26,7 +26,11 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     load(memory, i) -> 4 numbers;  store(memory, i, four);  fma4(s, x, w): s + x w, of 4 numbers w.
     copy(shared, i, memory, j), copy4(...): one number, or 4, that arrive by the time of `arrived()`;
     copy_row(shared, i, matrix, row, column): one number of a matrix.
-    divide(a, b): of whole numbers below 2^31.  barrier(counter): all blocks of the grid.
+    divide(a, b): of whole numbers below 2^31.  split(items, team) -> (parts, shift): how many
+    threads share each of so many sums; thread me is the one for part me >> shift of sum me modulo
+    2^shift, or where parts is 1 (and shift 31) of sum me.
+    arrive(counter) -> ticket, wait(counter, ticket): a barrier of all blocks of the grid, in two
+    halves, between which a block may do what concerns no other.
     """
     basic = _simulated() if SIMULATED else _compiled(np.dtype(dtype))
 
@@ -38,7 +42,15 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     def add4(s, t):
         return s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
 
-    return SimpleNamespace(**vars(basic), fma4=fma4, add4=add4)
+    log2_up = basic.log2_up
+
+    @inner
+    def split(items, team):
+        shift = log2_up(items)
+        parts = team >> shift
+        return (parts, shift) if parts > 0 else (1, 31)
+
+    return SimpleNamespace(**vars(basic), fma4=fma4, add4=add4, split=split)
 
 
 def _simulated() -> SimpleNamespace:
@@ -60,7 +72,7 @@ def _simulated() -> SimpleNamespace:
     def copy_row(shared, i, matrix, row, column):
         shared[i] = matrix[row, column]
 
-    def barrier(counter):
+    def wait(counter, ticket):
         cuda.cg.this_grid().sync()
 
     return SimpleNamespace(
@@ -71,7 +83,9 @@ def _simulated() -> SimpleNamespace:
         copy_row=copy_row,
         arrived=lambda: None,
         divide=lambda a, b: a // b,
-        barrier=barrier,
+        log2_up=lambda count: max(int(count) - 1, 0).bit_length(),
+        arrive=lambda counter: 0,
+        wait=wait,
     )
 
 
@@ -89,7 +103,7 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
         strides = [builder.extract_value(made.strides, d) for d in range(2)]
         offset = builder.add(builder.mul(row, strides[0]), builder.mul(column, strides[1]))
         start = builder.bitcast(made.data, ir.IntType(8).as_pointer())
-        return builder.bitcast(builder.gep(start, [offset]), real.as_pointer())
+        return builder.bitcast(builder.gep(start, [offset]), made.data.type)
 
     @intrinsic
     def load(typingctx, memory, i):
@@ -170,6 +184,11 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
     def divide(a, b):
         return int64(uint32(a) // uint32(b))
 
+    @inner
+    def log2_up(count):
+        return int64(32) - int64(cuda.clz(int32(count - 1)))
+
+    arrive, wait = _compiled_barrier()
     return SimpleNamespace(
         load=load,
         store=store,
@@ -178,47 +197,70 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
         copy_row=copy_row,
         arrived=arrived,
         divide=divide,
-        barrier=_compiled_barrier(),
+        log2_up=log2_up,
+        arrive=arrive,
+        wait=wait,
     )
 
 
-def _compiled_barrier() -> Any:
-    """Return ``barrier(counter)`` over all blocks of a grid, which must all be resident.
+def _compiled_barrier() -> tuple[Any, Any]:
+    """Return ``arrive`` and ``wait``, for blocks which must all be resident.
 
     Each block adds to counter[0], an int32 that is zero or what an earlier barrier left: block 0
     so much that the sign changes once all have come and nothing else is left. Cooperative groups
-    do it so too; theirs are calls to a library, around which registers are saved in memory.
+    do it so too; theirs are calls to a library, around which registers are saved in memory, and
+    come in one piece.
     """
     types, intrinsic = cuda.types, cuda.extending.intrinsic
+    i64 = ir.IntType(64)
     # Only the first thread of a block asks, between two barriers of the block: fences and what is
     # read behind them count for the whole block then (PTX ISA, Memory Consistency Model).
-    text = (
-        "{ .reg .pred p; .reg .u32 old, now; "
-        "fence.acq_rel.gpu; atom.add.acq_rel.gpu.global.u32 old, [$0], $1; "
-        "again: ld.acquire.gpu.global.u32 now, [$0]; xor.b32 now, now, old; "
-        "setp.lt.s32 p, now, 0; @!p bra again; fence.acq_rel.gpu; }"
-    ).replace("again", "again_${:uid}")
+    come = "fence.acq_rel.gpu; atom.add.acq_rel.gpu.global.u32 $0, [$1], $2;"
+    stay = (
+        "{ .reg .pred p; .reg .u32 now; again_${:uid}: ld.acquire.gpu.global.u32 now, [$0]; "
+        "xor.b32 now, now, $1; setp.ge.s32 p, now, 0; @p bra again_${:uid}; fence.acq_rel.gpu; }"
+    )
+
+    def address(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+        return builder.ptrtoint(context.make_array(kind)(context, builder, array).data, i64)
 
     @intrinsic
-    def meet(typingctx, counter, amount):
+    def add(typingctx, counter, amount):
         def codegen(context, builder, signature, args):
             context.active_code_library.use_cooperative = True
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64), INT32])
-            asm = ir.InlineAsm(kind, text, "l,r,~{memory}", side_effect=True)
-            builder.call(asm, [builder.ptrtoint(data, ir.IntType(64)), args[1]])
+            kind = ir.FunctionType(INT32, [i64, INT32])
+            asm = ir.InlineAsm(kind, come, "=r,l,r,~{memory}", side_effect=True)
+            at = address(context, builder, signature.args[0], args[0])
+            return builder.call(asm, [at, args[1]])
+
+        return types.uint32(counter, types.uint32), codegen
+
+    @intrinsic
+    def spin(typingctx, counter, ticket):
+        def codegen(context, builder, signature, args):
+            kind = ir.FunctionType(ir.VoidType(), [i64, INT32])
+            asm = ir.InlineAsm(kind, stay, "l,r,~{memory}", side_effect=True)
+            at = address(context, builder, signature.args[0], args[0])
+            builder.call(asm, [at, args[1]])
             return context.get_dummy_value()
 
         return types.void(counter, types.uint32), codegen
 
     @inner
-    def barrier(counter):
+    def arrive(counter):
         cuda.syncthreads()
+        ticket = uint32(0)
         if cuda.threadIdx.x == 0:
             amount = uint32(1)
             if cuda.blockIdx.x == 0:
                 amount = uint32(0x80000000 - (cuda.gridDim.x - 1))
-            meet(counter, amount)
+            ticket = add(counter, amount)
+        return ticket
+
+    @inner
+    def wait(counter, ticket):
+        if cuda.threadIdx.x == 0:
+            spin(counter, ticket)
         cuda.syncthreads()
 
-    return barrier
+    return arrive, wait

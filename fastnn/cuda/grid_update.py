@@ -31,30 +31,42 @@ from fastnn.cuda.steps import SHRINK
 
 
 def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
-    """Return ``learn(...)``, which every thread of a block calls once all rows are worked out.
+    """Return ``learn`` and ``first_place``.
+
+    ``learn(...)`` is what every thread of a block calls once all rows are worked out.
 
     It returns the sum of weight times loss of the batch, the same in every thread of the grid;
     where that is not finite it has changed nothing. `copies` are W and optimizer state of the
     block's slice, `at_x` where its slice of X begins in `shared`, and `at_dz` where there is room
-    for derivatives.
+    for derivatives. Of all other parameters, in the order of layers, rows, columns, `begin` to `end`
+    are the block's; ``first_place(words, begin, end, me, team)`` is what it takes as `place`.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero = real(0)
     constants, apply_constants = o.constants, o.apply_constants
     penalised, clipped, finish = o.penalised, o.clipped, o.finish
-    load, store, fma4, copy4 = t.load, t.store, t.fma4, t.copy4
-    arrived, divide = t.arrived, t.divide
+    load, store, fma4, add4, copy4 = t.load, t.store, t.fma4, t.add4, t.copy4
+    arrived, divide, split = t.arrived, t.divide, t.split
 
     @inner
     def fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team):
         nb, kg, ldz = shape.nb, shape.kg, shape.ng * shape.nb
-        quads, base = nb // 4, kg * batch * ldz + column * nb
+        base = kg * batch * ldz + column * nb
         e = me
-        while e < rows * quads:
-            r = divide(e, quads)
-            copy4(shared, at_dz + 4 * e, scratch, base + r * ldz + 4 * (e - r * quads))
+        while e < rows << shape.quad_shift:
+            r = e >> shape.quad_shift
+            j = 4 * (e - (r << shape.quad_shift))
+            copy4(shared, at_dz + 4 * e, scratch, base + r * ldz + j)
             e += team
+
+    @inner
+    def take_in(copies, size, at, wanted, g, shrink, l1, l2, clips, limit, h):
+        if wanted:
+            g = penalised(g, copies[U(at)], l1, l2)
+            if clips:
+                g = clipped(g, limit)
+            apply_constants(copies, size, at, g, shrink, h)
 
     @inner
     def learn_slice(
@@ -63,51 +75,55 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
     ):  # fmt: skip
         """Update W[:high, :wide] of the slice from its X and the derivatives."""
         kb, nb, ldx = shape.kb, shape.nb, shape.ldx
-        quads, size = nb // 4, kb * nb
-        tiles = kb // 4 * quads
-        parts = min(max(divide(team, tiles), 1), rows)
-        width, each = divide(team, parts), divide(rows + parts - 1, parts)
-        p = divide(me, width)
+        size, tiles = kb * nb, (kb >> 2) << shape.quad_shift
+        parts, shift = split(tiles, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, rows)
         h, shrink = constants(numbers, steps, step), real(steps[U(step), SHRINK])
         l1, l2 = real(numbers[U(CONSTANTS + L1)]), real(numbers[U(CONSTANTS + L2)])
-        clips, limit = words[0, CLIPS], real(numbers[CLIP_VALUE])
+        clips, limit = words[0, CLIPS] == 1, real(numbers[CLIP_VALUE])
         start = 0
         while start < tiles:
-            tile = start + me - p * width
+            tile = start + slot
+            i = tile >> shape.quad_shift
+            j = 4 * (tile - (i << shape.quad_shift))
+            i *= 4
             if p < parts and tile < tiles:
-                iq = divide(tile, quads)
-                x = at_x + 4 * iq + p * each * ldx
-                d = at_dz + 4 * (tile - iq * quads) + p * each * nb
+                x, d = at_x + i + p * ldx, at_dz + j + p * nb
                 s0 = s1 = s2 = s3 = (zero, zero, zero, zero)
-                for _ in range(p * each, min((p + 1) * each, rows)):
+                row = p
+                while row < rows:
                     a, b = load(shared, x), load(shared, d)
                     s0, s1 = fma4(s0, a[0], b), fma4(s1, a[1], b)
                     s2, s3 = fma4(s2, a[2], b), fma4(s3, a[3], b)
-                    x += ldx
-                    d += nb
+                    x += parts * ldx
+                    d += parts * nb
+                    row += parts
                 store(left, 4 * me, s0)
                 store(left, 4 * (team + me), s1)
                 store(left, 4 * (2 * team + me), s2)
                 store(left, 4 * (3 * team + me), s3)
             cuda.syncthreads()
-            count = 4 * min(width, tiles - start)
-            e = me
-            while e < 4 * count:
-                q = divide(e, count)
-                x = e - q * count
-                tile = start + (x >> 2)
-                iq = divide(tile, quads)
-                i, j = 4 * iq + q, 4 * (tile - iq * quads) + (x & 3)
-                if i < high and j < wide:
-                    g = zero
-                    for own in range(parts):
-                        g += left[U(4 * (q * team + own * width) + x)]
-                    at = i * nb + j
-                    g = penalised(g, copies[U(at)], l1, l2)
-                    if clips == 1:
-                        g = clipped(g, limit)
-                    apply_constants(copies, size, at, g, shrink, h)
-                e += team
+            if p < parts and tile < tiles:
+                q = p
+                while q < 4:
+                    if i + q < high:
+                        g = load(left, 4 * (q * team + slot))
+                        for own in range(1, parts):
+                            g = add4(g, load(left, 4 * (q * team + own * width + slot)))
+                        at = (i + q) * nb + j
+                        take_in(copies, size, at, j < wide, g[0], shrink, l1, l2, clips, limit, h)
+                        take_in(
+                            copies, size, at + 1, j + 1 < wide, g[1], shrink, l1, l2, clips, limit, h
+                        )
+                        take_in(
+                            copies, size, at + 2, j + 2 < wide, g[2], shrink, l1, l2, clips, limit, h
+                        )
+                        take_in(
+                            copies, size, at + 3, j + 3 < wide, g[3], shrink, l1, l2, clips, limit, h
+                        )
+                    q += parts
             cuda.syncthreads()
             start += width
 
@@ -154,13 +170,10 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
         return g
 
     @inner
-    def deal(scratch, left, words, shape, batch, begin, end, rows, parts, me, team):
-        """Leave parts of the gradients of some parameters, from number `begin` on."""
-        width = divide(team, parts)
-        p = divide(me, width)
-        own = begin + me - p * width
+    def deal(scratch, left, words, shape, batch, own, end, place, rows, p, parts, me, team):
+        """Leave this thread's part of the gradient of parameter `own`, which is at `place`."""
         if p < parts and own < end:
-            layer, i, j = place_of(words, own)
+            layer, i, j = place
             left[U(16 * team + me)] = part_of_gradient(
                 scratch, words, shape, batch, layer, i, j, rows, p, parts
             )
@@ -168,18 +181,24 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
     @inner
     def learn(
         par, shared, at_x, at_dz, copies, left, sums, losses, scratch, words, numbers, steps, step,
-        shape, batch, block, sliced, column, wide, high, begin, end, rows, me, team,
+        shape, batch, block, sliced, column, wide, high, begin, end, place, rows, me, team,
     ):  # fmt: skip
         if sliced:
             fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team)
-        used = divide(rows + shape.rows - 1, shape.rows)
+        used = shape.row_blocks
+        if rows < batch:
+            used = divide(rows + shape.rows - 1, shape.rows)
         b = me
         while b < used:
             sums[U(b)] = losses[U(b)]
             b += team
-        parts = min(max(divide(team, max(end - begin, 1)), 1), rows)
-        width = divide(team, parts)
-        deal(scratch, left, words, shape, batch, begin, end, rows, parts, me, team)
+        parts, shift = split(max(end - begin, 1), team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, rows)
+        deal(
+            scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team
+        )
         arrived()
         cuda.syncthreads()
         behind = shape.sums - LAST_SUMS
@@ -207,15 +226,27 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
         while start < end:
             if start > begin:
                 cuda.syncthreads()
-                deal(scratch, left, words, shape, batch, start, end, rows, parts, me, team)
+                if start + slot < end:
+                    place = place_of(words, start + slot)
+                deal(
+                    scratch, left, words, shape, batch, start + slot, end, place, rows, p, parts,
+                    me, team,
+                )  # fmt: skip
                 cuda.syncthreads()
-            if me < width and start + me < end:
-                layer, i, j = place_of(words, start + me)
+            if p == 0 and start + slot < end:
+                layer, i, j = place
                 g = zero
                 for q in range(parts):
-                    g += left[U(16 * team + q * width + me)]
+                    g += left[U(16 * team + q * width + slot)]
                 finish(par, scratch, words, numbers, steps, step, layer, i, j, g)
             start += width
         return total
 
-    return learn
+    @inner
+    def first_place(words, begin, end, me, team):
+        """Return the place of the parameter that a thread is concerned with first."""
+        parts, shift = split(max(end - begin, 1), team)
+        own = begin + me - ((me >> shift) << shift)
+        return place_of(words, min(own, max(end - 1, 0)))
+
+    return SimpleNamespace(learn=learn, first_place=first_place)
