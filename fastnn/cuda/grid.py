@@ -77,7 +77,8 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
 
     `cached`: each step begins with a copy of all parameters but the first W into shared memory.
     It takes the arrays of a `Job`; ``losses`` float64 (blocks,), overwritten; ``counter`` int32
-    (1,), zero at first and kept; the `Shape`; and which steps to do, `begin` to `end`.
+    (1,), zero at first and kept; the `Shape`; how many numbers of X to fetch at a time, 1 or 4; and
+    which steps to do, `begin` to `end`.
     """
     rules, o = make_rules(recipe), make_operations(recipe)
     t = make_tiles(np.dtype(recipe.dtype))
@@ -132,7 +133,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
 
     def train(
         states, scratches, words, numbers, steps, all_keys, X, classes, targets, weights, orders,
-        results, bad, losses, counter, shape, begin, end,
+        results, bad, losses, counter, shape, each, begin, end,
     ):  # fmt: skip
         if bad[0] >= 0:
             return
@@ -176,16 +177,16 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
         high, edge = min(shape.kb, words[1, K] - low), min(shape.nb, words[1, N] - first_column)
         share_begin, share_end = share_of(words, block, cuda.gridDim.x)
         place = first_place(words, share_begin, share_end, me, team)
-        each = (samples + batch - 1) // batch
-        epoch = begin // each
-        first = (begin - epoch * each) * batch
+        per_epoch = (samples + batch - 1) // batch
+        epoch = begin // per_epoch
+        first = (begin - epoch * per_epoch) * batch
         loss_sum, weight_sum = results[U(epoch), LOSS_SUM], results[U(epoch), WEIGHT_SUM]
         cuda.syncthreads()
         if sliced:
             move_slice(
                 state, copies, words, shape, (low, first_column), edge, high, False, me, team
             )
-            fetch(memory, at_x, X, orders[U(epoch)], first, shape.ldx, low, low + high,
+            fetch(memory, at_x, X, each, orders[U(epoch)], first, shape.ldx, low, low + high,
                   min(batch, samples - first), me, team)  # fmt: skip
         for step in range(begin, end):
             keys, order, rows = all_keys[U(epoch)], orders[U(epoch)], min(batch, samples - first)
@@ -201,8 +202,8 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
             row = block * shape.rows
             count = min(shape.rows, rows - row)
             if sliced:
-                drop(memory, now, own_words, own_numbers, keys, first, shape.ldx, low, low + high,
-                     rows, me, team)  # fmt: skip
+                drop(memory, now, own_words, own_numbers, keys, each, first, shape.ldx, low,
+                     low + high, rows, me, team)  # fmt: skip
             cuda.syncthreads()
             if sliced:
                 multiply(
@@ -210,7 +211,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
                 )
             ticket = arrive(counter)
             if more and shape.buffers == 2:
-                fetch(memory, following_x, X, orders[U(next_epoch)], following, shape.ldx, low,
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx, low,
                       low + high, next_rows, me, team)  # fmt: skip
             if step + 1 < end:
                 take_step(own_steps, 1 - turn, steps, step + 1, me, team)
@@ -256,7 +257,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
                 weight_sum = results[U(next_epoch), WEIGHT_SUM]
             if more and shape.buffers == 1:
                 cuda.syncthreads()
-                fetch(memory, following_x, X, orders[U(next_epoch)], following, shape.ldx, low,
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx, low,
                       low + high, next_rows, me, team)  # fmt: skip
             first, epoch = following, next_epoch
         cuda.syncthreads()
@@ -272,6 +273,12 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
 def make_kernel(recipe: Recipe, layers: int, cached: bool) -> Any:
     """Return the kernel ``train``; see `make_body`."""
     return kernel(make_body(recipe, layers, cached), launch_bounds=(THREADS, 1))
+
+
+def at_a_time(X: Any) -> int:
+    """Return how many numbers of a row of X on the device can be copied at a time: 4 or 1."""
+    address = 0 if SIMULATED else int(X.__cuda_array_interface__["data"][0])
+    return 4 if X.shape[1] % 4 == 0 and address % 16 == 0 else 1
 
 
 def _constants(layers: int) -> int:
@@ -342,7 +349,7 @@ class Grid:
 
     def _types(self, shape: Shape) -> tuple[Any, ...]:
         jobs = job_types(self.problem.dtype)
-        return (*jobs, float64[::1], int32[::1], typeof(shape), int64, int64)
+        return (*jobs, float64[::1], int32[::1], typeof(shape), int64, int64, int64)
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.cuda.job.Family`."""
@@ -353,7 +360,7 @@ class Grid:
             self._own = losses, cuda.to_device(np.zeros(1, np.int32))
         launch(
             self._kernel(shape), shape.blocks, THREADS, stream, shape.shared, *job,
-            *self._own, shape, begin, end,
+            *self._own, shape, at_a_time(job.X), begin, end,
         )  # fmt: skip
 
 

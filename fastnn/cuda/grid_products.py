@@ -15,10 +15,10 @@ from fastnn.cuda.rules import Recipe
 def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> SimpleNamespace:
     """Return the device functions for a recipe.
 
-    fetch(shared, at, X, order, first, ldx, low, high, rows, me, team): begin to copy columns `low`
-    up to `high` of a batch to rows at `at`, `ldx` apart.
-    drop(shared, at, words, numbers, keys, first, ldx, low, high, rows, me, team): wait for what
-    this thread fetched, and drop inputs.
+    fetch(shared, at, X, each, order, first, ldx, low, high, rows, me, team): begin to copy columns
+    `low` up to `high` of a batch to rows at `at`, `ldx` apart; `each`, 1 or 4, numbers at a time.
+    drop(shared, at, words, numbers, keys, each, first, ldx, low, high, rows, me, team): wait for
+    what this thread fetched, and drop inputs.
     multiply(shared, at_x, copies, left, scratch, shape, batch, group, column, rows, me, team): the
     products of a slice, to the scratch of its group of inputs.
     """
@@ -26,33 +26,40 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
     zero = dtype.type(0)
     keeps, number_of = o.keeps, o.number_of
     load, store, fma4, add4 = t.load, t.store, t.fma4, t.add4
-    copy_row, arrived, divide, split = t.copy_row, t.arrived, t.divide, t.split
+    copy_row, copy_row4, arrived = t.copy_row, t.copy_row4, t.arrived
+    divide, split = t.divide, t.split
 
     # Both walk over the same numbers in the same way: a thread may wait for its own copies alone.
     @inner
-    def fetch(shared, at, X, order, first, ldx, low, high, rows, me, team):
-        width = high - low
+    def fetch(shared, at, X, each, order, first, ldx, low, high, rows, me, team):
+        width = high - low if each == 1 else (high - low) >> 2
         r, down = divide(me, width), divide(team, width)
         i, right = me - r * width, team - down * width
         while r < rows:
-            copy_row(shared, at + r * ldx + i, X, np.int64(order[U(first + r)]), low + i)
+            row = np.int64(order[U(first + r)])
+            if each == 1:
+                copy_row(shared, at + r * ldx + i, X, row, low + i)
+            else:
+                copy_row4(shared, at + r * ldx + 4 * i, X, row, low + 4 * i)
             r, i = r + down, i + right
             if i >= width:
                 r, i = r + 1, i - width
 
     @inner
-    def drop(shared, at, words, numbers, keys, first, ldx, low, high, rows, me, team):
+    def drop(shared, at, words, numbers, keys, each, first, ldx, low, high, rows, me, team):
         arrived()
         if words[1, DROPS] == 1:
             k, threshold = words[1, K], words[1, THRESHOLD]
-            factor, width = number_of(numbers, 0, KEPT_FACTOR), high - low
+            factor = number_of(numbers, 0, KEPT_FACTOR)
+            width = high - low if each == 1 else (high - low) >> 2
             r, down = divide(me, width), divide(team, width)
             i, right = me - r * width, team - down * width
             while r < rows:
-                place = at + r * ldx + i
-                kept = keeps(keys[0], (first + r) * k + low + i, threshold)
-                x = shared[U(place)]
-                shared[U(place)] = x * factor if kept else x * zero
+                for q in range(each):
+                    place = at + r * ldx + each * i + q
+                    kept = keeps(keys[0], (first + r) * k + low + each * i + q, threshold)
+                    x = shared[U(place)]
+                    shared[U(place)] = x * factor if kept else x * zero
                 r, i = r + down, i + right
                 if i >= width:
                     r, i = r + 1, i - width

@@ -24,8 +24,8 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     """Return the operations for one dtype.
 
     load(memory, i) -> 4 numbers;  store(memory, i, four);  fma4(s, x, w): s + x w, of 4 numbers w.
-    copy(shared, i, memory, j), copy4(...): one number, or 4, that arrive by the time of `arrived()`;
-    copy_row(shared, i, matrix, row, column): one number of a matrix.
+    copy4(shared, i, memory, j): 4 numbers, which have arrived after `arrived()`;
+    copy_row(shared, i, matrix, row, column), copy_row4(...): one number of a matrix, or 4.
     divide(a, b): of whole numbers below 2^31.  split(items, team) -> (parts, shift): how many
     threads share each of so many sums; thread me is the one for part me >> shift of sum me modulo
     2^shift, or where parts is 1 (and shift 31) of sum me.
@@ -63,14 +63,16 @@ def _simulated() -> SimpleNamespace:
         for q in range(4):
             memory[i + q] = four[q]
 
-    def copy(shared, i, memory, j):
-        shared[i] = memory[j]
-
     def copy4(shared, i, memory, j):
         store(shared, i, load(memory, j))
 
     def copy_row(shared, i, matrix, row, column):
         shared[i] = matrix[row, column]
+
+    def copy_row4(shared, i, matrix, row, column):
+        for q in range(4):
+            assert i % 4 == column % 4 == 0, "a vector is copied from where none starts"
+            shared[i + q] = matrix[row, column + q]
 
     def wait(counter, ticket):
         cuda.cg.this_grid().sync()
@@ -78,9 +80,9 @@ def _simulated() -> SimpleNamespace:
     return SimpleNamespace(
         load=load,
         store=store,
-        copy=copy,
         copy4=copy4,
         copy_row=copy_row,
+        copy_row4=copy_row4,
         arrived=lambda: None,
         divide=lambda a, b: a // b,
         log2_up=lambda count: max(int(count) - 1, 0).bit_length(),
@@ -138,24 +140,17 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
         text = f"cp.async.{way}.shared.global [$0], [$1], {bytes_each};"
         builder.call(ir.InlineAsm(kind, text, "r,l,~{memory}", side_effect=True), [to, origin])
 
-    @intrinsic
-    def copy(typingctx, shared, i, memory, j):
-        def codegen(context, builder, signature, args):
-            to = element(context, builder, signature.args[0], args[0], args[1])
-            origin = element(context, builder, signature.args[2], args[2], args[3])
-            send(builder, to, origin, dtype.itemsize)
-            return context.get_dummy_value()
-
-        return types.void(shared, types.int64, memory, types.int64), codegen
+    def send4(builder: Any, target: Any, source: Any) -> None:
+        each = 16 // dtype.itemsize
+        for q in range(0, 4, each):
+            send(builder, builder.gep(target, [INT32(q)]), builder.gep(source, [INT32(q)]), 16)
 
     @intrinsic
     def copy4(typingctx, shared, i, memory, j):
         def codegen(context, builder, signature, args):
             to = element(context, builder, signature.args[0], args[0], args[1])
             origin = element(context, builder, signature.args[2], args[2], args[3])
-            each = 16 // dtype.itemsize
-            for q in range(0, 4, each):
-                send(builder, builder.gep(to, [INT32(q)]), builder.gep(origin, [INT32(q)]), 16)
+            send4(builder, to, origin)
             return context.get_dummy_value()
 
         return types.void(shared, types.int64, memory, types.int64), codegen
@@ -166,6 +161,15 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
             to = element(context, builder, signature.args[0], args[0], args[1])
             origin = element2(context, builder, signature.args[2], *args[2:])
             send(builder, to, origin, dtype.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(shared, types.int64, matrix, types.int64, types.int64), codegen
+
+    @intrinsic
+    def copy_row4(typingctx, shared, i, matrix, row, column):
+        def codegen(context, builder, signature, args):
+            to = element(context, builder, signature.args[0], args[0], args[1])
+            send4(builder, to, element2(context, builder, signature.args[2], *args[2:]))
             return context.get_dummy_value()
 
         return types.void(shared, types.int64, matrix, types.int64, types.int64), codegen
@@ -192,9 +196,9 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
     return SimpleNamespace(
         load=load,
         store=store,
-        copy=copy,
         copy4=copy4,
         copy_row=copy_row,
+        copy_row4=copy_row4,
         arrived=arrived,
         divide=divide,
         log2_up=log2_up,
