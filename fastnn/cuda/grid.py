@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,6 @@ from fastnn.cuda.random import make_random
 from fastnn.cuda.rules import Recipe, make_rules, recipe_of
 from fastnn.cuda.steps import STEP_FIELDS, WEIGHT
 from fastnn.problem import Problem
-from fastnn.rules.table import UPDATES
 
 THREADS = 2 if SIMULATED else 256
 # What a step takes beside the work that differs from shape to shape: two barriers of all blocks and
@@ -88,7 +86,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
     by_rows, update = make_rows(recipe, rules, o, t), make_learn(recipe, o, t)
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
-    arrive, wait, divide = t.arrive, t.wait, t.divide
+    arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
     real = from_dtype(np.dtype(recipe.dtype))
     zero, per_sum = np.dtype(recipe.dtype).type(0), 8 // np.dtype(recipe.dtype).itemsize
     slots = recipe.slots
@@ -166,7 +164,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
         at_later = at_left + shape.left
         at_rest = at_later + shape.later
         copies, left, act = memory[at_copies:], memory[at_left:], memory[at_rest:]
-        later, given = memory[at_later:], sums[shape.given:]
+        later, given = memory[at_later:], sums[shape.given :]
         e = me
         while e < at_rest - at_copies + shape.private:
             copies[U(e)] = zero
@@ -211,8 +209,8 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
                 )
             ticket = arrive(counter)
             if more and shape.buffers == 2:
-                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx, low,
-                      low + high, next_rows, me, team)  # fmt: skip
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx,
+                      low, low + high, next_rows, me, team)  # fmt: skip
             if step + 1 < end:
                 take_step(own_steps, 1 - turn, steps, step + 1, me, team)
             prepare(given, own_words, classes, weights, order, first + row, count, me, team)
@@ -257,14 +255,13 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
                 weight_sum = results[U(next_epoch), WEIGHT_SUM]
             if more and shape.buffers == 1:
                 cuda.syncthreads()
-                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx, low,
-                      low + high, next_rows, me, team)  # fmt: skip
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx,
+                      low, low + high, next_rows, me, team)  # fmt: skip
             first, epoch = following, next_epoch
+        arrived()
         cuda.syncthreads()
         if sliced:
-            move_slice(
-                state, copies, words, shape, (low, first_column), edge, high, True, me, team
-            )
+            move_slice(state, copies, words, shape, (low, first_column), edge, high, True, me, team)
 
     return train
 

@@ -1,9 +1,8 @@
-"""The first layer's products by a persistent grid: a slice of X times a slice of W in each block."""
+"""The first layer's products by a persistent grid: a slice of X by a slice of W each block."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 

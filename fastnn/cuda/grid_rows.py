@@ -7,6 +7,7 @@ term of sum e from term p on, and what it comes to is added up in that order, wh
 from __future__ import annotations
 
 from types import SimpleNamespace
+
 import numpy as np
 
 from fastnn.cuda.device import U, cuda, inner
@@ -32,7 +33,9 @@ from fastnn.cuda.steps import INVERSE
 from fastnn.rules.table import loss_row
 
 
-def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace) -> SimpleNamespace:
+def make_rows(
+    recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
+) -> SimpleNamespace:
     """Return ``prepare`` and ``work_rows``, which every thread of a block calls.
 
     `o` are the functions of `fastnn.cuda.layers` and the loss, `t` those of a grid's tiles.
@@ -251,8 +254,8 @@ def make_rows(recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: Sim
 
     @inner
     def work_rows(
-        par, act, left, sums, given, losses, scratch, words, numbers, keys, steps, step, classes, targets,
-        weights, order, shape, batch, block, row, count, first, me, team,
+        par, act, left, sums, given, losses, scratch, words, numbers, keys, steps, step, classes,
+        targets, weights, order, shape, batch, block, row, count, first, me, team,
     ):  # fmt: skip
         """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
         layers = words[0, LAYERS]

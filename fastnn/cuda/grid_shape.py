@@ -1,15 +1,15 @@
 """How a persistent grid deals out a problem: slices of the first layer's weights, rows of a batch.
 
 The weights W (k, n) of the first layer lie in `kg` x `ng` slices of `kb` x `nb` numbers, one a
-block: block b has slice (b // ng, b % ng). `kb` is a multiple of 4, `nb` is 4 << `quad_shift`. Each of the first `row_blocks` blocks also has `rows`
-rows of the batch, for which it works out everything between the products of the first layer and
-its update.
+block: block b has slice (b // ng, b % ng). `kb` is a multiple of 4, `nb` is 4 << `quad_shift`. Each
+of the first `row_blocks` blocks also has `rows` rows of the batch, for which it works out all
+between the products of the first layer and its update.
 
 Shared memory of a block, in this order: `sums` float64, from number `given` on 2 for each of the
-block's rows; then numbers of the dtype: W and optimizer
-state of the slice; `buffers` slices of X, a row every `ldx`; `left` sums that threads leave for
-each other; `later` parameters, all but the first W, or 0 where there is no room for them; and in
-one place either what the rows of the block leave behind (`private`) or the derivatives by the outputs of the slice (m x nb).
+block's rows; then numbers of the dtype: W and optimizer state of the slice; `buffers` slices of X,
+a row every `ldx`; `left` sums that threads leave for each other; `later` parameters, all but the
+first W, or 0 where there is no room for them; and in one place either what the rows of the block
+leave behind (`private`) or the derivatives by the outputs of the slice (m x nb).
 
 Scratch in global memory: the products of each group of inputs (kg, m, ng nb); their derivatives
 (m, ng nb); and inputs, z and derivatives of all other layers, where array A of the plan of a
@@ -102,7 +102,9 @@ def make_shape(
     later = round4(rest) if cached else 0
     left = round4(team + max(16 * team, rows * outputs))
     state = plan.state_size // plan.size * kb * nb
-    numbers = state + buffers * round4(batch) * ldx + left + later + max(private, round4(batch) * nb)
+    numbers = (
+        state + buffers * round4(batch) * ldx + left + later + max(private, round4(batch) * nb)
+    )
     return Shape(
         blocks=max(kg * ng, row_blocks),
         kb=kb,
@@ -129,7 +131,11 @@ def clocks(shape: Shape, batch: int, dtype: np.dtype) -> float:
     products = 2 * batch * shape.kb * shape.nb / CLOCK_PRODUCTS * (dtype.itemsize / 4)
     moved = 2 * batch * shape.nb + shape.kg * shape.rows * shape.ng * shape.nb
     fetched = batch * shape.kb * (HIDDEN if shape.buffers == 2 else 1.0) + shape.later
-    return products + DISTANT_CLOCKS * (shape.later == 0) + (moved + fetched) * dtype.itemsize / CLOCK_BYTES
+    return (
+        products
+        + DISTANT_CLOCKS * (shape.later == 0)
+        + (moved + fetched) * dtype.itemsize / CLOCK_BYTES
+    )
 
 
 def parts_of(count: int, each: int) -> int:

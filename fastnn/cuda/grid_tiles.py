@@ -1,6 +1,6 @@
-"""What a persistent grid works with: tiles of 4 x 4 sums, copies that nobody waits for, the barrier.
+"""What a persistent grid works with: vectors, copies that nobody waits for, the barrier of blocks.
 
-Vectors are of 4 numbers, and lie where a multiple of 4 of them would start: 16 bytes, or twice that.
+Vectors are of 4 numbers, and lie where a multiple of 4 would start: every 16 bytes, or twice that.
 What Numba's CUDA lacks is written as LLVM code or PTX; in its simulator the same names are plain
 Python functions, and the barrier is that of the one block which the simulator can run.
 """

@@ -1,4 +1,4 @@
-"""The update by a persistent grid: a slice of the first layer's weights, and a share of the rest."""
+"""The update by a persistent grid: a slice of the first layer's W, and a share of all the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from fastnn.cuda.plan import (
     INPUT,
     L1,
     L2,
-    LAYERS,
     LDN,
     LDX,
     LEARNED,
@@ -38,8 +37,8 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
     It returns the sum of weight times loss of the batch, the same in every thread of the grid;
     where that is not finite it has changed nothing. `copies` are W and optimizer state of the
     block's slice, `at_x` where its slice of X begins in `shared`, and `at_dz` where there is room
-    for derivatives. Of all other parameters, in the order of layers, rows, columns, `begin` to `end`
-    are the block's; ``first_place(words, begin, end, me, team)`` is what it takes as `place`.
+    for derivatives. Of all other parameters, in the order of layers, rows, columns, `begin` to
+    `end` are the block's; ``first_place(words, begin, end, me, team)`` is what it takes as `place`.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
@@ -115,13 +114,43 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
                         at = (i + q) * nb + j
                         take_in(copies, size, at, j < wide, g[0], shrink, l1, l2, clips, limit, h)
                         take_in(
-                            copies, size, at + 1, j + 1 < wide, g[1], shrink, l1, l2, clips, limit, h
+                            copies,
+                            size,
+                            at + 1,
+                            j + 1 < wide,
+                            g[1],
+                            shrink,
+                            l1,
+                            l2,
+                            clips,
+                            limit,
+                            h,
                         )
                         take_in(
-                            copies, size, at + 2, j + 2 < wide, g[2], shrink, l1, l2, clips, limit, h
+                            copies,
+                            size,
+                            at + 2,
+                            j + 2 < wide,
+                            g[2],
+                            shrink,
+                            l1,
+                            l2,
+                            clips,
+                            limit,
+                            h,
                         )
                         take_in(
-                            copies, size, at + 3, j + 3 < wide, g[3], shrink, l1, l2, clips, limit, h
+                            copies,
+                            size,
+                            at + 3,
+                            j + 3 < wide,
+                            g[3],
+                            shrink,
+                            l1,
+                            l2,
+                            clips,
+                            limit,
+                            h,
                         )
                     q += parts
             cuda.syncthreads()
@@ -196,9 +225,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
         p = me >> shift
         slot, width = me - (p << shift), team if parts == 1 else 1 << shift
         parts = min(parts, rows)
-        deal(
-            scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team
-        )
+        deal(scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team)
         arrived()
         cuda.syncthreads()
         behind = shape.sums - LAST_SUMS

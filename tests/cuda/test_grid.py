@@ -13,7 +13,6 @@ import math
 import sys
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 
@@ -56,6 +55,7 @@ class Blocks:
         monkeypatch.setitem(choice.FAMILIES, "grid", grid.Grid)
 
     def __call__(self, blocks, threads, *, backwards=False, shared_bytes=SIMULATED_BYTES):
+        """Return what makes an engine of the grid family, as `Engine` of other targets does."""
         from blocks import run_grid
 
         def launch(compiled, count, _, stream, shared, *arguments):
