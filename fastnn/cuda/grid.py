@@ -24,13 +24,23 @@ import numpy as np
 from numba import float64, from_dtype, int32, int64, typeof
 
 from fastnn.cuda.block import make_operations
-from fastnn.cuda.device import SIMULATED, Limits, U, compile_now, cuda, inner, kernel, launch
+from fastnn.cuda.device import (
+    SHARED_BYTES_BY_RIGHT,
+    SIMULATED,
+    Limits,
+    U,
+    compile_now,
+    cuda,
+    inner,
+    kernel,
+    launch,
+)
 from fastnn.cuda.grid_products import make_products
 from fastnn.cuda.grid_rows import make_rows
 from fastnn.cuda.grid_shape import Shape, choose_shape, clocks
 from fastnn.cuda.grid_tiles import make_tiles
 from fastnn.cuda.grid_update import make_learn
-from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, job_types
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.cuda.plan import (
     BATCH,
     CONSTANTS,
@@ -74,7 +84,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
     """Return the Python function of the kernel ``train`` for a recipe and a number of layers.
 
     `cached`: each step begins with a copy of all parameters but the first W into shared memory.
-    It takes the arrays of a `Job`; ``losses`` float64 (blocks,), overwritten; ``counter`` int32
+    It takes a `Job`; ``losses`` float64 (blocks,), overwritten; ``counter`` int32
     (1,), zero at first and kept; the `Shape`; how many numbers of X to fetch at a time, 1 or 4; and
     which steps to do, `begin` to `end`.
     """
@@ -129,12 +139,11 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
         each = divide(count + blocks - 1, blocks)
         return min(block * each, count), min((block + 1) * each, count)
 
-    def train(
-        states, scratches, words, numbers, steps, all_keys, X, classes, targets, weights, orders,
-        results, bad, losses, counter, shape, each, begin, end,
-    ):  # fmt: skip
-        if bad[0] >= 0:
+    def train(job, losses, counter, shape, each, begin, end):
+        if job.bad[0] >= 0:
             return
+        words, numbers, steps, X, orders = job.words, job.numbers, job.steps, job.X, job.orders
+        classes, targets, weights, results = job.classes, job.targets, job.weights, job.results
         me, team, block = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
         # A barrier of the grid empties the first-level cache, in which these would be otherwise.
         own_words = cuda.shared.array(fields, int64)
@@ -155,7 +164,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
         take_step(own_steps, 0, steps, begin, me, team)
         samples, batch = words[0, SAMPLES], words[0, BATCH]
         # Where all parameters but the first W begin; offsets in own_words are from there.
-        state, scratch = states[0], scratches[0]
+        state, scratch = job.state[0], job.scratch[0]
         rest = state[bias:]
         size_x = (batch + 3) // 4 * 4 * shape.ldx
         at_copies = shape.sums * per_sum
@@ -187,7 +196,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
             fetch(memory, at_x, X, each, orders[U(epoch)], first, shape.ldx, low, low + high,
                   min(batch, samples - first), me, team)  # fmt: skip
         for step in range(begin, end):
-            keys, order, rows = all_keys[U(epoch)], orders[U(epoch)], min(batch, samples - first)
+            keys, order, rows = job.keys[U(epoch)], orders[U(epoch)], min(batch, samples - first)
             following, next_epoch = first + batch, epoch
             if following >= samples:
                 following, next_epoch = 0, epoch + 1
@@ -247,7 +256,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
             ):  # fmt: skip
                 results[U(epoch), LOSS_SUM], results[U(epoch), WEIGHT_SUM] = loss_sum, weight_sum
                 if not finite:
-                    bad[0] = step
+                    job.bad[0] = step
             if not finite:
                 break
             if next_epoch != epoch and step + 1 < end:
@@ -335,6 +344,12 @@ class Grid:
         rows.words[0, [BATCH, SAMPLES]] = batch, samples
         return GridPlan(rows.words, rows.numbers, shape.scratch, shape)
 
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.cuda.job.Family`."""
+        from fastnn.cuda.predict import Predictor
+
+        return Predictor(self.problem, self.rule, plan, self._limits)
+
     def prepare(self, samples: int) -> None:
         """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""
         plan = self.plan(samples)
@@ -345,8 +360,8 @@ class Grid:
         return make_kernel(self._recipe, len(self.problem.network.dense), shape.later > 0)
 
     def _types(self, shape: Shape) -> tuple[Any, ...]:
-        jobs = job_types(self.problem.dtype)
-        return (*jobs, float64[::1], int32[::1], typeof(shape), int64, int64, int64)
+        own = job_type(self.problem.dtype), float64[::1], int32[::1]
+        return (*own, typeof(shape), int64, int64, int64)
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.cuda.job.Family`."""
@@ -355,9 +370,12 @@ class Grid:
         if self._own is None:
             losses = cuda.to_device(np.zeros(max(self._limits.processors, shape.blocks)))
             self._own = losses, cuda.to_device(np.zeros(1, np.int32))
+        shared = shape.shared
+        if shared <= SHARED_BYTES_BY_RIGHT < shared + static_bytes(int(plan.words[0, LAYERS])):
+            shared = SHARED_BYTES_BY_RIGHT + 16  # the limit is on both together: have it raised
         launch(
-            self._kernel(shape), shape.blocks, THREADS, stream, shape.shared, *job,
-            *self._own, shape, at_a_time(job.X), begin, end,
+            self._kernel(shape), shape.blocks, THREADS, stream, shared, job, *self._own, shape,
+            at_a_time(job.X), begin, end,
         )  # fmt: skip
 
 

@@ -56,6 +56,16 @@ class _Thread(threading.Thread):
             raise self.error
 
 
+def _within(argument: Any) -> Any:
+    """Return an argument of a kernel as the simulator hands it over."""
+    if isinstance(argument, tuple):
+        parts = map(_within, argument)
+        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+    if isinstance(argument, np.ndarray):
+        argument = FakeCUDAArray(argument)
+    return FakeWithinKernelCUDAArray(argument) if isinstance(argument, FakeCUDAArray) else argument
+
+
 class _Group:
     def this_grid(self) -> _Group:
         return self
@@ -84,12 +94,7 @@ def run_grid(
 
     `backwards`: the last block first, and of each block the last thread.
     """
-    given = [
-        FakeWithinKernelCUDAArray(each if isinstance(each, FakeCUDAArray) else FakeCUDAArray(each))
-        if isinstance(each, (np.ndarray, FakeCUDAArray))
-        else each
-        for each in arguments
-    ]
+    given = [_within(each) for each in arguments]
 
     def body() -> None:
         with np.errstate(all="ignore"):
