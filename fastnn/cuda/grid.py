@@ -93,7 +93,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
     o.keeps = make_random(np.dtype(recipe.dtype)).keeps
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
-    by_rows, update = make_rows(recipe, rules, o, t), make_learn(recipe, o, t)
+    by_rows, update = make_rows(recipe, rules, o, t), make_learn(recipe, rules, o, t)
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
     arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide

@@ -193,21 +193,21 @@ def make_rows(
         return top
 
     @inner
-    def row_losses(act, left, sums, given, words, steps, step, classes, targets, weights, order,
-                   first, count, me, team):  # fmt: skip
+    def losses_by_class(act, left, sums, given, words, steps, step, classes, targets, weights,
+                        order, first, count, me, team):  # fmt: skip
         return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
 
-    if not by_class:
+    @inner
+    def losses_by_number(act, left, sums, given, words, steps, step, classes, targets, weights,
+                         order, first, count, me, team):  # fmt: skip
+        own = loss(
+            act, words, steps, step, classes, targets, weights, order, count, first, me, team
+        )
+        if me < count:
+            sums[U(me)] = own
+        return min(count, team)
 
-        @inner
-        def row_losses(act, left, sums, given, words, steps, step, classes, targets, weights, order,
-                       first, count, me, team):  # fmt: skip
-            own = loss(
-                act, words, steps, step, classes, targets, weights, order, count, first, me, team
-            )
-            if me < count:
-                sums[U(me)] = own
-            return min(count, team)
+    row_losses = losses_by_class if by_class else losses_by_number
 
     @inner
     def prepare(given, words, classes, weights, order, first, count, me, team):

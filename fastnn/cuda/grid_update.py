@@ -29,7 +29,9 @@ from fastnn.cuda.rules import Recipe
 from fastnn.cuda.steps import SHRINK
 
 
-def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
+def make_learn(
+    recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
+) -> Any:
     """Return ``learn`` and ``first_place``.
 
     ``learn(...)`` is what every thread of a block calls once all rows are worked out.
@@ -43,7 +45,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero = real(0)
-    constants, apply_constants = o.constants, o.apply_constants
+    constants, rule, slots = o.constants, rules.update, recipe.slots
     penalised, clipped, finish = o.penalised, o.clipped, o.finish
     load, store, fma4, add4, copy4 = t.load, t.store, t.fma4, t.add4, t.copy4
     arrived, divide, split = t.arrived, t.divide, t.split
@@ -60,12 +62,32 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
             e += team
 
     @inner
-    def take_in(copies, size, at, wanted, g, shrink, l1, l2, clips, limit, h):
+    def take_in(w, s, t, wanted, g, shrink, l1, l2, clips, limit, h):
         if wanted:
-            g = penalised(g, copies[U(at)], l1, l2)
+            g = penalised(g, w, l1, l2)
             if clips:
                 g = clipped(g, limit)
-            apply_constants(copies, size, at, g, shrink, h)
+            rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = h
+            w, s, t = rule(
+                w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3
+            )
+        return w, s, t
+
+    @inner
+    def take_in4(copies, size, at, count, g, shrink, l1, l2, clips, limit, h):
+        """Take in the gradients of `count` of 4 neighbours, at least 1 of them."""
+        w = load(copies, at)
+        s = load(copies, at + size) if slots > 0 else w
+        t = load(copies, at + 2 * size) if slots > 1 else w
+        w0, s0, t0 = take_in(w[0], s[0], t[0], True, g[0], shrink, l1, l2, clips, limit, h)
+        w1, s1, t1 = take_in(w[1], s[1], t[1], count > 1, g[1], shrink, l1, l2, clips, limit, h)
+        w2, s2, t2 = take_in(w[2], s[2], t[2], count > 2, g[2], shrink, l1, l2, clips, limit, h)
+        w3, s3, t3 = take_in(w[3], s[3], t[3], count > 3, g[3], shrink, l1, l2, clips, limit, h)
+        store(copies, at, (w0, w1, w2, w3))
+        if slots > 0:
+            store(copies, at + size, (s0, s1, s2, s3))
+        if slots > 1:
+            store(copies, at + 2 * size, (t0, t1, t2, t3))
 
     @inner
     def learn_slice(
@@ -105,54 +127,17 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Any:
                 store(left, 4 * (3 * team + me), s3)
             cuda.syncthreads()
             if p < parts and tile < tiles:
-                q = p
-                while q < 4:
-                    if i + q < high:
+                turn = p
+                while turn < 4:
+                    # Neighbours take different rows of their tiles: these lie in other banks.
+                    q = (turn + (i >> 2)) & 3
+                    if i + q < high and j < wide:
                         g = load(left, 4 * (q * team + slot))
                         for own in range(1, parts):
                             g = add4(g, load(left, 4 * (q * team + own * width + slot)))
                         at = (i + q) * nb + j
-                        take_in(copies, size, at, j < wide, g[0], shrink, l1, l2, clips, limit, h)
-                        take_in(
-                            copies,
-                            size,
-                            at + 1,
-                            j + 1 < wide,
-                            g[1],
-                            shrink,
-                            l1,
-                            l2,
-                            clips,
-                            limit,
-                            h,
-                        )
-                        take_in(
-                            copies,
-                            size,
-                            at + 2,
-                            j + 2 < wide,
-                            g[2],
-                            shrink,
-                            l1,
-                            l2,
-                            clips,
-                            limit,
-                            h,
-                        )
-                        take_in(
-                            copies,
-                            size,
-                            at + 3,
-                            j + 3 < wide,
-                            g[3],
-                            shrink,
-                            l1,
-                            l2,
-                            clips,
-                            limit,
-                            h,
-                        )
-                    q += parts
+                        take_in4(copies, size, at, wide - j, g, shrink, l1, l2, clips, limit, h)
+                    turn += parts
             cuda.syncthreads()
             start += width
 

@@ -52,8 +52,8 @@ from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleNamespace:
     """Return what follows the backward pass, for the rules of a recipe.
 
-    constants(numbers, steps, step), apply_constants(par, size, at, g, shrink, constants): the rule
-    alone, at a place of `par`;  penalised(g, w, l1, l2), clipped(g, limit): what comes before it.
+    constants(numbers, steps, step): what the rule takes in a step, `shrink` left out;
+    penalised(g, w, l1, l2), clipped(g, limit): what comes before the rule.
     finish(par, act, words, numbers, steps, step, layer, i, j, g): take in the gradient g of row i
     (k: the bias; k + 1: the slope) and column j of a layer: penalty, limit by value, and the rule,
     or where the norm comes first only keep it.
@@ -77,10 +77,11 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
         )  # fmt: skip
 
     @inner
-    def apply_constants(par, size, at, g, shrink, h):
+    def apply_rule(par, words, numbers, steps, step, at, g, shrink):
+        size = words[0, SIZE]
         s = par[U(at + size)] if slots > 0 else zero
         t = par[U(at + 2 * size)] if slots > 1 else zero
-        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = h
+        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = constants(numbers, steps, step)
         w, s, t = rule(
             par[U(at)], g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3
         )
@@ -89,11 +90,6 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
             par[U(at + size)] = s
         if slots > 1:
             par[U(at + 2 * size)] = t
-
-    @inner
-    def apply_rule(par, words, numbers, steps, step, at, g, shrink):
-        h = constants(numbers, steps, step)
-        apply_constants(par, words[0, SIZE], at, g, shrink, h)
 
     @inner
     def penalised(g, w, l1, l2):
@@ -215,7 +211,6 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
 
     return SimpleNamespace(
         constants=constants,
-        apply_constants=apply_constants,
         penalised=penalised,
         clipped=clipped,
         finish=finish,

@@ -43,8 +43,18 @@ def no_driver(monkeypatch):
     monkeypatch.setattr(numba.cuda.dispatcher, "get_current_device", lambda: device)
 
 
+_codes: dict = {}
+
+
 def compiled(problem, rule, limits, batch, cc, cached=True):
     family = grid.Grid(problem, rule, limits)
+    key = recipe_of(problem, rule), len(problem.network.dense), cached, cc
+    if key not in _codes:
+        _codes[key] = compile_grid(problem, rule, family, batch, cc, cached)
+    return _codes[key]
+
+
+def compile_grid(problem, rule, family, batch, cc, cached):
     return cubin.compile_kernel(
         grid.make_body(recipe_of(problem, rule), len(problem.network.dense), cached),
         family._types(family.plan(batch).shape),
