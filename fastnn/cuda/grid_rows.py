@@ -56,6 +56,12 @@ def make_rows(
     divide, split = t.divide, t.split
 
     @inner
+    def products_of(scratch, g, kg, size, at):
+        """Return products of a group of inputs; zeros if there is no such group."""
+        s = load(scratch, min(g, kg - 1) * size + at)
+        return s if g < kg else (zero, zero, zero, zero)
+
+    @inner
     def first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
                     me, team):  # fmt: skip
         """Add up the products of all groups of inputs, and the bias; then the activation."""
@@ -73,9 +79,13 @@ def make_rows(
             if p < parts and e < items:
                 at, s = row * ldz + 4 * e, (zero, zero, zero, zero)
                 g = p
-                while g < kg:
-                    s = add4(s, load(scratch, g * batch * ldz + at))
-                    g += parts
+                while g < kg:  # four at a time, for each load is a long wait
+                    s0 = load(scratch, g * batch * ldz + at)
+                    s1 = products_of(scratch, g + parts, kg, batch * ldz, at)
+                    s2 = products_of(scratch, g + 2 * parts, kg, batch * ldz, at)
+                    s3 = products_of(scratch, g + 3 * parts, kg, batch * ldz, at)
+                    s = add4(s, add4(add4(s0, s1), add4(s2, s3)))
+                    g += 4 * parts
                 store(left, 4 * me, s)
             cuda.syncthreads()
             x = me

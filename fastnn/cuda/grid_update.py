@@ -155,6 +155,14 @@ def make_learn(
         return layer, low + i, rest - i * n
 
     @inner
+    def product(scratch, x, ldx, d, ldn, row, rows, weighs):
+        """Return what a row gives to a gradient; nothing if there is no such row."""
+        here = min(row, rows - 1)
+        factor, delta = scratch[U(x + here * ldx)], scratch[U(d + here * ldn)]
+        found = delta * factor if weighs else delta
+        return found if row < rows else zero
+
+    @inner
     def part_of_gradient(scratch, words, shape, batch, layer, i, j, rows, p, parts):
         """Add up what every so-manieth row from row `p` on gives to a parameter's gradient."""
         ldz, word = shape.ng * shape.nb, 1 + layer
@@ -165,22 +173,21 @@ def make_learn(
             d = rest + words[word, Z] * blocks + j
         elif layer == 0:
             d, ldn = rest - batch * ldz + j, ldz
-        d += p * ldn
-        if i >= k:
-            row = p
-            while row < rows:
-                g += scratch[U(d)]
-                d += parts * ldn
-                row += parts
-        else:
-            ldx = words[word, LDX]
-            x = rest + words[word, INPUT] * blocks + i + p * ldx
-            row = p
-            while row < rows:
-                g += scratch[U(x)] * scratch[U(d)]
-                d += parts * ldn
-                x += parts * ldx
-                row += parts
+        x, ldx, weighs = d, ldn, i < k
+        if weighs:
+            x, ldx = rest + words[word, INPUT] * blocks + i, words[word, LDX]
+        row = p
+        while row < rows:  # eight at a time, for each pair of loads is a long wait
+            p0 = product(scratch, x, ldx, d, ldn, row, rows, weighs)
+            p1 = product(scratch, x, ldx, d, ldn, row + parts, rows, weighs)
+            p2 = product(scratch, x, ldx, d, ldn, row + 2 * parts, rows, weighs)
+            p3 = product(scratch, x, ldx, d, ldn, row + 3 * parts, rows, weighs)
+            p4 = product(scratch, x, ldx, d, ldn, row + 4 * parts, rows, weighs)
+            p5 = product(scratch, x, ldx, d, ldn, row + 5 * parts, rows, weighs)
+            p6 = product(scratch, x, ldx, d, ldn, row + 6 * parts, rows, weighs)
+            p7 = product(scratch, x, ldx, d, ldn, row + 7 * parts, rows, weighs)
+            g += p0 + p1 + p2 + p3 + p4 + p5 + p6 + p7
+            row += 8 * parts
         return g
 
     @inner
