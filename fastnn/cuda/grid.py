@@ -63,7 +63,7 @@ from fastnn.cuda.plan import (
     make_plan,
 )
 from fastnn.cuda.random import make_random
-from fastnn.cuda.rules import Recipe, make_rules, recipe_of
+from fastnn.cuda.rules import Recipe, make_rules, no_precision, recipe_of
 from fastnn.cuda.steps import STEP_FIELDS, WEIGHT
 from fastnn.problem import Problem
 
@@ -311,6 +311,8 @@ class Grid:
     @staticmethod
     def suits(problem: Problem, rule: str, limits: Limits) -> str:
         """Return why it cannot train a problem, or ""."""
+        if reason := no_precision(problem):
+            return reason
         if rule == problem.optimizer.rule:
             if problem.clip_norm is not None:
                 return "clip_norm needs the whole gradient before any update"
