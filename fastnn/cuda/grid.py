@@ -9,8 +9,8 @@ A step has three phases, and a barrier of all blocks after the first and the sec
    memory: that is, in the second-level cache.
 
 The next batch is fetched meanwhile. Every sum is added up in an order that the shapes decide, so
-what comes out does not depend on timing. Products are of the network's dtype, whatever `precision`
-tiled kernels are asked for.
+what comes out does not depend on timing. Products are of the network's dtype: tensor cores are for
+tiled kernels.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ THREADS = 2 if SIMULATED else 256
 # What a step takes beside the work that differs from shape to shape: two barriers of all blocks and
 # about a dozen waits for the second-level cache. Measured by others, not on these kernels.
 STEP_SECONDS, CLOCK_HERTZ = 6e-6, 1.6e9
+OLDEST = (8, 0)  # compute capability
 
 
 @dataclass(frozen=True)
@@ -313,6 +314,8 @@ class Grid:
         """Return why it cannot train a problem, or ""."""
         if reason := no_precision(problem):
             return reason
+        if limits.capability < OLDEST:
+            return "its copies to shared memory (cp.async) take compute capability 8.0 or later"
         if rule == problem.optimizer.rule:
             if problem.clip_norm is not None:
                 return "clip_norm needs the whole gradient before any update"

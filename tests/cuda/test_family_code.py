@@ -59,7 +59,9 @@ class Wanted(NamedTuple):
     types: tuple[Any, ...]
 
 
-def kernels_of(family: str, problem: Problem, shared_bytes: int) -> list[Wanted]:
+def kernels_of(
+    family: str, problem: Problem, shared_bytes: int, capability: tuple[int, int] = (8, 0)
+) -> list[Wanted]:
     """Return what a family compiles before it trains `problem`."""
     from fastnn.cuda.choice import FAMILIES
     from fastnn.cuda.device import Limits
@@ -69,7 +71,7 @@ def kernels_of(family: str, problem: Problem, shared_bytes: int) -> list[Wanted]
     def note(kernel: Any, *types: Any) -> None:
         found.append(Wanted(f"{family} {kernel.py_func.__name__}", kernel, types))
 
-    limits, rule = Limits("a device", 132, shared_bytes), problem.optimizer.rule
+    limits, rule = Limits("a device", 132, shared_bytes, capability), problem.optimizer.rule
     if reason := kind.suits(problem, rule, limits):
         pytest.skip(f"family {family!r}: {reason}")
     with pytest.MonkeyPatch.context() as patch:
@@ -142,6 +144,22 @@ def test_the_block_family_in_shared_memory_does_too(
     recipe: str, capability: tuple[int, int]
 ) -> None:
     assert_in_registers(kernels_of("block", problem_of(recipe), LARGE), capability)
+
+
+@pytest.mark.parametrize("family", families())
+def test_what_the_oldest_devices_may_choose_compiles_for_them(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    from numba.cuda import dispatcher
+
+    from fastnn.cuda.found import OLDEST
+
+    device = SimpleNamespace(compute_capability=OLDEST)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
+    wanted = kernels_of(family, problem_of("plain float32"), 1 << 16, OLDEST)
+    assert_in_registers(wanted, OLDEST)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

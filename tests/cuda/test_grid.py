@@ -321,4 +321,6 @@ def test_what_it_does_not_support_is_said():
     assert grid.Grid.suits(held, "gradient", H200) == ""
     wide = problem_of(4096, [Dense(4096), Dense(4)])
     assert "232448 bytes" in grid.Grid.suits(wide, "sgd", H200)
+    turing = Limits("T4", 40, 65536, (7, 5))
+    assert "cp.async" in grid.Grid.suits(problem_of(9, layers), "sgd", turing)
     assert grid.Grid.seconds(wide, H200) == math.inf
