@@ -27,7 +27,7 @@ from fastnn import (
     sweep,
 )
 from fastnn.data import Data
-from fastnn.errors import InvalidInput
+from fastnn.errors import DeviceFailure, InvalidInput
 from fastnn.graph import abs as size
 from fastnn.graph import tanh
 from fastnn.orders import epoch_order
@@ -175,6 +175,37 @@ def test_what_diverges_says_the_same_and_leaves_the_last_good_epoch() -> None:
         trainer.fit(X, REAL, epochs=1)  # goes on as if nothing had been
         assert trainer.epoch == 3
     assert messages[0] == messages[1]
+
+
+def test_a_device_that_fails_leaves_the_last_good_epoch_and_stays_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from fastnn.cuda import engine
+
+    class DriverError(Exception):
+        """Stands for Numba's and CUDA's own."""
+
+    trainer = trainer_of(target="cuda", optimizer=Adam(0.05))
+    trainer.fit(X, LABELS, epochs=2)
+    before = [array.copy() for layer in trainer.parameters for array in layer]
+    own = trainer._open()
+    train = own._family.train
+
+    def fail(*arguments: Any) -> None:
+        train(*arguments)  # what it leaves behind is not to be had any more
+        raise DriverError("an illegal memory access")
+
+    monkeypatch.setattr(engine, "failures", lambda: (DriverError,))
+    monkeypatch.setattr(own._family, "train", fail)
+    for _ in range(2):  # the second time without asking the device
+        with pytest.raises(DeviceFailure, match=f"training with the {own.family} .* illegal"):
+            trainer.fit(X, LABELS, epochs=3)
+        assert trainer.epoch == len(trainer.history) == 2
+    trainer.save(tmp_path / "model")
+    rescued = Trainer.load(tmp_path / "model", target="numpy")
+    for one, other in zip(before, sum(rescued.parameters, ()), strict=True):
+        assert np.array_equal(one, other)
+    rescued.fit(X, LABELS, epochs=1)
 
 
 BAD = {
