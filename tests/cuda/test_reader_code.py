@@ -1,4 +1,4 @@
-"""The machine code of the kernels that read a caller's arrays, for devices that are not there."""
+"""The machine code of the kernels that read and order rows, for devices that are not there."""
 
 from types import SimpleNamespace
 
@@ -55,3 +55,12 @@ def test_every_conversion_compiles(capability, target, number):
     made = getattr(types, target)[:, ::1]
     convert = make_convert().py_func
     check(cubin.compile_kernel(convert, (strided(number), made), cc=capability))
+
+
+def test_shuffling_compiles(capability):
+    from numba import int32, uint64
+
+    from fastnn.cuda.orders import _make_kernel
+
+    shuffle = _make_kernel().py_func
+    check(cubin.compile_kernel(shuffle, (uint64[::1], int32[:, ::1]), cc=capability))
