@@ -28,7 +28,7 @@ from fastnn.problem import Problem
 THREADS = 2 if SIMULATED else 256
 STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
 # Products a second of one processor, from shared memory and from the second-level cache, and what
-# a barrier of its threads takes.
+# a barrier of its threads takes; not measured.
 RESIDENT_RATE, DISTANT_RATE, BARRIER_SECONDS = 1e11, 2e10, 1e-7
 
 

@@ -33,8 +33,7 @@ from fastnn.rules.table import UPDATES
 Launch = tuple[Any, int, int, int]  # kernel, blocks, threads, layer
 PREDICT_ROWS = 4096  # at a time
 ALIGN = 4  # numbers: leading dimensions and offsets are whole vectors in either dtype
-# Products a second of all processors together relative to one processor's rate, and what a launch
-# within a graph takes.
+# Products a second of one processor, and what a launch within a graph takes; not measured.
 RATE_PER_PROCESSOR, LAUNCH_SECONDS = 1.5e11, 2.5e-6
 
 
