@@ -62,10 +62,12 @@ class Device:
     def __init__(self) -> None:
         """Begin with no launch."""
         self.launched: list[str] = []
-        self.late: set[str] = set()  # those compiled when they were launched
+        self.late: set[str] = set()  # those whose first launch had to compile them
+        self._prepared: set[Any] = set()
 
     def compile(self, kernel: Any, types: tuple[Any, ...]) -> str:
         """Return the PTX of a kernel for arguments of these types."""
+        self._prepared.add((kernel, types))
         if (kernel, types) not in _code:
             bounds = kernel.targetoptions.get("launch_bounds")
             options = {"launch_bounds": bounds} if bounds else {}
@@ -81,7 +83,7 @@ class Device:
         arguments = tuple(map(_plain, arguments))
         types = tuple(kernel.typeof_pyval(each) for each in arguments)
         self.launched.append(kernel.py_func.__name__)
-        if (kernel, types) not in _code:
+        if (kernel, types) not in self._prepared:
             self.late.add(kernel.py_func.__name__)
         code = self.compile(kernel, types)
         ptx.run(code, blocks, threads, *arguments, shared_bytes=shared_bytes, count=False)
