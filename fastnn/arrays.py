@@ -1,16 +1,32 @@
-"""Any array-like as real numbers, and searches through it that need almost no memory."""
+"""Any array-like as real numbers, and searches through it that need almost no memory.
+
+An array on a CUDA device stays there: the target's kernels search it, by the same rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.device_arrays import DeviceArray, on_device, open_device_array, refusal
 from fastnn.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fastnn.device_arrays import Reader
 
 # Elements looked at together: small enough for the cache, large enough to hide a NumPy call.
 BLOCK = 1 << 16
+
+# What values can be found wrong for, given a limit; the CUDA target has the same rules.
+WRONG: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "beyond": lambda block, limit: ~(np.abs(block) <= limit),  # NaN too
+    "fractional": lambda block, _: block != np.floor(block),
+    "outside": lambda block, limit: (block < 0) | (block >= limit),
+    "binary": lambda block, _: (block != 0) & (block != 1),
+    "negative": lambda block, _: block < 0,
+}
 
 _LABELS = "labels: numpy.unique(y, return_inverse=True)[1]"
 _AXES = ("row", "column")
@@ -24,8 +40,22 @@ _REMEDIES = {
 _REMEDIES["S"] = _REMEDIES["T"] = _REMEDIES["U"]
 
 
+def numbers_anywhere(value: Any, what: str, reader: Reader | None) -> Any:
+    """Return `value` as `real_numbers` does, or where it is on a device, as a `DeviceArray`.
+
+    `reader` is of a target that reads such arrays; None refuses them.
+    """
+    if not on_device(value):
+        return real_numbers(value, what)
+    array = open_device_array(value, what, reader)
+    _check_real(array, what)
+    return array
+
+
 def real_numbers(value: Any, what: str) -> np.ndarray:
     """Return `value` as a real array of any dtype and rank, not copied if it is one already."""
+    if on_device(value):
+        raise refusal(value, what)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise InvalidInput(f"{what} has masked values; fill them first with {what}.filled(...)")
     if not isinstance(value, np.ndarray) and hasattr(value, "toarray"):
@@ -40,12 +70,17 @@ def real_numbers(value: Any, what: str) -> np.ndarray:
             f"{what} ({type(value).__name__}) cannot be read as an array: {error}; "
             "pass a NumPy array"
         ) from error
+    _check_real(array, what)
+    return array
+
+
+def _check_real(array: Any, what: str) -> None:
+    """Raise unless the dtype is one of real numbers."""
     if array.dtype.kind not in "biuf":
         remedy = _REMEDIES.get(array.dtype.kind, "pass an array of numbers")
         if array.dtype.kind == "O":
             remedy = _remedy_of_objects(array)
         raise InvalidInput(f"{what} has dtype {array.dtype}, not real numbers; {remedy}")
-    return array
 
 
 def _remedy_of_objects(array: np.ndarray) -> str:
@@ -61,7 +96,7 @@ def _remedy_of_objects(array: np.ndarray) -> str:
     return f"convert it first, such as with .astype('float32') ({_LABELS})"
 
 
-def check_finite(array: np.ndarray, dtype: np.dtype, what: str) -> None:
+def check_finite(array: Any, dtype: np.dtype, what: str) -> None:
     """Raise unless each value of the 2-D `array` is finite, also once it is a `dtype`.
 
     Minimum and maximum pass NaN on, need no temporary and cannot overflow as a sum can.
@@ -70,8 +105,10 @@ def check_finite(array: np.ndarray, dtype: np.dtype, what: str) -> None:
         return
     limit = min(np.finfo(array.dtype).max, np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
-        fine = all(-limit <= block.min() and block.max() <= limit for block in _blocks(array))
-        place = None if fine else first_place(array, lambda block: ~(np.abs(block) <= limit))
+        fine = isinstance(array, np.ndarray) and all(
+            -limit <= block.min() and block.max() <= limit for block in _blocks(array)
+        )
+        place = None if fine else first_place(array, "beyond", limit)
     if place is None:
         return
     where = name_value(array, place)
@@ -106,22 +143,22 @@ def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield view[start : start + rows]
 
 
-def first_place(
-    array: np.ndarray, wrong: Callable[[np.ndarray], np.ndarray]
-) -> tuple[int, int] | None:
-    """Return row and column of the first value, row by row, for which `wrong` is true."""
+def first_place(array: Any, wrong: str, limit: float = 0.0) -> tuple[int, int] | None:
+    """Return row and column of the first value, row by row, that `WRONG[wrong]` finds."""
+    if isinstance(array, DeviceArray):
+        return array.first_place(wrong, limit)
     rows, columns = array.shape
     height, width = max(1, BLOCK // columns), min(columns, BLOCK)
     for row in range(0, rows, height):
         for column in range(0, columns, width):
-            mask = wrong(array[row : row + height, column : column + width])
+            mask = WRONG[wrong](array[row : row + height, column : column + width], limit)
             if mask.any():
                 down, right = divmod(int(mask.argmax()), mask.shape[1])
                 return row + down, column + right
     return None
 
 
-def name_value(array: np.ndarray, place: tuple[int, int]) -> str:
+def name_value(array: Any, place: tuple[int, int]) -> str:
     """Name a value and its place, as messages do."""
     row, column = place
     beside = f", column {column}" if array.shape[1] > 1 else ""

@@ -1,7 +1,9 @@
 """What the caller hands in, checked and brought to the form that every target reads.
 
 Features pass as they lie in memory; only what no target can read (integers, half precision, foreign
-byte order) is converted. Every error names the array, the place, the value and the remedy, and is
+byte order) is converted. For a target that reads arrays on a CUDA device, those stay there, and are
+checked there by the same rules; any other refuses them, for a copy to the host is the caller's
+choice. Every error names the array, the place, the value and the remedy, and is
 raised before anything has changed.
 """
 
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.arrays import check_finite, first_place, name_value, real_numbers
+from fastnn.arrays import check_finite, first_place, name_value, numbers_anywhere
+from fastnn.device_arrays import DeviceArray, to_host
 from fastnn.errors import InvalidInput
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
 if TYPE_CHECKING:
+    from fastnn.device_arrays import Reader
     from fastnn.problem import Problem
 
 
@@ -28,15 +32,16 @@ class Data:
     ----------
     X
         Features (n, k), float32 or float64, any strides, maybe read-only, maybe the caller's own
-        memory; never written to.
+        memory; never written to. A `DeviceArray` if they are on a device.
     targets
         int64 (n,) for a loss over classes, else (n, outputs) of the problem's dtype; C-contiguous.
+        A `DeviceArray` if they are on a device.
     weights
         Weight of each row, float64 (n,), C-contiguous; None: every row counts 1.
     """
 
-    X: np.ndarray
-    targets: np.ndarray
+    X: Any
+    targets: Any
     weights: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -50,6 +55,7 @@ def check_data(
     y: Any,
     sample_weight: Any = None,
     what: tuple[str, str] = ("X", "y"),
+    reader: Reader | None = None,
 ) -> Data:
     """Return features, targets and weights as `problem` needs them.
 
@@ -61,6 +67,8 @@ def check_data(
         As for `check_features`, `check_targets` and `check_weights`.
     what
         What messages call X and y.
+    reader
+        What the target reads arrays on a CUDA device with; None: it does not.
 
     Raises
     ------
@@ -68,14 +76,14 @@ def check_data(
         Anything that cannot be trained on.
     """
     network = problem.network
-    features = check_features(X, network.inputs, problem.dtype, what[0])
+    features = check_features(X, network.inputs, problem.dtype, what[0], reader)
     n = len(features)
-    targets = check_targets(y, problem.loss, network.outputs, n, problem.dtype, what[1])
-    weights = None if sample_weight is None else check_weights(sample_weight, n)
+    targets = check_targets(y, problem.loss, network.outputs, n, problem.dtype, what[1], reader)
+    weights = None if sample_weight is None else check_weights(sample_weight, n, reader)
     return Data(features, targets, weights)
 
 
-def check_validation(problem: Problem, data: Any) -> Data | None:
+def check_validation(problem: Problem, data: Any, reader: Reader | None = None) -> Data | None:
     """Return what `fit` takes as `validation_data`, checked; None for None.
 
     Raises
@@ -92,16 +100,20 @@ def check_validation(problem: Problem, data: Any) -> Data | None:
             + (f" of {len(data)}" if isinstance(data, (tuple, list)) else "")
         )
     try:
-        return check_data(problem, *data)
+        X, y, *weights = data
+        return check_data(problem, X, y, weights[0] if weights else None, reader=reader)
     except InvalidInput as error:
         raise InvalidInput(f"in validation_data, {error}") from error
 
 
-def check_features(X: Any, inputs: int, dtype: np.dtype, what: str = "X") -> np.ndarray:
+def check_features(
+    X: Any, inputs: int, dtype: np.dtype, what: str = "X", reader: Reader | None = None
+) -> Any:
     """Return `X` as a floating array (m, inputs) without NaN or infinity.
 
     float32 and float64 arrays in native byte order come back as they are, whatever their strides
-    and whatever `dtype` says; everything else becomes a new array of `dtype`.
+    and whatever `dtype` says; everything else becomes a new array of `dtype`. What is on a device
+    is a `DeviceArray`.
 
     Raises
     ------
@@ -109,7 +121,7 @@ def check_features(X: Any, inputs: int, dtype: np.dtype, what: str = "X") -> np.
         Wrong rank or width, no rows, not numbers, masked or sparse, NaN, infinity, or a number too
         large for `dtype`.
     """
-    array = real_numbers(X, what)
+    array = numbers_anywhere(X, what, reader)
     if array.ndim == 1 and len(array):
         raise InvalidInput(
             f"{what} has shape {array.shape} but must be two-dimensional, one row a sample: "
@@ -128,6 +140,8 @@ def check_features(X: Any, inputs: int, dtype: np.dtype, what: str = "X") -> np.
             f"pass an array of shape ({len(array)}, {inputs})"
         )
     check_finite(array, dtype, what)
+    if isinstance(array, DeviceArray):
+        return array if array.dtype in (np.float32, np.float64) else array.converted(dtype)
     # A dtype in foreign byte order equals neither of the two.
     if array.dtype in (np.float32, np.float64) and array.flags.aligned:
         return array
@@ -135,8 +149,14 @@ def check_features(X: Any, inputs: int, dtype: np.dtype, what: str = "X") -> np.
 
 
 def check_targets(
-    y: Any, loss: Any, outputs: int, n: int, dtype: np.dtype, what: str = "y"
-) -> np.ndarray:
+    y: Any,
+    loss: Any,
+    outputs: int,
+    n: int,
+    dtype: np.dtype,
+    what: str = "y",
+    reader: Reader | None = None,
+) -> Any:
     """Return `y` as the loss reads it, C-contiguous; not copied where it is so already.
 
     Labels of classes become int64 (n,); they may come as (n,) or (n, 1), integers or integral
@@ -152,10 +172,10 @@ def check_targets(
         raise unknown_name("loss", loss, LOSSES)
     row = loss_row(loss)
     kind, loss_name = row.targets, row.name
-    array = real_numbers(y, what)
+    array = numbers_anywhere(y, what, reader)
     columns = 1 if kind == "classes" else outputs
     if columns == 1 and array.ndim == 1:
-        array = array.reshape(-1, 1)
+        array = array.column() if isinstance(array, DeviceArray) else array.reshape(-1, 1)
     if array.ndim != 2 or array.shape[1] != columns:
         hint = ""
         if kind == "classes" and array.ndim == 2:
@@ -172,11 +192,15 @@ def check_targets(
     check_finite(array, dtype, what)
     if kind == "binary":
         _check_binary(array, loss_name, what)
+    if isinstance(array, DeviceArray):
+        return array.converted(dtype)
     return np.require(array, dtype, ["C", "A"])
 
 
-def check_weights(sample_weight: Any, n: int) -> np.ndarray:
+def check_weights(sample_weight: Any, n: int, reader: Reader | None = None) -> np.ndarray:
     """Return `sample_weight` as float64 (n,), C-contiguous.
+
+    Weights on a device are copied to the host, where the sums of the weights of batches are made.
 
     Raises
     ------
@@ -184,12 +208,13 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
         Wrong shape, a weight that is negative, NaN or infinite, or a sum that is not positive.
     """
     what = "sample_weight"
-    array = real_numbers(sample_weight, what)
+    array = numbers_anywhere(sample_weight, what, reader)
     if array.shape != (n,):
         raise InvalidInput(f"{what} has shape {array.shape} but must be ({n},), one weight a row")
+    array = to_host(array)
     column = array.reshape(-1, 1)
     check_finite(column, np.dtype(np.float64), what)
-    place = first_place(column, lambda block: block < 0)
+    place = first_place(column, "negative")
     if place is not None:
         raise InvalidInput(
             f"{what} {name_value(column, place)} is negative; weights are at least 0"
@@ -206,18 +231,18 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
     return weights
 
 
-def _class_indices(array: np.ndarray, outputs: int, what: str) -> np.ndarray:
+def _class_indices(array: Any, outputs: int, what: str) -> Any:
     """Return the labels (n, 1) as int64 (n,) or raise at the first that is not 0..outputs-1."""
     if array.dtype.kind == "f":
         check_finite(array, array.dtype, what)
-        place = first_place(array, lambda block: block != np.floor(block))
+        place = first_place(array, "fractional")
         if place is not None:
             raise InvalidInput(
                 f"{what} {name_value(array, place)} is fractional; labels are whole numbers "
                 f'0..{outputs - 1} (for a regression choose loss="mse")'
             )
     if array.dtype.kind != "b":
-        place = first_place(array, lambda block: (block < 0) | (block >= outputs))
+        place = first_place(array, "outside", outputs)
         if place is not None:
             label = int(array[place])
             remedy = (
@@ -229,14 +254,16 @@ def _class_indices(array: np.ndarray, outputs: int, what: str) -> np.ndarray:
                 f"{what} has label {label} at row {place[0]}, but the network has {outputs} "
                 f"output{'s' * (outputs != 1)}: labels are 0..{outputs - 1}; {remedy}"
             )
+    if isinstance(array, DeviceArray):
+        return array.converted(np.int64).flat()
     return np.require(array.reshape(-1), np.int64, ["C", "A"])
 
 
-def _check_binary(array: np.ndarray, loss_name: str, what: str) -> None:
+def _check_binary(array: Any, loss_name: str, what: str) -> None:
     """Raise at the first value of `array` that is neither 0 nor 1."""
     if array.dtype.kind == "b":
         return
-    place = first_place(array, lambda block: (block != 0) & (block != 1))
+    place = first_place(array, "binary")
     if place is None:
         return
     if array[place] == -1:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from fastnn.data import Data
+from fastnn.device_arrays import to_host
 from fastnn.errors import InvalidInput
 from fastnn.problem import Problem
 from fastnn.rules.table import LOSSES, loss_row
@@ -55,9 +57,7 @@ def probabilities(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     return ACTIVATIONS["sigmoid"].value(outputs, 0.0)
 
 
-def scores(
-    problem: Problem, forward: Callable[[np.ndarray], np.ndarray], data: Data
-) -> dict[str, float]:
+def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -> dict[str, float]:
     """Return the mean loss, and where there are labels the accuracy, over the rows of `data`.
 
     loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r, with
@@ -78,7 +78,7 @@ def scores(
     loss = right = total = 0.0
     for start in range(0, len(data), SCORED_ROWS):
         rows = slice(start, start + SCORED_ROWS)
-        outputs, targets = forward(data.X[rows]), data.targets[rows]
+        outputs, targets = forward(data.X[rows]), to_host(data.targets[rows])
         weights = np.ones(len(outputs)) if data.weights is None else data.weights[rows]
         weight = float(weights.sum())
         total += weight

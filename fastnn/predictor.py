@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +12,14 @@ from fastnn.predictions import check_probabilistic, predictions, probabilities, 
 from fastnn.problem import Problem
 from fastnn.target import Engine
 
+if TYPE_CHECKING:
+    from fastnn.device_arrays import Reader
+
 
 class Predictor(ABC):
     """Predictions and scores of whatever has a problem and an engine.
+
+    What they return is on the host, NumPy arrays and floats, wherever X and y are.
 
     Attributes
     ----------
@@ -27,6 +32,10 @@ class Predictor(ABC):
     @abstractmethod
     def _open(self) -> Engine:
         """Return the engine, made at the first call."""
+
+    @abstractmethod
+    def _reader(self, *values: Any) -> Reader | None:
+        """Return what reads these values, if any of them is on a device and the target reads it."""
 
     def predict(self, X: Any) -> np.ndarray:
         """Return what the network predicts for X (m, inputs).
@@ -59,7 +68,9 @@ class Predictor(ABC):
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
-        features = check_features(X, self.problem.network.inputs, self.problem.dtype)
+        problem = self.problem
+        reader = self._reader(X)
+        features = check_features(X, problem.network.inputs, problem.dtype, reader=reader)
         return self._open().forward(features)
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
@@ -68,5 +79,6 @@ class Predictor(ABC):
         loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
         where c_r is 1 for a right label; for several binary outputs, the share of right ones.
         """
-        data = check_data(self.problem, X, y, sample_weight)
+        reader = self._reader(X, y, sample_weight)
+        data = check_data(self.problem, X, y, sample_weight, reader=reader)
         return scores(self.problem, self._open().forward, data)

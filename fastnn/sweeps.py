@@ -25,7 +25,7 @@ from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.sweep_result import Run, SweepResult, short
 from fastnn.sweep_settings import Maker, combinations, seeds_of
-from fastnn.target import choose, engine_class
+from fastnn.target import choose, engine_class, reader_of
 from fastnn.trainer import Trainer
 from fastnn.training import train_epochs
 from fastnn.workers import available_threads, run_tasks
@@ -127,7 +127,7 @@ def sweep(
             reached = (history.validation_accuracy[-1] or 0.0) >= (aim or 0.0)
             return ended or (stop and reached)
 
-        data, validation = inputs.checked(model.problem)
+        data, validation = inputs.checked(models[index].problem, models[index].target)
         engine = trainer._open()
         engine.prepare()
         diverged = False
@@ -158,13 +158,14 @@ class _Inputs:
         self._validation = validation
         self._found: dict[Any, tuple[Data, Data | None]] = {}
 
-    def checked(self, problem: Problem) -> tuple[Data, Data | None]:
-        """Return training and validation data as `problem` needs them."""
+    def checked(self, problem: Problem, target: str) -> tuple[Data, Data | None]:
+        """Return training and validation data as `problem` needs them on a target."""
         network = problem.network
-        kind = network.inputs, network.outputs, problem.loss, problem.dtype
+        reader = reader_of(choose(target, problem)[0])
+        kind = network.inputs, network.outputs, problem.loss, problem.dtype, reader is None
         if kind not in self._found:
-            data = check_data(problem, *self._given)
-            self._found[kind] = data, check_validation(problem, self._validation)
+            data = check_data(problem, *self._given, reader=reader)
+            self._found[kind] = data, check_validation(problem, self._validation, reader)
         return self._found[kind]
 
     def __len__(self) -> int:
@@ -197,7 +198,7 @@ def _model(
     """
     try:
         model = maker.trainer(settings, seed).__getstate__()
-        data, _ = inputs.checked(model.problem)
+        data, _ = inputs.checked(model.problem, model.target)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)
         if aim is not None and loss_row(model.problem.loss).targets == "real":
@@ -223,7 +224,7 @@ def _with_arrays(model: Model) -> Model:
 
 def _compile(model: Model, inputs: _Inputs) -> None:
     """Compile what runs of this kind need, before any clock runs and several threads want it."""
-    _, validation = inputs.checked(model.problem)
+    _, validation = inputs.checked(model.problem, model.target)
     engine = engine_class(choose(model.target, model.problem)[0])(model.problem, 1)
     model = _with_arrays(model)
     engine.load(model.parameters, model.slots)

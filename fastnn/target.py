@@ -12,6 +12,7 @@ from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
     from fastnn.data import Data
+    from fastnn.device_arrays import Reader
     from fastnn.problem import EpochResult, Problem
 
 Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
@@ -69,7 +70,7 @@ class Engine(Protocol):
     ) -> list[EpochResult]:
         """Train some epochs, one after another."""
 
-    def forward(self, X: np.ndarray) -> np.ndarray:
+    def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
 
     def gradients(self, data: Data) -> tuple[float, Parameters]:
@@ -150,6 +151,18 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
             "use precision='float32' here"
         )
     return "cpu", f"auto chose cpu: {against}"
+
+
+def reader_of(name: str) -> Reader | None:
+    """Return what the target called `name` reads arrays on a device with; None: it does not.
+
+    `name` is one that `choose` returned.
+    """
+    if name != "cuda":
+        return None
+    from fastnn.cuda.reader import DeviceReader
+
+    return DeviceReader()
 
 
 def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:

@@ -12,6 +12,7 @@ from fastnn import model as models
 from fastnn.callbacks import Callback, check_callbacks
 from fastnn.checks import number, whole
 from fastnn.data import check_data, check_validation
+from fastnn.device_arrays import on_device
 from fastnn.errors import InvalidInput
 from fastnn.history import History
 from fastnn.model import Model
@@ -23,11 +24,12 @@ from fastnn.restarting import best_of, check_restarts
 from fastnn.rules.table import UPDATES
 from fastnn.schedules import check_ahead
 from fastnn.spec import SGD, Network, Optimizer
-from fastnn.target import Engine, choose, engine_class
+from fastnn.target import Engine, choose, engine_class, reader_of
 from fastnn.training import train_epochs
 
 if TYPE_CHECKING:
     from fastnn.custom import AnyLoss
+    from fastnn.device_arrays import Reader
 
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
@@ -149,7 +151,10 @@ class Trainer(Predictor):
         Parameters
         ----------
         X
-            Features (n, inputs). float32 and float64 arrays of any strides are read in place.
+            Features (n, inputs). float32 and float64 arrays of any strides are read in place. With
+            target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
+            of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
+            targets refuse such arrays. They must not change while `fit` runs.
         y
             Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
         epochs
@@ -187,8 +192,10 @@ class Trainer(Predictor):
             any error, and after Ctrl-C, the trainer is as the last whole epoch left it.
         """
         epochs = whole(epochs, "epochs", 0)
-        data = check_data(self.problem, X, y, sample_weight)
-        validation = check_validation(self.problem, validation_data)
+        validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        reader = self._reader(X, y, sample_weight, *validated)
+        data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        validation = check_validation(self.problem, validation_data, reader)
         calls = check_callbacks(callbacks, validation is not None)
         restarts = check_restarts(restarts, self.epoch, epochs)
         steps = -(-len(data) // self.problem.batch_size)
@@ -333,6 +340,12 @@ class Trainer(Predictor):
                 self._engine.load(parameters, slots)
             else:
                 self._waiting = (parameters, slots)
+
+    def _reader(self, *values: Any) -> Reader | None:
+        """Return what reads these values, if any of them is on a device and the target reads it."""
+        if not any(map(on_device, values)):
+            return None
+        return reader_of(choose(self.target, self.problem)[0])
 
     def _open(self) -> Engine:
         """Return the engine, made at the first call: it imports, and may compile."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from simulator import SIMULATED
 
 # An example may include a compilation, so its time says nothing.
 settings.register_profile("fastnn", deadline=None)
@@ -18,6 +19,28 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = getattr(config, "cache", None)  # missing under `-p no:cacheprovider`
     if cache is not None:
         os.environ.setdefault("FASTNN_CACHE_DIR", str(cache.mkdir("kernels")))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, where CUDA is Numba's simulator, what is not about CUDA.
+
+    Tests in folders of their own have ways of their own: see tests/targets and tests/cuda.
+    """
+    if not SIMULATED:
+        return
+    here = Path(__file__).parent
+    left = {
+        item
+        for item in items
+        if item.path.parent in (here, here / "mnist") and not _about_cuda(item)
+    }
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = [item for item in items if item not in left]
+
+
+def _about_cuda(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("target") == "cuda"
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("device_arrays",),
     ("checks", "folders", "keys", "layout", "rules", "text_table", "workers"),
     ("initialisers", "schedules", "graph", "restarts"),
     ("optimizers", "custom"),

@@ -260,7 +260,7 @@ NETWORK = Network(4, [Dense(3)])
         ({"target": None}, "unknown target None"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', not 'float16'"),
         ({"dtype": int}, "dtype must be"),
-        ({"precision": "tf32"}, "precision 'tf32' needs target 'cuda', not"),
+        ({"precision": "tf32", "target": "cpu"}, "precision 'tf32' needs target 'cuda'"),
         ({"precision": "single"}, "unknown precision 'single'"),
         ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
         ({"threads": -2}, "threads must be .* not -2"),

@@ -50,6 +50,17 @@ def test_every_run_is_what_its_settings_give_alone(target):
         assert 0 < run.epoch_seconds <= run.seconds
 
 
+def test_runs_with_different_losses_have_the_targets_of_their_own():
+    def make(loss):
+        outputs = 1 if loss == "mse" else 3
+        return Trainer(Network(X.shape[1], [Dense(outputs)]), loss=loss, target="numpy")
+
+    losses = ["softmax_cross_entropy", "mse"]
+    for run in sweep(make, X, LABELS, 2, grid={"loss": losses}):
+        alone = make(run.settings["loss"]).fit(X, LABELS, epochs=2)
+        assert run.training_loss == alone.loss[-1]
+
+
 @pytest.mark.parametrize("workers", [2, 5, None])
 def test_results_are_the_same_bits_for_any_number_of_workers(workers):
     trainer = trainer_of(target="cpu")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from simulator import needs_speed
 from trainer_cases import (
     LABELS,
     LAYERS,
@@ -26,6 +27,7 @@ from fastnn.orders import epoch_order
 from fastnn.schedules import Cosine
 
 
+@needs_speed
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_trainer_learns_the_digits(target):
     X, y = datasets.digits()

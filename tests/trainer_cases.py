@@ -1,10 +1,13 @@
 """Targets, small data and trainers that the tests of the Trainer share."""
 
 import numpy as np
+from simulator import SIMULATED, nowhere_to_run, quicken
 
 from fastnn import SGD, Dense, Dropout, Network, Trainer
 
-TARGETS = ["numpy", "cpu"]
+# In Numba's simulator the tests of all targets are run for CUDA alone.
+TARGETS = ["cuda"] if SIMULATED and not nowhere_to_run() else ["numpy", "cpu"]
+quicken()
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(37, 4)).astype(np.float32)

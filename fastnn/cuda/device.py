@@ -7,6 +7,9 @@ device functions stay plain Python functions there, a hundredth of the cost of s
 
 from __future__ import annotations
 
+import sys
+import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -23,13 +26,40 @@ SHARED_BYTES_BY_RIGHT = 48 << 10
 
 
 class _Running:
-    """What `cuda` is in the simulator: the module of the kernel that runs now."""
+    """What `cuda` is in the simulator: in a kernel's threads, the module of the kernel."""
 
     def __getattr__(self, name: str) -> Any:
+        if not hasattr(threading.current_thread(), "threadIdx"):
+            return getattr(_cuda, name)
         from numba.cuda.simulator import kernel
 
         running = kernel._get_kernel_context()
-        return getattr(_cuda if running is None else running, name)
+        return _Shared(running.shared) if name == "shared" else getattr(running, name)
+
+
+class _Shared:
+    """Shared memory in the simulator, where threads that come at once get one array, not two."""
+
+    _allocating = threading.Lock()
+
+    def __init__(self, simulated: Any) -> None:
+        self._simulated = simulated
+
+    def array(self, shape: Any, dtype: Any) -> Any:
+        """Return the one array of this line of code, for all threads of the block."""
+        if shape == 0:
+            return self._simulated.array(0, dtype)
+        frame = sys._getframe(1)
+        place, every = (frame.f_code.co_filename, frame.f_lineno), self._simulated._allocations
+        with self._allocating:
+            if place not in every:
+                every[place] = np.empty(shape, _numpy_type(dtype))
+            return every[place]
+
+
+def _numpy_type(dtype: Any) -> np.dtype:
+    """Return NumPy's name of a type of Numba."""
+    return np.dtype(str(dtype))
 
 
 cuda: Any = _Running() if SIMULATED else _cuda
@@ -138,12 +168,17 @@ def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) 
 
 
 class Replay:
-    """A list of launches, captured as a CUDA graph when it is first wanted."""
+    """A list of launches, captured as a CUDA graph when it is first wanted.
+
+    Where CUDA refuses to capture it, which is warned of, each launch is made anew: the same result
+    in more of the host's time.
+    """
 
     def __init__(self, put: Callable[[Any], None]) -> None:
         """Take a function that puts the launches into the stream that it is given."""
         self._put = put
         self._graph: Any = None
+        self._refused = False
 
     def launch(self, times: int, stream: Any) -> None:
         """Put all of it into a stream, so many times."""
@@ -153,13 +188,29 @@ class Replay:
             self._put(stream)  # what is not compiled or loaded yet must be, before the capture
             times -= 1
         core = Stream.from_handle(int(stream.handle))
-        if self._graph is None and times:
-            builder = core.create_graph_builder()
+        if self._graph is None and times and not self._refused:
+            self._capture(core)
+        for _ in range(times):
+            if self._refused:
+                self._put(stream)
+            else:
+                self._graph.launch(core)
+
+    def _capture(self, core: Any) -> None:
+        """Make the graph, or warn why there is none."""
+        builder = core.create_graph_builder()
+        try:
             builder.begin_building()
             self._put(builder)
             self._graph = builder.end_building().complete()
-        for _ in range(times):
-            self._graph.launch(core)
+        except failures() as error:
+            self._refused = True
+            warnings.warn(
+                f"CUDA captures no graph of a training step ({error}); steps are launched kernel "
+                "by kernel, which takes more of the host's time",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 def compilers() -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda.choice import choose_family
-from fastnn.cuda.data import Placed, place
-from fastnn.cuda.device import SIMULATED, cuda, failures, limits, memory_info, reached
-from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job
+from fastnn.cuda.data import Placed, fits, place
+from fastnn.cuda.device import cuda, failures, limits, reached
+from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job, read_results
+from fastnn.cuda.memory import free_bytes, new_array, new_event
 from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
-from fastnn.cuda.steps import step_table
+from fastnn.cuda.reader import all_finite
+from fastnn.cuda.steps import layer_keys, step_table
+from fastnn.cuda.streaming import Chunk, Streamed
 from fastnn.data import Data
+from fastnn.device_arrays import DeviceArray
 from fastnn.errors import DeviceFailure
-from fastnn.keys import random_key
 from fastnn.problem import EpochResult, Problem
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row
@@ -34,6 +37,7 @@ from fastnn.spec import Network
 # A launch takes about this long, so that progress shows and Ctrl-C does not wait; the next one is
 # put into the stream before it ends.
 LAUNCH_SECONDS, FIRST_STEPS = 0.2, 256
+REMEDY = "make the batch or the network smaller, or use target='cpu'"
 POLL_SECONDS = 2e-4
 
 
@@ -67,7 +71,8 @@ class Engine:
         self._good = self._host
         self._device: Any = None
         self._arrays: dict[str, Any] = {}  # buffers on the device, by use
-        self._placed: tuple[Data, Placed] | None = None
+        self._data: Data | None = None  # those that are placed
+        self._placed: Placed | Streamed | None = None
         self._predictor = self._family.predictor(self._plan)
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
@@ -100,7 +105,10 @@ class Engine:
 
     def finite(self) -> bool:
         """Whether all parameters and the optimizer state are finite."""
-        return bool(np.isfinite(self.snapshot()).all())
+        if self._host is not None:
+            return bool(np.isfinite(self._host).all())
+        with self._guarded("looking for numbers that are not finite"):
+            return all_finite(self._device, self._stream)
 
     def orders(self, epochs: range, n: int) -> np.ndarray:
         """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
@@ -137,8 +145,15 @@ class Engine:
                 step_table(self.problem, self._rule, own, step + e * each, order, data.weights)
                 for e, (own, order) in enumerate(zip(rates, orders, strict=True))
             ]
-            job = self._job(plan, data, orders, np.concatenate(tables), epoch)
-            self._run(job, plan, epochs * each, progress)
+            source = self._source(data, plan)
+            if isinstance(source, Streamed):
+                rows, placed = source.positions(epochs), source.placed[0]
+                chunks = source.chunks(orders)
+            else:
+                rows, placed = orders, source
+                chunks = iter([Chunk(0, epochs * each, placed)])
+            job = self._job(plan, placed, rows, np.concatenate(tables), epoch)
+            self._run(job, plan, chunks, epochs * each, progress)
             found = job.results.copy_to_host(stream=self._stream)
             bad = job.bad.copy_to_host(stream=self._stream)
             self._stream.synchronize()
@@ -163,7 +178,7 @@ class Engine:
         ]
         network = Network(self.problem.network.inputs, layers)
         problem = replace(self.problem, network=network, batch_size=len(data))
-        other = Engine(problem, self.threads, "gradient")
+        other = Engine(problem, self.threads, "gradient", self.family)
         other.load(self.parameters(), [])
         result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
         gradients = other.slots()[0]
@@ -179,7 +194,8 @@ class Engine:
         """Let the device's memory go; parameters stay on the host."""
         if not self._lost:
             self.snapshot()
-        self._device = self._placed = None
+        self._forget_data()
+        self._device = None
         self._arrays.clear()
 
     def _on_device(self) -> Any:
@@ -195,48 +211,49 @@ class Engine:
         there = self._arrays.get(name)
         if there is None or there.shape != array.shape or there.dtype != array.dtype:
             self._arrays.pop(name, None)
-            self._make_room(array.nbytes, name)
-            there = self._arrays[name] = cuda.device_array(array.shape, array.dtype)
+            there = new_array(array.shape, array.dtype, f"{name} of the network need", REMEDY)
+            self._arrays[name] = there
         there.copy_to_device(array, stream=self._stream)
         return there
 
-    def _make_room(self, needed: int, what: str) -> None:
-        free, total = memory_info()
-        if needed > free:
-            raise DeviceFailure(
-                f"{limits().name} has too little memory: {what} needs {needed} bytes, {free} of "
-                f"{total} are free; make the batch or the network smaller, or use target='cpu'"
-            )
-
     def _job(
-        self, plan: Plan, data: Data, orders: np.ndarray, table: np.ndarray, epoch: int
+        self, plan: Plan, placed: Placed, orders: np.ndarray, table: np.ndarray, epoch: int
     ) -> Job:
-        """Put all that some epochs need on the device."""
-        seeds = [self.problem.seed]
+        """Put all that some epochs need on the device, beside the data."""
         numbered = range(epoch, epoch + len(orders))
-        placed = self._place(data)
         return Job(
             state=self._on_device(),
             scratch=self._scratch(plan, 1),
             words=self._put("words", plan.words),
             numbers=self._put("numbers", plan.numbers),
             steps=self._put("steps", table),
-            keys=self._put("keys", layer_keys(self.problem, seeds, numbered)),
-            X=placed.X,
-            classes=placed.classes,
-            targets=placed.targets,
-            weights=placed.weights,
-            orders=self._put("orders", orders.astype(np.int32)),
+            keys=self._put("keys", layer_keys(self.problem, [self.problem.seed], numbered)),
+            orders=self._put("orders", orders.astype(np.int32, copy=False)),
             results=self._put("results", np.zeros((len(orders), RESULT_FIELDS))),
             bad=self._put("bad", np.full(1, -1, np.int64)),
+            **placed._asdict(),
         )
 
-    def _place(self, data: Data) -> Placed:
-        """Return the data on the device, where they stay until others come."""
-        if self._placed is None or self._placed[0] is not data:
-            self._placed = None
-            self._placed = data, place(data, self.problem, self._stream)
-        return self._placed[1]
+    def _source(self, data: Data, plan: Plan) -> Placed | Streamed:
+        """Return the data on the device, or what streams them where they do not fit.
+
+        They stay as long as the next call is for the same data.
+        """
+        if self._data is not data:
+            self._forget_data()
+            self._scratch(plan, 1)  # comes first: it cannot be streamed
+            if isinstance(data.X, DeviceArray) or fits(data, self.problem, free_bytes())[0]:
+                self._placed = place(data, self.problem, self._stream)
+            else:
+                self._placed = Streamed(data, self.problem, self._stream)
+            self._data = data
+        assert self._placed is not None
+        return self._placed
+
+    def _forget_data(self) -> None:
+        if isinstance(self._placed, Streamed):
+            self._placed.close()
+        self._data = self._placed = None
 
     def _scratch(self, plan: Plan, networks: int) -> Any:
         """Return the scratch of a plan, zeros when it is new."""
@@ -246,29 +263,39 @@ class Engine:
         return there
 
     def _run(
-        self, job: Job, plan: Plan, steps: int, progress: Callable[[int, float], None] | None
+        self,
+        job: Job,
+        plan: Plan,
+        chunks: Iterable[Chunk],
+        steps: int,
+        progress: Callable[[int, float], None] | None,
     ) -> None:
         """Do all steps, in launches of about `LAUNCH_SECONDS` of which two are under way."""
-        per_step = self.seconds_per_row * self.problem.batch_size
-        count = FIRST_STEPS if math.isinf(per_step) else max(1, int(LAUNCH_SECONDS / per_step))
-        begin, waiting = 0, []
+        waiting: list[tuple[Any, int]] = []
         try:
-            while begin < steps:
-                end = min(steps, begin + count)
-                self._family.train(job, plan, begin, end, self._stream)
-                event = cuda.event(timing=False) if not SIMULATED else cuda.event()
-                event.record(self._stream)
-                waiting.append((event, end))
-                begin = end
-                while len(waiting) > (begin < steps):
-                    event, done = waiting.pop(0)
-                    while not reached(event):
-                        time.sleep(POLL_SECONDS)
-                    if progress is not None and done < steps:
-                        self._report(job, done, progress)
+            for begin, end, placed in chunks:
+                own = job._replace(**placed._asdict())
+                for first, last in self._launches(begin, end):
+                    self._family.train(own, plan, first, last, self._stream)
+                    event = new_event()
+                    event.record(self._stream)
+                    waiting.append((event, last))
+                    while len(waiting) > (last < steps):
+                        event, done = waiting.pop(0)
+                        while not reached(event):
+                            time.sleep(POLL_SECONDS)
+                        if progress is not None and done < steps:
+                            self._report(job, done, progress)
         except KeyboardInterrupt:
             self._stream.synchronize()  # nothing may work on what is restored next
             raise
+
+    def _launches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Cut steps into launches."""
+        per_step = self.seconds_per_row * self.problem.batch_size
+        count = FIRST_STEPS if math.isinf(per_step) else max(1, int(LAUNCH_SECONDS / per_step))
+        for first in range(begin, end, count):
+            yield first, min(end, first + count)
 
     def _report(self, job: Job, done: int, progress: Callable[[int, float], None]) -> None:
         sums = job.results.copy_to_host(stream=self._stream)
@@ -290,32 +317,3 @@ class Engine:
             )
             self._host, self._device = self._good, None
             raise DeviceFailure(self._lost) from error
-
-
-def layer_keys(problem: Problem, seeds: list[int], epochs: range) -> np.ndarray:
-    """Return the keys of random numbers, uint64 (seeds epochs, 2 layers): see `Job.keys`."""
-    uses = range(2 * len(problem.network.dense))
-    keys = [[random_key(seed, each, use) | 1 for use in uses] for seed in seeds for each in epochs]
-    return np.array(keys, np.uint64)
-
-
-def read_results(found: np.ndarray, bad: int, each: int) -> list[EpochResult]:
-    """Return the result of every epoch that was begun, from what kernels left.
-
-    Parameters
-    ----------
-    found
-        `Job.results` of one network, (epochs, RESULT_FIELDS).
-    bad
-        Its `Job.bad`.
-    each
-        Steps of an epoch.
-    """
-    results = []
-    for e, row in enumerate(found):
-        loss = float(row[LOSS_SUM] / row[WEIGHT_SUM]) if row[WEIGHT_SUM] > 0 else 0.0
-        here = bad - e * each if bad >= 0 and bad // each == e else None
-        results.append(EpochResult(loss, here))
-        if here is not None:
-            break
-    return results

@@ -9,6 +9,7 @@ import numpy as np
 from numba import float64, from_dtype, int32, int64, types, uint64
 
 from fastnn.cuda.plan import Plan
+from fastnn.problem import EpochResult
 
 
 class Job(NamedTuple):
@@ -68,6 +69,28 @@ def job_type(dtype: np.dtype) -> Any:
 
 # Fields of a row of `Job.results`.
 LOSS_SUM, WEIGHT_SUM, RESULT_FIELDS = range(3)
+
+
+def read_results(found: np.ndarray, bad: int, each: int) -> list[EpochResult]:
+    """Return the result of every epoch that was begun, from what kernels left.
+
+    Parameters
+    ----------
+    found
+        `Job.results` of one network, (epochs, RESULT_FIELDS).
+    bad
+        Its `Job.bad`.
+    each
+        Steps of an epoch.
+    """
+    results = []
+    for e, row in enumerate(found):
+        loss = float(row[LOSS_SUM] / row[WEIGHT_SUM]) if row[WEIGHT_SUM] > 0 else 0.0
+        here = bad - e * each if bad >= 0 and bad // each == e else None
+        results.append(EpochResult(loss, here))
+        if here is not None:
+            break
+    return results
 
 
 # (state (1, state size) on the device, X (m, inputs), stream) -> outputs (m, outputs)

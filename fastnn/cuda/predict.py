@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda.block import make_operations
+from fastnn.cuda.data import place_features
 from fastnn.cuda.device import SIMULATED, Limits, U, cuda, kernel, launch
 from fastnn.cuda.plan import (
     BATCH,
@@ -80,8 +81,11 @@ class Predictor:
         mean = UPDATES[rule].mean  # the last slot is what predicts
         self._first = self._plan.size * UPDATES[rule].slots if mean else 0
 
-    def __call__(self, state: Any, X: np.ndarray, stream: Any) -> np.ndarray:
-        """Return the outputs (m, outputs) for X (m, inputs); `state` is (1, state size)."""
+    def __call__(self, state: Any, X: Any, stream: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) for X (m, inputs); `state` is (1, state size).
+
+        X may be on the device; the outputs are on the host.
+        """
         dtype = self._problem.dtype
         predict = make_kernel(self._recipe)
         found = np.empty((len(X), self._problem.network.outputs), dtype)
@@ -94,9 +98,8 @@ class Predictor:
         order = cuda.to_device(np.arange(most, dtype=np.int32), stream=stream)
         scratch = cuda.device_array((blocks, self._plan.scratch_size), dtype, stream=stream)
         for first in range(0, len(X), most):
-            rows = np.ascontiguousarray(X[first : first + most], dtype)
-            placed = cuda.to_device(rows, stream=stream)
-            outputs = cuda.device_array((len(rows), found.shape[1]), dtype, stream=stream)
+            placed = place_features(X[first : first + most], dtype, stream)
+            outputs = cuda.device_array((len(placed), found.shape[1]), dtype, stream=stream)
             launch(
                 predict, blocks, THREADS, stream, 0,
                 parameters, scratch, words, numbers, keys, order, placed, outputs,

@@ -8,12 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.cuda.block import Block
-from fastnn.cuda.device import limits, memory_info
-from fastnn.cuda.engine import Engine, layer_keys, read_results
-from fastnn.cuda.job import RESULT_FIELDS, Job
+from fastnn.cuda.device import limits
+from fastnn.cuda.engine import Engine
+from fastnn.cuda.job import RESULT_FIELDS, Job, read_results
+from fastnn.cuda.memory import check_room
 from fastnn.cuda.orders import make_orders
 from fastnn.cuda.plan import Parameters
-from fastnn.cuda.steps import step_table
+from fastnn.cuda.steps import layer_keys, step_table
+from fastnn.cuda.streaming import Chunk, Streamed
 from fastnn.data import Data
 from fastnn.errors import DeviceFailure
 from fastnn.orders import order_key
@@ -100,13 +102,22 @@ class Several:
                 for e, own in enumerate(rates)
             ]
             runs = len(self._seeds) * epochs
-            self._check_memory(runs * n * 4 + self._state.nbytes)
+            check_room(
+                runs * n * 4 + self._state.nbytes,
+                f"{len(self._seeds)} networks and the orders of their rows need",
+                "train fewer restarts at a time",
+            )
             if shuffle:
                 keys = [order_key(seed, each) for seed in self._seeds for each in numbered]
                 orders = make_orders(np.array(keys, np.uint64), n, engine._stream)
             else:
                 orders = engine._put("orders", np.tile(np.arange(n, dtype=np.int32), (runs, 1)))
-            placed = engine._place(data)
+            placed = engine._source(data, plan)
+            if isinstance(placed, Streamed):
+                raise DeviceFailure(
+                    f"{limits().name} has too little memory for the data, which restarts read "
+                    "together; pass fewer rows, or use target='cpu'"
+                )
             resident = self._family.resident_bytes(n) > 0
             job = Job(
                 state=engine._put("states", self._state),
@@ -115,15 +126,12 @@ class Several:
                 numbers=engine._put("numbers", plan.numbers),
                 steps=engine._put("steps", np.concatenate(tables)),
                 keys=engine._put("keys", layer_keys(self.problem, self._seeds, numbered)),
-                X=placed.X,
-                classes=placed.classes,
-                targets=placed.targets,
-                weights=placed.weights,
                 orders=orders,
                 results=engine._put("results", np.zeros((runs, RESULT_FIELDS))),
                 bad=engine._put("bad", np.where(self._resting, 0, -1)),
+                **placed._asdict(),
             )
-            engine._run(job, plan, epochs * each, None)
+            engine._run(job, plan, [Chunk(0, epochs * each, placed)], epochs * each, None)
             found = job.results.copy_to_host(stream=engine._stream)
             bad = job.bad.copy_to_host(stream=engine._stream)
             self._state = job.state.copy_to_host(stream=engine._stream)
@@ -137,11 +145,3 @@ class Several:
     def close(self) -> None:
         """Let the device's memory go."""
         self._engine.close()
-
-    def _check_memory(self, needed: int) -> None:
-        free, total = memory_info()
-        if needed > free:
-            raise DeviceFailure(
-                f"{limits().name} has too little memory: {len(self._seeds)} networks need {needed} "
-                f"bytes, {free} of {total} are free; train fewer restarts at a time"
-            )

@@ -1,9 +1,10 @@
-"""What changes from step to step, worked out for a whole epoch before it begins."""
+"""What changes from step to step and epoch to epoch, worked out before training begins."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from fastnn.keys import random_key
 from fastnn.problem import Problem
 
 # Columns of the table of steps, float64.
@@ -84,3 +85,10 @@ def _fill_nadam(
 
 def _momentum(beta1: float, t: np.ndarray) -> np.ndarray:
     return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
+
+
+def layer_keys(problem: Problem, seeds: list[int], epochs: range) -> np.ndarray:
+    """Return the keys of random numbers, uint64 (seeds epochs, 2 layers): see `Job.keys`."""
+    uses = range(2 * len(problem.network.dense))
+    keys = [[random_key(seed, each, use) | 1 for use in uses] for seed in seeds for each in epochs]
+    return np.array(keys, np.uint64)

@@ -13,6 +13,7 @@ import numpy as np
 from numba import float64, int64
 
 from fastnn.cuda.core import Tile
+from fastnn.cuda.data import place_features
 from fastnn.cuda.device import (
     SIMULATED,
     Limits,
@@ -48,7 +49,7 @@ class Tiled:
         self._recipe = recipe_of(problem, rule)
         self._clock: Any = None
         self._parts: Any = None
-        self._replays: dict[tuple[int, ...], Replay] = {}
+        self._replays: dict[tuple[Any, ...], Replay] = {}
         self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
 
     @staticmethod
@@ -91,7 +92,8 @@ class Tiled:
             for _ in range(begin, end):
                 put(stream)
             return
-        where = tuple(each.device_ctypes_pointer.value for each in job)
+        # A graph keeps addresses and shapes.
+        where = tuple((each.device_ctypes_pointer.value, each.shape) for each in job)
         if where not in self._replays:
             if len(self._replays) >= 4:  # those of arrays that are no more
                 self._replays.clear()
@@ -102,7 +104,7 @@ class Tiled:
         """Return what predicts; see `fastnn.cuda.job.Family`."""
         return self._predict
 
-    def _predict(self, state: Any, X: np.ndarray, stream: Any) -> np.ndarray:
+    def _predict(self, state: Any, X: Any, stream: Any) -> np.ndarray:
         """Return the outputs (m, outputs) for X (m, inputs), some thousand rows at a time."""
         dtype, network = self.problem.dtype, self.problem.network
         found = np.empty((len(X), network.outputs), dtype)
@@ -131,8 +133,8 @@ class Tiled:
         start, width = int(last[OUTPUT]), int(last[LDN])
         clock = cuda.to_device(np.zeros(1, np.int64), stream=stream)
         for begin in range(0, len(X), most):
-            rows = np.ascontiguousarray(X[begin : begin + most], dtype)
-            job = job._replace(X=cuda.to_device(rows, stream=stream))
+            rows = place_features(X[begin : begin + most], dtype, stream)
+            job = job._replace(X=rows)
             if len(rows) < most:
                 plan.words[0, [BATCH, SAMPLES]] = len(rows)
                 job = job._replace(words=cuda.to_device(plan.words, stream=stream))

@@ -1,16 +1,34 @@
 """One suite over every target: each test that asks for `engine_class` runs once a target."""
 
+from pathlib import Path
+
 import pytest
+from cuda_cases import FAMILIES, NOWHERE, engine_of, select
+from simulator import SIMULATED, quicken
 
 from fastnn.errors import TargetUnavailable
 from fastnn.target import choose
 from fastnn.target import engine_class as engine_class_of
 
 # A new target is added here, and nowhere else.
-TARGETS = ["numpy", "cpu"]
+CUDA = [f"cuda-{family}" for family in FAMILIES]
+TARGETS = CUDA if SIMULATED else ["numpy", "cpu", *CUDA]
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what does not run on CUDA, see `cuda_cases`."""
+    here = Path(__file__).parent
+    left = set(select([item for item in items if item.path.parent == here]))
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = [item for item in items if item not in left]
 
 
 def _engine_class(name):
+    if name.startswith("cuda-"):
+        if NOWHERE:
+            pytest.skip(NOWHERE)
+        quicken()
+        return engine_of(name.removeprefix("cuda-"))
     try:
         choose(name)
     except TargetUnavailable as error:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import pytest
+from simulator import SIMULATED
 
 import fastnn
 from fastnn import reference
@@ -45,8 +46,15 @@ COMBINATIONS = [
 TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
 # Without Numba a large network takes minutes, and threads are not atomic.
-needs_jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs compiled kernels")
+needs_jit = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT or SIMULATED), reason="needs compiled kernels"
+)
 FOLDER = Path(__file__).resolve().parent
+
+
+def few(usual, simulated):
+    """Return the usual sizes of a test, or in Numba's simulator those it can do in a second."""
+    return simulated if SIMULATED else usual
 
 
 class Run(NamedTuple):

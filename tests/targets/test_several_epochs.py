@@ -5,7 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from target_cases import OPTIMIZERS, data_of, problem_of, started
+from target_cases import OPTIMIZERS, data_of, few, problem_of, started
 
 from fastnn.spec import Dense, Dropout
 
@@ -51,7 +51,8 @@ def test_epochs_in_one_call_are_those_one_by_one(
 
 @pytest.mark.parametrize("batch_size", [16, 64, 100])
 def test_every_epoch_looks_for_its_own_columns_of_zeros(engine_class, batch_size):
-    problem = problem_of(150, [Dense(40, "relu"), Dense(3)], batch_size=batch_size)
+    layers = [Dense(few(40, 5), "relu"), Dense(3)]
+    problem = problem_of(few(150, 15), layers, batch_size=batch_size)
     data, steps = data_of(problem, 100), math.ceil(100 / batch_size)
     data.X[np.random.default_rng(0).random(data.X.shape) < 0.98] = 0
     orders = np.array([np.random.default_rng(epoch).permutation(100) for epoch in range(4)])

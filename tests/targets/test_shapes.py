@@ -14,6 +14,7 @@ from target_cases import (
     assert_near,
     assert_same_but_for_rounding,
     data_of,
+    few,
     needs_jit,
     problem_of,
     run,
@@ -24,7 +25,10 @@ from fastnn import reference
 from fastnn.rules.table import ACTIVATIONS
 from fastnn.spec import Dense, Dropout
 
-SIZES = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 131]
+SIZES = few(
+    [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 131],
+    [1, 2, 7, 8, 9, 15, 16, 17, 31, 33],
+)
 # More than 1 MiB of weights in a layer: layers then become phases of their own, even on one thread.
 LARGE = {
     "first": (521, [Dense(523, "relu"), Dense(10)]),
@@ -154,17 +158,17 @@ def test_rows_are_predicted_one_by_one_as_together(engine_class, rows):
     np.testing.assert_allclose(together, alone, rtol=1e-13)
 
 
-SIZE = st.integers(1, 40)
+SIZE = st.integers(1, few(40, 9))
 HIDDEN = st.tuples(SIZE, st.sampled_from(sorted(ACTIVATIONS)))
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(derandomize=True, max_examples=few(60, 30))
 @given(
     inputs=SIZE,
     hidden=st.lists(HIDDEN, max_size=3),
     outputs=SIZE,
-    rows=st.integers(1, 70),
-    batch_size=st.integers(1, 80),
+    rows=st.integers(1, few(70, 20)),
+    batch_size=st.integers(1, few(80, 25)),
     steps=st.tuples(st.sampled_from([1, 2, -1, -3]), st.sampled_from([1, 2, -1])),
     rule=st.sampled_from(sorted(OPTIMIZERS)),
     rate=st.sampled_from([0.0, 0.4]),

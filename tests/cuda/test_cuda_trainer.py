@@ -1,0 +1,199 @@
+"""A Trainer on CUDA beside one on another target: the same numbers, and from one to the other.
+
+What a Trainer does by itself is asked of CUDA by the tests one folder up: in the simulator they run
+for CUDA alone. Not shown there is whatever tests/targets/cuda_cases.py lists.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from trainer_cases import LABELS, REAL, WEIGHTS, X, trainer_of
+
+from fastnn import (
+    SGD,
+    Adam,
+    AveragedSGD,
+    Dense,
+    Diverged,
+    Dropout,
+    Nadam,
+    Trainer,
+    reference,
+    sweep,
+)
+from fastnn.data import Data
+from fastnn.errors import InvalidInput
+from fastnn.graph import abs as size
+from fastnn.graph import tanh
+from fastnn.orders import epoch_order
+from fastnn.restarting import restart_seed
+
+pytestmark = pytest.mark.usefixtures("running")
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+RANDOM = (Dropout(0.2), Dense(7, "rrelu"), Dropout(0.5), Dense(5, "prelu"), Dense(3))
+VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
+
+
+def assert_near(found: Trainer, expected: Trainer) -> None:
+    """Check that two trainers have come to the same, but for rounding."""
+    tolerance = TOLERANCE[str(expected.problem.dtype)]
+    one, other = found.__getstate__(), expected.__getstate__()
+    assert (one.epoch, one.step) == (other.epoch, other.step)
+    for name in ("loss", "validation_loss", "validation_accuracy"):
+        scores = [
+            np.array(getattr(history, name), float)  # None, where there was none, as NaN
+            for history in (one.history, other.history)
+        ]
+        np.testing.assert_allclose(*scores, rtol=tolerance)
+    for layers, same in zip(
+        (one.parameters, *one.slots), (other.parameters, *other.slots), strict=True
+    ):
+        for arrays, equal in zip(layers, same, strict=True):
+            for a, b in zip(arrays, equal, strict=True):
+                assert a.dtype == b.dtype
+                np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1, abs(b).max()))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("first", "second"), [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "numpy"), ("numpy", "cuda")]
+)
+@pytest.mark.parametrize(
+    "optimizer", [Nadam(0.01), AveragedSGD(0.1, start=7)], ids=["nadam", "mean"]
+)
+def test_a_model_saved_on_one_target_goes_on_on_another(
+    first: str, second: str, dtype: str, optimizer: Any, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"optimizer": optimizer, "dtype": dtype, "l2": 0.01, "seed": 3}
+    whole = trainer_of(RANDOM, **settings)
+    whole.fit(X, LABELS, epochs=5, sample_weight=WEIGHTS, **VALIDATION)
+    moved = trainer_of(RANDOM, target=first, **settings)
+    moved.fit(X, LABELS, epochs=2, sample_weight=WEIGHTS, **VALIDATION)
+    moved.save(tmp_path / "model")
+    moved = Trainer.load(tmp_path / "model", target=second)
+    moved.fit(X, LABELS, epochs=3, sample_weight=WEIGHTS, **VALIDATION)
+    assert moved.history.target == second
+    assert_near(moved, whole)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_predictions_and_scores_are_the_numpy_targets(dtype: str) -> None:
+    numpy, cuda = (trainer_of(RANDOM, target=each, dtype=dtype) for each in ("numpy", "cuda"))
+    for trainer in (numpy, cuda):
+        trainer.fit(X, LABELS, epochs=2)
+    tolerance = TOLERANCE[dtype]
+    assert np.array_equal(cuda.predict(X), numpy.predict(X))
+    np.testing.assert_allclose(cuda.predict_proba(X), numpy.predict_proba(X), rtol=tolerance)
+    one, other = (each.evaluate(X, LABELS, WEIGHTS) for each in (cuda, numpy))
+    assert one == pytest.approx(other, rel=tolerance)
+
+
+def test_rows_come_in_the_order_of_seed_and_epoch() -> None:
+    trainer = trainer_of(target="cuda", seed=5)
+    orders = trainer._open().orders(range(2, 5), 37)
+    assert np.array_equal(orders, [epoch_order(5, epoch, 37) for epoch in (2, 3, 4)])
+
+
+def test_every_step_has_the_rows_masks_and_slopes_of_the_numpy_target() -> None:
+    """Trained up to each step in turn, so that no later step hides what one did."""
+    from fastnn.cuda.engine import Engine
+
+    model = trainer_of(RANDOM, dtype="float64", optimizer=Adam(0.05)).__getstate__()
+    order = epoch_order(5, 1, 37)
+    for steps in range(1, 6):
+        rows = order[: 8 * steps]
+        ends = []
+        for kind in (Engine, reference.Engine):
+            with closing(kind(model.problem, 1)) as engine:
+                engine.load(model.parameters, model.slots)
+                data = Data(X.astype(np.float64), LABELS)
+                result = engine.train_epoch(data, rows, np.full(steps, 0.05), 1, 5)
+                ends.append((result.loss, engine.parameters()))
+        (loss, found), (expected_loss, expected) = ends
+        assert loss == pytest.approx(expected_loss, rel=1e-12), steps
+        for arrays, same in zip(found, expected, strict=True):
+            for a, b in zip(arrays, same, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-11, err_msg=f"step {steps}")
+
+
+def test_rules_of_the_callers_own_train_as_on_the_numpy_target() -> None:
+    layers = [Dense(5, lambda z: tanh(z) + 0.1 * z), Dense(1)]
+    pair = [
+        trainer_of(layers, loss=lambda z, y: size(z - y) ** 3, target=each, dtype="float64")
+        for each in ("cuda", "numpy")
+    ]
+    for trainer in pair:
+        trainer.fit(X, REAL, epochs=3)
+    assert_near(*pair)
+
+
+@pytest.mark.parametrize("more", [{}, VALIDATION], ids=["together", "one by one"])
+def test_restarts_come_to_the_best_of_the_numpy_target(more: dict[str, Any]) -> None:
+    pair = [trainer_of(target=each, dtype="float64", seed=2) for each in ("cuda", "numpy")]
+    for trainer in pair:
+        trainer.fit(X, LABELS, epochs=4, restarts=5, **more)
+    one, other = (trainer.history.restarts for trainer in pair)
+    assert one.best == other.best
+    assert [each.seed for each in one] == [2, *(restart_seed(2, i) for i in range(1, 5))]
+    np.testing.assert_allclose(
+        [each.loss for each in one], [each.loss for each in other], rtol=1e-9
+    )
+    assert_near(*pair)
+
+
+def test_a_sweep_comes_to_the_scores_of_the_numpy_target() -> None:
+    rows = []
+    for target in ("cuda", "numpy"):
+        trainer = trainer_of(target=target, dtype="float64")
+        result = sweep(trainer, X, LABELS, 2, grid={"learning_rate": [0.1, 0.3]}, seeds=2)
+        rows.append([each.training_loss for each in result])
+    np.testing.assert_allclose(*rows, rtol=1e-9)
+
+
+def test_what_diverges_says_the_same_and_leaves_the_last_good_epoch() -> None:
+    messages = []
+    for target in ("cuda", "numpy"):
+        trainer = trainer_of(
+            [Dense(1)], loss="mse", optimizer=SGD(0.1), target=target, dtype="float64"
+        )
+        trainer.fit(X, REAL, epochs=2)
+        before = [array.copy() for layer in trainer.parameters for array in layer]
+        bad = X.astype(np.float64)
+        bad[11] *= 1e300
+        with pytest.raises(Diverged) as error:
+            trainer.fit(bad, REAL, epochs=3)
+        messages.append(str(error.value))
+        assert trainer.epoch == 2
+        for one, other in zip(before, sum(trainer.parameters, ()), strict=True):
+            assert np.array_equal(one, other)
+        trainer.fit(X, REAL, epochs=1)  # goes on as if nothing had been
+        assert trainer.epoch == 3
+    assert messages[0] == messages[1]
+
+
+BAD = {
+    "NaN": (np.where(X == X[5, 2], np.nan, X), LABELS, {}),
+    "width": (X[:, :3], LABELS, {}),
+    "strings": (X.astype(str), LABELS, {}),
+    "labels": (X, LABELS + 7, {}),
+    "rows": (X, LABELS[:9], {}),
+    "weights": (X, LABELS, {"sample_weight": -WEIGHTS}),
+    "epochs": (X, LABELS, {"epochs": -1}),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_the_same_words_as_on_the_cpu(case: str) -> None:
+    features, labels, more = BAD[case]
+    messages = []
+    for target in ("cuda", "cpu"):
+        with pytest.raises(InvalidInput) as error:
+            trainer_of(target=target).fit(features, labels, **more)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]

@@ -1,0 +1,149 @@
+"""Every kernel of every family, and that of prediction, as machine code for devices not at hand.
+
+Nothing spills, and nothing lies in local memory: what a thread works on stays in its registers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import cubin
+import pytest
+
+from fastnn.graph import tanh
+from fastnn.problem import Problem
+from fastnn.spec import SGD, Adam, AveragedSGD, Dense, Dropout, Network
+
+LARGE = 1 << 20  # bytes of shared memory that any network here fits into
+
+# inputs, layers, loss, optimizer, other settings
+RECIPES: dict[str, tuple[Any, ...]] = {
+    "plain float32": (
+        784, [Dense(128, "relu"), Dense(10)], "softmax_cross_entropy", SGD(0.1), "float32", {},
+    ),
+    "everything float64": (
+        20,
+        [
+            Dropout(0.2),
+            Dense(32, "prelu", max_norm=1.0),
+            Dense(16, "gelu", l1=0.1),
+            Dropout(0.5),
+            Dense(8, "rrelu"),
+            Dense(8, "softmax"),
+            Dense(3, "tanh"),
+        ],
+        "huber", Adam(), "float64", {"clip_norm": 1.0, "clip_value": 0.1},
+    ),
+    "own rules float32": (
+        20,
+        [Dense(32, lambda z: tanh(z) * z), Dense(16, "mish"), Dense(3, "hardmax"), Dense(2)],
+        lambda z, y: (z - y) ** 4, AveragedSGD(0.1), "float32", {"clip_norm": 1.0},
+    ),
+}  # fmt: skip
+
+
+def problem_of(recipe: str) -> Problem:
+    inputs, layers, loss, optimizer, dtype, limits = RECIPES[recipe]
+    return Problem(Network(inputs, layers), loss, optimizer, 64, 0.0, 0.01, dtype, 0, **limits)
+
+
+class Wanted(NamedTuple):
+    """A kernel, and the types of its arguments."""
+
+    name: str
+    kernel: Any
+    types: tuple[Any, ...]
+
+
+def kernels_of(family: str, problem: Problem, shared_bytes: int) -> list[Wanted]:
+    """Return what a family compiles before it trains `problem`."""
+    from fastnn.cuda.choice import FAMILIES
+    from fastnn.cuda.device import Limits
+
+    kind, found = FAMILIES[family], []
+
+    def note(kernel: Any, *types: Any) -> None:
+        found.append(Wanted(f"{family} {kernel.py_func.__name__}", kernel, types))
+
+    limits, rule = Limits("a device", 132, shared_bytes), problem.optimizer.rule
+    if reason := kind.suits(problem, rule, limits):
+        pytest.skip(f"family {family!r}: {reason}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[kind.__module__], "compile_now", note)
+        kind(problem, rule, limits).prepare(1000)
+    assert found
+    return found
+
+
+def predicting(problem: Problem) -> list[Wanted]:
+    """Return the kernel of prediction."""
+    from numba import float64, from_dtype, int32, int64, uint64
+
+    from fastnn.cuda.predict import make_kernel
+    from fastnn.cuda.rules import recipe_of
+
+    real = from_dtype(problem.dtype)
+    types = (
+        real[::1], real[:, ::1], int64[:, ::1], float64[::1], uint64[::1], int32[::1],
+        real[:, ::1], real[:, ::1],
+    )  # fmt: skip
+    return [Wanted("predict", make_kernel(recipe_of(problem)), types)]
+
+
+def families() -> list[str]:
+    if cubin.missing():
+        return ["block"]  # once is enough to say so
+    from fastnn.cuda.choice import FAMILIES
+
+    return [*FAMILIES]
+
+
+@pytest.fixture(params=cubin.CAPABILITIES, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
+def capability(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
+    """Give each compute capability in turn; device functions ask for that of a current device."""
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    from numba.cuda import dispatcher
+
+    device = SimpleNamespace(compute_capability=request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatcher, "get_current_device", lambda: device)
+        yield request.param
+
+
+def assert_in_registers(wanted: list[Wanted], capability: tuple[int, int]) -> None:
+    """Compile kernels, and look for what lies in local memory."""
+    for name, kernel, types in wanted:
+        options = {
+            key: value
+            for key, value in kernel.targetoptions.items()
+            if key in ("launch_bounds", "max_registers", "fastmath") and value
+        }
+        code = cubin.compile_kernel(kernel.py_func, types, cc=capability, **options)
+        assert (code.spill_bytes, code.stack_bytes) == (0, 0), name
+        assert code.count("LDL|STL") == 0, name
+        assert code.registers <= 255 and re.search("EXIT", code.sass), name
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("family", families())
+def test_every_kernel_of_a_family_stays_in_registers(
+    family: str, recipe: str, capability: tuple[int, int]
+) -> None:
+    assert_in_registers(kernels_of(family, problem_of(recipe), 0), capability)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_block_family_in_shared_memory_does_too(
+    recipe: str, capability: tuple[int, int]
+) -> None:
+    assert_in_registers(kernels_of("block", problem_of(recipe), LARGE), capability)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_prediction_does_too(recipe: str, capability: tuple[int, int]) -> None:
+    assert_in_registers(predicting(problem_of(recipe)), capability)

@@ -1,0 +1,57 @@
+"""The machine code of the kernels that read a caller's arrays, for devices that are not there."""
+
+from types import SimpleNamespace
+
+import cubin
+import pytest
+
+from fastnn.arrays import WRONG
+
+NUMBERS = ["float16", "float32", "int64"]  # one of each kind
+
+
+def strided(name):
+    from numba import types
+
+    return getattr(types, name)[:, :]
+
+
+@pytest.fixture(params=cubin.CAPABILITIES, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
+def capability(request, monkeypatch):
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    from numba.cuda import dispatcher
+
+    # Which device functions of kernels are asked for, though nothing runs.
+    device = SimpleNamespace(compute_capability=request.param)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
+    return request.param
+
+
+def check(code):
+    assert code.spill_bytes == 0
+    assert code.stack_bytes == 0
+    assert code.count("LDL|STL") == 0
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_every_search_compiles(capability, wrong, number):
+    from numba import float64, int64
+
+    from fastnn.cuda.reader import make_search
+
+    search = make_search(wrong).py_func
+    check(cubin.compile_kernel(search, (strided(number), float64, int64[::1]), cc=capability))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("target", ["float32", "int64"])
+def test_every_conversion_compiles(capability, target, number):
+    from numba import types
+
+    from fastnn.cuda.reader import make_convert
+
+    made = getattr(types, target)[:, ::1]
+    convert = make_convert().py_func
+    check(cubin.compile_kernel(convert, (strided(number), made), cc=capability))
