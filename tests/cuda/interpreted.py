@@ -51,6 +51,12 @@ class Event:
     def record(self, stream: Any) -> None:
         """Say nothing."""
 
+    def wait(self, stream: Any) -> None:
+        """Wait no more."""
+
+    def synchronize(self) -> None:
+        """Wait no more."""
+
     def query(self) -> bool:
         """Say that it has happened."""
         return True
@@ -93,7 +99,7 @@ def _plain(argument: Any) -> Any:
     """Return an argument with NumPy's arrays in place of the device's."""
     if isinstance(argument, tuple):
         return type(argument)(*map(_plain, argument))
-    assert isinstance(argument, (int, Lent)), "kernels take whole numbers and arrays of the device"
+    assert isinstance(argument, (int, float, Lent)), "kernels take numbers and arrays of the device"
     return argument.view(np.ndarray) if isinstance(argument, Lent) else argument
 
 
@@ -125,13 +131,15 @@ class Replay:
 
 
 @contextmanager
-def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Device]:
-    """Let the engine find a device with so many processors, and so much shared memory a block."""
+def device(
+    processors: int = 2, shared_bytes: int = 227 << 10, free_bytes: int = 1 << 36
+) -> Iterator[Device]:
+    """Let the engine find a device: processors, shared memory a block may take, free memory."""
     from numba import cuda
     from numba.cuda.dispatcher import CUDADispatcher
 
     from fastnn.cuda import device as door
-    from fastnn.cuda import tiled
+    from fastnn.cuda import reader, tiled
 
     there = Device()
     current = SimpleNamespace(
@@ -141,7 +149,10 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
         MULTIPROCESSOR_COUNT=processors,
         MAX_SHARED_MEMORY_PER_BLOCK_OPTIN=shared_bytes,
     )
-    context = SimpleNamespace(get_memory_info=lambda: (1 << 36, 1 << 36))
+    context = SimpleNamespace(
+        get_memory_info=lambda: (free_bytes, 1 << 36),
+        deallocations=SimpleNamespace(clear=lambda: None),
+    )
     stream = SimpleNamespace(synchronize=lambda: None)
 
     def configured(kernel: Any, where: Any) -> Any:
@@ -151,6 +162,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
     replaced: list[tuple[Any, str, Any]] = [
         (cuda, "to_device", to_device),
         (cuda, "device_array", device_array),
+        (cuda, "pinned_array", lambda shape, dtype: np.empty(shape, dtype)),
         (cuda, "stream", lambda: stream),
         (cuda, "event", lambda timing=True: Event()),
         (cuda, "get_current_device", lambda: current),
@@ -164,5 +176,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
         for owner, name, value in replaced:
             stack.enter_context(patch.object(owner, name, value))
         door.limits.cache_clear()
+        reader._stream.cache_clear()
         stack.callback(door.limits.cache_clear)
+        stack.callback(reader._stream.cache_clear)
         yield there

@@ -121,23 +121,30 @@ def _copy(program: Program, name: list[str], operands: list[str], text: str) -> 
 
 
 def _atomic(program: Program, name: list[str], operands: list[str], text: str) -> Step:
-    """Return an addition that announces a block to the others."""
-    if name != ["atom", "add", "acq_rel", "gpu", "global", "u32"]:
+    """Return an operation that threads do one after another; with acq_rel it announces a block."""
+    function = {"add": np.add, "min": np.minimum, "max": np.maximum}.get(
+        next(each for each in name[1:] if each in ("add", "min", "max", "cas", "exch"))
+    )
+    if function is None or "global" not in name or len(operands) != 3:
         raise NotImplementedError(text)
-    address, amount = _address(program, operands[1], "s64"), program.reader(operands[2], "u32")
-    write = program.writer(operands[0], "u32")
+    kind = name[-1]
+    address, amount = _address(program, operands[1], "s64"), program.reader(operands[2], kind)
+    write, dtype, announces = program.writer(operands[0], kind), dtype_of(kind), "acq_rel" in name
 
-    def add(b: Any, a: Any) -> None:
+    def change(b: Any, a: Any) -> None:
         where, places = _located(b, address(b, a))
-        where.check(text, places, 4)
-        assert len(places) == 1, "one thread speaks for its block"
-        numbers = where.view(np.dtype("u4"))
-        before = numbers[places // 4]
-        numbers[places // 4] += amount(b, a)
+        where.check(text, places, dtype.itemsize)
+        numbers, before = where.view(dtype), np.empty(len(places), dtype)
+        amounts = np.broadcast_to(amount(b, a), len(places))
+        for lane, at in enumerate(places // dtype.itemsize):
+            before[lane] = numbers[at]
+            numbers[at] = function(numbers[at], amounts[lane])
         write(b, a, before)
-        b.arrivals += 1
+        if announces:
+            assert len(places) == 1, "one thread speaks for its block"
+            b.arrivals += 1
 
-    return add
+    return change
 
 
 def _ldmatrix(program: Program, operands: list[str], text: str) -> Step:

@@ -164,6 +164,35 @@ def test_networks_side_by_side_are_those_of_their_seeds() -> None:
         assert_near(one, other, 0)
 
 
+@pytest.mark.parametrize("family", ["block", "tiled"])
+def test_rows_that_do_not_fit_are_streamed(family: str) -> None:
+    problem = classifier(batch_size=4)
+    data = data_of(problem, 19)
+    with interpreted.device(free_bytes=19 * 28 - 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastnn.cuda.memory.check_room", lambda *_: None)
+            patch.setattr("fastnn.cuda.streaming.CHUNK_BYTES", 8 * 28)
+            assert_follows_numpy(engine_of(family), problem, data)
+            streamed = started(engine_of(family), problem)
+            train(streamed, problem, data)
+            assert len(streamed._placed.placed) == 2
+
+
+@EVERY
+def test_a_number_that_is_not_finite_is_found(family: str) -> None:
+    problem = classifier()
+    with device_for(family) as there:
+        engine = started(engine_of(family), problem)
+        engine.forward(data_of(problem, 2).X)
+        found = []
+        for value in (1.0, np.nan, -np.inf):
+            engine._device[0, -1] = value
+            engine._host = None
+            found.append(engine.finite())
+    assert found == [True, False, False]
+    assert there.launched[-1] == "search"
+
+
 def test_device_orders_are_those_of_the_host() -> None:
     from numba import cuda
 
