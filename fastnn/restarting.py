@@ -24,6 +24,7 @@ from fastnn.workers import available_threads, run_tasks
 
 if TYPE_CHECKING:
     from fastnn.model import Model
+    from fastnn.problem import Problem
     from fastnn.trainer import Trainer
 
 STREAM = 0x72657374  # ASCII "rest": keeps these seeds apart from those of other draws
@@ -78,7 +79,8 @@ def best_of(
     """
     first = trainer.__getstate__()
     chosen, reason = choose(first.target, first.problem, restarts)
-    if chosen == "cuda" and validation is None and not callbacks and data.weights is None:
+    plain = validation is None and not callbacks and data.weights is None
+    if chosen == "cuda" and plain and _together(first.problem, restarts):
         return _best_together(trainer, restarts, data, epochs, reason)
     if validation is not None:
         trainer._open().forward(validation.X[:1])  # compiled before several threads want it
@@ -141,6 +143,13 @@ def best_of(
     best.history.restarts = found
     take_over(callbacks, calls, first.threads)
     return best
+
+
+def _together(problem: Problem, restarts: int) -> bool:
+    """Say whether a device trains so many networks side by side, or one after another."""
+    from fastnn.cuda.several import worth_it
+
+    return worth_it(problem, restarts)
 
 
 def _best_together(

@@ -20,7 +20,7 @@ from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.cuda.layers import make_layers
 from fastnn.cuda.loss import make_loss
 from fastnn.cuda.plan import BATCH, KEPT, LAYERS, ROWWISE, SAMPLES, STATE, Plan, make_plan
-from fastnn.cuda.rules import Recipe, make_rules, recipe_of
+from fastnn.cuda.rules import Recipe, make_rules, no_precision, recipe_of
 from fastnn.cuda.steps import WEIGHT
 from fastnn.cuda.update import make_update
 from fastnn.problem import Problem
@@ -199,8 +199,8 @@ class Block:
 
     @staticmethod
     def suits(problem: Problem, rule: str, limits: Limits) -> str:
-        """Return why it cannot train a problem: there is nothing that it cannot."""
-        return ""
+        """Return why it cannot train a problem, or ""."""
+        return no_precision(problem)
 
     @staticmethod
     def seconds(problem: Problem, limits: Limits) -> float:

@@ -10,13 +10,14 @@ from typing import Any
 
 from fastnn.cuda.block import Block
 from fastnn.cuda.device import Limits
+from fastnn.cuda.grid import Grid
 from fastnn.cuda.job import Family
 from fastnn.cuda.tiled import Tiled
 from fastnn.errors import InvalidInput
 from fastnn.problem import Problem
 from fastnn.rules.table import unknown_name
 
-FAMILIES: dict[str, Any] = {"block": Block, "tiled": Tiled}
+FAMILIES: dict[str, Any] = {"block": Block, "grid": Grid, "tiled": Tiled}
 
 
 def choose_family(problem: Problem, rule: str, limits: Limits, name: str | None = None) -> Family:
@@ -37,3 +38,17 @@ def choose_family(problem: Problem, rule: str, limits: Limits, name: str | None 
     able = [kind for kind in FAMILIES.values() if not kind.suits(problem, rule, limits)]
     best = min(able, key=lambda kind: kind.seconds(problem, limits))
     return best(problem, rule, limits)
+
+
+def quicker_together(problem: Problem, limits: Limits, count: int) -> bool:
+    """Say whether so many networks are sooner done with a block each than one after another."""
+    able = [
+        kind
+        for kind in FAMILIES.values()
+        if not kind.suits(problem, problem.optimizer.rule, limits)
+    ]
+    if Block not in able:
+        return False
+    rounds = -(-count // limits.processors)
+    apart = count * min(kind.seconds(problem, limits) for kind in able)
+    return rounds * Block.seconds(problem, limits) <= apart

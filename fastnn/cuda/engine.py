@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.choice import choose_family
+from fastnn.cuda.choice import FAMILIES, choose_family
 from fastnn.cuda.data import Placed, fits, place
 from fastnn.cuda.device import cuda, failures, limits, reached
 from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job, read_results
@@ -178,7 +178,9 @@ class Engine:
         ]
         network = Network(self.problem.network.inputs, layers)
         problem = replace(self.problem, network=network, batch_size=len(data))
-        other = Engine(problem, self.threads, "gradient", self.family)
+        # One batch of all rows may be too much for this family.
+        able = not FAMILIES[self.family].suits(problem, "gradient", limits())
+        other = Engine(problem, self.threads, "gradient", self.family if able else None)
         other.load(self.parameters(), [])
         result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
         gradients = other.slots()[0]

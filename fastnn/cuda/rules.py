@@ -67,6 +67,13 @@ def recipe_of(problem: Problem, rule: str | None = None) -> Recipe:
     )
 
 
+def no_precision(problem: Problem) -> str:
+    """Return why kernels without tensor cores cannot train a problem, or ""."""
+    if problem.precision == "float32":
+        return ""
+    return f"precision {problem.precision!r} takes tensor cores, which only tiled products use"
+
+
 def make_rules(recipe: Recipe) -> SimpleNamespace:
     """Return the device functions of a recipe.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.cuda.block import Block
+from fastnn.cuda.choice import quicker_together
 from fastnn.cuda.device import limits
 from fastnn.cuda.engine import Engine
 from fastnn.cuda.job import RESULT_FIELDS, Job, read_results
@@ -20,6 +21,11 @@ from fastnn.data import Data
 from fastnn.errors import DeviceFailure
 from fastnn.orders import order_key
 from fastnn.problem import EpochResult, Problem
+
+
+def worth_it(problem: Problem, count: int) -> bool:
+    """Say whether so many networks are sooner done together than one after another."""
+    return quicker_together(problem, limits(), count)
 
 
 class Several:

@@ -52,6 +52,8 @@ from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleNamespace:
     """Return what follows the backward pass, for the rules of a recipe.
 
+    constants(numbers, steps, step): what the rule takes in a step, `shrink` left out;
+    penalised(g, w, l1, l2), clipped(g, limit): what comes before the rule.
     finish(par, act, words, numbers, steps, step, layer, i, j, g): take in the gradient g of row i
     (k: the bias; k + 1: the slope) and column j of a layer: penalty, limit by value, and the rule,
     or where the norm comes first only keep it.
@@ -66,21 +68,38 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
     zero, one = real(0), real(1)
 
     @inner
+    def constants(numbers, steps, step):
+        """Return what the rule takes besides the parameter's own, `shrink` left out."""
+        return (
+            real(steps[U(step), RATE]), real(numbers[BETA1]), real(numbers[REST1]),
+            real(numbers[BETA2]), real(numbers[REST2]), real(numbers[EPSILON]),
+            real(steps[U(step), C1]), real(steps[U(step), C2]), real(steps[U(step), C3]),
+        )  # fmt: skip
+
+    @inner
     def apply_rule(par, words, numbers, steps, step, at, g, shrink):
         size = words[0, SIZE]
         s = par[U(at + size)] if slots > 0 else zero
         t = par[U(at + 2 * size)] if slots > 1 else zero
+        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = constants(numbers, steps, step)
         w, s, t = rule(
-            par[U(at)], g, s, t, real(steps[U(step), RATE]), real(numbers[BETA1]),
-            real(numbers[REST1]), real(numbers[BETA2]), real(numbers[REST2]),
-            real(numbers[EPSILON]), shrink, real(steps[U(step), C1]), real(steps[U(step), C2]),
-            real(steps[U(step), C3]),
-        )  # fmt: skip
+            par[U(at)], g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3
+        )
         par[U(at)] = w
         if slots > 0:
             par[U(at + size)] = s
         if slots > 1:
             par[U(at + 2 * size)] = t
+
+    @inner
+    def penalised(g, w, l1, l2):
+        sign = (one if w > zero else zero) - (one if w < zero else zero)
+        return g + l2 * w + l1 * sign
+
+    @inner
+    def clipped(g, limit):
+        g = limit if g > limit else g
+        return -limit if g < -limit else g
 
     @inner
     def finish(par, act, words, numbers, steps, step, layer, i, j, g):
@@ -91,14 +110,10 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
         at = words[word, WEIGHTS] + i * words[word, LDW] + j
         shrink = one
         if i < k:
-            w = par[U(at)]
-            sign = (one if w > zero else zero) - (one if w < zero else zero)
-            g = g + real(numbers[U(own + L2)]) * w + real(numbers[U(own + L1)]) * sign
+            g = penalised(g, par[U(at)], real(numbers[U(own + L1)]), real(numbers[U(own + L2)]))
             shrink = real(steps[U(step), SHRINK])
         if words[0, CLIPS] == 1:
-            limit = real(numbers[CLIP_VALUE])
-            g = limit if g > limit else g
-            g = -limit if g < -limit else g
+            g = clipped(g, real(numbers[CLIP_VALUE]))
         if words[0, KEPT] >= 0:
             act[U(words[0, KEPT] + at)] = g
         else:
@@ -195,6 +210,9 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
                         par[U(at + mean)] = w * factor if share == one else s
 
     return SimpleNamespace(
+        constants=constants,
+        penalised=penalised,
+        clipped=clipped,
         finish=finish,
         update=update,
         largest=largest,

@@ -1,0 +1,402 @@
+"""One launch of a persistent grid trains a small network: the first layer's weights stay in place.
+
+A step has three phases, and a barrier of all blocks after the first and the second:
+
+1. Each block multiplies its slice of the batch's X by its slice of W, both in shared memory.
+2. Each block takes some rows: adds up the products, works out the activation, all further layers,
+   the loss, and the way back to the derivatives by the outputs of the first layer.
+3. Each block updates its slice of W, and its share of all other parameters, which stay in global
+   memory: that is, in the second-level cache.
+
+The next batch is fetched meanwhile. Every sum is added up in an order that the shapes decide, so
+what comes out does not depend on timing. Products are of the network's dtype, whatever `precision`
+tiled kernels are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import float64, from_dtype, int32, int64, typeof
+
+from fastnn.cuda.block import make_operations
+from fastnn.cuda.device import (
+    SHARED_BYTES_BY_RIGHT,
+    SIMULATED,
+    Limits,
+    U,
+    compile_now,
+    cuda,
+    inner,
+    kernel,
+    launch,
+)
+from fastnn.cuda.grid_products import make_products
+from fastnn.cuda.grid_rows import make_rows
+from fastnn.cuda.grid_shape import Shape, choose_shape, clocks
+from fastnn.cuda.grid_tiles import make_tiles
+from fastnn.cuda.grid_update import make_learn
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
+from fastnn.cuda.plan import (
+    BATCH,
+    CONSTANTS,
+    DELTA,
+    FIELDS,
+    INPUT,
+    LAYER_NUMBERS,
+    LAYERS,
+    LDW,
+    LDX,
+    LEARNED,
+    OUTPUT,
+    SAMPLES,
+    SIZE,
+    WEIGHTS,
+    K,
+    N,
+    Plan,
+    Z,
+    make_plan,
+)
+from fastnn.cuda.random import make_random
+from fastnn.cuda.rules import Recipe, make_rules, no_precision, recipe_of
+from fastnn.cuda.steps import STEP_FIELDS, WEIGHT
+from fastnn.problem import Problem
+
+THREADS = 2 if SIMULATED else 256
+# What a step takes beside the work that differs from shape to shape: two barriers of all blocks and
+# about a dozen waits for the second-level cache. Measured by others, not on these kernels.
+STEP_SECONDS, CLOCK_HERTZ = 6e-6, 1.6e9
+
+
+@dataclass(frozen=True)
+class GridPlan(Plan):
+    """A plan whose scratch offsets are those of the rows of one block; see `grid_shape`."""
+
+    shape: Shape
+
+
+def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
+    """Return the Python function of the kernel ``train`` for a recipe and a number of layers.
+
+    `cached`: each step begins with a copy of all parameters but the first W into shared memory.
+    It takes a `Job`; ``losses`` float64 (blocks,), overwritten; ``counter`` int32
+    (1,), zero at first and kept; the `Shape`; how many numbers of X to fetch at a time, 1 or 4; and
+    which steps to do, `begin` to `end`.
+    """
+    rules, o = make_rules(recipe), make_operations(recipe)
+    t = make_tiles(np.dtype(recipe.dtype))
+    o.keeps = make_random(np.dtype(recipe.dtype)).keeps
+    products = make_products(recipe, o, t)
+    fetch, drop, multiply = products.fetch, products.drop, products.multiply
+    by_rows, update = make_rows(recipe, rules, o, t), make_learn(recipe, rules, o, t)
+    prepare, work_rows = by_rows.prepare, by_rows.work_rows
+    learn, first_place = update.learn, update.first_place
+    arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
+    real = from_dtype(np.dtype(recipe.dtype))
+    zero, per_sum = np.dtype(recipe.dtype).type(0), 8 // np.dtype(recipe.dtype).itemsize
+    slots = recipe.slots
+    turns = 2, STEP_FIELDS + 1
+    fields, constants = (1 + layers, FIELDS + FIELDS % 2), _constants(layers)
+
+    @inner
+    def take_step(own, row, steps, step, me, team):
+        """Copy what changes from step to step to shared memory."""
+        field = team - 1 - me
+        while field < STEP_FIELDS:
+            own[U(row), U(field)] = steps[U(step), U(field)]
+            field += team
+
+    @inner
+    def move_slice(state, copies, words, shape, low, wide, high, out, me, team):
+        """Copy W and optimizer state of the slice in, or out."""
+        row, column = low
+        start = words[1, WEIGHTS] + row * words[1, LDW] + column
+        e = me
+        while e < wide * high:
+            i = divide(e, wide)
+            j = e - i * wide
+            for slot in range(slots + 1):
+                here = slot * shape.kb * shape.nb + i * shape.nb + j
+                there = slot * words[0, SIZE] + start + i * words[1, LDW] + j
+                if out:
+                    state[U(there)] = copies[U(here)]
+                else:
+                    copies[U(here)] = state[U(there)]
+            e += team
+
+    @inner
+    def share_of(words, block, blocks):
+        """Return which of all parameters but the first W are this block's."""
+        count = (1 + words[1, LEARNED]) * words[1, N]
+        for layer in range(1, words[0, LAYERS]):
+            word = 1 + layer
+            count += (words[word, K] + 1 + words[word, LEARNED]) * words[word, N]
+        each = divide(count + blocks - 1, blocks)
+        return min(block * each, count), min((block + 1) * each, count)
+
+    def train(job, losses, counter, shape, each, begin, end):
+        if job.bad[0] >= 0:
+            return
+        words, numbers, steps, X, orders = job.words, job.numbers, job.steps, job.X, job.orders
+        classes, targets, weights, results = job.classes, job.targets, job.weights, job.results
+        me, team, block = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
+        # A barrier of the grid empties the first-level cache, in which these would be otherwise.
+        own_words = cuda.shared.array(fields, int64)
+        own_numbers = cuda.shared.array(constants, float64)
+        own_steps = cuda.shared.array(turns, float64)
+        sums, memory = cuda.shared.array(0, float64), cuda.shared.array(0, real)
+        bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
+        for row in range(1 + layers):
+            field = me
+            while field < FIELDS:
+                offset = bias if row > 0 and field == WEIGHTS else 0
+                own_words[U(row), U(field)] = words[U(row), U(field)] - offset
+                field += team
+        e = me
+        while e < len(numbers):
+            own_numbers[U(e)] = numbers[U(e)]
+            e += team
+        take_step(own_steps, 0, steps, begin, me, team)
+        samples, batch = words[0, SAMPLES], words[0, BATCH]
+        # Where all parameters but the first W begin; offsets in own_words are from there.
+        state, scratch = job.state[0], job.scratch[0]
+        rest = state[bias:]
+        size_x = (batch + 3) // 4 * 4 * shape.ldx
+        at_copies = shape.sums * per_sum
+        at_x = at_copies + (1 + slots) * shape.kb * shape.nb
+        at_left = at_x + shape.buffers * size_x
+        at_later = at_left + shape.left
+        at_rest = at_later + shape.later
+        copies, left, act = memory[at_copies:], memory[at_left:], memory[at_rest:]
+        later, given = memory[at_later:], sums[shape.given :]
+        e = me
+        while e < at_rest - at_copies + shape.private:
+            copies[U(e)] = zero
+            e += team
+        group = divide(block, shape.ng)
+        column, sliced = block - group * shape.ng, group < shape.kg
+        low, first_column = group * shape.kb, column * shape.nb
+        high, edge = min(shape.kb, words[1, K] - low), min(shape.nb, words[1, N] - first_column)
+        share_begin, share_end = share_of(words, block, cuda.gridDim.x)
+        place = first_place(words, share_begin, share_end, me, team)
+        per_epoch = (samples + batch - 1) // batch
+        epoch = begin // per_epoch
+        first = (begin - epoch * per_epoch) * batch
+        loss_sum, weight_sum = results[U(epoch), LOSS_SUM], results[U(epoch), WEIGHT_SUM]
+        cuda.syncthreads()
+        if sliced:
+            move_slice(
+                state, copies, words, shape, (low, first_column), edge, high, False, me, team
+            )
+            fetch(memory, at_x, X, each, orders[U(epoch)], first, shape.ldx, low, low + high,
+                  min(batch, samples - first), me, team)  # fmt: skip
+        for step in range(begin, end):
+            keys, order, rows = job.keys[U(epoch)], orders[U(epoch)], min(batch, samples - first)
+            following, next_epoch = first + batch, epoch
+            if following >= samples:
+                following, next_epoch = 0, epoch + 1
+            turn = (step - begin) & 1
+            now = following_x = at_x
+            if shape.buffers == 2:
+                now, following_x = at_x + turn * size_x, at_x + (1 - turn) * size_x
+            more = sliced and step + 1 < end
+            next_rows = min(batch, samples - following)
+            row = block * shape.rows
+            count = min(shape.rows, rows - row)
+            if sliced:
+                drop(memory, now, own_words, own_numbers, keys, each, first, shape.ldx, low,
+                     low + high, rows, me, team)  # fmt: skip
+            cuda.syncthreads()
+            if sliced:
+                multiply(
+                    memory, now, copies, left, scratch, shape, batch, group, column, rows, me, team
+                )
+            ticket = arrive(counter)
+            if more and shape.buffers == 2:
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx,
+                      low, low + high, next_rows, me, team)  # fmt: skip
+            if step + 1 < end:
+                take_step(own_steps, 1 - turn, steps, step + 1, me, team)
+            prepare(given, own_words, classes, weights, order, first + row, count, me, team)
+            wait(counter, ticket)
+            if count > 0:
+                if cached:
+                    e = me
+                    while e < words[0, SIZE] - bias:
+                        later[U(e)] = rest[U(e)]
+                        e += team
+                    work_rows(
+                        later, act, left, sums, given, losses, scratch, own_words, own_numbers,
+                        keys, own_steps, turn, classes, targets, weights, order, shape, batch,
+                        block, row, count, first + row, me, team,
+                    )  # fmt: skip
+                else:
+                    work_rows(
+                        rest, act, left, sums, given, losses, scratch, own_words, own_numbers,
+                        keys, own_steps, turn, classes, targets, weights, order, shape, batch,
+                        block, row, count, first + row, me, team,
+                    )  # fmt: skip
+            ticket = arrive(counter)
+            wait(counter, ticket)
+            total = learn(
+                rest, memory, now, at_rest, copies, left, sums, losses, scratch, own_words,
+                own_numbers, own_steps, turn, shape, batch, block, sliced, column, edge, high,
+                share_begin, share_end, place, rows, me, team,
+            )  # fmt: skip
+            loss_sum += total
+            weight_sum += own_steps[turn, WEIGHT]
+            finite = math.isfinite(total)
+            if block == 0 and me == 0 and (
+                not finite or next_epoch != epoch or step + 1 == end
+            ):  # fmt: skip
+                results[U(epoch), LOSS_SUM], results[U(epoch), WEIGHT_SUM] = loss_sum, weight_sum
+                if not finite:
+                    job.bad[0] = step
+            if not finite:
+                break
+            if next_epoch != epoch and step + 1 < end:
+                loss_sum = results[U(next_epoch), LOSS_SUM]
+                weight_sum = results[U(next_epoch), WEIGHT_SUM]
+            if more and shape.buffers == 1:
+                cuda.syncthreads()
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx,
+                      low, low + high, next_rows, me, team)  # fmt: skip
+            first, epoch = following, next_epoch
+        arrived()
+        cuda.syncthreads()
+        if sliced:
+            move_slice(state, copies, words, shape, (low, first_column), edge, high, True, me, team)
+
+    return train
+
+
+@cache
+def make_kernel(recipe: Recipe, layers: int, cached: bool) -> Any:
+    """Return the kernel ``train``; see `make_body`."""
+    return kernel(make_body(recipe, layers, cached), launch_bounds=(THREADS, 1))
+
+
+def at_a_time(X: Any) -> int:
+    """Return how many numbers of a row of X on the device can be copied at a time: 4 or 1."""
+    address = 0 if SIMULATED else int(X.__cuda_array_interface__["data"][0])
+    return 4 if X.shape[1] % 4 == 0 and address % 16 == 0 else 1
+
+
+def _constants(layers: int) -> int:
+    """Return the length of `Plan.numbers`, and one more where that is odd."""
+    return (CONSTANTS + layers * LAYER_NUMBERS + 1) // 2 * 2
+
+
+def static_bytes(layers: int) -> int:
+    """Return the bytes of shared memory beside those of a `Shape`."""
+    return 8 * ((1 + layers) * (FIELDS + FIELDS % 2) + _constants(layers) + 2 * (STEP_FIELDS + 1))
+
+
+class Grid:
+    """The family: networks whose first layer fits into the shared memory of all processors."""
+
+    name = "grid"
+
+    def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
+        """Take what a device has: a block for each processor, which all run at once."""
+        self.problem, self.rule, self._limits = problem, rule, limits
+        self._recipe = recipe_of(problem, rule)
+        self._own: tuple[Any, Any] | None = None
+
+    @staticmethod
+    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+        """Return why it cannot train a problem, or ""."""
+        if reason := no_precision(problem):
+            return reason
+        if rule == problem.optimizer.rule:
+            if problem.clip_norm is not None:
+                return "clip_norm needs the whole gradient before any update"
+            if any(dense.max_norm is not None for dense in problem.network.dense):
+                return "max_norm needs whole columns of weights, which lie in several blocks"
+        if _shape(problem, rule, limits, problem.batch_size) is None:
+            return (
+                f"no split of the first layer and a batch of {problem.batch_size} rows over "
+                f"{limits.processors} blocks fits into {limits.shared_bytes} bytes of shared memory"
+            )
+        return ""
+
+    @staticmethod
+    def seconds(problem: Problem, limits: Limits) -> float:
+        """Return about what a step takes."""
+        shape = _shape(problem, problem.optimizer.rule, limits, problem.batch_size)
+        if shape is None:
+            return math.inf
+        later = sum(k * n for k, n in problem.network.shapes[1:])
+        # Every row block reads all later weights, twice; their update reads a number a product.
+        numbers = 2 * later + 2 * later * problem.batch_size / shape.blocks
+        own = clocks(shape, problem.batch_size, problem.dtype) + numbers * 4 / 28
+        return STEP_SECONDS + own / CLOCK_HERTZ
+
+    def plan(self, samples: int) -> Plan:
+        """Lay out the problem; see `fastnn.cuda.job.Family`."""
+        batch = min(self.problem.batch_size, samples)
+        shape = _shape(self.problem, self.rule, self._limits, batch)
+        assert shape is not None, "suits() says where nothing fits"
+        rows = _row_plan(self.problem, self.rule, shape.rows)
+        rows.words[0, [BATCH, SAMPLES]] = batch, samples
+        return GridPlan(rows.words, rows.numbers, shape.scratch, shape)
+
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.cuda.job.Family`."""
+        from fastnn.cuda.predict import Predictor
+
+        return Predictor(self.problem, self.rule, plan, self._limits)
+
+    def prepare(self, samples: int) -> None:
+        """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""
+        plan = self.plan(samples)
+        assert isinstance(plan, GridPlan)
+        compile_now(self._kernel(plan.shape), *self._types(plan.shape))
+
+    def _kernel(self, shape: Shape) -> Any:
+        return make_kernel(self._recipe, len(self.problem.network.dense), shape.later > 0)
+
+    def _types(self, shape: Shape) -> tuple[Any, ...]:
+        own = job_type(self.problem.dtype), float64[::1], int32[::1]
+        return (*own, typeof(shape), int64, int64, int64)
+
+    def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
+        """Put steps into the stream; see `fastnn.cuda.job.Family`."""
+        assert isinstance(plan, GridPlan)
+        shape = plan.shape
+        if self._own is None:
+            losses = cuda.to_device(np.zeros(max(self._limits.processors, shape.blocks)))
+            self._own = losses, cuda.to_device(np.zeros(1, np.int32))
+        shared = shape.shared
+        if shared <= SHARED_BYTES_BY_RIGHT < shared + static_bytes(int(plan.words[0, LAYERS])):
+            shared = SHARED_BYTES_BY_RIGHT + 16  # the limit is on both together: have it raised
+        launch(
+            self._kernel(shape), shape.blocks, THREADS, stream, shared, job, *self._own, shape,
+            at_a_time(job.X), begin, end,
+        )  # fmt: skip
+
+
+def _row_plan(problem: Problem, rule: str, rows: int) -> Plan:
+    """Return the plan for some rows, whose scratch has no place for inputs of the first layer."""
+    plan = make_plan(problem, rows, rule=rule, ones=True)
+    words = plan.words
+    words[0, BATCH] = rows
+    unused = rows * int(words[1, LDX])
+    words[1:, [Z, OUTPUT, DELTA]] -= unused
+    words[2:, INPUT] -= unused
+    return Plan(words, plan.numbers, plan.scratch_size - unused)
+
+
+def _shape(problem: Problem, rule: str, limits: Limits, batch: int) -> Shape | None:
+    """Return how to split a problem on a device, or None where no split fits."""
+    rows = -(-batch // limits.processors)
+    return choose_shape(
+        _row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
+        limits.processors, THREADS,
+        limits.shared_bytes - static_bytes(len(problem.network.dense)), problem.network.outputs,
+    )  # fmt: skip

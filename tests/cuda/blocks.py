@@ -1,0 +1,133 @@
+"""Run a kernel of several blocks that wait for each other, which Numba's simulator cannot.
+
+Threads run one at a time, each up to its next barrier, in an order that is the caller's choice, so
+what comes out is the same in every run. An order and its reverse together show a missing barrier:
+in one of them a thread reads before another one, which it should have waited for, has written.
+Threads that wait at different barriers, or have ended while others of their block wait, are errors.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba.cuda.simulator import kernel as simulator
+from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray, FakeWithinKernelCUDAArray
+from numba.cuda.simulator.kernelapi import Dim3, FakeCUDAModule
+
+BLOCK, GRID, DONE = "syncthreads", "the barrier of the grid", "the end"
+
+
+class _Thread(threading.Thread):
+    """A thread of a block, which runs when it is told to."""
+
+    def __init__(self, body: Callable[[], None], module: Any, block: int, index: int) -> None:
+        super().__init__(daemon=True)
+        self.body, self.module = body, module
+        self.blockIdx, self.threadIdx = Dim3(block, 0, 0), Dim3(index, 0, 0)
+        self.thread_id = index
+        self.go, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self.at, self.error = "", None
+
+    def run(self) -> None:
+        self.go.acquire()
+        try:
+            self.body()
+        except BaseException as error:
+            self.error = error
+        self.at = DONE
+        self.stopped.release()
+
+    def wait_at(self, barrier: str) -> None:
+        self.at = barrier
+        self.stopped.release()
+        self.go.acquire()
+
+    def syncthreads(self) -> None:
+        self.wait_at(BLOCK)
+
+    def step(self) -> None:
+        """Run up to the next barrier."""
+        self.go.release()
+        self.stopped.acquire()
+        if self.error is not None:
+            raise self.error
+
+
+def _within(argument: Any) -> Any:
+    """Return an argument of a kernel as the simulator hands it over."""
+    if isinstance(argument, tuple):
+        parts = map(_within, argument)
+        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+    if isinstance(argument, np.ndarray):
+        argument = FakeCUDAArray(argument)
+    return FakeWithinKernelCUDAArray(argument) if isinstance(argument, FakeCUDAArray) else argument
+
+
+class _Group:
+    def this_grid(self) -> _Group:
+        return self
+
+    def sync(self) -> None:
+        threading.current_thread().wait_at(GRID)
+
+
+class _Module(FakeCUDAModule):
+    """What `cuda` is in a kernel, with shared memory of each block's own."""
+
+    def __init__(self, blocks: int, threads: int, shared_bytes: int) -> None:
+        super().__init__((blocks, 1, 1), (threads, 1, 1), shared_bytes)
+        self._cg = _Group()
+
+
+def run_grid(
+    function: Callable[..., None],
+    blocks: int,
+    threads: int,
+    shared_bytes: int,
+    *arguments: Any,
+    backwards: bool = False,
+) -> int:
+    """Run the Python function of a kernel; return how many barriers of the grid it came to.
+
+    `backwards`: the last block first, and of each block the last thread.
+    """
+    given = [_within(each) for each in arguments]
+
+    def body() -> None:
+        with np.errstate(all="ignore"):
+            function(*given)
+
+    grid = []
+    for block in range(blocks):
+        module = _Module(blocks, threads, shared_bytes)
+        grid.append([_Thread(body, module, block, index) for index in range(threads)])
+    before, barriers = simulator._get_kernel_context, 0
+    simulator._get_kernel_context = lambda: getattr(threading.current_thread(), "module", None)
+    try:
+        for team in grid:
+            for thread in team:
+                thread.start()
+        while True:
+            for team in reversed(grid) if backwards else grid:
+                _run_block(team[::-1] if backwards else team)
+            places = {thread.at for team in grid for thread in team}
+            assert len(places) == 1, f"threads of one grid wait at {places}"
+            if places == {DONE}:
+                return barriers
+            barriers += 1
+    finally:
+        simulator._get_kernel_context = before
+
+
+def _run_block(team: list[_Thread]) -> None:
+    """Run the threads of a block until all wait for other blocks, or have ended."""
+    while True:
+        for thread in team:
+            thread.step()
+        places = {thread.at for thread in team}
+        assert len(places) == 1, f"threads of one block wait at {places}"
+        if places != {BLOCK}:
+            return

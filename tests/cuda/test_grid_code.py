@@ -1,0 +1,127 @@
+"""The machine code of the persistent grid, and its PTX, run instruction by instruction."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("numba_cuda") is None:
+    pytest.skip("numba-cuda is not installed: pip install fastnn[cuda]", allow_module_level=True)
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
+
+import cubin
+import grid_ptx
+from target_cases import OPTIMIZERS, data_of, parameters_of, problem_of, started, zero_slots
+
+from fastnn import reference
+from fastnn.cuda import grid
+from fastnn.cuda.device import Limits
+from fastnn.cuda.engine import layer_keys
+from fastnn.cuda.job import Job
+from fastnn.cuda.rules import recipe_of
+from fastnn.cuda.steps import step_table
+from fastnn.rules.table import loss_row
+from fastnn.spec import Dense, Dropout
+
+H200 = Limits("H200", 132, 232448)
+
+
+@pytest.fixture(autouse=True)
+def no_driver(monkeypatch):
+    """Compile for a device that is not there, or skip with the reason."""
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    import numba.cuda.dispatcher
+
+    device = types.SimpleNamespace(compute_capability=(8, 0))
+    monkeypatch.setattr(numba.cuda.dispatcher, "get_current_device", lambda: device)
+
+
+_codes: dict = {}
+
+
+def compiled(problem, rule, limits, batch, cc, cached=True):
+    family = grid.Grid(problem, rule, limits)
+    key = recipe_of(problem, rule), len(problem.network.dense), cached, cc
+    if key not in _codes:
+        _codes[key] = compile_grid(problem, rule, family, batch, cc, cached)
+    return _codes[key]
+
+
+def compile_grid(problem, rule, family, batch, cc, cached):
+    return cubin.compile_kernel(
+        grid.make_body(recipe_of(problem, rule), len(problem.network.dense), cached),
+        family._types(family.plan(batch).shape),
+        cc=cc,
+        launch_bounds=(256, 1),
+    )
+
+
+@pytest.mark.parametrize("cc", cubin.CAPABILITIES, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "name", "cached"),
+    [("float32", "sgd", True), ("float32", "adam", False), ("float64", "nadam", True)],
+)
+def test_no_spills_and_no_local_memory(dtype, name, cached, cc):
+    layers = [Dropout(0.1), Dense(128, "relu"), Dropout(0.2), Dense(10)]
+    problem = problem_of(784, layers, "softmax_cross_entropy", OPTIMIZERS[name], dtype=dtype)
+    code = compiled(problem, name, H200, 1000, cc, cached)
+    assert code.spill_bytes == code.stack_bytes == code.count("LDL|STL") == 0
+    assert code.registers * 256 <= 65536
+    assert code.count("LDS.128") and code.count("STS.128") and code.count("LDGSTS")
+    assert not code.count(r"LD\.|LD$|ST\.|ST$")  # all know in which memory they look
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("inputs", "dtype", "loss"),
+    [(9, "float32", "mse"), (12, "float32", "mse"), (12, "float64", "mse")],
+)
+def test_compiled_code_follows_numpy(inputs, dtype, loss, late, monkeypatch):
+    threads = 32
+    monkeypatch.setattr(grid, "THREADS", threads)
+    layers = [Dropout(0.2), Dense(10, "relu"), Dense(3)]
+    problem = problem_of(inputs, layers, loss, OPTIMIZERS["momentum"], dtype=dtype, batch_size=6)
+    limits, data = Limits("three blocks", 3, 1 << 16), data_of(problem, 11)
+    plan = grid.Grid(problem, "momentum", limits).plan(11)
+    state = plan.pack([parameters_of(problem), *zero_slots(problem)], problem.dtype)
+    order, rates = np.random.default_rng(0).permutation(11), np.array([0.1, 0.05])
+    by_class = loss_row(loss).targets == "classes"
+    job = Job(
+        state=state[None],
+        scratch=np.zeros((1, plan.scratch_size), problem.dtype),
+        words=plan.words,
+        numbers=plan.numbers,
+        steps=step_table(problem, "momentum", rates, 0, order, None),
+        keys=layer_keys(problem, [problem.seed], range(1)),
+        X=data.X,
+        classes=data.targets if by_class else np.zeros(1, np.int64),
+        targets=np.zeros((1, 1), problem.dtype) if by_class else data.targets,
+        weights=np.zeros(1),
+        orders=order.astype(np.int32)[None],
+        results=np.zeros((1, 2)),
+        bad=np.full(1, -1),
+    )
+    code = compiled(problem, "momentum", limits, 11, (8, 0), plan.shape.later > 0)
+    counter = np.zeros(1, np.int32)
+    grid_ptx.run_grid(
+        code.ptx, plan.shape.blocks, threads, *job, np.zeros(3), counter, *plan.shape,
+        4 if inputs % 4 == 0 else 1, 0, 2, shared_bytes=plan.shape.shared, late=late,
+    )  # fmt: skip
+    assert plan.shape.blocks == 3 and plan.shape.kg * plan.shape.ng > 1
+    expected = started(reference.Engine, problem)
+    result = expected.train_epoch(data, order, rates, 0, 0)
+    assert job.bad[0] == -1
+    np.testing.assert_allclose(job.results[0, 0] / 11, result.loss, rtol=1e-5)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    found = [plan.unpack(job.state[0], copy) for copy in (0, 1)]
+    for layers, others in zip(found, [expected.parameters(), *expected.slots()], strict=True):
+        for pair, other in zip(layers, others, strict=True):
+            for a, b in zip(pair, other, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
