@@ -8,6 +8,7 @@ a time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -41,8 +42,14 @@ class Lent(np.ndarray):
 
     @property
     def device_ctypes_pointer(self) -> Any:
-        """Where it begins."""
+        """Where it begins, on the host."""
         return SimpleNamespace(value=self.ctypes.data)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """What other libraries take; the address is the one that kernels get."""
+        (address,) = itertools.islice(ptx.flatten([self.view(np.ndarray)], []), 4, 5)
+        return self.__array_interface__ | {"data": (address, False), "version": 3}
 
 
 class Event:
@@ -69,6 +76,7 @@ class Device:
         """Begin with no launch."""
         self.launched: list[str] = []
         self.late: set[str] = set()  # those whose first launch had to compile them
+        self.free_bytes = 1 << 36
         self._prepared: set[Any] = set()
 
     def compile(self, kernel: Any, types: tuple[Any, ...]) -> str:
@@ -131,10 +139,8 @@ class Replay:
 
 
 @contextmanager
-def device(
-    processors: int = 2, shared_bytes: int = 227 << 10, free_bytes: int = 1 << 36
-) -> Iterator[Device]:
-    """Let the engine find a device: processors, shared memory a block may take, free memory."""
+def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Device]:
+    """Let the engine find a device with so many processors, and so much shared memory a block."""
     from numba import cuda
     from numba.cuda.dispatcher import CUDADispatcher
 
@@ -150,7 +156,7 @@ def device(
         MAX_SHARED_MEMORY_PER_BLOCK_OPTIN=shared_bytes,
     )
     context = SimpleNamespace(
-        get_memory_info=lambda: (free_bytes, 1 << 36),
+        get_memory_info=lambda: (there.free_bytes, 1 << 36),
         deallocations=SimpleNamespace(clear=lambda: None),
     )
     stream = SimpleNamespace(synchronize=lambda: None)

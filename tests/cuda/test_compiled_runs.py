@@ -44,7 +44,8 @@ from fastnn.cuda.engine import Engine
 from fastnn.spec import Dense, Dropout
 
 TINY = 2 << 10  # bytes of shared memory, in which no network fits
-EVERY = pytest.mark.parametrize("family", ["block", "distant", "tiled"])
+FAMILIES = ["block", "distant", "grid", "tiled"]
+EVERY = pytest.mark.parametrize("family", FAMILIES)
 
 
 def engine_of(family: str) -> Any:
@@ -53,11 +54,12 @@ def engine_of(family: str) -> Any:
 
 def device_for(family: str) -> Any:
     """Return a device on which a family of kernels runs; "distant" is "block" in global memory."""
-    return interpreted.device(shared_bytes=TINY if family == "distant" else 227 << 10)
+    shared_bytes = TINY if family == "distant" else 227 << 10
+    return interpreted.device(3 if family == "grid" else 1, shared_bytes)
 
 
 def kernel_of(family: str) -> str:
-    return {"block": "train_resident", "distant": "train", "tiled": "update"}[family]
+    return {"block": "train_resident", "tiled": "update"}.get(family, "train")
 
 
 def classifier(**changes: Any) -> Any:
@@ -65,17 +67,20 @@ def classifier(**changes: Any) -> Any:
     return problem_of(5, layers, "softmax_cross_entropy", **({"dtype": "float32"} | changes))
 
 
-def regulated(**changes: Any) -> Any:
+def regulated(limited: bool = True) -> Any:
     """Return a problem with all that goes beyond gradient descent, of three layers."""
     layers = [
-        Dense(7, "prelu", max_norm=0.9),
+        Dropout(0.1),
+        Dense(7, "prelu", max_norm=0.9 if limited else None),
         Dropout(0.3),
         Dense(5, "softmax"),
         Dropout(0.2),
         Dense(2, "tanh", bias=False),
     ]
-    settings = {"l1": 1e-3, "l2": 1e-2, "clip_norm": 0.5, "clip_value": 0.2, "batch_size": 6}
-    return problem_of(4, layers, "mse", OPTIMIZERS["adam"], **(settings | changes))
+    return problem_of(
+        4, layers, "mse", OPTIMIZERS["adam"], l1=1e-3, l2=1e-2, batch_size=6, clip_value=0.2,
+        clip_norm=0.5 if limited else None,
+    )  # fmt: skip
 
 
 @EVERY
@@ -88,7 +93,7 @@ def test_classes_in_float32(family: str) -> None:
 
 @EVERY
 def test_dropout_prelu_softmax_adam_and_every_limit(family: str) -> None:
-    problem = regulated()
+    problem = regulated() if family != "grid" else regulated(limited=False)
     with device_for(family):
         assert_follows_numpy(engine_of(family), problem, data_of(problem, 15), epochs=1)
 
@@ -102,8 +107,32 @@ def test_drawn_slopes_and_weighted_rows(family: str) -> None:
         assert_follows_numpy(engine_of(family), problem, data, epochs=1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_elementary_function(dtype: str) -> None:
+    """Forward and back through an activation of each kind of formula, and several tiles a layer."""
+    names = ["gelu", "mish", "softplus", "selu", "silu", "tanh", "sigmoid"]
+    layers = [Dense(3, name) for name in names]
+    problem = problem_of(3, [*layers, Dense(2)], "huber", dtype=dtype)
+    with device_for("block"):
+        assert_follows_numpy(engine_of("block"), problem, data_of(problem, 7), epochs=1)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_tensor_cores(precision: str) -> None:
+    problem = problem_of(
+        9, [Dense(40, "tanh"), Dense(3)], dtype="float32", batch_size=35, precision=precision
+    )
+    data = data_of(problem, 70)
+    with device_for("tiled"):
+        found = run(engine_of("tiled"), problem, data, epochs=1)
+    exact = run(reference.Engine, replace(problem, precision="float32"), data, epochs=1)
+    rounding = {"tf32": 2.0**-11, "bfloat16": 2.0**-8}[precision]
+    for one, other in zip(found.groups(), exact.groups(), strict=True):
+        assert_near(one, other, 20 * rounding)
+
+
 def test_prepared_kernels_are_those_that_are_launched() -> None:
-    for family in ("block", "distant", "tiled"):
+    for family in FAMILIES:
         problem = classifier(batch_size=4)
         with device_for(family) as there:
             engine = started(engine_of(family), problem)
@@ -112,7 +141,7 @@ def test_prepared_kernels_are_those_that_are_launched() -> None:
         assert there.late == set()
 
 
-@pytest.mark.parametrize("family", ["block", "tiled"])
+@EVERY
 def test_a_step_without_a_finite_loss_changes_nothing(family: str) -> None:
     problem = classifier()
     data = data_of(problem, 19)
@@ -164,11 +193,12 @@ def test_networks_side_by_side_are_those_of_their_seeds() -> None:
         assert_near(one, other, 0)
 
 
-@pytest.mark.parametrize("family", ["block", "tiled"])
+@EVERY
 def test_rows_that_do_not_fit_are_streamed(family: str) -> None:
     problem = classifier(batch_size=4)
     data = data_of(problem, 19)
-    with interpreted.device(free_bytes=19 * 28 - 1):
+    with device_for(family) as there:
+        there.free_bytes = 19 * 28 - 1
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("fastnn.cuda.memory.check_room", lambda *_: None)
             patch.setattr("fastnn.cuda.streaming.CHUNK_BYTES", 8 * 28)
