@@ -64,9 +64,8 @@ def decode(program: Program, name: list[str], operands: list[str], text: str) ->
 def _function(name: list[str], kind: str, result: np.dtype[Any]) -> Callable[..., Any]:
     """Return the function of an instruction, on numbers of its type."""
     op, floating = name[0], kind[0] == "f"
-    mode = {"rm", "rp", "rz"} & set(name)
-    if mode and (op, *mode) != ("fma", "rm"):
-        raise NotImplementedError(".".join(name))
+    if mode := {"rm", "rp", "rz"} & set(name):
+        return _directed(op, *mode, kind)
     match op:
         case "mov" | "cvta":
             return lambda x: x
@@ -83,7 +82,7 @@ def _function(name: list[str], kind: str, result: np.dtype[Any]) -> Callable[...
         case "mad" if "wide" in name:
             return lambda x, y, z: x.astype(result) * y.astype(result) + z
         case "fma":
-            return _fma_down if mode else _fma
+            return _fma
         case "div" if floating:
             return np.divide
         case "div" | "rem":
@@ -121,10 +120,23 @@ def _fma(x: Any, y: Any, z: Any) -> Any:
     return (x.astype(wide) * y.astype(wide) + z.astype(wide)).astype(x.dtype)
 
 
-def _fma_down(x: Any, y: Any, z: Any) -> Any:
-    wide = x.astype(np.float64) * y.astype(np.float64) + z.astype(np.float64)
-    near = wide.astype(np.float32)
-    return np.where(near > wide, np.nextafter(near, np.float32(-np.inf)), near)
+def _directed(op: str, mode: str, kind: str) -> Callable[..., Any]:
+    """Return arithmetic in float32 that rounds down, up or towards zero."""
+    exact: Callable[..., Any] = {
+        "add": np.add,
+        "mul": np.multiply,
+        "fma": lambda x, y, z: x * y + z,
+    }[op]
+    assert kind == "f32", op
+
+    def found(*operands: Any) -> Any:
+        wide = exact(*(np.asarray(each, np.float64) for each in operands))
+        near = wide.astype(np.float32)
+        low = np.where(near > wide, np.nextafter(near, np.float32(-np.inf)), near)
+        high = np.where(near < wide, np.nextafter(near, np.float32(np.inf)), near)
+        return {"rm": low, "rp": high, "rz": np.where(wide > 0, low, high)}[mode]
+
+    return found
 
 
 def _remainder(x: Any, y: Any) -> Any:

@@ -64,7 +64,9 @@ class Program:
             self.shared_bytes += int(size)
         # What a launch asks for has one start, under as many names as there are types.
         dynamic = re.findall(r"\.extern \.shared \.align (\d+) \.b8 (\w+)\[\]", ptx)
-        self.shared_bytes += -self.shared_bytes % max((int(align) for align, _ in dynamic), default=1)
+        self.shared_bytes += -self.shared_bytes % max(
+            (int(align) for align, _ in dynamic), default=1
+        )
         self.symbols |= {name: self.shared_bytes for _, name in dynamic}
         head, _, rest = ptx.partition(".entry")[2].partition("\n{")
         self.parameters = [int(size) // 8 for size in re.findall(r"\.param \.[usbf](\d+)", head)]
@@ -99,9 +101,7 @@ class Program:
                 does = SPIN if name.startswith("ld.acquire") else PLAIN
                 step = decode(self, name.split("."), operands, text)
             slot = self.slot(guard.lstrip("!")) if guard else None
-            self.statements.append(
-                Statement(does, step, slot, guard.startswith("!"), target, text)
-            )
+            self.statements.append(Statement(does, step, slot, guard.startswith("!"), target, text))
 
     @property
     def slots(self) -> int:

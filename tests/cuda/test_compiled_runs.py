@@ -8,7 +8,6 @@ different threads of which one writes.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import replace
 from functools import partial
@@ -25,7 +24,6 @@ if reason := cubin.missing():
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
 
 import interpreted
-import ptx
 from target_cases import (
     OPTIMIZERS,
     assert_follows_numpy,
