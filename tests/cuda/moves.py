@@ -24,8 +24,9 @@ def decode_move(program: Program, name: list[str], operands: list[str], text: st
         return lambda b, a: None
     if name[1] == "param":
         index = int(re.search(r"param_(\d+)", operands[1])[1])
-        write = program.writer(operands[0], f"u{8 * dtype_of(name[-1]).itemsize}")
-        return lambda b, a: write(b, a, np.uint64(b.numbers[index]))
+        bits = 8 * dtype_of(name[-1]).itemsize
+        write, mask = program.writer(operands[0], f"u{bits}"), (1 << bits) - 1
+        return lambda b, a: write(b, a, np.uint64(b.numbers[index] & mask))
     return _move(program, name, operands, text)
 
 

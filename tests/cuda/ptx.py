@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 Step = Callable[["Block", Any], None]
 TYPES = [np.dtype(t) for t in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "f4", "i8", "u8", "f8")]
 SPECIAL = ("%tid.x", "%ctaid.x", "%ntid.x", "%nctaid.x", "%laneid", "%dynamic_smem_size")
+BITS = {"%p": 8, "%rs": 16, "%r": 32, "%rd": 64, "%f": 32, "%fd": 64}  # of registers
 FIRST = 1 << 40  # where the first array of the device's memory lies
 APART = 1 << 32  # and how far the next
 PLAIN, BRANCH, BARRIER, SPIN, LEAVE = range(5)
@@ -129,6 +130,8 @@ class Program:
 
     def writer(self, operand: str, kind: str) -> Callable[[Block, Any, Any], None]:
         """Return what gives a register values of a PTX type, for some threads."""
+        bits = BITS.get(re.sub(r"\d+$", "", operand))
+        assert bits in (None, 8 * dtype_of(kind).itemsize), f"{operand} is wider than {kind}"
         code, slot = TYPES.index(dtype_of(kind)), self.slot(operand)
 
         def write(block: Block, active: Any, values: Any) -> None:

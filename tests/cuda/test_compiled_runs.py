@@ -164,18 +164,34 @@ def test_predictions_of_more_rows_than_blocks_take_at_a_time() -> None:
     assert_near([found], [started(reference.Engine, problem).forward(X)], 3e-5)
 
 
-def test_networks_side_by_side_are_those_of_their_seeds() -> None:
+@EVERY
+def test_epochs_in_one_call(family: str) -> None:
+    problem = classifier()
+    data = data_of(problem, 19)
+    orders = np.array([np.random.default_rng(epoch).permutation(19) for epoch in range(3)])
+    rates, found = np.linspace(0.1, 0.02, 9).reshape(3, 3), []
+    for engine_class in (engine_of(family), reference.Engine):
+        with device_for(family):
+            engine = started(engine_class, problem)
+            results = engine.train_epochs(data, orders, rates, 0, 0)
+            losses = np.array([each.loss for each in results], np.float64)
+            found.append([losses, *(array for layer in engine.parameters() for array in layer)])
+    assert_near(*found, 3e-5)
+
+
+@pytest.mark.parametrize("family", ["block", "distant"])
+def test_networks_side_by_side_are_those_of_their_seeds(family: str) -> None:
     from fastnn.cuda.several import Several
 
     problem, seeds, rates = classifier(), [3, 2**63 - 11, 7], np.array([[0.1, 0.07, 0.05]] * 2)
     data = data_of(problem, 19)
-    with device_for("block") as there:
+    with device_for(family) as there:
         several = Several(problem, seeds)
         for network, _ in enumerate(seeds):
             several.load(network, parameters_of(problem, network), [])
         several.rest(2)
         results = several.train_epochs(data, rates, 4, 12, shuffle=True)
-    assert there.launched == ["shuffle", "train_resident"]
+    assert there.launched == ["shuffle", kernel_of(family)]
     assert results[2] == []
     for network, seed in enumerate(seeds[:2]):
         alone = reference.Engine(replace(problem, seed=seed))
