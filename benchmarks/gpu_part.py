@@ -1,6 +1,8 @@
 """One task of gpu.py in a process of its own; tells of each figure by a line in a file.
 
 python gpu_part.py PART CONTENDER DEVICE SECONDS FILE
+
+The part "cases" are some of the checks; its contender is a `gpu_check_jobs.Job` in words.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from contender import EPOCHS_AT_MOST, Contender, maker, train_for
+from gpu_check_jobs import check_side_by_side, check_some
 from gpu_workloads import AIM, Row, rows_of, steps
 from workloads import Data, accuracy, initial_parameters, load, mean_loss
 
@@ -176,43 +179,6 @@ def train_part(part: str, contender: str, device: str, tell: Tell) -> None:
                 )
 
 
-def without_family(problem: Any, threads: int | None, family: str) -> Any:
-    """Return the engine of the processor, which has no families."""
-    from fastnn.target import engine_class
-
-    del family
-    return engine_class("cpu")(problem, threads)
-
-
-def check_part(device: str, seconds: float, tell: Tell) -> None:
-    """Check all families; say how many cases there was no time for."""
-    from gpu_checks import cases, check, check_trainers
-
-    from fastnn.target import engine_class
-
-    end = time.monotonic() + 0.9 * seconds
-    made: Callable[..., Any]
-    if device == "cuda":
-        from fastnn.cuda.choice import FAMILIES
-
-        made, families = engine_class("cuda"), list(FAMILIES)
-    else:
-        made, families = without_family, ["cpu"]
-    for record in check_trainers(device):
-        tell(kind="check", **record)
-    left = 0
-    for dtype in ("float32", "float64"):
-        for case in cases(dtype):
-            if device != "cuda" and case.problem.precision != "float32":
-                continue
-            for family in families:
-                if time.monotonic() > end:
-                    left += 1
-                else:
-                    tell(kind="check", **check(made, case, family))
-    tell(kind="checked", without_time=left)
-
-
 def main() -> None:
     """Do what the command line says."""
     part, contender, device, seconds, file = sys.argv[1:]
@@ -223,7 +189,9 @@ def main() -> None:
 
     np.seterr(all="ignore")
     if part == "check":
-        check_part(device, float(seconds), tell)
+        check_side_by_side(device, float(seconds), tell)
+    elif part == "cases":
+        check_some(contender, device, tell)
     elif part == "limits":
         from gpu_limits import limits
 

@@ -126,7 +126,7 @@ def check_lines(records: Sequence[Record]) -> Iterator[str]:
 def failures(records: Sequence[Record], checked: bool) -> Iterator[str]:
     """Yield what went wrong: cases, figures, limits; `checked` says whether there were checks.
 
-    A family that takes no case at all, and cases without time, are failures too.
+    A family that takes no case at all, or of which no case had time, is a failure too.
     """
     checks = [each for each in records if each.get("kind") == "check"]
     for each in records:
@@ -140,13 +140,18 @@ def failures(records: Sequence[Record], checked: bool) -> Iterator[str]:
     ends = [each for each in records if each.get("kind") == "checked"]
     if checked and not ends:
         yield "the checks did not come to their end"
-    yield from (
-        f"{each['without_time']} cases had no time" for each in ends if each["without_time"]
-    )
+    for each in ends:
+        yield from (f"{family}: no case had time" for family in each["unseen"])
 
 
 def warnings(records: Sequence[Record]) -> Iterator[str]:
     """Yield notes of the parts, and rows where the ways to train came to different losses."""
+    yield from (
+        f"{each['without_time']} cases of the checks had no time to compile; "
+        "--parts check --seconds 3600 has more"
+        for each in records
+        if each.get("without_time")
+    )
     yield from (f"{ROWS[each['row']].title}: {each['note']}" for each in records if "note" in each)
     losses: dict[str, dict[str, float]] = {}
     for each in records:

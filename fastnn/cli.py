@@ -86,8 +86,7 @@ def _demo(options: argparse.Namespace) -> int:
         accuracy = history.validation_accuracy[epoch]
         print(f"epoch {epoch + 1:2d}  loss {loss:.4f}  test accuracy {accuracy:.4f}")
     accuracy = trainer.evaluate(X[test], y[test])["accuracy"]
-    where = f"{history.target}, {history.threads} thread{'s' * (history.threads != 1)}"
-    print(f"Test accuracy {accuracy:.4f} after {len(history.loss)} epochs on {where}.")
+    print(f"Test accuracy {accuracy:.4f} after {len(history.loss)} epochs on {history.where}.")
     print(
         f"The epochs took {sum(history.seconds):.3f} s,"
         f" everything {time.perf_counter() - start:.1f} s."

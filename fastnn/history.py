@@ -93,6 +93,13 @@ class History:
             for name in ("loss", "learning_rate", "seconds")
         )
 
+    @property
+    def where(self) -> str:
+        """The target in words, with its threads where those are a processor's."""
+        if self.target == "cuda":
+            return self.target
+        return f"{self.target}, {self.threads} thread{'s' * (self.threads != 1)}"
+
     def __len__(self) -> int:
         """Return the number of epochs."""
         return len(self.loss)
@@ -136,7 +143,7 @@ class History:
         count = len(self)
         head = f"History of {count} epoch{'s' * (count != 1)}"
         if self.target:
-            head += f" on {self.target}, {self.threads} thread{'s' * (self.threads != 1)}"
+            head += f" on {self.where}"
         if self.reason:
             head += f" ({self.reason})"
         if self.best is not None:

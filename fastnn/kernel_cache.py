@@ -43,10 +43,15 @@ PATIENCE_SECONDS = 3.0
 
 
 class CompileNotice:
-    """Says on stderr what takes so long, if the kernels are not ready after a moment."""
+    """Says on stderr what takes so long, if the kernels are not ready after a moment.
 
-    def __init__(self, what: str) -> None:
-        text = f"fastnn: compiling {what} for this machine, once (about half a minute) ..."
+    `kept`: whether they go to `FOLDER`; those of CUDA are compiled in each process.
+    """
+
+    def __init__(self, what: str, kept: bool = True) -> None:
+        often = "once (about half a minute)" if kept else "in each process (up to a minute)"
+        self._where = f"kept in {FOLDER}" if kept else "kept until this process ends"
+        text = f"fastnn: compiling {what} for this machine, {often} ..."
         self._timer = threading.Timer(PATIENCE_SECONDS, lambda: print(text, file=sys.stderr))
         self._timer.daemon = True
         self._begun = time.monotonic()
@@ -60,7 +65,7 @@ class CompileNotice:
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            print(f"fastnn: compiled in {seconds:.0f} s, kept in {FOLDER}", file=sys.stderr)
+            print(f"fastnn: compiled in {seconds:.0f} s, {self._where}", file=sys.stderr)
 
 
 def cached(function: Callable[..., Any]) -> Any:

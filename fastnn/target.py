@@ -132,7 +132,6 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
     from fastnn.cuda import found
     from fastnn.cuda.worth import why_not
 
-    against = ""
     if found.simulated():
         against = "CUDA is Numba's simulator here, which is for tests"
     elif not found.devices():

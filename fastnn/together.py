@@ -127,4 +127,5 @@ def begin_together(first: Model, seeds: list[int], chosen: str, reason: str) -> 
         every.append(model)
     for network, model in enumerate(every):
         engine.load(network, model.parameters, model.slots)
+    engine.prepare()  # so that the first epochs do not have the compiler on their clock
     return Together(every, engine, {})

@@ -56,8 +56,8 @@ class Trainer(Predictor):
         "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
         else the CPU; `history.reason` says which and why.
     threads
-        How many threads train, 1 to 1024; None chooses from the work in a step. The results are
-        the same bits for any number.
+        How many threads of the processor train, 1 to 1024; None chooses from the work in a step.
+        The results are the same bits for any number. CUDA takes no notice of it.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
 
@@ -172,8 +172,10 @@ class Trainer(Predictor):
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
-            None for one on each processor; on the NumPy target, one. Without validation data and
-            callbacks, short epochs are done many in one call and share its seconds evenly.
+            None for one on each processor; on the NumPy target, one. On CUDA they all do, each in
+            a block of threads, or one after another where there are validation data, weights or
+            callbacks, or where that is quicker. Without validation data and callbacks, short
+            epochs are done many in one call and share its seconds evenly.
 
         Returns
         -------

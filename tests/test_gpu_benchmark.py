@@ -203,7 +203,7 @@ def test_checks_are_counted_by_family_and_failures_are_named():
         case_record(error=1e-6, failure=""),
         case_record(error=None, failure="differs by inf"),
         case_record(left_out="too large"),
-        {"kind": "checked", "without_time": 2},
+        {"kind": "checked", "without_time": 2, "unseen": ["tiled, tf32"]},
     ]
     lines = list(gpu_table.check_lines(records))
     assert lines[0].startswith(
@@ -212,8 +212,9 @@ def test_checks_are_counted_by_family_and_failures_are_named():
     assert lines[1] == "FAILED: grid, float32, l2: differs by inf"
     assert list(gpu_table.failures(records, True)) == [
         "grid, float32, l2: differs by inf",
-        "2 cases had no time",
+        "tiled, tf32: no case had time",
     ]
+    assert next(gpu_table.warnings(records)).startswith("2 cases of the checks had no time")
 
 
 def test_a_family_that_takes_nothing_and_checks_without_an_end_are_failures():

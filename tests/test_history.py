@@ -160,3 +160,7 @@ def test_a_damaged_dict_is_refused(damage):
 def test_what_is_no_history_is_refused(values):
     with pytest.raises(CorruptFile):
         History.from_dict(values)
+
+
+def test_a_device_has_no_threads_to_tell_of():
+    assert repr(History("cuda", 1, "chosen")) == "History of 0 epochs on cuda (chosen)"

@@ -90,11 +90,12 @@ def kernel(function: Callable[..., Any], **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device has: its name, processors, and bytes of shared memory a block may take."""
+    """What a device has: name, processors, bytes of shared memory a block may take, capability."""
 
     name: str
     processors: int
     shared_bytes: int
+    capability: tuple[int, int] = (8, 0)
 
 
 @cache
@@ -104,7 +105,9 @@ def limits() -> Limits:
         return Limits("Numba's CUDA simulator", 1, SHARED_BYTES_BY_RIGHT)
     device = _cuda.get_current_device()
     name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
-    return Limits(name, device.MULTIPROCESSOR_COUNT, device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+    shared_bytes = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    capability = device.compute_capability
+    return Limits(name, device.MULTIPROCESSOR_COUNT, shared_bytes, tuple(capability))
 
 
 def memory_info() -> tuple[int, int]:

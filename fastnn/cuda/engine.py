@@ -28,6 +28,7 @@ from fastnn.cuda.streaming import Chunk, Streamed
 from fastnn.data import Data
 from fastnn.device_arrays import DeviceArray
 from fastnn.errors import DeviceFailure
+from fastnn.kernel_cache import CompileNotice
 from fastnn.problem import EpochResult, Problem
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row
@@ -190,7 +191,8 @@ class Engine:
 
     def prepare(self) -> None:
         """Compile the kernels of training, so that the first epoch does not have to."""
-        with self._guarded("compiling"):
+        what = f"{self.problem.dtype.name} CUDA kernels ({self.family})"
+        with self._guarded("compiling"), CompileNotice(what, kept=False):
             self._family.prepare(self.problem.batch_size)
 
     def close(self) -> None:

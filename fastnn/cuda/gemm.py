@@ -26,7 +26,6 @@ from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, 
 # Says of a number that it is not negative and fits 31 bits, which makes divisions short.
 LARGEST = 2**31 - 1
 FORMS = {"nn": (True, False), "nt": (True, True), "tn": (False, False)}
-PRECISIONS = ("float32", "tf32", "bfloat16")
 # 32-bit numbers that wait in shared memory for the end of the product.
 KEPT = 4
 # Rows of tiles that go together: about as many as run at once lie in a square, so that they share
@@ -112,8 +111,8 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
     """
     core = _core(dtype, precision, tile, form)
     along_a, along_b = FORMS[form]
-    a_start, a_fetch = _make_reader(dtype, core.a, along_a, tile.depth)
-    b_start, b_fetch = _make_reader(dtype, core.b, along_b, tile.depth)
+    a_start, a_fetch = _make_reader(dtype, core.a, along_a)
+    b_start, b_fetch = _make_reader(dtype, core.b, along_b)
     a_store, b_store = core.a.store, core.b.store
     a_step = 1 if along_a else 0
     b_step = 1 if along_b else 0
@@ -207,7 +206,7 @@ def _make_shared_array(count: int, number: Any) -> Any:
     return inlined(lambda: cuda.shared.array(count, number, 16))
 
 
-def _make_reader(dtype: np.dtype[Any], panel: Panel, along: bool, depth: int) -> tuple[Any, Any]:
+def _make_reader(dtype: np.dtype[Any], panel: Panel, along: bool) -> tuple[Any, Any]:
     """Return ``start`` and ``fetch``: where a thread's vectors lie first, and their next values."""
     count, row, level = panel.vectors, panel.row, panel.level
     length = vector_length(dtype)

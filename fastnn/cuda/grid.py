@@ -9,8 +9,8 @@ A step has three phases, and a barrier of all blocks after the first and the sec
    memory: that is, in the second-level cache.
 
 The next batch is fetched meanwhile. Every sum is added up in an order that the shapes decide, so
-what comes out does not depend on timing. Products are of the network's dtype, whatever `precision`
-tiled kernels are asked for.
+what comes out does not depend on timing. Products are of the network's dtype: tensor cores are for
+tiled kernels.
 """
 
 from __future__ import annotations
@@ -37,30 +37,24 @@ from fastnn.cuda.device import (
 )
 from fastnn.cuda.grid_products import make_products
 from fastnn.cuda.grid_rows import make_rows
-from fastnn.cuda.grid_shape import Shape, choose_shape, clocks
+from fastnn.cuda.grid_shape import Shape, choose_shape, clocks, row_plan
 from fastnn.cuda.grid_tiles import make_tiles
 from fastnn.cuda.grid_update import make_learn
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.cuda.plan import (
     BATCH,
     CONSTANTS,
-    DELTA,
     FIELDS,
-    INPUT,
     LAYER_NUMBERS,
     LAYERS,
     LDW,
-    LDX,
     LEARNED,
-    OUTPUT,
     SAMPLES,
     SIZE,
     WEIGHTS,
     K,
     N,
     Plan,
-    Z,
-    make_plan,
 )
 from fastnn.cuda.random import make_random
 from fastnn.cuda.rules import Recipe, make_rules, no_precision, recipe_of
@@ -71,6 +65,7 @@ THREADS = 2 if SIMULATED else 256
 # What a step takes beside the work that differs from shape to shape: two barriers of all blocks and
 # about a dozen waits for the second-level cache. Measured by others, not on these kernels.
 STEP_SECONDS, CLOCK_HERTZ = 6e-6, 1.6e9
+OLDEST = (8, 0)  # compute capability
 
 
 @dataclass(frozen=True)
@@ -313,6 +308,8 @@ class Grid:
         """Return why it cannot train a problem, or ""."""
         if reason := no_precision(problem):
             return reason
+        if limits.capability < OLDEST:
+            return "its copies to shared memory (cp.async) take compute capability 8.0 or later"
         if rule == problem.optimizer.rule:
             if problem.clip_norm is not None:
                 return "clip_norm needs the whole gradient before any update"
@@ -342,7 +339,7 @@ class Grid:
         batch = min(self.problem.batch_size, samples)
         shape = _shape(self.problem, self.rule, self._limits, batch)
         assert shape is not None, "suits() says where nothing fits"
-        rows = _row_plan(self.problem, self.rule, shape.rows)
+        rows = row_plan(self.problem, self.rule, shape.rows)
         rows.words[0, [BATCH, SAMPLES]] = batch, samples
         return GridPlan(rows.words, rows.numbers, shape.scratch, shape)
 
@@ -381,22 +378,11 @@ class Grid:
         )  # fmt: skip
 
 
-def _row_plan(problem: Problem, rule: str, rows: int) -> Plan:
-    """Return the plan for some rows, whose scratch has no place for inputs of the first layer."""
-    plan = make_plan(problem, rows, rule=rule, ones=True)
-    words = plan.words
-    words[0, BATCH] = rows
-    unused = rows * int(words[1, LDX])
-    words[1:, [Z, OUTPUT, DELTA]] -= unused
-    words[2:, INPUT] -= unused
-    return Plan(words, plan.numbers, plan.scratch_size - unused)
-
-
 def _shape(problem: Problem, rule: str, limits: Limits, batch: int) -> Shape | None:
     """Return how to split a problem on a device, or None where no split fits."""
     rows = -(-batch // limits.processors)
     return choose_shape(
-        _row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
+        row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
         limits.processors, THREADS,
         limits.shared_bytes - static_bytes(len(problem.network.dense)), problem.network.outputs,
     )  # fmt: skip

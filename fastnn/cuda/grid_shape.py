@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.cuda.plan import LDW, Plan
+from fastnn.cuda.plan import BATCH, DELTA, INPUT, LDW, LDX, OUTPUT, Plan, Z, make_plan
+from fastnn.problem import Problem
 
 LAST_SUMS = 16  # sums of losses that a block adds up last
 # What a processor does in a clock: half of the products that float32 allows for, and its share of
@@ -53,6 +54,17 @@ class Shape(NamedTuple):
     left: int
     scratch: int
     shared: int
+
+
+def row_plan(problem: Problem, rule: str, rows: int) -> Plan:
+    """Return the plan for some rows, whose scratch has no place for inputs of the first layer."""
+    plan = make_plan(problem, rows, rule=rule, ones=True)
+    words = plan.words
+    words[0, BATCH] = rows
+    unused = rows * int(words[1, LDX])
+    words[1:, [Z, OUTPUT, DELTA]] -= unused
+    words[2:, INPUT] -= unused
+    return Plan(words, plan.numbers, plan.scratch_size - unused)
 
 
 def choose_shape(

@@ -36,8 +36,7 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     MEAN,  # 1: the last slot is the mean of the parameters, taken after max_norm
     OUTPUTS,
-    INPUTS,
-) = range(11)
+) = range(10)
 
 # The rows after it: fields of each layer.
 (
@@ -167,7 +166,7 @@ def make_plan(
 
     head = words[0]
     head[[LAYERS, BATCH, SAMPLES, SIZE, STATE]] = len(layers), batch, samples, size, state
-    head[[INPUTS, OUTPUTS]] = network.inputs, network.outputs
+    head[OUTPUTS] = network.outputs
     head[CLIPS] = own_rule and problem.clips
     head[KEPT] = take(size) if own_rule and problem.clip_norm is not None else -1
     head[MEAN] = UPDATES[rule].mean

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from fastnn.problem import Problem
 from fastnn.spec import SGD, Adam, AveragedSGD, Dense, Dropout, Network
 
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
+HELD = [Dense(32, "prelu", max_norm=1.0)]
 
 # inputs, layers, loss, optimizer, other settings
 RECIPES: dict[str, tuple[Any, ...]] = {
@@ -29,7 +31,7 @@ RECIPES: dict[str, tuple[Any, ...]] = {
         20,
         [
             Dropout(0.2),
-            Dense(32, "prelu", max_norm=1.0),
+            *HELD,
             Dense(16, "gelu", l1=0.1),
             Dropout(0.5),
             Dense(8, "rrelu"),
@@ -46,8 +48,12 @@ RECIPES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-def problem_of(recipe: str) -> Problem:
+def problem_of(recipe: str, norms: bool = True) -> Problem:
+    """Return a problem of a recipe; without `norms`, one that the grid takes too."""
     inputs, layers, loss, optimizer, dtype, limits = RECIPES[recipe]
+    if not norms:
+        layers = [replace(each, max_norm=None) if each in HELD else each for each in layers]
+        limits = limits | {"clip_norm": None}
     return Problem(Network(inputs, layers), loss, optimizer, 64, 0.0, 0.01, dtype, 0, **limits)
 
 
@@ -59,7 +65,9 @@ class Wanted(NamedTuple):
     types: tuple[Any, ...]
 
 
-def kernels_of(family: str, problem: Problem, shared_bytes: int) -> list[Wanted]:
+def kernels_of(
+    family: str, problem: Problem, shared_bytes: int, capability: tuple[int, int] = (8, 0)
+) -> list[Wanted]:
     """Return what a family compiles before it trains `problem`."""
     from fastnn.cuda.choice import FAMILIES
     from fastnn.cuda.device import Limits
@@ -69,7 +77,7 @@ def kernels_of(family: str, problem: Problem, shared_bytes: int) -> list[Wanted]
     def note(kernel: Any, *types: Any) -> None:
         found.append(Wanted(f"{family} {kernel.py_func.__name__}", kernel, types))
 
-    limits, rule = Limits("a device", 132, shared_bytes), problem.optimizer.rule
+    limits, rule = Limits("a device", 132, shared_bytes, capability), problem.optimizer.rule
     if reason := kind.suits(problem, rule, limits):
         pytest.skip(f"family {family!r}: {reason}")
     with pytest.MonkeyPatch.context() as patch:
@@ -134,7 +142,10 @@ def assert_in_registers(wanted: list[Wanted], capability: tuple[int, int]) -> No
 def test_every_kernel_of_a_family_stays_in_registers(
     family: str, recipe: str, capability: tuple[int, int]
 ) -> None:
-    assert_in_registers(kernels_of(family, problem_of(recipe), 0), capability)
+    # Without shared memory networks of the block family are not resident, but the grid has none.
+    grid = family == "grid"
+    wanted = kernels_of(family, problem_of(recipe, norms=not grid), LARGE if grid else 0)
+    assert_in_registers(wanted, capability)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -142,6 +153,22 @@ def test_the_block_family_in_shared_memory_does_too(
     recipe: str, capability: tuple[int, int]
 ) -> None:
     assert_in_registers(kernels_of("block", problem_of(recipe), LARGE), capability)
+
+
+@pytest.mark.parametrize("family", families())
+def test_what_the_oldest_devices_may_choose_compiles_for_them(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    from numba.cuda import dispatcher
+
+    from fastnn.cuda.found import OLDEST
+
+    device = SimpleNamespace(compute_capability=OLDEST)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
+    wanted = kernels_of(family, problem_of("plain float32"), 1 << 16, OLDEST)
+    assert_in_registers(wanted, OLDEST)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

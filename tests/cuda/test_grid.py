@@ -198,7 +198,7 @@ def test_the_order_in_which_threads_run_changes_no_bit(count, threads, blocks):
 def test_all_that_may_be_in_shared_memory(cached, buffers, blocks, monkeypatch):
     problem = problem_of(30, [Dropout(0.2), Dense(10, "prelu"), Dense(4)], batch_size=16)
     data = data_of(problem, 40)
-    rows = grid._row_plan(problem, "sgd", 4)
+    rows = grid.row_plan(problem, "sgd", 4)
     shape = make_shape(rows, (30, 10), 16, problem.dtype, 4, 4, 4, 16, 8, buffers, cached)
     assert (shape.buffers, shape.later > 0) == (buffers, cached) and shape.blocks == 4
     monkeypatch.setattr(grid, "_shape", lambda *_: shape)
@@ -212,7 +212,7 @@ def test_all_that_may_be_in_shared_memory(cached, buffers, blocks, monkeypatch):
 def test_any_split(kb, nb, inputs, blocks, monkeypatch):
     layers = [Dropout(0.2), Dense(14, "tanh"), Dense(4)]
     problem = problem_of(inputs, layers, batch_size=10)
-    rows = grid._row_plan(problem, "sgd", 1)
+    rows = grid.row_plan(problem, "sgd", 1)
     shape = make_shape(rows, (inputs, 14), 10, problem.dtype, 28, 8, 4, kb, nb, 2, True)
     monkeypatch.setattr(grid, "_shape", lambda *_: shape)
     assert_follows_numpy(blocks(28, 8), problem, data_of(problem, 36), epochs=1)
@@ -321,4 +321,6 @@ def test_what_it_does_not_support_is_said():
     assert grid.Grid.suits(held, "gradient", H200) == ""
     wide = problem_of(4096, [Dense(4096), Dense(4)])
     assert "232448 bytes" in grid.Grid.suits(wide, "sgd", H200)
+    turing = Limits("T4", 40, 65536, (7, 5))
+    assert "cp.async" in grid.Grid.suits(problem_of(9, layers), "sgd", turing)
     assert grid.Grid.seconds(wide, H200) == math.inf
