@@ -139,13 +139,36 @@ def compile_now(compiled: Any, *arguments: Any) -> None:
 def launch(
     compiled: Any, blocks: int, threads: int, stream: Any, shared_bytes: int, *arguments: Any
 ) -> None:
-    """Put a kernel into a stream; beyond 48 KB of shared memory, raise its limit first.
+    """Put a kernel into a stream; raise its limit of shared memory first.
 
     `stream` is one of `numba.cuda.stream`, or the builder of a graph.
     """
-    if not SIMULATED and shared_bytes > SHARED_BYTES_BY_RIGHT:
+    if SIMULATED:
+        compiled[blocks, threads, stream, shared_bytes](*arguments)
+        return
+    # What a launch may ask for without that is 48 KB less what the kernel itself declares.
+    if shared_bytes > 0:
         _allow_shared(compiled, arguments, shared_bytes)
-    compiled[blocks, threads, stream, shared_bytes](*arguments)
+    _configured(compiled, blocks, threads, stream, shared_bytes)(*arguments)
+
+
+_configuring = threading.Lock()
+
+
+def _configured(compiled: Any, *configuration: Any) -> Any:
+    """Return a kernel with its launch configuration.
+
+    Numba warns of grids of fewer than 128 blocks, which all families launch on purpose.
+    """
+    from numba.cuda.core import config
+
+    with _configuring:
+        wanted = config.CUDA_LOW_OCCUPANCY_WARNINGS
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        try:
+            return compiled[configuration]
+        finally:
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = wanted
 
 
 _raised: dict[tuple[Any, int], int] = {}
