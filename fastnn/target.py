@@ -24,6 +24,7 @@ class Engine(Protocol):
     """What the trainer asks of a target; `fastnn.reference.Engine` defines every operation."""
 
     threads: int
+    how: str  # which of several ways the target takes, for the history; "" where there is one
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Copy in parameters and optimizer state."""

@@ -207,7 +207,8 @@ class Trainer(Predictor):
         if restarts > 1:
             self._become(best_of(self, restarts, data, validation, epochs, calls))
             return self.history
-        self.history.target, self.history.reason = choose(self.target, self.problem)
+        self.history.target, reason = choose(self.target, self.problem)
+        self.history.reason = "; ".join(each for each in (reason, engine.how) if each)
         self.history.threads = engine.threads
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:

@@ -77,7 +77,7 @@ class Engine:
 
         `rule` is another update rule than that of the problem's optimizer.
         """
-        self.problem = problem
+        self.problem, self.how = problem, ""
         self.threads = choose_threads(problem) if threads is None else threads
         if config.DISABLE_JIT:
             self.threads = 1  # the plain-Python stand-ins of atomic operations are not atomic

@@ -142,13 +142,36 @@ def compile_now(compiled: Any, *arguments: Any) -> None:
 def launch(
     compiled: Any, blocks: int, threads: int, stream: Any, shared_bytes: int, *arguments: Any
 ) -> None:
-    """Put a kernel into a stream; beyond 48 KB of shared memory, raise its limit first.
+    """Put a kernel into a stream; raise its limit of shared memory first.
 
     `stream` is one of `numba.cuda.stream`, or the builder of a graph.
     """
-    if not SIMULATED and shared_bytes > SHARED_BYTES_BY_RIGHT:
+    if SIMULATED:
+        compiled[blocks, threads, stream, shared_bytes](*arguments)
+        return
+    # What a launch may ask for without that is 48 KB less what the kernel itself declares.
+    if shared_bytes > 0:
         _allow_shared(compiled, arguments, shared_bytes)
-    compiled[blocks, threads, stream, shared_bytes](*arguments)
+    _configured(compiled, blocks, threads, stream, shared_bytes)(*arguments)
+
+
+_configuring = threading.Lock()
+
+
+def _configured(compiled: Any, *configuration: Any) -> Any:
+    """Return a kernel with its launch configuration.
+
+    Numba warns of grids of fewer than 128 blocks, which all families launch on purpose.
+    """
+    from numba.cuda.core import config
+
+    with _configuring:
+        wanted = config.CUDA_LOW_OCCUPANCY_WARNINGS
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        try:
+            return compiled[configuration]
+        finally:
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = wanted
 
 
 _raised: dict[tuple[Any, int], int] = {}
@@ -177,34 +200,37 @@ class Replay:
     in more of the host's time.
     """
 
-    def __init__(self, put: Callable[[Any], None]) -> None:
-        """Take a function that puts the launches into the stream that it is given."""
-        self._put = put
+    def __init__(self) -> None:
+        """Capture nothing yet."""
         self._graph: Any = None
         self._refused = False
 
-    def launch(self, times: int, stream: Any) -> None:
-        """Put all of it into a stream, so many times."""
+    def launch(self, put: Callable[[Any], None], times: int, stream: Any) -> None:
+        """Put all of it into a stream, so many times.
+
+        `put` puts the launches into the stream that it is given, always the same ones. It is not
+        kept, for it holds their arrays; a graph has no more than addresses.
+        """
         from cuda.core import Stream
 
         if self._graph is None and times:
-            self._put(stream)  # what is not compiled or loaded yet must be, before the capture
+            put(stream)  # what is not compiled or loaded yet must be, before the capture
             times -= 1
         core = Stream.from_handle(int(stream.handle))
         if self._graph is None and times and not self._refused:
-            self._capture(core)
+            self._capture(put, core)
         for _ in range(times):
             if self._refused:
-                self._put(stream)
+                put(stream)
             else:
                 self._graph.launch(core)
 
-    def _capture(self, core: Any) -> None:
+    def _capture(self, put: Callable[[Any], None], core: Any) -> None:
         """Make the graph, or warn why there is none."""
         builder = core.create_graph_builder()
         try:
             builder.begin_building()
-            self._put(builder)
+            put(builder)
             self._graph = builder.end_building().complete()
         except failures() as error:
             self._refused = True

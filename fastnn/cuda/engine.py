@@ -66,6 +66,7 @@ class Engine:
             self._family = choose_family(problem, self._rule, limits(), family)
             self._stream = cuda.stream()
         self.family = self._family.name
+        self.how = f"{self.family} kernels on {limits().name}"
         self._plan: Plan = self._family.plan(1)
         # Where the state is: on the host as long as that is not None, on the device likewise.
         self._host: np.ndarray | None = np.zeros(self._plan.state_size, problem.dtype)

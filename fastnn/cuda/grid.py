@@ -25,7 +25,6 @@ from numba import float64, from_dtype, int32, int64, typeof
 
 from fastnn.cuda.block import make_operations
 from fastnn.cuda.device import (
-    SHARED_BYTES_BY_RIGHT,
     SIMULATED,
     Limits,
     U,
@@ -369,12 +368,9 @@ class Grid:
         if self._own is None:
             losses = cuda.to_device(np.zeros(max(self._limits.processors, shape.blocks)))
             self._own = losses, cuda.to_device(np.zeros(1, np.int32))
-        shared = shape.shared
-        if shared <= SHARED_BYTES_BY_RIGHT < shared + static_bytes(int(plan.words[0, LAYERS])):
-            shared = SHARED_BYTES_BY_RIGHT + 16  # the limit is on both together: have it raised
         launch(
-            self._kernel(shape), shape.blocks, THREADS, stream, shared, job, *self._own, shape,
-            at_a_time(job.X), begin, end,
+            self._kernel(shape), shape.blocks, THREADS, stream, shape.shared, job, *self._own,
+            shape, at_a_time(job.X), begin, end,
         )  # fmt: skip
 
 

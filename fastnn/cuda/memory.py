@@ -18,7 +18,8 @@ def free_bytes() -> int:
     Numba keeps the memory of such arrays for a while, up to a fifth of all there is.
     """
     if not SIMULATED:
-        cuda.current_context().deallocations.clear()
+        # Those of the context itself are streams, events and code.
+        cuda.current_context().memory_manager.deallocations.clear()
     return memory_info()[0]
 
 

@@ -96,8 +96,8 @@ class Tiled:
         if where not in self._replays:
             if len(self._replays) >= 4:  # those of arrays that are no more
                 self._replays.clear()
-            self._replays[where] = Replay(put)
-        self._replays[where].launch(end - begin, stream)
+            self._replays[where] = Replay()
+        self._replays[where].launch(put, end - begin, stream)
 
     def predictor(self, plan: Plan) -> Predict:
         """Return what predicts; see `fastnn.cuda.job.Family`."""

@@ -111,7 +111,7 @@ class Engine:
     """
 
     def __init__(self, problem: Problem, threads: int | None = None) -> None:
-        self.threads = 1
+        self.threads, self.how = 1, ""
         self._problem, self.seconds_per_row = problem, math.inf
         self._parameters: Parameters = []
         self._slots: list[Parameters] = []

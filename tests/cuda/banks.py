@@ -1,62 +1,104 @@
-"""The shared memory of a block that runs in NumPy: races are found, bank conflicts counted."""
+"""Memory that threads share, in NumPy: races are found, conflicts of shared memory's banks counted.
+
+Two accesses of one word, of which one writes, want an order: within a block a barrier between them,
+and between blocks a barrier of the grid, which is what its arrivals and waits are counted for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+NOBODY, SEVERAL = -1, -2
 
 
 class Wrong(Exception):
     """What a device would do silently, or not at all: a race, a read outside."""
 
 
+class Actor(Protocol):
+    """The block that touches memory.
+
+    `epoch` is another number after each of its barriers, which no other block has. `arrivals` and
+    `waits` count barriers of all blocks that it has come to, and those that it has waited for.
+    """
+
+    index: int
+    several: bool  # whether there are other blocks
+    epoch: int
+    arrivals: int
+    waits: int
+
+
 @dataclass
-class Shared:
-    """The shared memory of a block, with who touched what since the last barrier."""
+class Memory:
+    """Bytes, with who touched which word of 4 last: thread, epoch, block, arrivals of the block."""
 
     data: Array
-    epoch: int = 0
+    name: str = "shared memory"
     conflicts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin with memory that nobody touched."""
         words = len(self.data) // 4 + 1
-        self.written = np.full((2, words), -1)  # epoch, thread
-        self.read = np.full((2, words), -1)  # epoch, thread; thread -2: several
+        self._views: dict[str, Array] = {}
+        self._writer, self._reader = (np.full((4, words), NOBODY) for _ in range(2))
 
-    def touch(self, text: str, places: Array, threads: Array, size: int, writes: bool) -> None:
-        """Check one access of `size` bytes a thread for races, and count its wavefronts."""
-        if size > 4 and np.any(places % size):
+    def view(self, dtype: np.dtype[Any]) -> Array:
+        """Return the bytes as numbers."""
+        found = self._views.get(dtype.str)
+        if found is None:
+            whole = len(self.data) // dtype.itemsize * dtype.itemsize
+            found = self._views[dtype.str] = self.data[:whole].view(dtype)
+        return found
+
+    def check(self, text: str, places: Array, size: int) -> None:
+        """Check that accesses of `size` bytes lie within the memory, where such may begin."""
+        if places.min() < 0 or places.max() + size > len(self.data):
+            raise Wrong(f"outside {self.name}: {text}")
+        if (places & (size - 1)).any():
             raise Wrong(f"misaligned: {text}")
-        if np.any(places < 0) or np.any(places + size > len(self.data)):
-            raise Wrong(f"outside shared memory: {text}")
-        words = (places[:, None] + np.arange(0, size, 4)) // 4
-        owner = np.broadcast_to(threads[:, None], words.shape)
-        dirty = (self.written[0][words] == self.epoch) & (self.written[1][words] != owner)
-        if writes:
-            dirty |= (self.read[0][words] == self.epoch) & (self.read[1][words] != owner)
-            if len(np.unique(words)) != words.size:
-                raise Wrong(f"two threads write one word: {text}")
-        if dirty.any():
-            raise Wrong(f"a race: {text}")
-        if writes:
-            self.written[0][words], self.written[1][words] = self.epoch, owner
-        else:
-            others = (self.read[0][words] == self.epoch) & (self.read[1][words] != owner)
-            self.read[0][words], self.read[1][words] = self.epoch, owner
-            self.read[1][words[others]] = -2
-            flat, first = np.unique(words, return_inverse=True)
-            several = np.bincount(first.ravel(), minlength=len(flat)) > 1
-            self.read[1][flat[several]] = -2
-        self.count(text, words, threads, size)
 
-    def count(self, text: str, words: Array, threads: Array, size: int) -> None:
+    def touch(
+        self, text: str, places: Array, block: Actor, threads: Array, size: int, writes: bool
+    ) -> None:
+        """Check one access of `size` bytes a thread, and that none of another thread hurts it."""
+        self.check(text, places, size)
+        words, owner = places >> 2, threads
+        if size > 4:
+            words = (words[:, None] + np.arange(size // 4)).ravel()
+            owner = np.repeat(threads, size // 4)
+        epoch, index = block.epoch, block.index
+        writer, reader = self._writer, self._reader
+        clash = (writer[1][words] == epoch) & (writer[0][words] != owner)
+        seen = (reader[1][words] == epoch) & (reader[0][words] != owner)
+        if block.several:
+            clash |= (writer[2][words] != index) & (writer[3][words] >= block.waits)
+            elsewhere = (reader[2][words] != index) & (reader[3][words] >= block.waits)
+        if writes:
+            clash |= seen
+            if block.several:
+                clash |= elsewhere
+        if clash.any():
+            raise Wrong(f"a race: {text}")
+        last = writer if writes else reader
+        last[0][words], last[1][words] = owner, epoch
+        twice = last[0][words] != owner
+        if writes and twice.any():
+            raise Wrong(f"two threads write one word: {text}")
+        last[2][words], last[3][words] = index, block.arrivals
+        if not writes:
+            reader[0][words[seen | twice]] = SEVERAL
+            if block.several:
+                reader[2][words[elsewhere]] = SEVERAL
+
+    def count(self, text: str, places: Array, threads: Array, size: int) -> None:
         """Count how often the banks are asked, and how often they would be at least."""
         asked, least = self.conflicts.get(text, (0, 0))
+        words = (places[:, None] + np.arange(0, size, 4)) // 4
         together = min(32, 128 // size)  # the lanes that are served at once
         for group in np.unique(threads // together):
             touched = np.unique(words[threads // together == group])

@@ -1,99 +1,213 @@
 """Run compiled kernels without a device: the PTX of blocks, instruction by instruction, in NumPy.
 
-What Numba's simulator cannot show is shown here: the code that intrinsics write, what ldmatrix and
-mma.sync give each lane, reads outside of arrays, races between threads that no barrier separates
-(of a warp's lanes too), bank conflicts. One block runs after the other; of a block, those threads
-go on that are furthest behind. Only what the kernels use is known; anything else is an error.
+What Numba's simulator cannot show is shown here: the types that the compiler finds, the code that
+intrinsics write, what ldmatrix and mma.sync give each lane, accesses outside of arrays or where no
+vector starts, races between threads that no barrier separates (of a warp's lanes too) and between
+blocks, bank conflicts. Blocks run one after the other, or in turns where they wait for each other;
+of a block, those threads go on that are furthest behind. Only what the kernels use is known;
+anything else is an error. `arithmetic` and `moves` have the instructions.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from banks import Shared, Wrong
+from banks import Memory, Wrong
 
 Array = np.ndarray[Any, Any]
-KINDS = {"s": np.int64, "u": np.uint64, "b": np.uint64}
-COMPARE = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
+# What an instruction does to the threads of a block: a slice for all of them, or their numbers.
+Step = Callable[["Block", Any], None]
+TYPES = [np.dtype(t) for t in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "f4", "i8", "u8", "f8")]
+SPECIAL = ("%tid.x", "%ctaid.x", "%ntid.x", "%nctaid.x", "%laneid", "%dynamic_smem_size")
+BITS = {"%p": 8, "%rs": 16, "%r": 32, "%rd": 64, "%f": 32, "%fd": 64}  # of registers
 FIRST = 1 << 40  # where the first array of the device's memory lies
 APART = 1 << 32  # and how far the next
+PLAIN, BRANCH, BARRIER, SPIN, LEAVE = range(5)
+MOST_TURNS = 1000  # that all blocks wait in vain
 
 
 def dtype_of(kind: str) -> np.dtype[Any]:
-    """Return the NumPy type of a PTX type such as ``s64``."""
+    """Return the NumPy type of a PTX type such as ``s64``, or ``pred``."""
+    if kind == "pred":
+        return np.dtype("?")
     return np.dtype({"s": "i", "u": "u", "b": "u", "f": "f"}[kind[0]] + str(int(kind[1:]) // 8))
+
+
+@dataclass
+class Statement:
+    """One instruction: what it does to control, its guard's register, where it goes."""
+
+    does: int
+    step: Step | None
+    guard: int | None
+    negated: bool
+    target: int
+    text: str
 
 
 class Program:
     """The statements of the one kernel in a PTX text."""
 
     def __init__(self, ptx: str) -> None:
+        from arithmetic import decode
+
         ptx = re.sub(r"//[^\n]*", "", ptx)
-        self.symbols: dict[str, int] = {}
-        self.shared_bytes = self.asked = 0
+        self.shared_bytes, self.symbols = 0, {}
         for align, name, size in re.findall(r"\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\]", ptx):
             self.shared_bytes += -self.shared_bytes % int(align)
             self.symbols[name] = self.shared_bytes
             self.shared_bytes += int(size)
-        for name in re.findall(r"\.extern \.shared \.align 16 \.b8 (\w+)\[\]", ptx):
-            self.shared_bytes += -self.shared_bytes % 16
-            self.symbols[name] = self.shared_bytes
-        _, _, rest = ptx.partition(".entry")
-        body = rest[rest.index("\n{") + 2 : rest.rindex("}")]
-        self.statements: list[tuple[str, str, list[str], str]] = []
-        self.labels: dict[str, int] = {}
+        # What a launch asks for has one start, under as many names as there are types.
+        dynamic = re.findall(r"\.extern \.shared \.align (\d+) \.b8 (\w+)\[\]", ptx)
+        self.shared_bytes += -self.shared_bytes % max(
+            (int(align) for align, _ in dynamic), default=1
+        )
+        self.symbols |= {name: self.shared_bytes for _, name in dynamic}
+        head, _, rest = ptx.partition(".entry")[2].partition("\n{")
+        self.parameters = [int(size) // 8 for size in re.findall(r"\.param \.[usbf](\d+)", head)]
+        body = rest[: rest.rindex("}")]
+        self._slots = {name: slot for slot, name in enumerate(SPECIAL)}
+        self._declared = set(SPECIAL)
+        for names in re.findall(r"\.reg \.\w+ ([^;]*);", body):
+            self._declared |= {name.strip() for name in names.split(",")}
+        found: list[tuple[str, str, list[str], str]] = []
+        labels: dict[str, int] = {}
         for part in body.split(";"):
             text = " ".join(part.split())
-            while found := re.match(r"(\$?\w+):\s*|[{}]\s*", text):
-                if found[1]:
-                    self.labels[found[1]] = len(self.statements)
-                text = text[found.end() :]
+            while start := re.match(r"(\$?\w+):\s*|[{}]\s*", text):
+                if start[1]:
+                    labels[start[1]] = len(found)
+                text = text[start.end() :]
             if text and not text.startswith("."):
                 guard, name, operands = re.match(r"(?:@(!?[%\w]+) )?(\S+)\s*(.*)", text).groups()
                 split = re.findall(r"\{[^}]*\}|\[[^\]]*\]|[^,\s][^,]*", operands)
-                self.statements.append((guard or "", name, [s.strip() for s in split], text))
+                found.append((guard or "", name, [s.strip() for s in split], text))
+        self.statements: list[Statement] = []
+        for guard, name, operands, text in found:
+            does, step, target = PLAIN, None, len(found)
+            if name.startswith("bra") and not name.startswith("barrier"):
+                does, target = BRANCH, labels[operands[0]]
+            elif name in ("ret", "exit"):
+                does = LEAVE
+            elif name in ("bar.sync", "barrier.sync"):
+                assert operands == ["0"], text
+                does = BARRIER
+            else:
+                does = SPIN if name.startswith("ld.acquire") else PLAIN
+                step = decode(self, name.split("."), operands, text)
+            slot = self.slot(guard.lstrip("!")) if guard else None
+            self.statements.append(Statement(does, step, slot, guard.startswith("!"), target, text))
+
+    @property
+    def slots(self) -> int:
+        """How many registers there are."""
+        return len(self._slots)
+
+    def slot(self, name: str) -> int:
+        """Return the number of a register."""
+        return self._slots.setdefault(name, len(self._slots))
+
+    def is_register(self, operand: str) -> bool:
+        """Say whether an operand is a register, and not an immediate or a symbol."""
+        return operand.startswith("%") or operand in self._declared
+
+    def reader(self, operand: str, kind: str) -> Callable[[Block, Any], Any]:
+        """Return what gives an operand's values for some threads, as a PTX type."""
+        dtype = dtype_of(kind)
+        if self.is_register(operand):
+            assert operand in self._declared or re.fullmatch(r"%[a-z]+\d+", operand), operand
+            code, slot = TYPES.index(dtype), self.slot(operand)
+            return lambda block, active: block.views[code][slot][active]
+        bits = np.array([self.constant(operand)], np.uint64)
+        value = bits.view(np.uint8)[: dtype.itemsize].view(dtype)[0]
+        return lambda block, active: value
+
+    def writer(self, operand: str, kind: str) -> Callable[[Block, Any, Any], None]:
+        """Return what gives a register values of a PTX type, for some threads."""
+        bits = BITS.get(re.sub(r"\d+$", "", operand))
+        assert bits in (None, 8 * dtype_of(kind).itemsize), f"{operand} is wider than {kind}"
+        code, slot = TYPES.index(dtype_of(kind)), self.slot(operand)
+
+        def write(block: Block, active: Any, values: Any) -> None:
+            block.views[code][slot][active] = values
+
+        return write
+
+    def constant(self, operand: str) -> int:
+        """Return the bits of an immediate, or the place of a symbol in shared memory."""
+        if operand in self.symbols:
+            return self.symbols[operand]
+        if found := re.fullmatch(r"0[fd]([0-9A-Fa-f]+)", operand):
+            return int(found[1], 16)
+        return int(operand.rstrip("U"), 0) % (1 << 64)
 
 
-def flatten(arguments: tuple[Any, ...]) -> tuple[list[int], list[Array]]:
-    """Return what Numba passes for arrays and whole numbers, and the arrays as bytes."""
-    numbers: list[int] = []
-    buffers: list[Array] = []
+program_of = lru_cache(maxsize=64)(Program)
+
+
+def flatten(arguments: Any, roots: list[Array]) -> Iterator[int]:
+    """Yield the bits of what Numba passes for arrays, numbers and tuples of them.
+
+    `roots` are the memories that the arrays lie in, as bytes; unknown ones are added.
+    """
     for argument in arguments:
         if isinstance(argument, np.ndarray):
             assert argument.flags.c_contiguous
-            numbers += [0, 0, argument.size, argument.itemsize, FIRST + APART * len(buffers)]
-            numbers += [*argument.shape, *argument.strides]
-            buffers.append(argument.reshape(-1).view(np.uint8))
+            root: Any = argument
+            while isinstance(root.base, np.ndarray):
+                root = root.base
+            memory = np.asarray(root).reshape(-1).view(np.uint8)
+            number = next(
+                (i for i, other in enumerate(roots) if other.ctypes.data == memory.ctypes.data),
+                len(roots),
+            )
+            if number == len(roots):
+                roots.append(memory)
+            start = FIRST + APART * number + argument.ctypes.data - memory.ctypes.data
+            yield from (0, 0, argument.size, argument.itemsize, start)
+            yield from (*argument.shape, *argument.strides)
+        elif isinstance(argument, tuple):
+            yield from flatten(argument, roots)
+        elif isinstance(argument, (float, np.floating)):
+            yield int(np.float64(argument).view(np.uint64))
         else:
-            numbers.append(int(argument))
-    return numbers, buffers
+            yield int(argument) % (1 << 64)
 
 
 def run(
-    ptx: str, grid: int, threads: int, *arguments: Any, shared_bytes: int = 0
+    ptx: str, grid: int, threads: int, *arguments: Any, shared_bytes: int = 0, count: bool = True
 ) -> dict[str, tuple[int, int]]:
     """Run `grid` blocks; return how often shared memory was asked, and how often at least.
 
-    `shared_bytes` is what a launch asks for beside what the kernel itself has.
+    `shared_bytes` is what a launch asks for beside what the kernel itself has. Without `count`,
+    nothing is returned, sooner.
     """
-    program = Program(ptx)
-    program.asked = shared_bytes
-    program.shared_bytes += shared_bytes
-    numbers, buffers = flatten(arguments)
+    program = program_of(ptx)
+    roots: list[Array] = []
+    numbers = list(flatten(arguments, roots))
+    assert len(numbers) == len(program.parameters), "arguments are not what was compiled for"
+    memories = [Memory(root, f"array {number}") for number, root in enumerate(roots)]
+    epochs = itertools.count()
     total: dict[str, tuple[int, int]] = {}
     with np.errstate(all="ignore"):
-        for index in range(grid):
-            block = Block(program, numbers, buffers, index, grid, threads)
-            block.run()
+        running = [
+            Block(program, numbers, memories, index, grid, threads, shared_bytes, epochs, count)
+            for index in range(grid)
+        ]
+        turns = [(block, block.run()) for block in running]
+        for turn in itertools.count():
+            turns = [(block, each) for block, each in turns if next(each, None) is not None]
+            if not turns:
+                break
+            if turn > MOST_TURNS:
+                raise Wrong("blocks wait for one that never comes")
+        for block in running:
             for text, found in block.shared.conflicts.items():
                 before = total.get(text, (0, 0))
                 total[text] = before[0] + found[0], before[1] + found[1]
@@ -107,242 +221,93 @@ class Block:
         self,
         program: Program,
         numbers: list[int],
-        buffers: list[Array],
+        memories: list[Memory],
         index: int,
         grid: int,
         threads: int,
+        asked: int,
+        epochs: Iterator[int],
+        count: bool,
     ) -> None:
-        self.program, self.numbers, self.buffers, self.size = program, numbers, buffers, threads
-        self.registers: dict[str, Array] = {}
-        self.at = np.zeros(threads, np.int64)
-        self.waiting = np.zeros(threads, bool)
+        self.program, self.numbers, self.memories = program, numbers, memories
+        self.index, self.size, self.several, self.count = index, threads, grid > 1, count
+        self.arrivals = self.waits = 0
+        self._epochs, self.epoch = epochs, next(epochs)
+        self.threads = np.arange(threads)
+        self.coming: list[tuple[Array, Array, Array]] = []  # copies that nobody waited for yet
         # What a block finds there is what the last one left: NaN shows its use.
-        self.shared = Shared(np.full(program.shared_bytes, 0xFF, np.uint8))
-        self.special = {
-            "%tid.x": np.arange(threads),
-            "%ctaid.x": np.full(threads, index),
-            "%ntid.x": np.full(threads, threads),
-            "%nctaid.x": np.full(threads, grid),
-            "%dynamic_smem_size": np.full(threads, program.asked),
-        }
+        self.shared = Memory(np.full(program.shared_bytes + asked, 0xFF, np.uint8))
+        self._values = (
+            np.arange(threads), index, threads, grid, np.arange(threads) % 32, asked
+        )  # fmt: skip
+        self.views: list[Array] = []
 
-    def run(self) -> None:
-        """Run to the end of every thread."""
-        end = len(self.program.statements)
-        while True:
-            ready = (self.at < end) & ~self.waiting
-            if not ready.any():
-                if not self.waiting.any():
-                    return
-                if (self.at >= end).any():
+    def _begin(self) -> None:
+        """Make the registers, which only a block that runs has."""
+        registers = np.zeros((self.program.slots, self.size), np.uint64)
+        for slot, values in enumerate(self._values):
+            registers[slot] = values
+        for dtype in TYPES:
+            each = 8 // dtype.itemsize
+            self.views.append(registers.view(dtype).reshape(*registers.shape, each)[:, :, 0])
+
+    def run(self) -> Iterator[bool]:
+        """Run to the end of every thread; stops where a thread waits for another block."""
+        self._begin()
+        statements, end = self.program.statements, len(self.program.statements)
+        self._ready: dict[int, Array] = {0: self.threads}
+        self._waiting: dict[int, Array] = {}
+        left = False
+        while self._ready or self._waiting:
+            if not self._ready:
+                if left:
                     raise Wrong("a thread left while others wait at a barrier")
-                self.waiting[:] = False
-                self.shared.epoch += 1
-                continue
-            here = int(self.at[ready].min())
-            active = np.flatnonzero(ready & (self.at == here))
-            guard, name, operands, text = self.program.statements[here]
-            if guard:
-                held = self.registers[guard.lstrip("!")][active] != 0
-                self.at[active[held == guard.startswith("!")]] += 1
-                active = active[held != guard.startswith("!")]
-                if not len(active):
+                self._ready, self._waiting = self._waiting, {}
+                self.epoch = next(self._epochs)
+                self.waits = self.arrivals
+            at = min(self._ready)
+            active = self._ready.pop(at)
+            stop = min(self._ready, default=end)
+            while at < stop and len(active):
+                statement = statements[at]
+                rest = None
+                if statement.guard is not None:
+                    held = self.views[0][statement.guard][active] != statement.negated
+                    if not held.all():
+                        rest, active = active[~held], active[held]
+                if statement.does == PLAIN:
+                    if len(active):
+                        everyone = len(active) == self.size
+                        statement.step(self, slice(None) if everyone else active)
+                    if rest is not None:
+                        active = np.sort(np.concatenate([active, rest]))
+                    at += 1
                     continue
-            self.at[active] += 1
-            self.step(name.split("."), operands, active, text)
+                if rest is not None:
+                    self._join(self._ready, at + 1, rest)
+                    stop = min(stop, at + 1)
+                if statement.does == BRANCH:
+                    at = statement.target
+                elif statement.does == BARRIER:
+                    self._join(self._waiting, at + 1, active)
+                    active = active[:0]
+                elif statement.does == SPIN:
+                    if len(active):
+                        statement.step(self, active)
+                        yield True
+                    at += 1
+                else:
+                    left, active = left or len(active) > 0, active[:0]
+            if at >= end:
+                left = left or len(active) > 0
+            elif len(active):
+                self._join(self._ready, at, active)
+        assert not self.coming, "nobody waited for a copy"
+        self.views.clear()
 
-    def get(self, operand: str, kind: str, active: Array) -> Array:
-        """Return an operand's values for the active threads, as a PTX type."""
-        if kind == "pred":
-            if operand not in self.registers:
-                return np.full(len(active), self.constant(operand) != 0)
-            return self.registers[operand][active] != 0
-        dtype = dtype_of(kind)
-        if operand in self.registers:
-            whole = self.registers[operand][active]
-        elif operand in self.special:
-            whole = self.special[operand][active].astype(np.uint64)
-        else:
-            whole = np.full(len(active), self.constant(operand), np.uint64)
-        return whole.astype(f"u{dtype.itemsize}").view(dtype)
-
-    def constant(self, operand: str) -> int:
-        """Return the bits of an immediate, or the place of a symbol."""
-        if operand in self.program.symbols:
-            return self.program.symbols[operand]
-        if found := re.fullmatch(r"0[fd]([0-9A-Fa-f]+)", operand):
-            return int(found[1], 16)
-        return int(operand, 0) % (1 << 64)
-
-    def set(self, operand: str, values: Array, active: Array) -> None:
-        """Give the active threads values, kept as bits."""
-        values = np.ascontiguousarray(values)
-        if values.dtype == bool:
-            values = values.astype(np.uint64)
-        bits = values.view(f"u{values.dtype.itemsize}")
-        if operand not in self.registers:
-            self.registers[operand] = np.zeros(self.size, np.uint64)
-        self.registers[operand][active] = bits
-
-    def place(self, operand: str, active: Array, bits: str = "u64") -> Array:
-        """Return the addresses that ``[register+offset]`` stands for."""
-        base, _, offset = operand.strip("[] ").replace(" ", "").partition("+")
-        return self.get(base, bits, active).astype(np.int64) + int(offset or 0)
-
-    def step(self, name: list[str], operands: list[str], active: Array, text: str) -> None:
-        """Run one statement for the active threads."""
-        if name[0] in ("bra", "ret", "exit"):
-            end = len(self.program.statements)
-            self.at[active] = self.program.labels[operands[0]] if name[0] == "bra" else end
-        elif name[0] in ("bar", "barrier"):
-            self.waiting[active] = True
-        elif name[0] in ("ld", "st"):
-            self.move(name, operands, active, text)
-        elif name[0] == "ldmatrix":
-            self.ldmatrix(operands, active, text)
-        elif name[0] == "mma":
-            self.mma(name, operands, active)
-        elif name[0] == "setp":
-            left, right = (self.get(o, name[-1], active) for o in operands[1:3])
-            self.set(operands[0], COMPARE[name[1].removesuffix("u")](left, right), active)
-        elif name[0] == "cvt":
-            self.set(operands[0], self.convert(name, operands[1:], active), active)
-        else:
-            self.set(operands[0], self.compute(name, operands[1:], active), active)
-
-    def compute(self, name: list[str], operands: list[str], active: Array) -> Array:
-        """Return the result of an instruction of arithmetic."""
-        kind, last = name[-1], operands[-1]
-        if name[0] == "selp":
-            chosen = self.get(last, "pred", active)
-            first, second = (self.get(o, kind, active) for o in operands[:2])
-            return np.where(chosen, first, second)
-        if name[0] in ("shl", "shr"):
-            values, by = self.get(operands[0], kind, active), self.get(last, "u32", active)
-            shift = np.left_shift if name[0] == "shl" else np.right_shift
-            return shift(values, np.minimum(by, 8 * values.itemsize - 1).astype(values.dtype))
-        if name[0] == "bfi":
-            source, target = (self.get(o, kind, active) for o in operands[:2])
-            start, count = int(operands[2]), int(operands[3])
-            mask = source.dtype.type(((1 << count) - 1) << start)
-            return (target & ~mask) | (source << source.dtype.type(start) & mask)
-        values = [self.get(o, kind, active) for o in operands]
-        if "wide" in name:
-            double = dtype_of(kind[0] + str(2 * int(kind[1:])))
-            values = [v.astype(double) for v in values[:2]] + [
-                self.get(o, f"{kind[0]}{8 * double.itemsize}", active) for o in operands[2:]
-            ]
-        a, b, c = (values + [None, None])[:3]
-        match name[0]:
-            case "mov" | "cvta":
-                return a
-            case "add":
-                return a + b
-            case "sub":
-                return a - b
-            case "mul":
-                return a * b
-            case "mad":
-                return a * b + c
-            case "fma":
-                wide = [v.astype(np.longdouble) for v in values]
-                return (wide[0] * wide[1] + wide[2]).astype(a.dtype)
-            case "div":
-                return a / b if kind[0] == "f" else a // b
-            case "rem":
-                return a % b
-            case "min":
-                return np.minimum(a, b)
-            case "max":
-                return np.maximum(a, b)
-            case "neg":
-                return -a
-            case "not":
-                return ~a
-            case "and":
-                return a & b
-            case "or":
-                return a | b
-            case "xor":
-                return a ^ b
-        raise NotImplementedError(".".join(name))
-
-    def convert(self, name: list[str], operands: list[str], active: Array) -> Array:
-        """Return a number in another type; rounding to tensor cores' types is the simulator's."""
-        from fastnn.cuda.rounding import words_of
-
-        found = [self.get(o, name[-1], active) for o in operands]
-        if "tf32" in name:
-            return words_of("tf32", found[0][:, None])
-        if "bf16x2" in name:  # the first operand is the upper half
-            return words_of("bfloat16", np.stack(found[::-1], axis=1))
-        return found[0].astype(dtype_of(name[-2]))
-
-    def move(self, name: list[str], operands: list[str], active: Array, text: str) -> None:
-        """Load or store, between registers and one of the memories."""
-        kind, space = name[-1], name[1]
-        memory, registers = operands if name[0] == "st" else operands[::-1]
-        names = [r.strip() for r in registers.strip("{}").split(",")]
-        dtype = dtype_of(kind)
-        size = dtype.itemsize * len(names)
-        if space == "param":
-            index = int(re.search(r"param_(\d+)", memory)[1])
-            self.set(names[0], np.full(len(active), self.numbers[index], np.int64), active)
-            return
-        places = self.place(memory, active)
-        if space == "shared":
-            self.shared.touch(text, places, active, size, name[0] == "st")
-            data = self.shared.data
-        else:
-            number = int(places[0] - FIRST) // APART
-            data, places = self.buffers[number], places - FIRST - APART * number
-            if np.any(places < 0) or np.any(places + size > len(data)):
-                raise Wrong(f"outside array {number}: {text}")
-            if np.any(places % size):
-                raise Wrong(f"misaligned: {text}")
-        index = places[:, None] + np.arange(size)
-        if name[0] == "ld":
-            for register, values in zip(names, data[index].view(dtype).T, strict=True):
-                self.set(register, values, active)
-        else:
-            values = np.stack([self.get(register, kind, active) for register in names], axis=1)
-            data[index] = values.view(np.uint8)
-
-    def ldmatrix(self, operands: list[str], active: Array, text: str) -> None:
-        """Load four matrices of 8 rows of 16 bytes: lanes 8 i and on point at those of the i-th."""
-        places = self.place(operands[1], active, "u32")
-        self.shared.touch(text, places, active, 16, False)
-        rows = (
-            self.shared.data[places[:, None] + np.arange(16)].view(np.uint32).reshape(-1, 4, 8, 4)
-        )
-        assert len(active) % 32 == 0, "lanes of a warp are elsewhere"
-        for i, register in enumerate(operands[0].strip("{}").split(",")):
-            self.set(register.strip(), rows[:, i].reshape(-1), active)
-
-    def mma(self, name: list[str], operands: list[str], active: Array) -> None:
-        """Multiply-add 16 x 8 sums a warp; each fragment as PTX describes it."""
-        from fastnn.cuda.rounding import numbers_of
-
-        assert len(active) % 32 == 0, "lanes of a warp are elsewhere"
-        names = [[r.strip() for r in o.strip("{}").split(",")] for o in operands]
-        a, b = (
-            np.stack([self.get(r, "f32", active).reshape(-1, 8, 4) for r in names[i]])
-            for i in (1, 2)
-        )
-        c = np.stack([self.get(r, "f32", active).reshape(-1, 8, 4) for r in names[3]])
-        warps = a.shape[1]
-        left = np.concatenate(
-            [np.concatenate([a[0], a[1]], axis=1), np.concatenate([a[2], a[3]], axis=1)], axis=2
-        )
-        right = np.concatenate([b[0], b[1]], axis=2)  # columns, words
-        precision = "tf32" if "tf32" in name else "bfloat16"
-
-        def numbers(words: Array) -> Array:
-            flat = np.ascontiguousarray(words).reshape(-1)
-            starts = np.arange(0, len(flat), 8).reshape(warps, -1)
-            return numbers_of(precision, flat, starts, 8)
-
-        product = np.einsum("wrk,wck->wrc", numbers(left), numbers(right))
-        for i, register in enumerate(names[0]):
-            half = product[:, 8 * (i // 2) : 8 * (i // 2) + 8, i % 2 :: 2]
-            self.set(register, (c[i] + half).astype(np.float32).reshape(-1), active)
+    @staticmethod
+    def _join(groups: dict[int, Array], at: int, threads: Array) -> None:
+        if len(threads):
+            if at in groups:
+                threads = np.sort(np.concatenate([groups[at], threads]))
+            groups[at] = threads

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import products
+import product_cases as products
 import pytest
 
 pytestmark = pytest.mark.usefixtures("running")

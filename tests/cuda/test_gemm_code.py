@@ -7,7 +7,7 @@ from typing import Any
 import cubin
 import numpy as np
 import pytest
-from products import compiled, kind_of
+from product_cases import compiled, kind_of
 
 FORMS = ["nn", "nt", "tn"]
 # The kind of numbers, and how much of the main loop is arithmetic: for float64, which the device

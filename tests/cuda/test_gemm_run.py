@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import products
+import product_cases as products
 import ptx
 import pytest
 

@@ -16,7 +16,7 @@ if importlib.util.find_spec("numba_cuda") is None:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
 
 import cubin
-import grid_ptx
+import ptx
 from target_cases import OPTIMIZERS, data_of, parameters_of, problem_of, started, zero_slots
 
 from fastnn import reference
@@ -78,12 +78,11 @@ def test_no_spills_and_no_local_memory(dtype, name, cached, cc):
     assert not code.count(r"LD\.|LD$|ST\.|ST$")  # all know in which memory they look
 
 
-@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize(
     ("inputs", "dtype", "loss"),
     [(9, "float32", "mse"), (12, "float32", "mse"), (12, "float64", "mse")],
 )
-def test_compiled_code_follows_numpy(inputs, dtype, loss, late, monkeypatch):
+def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
     threads = 32
     monkeypatch.setattr(grid, "THREADS", threads)
     layers = [Dropout(0.2), Dense(10, "relu"), Dense(3)]
@@ -110,9 +109,9 @@ def test_compiled_code_follows_numpy(inputs, dtype, loss, late, monkeypatch):
     )
     code = compiled(problem, "momentum", limits, 11, (8, 0), plan.shape.later > 0)
     counter = np.zeros(1, np.int32)
-    grid_ptx.run_grid(
+    ptx.run(
         code.ptx, plan.shape.blocks, threads, *job, np.zeros(3), counter, *plan.shape,
-        4 if inputs % 4 == 0 else 1, 0, 2, shared_bytes=plan.shape.shared, late=late,
+        4 if inputs % 4 == 0 else 1, 0, 2, shared_bytes=plan.shape.shared,
     )  # fmt: skip
     assert plan.shape.blocks == 3 and plan.shape.kg * plan.shape.ng > 1
     expected = started(reference.Engine, problem)

@@ -167,7 +167,7 @@ def assert_follows_numpy(engine_class, problem, data, **settings):
 
 def environment(**changes):
     """Return the environment of a new interpreter that finds this fastnn and these modules."""
-    places = [FOLDER, Path(fastnn.__file__).resolve().parent.parent]
+    places = [FOLDER, FOLDER.parent, Path(fastnn.__file__).resolve().parent.parent]
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))} | changes
 
 

@@ -1,0 +1,197 @@
+"""A driver of CUDA made up of the host's memory: kernels are noted, and do nothing.
+
+What Numba and fastnn do around kernels is done for real: types of arguments, arrays and their
+slices, copies, streams, events, graphs. For a process of its own: `install` cannot be undone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import cuda.core
+from cuda.bindings import driver as binding
+from numba.cuda import dispatcher
+from numba.cuda.cudadrv import driver
+
+MEMORY = {"free": 100 << 30, "total": 139 << 30}
+# What a launch gets of shared memory if it has not asked for more: 48 KB less what kernels declare.
+SHARED_BYTES_BY_RIGHT = (48 << 10) - 2048
+
+
+class Launch(NamedTuple):
+    """A kernel that was launched, and with what."""
+
+    name: str
+    blocks: int
+    threads: int
+    shared_bytes: int
+    arguments: int
+    stream: Any
+
+
+launches: list[Launch] = []
+compiled: list[str] = []
+allowed: dict[int, int] = {}  # bytes of shared memory, by kernel
+graphs: list[Graph] = []
+blocks: dict[int, Any] = {}  # memory in use, by address
+errors: dict[str, Any] = {}  # what functions of the driver are to fail with, by name
+
+
+class Kernel(dispatcher._Kernel):
+    """A kernel that is not compiled: all that Numba does with it but that."""
+
+    count = 0
+
+    def __init__(self, function: Any, types: tuple[Any, ...], **options: Any) -> None:
+        Kernel.count += 1
+        compiled.append(function.__name__)
+        self.signature, self.debug, self.extensions = SimpleNamespace(args=types), False, []
+        self.cooperative = self.launch_config_sensitive = False
+        entry = SimpleNamespace(name=function.__name__, number=Kernel.count)
+        code = SimpleNamespace(kernel=entry, handle=Kernel.count)
+        self._codelibrary = SimpleNamespace(get_cufunc=lambda: code)
+
+    def bind(self) -> None:
+        """Load nothing."""
+
+
+class Stream:
+    """What stands for `cuda.core.Stream`."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle, self.builder = handle, None
+
+    @staticmethod
+    def from_handle(handle: Any) -> Stream:
+        """Return a stream of cuda.core for one of the driver."""
+        return Stream(int(handle))
+
+    def create_graph_builder(self) -> GraphBuilder:
+        """Return what captures launches."""
+        return GraphBuilder()
+
+
+class Graph:
+    """A captured graph."""
+
+    def __init__(self, captured: list[Launch]) -> None:
+        self.captured, self.launched = captured, 0
+        graphs.append(self)
+
+    def launch(self, stream: Stream) -> None:
+        """Count the launches."""
+        assert type(stream) is Stream
+        self.launched += 1
+
+
+class GraphBuilder:
+    """Captures what is launched into its stream."""
+
+    def __init__(self) -> None:
+        self.stream, self.captured = Stream(8), []
+        self.stream.builder = self
+
+    def begin_building(self) -> GraphBuilder:
+        """Begin to capture."""
+        return self
+
+    def end_building(self) -> GraphBuilder:
+        """Capture no more."""
+        return self
+
+    def complete(self) -> Graph:
+        """Return the graph."""
+        return Graph(self.captured)
+
+
+def launch(stream: Stream, config: Any, kernel: Any, *arguments: Any) -> None:
+    """Note a launch, if CUDA would let it be."""
+    assert config.shmem_size <= allowed.get(kernel.number, SHARED_BYTES_BY_RIGHT)
+    threads = config.block[0]
+    made = Launch(
+        kernel.name, config.grid[0], threads, config.shmem_size, len(arguments), stream.handle
+    )
+    launches.append(made)
+    if stream.builder is not None:
+        stream.builder.captured.append(made)
+
+
+def install() -> None:
+    """Put this driver into the place of the real one, in this process."""
+    made = driver.driver
+    driver._logger = driver.make_logger()
+    made.is_initialized, made.initialization_error, made.pid = True, None, driver._getpid()
+    context = binding.CUcontext(1)
+
+    def allocate(size: int, flags: int = 0) -> Any:
+        block = ctypes.create_string_buffer(int(size) + 256)
+        address = (ctypes.addressof(block) + 255) // 256 * 256
+        blocks[address] = block
+        return binding.CUdeviceptr(address)
+
+    def copy(target: Any, source: Any, size: int, stream: Any = None) -> None:
+        ctypes.memmove(int(target), int(source), int(size))
+
+    def nothing(*arguments: Any) -> None:
+        pass
+
+    functions = {
+        "cuCtxGetCurrent": lambda: context,
+        "cuCtxGetDevice": lambda: 0,
+        "cuCtxPopCurrent": lambda: context,
+        "cuMemAlloc": allocate,
+        "cuMemHostAlloc": lambda size, flags: int(allocate(size)),
+        "cuMemFree": lambda address: blocks.pop(int(address)) and None,
+        "cuMemFreeHost": lambda address: blocks.pop(int(address)) and None,
+        "cuMemGetInfo": lambda: (MEMORY["free"], MEMORY["total"]),
+        "cuStreamCreate": lambda flags: binding.CUstream(7),
+        "cuEventCreate": lambda flags: binding.CUevent(9),
+        "cuPointerGetAttribute": lambda attribute, address: address,
+    }
+    functions |= dict.fromkeys(
+        ("cuMemcpyHtoD", "cuMemcpyDtoH", "cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync"), copy
+    )
+    silent = (
+        "cuInit cuCtxPushCurrent cuCtxSynchronize cuStreamDestroy cuStreamSynchronize "
+        "cuEventDestroy cuEventRecord cuEventQuery cuEventSynchronize cuStreamWaitEvent"
+    )
+    functions |= dict.fromkeys(silent.split(), nothing)
+
+    def failing(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            if name in errors:
+                raise driver.CudaAPIError(errors[name], f"Call to {name} results in an error")
+            return function(*arguments)
+
+        call.__name__ = name
+        return call
+
+    for name, function in functions.items():
+        setattr(made, name, failing(name, function))
+
+    class Device:
+        id, name, compute_capability = 0, "A device", (9, 0)
+        MULTIPROCESSOR_COUNT, MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 132, 232448
+        context: Any = None
+
+        def get_primary_context(self) -> Any:
+            if self.context is None:
+                Device.context = driver.Context(self, context)
+            return self.context
+
+    device = Device()
+    made.get_device, made.get_device_count = lambda number=0: device, lambda: 1
+
+    def set_attribute(which: Any, value: int, kernel: Any, device: int) -> tuple[Any]:
+        assert which.name == "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES" and device == 0
+        allowed[int(kernel)] = value
+        return (binding.CUresult.CUDA_SUCCESS,)
+
+    binding.cuKernelSetAttribute = set_attribute
+    binding.cuPointerGetAttribute = lambda which, address: (binding.CUresult.CUDA_SUCCESS, 0)
+    dispatcher._Kernel, dispatcher.launch = Kernel, launch
+    dispatcher.LaunchConfig = SimpleNamespace
+    driver.ExperimentalStream, driver.GraphBuilder = Stream, GraphBuilder
+    cuda.core.Stream = Stream

@@ -1,0 +1,164 @@
+"""What `test_host_side` runs in processes of their own, where `host_driver` is the driver."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import host_driver
+import numpy as np
+
+host_driver.install()
+
+from fastnn import model  # noqa: E402
+from fastnn.cuda.engine import Engine  # noqa: E402
+from fastnn.cuda.memory import free_bytes  # noqa: E402
+from fastnn.data import Data, check_data  # noqa: E402
+from fastnn.problem import Problem  # noqa: E402
+from fastnn.spec import SGD, Adam, AveragedSGD, Dense, Network  # noqa: E402
+
+
+def engine_of(
+    family: str,
+    inputs: int = 20,
+    units: int = 32,
+    optimizer: Any = None,
+    dtype: str = "float32",
+    **settings: Any,
+) -> Engine:
+    """Return an engine for a small network, with parameters."""
+    network = Network(inputs, [Dense(units, "relu"), Dense(3)])
+    problem = Problem(
+        network, "softmax_cross_entropy", optimizer or Adam(), 32, 0.0, 0.0, dtype, 0, **settings
+    )
+    made, start = Engine(problem, family=family), model.begin(problem, "numpy", None, True)
+    made.load(start.parameters, start.slots)
+    return made
+
+
+def data_of(engine: Engine, rows: int = 100, X: Any = None) -> Data:
+    inputs = engine.problem.network.inputs
+    X = np.ones((rows, inputs), np.float32) if X is None else X
+    from fastnn.cuda.reader import DeviceReader
+
+    return check_data(engine.problem, X, np.arange(rows) % 3, None, reader=DeviceReader())
+
+
+def train(engine: Engine, data: Data, epochs: int = 1) -> None:
+    steps = -(-len(data) // engine.problem.batch_size)
+    orders = np.tile(np.arange(len(data)), (epochs, 1))
+    engine.train_epochs(data, orders, np.full((epochs, steps), 0.1), 0, 0)
+
+
+def everything(family: str) -> None:
+    """Train twice, look, predict, gradients; nothing is compiled twice."""
+    for settings in ({}, {"dtype": "float64", "optimizer": AveragedSGD(0.1), "clip_norm": 1.0}):
+        if family == "grid":
+            settings.pop("clip_norm", None)
+        engine = engine_of(family, inputs=21, **settings)
+        engine.prepare()
+        before = len(host_driver.compiled)
+        data = data_of(engine)
+        train(engine, data, 2)
+        train(engine, data, 2)
+        assert host_driver.compiled[before:] == [], host_driver.compiled[before:]
+        assert engine.finite() and engine.snapshot().flags.writeable is False
+        engine.restore(engine.snapshot())
+        train(engine, data)
+        assert engine.forward(np.ones((70, 21), engine.problem.dtype)).shape == (70, 3)
+        engine.close()
+        other = engine_of(family, inputs=21, **settings)
+        other.gradients(data)
+
+
+def shared_memory(family: str) -> None:
+    """Ask for any amount of shared memory, with what kernels declare beside it."""
+    for units in range(1, 400, 1 if family == "block" else 40):
+        engine = engine_of(family, units=units)
+        kind = engine._family
+        if family == "block" and not 45000 < kind.resident_bytes(100) < 51000:
+            continue
+        train(engine, data_of(engine))
+
+
+def memory_of_data(family: str) -> None:
+    """Let the data of one call go before those of the next come."""
+    engine = engine_of(family)
+    for _ in range(3):
+        train(engine, data_of(engine, 100_000))
+    free_bytes()  # lets all go that is no more
+    held = sum(map(len, host_driver.blocks.values()))
+    assert held < 2 * 100_000 * 20 * 4, held
+
+
+def device_arrays(family: str) -> None:
+    """Read arrays on the device in place."""
+    from numba import cuda
+
+    engine = engine_of(family)
+    X = cuda.to_device(np.ones((100, 20), np.float32))
+    y = cuda.to_device(np.arange(100) % 3)
+    from fastnn.cuda.reader import DeviceReader
+
+    data = check_data(engine.problem, X, y, None, reader=DeviceReader())
+    train(engine, data)
+    assert engine.forward(data.X).shape == (100, 3)
+    assert engine.forward(data.X[10:30]).shape == (20, 3)
+
+
+def streamed(family: str) -> None:
+    """Train on data that do not fit."""
+    from fastnn.cuda.streaming import Streamed
+
+    engine = engine_of(family)
+    data = data_of(engine, 4000)
+    host_driver.MEMORY["free"] = 250_000
+    train(engine, data, 2)
+    assert isinstance(engine._placed, Streamed) and engine._placed.chunk_rows < 4000
+    engine.close()
+
+
+def several(family: str) -> None:
+    """Train several networks at once."""
+    from fastnn.cuda.several import Several
+
+    one = engine_of(family, optimizer=SGD(0.1))
+    some = Several(one.problem, [1, 2, 3])
+    for network in range(3):
+        some.load(network, one.parameters(), one.slots())
+    some.prepare()
+    before = len(host_driver.compiled)
+    assert len(some.train_epochs(data_of(one), np.full((2, 4), 0.1), 0, 0, True)) == 3
+    assert set(host_driver.compiled[before:]) <= {"shuffle"}
+    some.restore(some.snapshot(), 1)
+    some.train_epochs(data_of(one), np.full((2, 4), 0.1), 2, 8, False)
+    assert some.finite().all() and len(some.read(1)[0]) == 2
+
+
+def failure(family: str) -> None:
+    """Keep the parameters of the last good epoch when the device is lost."""
+    from cuda.bindings.driver import CUresult
+
+    from fastnn.errors import DeviceFailure
+
+    engine = engine_of(family)
+    good = engine.snapshot().copy()
+    data = data_of(engine)
+    train(engine, data)
+    host_driver.errors["cuEventQuery"] = CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
+    for call in (lambda: train(engine, data), lambda: engine.forward(np.ones((2, 20), "f4"))):
+        try:
+            call()
+        except DeviceFailure as error:
+            assert family in str(error), error
+        else:
+            raise AssertionError("no error")
+    assert np.array_equal(engine.snapshot(), good)
+    engine.close()
+
+
+if __name__ == "__main__":
+    for each in ("block", "grid", "tiled"):
+        host_driver.MEMORY["free"] = 100 << 30
+        host_driver.errors.clear()
+        globals()[sys.argv[1]](each)

@@ -1,0 +1,250 @@
+"""Whole epochs of training by the compiled kernels, run instruction by instruction.
+
+The engine is the real one, on the device of `interpreted`; what comes out is compared with the
+NumPy target. Shown here beside the values: types that the compiler finds, sizes of launches and of
+shared memory, accesses outside of arrays, and that a barrier lies between any two accesses of
+different threads of which one writes.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cubin
+import numpy as np
+import pytest
+
+if reason := cubin.missing():
+    pytest.skip(reason, allow_module_level=True)
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
+
+import interpreted
+from target_cases import (
+    OPTIMIZERS,
+    assert_follows_numpy,
+    assert_near,
+    data_of,
+    parameters_of,
+    problem_of,
+    run,
+    started,
+    train,
+    zero_slots,
+)
+
+from fastnn import reference
+from fastnn.cuda.engine import Engine
+from fastnn.spec import Dense, Dropout
+
+TINY = 2 << 10  # bytes of shared memory, in which no network fits
+FAMILIES = ["block", "distant", "grid", "tiled"]
+EVERY = pytest.mark.parametrize("family", FAMILIES)
+
+
+def engine_of(family: str) -> Any:
+    return partial(Engine, family="block" if family == "distant" else family)
+
+
+def device_for(family: str) -> Any:
+    """Return a device on which a family of kernels runs; "distant" is "block" in global memory."""
+    shared_bytes = TINY if family == "distant" else 227 << 10
+    return interpreted.device(3 if family == "grid" else 1, shared_bytes)
+
+
+def kernel_of(family: str) -> str:
+    return {"block": "train_resident", "tiled": "update"}.get(family, "train")
+
+
+def classifier(**changes: Any) -> Any:
+    layers = [Dense(6, "relu"), Dense(3)]
+    return problem_of(5, layers, "softmax_cross_entropy", **({"dtype": "float32"} | changes))
+
+
+def regulated(limited: bool = True) -> Any:
+    """Return a problem with all that goes beyond gradient descent, of three layers."""
+    layers = [
+        Dropout(0.1),
+        Dense(7, "prelu", max_norm=0.9 if limited else None),
+        Dropout(0.3),
+        Dense(5, "softmax"),
+        Dropout(0.2),
+        Dense(2, "tanh", bias=False),
+    ]
+    return problem_of(
+        4, layers, "mse", OPTIMIZERS["adam"], l1=1e-3, l2=1e-2, batch_size=6, clip_value=0.2,
+        clip_norm=0.5 if limited else None,
+    )  # fmt: skip
+
+
+@EVERY
+def test_classes_in_float32(family: str) -> None:
+    problem = classifier()
+    with device_for(family) as there:
+        assert_follows_numpy(engine_of(family), problem, data_of(problem, 19))
+    assert kernel_of(family) in there.launched
+
+
+@EVERY
+def test_dropout_prelu_softmax_adam_and_every_limit(family: str) -> None:
+    problem = regulated() if family != "grid" else regulated(limited=False)
+    with device_for(family):
+        assert_follows_numpy(engine_of(family), problem, data_of(problem, 15), epochs=1)
+
+
+@pytest.mark.parametrize("family", ["block", "grid", "tiled"])
+def test_drawn_slopes_and_weighted_rows(family: str) -> None:
+    layers = [Dense(3, "rrelu"), Dense(2)]
+    problem = problem_of(3, layers, "binary_cross_entropy", OPTIMIZERS["momentum"], batch_size=5)
+    with device_for(family):
+        data = data_of(problem, 11, weighted=True)
+        assert_follows_numpy(engine_of(family), problem, data, epochs=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_elementary_function(dtype: str) -> None:
+    """Forward and back through an activation of each kind of formula, and several tiles a layer."""
+    names = ["gelu", "mish", "softplus", "selu", "silu", "tanh", "sigmoid"]
+    layers = [Dense(3, name) for name in names]
+    problem = problem_of(3, [*layers, Dense(2)], "huber", dtype=dtype)
+    with device_for("block"):
+        assert_follows_numpy(engine_of("block"), problem, data_of(problem, 7), epochs=1)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_tensor_cores(precision: str) -> None:
+    problem = problem_of(
+        9, [Dense(40, "tanh"), Dense(3)], dtype="float32", batch_size=35, precision=precision
+    )
+    data = data_of(problem, 70)
+    with device_for("tiled"):
+        found = run(engine_of("tiled"), problem, data, epochs=1)
+    exact = run(reference.Engine, replace(problem, precision="float32"), data, epochs=1)
+    rounding = {"tf32": 2.0**-11, "bfloat16": 2.0**-8}[precision]
+    for one, other in zip(found.groups(), exact.groups(), strict=True):
+        assert_near(one, other, 20 * rounding)
+
+
+def test_prepared_kernels_are_those_that_are_launched() -> None:
+    for family in FAMILIES:
+        problem = classifier(batch_size=4)
+        with device_for(family) as there:
+            engine = started(engine_of(family), problem)
+            engine.prepare()
+            train(engine, problem, data_of(problem, 8))
+        assert there.late == set()
+
+
+@EVERY
+def test_a_step_without_a_finite_loss_changes_nothing(family: str) -> None:
+    problem = classifier()
+    data = data_of(problem, 19)
+    results = []
+    for engine_class in (engine_of(family), reference.Engine):
+        with device_for(family):
+            engine = started(engine_class, problem)
+            engine.load(parameters_of(problem), zero_slots(problem))
+            data.X[np.random.default_rng(0).permutation(19)[10]] = np.inf
+            results.append((train(engine, problem, data)[0].bad_step, engine.parameters()))
+    (found, weights), (expected, others) = results
+    assert found == expected == 1
+    for one, other in zip(weights, others, strict=True):
+        assert_near(one, other, 3e-5)
+
+
+def test_predictions_of_more_rows_than_blocks_take_at_a_time() -> None:
+    problem = classifier()
+    X = data_of(problem, 300).X
+    with device_for("block"):
+        found = started(engine_of("block"), problem).forward(X)
+    assert_near([found], [started(reference.Engine, problem).forward(X)], 3e-5)
+
+
+@EVERY
+def test_epochs_in_one_call(family: str) -> None:
+    problem = classifier()
+    data = data_of(problem, 19)
+    orders = np.array([np.random.default_rng(epoch).permutation(19) for epoch in range(3)])
+    rates, found = np.linspace(0.1, 0.02, 9).reshape(3, 3), []
+    for engine_class in (engine_of(family), reference.Engine):
+        with device_for(family):
+            engine = started(engine_class, problem)
+            results = engine.train_epochs(data, orders, rates, 0, 0)
+            losses = np.array([each.loss for each in results], np.float64)
+            found.append([losses, *(array for layer in engine.parameters() for array in layer)])
+    assert_near(*found, 3e-5)
+
+
+@pytest.mark.parametrize("family", ["block", "distant"])
+def test_networks_side_by_side_are_those_of_their_seeds(family: str) -> None:
+    from fastnn.cuda.several import Several
+
+    problem, seeds, rates = classifier(), [3, 2**63 - 11, 7], np.array([[0.1, 0.07, 0.05]] * 2)
+    data = data_of(problem, 19)
+    with device_for(family) as there:
+        several = Several(problem, seeds)
+        for network, _ in enumerate(seeds):
+            several.load(network, parameters_of(problem, network), [])
+        several.rest(2)
+        results = several.train_epochs(data, rates, 4, 12, shuffle=True)
+    assert there.launched == ["shuffle", kernel_of(family)]
+    assert results[2] == []
+    for network, seed in enumerate(seeds[:2]):
+        alone = reference.Engine(replace(problem, seed=seed))
+        alone.load(parameters_of(problem, network), [])
+        orders = alone.orders(range(4, 6), 19)
+        expected = alone.train_epochs(data, orders, rates, 4, 12)
+        for one, other in zip(results[network], expected, strict=True):
+            assert one.loss == pytest.approx(other.loss, rel=3e-5)
+        for one, other in zip(several.read(network)[0], alone.parameters(), strict=True):
+            assert_near(one, other, 3e-5)
+    untouched = zip(several.read(2)[0], parameters_of(problem, 2), strict=True)
+    for one, other in untouched:
+        assert_near(one, other, 0)
+
+
+@EVERY
+def test_rows_that_do_not_fit_are_streamed(family: str) -> None:
+    problem = classifier(batch_size=4)
+    data = data_of(problem, 19)
+    with device_for(family) as there:
+        there.free_bytes = 19 * 28 - 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastnn.cuda.memory.check_room", lambda *_: None)
+            patch.setattr("fastnn.cuda.streaming.CHUNK_BYTES", 8 * 28)
+            assert_follows_numpy(engine_of(family), problem, data)
+            streamed = started(engine_of(family), problem)
+            train(streamed, problem, data)
+            assert len(streamed._placed.placed) == 2
+
+
+@EVERY
+def test_a_number_that_is_not_finite_is_found(family: str) -> None:
+    problem = classifier()
+    with device_for(family) as there:
+        engine = started(engine_of(family), problem)
+        engine.forward(data_of(problem, 2).X)
+        found = []
+        for value in (1.0, np.nan, -np.inf):
+            engine._device[0, -1] = value
+            engine._host = None
+            found.append(engine.finite())
+    assert found == [True, False, False]
+    assert there.launched[-1] == "search"
+
+
+def test_device_orders_are_those_of_the_host() -> None:
+    from numba import cuda
+
+    from fastnn.cuda.orders import make_orders
+    from fastnn.orders import order_key
+    from fastnn.shuffling import make_orders as on_host
+
+    with device_for("block"):
+        keys = np.array([order_key(2**63 - 5, epoch) for epoch in range(40)], np.uint64)
+        found = make_orders(keys, 50, cuda.stream()).copy_to_host()
+    np.testing.assert_array_equal(found, on_host(2**63 - 5, range(40), 50))
