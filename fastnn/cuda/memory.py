@@ -52,8 +52,9 @@ def check_room(needed: int, what: str, remedy: str, free: float | None = None) -
 
 def new_array(shape: tuple[int, ...], dtype: Any, what: str, remedy: str) -> Any:
     """Return an array on the device whose content is anything; raises as `check_room` does."""
-    check_room(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize, what, remedy)
-    with guarded(f"making room for {what}"):
+    needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    check_room(needed, what, remedy)
+    with guarded(f"making room: {what} {needed:,} bytes"):
         return cuda.device_array(shape, dtype)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda.block import make_operations
-from fastnn.cuda.data import place_features
+from fastnn.cuda.data import REMEDY, place_features
 from fastnn.cuda.device import SIMULATED, Limits, U, cuda, kernel, launch
+from fastnn.cuda.memory import new_array
 from fastnn.cuda.plan import (
     BATCH,
     LAYERS,
@@ -96,10 +97,11 @@ class Predictor:
         numbers = cuda.to_device(self._plan.numbers, stream=stream)
         keys = cuda.to_device(np.zeros(1, np.uint64), stream=stream)
         order = cuda.to_device(np.arange(most, dtype=np.int32), stream=stream)
-        scratch = cuda.device_array((blocks, self._plan.scratch_size), dtype, stream=stream)
+        room = "predictions need", REMEDY
+        scratch = new_array((blocks, self._plan.scratch_size), dtype, *room)
         for first in range(0, len(X), most):
             placed = place_features(X[first : first + most], dtype, stream)
-            outputs = cuda.device_array((len(placed), found.shape[1]), dtype, stream=stream)
+            outputs = new_array((len(placed), found.shape[1]), dtype, *room)
             launch(
                 predict, blocks, THREADS, stream, 0,
                 parameters, scratch, words, numbers, keys, order, placed, outputs,

@@ -13,7 +13,7 @@ import numpy as np
 from numba import float64, int64
 
 from fastnn.cuda.core import Tile
-from fastnn.cuda.data import place_features
+from fastnn.cuda.data import REMEDY, place_features
 from fastnn.cuda.device import (
     SIMULATED,
     Limits,
@@ -24,6 +24,7 @@ from fastnn.cuda.device import (
 )
 from fastnn.cuda.gemm import shared_bytes, small_tile, threads_of, tiles, tiles_for
 from fastnn.cuda.job import Job, Predict, job_type
+from fastnn.cuda.memory import new_array
 from fastnn.cuda.phases import COLUMNS, MOST_PARTS, THREADS, make_kernels, make_product
 from fastnn.cuda.plan import BATCH, KEPT, LDN, OUTPUT, ROWWISE, SAMPLES, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
@@ -113,9 +114,12 @@ class Tiled:
         mean = UPDATES[self.rule].mean  # the last slot is what predicts
         first = plan.size * UPDATES[self.rule].slots if mean else 0
         zeros = cuda.to_device(np.zeros((1, 1)), stream=stream)
+        # Products read what is behind the end of a row, and take it for zeros.
+        scratch = new_array((1, plan.scratch_size), dtype, "predictions need", REMEDY)
+        scratch.copy_to_device(np.zeros((1, plan.scratch_size), dtype), stream=stream)
         job = Job(
             state=state[0, first:].reshape(1, -1),
-            scratch=cuda.to_device(np.zeros((1, plan.scratch_size), dtype), stream=stream),
+            scratch=scratch,
             words=cuda.to_device(plan.words, stream=stream),
             numbers=cuda.to_device(plan.numbers, stream=stream),
             steps=zeros,

@@ -177,6 +177,20 @@ def test_too_little_memory_is_an_error_with_the_bytes(monkeypatch):
 
 
 @pytest.mark.parametrize("family", ["block", "tiled"])
+def test_too_little_memory_to_predict_is_no_failure_of_the_device(family, monkeypatch):
+    from fastnn.cuda import memory
+    from fastnn.cuda.engine import Engine
+
+    engine = Engine(problem_for(), family=family)
+    expected = engine.forward(X)
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "memory_info", lambda: (100, 1000))
+        with pytest.raises(DeviceFailure, match=r"need [\d,]+ bytes, 100 of 1,000 are free"):
+            engine.forward(X)
+    assert np.array_equal(engine.forward(X), expected)
+
+
+@pytest.mark.parametrize("family", ["block", "tiled"])
 def test_an_engine_trains_and_predicts_with_arrays_on_the_device(family):
     from fastnn.cuda.engine import Engine
     from fastnn.parameters import start_slots
