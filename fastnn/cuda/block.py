@@ -82,7 +82,7 @@ def make_step(o: SimpleNamespace) -> Any:
 
     @inner
     def learn(par, act, words, numbers, steps, step, rows, sums, me, team):
-        """Update all parameters."""
+        """Update all parameters; the barrier after the next rows comes before they are read."""
         count = words[0, LAYERS]
         for layer in range(count):
             update(par, act, words, numbers, steps, step, layer, rows, me, team)
@@ -95,7 +95,6 @@ def make_step(o: SimpleNamespace) -> Any:
             cuda.syncthreads()
         for layer in range(count):
             hold(par, words, numbers, steps, step, layer, me, team)
-        cuda.syncthreads()
 
     @inner
     def train_step(job, par, act, run, step, first, rows, sums, me, team):

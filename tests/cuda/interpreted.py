@@ -128,14 +128,10 @@ def to_device(array: Any, stream: Any = 0) -> Lent:
 class Replay:
     """`fastnn.cuda.device.Replay` without a graph."""
 
-    def __init__(self, put: Any) -> None:
-        """Take what puts the launches into a stream."""
-        self._put = put
-
-    def launch(self, times: int, stream: Any) -> None:
-        """Put them there so many times."""
+    def launch(self, put: Any, times: int, stream: Any) -> None:
+        """Put launches into a stream so many times."""
         for _ in range(times):
-            self._put(stream)
+            put(stream)
 
 
 @contextmanager
@@ -157,7 +153,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
     )
     context = SimpleNamespace(
         get_memory_info=lambda: (there.free_bytes, 1 << 36),
-        deallocations=SimpleNamespace(clear=lambda: None),
+        memory_manager=SimpleNamespace(deallocations=SimpleNamespace(clear=lambda: None)),
     )
     stream = SimpleNamespace(synchronize=lambda: None)
 
