@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import float64, from_dtype, int64
 
+from fastnn.cuda.costs import block_seconds
 from fastnn.cuda.device import SIMULATED, Limits, U, compile_now, cuda, inner, kernel, launch
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.cuda.layers import make_layers
@@ -27,9 +28,6 @@ from fastnn.problem import Problem
 
 THREADS = 2 if SIMULATED else 256
 STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
-# Products a second of one processor, from shared memory and from the second-level cache, and what
-# a barrier of its threads takes; not measured.
-RESIDENT_RATE, DISTANT_RATE, BARRIER_SECONDS = 1e11, 2e10, 1e-7
 
 
 def make_operations(recipe: Recipe) -> SimpleNamespace:
@@ -203,12 +201,11 @@ class Block:
 
     @staticmethod
     def seconds(problem: Problem, limits: Limits) -> float:
-        """Return about what a step takes: one processor's arithmetic, and its barriers."""
+        """Return about what a step takes."""
         weights = sum(k * n for k, n in problem.network.shapes)
         shared = Block(problem, problem.optimizer.rule, limits).resident_bytes(problem.batch_size)
         products = 3 * weights * problem.batch_size
-        rate = RESIDENT_RATE if shared else DISTANT_RATE
-        return products / rate + BARRIER_SECONDS * (3 + 2 * len(problem.network.dense))
+        return block_seconds(products, len(problem.network.dense), shared > 0)
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""

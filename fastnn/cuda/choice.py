@@ -1,8 +1,4 @@
-"""Which family of kernels trains a problem: a model of what a step costs each of them.
-
-The constants are what the data sheet and the literature say of a recent device, and not
-measurements of these kernels; they decide between families an order of magnitude apart.
-"""
+"""Which family of kernels trains a problem: the one that a step costs least, by `costs`."""
 
 from __future__ import annotations
 

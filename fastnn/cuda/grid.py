@@ -24,6 +24,7 @@ import numpy as np
 from numba import float64, from_dtype, int32, int64, typeof
 
 from fastnn.cuda.block import make_operations
+from fastnn.cuda.costs import grid_seconds
 from fastnn.cuda.device import (
     SIMULATED,
     Limits,
@@ -61,9 +62,6 @@ from fastnn.cuda.steps import STEP_FIELDS, WEIGHT
 from fastnn.problem import Problem
 
 THREADS = 2 if SIMULATED else 256
-# What a step takes beside the work that differs from shape to shape: two barriers of all blocks and
-# about a dozen waits for the second-level cache. Measured by others, not on these kernels.
-STEP_SECONDS, CLOCK_HERTZ = 6e-6, 1.6e9
 OLDEST = (8, 0)  # compute capability
 
 
@@ -330,8 +328,8 @@ class Grid:
         later = sum(k * n for k, n in problem.network.shapes[1:])
         # Every row block reads all later weights, twice; their update reads a number a product.
         numbers = 2 * later + 2 * later * problem.batch_size / shape.blocks
-        own = clocks(shape, problem.batch_size, problem.dtype) + numbers * 4 / 28
-        return STEP_SECONDS + own / CLOCK_HERTZ
+        own = clocks(shape, problem.batch_size, problem.dtype)
+        return grid_seconds(own, numbers, problem.dtype.itemsize)
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""

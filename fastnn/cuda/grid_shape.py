@@ -22,16 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.cuda.costs import GridWork, grid_clocks
 from fastnn.cuda.plan import BATCH, DELTA, INPUT, LDW, LDX, OUTPUT, Plan, Z, make_plan
 from fastnn.problem import Problem
 
 LAST_SUMS = 16  # sums of losses that a block adds up last
-# What a processor does in a clock: half of the products that float32 allows for, and its share of
-# what the second-level cache gives. From NVIDIA's data sheets of A100 and H100, not measured.
-CLOCK_PRODUCTS, CLOCK_BYTES = 64, 28
-# Waits for that cache that a copy of all further parameters in shared memory spares.
-DISTANT_CLOCKS = 1200
-HIDDEN = 0.3  # part of the time that fetching X takes which the rest of a step does not hide
 
 
 class Shape(NamedTuple):
@@ -140,13 +135,16 @@ def make_shape(
 
 def clocks(shape: Shape, batch: int, dtype: np.dtype) -> float:
     """Return about how many clocks a step takes, but for what all shapes have in common."""
-    products = 2 * batch * shape.kb * shape.nb / CLOCK_PRODUCTS * (dtype.itemsize / 4)
-    moved = 2 * batch * shape.nb + shape.kg * shape.rows * shape.ng * shape.nb
-    fetched = batch * shape.kb * (HIDDEN if shape.buffers == 2 else 1.0) + shape.later
-    return (
-        products
-        + DISTANT_CLOCKS * (shape.later == 0)
-        + (moved + fetched) * dtype.itemsize / CLOCK_BYTES
+    exchanged = 2 * batch * shape.nb + shape.kg * shape.rows * shape.ng * shape.nb
+    return grid_clocks(
+        GridWork(
+            products=2 * batch * shape.kb * shape.nb,
+            moved=exchanged + shape.later,
+            fetched=batch * shape.kb,
+            ahead=shape.buffers == 2,
+            distant=shape.later == 0,
+            itemsize=dtype.itemsize,
+        )
     )
 
 

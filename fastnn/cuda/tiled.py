@@ -13,6 +13,7 @@ import numpy as np
 from numba import float64, int64
 
 from fastnn.cuda.core import Tile
+from fastnn.cuda.costs import tiled_seconds
 from fastnn.cuda.data import REMEDY, place_features
 from fastnn.cuda.device import (
     SIMULATED,
@@ -34,8 +35,6 @@ from fastnn.rules.table import UPDATES
 Launch = tuple[Any, int, int, int]  # kernel, blocks, threads, layer
 PREDICT_ROWS = 4096  # at a time
 ALIGN = 4  # numbers: leading dimensions and offsets are whole vectors in either dtype
-# Products a second of one processor, and what a launch within a graph takes; not measured.
-RATE_PER_PROCESSOR, LAUNCH_SECONDS = 1.5e11, 2.5e-6
 
 
 class Tiled:
@@ -59,11 +58,10 @@ class Tiled:
 
     @staticmethod
     def seconds(problem: Problem, limits: Limits) -> float:
-        """Return about what a step takes: arithmetic of all processors, and launches."""
+        """Return about what a step takes."""
         weights = sum(k * n for k, n in problem.network.shapes)
-        launches = 5 + 4 * len(problem.network.dense)
-        rate = RATE_PER_PROCESSOR * limits.processors
-        return 3 * weights * problem.batch_size / rate + LAUNCH_SECONDS * launches
+        products = 3 * weights * problem.batch_size
+        return tiled_seconds(products, len(problem.network.dense), limits.processors)
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""
