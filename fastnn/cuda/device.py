@@ -139,6 +139,26 @@ def compile_now(compiled: Any, *arguments: Any) -> None:
         compiled.compile(arguments)
 
 
+class _Launched(threading.local):
+    """Names of the kernels that this thread has launched since `forget_launched`, each once."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+
+
+_launched = _Launched()
+
+
+def forget_launched() -> None:
+    """Begin a new list of the kernels that are launched, when none is under way."""
+    _launched.names = {}
+
+
+def launched() -> str:
+    """Return the kernels launched since, for the message where one of them fails."""
+    return ", ".join(_launched.names)
+
+
 def launch(
     compiled: Any, blocks: int, threads: int, stream: Any, shared_bytes: int, *arguments: Any
 ) -> None:
@@ -146,6 +166,7 @@ def launch(
 
     `stream` is one of `numba.cuda.stream`, or the builder of a graph.
     """
+    _launched.names[compiled.py_func.__name__] = None
     if SIMULATED:
         compiled[blocks, threads, stream, shared_bytes](*arguments)
         return
@@ -204,6 +225,7 @@ class Replay:
         """Capture nothing yet."""
         self._graph: Any = None
         self._refused = False
+        self._names: dict[str, None] = {}
 
     def launch(self, put: Callable[[Any], None], times: int, stream: Any) -> None:
         """Put all of it into a stream, so many times.
@@ -219,6 +241,8 @@ class Replay:
         core = Stream.from_handle(int(stream.handle))
         if self._graph is None and times and not self._refused:
             self._capture(put, core)
+            self._names = dict(_launched.names)
+        _launched.names.update(self._names)
         for _ in range(times):
             if self._refused:
                 put(stream)

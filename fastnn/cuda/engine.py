@@ -18,7 +18,7 @@ import numpy as np
 
 from fastnn.cuda.choice import FAMILIES, choose_family
 from fastnn.cuda.data import Placed, fits, place
-from fastnn.cuda.device import cuda, failures, limits, reached
+from fastnn.cuda.device import cuda, failures, forget_launched, launched, limits, reached
 from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job, read_results
 from fastnn.cuda.memory import free_bytes, new_array, new_event
 from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
@@ -313,12 +313,15 @@ class Engine:
         """Turn an error of the device into a `DeviceFailure`, and keep to the last good epoch."""
         if self._lost:
             raise DeviceFailure(self._lost)
+        forget_launched()
         try:
             yield
         except failures() as error:
+            under_way = f" (kernel {launched()})" if launched() else ""
             self._lost = (
-                f"{limits().name} failed while {doing}: {error}; the parameters are those of the "
-                "last good epoch: save the model, and go on in a new process or on target='cpu'"
+                f"{limits().name} failed while {doing}{under_way}: {error}; the parameters are "
+                "those of the last good epoch: save the model, and go on in a new process or on "
+                "target='cpu'"
             )
             self._host, self._device = self._good, None
             raise DeviceFailure(self._lost) from error

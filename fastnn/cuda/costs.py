@@ -1,0 +1,74 @@
+"""What a step costs each family of kernels: the one place of all that the choice rests on.
+
+No constant has been measured on these kernels, for want of a device: they come from NVIDIA's data
+sheets of A100 and H100 and from measurements that others have published, and decide between ways
+that lie far apart. `benchmarks/gpu.py` prints what to put in their places.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Products a second of one processor: from shared memory, from the second-level cache, and in tiles.
+RESIDENT_RATE, DISTANT_RATE, TILED_RATE = 1e11, 2e10, 1.5e11
+# A barrier of a block's threads; a launch within a graph; and of a persistent grid what a step
+# takes beside its work: two barriers of all blocks and a dozen waits for the second-level cache.
+BARRIER_SECONDS, LAUNCH_SECONDS, GRID_SECONDS = 1e-7, 2.5e-6, 6e-6
+CLOCK_HERTZ = 1.6e9
+# What a processor does in a clock: half of the products that float32 allows for, and its share of
+# what the second-level cache gives.
+CLOCK_PRODUCTS, CLOCK_BYTES = 64, 28
+# Waits for that cache that a copy of all further parameters in shared memory spares.
+DISTANT_CLOCKS = 1200
+HIDDEN = 0.3  # part of the time of fetching X that the rest of a step does not hide
+
+
+def block_seconds(products: float, layers: int, resident: bool) -> float:
+    """Return about what a step takes one block: its processor's arithmetic, and its barriers."""
+    rate = RESIDENT_RATE if resident else DISTANT_RATE
+    return products / rate + BARRIER_SECONDS * (3 + 2 * layers)
+
+
+def tiled_seconds(products: float, layers: int, processors: int) -> float:
+    """Return about what a step takes in tiles: arithmetic of all processors, and launches."""
+    return products / (TILED_RATE * processors) + LAUNCH_SECONDS * (5 + 4 * layers)
+
+
+class GridWork(NamedTuple):
+    """What one block of a persistent grid does in a step.
+
+    Attributes
+    ----------
+    products
+        With its slice of the first layer's weights.
+    moved
+        Numbers that pass through the second-level cache.
+    fetched
+        Numbers of X; `ahead`, those of the next step while this one is worked on.
+    distant
+        Whether all further parameters are read from the second-level cache.
+    itemsize
+        Bytes of a number.
+    """
+
+    products: float
+    moved: float
+    fetched: float
+    ahead: bool
+    distant: bool
+    itemsize: int
+
+
+def grid_clocks(work: GridWork) -> float:
+    """Return about how many clocks a step takes, but for what every grid takes."""
+    waited = work.moved + work.fetched * (HIDDEN if work.ahead else 1.0)
+    return (
+        work.products / CLOCK_PRODUCTS * (work.itemsize / 4)
+        + DISTANT_CLOCKS * work.distant
+        + waited * work.itemsize / CLOCK_BYTES
+    )
+
+
+def grid_seconds(clocks: float, numbers: float, itemsize: int) -> float:
+    """Return about what a step takes; `numbers` are those of further layers that a block reads."""
+    return GRID_SECONDS + (clocks + numbers * itemsize / CLOCK_BYTES) / CLOCK_HERTZ
