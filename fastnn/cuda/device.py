@@ -237,6 +237,9 @@ class Replay:
                 RuntimeWarning,
                 stacklevel=2,
             )
+        finally:
+            # Also after Ctrl-C: the stream would go on to capture, and nothing could be waited for.
+            builder.close()
 
 
 def compilers() -> dict[str, str]:

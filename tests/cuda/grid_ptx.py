@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from ptx import APART, COMPARE, FIRST, Array, Block, Program, flatten
+from ptx import COMPARE, Array, Block, Program, dtype_of, flatten
 
 
 class GridBlock(Block):
@@ -60,13 +60,18 @@ class GridBlock(Block):
             else:
                 super().step(name, operands, active, text)
         elif name[0] == "atom":
-            (thread,) = active
-            data, at = self._global(operands[1], active)
-            before = data[at[0] : at[0] + 4].view(np.uint32)
-            self.set(operands[0], before.copy(), active)
-            before += self.get(operands[2], "u32", active)
+            kind = dtype_of(name[-1])
+            data, places = self._global(operands[1], active, kind.itemsize, text)
+            added = self.get(operands[2], name[-1], active)
+            combine = {"add": np.add, "min": np.minimum}[
+                next(part for part in name if part in ("add", "min"))
+            ]
+            for place, own, thread in zip(places, added, active, strict=True):
+                before = data[place : place + kind.itemsize].view(kind)
+                self.set(operands[0], before.copy(), np.array([thread]))
+                before[:] = combine(before, own)
         elif name[:2] == ["ld", "acquire"]:
-            data, at = self._global(operands[1], active)
+            data, at = self._global(operands[1], active, 4, text)
             self.set(operands[0], data[at[0] : at[0] + 4].view(np.uint32).copy(), active)
         elif name[:3] == ["cp", "async", "wait_all"]:
             for thread in active:
@@ -74,8 +79,8 @@ class GridBlock(Block):
                     self._write(*copy)
         elif name[:2] == ["cp", "async"]:
             size = int(operands[2])
-            data, places = self._global(operands[1], active)
-            assert not np.any(places % size) and places.max() + size <= len(data), text
+            data, places = self._global(operands[1], active, size, text)
+            assert not np.any(places % size), text
             targets = self.place(operands[0], active, "u32")
             for thread, target, place in zip(active, targets, places, strict=True):
                 there = data[place : place + size]
@@ -94,11 +99,9 @@ class GridBlock(Block):
             return function(self.get(operands[0], name[-1], active))
         return super().compute(name, operands, active)
 
-    def _global(self, operand: str, active: Array) -> tuple[Array, Array]:
-        """Return the buffer that addresses are in, and where."""
-        places = self.place(operand, active)
-        number = int(places[0] - FIRST) // APART
-        return self.buffers[number], places - FIRST - APART * number
+    def _global(self, operand: str, active: Array, size: int, text: str) -> tuple[Array, Array]:
+        """Return the array that addresses are in, and where."""
+        return self.memory(self.place(operand, active), size, text)
 
     def _write(self, text: str, target: int, thread: int, values: Array) -> None:
         self.shared.touch(text, np.array([target]), np.array([thread]), len(values), True)
@@ -109,15 +112,35 @@ def run_grid(
     ptx: str, grid: int, threads: int, *arguments: Any, shared_bytes: int, late: bool
 ) -> dict[str, tuple[int, int]]:
     """Run all blocks of a grid in turns; return of the first what `ptx.run` does of all."""
+    numbers, buffers = flatten(arguments)
+    program = program_of(ptx, shared_bytes)
+    return run_blocks(GridBlock, program, numbers, buffers, grid, threads, late)
+
+
+def program_of(ptx: str, shared_bytes: int) -> Program:
+    """Return the statements of a kernel whose launch asks for some shared memory."""
     program = Program(ptx)
-    assert program.shared_bytes % 16 == 0, "vectors in dynamic shared memory are not aligned"
+    if shared_bytes:
+        assert program.shared_bytes % 16 == 0, "vectors in dynamic shared memory are not aligned"
     for name in re.findall(r"\.extern \.shared \.align \d+ \.b8 (\w+)\[\]", ptx):
         program.symbols[name] = program.shared_bytes
     program.asked = shared_bytes
     program.shared_bytes += shared_bytes
-    numbers, buffers = flatten(arguments)
+    return program
+
+
+def run_blocks(
+    kind: type[GridBlock],
+    program: Program,
+    numbers: list[int],
+    buffers: list[Array],
+    grid: int,
+    threads: int,
+    late: bool = False,
+) -> dict[str, tuple[int, int]]:
+    """Run all blocks of a program in turns; `kind` says where the device's memory is."""
     with np.errstate(all="ignore"):
-        blocks = [GridBlock(program, numbers, buffers, b, grid, threads) for b in range(grid)]
+        blocks = [kind(program, numbers, buffers, b, grid, threads) for b in range(grid)]
         running = [block.turns() for block in blocks]
         for block in blocks:
             block.late = late

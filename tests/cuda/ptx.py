@@ -202,6 +202,8 @@ class Block:
             self.ldmatrix(operands, active, text)
         elif name[0] == "mma":
             self.mma(name, operands, active)
+        elif name[0] == "mov" and "{" in operands[0] + operands[1]:
+            self.halves(operands, active)
         elif name[0] == "setp":
             left, right = (self.get(o, name[-1], active) for o in operands[1:3])
             self.set(operands[0], COMPARE[name[1].removesuffix("u")](left, right), active)
@@ -209,6 +211,20 @@ class Block:
             self.set(operands[0], self.convert(name, operands[1:], active), active)
         else:
             self.set(operands[0], self.compute(name, operands[1:], active), active)
+
+    def halves(self, operands: list[str], active: Array) -> None:
+        """Take 64 bits apart, or put them together; the lower half comes first."""
+        low, high = (
+            o.strip() for o in max(operands, key=lambda o: "{" in o).strip("{}").split(",")
+        )
+        if "{" in operands[0]:
+            whole = self.get(operands[1], "b64", active)
+            for name, half in ((low, whole), (high, whole >> np.uint64(32))):
+                if name != "_":
+                    self.set(name, half.astype(np.uint32), active)
+        else:
+            upper = self.get(high, "b32", active).astype(np.uint64) << np.uint64(32)
+            self.set(operands[0], self.get(low, "b32", active).astype(np.uint64) | upper, active)
 
     def compute(self, name: list[str], operands: list[str], active: Array) -> Array:
         """Return the result of an instruction of arithmetic."""
@@ -257,6 +273,18 @@ class Block:
                 return np.maximum(a, b)
             case "neg":
                 return -a
+            case "abs":
+                return np.abs(a)
+            case "rcp":
+                return (1 / a).astype(a.dtype)
+            case "sqrt":
+                return np.sqrt(a)
+            case "ex2":
+                return np.exp2(a)
+            case "lg2":
+                return np.log2(a)
+            case "copysign":
+                return np.copysign(b, a)
             case "not":
                 return ~a
             case "and":
@@ -294,10 +322,7 @@ class Block:
             self.shared.touch(text, places, active, size, name[0] == "st")
             data = self.shared.data
         else:
-            number = int(places[0] - FIRST) // APART
-            data, places = self.buffers[number], places - FIRST - APART * number
-            if np.any(places < 0) or np.any(places + size > len(data)):
-                raise Wrong(f"outside array {number}: {text}")
+            data, places = self.memory(places, size, text)
             if np.any(places % size):
                 raise Wrong(f"misaligned: {text}")
         index = places[:, None] + np.arange(size)
@@ -307,6 +332,14 @@ class Block:
         else:
             values = np.stack([self.get(register, kind, active) for register in names], axis=1)
             data[index] = values.view(np.uint8)
+
+    def memory(self, places: Array, size: int, text: str) -> tuple[Array, Array]:
+        """Return the array in the device's memory that addresses are in, and where in it."""
+        number = int(places[0] - FIRST) // APART
+        data, places = self.buffers[number], places - FIRST - APART * number
+        if np.any(places < 0) or np.any(places + size > len(data)):
+            raise Wrong(f"outside array {number}: {text}")
+        return data, places
 
     def ldmatrix(self, operands: list[str], active: Array, text: str) -> None:
         """Load four matrices of 8 rows of 16 bytes: lanes 8 i and on point at those of the i-th."""
