@@ -90,11 +90,12 @@ def kernel(function: Callable[..., Any], **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device has: its name, processors, and bytes of shared memory a block may take."""
+    """What a device has: name, processors, bytes of shared memory a block may take, capability."""
 
     name: str
     processors: int
     shared_bytes: int
+    capability: tuple[int, int] = (8, 0)
 
 
 @cache
@@ -104,7 +105,9 @@ def limits() -> Limits:
         return Limits("Numba's CUDA simulator", 1, SHARED_BYTES_BY_RIGHT)
     device = _cuda.get_current_device()
     name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
-    return Limits(name, device.MULTIPROCESSOR_COUNT, device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+    major, minor = device.compute_capability
+    shared_bytes = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    return Limits(name, device.MULTIPROCESSOR_COUNT, shared_bytes, (major, minor))
 
 
 def memory_info() -> tuple[int, int]:
@@ -123,6 +126,11 @@ def failures() -> tuple[type[BaseException], ...]:
     from numba.cuda.cudadrv.error import CudaDriverError
 
     return CudaDriverError, CUDAError
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether one of `failures` is only that there was no room; the device goes on then."""
+    return "CUDA_ERROR_OUT_OF_MEMORY" in str(error)
 
 
 def reached(event: Any) -> bool:
@@ -225,11 +233,13 @@ class Replay:
     def _capture(self, put: Callable[[Any], None], core: Any) -> None:
         """Make the graph, or warn why there is none."""
         builder = core.create_graph_builder()
+        # RuntimeError: what another thread did has made the capture worthless.
+        broken: tuple[type[BaseException], ...] = (*failures(), RuntimeError)
         try:
             builder.begin_building()
             put(builder)
             self._graph = builder.end_building().complete()
-        except failures() as error:
+        except broken as error:
             self._refused = True
             warnings.warn(
                 f"CUDA captures no graph of a training step ({error}); steps are launched kernel "

@@ -70,6 +70,7 @@ THREADS = 2 if SIMULATED else 256
 # What a step takes beside the work that differs from shape to shape: two barriers of all blocks and
 # about a dozen waits for the second-level cache. Measured by others, not on these kernels.
 STEP_SECONDS, CLOCK_HERTZ = 6e-6, 1.6e9
+OLDEST = (8, 0)  # compute capability: cp.async came with Ampere
 
 
 @dataclass(frozen=True)
@@ -312,6 +313,8 @@ class Grid:
         """Return why it cannot train a problem, or ""."""
         if reason := no_precision(problem):
             return reason
+        if limits.capability < OLDEST:
+            return f"{limits.name} has no copies to shared memory that nobody waits for"
         if rule == problem.optimizer.rule:
             if problem.clip_norm is not None:
                 return "clip_norm needs the whole gradient before any update"

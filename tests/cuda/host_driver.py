@@ -210,7 +210,9 @@ def install() -> None:
     def failing(name: str, function: Any) -> Any:
         def call(*arguments: Any) -> Any:
             if name in errors:
-                raise driver.CudaAPIError(errors[name], f"Call to {name} results in an error")
+                raise driver.CudaAPIError(
+                    errors[name], f"Call to {name} results in {errors[name].name}"
+                )
             return function(*arguments)
 
         call.__name__ = name

@@ -146,6 +146,18 @@ def failure(family: str) -> None:
     data = data_of(engine)
     train(engine, data)
     assert host_driver.GraphBuilder.open == 0
+    host_driver.errors["cuMemAlloc"] = CUresult.CUDA_ERROR_OUT_OF_MEMORY
+    for call in (lambda: train(engine, data_of(engine)), lambda: engine.forward(np.ones((2, 20)))):
+        try:
+            call()
+        except DeviceFailure as error:
+            assert "memory" in str(error) or "room" in str(error), error
+        else:
+            raise AssertionError("no error")
+    host_driver.errors.clear()
+    engine.load(engine.parameters(), engine.slots())
+    train(engine, data)  # a device that had no room goes on
+    engine.restore(good)
     host_driver.errors["cuEventQuery"] = CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
     for call in (lambda: train(engine, data), lambda: engine.forward(np.ones((2, 20), "f4"))):
         try:
