@@ -239,6 +239,14 @@ def install() -> None:
         allowed[int(kernel)] = value
         return (binding.CUresult.CUDA_SUCCESS,)
 
+    asked: list[int] = []
+
+    def query(event: Any) -> tuple[Any]:
+        asked.append(int(event))
+        ready, late = binding.CUresult.CUDA_SUCCESS, binding.CUresult.CUDA_ERROR_NOT_READY
+        return (late if len(asked) % 2 else errors.get("cuEventQuery", ready),)
+
+    binding.cuEventQuery = query
     binding.cuKernelSetAttribute = set_attribute
     binding.cuPointerGetAttribute = lambda which, address: (binding.CUresult.CUDA_SUCCESS, 0)
     dispatcher._Kernel, dispatcher.launch = Kernel, launch
