@@ -128,9 +128,20 @@ def failures() -> tuple[type[BaseException], ...]:
     return CudaDriverError, CUDAError
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether one of `failures` is only that there was no room; the device goes on then."""
+    return "CUDA_ERROR_OUT_OF_MEMORY" in str(error)
+
+
 def reached(event: Any) -> bool:
     """Say whether all that was put into a stream before an event is done."""
-    return True if SIMULATED else bool(event.query())
+    if SIMULATED:
+        return True
+    from cuda.bindings import driver
+
+    # Numba would log every answer but yes as an error.
+    (status,) = driver.cuEventQuery(event.handle)
+    return status != driver.CUresult.CUDA_ERROR_NOT_READY and bool(event.query())
 
 
 def compile_now(compiled: Any, *arguments: Any) -> None:
@@ -252,11 +263,13 @@ class Replay:
     def _capture(self, put: Callable[[Any], None], core: Any) -> None:
         """Make the graph, or warn why there is none."""
         builder = core.create_graph_builder()
+        # RuntimeError: what another thread did has made the capture worthless.
+        broken: tuple[type[BaseException], ...] = (*failures(), RuntimeError)
         try:
             builder.begin_building()
             put(builder)
             self._graph = builder.end_building().complete()
-        except failures() as error:
+        except broken as error:
             self._refused = True
             warnings.warn(
                 f"CUDA captures no graph of a training step ({error}); steps are launched kernel "
@@ -264,6 +277,9 @@ class Replay:
                 RuntimeWarning,
                 stacklevel=2,
             )
+        finally:
+            # Also after Ctrl-C: the stream would go on to capture, and nothing could be waited for.
+            builder.close()
 
 
 def compilers() -> dict[str, str]:

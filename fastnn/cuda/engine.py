@@ -18,7 +18,15 @@ import numpy as np
 
 from fastnn.cuda.choice import FAMILIES, choose_family
 from fastnn.cuda.data import Placed, fits, place
-from fastnn.cuda.device import cuda, failures, forget_launched, launched, limits, reached
+from fastnn.cuda.device import (
+    cuda,
+    failures,
+    forget_launched,
+    lacks_memory,
+    launched,
+    limits,
+    reached,
+)
 from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job, read_results
 from fastnn.cuda.memory import free_bytes, new_array, new_event
 from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
@@ -317,11 +325,15 @@ class Engine:
         try:
             yield
         except failures() as error:
+            self._host, self._device = self._good, None
+            if lacks_memory(error):
+                raise DeviceFailure(
+                    f"{limits().name} has too little memory for {doing} ({error}); {REMEDY}"
+                ) from error
             under_way = f" (kernel {launched()})" if launched() else ""
             self._lost = (
                 f"{limits().name} failed while {doing}{under_way}: {error}; the parameters are "
                 "those of the last good epoch: save the model, and go on in a new process or on "
                 "target='cpu'"
             )
-            self._host, self._device = self._good, None
             raise DeviceFailure(self._lost) from error

@@ -62,7 +62,7 @@ from fastnn.cuda.steps import STEP_FIELDS, WEIGHT
 from fastnn.problem import Problem
 
 THREADS = 2 if SIMULATED else 256
-OLDEST = (8, 0)  # compute capability
+OLDEST = (8, 0)  # compute capability: cp.async came with Ampere
 
 
 @dataclass(frozen=True)

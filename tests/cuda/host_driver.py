@@ -1,19 +1,25 @@
-"""A driver of CUDA made up of the host's memory: kernels are noted, and do nothing.
+"""A driver of CUDA made up of the host's memory.
 
-What Numba and fastnn do around kernels is done for real: types of arguments, arrays and their
-slices, copies, streams, events, graphs. For a process of its own: `install` cannot be undone.
+Kernels are noted, and do nothing; or else they are compiled, and run as `ptx` does. What Numba
+and fastnn do around kernels is done for real: types of arguments, arrays and their slices, copies,
+streams, events, graphs. For a process of its own: `install` cannot be undone.
 """
 
 from __future__ import annotations
 
 import ctypes
+import struct
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import cuda.core
+import numpy as np
+from banks import Memory
+from cubin import compile_ptx
 from cuda.bindings import driver as binding
 from numba.cuda import dispatcher
 from numba.cuda.cudadrv import driver
+from ptx import execute, program_of
 
 MEMORY = {"free": 100 << 30, "total": 139 << 30}
 # What a launch gets of shared memory if it has not asked for more: 48 KB less what kernels declare.
@@ -31,11 +37,13 @@ class Launch(NamedTuple):
     stream: Any
 
 
+interpreting = False  # whether kernels are compiled, and their PTX is run
 launches: list[Launch] = []
 compiled: list[str] = []
 allowed: dict[int, int] = {}  # bytes of shared memory, by kernel
 graphs: list[Graph] = []
 blocks: dict[int, Any] = {}  # memory in use, by address
+sizes: dict[int, int] = {}  # bytes of it
 errors: dict[str, Any] = {}  # what functions of the driver are to fail with, by name
 
 
@@ -49,7 +57,8 @@ class Kernel(dispatcher._Kernel):
         compiled.append(function.__name__)
         self.signature, self.debug, self.extensions = SimpleNamespace(args=types), False, []
         self.cooperative = self.launch_config_sensitive = False
-        entry = SimpleNamespace(name=function.__name__, number=Kernel.count)
+        ptx = compile_ptx(function, types) if interpreting else ""
+        entry = SimpleNamespace(name=function.__name__, number=Kernel.count, ptx=ptx)
         code = SimpleNamespace(kernel=entry, handle=Kernel.count)
         self._codelibrary = SimpleNamespace(get_cufunc=lambda: code)
 
@@ -76,7 +85,7 @@ class Stream:
 class Graph:
     """A captured graph."""
 
-    def __init__(self, captured: list[Launch]) -> None:
+    def __init__(self, captured: list[Any]) -> None:
         self.captured, self.launched = captured, 0
         graphs.append(self)
 
@@ -84,14 +93,24 @@ class Graph:
         """Count the launches."""
         assert type(stream) is Stream
         self.launched += 1
+        if interpreting:
+            for each in self.captured:
+                interpret(*each)
 
 
 class GraphBuilder:
     """Captures what is launched into its stream."""
 
+    open = 0
+
     def __init__(self) -> None:
+        GraphBuilder.open += 1
         self.stream, self.captured = Stream(8), []
         self.stream.builder = self
+
+    def close(self) -> None:
+        """Capture no more, whatever has happened."""
+        GraphBuilder.open -= 1
 
     def begin_building(self) -> GraphBuilder:
         """Begin to capture."""
@@ -115,7 +134,41 @@ def launch(stream: Stream, config: Any, kernel: Any, *arguments: Any) -> None:
     )
     launches.append(made)
     if stream.builder is not None:
-        stream.builder.captured.append(made)
+        stream.builder.captured.append((config, kernel, arguments))
+    elif interpreting:
+        interpret(config, kernel, arguments)
+
+
+def interpret(config: Any, kernel: Any, arguments: tuple[Any, ...]) -> None:
+    """Run a kernel, instruction by instruction."""
+    program = program_of(kernel.ptx)
+    numbers = [_bits(argument) for argument in arguments]
+    blocks_and_threads = config.grid[0], config.block[0]
+    execute(program, numbers, Allocated(), *blocks_and_threads, config.shmem_size, False)
+
+
+def _bits(argument: Any) -> int:
+    if isinstance(argument, ctypes.c_double):
+        return struct.unpack("q", struct.pack("d", argument.value))[0]
+    return int(getattr(argument, "value", argument))
+
+
+class Allocated:
+    """The device's memory, which is where `install` allocates it."""
+
+    def __init__(self) -> None:
+        self._memories: dict[int, Memory] = {}
+
+    def find(self, places: Any) -> tuple[Memory, Any]:
+        """Return the array that addresses lie in, and where there."""
+        start = max((a for a in blocks if a <= places[0]), default=0)
+        assert start, f"nothing lies at {places[0]:#x}"
+        if start not in self._memories:
+            data = np.ctypeslib.as_array(
+                ctypes.cast(start, ctypes.POINTER(ctypes.c_uint8)), (sizes[start],)
+            )
+            self._memories[start] = Memory(data, f"the array at {start:#x}")
+        return self._memories[start], places - start
 
 
 def install() -> None:
@@ -128,7 +181,7 @@ def install() -> None:
     def allocate(size: int, flags: int = 0) -> Any:
         block = ctypes.create_string_buffer(int(size) + 256)
         address = (ctypes.addressof(block) + 255) // 256 * 256
-        blocks[address] = block
+        blocks[address], sizes[address] = block, int(size)
         return binding.CUdeviceptr(address)
 
     def copy(target: Any, source: Any, size: int, stream: Any = None) -> None:
@@ -162,7 +215,9 @@ def install() -> None:
     def failing(name: str, function: Any) -> Any:
         def call(*arguments: Any) -> Any:
             if name in errors:
-                raise driver.CudaAPIError(errors[name], f"Call to {name} results in an error")
+                raise driver.CudaAPIError(
+                    errors[name], f"Call to {name} results in {errors[name].name}"
+                )
             return function(*arguments)
 
         call.__name__ = name
@@ -189,6 +244,14 @@ def install() -> None:
         allowed[int(kernel)] = value
         return (binding.CUresult.CUDA_SUCCESS,)
 
+    asked: list[int] = []
+
+    def query(event: Any) -> tuple[Any]:
+        asked.append(int(event))
+        ready, late = binding.CUresult.CUDA_SUCCESS, binding.CUresult.CUDA_ERROR_NOT_READY
+        return (late if len(asked) % 2 else errors.get("cuEventQuery", ready),)
+
+    binding.cuEventQuery = query
     binding.cuKernelSetAttribute = set_attribute
     binding.cuPointerGetAttribute = lambda which, address: (binding.CUresult.CUDA_SUCCESS, 0)
     dispatcher._Kernel, dispatcher.launch = Kernel, launch

@@ -145,6 +145,19 @@ def failure(family: str) -> None:
     good = engine.snapshot().copy()
     data = data_of(engine)
     train(engine, data)
+    assert host_driver.GraphBuilder.open == 0
+    host_driver.errors["cuMemAlloc"] = CUresult.CUDA_ERROR_OUT_OF_MEMORY
+    for call in (lambda: train(engine, data_of(engine)), lambda: engine.forward(np.ones((2, 20)))):
+        try:
+            call()
+        except DeviceFailure as error:
+            assert "memory" in str(error) or "room" in str(error), error
+        else:
+            raise AssertionError("no error")
+    host_driver.errors.clear()
+    engine.load(engine.parameters(), engine.slots())
+    train(engine, data)  # a device that had no room goes on
+    engine.restore(good)
     host_driver.errors["cuEventQuery"] = CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
     for call in (lambda: train(engine, data), lambda: engine.forward(np.ones((2, 20), "f4"))):
         try:
@@ -155,6 +168,39 @@ def failure(family: str) -> None:
             raise AssertionError("no error")
     assert np.array_equal(engine.snapshot(), good)
     engine.close()
+
+
+def numbers(family: str) -> None:
+    """Run the code that is compiled: what comes out is what the NumPy target says."""
+    from fastnn import reference
+
+    host_driver.interpreting = True
+    host_driver.driver.driver.get_device().__class__.MULTIPROCESSOR_COUNT = 2
+    engine = engine_of(family, inputs=5, units=7)
+    expected = reference.Engine(engine.problem, None)
+    expected.load(engine.parameters(), engine.slots())
+    X = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
+    data, orders = data_of(engine, 50, X), np.stack([np.arange(50), np.arange(49, -1, -1)])
+    # The graph is made in the first call. In the last one, a loss is not finite.
+    for call, rate in enumerate((0.1, 0.1, 1e38)):
+        arguments = data, orders, np.full((2, 2), rate), 2 * call, 4 * call
+        found, wanted = engine.train_epochs(*arguments), expected.train_epochs(*arguments)
+        assert [each.bad_step for each in found] == [each.bad_step for each in wanted]
+        losses = [[each.loss for each in results] for results in (found, wanted)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+        if call < 2:
+            assert_alike(engine.parameters(), expected.parameters())
+            assert_alike(engine.slots()[0], expected.slots()[0])
+            np.testing.assert_allclose(engine.forward(X), expected.forward(X), atol=1e-5)
+    assert wanted[-1].bad_step is not None
+    assert family != "tiled" or any(graph.launched for graph in host_driver.graphs)
+
+
+def assert_alike(found: Any, wanted: Any) -> None:
+    """Compare parameters, of each layer (W, b)."""
+    for layer, other in zip(found, wanted, strict=True):
+        for one, another in zip(layer, other, strict=True):
+            np.testing.assert_allclose(one, another, atol=1e-5)
 
 
 if __name__ == "__main__":

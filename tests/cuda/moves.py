@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import numpy as np
-from banks import Memory, Wrong
-from ptx import APART, FIRST, Array, Program, Step, dtype_of
+from banks import Memory
+from ptx import Array, Program, Step, dtype_of
 
 
 def decode_move(program: Program, name: list[str], operands: list[str], text: str) -> Step:
@@ -45,10 +45,7 @@ def _address(program: Program, operand: str, kind: str) -> Any:
 
 def _located(b: Any, places: Array) -> tuple[Memory, Array]:
     """Return the array that addresses lie in, and where there."""
-    number = int(places[0] - FIRST) // APART
-    if not 0 <= number < len(b.memories):
-        raise Wrong(f"no array lies at {places[0]:#x}")
-    return b.memories[number], places - (FIRST + APART * number)
+    return b.memories.find(places)
 
 
 def _move(program: Program, name: list[str], operands: list[str], text: str) -> Step:

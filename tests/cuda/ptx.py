@@ -192,7 +192,33 @@ def run(
     roots: list[Array] = []
     numbers = list(flatten(arguments, roots))
     assert len(numbers) == len(program.parameters), "arguments are not what was compiled for"
-    memories = [Memory(root, f"array {number}") for number, root in enumerate(roots)]
+    return execute(program, numbers, Arrays(roots), grid, threads, shared_bytes, count)
+
+
+class Arrays:
+    """The device's memory: arrays that lie far apart."""
+
+    def __init__(self, roots: list[Array]) -> None:
+        self._memories = [Memory(root, f"array {number}") for number, root in enumerate(roots)]
+
+    def find(self, places: Array) -> tuple[Memory, Array]:
+        """Return the array that addresses lie in, and where there."""
+        number = int(places[0] - FIRST) // APART
+        if not 0 <= number < len(self._memories):
+            raise Wrong(f"no array lies at {places[0]:#x}")
+        return self._memories[number], places - (FIRST + APART * number)
+
+
+def execute(
+    program: Program,
+    numbers: list[int],
+    memories: Any,
+    grid: int,
+    threads: int,
+    shared_bytes: int,
+    count: bool,
+) -> dict[str, tuple[int, int]]:
+    """Run a program as `run` does, with the bits of its parameters, and what finds memory."""
     epochs = itertools.count()
     total: dict[str, tuple[int, int]] = {}
     with np.errstate(all="ignore"):
@@ -221,7 +247,7 @@ class Block:
         self,
         program: Program,
         numbers: list[int],
-        memories: list[Memory],
+        memories: Any,
         index: int,
         grid: int,
         threads: int,
