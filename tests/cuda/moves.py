@@ -51,7 +51,7 @@ def _located(b: Any, places: Array) -> tuple[Memory, Array]:
 def _move(program: Program, name: list[str], operands: list[str], text: str) -> Step:
     """Return a load or a store, of one number or of a vector."""
     stores, shared = name[0] == "st", "shared" in name
-    if not shared and "global" not in name:
+    if {"local", "const"} & set(name):  # without a space, an address is one of the device's memory
         raise NotImplementedError(text)
     kind = name[-1]
     memory, registers = operands if stores else operands[::-1]
