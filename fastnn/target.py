@@ -77,6 +77,10 @@ class Engine(Protocol):
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus penalty."""
 
+    def hold(self, data: Data) -> Data:
+        """Return data for `forward` to read again and again, where this target reads best."""
+        ...
+
     def prepare(self) -> None:
         """Make ready to train: compile what has to be compiled, outside of any clock."""
         ...

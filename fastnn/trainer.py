@@ -204,6 +204,7 @@ class Trainer(Predictor):
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         engine = self._open()
         engine.prepare()
+        validation = validation and engine.hold(validation)
         if restarts > 1:
             self._become(best_of(self, restarts, data, validation, epochs, calls))
             return self.history

@@ -59,12 +59,10 @@ PREFETCH_BYTES = 1 << 20
 AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 # Rows that make a second thread worth waking for a prediction.
 PREDICT_FLOPS_PER_THREAD = 2e7
-PROGRESS_SECONDS = 0.2
-SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
+PROGRESS_SECONDS, SHORT_SECONDS = 0.2, 0.05  # the second is what Ctrl-C may wait for
 JOB, JOBS = types.int64[::1], types.int64[:, ::1]
 OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
-NO_ROWS = np.zeros(0, np.int64)
-NO_WEIGHTS = np.zeros(0)
+NO_ROWS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
 
 
 class Engine:
@@ -245,6 +243,10 @@ class Engine:
         gradients = other.slots()[0]
         other.close()
         return result.loss, gradients
+
+    def hold(self, data: Data) -> Data:
+        """Return the data: they are read where they lie."""
+        return data
 
     def prepare(self) -> None:
         """Compile or load the kernels of training, so that the first epoch does not have to."""

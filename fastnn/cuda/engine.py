@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda.choice import FAMILIES, choose_family
-from fastnn.cuda.data import Placed, fits, place
+from fastnn.cuda.data import Placed, fits, place, place_features
 from fastnn.cuda.device import (
     cuda,
     failures,
@@ -30,7 +30,7 @@ from fastnn.cuda.device import (
 from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job, read_results
 from fastnn.cuda.memory import free_bytes, new_array, new_event
 from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
-from fastnn.cuda.reader import all_finite
+from fastnn.cuda.reader import DeviceReader, all_finite
 from fastnn.cuda.steps import layer_keys, step_table
 from fastnn.cuda.streaming import Chunk, Streamed
 from fastnn.data import Data
@@ -46,6 +46,7 @@ from fastnn.spec import Network
 # A launch takes about this long, so that progress shows and Ctrl-C does not wait; the next one is
 # put into the stream before it ends.
 LAUNCH_SECONDS, FIRST_STEPS = 0.2, 256
+ROOM = 0.9  # of the free memory, that data may take
 REMEDY = "make the batch or the network smaller, or use target='cpu'"
 POLL_SECONDS = 2e-4
 
@@ -100,6 +101,11 @@ class Engine:
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
+        with self._lock:
+            return self._kept()
+
+    def _kept(self) -> np.ndarray:
+        """Return the state on the host, copied there if need be."""
         if self._host is None:
             with self._guarded("copying parameters from the device"):
                 self._host = self._device.copy_to_host(stream=self._stream).reshape(-1)
@@ -197,6 +203,19 @@ class Engine:
         other.close()
         return result.loss, gradients
 
+    def hold(self, data: Data) -> Data:
+        """Return data that `forward` reads again and again, on the device if they fit."""
+        if isinstance(data.X, DeviceArray):
+            return data
+        dtype = self.problem.dtype
+        needed = data.X.size * dtype.itemsize
+        with self._lock, self._guarded("copying data to the device"):
+            if needed > ROOM * free_bytes():
+                return data
+            features = place_features(data.X, dtype, self._stream)
+            self._stream.synchronize()
+        return Data(DeviceArray(features, DeviceReader()), data.targets, data.weights)
+
     def prepare(self) -> None:
         """Compile the kernels of training, so that the first epoch does not have to."""
         what = f"{self.problem.dtype.name} CUDA kernels ({self.family})"
@@ -255,7 +274,8 @@ class Engine:
         if self._data is not data:
             self._forget_data()
             self._scratch(plan, 1)  # comes first: it cannot be streamed
-            if isinstance(data.X, DeviceArray) or fits(data, self.problem, free_bytes())[0]:
+            room = ROOM * free_bytes()  # orders and the table of steps come after
+            if isinstance(data.X, DeviceArray) or fits(data, self.problem, room)[0]:
                 self._placed = place(data, self.problem, self._stream)
             else:
                 self._placed = Streamed(data, self.problem, self._stream)

@@ -252,6 +252,10 @@ class Engine:
                 break
         return results
 
+    def hold(self, data: Data) -> Data:
+        """Return the data: they are where they are read."""
+        return data
+
     def prepare(self) -> None:
         """Do nothing: there is nothing to compile."""
 

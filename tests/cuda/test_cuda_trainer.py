@@ -229,3 +229,23 @@ def test_bad_input_is_refused_in_the_same_words_as_on_the_cpu(case: str) -> None
             trainer_of(target=target).fit(features, labels, **more)
         messages.append(str(error.value))
     assert messages[0] == messages[1]
+
+
+def test_validation_data_go_to_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastnn.cuda import data as placing
+
+    copied = []
+    original = placing.new_array
+
+    def new_array(shape: tuple[int, ...], *more: Any) -> Any:
+        copied.append(shape)
+        return original(shape, *more)
+
+    monkeypatch.setattr(placing, "new_array", new_array)
+    histories = []
+    for target in ("cuda", "numpy"):
+        trainer = trainer_of(target=target)
+        histories.append(trainer.fit(X, LABELS, epochs=3, validation_data=(X[:7], LABELS[:7])))
+    assert copied.count((7, X.shape[1])) == 1
+    one, other = (history.validation_loss for history in histories)
+    np.testing.assert_allclose(one, other, rtol=1e-5)
