@@ -18,7 +18,7 @@ from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
 from fastnn.progress import Progress, Watch
 from fastnn.restarts import Restart, Restarts
-from fastnn.target import choose
+from fastnn.target import choose, told
 from fastnn.training import train_epochs, train_in_blocks
 from fastnn.workers import available_threads, run_tasks
 
@@ -79,9 +79,9 @@ def best_of(
     """
     first = trainer.__getstate__()
     chosen, reason = choose(first.target, first.problem, restarts)
-    plain = validation is None and not callbacks and data.weights is None
+    plain = not callbacks and data.weights is None
     if chosen == "cuda" and plain and _together(first.problem, restarts):
-        return _best_together(trainer, restarts, data, epochs, reason)
+        return _best_together(trainer, restarts, data, validation, epochs, reason)
     if validation is not None:
         trainer._open().forward(validation.X[:1])  # compiled before several threads want it
     workers = first.threads or available_threads() if chosen == "cpu" else 1
@@ -106,6 +106,7 @@ def best_of(
         # An engine that knows its epochs to be short does them in this thread; a thread more than
         # there are processors is put anywhere, and takes a twentieth of the time of all.
         own._open().seconds_per_row = pace
+        own.history.reason = told(reason, own._open())
         calls, watch = own_callbacks(callbacks), Watch(check)
         watches.append(watch)
 
@@ -153,7 +154,12 @@ def _together(problem: Problem, restarts: int) -> bool:
 
 
 def _best_together(
-    trainer: Trainer, restarts: int, data: Data, epochs: int, reason: str
+    trainer: Trainer,
+    restarts: int,
+    data: Data,
+    validation: Data | None,
+    epochs: int,
+    reason: str,
 ) -> Trainer:
     """Train all networks in one launch of a device, and return the best; as `best_of`."""
     from fastnn.together import begin_together
@@ -164,7 +170,7 @@ def _best_together(
     steps = -(-len(data) // first.problem.batch_size)
     progress = Progress(restarts * epochs, steps, first.problem.batch_size, len(data))
     try:
-        together.train(data, epochs, progress)
+        together.train(data, validation, epochs, progress)
         found = Restarts(
             _ending(model, index in together.errors) for index, model in enumerate(together.models)
         )

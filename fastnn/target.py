@@ -169,6 +169,11 @@ def reader_of(name: str) -> Reader | None:
     return DeviceReader()
 
 
+def told(reason: str, engine: Any) -> str:
+    """Return what a history says of the target: why `choose` took it, and how it goes about it."""
+    return "; ".join(each for each in (reason, engine.how) if each)
+
+
 def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
     """Return the Engine of the target called `name`, one that `choose` returned.
 

@@ -13,9 +13,11 @@ from fastnn.data import Data
 from fastnn.errors import Diverged
 from fastnn.history import History
 from fastnn.model import Model
+from fastnn.predictions import Outputs, scores
 from fastnn.problem import EpochResult, check_converging
 from fastnn.progress import Progress
 from fastnn.schedules import rates_of
+from fastnn.target import told
 from fastnn.training import BLOCK_EPOCHS
 
 if TYPE_CHECKING:
@@ -43,12 +45,12 @@ class Together:
     engine: Several
     errors: dict[int, Diverged]
 
-    def train(self, data: Data, epochs: int, progress: Progress) -> None:
+    def train(self, data: Data, validation: Data | None, epochs: int, progress: Progress) -> None:
         """Do so many epochs, as many a launch as memory for their orders allows."""
         most = max(1, min(BLOCK_EPOCHS, ORDER_ROWS // (len(data) * len(self.models))))
         while epochs and len(self.errors) < len(self.models):
-            count = min(most, epochs)
-            self._train_block(data, count, progress)
+            count = min(most if validation is None else 1, epochs)
+            self._train_block(data, validation, count, progress)
             epochs -= count
 
     def finish(self, network: int) -> Model:
@@ -57,7 +59,9 @@ class Together:
         found.parameters, found.slots = self.engine.read(network)
         return found
 
-    def _train_block(self, data: Data, count: int, progress: Progress) -> None:
+    def _train_block(
+        self, data: Data, validation: Data | None, count: int, progress: Progress
+    ) -> None:
         """Do `count` epochs; where one of several diverges, all of them again one by one."""
         start, first = time.perf_counter(), self._leader()
         steps = -(-len(data) // first.problem.batch_size)
@@ -75,7 +79,7 @@ class Together:
             self.engine.restore(before)
             for _ in range(count):
                 if len(self.errors) < len(self.models):
-                    self._train_block(data, 1, progress)
+                    self._train_block(data, validation, 1, progress)
             return
         seconds = (time.perf_counter() - start) / count
         for network, (own, bad) in enumerate(zip(results, failed, strict=True)):
@@ -83,8 +87,19 @@ class Together:
                 self._stop(network, own[-1], rates[-1], before)
             elif own:
                 self._enter(network, own, rates, seconds)
+        if validation is not None:
+            self._validate(validation)
         done = sum(len(model.history) for model in self.models)
         progress.show(f"{len(self.models)} restarts", done)
+
+    def _validate(self, validation: Data) -> None:
+        """Enter the scores of the epoch just done."""
+        for network, outputs in enumerate(self.engine.forward(validation.X)):
+            if network not in self.errors:
+                model = self.models[network]
+                found = scores(model.problem, Outputs(outputs), validation)
+                model.history.validation_loss[-1] = found["loss"]
+                model.history.validation_accuracy[-1] = found.get("accuracy")
 
     def _leader(self) -> Model:
         """Return a model that is still trained: all of those have done the same epochs."""
@@ -126,6 +141,7 @@ def begin_together(first: Model, seeds: list[int], chosen: str, reason: str) -> 
         model.rate_factor = first.rate_factor
         every.append(model)
     for network, model in enumerate(every):
+        model.history.reason = told(reason, engine)
         engine.load(network, model.parameters, model.slots)
     engine.prepare()  # so that the first epochs do not have the compiler on their clock
     return Together(every, engine, {})

@@ -24,7 +24,7 @@ from fastnn.restarting import best_of, check_restarts
 from fastnn.rules.table import UPDATES
 from fastnn.schedules import check_ahead
 from fastnn.spec import SGD, Network, Optimizer
-from fastnn.target import Engine, choose, engine_class, reader_of
+from fastnn.target import Engine, choose, engine_class, reader_of, told
 from fastnn.training import train_epochs
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ class Trainer(Predictor):
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
             None for one on each processor; on the NumPy target, one. On CUDA they all do, each in
-            a block of threads, or one after another where there are validation data, weights or
-            callbacks, or where that is quicker. Without validation data and callbacks, short
-            epochs are done many in one call and share its seconds evenly.
+            a block of threads, or one after another where there are weights or callbacks, or
+            where that is quicker. Without validation data and callbacks, short epochs are done
+            many in one call and share its seconds evenly.
 
         Returns
         -------
@@ -209,7 +209,7 @@ class Trainer(Predictor):
             self._become(best_of(self, restarts, data, validation, epochs, calls))
             return self.history
         self.history.target, reason = choose(self.target, self.problem)
-        self.history.reason = "; ".join(each for each in (reason, engine.how) if each)
+        self.history.reason = told(reason, engine)
         self.history.threads = engine.threads
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:

@@ -39,18 +39,22 @@ MOST_ROWS = 1 << 16  # that are on the device at a time
 def make_kernel(recipe: Recipe) -> Any:
     """Return the kernel ``predict`` for a recipe.
 
-    It takes parameters (size,), scratch (blocks, scratch size), words and numbers of a plan whose
-    batch is what a block takes at a time, keys and order of any content, X (m, inputs) and outputs
-    (m, outputs), which it fills. Block b does rows b batch, (b + blocks) batch, ...
+    It takes states of networks (b, state size), and where in each the parameters begin; scratch
+    (blocks, scratch size), words and numbers of a plan whose batch is what a block takes at a time,
+    keys and order of any content, X (m, inputs), and outputs (b, m, outputs), which it fills. As
+    many blocks work on each network: the first on rows 0 to batch, batch blocks, and so on.
     """
     o = make_operations(recipe)
     gather, forward, forward_rows, fill_ones = o.gather, o.forward, o.forward_rows, o.fill_ones
 
-    def predict(parameters, scratch, words, numbers, keys, order, X, outputs):
+    def predict(states, start, scratch, words, numbers, keys, order, X, outputs):
         me, team, act = cuda.threadIdx.x, cuda.blockDim.x, scratch[U(cuda.blockIdx.x)]
         last, n, batch = words[0, LAYERS], words[0, OUTPUTS], words[0, BATCH]
+        blocks = cuda.gridDim.x // len(states)
+        network = cuda.blockIdx.x // blocks
+        parameters, found = states[U(network)][start:], outputs[U(network)]
         fill_ones(act, words, me, team)
-        for first in range(cuda.blockIdx.x * batch, len(X), cuda.gridDim.x * batch):
+        for first in range((cuda.blockIdx.x - network * blocks) * batch, len(X), blocks * batch):
             rows = min(batch, len(X) - first)
             cuda.syncthreads()
             gather(act, words, numbers, keys, X, order, rows, first, False, me, team)
@@ -64,7 +68,7 @@ def make_kernel(recipe: Recipe) -> Any:
             for e in range(me, rows * n, team):
                 r = e // n
                 j = e - r * n
-                outputs[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
+                found[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
 
     return kernel(predict)
 
@@ -87,12 +91,17 @@ class Predictor:
 
         X may be on the device; the outputs are on the host.
         """
+        found: np.ndarray = self.predict_all(state, X, stream)[0]
+        return found
+
+    def predict_all(self, states: Any, X: Any, stream: Any) -> np.ndarray:
+        """Return the outputs (b, m, outputs) of networks with these states (b, state size)."""
         dtype = self._problem.dtype
         predict = make_kernel(self._recipe)
-        found = np.empty((len(X), self._problem.network.outputs), dtype)
+        networks, n = len(states), self._problem.network.outputs
+        found = np.empty((networks, len(X), n), dtype)
         most = min(len(X), MOST_ROWS)
-        blocks = min(-(-most // ROWS), 4 * self._processors)
-        parameters = state[0, self._first :]
+        blocks = min(-(-most // ROWS), -(-4 * self._processors // networks)) * networks
         words = cuda.to_device(self._plan.words, stream=stream)
         numbers = cuda.to_device(self._plan.numbers, stream=stream)
         keys = cuda.to_device(np.zeros(1, np.uint64), stream=stream)
@@ -101,11 +110,11 @@ class Predictor:
         scratch = new_array((blocks, self._plan.scratch_size), dtype, *room)
         for first in range(0, len(X), most):
             placed = place_features(X[first : first + most], dtype, stream)
-            outputs = new_array((len(placed), found.shape[1]), dtype, *room)
+            outputs = new_array((networks, len(placed), n), dtype, *room)
             launch(
                 predict, blocks, THREADS, stream, 0,
-                parameters, scratch, words, numbers, keys, order, placed, outputs,
+                states, self._first, scratch, words, numbers, keys, order, placed, outputs,
             )  # fmt: skip
-            outputs.copy_to_host(found[first : first + most], stream=stream)
-        stream.synchronize()
+            found[:, first : first + most] = outputs.copy_to_host(stream=stream)
+            stream.synchronize()
         return found

@@ -5,6 +5,9 @@ Their seeds differ: initial parameters, order of the rows and dropout are each n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from fastnn.cuda.block import Block
@@ -15,12 +18,15 @@ from fastnn.cuda.job import RESULT_FIELDS, Job, read_results
 from fastnn.cuda.memory import check_room
 from fastnn.cuda.orders import make_orders
 from fastnn.cuda.plan import Parameters
+from fastnn.cuda.predict import Predictor
 from fastnn.cuda.steps import layer_keys, step_table
 from fastnn.cuda.streaming import Chunk, Streamed
 from fastnn.data import Data
 from fastnn.errors import DeviceFailure
 from fastnn.orders import order_key
 from fastnn.problem import EpochResult, Problem
+
+OUTPUT_BYTES = 256 << 20  # of predictions that are on the device together
 
 
 def worth_it(problem: Problem, count: int) -> bool:
@@ -36,7 +42,8 @@ class Several:
         self.problem, self._seeds = problem, seeds
         self._engine = Engine(problem, family="block")
         self._family = Block(problem, self._engine._rule, limits())
-        self._plan = self._engine._plan
+        self._plan, self.how = self._engine._plan, self._engine.how
+        self._predictor = Predictor(problem, self._engine._rule, self._plan, limits())
         self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
         self._resting = np.zeros(len(seeds), bool)
 
@@ -147,6 +154,17 @@ class Several:
             [] if rests else read_results(own, int(failed), each)
             for own, failed, rests in zip(found, bad, self._resting, strict=True)
         ]
+
+    def forward(self, X: Any) -> Iterator[np.ndarray]:
+        """Yield the outputs (m, outputs) of each network for X (m, inputs), without dropout."""
+        engine = self._engine
+        bytes_each = len(X) * self.problem.network.outputs * self.problem.dtype.itemsize
+        together = max(1, OUTPUT_BYTES // bytes_each)
+        for first in range(0, len(self._seeds), together):
+            with engine._lock, engine._guarded("predicting with several networks"):
+                states = engine._put("predicting", self._state[first : first + together])
+                outputs = self._predictor.predict_all(states, X, engine._stream)
+            yield from outputs
 
     def close(self) -> None:
         """Let the device's memory go."""

@@ -133,8 +133,19 @@ def test_rules_of_the_callers_own_train_as_on_the_numpy_target() -> None:
     assert_near(*pair)
 
 
-@pytest.mark.parametrize("more", [{}, VALIDATION], ids=["together", "one by one"])
-def test_restarts_come_to_the_best_of_the_numpy_target(more: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("more", "together"),
+    [({}, True), (VALIDATION, True), ({"sample_weight": WEIGHTS}, False)],
+    ids=["together", "validated together", "one by one"],
+)
+def test_restarts_come_to_the_best_of_the_numpy_target(
+    more: dict[str, Any], together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastnn.cuda.several import Several
+
+    made = []
+    begin = Several.__init__
+    monkeypatch.setattr(Several, "__init__", lambda *given: (made.append(1), begin(*given))[1])
     pair = [trainer_of(target=each, dtype="float64", seed=2) for each in ("cuda", "numpy")]
     for trainer in pair:
         trainer.fit(X, LABELS, epochs=4, restarts=5, **more)
@@ -144,7 +155,12 @@ def test_restarts_come_to_the_best_of_the_numpy_target(more: dict[str, Any]) -> 
     np.testing.assert_allclose(
         [each.loss for each in one], [each.loss for each in other], rtol=1e-9
     )
+    if "validation_data" in more:
+        for name in ("validation_loss", "validation_accuracy"):
+            scores = [[getattr(each, name) for each in ends] for ends in (one, other)]
+            np.testing.assert_allclose(*scores, rtol=1e-9)
     assert_near(*pair)
+    assert bool(made) == together
 
 
 def test_a_sweep_comes_to_the_scores_of_the_numpy_target() -> None:

@@ -96,8 +96,8 @@ def predicting(problem: Problem) -> list[Wanted]:
 
     real = from_dtype(problem.dtype)
     types = (
-        real[::1], real[:, ::1], int64[:, ::1], float64[::1], uint64[::1], int32[::1],
-        real[:, ::1], real[:, ::1],
+        real[:, ::1], int64, real[:, ::1], int64[:, ::1], float64[::1], uint64[::1], int32[::1],
+        real[:, ::1], real[:, :, ::1],
     )  # fmt: skip
     return [Wanted("predict", make_kernel(recipe_of(problem)), types)]
 
