@@ -170,8 +170,11 @@ def reader_of(name: str) -> Reader | None:
 
 
 def told(reason: str, engine: Any) -> str:
-    """Return what a history says of the target: why `choose` took it, and how it goes about it."""
-    return "; ".join(each for each in (reason, engine.how) if each)
+    """Return what a history says of a target that `choose` took: why, and how it goes about it.
+
+    Of one that was asked for by name it says nothing.
+    """
+    return f"{reason}; {engine.how}" if reason and engine.how else reason
 
 
 def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
