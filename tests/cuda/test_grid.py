@@ -315,8 +315,6 @@ def test_slices_cover_the_first_layer_once_and_fit(dtype, k, n, m, processors):
 def test_what_it_does_not_support_is_said():
     layers = [Dense(8, "relu"), Dense(4)]
     assert grid.Grid.suits(problem_of(9, layers), "sgd", H200) == ""
-    turing = Limits("T4", 40, 65536, (7, 5))
-    assert "T4" in grid.Grid.suits(problem_of(9, layers), "sgd", turing)
     assert "clip_norm" in grid.Grid.suits(problem_of(9, layers, clip_norm=1.0), "sgd", H200)
     held = problem_of(9, [Dense(8, max_norm=1.0), Dense(4)])
     assert "max_norm" in grid.Grid.suits(held, "sgd", H200)
