@@ -23,7 +23,8 @@ def idx(array: np.ndarray) -> bytes:
 def published(arrays: Arrays) -> dict[str, bytes]:
     """Return the four .gz files by name."""
     return {
-        file.name: gzip.compress(idx(arrays[key])) for key, file in mnist_files.MNIST_FILES.items()
+        file.name: gzip.compress(idx(arrays[key]), mtime=0)
+        for key, file in mnist_files.MNIST_FILES.items()
     }
 
 
