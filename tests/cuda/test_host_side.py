@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from simulator import SIMULATED
 
 HERE = Path(__file__).parent
 
@@ -31,6 +32,8 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_host_does_its_part(case: str) -> None:
+    if SIMULATED:
+        pytest.skip("is not about the simulator, and runs without it")
     if find_spec("numba_cuda") is None:
         pytest.skip("no numba_cuda here: pip install numba-cuda[cu13]")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
