@@ -65,7 +65,10 @@ def gemm_rate(device: str, precision: str) -> float:
     size = SIZE[device]
     first, second = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
     result = torch.empty_like(first)
-    call = lambda: torch.matmul(first, second, out=result)  # noqa: E731
+
+    def call() -> None:
+        torch.matmul(first, second, out=result)
+
     return 2 * size**3 / seconds_of(call, lambda: wait(device))
 
 
