@@ -22,36 +22,25 @@ from numba import config, njit
 from fastnn.folders import writable_folder
 
 
-def _source_hash() -> str:
+def source_hash(*patterns: str) -> str:
+    """Return a hash of the package's files that patterns name, and of Numba's version."""
     package = Path(__file__).parent
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(
-        [
-            *package.glob("cpu/*.py"),
-            *package.glob("rules/*.py"),
-            package / "shuffling.py",
-            package / "layout.py",
-            package / "plan.py",
-        ]
-    ):
+    for source in sorted(file for pattern in patterns for file in package.glob(pattern)):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-FOLDER = writable_folder(f"kernels-{_source_hash()}")
+_SOURCES = "cpu/*.py", "rules/*.py", "shuffling.py", "layout.py", "plan.py"
+FOLDER = writable_folder(f"kernels-{source_hash(*_SOURCES)}")
 PATIENCE_SECONDS = 3.0
 
 
 class CompileNotice:
-    """Says on stderr what takes so long, if the kernels are not ready after a moment.
+    """Says on stderr what takes so long, if the kernels are not ready after a moment."""
 
-    `kept`: whether they go to `FOLDER`; those of CUDA are compiled in each process.
-    """
-
-    def __init__(self, what: str, kept: bool = True) -> None:
-        often = "once (about half a minute)" if kept else "in each process (up to a minute)"
-        self._where = f"kept in {FOLDER}" if kept else "kept until this process ends"
-        text = f"fastnn: compiling {what} for this machine, {often} ..."
+    def __init__(self, what: str) -> None:
+        text = f"fastnn: compiling {what} for this machine, once (about half a minute) ..."
         self._timer = threading.Timer(PATIENCE_SECONDS, lambda: print(text, file=sys.stderr))
         self._timer.daemon = True
         self._begun = time.monotonic()
@@ -65,7 +54,7 @@ class CompileNotice:
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            print(f"fastnn: compiled in {seconds:.0f} s, {self._where}", file=sys.stderr)
+            print(f"fastnn: compiled in {seconds:.0f} s, kept in {FOLDER}", file=sys.stderr)
 
 
 def cached(function: Callable[..., Any]) -> Any:

@@ -2,26 +2,17 @@
 
 import time
 
-import pytest
-
 from fastnn import kernel_cache
 from fastnn.kernel_cache import FOLDER, CompileNotice
 
 
-@pytest.mark.parametrize(
-    ("kept", "begun", "done"),
-    [
-        (True, "for this machine, once", f"kept in {FOLDER}"),
-        (False, "in each process", "kept until this process ends"),
-    ],
-)
-def test_a_long_compilation_says_how_often_it_comes(kept, begun, done, monkeypatch, capsys):
+def test_a_long_compilation_says_how_often_it_comes(monkeypatch, capsys):
     monkeypatch.setattr(kernel_cache, "PATIENCE_SECONDS", 0.01)
-    with CompileNotice("some kernels", kept):
+    with CompileNotice("some kernels"):
         time.sleep(0.2)
     said = capsys.readouterr().err.splitlines()
-    assert "compiling some kernels" in said[0] and begun in said[0]
-    assert said[1].endswith(done)
+    assert "compiling some kernels for this machine, once" in said[0]
+    assert said[1].endswith(f"kept in {FOLDER}")
 
 
 def test_a_short_one_says_nothing(capsys):

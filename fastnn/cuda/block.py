@@ -181,7 +181,7 @@ def make_kernel(recipe: Recipe, resident: bool) -> Any:
             for e in range(me, size, team):
                 job.state[U(model), U(e)] = par[U(e)]
 
-    return kernel(train_resident if resident else train)
+    return kernel(train_resident if resident else train, recipe)
 
 
 class Block:

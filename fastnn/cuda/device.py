@@ -19,6 +19,8 @@ import numba
 import numpy as np
 from numba import cuda as _cuda
 
+from fastnn.cuda.kept import Kept
+
 # Whether kernels run in Numba's simulator: Python threads in place of a device.
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # What any kernel may take of shared memory; for more, its limit has to be raised.
@@ -80,12 +82,21 @@ def inlined(function: Callable[..., Any]) -> Any:
     return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
 
 
-def kernel(function: Callable[..., Any], **options: Any) -> Any:
-    """Make a kernel; `options` are those of `numba.cuda.jit`, such as `launch_bounds`."""
+def kernel(function: Callable[..., Any], *made: Any, **options: Any) -> Any:
+    """Make a kernel, whose machine code is kept on disk.
+
+    `made`: all that its code depends on beside the sources, as a rule the arguments of the function
+    that makes it; their `repr` has to say everything. `options`: those of `numba.cuda.jit`, such as
+    `launch_bounds`.
+    """
     if SIMULATED:
         # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
         return _cuda.jit(np.errstate(all="ignore")(function))
-    return _cuda.jit(**options)(function)
+    # Link-time optimisation takes three times as long, and code that the tests do not look at.
+    compiled = _cuda.jit(lto=False, **options)(function)
+    name = f"{function.__module__}.{function.__qualname__}"
+    compiled._cache = Kept(f"{name}{made!r}", compiled.targetoptions)
+    return compiled
 
 
 @dataclass(frozen=True)

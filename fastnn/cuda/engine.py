@@ -219,7 +219,7 @@ class Engine:
     def prepare(self) -> None:
         """Compile the kernels of training, so that the first epoch does not have to."""
         what = f"{self.problem.dtype.name} CUDA kernels ({self.family})"
-        with self._guarded("compiling"), CompileNotice(what, kept=False):
+        with self._guarded("compiling"), CompileNotice(what):
             self._family.prepare(self.problem.batch_size)
 
     def close(self) -> None:

@@ -270,7 +270,8 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
 @cache
 def make_kernel(recipe: Recipe, layers: int, cached: bool) -> Any:
     """Return the kernel ``train``; see `make_body`."""
-    return kernel(make_body(recipe, layers, cached), launch_bounds=(THREADS, 1))
+    body = make_body(recipe, layers, cached)
+    return kernel(body, recipe, layers, cached, launch_bounds=(THREADS, 1))
 
 
 def at_a_time(X: Any) -> int:

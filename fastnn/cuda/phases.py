@@ -211,7 +211,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         gather, forward_rows, loss, end_loss, last_slope, backward_rows, columns, largest,
         squares, apply, hold, advance,
     )  # fmt: skip
-    return SimpleNamespace(**{each.__name__: kernel(each) for each in every})
+    return SimpleNamespace(**{each.__name__: kernel(each, recipe, training) for each in every})
 
 
 def make_place() -> Any:
@@ -303,4 +303,5 @@ def make_product(recipe: Recipe, kind: str, tile: Any, training: bool = True) ->
             )  # fmt: skip
 
     chosen = {"forward": forward, "backward": backward, "update": update}[kind]
-    return kernel(chosen, launch_bounds=bounds_of(dtype, recipe.precision, tile))
+    bounds = bounds_of(dtype, recipe.precision, tile)
+    return kernel(chosen, recipe, tile, training, launch_bounds=bounds)

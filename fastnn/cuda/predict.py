@@ -70,7 +70,7 @@ def make_kernel(recipe: Recipe) -> Any:
                 j = e - r * n
                 found[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
 
-    return kernel(predict)
+    return kernel(predict, recipe)
 
 
 class Predictor:

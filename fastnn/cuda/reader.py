@@ -43,7 +43,7 @@ def make_search(wrong: str) -> Any:
                 cuda.atomic.min(found, 0, i)
                 break
 
-    return kernel(search)
+    return kernel(search, wrong)
 
 
 @cache

@@ -45,6 +45,14 @@ class Recipe:
     rule: str
     precision: str
 
+    def __repr__(self) -> str:
+        """Return all that the kernels depend on, formulas as the source that is compiled."""
+        formulas = [
+            each.source.text if isinstance(each, (CustomActivation, CustomLoss)) else each
+            for each in (*self.activations, self.loss)
+        ]
+        return repr((self.dtype, self.precision, self.rule, formulas))
+
     @property
     def slots(self) -> int:
         """How many numbers of state each parameter has."""

@@ -22,6 +22,8 @@ from cubin import compile_ptx
 CAPABILITY = (9, 0)
 # Kernels are made once a process, so their code is kept too: (kernel, types) -> PTX.
 _code: dict[Any, str] = {}
+# By what each is known on disk: no two may be known by the same.
+_known: dict[str, Any] = {}
 
 
 class Lent(np.ndarray):
@@ -82,6 +84,7 @@ class Device:
     def compile(self, kernel: Any, types: tuple[Any, ...]) -> str:
         """Return the PTX of a kernel for arguments of these types."""
         self._prepared.add((kernel, types))
+        assert _known.setdefault(kernel._cache.made, kernel) is kernel
         if (kernel, types) not in _code:
             bounds = kernel.targetoptions.get("launch_bounds")
             options = {"launch_bounds": bounds} if bounds else {}

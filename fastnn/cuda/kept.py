@@ -1,0 +1,80 @@
+"""Machine code of kernels, kept on disk from one process to the next.
+
+numba-cuda's own cache looks at the file of a kernel alone, and cannot tell apart kernels that get
+their device functions from a closure, as all of fastnn's do. Here a kernel is known by what it was
+made from, and by a hash of all sources that its code can come from. What is stored is what
+numba-cuda would store, but for the code of its earlier stages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+
+from fastnn.kernel_cache import FOLDER, source_hash
+
+_SOURCES = ("cuda/*.py", "rules/*.py", "graph/source.py", "keys.py", "layout.py", "plan.py")
+
+
+class Kept:
+    """What a kernel's dispatcher asks for machine code, in the place of numba-cuda's own cache."""
+
+    def __init__(self, made: str, options: dict[str, Any]) -> None:
+        """Take what the kernel was made from, and the options of its compilation."""
+        self.made = made
+        self._options = repr(sorted(options.items()))
+        self.cache_path = str(FOLDER)
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return the compiled kernel for a signature, or None where none is kept."""
+        from numba.cuda.codegen import CUDACodeLibrary
+        from numba.cuda.dispatcher import _Kernel
+
+        try:
+            states, library = pickle.loads(self._file(signature).read_bytes())
+            return _Kernel._rebuild(codelibrary=CUDACodeLibrary._rebuild(**library), **states)
+        except Exception:  # whatever a damaged file holds; it is compiled anew, and replaced
+            return None
+
+    def save_overload(self, signature: Any, kernel: Any) -> None:
+        """Keep a compiled kernel, if it can be written."""
+        from numba.cuda.serialize import dumps
+
+        try:
+            states = kernel._reduce_states()
+            library = states.pop("codelibrary")._reduce_states()
+            # Nine tenths of it; only messages for developers are made from these.
+            code = dumps((states, library | {"llvm_strs": [], "ptx_cache": {}}))
+            file = self._file(signature)
+            with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
+                new.write(code)
+            os.replace(new.name, file)  # whole, also for a process that reads it now
+        except (OSError, pickle.PicklingError):  # no room, say: the kernel works without
+            return
+
+    def flush(self) -> None:
+        """Forget nothing: the files of other sources are in other folders."""
+
+    def _file(self, signature: Any) -> Path:
+        from numba import cuda
+
+        capability = str(cuda.get_current_device().compute_capability)
+        parts = self.made, str(signature), self._options, capability, _surroundings()
+        text = "\n".join(parts)
+        return FOLDER / f"cuda-{hashlib.sha256(text.encode()).hexdigest()[:32]}.kernel"
+
+
+@cache
+def _surroundings() -> str:
+    """Return all that decides on machine code beside the kernel and the device."""
+    from fastnn.cuda import found
+
+    versions = numba.__version__, found.package(), found.compilers(), found.driver().cuda
+    return f"{source_hash(*_SOURCES)} {versions}"

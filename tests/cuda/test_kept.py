@@ -1,0 +1,168 @@
+"""Machine code on disk: what one process compiled, the next one loads.
+
+Numba compiles for a device that is not there; loading code into it is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import cubin
+import pytest
+
+from fastnn.problem import Problem
+from fastnn.spec import SGD, Adam, Dense, Network
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(bool(cubin.missing()), reason=cubin.missing())
+
+
+def problem_of(optimizer: Any = None, activation: Any = "relu") -> Problem:
+    """Return a problem with few rules, whose kernel is compiled soon."""
+    network = Network(20, [Dense(8, activation), Dense(3)])
+    return Problem(network, "mse", optimizer or SGD(0.1), 32, 0.0, 0.0, "float32", 0)
+
+
+@contextmanager
+def absent_device(capability: tuple[int, int] = (9, 0)) -> Iterator[None]:
+    """Let Numba find a device of this capability, into which nothing is loaded."""
+    from numba import cuda
+    from numba.cuda import dispatcher
+    from numba.cuda.cudadrv import devices
+
+    device = SimpleNamespace(compute_capability=capability, id=0)
+    with (
+        patch.object(cuda, "get_current_device", lambda: device),
+        patch.object(dispatcher, "get_current_device", lambda: device),
+        patch.object(devices, "get_context", lambda: SimpleNamespace(device=device)),
+        patch.object(dispatcher._Kernel, "bind", lambda kernel: kernel.library.get_cubin()),
+    ):
+        yield
+
+
+def machine_code() -> bytes:
+    """Return the machine code of a small kernel as a new process would get it."""
+    from numba import float32
+
+    from fastnn.cuda.reader import make_convert
+
+    make_convert.cache_clear()
+    compiled = make_convert().compile((float32[:, ::1], float32[:, ::1]))
+    code: bytes = compiled.library.get_cubin().code
+    return code
+
+
+def made(problem: Problem, resident: bool = True) -> str:
+    """Return by what the kernel of a network is known."""
+    from fastnn.cuda.block import make_kernel
+    from fastnn.cuda.rules import recipe_of
+
+    known: str = make_kernel(recipe_of(problem), resident)._cache.made
+    return known
+
+
+@contextmanager
+def no_compiler() -> Iterator[None]:
+    """Let any compilation fail."""
+    from numba.cuda import dispatcher
+
+    with patch.object(dispatcher, "compile_cuda", side_effect=AssertionError("it is compiled")):
+        yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from fastnn.cuda import kept
+
+    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_what_was_compiled_once_is_loaded(folder: Path) -> None:
+    with absent_device():
+        code = machine_code()
+        (file,) = folder.iterdir()
+        assert file.stat().st_size < len(code) + 10_000
+        with no_compiler():
+            assert machine_code() == code
+
+
+def test_another_process_loads_it(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
+    environment["FASTNN_CACHE_DIR"] = str(folder)
+    for said in ("compiled", "loaded"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-W", "error", __file__],
+            env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert (done.stdout.strip(), done.stderr) == (said, "")
+
+
+@pytest.mark.parametrize("what", ["capability", "options", "sources"])
+def test_code_is_not_taken_for_other_code(
+    what: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numba.cuda.core import config
+
+    from fastnn.cuda import kept
+
+    with absent_device():
+        machine_code()
+    if what == "options":
+        monkeypatch.setattr(config, "OPT", type(config.OPT)(0))
+    if what == "sources":
+        monkeypatch.setattr(kept, "_surroundings", lambda: "an edit")
+    with absent_device((8, 0) if what == "capability" else (9, 0)):
+        with no_compiler(), pytest.raises(AssertionError, match="it is compiled"):
+            machine_code()
+        machine_code()
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_kernels_are_known_by_all_that_they_are_made_from() -> None:
+    every = [
+        made(problem_of()),
+        made(problem_of(), resident=False),
+        made(problem_of(Adam())),
+        made(problem_of(activation="tanh")),
+        made(problem_of(activation=lambda z: z * z * 0.1)),
+        made(problem_of(activation=lambda z: z * z * 0.10000000000000002)),
+    ]
+    assert len(set(every)) == len(every)
+    assert made(problem_of(SGD(0.2))) == made(problem_of(SGD(0.1)))
+    assert made(problem_of(activation=lambda x: x * x * 0.1)) == every[-2]
+
+
+def test_a_damaged_file_is_replaced(folder: Path) -> None:
+    with absent_device():
+        machine_code()
+        (file,) = folder.iterdir()
+        for damaged in (b"", file.read_bytes()[:-100], b"no kernel"):
+            file.write_bytes(damaged)
+            code = machine_code()
+            with no_compiler():
+                assert machine_code() == code
+
+
+def test_a_folder_that_is_gone_costs_only_time(folder: Path) -> None:
+    with absent_device():
+        folder.rmdir()
+        assert machine_code()
+        assert not folder.exists()
+
+
+if __name__ == "__main__":
+    with absent_device(), patch("numba.cuda.dispatcher.compile_cuda") as compiler:
+        from numba.cuda.compiler import compile_cuda
+
+        compiler.side_effect = compile_cuda
+        machine_code()
+        print("compiled" if compiler.called else "loaded")
