@@ -35,7 +35,10 @@ class Actor(Protocol):
 
 @dataclass
 class Memory:
-    """Bytes, with who touched which word of 4 last: thread, epoch, block, arrivals of the block."""
+    """Bytes, with who touched which word last: thread, epoch, block, arrivals of the block.
+
+    A word has 4 bytes, until fewer are touched at a time.
+    """
 
     data: Array
     name: str = "shared memory"
@@ -43,7 +46,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         """Begin with memory that nobody touched."""
-        words = len(self.data) // 4 + 1
+        self._shift, words = 2, len(self.data) // 4 + 1
         self._views: dict[str, Array] = {}
         self._writer, self._reader = (np.full((4, words), NOBODY) for _ in range(2))
 
@@ -67,10 +70,15 @@ class Memory:
     ) -> None:
         """Check one access of `size` bytes a thread, and that none of another thread hurts it."""
         self.check(text, places, size)
-        words, owner = places >> 2, threads
-        if size > 4:
-            words = (words[:, None] + np.arange(size // 4)).ravel()
-            owner = np.repeat(threads, size // 4)
+        while size < 1 << self._shift:
+            self._shift -= 1
+            self._writer, self._reader = (
+                np.repeat(each, 2, axis=1) for each in (self._writer, self._reader)
+            )
+        words, owner, wide = places >> self._shift, threads, size >> self._shift
+        if wide > 1:
+            words = (words[:, None] + np.arange(wide)).ravel()
+            owner = np.repeat(threads, wide)
         epoch, index = block.epoch, block.index
         writer, reader = self._writer, self._reader
         clash = (writer[1][words] == epoch) & (writer[0][words] != owner)

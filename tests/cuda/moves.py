@@ -48,6 +48,13 @@ def _located(b: Any, places: Array) -> tuple[Memory, Array]:
     return b.memories.find(places)
 
 
+def _widened(kind: str, register: str) -> str:
+    """Return the whole number that a load makes of a narrower one for its register."""
+    bits = 64 if register.startswith("%rd") else 32 if re.match(r"%r\d", register) else 0
+    wider = bits > 8 * dtype_of(kind).itemsize
+    return f"{'s' if kind[0] == 's' else 'u'}{bits}" if wider else kind
+
+
 def _move(program: Program, name: list[str], operands: list[str], text: str) -> Step:
     """Return a load or a store, of one number or of a vector."""
     stores, shared = name[0] == "st", "shared" in name
@@ -61,8 +68,7 @@ def _move(program: Program, name: list[str], operands: list[str], text: str) -> 
     address = _address(program, memory, "s64")
     sources = [program.reader(each, kind) for each in names] if stores else []
     # A wider register takes a number with its sign.
-    wide = "s64" if kind[0] == "s" else "u64"
-    widths = [wide if each.startswith("%rd") else kind for each in names]
+    widths = [_widened(kind, each) for each in names]
     targets = [] if stores else [program.writer(*each) for each in zip(names, widths, strict=True)]
     checked = "acquire" not in name
 

@@ -57,10 +57,11 @@ def test_every_conversion_compiles(capability, target, number):
     check(cubin.compile_kernel(convert, (strided(number), made), cc=capability))
 
 
-def test_shuffling_compiles(capability):
+@pytest.mark.parametrize("resident", [True, False])
+def test_shuffling_compiles(capability, resident):
     from numba import int32, uint64
 
-    from fastnn.cuda.orders import _make_kernel
+    from fastnn.cuda.orders import make_kernel
 
-    shuffle = _make_kernel().py_func
+    shuffle = make_kernel(resident).py_func
     check(cubin.compile_kernel(shuffle, (uint64[::1], int32[:, ::1]), cc=capability))
