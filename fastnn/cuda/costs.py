@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Products a second of one processor: from shared memory, from the second-level cache, and in tiles.
-RESIDENT_RATE, DISTANT_RATE, TILED_RATE = 1e11, 2e10, 1.5e11
+# Products a second of one block: from shared memory, and from the second-level cache.
+RESIDENT_RATE, DISTANT_RATE = 1e11, 2e10
 # A barrier of a block's threads; a launch within a graph; and of a persistent grid what a step
 # takes beside its work: two barriers of all blocks and a dozen waits for the second-level cache.
 BARRIER_SECONDS, LAUNCH_SECONDS, GRID_SECONDS = 1e-7, 2.5e-6, 6e-6
@@ -21,6 +21,10 @@ CLOCK_PRODUCTS, CLOCK_BYTES = 64, 28
 # Waits for that cache that a copy of all further parameters in shared memory spares.
 DISTANT_CLOCKS = 1200
 HIDDEN = 0.3  # part of the time of fetching X that the rest of a step does not hide
+# Of tiles: products that a processor does in a clock; clocks that a turn of a block's loop takes at
+# least, since it waits for memory; and how many blocks wait together.
+TILE_PRODUCTS = {"float32": 128, "float64": 64, "tf32": 512, "bfloat16": 1024}
+TURN_CLOCKS, TURNS_AT_ONCE = 800, 2
 
 
 def block_seconds(products: float, layers: int, resident: bool) -> float:
@@ -29,9 +33,27 @@ def block_seconds(products: float, layers: int, resident: bool) -> float:
     return products / rate + BARRIER_SECONDS * (3 + 2 * layers)
 
 
-def tiled_seconds(products: float, layers: int, processors: int) -> float:
-    """Return about what a step takes in tiles: arithmetic of all processors, and launches."""
-    return products / (TILED_RATE * processors) + LAUNCH_SECONDS * (5 + 4 * layers)
+def product_clocks(blocks: int, turns: int, products: int, sums: int, kind: str) -> float:
+    """Return about how many clocks a product in tiles takes.
+
+    Parameters
+    ----------
+    blocks
+        That one processor works on.
+    turns
+        Of the loop of a block; `products` is how many a turn has.
+    sums
+        Of a thread: few of them want more loads a product.
+    kind
+        Of `TILE_PRODUCTS`.
+    """
+    arithmetic = blocks * products * (1 + 16 / sums) / TILE_PRODUCTS[kind]
+    return turns * max(arithmetic, TURN_CLOCKS * -(-blocks // TURNS_AT_ONCE))
+
+
+def tiled_seconds(clocks: float, layers: int) -> float:
+    """Return about what a step takes in tiles: its products, and launches."""
+    return clocks / CLOCK_HERTZ + LAUNCH_SECONDS * (5 + 4 * layers)
 
 
 class GridWork(NamedTuple):

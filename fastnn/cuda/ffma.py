@@ -8,6 +8,7 @@ so that a thread reads its rows at one depth as vectors:
 - A depth is `size` + 4 numbers long. An operand that is contiguous along the depth is turned over
   on its way: sixteen lanes write sixteen rows at depth i, the other sixteen at depth i + 4, and
   4 (128 + 4) numbers are half the 32 banks away; likewise in float64, by half warps.
+- But where eight lanes write more than one depth of an operand that is not, depths adjoin.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.core import Core, Panel, Tile
+from fastnn.cuda.core import Core, Panel, Tile, make_place
 from fastnn.cuda.device import inner
 from fastnn.cuda.intrinsics import (
     Outer,
-    Vectors,
     make_dump,
     make_outer_products,
     make_vectors,
@@ -33,22 +33,32 @@ PADDING = 4
 def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Core:
     """Return the core of a tile; `along` says which operand is contiguous along the depth."""
     length = vector_length(dtype)
-    rows, columns, depth, row_values, column_values = tile
+    rows, columns, depth, row_values, column_values, groups = tile
     thread_rows, thread_columns = rows // row_values, columns // column_values
-    threads = thread_rows * thread_columns
-    lane_rows, lane_columns = (8, 4) if threads >= 32 else (thread_rows, thread_columns)
+    threads, team, own_depth = tile.threads, tile.team, depth // groups
+    assert own_depth * groups == depth, "the groups' parts of the depth differ"
+    lane_rows, lane_columns = (8, 4) if team >= 32 else (thread_rows, thread_columns)
     warp_columns = thread_columns // lane_columns
-    a_depth, b_depth = rows + PADDING, columns + PADDING
-    vectors = make_vectors(dtype)
+    a_depth, b_depth = (
+        _stride(dtype, size, own) for size, own in zip((rows, columns), along, strict=True)
+    )
+
+    @inner
+    def group(thread):
+        return thread // team if groups > 1 else 0
 
     @inner
     def thread_row(thread):
+        if groups > 1:
+            thread = thread % team
         lane, warp = thread % (lane_rows * lane_columns), thread // (lane_rows * lane_columns)
         lane_row = (lane >> 1) % lane_rows if lane_columns > 1 else lane
         return warp // warp_columns * lane_rows + lane_row
 
     @inner
     def thread_column(thread):
+        if groups > 1:
+            thread = thread % team
         lane, warp = thread % (lane_rows * lane_columns), thread // (lane_rows * lane_columns)
         lane_column = (lane & 1) + 2 * (lane // (2 * lane_rows)) if lane_columns > 1 else 0
         return warp % warp_columns * lane_columns + lane_column
@@ -63,14 +73,15 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
 
     @inner
     def a_at(thread):
-        return first_row(thread_row(thread))
+        return first_row(thread_row(thread)) + group(thread) * (own_depth * a_depth)
 
     @inner
     def b_at(thread):
-        return depth * a_depth + first_column(thread_column(thread))
+        start = depth * a_depth + group(thread) * (own_depth * b_depth)
+        return start + first_column(thread_column(thread))
 
     shape = Outer(
-        depth,
+        own_depth,
         length,
         row_values,
         column_values,
@@ -82,12 +93,14 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
 
     # The sums leave in parts, two rows of each thread at a time, through the memory of the tiles.
     # A row longer by one vector puts every second one 8 banks further: where neighbours store.
-    part, stride = 2, columns + length
-    shared = 2 * depth * (a_depth + b_depth)
-    assert row_values % part == 0 and thread_rows * part * stride <= shared
+    part, where = 2, make_place(columns, dtype.itemsize, length)
+    place = inner(where)
+    shared = 2 * depth * (rows + columns + 2 * PADDING)  # the most that any form takes
+    slots = thread_rows * part
+    assert row_values % part == 0 and where(groups * slots) <= shared
     parts = [
         [
-            (i * stride + j // length * lane_columns * length, (first + i) * column_values + j)
+            (where(i) + j // length * lane_columns * length, (first + i) * column_values + j)
             for i in range(part)
             for j in range(0, column_values, length)
         ]
@@ -96,7 +109,8 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
 
     @inner
     def dump_at(thread):
-        return thread_row(thread) * (part * stride) + first_column(thread_column(thread))
+        slot = group(thread) * slots + thread_row(thread) * part
+        return place(slot) + first_column(thread_column(thread))
 
     @inner
     def tile_row(which, slot):
@@ -106,10 +120,11 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
 
     return Core(
         threads=threads,
+        groups=groups,
         shared=shared,
         sums=row_values * column_values,
-        a=_panel(vectors, length, rows, depth, threads, along[0], 0),
-        b=_panel(vectors, length, columns, depth, threads, along[1], depth * a_depth),
+        a=_panel(dtype, rows, depth, threads, along[0], 0),
+        b=_panel(dtype, columns, depth, threads, along[1], depth * a_depth),
         a_at=a_at,
         b_at=b_at,
         half=depth * (a_depth + b_depth),
@@ -117,20 +132,28 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
         dump=make_dump(parts, length),
         dump_at=dump_at,
         parts=len(parts),
-        slots=thread_rows * part,
-        stride=stride,
+        slots=slots,
+        place=place,
         tile_row=tile_row,
     )
 
 
+def _stride(dtype: np.dtype[Any], size: int, along: bool) -> int:
+    """Return how far apart the depths of an operand with `size` rows (or columns) lie."""
+    # Eight lanes store 128 bytes at once: of one depth, or of several that fill the banks.
+    return size if not along and size * dtype.itemsize < 128 else size + PADDING
+
+
 def _panel(
-    vectors: Vectors, length: int, size: int, depth: int, threads: int, along: bool, start: int
+    dtype: np.dtype[Any], size: int, depth: int, threads: int, along: bool, start: int
 ) -> Panel:
     """Return how one operand's part of a tile, `size` x `depth` numbers, comes to shared memory."""
+    vectors, length = make_vectors(dtype), vector_length(dtype)
     count = size * depth // (length * threads)
     assert count * length * threads == size * depth, "a tile is no whole number of vectors a thread"
-    stride = size + PADDING
+    stride = _stride(dtype, size, along)
     pair = min(2, depth // length)
+    assert not along or depth % (pair * length) == 0, "a depth of an odd number of vectors"
     across = size // length
     put, spread = vectors.put, vectors.spread
     if along:

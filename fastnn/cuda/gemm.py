@@ -13,6 +13,7 @@ last are zeros.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numba
@@ -33,55 +34,7 @@ KEPT = 4
 GROUP = 8
 
 
-def tile_for(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
-    """Return the tile that suits a device."""
-    if precision == "float32":
-        return Tile(128, 128, 8, 8, 8)
-    # Sixteen words deep, which takes 60 KB: half the barriers of eight words, and what is read at
-    # the second half of them is read while the first half is multiplied.
-    return Tile(256, 128, 16 * tensor.NUMBERS[precision], 8, 16)
-
-
-def tiles_for(dtype: np.dtype[Any], precision: str = "float32") -> list[Tile]:
-    """Return the tiles to choose from, the large one first; small ones busy more processors."""
-    large = tile_for(dtype, precision)
-    if precision == "float32":
-        return [large, Tile(64, 64, 16, 4, 4), Tile(32, 32, 32, 4, 4)]
-    return [large, Tile(64, 32, large.depth, 4, 4)]
-
-
-def small_tile(precision: str = "float32") -> Tile:
-    """Return a tile of few threads, for the simulator: four, or a warp on tensor cores."""
-    if precision == "float32":
-        return Tile(8, 8, 4, 4, 4)
-    return Tile(32, 16, 8 * tensor.NUMBERS[precision], 4, 4)
-
-
-def tiles(m: int, n: int, tile: Tile) -> int:
-    """Return how many blocks a product with m rows and n columns takes."""
-    return -(-m // tile.rows) * -(-n // tile.columns)
-
-
-def threads_of(tile: Tile, precision: str = "float32") -> int:
-    """Return the threads of a block."""
-    return tile.threads
-
-
-def blocks_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
-    """Return how many blocks a multiprocessor should hold, for `launch_bounds`.
-
-    Two, so that one multiplies while the other waits at its barrier, where a thread's sums leave
-    registers enough: 65536 of them are there, 128 for each of 512 threads.
-    """
-    sums = tile.row_values * tile.column_values * dtype.itemsize // 4
-    return 2 if sums * tile.threads <= 64 * 256 else 1
-
-
-def bounds_of(dtype: np.dtype[Any], precision: str, tile: Tile) -> tuple[int, int]:
-    """Return the `launch_bounds` of a kernel: its threads, and blocks a multiprocessor holds."""
-    return threads_of(tile, precision), blocks_of(dtype, precision, tile)
-
-
+@cache
 def shared_bytes(dtype: np.dtype[Any], precision: str, tile: Tile) -> int:
     """Return the bytes of shared memory that a launch has to ask for: 0 where 48 KB will do."""
     needed = _core(dtype, precision, tile, "nn").shared * dtype.itemsize
@@ -123,7 +76,8 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
     multiply, dump, tile_row = core.multiply, core.dump, core.tile_row
     a_at, b_at, dump_at = core.a_at, core.b_at, core.dump_at
     half = core.half
-    parts, slots, stride, threads = core.parts, core.slots, core.stride, core.threads
+    parts, slots, place, threads = core.parts, core.slots, core.place, core.threads
+    groups = core.groups
     number = getattr(numba, dtype.name)
     clear = make_clear(core.sums)
     thread_index = make_thread_index()
@@ -189,7 +143,9 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
                 slot, column = i // columns, i % columns
                 row = first_row + tile_row(part, slot)
                 if row < m and first_column + column < n:
-                    value = shared[U(slot * stride + column)]
+                    value = shared[U(place(slot) + column)]
+                    for group in range(1, groups):
+                        value += shared[U(place(group * slots + slot) + column)]
                     epilogue(context, layer, row, first_column + column, value)
             cuda.syncthreads()
 

@@ -16,7 +16,7 @@ from numba import float64
 
 from fastnn.cuda.block import make_operations
 from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel
-from fastnn.cuda.gemm import bounds_of, make_gemm
+from fastnn.cuda.gemm import make_gemm
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM
 from fastnn.cuda.plan import (
     BATCH,
@@ -34,6 +34,7 @@ from fastnn.cuda.plan import (
 )
 from fastnn.cuda.rules import Recipe
 from fastnn.cuda.steps import WEIGHT
+from fastnn.cuda.tiling import bounds_of
 
 THREADS = 2 if SIMULATED else 256
 # A block that adds up columns takes so many of them, by so many groups of rows.
@@ -303,5 +304,5 @@ def make_product(recipe: Recipe, kind: str, tile: Any, training: bool = True) ->
             )  # fmt: skip
 
     chosen = {"forward": forward, "backward": backward, "update": update}[kind]
-    bounds = bounds_of(dtype, recipe.precision, tile)
+    bounds = bounds_of(dtype, tile)
     return kernel(chosen, recipe, tile, training, launch_bounds=bounds)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fastnn.cuda.core import Core, Panel, Tile
+from fastnn.cuda.core import Core, Panel, Tile, make_place
 from fastnn.cuda.device import SIMULATED, cuda, inner
 from fastnn.cuda.intrinsics import (
     INT32,
@@ -71,9 +71,12 @@ def own_column(lane, length):
 
 def make_core(precision: str, tile: Tile, along: tuple[bool, bool]) -> Core:
     """Return the core of a tile; `along` says which operand is contiguous along the depth."""
-    words = tile.depth // NUMBERS[precision]
+    words, groups = tile.depth // NUMBERS[precision], tile.groups
+    own_words, team = words // groups, tile.team
     warp_rows, warp_columns = 8 * tile.row_values, 4 * tile.column_values
-    assert words % 8 == 0, "tensor cores take eight words at a time"
+    assert own_words % 8 == 0 and own_words * groups == words, (
+        "tensor cores take eight words at a time"
+    )
     assert warp_rows % 16 == 0 and warp_columns % 16 == 0, "a warp takes 16 x 16 sums at a time"
     across = tile.columns // warp_columns
     length = words + PADDING
@@ -83,34 +86,46 @@ def make_core(precision: str, tile: Tile, along: tuple[bool, bool]) -> Core:
     a_lane, b_lane = (own_row, own_column) if SIMULATED else (inner(a_pointer), inner(b_pointer))
 
     @inner
+    def group(thread):
+        return thread // team if groups > 1 else 0
+
+    @inner
+    def warp_of(thread):
+        return thread % team // 32 if groups > 1 else thread // 32
+
+    @inner
     def a_at(thread):
-        return thread // 32 // across * (warp_rows * length) + a_lane(thread % 32, length)
+        first = group(thread) * own_words + warp_of(thread) // across * (warp_rows * length)
+        return first + a_lane(thread % 32, length)
 
     @inner
     def b_at(thread):
-        first = b_start + thread // 32 % across * (warp_columns * length)
-        return first + b_lane(thread % 32, length)
+        first = group(thread) * own_words + warp_of(thread) % across * (warp_columns * length)
+        return b_start + first + b_lane(thread % 32, length)
 
     # The sums leave in parts, sixteen rows of each warp at a time. Rows are 8 numbers longer than
     # what they hold, so that the four rows of half a warp fall into different banks.
-    stride = tile.columns + 8
+    where = make_place(tile.columns, 4, 8)
+    place = inner(where)
     blocks = warp_columns // 8
     parts = [
         [
-            (half * 8 * stride + 8 * block, (first * blocks + block) * 4 + 2 * half)
+            (where(8 * half) + 8 * block, (first * blocks + block) * 4 + 2 * half)
             for block in range(blocks)
             for half in range(2)
         ]
         for first in range(warp_rows // 16)
     ]
     slots = tile.rows // warp_rows * 16
-    assert slots * stride <= shared, "the sums of 16 rows a warp do not fit the tiles' memory"
+    assert where(groups * slots) <= shared, (
+        "the sums of 16 rows a warp do not fit the tiles' memory"
+    )
 
     @inner
     def dump_at(thread):
-        lane, warp = thread % 32, thread // 32
+        lane, warp = thread % 32, warp_of(thread)
         row, column = warp // across * 16 + lane // 4, warp % across * warp_columns + lane % 4 * 2
-        return row * stride + column
+        return place(group(thread) * slots + row) + column
 
     @inner
     def tile_row(part, slot):
@@ -118,6 +133,7 @@ def make_core(precision: str, tile: Tile, along: tuple[bool, bool]) -> Core:
 
     return Core(
         threads=tile.threads,
+        groups=groups,
         shared=shared,
         sums=tile.row_values * tile.column_values,
         a=_panel(precision, tile.rows, words, tile.threads, along[0], 0),
@@ -125,12 +141,12 @@ def make_core(precision: str, tile: Tile, along: tuple[bool, bool]) -> Core:
         a_at=a_at,
         b_at=b_at,
         half=(tile.rows + tile.columns) * length,
-        multiply=_make_multiply(precision, words, warp_rows // 16, blocks),
+        multiply=_make_multiply(precision, own_words, length, warp_rows // 16, blocks),
         dump=make_dump(parts, 2),
         dump_at=dump_at,
         parts=len(parts),
         slots=slots,
-        stride=stride,
+        place=place,
         tile_row=tile_row,
     )
 
@@ -247,12 +263,14 @@ def _make_stores(precision: str) -> tuple[Any, Any]:
     return put, spread
 
 
-def _make_multiply(precision: str, words: int, row_blocks: int, column_blocks: int) -> Any:
+def _make_multiply(
+    precision: str, words: int, length: int, row_blocks: int, column_blocks: int
+) -> Any:
     """Return ``multiply(sums, shared, a, b)``: a warp's part of the products of a tile.
 
-    sums[(16-row block, 8-column block, number of C)] as lanes hold it: see the module.
+    sums[(16-row block, 8-column block, number of C)] as lanes hold it: see the module. The sums go
+    over so many words; rows lie `length` words apart.
     """
-    length = words + PADDING
     if SIMULATED:
         own_rows = np.add.outer(16 * np.arange(row_blocks), [0, 8])
         own_columns = np.add.outer(8 * np.arange(column_blocks), [0, 1])

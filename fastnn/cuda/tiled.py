@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numba import float64, int64
 
-from fastnn.cuda.core import Tile
 from fastnn.cuda.costs import tiled_seconds
 from fastnn.cuda.data import REMEDY, place_features
 from fastnn.cuda.device import (
@@ -23,12 +22,13 @@ from fastnn.cuda.device import (
     cuda,
     launch,
 )
-from fastnn.cuda.gemm import shared_bytes, small_tile, threads_of, tiles, tiles_for
+from fastnn.cuda.gemm import shared_bytes
 from fastnn.cuda.job import Job, Predict, job_type
 from fastnn.cuda.memory import new_array
 from fastnn.cuda.phases import COLUMNS, MOST_PARTS, THREADS, make_kernels, make_product
 from fastnn.cuda.plan import BATCH, KEPT, LDN, OUTPUT, ROWWISE, SAMPLES, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
+from fastnn.cuda.tiling import best_tile, small_tile, tiles
 from fastnn.problem import Problem
 from fastnn.rules.table import UPDATES
 
@@ -44,7 +44,7 @@ class Tiled:
 
     def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
         """Choose kernels for `problem`; nothing is compiled yet."""
-        self.problem, self.rule, self._processors = problem, rule, limits.processors
+        self.problem, self.rule, self._limits = problem, rule, limits
         self._recipe = recipe_of(problem, rule)
         self._clock: Any = None
         self._parts: Any = None
@@ -59,9 +59,13 @@ class Tiled:
     @staticmethod
     def seconds(problem: Problem, limits: Limits) -> float:
         """Return about what a step takes."""
-        weights = sum(k * n for k, n in problem.network.shapes)
-        products = 3 * weights * problem.batch_size
-        return tiled_seconds(products, len(problem.network.dense), limits.processors)
+        how, batch = (problem.dtype, problem.precision, limits), problem.batch_size
+        clocks = 0.0
+        for layer, (k, n) in enumerate(problem.network.shapes):
+            for product in ((batch, n, k), (batch, k, n), (k, n, batch)):
+                backward = product[1] == k
+                clocks += 0.0 if backward and layer == 0 else best_tile(*product, *how)[1]
+        return tiled_seconds(clocks, len(problem.network.dense))
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""
@@ -152,8 +156,8 @@ class Tiled:
         """Return the launches from the rows of a batch to the outputs."""
         k, rows = make_kernels(self._recipe, training), int(plan.words[0, BATCH])
         steps: list[Launch] = [(k.gather, *self._everywhere, 0)]
-        for layer, (_, n) in enumerate(self.problem.network.shapes):
-            steps.append(self._product("forward", layer, rows, n, training))
+        for layer, (inputs, n) in enumerate(self.problem.network.shapes):
+            steps.append(self._product("forward", layer, (rows, n, inputs), training))
             if plan.words[1 + layer, ROWWISE] > 0:
                 steps.append((k.forward_rows, *self._over(rows), layer))
         return steps
@@ -166,13 +170,13 @@ class Tiled:
         steps += [(k.loss, *self._over(rows), 0), (k.end_loss, 1, 1, 0)]
         if network.dense[-1].activation != "identity":
             steps.append((k.last_slope, *self._everywhere, 0))
-        for layer, (inputs, _) in reversed(list(enumerate(network.shapes))):
+        for layer, (inputs, n) in reversed(list(enumerate(network.shapes))):
             if plan.words[1 + layer, ROWWISE] > 0:
                 steps.append((k.backward_rows, *self._over(rows), layer))
             if layer > 0:
-                steps.append(self._product("backward", layer, rows, inputs))
+                steps.append(self._product("backward", layer, (rows, inputs, n)))
         for layer, (inputs, n) in enumerate(network.shapes):
-            steps.append(self._product("update", layer, inputs, n))
+            steps.append(self._product("update", layer, (inputs, n, rows)))
             steps.append((k.columns, -(-n // COLUMNS), THREADS, layer))
         if plan.words[0, KEPT] >= 0:
             steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
@@ -185,31 +189,21 @@ class Tiled:
     @property
     def _everywhere(self) -> tuple[int, int]:
         """Blocks and threads that fill the device."""
-        return min(MOST_PARTS, 4 * self._processors), THREADS
+        return min(MOST_PARTS, 4 * self._limits.processors), THREADS
 
     def _over(self, count: int) -> tuple[int, int]:
         """Return blocks and threads for so many numbers, one a thread at most."""
         return min(self._everywhere[0], -(-count // THREADS)), THREADS
 
-    def _product(self, kind: str, layer: int, m: int, n: int, training: bool = True) -> Launch:
-        """Return the launch of a product with m rows and n columns."""
-        tile = self._tile(m, n)
-        kernel = make_product(self._recipe, kind, tile, training)
-        precision = self._recipe.precision
-        self._asked[kernel] = shared_bytes(self.problem.dtype, precision, tile)
-        return kernel, tiles(m, n, tile), threads_of(tile, precision), layer
-
-    def _tile(self, m: int, n: int) -> Tile:
-        """Return the tile with which a product of m rows and n columns takes least time."""
-        precision, dtype = self._recipe.precision, self.problem.dtype
+    def _product(
+        self, kind: str, layer: int, shape: tuple[int, int, int], training: bool = True
+    ) -> Launch:
+        """Return the launch of a product of (m, k) by (k, n); `shape` is (m, n, k)."""
+        dtype, precision = self.problem.dtype, self._recipe.precision
         if SIMULATED:
-            return small_tile(precision)
-
-        def cost(tile: Tile) -> float:
-            """Return how long a processor is busy: its blocks, rounded up, and their size."""
-            blocks = -(-tiles(m, n, tile) // self._processors)
-            # Few sums a thread want more loads a product.
-            sums = tile.row_values * tile.column_values
-            return blocks * tile.rows * tile.columns * (1 + 16 / sums)
-
-        return min(tiles_for(dtype, precision), key=cost)
+            tile = small_tile(precision)
+        else:
+            tile, _ = best_tile(*shape, dtype, precision, self._limits)
+        kernel = make_product(self._recipe, kind, tile, training)
+        self._asked[kernel] = shared_bytes(dtype, precision, tile)
+        return kernel, tiles(*shape[:2], tile), tile.threads, layer

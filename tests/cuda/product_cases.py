@@ -67,7 +67,7 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
 
 def kind_of(kind: str, which: int = 0) -> tuple[np.dtype[Any], str, Any]:
     """Return dtype, precision and a device's tile of "float32", "float64", "tf32", "bfloat16"."""
-    from fastnn.cuda.gemm import tiles_for
+    from fastnn.cuda.tiling import tiles_for
 
     dtype = np.dtype("float64" if kind == "float64" else "float32")
     precision = kind if kind in ("tf32", "bfloat16") else "float32"
@@ -81,14 +81,14 @@ def compiled(kind: str, form: str, cc: tuple[int, int], which: int = 0) -> cubin
         pytest.skip(reason)
     from numba import float64, from_dtype, int64
 
-    from fastnn.cuda.gemm import blocks_of, threads_of
+    from fastnn.cuda.tiling import bounds_of
 
     dtype, precision, tile = kind_of(kind, which)
     return cubin.compile_kernel(
         make_kernel(form, dtype, precision, tile),
         (from_dtype(dtype)[::1], int64[:, ::1], float64[::1], int64),
         cc=cc,
-        launch_bounds=(threads_of(tile, precision), blocks_of(dtype, precision, tile)),
+        launch_bounds=bounds_of(dtype, tile),
     )
 
 
@@ -119,7 +119,8 @@ def run(
 ) -> np.ndarray[Any, Any]:
     """Return the product of one kernel; fails where a block writes beside its matrix."""
     from fastnn.cuda.device import cuda, kernel
-    from fastnn.cuda.gemm import shared_bytes, small_tile, threads_of, tiles
+    from fastnn.cuda.gemm import shared_bytes
+    from fastnn.cuda.tiling import small_tile, tiles
 
     tile = small_tile(precision) if tile is None else tile
     before, words, inside = lay_out(form, a, b)
@@ -128,6 +129,5 @@ def run(
     launch = kernel(make_kernel(form, dtype, precision, tile))
     grid = tiles(int(m), int(n), tile)
     asked = shared_bytes(dtype, precision, tile)
-    threads = threads_of(tile, precision)
-    launch[grid, threads, 0, asked](on_device, words, np.array([3.0]), 1)
+    launch[grid, tile.threads, 0, asked](on_device, words, np.array([3.0]), 1)
     return taken(before, on_device.copy_to_host(), inside, int(n))

@@ -68,12 +68,33 @@ def test_nan_and_infinity_go_where_numpy_has_them(
     np.testing.assert_allclose(found[finite], exact[finite], rtol=0, atol=0.1)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("dtype", "precision"),
+    [(DTYPES[0], "float32"), (DTYPES[1], "float32"), (DTYPES[0], "tf32"), (DTYPES[0], "bfloat16")],
+    ids=["float32", "float64", "tf32", "bfloat16"],
+)
+@pytest.mark.parametrize("shape", [(9, 7, 50), (33, 17, 1)], ids=names)
+def test_groups_of_threads_share_the_depth(
+    form: str, dtype: np.dtype[Any], precision: str, shape: tuple[int, int, int]
+) -> None:
+    from fastnn.cuda.rounding import rounded
+    from fastnn.cuda.tiling import small_tile
+
+    a, b = products.operands(form, dtype, shape)
+    found = products.run(form, dtype, precision, a, b, small_tile(precision, groups=4))
+    if precision != "float32":
+        a, b = rounded(precision, a), rounded(precision, b)
+    exact = products.product(form, a.astype(np.float64), b.astype(np.float64))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=40 * np.finfo(dtype).eps * shape[2])
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_tile_of_a_device_covers_its_part(form: str, dtype: np.dtype[Any]) -> None:
-    from fastnn.cuda.gemm import tile_for
+    from fastnn.cuda.tiling import large_tile
 
-    tile = tile_for(dtype)
+    tile = large_tile(dtype)
     a, b = products.operands(form, dtype, (tile.rows - 1, tile.columns - 2, tile.depth + 1))
     found = products.run(form, dtype, "float32", a, b, tile)
     exact = products.product(form, a.astype(np.float64), b.astype(np.float64))
@@ -102,10 +123,10 @@ def test_tensor_cores_multiply_rounded_numbers(
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_tile_of_tensor_cores_covers_its_part(form: str, precision: str) -> None:
-    from fastnn.cuda.gemm import tile_for
     from fastnn.cuda.rounding import rounded
+    from fastnn.cuda.tiling import large_tile
 
-    tile = tile_for(DTYPES[0], precision)
+    tile = large_tile(DTYPES[0], precision)
     a, b = products.operands(form, DTYPES[0], (tile.rows - 1, tile.columns - 2, tile.depth + 1))
     found = products.run(form, DTYPES[0], precision, a, b, tile)
     left, right = (rounded(precision, x).astype(np.float64) for x in (a, b))

@@ -34,7 +34,9 @@ def test_sums_stay_in_registers(kind: str, form: str, cc: tuple[int, int]) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "which"), [("float32", 1), ("float32", 2), ("float64", 1), ("float64", 2), ("tf32", 1)]
+    ("kind", "which"),
+    [("float32", 1), ("float32", 2), ("float64", 1), ("float64", 2), ("tf32", 1)]
+    + [(kind, -1) for kind in KINDS],
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_sums_of_small_tiles_stay_in_registers(kind: str, which: int, form: str) -> None:

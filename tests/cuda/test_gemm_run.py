@@ -10,8 +10,10 @@ import pytest
 KINDS = ["float32", "float64", "tf32", "bfloat16"]
 CASES = [(kind, form, 0) for kind in KINDS for form in products.SPECIFICATION]
 CASES += [("float32", "tn", 1), ("float64", "nn", 2), ("bfloat16", "tn", 1), ("tf32", "nn", 1)]
+# Whose groups of threads share the depth.
+CASES += [(kind, form, -1) for kind in KINDS for form in products.SPECIFICATION]
 # Several tiles with a rest in every direction, and less than a vector.
-SHAPES = [(130, 140, 21), (3, 1, 1)]
+SHAPES = [(130, 140, 21), (3, 1, 1), (34, 5, 300)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
@@ -20,8 +22,9 @@ def test_compiled_product_matches_numpy(
     kind: str, form: str, which: int, shape: tuple[int, int, int]
 ) -> None:
     code = products.compiled(kind, form, (8, 0), which)
-    from fastnn.cuda.gemm import shared_bytes, threads_of, tiles
+    from fastnn.cuda.gemm import shared_bytes
     from fastnn.cuda.rounding import rounded
+    from fastnn.cuda.tiling import tiles
 
     dtype, precision, tile = products.kind_of(kind, which)
     m, n, k = shape
@@ -31,7 +34,7 @@ def test_compiled_product_matches_numpy(
     asked = ptx.run(
         code.ptx,
         tiles(m, n, tile),
-        threads_of(tile, precision),
+        tile.threads,
         memory,
         words,
         np.array([3.0]),
@@ -51,7 +54,7 @@ def test_compiled_product_matches_numpy(
 @pytest.mark.parametrize("kind", ["float32", "tf32", "bfloat16"])
 def test_compiled_product_passes_nan_and_infinity_on(kind: str) -> None:
     code = products.compiled(kind, "nn", (8, 0))
-    from fastnn.cuda.gemm import shared_bytes, threads_of
+    from fastnn.cuda.gemm import shared_bytes
 
     dtype, precision, tile = products.kind_of(kind)
     a, b = products.operands("nn", dtype, (9, 10, 7))
@@ -59,8 +62,7 @@ def test_compiled_product_passes_nan_and_infinity_on(kind: str) -> None:
     before, words, inside = products.lay_out("nn", a, b)
     memory = before.copy()
     asked = shared_bytes(dtype, precision, tile)
-    threads = threads_of(tile, precision)
-    ptx.run(code.ptx, 1, threads, memory, words, np.array([3.0]), 1, shared_bytes=asked)
+    ptx.run(code.ptx, 1, tile.threads, memory, words, np.array([3.0]), 1, shared_bytes=asked)
     found, exact = products.taken(before, memory, inside, 10), products.product("nn", a, b)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
     np.testing.assert_array_equal(found[np.isinf(exact)], exact[np.isinf(exact)])
