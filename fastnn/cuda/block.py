@@ -16,8 +16,9 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.cuda.costs import block_seconds
-from fastnn.cuda.device import SIMULATED, Limits, U, compile_now, cuda, inner, kernel, launch
+from fastnn.cuda.device import SIMULATED, Limits, U, cuda, inner, kernel
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
+from fastnn.cuda.launching import compile_now, launch
 from fastnn.cuda.layers import make_layers
 from fastnn.cuda.loss import make_loss
 from fastnn.cuda.plan import BATCH, KEPT, LAYERS, ROWWISE, SAMPLES, STATE, Plan, make_plan

@@ -18,17 +18,10 @@ import numpy as np
 
 from fastnn.cuda.choice import FAMILIES, choose_family
 from fastnn.cuda.data import Placed, fits, place, place_features
-from fastnn.cuda.device import (
-    cuda,
-    failures,
-    forget_launched,
-    lacks_memory,
-    launched,
-    limits,
-    reached,
-)
+from fastnn.cuda.device import cuda, failures, lacks_memory, limits, reached
 from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job, read_results
-from fastnn.cuda.memory import free_bytes, new_array, new_event
+from fastnn.cuda.launching import forget_launched, launched
+from fastnn.cuda.memory import free_bytes, new_array, new_event, new_zeros
 from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
 from fastnn.cuda.reader import DeviceReader, all_finite
 from fastnn.cuda.steps import layer_keys, step_table
@@ -292,7 +285,10 @@ class Engine:
         """Return the scratch of a plan, zeros when it is new."""
         there, shape = self._arrays.get("scratch"), (networks, plan.scratch_size)
         if there is None or there.shape != shape:
-            return self._put("scratch", np.zeros(shape, self.problem.dtype))
+            self._arrays.pop("scratch", None)
+            what = "scratch of the network needs", REMEDY
+            there = new_zeros(shape, self.problem.dtype, *what, self._stream)
+            self._arrays["scratch"] = there
         return there
 
     def _run(

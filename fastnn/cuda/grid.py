@@ -25,22 +25,14 @@ from numba import float64, from_dtype, int32, int64, typeof
 
 from fastnn.cuda.block import make_operations
 from fastnn.cuda.costs import grid_seconds
-from fastnn.cuda.device import (
-    SIMULATED,
-    Limits,
-    U,
-    compile_now,
-    cuda,
-    inner,
-    kernel,
-    launch,
-)
+from fastnn.cuda.device import SIMULATED, Limits, U, cuda, inner, kernel
 from fastnn.cuda.grid_products import make_products
 from fastnn.cuda.grid_rows import make_rows
 from fastnn.cuda.grid_shape import Shape, choose_shape, clocks, row_plan
 from fastnn.cuda.grid_tiles import make_tiles
 from fastnn.cuda.grid_update import make_learn
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
+from fastnn.cuda.launching import compile_now, launch
 from fastnn.cuda.plan import (
     BATCH,
     CONSTANTS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.device import SIMULATED, cuda, failures, limits, memory_info
+from fastnn.cuda.device import SIMULATED, clear, cuda, failures, limits, memory_info
 from fastnn.errors import DeviceFailure
 
 
@@ -56,6 +56,14 @@ def new_array(shape: tuple[int, ...], dtype: Any, what: str, remedy: str) -> Any
     check_room(needed, what, remedy)
     with guarded(f"making room: {what} {needed:,} bytes"):
         return cuda.device_array(shape, dtype)
+
+
+def new_zeros(shape: tuple[int, ...], dtype: Any, what: str, remedy: str, stream: Any) -> Any:
+    """Return an array on the device of zeros; raises as `check_room` does, and does not wait."""
+    found = new_array(shape, dtype, what, remedy)
+    if found.size:
+        clear(found, stream)
+    return found
 
 
 def new_event() -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numba import int32, uint16
 
-from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel, launch, limits
+from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel, limits
+from fastnn.cuda.launching import launch
 from fastnn.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR
 
 WARP = 1 if SIMULATED else 32

@@ -230,7 +230,9 @@ def make_place() -> Any:
 
 
 @cache
-def make_product(recipe: Recipe, kind: str, tile: Any, training: bool = True) -> Any:
+def make_product(
+    recipe: Recipe, precision: str, kind: str, tile: Any, training: bool = True
+) -> Any:
     """Return the kernel of one product of a step, which takes what `make_kernels` says.
 
     "forward" of a layer: Z = X W + b and the activation; "backward": the derivatives by z of the
@@ -264,7 +266,7 @@ def make_product(recipe: Recipe, kind: str, tile: Any, training: bool = True) ->
         "backward": ("nt", end_backward),
         "update": ("tn", end_update),
     }[kind]
-    gemm = make_gemm(form, dtype, recipe.precision, tile, epilogue)
+    gemm = make_gemm(form, dtype, precision, tile, epilogue)
 
     @inner
     def context_of(job, clock, run, first):
@@ -305,4 +307,4 @@ def make_product(recipe: Recipe, kind: str, tile: Any, training: bool = True) ->
 
     chosen = {"forward": forward, "backward": backward, "update": update}[kind]
     bounds = bounds_of(dtype, tile)
-    return kernel(chosen, recipe, tile, training, launch_bounds=bounds)
+    return kernel(chosen, recipe, precision, tile, training, launch_bounds=bounds)

@@ -10,7 +10,8 @@ import numpy as np
 
 from fastnn.cuda.block import make_operations
 from fastnn.cuda.data import REMEDY, place_features
-from fastnn.cuda.device import SIMULATED, Limits, U, cuda, kernel, launch
+from fastnn.cuda.device import SIMULATED, Limits, U, cuda, kernel
+from fastnn.cuda.launching import launch
 from fastnn.cuda.memory import new_array
 from fastnn.cuda.plan import (
     BATCH,

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel, launch, limits
+from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel, limits
+from fastnn.cuda.launching import launch
 from fastnn.cuda.memory import guarded, new_array
 
 THREADS = 2 if SIMULATED else 256

@@ -35,15 +35,12 @@ class Recipe:
         A name, or a formula of the caller's own.
     rule
         Name of the update rule.
-    precision
-        Of the products in the tiled kernels: "float32", "tf32" or "bfloat16".
     """
 
     dtype: str
     activations: tuple[Any, ...]
     loss: Any
     rule: str
-    precision: str
 
     def __repr__(self) -> str:
         """Return all that the kernels depend on, formulas as the source that is compiled."""
@@ -51,7 +48,7 @@ class Recipe:
             each.source.text if isinstance(each, (CustomActivation, CustomLoss)) else each
             for each in (*self.activations, self.loss)
         ]
-        return repr((self.dtype, self.precision, self.rule, formulas))
+        return repr((self.dtype, self.rule, formulas))
 
     @property
     def slots(self) -> int:
@@ -71,7 +68,6 @@ def recipe_of(problem: Problem, rule: str | None = None) -> Recipe:
         tuple(used),
         problem.loss,
         rule or problem.optimizer.rule,
-        problem.precision,
     )
 
 

@@ -14,17 +14,11 @@ from numba import float64, int64
 
 from fastnn.cuda.costs import tiled_seconds
 from fastnn.cuda.data import REMEDY, place_features
-from fastnn.cuda.device import (
-    SIMULATED,
-    Limits,
-    Replay,
-    compile_now,
-    cuda,
-    launch,
-)
+from fastnn.cuda.device import SIMULATED, Limits, cuda
 from fastnn.cuda.gemm import shared_bytes
 from fastnn.cuda.job import Job, Predict, job_type
-from fastnn.cuda.memory import new_array
+from fastnn.cuda.launching import Replay, compile_now, launch
+from fastnn.cuda.memory import new_zeros
 from fastnn.cuda.phases import COLUMNS, MOST_PARTS, THREADS, make_kernels, make_product
 from fastnn.cuda.plan import BATCH, KEPT, LDN, OUTPUT, ROWWISE, SAMPLES, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
@@ -117,8 +111,8 @@ class Tiled:
         first = plan.size * UPDATES[self.rule].slots if mean else 0
         zeros = cuda.to_device(np.zeros((1, 1)), stream=stream)
         # Products read what is behind the end of a row, and take it for zeros.
-        scratch = new_array((1, plan.scratch_size), dtype, "predictions need", REMEDY)
-        scratch.copy_to_device(np.zeros((1, plan.scratch_size), dtype), stream=stream)
+        size = 1, plan.scratch_size
+        scratch = new_zeros(size, dtype, "predictions need", REMEDY, stream)
         job = Job(
             state=state[0, first:].reshape(1, -1),
             scratch=scratch,
@@ -199,11 +193,11 @@ class Tiled:
         self, kind: str, layer: int, shape: tuple[int, int, int], training: bool = True
     ) -> Launch:
         """Return the launch of a product of (m, k) by (k, n); `shape` is (m, n, k)."""
-        dtype, precision = self.problem.dtype, self._recipe.precision
+        dtype, precision = self.problem.dtype, self.problem.precision
         if SIMULATED:
             tile = small_tile(precision)
         else:
             tile, _ = best_tile(*shape, dtype, precision, self._limits)
-        kernel = make_product(self._recipe, kind, tile, training)
+        kernel = make_product(self._recipe, precision, kind, tile, training)
         self._asked[kernel] = shared_bytes(dtype, precision, tile)
         return kernel, tiles(*shape[:2], tile), tile.threads, layer

@@ -201,6 +201,9 @@ def install() -> None:
         "cuMemFree": lambda address: blocks.pop(int(address)) and None,
         "cuMemFreeHost": lambda address: blocks.pop(int(address)) and None,
         "cuMemGetInfo": lambda: (MEMORY["free"], MEMORY["total"]),
+        "cuMemsetD8Async": lambda place, value, size, stream: ctypes.memset(
+            int(place), value, size
+        ),
         "cuStreamCreate": lambda flags: binding.CUstream(7),
         "cuEventCreate": lambda flags: binding.CUevent(9),
         "cuPointerGetAttribute": lambda attribute, address: address,

@@ -129,7 +129,7 @@ def to_device(array: Any, stream: Any = 0) -> Lent:
 
 
 class Replay:
-    """`fastnn.cuda.device.Replay` without a graph."""
+    """`fastnn.cuda.launching.Replay` without a graph."""
 
     def launch(self, put: Any, times: int, stream: Any) -> None:
         """Put launches into a stream so many times."""
@@ -144,7 +144,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
     from numba.cuda.dispatcher import CUDADispatcher
 
     from fastnn.cuda import device as door
-    from fastnn.cuda import engine, reader, tiled
+    from fastnn.cuda import engine, launching, memory, reader, tiled
 
     there = Device()
     current = SimpleNamespace(
@@ -174,8 +174,9 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
         (cuda, "current_context", lambda: context),
         (CUDADispatcher, "__getitem__", configured),
         (CUDADispatcher, "compile", lambda kernel, types: there.compile(kernel, types)),
-        (door, "_allow_shared", lambda *_: None),
+        (launching, "_allow_shared", lambda *_: None),
         (engine, "reached", lambda event: True),
+        (memory, "clear", lambda array, stream: array.fill(0)),
         (tiled, "Replay", Replay),
     ]
     with ExitStack() as stack:
