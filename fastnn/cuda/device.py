@@ -68,6 +68,9 @@ cuda: Any = _Running() if SIMULATED else _cuda
 U: Any = int if SIMULATED else numba.uint64
 # 32-bit whole numbers halve the registers and the work of counting.
 I32: Any = int if SIMULATED else numba.int32
+U32: Any = int if SIMULATED else numba.uint32
+I64: Any = int if SIMULATED else numba.int64
+MOST_U32 = (1 << 32) - 1
 
 
 def inner(function: Callable[..., Any]) -> Any:
@@ -79,6 +82,13 @@ def inner(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """Make a device function that Numba writes into its callers: only such may return an array."""
     return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
+
+
+@inner
+def quotient(a, b):
+    """Return a // b of whole numbers a from 0 and b from 1 to 2^32 - 1."""
+    # Devices have no division: of 32 bits it takes a fifth of the instructions of 64.
+    return I64(U32(a) // U32(b)) if a <= MOST_U32 else a // b
 
 
 def kernel(function: Callable[..., Any], *made: Any, **options: Any) -> Any:

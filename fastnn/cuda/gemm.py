@@ -48,12 +48,15 @@ def _core(dtype: np.dtype[Any], precision: str, tile: Tile, form: str) -> Core:
     return tensor.make_core(precision, tile, FORMS[form])
 
 
-def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilogue: Any) -> Any:
+def make_gemm(
+    form: str, dtype: np.dtype[Any], precision: str, tile: Tile, begin: Any, end: Any
+) -> Any:
     """Return ``gemm(left, right, context, layer, a, lda, b, ldb, m, n, k)`` for one block.
 
     It computes the tile of C (m, n) that is this block's, of ``tiles(m, n, tile)`` blocks, and
-    calls ``epilogue(context, layer, row, column, value)`` for each of its numbers, `value` in
-    `dtype`; context, anything that is needed there, and layer are only passed on. `a` and `b` are
+    calls ``end(begun, row, column, value)`` for each of its numbers, `value` in `dtype`, where
+    `begun` is what ``begin(context, layer)`` gave after the sums; context, anything that is needed
+    there, and layer are only passed on. `a` and `b` are
     the places of the operands' first numbers in the arrays `left` and `right`, `lda` and `ldb`
     their leading dimensions, all multiples of 16 bytes. k is the length of the sums; m, n and k
     are any numbers from 1. Where a row is no multiple of 16 bytes long, the rest of its last 16
@@ -134,19 +137,23 @@ def make_gemm(form: str, dtype: np.dtype[Any], precision: str, tile: Tile, epilo
         # Neither these nor the thread's number are held in registers through the loop.
         first_row, first_column, m, n = kept[0], kept[1], kept[2], kept[3]
         thread = thread_index()
+        begun = begin(context, layer)
         # Through shared memory, so that neighbours in a warp get neighbours in a row. The loop is
         # one for all parts: the epilogue, which may be long, is in the code once.
         for part in range(parts):
             dump(shared, dump_at(thread), sums, part)
             cuda.syncthreads()
-            for i in range(thread, slots * columns, threads):
+            at = I32(thread)
+            while at < slots * columns:
+                i = at & LARGEST
                 slot, column = i // columns, i % columns
-                row = first_row + tile_row(part, slot)
+                row = first_row + tile_row(part & LARGEST, slot)
                 if row < m and first_column + column < n:
                     value = shared[U(place(slot) + column)]
                     for group in range(1, groups):
                         value += shared[U(place(group * slots + slot) + column)]
-                    epilogue(context, layer, row, first_column + column, value)
+                    end(begun, row, first_column + column, value)
+                at = I32(at + threads)
             cuda.syncthreads()
 
     return gemm

@@ -49,7 +49,8 @@ def make_rows(
     real = dtype.type
     zero, one = real(0), real(1)
     exp, log, by_class = rules.exp, rules.log, loss_row(recipe.loss).rowwise
-    finish_forward, finish_backward = o.finish_forward, o.finish_backward
+    ahead, finish_forward = o.ahead, o.finish_forward
+    back, finish_backward = o.back, o.finish_backward
     forward_rows, backward_rows = o.forward_rows, o.backward_rows
     loss, last_slope = o.loss, o.last_slope
     load, store, add4 = t.load, t.store, t.add4
@@ -73,6 +74,7 @@ def make_rows(
         slot, width = me - (p << shift), team if parts == 1 else 1 << shift
         parts = min(parts, kg)
         bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
+        own = ahead(words, numbers, keys, 0, True)
         start = 0
         while start < items:
             e = start + slot
@@ -96,7 +98,7 @@ def make_rows(
                     z = par[U(bias + j)]
                     for q in range(parts):
                         z += left[U(4 * q * width + x)]
-                    finish_forward(act, par, words, numbers, keys, 0, r, j, z, first, True)
+                    finish_forward(own, act, par, r, j, z, first)
                 x += team
             cuda.syncthreads()
             start += width
@@ -106,6 +108,7 @@ def make_rows(
         word = 1 + layer
         k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
         x, w, items = words[word, INPUT], words[word, WEIGHTS], count * words[word, N]
+        own = ahead(words, numbers, keys, layer, True)
         parts, shift = split(items, team)
         p = me >> shift
         slot, width = me - (p << shift), team if parts == 1 else 1 << shift
@@ -129,7 +132,7 @@ def make_rows(
                 z = par[U(w + k * ldw + j)]
                 for q in range(parts):
                     z += left[U(q * width + slot)]
-                finish_forward(act, par, words, numbers, keys, layer, r, j, z, first, True)
+                finish_forward(own, act, par, r, j, z, first)
             cuda.syncthreads()
             start += width
 
@@ -138,6 +141,7 @@ def make_rows(
         word = 1 + layer
         k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
         d, w, items = words[word, DELTA], words[word, WEIGHTS], count * words[word, K]
+        own = back(words, numbers, keys, layer - 1)
         parts, shift = split(items, team)
         p = me >> shift
         slot, width = me - (p << shift), team if parts == 1 else 1 << shift
@@ -161,7 +165,7 @@ def make_rows(
                 da = left[U(slot)]
                 for q in range(1, parts):
                     da += left[U(q * width + slot)]
-                finish_backward(act, par, words, numbers, keys, layer - 1, r, i, da, first)
+                finish_backward(own, act, par, r, i, da, first)
             cuda.syncthreads()
             start += width
 

@@ -46,7 +46,8 @@ def make_learn(
     real = dtype.type
     zero = real(0)
     constants, rule, slots = o.constants, rules.update, recipe.slots
-    penalised, clipped, finish = o.penalised, o.clipped, o.finish
+    penalised, clipped = o.penalised, o.clipped
+    learning, finish = o.learning, o.finish
     load, store, fma4, add4, copy4 = t.load, t.store, t.fma4, t.add4, t.copy4
     arrived, divide, split = t.arrived, t.divide, t.split
 
@@ -257,7 +258,8 @@ def make_learn(
                 g = zero
                 for q in range(parts):
                     g += left[U(16 * team + q * width + slot)]
-                finish(par, scratch, words, numbers, steps, step, layer, i, j, g)
+                own = learning(words, numbers, steps, step, layer)
+                finish(own, par, scratch, i, j, g)
             start += width
         return total
 

@@ -59,7 +59,8 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     o = make_operations(recipe)
     place = make_place()
     gather_inputs, forward_numbers, backward_numbers = o.gather, o.forward_rows, o.backward_rows
-    loss_of, slopes_of, hold_columns, finish = o.loss, o.last_slope, o.hold, o.finish
+    loss_of, slopes_of, hold_columns = o.loss, o.last_slope, o.hold
+    learning, finish = o.learning, o.finish
     largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
     real = np.dtype(recipe.dtype).type
 
@@ -151,12 +152,13 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
             group = me // COLUMNS
             j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
-            bias = slope = 0.0
+            bias, slope, learned = 0.0, 0.0, job.words[word, LEARNED] == 1
+            delta, z = job.words[word, DELTA], job.words[word, Z]
             if j < n:
                 for r in range(group, rows, GROUPS):
-                    bias += act[U(job.words[word, DELTA] + r * ldn + j)]
-                    if job.words[word, LEARNED] == 1:
-                        slope += act[U(job.words[word, Z] + r * ldn + j)]
+                    bias += act[U(delta + r * ldn + j)]
+                    if learned:
+                        slope += act[U(z + r * ldn + j)]
             sums[0, U(me)], sums[1, U(me)] = bias, slope
             cuda.syncthreads()
             if me < COLUMNS and j < n:
@@ -164,9 +166,10 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
                     bias += sums[0, U(i * COLUMNS + me)]
                     slope += sums[1, U(i * COLUMNS + me)]
                 par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
-                finish(par, act, words, numbers, steps, clock[0], layer, k, j, real(bias))
-                if words[word, LEARNED] == 1:
-                    finish(par, act, words, numbers, steps, clock[0], layer, k + 1, j, real(slope))
+                own = learning(words, numbers, steps, clock[0], layer)
+                finish(own, par, act, k, j, real(bias))
+                if learned:
+                    finish(own, par, act, k + 1, j, real(slope))
 
     def largest(job, clock, parts, layer):
         sums = cuda.shared.array(THREADS, float64)
@@ -241,66 +244,80 @@ def make_product(
     o = make_operations(recipe)
     dtype = np.dtype(recipe.dtype)
     place = make_place()
-    finish_forward, finish_backward, finish = o.finish_forward, o.finish_backward, o.finish
+    ahead, finish_forward = o.ahead, o.finish_forward
+    back, finish_backward = o.back, o.finish_backward
+    learning, finish = o.learning, o.finish
 
     @inner
-    def end_forward(context, layer, r, j, z):
-        state, act, words, numbers, steps, keys, step, first = context
-        word = 1 + layer
+    def begin_forward(context, layer):
+        job, clock = context
+        words, word = job.words, 1 + layer
+        run, first, _ = place(words, clock)
         bias = words[word, WEIGHTS] + words[word, K] * words[word, LDW]
-        z += state[U(bias + j)]
-        finish_forward(act, state, words, numbers, keys, layer, r, j, z, first, training)
+        own = ahead(words, job.numbers, job.keys[U(run)], layer, training)
+        return own, job.scratch[0], job.state[0], bias, first
 
     @inner
-    def end_backward(context, layer, r, i, da):
-        state, act, words, numbers, steps, keys, step, first = context
-        finish_backward(act, state, words, numbers, keys, layer - 1, r, i, da, first)
+    def end_forward(begun, r, j, z):
+        own, act, state, bias, first = begun
+        finish_forward(own, act, state, r, j, z + state[U(bias + j)], first)
 
     @inner
-    def end_update(context, layer, i, j, g):
-        state, act, words, numbers, steps, keys, step, first = context
-        finish(state, act, words, numbers, steps, step, layer, i, j, g)
+    def begin_backward(context, layer):
+        job, clock = context
+        run, first, _ = place(job.words, clock)
+        own = back(job.words, job.numbers, job.keys[U(run)], layer - 1)
+        return own, job.scratch[0], job.state[0], first
 
-    form, epilogue = {
-        "forward": ("nn", end_forward),
-        "backward": ("nt", end_backward),
-        "update": ("tn", end_update),
+    @inner
+    def end_backward(begun, r, i, da):
+        own, act, state, first = begun
+        finish_backward(own, act, state, r, i, da, first)
+
+    @inner
+    def begin_update(context, layer):
+        job, clock = context
+        own = learning(job.words, job.numbers, job.steps, clock[0], layer)
+        return own, job.scratch[0], job.state[0]
+
+    @inner
+    def end_update(begun, i, j, g):
+        own, act, state = begun
+        finish(own, state, act, i, j, g)
+
+    form, begin, end = {
+        "forward": ("nn", begin_forward, end_forward),
+        "backward": ("nt", begin_backward, end_backward),
+        "update": ("tn", begin_update, end_update),
     }[kind]
-    gemm = make_gemm(form, dtype, precision, tile, epilogue)
-
-    @inner
-    def context_of(job, clock, run, first):
-        return (
-            job.state[0], job.scratch[0], job.words, job.numbers, job.steps, job.keys[U(run)],
-            clock[0], first,
-        )  # fmt: skip
+    gemm = make_gemm(form, dtype, precision, tile, begin, end)
 
     def forward(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            _, _, rows = place(job.words, clock)
             words, word = job.words, 1 + layer
             gemm(
-                job.scratch[0], job.state[0], context_of(job, clock, run, first), layer,
+                job.scratch[0], job.state[0], (job, clock), layer,
                 words[word, INPUT], words[word, LDX], words[word, WEIGHTS], words[word, LDW],
                 rows, words[word, N], words[word, K],
             )  # fmt: skip
 
     def backward(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            _, _, rows = place(job.words, clock)
             words, word = job.words, 1 + layer
             gemm(
-                job.scratch[0], job.state[0], context_of(job, clock, run, first), layer,
+                job.scratch[0], job.state[0], (job, clock), layer,
                 words[word, DELTA], words[word, LDN], words[word, WEIGHTS], words[word, LDW],
                 rows, words[word, K], words[word, N],
             )  # fmt: skip
 
     def update(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            _, _, rows = place(job.words, clock)
             words, word = job.words, 1 + layer
             gemm(
-                job.scratch[0], job.scratch[0], context_of(job, clock, run, first), layer,
+                job.scratch[0], job.scratch[0], (job, clock), layer,
                 words[word, INPUT], words[word, LDX], words[word, DELTA], words[word, LDN],
                 words[word, K], words[word, N], rows,
             )  # fmt: skip

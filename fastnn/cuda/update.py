@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.cuda.device import U, inner
+from fastnn.cuda.device import U, inner, quotient
 from fastnn.cuda.plan import (
     BETA1,
     BETA2,
@@ -49,14 +49,49 @@ from fastnn.cuda.steps import C1, C2, C3, RATE, SHRINK
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 
 
+class Learning(NamedTuple):
+    """What the gradients of a layer meet in a step, read once for all of them.
+
+    Attributes
+    ----------
+    weights, ldw, k, bias
+        Where W begins among the parameters, how far apart its rows are, how many there are, and
+        whether biases are learned.
+    size
+        How far the optimizer's state is from the parameters.
+    kept
+        Where gradients wait for their norm, or -1.
+    clips, limit
+        Whether each is limited, and to what.
+    l1, l2, shrink
+        Penalties, and what decay leaves of W.
+    constants
+        What the rule takes besides.
+    """
+
+    weights: Any
+    ldw: Any
+    k: Any
+    bias: Any
+    size: Any
+    kept: Any
+    clips: Any
+    limit: Any
+    l1: Any
+    l2: Any
+    shrink: Any
+    constants: Any
+
+
 def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleNamespace:
     """Return what follows the backward pass, for the rules of a recipe.
 
     constants(numbers, steps, step): what the rule takes in a step, `shrink` left out;
     penalised(g, w, l1, l2), clipped(g, limit): what comes before the rule.
-    finish(par, act, words, numbers, steps, step, layer, i, j, g): take in the gradient g of row i
-    (k: the bias; k + 1: the slope) and column j of a layer: penalty, limit by value, and the rule,
-    or where the norm comes first only keep it.
+    learning(words, numbers, steps, step, layer) -> Learning.
+    finish(own, par, act, i, j, g): take in the gradient g of row i (k: the bias; k + 1: the slope)
+    and column j of a layer: penalty, limit by value, and the rule, or where the norm comes first
+    only keep it; `own` is the layer's `Learning`.
     update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
     squares(act, words, unit, me, team), largest(...): of the kept gradient, a thread's part.
     apply(par, act, words, numbers, steps, step, factor, me, team): the rule with kept gradients.
@@ -77,19 +112,27 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
         )  # fmt: skip
 
     @inner
-    def apply_rule(par, words, numbers, steps, step, at, g, shrink):
-        size = words[0, SIZE]
-        s = par[U(at + size)] if slots > 0 else zero
-        t = par[U(at + 2 * size)] if slots > 1 else zero
-        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = constants(numbers, steps, step)
-        w, s, t = rule(
-            par[U(at)], g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3
-        )
+    def learning(words, numbers, steps, step, layer):
+        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
+        return Learning(
+            words[word, WEIGHTS], words[word, LDW], words[word, K], words[word, BIAS] == 1,
+            words[0, SIZE], words[0, KEPT], words[0, CLIPS] == 1, real(numbers[CLIP_VALUE]),
+            real(numbers[U(own + L1)]), real(numbers[U(own + L2)]),
+            real(steps[U(step), SHRINK]), constants(numbers, steps, step),
+        )  # fmt: skip
+
+    @inner
+    def apply_rule(own, par, at, g, shrink):
+        w = par[U(at)]
+        s = par[U(at + own.size)] if slots > 0 else zero
+        t = par[U(at + 2 * own.size)] if slots > 1 else zero
+        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
+        w, s, t = rule(w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3)
         par[U(at)] = w
         if slots > 0:
-            par[U(at + size)] = s
+            par[U(at + own.size)] = s
         if slots > 1:
-            par[U(at + 2 * size)] = t
+            par[U(at + 2 * own.size)] = t
 
     @inner
     def penalised(g, w, l1, l2):
@@ -102,63 +145,61 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
         return -limit if g < -limit else g
 
     @inner
-    def finish(par, act, words, numbers, steps, step, layer, i, j, g):
-        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
-        k = words[word, K]
-        if i == k and words[word, BIAS] == 0:
+    def finish(own, par, act, i, j, g):
+        if i == own.k and not own.bias:
             return
-        at = words[word, WEIGHTS] + i * words[word, LDW] + j
-        shrink = one
-        if i < k:
-            g = penalised(g, par[U(at)], real(numbers[U(own + L1)]), real(numbers[U(own + L2)]))
-            shrink = real(steps[U(step), SHRINK])
-        if words[0, CLIPS] == 1:
-            g = clipped(g, real(numbers[CLIP_VALUE]))
-        if words[0, KEPT] >= 0:
-            act[U(words[0, KEPT] + at)] = g
+        at, shrink = own.weights + i * own.ldw + j, one
+        if i < own.k:
+            g, shrink = penalised(g, par[U(at)], own.l1, own.l2), own.shrink
+        if own.clips:
+            g = clipped(g, own.limit)
+        if own.kept >= 0:
+            act[U(own.kept + at)] = g
         else:
-            apply_rule(par, words, numbers, steps, step, at, g, shrink)
+            apply_rule(own, par, at, g, shrink)
 
     @inner
     def update(par, act, words, numbers, steps, step, layer, rows, me, team):
         word = 1 + layer
         k, n, ldx, ldn = words[word, K], words[word, N], words[word, LDX], words[word, LDN]
         x, d = words[word, INPUT], words[word, DELTA]
+        own = learning(words, numbers, steps, step, layer)
         for e in range(me, (k + 4) // 4 * n, team):
-            q = e // n
+            q = quotient(e, n)
             j, i = e - q * n, 4 * q
             s0, s1, s2, s3 = dot4(
                 act, x + i, x + min(i + 1, k), x + min(i + 2, k), x + min(i + 3, k), ldx,
                 act, d + j, ldn, rows,
             )  # fmt: skip
-            finish(par, act, words, numbers, steps, step, layer, i, j, s0)
+            finish(own, par, act, i, j, s0)
             if i + 1 <= k:
-                finish(par, act, words, numbers, steps, step, layer, i + 1, j, s1)
+                finish(own, par, act, i + 1, j, s1)
             if i + 2 <= k:
-                finish(par, act, words, numbers, steps, step, layer, i + 2, j, s2)
+                finish(own, par, act, i + 2, j, s2)
             if i + 3 <= k:
-                finish(par, act, words, numbers, steps, step, layer, i + 3, j, s3)
+                finish(own, par, act, i + 3, j, s3)
         if words[word, LEARNED] == 1:
+            z = words[word, Z]
             for j in range(me, n, team):
                 g = zero
                 for r in range(rows):
-                    g += act[U(words[word, Z] + r * ldn + j)]
-                finish(par, act, words, numbers, steps, step, layer, k + 1, j, g)
+                    g += act[U(z + r * ldn + j)]
+                finish(own, par, act, k + 1, j, g)
 
     @inner
     def largest(act, words, me, team):
         """Return the largest size among the kept gradients of this thread, at least 1."""
-        found = 1.0
+        found, kept = 1.0, words[0, KEPT]
         for e in range(me, words[0, SIZE], team):
-            found = max(found, abs(np.float64(act[U(words[0, KEPT] + e)])))
+            found = max(found, abs(np.float64(act[U(kept + e)])))
         return found
 
     @inner
     def squares(act, words, unit, me, team):
         """Return the sum of the squares of the kept gradients of this thread, each over `unit`."""
-        total = 0.0
+        total, kept = 0.0, words[0, KEPT]
         for e in range(me, words[0, SIZE], team):
-            g = np.float64(act[U(words[0, KEPT] + e)]) / unit
+            g = np.float64(act[U(kept + e)]) / unit
             total += g * g
         return total
 
@@ -172,15 +213,14 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
     @inner
     def apply(par, act, words, numbers, steps, step, factor, me, team):
         for layer in range(words[0, LAYERS]):
-            word = 1 + layer
-            k, n, ldw = words[word, K], words[word, N], words[word, LDW]
-            for e in range(me, (k + 1 + words[word, LEARNED]) * n, team):
-                i = e // n
-                if i != k or words[word, BIAS] == 1:
-                    at = words[word, WEIGHTS] + i * ldw + e - i * n
-                    g = act[U(words[0, KEPT] + at)] * factor
-                    shrink = real(steps[U(step), SHRINK]) if i < k else one
-                    apply_rule(par, words, numbers, steps, step, at, g, shrink)
+            own, word = learning(words, numbers, steps, step, layer), 1 + layer
+            n = words[word, N]
+            for e in range(me, (own.k + 1 + words[word, LEARNED]) * n, team):
+                i = quotient(e, n)
+                if i != own.k or own.bias:
+                    at = own.weights + i * own.ldw + e - i * n
+                    g = act[U(own.kept + at)] * factor
+                    apply_rule(own, par, at, g, own.shrink if i < own.k else one)
 
     @inner
     def hold(par, words, numbers, steps, step, layer, me, team):
@@ -211,6 +251,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
 
     return SimpleNamespace(
         constants=constants,
+        learning=learning,
         penalised=penalised,
         clipped=clipped,
         finish=finish,

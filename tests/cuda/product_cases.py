@@ -49,12 +49,16 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
     from fastnn.cuda.gemm import make_gemm
 
     @inner
-    def store(context, layer, row, column, value):
+    def begin(context, layer):
         memory, words, numbers = context
-        at = words[U(layer), U(0)] + row * words[U(layer), U(1)] + column
-        memory[U(at)] += value + dtype.type(numbers[U(0)])
+        return memory, words[U(layer), U(0)], words[U(layer), U(1)], dtype.type(numbers[U(0)])
 
-    gemm = make_gemm(form, dtype, precision, tile, store)
+    @inner
+    def store(begun, row, column, value):
+        memory, start, leading, added = begun
+        memory[U(start + row * leading + column)] += value + added
+
+    gemm = make_gemm(form, dtype, precision, tile, begin, store)
 
     def kernel(memory, words, numbers, layer):
         a, lda = words[U(layer), U(2)], words[U(layer), U(3)]
