@@ -35,7 +35,7 @@ def make_operations(recipe: Recipe) -> SimpleNamespace:
     """Return all device functions for a recipe: rules, layers, loss, update."""
     rules = make_rules(recipe)
     layers = make_layers(recipe, rules)
-    update = make_update(recipe, rules, layers.dot4)
+    update = make_update(recipe, rules)
     return SimpleNamespace(**vars(layers), **vars(update), loss=make_loss(recipe, rules))
 
 

@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import int32, int64, uint32
 
 from fastnn.cuda.device import SIMULATED, cuda, inner
+from fastnn.cuda.quads import make_quads
 
 INT32 = ir.IntType(32)
 SHARED_SPACE = 3  # of LLVM's address spaces
@@ -32,15 +33,8 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     arrive(counter) -> ticket, wait(counter, ticket): a barrier of all blocks of the grid, in two
     halves, between which a block may do what concerns no other.
     """
-    basic = _simulated() if SIMULATED else _compiled(np.dtype(dtype))
-
-    @inner
-    def fma4(s, x, w):
-        return s[0] + x * w[0], s[1] + x * w[1], s[2] + x * w[2], s[3] + x * w[3]
-
-    @inner
-    def add4(s, t):
-        return s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
+    quads = make_quads(dtype)
+    basic = _simulated(quads) if SIMULATED else _compiled(np.dtype(dtype))
 
     log2_up = basic.log2_up
 
@@ -50,21 +44,12 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
         parts = team >> shift
         return (parts, shift) if parts > 0 else (1, 31)
 
-    return SimpleNamespace(**vars(basic), fma4=fma4, add4=add4, split=split)
+    return SimpleNamespace(**vars(quads), **vars(basic), split=split)
 
 
-def _simulated() -> SimpleNamespace:
-    def load(memory, i):
-        assert i % 4 == 0, "a vector is loaded from where none starts"
-        return memory[i], memory[i + 1], memory[i + 2], memory[i + 3]
-
-    def store(memory, i, four):
-        assert i % 4 == 0, "a vector is stored where none starts"
-        for q in range(4):
-            memory[i + q] = four[q]
-
+def _simulated(quads: SimpleNamespace) -> SimpleNamespace:
     def copy4(shared, i, memory, j):
-        store(shared, i, load(memory, j))
+        quads.store(shared, i, quads.load(memory, j))
 
     def copy_row(shared, i, matrix, row, column):
         shared[i] = matrix[row, column]
@@ -78,8 +63,6 @@ def _simulated() -> SimpleNamespace:
         cuda.cg.this_grid().sync()
 
     return SimpleNamespace(
-        load=load,
-        store=store,
         copy4=copy4,
         copy_row=copy_row,
         copy_row4=copy_row4,
@@ -93,9 +76,6 @@ def _simulated() -> SimpleNamespace:
 
 def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
     types, intrinsic = cuda.types, cuda.extending.intrinsic
-    real = ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
-    number = types.float32 if dtype.itemsize == 4 else types.float64
-    vector, align = ir.VectorType(real, 4), 16
 
     def element(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
         return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
@@ -106,29 +86,6 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
         offset = builder.add(builder.mul(row, strides[0]), builder.mul(column, strides[1]))
         start = builder.bitcast(made.data, ir.IntType(8).as_pointer())
         return builder.bitcast(builder.gep(start, [offset]), made.data.type)
-
-    @intrinsic
-    def load(typingctx, memory, i):
-        def codegen(context, builder, signature, args):
-            at = element(context, builder, signature.args[0], args[0], args[1])
-            whole = builder.load(builder.bitcast(at, vector.as_pointer()), align=align)
-            parts = [builder.extract_element(whole, INT32(q)) for q in range(4)]
-            return context.make_tuple(builder, signature.return_type, parts)
-
-        return types.UniTuple(number, 4)(memory, types.int64), codegen
-
-    @intrinsic
-    def store(typingctx, memory, i, four):
-        def codegen(context, builder, signature, args):
-            at = element(context, builder, signature.args[0], args[0], args[1])
-            whole = ir.Constant(vector, ir.Undefined)
-            for q in range(4):
-                part = builder.extract_value(args[2], q)
-                whole = builder.insert_element(whole, part, INT32(q))
-            builder.store(whole, builder.bitcast(at, vector.as_pointer()), align=align)
-            return context.get_dummy_value()
-
-        return types.void(memory, types.int64, types.UniTuple(number, 4)), codegen
 
     def send(builder: Any, target: Any, source: Any, bytes_each: int) -> None:
         """Copy to shared memory, without registers and without waiting."""
@@ -194,8 +151,6 @@ def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
 
     arrive, wait = _compiled_barrier()
     return SimpleNamespace(
-        load=load,
-        store=store,
         copy4=copy4,
         copy_row=copy_row,
         copy_row4=copy_row4,

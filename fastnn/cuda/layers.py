@@ -10,7 +10,6 @@ the other factor serves four products.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
@@ -33,53 +32,76 @@ from fastnn.cuda.plan import (
     K,
     N,
 )
+from fastnn.cuda.quads import make_quads
 from fastnn.cuda.random import make_random
 from fastnn.cuda.rules import Recipe
 
 SOFTMAX, HARDMAX = 1, 2
 
 
-def make_dot(dtype: np.dtype) -> Any:
-    """Return ``dot4(a, a0, a1, a2, a3, step_a, b, at, step_b, count)``: four sums of products.
+def make_dots(dtype: np.dtype) -> SimpleNamespace:
+    """Return ways to four sums of products with one factor in common.
 
-    Sum q is that of a[aq + i step_a] b[at + i step_b] over i below `count`.
+    along(a, a0, a1, a2, a3, b, at, step, count): sum q is that of a[aq + i] b[at + i step] over i
+    below `count`.  across(a, at_a, step_a, b, at, step, count): that of a[at_a + q + i step_a]
+    b[at + i step]. Places in `a` and `step_a` are multiples of 4.
     """
-    zero = dtype.type(0)
+    zero, quads = dtype.type(0), make_quads(dtype)
+    load, fma4 = quads.load, quads.fma4
 
     @inner
-    def add(s, a, a0, a1, a2, a3, x):
-        s0, s1, s2, s3 = s
-        return s0 + a[U(a0)] * x, s1 + a[U(a1)] * x, s2 + a[U(a2)] * x, s3 + a[U(a3)] * x
+    def dot(s, x, b0, b1, b2, b3):
+        return s + x[0] * b0 + x[1] * b1 + x[2] * b2 + x[3] * b3
 
     @inner
-    def dot4(a, a0, a1, a2, a3, step_a, b, at, step_b, count):
+    def along(a, a0, a1, a2, a3, b, at, step, count):
+        s0 = s1 = s2 = s3 = zero
+        rest = I32(count)
+        while rest > 3:
+            b0, b1, b2, b3 = b[U(at)], b[U(at + step)], b[U(at + 2 * step)], b[U(at + 3 * step)]
+            x0, x1, x2, x3 = load(a, a0), load(a, a1), load(a, a2), load(a, a3)
+            s0, s1 = dot(s0, x0, b0, b1, b2, b3), dot(s1, x1, b0, b1, b2, b3)
+            s2, s3 = dot(s2, x2, b0, b1, b2, b3), dot(s3, x3, b0, b1, b2, b3)
+            at += 4 * step
+            a0 += 4
+            a1 += 4
+            a2 += 4
+            a3 += 4
+            rest = I32(rest - 4)
+        rest = I32(rest & 3)  # as it is: so that the compiler knows
+        while rest > 0:
+            x = b[U(at)]
+            s0, s1 = s0 + a[U(a0)] * x, s1 + a[U(a1)] * x
+            s2, s3 = s2 + a[U(a2)] * x, s3 + a[U(a3)] * x
+            at += step
+            a0 += 1
+            a1 += 1
+            a2 += 1
+            a3 += 1
+            rest = I32(rest - 1)
+        return s0, s1, s2, s3
+
+    @inner
+    def across(a, at_a, step_a, b, at, step, count):
         s, rest = (zero, zero, zero, zero), I32(count)
-        two_a, two_b = 2 * step_a, 2 * step_b
-        three_a, three_b = 3 * step_a, 3 * step_b
         # Four terms at a time: their loads are under way together.
         while rest > 3:
-            x, y, u, v = b[U(at)], b[U(at + step_b)], b[U(at + two_b)], b[U(at + three_b)]
-            s = add(s, a, a0, a1, a2, a3, x)
-            s = add(s, a, a0 + step_a, a1 + step_a, a2 + step_a, a3 + step_a, y)
-            s = add(s, a, a0 + two_a, a1 + two_a, a2 + two_a, a3 + two_a, u)
-            s = add(s, a, a0 + three_a, a1 + three_a, a2 + three_a, a3 + three_a, v)
-            at += 4 * step_b
-            a0 += 4 * step_a
-            a1 += 4 * step_a
-            a2 += 4 * step_a
-            a3 += 4 * step_a
+            b0, b1, b2, b3 = b[U(at)], b[U(at + step)], b[U(at + 2 * step)], b[U(at + 3 * step)]
+            x0, x1 = load(a, at_a), load(a, at_a + step_a)
+            x2, x3 = load(a, at_a + 2 * step_a), load(a, at_a + 3 * step_a)
+            s = fma4(fma4(fma4(fma4(s, b0, x0), b1, x1), b2, x2), b3, x3)
+            at += 4 * step
+            at_a += 4 * step_a
             rest = I32(rest - 4)
+        rest = I32(rest & 3)  # as it is: so that the compiler knows
         while rest > 0:
-            s = add(s, a, a0, a1, a2, a3, b[U(at)])
-            at += step_b
-            a0 += step_a
-            a1 += step_a
-            a2 += step_a
-            a3 += step_a
+            s = fma4(s, b[U(at)], load(a, at_a))
+            at += step
+            at_a += step_a
             rest = I32(rest - 1)
         return s
 
-    return dot4
+    return SimpleNamespace(along=along, across=across)
 
 
 def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
@@ -96,7 +118,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one = real(0), real(1)
-    dot4, keeps, exp = make_dot(dtype), make_random(dtype).keeps, rules.exp
+    along, keeps, exp = make_dots(dtype).along, make_random(dtype).keeps, rules.exp
     number_of, finishing = make_number_of(dtype), make_finishing(recipe, rules)
     ahead, back, pass_on = finishing.ahead, finishing.back, finishing.pass_on
     finish_forward, finish_backward = finishing.finish_forward, finishing.finish_backward
@@ -125,9 +147,9 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         for e in range(me, (rows + 3) // 4 * n, team):
             q = quotient(e, n)
             j, r = e - q * n, 4 * q
-            s0, s1, s2, s3 = dot4(
+            s0, s1, s2, s3 = along(
                 act, x + r * ldx, x + min(r + 1, last) * ldx, x + min(r + 2, last) * ldx,
-                x + min(r + 3, last) * ldx, 1, par, w + j, ldw, k + 1,
+                x + min(r + 3, last) * ldx, par, w + j, ldw, k + 1,
             )  # fmt: skip
             finish_forward(own, act, par, r, j, s0, first)
             if r + 1 < rows:
@@ -195,9 +217,9 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         for e in range(me, (rows + 3) // 4 * k, team):
             q = quotient(e, k)
             i, r = e - q * k, 4 * q
-            s0, s1, s2, s3 = dot4(
+            s0, s1, s2, s3 = along(
                 act, d + r * ldn, d + min(r + 1, last) * ldn, d + min(r + 2, last) * ldn,
-                d + min(r + 3, last) * ldn, 1, par, w + i * ldw, 1, n,
+                d + min(r + 3, last) * ldn, par, w + i * ldw, 1, n,
             )  # fmt: skip
             finish_backward(own, act, par, r, i, s0, first)
             if r + 1 < rows:
@@ -240,6 +262,5 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         backward=backward,
         backward_rows=backward_rows,
         fill_ones=fill_ones,
-        dot4=dot4,
         number_of=number_of,
     )

@@ -61,6 +61,8 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
     FIELDS,
 ) = range(19)
 
+QUAD = 4  # numbers that are loaded together
+
 # Fields of `Plan.numbers`, float64, and what each layer has after them.
 BETA1, REST1, BETA2, REST2, EPSILON, CLIP_VALUE, CLIP_NORM, CONSTANTS = range(8)
 L1, L2, MAX_NORM, ALPHA, KEPT_FACTOR, LAYER_NUMBERS = range(6)
@@ -118,9 +120,7 @@ class Plan:
         return state[start : start + rows * word[LDW]].reshape(rows, -1)[:, : word[N]]
 
 
-def make_plan(
-    problem: Problem, samples: int, *, rule: str | None = None, ones: bool, align: int = 1
-) -> Plan:
+def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: bool) -> Plan:
     """Lay out `problem` for data of `samples` rows.
 
     Parameters
@@ -132,21 +132,16 @@ def make_plan(
     ones
         Whether the inputs of every layer have one column more, of ones, which the bias goes with.
         Rows of W are then an odd number apart, so that a walk along a column of W meets every bank
-        of shared memory.
-    align
-        What offsets and distances between rows are multiples of, where there are no `ones`.
+        of shared memory. All other distances are multiples of 4, like all offsets.
     """
     rule = rule or problem.optimizer.rule
-    take = Allocator(align)
+    take = Allocator(QUAD)
     network = problem.network
     batch = min(problem.batch_size, samples)
     used = dict.fromkeys(d.activation for d in network.dense if not _row(d).rowwise)
     codes = {activation: code for code, activation in enumerate(used)}
     words = np.zeros((1 + len(network.dense), FIELDS), np.int64)
     layers = words[1:]
-
-    def distance(width: int) -> int:
-        return width | 1 if ones else take.round(width)
 
     for word, dense, (k, n) in zip(layers, network.dense, network.shapes, strict=True):
         row = _row(dense)
@@ -157,7 +152,7 @@ def make_plan(
         word[ROWWISE] = {"softmax": 1, "hardmax": 2}.get(row.name, 0)
         word[NEEDS_Z] = row.slope_needs_z
         word[LEARNED], word[DRAWN] = row.learned, row.random
-        word[LDW] = distance(n)
+        word[LDW] = n | 1 if ones else take.round(n)
         word[WEIGHTS] = take((k + 1 + row.learned) * word[LDW])
     size = take.used
     state = size * (1 + UPDATES[rule].slots)
@@ -171,10 +166,10 @@ def make_plan(
     head[KEPT] = take(size) if own_rule and problem.clip_norm is not None else -1
     head[MEAN] = UPDATES[rule].mean
     wide = network.inputs + ones
-    above = take(batch * distance(wide))
+    above = take(batch * take.round(wide))
     for index, (word, rate) in enumerate(zip(layers, network.dropouts, strict=True)):
         k, n = int(word[K]), int(word[N])
-        word[LDX], word[LDN] = distance(k + ones), distance(n + ones)
+        word[LDX], word[LDN] = take.round(k + ones), take.round(n + ones)
         word[DROPS], word[THRESHOLD] = rate > 0, int(rate * 2**32)
         # Inputs that are dropped as they are gathered need no place of their own.
         word[INPUT] = take(batch * word[LDX]) if rate > 0 and index > 0 else above

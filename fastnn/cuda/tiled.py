@@ -28,7 +28,6 @@ from fastnn.rules.table import UPDATES
 
 Launch = tuple[Any, int, int, int]  # kernel, blocks, threads, layer
 PREDICT_ROWS = 4096  # at a time
-ALIGN = 4  # numbers: leading dimensions and offsets are whole vectors in either dtype
 
 
 class Tiled:
@@ -63,7 +62,7 @@ class Tiled:
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem; see `fastnn.cuda.job.Family`."""
-        return make_plan(self.problem, samples, rule=self.rule, ones=False, align=ALIGN)
+        return make_plan(self.problem, samples, rule=self.rule, ones=False)
 
     def prepare(self, samples: int) -> None:
         """Compile all kernels of a step; see `fastnn.cuda.job.Family`."""
@@ -106,7 +105,7 @@ class Tiled:
         found = np.empty((len(X), network.outputs), dtype)
         most = min(len(X), PREDICT_ROWS)
         problem = replace(self.problem, batch_size=most)
-        plan = make_plan(problem, most, rule=self.rule, ones=False, align=ALIGN)
+        plan = make_plan(problem, most, rule=self.rule, ones=False)
         mean = UPDATES[self.rule].mean  # the last slot is what predicts
         first = plan.size * UPDATES[self.rule].slots if mean else 0
         zeros = cuda.to_device(np.zeros((1, 1)), stream=stream)

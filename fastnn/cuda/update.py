@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.cuda.device import U, inner, quotient
+from fastnn.cuda.layers import make_dots
 from fastnn.cuda.plan import (
     BETA1,
     BETA2,
@@ -83,7 +84,7 @@ class Learning(NamedTuple):
     constants: Any
 
 
-def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleNamespace:
+def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return what follows the backward pass, for the rules of a recipe.
 
     constants(numbers, steps, step): what the rule takes in a step, `shrink` left out;
@@ -100,6 +101,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
     """
     dtype = np.dtype(recipe.dtype)
     real, slots, rule = dtype.type, recipe.slots, rules.update
+    across = make_dots(dtype).across
     zero, one = real(0), real(1)
 
     @inner
@@ -167,10 +169,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace, dot4: Any) -> SimpleName
         for e in range(me, (k + 4) // 4 * n, team):
             q = quotient(e, n)
             j, i = e - q * n, 4 * q
-            s0, s1, s2, s3 = dot4(
-                act, x + i, x + min(i + 1, k), x + min(i + 2, k), x + min(i + 3, k), ldx,
-                act, d + j, ldn, rows,
-            )  # fmt: skip
+            s0, s1, s2, s3 = across(act, x + i, ldx, act, d + j, ldn, rows)
             finish(own, par, act, i, j, s0)
             if i + 1 <= k:
                 finish(own, par, act, i + 1, j, s1)
