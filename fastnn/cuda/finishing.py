@@ -126,20 +126,11 @@ class Back(NamedTuple):
     drops: Drops
 
 
-def make_number_of(dtype: np.dtype) -> Any:
-    """Return ``number_of(numbers, layer, field)``: a number of a layer, in the dtype."""
-    real = dtype.type
-
-    @inner
-    def number_of(numbers, layer, field):
-        return real(numbers[U(CONSTANTS + layer * LAYER_NUMBERS + field)])
-
-    return number_of
-
-
 def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return what follows a product, for the rules of a recipe.
 
+    drops_behind(words, numbers, keys, layer, training) -> Drops; layer -1 is the data.
+    dropped(drops, a, position) -> a, kept or not.
     ahead(words, numbers, keys, layer, training) -> Ahead.
     finish_forward(own, act, par, r, j, z, first): what follows z = (x W + b)[r, j].
     pass_on(own, act, r, j, a, first): the dropout before the next layer alone.
@@ -148,9 +139,14 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     dropout behind the layer; dL/dz[r, j] goes to DELTA.
     """
     dtype = np.dtype(recipe.dtype)
-    zero, no_key = dtype.type(0), np.uint64(0)
-    random, number_of = make_random(dtype), make_number_of(dtype)
-    activate, slope_of, keeps, draw = rules.activate, rules.slope, random.keeps, random.slope
+    real, no_key = dtype.type, np.uint64(0)
+    zero = real(0)
+    activate, slope_of, random = rules.activate, rules.slope, make_random(dtype)
+    keeps, draw = random.keeps, random.slope
+
+    @inner
+    def number_of(numbers, layer, field):
+        return real(numbers[U(CONSTANTS + layer * LAYER_NUMBERS + field)])
 
     @inner
     def drops_behind(words, numbers, keys, layer, training):
@@ -244,6 +240,8 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         act[U(own.delta + at)] = da
 
     return SimpleNamespace(
+        drops_behind=drops_behind,
+        dropped=dropped,
         ahead=ahead,
         finish_forward=finish_forward,
         pass_on=pass_on,

@@ -48,7 +48,6 @@ from fastnn.cuda.plan import (
     N,
     Plan,
 )
-from fastnn.cuda.random import make_random
 from fastnn.cuda.rules import Recipe, make_rules, no_precision, recipe_of
 from fastnn.cuda.steps import STEP_FIELDS, WEIGHT
 from fastnn.problem import Problem
@@ -74,7 +73,6 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
     """
     rules, o = make_rules(recipe), make_operations(recipe)
     t = make_tiles(np.dtype(recipe.dtype))
-    o.keeps = make_random(np.dtype(recipe.dtype)).keeps
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
     by_rows, update = make_rows(recipe, rules, o, t), make_learn(recipe, rules, o, t)

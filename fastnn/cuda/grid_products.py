@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.cuda.device import U, cuda, inner
-from fastnn.cuda.plan import DROPS, KEPT_FACTOR, THRESHOLD, K
+from fastnn.cuda.plan import K
 from fastnn.cuda.rules import Recipe
 
 
@@ -23,7 +23,7 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
     """
     dtype = np.dtype(recipe.dtype)
     zero = dtype.type(0)
-    keeps, number_of = o.keeps, o.number_of
+    drops_behind, dropped = o.drops_behind, o.dropped
     load, store, fma4, add4 = t.load, t.store, t.fma4, t.add4
     copy_row, copy_row4, arrived = t.copy_row, t.copy_row4, t.arrived
     divide, split = t.divide, t.split
@@ -47,18 +47,17 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
     @inner
     def drop(shared, at, words, numbers, keys, each, first, ldx, low, high, rows, me, team):
         arrived()
-        if words[1, DROPS] == 1:
-            k, threshold = words[1, K], words[1, THRESHOLD]
-            factor = number_of(numbers, 0, KEPT_FACTOR)
+        drops = drops_behind(words, numbers, keys, -1, True)
+        if drops.active:
+            k = words[1, K]
             width = high - low if each == 1 else (high - low) >> 2
             r, down = divide(me, width), divide(team, width)
             i, right = me - r * width, team - down * width
             while r < rows:
                 for q in range(each):
                     place = at + r * ldx + each * i + q
-                    kept = keeps(keys[0], (first + r) * k + low + each * i + q, threshold)
-                    x = shared[U(place)]
-                    shared[U(place)] = x * factor if kept else x * zero
+                    drawn = (first + r) * k + low + each * i + q
+                    shared[U(place)] = dropped(drops, shared[U(place)], drawn)
                 r, i = r + down, i + right
                 if i >= width:
                     r, i = r + 1, i - width

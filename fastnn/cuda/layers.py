@@ -14,26 +14,22 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.cuda.device import I32, U, inner, quotient
-from fastnn.cuda.finishing import make_finishing, make_number_of
+from fastnn.cuda.finishing import make_finishing
 from fastnn.cuda.plan import (
     BATCH,
     DELTA,
-    DROPS,
     INPUT,
-    KEPT_FACTOR,
     LAYERS,
     LDN,
     LDW,
     LDX,
     OUTPUT,
     ROWWISE,
-    THRESHOLD,
     WEIGHTS,
     K,
     N,
 )
 from fastnn.cuda.quads import make_quads
-from fastnn.cuda.random import make_random
 from fastnn.cuda.rules import Recipe
 
 SOFTMAX, HARDMAX = 1, 2
@@ -108,7 +104,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return the passes through a layer, for the rules of a recipe, with those of `finishing`.
 
     gather(act, words, numbers, keys, X, order, rows, first, training, me, team): the inputs of
-    the batch.
+    the batch.  gather_rows(..., lanes): likewise, so many neighbours a row.
     forward(par, act, words, numbers, keys, layer, rows, first, training, me, team).
     forward_rows(act, words, ..., layer, rows, ...): softmax and hardmax, after `forward`.
     last_slope(act, par, ...): that for all of the last layer, whose DELTA the loss wrote.
@@ -118,25 +114,41 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one = real(0), real(1)
-    along, keeps, exp = make_dots(dtype).along, make_random(dtype).keeps, rules.exp
-    number_of, finishing = make_number_of(dtype), make_finishing(recipe, rules)
+    along, exp, finishing = make_dots(dtype).along, rules.exp, make_finishing(recipe, rules)
+    drops_behind, dropped = finishing.drops_behind, finishing.dropped
     ahead, back, pass_on = finishing.ahead, finishing.back, finishing.pass_on
     finish_forward, finish_backward = finishing.finish_forward, finishing.finish_backward
 
     @inner
     def gather(act, words, numbers, keys, X, order, rows, first, training, me, team):
         k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
-        drops, key, threshold, factor = False, np.uint64(0), 0, zero
-        if training and words[1, DROPS] == 1:
-            drops, key, threshold = True, keys[0], words[1, THRESHOLD]
-            factor = number_of(numbers, 0, KEPT_FACTOR)
+        drops = drops_behind(words, numbers, keys, -1, training)
         for e in range(me, rows * k, team):
             r = quotient(e, k)
             i = e - r * k
             x = X[U(order[U(first + r)]), U(i)]
-            if drops:
-                x = x * factor if keeps(key, (first + r) * k + i, threshold) else x * zero
-            act[U(at + r * ldx + i)] = x
+            act[U(at + r * ldx + i)] = dropped(drops, x, (first + r) * k + i)
+
+    @inner
+    def gather_rows(act, words, numbers, keys, X, order, rows, first, training, me, team, lanes):
+        k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
+        drops = drops_behind(words, numbers, keys, -1, training)
+        lane = me % lanes
+        for r in range(me // lanes, rows, team // lanes):
+            source, i, to, drawn = order[U(first + r)], lane, at + r * ldx, (first + r) * k
+            while i < k:
+                # Four loads are under way together.
+                i1, i2, i3 = i + lanes, i + 2 * lanes, i + 3 * lanes
+                x0, x1 = X[U(source), U(i)], X[U(source), U(min(i1, k - 1))]
+                x2, x3 = X[U(source), U(min(i2, k - 1))], X[U(source), U(min(i3, k - 1))]
+                act[U(to + i)] = dropped(drops, x0, drawn + i)
+                if i1 < k:
+                    act[U(to + i1)] = dropped(drops, x1, drawn + i1)
+                if i2 < k:
+                    act[U(to + i2)] = dropped(drops, x2, drawn + i2)
+                if i3 < k:
+                    act[U(to + i3)] = dropped(drops, x3, drawn + i3)
+                i += 4 * lanes
 
     @inner
     def forward(par, act, words, numbers, keys, layer, rows, first, training, me, team):
@@ -256,11 +268,11 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     return SimpleNamespace(
         **vars(finishing),
         gather=gather,
+        gather_rows=gather_rows,
         forward=forward,
         forward_rows=forward_rows,
         last_slope=last_slope,
         backward=backward,
         backward_rows=backward_rows,
         fill_ones=fill_ones,
-        number_of=number_of,
     )

@@ -37,6 +37,7 @@ from fastnn.cuda.steps import WEIGHT
 from fastnn.cuda.tiling import bounds_of
 
 THREADS = 2 if SIMULATED else 256
+LANES = 2 if SIMULATED else 32  # that gather a row
 # A block that adds up columns takes so many of them, by so many groups of rows.
 COLUMNS = 2 if SIMULATED else 32
 GROUPS = THREADS // COLUMNS
@@ -58,7 +59,11 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     """
     o = make_operations(recipe)
     place = make_place()
-    gather_inputs, forward_numbers, backward_numbers = o.gather, o.forward_rows, o.backward_rows
+    gather_inputs, forward_numbers, backward_numbers = (
+        o.gather_rows,
+        o.forward_rows,
+        o.backward_rows,
+    )
     loss_of, slopes_of, hold_columns = o.loss, o.last_slope, o.hold
     learning, finish = o.learning, o.finish
     largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
@@ -95,7 +100,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             run, first, rows = place(job.words, clock)
             gather_inputs(
                 job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X,
-                job.orders[U(run)], rows, first, training, thread(), team(),
+                job.orders[U(run)], rows, first, training, thread(), team(), LANES,
             )  # fmt: skip
 
     def forward_rows(job, clock, parts, layer):
