@@ -39,8 +39,9 @@ from fastnn.cuda.tiling import bounds_of
 THREADS = 2 if SIMULATED else 256
 LANES = 2 if SIMULATED else 32  # that gather a row
 # A block that adds up columns takes so many of them, by so many groups of rows.
-COLUMNS = 2 if SIMULATED else 32
-GROUPS = THREADS // COLUMNS
+COLUMNS = 2 if SIMULATED else 16
+COLUMN_THREADS = 4 if SIMULATED else 512
+GROUPS = COLUMN_THREADS // COLUMNS
 MOST_PARTS = 256  # blocks whose sums are added up by every block after them
 
 
@@ -148,9 +149,25 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             run, first, rows = place(job.words, clock)
             backward_numbers(job.scratch[0], job.words, layer, rows, thread(), team())
 
+    @inner
+    def column_sum(act, at, step, group, rows):
+        """Add up every so-manieth row of a column, from row `group` on."""
+        total, r, far = 0.0, group, GROUPS * step
+        while r + 7 * GROUPS < rows:  # eight loads are under way together
+            x = at + r * step
+            s0, s1 = act[U(x)] + act[U(x + far)], act[U(x + 2 * far)] + act[U(x + 3 * far)]
+            x += 4 * far
+            s2, s3 = act[U(x)] + act[U(x + far)], act[U(x + 2 * far)] + act[U(x + 3 * far)]
+            total += (s0 + s1) + (s2 + s3)
+            r += 8 * GROUPS
+        while r < rows:
+            total += act[U(at + r * step)]
+            r += GROUPS
+        return total
+
     def columns(job, clock, parts, layer):
         """Add up the derivatives of each column: the gradient of the bias, and of slopes."""
-        sums = cuda.shared.array((2, THREADS), float64)
+        sums = cuda.shared.array((2, COLUMN_THREADS), float64)
         if job.bad[0] < 0:
             run, first, rows = place(job.words, clock)
             act, word, me = job.scratch[0], 1 + layer, cuda.threadIdx.x
@@ -160,10 +177,9 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             bias, slope, learned = 0.0, 0.0, job.words[word, LEARNED] == 1
             delta, z = job.words[word, DELTA], job.words[word, Z]
             if j < n:
-                for r in range(group, rows, GROUPS):
-                    bias += act[U(delta + r * ldn + j)]
-                    if learned:
-                        slope += act[U(z + r * ldn + j)]
+                bias = column_sum(act, delta + j, ldn, group, rows)
+                if learned:
+                    slope = column_sum(act, z + j, ldn, group, rows)
             sums[0, U(me)], sums[1, U(me)] = bias, slope
             cuda.syncthreads()
             if me < COLUMNS and j < n:
@@ -217,10 +233,12 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             clock[0] += 1
 
     every = (
-        gather, forward_rows, loss, end_loss, last_slope, backward_rows, columns, largest,
-        squares, apply, hold, advance,
+        gather, forward_rows, loss, end_loss, last_slope, backward_rows, largest, squares,
+        apply, hold, advance,
     )  # fmt: skip
-    return SimpleNamespace(**{each.__name__: kernel(each, recipe, training) for each in every})
+    made = {each.__name__: kernel(each, recipe, training) for each in every}
+    bounds = COLUMN_THREADS, 1
+    return SimpleNamespace(columns=kernel(columns, recipe, training, launch_bounds=bounds), **made)
 
 
 def make_place() -> Any:

@@ -19,7 +19,14 @@ from fastnn.cuda.gemm import shared_bytes
 from fastnn.cuda.job import Job, Predict, job_type
 from fastnn.cuda.launching import Replay, compile_now, launch
 from fastnn.cuda.memory import new_zeros
-from fastnn.cuda.phases import COLUMNS, MOST_PARTS, THREADS, make_kernels, make_product
+from fastnn.cuda.phases import (
+    COLUMN_THREADS,
+    COLUMNS,
+    MOST_PARTS,
+    THREADS,
+    make_kernels,
+    make_product,
+)
 from fastnn.cuda.plan import BATCH, KEPT, LDN, OUTPUT, ROWWISE, SAMPLES, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
 from fastnn.cuda.tiling import best_tile, small_tile, tiles
@@ -170,7 +177,7 @@ class Tiled:
                 steps.append(self._product("backward", layer, (rows, inputs, n)))
         for layer, (inputs, n) in enumerate(network.shapes):
             steps.append(self._product("update", layer, (inputs, n, rows)))
-            steps.append((k.columns, -(-n // COLUMNS), THREADS, layer))
+            steps.append((k.columns, -(-n // COLUMNS), COLUMN_THREADS, layer))
         if plan.words[0, KEPT] >= 0:
             steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
         for layer, dense in enumerate(network.dense):
