@@ -21,7 +21,7 @@ from fastnn.cuda.data import Placed, fits, place, place_features
 from fastnn.cuda.device import cuda, failures, lacks_memory, limits, reached
 from fastnn.cuda.job import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Job, read_results
 from fastnn.cuda.launching import forget_launched, launched
-from fastnn.cuda.memory import free_bytes, new_array, new_event, new_zeros
+from fastnn.cuda.memory import HostCopies, free_bytes, new_array, new_event, new_zeros
 from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
 from fastnn.cuda.reader import DeviceReader, all_finite
 from fastnn.cuda.steps import layer_keys, step_table
@@ -74,6 +74,7 @@ class Engine:
         self._host: np.ndarray | None = np.zeros(self._plan.state_size, problem.dtype)
         self._good = self._host
         self._device: Any = None
+        self._copies = HostCopies()
         self._arrays: dict[str, Any] = {}  # buffers on the device, by use
         self._data: Data | None = None  # those that are placed
         self._placed: Placed | Streamed | None = None
@@ -101,10 +102,7 @@ class Engine:
         """Return the state on the host, copied there if need be."""
         if self._host is None:
             with self._guarded("copying parameters from the device"):
-                self._host = self._device.copy_to_host(stream=self._stream).reshape(-1)
-                self._stream.synchronize()
-            self._host.flags.writeable = False
-            self._good = self._host
+                self._host = self._good = self._copies.copy(self._device, self._stream)
         return self._host
 
     def restore(self, snapshot: np.ndarray) -> None:

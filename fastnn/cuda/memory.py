@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from fastnn.cuda.device import SIMULATED, clear, cuda, failures, limits, memory_info
 from fastnn.errors import DeviceFailure
+
+MOST_PINNED = 256 << 20  # bytes of a host copy; the system misses pinned memory
 
 
 def free_bytes() -> int:
@@ -64,6 +67,35 @@ def new_zeros(shape: tuple[int, ...], dtype: Any, what: str, remedy: str, stream
     if found.size:
         clear(found, stream)
     return found
+
+
+class HostCopies:
+    """Host memory for one copy of an array of the device after another.
+
+    It is pinned, into which a device copies several times as fast, and is used again once nobody
+    has a copy in it any more.
+    """
+
+    def __init__(self) -> None:
+        """Make no buffer before there is something to copy."""
+        self._free: list[Any] = []
+
+    def copy(self, source: Any, stream: Any) -> np.ndarray:
+        """Return a copy of a C-contiguous array, flat and read only; waits for the stream."""
+        if source.nbytes > MOST_PINNED:
+            found = source.copy_to_host(stream=stream).reshape(-1)
+        else:
+            try:
+                buffer = self._free.pop()
+            except IndexError:
+                buffer = memoryview(cuda.pinned_array(source.nbytes, np.uint8))
+            # Not a view of the pinned array: views of views would not keep such a one alive.
+            found = np.frombuffer(buffer, source.dtype)
+            weakref.finalize(found, self._free.append, buffer).atexit = False
+            source.copy_to_host(found.reshape(source.shape), stream=stream)
+        stream.synchronize()
+        found.flags.writeable = False
+        return found
 
 
 def new_event() -> Any:
