@@ -114,14 +114,21 @@ def make_learn(
             if p < parts and tile < tiles:
                 x, d = at_x + i + p * ldx, at_dz + j + p * nb
                 s0 = s1 = s2 = s3 = (zero, zero, zero, zero)
-                row = p
-                while row < rows:
+                row, far_x, far_d = p, parts * ldx, parts * nb
+                while row + parts < rows:  # two at a time: their loads are under way together
+                    a, b = load(shared, x), load(shared, d)
+                    u, v = load(shared, x + far_x), load(shared, d + far_d)
+                    s0, s1 = fma4(s0, a[0], b), fma4(s1, a[1], b)
+                    s2, s3 = fma4(s2, a[2], b), fma4(s3, a[3], b)
+                    s0, s1 = fma4(s0, u[0], v), fma4(s1, u[1], v)
+                    s2, s3 = fma4(s2, u[2], v), fma4(s3, u[3], v)
+                    x += 2 * far_x
+                    d += 2 * far_d
+                    row += 2 * parts
+                if row < rows:
                     a, b = load(shared, x), load(shared, d)
                     s0, s1 = fma4(s0, a[0], b), fma4(s1, a[1], b)
                     s2, s3 = fma4(s2, a[2], b), fma4(s3, a[3], b)
-                    x += parts * ldx
-                    d += parts * nb
-                    row += parts
                 store(left, 4 * me, s0)
                 store(left, 4 * (team + me), s1)
                 store(left, 4 * (2 * team + me), s2)
