@@ -36,6 +36,7 @@ from fastnn.cuda.plan import (
     N,
     Z,
 )
+from fastnn.cuda.quads import make_quads
 from fastnn.cuda.random import make_random
 from fastnn.cuda.rules import Recipe
 
@@ -137,12 +138,15 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     back(words, numbers, keys, layer) -> Back.
     finish_backward(own, act, par, r, j, da, first): what follows da = dL/da[r, j], before the
     dropout behind the layer; dL/dz[r, j] goes to DELTA.
+    finish_forward4(own, act, par, r, j, z, count, first), finish_backward4(...): likewise from
+    column j, a multiple of 4, on; `count` of four numbers are there, and zeros are written behind.
     """
     dtype = np.dtype(recipe.dtype)
     real, no_key = dtype.type, np.uint64(0)
     zero = real(0)
     activate, slope_of, random = rules.activate, rules.slope, make_random(dtype)
-    keeps, draw = random.keeps, random.slope
+    keeps, draw, quads = random.keeps, random.slope, make_quads(dtype)
+    load, store, only = quads.load, quads.store, quads.first
 
     @inner
     def number_of(numbers, layer, field):
@@ -203,17 +207,43 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             act[U(own.next + r * own.ldx + j)] = a
 
     @inner
+    def activated(own, par, j, position, z):
+        return activate(own.code, z, slope_at(own.slopes, par, j, position))
+
+    @inner
     def finish_forward(own, act, par, r, j, z, first):
         at = r * own.ldn + j
         if own.z >= 0:
             act[U(own.z + at)] = z
         a = z
         if own.code >= 0:
-            alpha = slope_at(own.slopes, par, j, (first + r) * own.n + j)
-            a = activate(own.code, z, alpha)
+            a = activated(own, par, j, (first + r) * own.n + j, z)
         act[U(own.output + at)] = a
         if not own.rowwise:
             pass_on(own, act, r, j, a, first)
+
+    @inner
+    def dropped4(drops, a, position):
+        if drops.active:
+            a0, a1 = dropped(drops, a[0], position), dropped(drops, a[1], position + 1)
+            a2, a3 = dropped(drops, a[2], position + 2), dropped(drops, a[3], position + 3)
+            a = a0, a1, a2, a3
+        return a
+
+    @inner
+    def finish_forward4(own, act, par, r, j, z, count, first):
+        at, position, a = r * own.ldn + j, (first + r) * own.n + j, only(z, count)
+        if own.z >= 0:
+            store(act, own.z + at, a)
+        if own.code >= 0:
+            a0 = activated(own, par, j, position, z[0])
+            a1 = activated(own, par, j + 1, position + 1, z[1])
+            a2 = activated(own, par, j + 2, position + 2, z[2])
+            a3 = activated(own, par, j + 3, position + 3, z[3])
+            a = only((a0, a1, a2, a3), count)
+        store(act, own.output + at, a)
+        if own.next >= 0 and not own.rowwise:
+            store(act, own.next + r * own.ldx + j, dropped4(own.drops, a, position))
 
     @inner
     def back(words, numbers, keys, layer):
@@ -226,25 +256,52 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         )  # fmt: skip
 
     @inner
+    def by_slope(da, z):
+        """Return what the derivative by a learned slope is, of which z then is no more needed."""
+        return da * (z if z < zero else z * zero)
+
+    @inner
+    def sloped(own, par, j, position, da, z, a):
+        return da * slope_of(own.code, z, a, slope_at(own.slopes, par, j, position))
+
+    @inner
     def finish_backward(own, act, par, r, j, da, first):
         at, position = r * own.ldn + j, (first + r) * own.n + j
         da = dropped(own.drops, da, position)
         if own.code >= 0:
             a, z = act[U(own.output + at)], act[U(own.z + at)]
             if own.slopes.learned >= 0:
-                # A slope may be negative, so the sign of a says nothing; and z is needed no more.
-                a = z
-                act[U(own.z + at)] = da * (z if z < zero else z * zero)
-            alpha = slope_at(own.slopes, par, j, position)
-            da = da * slope_of(own.code, z, a, alpha)
+                a = z  # a slope may be negative, so the sign of a says nothing
+                act[U(own.z + at)] = by_slope(da, z)
+            da = sloped(own, par, j, position, da, z, a)
         act[U(own.delta + at)] = da
+
+    @inner
+    def finish_backward4(own, act, par, r, j, da, count, first):
+        at, position = r * own.ldn + j, (first + r) * own.n + j
+        da = dropped4(own.drops, da, position)
+        if own.code >= 0:
+            a, z = load(act, own.output + at), load(act, own.z + at)
+            if own.slopes.learned >= 0:
+                a = z
+                d0, d1 = by_slope(da[0], z[0]), by_slope(da[1], z[1])
+                d2, d3 = by_slope(da[2], z[2]), by_slope(da[3], z[3])
+                store(act, own.z + at, only((d0, d1, d2, d3), count))
+            d0 = sloped(own, par, j, position, da[0], z[0], a[0])
+            d1 = sloped(own, par, j + 1, position + 1, da[1], z[1], a[1])
+            d2 = sloped(own, par, j + 2, position + 2, da[2], z[2], a[2])
+            d3 = sloped(own, par, j + 3, position + 3, da[3], z[3], a[3])
+            da = d0, d1, d2, d3
+        store(act, own.delta + at, only(da, count))
 
     return SimpleNamespace(
         drops_behind=drops_behind,
         dropped=dropped,
         ahead=ahead,
         finish_forward=finish_forward,
+        finish_forward4=finish_forward4,
         pass_on=pass_on,
         back=back,
         finish_backward=finish_backward,
+        finish_backward4=finish_backward4,
     )

@@ -23,6 +23,7 @@ from fastnn.cuda import ffma, tensor
 from fastnn.cuda.core import Core, Panel, Tile
 from fastnn.cuda.device import I32, SHARED_BYTES_BY_RIGHT, SIMULATED, U, cuda, inlined, inner
 from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, vector_length
+from fastnn.cuda.quads import make_quads
 
 # Says of a number that it is not negative and fits 31 bits, which makes divisions short.
 LARGEST = 2**31 - 1
@@ -49,14 +50,16 @@ def _core(dtype: np.dtype[Any], precision: str, tile: Tile, form: str) -> Core:
 
 
 def make_gemm(
-    form: str, dtype: np.dtype[Any], precision: str, tile: Tile, begin: Any, end: Any
+    form: str, dtype: np.dtype[Any], precision: str, tile: Tile, begin: Any, end: Any, end4: Any
 ) -> Any:
     """Return ``gemm(left, right, context, layer, a, lda, b, ldb, m, n, k)`` for one block.
 
     It computes the tile of C (m, n) that is this block's, of ``tiles(m, n, tile)`` blocks, and
     calls ``end(begun, row, column, value)`` for each of its numbers, `value` in `dtype`, where
     `begun` is what ``begin(context, layer)`` gave after the sums; context, anything that is needed
-    there, and layer are only passed on. `a` and `b` are
+    there, and layer are only passed on. If there is an `end4`, it is ``end4(begun, row, column,
+    values, count)`` instead, for `count` of four values from a column on that is a multiple of 4;
+    not in float64. `a` and `b` are
     the places of the operands' first numbers in the arrays `left` and `right`, `lda` and `ldb`
     their leading dimensions, all multiples of 16 bytes. k is the length of the sums; m, n and k
     are any numbers from 1. Where a row is no multiple of 16 bytes long, the rest of its last 16
@@ -89,6 +92,25 @@ def make_gemm(
     asked_for = shared_bytes(dtype, precision, tile) > 0
     shared_array = _make_shared_array(0 if asked_for else core.shared, number)
 
+    quads = make_quads(dtype)
+    load, add4 = quads.load, quads.add4
+
+    @inner
+    def take_one(shared, begun, slot, column, row, j, n):
+        value = shared[U(place(slot) + column)]
+        for group in range(1, groups):
+            value += shared[U(place(group * slots + slot) + column)]
+        end(begun, row, j, value)
+
+    @inner
+    def take_four(shared, begun, slot, column, row, j, n):
+        values = load(shared, place(slot) + column)
+        for group in range(1, groups):
+            values = add4(values, load(shared, place(group * slots + slot) + column))
+        end4(begun, row, j, values, n - j)
+
+    take, together = (take_one, 1) if end4 is None else (take_four, 4)
+    across = columns // together
     kept_array = inlined(lambda: cuda.shared.array(KEPT, numba.int32))
 
     @inner
@@ -144,15 +166,12 @@ def make_gemm(
             dump(shared, dump_at(thread), sums, part)
             cuda.syncthreads()
             at = I32(thread)
-            while at < slots * columns:
+            while at < slots * across:
                 i = at & LARGEST
-                slot, column = i // columns, i % columns
+                slot, column = i // across, i % across * together
                 row = first_row + tile_row(part & LARGEST, slot)
                 if row < m and first_column + column < n:
-                    value = shared[U(place(slot) + column)]
-                    for group in range(1, groups):
-                        value += shared[U(place(group * slots + slot) + column)]
-                    end(begun, row, first_column + column, value)
+                    take(shared, begun, slot, column, row, first_column + column, n)
                 at = I32(at + threads)
             cuda.syncthreads()
 

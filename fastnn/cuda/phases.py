@@ -32,6 +32,7 @@ from fastnn.cuda.plan import (
     N,
     Z,
 )
+from fastnn.cuda.quads import make_quads
 from fastnn.cuda.rules import Recipe
 from fastnn.cuda.steps import WEIGHT
 from fastnn.cuda.tiling import bounds_of
@@ -267,9 +268,11 @@ def make_product(
     o = make_operations(recipe)
     dtype = np.dtype(recipe.dtype)
     place = make_place()
-    ahead, finish_forward = o.ahead, o.finish_forward
-    back, finish_backward = o.back, o.finish_backward
-    learning, finish = o.learning, o.finish
+    ahead, finish_forward, finish_forward4 = o.ahead, o.finish_forward, o.finish_forward4
+    back, finish_backward, finish_backward4 = o.back, o.finish_backward, o.finish_backward4
+    learning, finish, finish4 = o.learning, o.finish, o.finish4
+    quads = make_quads(dtype)
+    load, add4 = quads.load, quads.add4
 
     @inner
     def begin_forward(context, layer):
@@ -286,6 +289,11 @@ def make_product(
         finish_forward(own, act, state, r, j, z + state[U(bias + j)], first)
 
     @inner
+    def end_forward4(begun, r, j, z, count):
+        own, act, state, bias, first = begun
+        finish_forward4(own, act, state, r, j, add4(z, load(state, bias + j)), count, first)
+
+    @inner
     def begin_backward(context, layer):
         job, clock = context
         run, first, _ = place(job.words, clock)
@@ -298,6 +306,11 @@ def make_product(
         finish_backward(own, act, state, r, i, da, first)
 
     @inner
+    def end_backward4(begun, r, i, da, count):
+        own, act, state, first = begun
+        finish_backward4(own, act, state, r, i, da, count, first)
+
+    @inner
     def begin_update(context, layer):
         job, clock = context
         own = learning(job.words, job.numbers, job.steps, clock[0], layer)
@@ -308,12 +321,20 @@ def make_product(
         own, act, state = begun
         finish(own, state, act, i, j, g)
 
-    form, begin, end = {
-        "forward": ("nn", begin_forward, end_forward),
-        "backward": ("nt", begin_backward, end_backward),
-        "update": ("tn", begin_update, end_update),
+    @inner
+    def end_update4(begun, i, j, g, count):
+        own, act, state = begun
+        finish4(own, state, act, i, j, g, count)
+
+    form, begin, end, end4 = {
+        "forward": ("nn", begin_forward, end_forward, end_forward4),
+        "backward": ("nt", begin_backward, end_backward, end_backward4),
+        "update": ("tn", begin_update, end_update, end_update4),
     }[kind]
-    gemm = make_gemm(form, dtype, precision, tile, begin, end)
+    # On tensor cores the sums are a smaller part of the work, and what follows them a larger one.
+    # Else threads have half as many registers: some rules would not leave enough for four numbers.
+    four = None if precision == "float32" else end4
+    gemm = make_gemm(form, dtype, precision, tile, begin, end, four)
 
     def forward(job, clock, parts, layer):
         if job.bad[0] < 0:

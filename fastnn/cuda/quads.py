@@ -20,9 +20,10 @@ def make_quads(dtype: np.dtype[Any]) -> SimpleNamespace:
     """Return the operations on four numbers of one dtype, which are tuples.
 
     load(memory, i) -> 4 numbers;  store(memory, i, four);  fma4(s, x, w): s + x w, of 4 numbers w;
-    add4(s, t).
+    add4(s, t).  first(four, count): only the first of them, zeros behind.
     """
     load, store = _simulated() if SIMULATED else _compiled(np.dtype(dtype))
+    zero = np.dtype(dtype).type(0)
 
     @inner
     def fma4(s, x, w):
@@ -32,7 +33,12 @@ def make_quads(dtype: np.dtype[Any]) -> SimpleNamespace:
     def add4(s, t):
         return s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
 
-    return SimpleNamespace(load=load, store=store, fma4=fma4, add4=add4)
+    @inner
+    def first(s, count):
+        s1, s2 = s[1] if count > 1 else zero, s[2] if count > 2 else zero
+        return s[0], s1, s2, s[3] if count > 3 else zero
+
+    return SimpleNamespace(load=load, store=store, fma4=fma4, add4=add4, first=first)
 
 
 def _simulated() -> tuple[Any, Any]:

@@ -45,6 +45,7 @@ from fastnn.cuda.plan import (
     N,
     Z,
 )
+from fastnn.cuda.quads import make_quads
 from fastnn.cuda.rules import Recipe
 from fastnn.cuda.steps import C1, C2, C3, RATE, SHRINK
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
@@ -93,6 +94,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     finish(own, par, act, i, j, g): take in the gradient g of row i (k: the bias; k + 1: the slope)
     and column j of a layer: penalty, limit by value, and the rule, or where the norm comes first
     only keep it; `own` is the layer's `Learning`.
+    finish4(own, par, act, i, j, g, count): likewise of W alone, `count` of four numbers from column
+    j, a multiple of 4, on; zeros are written behind.
     update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
     squares(act, words, unit, me, team), largest(...): of the kept gradient, a thread's part.
     apply(par, act, words, numbers, steps, step, factor, me, team): the rule with kept gradients.
@@ -101,7 +104,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """
     dtype = np.dtype(recipe.dtype)
     real, slots, rule = dtype.type, recipe.slots, rules.update
-    across = make_dots(dtype).across
+    across, quads = make_dots(dtype).across, make_quads(dtype)
+    load, store, only = quads.load, quads.store, quads.first
     zero, one = real(0), real(1)
 
     @inner
@@ -159,6 +163,38 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             act[U(own.kept + at)] = g
         else:
             apply_rule(own, par, at, g, shrink)
+
+    @inner
+    def limited(own, g, w):
+        g = penalised(g, w, own.l1, own.l2)
+        return clipped(g, own.limit) if own.clips else g
+
+    @inner
+    def ruled(own, w, g, s, t):
+        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
+        return rule(w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, own.shrink, c1, c2, c3)
+
+    @inner
+    def finish4(own, par, act, i, j, g, count):
+        at, far = own.weights + i * own.ldw + j, own.size
+        w = load(par, at)
+        g0, g1 = limited(own, g[0], w[0]), limited(own, g[1], w[1])
+        g2, g3 = limited(own, g[2], w[2]), limited(own, g[3], w[3])
+        g = g0, g1, g2, g3
+        if own.kept >= 0:
+            store(act, own.kept + at, only(g, count))
+        else:
+            s = load(par, at + far) if slots > 0 else w
+            t = load(par, at + 2 * far) if slots > 1 else w
+            w0, s0, t0 = ruled(own, w[0], g[0], s[0], t[0])
+            w1, s1, t1 = ruled(own, w[1], g[1], s[1], t[1])
+            w2, s2, t2 = ruled(own, w[2], g[2], s[2], t[2])
+            w3, s3, t3 = ruled(own, w[3], g[3], s[3], t[3])
+            store(par, at, only((w0, w1, w2, w3), count))
+            if slots > 0:
+                store(par, at + far, only((s0, s1, s2, s3), count))
+            if slots > 1:
+                store(par, at + 2 * far, only((t0, t1, t2, t3), count))
 
     @inner
     def update(par, act, words, numbers, steps, step, layer, rows, me, team):
@@ -254,6 +290,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         penalised=penalised,
         clipped=clipped,
         finish=finish,
+        finish4=finish4,
         update=update,
         largest=largest,
         squares=squares,

@@ -58,7 +58,18 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
         memory, start, leading, added = begun
         memory[U(start + row * leading + column)] += value + added
 
-    gemm = make_gemm(form, dtype, precision, tile, begin, store)
+    @inner
+    def store4(begun, row, column, values, count):
+        store(begun, row, column, values[0])
+        if count > 1:
+            store(begun, row, column + 1, values[1])
+        if count > 2:
+            store(begun, row, column + 2, values[2])
+        if count > 3:
+            store(begun, row, column + 3, values[3])
+
+    four = None if precision == "float32" else store4
+    gemm = make_gemm(form, dtype, precision, tile, begin, store, four)
 
     def kernel(memory, words, numbers, layer):
         a, lda = words[U(layer), U(2)], words[U(layer), U(3)]
