@@ -16,10 +16,14 @@ def writable_folder(name: str) -> Path:
     `FASTNN_CACHE_DIR` chooses another place for all of them. Where the usual one cannot be written,
     it is a folder in the system's temporary folder that belongs to this user.
     """
-    for base in (_base(), Path(tempfile.gettempdir()) / f"fastnn-{_user()}"):
+    shared = Path(tempfile.gettempdir()) / f"fastnn-{_user()}"
+    for base in (_base(), shared):
         folder = base / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            # Whoever else may have made that one: compiled code is not taken from strangers.
+            if base == shared and hasattr(os, "getuid") and shared.stat().st_uid != os.getuid():
+                continue
             with tempfile.TemporaryFile(dir=folder):
                 return folder
         except OSError:

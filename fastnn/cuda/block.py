@@ -16,7 +16,15 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.cuda.costs import block_seconds
-from fastnn.cuda.device import SIMULATED, Limits, U, cuda, inner, kernel
+from fastnn.cuda.device import (
+    SIMULATED,
+    Limits,
+    U,
+    cuda,
+    inner,
+    kernel,
+    make_shared_array,
+)
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.cuda.launching import compile_now, launch
 from fastnn.cuda.layers import make_layers
@@ -141,7 +149,7 @@ def make_kernel(recipe: Recipe, resident: bool) -> Any:
     """
     o = make_operations(recipe)
     train_step, fill_ones = make_step(o), o.fill_ones
-    real = from_dtype(np.dtype(recipe.dtype))
+    shared_memory = make_shared_array(0, from_dtype(np.dtype(recipe.dtype)))
     zero = np.dtype(recipe.dtype).type(0)
 
     @inner
@@ -172,7 +180,7 @@ def make_kernel(recipe: Recipe, resident: bool) -> Any:
     def train_resident(job, begin, end):
         me, team, model = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
         if job.bad[U(model)] < 0:
-            memory = cuda.shared.array(0, real)
+            memory = shared_memory()
             size = job.words[0, STATE]
             par, act = memory[:size], memory[size:]
             for e in range(me, size, team):

@@ -84,6 +84,16 @@ def inlined(function: Callable[..., Any]) -> Any:
     return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
 
 
+def make_shared_array(count: int, number: Any) -> Any:
+    """Return a function that gives the block's shared memory, aligned for vectors.
+
+    No count means the memory that the launch has asked for.
+    """
+    if SIMULATED:  # which knows no alignment
+        return inlined(lambda: cuda.shared.array(count, number))
+    return inlined(lambda: cuda.shared.array(count, number, 16))
+
+
 @inner
 def quotient(a, b):
     """Return a // b of whole numbers a from 0 and b from 1 to 2^32 - 1."""

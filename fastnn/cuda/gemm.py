@@ -21,7 +21,15 @@ import numpy as np
 
 from fastnn.cuda import ffma, tensor
 from fastnn.cuda.core import Core, Panel, Tile
-from fastnn.cuda.device import I32, SHARED_BYTES_BY_RIGHT, SIMULATED, U, cuda, inlined, inner
+from fastnn.cuda.device import (
+    I32,
+    SHARED_BYTES_BY_RIGHT,
+    U,
+    cuda,
+    inlined,
+    inner,
+    make_shared_array,
+)
 from fastnn.cuda.intrinsics import make_clear, make_thread_index, make_vectors, vector_length
 from fastnn.cuda.quads import make_quads
 
@@ -90,7 +98,7 @@ def make_gemm(
     scale = make_vectors(dtype).step
     sums_count = core.sums
     asked_for = shared_bytes(dtype, precision, tile) > 0
-    shared_array = _make_shared_array(0 if asked_for else core.shared, number)
+    shared_array = make_shared_array(0 if asked_for else core.shared, number)
 
     quads = make_quads(dtype)
     load, add4 = quads.load, quads.add4
@@ -176,16 +184,6 @@ def make_gemm(
             cuda.syncthreads()
 
     return gemm
-
-
-def _make_shared_array(count: int, number: Any) -> Any:
-    """Return a function that gives the block's shared memory, aligned for vectors.
-
-    No count means the memory that the launch has asked for.
-    """
-    if SIMULATED:  # which knows no alignment
-        return inlined(lambda: cuda.shared.array(count, number))
-    return inlined(lambda: cuda.shared.array(count, number, 16))
 
 
 def _make_reader(dtype: np.dtype[Any], panel: Panel, along: bool) -> tuple[Any, Any]:

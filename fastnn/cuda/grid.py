@@ -25,7 +25,7 @@ from numba import float64, from_dtype, int32, int64, typeof
 
 from fastnn.cuda.block import make_operations
 from fastnn.cuda.costs import grid_seconds
-from fastnn.cuda.device import SIMULATED, Limits, U, cuda, inner, kernel
+from fastnn.cuda.device import SIMULATED, Limits, U, cuda, inner, kernel, make_shared_array
 from fastnn.cuda.grid_products import make_products
 from fastnn.cuda.grid_rows import make_rows
 from fastnn.cuda.grid_shape import Shape, choose_shape, clocks, row_plan
@@ -79,7 +79,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
     arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
-    real = from_dtype(np.dtype(recipe.dtype))
+    shared_memory = make_shared_array(0, from_dtype(np.dtype(recipe.dtype)))
     zero, per_sum = np.dtype(recipe.dtype).type(0), 8 // np.dtype(recipe.dtype).itemsize
     slots = recipe.slots
     turns = 2, STEP_FIELDS + 1
@@ -131,7 +131,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
         own_words = cuda.shared.array(fields, int64)
         own_numbers = cuda.shared.array(constants, float64)
         own_steps = cuda.shared.array(turns, float64)
-        sums, memory = cuda.shared.array(0, float64), cuda.shared.array(0, real)
+        sums, memory = cuda.shared.array(0, float64), shared_memory()
         bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
         for row in range(1 + layers):
             field = me

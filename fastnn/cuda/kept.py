@@ -3,7 +3,7 @@
 numba-cuda's own cache looks at the file of a kernel alone, and cannot tell apart kernels that get
 their device functions from a closure, as all of fastnn's do. Here a kernel is known by what it was
 made from, and by a hash of all sources that its code can come from. What is stored is what
-numba-cuda would store, but for the code of its earlier stages.
+numba-cuda would store, compressed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import os
 import pickle
 import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ import numba
 
 from fastnn.kernel_cache import FOLDER, source_hash
 
-_SOURCES = ("cuda/*.py", "rules/*.py", "graph/source.py", "keys.py", "layout.py", "plan.py")
+# Taken now: what is imported is compiled, whatever becomes of the files meanwhile.
+_SOURCES = source_hash(
+    "cuda/*.py", "rules/*.py", "graph/source.py", "keys.py", "layout.py", "plan.py"
+)
 
 
 class Kept:
@@ -38,7 +42,8 @@ class Kept:
         from numba.cuda.dispatcher import _Kernel
 
         try:
-            states, library = pickle.loads(self._file(signature).read_bytes())
+            kept = zlib.decompress(self._file(signature).read_bytes())
+            states, library = pickle.loads(kept)
             return _Kernel._rebuild(codelibrary=CUDACodeLibrary._rebuild(**library), **states)
         except Exception:  # whatever a damaged file holds; it is compiled anew, and replaced
             return None
@@ -50,17 +55,14 @@ class Kept:
         try:
             states = kernel._reduce_states()
             library = states.pop("codelibrary")._reduce_states()
-            # Nine tenths of it; only messages for developers are made from these.
-            code = dumps((states, library | {"llvm_strs": [], "ptx_cache": {}}))
-            file = self._file(signature)
-            with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
-                new.write(code)
-            os.replace(new.name, file)  # whole, also for a process that reads it now
-        except (OSError, pickle.PicklingError):  # no room, say: the kernel works without
+            # LLVM's code is most of it, and needed for a second device of another kind.
+            code = zlib.compress(dumps((states, library | {"ptx_cache": {}})), 1)
+            _write(self._file(signature), code)
+        except Exception:  # no room, say: the kernel works without
             return
 
     def flush(self) -> None:
-        """Forget nothing: the files of other sources are in other folders."""
+        """Forget nothing."""
 
     def _file(self, signature: Any) -> Path:
         from numba import cuda
@@ -71,10 +73,32 @@ class Kept:
         return FOLDER / f"cuda-{hashlib.sha256(text.encode()).hexdigest()[:32]}.kernel"
 
 
+def _write(file: Path, code: bytes) -> None:
+    """Write a file at once, so that a process that reads it now has all of it."""
+    handle, name = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as new:
+            new.write(code)
+        os.replace(name, file)
+    except OSError:
+        os.unlink(name)
+        raise
+
+
 @cache
 def _surroundings() -> str:
     """Return all that decides on machine code beside the kernel and the device."""
     from fastnn.cuda import found
 
-    versions = numba.__version__, found.package(), found.compilers(), found.driver().cuda
-    return f"{source_hash(*_SOURCES)} {versions}"
+    versions = numba.__version__, found.package(), found.compilers(), _linker(), found.driver().cuda
+    return f"{_SOURCES} {versions}"
+
+
+def _linker() -> str:
+    """Return the version of what makes machine code of PTX, "" where the driver does."""
+    try:
+        from cuda.bindings import nvjitlink
+
+        return str(nvjitlink.version())
+    except Exception:  # whatever says that the library is not there
+        return ""

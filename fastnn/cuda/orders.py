@@ -21,8 +21,8 @@ THREADS = 2 if SIMULATED else 128
 AT_ONCE = 4 if SIMULATED else 512  # swaps between two barriers
 ROW_BYTES, MOST_ROWS = 2, 1 << 16  # of an order in shared memory
 # Draws in shared memory: those of the swaps under way, and the next ones. Behind each half is one
-# that is read and not used.
-HALF = AT_ONCE + 1
+# that is read and not used; both are a multiple of 16 bytes, to which they would be filled up.
+HALF = AT_ONCE + 2
 DRAWS = 2 * HALF
 
 

@@ -62,9 +62,8 @@ class Tiled:
         how, batch = (problem.dtype, problem.precision, limits), problem.batch_size
         clocks = 0.0
         for layer, (k, n) in enumerate(problem.network.shapes):
-            for product in ((batch, n, k), (batch, k, n), (k, n, batch)):
-                backward = product[1] == k
-                clocks += 0.0 if backward and layer == 0 else best_tile(*product, *how)[1]
+            products = [(batch, n, k), (k, n, batch)] + [(batch, k, n)] * (layer > 0)
+            clocks += sum(best_tile(*product, *how)[1] for product in products)
         return tiled_seconds(clocks, len(problem.network.dense))
 
     def plan(self, samples: int) -> Plan:

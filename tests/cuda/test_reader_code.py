@@ -61,7 +61,10 @@ def test_every_conversion_compiles(capability, target, number):
 def test_shuffling_compiles(capability, resident):
     from numba import int32, uint64
 
-    from fastnn.cuda.orders import make_kernel
+    from fastnn.cuda.orders import DRAWS, make_kernel
 
     shuffle = make_kernel(resident).py_func
-    check(cubin.compile_kernel(shuffle, (uint64[::1], int32[:, ::1]), cc=capability))
+    code = cubin.compile_kernel(shuffle, (uint64[::1], int32[:, ::1]), cc=capability)
+    check(code)
+    # What `shared_bytes` of an order leaves for it.
+    assert code.shared_bytes == (4 * DRAWS if resident else 0)

@@ -45,6 +45,20 @@ def test_a_tile_fits_into_shared_memory(kind: str) -> None:
     assert chosen(kind, (4096, 10, 2048), 48 << 10).groups == 1
 
 
+def test_square_layers_cost_what_their_neighbours_cost() -> None:
+    from fastnn.cuda.device import Limits
+    from fastnn.cuda.tiled import Tiled
+    from fastnn.problem import Problem
+    from fastnn.spec import SGD, Dense, Network
+
+    def seconds(units: int) -> float:
+        network = Network(784, [Dense(units, "relu"), Dense(units)])
+        problem = Problem(network, "mse", SGD(0.1), 4096, 0.0, 0.0, "float32", 0)
+        return Tiled.seconds(problem, Limits("a device", 132, 227 << 10, (9, 0)))
+
+    assert 0.97 < seconds(784) / seconds(788) <= 1.0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_tiles_are_whole_warps_and_few_enough_threads(kind: str) -> None:
     from fastnn.cuda.tiling import blocks_of, tiles_for
