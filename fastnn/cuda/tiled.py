@@ -18,6 +18,7 @@ from fastnn.cuda.device import SIMULATED, Limits, cuda
 from fastnn.cuda.gemm import shared_bytes
 from fastnn.cuda.job import Job, Predict, job_type
 from fastnn.cuda.launching import Replay, compile_now, launch
+from fastnn.cuda.layer_products import make_product
 from fastnn.cuda.memory import new_zeros
 from fastnn.cuda.phases import (
     COLUMN_THREADS,
@@ -25,7 +26,6 @@ from fastnn.cuda.phases import (
     MOST_PARTS,
     THREADS,
     make_kernels,
-    make_product,
 )
 from fastnn.cuda.plan import BATCH, KEPT, LDN, OUTPUT, ROWWISE, SAMPLES, Plan, make_plan
 from fastnn.cuda.rules import recipe_of
