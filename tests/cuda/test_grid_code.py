@@ -20,7 +20,7 @@ import ptx
 from target_cases import OPTIMIZERS, data_of, parameters_of, problem_of, started, zero_slots
 
 from fastnn import reference
-from fastnn.cuda import grid
+from fastnn.cuda import grid, grid_body
 from fastnn.cuda.device import Limits
 from fastnn.cuda.engine import layer_keys
 from fastnn.cuda.job import Job
@@ -56,7 +56,7 @@ def compiled(problem, rule, limits, batch, cc, cached=True):
 
 def compile_grid(problem, rule, family, batch, cc, cached):
     return cubin.compile_kernel(
-        grid.make_body(recipe_of(problem, rule), len(problem.network.dense), cached),
+        grid_body.make_body(recipe_of(problem, rule), len(problem.network.dense), cached),
         family._types(family.plan(batch).shape),
         cc=cc,
         launch_bounds=(256, 1),
