@@ -13,12 +13,12 @@ import numpy as np
 from fastnn.cuda.block import Block
 from fastnn.cuda.choice import quicker_together
 from fastnn.cuda.device import limits
-from fastnn.cuda.engine import Engine
 from fastnn.cuda.job import RESULT_FIELDS, Job, read_results
 from fastnn.cuda.memory import check_room
 from fastnn.cuda.orders import make_orders
 from fastnn.cuda.plan import Parameters
 from fastnn.cuda.predict import Predictor
+from fastnn.cuda.session import Session
 from fastnn.cuda.steps import layer_keys, step_table
 from fastnn.cuda.streaming import Chunk, Streamed
 from fastnn.data import Data
@@ -40,10 +40,11 @@ class Several:
     def __init__(self, problem: Problem, seeds: list[int]) -> None:
         """Make room for a network a seed; `problem` gives all else."""
         self.problem, self._seeds = problem, seeds
-        self._engine = Engine(problem, family="block")
-        self._family = Block(problem, self._engine._rule, limits())
-        self._plan, self.how = self._engine._plan, self._engine.how
-        self._predictor = Predictor(problem, self._engine._rule, self._plan, limits())
+        self._session, self._rule = Session(problem, self._go_back), problem.optimizer.rule
+        self._family = Block(problem, self._rule, limits())
+        self._plan = self._family.plan(1)
+        self.how = f"{self._family.name} kernels on {limits().name}"
+        self._predictor = Predictor(problem, self._rule, self._plan, limits())
         self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
         self._resting = np.zeros(len(seeds), bool)
 
@@ -61,7 +62,7 @@ class Several:
 
     def prepare(self) -> None:
         """Compile the kernels of training."""
-        self._engine.prepare()
+        self._session.prepare(self._family)
 
     def snapshot(self) -> np.ndarray:
         """Return the state of all networks as `restore` takes it; read only."""
@@ -105,13 +106,13 @@ class Several:
         list of list of EpochResult
             Of each network, one for each epoch that it began; none for one that rests.
         """
-        engine, epochs, each, n = self._engine, *rates.shape, len(data)
+        session, epochs, each, n = self._session, *rates.shape, len(data)
         numbered = range(epoch, epoch + epochs)
-        with engine._lock, engine._guarded("training several networks"):
-            plan = engine._family.plan(n)
+        with session.lock, session.guarded("training several networks"):
+            plan = self._family.plan(n)
             any_order = np.zeros(n, np.int64)
             tables = [
-                step_table(self.problem, engine._rule, own, step + e * each, any_order, None)
+                step_table(self.problem, self._rule, own, step + e * each, any_order, None)
                 for e, own in enumerate(rates)
             ]
             runs = len(self._seeds) * epochs
@@ -122,10 +123,10 @@ class Several:
             )
             if shuffle:
                 keys = [order_key(seed, each) for seed in self._seeds for each in numbered]
-                orders = make_orders(np.array(keys, np.uint64), n, engine._stream)
+                orders = make_orders(np.array(keys, np.uint64), n, session.stream)
             else:
-                orders = engine._put("orders", np.tile(np.arange(n, dtype=np.int32), (runs, 1)))
-            placed = engine._source(data, plan)
+                orders = session.put("orders", np.tile(np.arange(n, dtype=np.int32), (runs, 1)))
+            placed = session.source(data, plan)
             if isinstance(placed, Streamed):
                 raise DeviceFailure(
                     f"{limits().name} has too little memory for the data, which restarts read "
@@ -133,22 +134,23 @@ class Several:
                 )
             resident = self._family.resident_bytes(n) > 0
             job = Job(
-                state=engine._put("states", self._state),
-                scratch=engine._scratch(plan, 1 if resident else len(self._seeds)),
-                words=engine._put("words", plan.words),
-                numbers=engine._put("numbers", plan.numbers),
-                steps=engine._put("steps", np.concatenate(tables)),
-                keys=engine._put("keys", layer_keys(self.problem, self._seeds, numbered)),
+                state=session.put("states", self._state),
+                scratch=session.scratch(plan, 1 if resident else len(self._seeds)),
+                words=session.put("words", plan.words),
+                numbers=session.put("numbers", plan.numbers),
+                steps=session.put("steps", np.concatenate(tables)),
+                keys=session.put("keys", layer_keys(self.problem, self._seeds, numbered)),
                 orders=orders,
-                results=engine._put("results", np.zeros((runs, RESULT_FIELDS))),
-                bad=engine._put("bad", np.where(self._resting, 0, -1)),
+                results=session.put("results", np.zeros((runs, RESULT_FIELDS))),
+                bad=session.put("bad", np.where(self._resting, 0, -1)),
                 **placed._asdict(),
             )
-            engine._run(job, plan, [Chunk(0, epochs * each, placed)], epochs * each, None)
-            found = job.results.copy_to_host(stream=engine._stream)
-            bad = job.bad.copy_to_host(stream=engine._stream)
-            self._state = job.state.copy_to_host(stream=engine._stream)
-            engine._stream.synchronize()
+            chunks = [Chunk(0, epochs * each, placed)]
+            session.run(self._family, job, plan, chunks, epochs * each)
+            found = job.results.copy_to_host(stream=session.stream)
+            bad = job.bad.copy_to_host(stream=session.stream)
+            self._state = job.state.copy_to_host(stream=session.stream)
+            session.stream.synchronize()
         found = found.reshape(len(self._seeds), epochs, RESULT_FIELDS)
         return [
             [] if rests else read_results(own, int(failed), each)
@@ -157,15 +159,18 @@ class Several:
 
     def forward(self, X: Any) -> Iterator[np.ndarray]:
         """Yield the outputs (m, outputs) of each network for X (m, inputs), without dropout."""
-        engine = self._engine
+        session = self._session
         bytes_each = len(X) * self.problem.network.outputs * self.problem.dtype.itemsize
         together = max(1, OUTPUT_BYTES // bytes_each)
         for first in range(0, len(self._seeds), together):
-            with engine._lock, engine._guarded("predicting with several networks"):
-                states = engine._put("predicting", self._state[first : first + together])
-                outputs = self._predictor.predict_all(states, X, engine._stream)
+            with session.lock, session.guarded("predicting with several networks"):
+                states = session.put("predicting", self._state[first : first + together])
+                outputs = self._predictor.predict_all(states, X, session.stream)
             yield from outputs
 
     def close(self) -> None:
         """Let the device's memory go."""
-        self._engine.close()
+        self._session.close()
+
+    def _go_back(self) -> None:
+        """Do nothing: the state on the host is that of the last good call."""

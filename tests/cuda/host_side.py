@@ -114,7 +114,7 @@ def streamed(family: str) -> None:
     data = data_of(engine, 4000)
     host_driver.MEMORY["free"] = 250_000
     train(engine, data, 2)
-    assert isinstance(engine._placed, Streamed) and engine._placed.chunk_rows < 4000
+    assert isinstance(engine._session.placed, Streamed) and engine._session.placed.chunk_rows < 4000
     engine.close()
 
 

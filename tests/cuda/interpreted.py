@@ -144,7 +144,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
     from numba.cuda.dispatcher import CUDADispatcher
 
     from fastnn.cuda import device as door
-    from fastnn.cuda import engine, launching, memory, reader, tiled
+    from fastnn.cuda import launching, memory, reader, session, tiled
 
     there = Device()
     current = SimpleNamespace(
@@ -175,7 +175,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
         (CUDADispatcher, "__getitem__", configured),
         (CUDADispatcher, "compile", lambda kernel, types: there.compile(kernel, types)),
         (launching, "_allow_shared", lambda *_: None),
-        (engine, "reached", lambda event: True),
+        (session, "reached", lambda event: True),
         (memory, "clear", lambda array, stream: array.fill(0)),
         (tiled, "Replay", Replay),
     ]

@@ -222,7 +222,7 @@ def test_rows_that_do_not_fit_are_streamed(family: str) -> None:
             assert_follows_numpy(engine_of(family), problem, data)
             streamed = started(engine_of(family), problem)
             train(streamed, problem, data)
-            assert len(streamed._placed.placed) == 2
+            assert len(streamed._session.placed.placed) == 2
 
 
 @EVERY

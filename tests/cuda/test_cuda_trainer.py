@@ -196,7 +196,7 @@ def test_what_diverges_says_the_same_and_leaves_the_last_good_epoch() -> None:
 def test_a_device_that_fails_leaves_the_last_good_epoch_and_stays_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from fastnn.cuda import engine
+    from fastnn.cuda import session
 
     class DriverError(Exception):
         """Stands for Numba's and CUDA's own."""
@@ -211,7 +211,7 @@ def test_a_device_that_fails_leaves_the_last_good_epoch_and_stays_refused(
         train(*arguments)  # what it leaves behind is not to be had any more
         raise DriverError("an illegal memory access")
 
-    monkeypatch.setattr(engine, "failures", lambda: (DriverError,))
+    monkeypatch.setattr(session, "failures", lambda: (DriverError,))
     monkeypatch.setattr(own._family, "train", fail)
     for _ in range(2):  # the second time without asking the device
         what = rf"training with the {own.family} kernels \(kernel train\w*\): an illegal"

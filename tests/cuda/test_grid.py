@@ -36,7 +36,7 @@ from target_cases import (
 )
 
 from fastnn import reference
-from fastnn.cuda import choice, engine, grid
+from fastnn.cuda import choice, engine, grid, session
 from fastnn.cuda.device import SIMULATED, Limits
 from fastnn.cuda.grid_shape import make_shape
 from fastnn.spec import Dense, Dropout
@@ -233,8 +233,8 @@ def test_launches_of_some_steps_come_to_the_same_bits(pieces, blocks, monkeypatc
     problem = problem_of(9, [Dropout(0.2), Dense(10, "tanh"), Dense(4)])
     data = data_of(problem, 21)
     whole = run(blocks(5, 4), problem, data, epochs=3)
-    monkeypatch.setattr(engine, "FIRST_STEPS", pieces)
-    monkeypatch.setattr(engine, "LAUNCH_SECONDS", 0.0)
+    monkeypatch.setattr(session, "FIRST_STEPS", pieces)
+    monkeypatch.setattr(session, "LAUNCH_SECONDS", 0.0)
     made = blocks(5, 4)
     before = blocks.launches
     assert run(made, problem, data, epochs=3).bits() == whole.bits()

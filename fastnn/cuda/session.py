@@ -1,0 +1,183 @@
+"""What networks on one device work with: a stream, buffers, data that are placed, launches.
+
+An `Engine` has one for its network, `Several` one for all of its networks.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda.data import Placed, fits, place
+from fastnn.cuda.device import cuda, failures, lacks_memory, limits, reached
+from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Family, Job
+from fastnn.cuda.launching import forget_launched, launched
+from fastnn.cuda.memory import free_bytes, new_array, new_event, new_zeros
+from fastnn.cuda.plan import Plan
+from fastnn.cuda.streaming import Chunk, Streamed
+from fastnn.data import Data
+from fastnn.device_arrays import DeviceArray
+from fastnn.errors import DeviceFailure
+from fastnn.kernel_cache import CompileNotice
+from fastnn.problem import Problem
+
+# A launch takes about this long, so that progress shows and Ctrl-C does not wait; the next one is
+# put into the stream before it ends.
+LAUNCH_SECONDS, FIRST_STEPS = 0.2, 256
+ROOM = 0.9  # of the free memory, that data may take
+REMEDY = "make the batch or the network smaller, or use target='cpu'"
+POLL_SECONDS = 2e-4
+
+# (steps done, mean loss so far)
+Report = Callable[[int, float], None]
+
+
+class Session:
+    """Work on the current device, for one problem.
+
+    Attributes
+    ----------
+    stream
+        Where all of it goes.
+    lock
+        Held by a call that uses the buffers: one at a time.
+    lost
+        What the device failed with, or "".
+    seconds_per_row
+        Of training, as last measured.
+    """
+
+    def __init__(self, problem: Problem, go_back: Callable[[], None]) -> None:
+        """Take the current device; `go_back` is called when it fails, before an error is raised."""
+        self._problem, self._go_back = problem, go_back
+        self.lock = threading.Lock()
+        self.lost, self.seconds_per_row = "", math.inf
+        self._arrays: dict[str, Any] = {}  # buffers on the device, by use
+        self._data: Data | None = None  # those that are placed
+        self.placed: Placed | Streamed | None = None
+        with self.guarded("looking for a device"):
+            self.stream = cuda.stream()
+
+    def put(self, name: str, array: np.ndarray) -> Any:
+        """Return an array on the device with this content, in that buffer if it fits."""
+        array = np.ascontiguousarray(array)
+        there = self._arrays.get(name)
+        if there is None or there.shape != array.shape or there.dtype != array.dtype:
+            self._arrays.pop(name, None)
+            there = new_array(array.shape, array.dtype, f"{name} of the network need", REMEDY)
+            self._arrays[name] = there
+        there.copy_to_device(array, stream=self.stream)
+        return there
+
+    def scratch(self, plan: Plan, networks: int) -> Any:
+        """Return the scratch of a plan, zeros when it is new."""
+        there, shape = self._arrays.get("scratch"), (networks, plan.scratch_size)
+        if there is None or there.shape != shape:
+            self._arrays.pop("scratch", None)
+            what = "scratch of the network needs", REMEDY
+            there = new_zeros(shape, self._problem.dtype, *what, self.stream)
+            self._arrays["scratch"] = there
+        return there
+
+    def source(self, data: Data, plan: Plan) -> Placed | Streamed:
+        """Return the data on the device, or what streams them where they do not fit.
+
+        They stay as long as the next call is for the same data.
+        """
+        if self._data is not data:
+            self._forget_data()
+            self.scratch(plan, 1)  # comes first: it cannot be streamed
+            room = ROOM * free_bytes()  # orders and the table of steps come after
+            if isinstance(data.X, DeviceArray) or fits(data, self._problem, room)[0]:
+                self.placed = place(data, self._problem, self.stream)
+            else:
+                self.placed = Streamed(data, self._problem, self.stream)
+            self._data = data
+        assert self.placed is not None
+        return self.placed
+
+    def run(
+        self,
+        family: Family,
+        job: Job,
+        plan: Plan,
+        chunks: Iterable[Chunk],
+        steps: int,
+        report: Report | None = None,
+    ) -> None:
+        """Do all steps, in launches of about `LAUNCH_SECONDS` of which two are under way."""
+        waiting: list[tuple[Any, int]] = []
+        try:
+            for begin, end, placed in chunks:
+                own = job._replace(**placed._asdict())
+                for first, last in self._launches(begin, end):
+                    family.train(own, plan, first, last, self.stream)
+                    event = new_event()
+                    event.record(self.stream)
+                    waiting.append((event, last))
+                    while len(waiting) > (last < steps):
+                        event, done = waiting.pop(0)
+                        while not reached(event):
+                            time.sleep(POLL_SECONDS)
+                        if report is not None and done < steps:
+                            self._report(job, done, report)
+        except KeyboardInterrupt:
+            self.stream.synchronize()  # nothing may work on what is restored next
+            raise
+
+    def prepare(self, family: Family) -> None:
+        """Compile what training needs."""
+        what = f"{self._problem.dtype.name} CUDA kernels ({family.name})"
+        with self.guarded("compiling"), CompileNotice(what):
+            family.prepare(self._problem.batch_size)
+
+    def close(self) -> None:
+        """Let the device's memory go."""
+        self._forget_data()
+        self._arrays.clear()
+
+    @contextmanager
+    def guarded(self, doing: str) -> Iterator[None]:
+        """Turn an error of the device into a `DeviceFailure`; raise it again once it is lost."""
+        if self.lost:
+            raise DeviceFailure(self.lost)
+        forget_launched()
+        try:
+            yield
+        except failures() as error:
+            self._go_back()
+            if lacks_memory(error):
+                raise DeviceFailure(
+                    f"{limits().name} has too little memory for {doing} ({error}); {REMEDY}"
+                ) from error
+            under_way = f" (kernel {launched()})" if launched() else ""
+            self.lost = (
+                f"{limits().name} failed while {doing}{under_way}: {error}; the parameters are "
+                "those of the last good epoch: save the model, and go on in a new process or on "
+                "target='cpu'"
+            )
+            raise DeviceFailure(self.lost) from error
+
+    def _forget_data(self) -> None:
+        if isinstance(self.placed, Streamed):
+            self.placed.close()
+        self._data = self.placed = None
+
+    def _launches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Cut steps into launches."""
+        per_step = self.seconds_per_row * self._problem.batch_size
+        count = FIRST_STEPS if math.isinf(per_step) else max(1, int(LAUNCH_SECONDS / per_step))
+        for first in range(begin, end, count):
+            yield first, min(end, first + count)
+
+    def _report(self, job: Job, done: int, report: Report) -> None:
+        sums = job.results.copy_to_host(stream=self.stream)
+        self.stream.synchronize()
+        loss, weight = sums[:, LOSS_SUM].sum(), sums[:, WEIGHT_SUM].sum()
+        report(done, float(loss / weight) if weight > 0 else 0.0)
