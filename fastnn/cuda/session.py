@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,8 +55,12 @@ class Session:
     """
 
     def __init__(self, problem: Problem, go_back: Callable[[], None]) -> None:
-        """Take the current device; `go_back` is called when it fails, before an error is raised."""
-        self._problem, self._go_back = problem, go_back
+        """Take the current device.
+
+        `go_back`, a method, is called when the device fails, before an error is raised.
+        """
+        # Weak, or a session and its engine would keep each other, and the device's memory.
+        self._problem, self._go_back = problem, weakref.WeakMethod(go_back)
         self.lock = threading.Lock()
         self.lost, self.seconds_per_row = "", math.inf
         self._arrays: dict[str, Any] = {}  # buffers on the device, by use
@@ -151,7 +156,9 @@ class Session:
         try:
             yield
         except failures() as error:
-            self._go_back()
+            go_back = self._go_back()
+            if go_back is not None:
+                go_back()
             if lacks_memory(error):
                 raise DeviceFailure(
                     f"{limits().name} has too little memory for {doing} ({error}); {REMEDY}"
