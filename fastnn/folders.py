@@ -65,6 +65,16 @@ def _keep(file: Path, text: str) -> None:
     """Write the file unless it is there: Numba drops what it compiled from an older one."""
     if file.is_file() and file.read_text("utf-8") == text:
         return
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
-        new.write(text)
-    os.replace(new.name, file)  # whole, also for a process that reads it now
+    write_whole(file, text.encode())
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file at once, so that a process that reads it now has all of it."""
+    handle, name = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as new:
+            new.write(content)
+        os.replace(name, file)
+    except OSError:
+        os.unlink(name)
+        raise

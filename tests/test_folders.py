@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from fastnn.folders import writable_folder
+from fastnn.folders import writable_folder, write_whole
 
 
 @pytest.fixture
@@ -38,3 +38,13 @@ def test_a_folder_that_somebody_else_made_is_not_used(nowhere_usual, monkeypatch
     folder = writable_folder("kernels")
     assert folder.parent == nowhere_usual and folder.name.startswith("fastnn-")
     assert folder != writable_folder("kernels")
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
+        write_whole(tmp_path / "there", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    write_whole(tmp_path / "file", b"one")
+    write_whole(tmp_path / "file", b"two")
+    assert (tmp_path / "file").read_bytes() == b"two"

@@ -9,9 +9,7 @@ numba-cuda would store, compressed.
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
-import tempfile
 import zlib
 from functools import cache
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import numba
 
+from fastnn.folders import write_whole
 from fastnn.kernel_cache import FOLDER, source_hash
 
 # Taken now: what is imported is compiled, whatever becomes of the files meanwhile.
@@ -57,7 +56,7 @@ class Kept:
             library = states.pop("codelibrary")._reduce_states()
             # LLVM's code is most of it, and needed for a second device of another kind.
             code = zlib.compress(dumps((states, library | {"ptx_cache": {}})), 1)
-            _write(self._file(signature), code)
+            write_whole(self._file(signature), code)
         except Exception:  # no room, say: the kernel works without
             return
 
@@ -71,18 +70,6 @@ class Kept:
         parts = self.made, str(signature), self._options, capability, _surroundings()
         text = "\n".join(parts)
         return FOLDER / f"cuda-{hashlib.sha256(text.encode()).hexdigest()[:32]}.kernel"
-
-
-def _write(file: Path, code: bytes) -> None:
-    """Write a file at once, so that a process that reads it now has all of it."""
-    handle, name = tempfile.mkstemp(dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as new:
-            new.write(code)
-        os.replace(name, file)
-    except OSError:
-        os.unlink(name)
-        raise
 
 
 @cache
