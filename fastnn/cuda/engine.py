@@ -6,6 +6,7 @@ the last good epoch left them, which is what remains when a device fails.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,7 +48,7 @@ class Engine:
         `threads` says nothing here. `rule` is another update rule than that of the problem's
         optimizer; `family` one of `fastnn.cuda.choice.FAMILIES` in place of the cheapest.
         """
-        self.problem, self.threads = problem, 1
+        self.problem, self.threads, self.seconds_per_row = problem, 1, math.inf
         self._rule = rule or problem.optimizer.rule
         self._slots = UPDATES[self._rule].slots
         # Where the state is: on the host as long as that is not None, on the device likewise.
@@ -63,15 +64,6 @@ class Engine:
         self._plan: Plan = self._family.plan(1)
         self._host = self._good = np.zeros(self._plan.state_size, problem.dtype)
         self._predictor = self._family.predictor(self._plan)
-
-    @property
-    def seconds_per_row(self) -> float:
-        """What training a row takes, as last measured; infinity before that."""
-        return self._session.seconds_per_row
-
-    @seconds_per_row.setter
-    def seconds_per_row(self, seconds: float) -> None:
-        self._session.seconds_per_row = seconds
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
@@ -157,7 +149,8 @@ class Engine:
                 rows, placed = orders, source
                 chunks = iter([Chunk(0, epochs * each, placed)])
             job = self._job(plan, placed, rows, np.concatenate(tables), epoch)
-            self._session.run(self._family, job, plan, chunks, epochs * each, progress)
+            pace = self.seconds_per_row
+            self._session.run(self._family, job, plan, chunks, epochs * each, progress, pace)
             found = job.results.copy_to_host(stream=self._session.stream)
             bad = job.bad.copy_to_host(stream=self._session.stream)
             self._session.stream.synchronize()

@@ -50,8 +50,6 @@ class Session:
         Held by a call that uses the buffers: one at a time.
     lost
         What the device failed with, or "".
-    seconds_per_row
-        Of training, as last measured.
     """
 
     def __init__(self, problem: Problem, go_back: Callable[[], None]) -> None:
@@ -62,7 +60,7 @@ class Session:
         # Weak, or a session and its engine would keep each other, and the device's memory.
         self._problem, self._go_back = problem, weakref.WeakMethod(go_back)
         self.lock = threading.Lock()
-        self.lost, self.seconds_per_row = "", math.inf
+        self.lost = ""
         self._arrays: dict[str, Any] = {}  # buffers on the device, by use
         self._data: Data | None = None  # those that are placed
         self.placed: Placed | Streamed | None = None
@@ -115,13 +113,21 @@ class Session:
         chunks: Iterable[Chunk],
         steps: int,
         report: Report | None = None,
+        seconds_per_row: float = math.inf,
     ) -> None:
-        """Do all steps, in launches of about `LAUNCH_SECONDS` of which two are under way."""
+        """Do all steps, in launches of about `LAUNCH_SECONDS` of which two are under way.
+
+        `seconds_per_row` is what training takes, infinity where that is not known.
+        """
+        per_step, count = seconds_per_row * self._problem.batch_size, FIRST_STEPS
+        if math.isfinite(per_step):
+            count = max(1, int(LAUNCH_SECONDS / per_step))
         waiting: list[tuple[Any, int]] = []
         try:
             for begin, end, placed in chunks:
                 own = job._replace(**placed._asdict())
-                for first, last in self._launches(begin, end):
+                for first in range(begin, end, count):
+                    last = min(end, first + count)
                     family.train(own, plan, first, last, self.stream)
                     event = new_event()
                     event.record(self.stream)
@@ -175,13 +181,6 @@ class Session:
         if isinstance(self.placed, Streamed):
             self.placed.close()
         self._data = self.placed = None
-
-    def _launches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """Cut steps into launches."""
-        per_step = self.seconds_per_row * self._problem.batch_size
-        count = FIRST_STEPS if math.isinf(per_step) else max(1, int(LAUNCH_SECONDS / per_step))
-        for first in range(begin, end, count):
-            yield first, min(end, first + count)
 
     def _report(self, job: Job, done: int, report: Report) -> None:
         sums = job.results.copy_to_host(stream=self.stream)
