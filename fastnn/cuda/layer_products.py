@@ -20,14 +20,23 @@ from fastnn.cuda.rules import Recipe
 from fastnn.cuda.tiling import bounds_of
 
 
+def by_four(precision: str) -> bool:
+    """Say whether what follows a product is done four numbers at a time, not for float64.
+
+    On tensor cores the sums are a smaller part of the work, and what follows them a larger one.
+    Else threads have half as many registers: some rules would not leave enough for four numbers.
+    """
+    return precision != "float32"
+
+
 @cache
 def make_product(
-    recipe: Recipe, precision: str, kind: str, tile: Any, training: bool = True
+    recipe: Recipe, precision: str, kind: str, tile: Any, training: bool, four: bool
 ) -> Any:
     """Return the kernel of one product of a step, which takes what `make_kernels` says.
 
     "forward" of a layer: Z = X W + b and the activation; "backward": the derivatives by z of the
-    layer before it; "update": the gradient of W and the rule.
+    layer before it; "update": the gradient of W and the rule. `four`: see `by_four`.
     """
     o = make_operations(recipe)
     dtype = np.dtype(recipe.dtype)
@@ -95,10 +104,7 @@ def make_product(
         "backward": ("nt", begin_backward, end_backward, end_backward4),
         "update": ("tn", begin_update, end_update, end_update4),
     }[kind]
-    # On tensor cores the sums are a smaller part of the work, and what follows them a larger one.
-    # Else threads have half as many registers: some rules would not leave enough for four numbers.
-    four = None if precision == "float32" else end4
-    gemm = make_gemm(form, dtype, precision, tile, begin, end, four)
+    gemm = make_gemm(form, dtype, precision, tile, begin, end, end4 if four else None)
 
     def forward(job, clock, parts, layer):
         if job.bad[0] < 0:
@@ -132,4 +138,4 @@ def make_product(
 
     chosen = {"forward": forward, "backward": backward, "update": update}[kind]
     bounds = bounds_of(dtype, tile)
-    return kernel(chosen, recipe, precision, tile, training, launch_bounds=bounds)
+    return kernel(chosen, recipe, precision, tile, training, four, launch_bounds=bounds)

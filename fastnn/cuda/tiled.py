@@ -18,7 +18,7 @@ from fastnn.cuda.device import SIMULATED, Limits, cuda
 from fastnn.cuda.gemm import shared_bytes
 from fastnn.cuda.job import Job, Predict, job_type
 from fastnn.cuda.launching import Replay, compile_now, launch
-from fastnn.cuda.layer_products import make_product
+from fastnn.cuda.layer_products import by_four, make_product
 from fastnn.cuda.memory import new_zeros
 from fastnn.cuda.phases import (
     COLUMN_THREADS,
@@ -203,6 +203,6 @@ class Tiled:
             tile = small_tile(precision)
         else:
             tile, _ = best_tile(*shape, dtype, precision, self._limits)
-        kernel = make_product(self._recipe, precision, kind, tile, training)
+        kernel = make_product(self._recipe, precision, kind, tile, training, by_four(precision))
         self._asked[kernel] = shared_bytes(dtype, precision, tile)
         return kernel, tiles(*shape[:2], tile), tile.threads, layer

@@ -130,6 +130,31 @@ def test_tensor_cores(precision: str) -> None:
         assert_near(one, other, 20 * rounding)
 
 
+@pytest.mark.parametrize("activation", ["prelu", "rrelu"])
+def test_what_follows_tensor_cores_is_what_follows_other_products(
+    activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four numbers at a time, in float32 throughout, so that any difference shows."""
+    from fastnn.cuda import tiled
+
+    monkeypatch.setattr(tiled, "by_four", lambda precision: True)
+    layers = [
+        Dropout(0.1),
+        Dense(7, activation),
+        Dropout(0.3),
+        Dense(5, "softmax"),
+        Dropout(0.2),
+        Dense(6, "tanh", bias=False),
+    ]
+    for optimizer, limit in (("adam", 0.5), ("momentum", None)):
+        problem = problem_of(
+            4, layers, "mse", OPTIMIZERS[optimizer], l1=1e-3, l2=1e-2, batch_size=6,
+            clip_value=0.2, clip_norm=limit, dtype="float32",
+        )  # fmt: skip
+        with device_for("tiled"):
+            assert_follows_numpy(engine_of("tiled"), problem, data_of(problem, 15), epochs=1)
+
+
 def test_prepared_kernels_are_those_that_are_launched() -> None:
     for family in FAMILIES:
         problem = classifier(batch_size=4)
