@@ -26,6 +26,24 @@ SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 SHARED_BYTES_BY_RIGHT = 48 << 10
 
 
+def _import_overloads() -> None:
+    """Import what numba-cuda imports at its first compilation, which NumPy 2.5 would stop.
+
+    numba-cuda 0.30, the last of its line, gives kernels an overload of `numpy.row_stack`, a second
+    name of `vstack` that NumPy has no more. Nothing else sees the name: it is there for the import.
+    """
+    if SIMULATED or hasattr(np, "row_stack"):
+        return
+    np.row_stack = np.vstack
+    try:
+        import numba.cuda.np.arrayobj  # noqa: F401
+    finally:
+        del np.row_stack
+
+
+_import_overloads()
+
+
 class _Running:
     """What `cuda` is in the simulator: in a kernel's threads, the module of the kernel."""
 
@@ -158,14 +176,19 @@ def clear(array: Any, stream: Any) -> None:
     device_memset(array, 0, array.nbytes, stream)
 
 
+class Refused(RuntimeError):
+    """A launch that the device, or CUDA's library for it, does not take; one of `failures`."""
+
+
 def failures() -> tuple[type[BaseException], ...]:
     """Return the exceptions that a failing device raises, through any of the libraries beneath."""
     if SIMULATED:
         return ()
     from cuda.core._utils.cuda_utils import CUDAError
+    from numba.cuda.cudadrv.driver import LinkerError
     from numba.cuda.cudadrv.error import CudaDriverError
 
-    return CudaDriverError, CUDAError
+    return CudaDriverError, CUDAError, LinkerError, Refused
 
 
 def lacks_memory(error: BaseException) -> bool:

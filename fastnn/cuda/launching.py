@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from fastnn.cuda.device import SIMULATED, cuda, failures
+from fastnn.cuda.device import SIMULATED, Refused, cuda, failures
 
 
 def compile_now(compiled: Any, *arguments: Any) -> None:
@@ -50,7 +51,11 @@ def launch(
     # What a launch may ask for without that is 48 KB less what the kernel itself declares.
     if shared_bytes > 0:
         _allow_shared(compiled, arguments, shared_bytes)
-    _configured(compiled, blocks, threads, stream, shared_bytes)(*arguments)
+    configured = _configured(compiled, blocks, threads, stream, shared_bytes)
+    try:
+        configured(*arguments)
+    except ValueError as error:  # more blocks than can run at once, where all of them must
+        raise Refused(f"{blocks} blocks of {threads} threads: {error}") from error
 
 
 _configuring = threading.Lock()
@@ -87,7 +92,7 @@ def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) 
     which = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     (status,) = driver.cuKernelSetAttribute(which, shared_bytes, code.handle, device)
     if status != driver.CUresult.CUDA_SUCCESS:
-        raise RuntimeError(f"{shared_bytes} bytes of shared memory a block: {status.name}")
+        raise Refused(f"{shared_bytes} bytes of shared memory a block: {status.name}")
     _raised[compiled, device] = shared_bytes
 
 
@@ -117,7 +122,7 @@ class Replay:
             times -= 1
         core = Stream.from_handle(int(stream.handle))
         if self._graph is None and times and not self._refused:
-            self._capture(put, core)
+            self._capture(put)
             self._names = dict(_launched.names)
         _launched.names.update(self._names)
         for _ in range(times):
@@ -126,10 +131,18 @@ class Replay:
             else:
                 self._graph.launch(core)
 
-    def _capture(self, put: Callable[[Any], None], core: Any) -> None:
-        """Make the graph, or warn why there is none."""
-        builder = core.create_graph_builder()
-        # RuntimeError: what another thread did has made the capture worthless.
+    def _capture(self, put: Callable[[Any], None]) -> None:
+        """Make the graph, or warn why there is none.
+
+        The builder has a non-blocking stream of its own. While one that blocks captures, nothing
+        in the process may use the default stream, and whatever does makes the capture worthless.
+        """
+        from cuda.core import Device
+
+        device = Device(cuda.get_current_device().id)
+        device.set_current()
+        builder = device.create_graph_builder()
+        # RuntimeError: cuda.core says so too where a capture is worthless.
         broken: tuple[type[BaseException], ...] = (*failures(), RuntimeError)
         try:
             builder.begin_building()
@@ -144,5 +157,6 @@ class Replay:
                 stacklevel=2,
             )
         finally:
-            # Also after Ctrl-C: the stream would go on to capture, and nothing could be waited for.
-            builder.close()
+            # A builder whose capture is worthless ends it, and then raises what it was told.
+            with suppress(*broken):
+                builder.close()

@@ -33,10 +33,19 @@ from fastnn.problem import Problem
 LAUNCH_SECONDS, FIRST_STEPS = 0.2, 256
 ROOM = 0.9  # of the free memory, that data may take
 REMEDY = "make the batch or the network smaller, or use target='cpu'"
-POLL_SECONDS = 2e-4
+# What is looked at all the time for so long, as a short epoch may end, and then now and then.
+SPIN_SECONDS, POLL_SECONDS = 1e-3, 2e-4
 
 # (steps done, mean loss so far)
 Report = Callable[[int, float], None]
+
+
+def wait_for(event: Any) -> None:
+    """Wait until all that was put into a stream before an event is done; Ctrl-C ends it."""
+    spin_until = time.perf_counter() + SPIN_SECONDS
+    while not reached(event):
+        if time.perf_counter() > spin_until:
+            time.sleep(POLL_SECONDS)
 
 
 class Session:
@@ -134,8 +143,7 @@ class Session:
                     waiting.append((event, last))
                     while len(waiting) > (last < steps):
                         event, done = waiting.pop(0)
-                        while not reached(event):
-                            time.sleep(POLL_SECONDS)
+                        wait_for(event)
                         if report is not None and done < steps:
                             self._report(job, done, report)
         except KeyboardInterrupt:

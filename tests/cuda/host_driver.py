@@ -17,6 +17,7 @@ import numpy as np
 from banks import Memory
 from cubin import compile_ptx
 from cuda.bindings import driver as binding
+from cuda.core._utils.cuda_utils import CUDAError
 from numba.cuda import dispatcher
 from numba.cuda.cudadrv import driver
 from ptx import execute, program_of
@@ -79,8 +80,18 @@ class Stream:
         """Return a stream of cuda.core for one of the driver."""
         return Stream(int(handle))
 
+
+class Device:
+    """What stands for `cuda.core.Device`."""
+
+    def __init__(self, number: int) -> None:
+        assert number == 0
+
+    def set_current(self) -> None:
+        """There is no other."""
+
     def create_graph_builder(self) -> GraphBuilder:
-        """Return what captures launches."""
+        """Return what captures launches, in a non-blocking stream of its own."""
         return GraphBuilder()
 
 
@@ -101,26 +112,37 @@ class Graph:
 
 
 class GraphBuilder:
-    """Captures what is launched into its stream."""
+    """Captures what is launched into its stream.
 
-    open = 0
+    Where `worthless`, what another thread did ends each capture; CUDA says so whoever asks next.
+    """
+
+    open, worthless = 0, False
 
     def __init__(self) -> None:
         GraphBuilder.open += 1
-        self.stream, self.captured = Stream(8), []
+        self.stream, self.captured, self.building = Stream(8), [], False
         self.stream.builder = self
 
     def close(self) -> None:
-        """Capture no more, whatever has happened."""
+        """Capture no more, whatever has happened; an end that has not been told of is told now."""
         GraphBuilder.open -= 1
+        self._check()
 
     def begin_building(self) -> GraphBuilder:
         """Begin to capture."""
+        self.building = True
         return self
 
     def end_building(self) -> GraphBuilder:
         """Capture no more."""
+        self._check()
+        self.building = False
         return self
+
+    def _check(self) -> None:
+        if GraphBuilder.worthless and self.building:
+            raise CUDAError("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
 
     def complete(self) -> Graph:
         """Return the graph."""
@@ -231,17 +253,17 @@ def install() -> None:
     for name, function in functions.items():
         setattr(made, name, failing(name, function))
 
-    class Device:
+    class OwnDevice:
         id, name, compute_capability = 0, "A device", (9, 0)
         MULTIPROCESSOR_COUNT, MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 132, 232448
         context: Any = None
 
         def get_primary_context(self) -> Any:
             if self.context is None:
-                Device.context = driver.Context(self, context)
+                OwnDevice.context = driver.Context(self, context)
             return self.context
 
-    device = Device()
+    device = OwnDevice()
     made.get_device, made.get_device_count = lambda number=0: device, lambda: 1
 
     def set_attribute(which: Any, value: int, kernel: Any, device: int) -> tuple[Any]:
@@ -262,6 +284,6 @@ def install() -> None:
     dispatcher._Kernel, dispatcher.launch = Kernel, launch
     dispatcher.LaunchConfig = SimpleNamespace
     driver.ExperimentalStream, driver.GraphBuilder = Stream, GraphBuilder
-    cuda.core.Stream = Stream
+    cuda.core.Stream, cuda.core.Device = Stream, Device
     # What is made up is not kept on disk, nor is there what a real one left.
     Kept.load_overload, Kept.save_overload = nothing, nothing

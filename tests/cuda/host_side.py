@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import host_driver
@@ -116,6 +117,24 @@ def streamed(family: str) -> None:
     train(engine, data, 2)
     assert isinstance(engine._session.placed, Streamed) and engine._session.placed.chunk_rows < 4000
     engine.close()
+
+
+def worthless_capture(family: str) -> None:
+    """Train kernel by kernel where CUDA captures no graph, and say so once."""
+    host_driver.GraphBuilder.worthless = True
+    engine = engine_of(family)
+    data = data_of(engine, 4000)
+    before = len(host_driver.launches)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        train(engine, data, 2)
+        train(engine, data, 2)
+    assert len(heard) == (family == "tiled"), [str(each.message) for each in heard]
+    assert not heard or "INVALIDATED" in str(heard[0].message)
+    assert host_driver.GraphBuilder.open == 0
+    # All kernels of all steps, beside the one capture.
+    assert family != "tiled" or len(host_driver.launches) - before > 4 * 125 * 6
+    host_driver.GraphBuilder.worthless = False
 
 
 def several(family: str) -> None:
