@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import cuda as _cuda
 
 from fastnn.cuda.kept import Kept
 
@@ -26,22 +26,27 @@ SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 SHARED_BYTES_BY_RIGHT = 48 << 10
 
 
-def _import_overloads() -> None:
-    """Import what numba-cuda imports at its first compilation, which NumPy 2.5 would stop.
+def _import_cuda() -> Any:
+    """Return Numba's module, all of it imported that a first compilation would import.
 
-    numba-cuda 0.30, the last of its line, gives kernels an overload of `numpy.row_stack`, a second
-    name of `vstack` that NumPy has no more. Nothing else sees the name: it is there for the import.
+    numba-cuda 0.30 is the last of its line, and older than NumPy 2.5: it makes a timedelta without
+    a unit, of which NumPy warns, and an overload of `numpy.row_stack`, a second name of `vstack`
+    that NumPy has no more. Nothing else sees that name: it is there for the import.
     """
-    if SIMULATED or hasattr(np, "row_stack"):
-        return
-    np.row_stack = np.vstack
-    try:
-        import numba.cuda.np.arrayobj  # noqa: F401
-    finally:
-        del np.row_stack
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from numba import cuda
+
+        if not SIMULATED and not hasattr(np, "row_stack"):
+            np.row_stack = np.vstack
+            try:
+                import numba.cuda.np.arrayobj  # noqa: F401
+            finally:
+                del np.row_stack
+    return cuda
 
 
-_import_overloads()
+_cuda: Any = _import_cuda()
 
 
 class _Running:

@@ -11,10 +11,16 @@ from typing import Any
 from fastnn.cuda.device import SIMULATED, Refused, cuda, failures
 
 
+# numba-cuda compiles, loads and configures kernels as if there were one thread in the process: two
+# that load one kernel at once end in a segmentation fault.
+_launching = threading.Lock()
+
+
 def compile_now(compiled: Any, *arguments: Any) -> None:
     """Compile a kernel for arguments of these types, so that its first launch does not have to."""
     if not SIMULATED:
-        compiled.compile(arguments)
+        with _launching:
+            compiled.compile(arguments)
 
 
 class _Launched(threading.local):
@@ -48,17 +54,15 @@ def launch(
     if SIMULATED:
         compiled[blocks, threads, stream, shared_bytes](*arguments)
         return
-    # What a launch may ask for without that is 48 KB less what the kernel itself declares.
-    if shared_bytes > 0:
-        _allow_shared(compiled, arguments, shared_bytes)
-    configured = _configured(compiled, blocks, threads, stream, shared_bytes)
-    try:
-        configured(*arguments)
-    except ValueError as error:  # more blocks than can run at once, where all of them must
-        raise Refused(f"{blocks} blocks of {threads} threads: {error}") from error
-
-
-_configuring = threading.Lock()
+    with _launching:
+        # What a launch may ask for without that is 48 KB less what the kernel itself declares.
+        if shared_bytes > 0:
+            _allow_shared(compiled, arguments, shared_bytes)
+        configured = _configured(compiled, blocks, threads, stream, shared_bytes)
+        try:
+            configured(*arguments)
+        except ValueError as error:  # more blocks than can run at once, where all of them must
+            raise Refused(f"{blocks} blocks of {threads} threads: {error}") from error
 
 
 def _configured(compiled: Any, *configuration: Any) -> Any:
@@ -68,13 +72,12 @@ def _configured(compiled: Any, *configuration: Any) -> Any:
     """
     from numba.cuda.core import config
 
-    with _configuring:
-        wanted = config.CUDA_LOW_OCCUPANCY_WARNINGS
-        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
-        try:
-            return compiled[configuration]
-        finally:
-            config.CUDA_LOW_OCCUPANCY_WARNINGS = wanted
+    wanted = config.CUDA_LOW_OCCUPANCY_WARNINGS
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+    try:
+        return compiled[configuration]
+    finally:
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = wanted
 
 
 _raised: dict[tuple[Any, int], int] = {}

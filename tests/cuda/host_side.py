@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
-import host_driver
 import numpy as np
+
+import_module("fastnn.cuda.device")  # comes first: it knows how to import numba.cuda
+
+import host_driver  # noqa: E402
 
 host_driver.install()
 
