@@ -23,7 +23,7 @@ from typing import Any
 
 from gpu_table import NOTES, check_lines, failures, limit_lines, table, warnings
 from gpu_tasks import Budget, run_task
-from gpu_workloads import PARTS, TASKS, TOTAL_SECONDS, Task
+from gpu_workloads import CONTENDERS, PARTS, TASKS, TOTAL_SECONDS, Task
 from libraries import is_installed
 from options import check_data_folder, listed, positive, writable
 from peers import processor, version_of
@@ -41,6 +41,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=PARTS,
         metavar="NAME,...",
         help=f"some of {','.join(PARTS)}; default: all",
+    )
+    parser.add_argument(
+        "--contenders",
+        type=listed(CONTENDERS),
+        default=CONTENDERS,
+        metavar="NAME,...",
+        help=f"some of {','.join(CONTENDERS)}, the last of which is torch.compile; default: all",
     )
     parser.add_argument(
         "--seconds",
@@ -68,9 +75,12 @@ def missing() -> str:
     return found.unavailable()
 
 
-def tasks_of(parts: Sequence[str], torch: bool) -> list[Task]:
-    """Return the tasks of these parts; without PyTorch only those of fastnn."""
-    return [task for task in TASKS if task.part in parts and (torch or task.contender == "fastnn")]
+def tasks_of(
+    parts: Sequence[str], torch: bool, contenders: Sequence[str] = CONTENDERS
+) -> list[Task]:
+    """Return the tasks of these parts and contenders; without PyTorch only those of fastnn."""
+    able = [each for each in contenders if torch or each == "fastnn"]
+    return [task for task in TASKS if task.part in parts and task.contender in able]
 
 
 def header(arguments: Sequence[str]) -> list[str]:
@@ -133,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch = is_installed("torch")
     if not torch:
         print("PyTorch is not installed: fastnn is timed alone, without the limits.", flush=True)
-    tasks = tasks_of(chosen.parts, torch)
+    tasks = tasks_of(chosen.parts, torch, chosen.contenders)
     records, failed = measure(tasks, chosen.device, chosen.seconds)
     failed += failures(records, "check" in chosen.parts)
     lines = [

@@ -72,6 +72,7 @@ TASKS = (
     Task("B", "compile", 25),
     Task("C", "compile", 35),
 )
+CONTENDERS = ("fastnn", "torch", "compile")
 PARTS = list(dict.fromkeys(task.part for task in TASKS))
 
 

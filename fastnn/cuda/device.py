@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -38,11 +38,11 @@ def _import_cuda() -> Any:
         from numba import cuda
 
         if not SIMULATED and not hasattr(np, "row_stack"):
-            np.row_stack = np.vstack
+            np.vstack = np.vstack
             try:
                 import numba.cuda.np.arrayobj  # noqa: F401
             finally:
-                del np.row_stack
+                del np.vstack
     return cuda
 
 
@@ -115,6 +115,31 @@ def make_shared_array(count: int, number: Any) -> Any:
     if SIMULATED:  # which knows no alignment
         return inlined(lambda: cuda.shared.array(count, number))
     return inlined(lambda: cuda.shared.array(count, number, 16))
+
+
+def one_by_one(function: Any, layers: Sequence[int]) -> Any:
+    """Return a device function that calls ``function(layer, given)`` for each of these layers.
+
+    Each call is a copy of its own, in which the layer is a constant.
+    """
+    if not layers:
+        return inner(lambda given: None)
+    first, *rest = layers
+    others = one_by_one(function, rest) if rest else None
+    if others is None:
+
+        @inner
+        def call(given):
+            function(first, given)
+
+    else:
+
+        @inner
+        def call(given):
+            function(first, given)
+            others(given)
+
+    return call
 
 
 @inner

@@ -19,7 +19,7 @@ from fastnn.cuda.data import Placed, place_features
 from fastnn.cuda.device import limits
 from fastnn.cuda.job import RESULT_FIELDS, Job, read_results
 from fastnn.cuda.memory import HostCopies, free_bytes
-from fastnn.cuda.plan import WEIGHTED, Parameters, Plan
+from fastnn.cuda.plan import SAMPLES, WEIGHTED, Parameters, Plan
 from fastnn.cuda.reader import DeviceReader, all_finite
 from fastnn.cuda.session import ROOM, Session
 from fastnn.cuda.steps import layer_keys, step_table
@@ -64,6 +64,7 @@ class Engine:
         self._plan: Plan = self._family.plan(1)
         self._host = self._good = np.zeros(self._plan.state_size, problem.dtype)
         self._predictor = self._family.predictor(self._plan)
+        self._training: Plan | None = None  # that of the data last trained on
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
@@ -135,8 +136,7 @@ class Engine:
         epochs, each = rates.shape
         with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
             start = time.perf_counter()
-            plan = self._family.plan(len(data))
-            plan.words[0, WEIGHTED] = data.weights is not None
+            plan = self._plan_for(data)
             tables = [
                 step_table(self.problem, self._rule, own, step + e * each, order, data.weights)
                 for e, (own, order) in enumerate(zip(rates, orders, strict=True))
@@ -215,6 +215,15 @@ class Engine:
             self._device = self._session.put("state", self._host[None])
         return self._device
 
+    def _plan_for(self, data: Data) -> Plan:
+        """Return the plan of training on these data, the last one again where it serves."""
+        wanted = len(data), data.weights is not None
+        if self._training is None or tuple(self._training.words[0, [SAMPLES, WEIGHTED]]) != wanted:
+            plan = self._family.plan(len(data))
+            plan.words[0, WEIGHTED] = data.weights is not None
+            self._training = plan
+        return self._training
+
     def _job(
         self, plan: Plan, placed: Placed, orders: np.ndarray, table: np.ndarray, epoch: int
     ) -> Job:
@@ -223,8 +232,8 @@ class Engine:
         return Job(
             state=self._on_device(),
             scratch=self._session.scratch(plan, 1),
-            words=self._session.put("words", plan.words),
-            numbers=self._session.put("numbers", plan.numbers),
+            words=self._session.put_once("words", plan.words),
+            numbers=self._session.put_once("numbers", plan.numbers),
             steps=self._session.put("steps", table),
             keys=self._session.put("keys", layer_keys(self.problem, [self.problem.seed], numbered)),
             orders=self._session.put("orders", orders.astype(np.int32, copy=False)),

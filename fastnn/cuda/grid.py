@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import float64, int32, int64, typeof
+from numba import float64, int32, int64
 
 from fastnn.cuda.costs import grid_seconds
 from fastnn.cuda.device import SIMULATED, Limits, cuda
@@ -15,7 +15,7 @@ from fastnn.cuda.grid_body import THREADS, make_kernel, static_bytes
 from fastnn.cuda.grid_shape import Shape, choose_shape, clocks, row_plan
 from fastnn.cuda.job import Job, Predict, job_type
 from fastnn.cuda.launching import compile_now, launch
-from fastnn.cuda.plan import BATCH, SAMPLES, Plan
+from fastnn.cuda.plan import BATCH, SAMPLES, Plan, layout_of
 from fastnn.cuda.rules import no_precision, recipe_of
 from fastnn.problem import Problem
 
@@ -96,14 +96,11 @@ class Grid:
         """Compile the kernel of `train`; see `fastnn.cuda.job.Family`."""
         plan = self.plan(samples)
         assert isinstance(plan, GridPlan)
-        compile_now(self._kernel(plan.shape), *self._types(plan.shape))
-
-    def _kernel(self, shape: Shape) -> Any:
-        return make_kernel(self._recipe, len(self.problem.network.dense), shape.later > 0)
-
-    def _types(self, shape: Shape) -> tuple[Any, ...]:
         own = job_type(self.problem.dtype), float64[::1], int32[::1]
-        return (*own, typeof(shape), int64, int64, int64)
+        compile_now(self._kernel(plan), *own, int64, int64, int64)
+
+    def _kernel(self, plan: GridPlan) -> Any:
+        return make_kernel(self._recipe, layout_of(plan), plan.shape, THREADS)
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.cuda.job.Family`."""
@@ -113,8 +110,8 @@ class Grid:
             losses = cuda.to_device(np.zeros(max(self._limits.processors, shape.blocks)))
             self._own = losses, cuda.to_device(np.zeros(1, np.int32))
         launch(
-            self._kernel(shape), shape.blocks, THREADS, stream, shape.shared, job, *self._own,
-            shape, at_a_time(job.X), begin, end,
+            self._kernel(plan), shape.blocks, THREADS, stream, shape.shared, job, *self._own,
+            at_a_time(job.X), begin, end,
         )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from fastnn.cuda.block import make_operations
 from fastnn.cuda.device import SIMULATED, U, cuda, inner, kernel, make_shared_array
 from fastnn.cuda.grid_products import make_products
 from fastnn.cuda.grid_rows import make_rows
+from fastnn.cuda.grid_shape import Shape
 from fastnn.cuda.grid_tiles import make_tiles
 from fastnn.cuda.grid_update import make_learn
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM
@@ -34,11 +35,11 @@ from fastnn.cuda.plan import (
     CONSTANTS,
     FIELDS,
     LAYER_NUMBERS,
-    LAYERS,
     LDW,
     LEARNED,
     SAMPLES,
     SIZE,
+    WEIGHTED,
     WEIGHTS,
     K,
     N,
@@ -59,19 +60,27 @@ def static_bytes(layers: int) -> int:
     return 8 * ((1 + layers) * (FIELDS + FIELDS % 2) + _constants(layers) + 2 * (STEP_FIELDS + 1))
 
 
-def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
-    """Return the Python function of the kernel ``train`` for a recipe and a number of layers.
+def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape, team: int) -> Any:
+    """Return the Python function of the kernel ``train`` for a recipe and the shape of a network.
 
-    `cached`: each step begins with a copy of all parameters but the first W into shared memory.
-    It takes a `Job`; ``losses`` float64 (blocks,), overwritten; ``counter`` int32
-    (1,), zero at first and kept; the `Shape`; how many numbers of X to fetch at a time, 1 or 4; and
-    which steps to do, `begin` to `end`.
+    The kernel takes a `Job`; ``losses`` float64 (blocks,), overwritten; ``counter`` int32 (1,),
+    zero at first and kept; how many numbers of X to fetch at a time, 1 or 4; and which steps to do,
+    `begin` to `end`. The `layout`, from `layout_of`, the `shape`, and the threads of a block
+    are constant in the code, which is half as long for that.
     """
+    layers, cached = len(layout) - 1, shape.later > 0
+    whole = np.array(layout, np.int64)
+    bias = int(whole[1, WEIGHTS] + whole[1, K] * whole[1, LDW])
+    words = whole.copy()
+    words[1:, WEIGHTS] -= bias  # all parameters but the first W are counted from there
+    others = (words[1:, K] + 1 + words[1:, LEARNED]) @ words[1:, N] - words[1, K] * words[1, N]
+    others = int(others)
+    share = -(-others // shape.blocks)  # how many of them a block updates
     rules, o = make_rules(recipe), make_operations(recipe)
     t = make_tiles(np.dtype(recipe.dtype))
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
-    by_rows, update = make_rows(recipe, rules, o, t), make_learn(recipe, rules, o, t)
+    by_rows, update = make_rows(recipe, layers, rules, o, t), make_learn(recipe, rules, o, t)
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
     arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
@@ -90,10 +99,10 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
             field += team
 
     @inner
-    def move_slice(state, copies, words, shape, low, wide, high, out, me, team):
+    def move_slice(state, copies, low, wide, high, out, me, team):
         """Copy W and optimizer state of the slice in, or out."""
         row, column = low
-        start = words[1, WEIGHTS] + row * words[1, LDW] + column
+        start = whole[1, WEIGHTS] + row * words[1, LDW] + column
         e = me
         while e < wide * high:
             i = divide(e, wide)
@@ -107,41 +116,31 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
                     copies[U(here)] = state[U(there)]
             e += team
 
-    @inner
-    def share_of(words, block, blocks):
-        """Return which of all parameters but the first W are this block's."""
-        count = (1 + words[1, LEARNED]) * words[1, N]
-        for layer in range(1, words[0, LAYERS]):
-            word = 1 + layer
-            count += (words[word, K] + 1 + words[word, LEARNED]) * words[word, N]
-        each = divide(count + blocks - 1, blocks)
-        return min(block * each, count), min((block + 1) * each, count)
-
-    def train(job, losses, counter, shape, each, begin, end):
+    def train(job, losses, counter, each, begin, end):
         if job.bad[0] >= 0:
             return
-        words, numbers, steps, X, orders = job.words, job.numbers, job.steps, job.X, job.orders
+        numbers, steps, X, orders = job.numbers, job.steps, job.X, job.orders
         classes, targets, weights, results = job.classes, job.targets, job.weights, job.results
-        me, team, block = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
-        # A barrier of the grid empties the first-level cache, in which these would be otherwise.
+        me, block = cuda.threadIdx.x, cuda.blockIdx.x
+        # Where a thread asks about a layer of its own. A barrier of the grid empties the
+        # first-level cache, in which these would be otherwise.
         own_words = cuda.shared.array(fields, int64)
         own_numbers = cuda.shared.array(constants, float64)
         own_steps = cuda.shared.array(turns, float64)
         sums, memory = cuda.shared.array(0, float64), shared_memory()
-        bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
         for row in range(1 + layers):
             field = me
             while field < FIELDS:
                 offset = bias if row > 0 and field == WEIGHTS else 0
-                own_words[U(row), U(field)] = words[U(row), U(field)] - offset
+                own_words[U(row), U(field)] = job.words[U(row), U(field)] - offset
                 field += team
         e = me
         while e < len(numbers):
             own_numbers[U(e)] = numbers[U(e)]
             e += team
         take_step(own_steps, 0, steps, begin, me, team)
-        samples, batch = words[0, SAMPLES], words[0, BATCH]
-        # Where all parameters but the first W begin; offsets in own_words are from there.
+        samples, weighted = job.words[0, SAMPLES], job.words[0, WEIGHTED] == 1
+        batch = words[0, BATCH]
         state, scratch = job.state[0], job.scratch[0]
         rest = state[bias:]
         size_x = (batch + 3) // 4 * 4 * shape.ldx
@@ -160,17 +159,16 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
         column, sliced = block - group * shape.ng, group < shape.kg
         low, first_column = group * shape.kb, column * shape.nb
         high, edge = min(shape.kb, words[1, K] - low), min(shape.nb, words[1, N] - first_column)
-        share_begin, share_end = share_of(words, block, cuda.gridDim.x)
-        place = first_place(words, share_begin, share_end, me, team)
+        share_begin = min(block * share, others)
+        share_end = min(share_begin + share, others)
+        place = first_place(job.words, share_begin, share_end, me, team)
         per_epoch = (samples + batch - 1) // batch
         epoch = begin // per_epoch
         first = (begin - epoch * per_epoch) * batch
         loss_sum, weight_sum = results[U(epoch), LOSS_SUM], results[U(epoch), WEIGHT_SUM]
         cuda.syncthreads()
         if sliced:
-            move_slice(
-                state, copies, words, shape, (low, first_column), edge, high, False, me, team
-            )
+            move_slice(state, copies, (low, first_column), edge, high, False, me, team)
             fetch(memory, at_x, X, each, orders[U(epoch)], first, shape.ldx, low, low + high,
                   min(batch, samples - first), me, team)  # fmt: skip
         for step in range(begin, end):
@@ -187,7 +185,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
             row = block * shape.rows
             count = min(shape.rows, rows - row)
             if sliced:
-                drop(memory, now, own_words, own_numbers, keys, each, first, shape.ldx, low,
+                drop(memory, now, words, own_numbers, keys, each, first, shape.ldx, low,
                      low + high, rows, me, team)  # fmt: skip
             cuda.syncthreads()
             if sliced:
@@ -200,7 +198,7 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
                       low, low + high, next_rows, me, team)  # fmt: skip
             if step + 1 < end:
                 take_step(own_steps, 1 - turn, steps, step + 1, me, team)
-            prepare(given, own_words, classes, weights, order, first + row, count, me, team)
+            prepare(given, weighted, classes, weights, order, first + row, count, me, team)
             wait(counter, ticket)
             if count > 0:
                 if cached:
@@ -209,15 +207,15 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
                         later[U(e)] = rest[U(e)]
                         e += team
                     work_rows(
-                        later, act, left, sums, given, losses, scratch, own_words, own_numbers,
-                        keys, own_steps, turn, classes, targets, weights, order, shape, batch,
-                        block, row, count, first + row, me, team,
+                        later, act, left, sums, given, losses, scratch, words, weighted,
+                        own_numbers, keys, own_steps, turn, classes, targets, weights, order,
+                        shape, batch, block, row, count, first + row, me, team,
                     )  # fmt: skip
                 else:
                     work_rows(
-                        rest, act, left, sums, given, losses, scratch, own_words, own_numbers,
-                        keys, own_steps, turn, classes, targets, weights, order, shape, batch,
-                        block, row, count, first + row, me, team,
+                        rest, act, left, sums, given, losses, scratch, words, weighted,
+                        own_numbers, keys, own_steps, turn, classes, targets, weights, order,
+                        shape, batch, block, row, count, first + row, me, team,
                     )  # fmt: skip
             ticket = arrive(counter)
             wait(counter, ticket)
@@ -248,13 +246,15 @@ def make_body(recipe: Recipe, layers: int, cached: bool) -> Any:
         arrived()
         cuda.syncthreads()
         if sliced:
-            move_slice(state, copies, words, shape, (low, first_column), edge, high, True, me, team)
+            move_slice(state, copies, (low, first_column), edge, high, True, me, team)
 
     return train
 
 
 @cache
-def make_kernel(recipe: Recipe, layers: int, cached: bool) -> Any:
+def make_kernel(
+    recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape, team: int
+) -> Any:
     """Return the kernel ``train``; see `make_body`."""
-    body = make_body(recipe, layers, cached)
-    return kernel(body, recipe, layers, cached, launch_bounds=(THREADS, 1))
+    body = make_body(recipe, layout, shape, team)
+    return kernel(body, recipe, layout, shape, team, launch_bounds=(team, 1))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.cuda.device import U, cuda, inner
+from fastnn.cuda.device import U, cuda, inner, one_by_one
 from fastnn.cuda.plan import (
     DELTA,
     INPUT,
@@ -22,7 +22,6 @@ from fastnn.cuda.plan import (
     OUTPUT,
     OUTPUTS,
     ROWWISE,
-    WEIGHTED,
     WEIGHTS,
     K,
     N,
@@ -34,7 +33,7 @@ from fastnn.rules.table import loss_row
 
 
 def make_rows(
-    recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
+    recipe: Recipe, layers: int, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
 ) -> SimpleNamespace:
     """Return ``prepare`` and ``work_rows``, which every thread of a block calls.
 
@@ -207,16 +206,17 @@ def make_rows(
         return top
 
     @inner
-    def losses_by_class(act, left, sums, given, words, steps, step, classes, targets, weights,
-                        order, first, count, me, team):  # fmt: skip
+    def losses_by_class(act, left, sums, given, words, weighted, steps, step, classes, targets,
+                        weights, order, first, count, me, team):  # fmt: skip
         return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
 
     @inner
-    def losses_by_number(act, left, sums, given, words, steps, step, classes, targets, weights,
-                         order, first, count, me, team):  # fmt: skip
+    def losses_by_number(act, left, sums, given, words, weighted, steps, step, classes, targets,
+                         weights, order, first, count, me, team):  # fmt: skip
         own = loss(
-            act, words, steps, step, classes, targets, weights, order, count, first, me, team
-        )
+            act, words, weighted, steps, step, classes, targets, weights, order, count, first, me,
+            team,
+        )  # fmt: skip
         if me < count:
             sums[U(me)] = own
         return min(count, team)
@@ -224,15 +224,39 @@ def make_rows(
     row_losses = losses_by_class if by_class else losses_by_number
 
     @inner
-    def prepare(given, words, classes, weights, order, first, count, me, team):
+    def prepare(given, weighted, classes, weights, order, first, count, me, team):
         """Look up class and weight of each row, as float64, long before they are needed."""
         if by_class:
             r = team - 1 - me
             while r < count:
                 s = order[U(first + r)]
                 given[U(2 * r)] = classes[U(s)]
-                given[U(2 * r + 1)] = weights[U(s)] if words[0, WEIGHTED] == 1 else 1.0
+                given[U(2 * r + 1)] = weights[U(s)] if weighted else 1.0
                 r += team
+
+    @inner
+    def copy_rows(act, at, scratch, to, numbers, me, team):
+        e = me
+        while e < numbers:
+            scratch[U(to + e)] = act[U(at + e)]
+            e += team
+
+    @inner
+    def hand_on_layer(layer, given):
+        act, scratch, words, shape, batch, row, count, me, team = given
+        word = 1 + layer
+        ldn, ldx, blocks = words[word, LDN], words[word, LDX], shape.row_blocks
+        rest = (shape.kg + 1) * batch * shape.ng * shape.nb
+        if layer > 0:
+            at = words[word, INPUT]
+            copy_rows(act, at, scratch, rest + at * blocks + row * ldx, count * ldx, me, team)
+            at = words[word, DELTA]
+            copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
+        if words[word, LEARNED] == 1:
+            at = words[word, Z]
+            copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
+
+    all_handed = one_by_one(hand_on_layer, range(layers))
 
     @inner
     def hand_on(act, scratch, words, shape, batch, row, count, me, team):
@@ -244,47 +268,43 @@ def make_rows(
             while j < ldz:
                 scratch[U(base + r * ldz + j)] = act[U(delta + r * ldn + j)] if j < n else zero
                 j += team
-        rest, blocks = (kg + 1) * batch * ldz, shape.row_blocks
-        for layer in range(words[0, LAYERS]):
-            word = 1 + layer
-            ldn, ldx = words[word, LDN], words[word, LDX]
-            if layer > 0:
-                at = words[word, INPUT]
-                e = me
-                while e < count * ldx:
-                    scratch[U(rest + at * blocks + row * ldx + e)] = act[U(at + e)]
-                    e += team
-                at = words[word, DELTA]
-                e = me
-                while e < count * ldn:
-                    scratch[U(rest + at * blocks + row * ldn + e)] = act[U(at + e)]
-                    e += team
-            if words[word, LEARNED] == 1:
-                at = words[word, Z]
-                e = me
-                while e < count * ldn:
-                    scratch[U(rest + at * blocks + row * ldn + e)] = act[U(at + e)]
-                    e += team
+        all_handed((act, scratch, words, shape, batch, row, count, me, team))
+
+    @inner
+    def forward_layer(layer, given):
+        par, act, left, words, numbers, keys, count, first, me, team = given
+        forward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+        if words[1 + layer, ROWWISE] > 0:
+            forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
+            cuda.syncthreads()
+
+    @inner
+    def backward_layer(layer, given):
+        par, act, left, words, numbers, keys, count, first, me, team = given
+        if words[1 + layer, ROWWISE] > 0:
+            backward_rows(act, words, layer, count, me, team)
+            cuda.syncthreads()
+        if layer > 0:
+            backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+
+    further = one_by_one(forward_layer, range(1, layers))
+    back_through = one_by_one(backward_layer, range(layers - 1, -1, -1))
 
     @inner
     def work_rows(
-        par, act, left, sums, given, losses, scratch, words, numbers, keys, steps, step, classes,
-        targets, weights, order, shape, batch, block, row, count, first, me, team,
+        par, act, left, sums, given, losses, scratch, words, weighted, numbers, keys, steps, step,
+        classes, targets, weights, order, shape, batch, block, row, count, first, me, team,
     ):  # fmt: skip
         """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
-        layers = words[0, LAYERS]
         first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
                     me, team)  # fmt: skip
         if words[1, ROWWISE] > 0:
             forward_rows(act, words, numbers, keys, 0, count, first, True, me, team)
             cuda.syncthreads()
-        for layer in range(1, layers):
-            forward(par, act, left, words, numbers, keys, layer, count, first, me, team)
-            if words[1 + layer, ROWWISE] > 0:
-                forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
-                cuda.syncthreads()
-        entries = row_losses(act, left, sums, given, words, steps, step, classes, targets, weights,
-                             order, first, count, me, team)  # fmt: skip
+        layer_given = par, act, left, words, numbers, keys, count, first, me, team
+        further(layer_given)
+        entries = row_losses(act, left, sums, given, words, weighted, steps, step, classes, targets,
+                             weights, order, first, count, me, team)  # fmt: skip
         cuda.syncthreads()
         if me == 0:
             total = 0.0
@@ -293,12 +313,7 @@ def make_rows(
             losses[U(block)] = total
         last_slope(act, par, words, numbers, keys, count, first, me, team)
         cuda.syncthreads()
-        for layer in range(layers - 1, -1, -1):
-            if words[1 + layer, ROWWISE] > 0:
-                backward_rows(act, words, layer, count, me, team)
-                cuda.syncthreads()
-            if layer > 0:
-                backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+        back_through(layer_given)
         hand_on(act, scratch, words, shape, batch, row, count, me, team)
 
     return SimpleNamespace(prepare=prepare, work_rows=work_rows)

@@ -172,12 +172,14 @@ def _compiled_barrier() -> tuple[Any, Any]:
     """
     types, intrinsic = cuda.types, cuda.extending.intrinsic
     i64 = ir.IntType(64)
-    # Only the first thread of a block asks, between two barriers of the block: fences and what is
-    # read behind them count for the whole block then (PTX ISA, Memory Consistency Model).
-    come = "fence.acq_rel.gpu; atom.add.acq_rel.gpu.global.u32 $0, [$1], $2;"
+    # Only the first thread of a block asks, between two barriers of the block: what it releases and
+    # acquires counts for the whole block then (PTX ISA, Memory Consistency Model). It looks without
+    # acquiring, which would empty the first-level cache each time, until all have come.
+    come = "atom.add.release.gpu.global.u32 $0, [$1], $2;"
     stay = (
-        "{ .reg .pred p; .reg .u32 now; again_${:uid}: ld.acquire.gpu.global.u32 now, [$0]; "
-        "xor.b32 now, now, $1; setp.ge.s32 p, now, 0; @p bra again_${:uid}; fence.acq_rel.gpu; }"
+        "{ .reg .pred p; .reg .u32 now; again_${:uid}: ld.relaxed.gpu.global.u32 now, [$0]; "
+        "xor.b32 now, now, $1; setp.ge.s32 p, now, 0; @p bra again_${:uid}; "
+        "ld.acquire.gpu.global.u32 now, [$0]; }"
     )
 
     def address(context: Any, builder: Any, kind: Any, array: Any) -> Any:

@@ -207,6 +207,33 @@ def _device_vectors(dtype: np.dtype[Any], length: int) -> Vectors:
     return Vectors(locate, dtype.itemsize, load, put, spread)
 
 
+def make_prefetch() -> Any:
+    """Return ``prefetch(array, place)``: ask for a number to come to the first-level cache.
+
+    Its place is a tuple of int64. Nothing waits for it; in the simulator nothing happens.
+    """
+    if SIMULATED:
+        return lambda array, place: None
+
+    @intrinsic
+    def prefetch(typingctx, array, place):
+        def codegen(context, builder, signature, args):
+            made = context.make_array(signature.args[0])(context, builder, args[0])
+            at = builder.ptrtoint(made.data, INT64)
+            for dimension in range(place.count):
+                index = builder.extract_value(args[1], dimension)
+                stride = builder.extract_value(made.strides, dimension)
+                at = builder.add(at, builder.mul(index, stride))
+            kind = ir.FunctionType(ir.VoidType(), [INT64])
+            code = "prefetch.global.L1 [$0];"
+            builder.call(ir.InlineAsm(kind, code, "l", side_effect=True), [at])
+            return context.get_dummy_value()
+
+        return cuda.types.void(array, place), codegen
+
+    return prefetch
+
+
 def make_clear(count: int) -> Any:
     """Return ``clear(registers)``: zeros into the first `count` registers."""
     if SIMULATED:

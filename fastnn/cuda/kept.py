@@ -66,7 +66,7 @@ class Kept:
     def _file(self, signature: Any) -> Path:
         from numba import cuda
 
-        capability = str(cuda.get_current_device().compute_capability)
+        capability = str(tuple(cuda.get_current_device().compute_capability))
         parts = self.made, str(signature), self._options, capability, _surroundings()
         text = "\n".join(parts)
         return FOLDER / f"cuda-{hashlib.sha256(text.encode()).hexdigest()[:32]}.kernel"

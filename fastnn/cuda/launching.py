@@ -10,7 +10,6 @@ from typing import Any
 
 from fastnn.cuda.device import SIMULATED, Refused, cuda, failures
 
-
 # numba-cuda compiles, loads and configures kernels as if there were one thread in the process: two
 # that load one kernel at once end in a segmentation fault.
 _launching = threading.Lock()

@@ -123,18 +123,21 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     def gather(act, words, numbers, keys, X, order, rows, first, training, me, team):
         k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
         drops = drops_behind(words, numbers, keys, -1, training)
-        for e in range(me, rows * k, team):
+        e = me
+        while e < rows * k:
             r = quotient(e, k)
             i = e - r * k
             x = X[U(order[U(first + r)]), U(i)]
             act[U(at + r * ldx + i)] = dropped(drops, x, (first + r) * k + i)
+            e += team
 
     @inner
     def gather_rows(act, words, numbers, keys, X, order, rows, first, training, me, team, lanes):
         k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
         drops = drops_behind(words, numbers, keys, -1, training)
         lane = me % lanes
-        for r in range(me // lanes, rows, team // lanes):
+        r = me // lanes
+        while r < rows:
             source, i, to, drawn = order[U(first + r)], lane, at + r * ldx, (first + r) * k
             while i < k:
                 # Four loads are under way together.
@@ -149,6 +152,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                 if i3 < k:
                     act[U(to + i3)] = dropped(drops, x3, drawn + i3)
                 i += 4 * lanes
+            r += team // lanes
 
     @inner
     def forward(par, act, words, numbers, keys, layer, rows, first, training, me, team):
@@ -156,7 +160,8 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
         x, w, last = words[word, INPUT], words[word, WEIGHTS], rows - 1
         own = ahead(words, numbers, keys, layer, training)
-        for e in range(me, (rows + 3) // 4 * n, team):
+        e = me
+        while e < (rows + 3) // 4 * n:
             q = quotient(e, n)
             j, r = e - q * n, 4 * q
             s0, s1, s2, s3 = along(
@@ -170,6 +175,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                 finish_forward(own, act, par, r + 2, j, s2, first)
             if r + 3 < rows:
                 finish_forward(own, act, par, r + 3, j, s3, first)
+            e += team
 
     @inner
     def softmax_row(act, at, n):
@@ -200,7 +206,8 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     @inner
     def forward_rows(act, words, numbers, keys, layer, rows, first, training, me, team):
         own, kind = ahead(words, numbers, keys, layer, training), words[1 + layer, ROWWISE]
-        for r in range(me, rows, team):
+        r = me
+        while r < rows:
             at = own.output + r * own.ldn
             if kind == SOFTMAX:
                 softmax_row(act, at, own.n)
@@ -208,17 +215,20 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                 hardmax_row(act, at, own.n)
             for j in range(own.n):
                 pass_on(own, act, r, j, act[U(at + j)], first)
+            r += team
 
     @inner
     def last_slope(act, par, words, numbers, keys, rows, first, me, team):
         """Turn the derivatives of the loss by the outputs into those by z of the last layer."""
         own = back(words, numbers, keys, words[0, LAYERS] - 1)
         if own.code >= 0:
-            for e in range(me, rows * own.n, team):
+            e = me
+            while e < rows * own.n:
                 r = quotient(e, own.n)
                 j = e - r * own.n
                 da = act[U(own.delta + r * own.ldn + j)]
                 finish_backward(own, act, par, r, j, da, first)
+                e += team
 
     @inner
     def backward(par, act, words, numbers, keys, layer, rows, first, me, team):
@@ -226,7 +236,8 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
         d, w, last = words[word, DELTA], words[word, WEIGHTS], rows - 1
         own = back(words, numbers, keys, layer - 1)
-        for e in range(me, (rows + 3) // 4 * k, team):
+        e = me
+        while e < (rows + 3) // 4 * k:
             q = quotient(e, k)
             i, r = e - q * k, 4 * q
             s0, s1, s2, s3 = along(
@@ -240,13 +251,15 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                 finish_backward(own, act, par, r + 2, i, s2, first)
             if r + 3 < rows:
                 finish_backward(own, act, par, r + 3, i, s3, first)
+            e += team
 
     @inner
     def backward_rows(act, words, layer, rows, me, team):
         word = 1 + layer
         n, ldn, hard = words[word, N], words[word, LDN], words[word, ROWWISE] == HARDMAX
         output, delta = words[word, OUTPUT], words[word, DELTA]
-        for r in range(me, rows, team):
+        r = me
+        while r < rows:
             a, d = output + r * ldn, delta + r * ldn
             total = zero
             for j in range(n):
@@ -254,16 +267,17 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             for j in range(n):
                 da = act[U(d + j)]
                 act[U(d + j)] = zero if hard else act[U(a + j)] * (da - total)
+            r += team
 
     @inner
-    def fill_ones(act, words, me, team):
-        """Write the ones that biases go with, at the end of each row of inputs."""
-        batch = words[0, BATCH]
-        for layer in range(words[0, LAYERS]):
-            word = 1 + layer
-            at, ldx = words[word, INPUT] + words[word, K], words[word, LDX]
-            for r in range(me, batch, team):
-                act[U(at + r * ldx)] = one
+    def fill_ones(act, words, layer, me, team):
+        """Write the ones that biases go with, at the end of each row of a layer's inputs."""
+        word, batch = 1 + layer, words[0, BATCH]
+        at, ldx = words[word, INPUT] + words[word, K], words[word, LDX]
+        r = me
+        while r < batch:
+            act[U(at + r * ldx)] = one
+            r += team
 
     return SimpleNamespace(
         **vars(finishing),

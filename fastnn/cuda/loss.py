@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda.device import U, inner
-from fastnn.cuda.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS, WEIGHTED
+from fastnn.cuda.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS
 from fastnn.cuda.rules import Recipe
 from fastnn.cuda.steps import INVERSE
 from fastnn.rules.table import loss_row
@@ -16,7 +16,8 @@ from fastnn.rules.table import loss_row
 def make_loss(recipe: Recipe, rules: Any) -> Any:
     """Return the function ``loss``.
 
-    ``loss(act, words, steps, step, classes, targets, weights, order, rows, first, me, team)``
+    ``loss(act, words, weighted, steps, step, classes, targets, weights, order, rows, first, me,
+    team)``
     writes the derivative of the batch's loss by each output of these rows to DELTA of the last
     layer, and returns the sum of weight times loss over the rows of this thread, in float64.
     `targets` are numbers (n, outputs), or `classes` indices (n,); the other one is empty.
@@ -60,16 +61,19 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     row_loss = loss_by_class if loss_row(recipe.loss).rowwise else loss_by_number
 
     @inner
-    def loss(act, words, steps, step, classes, targets, weights, order, rows, first, me, team):
+    def loss(act, words, weighted, steps, step, classes, targets, weights, order, rows, first,
+             me, team):  # fmt: skip
         last, n, inverse = words[0, LAYERS], words[0, OUTPUTS], steps[U(step), INVERSE]
         ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
         total = 0.0
-        for r in range(me, rows, team):
+        r = me
+        while r < rows:
             s = order[U(first + r)]
-            weight = weights[U(s)] if words[0, WEIGHTED] == 1 else 1.0
+            weight = weights[U(s)] if weighted else 1.0
             share = real(weight * inverse)
             p, d = output + r * ldn, delta + r * ldn
             total += weight * row_loss(act, p, d, n, classes, targets, s, share)
+            r += team
         return total
 
     return loss

@@ -65,8 +65,10 @@ def make_kernel(resident: bool) -> Any:
         rows = cuda.shared.array(0, uint16)
         draws = cuda.shared.array(DRAWS, int32)
         key, order, n = keys[U(run)], orders[U(run)], orders.shape[1]
-        for i in range(me, n, team):
+        i = me
+        while i < n:
             rows[U(i)] = i
+            i += team
         draw_some(draws, key, 0, n - 1, me, team)
         cuda.syncthreads()
         half, last = 0, n - 1
@@ -83,8 +85,10 @@ def make_kernel(resident: bool) -> Any:
                 draw_some(draws, key, 1 - half, last - AT_ONCE, me - WARP, team - WARP)
             cuda.syncthreads()
             half, last = 1 - half, last - AT_ONCE
-        for i in range(me, n, team):
+        i = me
+        while i < n:
             order[U(i)] = rows[U(i)]
+            i += team
 
     def shuffle_far(keys, orders):
         run = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x

@@ -20,9 +20,11 @@ from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM
 from fastnn.cuda.plan import (
     BATCH,
     DELTA,
+    LAYERS,
     LDN,
     LEARNED,
     SAMPLES,
+    WEIGHTED,
     K,
     N,
     Z,
@@ -111,8 +113,9 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         if job.bad[0] < 0:
             run, first, rows = place(job.words, clock)
             own = loss_of(
-                job.scratch[0], job.words, job.steps, clock[0], job.classes, job.targets,
-                job.weights, job.orders[U(run)], rows, first, thread(), team(),
+                job.scratch[0], job.words, job.words[0, WEIGHTED] == 1, job.steps, clock[0],
+                job.classes, job.targets, job.weights, job.orders[U(run)], rows, first, thread(),
+                team(),
             )  # fmt: skip
             total = block_sum(own, sums)
             if cuda.threadIdx.x == 0:
@@ -211,10 +214,11 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             for i in range(cuda.gridDim.x):
                 total += parts[1, U(i)]
             factor = scale_of(job.numbers, total, unit)
-            apply_kept(
-                job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], factor,
-                thread(), team(),
-            )  # fmt: skip
+            for each in range(job.words[0, LAYERS]):
+                apply_kept(
+                    job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0],
+                    factor, each, thread(), team(),
+                )  # fmt: skip
 
     def hold(job, clock, parts, layer):
         if job.bad[0] < 0:

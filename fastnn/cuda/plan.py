@@ -120,6 +120,13 @@ class Plan:
         return state[start : start + rows * word[LDW]].reshape(rows, -1)[:, : word[N]]
 
 
+def layout_of(plan: Plan) -> tuple[tuple[int, ...], ...]:
+    """Return the words of a plan less those that data decide on: for code in which they are."""
+    words = plan.words.copy()
+    words[0, [SAMPLES, WEIGHTED]] = 0
+    return tuple(tuple(map(int, row)) for row in words)
+
+
 def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: bool) -> Plan:
     """Lay out `problem` for data of `samples` rows.
 

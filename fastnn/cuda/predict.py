@@ -54,8 +54,10 @@ def make_kernel(recipe: Recipe) -> Any:
         blocks = cuda.gridDim.x // len(states)
         network = cuda.blockIdx.x // blocks
         parameters, found = states[U(network)][start:], outputs[U(network)]
-        fill_ones(act, words, me, team)
-        for first in range((cuda.blockIdx.x - network * blocks) * batch, len(X), blocks * batch):
+        for layer in range(last):
+            fill_ones(act, words, layer, me, team)
+        first = (cuda.blockIdx.x - network * blocks) * batch
+        while first < len(X):
             rows = min(batch, len(X) - first)
             cuda.syncthreads()
             gather(act, words, numbers, keys, X, order, rows, first, False, me, team)
@@ -66,10 +68,13 @@ def make_kernel(recipe: Recipe) -> Any:
                 if words[1 + layer, ROWWISE] > 0:
                     forward_rows(act, words, numbers, keys, layer, rows, first, False, me, team)
                     cuda.syncthreads()
-            for e in range(me, rows * n, team):
+            e = me
+            while e < rows * n:
                 r = e // n
                 j = e - r * n
                 found[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
+                e += team
+            first += blocks * batch
 
     return kernel(predict, recipe)
 

@@ -71,6 +71,7 @@ class Session:
         self.lock = threading.Lock()
         self.lost = ""
         self._arrays: dict[str, Any] = {}  # buffers on the device, by use
+        self._sources: dict[str, np.ndarray] = {}  # what `put_once` has put there
         self._data: Data | None = None  # those that are placed
         self.placed: Placed | Streamed | None = None
         with self.guarded("looking for a device"):
@@ -86,6 +87,14 @@ class Session:
             self._arrays[name] = there
         there.copy_to_device(array, stream=self.stream)
         return there
+
+    def put_once(self, name: str, array: np.ndarray) -> Any:
+        """Return what `put` does, without a copy where this very array is there already."""
+        if self._sources.get(name) is not array:
+            self._sources.pop(name, None)
+            self.put(name, array)
+            self._sources[name] = array
+        return self._arrays[name]
 
     def scratch(self, plan: Plan, networks: int) -> Any:
         """Return the scratch of a plan, zeros when it is new."""
@@ -160,6 +169,7 @@ class Session:
         """Let the device's memory go."""
         self._forget_data()
         self._arrays.clear()
+        self._sources.clear()
 
     @contextmanager
     def guarded(self, doing: str) -> Iterator[None]:

@@ -41,7 +41,7 @@ class Several:
         """Make room for a network a seed; `problem` gives all else."""
         self.problem, self._seeds = problem, seeds
         self._session, self._rule = Session(problem, self._go_back), problem.optimizer.rule
-        self._family = Block(problem, self._rule, limits())
+        self._family = Block(problem, self._rule, limits(), len(seeds))
         self._plan = self._family.plan(1)
         self.how = f"{self._family.name} kernels on {limits().name}"
         self._predictor = Predictor(problem, self._rule, self._plan, limits())

@@ -29,7 +29,6 @@ from fastnn.cuda.plan import (
     L1,
     L2,
     LAYER_NUMBERS,
-    LAYERS,
     LDN,
     LDW,
     LDX,
@@ -98,7 +97,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     j, a multiple of 4, on; zeros are written behind.
     update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
     squares(act, words, unit, me, team), largest(...): of the kept gradient, a thread's part.
-    apply(par, act, words, numbers, steps, step, factor, me, team): the rule with kept gradients.
+    apply(par, act, words, numbers, steps, step, factor, layer, me, team): the rule with the kept
+    gradients of a layer.
     scale_of(numbers, total, unit): what clipping by norm multiplies a gradient by.
     hold(par, words, numbers, steps, step, layer, me, team): keep the columns of W within max_norm.
     """
@@ -202,7 +202,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         k, n, ldx, ldn = words[word, K], words[word, N], words[word, LDX], words[word, LDN]
         x, d = words[word, INPUT], words[word, DELTA]
         own = learning(words, numbers, steps, step, layer)
-        for e in range(me, (k + 4) // 4 * n, team):
+        e = me
+        while e < (k + 4) // 4 * n:
             q = quotient(e, n)
             j, i = e - q * n, 4 * q
             s0, s1, s2, s3 = across(act, x + i, ldx, act, d + j, ldn, rows)
@@ -213,29 +214,36 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                 finish(own, par, act, i + 2, j, s2)
             if i + 3 <= k:
                 finish(own, par, act, i + 3, j, s3)
+            e += team
         if words[word, LEARNED] == 1:
             z = words[word, Z]
-            for j in range(me, n, team):
+            j = me
+            while j < n:
                 g = zero
                 for r in range(rows):
                     g += act[U(z + r * ldn + j)]
                 finish(own, par, act, k + 1, j, g)
+                j += team
 
     @inner
     def largest(act, words, me, team):
         """Return the largest size among the kept gradients of this thread, at least 1."""
         found, kept = 1.0, words[0, KEPT]
-        for e in range(me, words[0, SIZE], team):
+        e, size = me, words[0, SIZE]
+        while e < size:
             found = max(found, abs(np.float64(act[U(kept + e)])))
+            e += team
         return found
 
     @inner
     def squares(act, words, unit, me, team):
         """Return the sum of the squares of the kept gradients of this thread, each over `unit`."""
         total, kept = 0.0, words[0, KEPT]
-        for e in range(me, words[0, SIZE], team):
+        e, size = me, words[0, SIZE]
+        while e < size:
             g = np.float64(act[U(kept + e)]) / unit
             total += g * g
+            e += team
         return total
 
     @inner
@@ -246,16 +254,17 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         return real(min(1.0, limit / unit / (math.sqrt(total) + CLIP_EPSILON / unit)))
 
     @inner
-    def apply(par, act, words, numbers, steps, step, factor, me, team):
-        for layer in range(words[0, LAYERS]):
-            own, word = learning(words, numbers, steps, step, layer), 1 + layer
-            n = words[word, N]
-            for e in range(me, (own.k + 1 + words[word, LEARNED]) * n, team):
-                i = quotient(e, n)
-                if i != own.k or own.bias:
-                    at = own.weights + i * own.ldw + e - i * n
-                    g = act[U(own.kept + at)] * factor
-                    apply_rule(own, par, at, g, own.shrink if i < own.k else one)
+    def apply(par, act, words, numbers, steps, step, factor, layer, me, team):
+        own, word = learning(words, numbers, steps, step, layer), 1 + layer
+        n = words[word, N]
+        e, count = me, (own.k + 1 + words[word, LEARNED]) * n
+        while e < count:
+            i = quotient(e, n)
+            if i != own.k or own.bias:
+                at = own.weights + i * own.ldw + e - i * n
+                g = act[U(own.kept + at)] * factor
+                apply_rule(own, par, at, g, own.shrink if i < own.k else one)
+            e += team
 
     @inner
     def hold(par, words, numbers, steps, step, layer, me, team):
@@ -264,7 +273,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         if limit == math.inf:
             return
         share, mean = real(steps[U(step), C1]), words[0, STATE] - words[0, SIZE]
-        for j in range(me, words[word, N], team):
+        j, n = me, words[word, N]
+        while j < n:
             first = words[word, WEIGHTS] + j
             unit, total = 1.0, 0.0
             for i in range(k):
@@ -283,6 +293,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                         # The mean has taken in what the rule made of w, not what the limit does.
                         s = par[U(at + mean)] + share * (w * factor - w)
                         par[U(at + mean)] = w * factor if share == one else s
+            j += team
 
     return SimpleNamespace(
         constants=constants,

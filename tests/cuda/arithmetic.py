@@ -25,7 +25,7 @@ COMPARE = {
     "hs": np.greater_equal,
 }
 JOIN = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
-MOVES = ("ld", "st", "atom", "cp", "fence", "membar", "ldmatrix", "mma")
+MOVES = ("ld", "st", "atom", "cp", "fence", "membar", "prefetch", "ldmatrix", "mma")
 
 
 def decode(program: Program, name: list[str], operands: list[str], text: str) -> Step:

@@ -20,7 +20,7 @@ def decode_move(program: Program, name: list[str], operands: list[str], text: st
         return _copy(program, name, operands, text)
     if name[0] == "atom":
         return _atomic(program, name, operands, text)
-    if name[0] in ("fence", "membar"):
+    if name[0] in ("fence", "membar", "prefetch"):
         return lambda b, a: None
     if name[1] == "param":
         index = int(re.search(r"param_(\d+)", operands[1])[1])
@@ -70,7 +70,7 @@ def _move(program: Program, name: list[str], operands: list[str], text: str) -> 
     # A wider register takes a number with its sign.
     widths = [_widened(kind, each) for each in names]
     targets = [] if stores else [program.writer(*each) for each in zip(names, widths, strict=True)]
-    checked = "acquire" not in name
+    checked = not {"acquire", "relaxed"} & set(name)
 
     def move(b: Any, a: Any) -> None:
         places = address(b, a)
@@ -125,7 +125,7 @@ def _copy(program: Program, name: list[str], operands: list[str], text: str) -> 
 
 
 def _atomic(program: Program, name: list[str], operands: list[str], text: str) -> Step:
-    """Return an operation that threads do one after another; with acq_rel it announces a block."""
+    """Return an operation that threads do one after another; with release it announces a block."""
     function = {"add": np.add, "min": np.minimum, "max": np.maximum}.get(
         next(each for each in name[1:] if each in ("add", "min", "max", "cas", "exch"))
     )
@@ -133,7 +133,7 @@ def _atomic(program: Program, name: list[str], operands: list[str], text: str) -
         raise NotImplementedError(text)
     kind = name[-1]
     address, amount = _address(program, operands[1], "s64"), program.reader(operands[2], kind)
-    write, dtype, announces = program.writer(operands[0], kind), dtype_of(kind), "acq_rel" in name
+    write, dtype, announces = program.writer(operands[0], kind), dtype_of(kind), "release" in name
 
     def change(b: Any, a: Any) -> None:
         where, places = _located(b, address(b, a))

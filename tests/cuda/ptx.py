@@ -99,7 +99,7 @@ class Program:
                 assert operands == ["0"], text
                 does = BARRIER
             else:
-                does = SPIN if name.startswith("ld.acquire") else PLAIN
+                does = SPIN if name.startswith("ld.relaxed") else PLAIN
                 step = decode(self, name.split("."), operands, text)
             slot = self.slot(guard.lstrip("!")) if guard else None
             self.statements.append(Statement(does, step, slot, guard.startswith("!"), target, text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
 
 import cubin
 import ptx
+from numba import float64, int32, int64
 from target_cases import OPTIMIZERS, data_of, parameters_of, problem_of, started, zero_slots
 
 from fastnn import reference
 from fastnn.cuda import grid, grid_body
 from fastnn.cuda.device import Limits
 from fastnn.cuda.engine import layer_keys
-from fastnn.cuda.job import Job
+from fastnn.cuda.job import Job, job_type
+from fastnn.cuda.plan import layout_of
 from fastnn.cuda.rules import recipe_of
 from fastnn.cuda.steps import step_table
 from fastnn.rules.table import loss_row
@@ -43,24 +46,10 @@ def no_driver(monkeypatch):
     monkeypatch.setattr(numba.cuda.dispatcher, "get_current_device", lambda: device)
 
 
-_codes: dict = {}
-
-
-def compiled(problem, rule, limits, batch, cc, cached=True):
-    family = grid.Grid(problem, rule, limits)
-    key = recipe_of(problem, rule), len(problem.network.dense), cached, cc
-    if key not in _codes:
-        _codes[key] = compile_grid(problem, rule, family, batch, cc, cached)
-    return _codes[key]
-
-
-def compile_grid(problem, rule, family, batch, cc, cached):
-    return cubin.compile_kernel(
-        grid_body.make_body(recipe_of(problem, rule), len(problem.network.dense), cached),
-        family._types(family.plan(batch).shape),
-        cc=cc,
-        launch_bounds=(256, 1),
-    )
+def compiled(problem, rule, plan, cc, threads=256):
+    body = grid_body.make_body(recipe_of(problem, rule), layout_of(plan), plan.shape, threads)
+    types = job_type(problem.dtype), float64[::1], int32[::1], int64, int64, int64
+    return cubin.compile_kernel(body, types, cc=cc, launch_bounds=(threads, 1))
 
 
 @pytest.mark.parametrize("cc", cubin.CAPABILITIES, ids=str)
@@ -71,7 +60,10 @@ def compile_grid(problem, rule, family, batch, cc, cached):
 def test_no_spills_and_no_local_memory(dtype, name, cached, cc):
     layers = [Dropout(0.1), Dense(128, "relu"), Dropout(0.2), Dense(10)]
     problem = problem_of(784, layers, "softmax_cross_entropy", OPTIMIZERS[name], dtype=dtype)
-    code = compiled(problem, name, H200, 1000, cc, cached)
+    plan = grid.Grid(problem, name, H200).plan(1000)
+    if not cached:
+        plan = replace(plan, shape=plan.shape._replace(later=0))
+    code = compiled(problem, name, plan, cc)
     assert code.spill_bytes == code.stack_bytes == code.count("LDL|STL") == 0
     assert code.registers * 256 <= 65536
     assert code.count("LDS.128") and code.count("STS.128") and code.count("LDGSTS")
@@ -107,10 +99,10 @@ def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
         results=np.zeros((1, 2)),
         bad=np.full(1, -1),
     )
-    code = compiled(problem, "momentum", limits, 11, (8, 0), plan.shape.later > 0)
+    code = compiled(problem, "momentum", plan, (8, 0), threads)
     counter = np.zeros(1, np.int32)
     ptx.run(
-        code.ptx, plan.shape.blocks, threads, *job, np.zeros(3), counter, *plan.shape,
+        code.ptx, plan.shape.blocks, threads, *job, np.zeros(3), counter,
         4 if inputs % 4 == 0 else 1, 0, 2, shared_bytes=plan.shape.shared,
     )  # fmt: skip
     assert plan.shape.blocks == 3 and plan.shape.kg * plan.shape.ng > 1

@@ -63,9 +63,11 @@ def machine_code() -> bytes:
 def made(problem: Problem, resident: bool = True) -> str:
     """Return by what the kernel of a network is known."""
     from fastnn.cuda.block import make_kernel
+    from fastnn.cuda.plan import layout_of, make_plan
     from fastnn.cuda.rules import recipe_of
 
-    known: str = make_kernel(recipe_of(problem), resident)._cache.made
+    layout = layout_of(make_plan(problem, 100, ones=True))
+    known: str = make_kernel(recipe_of(problem), layout, resident)._cache.made
     return known
 
 
