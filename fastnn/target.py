@@ -136,19 +136,18 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
     from fastnn.cuda import found
     from fastnn.cuda.worth import why_not
 
+    optional = problem is not None and precision == "float32"
     if found.simulated():
         against = "CUDA is Numba's simulator here, which is for tests"
+    elif optional and (little := why_not(problem, restarts)):
+        # The driver is not asked: a process that has started it cannot use CUDA after a fork.
+        against = little
     elif not found.devices():
         against = f"no CUDA device ({found.driver().fault})"
+    elif missing := found.unavailable(precision):  # which imports Numba, so it comes last
+        against = f"CUDA device {found.devices()[0].name}, but {missing}"
     else:
-        device = found.devices()[0]
-        against = f"CUDA device {device.name}, but "
-        if problem is not None and precision == "float32" and why_not(problem, restarts):
-            against += why_not(problem, restarts)
-        elif missing := found.unavailable(precision):  # which imports Numba, so it comes last
-            against += missing
-        else:
-            return "cuda", f"auto chose cuda: {device}"
+        return "cuda", f"auto chose cuda: {found.devices()[0]}"
     if precision != "float32":
         raise TargetUnavailable(
             f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; "

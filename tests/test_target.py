@@ -36,7 +36,7 @@ def problem_of(units=4, batch_size=8, precision="float32") -> Problem:
 def test_auto_chooses_the_processor_where_there_is_no_device_and_says_so(monkeypatch):
     no_driver(monkeypatch)
     reason = "auto chose cpu: no CUDA device (driver library not found)"
-    assert choose("auto") == choose("auto", problem_of(2048)) == ("cpu", reason)
+    assert choose("auto") == choose("auto", problem_of(2048, 64)) == ("cpu", reason)
 
 
 def test_auto_chooses_a_device_for_work_that_is_worth_it(monkeypatch):
@@ -53,13 +53,19 @@ def test_auto_leaves_small_work_to_the_processor_unless_many_networks_are_traine
     name, reason = choose("auto", problem_of(4, 8))
     assert name == "cpu"
     assert reason == (
-        "auto chose cpu: CUDA device Some Card, but a network of 3176 weights in batches of 8 is "
-        "quicker on the processor"
+        "auto chose cpu: a network of 3176 weights in batches of 8 is quicker on the processor"
     )
     assert (
         "weights in batches of 8 trained 2 at a time is" in choose("auto", problem_of(4, 8), 2)[1]
     )
     assert choose("auto", problem_of(4, 8), restarts=1000)[0] == "cuda"
+
+
+def test_auto_asks_no_driver_where_there_is_little_work(monkeypatch):
+    """A process that has started CUDA cannot fork children that use it."""
+    with_device(monkeypatch)
+    monkeypatch.setattr(found, "driver", lambda: pytest.fail("the driver is asked"))
+    assert choose("auto", problem_of(4, 8))[0] == "cpu"
 
 
 def test_operations_of_a_step_are_those_of_its_products():

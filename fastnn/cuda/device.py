@@ -176,11 +176,16 @@ class Limits:
     capability: tuple[int, int] = (8, 0)
 
 
-@cache
 def limits() -> Limits:
     """Return what the current device has; the simulator has little, so that tests meet limits."""
     if SIMULATED:
         return Limits("Numba's CUDA simulator", 1, SHARED_BYTES_BY_RIGHT)
+    return _limits(_cuda.get_current_device().id)
+
+
+@cache
+def _limits(number: int) -> Limits:
+    """Return what the device of this number has, which is the current one."""
     device = _cuda.get_current_device()
     name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
     shared_bytes = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN

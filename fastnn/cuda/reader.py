@@ -146,8 +146,13 @@ def _blocks(memory: Any) -> int:
     return max(1, min(-(-memory.size // THREADS), 8 * limits().processors))
 
 
-@cache
 def _stream() -> Any:
+    """Return this module's stream on the current device."""
+    return _streams(0 if SIMULATED else cuda.get_current_device().id)
+
+
+@cache
+def _streams(device: int) -> Any:
     return cuda.stream()
 
 

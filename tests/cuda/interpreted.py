@@ -182,8 +182,8 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
     with ExitStack() as stack:
         for owner, name, value in replaced:
             stack.enter_context(patch.object(owner, name, value))
-        door.limits.cache_clear()
-        reader._stream.cache_clear()
-        stack.callback(door.limits.cache_clear)
-        stack.callback(reader._stream.cache_clear)
+        door._limits.cache_clear()
+        reader._streams.cache_clear()
+        stack.callback(door._limits.cache_clear)
+        stack.callback(reader._streams.cache_clear)
         yield there

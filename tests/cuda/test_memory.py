@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> Counted:
     from fastnn.cuda.device import cuda
 
     found = Counted()
-    monkeypatch.setattr(memory, "cuda", cuda)
-    monkeypatch.setattr(type(cuda), "pinned_array", found, raising=False)
+    monkeypatch.setattr(memory, "cuda", SimpleNamespace(pinned_array=found, event=cuda.event))
     return found
 
 
