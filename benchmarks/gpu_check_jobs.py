@@ -70,7 +70,7 @@ def kernels_of(case: Case, device: str) -> Hashable:
         return ""
     from fastnn.cuda.rules import recipe_of
 
-    return recipe_of(case.problem)
+    return recipe_of(case.problem), case.problem.precision
 
 
 def check_some(words: str, device: str, tell: Callable[..., None]) -> None:

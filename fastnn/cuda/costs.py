@@ -1,8 +1,8 @@
 """What a step costs each family of kernels: the one place of all that the choice rests on.
 
-No constant has been measured on these kernels, for want of a device: they come from NVIDIA's data
-sheets of A100 and H100 and from measurements that others have published, and decide between ways
-that lie far apart. `benchmarks/gpu.py` prints what to put in their places.
+Fitted to steps on an H100 and an H200 (2026-11-28) of 784-128-10 in batches of 64 and 512,
+20-32-16-2 in batches of 32, and 2048-2048-2048-10 in batches of 4096, which they give to about a
+tenth. They decide between ways that lie far apart. `benchmarks/gpu.py` prints the steps.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 # Products a second of one block: from shared memory, and from the second-level cache.
 RESIDENT_RATE, DISTANT_RATE = 1e11, 2e10
-# A barrier of a block's threads; a launch within a graph; and of a persistent grid what a step
-# takes beside its work: two barriers of all blocks and a dozen waits for the second-level cache.
-BARRIER_SECONDS, LAUNCH_SECONDS, GRID_SECONDS = 1e-7, 2.5e-6, 6e-6
-CLOCK_HERTZ = 1.6e9
+# A phase of a block between two barriers, however little there is to do; a launch within a graph;
+# and of a persistent grid what a step takes beside its work: two barriers of all blocks and a dozen
+# waits for the second-level cache.
+PHASE_SECONDS, LAUNCH_SECONDS, GRID_SECONDS = 6e-7, 4e-6, 9e-6
+# Of a processor; and what a grid makes of it, whose threads wait for each other half of the time.
+CLOCK_HERTZ, GRID_HERTZ = 1.6e9, 0.9e9
 # What a processor does in a clock: half of the products that float32 allows for, and its share of
 # what the second-level cache gives.
 CLOCK_PRODUCTS, CLOCK_BYTES = 64, 28
@@ -23,14 +25,14 @@ DISTANT_CLOCKS = 1200
 HIDDEN = 0.3  # part of the time of fetching X that the rest of a step does not hide
 # Of tiles: products that a processor does in a clock; clocks that a turn of a block's loop takes at
 # least, since it waits for memory; and how many blocks wait together.
-TILE_PRODUCTS = {"float32": 128, "float64": 64, "tf32": 512, "bfloat16": 1024}
+TILE_PRODUCTS = {"float32": 128, "float64": 64, "tf32": 220, "bfloat16": 270}
 TURN_CLOCKS, TURNS_AT_ONCE = 800, 2
 
 
 def block_seconds(products: float, layers: int, resident: bool) -> float:
     """Return about what a step takes one block: its processor's arithmetic, and its barriers."""
     rate = RESIDENT_RATE if resident else DISTANT_RATE
-    return products / rate + BARRIER_SECONDS * (3 + 2 * layers)
+    return products / rate + PHASE_SECONDS * (3 + 2 * layers)
 
 
 def product_clocks(blocks: int, turns: int, products: int, sums: int, kind: str) -> float:
@@ -93,4 +95,4 @@ def grid_clocks(work: GridWork) -> float:
 
 def grid_seconds(clocks: float, numbers: float, itemsize: int) -> float:
     """Return about what a step takes; `numbers` are those of further layers that a block reads."""
-    return GRID_SECONDS + (clocks + numbers * itemsize / CLOCK_BYTES) / CLOCK_HERTZ
+    return GRID_SECONDS + (clocks + numbers * itemsize / CLOCK_BYTES) / GRID_HERTZ
