@@ -28,21 +28,40 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
     copy_row, copy_row4, arrived = t.copy_row, t.copy_row4, t.arrived
     divide, split = t.divide, t.split
 
+    @inner
+    def after(r, i, down, right, width):
+        """Return the row and column that a thread comes to next."""
+        r, i = r + down, i + right
+        return (r + 1, i - width) if i >= width else (r, i)
+
+    @inner
+    def copy(shared, at, X, each, row, low, i):
+        if each == 1:
+            copy_row(shared, at + i, X, np.int64(row), low + i)
+        else:
+            copy_row4(shared, at + 4 * i, X, np.int64(row), low + 4 * i)
+
     # Both walk over the same numbers in the same way: a thread may wait for its own copies alone.
     @inner
     def fetch(shared, at, X, each, order, first, ldx, low, high, rows, me, team):
         width = high - low if each == 1 else (high - low) >> 2
         r, down = divide(me, width), divide(team, width)
-        i, right = me - r * width, team - down * width
+        i, right, last = me - r * width, team - down * width, rows - 1
         while r < rows:
-            row = np.int64(order[U(first + r)])
-            if each == 1:
-                copy_row(shared, at + r * ldx + i, X, row, low + i)
-            else:
-                copy_row4(shared, at + r * ldx + 4 * i, X, row, low + 4 * i)
-            r, i = r + down, i + right
-            if i >= width:
-                r, i = r + 1, i - width
+            # Four numbers of rows at a time, for each is a long wait.
+            r1, i1 = after(r, i, down, right, width)
+            r2, i2 = after(r1, i1, down, right, width)
+            r3, i3 = after(r2, i2, down, right, width)
+            row, row1 = order[U(first + r)], order[U(first + min(r1, last))]
+            row2, row3 = order[U(first + min(r2, last))], order[U(first + min(r3, last))]
+            copy(shared, at + r * ldx, X, each, row, low, i)
+            if r1 < rows:
+                copy(shared, at + r1 * ldx, X, each, row1, low, i1)
+            if r2 < rows:
+                copy(shared, at + r2 * ldx, X, each, row2, low, i2)
+            if r3 < rows:
+                copy(shared, at + r3 * ldx, X, each, row3, low, i3)
+            r, i = after(r3, i3, down, right, width)
 
     @inner
     def drop(shared, at, words, numbers, keys, each, first, ldx, low, high, rows, me, team):
@@ -58,9 +77,7 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
                     place = at + r * ldx + each * i + q
                     drawn = (first + r) * k + low + each * i + q
                     shared[U(place)] = dropped(drops, shared[U(place)], drawn)
-                r, i = r + down, i + right
-                if i >= width:
-                    r, i = r + 1, i - width
+                r, i = after(r, i, down, right, width)
 
     @inner
     def multiply(
