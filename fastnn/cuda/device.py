@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -38,11 +39,11 @@ def _import_cuda() -> Any:
         from numba import cuda
 
         if not SIMULATED and not hasattr(np, "row_stack"):
-            np.vstack = np.vstack
+            vars(np)["row_stack"] = np.vstack
             try:
                 import numba.cuda.np.arrayobj  # noqa: F401
             finally:
-                del np.vstack
+                del vars(np)["row_stack"]
     return cuda
 
 
@@ -191,6 +192,21 @@ def _limits(number: int) -> Limits:
     shared_bytes = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
     capability = device.compute_capability
     return Limits(name, device.MULTIPROCESSOR_COUNT, shared_bytes, tuple(capability))
+
+
+def current_device() -> int:
+    """Return the number of the device that this thread uses."""
+    return 0 if SIMULATED else int(_cuda.get_current_device().id)
+
+
+@contextmanager
+def on_device(number: int) -> Iterator[None]:
+    """Let this thread use the device of a number for so long, whichever it used before."""
+    if SIMULATED or number == current_device():
+        yield
+    else:
+        with _cuda.gpus[number]:
+            yield
 
 
 def memory_info() -> tuple[int, int]:

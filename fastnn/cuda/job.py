@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numba import float64, from_dtype, int32, int64, types, uint64
 
+from fastnn.cuda.device import Limits
 from fastnn.cuda.plan import Plan
-from fastnn.problem import EpochResult
+from fastnn.problem import EpochResult, Problem
 
 
 class Job(NamedTuple):
@@ -101,6 +102,11 @@ class Family(Protocol):
     """One way to train, for one problem; `engine` chooses one and keeps to it."""
 
     name: str
+
+    @staticmethod
+    def seconds(problem: Problem, limits: Limits) -> float:
+        """Return about what a step takes."""
+        ...
 
     def plan(self, samples: int) -> Plan:
         """Lay out the problem for so many rows; parameters lie the same for any number."""

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda.data import Placed, fits, place
-from fastnn.cuda.device import cuda, failures, lacks_memory, limits, reached
+from fastnn.cuda.device import (
+    cuda,
+    current_device,
+    failures,
+    lacks_memory,
+    limits,
+    on_device,
+    reached,
+)
 from fastnn.cuda.job import LOSS_SUM, WEIGHT_SUM, Family, Job
 from fastnn.cuda.launching import forget_launched, launched
 from fastnn.cuda.memory import free_bytes, new_array, new_event, new_zeros
@@ -57,6 +65,8 @@ class Session:
         Where all of it goes.
     lock
         Held by a call that uses the buffers: one at a time.
+    device
+        The number of the device, which every thread that works here uses for so long.
     lost
         What the device failed with, or "".
     """
@@ -74,6 +84,7 @@ class Session:
         self._sources: dict[str, np.ndarray] = {}  # what `put_once` has put there
         self._data: Data | None = None  # those that are placed
         self.placed: Placed | Streamed | None = None
+        self.device = current_device()
         with self.guarded("looking for a device"):
             self.stream = cuda.stream()
 
@@ -137,9 +148,11 @@ class Session:
 
         `seconds_per_row` is what training takes, infinity where that is not known.
         """
-        per_step, count = seconds_per_row * self._problem.batch_size, FIRST_STEPS
-        if math.isfinite(per_step):
-            count = max(1, int(LAUNCH_SECONDS / per_step))
+        per_step = seconds_per_row * self._problem.batch_size
+        if not math.isfinite(per_step):
+            # What a step should take; if the estimate is far off, the first launch alone is long.
+            per_step = max(LAUNCH_SECONDS / FIRST_STEPS, family.seconds(self._problem, limits()))
+        count = max(1, int(LAUNCH_SECONDS / per_step))
         waiting: list[tuple[Any, int]] = []
         try:
             for begin, end, placed in chunks:
@@ -178,7 +191,8 @@ class Session:
             raise DeviceFailure(self.lost)
         forget_launched()
         try:
-            yield
+            with on_device(self.device):
+                yield
         except failures() as error:
             go_back = self._go_back()
             if go_back is not None:

@@ -5,6 +5,7 @@ Their seeds differ: initial parameters, order of the rows and dropout are each n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,10 @@ class Several:
         self._predictor = Predictor(problem, self._rule, self._plan, limits())
         self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
         self._resting = np.zeros(len(seeds), bool)
+        # About what a row takes all of them, which come to the processors in rounds.
+        rounds = -(-len(seeds) // limits().processors)
+        step = rounds * Block.seconds(problem, limits())
+        self._seconds_per_row = step / problem.batch_size
 
     def load(self, network: int, parameters: Parameters, slots: list[Parameters]) -> None:
         """Take parameters and optimizer state of one network; copies."""
@@ -145,12 +150,15 @@ class Several:
                 bad=session.put("bad", np.where(self._resting, 0, -1)),
                 **placed._asdict(),
             )
-            chunks = [Chunk(0, epochs * each, placed)]
-            session.run(self._family, job, plan, chunks, epochs * each)
+            chunks, start = [Chunk(0, epochs * each, placed)], time.perf_counter()
+            pace = self._seconds_per_row
+            session.run(self._family, job, plan, chunks, epochs * each, seconds_per_row=pace)
             found = job.results.copy_to_host(stream=session.stream)
             bad = job.bad.copy_to_host(stream=session.stream)
             self._state = job.state.copy_to_host(stream=session.stream)
             session.stream.synchronize()
+            # Of all networks together; those that rest have no part in it.
+            self._seconds_per_row = (time.perf_counter() - start) / (epochs * n)
         found = found.reshape(len(self._seeds), epochs, RESULT_FIELDS)
         return [
             [] if rests else read_results(own, int(failed), each)

@@ -156,7 +156,9 @@ class Tiled:
         k, rows = make_kernels(self._recipe, training), int(plan.words[0, BATCH])
         steps: list[Launch] = [(k.gather, *self._everywhere, 0)]
         for layer, (inputs, n) in enumerate(self.problem.network.shapes):
-            steps.append(self._product("forward", layer, (rows, n, inputs), training))
+            # Predictions are of any number of rows, for which nothing is to be compiled anew.
+            tiled = rows if training else PREDICT_ROWS
+            steps.append(self._product("forward", layer, (rows, n, inputs), training, tiled))
             if plan.words[1 + layer, ROWWISE] > 0:
                 steps.append((k.forward_rows, *self._over(rows), layer))
         return steps
@@ -195,14 +197,23 @@ class Tiled:
         return min(self._everywhere[0], -(-count // THREADS)), THREADS
 
     def _product(
-        self, kind: str, layer: int, shape: tuple[int, int, int], training: bool = True
+        self,
+        kind: str,
+        layer: int,
+        shape: tuple[int, int, int],
+        training: bool = True,
+        tiled: int | None = None,
     ) -> Launch:
-        """Return the launch of a product of (m, k) by (k, n); `shape` is (m, n, k)."""
+        """Return the launch of a product of (m, k) by (k, n); `shape` is (m, n, k).
+
+        Its tile is the one for `tiled` rows, if given, in place of m.
+        """
         dtype, precision = self.problem.dtype, self.problem.precision
         if SIMULATED:
             tile = small_tile(precision)
         else:
-            tile, _ = best_tile(*shape, dtype, precision, self._limits)
+            rows = shape[0] if tiled is None else tiled
+            tile, _ = best_tile(rows, *shape[1:], dtype, precision, self._limits)
         kernel = make_product(self._recipe, precision, kind, tile, training, by_four(precision))
         self._asked[kernel] = shared_bytes(dtype, precision, tile)
         return kernel, tiles(*shape[:2], tile), tile.threads, layer
