@@ -100,7 +100,7 @@ def check_threads(threads: Any) -> int | None:
     return count
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.checkpoint.write`."""
     problem = model.problem
     content = {
@@ -116,7 +116,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[Any],
     target: str | None = None,
     threads: int | None = None,
     precision: str | None = None,

@@ -1,7 +1,7 @@
 """The steps of gradient descent as one compiled function, generated for the function to minimise.
 
-The generated source is kept in the folder of fastnn's caches under a hash of its text, and Numba
-keeps the machine code beside it: a later process that minimises the same function loads both.
+The machine code is kept in a folder of fastnn's caches under a hash of the generated source: a
+later process that minimises the same function loads it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from fastnn.folders import generated_module, writable_folder
+from fastnn.code_cache import CodeCache, generated_module
+from fastnn.folders import cache_folder
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.expression import Expression
 from fastnn.graph.lower import lower
@@ -103,5 +104,8 @@ def compiled(text: str) -> Callable[..., Any]:
     """
     import numba
 
-    module = generated_module(writable_folder("generated"), "fastnn_descent", text)
-    return numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(module.descend)
+    module = generated_module("fastnn_descent", text)
+    function: Any = numba.njit(nogil=True, error_model="numpy", _nrt=False)(module.descend)
+    if not numba.config.DISABLE_JIT:
+        function._cache = CodeCache(cache_folder("generated"), module.descend)
+    return function
