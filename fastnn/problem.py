@@ -62,8 +62,8 @@ class Problem:
     Raises
     ------
     InvalidInput
-        A setting out of range, an unknown name, a loss that does not fit the last layer, or one
-        that cannot be traced.
+        A setting out of range, an unknown name, a loss that does not fit the last layer or cannot
+        be traced, or formulas that are too long together.
     """
 
     network: Network
@@ -101,6 +101,7 @@ class Problem:
                 object.__setattr__(self, name, limit)
         self._check_precision()
         self._check_last_layer()
+        self._check_formulas()
 
     @property
     def penalties(self) -> tuple[tuple[float, float], ...]:
@@ -126,6 +127,15 @@ class Problem:
                 f"precision {self.precision!r} is for dtype 'float32', not {self.dtype.name!r}; "
                 "leave precision='float32', which computes in the dtype"
             )
+
+    def _check_formulas(self) -> None:
+        """Raise `InvalidInput` where rules of the caller's own would take minutes to compile."""
+        rules = [self.loss, *(dense.activation for dense in self.network.dense)]
+        formulas: list[Any] = [rule for rule in rules if not isinstance(rule, str)]
+        if formulas:
+            from fastnn.custom import check_together
+
+            check_together(formulas)
 
     def _check_last_layer(self) -> None:
         """Raise `InvalidInput` where the loss cannot take what the last layer gives."""

@@ -20,7 +20,7 @@ except ImportError:  # Windows, where parts of killed processes stay
     fcntl = None  # type: ignore[assignment]
 
 _PREFIX, _SUFFIX = ".fastnn-", ".part"
-_swept: set[Path] = set()  # folders that this process has looked through
+_swept: set[tuple[int, Path]] = set()  # processes, and folders that they have looked through
 
 
 def write_whole(file: Path, content: bytes, private: bool = False, durable: bool = False) -> None:
@@ -93,9 +93,10 @@ def _lock(descriptor: int) -> bool | None:
 
 def _sweep(folder: Path) -> None:
     """Remove, once a process, what killed processes left in the folder."""
-    if folder in _swept or fcntl is None:
+    key = os.getpid(), folder  # a child that was forked has a look of its own
+    if key in _swept or fcntl is None:
         return
-    _swept.add(folder)
+    _swept.add(key)
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):

@@ -77,7 +77,7 @@ def minimize(
     Raises
     ------
     InvalidInput
-        A setting that cannot be used, or a function that cannot be traced.
+        A setting that cannot be used, or a function that cannot be traced or is too long.
     Diverged
         The function or its gradient became NaN or infinite. `step` says after how many steps,
         `epoch` in which restart, counted from 0.

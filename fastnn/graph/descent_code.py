@@ -15,7 +15,7 @@ from fastnn.folders import cache_folder
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.expression import Expression
 from fastnn.graph.lower import lower
-from fastnn.graph.nodes import variable
+from fastnn.graph.nodes import check_compiled, topological, variable
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.statements import code_style, statements
 
@@ -61,12 +61,14 @@ def descent_source(expression: Expression) -> str:
 
     state is float64 (2 n): x and then v, read and overwritten. low and high are (n,), path is
     (steps // every, n) and receives x after each `every` steps. Stops early, before the step, where
-    the value or the gradient is not finite.
+    the value or the gradient is not finite. Raises `InvalidInput` for too long a formula.
     """
     count = len(expression.names)
+    check_compiled(len(topological([expression.node])))
     inputs = [variable(name) for name in expression.names]
     slopes = adjoints(expression.node)
     roots = lower([expression.node, *(slopes.get(each, ZERO) for each in inputs)])
+    check_compiled(len(topological(roots)))
     known = {node: f"x{i}" for i, node in enumerate(inputs)}
     lines, results = statements(roots, known, _STYLE, repr)
     names = ["f", *(f"g{i}" for i in range(count))]
