@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.checks import shown
 from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile
 from fastnn.whole_files import write_whole
 
@@ -85,7 +86,7 @@ def _regular(path: Any) -> tuple[str, Path]:
         mode = os.stat(name).st_mode
     except (TypeError, ValueError) as error:  # no path at all; one with a NUL
         raise InvalidInput(
-            f"path must be the path of a file, such as 'model.safetensors', not {path!r:.80} "
+            f"path must be the path of a file, such as 'model.safetensors', not {shown(path):.80} "
             f"({error})"
         ) from None
     except FileNotFoundError:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn.layout import Allocator, Layout
+from fastnn.memory import check_memory
 from fastnn.problem import Problem
 from fastnn.rules.table import (
     ACTIVATION_CODES,
@@ -264,6 +265,11 @@ def make_plan(
     inference_heads[:, CAPACITY] = INFERENCE_ROWS
     for own_head in inference_heads:
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
+    check_memory(
+        take.used * problem.dtype.itemsize,
+        f"training in batches of {batch} rows on {threads} threads",
+        "make batch_size smaller, or layers narrower",
+    )
     tiles, owners = cut_update(shapes, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.checks import number, whole
+from fastnn.checks import number, shown, whole
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -81,20 +82,20 @@ class Problem:
     def __post_init__(self) -> None:
         """Check every setting, and that they go together."""
         if not isinstance(self.network, Network):
-            raise InvalidInput(f"network must be a Network, not {self.network!r}")
+            raise InvalidInput(f"network must be a Network, not {shown(self.network)}")
         object.__setattr__(self, "loss", _loss(self.loss))
         if not isinstance(self.optimizer, Optimizer):
             known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
             raise InvalidInput(
-                f"optimizer must be one of {known}, such as SGD(0.1), not {self.optimizer!r}"
+                f"optimizer must be one of {known}, such as SGD(0.1), not {shown(self.optimizer)}"
             )
         object.__setattr__(self, "batch_size", whole(self.batch_size, "batch_size", 1))
         object.__setattr__(self, "l1", number(self.l1, "l1", 0.0))
         object.__setattr__(self, "l2", number(self.l2, "l2", 0.0))
         object.__setattr__(self, "dtype", _floating(self.dtype))
-        object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
+        object.__setattr__(self, "seed", whole(self.seed, "seed", 0, math.inf))
         if self.seed >= 2**63:
-            raise InvalidInput(f"seed must be below 2**63, not {self.seed}")
+            raise InvalidInput(f"seed must be below 2**63, not {shown(self.seed)}")
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
                 limit = number(getattr(self, name), f"{name}, if not None,", 0.0, open_low=True)
@@ -102,6 +103,7 @@ class Problem:
         self._check_precision()
         self._check_last_layer()
         self._check_formulas()
+        self._check_rounded()
 
     @property
     def penalties(self) -> tuple[tuple[float, float], ...]:
@@ -136,6 +138,27 @@ class Problem:
             from fastnn.custom import check_together
 
             check_together(formulas)
+
+    def _check_rounded(self) -> None:
+        """Raise `InvalidInput` for a setting that is infinite in the dtype, or an epsilon of 0."""
+        settings = [("l1", self.l1), ("l2", self.l2), *vars(self.optimizer).items()]
+        for layer, dense in enumerate(self.network.dense):
+            settings += [
+                (f"{name} of Dense layer {layer}", getattr(dense, name))
+                for name in ("alpha", "l1", "l2")
+            ]
+        for name, value in settings:
+            if not isinstance(value, float):
+                continue
+            with np.errstate(all="ignore"):
+                rounded = self.dtype.type(value)
+            if np.isinf(rounded) or (name == "epsilon" and rounded == 0):
+                need = "finite" if rounded else "above 0"
+                remedy = ", or use dtype='float64'" if self.dtype == DTYPES[0] else ""
+                raise InvalidInput(
+                    f"{name} must be {need} in {self.dtype.name}, not {value!r}; "
+                    f"make it {'smaller' if rounded else 'larger'}{remedy}"
+                )
 
     def _check_last_layer(self) -> None:
         """Raise `InvalidInput` where the loss cannot take what the last layer gives."""
@@ -242,5 +265,5 @@ def _floating(dtype: Any) -> np.dtype[Any]:
     except (TypeError, ValueError):
         pass
     if found is None or found not in DTYPES:
-        raise InvalidInput(f"dtype must be 'float32' or 'float64', not {dtype!r}")
+        raise InvalidInput(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
     return found

@@ -19,8 +19,8 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("device_arrays", "whole_files"),
-    ("checks", "folders", "keys", "layout", "rules", "text_table", "workers"),
+    ("checks", "device_arrays", "whole_files"),
+    ("folders", "keys", "layout", "memory", "rules", "text_table", "workers"),
     ("initialisers", "schedules", "code_cache", "restarts"),
     ("graph",),
     ("optimizers", "custom"),

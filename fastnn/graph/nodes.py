@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 from fastnn.graph.operations import OPERATIONS
 
@@ -112,8 +113,12 @@ def check_name(name: Any) -> str:
     if isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name):
         if len(name) <= _LONGEST_NAME:
             return name
-        raise InvalidInput(f"{name!r:.40}... is longer than {_LONGEST_NAME} letters; shorten it")
-    raise InvalidInput(f"{name!r:.80} cannot be a name; use letters, digits and _, such as x or u1")
+        raise InvalidInput(
+            f"{shown(name):.40}... is longer than {_LONGEST_NAME} letters; shorten it"
+        )
+    raise InvalidInput(
+        f"{shown(name):.80} cannot be a name; use letters, digits and _, such as x or u1"
+    )
 
 
 def check_compiled(count: int) -> int:

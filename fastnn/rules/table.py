@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 
 
@@ -192,4 +193,4 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
             near.append(other)
     ordered = near + [other for other in names if other not in near]
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return InvalidInput(f"unknown {what} {name!r}{hint} Known: {', '.join(ordered)}.")
+    return InvalidInput(f"unknown {what} {shown(name)}{hint} Known: {', '.join(ordered)}.")
