@@ -67,7 +67,8 @@ def source_hash(*roots: str) -> str:
     return digest.hexdigest()[:16]
 
 
-COMPILED = "fastnn.cpu", "fastnn.rules", "fastnn.shuffling"  # what holds compiled code
+# The modules whose functions are compiled, with all that they call.
+COMPILED = "fastnn.cpu.custom", "fastnn.cpu.epoch", "fastnn.cpu.linear", "fastnn.shuffling"
 FOLDER = cache_folder(f"kernels-{source_hash(*COMPILED)}")
 PATIENCE_SECONDS = 3.0
 

@@ -18,12 +18,12 @@ slot of optimizer state, then scratch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.layout import Allocator, Layout
 from fastnn.memory import check_memory
-from fastnn.problem import Problem
 from fastnn.rules.table import (
     ACTIVATION_CODES,
     CUSTOM,
@@ -43,6 +43,9 @@ from fastnn.tiling import (
     list_phases,
     look_rows,
 )
+
+if TYPE_CHECKING:
+    from fastnn.problem import Problem
 
 # Fields of a row of `Plan.layers`.
 (

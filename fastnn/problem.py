@@ -221,15 +221,17 @@ def check_converging(
     if epoch == step == 0 and result.bad_step is not None:
         raise Diverged(
             f"training diverged at once: the loss was {result.loss} before any update; scale the "
-            "columns of X to about unit variance, and see that an activation or a loss of your own "
-            "is finite where it is used. The trainer is as it was before",
+            "columns of X to about unit variance, and see that an alpha is not large, and that an "
+            "activation or a loss of your own is finite where it is used. The trainer is as it was "
+            "before",
             epoch,
             step,
         )
     raise Diverged(
         f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
         f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
-        "about unit variance. The trainer is as the last good epoch left it",
+        "about unit variance; an alpha, l1, l2 or weight_decay can be too large as well. The "
+        "trainer is as the last good epoch left it",
         epoch,
         step,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import config, types
@@ -19,7 +19,6 @@ from fastnn.code_cache import CodeCache, generated_module
 from fastnn.cpu import rules
 from fastnn.cpu.calls import as_array, registered
 from fastnn.cpu.elementary import make_elementary
-from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.kernel_cache import FOLDER
 from fastnn.plan import (
     OWN_GRADIENT,
@@ -30,7 +29,9 @@ from fastnn.plan import (
     OWN_VALUE,
     Plan,
 )
-from fastnn.problem import Problem
+
+if TYPE_CHECKING:
+    from fastnn.problem import Problem
 
 _INDEX = types.int64
 # Loop -> its arguments and their types; "real" is the problem's.
@@ -124,15 +125,17 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
     Prediction needs the values of activations alone.
     """
     for layer, dense in enumerate(problem.network.dense):
-        if isinstance(dense.activation, CustomActivation):
-            rule = dense.activation.source.text
+        own: Any = dense.activation
+        if not isinstance(own, str):
+            rule = own.source.text
             value = compiled(rule, "activate", problem.dtype).address
             plan.layers[layer, OWN_VALUE] = plan.inference[:, layer, OWN_VALUE] = value
             if training:
                 slope = compiled(rule, "multiply_slope", problem.dtype).address
                 plan.layers[layer, OWN_SLOPE] = slope
-    if training and isinstance(problem.loss, CustomLoss):
-        _place_loss(problem.loss.source.text, problem.dtype, plan)
+    loss: Any = problem.loss
+    if training and not isinstance(loss, str):
+        _place_loss(loss.source.text, problem.dtype, plan)
 
 
 def _place_loss(rule: str, dtype: np.dtype, plan: Plan) -> None:
