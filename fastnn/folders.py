@@ -77,7 +77,7 @@ def _usual() -> Path:
         return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "fastnn"
     base = os.environ.get("XDG_CACHE_HOME", "")
     if sys.platform == "darwin" or not os.path.isabs(base):  # a relative one does not count
-        home = os.path.expanduser("~")
+        home = os.environ.get("HOME", os.path.expanduser("~"))
         if not os.path.isabs(home):
             raise OSError(errno.ENOENT, "this user has no home", home)
         base = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")

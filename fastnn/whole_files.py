@@ -29,9 +29,9 @@ def write_whole(file: Path, content: bytes, private: bool = False, durable: bool
     Parameters
     ----------
     file
-        Not a link. The permissions of an existing file stay.
+        Not a link. The permissions of an existing file stay, unless
     private
-        A new file is for this user alone.
+        the file is to be for this user alone.
     durable
         Return only when it would outlast a power failure.
 
@@ -48,22 +48,18 @@ def write_whole(file: Path, content: bytes, private: bool = False, durable: bool
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
+            if not private and file.exists():
+                shutil.copymode(file, part)
             if fcntl is not None:  # the lock lasts until the part is none
-                _take_place(part, file)
+                os.replace(part, file)
         if fcntl is None:  # Windows renames closed files only
-            _take_place(part, file)
+            os.replace(part, file)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
     if durable and os.name != "nt":
         _sync_folder(file.parent)
-
-
-def _take_place(part: Path, file: Path) -> None:
-    if file.exists():
-        shutil.copymode(file, part)
-    os.replace(part, file)
 
 
 def _open_part(folder: Path, mode: int) -> tuple[Path, int]:
