@@ -23,6 +23,7 @@ from fastnn.whole_files import write_whole
 
 FORMAT = 1
 _KEY = "fastnn"
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def write(
@@ -57,7 +58,7 @@ def write(
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
     content = save(arrays, {_KEY: json.dumps(header)})
     try:
-        if place.exists() and not os.access(place, os.W_OK):
+        if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         write_whole(place, content, durable=True)
     except FileNotFoundError:

@@ -25,7 +25,7 @@ from fastnn.graph.operations import OPERATIONS
 MOST_COMPILED = 1000
 MOST_TOGETHER = 4 * MOST_COMPILED  # of all formulas of a network
 # Nodes of a formula that is differentiated: some seconds. Each derivative is several times larger.
-MOST_DERIVED = 200_000
+MOST_DERIVED = 50_000
 _LONGEST_NAME = 255
 
 

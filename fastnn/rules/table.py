@@ -186,7 +186,7 @@ _ELSEWHERE = {
 def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
     """Return the error for a name that is not known; the nearest known names come first."""
     names = list(known)
-    written = str(name).lower()
+    written = shown(name).strip("'\"").lower()
     near = [_ELSEWHERE[written]] if _ELSEWHERE.get(written) in names else []
     for other in difflib.get_close_matches(written, names, n=len(names), cutoff=0.4):
         if other not in near:
