@@ -46,12 +46,15 @@ def use_plots():
 
 def use_tables():
     """Make a frame of a sweep, which without pandas names this extra."""
+    table = sweep()
     with patch.dict(sys.modules, {"pandas": None}):
         try:
-            sweep().to_frame()
+            table.to_frame()
         except MissingExtra as error:
-            assert "tables" in str(error)
-    assert len(sweep().to_frame()) == 2
+            assert "fastnn[tables]" in str(error)
+        else:
+            raise AssertionError("to_frame worked without pandas")
+    assert len(table.to_frame()) == 2
 
 
 def use_cuda():

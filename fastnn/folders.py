@@ -51,7 +51,7 @@ def cache_folder(name: str) -> Path:
         return _trusted(_absolute(chosen) / name if chosen else _usual() / name, make=True)
     except Untrusted as error:
         problem = str(error)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # no home, on Windows
         problem = _of(error) if chosen and getattr(error, "errno", 0) not in _READ_ONLY else ""
     try:
         folder = _trusted(Path(tempfile.gettempdir()).absolute() / _own_name() / name, make=True)

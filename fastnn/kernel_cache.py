@@ -91,7 +91,8 @@ class CompileNotice:
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            print(f"fastnn: compiled in {seconds:.0f} s, kept in {FOLDER}", file=sys.stderr)
+            kept = f", kept in {FOLDER}" if os.access(FOLDER, os.W_OK) else ""
+            print(f"fastnn: compiled in {seconds:.0f} s{kept}", file=sys.stderr)
 
 
 def cached(function: Callable[..., Any]) -> Any:
