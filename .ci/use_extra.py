@@ -73,7 +73,7 @@ def use_cuda():
         patch.object(dispatcher._Kernel, "bind", lambda kernel: kernel.library.get_cubin()),
     ):
         kernel = make_convert().compile((float32[:, ::1], float32[:, ::1]))
-    assert kernel.library.get_cubin().code
+        assert kernel.library.get_cubin().code
 
 
 if __name__ == "__main__":
