@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import sys
 import zlib
 from functools import cache
 from pathlib import Path
@@ -75,7 +76,7 @@ def _surroundings() -> str:
     from fastnn.cuda import found
 
     versions = numba.__version__, found.package(), found.compilers(), _linker(), found.driver().cuda
-    return f"{_SOURCES} {versions}"
+    return f"{_SOURCES} {versions} {sys.implementation.cache_tag}"
 
 
 def _linker() -> str:
