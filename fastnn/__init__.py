@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastnn import datasets, graph, plots, schedules
     from fastnn.callbacks import EarlyStopping, ReduceOnPlateau
     from fastnn.errors import (
+        CacheWarning,
         CorruptFile,
         DeviceFailure,
         Diverged,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         MissingExtra,
         MissingFile,
         TargetUnavailable,
+        UnusableFile,
     )
     from fastnn.history import History
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
@@ -35,6 +37,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "AveragedSGD",
+    "CacheWarning",
     "CorruptFile",
     "Dense",
     "DeviceFailure",
@@ -53,6 +56,7 @@ __all__ = [
     "ReduceOnPlateau",
     "TargetUnavailable",
     "Trainer",
+    "UnusableFile",
     "datasets",
     "graph",
     "plots",
@@ -63,6 +67,7 @@ __all__ = [
 _HOMES = {
     "callbacks": ("EarlyStopping", "ReduceOnPlateau"),
     "errors": (
+        "CacheWarning",
         "CorruptFile",
         "DeviceFailure",
         "Diverged",
@@ -71,6 +76,7 @@ _HOMES = {
         "MissingExtra",
         "MissingFile",
         "TargetUnavailable",
+        "UnusableFile",
     ),
     "history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),

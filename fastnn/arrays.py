@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.checks import shown
 from fastnn.device_arrays import DeviceArray, on_device, open_device_array, refusal
 from fastnn.errors import InvalidInput
 
@@ -92,7 +93,7 @@ def _remedy_of_objects(array: np.ndarray) -> str:
             remedy = _REMEDIES["U"] if isinstance(value, str) else "fill or drop such values first"
             place = np.unravel_index(index, array.shape)
             where = ", ".join(f"{axis} {at}" for axis, at in zip(_AXES, place, strict=False))
-            return f"the value {value!r:.40}{where and f' at {where}'} is no number; {remedy}"
+            return f"the value {shown(value):.40}{where and f' at {where}'} is no number; {remedy}"
     return f"convert it first, such as with .astype('float32') ({_LABELS})"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.checks import number, whole
+from fastnn.checks import number, shown, whole
 from fastnn.errors import InvalidInput
 from fastnn.history import History
 
@@ -147,7 +147,9 @@ class EarlyStopping:
         _check_monitor(self.monitor)
         number(self.minimum_change, "minimum_change", 0.0)
         if not isinstance(self.restore_best, (bool, np.bool_)):
-            raise InvalidInput(f"restore_best must be True or False, not {self.restore_best!r}")
+            raise InvalidInput(
+                f"restore_best must be True or False, not {shown(self.restore_best)}"
+            )
 
     def __call__(self, trainer: Trainer, history: History) -> bool:
         """Say whether to stop, with the trainer taken back if so."""
@@ -185,7 +187,7 @@ def check_callbacks(callbacks: Any, validated: bool) -> tuple[Callback, ...]:
     else:
         raise InvalidInput(
             "callbacks must be a function (trainer, history), or a list of such, "
-            f"not {callbacks!r:.80}"
+            f"not {shown(callbacks):.80}"
         )
     for position, callback in enumerate(found):
         if isinstance(callback, type) and issubclass(callback, (ReduceOnPlateau, EarlyStopping)):
@@ -195,13 +197,14 @@ def check_callbacks(callbacks: Any, validated: bool) -> tuple[Callback, ...]:
             )
         if not callable(callback):
             raise InvalidInput(
-                f"callbacks[{position}] must be a function (trainer, history), not {callback!r:.80}"
+                f"callbacks[{position}] must be a function (trainer, history), "
+                f"not {shown(callback):.80}"
             )
         watches = isinstance(callback, (ReduceOnPlateau, EarlyStopping)) and callback.monitor
         if watches == "validation_loss" and not validated:
             raise InvalidInput(
-                f"callbacks[{position}], {callback!r}, watches the validation_loss, but there is "
-                'no validation_data; pass validation_data=(X, y), or use monitor="loss"'
+                f"callbacks[{position}], {shown(callback)}, watches the validation_loss, but there "
+                'is no validation_data; pass validation_data=(X, y), or use monitor="loss"'
             )
     return tuple(sorted(found, key=_is_last))
 

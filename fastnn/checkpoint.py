@@ -7,26 +7,27 @@ nothing that is in it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
-import secrets
-import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastnn.errors import CorruptFile, MissingFile
+from fastnn.checks import shown
+from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile
+from fastnn.whole_files import write_whole
 
 FORMAT = 1
 _KEY = "fastnn"
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def write(
-    path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata: dict[str, Any]
+    path: str | bytes | os.PathLike[Any], tensors: dict[str, np.ndarray], metadata: dict[str, Any]
 ) -> None:
     """Write `tensors` and `metadata` to `path`: all of it, or nothing.
 
@@ -43,39 +44,65 @@ def write(
     ------
     MissingFile
         The folder is missing.
-    OSError
-        The folder is full or not writable. In either case nothing has changed.
+    InvalidInput
+        No path.
+    UnusableFile
+        A folder, a pipe or a device is there, a file or a folder that may not be written, or the
+        disk is full: an `OSError`. In every case nothing has changed.
     """
     from safetensors.numpy import save
 
+    name, place = _regular(path)
     # safetensors writes the memory of an array in the order in which it lies.
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
     content = save(arrays, {_KEY: json.dumps(header)})
-    place = Path(os.path.realpath(path))
-    # Beside the file, since a rename is atomic only within one file system.
-    beside = place.with_name(f".fastnn-{secrets.token_hex(8)}.part")
     try:
-        with open(beside, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if place.exists():
-            shutil.copymode(place, beside)
-        os.replace(beside, place)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        name = os.fsdecode(path)  # the one beside it means nothing to the caller
-        if isinstance(error, FileNotFoundError):
-            what = "there is no such folder to save into; make it first, such as with os.makedirs"
-            raise MissingFile(errno.ENOENT, what, os.path.dirname(name)) from None
-        if isinstance(error, OSError) and error.errno:
-            raise OSError(error.errno, error.strerror, name) from error
-        raise
+        if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        write_whole(place, content, durable=True)
+    except FileNotFoundError:
+        what = "there is no such folder to save into; make it first, such as with os.makedirs"
+        raise MissingFile(errno.ENOENT, what, os.path.dirname(name)) from None
+    except OSError as error:
+        if not error.errno:
+            raise
+        # The part beside the file, which the system speaks of, means nothing to the caller.
+        raise UnusableFile(error.errno, f"cannot be written: {error.strerror}", name) from error
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _regular(path: Any) -> tuple[str, Path]:
+    """Return a path as text and the file that it leads to, which is a regular one if it exists.
+
+    Raises
+    ------
+    InvalidInput
+        No path.
+    UnusableFile
+        A folder, a pipe or a device, or what the system cannot look up.
+    """
+    try:
+        name = os.fsdecode(path)
+        place = Path(os.path.realpath(name))
+        mode = os.stat(name).st_mode
+    except (TypeError, ValueError) as error:  # no path at all; one with a NUL
+        raise InvalidInput(
+            f"path must be the path of a file, such as 'model.safetensors', not {shown(path):.80} "
+            f"({error})"
+        ) from None
+    except FileNotFoundError:
+        return name, place
+    except OSError as error:
+        raise UnusableFile(error.errno, error.strerror, name) from error
+    if stat.S_ISDIR(mode):
+        raise UnusableFile(errno.EISDIR, "this is a folder; add the name of a file", name)
+    if not stat.S_ISREG(mode):
+        what = "a pipe, a device or a socket is in the place of the file; choose another path"
+        raise UnusableFile(errno.EINVAL, what, name)
+    return name, place
+
+
+def read(path: str | bytes | os.PathLike[Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tensors and the metadata that `write` put into `path`.
 
     Raises
@@ -84,17 +111,21 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         A file that is damaged, truncated, not fastnn's, or of a later version of fastnn.
     MissingFile
         There is no such file.
-    OSError
-        A file that cannot be opened.
+    InvalidInput
+        No path.
+    UnusableFile
+        A folder, a pipe, a device, or a file that cannot be opened: an `OSError`.
     """
     from safetensors import safe_open
 
-    name = os.fspath(path)
+    name, _ = _regular(path)  # before it is opened, for which a pipe would wait
     try:
-        open(name, "rb").close()  # the system's own error, where there is nothing to read
+        open(name, "rb").close()
     except FileNotFoundError as error:
         what = "there is no such file; pass the path of one that Trainer.save made"
         raise MissingFile(errno.ENOENT, what, name) from error
+    except OSError as error:
+        raise UnusableFile(error.errno, error.strerror, name) from error
     try:
         with safe_open(name, framework="numpy") as stored:
             text = (stored.metadata() or {}).get(_KEY)

@@ -11,12 +11,28 @@ import numpy as np
 
 from fastnn.errors import InvalidInput
 
+MOST = 2**53  # of a count: float64 has every whole number up to there
 
-def whole(value: Any, what: str, minimum: int) -> int:
-    """Return `value` as an int of at least `minimum`, or raise `InvalidInput`."""
+
+def whole(value: Any, what: str, minimum: int, maximum: float = MOST) -> int:
+    """Return `value` as an int from `minimum` to `maximum`, or raise `InvalidInput`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
-        raise InvalidInput(f"{what} must be a whole number of at least {minimum}, not {value!r}")
+        raise InvalidInput(
+            f"{what} must be a whole number of at least {minimum}, not {shown(value)}"
+        )
+    if int(value) > maximum:
+        raise InvalidInput(f"{what} must be at most {maximum}, not {shown(value)}")
     return int(value)
+
+
+def shown(value: Any) -> str:
+    """Return how messages show what was given: its `repr`, if it has one that is not too long."""
+    try:
+        text = repr(value)
+    except Exception:  # Python writes no whole numbers of thousands of digits
+        kind = "whole number" if isinstance(value, Integral) else type(value).__name__
+        return f"a {kind} too long to be shown"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def number(
@@ -43,5 +59,5 @@ def number(
     left = "(" if open_low or low == -math.inf else "["
     right = ")" if open_high or high == math.inf else "]"
     raise InvalidInput(
-        f"{what} must be a finite number in {left}{low:g}, {high:g}{right}, not {value!r}"
+        f"{what} must be a finite number in {left}{low:g}, {high:g}{right}, not {shown(value)}"
     )

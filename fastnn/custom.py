@@ -6,13 +6,14 @@ formula are equal whatever their variables are called, and a file keeps its node
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 from fastnn.errors import InvalidInput
 from fastnn.graph.expression import Expression
+from fastnn.graph.nodes import MOST_TOGETHER, check_compiled, topological
 from fastnn.graph.saved import from_plain, to_plain
 from fastnn.graph.source import RuleSource, activation_source, loss_source
 from fastnn.graph.tracing import trace
@@ -51,6 +52,7 @@ class CustomRule:
                 f"{self._variables}, not {len(names)} ({', '.join(names) or 'none'}); "
                 "give the other parameters of the function a default"
             )
+        check_compiled(len(topological([self.expression.node])))  # before it is differentiated
         plain = to_plain(self.expression)
         for name in names:
             if name not in plain["nodes"]:
@@ -59,6 +61,12 @@ class CustomRule:
                     f"use {name} in it"
                 )
         object.__setattr__(self, "expression", from_plain(plain))
+        check_compiled(self.source.operations)
+
+    @property
+    def source(self) -> RuleSource:
+        """The rule for compiled targets."""
+        raise NotImplementedError
 
     @cached_property
     def slope(self) -> Expression:
@@ -158,14 +166,25 @@ AnyActivation = str | Callable[[Any], Any] | Expression | CustomActivation
 AnyLoss = str | Callable[[Any, Any], Any] | Expression | CustomLoss
 
 
+def check_together(rules: Iterable[CustomRule]) -> None:
+    """Raise `InvalidInput` where the rules of a network would take minutes to compile."""
+    count = sum(rule.source.operations for rule in rules)
+    if count > MOST_TOGETHER:
+        raise InvalidInput(
+            f"the activations and the loss given as formulas have {count} operations together, "
+            f"their derivatives included, but at most {MOST_TOGETHER} are compiled, since many "
+            "more would take minutes; make them shorter, or give fewer layers one"
+        )
+
+
 def custom_activation(rule: Callable[..., Any] | Expression) -> CustomActivation:
     """Return the activation that a function or a formula of one variable gives.
 
     Raises
     ------
     InvalidInput
-        Another number of variables, a formula in which it does not occur, or what
-        `fastnn.graph.trace` cannot trace.
+        Another number of variables, a formula in which it does not occur or that is too long to be
+        compiled, or what `fastnn.graph.trace` cannot trace.
     """
     return CustomActivation(rule if isinstance(rule, Expression) else trace(rule))
 
@@ -177,8 +196,8 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
     ------
     InvalidInput
         Other variables, a loss that does not change with the output or does not depend on the
-        target, a function whose parameters are called as a target and an output are, or what
-        `fastnn.graph.trace` cannot trace.
+        target, a function whose parameters are called as a target and an output are, a formula too
+        long to be compiled, or what `fastnn.graph.trace` cannot trace.
     """
     if not isinstance(rule, Expression):
         loss = CustomLoss(trace(rule))

@@ -9,6 +9,7 @@ raised before anything has changed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,10 @@ def check_weights(sample_weight: Any, n: int, reader: Reader | None = None) -> n
             if total
             else f"{what} is 0 in every row; give at least one row a positive weight"
         )
+    largest = float(weights.max())
+    if not 1e-200 < largest < 1e200:
+        # Products with losses would be rounded to few bits, or overflow. Only ratios matter.
+        weights = np.ldexp(weights, -math.frexp(largest)[1])
     return weights
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any, Self
+
 
 class FastnnError(Exception):
     """Base of the family: ``except FastnnError`` catches whatever fastnn reports."""
@@ -47,5 +50,35 @@ class MissingFile(FastnnError, FileNotFoundError):
     """A file or a folder that is not there; `filename` names it."""
 
 
+class UnusableFile(FastnnError, OSError):
+    """A path that cannot be read or written: no file but a folder, a pipe or a device; no rights.
+
+    It is of the system's own class too, where there is one: for a folder, say, `except
+    IsADirectoryError` catches it. `errno` and `filename` are those of any `OSError`.
+    """
+
+    def __new__(cls, number: int | None, *rest: Any) -> Self:
+        """Return the error, of the class that the system has for this number."""
+        if cls is UnusableFile:
+            cls = _of_both(number)
+        return super().__new__(cls, number, *rest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the error says; its class follows from the number."""
+        return UnusableFile, (self.errno, self.strerror, self.filename)
+
+
+@cache
+def _of_both(number: int | None) -> Any:
+    """Return a class that is also the one that the system's error of this number is of."""
+    kind = type(OSError(number, ""))
+    bases = (UnusableFile,) if kind is OSError else (UnusableFile, kind)
+    return type("UnusableFile", bases, {"__module__": __name__})
+
+
 class CorruptFile(FastnnError, ValueError):
     """A file that is damaged, truncated, or not one that fastnn wrote."""
+
+
+class CacheWarning(RuntimeWarning):
+    """Compiled code cannot be kept, or what is kept not be used; said once a process."""

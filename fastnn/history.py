@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fastnn.checks import shown
 from fastnn.errors import CorruptFile
 from fastnn.restarts import Restarts
 from fastnn.text_table import aligned, cell
@@ -126,7 +127,9 @@ class History:
         for name, value in values.items():
             fits = _is_series if name in _SERIES else _same_kind
             if name != "best" and not fits(name, value):
-                raise CorruptFile(f"the saved history is damaged: {name} cannot be {value!r:.80}")
+                raise CorruptFile(
+                    f"the saved history is damaged: {name} cannot be {shown(value):.80}"
+                )
             if name in _SERIES:
                 lengths.add(len(value))
                 value = list(value)

@@ -1,38 +1,75 @@
-"""Where compiled code is kept between processes.
+"""Where compiled kernels are kept between processes.
 
-Numba notices edits in the file of a cached function, not in the files that it calls. So the
-folder is named after a hash of all sources that compiled code comes from: an edit anywhere makes
-a new one. Numba itself adds processor and versions to the key.
+The folder is named after a hash of all sources that compiled code can come from, so an edit of any
+makes a new one: see `sources`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from numba import config, njit
 
-from fastnn.folders import writable_folder
+from fastnn import __version__
+from fastnn.code_cache import CodeCache
+from fastnn.folders import cache_folder
+
+_ROOT = os.path.dirname(os.path.dirname(__file__))
+# An import at the top of a module; those in functions bring nothing into compiled code.
+_IMPORT = re.compile(r"^(?:from (fastnn[\w.]*) import (\([^)]*\)|.*)|import (fastnn[\w.]*))", re.M)
 
 
-def source_hash(*patterns: str) -> str:
-    """Return a hash of the package's files that patterns name, and of Numba's version."""
-    package = Path(__file__).parent
-    digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(file for pattern in patterns for file in package.glob(pattern)):
-        digest.update(source.name.encode() + source.read_bytes())
+def _modules() -> dict[str, str]:
+    """Return the file of each module of the package by its name."""
+    found = {}
+    for folder, _, files in os.walk(os.path.join(_ROOT, "fastnn")):
+        package = os.path.relpath(folder, _ROOT).replace(os.sep, ".")
+        for file in files:
+            if file.endswith(".py"):
+                name = f"{package}.{file[:-3]}".removesuffix(".__init__")
+                found[name] = os.path.join(folder, file)
+    return found
+
+
+def sources(*roots: str) -> dict[str, bytes]:
+    """Return the source of modules and packages, and of all modules that these import, by name."""
+    modules = _modules()
+    prefixes = tuple(f"{root}." for root in roots)
+    waiting = [name for name in modules if name in roots or name.startswith(prefixes)]
+    found: dict[str, bytes] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        with open(modules[name], "rb") as file:
+            found[name] = file.read()
+        for module, names, alone in _IMPORT.findall(found[name].decode()):
+            # What is imported from a package may be a module of it.
+            wanted = module or alone, *(f"{module}.{each}" for each in re.findall(r"\w+", names))
+            waiting += (each for each in wanted if each in modules)
+    return found
+
+
+def source_hash(*roots: str) -> str:
+    """Return a hash of `sources`, and of the versions that read them."""
+    digest = hashlib.sha256(f"{__version__} {numba.__version__}".encode())
+    for name, source in sorted(sources(*roots).items()):
+        digest.update(f"{name} {len(source)}\n".encode() + source)
     return digest.hexdigest()[:16]
 
 
-_SOURCES = "cpu/*.py", "rules/*.py", "shuffling.py", "layout.py", "plan.py"
-FOLDER = writable_folder(f"kernels-{source_hash(*_SOURCES)}")
+# The modules whose functions are compiled, with all that they call.
+COMPILED = "fastnn.cpu.custom", "fastnn.cpu.epoch", "fastnn.cpu.linear", "fastnn.shuffling"
+FOLDER = cache_folder(f"kernels-{source_hash(*COMPILED)}")
 PATIENCE_SECONDS = 3.0
 
 
@@ -54,7 +91,8 @@ class CompileNotice:
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            print(f"fastnn: compiled in {seconds:.0f} s, kept in {FOLDER}", file=sys.stderr)
+            kept = f", kept in {FOLDER}" if os.access(FOLDER, os.W_OK) else ""
+            print(f"fastnn: compiled in {seconds:.0f} s{kept}", file=sys.stderr)
 
 
 def cached(function: Callable[..., Any]) -> Any:
@@ -62,10 +100,6 @@ def cached(function: Callable[..., Any]) -> Any:
     if config.DISABLE_JIT:
         # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
         return np.errstate(all="ignore")(function)
-    previous = config.CACHE_DIR
-    # Numba reads the setting once, when the decorator runs.
-    config.CACHE_DIR = str(FOLDER)
-    try:
-        return njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
-    finally:
-        config.CACHE_DIR = previous
+    compiled = njit(nogil=True, error_model="numpy", _nrt=False)(function)
+    compiled._cache = CodeCache(FOLDER, compiled.py_func)
+    return compiled

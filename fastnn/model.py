@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastnn import checkpoint
-from fastnn.checks import number, whole
+from fastnn.checks import number, shown, whole
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
-from fastnn.parameters import Parameters, from_tensors, start_slots, to_tensors
+from fastnn.parameters import Parameters, check_size, from_tensors, start_slots, to_tensors
 from fastnn.problem import Problem, check_precision
 from fastnn.serialise import (
     loss_from_plain,
@@ -71,7 +72,7 @@ class Model:
         choose(self.target, self.problem)
         self.threads = check_threads(self.threads)
         if not isinstance(self.shuffle, (bool, np.bool_)):
-            raise InvalidInput(f"shuffle must be True or False, not {self.shuffle!r}")
+            raise InvalidInput(f"shuffle must be True or False, not {shown(self.shuffle)}")
         self.shuffle = bool(self.shuffle)
         self.epoch = whole(self.epoch, "epoch", 0)
         self.step = whole(self.step, "step", 0)
@@ -81,6 +82,7 @@ class Model:
 def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
     """Return the model before any training: initial parameters, and a history without epochs."""
     chosen, reason = choose(target, problem)
+    check_size(problem)
     history = History(chosen, check_threads(threads) or 1, reason)
     start = initial_parameters(problem.network, problem.seed, problem.dtype)
     slots = start_slots(problem, start)
@@ -91,16 +93,16 @@ def check_threads(threads: Any) -> int | None:
     """Return a number of threads that an engine takes, or raise `InvalidInput`."""
     if threads is None:
         return None
-    count = whole(threads, "threads", 1)
+    count = whole(threads, "threads", 1, math.inf)
     if count > MOST_THREADS:
         raise InvalidInput(
-            f"threads must be at most {MOST_THREADS}, not {count}; leave threads=None to have "
-            "the number chosen from the work"
+            f"threads must be at most {MOST_THREADS}, not {shown(count)}; leave threads=None to "
+            "have the number chosen from the work"
         )
     return count
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.checkpoint.write`."""
     problem = model.problem
     content = {
@@ -116,7 +118,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[Any],
     target: str | None = None,
     threads: int | None = None,
     precision: str | None = None,

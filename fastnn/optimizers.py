@@ -6,13 +6,14 @@ are in `fastnn.rules.updates` and, for the NumPy target, in `fastnn.reference.up
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from fastnn.checks import number, whole
+from fastnn.checks import number, shown, whole
 from fastnn.errors import InvalidInput
 from fastnn.schedules import LearningRate, check_rate
 
@@ -79,7 +80,7 @@ class SGD(Optimizer):
         """Check the settings."""
         super().__post_init__()
         if not isinstance(self.nesterov, (bool, np.bool_)):
-            raise InvalidInput(f"nesterov must be True or False, not {self.nesterov!r}")
+            raise InvalidInput(f"nesterov must be True or False, not {shown(self.nesterov)}")
         if self.nesterov and self.momentum == 0.0:
             raise InvalidInput("nesterov=True needs a momentum above 0")
 
@@ -198,9 +199,9 @@ class AveragedSGD(Optimizer):
     def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
-        start = whole(self.start, "start", 0)
+        start = whole(self.start, "start", 0, math.inf)
         if start > 2**53:
-            raise InvalidInput(f"start must be a whole number in [0, 2**53], not {start}")
+            raise InvalidInput(f"start must be a whole number in [0, 2**53], not {shown(start)}")
         object.__setattr__(self, "start", start)
 
 

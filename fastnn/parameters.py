@@ -7,12 +7,28 @@ from typing import Any
 import numpy as np
 
 from fastnn.arrays import check_finite, real_numbers
+from fastnn.checks import shown
 from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.memory import check_memory
 from fastnn.problem import Problem
 from fastnn.rules.table import UPDATES
 
 Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 _LETTERS = {"weights": "W", "bias": "b"}  # what messages call them
+
+
+def check_size(problem: Problem) -> None:
+    """Raise `InvalidInput` where parameters and optimizer state cannot fit into memory."""
+    sizes = [k * n + 2 * n for k, n in problem.network.shapes]
+    copies = 1 + UPDATES[problem.optimizer.rule].slots
+    # Initial weights are drawn in float64.
+    needed = problem.dtype.itemsize * copies * sum(sizes) + 8 * max(sizes)
+    widest = max(problem.network.inputs, *(dense.units for dense in problem.network.dense))
+    check_memory(
+        needed,
+        f"a network of {sum(sizes)} parameters, its widest layer of {widest} numbers,",
+        "make its layers narrower",
+    )
 
 
 def start_slots(problem: Problem, parameters: Parameters) -> list[Parameters]:
@@ -65,7 +81,8 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
             what = {2: "a pair", 3: "a triple"}[len(shapes)]
             raise InvalidInput(
                 f"parameters of Dense layer {position} must be {what} ({', '.join(names)}) of "
-                f"arrays of shapes {' and '.join(map(str, shapes.values()))}, not {given!r:.80}"
+                f"arrays of shapes {' and '.join(map(str, shapes.values()))}, "
+                f"not {shown(given):.80}"
             )
         layer = tuple(
             _checked(array, shape, problem.dtype, f"{name} of Dense layer {position}")

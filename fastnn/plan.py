@@ -18,11 +18,12 @@ slot of optimizer state, then scratch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.layout import Allocator, Layout
-from fastnn.problem import Problem
+from fastnn.memory import check_memory
 from fastnn.rules.table import (
     ACTIVATION_CODES,
     CUSTOM,
@@ -42,6 +43,9 @@ from fastnn.tiling import (
     list_phases,
     look_rows,
 )
+
+if TYPE_CHECKING:
+    from fastnn.problem import Problem
 
 # Fields of a row of `Plan.layers`.
 (
@@ -264,6 +268,11 @@ def make_plan(
     inference_heads[:, CAPACITY] = INFERENCE_ROWS
     for own_head in inference_heads:
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
+    check_memory(
+        take.used * problem.dtype.itemsize,
+        f"training in batches of {batch} rows on {threads} threads",
+        "make batch_size smaller, or layers narrower",
+    )
     tiles, owners = cut_update(shapes, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,

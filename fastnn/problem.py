@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.checks import number, whole
+from fastnn.checks import number, shown, whole
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -62,8 +63,8 @@ class Problem:
     Raises
     ------
     InvalidInput
-        A setting out of range, an unknown name, a loss that does not fit the last layer, or one
-        that cannot be traced.
+        A setting out of range, an unknown name, a loss that does not fit the last layer or cannot
+        be traced, or formulas that are too long together.
     """
 
     network: Network
@@ -81,26 +82,28 @@ class Problem:
     def __post_init__(self) -> None:
         """Check every setting, and that they go together."""
         if not isinstance(self.network, Network):
-            raise InvalidInput(f"network must be a Network, not {self.network!r}")
+            raise InvalidInput(f"network must be a Network, not {shown(self.network)}")
         object.__setattr__(self, "loss", _loss(self.loss))
         if not isinstance(self.optimizer, Optimizer):
             known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
             raise InvalidInput(
-                f"optimizer must be one of {known}, such as SGD(0.1), not {self.optimizer!r}"
+                f"optimizer must be one of {known}, such as SGD(0.1), not {shown(self.optimizer)}"
             )
         object.__setattr__(self, "batch_size", whole(self.batch_size, "batch_size", 1))
         object.__setattr__(self, "l1", number(self.l1, "l1", 0.0))
         object.__setattr__(self, "l2", number(self.l2, "l2", 0.0))
         object.__setattr__(self, "dtype", _floating(self.dtype))
-        object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
+        object.__setattr__(self, "seed", whole(self.seed, "seed", 0, math.inf))
         if self.seed >= 2**63:
-            raise InvalidInput(f"seed must be below 2**63, not {self.seed}")
+            raise InvalidInput(f"seed must be below 2**63, not {shown(self.seed)}")
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
                 limit = number(getattr(self, name), f"{name}, if not None,", 0.0, open_low=True)
                 object.__setattr__(self, name, limit)
         self._check_precision()
         self._check_last_layer()
+        self._check_formulas()
+        self._check_rounded()
 
     @property
     def penalties(self) -> tuple[tuple[float, float], ...]:
@@ -126,6 +129,36 @@ class Problem:
                 f"precision {self.precision!r} is for dtype 'float32', not {self.dtype.name!r}; "
                 "leave precision='float32', which computes in the dtype"
             )
+
+    def _check_formulas(self) -> None:
+        """Raise `InvalidInput` where rules of the caller's own would take minutes to compile."""
+        rules = [self.loss, *(dense.activation for dense in self.network.dense)]
+        formulas: list[Any] = [rule for rule in rules if not isinstance(rule, str)]
+        if formulas:
+            from fastnn.custom import check_together
+
+            check_together(formulas)
+
+    def _check_rounded(self) -> None:
+        """Raise `InvalidInput` for a setting that is infinite in the dtype, or an epsilon of 0."""
+        settings = [("l1", self.l1), ("l2", self.l2), *vars(self.optimizer).items()]
+        for layer, dense in enumerate(self.network.dense):
+            settings += [
+                (f"{name} of Dense layer {layer}", getattr(dense, name))
+                for name in ("alpha", "l1", "l2")
+            ]
+        for name, value in settings:
+            if not isinstance(value, float):
+                continue
+            with np.errstate(all="ignore"):
+                rounded = self.dtype.type(value)
+            if np.isinf(rounded) or (name == "epsilon" and rounded == 0):
+                need = "finite" if rounded else "above 0"
+                remedy = ", or use dtype='float64'" if self.dtype == DTYPES[0] else ""
+                raise InvalidInput(
+                    f"{name} must be {need} in {self.dtype.name}, not {value!r}; "
+                    f"make it {'smaller' if rounded else 'larger'}{remedy}"
+                )
 
     def _check_last_layer(self) -> None:
         """Raise `InvalidInput` where the loss cannot take what the last layer gives."""
@@ -188,15 +221,17 @@ def check_converging(
     if epoch == step == 0 and result.bad_step is not None:
         raise Diverged(
             f"training diverged at once: the loss was {result.loss} before any update; scale the "
-            "columns of X to about unit variance, and see that an activation or a loss of your own "
-            "is finite where it is used. The trainer is as it was before",
+            "columns of X to about unit variance, and see that an alpha is not large, and that an "
+            "activation or a loss of your own is finite where it is used. The trainer is as it was "
+            "before",
             epoch,
             step,
         )
     raise Diverged(
         f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
         f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
-        "about unit variance. The trainer is as the last good epoch left it",
+        "about unit variance; an alpha, l1, l2 or weight_decay can be too large as well. The "
+        "trainer is as the last good epoch left it",
         epoch,
         step,
     )
@@ -232,5 +267,5 @@ def _floating(dtype: Any) -> np.dtype[Any]:
     except (TypeError, ValueError):
         pass
     if found is None or found not in DTYPES:
-        raise InvalidInput(f"dtype must be 'float32' or 'float64', not {dtype!r}")
+        raise InvalidInput(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
     return found

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fastnn.checks import shown
 from fastnn.errors import CorruptFile
 from fastnn.text_table import aligned, cell
 
@@ -91,7 +92,7 @@ class Restarts(tuple[Restart, ...]):
             isinstance(each, dict) and each.keys() == names and _fits(each) for each in values
         ):
             raise CorruptFile(
-                f"the saved history is damaged: restarts cannot be {values!r:.80}; "
+                f"the saved history is damaged: restarts cannot be {shown(values):.80}; "
                 "use another copy of the file, or save the model again"
             )
         return cls(Restart(**each) for each in values)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.custom import CustomActivation, CustomLoss, CustomRule
 from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.graph.nodes import MOST_TOGETHER
 from fastnn.graph.saved import from_plain, to_plain
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.schedules import KINDS, WarmUp
@@ -46,6 +47,13 @@ def network_from_dict(values: Any, where: str = "the saved file") -> Network:
         raise CorruptFile(f"{where} is damaged: its network needs inputs and layers")
     if not isinstance(values["layers"], list):
         raise CorruptFile(f"{where} is damaged: its network has no list of layers")
+    formulas = [layer.get("activation") for layer in values["layers"] if isinstance(layer, dict)]
+    rows = (rule.get("nodes") for rule in formulas if isinstance(rule, dict))
+    if sum(len(each) for each in rows if isinstance(each, list)) > MOST_TOGETHER:
+        raise CorruptFile(
+            f"{where} is damaged: its activations have more than {MOST_TOGETHER} operations, "
+            "more than fastnn saves"
+        )
     layers = [_from_dict(layer, _LAYERS, "layer", where) for layer in values["layers"]]
     try:
         return Network(values["inputs"], layers)

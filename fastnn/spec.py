@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.checks import number, whole
+from fastnn.checks import number, shown, whole
 from fastnn.errors import InvalidInput
 from fastnn.optimizers import (
     SGD,
@@ -48,6 +48,7 @@ __all__ = [
     "RMSProp",
 ]
 
+_MOST_UNITS = 2**31 - 1  # and of inputs: no such layer fits into any memory
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
 
 
@@ -99,10 +100,10 @@ class Dense:
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
-        object.__setattr__(self, "units", whole(self.units, "units of a Dense layer", 1))
+        object.__setattr__(self, "units", _width(self.units, "units of a Dense layer"))
         object.__setattr__(self, "activation", _activation(self.activation))
         if not isinstance(self.bias, (bool, np.bool_)):
-            raise InvalidInput(f"bias must be True or False, not {self.bias!r}")
+            raise InvalidInput(f"bias must be True or False, not {shown(self.bias)}")
         if self.init is not None and not callable(self.init):
             from fastnn.initialisers import INITIALISERS
 
@@ -122,6 +123,10 @@ class Dense:
                 object.__setattr__(
                     self, name, number(value, what, 0.0, open_low=name == "max_norm")
                 )
+
+
+def _width(value: Any, what: str) -> int:
+    return whole(value, what, 1, _MOST_UNITS)
 
 
 def _activation(value: Any) -> str | CustomActivation:
@@ -171,13 +176,15 @@ class Network:
     layers: tuple[Dense | Dropout, ...]
 
     def __init__(self, inputs: int, layers: Iterable[Dense | Dropout]) -> None:
-        object.__setattr__(self, "inputs", whole(inputs, "inputs of a Network", 1))
+        object.__setattr__(self, "inputs", _width(inputs, "inputs of a Network"))
         if isinstance(layers, (Dense, Dropout, str)) or not isinstance(layers, Iterable):
-            raise InvalidInput(f"layers must be a list of Dense and Dropout, not {layers!r}")
+            raise InvalidInput(f"layers must be a list of Dense and Dropout, not {shown(layers)}")
         object.__setattr__(self, "layers", tuple(layers))
         for position, layer in enumerate(self.layers):
             if not isinstance(layer, (Dense, Dropout)):
-                raise InvalidInput(f"layer {position} must be a Dense or a Dropout, not {layer!r}")
+                raise InvalidInput(
+                    f"layer {position} must be a Dense or a Dropout, not {shown(layer)}"
+                )
         if not self.layers or not isinstance(self.layers[-1], Dense):
             raise InvalidInput("a Network must end in a Dense layer, which gives its outputs")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from itertools import product
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import whole
+from fastnn.checks import shown, whole
 from fastnn.errors import InvalidInput
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.rules.table import unknown_name
@@ -24,6 +25,7 @@ TRAINER = tuple(name for name in inspect.signature(Trainer).parameters if name n
 OPTIMIZER = tuple(dict.fromkeys(each.name for kind in OPTIMIZERS for each in fields(kind)))
 LAYER = tuple(each.name for each in fields(Dense))
 DROPOUT = "dropout"
+MOST_RUNS = 1_000_000
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -171,7 +173,7 @@ def combinations(grid: Any) -> list[dict[str, Any]]:
     Raises
     ------
     InvalidInput
-        No mapping of names to lists of at least one value.
+        No mapping of names to lists of at least one value, or too many combinations.
     """
     if not isinstance(grid, Mapping) or not all(isinstance(name, str) for name in grid):
         raise InvalidInput(
@@ -183,11 +185,16 @@ def combinations(grid: Any) -> list[dict[str, Any]]:
         if isinstance(values, np.ndarray):
             values = values.tolist()
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-            raise InvalidInput(f"grid[{name!r}] must be a list of values, not {values!r:.80}")
+            raise InvalidInput(f"grid[{name!r}] must be a list of values, not {shown(values):.80}")
         plain = [each.item() if isinstance(each, np.generic) else each for each in values]
         if not plain:
             raise InvalidInput(f"grid[{name!r}] is empty; give it at least one value")
         lists.append(plain)
+    count = math.prod(map(len, lists))
+    if count > MOST_RUNS:
+        raise InvalidInput(
+            f"grid has {count} combinations, more than {MOST_RUNS}; vary less at once"
+        )
     return [dict(zip(grid, values, strict=True)) for values in product(*lists)]
 
 
@@ -200,8 +207,8 @@ def seeds_of(seeds: Any, first: int) -> list[int]:
         Neither a whole number of at least 1 nor a list of different seeds.
     """
     if isinstance(seeds, Iterable) and not isinstance(seeds, (str, bytes)):
-        found = [whole(seed, "a seed", 0) for seed in seeds]
+        found = [whole(seed, "a seed", 0, 2**63 - 1) for seed in seeds]
         if not found or len(set(found)) < len(found):
             raise InvalidInput(f"seeds must be at least one, all of them different, not {found}")
         return found
-    return [first + index for index in range(whole(seeds, "seeds", 1))]
+    return [first + index for index in range(whole(seeds, "seeds", 1, MOST_RUNS))]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.layout import Layout
-from fastnn.problem import Problem
+
+if TYPE_CHECKING:
+    from fastnn.problem import Problem
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 # Tiles go row block by row block through GROUP column blocks, then through the next GROUP.

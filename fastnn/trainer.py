@@ -283,19 +283,20 @@ class Trainer(Predictor):
         self._load(model.parameters, model.slots)
         self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """Write network, settings, parameters, optimizer state, epoch and history to one file.
 
         The file is safetensors, without pickle, and is written whole or not at all. Of an
         initialiser that is a function, only the weights that it gave are kept. Raises `MissingFile`
-        where there is no such folder, and `InvalidInput` where a learning rate is a function.
+        where there is no such folder, `UnusableFile` where no file can be written, and
+        `InvalidInput` where a learning rate is a function.
         """
         models.save(self.__getstate__(), path)
 
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str],
+        path: str | bytes | os.PathLike[Any],
         target: str | None = None,
         threads: int | None = None,
         precision: str | None = None,
@@ -314,6 +315,8 @@ class Trainer(Predictor):
         ------
         MissingFile
             There is no such file.
+        UnusableFile
+            A folder, a pipe or a device in its place, or a file that may not be read.
         CorruptFile
             A file that is damaged, or not one that fastnn wrote.
         """

@@ -19,9 +19,10 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("device_arrays",),
-    ("checks", "folders", "keys", "layout", "rules", "text_table", "workers"),
-    ("initialisers", "schedules", "graph", "restarts"),
+    ("checks", "device_arrays", "whole_files"),
+    ("folders", "keys", "layout", "memory", "rules", "text_table", "workers"),
+    ("initialisers", "schedules", "code_cache", "restarts"),
+    ("graph",),
     ("optimizers", "custom"),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),
@@ -47,8 +48,8 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # Beyond NumPy, the standard library and fastnn itself: who may import what at all...
 ALLOWED = {
-    "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache"},
-    "llvmlite": {"cpu", "cuda"},
+    "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache", "code_cache"},
+    "llvmlite": {"cpu", "cuda", "code_cache"},
     "cuda": {"cuda"},
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},
@@ -59,7 +60,7 @@ ALLOWED = {
 }
 # ... and what only inside functions, because not every use of its module needs it.
 LAZY = {"tqdm", "safetensors", "pandas"}
-LAZY_PARTS = {"graph", "plots", "examples"}
+LAZY_PARTS = {"graph", "code_cache", "plots", "examples"}
 
 TOP_LEVEL = {
     "pyproject.toml",

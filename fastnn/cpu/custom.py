@@ -1,24 +1,24 @@
 """Rules of the caller's own, compiled into the loops that built-in rules are compiled into.
 
-Each loop is a C function of its own, which the kernels call by address. Its source is kept in the
-folder of the compiled kernels, and what Numba makes of it beside that, so the next process
-compiles nothing; the folder's name has a hash of all that the rule is compiled with.
+Each loop is a C function of its own, which the kernels call by address. What Numba makes of it is
+kept in the folder of the compiled kernels under a hash of its source, so the next process compiles
+nothing; the folder's name has a hash of all that the rule is compiled with.
 """
 
 from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import cfunc, config, types
+from numba import config, types
+from numba.core.ccallback import CFunc
 
+from fastnn.code_cache import CodeCache, generated_module
 from fastnn.cpu import rules
 from fastnn.cpu.calls import as_array, registered
 from fastnn.cpu.elementary import make_elementary
-from fastnn.custom import CustomActivation, CustomLoss
-from fastnn.folders import generated_module
 from fastnn.kernel_cache import FOLDER
 from fastnn.plan import (
     OWN_GRADIENT,
@@ -29,7 +29,9 @@ from fastnn.plan import (
     OWN_VALUE,
     Plan,
 )
-from fastnn.problem import Problem
+
+if TYPE_CHECKING:
+    from fastnn.problem import Problem
 
 _INDEX = types.int64
 # Loop -> its arguments and their types; "real" is the problem's.
@@ -74,7 +76,7 @@ class Compiled:
             f"def call({', '.join(arguments)}):\n    return loop({passed})\n"
         )
         with np.errstate(all="ignore"):  # constants beyond float32
-            module = generated_module(FOLDER, "fastnn_rule", text)
+            module = generated_module("fastnn_rule", text)
             loop = rules.LOOPS[operation](module.rule, dtype.type, _elementary(dtype), width)
         self.function: Any = loop
         if config.DISABLE_JIT:
@@ -83,14 +85,12 @@ class Compiled:
             return
         vars(module).update(loop=loop, as_array=as_array)
         result = real if operation == "gradient" else types.void
-        previous = config.CACHE_DIR
-        config.CACHE_DIR = str(FOLDER)  # read when the decorator runs
-        try:
-            self.function = cfunc(
-                result(*arguments.values()), cache=True, error_model="numpy", _nrt=False
-            )(module.call)
-        finally:
-            config.CACHE_DIR = previous
+        # Numba's decorator of this name, with another cache.
+        options = {"error_model": "numpy", "_nrt": False}
+        signature = tuple(arguments.values()), result
+        self.function = CFunc(module.call, signature, locals={}, options=options)
+        self.function._cache = CodeCache(FOLDER, module.call)
+        self.function.compile()
         self.address, self.loaded = self.function.address, self.function.cache_hits > 0
 
 
@@ -125,15 +125,17 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
     Prediction needs the values of activations alone.
     """
     for layer, dense in enumerate(problem.network.dense):
-        if isinstance(dense.activation, CustomActivation):
-            rule = dense.activation.source.text
+        own: Any = dense.activation
+        if not isinstance(own, str):
+            rule = own.source.text
             value = compiled(rule, "activate", problem.dtype).address
             plan.layers[layer, OWN_VALUE] = plan.inference[:, layer, OWN_VALUE] = value
             if training:
                 slope = compiled(rule, "multiply_slope", problem.dtype).address
                 plan.layers[layer, OWN_SLOPE] = slope
-    if training and isinstance(problem.loss, CustomLoss):
-        _place_loss(problem.loss.source.text, problem.dtype, plan)
+    loss: Any = problem.loss
+    if training and not isinstance(loss, str):
+        _place_loss(loss.source.text, problem.dtype, plan)
 
 
 def _place_loss(rule: str, dtype: np.dtype, plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,8 +23,10 @@ from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.plan import BATCH, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
-from fastnn.problem import Problem
 from fastnn.rules.table import UPDATE_CODES
+
+if TYPE_CHECKING:
+    from fastnn.problem import Problem
 
 ADAM, ADAMW, NADAM, AVERAGED = (
     UPDATE_CODES[name] for name in ("adam", "adamw", "nadam", "averaged_sgd")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import sys
 import zlib
 from functools import cache
 from pathlib import Path
@@ -17,13 +18,12 @@ from typing import Any
 
 import numba
 
-from fastnn.folders import write_whole
+from fastnn import code_cache
 from fastnn.kernel_cache import FOLDER, source_hash
 
-# Taken now: what is imported is compiled, whatever becomes of the files meanwhile.
-_SOURCES = source_hash(
-    "cuda/*.py", "rules/*.py", "graph/source.py", "keys.py", "layout.py", "plan.py"
-)
+# Taken now: what is imported is compiled, whatever becomes of the files meanwhile. The source of
+# rules of the caller's own is made by `fastnn.graph`.
+_SOURCES = source_hash("fastnn.cuda", "fastnn.rules", "fastnn.graph.source")
 
 
 class Kept:
@@ -40,25 +40,23 @@ class Kept:
         from numba.cuda.codegen import CUDACodeLibrary
         from numba.cuda.dispatcher import _Kernel
 
-        try:
-            kept = zlib.decompress(self._file(signature).read_bytes())
-            states, library = pickle.loads(kept)
+        def rebuild(code: memoryview) -> Any:
+            states, library = pickle.loads(zlib.decompress(code))
             return _Kernel._rebuild(codelibrary=CUDACodeLibrary._rebuild(**library), **states)
-        except Exception:  # whatever a damaged file holds; it is compiled anew, and replaced
-            return None
+
+        return code_cache.load(self._file(signature), rebuild)
 
     def save_overload(self, signature: Any, kernel: Any) -> None:
         """Keep a compiled kernel, if it can be written."""
         from numba.cuda.serialize import dumps
 
-        try:
+        def reduced() -> bytes:
             states = kernel._reduce_states()
             library = states.pop("codelibrary")._reduce_states()
             # LLVM's code is most of it, and needed for a second device of another kind.
-            code = zlib.compress(dumps((states, library | {"ptx_cache": {}})), 1)
-            write_whole(self._file(signature), code)
-        except Exception:  # no room, say: the kernel works without
-            return
+            return zlib.compress(dumps((states, library | {"ptx_cache": {}})), 1)
+
+        code_cache.store(self._file(signature), reduced)
 
     def flush(self) -> None:
         """Forget nothing."""
@@ -78,7 +76,7 @@ def _surroundings() -> str:
     from fastnn.cuda import found
 
     versions = numba.__version__, found.package(), found.compilers(), _linker(), found.driver().cuda
-    return f"{_SOURCES} {versions}"
+    return f"{_SOURCES} {versions} {sys.implementation.cache_tag}"
 
 
 def _linker() -> str:

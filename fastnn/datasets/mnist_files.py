@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.checks import shown
 from fastnn.datasets.planar import Samples
 from fastnn.errors import CorruptFile, FastnnError, InvalidInput
 
@@ -107,7 +108,7 @@ def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Samples, Samples]
 def _existing(path: str | os.PathLike[str]) -> Path:
     """Return `path`, a file or a folder with all of MNIST's files in it."""
     if not isinstance(path, (str, os.PathLike)):
-        raise InvalidInput(f"path must be a file or folder name, not {path!r}")
+        raise InvalidInput(f"path must be a file or folder name, not {shown(path)}")
     where = Path(path)
     if not where.exists():
         raise InvalidInput(f"{where} does not exist; path=None finds or downloads MNIST")

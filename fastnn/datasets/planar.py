@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.checks import number, whole
+from fastnn.memory import check_memory
 
+_MOST_SEED = 2**128  # as PCG64 has it
 Samples = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -87,8 +89,10 @@ def xor(n: int = 1000, noise: float = 0.0, seed: int = 0) -> Samples:
 
 def _start(n: int, classes: int, seed: int) -> tuple[NDArray[np.int64], np.random.Generator]:
     """Check `n` and `seed`; return balanced labels, unshuffled, and the generator."""
-    labels = np.arange(whole(n, "n", classes), dtype=np.int64) % classes
-    return labels, np.random.Generator(np.random.PCG64(whole(seed, "seed", 0)))
+    count, start = whole(n, "n", classes), whole(seed, "seed", 0, _MOST_SEED)
+    check_memory(10 * 8 * count, f"n={count} points", "make fewer")
+    labels = np.arange(count, dtype=np.int64) % classes
+    return labels, np.random.Generator(np.random.PCG64(start))
 
 
 def _polar(radius: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastnn.graph.nodes import Node, apply, constant, topological
+from fastnn.errors import InvalidInput
+from fastnn.graph.nodes import MOST_DERIVED, Node, apply, constant, topological
 from fastnn.graph.simplify import (
     ONE,
     ZERO,
@@ -113,10 +114,21 @@ def adjoints(root: Node) -> dict[Node, Node]:
     """Return dJ/dn for J = root and every node n that J changes with.
 
     A node that is missing has adjoint 0.
+
+    Raises
+    ------
+    InvalidInput
+        A formula too large.
     """
+    order = topological([root])
+    if len(order) > MOST_DERIVED:
+        raise InvalidInput(
+            f"the formula has {len(order)} nodes, but at most {MOST_DERIVED} are differentiated; "
+            "make it shorter, or differentiate it fewer times"
+        )
     shares: dict[Node, list[Node]] = {root: [ONE]}
     found: dict[Node, Node] = {}
-    for node in reversed(topological([root])):
+    for node in reversed(order):
         if node not in shares:
             continue
         # Everything that uses the node has been here before; terms in the order of the formula.

@@ -16,6 +16,7 @@ from fastnn.graph.evaluate import real_array
 from fastnn.graph.expression import Expression
 from fastnn.graph.tracing import trace
 
+MOST_RESTARTS = 1_000_000
 MOST_POINTS = 10_000  # of a path, beside its start
 _STEPS_A_CALL = 1 << 24  # compiled code cannot be interrupted: some tenths of a second
 
@@ -77,7 +78,7 @@ def minimize(
     Raises
     ------
     InvalidInput
-        A setting that cannot be used, or a function that cannot be traced.
+        A setting that cannot be used, or a function that cannot be traced or is too long.
     Diverged
         The function or its gradient became NaN or infinite. `step` says after how many steps,
         `epoch` in which restart, counted from 0.
@@ -85,11 +86,11 @@ def minimize(
     expression = f if isinstance(f, Expression) else trace(f)
     if not expression.names:
         raise InvalidInput(f"{expression!r} has no variable to vary")
-    steps, restarts = whole(steps, "steps", 0), whole(restarts, "restarts", 1)
+    steps, restarts = whole(steps, "steps", 0), whole(restarts, "restarts", 1, MOST_RESTARTS)
     rate = number(learning_rate, "learning_rate", 0.0)
     mass = number(momentum, "momentum", 0.0, 1.0, open_high=True)
     low, high = _limits(bounds, expression.names)
-    generator = np.random.default_rng(whole(seed, "seed", 0))
+    generator = np.random.default_rng(whole(seed, "seed", 0, 2**128))
     starts = _starts(start, low, high, restarts, generator, expression.names)
     run = _Run(expression, rate, mass, steps, low, high)
     ends: list[Restart] = []

@@ -1,7 +1,7 @@
 """The steps of gradient descent as one compiled function, generated for the function to minimise.
 
-The generated source is kept in the folder of fastnn's caches under a hash of its text, and Numba
-keeps the machine code beside it: a later process that minimises the same function loads both.
+The machine code is kept in a folder of fastnn's caches under a hash of the generated source: a
+later process that minimises the same function loads it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from fastnn.folders import generated_module, writable_folder
+from fastnn.code_cache import CodeCache, generated_module
+from fastnn.folders import cache_folder
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.expression import Expression
 from fastnn.graph.lower import lower
-from fastnn.graph.nodes import variable
+from fastnn.graph.nodes import check_compiled, topological, variable
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.statements import code_style, statements
 
@@ -60,12 +61,14 @@ def descent_source(expression: Expression) -> str:
 
     state is float64 (2 n): x and then v, read and overwritten. low and high are (n,), path is
     (steps // every, n) and receives x after each `every` steps. Stops early, before the step, where
-    the value or the gradient is not finite.
+    the value or the gradient is not finite. Raises `InvalidInput` for too long a formula.
     """
     count = len(expression.names)
+    check_compiled(len(topological([expression.node])))
     inputs = [variable(name) for name in expression.names]
     slopes = adjoints(expression.node)
     roots = lower([expression.node, *(slopes.get(each, ZERO) for each in inputs)])
+    check_compiled(len(topological(roots)))
     known = {node: f"x{i}" for i, node in enumerate(inputs)}
     lines, results = statements(roots, known, _STYLE, repr)
     names = ["f", *(f"g{i}" for i in range(count))]
@@ -103,5 +106,8 @@ def compiled(text: str) -> Callable[..., Any]:
     """
     import numba
 
-    module = generated_module(writable_folder("generated"), "fastnn_descent", text)
-    return numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(module.descend)
+    module = generated_module("fastnn_descent", text)
+    function: Any = numba.njit(nogil=True, error_model="numpy", _nrt=False)(module.descend)
+    if not numba.config.DISABLE_JIT:
+        function._cache = CodeCache(cache_folder("generated"), module.descend)
+    return function

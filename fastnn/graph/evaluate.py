@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 from fastnn.graph.nodes import Node, topological
 from fastnn.graph.operations import OPERATIONS
@@ -25,8 +26,8 @@ def real_array(value: Any, what: str) -> np.ndarray:
     except ValueError:  # lists of different lengths
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
-        shown = f"{type(value).__name__} {value!r:.60}"
-        raise InvalidInput(f"{what} must be a number or an array of numbers, not {shown}")
+        given = f"{type(value).__name__} {shown(value):.60}"
+        raise InvalidInput(f"{what} must be a number or an array of numbers, not {given}")
     if array.ndim and array.dtype == np.float32:
         return array
     return array.astype(np.float64)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 from fastnn.graph import nodes, origin
 from fastnn.graph.derivative import adjoints
@@ -247,7 +248,7 @@ def as_expression(value: Any) -> Expression:
     node = node_of(value)
     if node is None:
         raise InvalidInput(
-            f"an expression or a number is needed, not {type(value).__name__} {value!r:.60}"
+            f"an expression or a number is needed, not {type(value).__name__} {shown(value):.60}"
         )
     if isinstance(value, Condition):
         value._no_arithmetic()
@@ -270,7 +271,7 @@ def build(operation: str, *arguments: Any) -> Any:
         if node is None:
             raise InvalidInput(
                 f"argument {position + 1} of {operation} must be an expression or a number, "
-                f"not {type(value).__name__} {value!r:.60}"
+                f"not {type(value).__name__} {shown(value):.60}"
             )
         if isinstance(value, Condition) and position >= row.takes_conditions:
             value._no_arithmetic()

@@ -123,7 +123,8 @@ def formula(root: Node, names: Mapping[Node, str] | None = None) -> str:
     # Written out, a shared node counts once for each use, so the text may be far longer.
     size: dict[Node, int] = {}
     for node in order:
-        size[node] = 1 + (0 if node in given else sum(size[each] for each in node.arguments))
+        below = 0 if node in given else sum(size[each] for each in node.arguments)
+        size[node] = min(1 + below, _MOST_SHOWN + 1)  # else numbers of as many digits as nodes
     if size[root] > _MOST_SHOWN:
         return f"<a formula of {len(order)} nodes>"
     texts(order, READABLE, given)

@@ -16,8 +16,17 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 from fastnn.graph.operations import OPERATIONS
+
+# Operations of a formula and its derivatives that are compiled, at most: nested branches, which
+# take longest, need some 15 s for so many, and twice as many four times that.
+MOST_COMPILED = 1000
+MOST_TOGETHER = 4 * MOST_COMPILED  # of all formulas of a network
+# Nodes of a formula that is differentiated: some seconds. Each derivative is several times larger.
+MOST_DERIVED = 50_000
+_LONGEST_NAME = 255
 
 
 class Node:
@@ -102,8 +111,24 @@ def named(node: Node, name: str) -> Node:
 def check_name(name: Any) -> str:
     """Return `name` if it can name a variable, or raise `InvalidInput`."""
     if isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name):
-        return name
-    raise InvalidInput(f"{name!r} cannot be a name; use letters, digits and _, such as x or u1")
+        if len(name) <= _LONGEST_NAME:
+            return name
+        raise InvalidInput(
+            f"{shown(name):.40}... is longer than {_LONGEST_NAME} letters; shorten it"
+        )
+    raise InvalidInput(
+        f"{shown(name):.80} cannot be a name; use letters, digits and _, such as x or u1"
+    )
+
+
+def check_compiled(count: int) -> int:
+    """Return how many operations a formula has, or raise `InvalidInput` for too many to compile."""
+    if count > MOST_COMPILED:
+        raise InvalidInput(
+            f"the formula has {count} operations, its derivative included, but at most "
+            f"{MOST_COMPILED} are compiled, since many more would take minutes; make it shorter"
+        )
+    return count
 
 
 def topological(roots: Iterable[Node], stops: Container[Node] = ()) -> list[Node]:

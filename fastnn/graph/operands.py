@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 from fastnn.graph import nodes, origin
 from fastnn.graph.formula import formula
@@ -74,7 +75,7 @@ def node_of(value: Any) -> Node | None:
         with suppress(OverflowError):  # a whole number or a fraction beyond any float
             if math.isfinite(number := float(value)):
                 return nodes.constant(number)
-        problem = f"a constant of an expression must be finite, not {value!r:.60}"
+        problem = f"a constant of an expression must be finite, not {shown(value):.60}"
         raise origin.cannot_trace(problem, "use a finite number", origin.calling_place())
     if isinstance(value, np.ndarray):
         raise array_constant(value)

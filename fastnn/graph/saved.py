@@ -10,10 +10,19 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 from fastnn.graph.expression import Expression
 from fastnn.graph.formula import READABLE
-from fastnn.graph.nodes import Node, apply, check_name, constant, topological, variable
+from fastnn.graph.nodes import (
+    Node,
+    apply,
+    check_compiled,
+    check_name,
+    constant,
+    topological,
+    variable,
+)
 from fastnn.graph.operations import OPERATIONS
 
 
@@ -43,13 +52,14 @@ def from_plain(values: Any) -> Expression:
     Raises
     ------
     InvalidInput
-        Values that are no formula.
+        Values that are no formula, or more of them than are compiled.
     """
     if not isinstance(values, dict) or values.keys() != {"variables", "nodes"}:
-        raise InvalidInput(f"a formula has variables and nodes, unlike {values!r:.60}")
+        raise InvalidInput(f"a formula has variables and nodes, unlike {shown(values):.60}")
     names, rows = values["variables"], values["nodes"]
     if not isinstance(names, list) or not isinstance(rows, list) or not rows:
         raise InvalidInput("a formula has a list of variables and one of nodes, which is not empty")
+    check_compiled(len(names) + len(rows))  # before anything is made of them
     names = [check_name(name) for name in names]
     if len(set(names)) < len(names):
         raise InvalidInput(f"two variables of a formula have one name: {', '.join(names)}")
@@ -76,4 +86,4 @@ def _node(row: Any, names: list[str], before: list[Node]) -> Node:
             kinds = [each.is_condition for each in arguments]
             if kinds == [position < conditions for position in range(len(arguments))]:
                 return apply(name, *arguments)
-    raise InvalidInput(f"a formula cannot have the node {row!r:.60}")
+    raise InvalidInput(f"a formula cannot have the node {shown(row):.60}")

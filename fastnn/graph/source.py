@@ -35,11 +35,14 @@ class RuleSource:
         Names of the elementary functions that it takes from `m`, sorted.
     slope_needs_z
         Whether an activation's slope reads z, as in `fastnn.rules.table`; else a is enough.
+    operations
+        How many there are to compile.
     """
 
     text: str
     functions: tuple[str, ...]
     slope_needs_z: bool
+    operations: int
 
 
 def activation_source(expression: Expression) -> RuleSource:
@@ -79,13 +82,13 @@ def activation_source(expression: Expression) -> RuleSource:
             f"an activation has one variable, or two with its parameter, not {len(names)} "
             f"({', '.join(names)})"
         )
-    value, slope = lower([expression.node, _derivative(expression, names[0])])
+    value, slope, operations = _lowered(expression)
     inputs = dict(zip(map(variable, names), ("z", "alpha"), strict=False))
     outputs = {value: "a", **inputs} if value.arguments and not value.fixed else inputs
     writer = _Writer()
     text = writer.rule(("value(z, alpha)", value, inputs), ("slope(z, a, alpha)", slope, outputs))
     needs_z = variable(names[0]) in topological([slope], outputs)
-    return RuleSource(text, tuple(sorted(writer.functions)), needs_z)
+    return RuleSource(text, tuple(sorted(writer.functions)), needs_z, operations)
 
 
 def loss_source(expression: Expression) -> RuleSource:
@@ -107,15 +110,18 @@ def loss_source(expression: Expression) -> RuleSource:
             f"a loss has two variables, the output and the target, not {len(names)} "
             f"({', '.join(names)})"
         )
-    value, slope = lower([expression.node, _derivative(expression, names[0])])
+    value, slope, operations = _lowered(expression)
     inputs = dict(zip(map(variable, names), ("p", "y"), strict=True))
     writer = _Writer()
     text = writer.rule(("value(p, y)", value, inputs), ("gradient(p, y)", slope, inputs))
-    return RuleSource(text, tuple(sorted(writer.functions)), slope_needs_z=True)
+    return RuleSource(text, tuple(sorted(writer.functions)), True, operations)
 
 
-def _derivative(expression: Expression, name: str) -> Node:
-    return adjoints(expression.node).get(variable(name), ZERO)
+def _lowered(expression: Expression) -> tuple[Node, Node, int]:
+    """Return value, derivative by the first variable, and how many operations they have."""
+    slope = adjoints(expression.node).get(variable(expression.names[0]), ZERO)
+    value, slope = lower([expression.node, slope])
+    return value, slope, len(topological([value, slope]))
 
 
 class _Writer:

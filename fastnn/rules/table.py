@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 
 
@@ -185,11 +186,11 @@ _ELSEWHERE = {
 def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
     """Return the error for a name that is not known; the nearest known names come first."""
     names = list(known)
-    written = str(name).lower()
+    written = shown(name).strip("'\"").lower()
     near = [_ELSEWHERE[written]] if _ELSEWHERE.get(written) in names else []
     for other in difflib.get_close_matches(written, names, n=len(names), cutoff=0.4):
         if other not in near:
             near.append(other)
     ordered = near + [other for other in names if other not in near]
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return InvalidInput(f"unknown {what} {name!r}{hint} Known: {', '.join(ordered)}.")
+    return InvalidInput(f"unknown {what} {shown(name)}{hint} Known: {', '.join(ordered)}.")

@@ -18,6 +18,7 @@ from unittest.mock import patch
 import cubin
 import pytest
 
+from fastnn import CacheWarning, folders
 from fastnn.problem import Problem
 from fastnn.spec import SGD, Adam, Dense, Network
 
@@ -84,6 +85,7 @@ def no_compiler() -> Iterator[None]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from fastnn.cuda import kept
 
+    monkeypatch.setattr(folders, "_warned", False)
     monkeypatch.setattr(kept, "FOLDER", tmp_path)
     return tmp_path
 
@@ -156,13 +158,15 @@ def test_kernels_are_known_by_all_that_they_are_made_from() -> None:
     assert made(problem_of(activation=lambda x: x * x * 0.1)) == every[-2]
 
 
-def test_a_damaged_file_is_replaced(folder: Path) -> None:
+def test_a_damaged_file_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with absent_device():
         machine_code()
         (file,) = folder.iterdir()
         for damaged in (b"", file.read_bytes()[:-100], b"no kernel"):
             file.write_bytes(damaged)
-            code = machine_code()
+            monkeypatch.setattr(folders, "_warned", False)
+            with pytest.warns(CacheWarning, match=f"{file} cannot be used .*compiled anew"):
+                code = machine_code()
             with no_compiler():
                 assert machine_code() == code
 
@@ -170,8 +174,19 @@ def test_a_damaged_file_is_replaced(folder: Path) -> None:
 def test_a_folder_that_is_gone_costs_only_time(folder: Path) -> None:
     with absent_device():
         folder.rmdir()
-        assert machine_code()
-        assert not folder.exists()
+        code = machine_code()
+        with no_compiler():
+            assert machine_code() == code
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no modes of files")
+def test_what_others_can_write_is_compiled_anew(folder: Path) -> None:
+    with absent_device():
+        machine_code()
+        folder.chmod(0o777)
+        with no_compiler(), pytest.raises(AssertionError, match="it is compiled"):
+            with pytest.warns(CacheWarning, match="other users may write"):
+                machine_code()
 
 
 if __name__ == "__main__":

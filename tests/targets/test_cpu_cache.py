@@ -57,10 +57,10 @@ def code():
     found = {}
     for entry in ENTRIES:
         function = entry.py_func
-        pattern = f"{function.__module__.rpartition('.')[2]}.{function.__name__}-*.nbc"
-        stored = sorted(Path(entry.stats.cache_path).glob(pattern))
-        assert stored, pattern
-        found[pattern[:-6]] = b"".join(path.read_bytes() for path in stored)
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        stored = sorted(Path(entry.stats.cache_path).glob(f"*{name}-*.code"))
+        assert stored, name
+        found[name] = b"".join(path.read_bytes() for path in stored)
     return found
 
 
