@@ -7,6 +7,7 @@ a new one. Numba itself adds processor and versions to the key.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 import threading
@@ -46,8 +47,9 @@ class CompileNotice:
         self._begun = time.monotonic()
 
     def __enter__(self) -> None:
-        """Start to wait."""
-        self._timer.start()
+        """Start to wait; without a word where no thread can be started for that."""
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._timer.start()
 
     def __exit__(self, *exception: object) -> None:
         """Say how long it took, if that it began was said."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from fastnn.errors import InvalidInput, TargetUnavailable
+from fastnn.pool import uninterrupted
 from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
@@ -38,10 +39,20 @@ class Engine(Protocol):
     seconds_per_row: float  # in training, as far as known; infinite at first
 
     def snapshot(self) -> Any:
-        """Return a copy of parameters and optimizer state that `restore` takes."""
+        """Return parameters and optimizer state as `restore` takes them; never written to."""
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a snapshot."""
+        """Go back to a snapshot; nothing is done where the engine holds that very one.
+
+        After an error or an interruption in any other call this is what makes the engine whole.
+        """
+
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> Any:
+        """Return the snapshot that `load` of these would lead to; changes nothing."""
+
+    def unpack(self, snapshot: Any) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot, from any thread."""
+        ...
 
     def finite(self) -> bool:
         """Say whether all parameters and all optimizer state are finite."""
@@ -185,19 +196,30 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
     TargetUnavailable
         What the target is written with cannot be imported.
     """
-    if name == "numpy":
-        from fastnn import reference
+    if name not in _imported:
+        # Numba that was imported in part cannot be imported again in this process.
+        _imported[name] = uninterrupted(_IMPORTS[name])
+    return _imported[name]
 
-        return reference.Engine
-    if name == "cuda":
-        try:
-            from fastnn.cuda.engine import Engine as CudaEngine
-        except ImportError as error:
-            raise TargetUnavailable(
-                f"target 'cuda' cannot be imported here ({error}); "
-                "`pip install 'fastnn[cuda]'`, or use target='cpu'"
-            ) from error
-        return CudaEngine
+
+def _import_numpy() -> Callable[[Problem, int | None], Engine]:
+    from fastnn import reference
+
+    return reference.Engine
+
+
+def _import_cuda() -> Callable[[Problem, int | None], Engine]:
+    try:
+        from fastnn.cuda.engine import Engine as CudaEngine
+    except ImportError as error:
+        raise TargetUnavailable(
+            f"target 'cuda' cannot be imported here ({error}); "
+            "`pip install 'fastnn[cuda]'`, or use target='cpu'"
+        ) from error
+    return CudaEngine
+
+
+def _import_cpu() -> Callable[[Problem, int | None], Engine]:
     try:
         from fastnn.cpu.engine import Engine as CpuEngine
     except ImportError as error:
@@ -206,3 +228,7 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
             "install a Numba that fits this Python and NumPy, or use target='numpy'"
         ) from error
     return CpuEngine
+
+
+_IMPORTS = {"numpy": _import_numpy, "cuda": _import_cuda, "cpu": _import_cpu}
+_imported: dict[str, Callable[[Problem, int | None], Engine]] = {}

@@ -18,9 +18,9 @@ PACKAGE = ROOT / "fastnn"
 # Lowest first. A part, which is a module or a folder of fastnn, imports from itself and from the
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("device_arrays",),
-    ("checks", "folders", "keys", "layout", "rules", "text_table", "workers"),
+    ("errors", "atomic", "pool", "processors"),
+    ("device_arrays", "workers"),
+    ("checks", "folders", "keys", "layout", "rules", "text_table"),
     ("initialisers", "schedules", "graph", "restarts"),
     ("optimizers", "custom"),
     ("spec",),
@@ -29,8 +29,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tiling", "shuffling"),
     ("plan",),
     ("reference", "cpu", "cuda"),
-    ("target", "predictions"),
+    ("target", "predictions", "state"),
     ("model", "predictor"),
+    ("stateful",),
     ("training",),
     ("together",),
     ("restarting",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastnn.problem import Problem
-from fastnn.workers import available_threads
+from fastnn.processors import available_threads
 
 # A second thread pays from steps of 8 us on, as measured: handing over two phases takes about 1 us
 # each. What more threads pay for has not been measured; they get steps of twice that length each.
