@@ -8,6 +8,7 @@ interrupt.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -15,7 +16,6 @@ from operator import call
 from typing import Any
 
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
-_turns: weakref.WeakSet[Turn] = weakref.WeakSet()
 
 
 def at_once(steps: Iterable[Callable[[], None]]) -> None:
@@ -44,26 +44,33 @@ def new_lock() -> Any:
 class Turn:
     """Something that one call at a time may do, and that no other waits for.
 
-    Ask whether it is `taken`; then ``with turn.lock:``, and `enter` it.
+    A call has it until it gives it back, or is over: one that was interrupted before it could do
+    so, or whose thread a forked child does not have, is in nobody's way.
     """
 
     def __init__(self) -> None:
-        self.lock: Any = threading.Lock()
-        self._thread = 0
-        _turns.add(self)
+        self._call: dict[str, tuple[int, int]] = {}  # thread and frame, under one key
 
-    @property
-    def taken(self) -> bool:
-        """Whether a call is at it, be it one that this call is made in."""
-        return self.lock.locked()
+    def take(self) -> bool:
+        """Give the function that calls this the turn; return whether it was free."""
+        mine = threading.get_ident(), id(sys._getframe(1))
+        there = self._call.setdefault("call", mine)
+        if there != mine and _under_way(*there):
+            return False
+        self._call["call"] = mine
+        return True
 
-    def enter(self) -> None:
-        """Take note of the thread that has it, in case that it forks."""
-        self._thread = threading.get_ident()
+    def give_back(self) -> None:
+        """Let the next call have it."""
+        self._call.clear()
 
-    def _free_in_child(self) -> None:
-        if self._thread != threading.get_ident():
-            self.lock._at_fork_reinit()
+
+def _under_way(thread: int, call: int) -> bool:
+    """Return whether a thread is in a call, named by its frame."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None and id(frame) != call:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _free_in_child() -> None:
@@ -71,8 +78,6 @@ def _free_in_child() -> None:
     for lock in list(_locks):
         if not lock._is_owned():
             lock._at_fork_reinit()
-    for turn in list(_turns):
-        turn._free_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -159,9 +159,10 @@ def check_targets(
 ) -> Any:
     """Return `y` as the loss reads it, C-contiguous.
 
-    Numbers are not copied where they are so already, labels of classes always are. Those become int64 (n,); they may come as (n,) or (n, 1), integers or integral
-    floats, 0..outputs-1. Other targets become (n, outputs) of `dtype`; for one output they may
-    come as (n,). Binary targets are 0 and 1.
+    Numbers are not copied where they are so already; labels of classes always are. Those become
+    int64 (n,); they may come as (n,) or (n, 1), integers or integral floats, 0..outputs-1. Other
+    targets become (n, outputs) of `dtype`; for one output they may come as (n,). Binary targets are
+    0 and 1.
 
     Raises
     ------

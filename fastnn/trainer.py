@@ -170,14 +170,15 @@ class Trainer(Stateful):
             A loss or a parameter became NaN or infinite; with restarts, in all of them. As after
             any error, and after Ctrl-C, the trainer is as the last whole epoch left it.
         """
-        if self._fitting.taken:
+        if not self._fitting.take():
             raise TrainerBusy(
                 "this trainer is in fit already, in another thread or in the call that this one "
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
             )
-        with self._fitting.lock:
-            self._fitting.enter()
+        try:
             return self._fit(X, y, epochs, validation_data, sample_weight, callbacks, restarts)
+        finally:
+            self._fitting.give_back()
 
     def _fit(
         self,
