@@ -78,11 +78,11 @@ class History:
 
         A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch.
         """
+        place = slice(epochs, None)
         steps: list[Callable[[], None]] = []
-        columns = zip(*rows, strict=True) if rows else [()] * len(_SERIES)
-        for name, column in zip(_SERIES, columns, strict=True):
+        for index, name in enumerate(_SERIES):
+            column = [row[index] for row in rows]
             values = [None if value is None else float(value) for value in column]
-            place = slice(epochs, None)
             steps.append(partial(getattr(self, name).__setitem__, place, values))
         if self.best is not None and self.best >= epochs:
             steps.append(partial(setattr, self, "best", None))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-GROUPS = Path("/sys/fs/cgroup")
-OWN_GROUPS = Path("/proc/self/cgroup")
+GROUPS = "/sys/fs/cgroup"
+OWN_GROUPS = "/proc/self/cgroup"
 # Joblib's workers have these, among others, so that all of them together fit the machine.
 LIMITS = ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
@@ -32,34 +31,37 @@ def _limit(name: str, count: int) -> int:
 
 def _share(count: int) -> int:
     """Return how many processors' time the control groups of this process may use."""
-    try:
-        lines = OWN_GROUPS.read_text().splitlines()
-    except OSError:
-        return count
     shares = [float(count)]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
+    for line in _read(OWN_GROUPS).splitlines():
+        _, controllers, group = line.split(":", 2)
         if not controllers:
-            shares += _quotas(GROUPS, path, "cpu.max")
+            shares += _quotas(GROUPS, group, "cpu.max")
         elif "cpu" in controllers.split(","):
-            for mount in (GROUPS / "cpu", GROUPS / controllers):
-                shares += _quotas(mount, path, "cpu.cfs_quota_us")
+            for mount in ("cpu", controllers):
+                shares += _quotas(f"{GROUPS}/{mount}", group, "cpu.cfs_quota_us")
     return -int(-min(shares) // 1)
 
 
-def _quotas(mount: Path, path: str, name: str) -> list[float]:
-    """Return the processors that a group and those around it allow, where they set a limit."""
-    found = []
-    group = Path(path.lstrip("/"))
-    # In a container the path may be that outside of it, and the mount the group itself.
-    for folder in (group, *group.parents, Path()):
-        try:
-            words = (mount / folder / name).read_text().split()
-            if name != "cpu.max":
-                words += (mount / folder / "cpu.cfs_period_us").read_text().split()
-            quota, period = int(words[0]), int(words[1])
-        except (OSError, ValueError, IndexError):
-            continue  # "max", or no such file: no limit here
-        if quota > 0 and period > 0:
-            found.append(quota / period)
-    return found
+def _quotas(mount: str, group: str, name: str) -> list[float]:
+    """Return the processors that a group and those around it allow, where they set a limit.
+
+    In a container the group may be that outside of it, and the mount the group itself.
+    """
+    found, group = [], group.rstrip("/")
+    while True:
+        words = _read(f"{mount}{group}/{name}").split()
+        if words and name != "cpu.max":
+            words += _read(f"{mount}{group}/cpu.cfs_period_us").split()
+        if len(words) == 2 and words[0].isdecimal() and int(words[0]) and int(words[1]):
+            found.append(int(words[0]) / int(words[1]))  # else "max", -1, or no such file
+        if not group:
+            return found
+        group = group.rpartition("/")[0]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""

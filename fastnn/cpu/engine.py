@@ -124,11 +124,12 @@ class Engine:
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
-        with self._lock:
-            self._settle()
-            if self._held is None:
-                self._held = self._working.read()
-            return self._held
+        held = self._held
+        if held is None:
+            with self._lock:
+                self._settle()
+                held = self._held = self._working.read()
+        return held
 
     def finite(self) -> bool:
         """Whether all parameters and the optimizer state are finite."""
@@ -136,6 +137,8 @@ class Engine:
 
     def restore(self, snapshot: np.ndarray) -> None:
         """Go back to a snapshot; at once, if that is what the engine holds."""
+        if self._held is snapshot:
+            return
         with self._lock:
             self._settle()
             if self._held is not snapshot:

@@ -15,4 +15,4 @@ def choose_threads(problem: Problem) -> int:
     weights = sum(k * n for k, n in problem.network.shapes)
     flops = 6.0 * problem.batch_size * weights
     wanted = max(1 + (flops >= FLOPS_FOR_TWO), int(flops // FLOPS_PER_THREAD))
-    return min(available_threads(), wanted)
+    return wanted if wanted == 1 else min(available_threads(), wanted)

@@ -82,7 +82,7 @@ def in_child(
     count: Count,
     function: Callable[..., Any],
     *arguments: Any,
-    seconds: float = 300,
+    seconds: float = 100,
     **changes: str,
 ) -> Any:
     """Call a function in a new process, and return its result; None where it did not end well.
@@ -101,7 +101,7 @@ def in_child(
         count.add(1, [f"{function.__name__}{arguments}: hangs"])
         return
     if done.returncode:
-        code, said = done.returncode, done.stderr.strip()[-1500:]
+        code, said = done.returncode, done.stderr.strip()[:1500]
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         count.add(1, [f"{function.__name__}{arguments}: {how}\n{said}"])
         return
