@@ -71,7 +71,7 @@ class Engine:
 
         `rule` is another update rule than that of the problem's optimizer.
         """
-        self.problem, self.how = problem, ""
+        self.problem, self.how, self._dtype = problem, "", problem.dtype.name  # a name takes 3 us
         self._asked = threads
         network = problem.network
         first = activation_row(network.dense[0].activation)
@@ -92,6 +92,9 @@ class Engine:
             for dense in network.dense
         ]
         factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
+        self._random = any(problem.network.dropouts) or any(
+            activation_row(dense.activation).random for dense in network.dense
+        )
         self._alphas = np.array(alphas + factors, problem.dtype)
         self._numbers = start_numbers(problem)
         self.threads = self._choose_threads()
@@ -192,7 +195,7 @@ class Engine:
             )
             own = dict(
                 order=np.ascontiguousarray(orders, np.int64),
-                keys=random_keys(self.problem.seed, numbered, 2 * len(plan.layers)),
+                keys=random_keys(self.problem.seed, numbered, self._random * 2 * len(plan.layers)),
                 gathered=np.full((epochs, team.LINE * self.threads), -1),
                 control=control,
                 rates=np.ascontiguousarray(rates),
@@ -217,7 +220,7 @@ class Engine:
         rows, outputs = len(X), np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
         flops = 2 * sum(k * n for k, n in self.problem.network.shapes)
         most = min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops))
-        compiled = self._compiled("forward", (JOB, int64, int64, OUTPUTS[self.problem.dtype.name]))
+        compiled = self._compiled("forward", (JOB, int64, int64, OUTPUTS[self._dtype]))
         sources, counting = make_sources(X), np.arange(INFERENCE_ROWS)
         with self._lock:
             self._settle()
@@ -312,7 +315,7 @@ class Engine:
         """Return fresh `numbers` and `control` for each epoch, and fit the plan to the data."""
         epochs, steps = rates.shape
         words = team.TICKETS + team.LINE * self.threads
-        numbers = np.tile(self._numbers, (epochs, 1))
+        numbers = self._numbers[None].repeat(epochs, axis=0)
         control = np.zeros((epochs, words), np.int64)
         control[:, team.BAD_STEP] = -1
         control[:, team.FIRST_STEP] = step + steps * np.arange(epochs)
@@ -335,13 +338,13 @@ class Engine:
     def _compiled(self, operation: str, signature: tuple[Any, ...]) -> Any:
         """Return an entry point for this dtype, compiled or loaded from the cache."""
         module = linear if self._linear else kernels
-        function = getattr(module, f"{operation}_{self.problem.dtype.name}")
+        function = getattr(module, f"{operation}_{self._dtype}")
         if not config.DISABLE_JIT and not function.overloads:
             uninterrupted(partial(self._compile, function, operation, signature))
         return function
 
     def _compile(self, function: Any, operation: str, signature: tuple[Any, ...]) -> None:
-        with CompileNotice(f"{self.problem.dtype.name} {operation}"):
+        with CompileNotice(f"{self._dtype} {operation}"):
             function.compile(signature)
 
     def _run(
