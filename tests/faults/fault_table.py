@@ -82,7 +82,7 @@ def in_child(
     count: Count,
     function: Callable[..., Any],
     *arguments: Any,
-    seconds: float = 100,
+    seconds: float = 300,
     **changes: str,
 ) -> Any:
     """Call a function in a new process, and return its result; None where it did not end well.
