@@ -222,6 +222,7 @@ def _import_cuda() -> Callable[[Problem, int | None], Engine]:
 def _import_cpu() -> Callable[[Problem, int | None], Engine]:
     try:
         from fastnn.cpu.engine import Engine as CpuEngine
+        from fastnn.reference import activations, losses  # noqa: F401 - for scores
     except ImportError as error:
         raise TargetUnavailable(
             f"target 'cpu' needs Numba, which cannot be imported here ({error}); "

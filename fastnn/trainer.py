@@ -53,8 +53,11 @@ class Trainer(Stateful):
         "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
         else the CPU; `history.reason` says which and why.
     threads
-        How many threads of the processor train, 1 to 1024; None chooses from the work in a step.
-        The results are the same bits for any number. CUDA takes no notice of it.
+        The most threads of the processor that train, 1 to 1024; fewer do where the system starts no
+        more. None chooses, whenever `fit` begins, from the work in a step and from what the process
+        may use then: its processors, its control groups' quota, and the environment's
+        OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for any number. CUDA
+        takes no notice of it.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
 
@@ -114,7 +117,8 @@ class Trainer(Stateful):
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
-        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``.
+        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Meanwhile other
+        threads may predict, copy, pickle and save: that is the trainer after its last whole epoch.
 
         With `restarts`, as many networks start apart, train side by side, each on one thread, and
         the trainer becomes the best of them. The first is the trainer as it is; each other one is
@@ -129,7 +133,7 @@ class Trainer(Stateful):
             Features (n, inputs). float32 and float64 arrays of any strides are read in place. With
             target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
             of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
-            targets refuse such arrays. They must not change while `fit` runs.
+            targets refuse such arrays. X and weights must not change while `fit` runs.
         y
             Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
         epochs

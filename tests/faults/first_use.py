@@ -29,7 +29,7 @@ def first_fit(target: str, moment: float) -> Any:
     return 1, broken
 
 
-@part("Ctrl-C in the first fit of a process", 6, 64)
+@part("Ctrl-C in the first fit of a process", 3, 64)
 def _first_fit(tries: int) -> Count:
     count = Count()
     for number in range(tries):
@@ -56,7 +56,7 @@ def long_epoch() -> Any:
     return time.time(), trainer.epoch
 
 
-@part("the end of a program in a long epoch", 2, 10)
+@part("the end of a program in a long epoch", 1, 10)
 def _long_epoch(tries: int) -> Count:
     count = Count()
     for _ in range(tries):

@@ -135,16 +135,15 @@ def pools(method: str, processes: int) -> Any:
 @part("a used trainer in a forked child", 8, 60)
 def _forks(tries: int) -> Count:
     count = Count()
-    for threads in (1, 2):
-        for busy in (False, True):
-            in_child(count, forks, threads, -(-tries // 4), busy)
+    for threads, busy in ((2, False), (1, True), (2, True))[: 2 if tries < 20 else 3]:
+        in_child(count, forks, threads, -(-tries // 3), busy)
     return count
 
 
 @part("a fork of a trainer in training", 6, 40)
 def _forks_at_work(tries: int) -> Count:
     count = Count()
-    for threads in (1, 2):
+    for threads in (2,) if tries < 20 else (1, 2):
         in_child(count, forks_of_a_trainer_at_work, threads, tries // 2)
     return count
 

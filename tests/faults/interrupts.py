@@ -160,18 +160,20 @@ MOMENTS = {fits: 0.02, predictions: 0.03, restarts: 0.06, sweeps: 0.06, saves: 0
 def _count(function: Callable[..., Any], tries: int) -> Count:
     count = Count()
     cases = [(kind, threads) for kind in ("deep", "linear") for threads in THREADS]
+    if tries < 100:  # a process takes a second to start
+        cases = [("deep", 2), ("linear", 1)]
     for seed, (kind, threads) in enumerate(cases):
         own = -(-tries // len(cases))
         in_child(count, function, seed, kind, threads, own, MOMENTS[function])
     return count
 
 
-@part("Ctrl-C in fit", 30, 500)
+@part("Ctrl-C in fit", 40, 500)
 def _fits(tries: int) -> Count:
     return _count(fits, tries)
 
 
-@part("Ctrl-C in predict, evaluate, forward", 18, 500)
+@part("Ctrl-C in predict, evaluate, forward", 20, 500)
 def _predictions(tries: int) -> Count:
     return _count(predictions, tries)
 
@@ -186,7 +188,7 @@ def _sweeps(tries: int) -> Count:
     return _count(sweeps, tries)
 
 
-@part("Ctrl-C in save", 18, 500)
+@part("Ctrl-C in save", 20, 500)
 def _saves(tries: int) -> Count:
     return _count(saves, tries)
 
@@ -219,6 +221,7 @@ def new_trainers(seed: int, tries: int) -> Any:
 @part("Ctrl-C in a loop of new trainers", 20, 500)
 def _new_trainers(tries: int) -> Count:
     count = Count()
-    for seed in range(2):
-        in_child(count, new_trainers, seed, -(-tries // 2))
+    children = 1 if tries < 100 else 5
+    for seed in range(children):
+        in_child(count, new_trainers, seed, -(-tries // children))
     return count

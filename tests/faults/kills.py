@@ -26,7 +26,7 @@ def train(path: str) -> Any:
     return 1, []
 
 
-@part("killed in training", 3, 30)
+@part("killed in training", 2, 30)
 def _kills(tries: int) -> Count:
     count = Count()
     calm, states = trainer_of("deep", 2), []

@@ -77,7 +77,7 @@ def little_memory(threads: int, room: int) -> Any:
     return _limited(threads, 0, room)
 
 
-@part("too few threads may be started", 4, 20)
+@part("too few threads may be started", 2, 20)
 def _few_threads(tries: int) -> Count:
     count = Count()
     for limit in range(1, tries + 1):
@@ -85,7 +85,7 @@ def _few_threads(tries: int) -> Count:
     return count
 
 
-@part("too little memory", 4, 40)
+@part("too little memory", 2, 40)
 def _little_memory(tries: int) -> Count:
     count = Count()
     for room in np.geomspace(5, 200, tries).astype(int).tolist():
