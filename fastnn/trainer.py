@@ -133,7 +133,7 @@ class Trainer(Stateful):
             Features (n, inputs). float32 and float64 arrays of any strides are read in place. With
             target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
             of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
-            targets refuse such arrays. X and weights must not change while `fit` runs.
+            targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
         y
             Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
         epochs
