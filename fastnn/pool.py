@@ -105,17 +105,18 @@ class Task:
             self._at_work += 1
             seat, closed = self._taken, self._closed or self._taken == self._seats
             self._taken += not closed
-        if not closed:
-            try:
+        try:
+            if not closed:
                 self._work(seat)
-            except BaseException as error:
-                self.error = self.error or error
-                self.stop()
-        with self._lock:
-            self._closed = self._closed or not closed  # this thread left nothing to begin
-            self._at_work -= 1
-            if self._closed and not self._at_work and self._over.locked():
-                self._over.release()
+        except BaseException as error:
+            self.error = self.error or error
+            self.stop()
+        finally:
+            with self._lock:
+                self._closed = self._closed or not closed  # this thread left nothing to begin
+                self._at_work -= 1
+                if self._closed and not self._at_work and self._over.locked():
+                    self._over.release()
 
     def _wait(self, seconds: float) -> bool:
         """Return whether nobody is at work and nobody will be, after so long at the most."""
@@ -129,7 +130,9 @@ class Task:
     def _run_here(self) -> None:
         """Do all of the work in this thread, unless one of the pool has begun it."""
         self._closed = True
-        if not self._taken and not self._at_work:
+        while self._at_work and not self._taken:  # it finds the task closed, or has not looked yet
+            time.sleep(0.0005)
+        if not self._taken:
             self._work(0)
 
 
@@ -172,14 +175,17 @@ class _Pool:
         """Do one task after another, in a thread that ends when there is none for a while."""
         me, task = id(inbox), inbox.get()
         self._alive.add(me)
-        while task is not None and not self.ending:
-            self._busy[me] = task
-            task.take_seat()
-            del self._busy[me]
-            task = None  # what it worked on is not kept while this thread waits
-            self._idle.append(inbox)
-            task = self._next(inbox)
-        self._alive.discard(me)
+        try:
+            while task is not None and not self.ending:
+                self._busy[me] = task
+                task.take_seat()
+                del self._busy[me]
+                task = None  # what it worked on is not kept while this thread waits
+                self._idle.append(inbox)
+                task = self._next(inbox)
+        finally:
+            self._busy.pop(me, None)
+            self._alive.discard(me)
 
     def _next(self, inbox: SimpleQueue[Task | None]) -> Task | None:
         try:

@@ -120,3 +120,21 @@ def test_what_must_not_be_interrupted_returns_and_raises(kind, request):
     assert uninterrupted(lambda: 7) == 7
     with pytest.raises(KeyError):
         uninterrupted(dict().popitem)
+
+
+def test_a_thread_that_comes_too_late_leaves_the_work_to_the_caller(monkeypatch):
+    late, done = [], []
+    monkeypatch.setattr(pool._pool, "start", lambda task, seats: bool(late.append(task)))
+    task = Task(done.append, 2)
+    task._at_work = 1  # it has not looked yet whether the task is closed
+
+    def leave():
+        time.sleep(0.05)
+        task._at_work = 0
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    task.run()
+    thread.join()
+    task.take_seat()
+    assert late == [task] and done == [0]
