@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from operator import call
 from typing import Any
 
-_locks: weakref.WeakSet[Any] = weakref.WeakSet()
+_locks: set[weakref.ref[Any]] = set()
 
 
 def at_once(steps: Iterable[Callable[[], None]]) -> None:
@@ -37,7 +37,8 @@ def new_lock() -> Any:
     ``with`` takes and frees it in C, so that Ctrl-C cannot leave it taken.
     """
     lock = threading.RLock()
-    _locks.add(lock)
+    # A WeakSet would forget it in Python, where Ctrl-C is lost: it does not leave a callback.
+    _locks.add(weakref.ref(lock, _locks.discard))
     return lock
 
 
@@ -75,8 +76,9 @@ def _under_way(thread: int, call: int) -> bool:
 
 def _free_in_child() -> None:
     # The thread that forked goes on in the child, with what it has; all others are gone.
-    for lock in list(_locks):
-        if not lock._is_owned():
+    for reference in list(_locks):
+        lock = reference()
+        if lock is not None and not lock._is_owned():
             lock._at_fork_reinit()
 
 

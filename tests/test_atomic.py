@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from fastnn import atomic
 from fastnn.atomic import Turn, at_once, new_lock
 
 
@@ -87,3 +88,11 @@ def test_a_turn_that_was_not_given_back_is_free_when_its_call_is_over():
 
 def interrupted_again(turn):
     return turn.take()
+
+
+def test_locks_are_forgotten_with_what_has_them():
+    before = len(atomic._locks)
+    locks = [new_lock() for _ in range(10)]
+    assert len(atomic._locks) == before + 10
+    del locks
+    assert len(atomic._locks) == before

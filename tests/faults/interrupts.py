@@ -38,10 +38,11 @@ def _raise_inside(number: int, frame: Any) -> None:
 def interrupted(call: Callable[[], Any], most: float, again: bool) -> bool:
     """Call, and interrupt that within `most` seconds; return whether it came to its end.
 
-    With `again` it is interrupted every now and then from there on, until it gives up.
+    With `again` it is interrupted every now and then from there on, until it gives up; otherwise
+    only if it has not after a while, as Python loses what comes in a callback of its own.
     """
     signal.signal(signal.SIGALRM, _raise_inside)
-    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, most), 3e-4 if again else 0)
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, most), 3e-4 if again else 1.0)
     try:
         _called(call)
         return True
