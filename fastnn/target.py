@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -196,10 +197,16 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
     TargetUnavailable
         What the target is written with cannot be imported.
     """
-    if name not in _imported:
-        # Numba that was imported in part cannot be imported again in this process.
-        _imported[name] = uninterrupted(_IMPORTS[name])
-    return _imported[name]
+    modules, find = _IMPORTS[name]
+    # Numba that was imported in part cannot be imported again in this process.
+    return find() if all(map(_imported, modules)) else uninterrupted(find)
+
+
+def _imported(module: str) -> bool:
+    """Return whether a module has been imported, all of it."""
+    there = sys.modules.get(module)
+    spec = getattr(there, "__spec__", None)
+    return there is not None and not getattr(spec, "_initializing", False)
 
 
 def _import_numpy() -> Callable[[Problem, int | None], Engine]:
@@ -222,7 +229,7 @@ def _import_cuda() -> Callable[[Problem, int | None], Engine]:
 def _import_cpu() -> Callable[[Problem, int | None], Engine]:
     try:
         from fastnn.cpu.engine import Engine as CpuEngine
-        from fastnn.reference import activations, losses  # noqa: F401 - for scores
+        from fastnn.reference import activations, losses  # noqa: F401 - what scores need
     except ImportError as error:
         raise TargetUnavailable(
             f"target 'cpu' needs Numba, which cannot be imported here ({error}); "
@@ -231,5 +238,9 @@ def _import_cpu() -> Callable[[Problem, int | None], Engine]:
     return CpuEngine
 
 
-_IMPORTS = {"numpy": _import_numpy, "cuda": _import_cuda, "cpu": _import_cpu}
-_imported: dict[str, Callable[[Problem, int | None], Engine]] = {}
+# What is imported for a target, and what does it.
+_IMPORTS = {
+    "numpy": (("fastnn.reference",), _import_numpy),
+    "cuda": (("fastnn.cuda.engine",), _import_cuda),
+    "cpu": (("fastnn.cpu.engine", "fastnn.reference.losses"), _import_cpu),
+}
