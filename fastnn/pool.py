@@ -18,6 +18,7 @@ import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -98,8 +99,12 @@ class Task:
         self.stopped = True
         self._stop()
 
-    def take_seat(self) -> None:
-        """Take part, if there is a seat left; for the threads of the pool."""
+    def take_seat(self, free: Callable[[], None] = lambda: None) -> None:
+        """Take part, if there is a seat left; for the threads of the pool.
+
+        `free` is called before anyone can know that the work is done, so that what follows at once
+        finds this thread free.
+        """
         with self._lock:
             # First of all, so that who closes the task either sees this thread or is seen by it.
             self._at_work += 1
@@ -113,6 +118,7 @@ class Task:
             self.stop()
         finally:
             with self._lock:
+                free()
                 self._closed = self._closed or not closed  # this thread left nothing to begin
                 self._at_work -= 1
                 if self._closed and not self._at_work and self._over.locked():
@@ -178,10 +184,9 @@ class _Pool:
         try:
             while task is not None and not self.ending:
                 self._busy[me] = task
-                task.take_seat()
+                task.take_seat(partial(self._idle.append, inbox))
                 del self._busy[me]
                 task = None  # what it worked on is not kept while this thread waits
-                self._idle.append(inbox)
                 task = self._next(inbox)
         finally:
             self._busy.pop(me, None)

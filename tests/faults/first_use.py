@@ -61,7 +61,7 @@ def _long_epoch(tries: int) -> Count:
     count = Count()
     for _ in range(tries):
         done = subprocess.run(
-            command(long_epoch, True),
+            command(long_epoch),
             env=environment(),
             capture_output=True,
             text=True,
