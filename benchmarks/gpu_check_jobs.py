@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from gpu_checks import Case, cases, check, check_trainers
 from gpu_tasks import LEAST_SECONDS, run
 
+from fastnn.processors import available_threads
 from fastnn.target import engine_class
-from fastnn.workers import available_threads
 
 DTYPES = ("float32", "float64")
 TRAINERS = "trainer"  # stands for a family in the job that checks a whole Trainer

@@ -57,15 +57,16 @@ def repeated_phase(
         engine.train_epoch(data, order, rates, 0, 0)
 
     train()  # activations and derivatives are now those of the last batch
-    plan, memory = engine._plan, engine._memory
+    plan, memory = engine._working.plan, engine._working.memory
     head, phases = plan.head.copy(), plan.phases[:1].copy()
     head[PHASES] = 1
     row_block = plan.phases[plan.phases[:, KIND] == ROWS][0, ROW_BLOCK]
     phases[0] = KINDS[kind], layer, row_block, ALL_PANELS, 1
     tiles = plan.tiles[plan.tiles[:, 0] == layer]
     owners = np.array([0, len(tiles)])
-    engine._lay_out(replace(plan, head=head, phases=phases, tiles=tiles, owners=owners))
-    engine._memory[:] = memory
+    alone = replace(plan, head=head, phases=phases, tiles=tiles, owners=owners)
+    engine._working = engine._follow(alone, engine._working)
+    engine._working.memory[:] = memory
     before = engine.parameters()
     train()
     moved = [

@@ -105,7 +105,7 @@ def _info(options: argparse.Namespace) -> int:
     from fastnn.cpu.vector import vector_bytes
     from fastnn.cuda import found
     from fastnn.kernel_cache import FOLDER
-    from fastnn.workers import available_threads
+    from fastnn.processors import available_threads
 
     del options
     rows = {"fastnn": __version__, "python": platform.python_version()}

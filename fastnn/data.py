@@ -158,11 +158,12 @@ def check_targets(
     what: str = "y",
     reader: Reader | None = None,
 ) -> Any:
-    """Return `y` as the loss reads it, C-contiguous; not copied where it is so already.
+    """Return `y` as the loss reads it, C-contiguous.
 
-    Labels of classes become int64 (n,); they may come as (n,) or (n, 1), integers or integral
-    floats, 0..outputs-1. Other targets become (n, outputs) of `dtype`; for one output they may
-    come as (n,). Binary targets are 0 and 1.
+    Numbers are not copied where they are so already; labels of classes always are. Those become
+    int64 (n,); they may come as (n,) or (n, 1), integers or integral floats, 0..outputs-1. Other
+    targets become (n, outputs) of `dtype`; for one output they may come as (n,). Binary targets are
+    0 and 1.
 
     Raises
     ------
@@ -237,7 +238,13 @@ def check_weights(sample_weight: Any, n: int, reader: Reader | None = None) -> n
 
 
 def _class_indices(array: Any, outputs: int, what: str) -> Any:
-    """Return the labels (n, 1) as int64 (n,) or raise at the first that is not 0..outputs-1."""
+    """Return the labels (n, 1) as int64 (n,) or raise at the first that is not 0..outputs-1.
+
+    They are copied first: compiled code takes a label for an index, so what is checked here must be
+    what is read there, whoever writes to the caller's array meanwhile.
+    """
+    if not isinstance(array, DeviceArray):
+        array = array.copy()
     if array.dtype.kind == "f":
         check_finite(array, array.dtype, what)
         place = first_place(array, "fractional")

@@ -46,6 +46,10 @@ class Diverged(FastnnError, ArithmeticError):
         self.step = step
 
 
+class TrainerBusy(FastnnError, RuntimeError):
+    """A trainer was asked to `fit` while it does so already; nothing has been changed."""
+
+
 class MissingFile(FastnnError, FileNotFoundError):
     """A file or a folder that is not there; `filename` names it."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from fastnn.atomic import at_once
 from fastnn.checks import shown
 from fastnn.errors import CorruptFile
 from fastnn.restarts import Restarts
@@ -62,26 +65,37 @@ class History:
         validation_accuracy: float | None = None,
     ) -> None:
         """Add one epoch to every list; any of NumPy's numbers will do."""
-        self.loss.append(float(loss))
-        self.seconds.append(float(seconds))
-        self.learning_rate.append(float(learning_rate))
-        self.validation_loss.append(None if validation_loss is None else float(validation_loss))
-        self.validation_accuracy.append(
-            None if validation_accuracy is None else float(validation_accuracy)
-        )
+        row = loss, validation_loss, validation_accuracy, learning_rate, seconds
+        at_once(self.entering(len(self), [row]))
 
     def truncate(self, epochs: int) -> None:
-        """Forget what came after the first `epochs`, an epoch entered only in part included."""
-        for name in _SERIES:
-            del getattr(self, name)[epochs:]
+        """Forget what came after the first `epochs`."""
+        at_once(self.entering(epochs, []))
+
+    def entering(
+        self, epochs: int, rows: Sequence[tuple[float | None, ...]]
+    ) -> list[Callable[[], None]]:
+        """Return what keeps the first `epochs` and adds rows to them, for `at_once`.
+
+        A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch.
+        """
+        place = slice(epochs, None)
+        steps: list[Callable[[], None]] = []
+        for index, name in enumerate(_SERIES):
+            column = [row[index] for row in rows]
+            values = [None if value is None else float(value) for value in column]
+            steps.append(partial(getattr(self, name).__setitem__, place, values))
         if self.best is not None and self.best >= epochs:
-            self.best = None
-        if epochs == 0:
-            self.restarts = Restarts()
+            steps.append(partial(setattr, self, "best", None))
+        if epochs == 0 and self.restarts:
+            steps.append(partial(setattr, self, "restarts", Restarts()))
+        return steps
 
     def copy(self) -> History:
         """Return a history of its own with the same entries."""
-        return replace(self, **{name: getattr(self, name).copy() for name in _SERIES})
+        # In one call of C, or an epoch might be entered meanwhile.
+        lists: list[Any] = list(map(list.copy, [getattr(self, name) for name in _SERIES]))
+        return replace(self, **dict(zip(_SERIES, lists, strict=True)))
 
     def agrees(self, other: History, epochs: int) -> bool:
         """Say whether the first `epochs` of both are the same, as in copies of one history."""

@@ -6,6 +6,7 @@ makes a new one: see `sources`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -83,8 +84,9 @@ class CompileNotice:
         self._begun = time.monotonic()
 
     def __enter__(self) -> None:
-        """Start to wait."""
-        self._timer.start()
+        """Start to wait; without a word where no thread can be started for that."""
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._timer.start()
 
     def __exit__(self, *exception: object) -> None:
         """Say how long it took, if that it began was said."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from fastnn.data import check_data, check_features
 from fastnn.predictions import check_probabilistic, predictions, probabilities, scores
 from fastnn.problem import Problem
-from fastnn.target import Engine
 
 if TYPE_CHECKING:
     from fastnn.device_arrays import Reader
@@ -21,17 +21,19 @@ class Predictor(ABC):
 
     What they return is on the host, NumPy arrays and floats, wherever X and y are.
 
-    Attributes
-    ----------
-    problem
-        The settings that decide what is computed.
     """
 
-    problem: Problem
+    @property
+    @abstractmethod
+    def problem(self) -> Problem:
+        """The settings that decide what is computed."""
 
     @abstractmethod
-    def _open(self) -> Engine:
-        """Return the engine, made at the first call."""
+    def _outputs(self) -> Callable[[Any], np.ndarray]:
+        """Return what computes outputs (m, outputs) of checked features (m, inputs).
+
+        That is the network as it is now, however it is trained until the function is called.
+        """
 
     @abstractmethod
     def _reader(self, *values: Any) -> Reader | None:
@@ -71,7 +73,7 @@ class Predictor(ABC):
         problem = self.problem
         reader = self._reader(X)
         features = check_features(X, problem.network.inputs, problem.dtype, reader=reader)
-        return self._open().forward(features)
+        return self._outputs()(features)
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
@@ -81,4 +83,4 @@ class Predictor(ABC):
         """
         reader = self._reader(X, y, sample_weight)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
-        return scores(self.problem, self._open().forward, data)
+        return scores(self.problem, self._outputs(), data)

@@ -16,11 +16,12 @@ from fastnn.checks import whole
 from fastnn.data import Data
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.history import History
+from fastnn.processors import available_threads
 from fastnn.progress import Progress, Watch
 from fastnn.restarts import Restart, Restarts
 from fastnn.target import choose, told
 from fastnn.training import train_epochs, train_in_blocks
-from fastnn.workers import available_threads, run_tasks
+from fastnn.workers import run_tasks
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -83,7 +84,7 @@ def best_of(
     if chosen == "cuda" and plain and _together(first.problem, restarts):
         return _best_together(trainer, restarts, data, validation, epochs, reason)
     if validation is not None:
-        trainer._open().forward(validation.X[:1])  # compiled before several threads want it
+        trainer._outputs()(validation.X[:1])  # compiled before several threads want it
     workers = first.threads or available_threads() if chosen == "cpu" else 1
     watches: list[Watch] = []
     calling, comparing = threading.Lock(), threading.Lock()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from fastnn.kernel_cache import cached
 from fastnn.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR
 from fastnn.orders import order_key
+from fastnn.pool import uninterrupted
 
 U = np.uint64
 _GAMMA, _FIRST, _SECOND = U(GAMMA), U(FIRST_FACTOR), U(SECOND_FACTOR)
@@ -35,5 +38,7 @@ def make_orders(seed: int, epochs: range, n: int) -> np.ndarray:
     """Return the orders of some epochs, int64 (len(epochs), n), without Python's lock meanwhile."""
     keys = np.array([order_key(seed, epoch) for epoch in epochs], np.uint64).view(np.int64)
     orders = np.empty((len(keys), n), np.int64)
+    if not getattr(_shuffle, "overloads", True):  # not compiled yet
+        uninterrupted(partial(_shuffle, keys[:0], orders))
     _shuffle(keys, orders)
     return orders

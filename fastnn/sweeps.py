@@ -20,6 +20,7 @@ from fastnn.initialisers import initial_parameters
 from fastnn.model import Model
 from fastnn.parameters import start_slots
 from fastnn.problem import Problem
+from fastnn.processors import available_threads
 from fastnn.progress import Progress, Watch
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
@@ -28,7 +29,7 @@ from fastnn.sweep_settings import Maker, combinations, seeds_of
 from fastnn.target import choose, engine_class, reader_of
 from fastnn.trainer import Trainer
 from fastnn.training import train_epochs
-from fastnn.workers import available_threads, run_tasks
+from fastnn.workers import run_tasks
 
 
 def sweep(

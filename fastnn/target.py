@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, TargetUnavailable
+from fastnn.pool import uninterrupted
 from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
@@ -38,10 +40,20 @@ class Engine(Protocol):
     seconds_per_row: float  # in training, as far as known; infinite at first
 
     def snapshot(self) -> Any:
-        """Return a copy of parameters and optimizer state that `restore` takes."""
+        """Return parameters and optimizer state as `restore` takes them; never written to."""
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a snapshot."""
+        """Go back to a snapshot; nothing is done where the engine holds that very one.
+
+        After an error or an interruption in any other call this is what makes the engine whole.
+        """
+
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> Any:
+        """Return the snapshot that `load` of these would lead to; changes nothing."""
+
+    def unpack(self, snapshot: Any) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot, from any thread."""
+        ...
 
     def finite(self) -> bool:
         """Say whether all parameters and all optimizer state are finite."""
@@ -184,24 +196,50 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
     TargetUnavailable
         What the target is written with cannot be imported.
     """
-    if name == "numpy":
-        from fastnn import reference
+    modules, find = _IMPORTS[name]
+    # Numba that was imported in part cannot be imported again in this process.
+    return find() if all(map(_imported, modules)) else uninterrupted(find)
 
-        return reference.Engine
-    if name == "cuda":
-        try:
-            from fastnn.cuda.engine import Engine as CudaEngine
-        except ImportError as error:
-            raise TargetUnavailable(
-                f"target 'cuda' cannot be imported here ({error}); "
-                "`pip install 'fastnn[cuda]'`, or use target='cpu'"
-            ) from error
-        return CudaEngine
+
+def _imported(module: str) -> bool:
+    """Return whether a module has been imported, all of it."""
+    there = sys.modules.get(module)
+    spec = getattr(there, "__spec__", None)
+    return there is not None and not getattr(spec, "_initializing", False)
+
+
+def _import_numpy() -> Callable[[Problem, int | None], Engine]:
+    from fastnn import reference
+
+    return reference.Engine
+
+
+def _import_cuda() -> Callable[[Problem, int | None], Engine]:
+    try:
+        from fastnn.cuda.engine import Engine as CudaEngine
+    except ImportError as error:
+        raise TargetUnavailable(
+            f"target 'cuda' cannot be imported here ({error}); "
+            "`pip install 'fastnn[cuda]'`, or use target='cpu'"
+        ) from error
+    return CudaEngine
+
+
+def _import_cpu() -> Callable[[Problem, int | None], Engine]:
     try:
         from fastnn.cpu.engine import Engine as CpuEngine
+        from fastnn.reference import activations, losses  # noqa: F401 - what scores need
     except ImportError as error:
         raise TargetUnavailable(
             f"target 'cpu' needs Numba, which cannot be imported here ({error}); "
             "install a Numba that fits this Python and NumPy, or use target='numpy'"
         ) from error
     return CpuEngine
+
+
+# What is imported for a target, and what does it.
+_IMPORTS = {
+    "numpy": (("fastnn.reference",), _import_numpy),
+    "cuda": (("fastnn.cuda.engine",), _import_cuda),
+    "cpu": (("fastnn.cpu.engine", "fastnn.reference.losses"), _import_cpu),
+}

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastnn import model as models
+from fastnn.atomic import at_once
 from fastnn.callbacks import Callback, check_callbacks
-from fastnn.checks import number, whole
+from fastnn.checks import whole
 from fastnn.data import check_data, check_validation
 from fastnn.device_arrays import on_device
-from fastnn.errors import InvalidInput
+from fastnn.errors import TrainerBusy
 from fastnn.history import History
-from fastnn.model import Model
-from fastnn.parameters import Parameters, check_parameters, copy_of, start_slots
-from fastnn.predictor import Predictor
 from fastnn.problem import Problem
 from fastnn.progress import Progress
 from fastnn.restarting import best_of, check_restarts
-from fastnn.rules.table import UPDATES
 from fastnn.schedules import check_ahead
 from fastnn.spec import SGD, Network, Optimizer
-from fastnn.target import Engine, choose, engine_class, reader_of, told
+from fastnn.stateful import Stateful
+from fastnn.target import Engine, choose, reader_of, told
 from fastnn.training import train_epochs
 
 if TYPE_CHECKING:
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer(Predictor):
+class Trainer(Stateful):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
@@ -56,8 +53,11 @@ class Trainer(Predictor):
         "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
         else the CPU; `history.reason` says which and why.
     threads
-        How many threads of the processor train, 1 to 1024; None chooses from the work in a step.
-        The results are the same bits for any number. CUDA takes no notice of it.
+        The most threads of the processor that train, 1 to 1024; fewer do where the system starts no
+        more. None chooses, whenever `fit` begins, from the work in a step and from what the process
+        may use then: its processors, its control groups' quota, and the environment's
+        OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for any number. CUDA
+        takes no notice of it.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
 
@@ -105,28 +105,6 @@ class Trainer(Predictor):
         )  # fmt: skip
         self.__setstate__(models.begin(problem, target, threads, shuffle))
 
-    def __setstate__(self, model: Model) -> None:
-        """Become the trainer that `model` describes; its engine is made when it is first needed."""
-        self.problem = model.problem
-        self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
-        self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
-        self.history = model.history
-        # Where parameters and state are until the engine has them; never written to.
-        self._waiting = (model.parameters, model.slots)
-        self._engine: Engine | None = None
-        self._opening = threading.Lock()
-
-    def __getstate__(self) -> Model:
-        """Return all but the engine, for `save`, `pickle` and `copy`."""
-        with self._opening:
-            parameters, slots = self._waiting
-            if self._engine is not None:
-                parameters, slots = self._engine.parameters(), self._engine.slots()
-        return Model(
-            self.problem, self.target, self.threads, self.shuffle, self.epoch, self.step,
-            self.rate_factor, self.history.copy(), parameters, slots,
-        )  # fmt: skip
-
     def fit(
         self,
         X: Any,
@@ -139,7 +117,8 @@ class Trainer(Predictor):
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
-        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``.
+        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Meanwhile other
+        threads may predict, copy, pickle and save: that is the trainer after its last whole epoch.
 
         With `restarts`, as many networks start apart, train side by side, each on one thread, and
         the trainer becomes the best of them. The first is the trainer as it is; each other one is
@@ -154,7 +133,7 @@ class Trainer(Predictor):
             Features (n, inputs). float32 and float64 arrays of any strides are read in place. With
             target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
             of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
-            targets refuse such arrays. They must not change while `fit` runs.
+            targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
         y
             Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
         epochs
@@ -189,10 +168,32 @@ class Trainer(Predictor):
             Something that cannot be trained on; nothing has changed. Learning rates are looked at
             a million steps ahead; one further on is found when its epoch comes, and the epochs
             before it stay done.
+        TrainerBusy
+            The trainer is in `fit` already: in another thread, or in whose callback this is.
         Diverged
             A loss or a parameter became NaN or infinite; with restarts, in all of them. As after
             any error, and after Ctrl-C, the trainer is as the last whole epoch left it.
         """
+        if not self._fitting.take():
+            raise TrainerBusy(
+                "this trainer is in fit already, in another thread or in the call that this one "
+                "is made from; wait until that returns, or train a copy.copy(trainer)"
+            )
+        try:
+            return self._fit(X, y, epochs, validation_data, sample_weight, callbacks, restarts)
+        finally:
+            self._fitting.give_back()
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int,
+        validation_data: tuple[Any, ...] | None,
+        sample_weight: Any,
+        callbacks: Callback | Iterable[Callback],
+        restarts: int,
+    ) -> History:
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
@@ -206,82 +207,19 @@ class Trainer(Predictor):
         engine.prepare()
         validation = validation and engine.hold(validation)
         if restarts > 1:
-            self._become(best_of(self, restarts, data, validation, epochs, calls))
+            best = best_of(self, restarts, data, validation, epochs, calls)
+            with self._using:
+                self._state = best._state._replace(
+                    arrays=best._state.read(), engine=None, snapshot=None
+                )
             return self.history
-        self.history.target, reason = choose(self.target, self.problem)
-        self.history.reason = told(reason, engine)
-        self.history.threads = engine.threads
+        self._tell_history(engine)
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:
             train_epochs(self, data, validation, epochs, calls, progress)
         finally:
             progress.close()
         return self.history
-
-    @property
-    def rate_factor(self) -> float:
-        """What every learning rate is multiplied by: 1, or what `ReduceOnPlateau` made of it."""
-        return self._rate_factor
-
-    @rate_factor.setter
-    def rate_factor(self, factor: float) -> None:
-        self._rate_factor = number(factor, "rate_factor", 0.0)
-
-    @property
-    def parameters(self) -> Parameters:
-        """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype.
-
-        A layer with prelu has (W, b, slopes), slopes (n_out,) being those below zero. They are what
-        predicts: of `AveragedSGD`, the mean.
-        """
-        mean = UPDATES[self.problem.optimizer.rule].mean
-        with self._opening:
-            if self._engine is not None:
-                return self._engine.slots()[-1] if mean else self._engine.parameters()
-            waiting = self._waiting[1][-1] if mean else self._waiting[0]
-            return copy_of(waiting)
-
-    def set_parameters(self, parameters: Parameters) -> None:
-        """Take other parameters, as `parameters` gives them; copies.
-
-        The optimizer starts anew: its state becomes zero (the mean of `AveragedSGD`, a copy of the
-        parameters), `step` 0, which Adam's correction of its bias and a schedule of the learning
-        rate depend on, and `rate_factor` 1. `epoch` and `history` go on.
-
-        Raises
-        ------
-        InvalidInput
-            Another number of layers, another shape, numbers that are not finite, or a bias for a
-            layer that has none; nothing has changed.
-        """
-        checked = check_parameters(self.problem, parameters)
-        self._load(checked, start_slots(self.problem, checked))
-        self.step, self.rate_factor = 0, 1.0
-
-    def restore(self, earlier: Trainer) -> None:
-        """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.
-
-        That is parameters, optimizer state, `epoch`, `step` and `rate_factor`. `history` keeps the
-        epochs done since, until training goes on and does them anew.
-
-        Raises
-        ------
-        InvalidInput
-            Not a copy of this trainer, or of epochs that have been done anew since; nothing has
-            changed.
-        """
-        if (
-            not isinstance(earlier, Trainer)
-            or earlier.problem != self.problem
-            or not self.history.agrees(earlier.history, earlier.epoch)
-        ):
-            raise InvalidInput(
-                "restore takes an earlier copy.copy(trainer) of the trainer itself, "
-                f"not {earlier!r:.80}"
-            )
-        model = earlier.__getstate__()
-        self._load(model.parameters, model.slots)
-        self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
 
     def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """Write network, settings, parameters, optimizer state, epoch and history to one file.
@@ -334,32 +272,14 @@ class Trainer(Predictor):
             f"batch_size={problem.batch_size}, target={self.target!r}, epoch={self.epoch})"
         )
 
-    def _become(self, other: Trainer) -> None:
-        """Take over all that `other` has and is, but for where it runs."""
-        model = replace(other.__getstate__(), target=self.target, threads=self.threads)
-        other.__setstate__(model)
-        self.__dict__.update(vars(other))  # in one call: Ctrl-C comes before it or after it
-
-    def _load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Put parameters and optimizer state to where they are used."""
-        with self._opening:
-            if self._engine is not None:
-                self._engine.load(parameters, slots)
-            else:
-                self._waiting = (parameters, slots)
-
     def _reader(self, *values: Any) -> Reader | None:
         """Return what reads these values, if any of them is on a device and the target reads it."""
         if not any(map(on_device, values)):
             return None
         return reader_of(choose(self.target, self.problem)[0])
 
-    def _open(self) -> Engine:
-        """Return the engine, made at the first call: it imports, and may compile."""
-        with self._opening:
-            if self._engine is None:
-                chosen, _ = choose(self.target, self.problem)
-                engine = engine_class(chosen)(self.problem, self.threads)
-                engine.load(*self._waiting)
-                self._engine, self._waiting = engine, ([], [])
-        return self._engine
+    def _tell_history(self, engine: Engine) -> None:
+        """Enter in the history where the epochs run from now on, and why there."""
+        target, reason = choose(self.target, self.problem)
+        values = {"target": target, "reason": told(reason, engine), "threads": engine.threads}
+        at_once([partial(setattr, self.history, *each) for each in values.items()])

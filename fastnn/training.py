@@ -13,7 +13,7 @@ from fastnn.predictions import scores
 from fastnn.problem import check_converging
 from fastnn.progress import Progress, Watch
 from fastnn.schedules import rates_of
-from fastnn.target import Engine
+from fastnn.state import State
 
 if TYPE_CHECKING:
     from fastnn.trainer import Trainer
@@ -38,61 +38,51 @@ def train_epochs(
     Diverged
         A loss or a parameter is not finite; the trainer is as after the last good epoch.
     """
-    engine, learning_rate = trainer._open(), trainer.problem.optimizer.learning_rate
-    steps = -(-len(data) // trainer.problem.batch_size)
     for _ in range(epochs):
-        start = time.perf_counter()
-        rates = rates_of(learning_rate, trainer.epoch, trainer.step, steps)
-        rates *= trainer.rate_factor
-        order = _orders(trainer, engine, 1, len(data))[0]
-        _train_epoch(trainer, engine, data, order, rates, validation, progress, start)
+        _train_epoch(trainer, data, validation, progress)
         if call_all(calls, trainer, trainer.history):
             break
 
 
-def _orders(trainer: Trainer, engine: Engine, epochs: int, n: int) -> np.ndarray:
-    """Return the order of the rows 0..n-1 in each of the next epochs, int64 (epochs, n)."""
-    if trainer.shuffle:
-        return engine.orders(range(trainer.epoch, trainer.epoch + epochs), n)
-    return np.tile(np.arange(n), (epochs, 1))
-
-
 def _train_epoch(
-    trainer: Trainer,
-    engine: Engine,
-    data: Data,
-    order: np.ndarray,
-    rates: np.ndarray,
-    validation: Data | None,
-    progress: Progress | Watch,
-    start: float,
+    trainer: Trainer, data: Data, validation: Data | None, progress: Progress | Watch
 ) -> None:
-    """Do one epoch and enter it in the history, or change nothing and raise.
+    """Do one epoch, and make what it comes to the trainer's state; or change nothing and raise.
 
-    Its seconds are counted from `start`, and without the validation.
+    Its seconds are without the validation.
     """
-    problem, history = trainer.problem, trainer.history
-    progress.start_epoch(trainer.epoch)
-    # Epochs that `restore` has gone back behind are now done anew.
-    history.truncate(trainer.epoch - history.first_epoch)
-    epoch, step, done = trainer.epoch, trainer.step, len(history)
-    report = progress.update if progress.shown else None
-    snapshot = engine.snapshot()
-    try:
-        result = engine.train_epoch(data, order, rates, epoch, step, report)
+    start = time.perf_counter()
+    with trainer._using:
+        state = trainer._ready()
+        engine, problem, epoch = state.engine, state.problem, state.epoch
+        orders, rates = _block(trainer, state, data, 1)
+        progress.start_epoch(epoch)
+        report = progress.update if progress.shown else None
+        result = engine.train_epoch(data, orders[0], rates[0], epoch, state.step, report)
         seconds = time.perf_counter() - start
-        check_converging(result, engine.finite, rates, epoch)
+        check_converging(result, engine.finite, rates[0], epoch)
         found = {} if validation is None else scores(problem, engine.forward, validation)
         loss, accuracy = found.get("loss"), found.get("accuracy")
-        history.append(result.loss, seconds, rates[-1], loss, accuracy)
-        trainer.epoch, trainer.step = epoch + 1, step + len(rates)
-    except BaseException:
-        # Ctrl-C can come between any two lines above, so all of them are taken back.
-        engine.restore(snapshot)
-        history.truncate(done)
-        trainer.epoch, trainer.step = epoch, step
-        raise
+        after = state._replace(
+            epoch=epoch + 1, step=state.step + rates.size, snapshot=engine.snapshot()
+        )
+        trainer._advance(after, [(result.loss, loss, accuracy, rates[0, -1], seconds)])
     progress.end_epoch(result.loss, loss)
+
+
+def _block(
+    trainer: Trainer, state: State, data: Data, epochs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return orders (epochs, n) and learning rates (epochs, steps) of the next epochs."""
+    n, problem = len(data), state.problem
+    steps = -(-n // problem.batch_size)
+    rates = rates_of(problem.optimizer.learning_rate, state.epoch, state.step, steps, epochs)
+    rates *= state.rate_factor
+    if trainer.shuffle:
+        orders = state.engine.orders(range(state.epoch, state.epoch + epochs), n)
+    else:
+        orders = np.tile(np.arange(n), (epochs, 1))
+    return orders, rates.reshape(epochs, steps)
 
 
 def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> None:
@@ -116,20 +106,21 @@ def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> 
 def _train_block(trainer: Trainer, data: Data, count: int, watch: Watch) -> bool:
     """Do `count` epochs, or none and return False if a number would not be finite after them."""
     start = time.perf_counter()
-    engine, problem, epoch = trainer._open(), trainer.problem, trainer.epoch
-    steps = -(-len(data) // problem.batch_size)
-    rates = rates_of(problem.optimizer.learning_rate, epoch, trainer.step, steps, count)
-    rates *= trainer.rate_factor
-    rates = rates.reshape(count, steps)
-    orders = _orders(trainer, engine, count, len(data))
-    snapshot = engine.snapshot()
-    results = engine.train_epochs(data, orders, rates, epoch, trainer.step, watch.update)
-    if results[-1].bad_step is not None or not engine.finite():
-        engine.restore(snapshot)
-        return False
-    seconds = (time.perf_counter() - start) / count
-    for result, own in zip(results, rates, strict=True):
-        trainer.history.append(result.loss, seconds, own[-1])
-    trainer.epoch, trainer.step = epoch + count, trainer.step + rates.size
+    with trainer._using:
+        state = trainer._ready()
+        engine, epoch = state.engine, state.epoch
+        orders, rates = _block(trainer, state, data, count)
+        results = engine.train_epochs(data, orders, rates, epoch, state.step, watch.update)
+        if results[-1].bad_step is not None or not engine.finite():
+            return False
+        after = state._replace(
+            epoch=epoch + count, step=state.step + rates.size, snapshot=engine.snapshot()
+        )
+        seconds = (time.perf_counter() - start) / count
+        rows = [
+            (result.loss, None, None, own[-1], seconds)
+            for result, own in zip(results, rates, strict=True)
+        ]
+        trainer._advance(after, rows)
     watch.epochs += count
     return True

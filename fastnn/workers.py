@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-TICK_SECONDS = 0.1
+from fastnn.pool import Task
 
 Result = TypeVar("Result")
-
-
-def available_threads() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Stopped(Exception):
@@ -49,38 +39,38 @@ def run_tasks(
     ------
     Exception
         The first one that a task let out, in the order of the tasks. No task is at work any more
-        then, nor after Ctrl-C.
+        then, nor after Ctrl-C, unless a second one came while the tasks were waited for.
     """
     if min(count, workers) == 1:
         return [task(index, tick) for index in range(count)]
     stop = threading.Event()
+    left = iter(range(count))  # each index goes to one thread
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
 
     def check() -> None:
         if stop.is_set():
             raise Stopped
 
-    def run(index: int) -> Result:
-        check()
-        return task(index, check)
+    def work(seat: int) -> None:
+        for index in left:
+            if stop.is_set():
+                return
+            try:
+                results[index] = task(index, check)
+            except Stopped:
+                return
+            except BaseException as error:
+                errors[index] = error
+                stop.set()
+                return
 
-    pool = ThreadPoolExecutor(min(count, workers), "fastnn-worker")
+    all_tasks = Task(work, min(count, workers), stop.set)
     try:
-        futures = [pool.submit(run, index) for index in range(count)]
-        while True:
-            done, others = wait(futures, TICK_SECONDS, FIRST_EXCEPTION)
-            if not others or any(future.exception() is not None for future in done):
-                break
-            tick()
+        all_tasks.run(tick)
         tick()
     finally:
-        stop.set()  # after an error and after Ctrl-C; otherwise nobody asks any more
-        while True:
-            # A second Ctrl-C must not leave a thread at work.
-            with contextlib.suppress(KeyboardInterrupt):
-                pool.shutdown(cancel_futures=True)
-                break
-    for future in futures:
-        error = None if future.cancelled() else future.exception()
-        if error is not None and not isinstance(error, Stopped):
-            raise error
-    return [future.result() for future in futures]
+        all_tasks.settle()
+    if errors:
+        raise errors[min(errors)]
+    return [results[index] for index in range(count)]

@@ -18,9 +18,10 @@ PACKAGE = ROOT / "fastnn"
 # Lowest first. A part, which is a module or a folder of fastnn, imports from itself and from the
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("checks", "device_arrays", "whole_files"),
-    ("folders", "keys", "layout", "memory", "rules", "text_table", "workers"),
+    ("errors", "atomic", "pool", "processors"),
+    ("device_arrays", "workers"),
+    ("checks", "whole_files"),
+    ("folders", "keys", "layout", "memory", "rules", "text_table"),
     ("initialisers", "schedules", "code_cache", "restarts"),
     ("graph",),
     ("optimizers", "custom"),
@@ -30,8 +31,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tiling", "shuffling"),
     ("plan",),
     ("reference", "cpu", "cuda"),
-    ("target", "predictions"),
+    ("target", "predictions", "state"),
     ("model", "predictor"),
+    ("stateful",),
     ("training",),
     ("together",),
     ("restarting",),

@@ -137,9 +137,9 @@ def test_boolean_labels_are_classes_0_and_1():
     assert check_targets([True, False], CLASSES, 2, 2, FLOAT32).tolist() == [1, 0]
 
 
-def test_int64_labels_are_not_copied():
+def test_labels_are_a_copy_that_the_caller_cannot_change():
     y = np.array([0, 1])
-    assert np.shares_memory(check_targets(y, CLASSES, 2, 2, FLOAT32), y)
+    assert not np.shares_memory(check_targets(y, CLASSES, 2, 2, FLOAT32), y)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
 """Whatever ends an epoch early, the trainer is as the last whole epoch left it."""
 
+import copy
+
 import numpy as np
 import pytest
 from ctrl_c import interrupted, needs_signals
 from numba import config
 from trainer_cases import LABELS, REAL, TARGETS, X, state_of, trainer_of
 
-from fastnn import SGD, Adam, Dense, Diverged
+from fastnn import SGD, Adam, Dense, Diverged, stateful
+from fastnn.atomic import at_once
+from fastnn.data import check_data
 from fastnn.graph import sqrt
-from fastnn.history import History
+from fastnn.pool import Task
+from fastnn.progress import Watch
 from fastnn.reference import epoch as reference_epoch
+from fastnn.training import train_epochs
 
 ONE = [Dense(1)]
 
@@ -46,19 +52,23 @@ def test_an_error_inside_an_epoch_takes_it_back(method, error, target, monkeypat
     assert state_of(stopped) == state_of(other)
 
 
-def test_an_interruption_while_an_epoch_is_being_entered_takes_it_back(monkeypatch):
-    trainer = trainer_of()
-    trainer.fit(X, LABELS, epochs=1)
-    before = state_of(trainer)
+@pytest.mark.parametrize("after", [False, True])
+def test_an_epoch_is_entered_all_at_once(after, monkeypatch):
+    stopped, other = trainer_of(), trainer_of()
+    other.fit(X, LABELS, epochs=1 + after)
+    stopped.fit(X, LABELS, epochs=1)
 
-    def append_in_part(history, loss, *others):
-        history.loss.append(loss)
+    def interrupted(steps):
+        if after:
+            at_once(steps)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(History, "append", append_in_part)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(X, LABELS, epochs=1)
-    assert state_of(trainer) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(stateful, "at_once", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            data = check_data(stopped.problem, X, LABELS)
+            train_epochs(stopped, data, None, 1, (), Watch(lambda: None))
+    assert state_of(stopped) == state_of(other)
 
 
 def test_an_interruption_while_progress_is_drawn_takes_the_epoch_back(monkeypatch):
@@ -193,30 +203,33 @@ def test_optimizer_state_that_overflows_diverges_though_the_loss_is_finite(targe
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs compiled kernels")
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_second_ctrl_c_still_waits_for_the_threads_at_work(threads, monkeypatch):
+def test_whatever_ctrl_c_interrupts_the_next_call_waits_for_all_threads(threads, monkeypatch):
     from fastnn.cpu import engine
 
     trainer = trainer_of(target="cpu", threads=threads)
     trainer.fit(X, LABELS, epochs=1)
-    before, real_wait, presses = state_of(trainer), engine.wait, iter(range(3))
+    before, real_wait, presses = state_of(trainer), Task._wait, iter(range(2))
     monkeypatch.setattr(engine, "SHORT_SECONDS", 0.0)
 
-    def wait(*arguments):
+    def wait(task, seconds):
         if next(presses, None) is not None:
             raise KeyboardInterrupt
-        return real_wait(*arguments)
+        return real_wait(task, seconds)
 
-    monkeypatch.setattr(engine, "wait", wait)
+    monkeypatch.setattr(Task, "_wait", wait)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(X, LABELS, epochs=1)
     assert state_of(trainer) == before
+    again, other = copy.copy(trainer), trainer
+    assert other.fit(X, LABELS, epochs=2).loss == again.fit(X, LABELS, epochs=2).loss
+    assert next(presses, None) is None
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs compiled kernels")
 def test_an_epoch_that_diverged_does_not_count_as_a_short_one():
     trainer = trainer_of(ONE, loss="mse", target="cpu", threads=1)
     trainer.fit(X, REAL, epochs=1)
-    known, trainer.rate_factor = trainer._engine.seconds_per_row, 1e30
+    known, trainer.rate_factor = trainer._open().seconds_per_row, 1e30
     with pytest.raises(Diverged):
         trainer.fit(X, REAL, epochs=1)
-    assert trainer._engine.seconds_per_row == known
+    assert trainer._open().seconds_per_row == known

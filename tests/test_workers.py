@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from fastnn.workers import available_threads, run_tasks
+from fastnn.processors import available_threads
+from fastnn.workers import run_tasks
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 50])

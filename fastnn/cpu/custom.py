@@ -7,14 +7,14 @@ nothing; the folder's name has a hash of all that the rule is compiled with.
 
 from __future__ import annotations
 
-import threading
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import config, types
 from numba.core.ccallback import CFunc
 
+from fastnn.atomic import new_lock
 from fastnn.code_cache import CodeCache, generated_module
 from fastnn.cpu import rules
 from fastnn.cpu.calls import as_array, registered
@@ -29,6 +29,7 @@ from fastnn.plan import (
     OWN_VALUE,
     Plan,
 )
+from fastnn.pool import uninterrupted
 
 if TYPE_CHECKING:
     from fastnn.problem import Problem
@@ -95,7 +96,7 @@ class Compiled:
 
 
 _compiled: dict[tuple[Any, ...], Compiled] = {}  # for good, since plans hold addresses
-_compiling = threading.Lock()
+_compiling = new_lock()
 
 
 def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Compiled:
@@ -113,10 +114,15 @@ def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Comp
         For "loss_rows": how many numbers lie in a row.
     """
     key = rule, operation, dtype, width
+    if key not in _compiled:
+        uninterrupted(partial(_compile, key))
+    return _compiled[key]
+
+
+def _compile(key: tuple[str, str, np.dtype, int]) -> None:
     with _compiling:
         if key not in _compiled:
             _compiled[key] = Compiled(*key)
-        return _compiled[key]
 
 
 def place_rules(problem: Problem, plan: Plan, training: bool) -> None:

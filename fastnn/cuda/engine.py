@@ -68,7 +68,16 @@ class Engine:
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
-        self.restore(self._plan.pack([parameters, *slots], self.problem.dtype))
+        self.restore(self.pack(parameters, slots))
+
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
+        """Return a snapshot of these parameters and slots."""
+        return self._plan.pack([parameters, *slots], self.problem.dtype)
+
+    def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot."""
+        every = [self._plan.unpack(snapshot, copy) for copy in range(self._slots + 1)]
+        return every[0], every[1:]
 
     def parameters(self) -> Parameters:
         """Return copies of all (W, b), with prelu (W, b, slopes)."""
@@ -92,9 +101,10 @@ class Engine:
         return self._host
 
     def restore(self, snapshot: np.ndarray) -> None:
-        """Go back to a snapshot."""
-        self._host = self._good = snapshot
-        self._device = None
+        """Go back to a snapshot; the device keeps what it has if that is the same."""
+        if self._host is not snapshot:
+            self._device = None
+            self._host = self._good = snapshot
 
     def _go_back(self) -> None:
         """Keep to the last good epoch, for the device failed."""
@@ -150,11 +160,11 @@ class Engine:
                 chunks = iter([Chunk(0, epochs * each, placed)])
             job = self._job(plan, placed, rows, np.concatenate(tables), epoch)
             pace = self.seconds_per_row
+            self._host = None  # from here on the device is ahead of it
             self._session.run(self._family, job, plan, chunks, epochs * each, progress, pace)
             found = job.results.copy_to_host(stream=self._session.stream)
             bad = job.bad.copy_to_host(stream=self._session.stream)
             self._session.stream.synchronize()
-            self._host = None
             if bad[0] < 0:
                 self.seconds_per_row = (time.perf_counter() - start) / orders.size
         return read_results(found, int(bad[0]), each)

@@ -21,7 +21,7 @@ from fastnn.cuda.memory import check_room, new_array, new_event
 from fastnn.data import Data
 from fastnn.device_arrays import to_host
 from fastnn.problem import Problem
-from fastnn.workers import available_threads
+from fastnn.processors import available_threads
 
 # Rows copied together: enough that starting kernels anew costs nothing beside them.
 CHUNK_BYTES = 128 << 20

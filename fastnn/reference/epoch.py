@@ -113,35 +113,46 @@ class Engine:
     def __init__(self, problem: Problem, threads: int | None = None) -> None:
         self.threads, self.how = 1, ""
         self._problem, self.seconds_per_row = problem, math.inf
-        self._parameters: Parameters = []
-        self._slots: list[Parameters] = []
+        # Replaced by every step, never written to: whoever has it keeps it.
+        self._state: tuple[Parameters, list[Parameters]] = [], []
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Copy in [(W, b), ...], with prelu (W, b, slopes), and such a list for each state slot."""
-        self._parameters = self._copy(parameters)
-        self._slots = [self._copy(slot) for slot in slots]
+        self.restore(self.pack(parameters, slots))
+
+    def pack(
+        self, parameters: Parameters, slots: list[Parameters]
+    ) -> tuple[Parameters, list[Parameters]]:
+        """Return the snapshot of these parameters and slots; copies."""
+        return self._copy(parameters), [self._copy(slot) for slot in slots]
+
+    def unpack(
+        self, snapshot: tuple[Parameters, list[Parameters]]
+    ) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot."""
+        return self.pack(*snapshot)
 
     def parameters(self) -> Parameters:
         """Return copies of [(W, b), ...] in the problem's dtype."""
-        return self._copy(self._parameters)
+        return self._copy(self._state[0])
 
     def slots(self) -> list[Parameters]:
         """Return copies of the state slots, in the update rule's order."""
-        return [self._copy(slot) for slot in self._slots]
+        return [self._copy(slot) for slot in self._state[1]]
 
     def snapshot(self) -> tuple[Parameters, list[Parameters]]:
-        """Return parameters and state slots, as `restore` takes them."""
-        return self.parameters(), self.slots()
+        """Return parameters and state slots, as `restore` takes them; not to be written to."""
+        return self._state
 
     def restore(self, snapshot: tuple[Parameters, list[Parameters]]) -> None:
         """Go back to a snapshot."""
-        self.load(*snapshot)
+        self._state = snapshot
 
     def finite(self) -> bool:
         """Say whether all parameters and all optimizer state are finite."""
         return all(
             bool(np.isfinite(array).all())
-            for layers in (self._parameters, *self._slots)
+            for layers in (self._state[0], *self._state[1])
             for layer in layers
             for array in layer
         )
@@ -154,14 +165,15 @@ class Engine:
         """
         X = X.astype(self._problem.dtype, copy=False)
         mean = RULES[self._problem.optimizer.rule].mean
-        parameters = self._slots[-1] if mean else self._parameters
+        parameters, slots = self._state
+        parameters = slots[-1] if mean else parameters
         return forward(self._problem, parameters, X)[-1].A
 
     @np.errstate(all="ignore")
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
         batch = take(self._problem, data, slice(None))
-        return loss_and_gradients(self._problem, self._parameters, batch)
+        return loss_and_gradients(self._problem, self._state[0], batch)
 
     @np.errstate(all="ignore")
     def train_epoch(
@@ -202,10 +214,10 @@ class Engine:
             batch = take(self._problem, data, order[index * size : (index + 1) * size])
             masks = dropout_masks(self._problem, len(batch.X), epoch, index)
             slopes = drawn_slopes(self._problem, len(batch.X), epoch, index)
-            loss, self._parameters, self._slots = train_step(
-                self._problem, self._parameters, self._slots, batch, masks, rate,
-                step + index + 1, slopes,
-            )  # fmt: skip
+            loss, parameters, slots = train_step(
+                self._problem, *self._state, batch, masks, rate, step + index + 1, slopes
+            )
+            self._state = parameters, slots
             if not math.isfinite(loss):
                 return EpochResult(loss, index)
             loss_sum += loss * batch.weight

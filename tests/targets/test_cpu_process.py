@@ -20,6 +20,7 @@ from target_cases import (
     started,
 )
 
+from fastnn import pool
 from fastnn.cpu import engine as cpu_engine
 from fastnn.cpu.engine import Engine
 from fastnn.data import Data
@@ -158,7 +159,7 @@ def test_ctrl_c_ends_a_long_epoch_soon_and_leaves_the_engine_usable(units, threa
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_progress_comes_on_the_callers_thread_and_never_goes_back(threads, monkeypatch):
-    monkeypatch.setattr(cpu_engine, "PROGRESS_SECONDS", 0.001)
+    monkeypatch.setattr(pool, "TICK_SECONDS", 0.001)
     problem = problem_of(100, [Dense(200, "relu"), Dense(3)], batch_size=10)
     data = data_of(problem, 20_000)
     calls = []
@@ -177,7 +178,7 @@ def test_progress_comes_on_the_callers_thread_and_never_goes_back(threads, monke
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_error_in_progress_ends_the_epoch_and_reaches_the_caller(threads, monkeypatch):
-    monkeypatch.setattr(cpu_engine, "PROGRESS_SECONDS", 0.001)
+    monkeypatch.setattr(pool, "TICK_SECONDS", 0.001)
     problem = problem_of(100, [Dense(200, "relu"), Dense(3)], batch_size=10)
     row = data_of(problem, 1)
     many = 5_000_000

@@ -116,7 +116,7 @@ def test_the_number_of_threads_may_exceed_the_rows_and_the_tiles(fast_class):
 
 
 def test_no_number_given_picks_one_that_the_machine_has(engine_class):
-    from fastnn.workers import available_threads
+    from fastnn.processors import available_threads
 
     tiny = problem_of(3, [Dense(2)])
     large = problem_of(784, [Dense(512, "relu"), Dense(10)], batch_size=512)

@@ -1,0 +1,191 @@
+"""What a trainer has, and how it is read and replaced: whole, whoever interrupts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fastnn.atomic import Turn, at_once, new_lock
+from fastnn.checks import number
+from fastnn.errors import InvalidInput
+from fastnn.history import History
+from fastnn.model import Model
+from fastnn.parameters import Parameters, check_parameters, copy_of, start_slots
+from fastnn.predictor import Predictor
+from fastnn.problem import Problem
+from fastnn.rules.table import UPDATES
+from fastnn.state import State
+from fastnn.target import Engine, choose, engine_class
+
+
+class Stateful(Predictor):
+    """A predictor with a `State`, and with an engine that works from it.
+
+    Training makes a new state beside the old one and puts it into its place in one step, after each
+    whole epoch. An engine's own memory is a means to that end: whatever is left in it, the next
+    call begins from the state.
+
+    Attributes
+    ----------
+    target, threads, shuffle
+        As for `fastnn.trainer.Trainer`.
+    """
+
+    target: str
+    threads: int | None
+    shuffle: bool
+
+    def __setstate__(self, model: Model) -> None:
+        """Become the trainer that `model` describes; its engine is made when it is first needed."""
+        self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
+        self._using = new_lock()  # while the engine is at work, or `_state` is replaced
+        self._fitting = Turn()
+        # All else: whoever reads or replaces it does so once, and so in whole.
+        self._state = State(
+            model.problem, model.history, model.epoch, model.step, model.rate_factor,
+            (model.parameters, model.slots),
+        )  # fmt: skip
+
+    def __getstate__(self) -> Model:
+        """Return all but the engine, for `save`, `pickle` and `copy`.
+
+        While an epoch is under way in another thread, that is the trainer as before it.
+        """
+        while True:
+            state = self._state
+            history = state.history.copy()
+            if state is self._state:  # else an epoch has been entered since
+                break
+        return Model(
+            state.problem, self.target, self.threads, self.shuffle, state.epoch, state.step,
+            state.rate_factor, history, *state.read(),
+        )  # fmt: skip
+
+    @property
+    def problem(self) -> Problem:
+        """The settings that decide what is computed."""
+        return self._state.problem
+
+    @property
+    def history(self) -> History:
+        """The `History` of all epochs done."""
+        return self._state.history
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._state.epoch
+
+    @property
+    def step(self) -> int:
+        """Updates done since the optimizer's state was zero."""
+        return self._state.step
+
+    @property
+    def rate_factor(self) -> float:
+        """What every learning rate is multiplied by: 1, or what `ReduceOnPlateau` made of it."""
+        return self._state.rate_factor
+
+    @rate_factor.setter
+    def rate_factor(self, factor: float) -> None:
+        factor = number(factor, "rate_factor", 0.0)
+        with self._using:
+            self._state = self._state._replace(rate_factor=factor)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype.
+
+        A layer with prelu has (W, b, slopes), slopes (n_out,) being those below zero. They are what
+        predicts: of `AveragedSGD`, the mean.
+        """
+        mean = UPDATES[self.problem.optimizer.rule].mean
+        parameters, slots = self._state.read()
+        return copy_of(slots[-1] if mean else parameters)
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Take other parameters, as `parameters` gives them; copies.
+
+        The optimizer starts anew: its state becomes zero (the mean of `AveragedSGD`, a copy of the
+        parameters), `step` 0, which Adam's correction of its bias and a schedule of the learning
+        rate depend on, and `rate_factor` 1. `epoch` and `history` go on.
+
+        Raises
+        ------
+        InvalidInput
+            Another number of layers, another shape, numbers that are not finite, or a bias for a
+            layer that has none; nothing has changed.
+        """
+        checked = check_parameters(self.problem, parameters)
+        arrays = checked, start_slots(self.problem, checked)
+        with self._using:
+            self._state = self._state._replace(step=0, rate_factor=1.0, arrays=arrays)
+
+    def restore(self, earlier: Stateful) -> None:
+        """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.
+
+        That is parameters, optimizer state, `epoch`, `step` and `rate_factor`. `history` keeps the
+        epochs done since, until training goes on and does them anew.
+
+        Raises
+        ------
+        InvalidInput
+            Not a copy of this trainer, or of epochs that have been done anew since; nothing has
+            changed.
+        """
+        then = earlier._state if isinstance(earlier, Stateful) else None
+        if (
+            then is None
+            or then.problem != self.problem
+            or not self.history.agrees(then.history, then.epoch)
+        ):
+            raise InvalidInput(
+                "restore takes an earlier copy.copy(trainer) of the trainer itself, "
+                f"not {earlier!r:.80}"
+            )
+        arrays = then.read()
+        with self._using:
+            self._state = self._state._replace(
+                epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays
+            )
+
+    def _open(self) -> Engine:
+        """Return the engine, made at the first call: it imports, and may compile."""
+        with self._using:
+            return self._ready().engine
+
+    def _ready(self) -> State:
+        """Return the state, with an engine that works from it; to be called under `_using`."""
+        state = self._state
+        if state.engine is None:
+            make = engine_class(choose(self.target, state.problem)[0])
+            state = state._replace(engine=make(state.problem, self.threads))
+        if state.arrays is not None:
+            state = state._replace(arrays=None, snapshot=state.engine.pack(*state.arrays))
+        self._state = state
+        state.engine.restore(state.snapshot)
+        return state
+
+    def _advance(self, after: State, rows: Sequence[tuple[float | None, ...]]) -> None:
+        """Be in a state some epochs later, whose rows enter the history in the same moment.
+
+        They follow the epochs that are done, in the place of those that `restore` has gone back
+        behind. To be called under `_using`.
+        """
+        history = after.history
+        done = self._state.epoch - history.first_epoch
+        at_once([*history.entering(done, rows), partial(setattr, self, "_state", after)])
+
+    def _outputs(self) -> Callable[[Any], np.ndarray]:
+        with self._using:
+            state = self._ready()
+
+        def forward(X: Any) -> np.ndarray:
+            with self._using:
+                state.engine.restore(state.snapshot)
+                return state.engine.forward(X)
+
+        return forward

@@ -1,0 +1,140 @@
+"""The threads of the process: they share work, are done without, and are given back."""
+
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+
+from fastnn import pool
+from fastnn.pool import Task, uninterrupted
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    """Have no thread, and no way to start one."""
+
+    def refuse(function, arguments):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(pool, "start_new_thread", refuse)
+    monkeypatch.setattr(pool._pool, "_idle", type(pool._pool._idle)())
+
+
+def test_every_seat_has_a_thread_of_its_own():
+    meeting, threads = threading.Barrier(3), []
+
+    def work(seat):
+        threads.append((seat, threading.get_ident()))
+        meeting.wait(10)
+
+    Task(work, 3).run()
+    assert sorted(seat for seat, _ in threads) == [0, 1, 2]
+    assert len({thread for _, thread in threads}) == 3
+
+
+def test_what_a_seat_raises_stops_the_others_and_comes_out():
+    stop = threading.Event()
+
+    def work(seat):
+        if seat == 0:
+            raise ValueError("mine")
+        stop.wait(10)
+
+    with pytest.raises(ValueError, match="mine"):
+        Task(work, 2, stop.set).run()
+    assert stop.is_set()
+
+
+def test_without_threads_the_work_is_done_in_that_of_the_caller(no_threads):
+    done = []
+    Task(lambda seat: done.append((seat, threading.get_ident())), 4).run()
+    assert done == [(0, threading.get_ident())]
+
+
+def test_threads_are_used_again_and_leave_after_a_while(monkeypatch):
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0.05)
+    seen = set()
+    for _ in range(20):
+        Task(lambda seat: seen.add(threading.get_ident()), 1).run()
+    assert len(seen) <= 3
+    end = time.monotonic() + 10
+    while pool._pool._alive and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not pool._pool._alive and not pool._pool._idle
+
+
+def test_a_thread_that_waits_keeps_nothing_of_its_last_task():
+    class Memory:
+        pass
+
+    memory = Memory()
+    gone = weakref.ref(memory)
+    Task(lambda seat, memory=memory: None, 2).run()
+    del memory
+    end = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < end:
+        time.sleep(0.001)
+        gc.collect()
+    assert gone() is None
+
+
+def test_a_task_that_was_left_behind_keeps_its_memory_until_it_is_settled():
+    class Memory:
+        pass
+
+    memory, stop, started = Memory(), threading.Event(), threading.Event()
+    alive = weakref.ref(memory)
+
+    def work(seat, memory=memory):
+        started.set()
+        stop.wait(10)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    task = Task(work, 1, stop.set)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pool, "TICK_SECONDS", 0.01)
+        task.run(interrupt)
+    del memory, work
+    assert started.wait(10) and alive() is not None and not stop.is_set()
+    task.settle()
+    assert stop.is_set() and task._is_over()
+
+
+def test_a_task_is_begun_by_nobody_after_it_was_settled():
+    done = []
+    task = Task(done.append, 2)
+    task.settle()
+    task.run()
+    time.sleep(0.05)
+    assert done == []
+
+
+@pytest.mark.parametrize("kind", ["in the pool", "where no thread can be started"])
+def test_what_must_not_be_interrupted_returns_and_raises(kind, request):
+    if kind != "in the pool":
+        request.getfixturevalue("no_threads")
+    assert uninterrupted(lambda: 7) == 7
+    with pytest.raises(KeyError):
+        uninterrupted(dict().popitem)
+
+
+def test_a_thread_that_comes_too_late_leaves_the_work_to_the_caller(monkeypatch):
+    late, done = [], []
+    monkeypatch.setattr(pool._pool, "start", lambda task, seats: bool(late.append(task)))
+    task = Task(done.append, 2)
+    task._at_work = 1  # it has not looked yet whether the task is closed
+
+    def leave():
+        time.sleep(0.05)
+        task._at_work = 0
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    task.run()
+    thread.join()
+    task.take_seat()
+    assert late == [task] and done == [0]
