@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastnn import datasets, graph, plots, schedules
-    from fastnn.callbacks import EarlyStopping, ReduceOnPlateau
+    from fastnn.callbacks import (
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        ReduceOnPlateau,
+        TensorBoard,
+    )
     from fastnn.errors import (
         CorruptFile,
         DeviceFailure,
@@ -35,6 +41,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "AveragedSGD",
+    "CSVLogger",
+    "Checkpoint",
     "CorruptFile",
     "Dense",
     "DeviceFailure",
@@ -52,6 +60,7 @@ __all__ = [
     "RMSProp",
     "ReduceOnPlateau",
     "TargetUnavailable",
+    "TensorBoard",
     "Trainer",
     "datasets",
     "graph",
@@ -61,7 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "callbacks": ("EarlyStopping", "ReduceOnPlateau"),
+    "callbacks": ("CSVLogger", "Checkpoint", "EarlyStopping", "ReduceOnPlateau", "TensorBoard"),
     "errors": (
         "CorruptFile",
         "DeviceFailure",

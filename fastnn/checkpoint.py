@@ -14,8 +14,10 @@ import json
 import os
 import secrets
 import shutil
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from fastnn.errors import CorruptFile, MissingFile
 
 FORMAT = 1
 _KEY = "fastnn"
+_PART = ".fastnn-*.part"  # a file that is not whole yet
+_PART_SECONDS = 10.0  # when one has surely been locked by whoever writes it
 
 
 def write(
@@ -54,9 +58,10 @@ def write(
     content = save(arrays, {_KEY: json.dumps(header)})
     place = Path(os.path.realpath(path))
     # Beside the file, since a rename is atomic only within one file system.
-    beside = place.with_name(f".fastnn-{secrets.token_hex(8)}.part")
+    beside = place.with_name(_PART.replace("*", secrets.token_hex(8)))
     try:
         with open(beside, "xb") as stream:
+            _lock(stream)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -73,6 +78,27 @@ def write(
         if isinstance(error, OSError) and error.errno:
             raise OSError(error.errno, error.strerror, name) from error
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers have left in a folder that were killed before their file was whole."""
+    for part in folder.glob(_PART):
+        with contextlib.suppress(OSError), open(part, "r+b") as stream:
+            if time.time() - part.stat().st_mtime > _PART_SECONDS and _lock(stream):
+                part.unlink()
+
+
+def _lock(stream: BinaryIO) -> bool:
+    """Lock an open file until it is closed, and say whether nobody else has; not on Windows."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody has, or the file system knows no locks
+        return False
+    return True
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

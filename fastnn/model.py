@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from fastnn import checkpoint
+from fastnn import callback_states, checkpoint
+from fastnn.callback_states import CallbackState
 from fastnn.checks import number, whole
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
 from fastnn.parameters import Parameters, from_tensors, start_slots, to_tensors
 from fastnn.problem import Problem, check_precision
+from fastnn.rules.table import unknown_name
 from fastnn.serialise import (
     loss_from_plain,
     loss_to_plain,
@@ -28,12 +30,24 @@ from fastnn.serialise import (
 from fastnn.target import choose
 
 MOST_THREADS = 1024
+ON_DIVERGENCE = ("raise", "restore")
 # What files have that are from before there were these settings.
-_LATER: dict[str, Any] = {"clip_value": None, "clip_norm": None, "precision": "float32"}
+_LATER: dict[str, Any] = {
+    "clip_value": None,
+    "clip_norm": None,
+    "precision": "float32",
+    "on_divergence": "raise",
+    "max_restores": 5,
+    "remaining": 0,
+    "callbacks": [],
+}
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
-_PLAIN = ("batch_size", "l1", "l2", "seed", *_LATER)
-_RUN = ("target", "threads", "shuffle", "epoch", "step", "rate_factor")
-_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history"}
+_PLAIN = ("batch_size", "l1", "l2", "seed", "clip_value", "clip_norm", "precision")
+_RUN = (
+    "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
+    "max_restores", "remaining",
+)  # fmt: skip
+_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history", "callbacks"}
 
 
 @dataclass
@@ -65,6 +79,10 @@ class Model:
     history: History
     parameters: Parameters
     slots: list[Parameters]
+    on_divergence: str = "raise"
+    max_restores: int = 5
+    remaining: int = 0
+    callbacks: list[CallbackState] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check all settings but the problem's, which are checked already."""
@@ -76,6 +94,8 @@ class Model:
         self.epoch = whole(self.epoch, "epoch", 0)
         self.step = whole(self.step, "step", 0)
         self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
+        self.max_restores = check_divergence(self.on_divergence, self.max_restores)
+        self.remaining = whole(self.remaining, "remaining", 0)
 
 
 def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
@@ -85,6 +105,13 @@ def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> 
     start = initial_parameters(problem.network, problem.seed, problem.dtype)
     slots = start_slots(problem, start)
     return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, slots)
+
+
+def check_divergence(on_divergence: Any, max_restores: Any) -> int:
+    """Return how often a training may be restored, or raise `InvalidInput`."""
+    if not isinstance(on_divergence, str) or on_divergence not in ON_DIVERGENCE:
+        raise unknown_name("on_divergence", on_divergence, ON_DIVERGENCE)
+    return whole(max_restores, "max_restores", 1)
 
 
 def check_threads(threads: Any) -> int | None:
@@ -103,6 +130,7 @@ def check_threads(threads: Any) -> int | None:
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.checkpoint.write`."""
     problem = model.problem
+    callbacks, states = callback_states.to_file(model.callbacks)
     content = {
         "network": network_to_dict(problem.network),
         "loss": loss_to_plain(problem.loss),
@@ -111,8 +139,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         "history": model.history.to_dict(),
         **{name: getattr(problem, name) for name in _PLAIN},
         **{name: getattr(model, name) for name in _RUN},
+        "callbacks": callbacks,
     }
-    checkpoint.write(path, to_tensors(problem, model.parameters, model.slots), content)
+    arrays = to_tensors(problem, model.parameters, model.slots)
+    checkpoint.write(path, arrays | states, content)
 
 
 def load(
@@ -166,9 +196,17 @@ def load(
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision
         raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
     with _damaged(where):
+        callbacks = callback_states.from_file(content["callbacks"], tensors, where)
         parameters, slots = from_tensors(problem, tensors, where)
         history = History.from_dict(content["history"])
-        return Model(problem, history=history, parameters=parameters, slots=slots, **run)
+        return Model(
+            problem,
+            history=history,
+            parameters=parameters,
+            slots=slots,
+            callbacks=callbacks,
+            **run,
+        )
 
 
 @contextmanager

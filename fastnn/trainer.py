@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastnn import model as models
-from fastnn.callbacks import Callback, check_callbacks
+from fastnn.callbacks import Callback, check_callbacks, running
 from fastnn.checks import number, whole
 from fastnn.data import check_data, check_validation
 from fastnn.device_arrays import on_device
@@ -24,6 +23,7 @@ from fastnn.restarting import best_of, check_restarts
 from fastnn.rules.table import UPDATES
 from fastnn.schedules import check_ahead
 from fastnn.spec import SGD, Network, Optimizer
+from fastnn.storing import Stored
 from fastnn.target import Engine, choose, engine_class, reader_of, told
 from fastnn.training import train_epochs
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer(Predictor):
+class Trainer(Stored, Predictor):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
@@ -60,12 +60,19 @@ class Trainer(Predictor):
         The results are the same bits for any number. CUDA takes no notice of it.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
+    on_divergence
+        What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
+        `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
+        `rate_factor` then has, and the history's `restores` tell where; every one of several
+        restarts, and every run of a sweep, does so for itself.
+    max_restores
+        How often in the whole history that may happen before `Diverged` is raised, at least 1.
 
     Attributes
     ----------
     problem
         The settings that decide what is computed.
-    target, threads, shuffle
+    target, threads, shuffle, on_divergence, max_restores
         As given.
     epoch
         Epochs done.
@@ -98,12 +105,15 @@ class Trainer(Predictor):
         clip_value: float | None = None,
         clip_norm: float | None = None,
         precision: str = "float32",
+        on_divergence: str = "raise",
+        max_restores: int = 5,
     ) -> None:
         problem = Problem(
             network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
             precision,
         )  # fmt: skip
-        self.__setstate__(models.begin(problem, target, threads, shuffle))
+        model = models.begin(problem, target, threads, shuffle)
+        self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
 
     def __setstate__(self, model: Model) -> None:
         """Become the trainer that `model` describes; its engine is made when it is first needed."""
@@ -111,6 +121,9 @@ class Trainer(Predictor):
         self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
         self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
         self.history = model.history
+        self.on_divergence, self.max_restores = model.on_divergence, model.max_restores
+        self._goal = model.epoch + model.remaining
+        self._callback_states = model.callbacks  # until `fit` hands them over
         # Where parameters and state are until the engine has them; never written to.
         self._waiting = (model.parameters, model.slots)
         self._engine: Engine | None = None
@@ -124,7 +137,8 @@ class Trainer(Predictor):
                 parameters, slots = self._engine.parameters(), self._engine.slots()
         return Model(
             self.problem, self.target, self.threads, self.shuffle, self.epoch, self.step,
-            self.rate_factor, self.history.copy(), parameters, slots,
+            self.rate_factor, self.history.copy(), parameters, slots, self.on_divergence,
+            self.max_restores, self.remaining, self._callback_states,
         )  # fmt: skip
 
     def fit(
@@ -168,7 +182,8 @@ class Trainer(Predictor):
             belongs to the epoch is done; if one returns True, training stops there. An error in one
             comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
             that the epoch belongs to, and True stops that one; calls come from several threads but
-            one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own.
+            one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own;
+            `Checkpoint`, `CSVLogger` and `TensorBoard`, which follow one training, are refused.
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
@@ -190,16 +205,19 @@ class Trainer(Predictor):
             a million steps ahead; one further on is found when its epoch comes, and the epochs
             before it stay done.
         Diverged
-            A loss or a parameter became NaN or infinite; with restarts, in all of them. As after
-            any error, and after Ctrl-C, the trainer is as the last whole epoch left it.
+            A loss or a parameter became NaN or infinite, and `on_divergence` is "raise", or
+            `max_restores` are used up; with restarts, in all of them. As after any error, and after
+            Ctrl-C, the trainer is as the last whole epoch left it.
         """
+        self.max_restores = models.check_divergence(self.on_divergence, self.max_restores)
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
         validation = check_validation(self.problem, validation_data, reader)
-        calls = check_callbacks(callbacks, validation is not None)
         restarts = check_restarts(restarts, self.epoch, epochs)
+        several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
+        calls = check_callbacks(callbacks, validation is not None, several)
         steps = -(-len(data) // self.problem.batch_size)
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         engine = self._open()
@@ -207,13 +225,17 @@ class Trainer(Predictor):
         validation = validation and engine.hold(validation)
         if restarts > 1:
             self._become(best_of(self, restarts, data, validation, epochs, calls))
+            self._finish()
             return self.history
         self.history.target, reason = choose(self.target, self.problem)
         self.history.reason = told(reason, engine)
         self.history.threads = engine.threads
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:
-            train_epochs(self, data, validation, epochs, calls, progress)
+            with running(self, calls, progress) as reported:
+                self._goal = self.epoch + epochs
+                train_epochs(self, data, validation, epochs, calls, reported)
+                self._finish()
         finally:
             progress.close()
         return self.history
@@ -226,6 +248,14 @@ class Trainer(Predictor):
     @rate_factor.setter
     def rate_factor(self, factor: float) -> None:
         self._rate_factor = number(factor, "rate_factor", 0.0)
+
+    @property
+    def remaining(self) -> int:
+        """Epochs that the last call of `fit` has not done, since a signal or an error ended it.
+
+        ``fit(X, y, epochs=trainer.remaining)`` does them. 0 where a callback ended it.
+        """
+        return max(0, self._goal - self.epoch)
 
     @property
     def parameters(self) -> Parameters:
@@ -282,44 +312,7 @@ class Trainer(Predictor):
         model = earlier.__getstate__()
         self._load(model.parameters, model.slots)
         self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write network, settings, parameters, optimizer state, epoch and history to one file.
-
-        The file is safetensors, without pickle, and is written whole or not at all. Of an
-        initialiser that is a function, only the weights that it gave are kept. Raises `MissingFile`
-        where there is no such folder, and `InvalidInput` where a learning rate is a function.
-        """
-        models.save(self.__getstate__(), path)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        target: str | None = None,
-        threads: int | None = None,
-        precision: str | None = None,
-    ) -> Trainer:
-        """Return the trainer that `save` wrote to `path`; it trains on to the same bits.
-
-        Parameters
-        ----------
-        path
-            The file.
-        target, threads, precision
-            What to use instead of the saved ones; None keeps those. What was trained on CUDA in
-            another precision goes on elsewhere with ``precision="float32"``.
-
-        Raises
-        ------
-        MissingFile
-            There is no such file.
-        CorruptFile
-            A file that is damaged, or not one that fastnn wrote.
-        """
-        trainer = cls.__new__(cls)
-        trainer.__setstate__(models.load(path, target, threads, precision))
-        return trainer
+        self._goal = model.epoch + model.remaining
 
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""
@@ -330,6 +323,10 @@ class Trainer(Predictor):
             f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "
             f"batch_size={problem.batch_size}, target={self.target!r}, epoch={self.epoch})"
         )
+
+    def _finish(self) -> None:
+        """Leave no epochs to be done: all are, or a callback wants no more."""
+        self._goal = self.epoch
 
     def _become(self, other: Trainer) -> None:
         """Take over all that `other` has and is, but for where it runs."""

@@ -9,9 +9,11 @@ import numpy as np
 
 from fastnn.callbacks import Callback, call_all
 from fastnn.data import Data
+from fastnn.errors import Diverged
 from fastnn.predictions import scores
 from fastnn.problem import check_converging
 from fastnn.progress import Progress, Watch
+from fastnn.restoring import go_back
 from fastnn.schedules import rates_of
 from fastnn.target import Engine
 
@@ -36,16 +38,23 @@ def train_epochs(
     Raises
     ------
     Diverged
-        A loss or a parameter is not finite; the trainer is as after the last good epoch.
+        A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored the
+        trainer often enough; it is as after the last good epoch.
     """
     engine, learning_rate = trainer._open(), trainer.problem.optimizer.learning_rate
     steps = -(-len(data) // trainer.problem.batch_size)
-    for _ in range(epochs):
+    left = epochs
+    while left:
         start = time.perf_counter()
         rates = rates_of(learning_rate, trainer.epoch, trainer.step, steps)
         rates *= trainer.rate_factor
         order = _orders(trainer, engine, 1, len(data))[0]
-        _train_epoch(trainer, engine, data, order, rates, validation, progress, start)
+        try:
+            _train_epoch(trainer, engine, data, order, rates, validation, progress, start)
+        except Diverged as error:
+            go_back(trainer, error, rates)
+            continue
+        left -= 1
         if call_all(calls, trainer, trainer.history):
             break
 
@@ -109,7 +118,7 @@ def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> 
         watch.check()
         count = min(most, left)
         if not _train_block(trainer, data, count, watch):
-            train_epochs(trainer, data, None, count, (), watch)  # says where
+            train_epochs(trainer, data, None, count, (), watch)  # finds where, and may go on
         left -= count
 
 

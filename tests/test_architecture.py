@@ -25,13 +25,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizers", "custom"),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),
-    ("data", "serialise", "checkpoint", "callbacks", "parameters", "orders", "kernel_cache"),
+    ("data", "serialise", "checkpoint", "callback_states", "parameters", "orders", "kernel_cache"),
     ("tiling", "shuffling"),
     ("plan",),
     ("reference", "cpu", "cuda"),
     ("target", "predictions"),
     ("model", "predictor"),
-    ("training",),
+    ("callbacks", "restoring"),
+    ("training", "storing"),
     ("together",),
     ("restarting",),
     ("trainer",),
@@ -56,9 +57,11 @@ ALLOWED = {
     "pandas": {"io", "estimators", "history", "sweep_result"},
     "tqdm": {"progress"},
     "safetensors": {"checkpoint"},
+    "tensorboard": {"callbacks"},
+    "tensorboardX": {"callbacks"},
 }
 # ... and what only inside functions, because not every use of its module needs it.
-LAZY = {"tqdm", "safetensors", "pandas"}
+LAZY = {"tqdm", "safetensors", "pandas", "tensorboard", "tensorboardX"}
 LAZY_PARTS = {"graph", "plots", "examples"}
 
 TOP_LEVEL = {
