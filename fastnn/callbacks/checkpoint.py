@@ -60,7 +60,7 @@ class Checkpoint(Bundled):
         ``"model-{epoch:04d}.safetensors"``; another name, such as ``"model.safetensors"``, stands
         for ``"model-{epoch:04d}.safetensors"``, but with ``keep=1`` for the one file of that name.
         A folder, which there is or whose name ends with a slash, has the files
-        ``"epoch-{epoch:04d}.safetensors"``. Folders are made. Checkpoints of more epochs than the
+        ``"model-{epoch:04d}.safetensors"``. Folders are made. Checkpoints of more epochs than the
         trainer has done belong to another training, and are refused, not replaced.
     every
         After how many epochs to save, at least 1.

@@ -94,7 +94,7 @@ def place_of(path: str | os.PathLike[str], one: bool = False) -> Place:
             f"in {_TEMPLATE!r}"
         )
     if not name or os.path.isdir(text):
-        return Place(Path(text), "epoch-", "04d", _SUFFIX)
+        return Place(Path(text), "model-", "04d", _SUFFIX)
     if "{" in name or "}" in name:
         return Place(Path(folder), *_parts(name))
     stem, suffix = os.path.splitext(name)
@@ -178,8 +178,7 @@ def _of_folder(folder: Path) -> list[Path]:
     }
     files = [folder / by_number[number] for number in sorted(by_number, reverse=True)]
     best = folder / f"{kinds[0]}best{_SUFFIX}"
-    plain_best = folder / f"best{_SUFFIX}"
-    return files + [file for file in (best, plain_best) if file.is_file()][:1]
+    return [*files, *([best] if best.is_file() else [])]
 
 
 def newest_good(path: str | os.PathLike[str], load: Callable[[Path], Loaded]) -> Loaded:
