@@ -24,12 +24,16 @@ class Restore:
     ----------
     epoch, step
         Where it diverged, both counted from 0, as `fastnn.Diverged` has them.
+    back_to
+        How many epochs then remained done: `epoch`, or one less where the one before it had left
+        numbers that were too large already.
     rate_before, rate_after
         The learning rate of that step, and what it became.
     """
 
     epoch: int
     step: int
+    back_to: int
     rate_before: float
     rate_after: float
 
@@ -59,7 +63,7 @@ class History:
         as a table; the lists here are those of the one that was kept. Empty without restarts.
     restores
         A `Restore` for each time that an epoch diverged and was done anew (`Trainer` with
-        ``on_divergence="restore"``), in order.
+        ``on_divergence="restore"``), in order; they stay where epochs are gone back behind.
     """
 
     target: str = ""
@@ -100,9 +104,6 @@ class History:
             self.best = None
         if epochs == 0:
             self.restarts = Restarts()
-        # One of the epoch that comes next has led to where the trainer is.
-        last = self.first_epoch + epochs
-        self.restores = [each for each in self.restores if each.epoch <= last]
 
     def copy(self) -> History:
         """Return a history of its own with the same entries."""
@@ -178,8 +179,8 @@ class History:
         if self.restarts:
             head += f"; the best of {len(self.restarts)} restarts"
         lines = [
-            f"epoch {each.epoch + 1} diverged and was done anew: learning rate "
-            f"{cell(each.rate_before)} -> {cell(each.rate_after)}"
+            f"epoch {each.epoch + 1} diverged, done anew from epoch {each.back_to + 1}: "
+            f"learning rate {cell(each.rate_before)} -> {cell(each.rate_after)}"
             for each in self.restores
         ]
         if not count:
@@ -196,7 +197,8 @@ class History:
 
 def _restores(values: Any) -> list[Restore]:
     """Return the restores that `History.to_dict` gave."""
-    kinds = {"epoch": int, "step": int, "rate_before": float, "rate_after": float}
+    counts = dict.fromkeys(("epoch", "step", "back_to"), int)
+    kinds = counts | dict.fromkeys(("rate_before", "rate_after"), float)
     if not isinstance(values, list) or not all(
         isinstance(each, dict)
         and each.keys() == kinds.keys()

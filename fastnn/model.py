@@ -30,6 +30,7 @@ from fastnn.serialise import (
 from fastnn.target import choose
 
 MOST_THREADS = 1024
+_EARLIER = "earlier."  # what the names of its arrays begin with
 ON_DIVERGENCE = ("raise", "restore")
 # What files have that are from before there were these settings.
 _LATER: dict[str, Any] = {
@@ -40,6 +41,7 @@ _LATER: dict[str, Any] = {
     "max_restores": 5,
     "remaining": 0,
     "callbacks": [],
+    "earlier": None,
 }
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
 _PLAIN = ("batch_size", "l1", "l2", "seed", "clip_value", "clip_norm", "precision")
@@ -47,7 +49,17 @@ _RUN = (
     "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
     "max_restores", "remaining",
 )  # fmt: skip
-_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history", "callbacks"}
+_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history", "callbacks", "earlier"}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a trainer was before its last epoch; attributes as those of `Model`."""
+
+    epoch: int
+    step: int
+    parameters: Parameters
+    slots: list[Parameters]
 
 
 @dataclass
@@ -83,6 +95,7 @@ class Model:
     max_restores: int = 5
     remaining: int = 0
     callbacks: list[CallbackState] = field(default_factory=list)
+    earlier: Earlier | None = None
 
     def __post_init__(self) -> None:
         """Check all settings but the problem's, which are checked already."""
@@ -131,6 +144,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.checkpoint.write`."""
     problem = model.problem
     callbacks, states = callback_states.to_file(model.callbacks)
+    earlier, before = model.earlier, {}
+    if earlier is not None:
+        before = to_tensors(problem, earlier.parameters, earlier.slots)
+        before = {f"{_EARLIER}{name}": array for name, array in before.items()}
     content = {
         "network": network_to_dict(problem.network),
         "loss": loss_to_plain(problem.loss),
@@ -140,9 +157,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         **{name: getattr(problem, name) for name in _PLAIN},
         **{name: getattr(model, name) for name in _RUN},
         "callbacks": callbacks,
+        "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
     }
     arrays = to_tensors(problem, model.parameters, model.slots)
-    checkpoint.write(path, arrays | states, content)
+    checkpoint.write(path, arrays | states | before, content)
 
 
 def load(
@@ -197,6 +215,7 @@ def load(
         raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
     with _damaged(where):
         callbacks = callback_states.from_file(content["callbacks"], tensors, where)
+        earlier = _earlier(problem, content["earlier"], tensors, where)
         parameters, slots = from_tensors(problem, tensors, where)
         history = History.from_dict(content["history"])
         return Model(
@@ -205,8 +224,23 @@ def load(
             parameters=parameters,
             slots=slots,
             callbacks=callbacks,
+            earlier=earlier,
             **run,
         )
+
+
+def _earlier(
+    problem: Problem, values: Any, tensors: dict[str, np.ndarray], where: str
+) -> Earlier | None:
+    """Return what the trainer was before its last epoch; its arrays are taken out of `tensors`."""
+    if values is None:
+        return None
+    if not isinstance(values, dict) or values.keys() != {"epoch", "step"}:
+        raise CorruptFile(f"{where} is damaged: earlier cannot be {values!r:.80}")
+    epoch, step = (whole(value, name, 0) for name, value in values.items())
+    names = [name for name in tensors if name.startswith(_EARLIER)]
+    before = {name.removeprefix(_EARLIER): tensors.pop(name) for name in names}
+    return Earlier(epoch, step, *from_tensors(problem, before, where))
 
 
 @contextmanager

@@ -163,6 +163,10 @@ class EpochResult:
     bad_step: int | None
 
 
+class DivergedAtOnce(Diverged):
+    """The loss of an epoch's first step, before any update in it, was not finite."""
+
+
 def check_converging(
     result: EpochResult, finite: Callable[[], bool], rates: np.ndarray, epoch: int
 ) -> None:
@@ -185,15 +189,17 @@ def check_converging(
         step, what = len(rates) - 1, "a parameter or the optimizer's state was not finite after"
     else:
         return
-    if epoch == step == 0 and result.bad_step is not None:
-        raise Diverged(
+    at_once = result.bad_step == 0
+    if epoch == 0 and at_once:
+        raise DivergedAtOnce(
             f"training diverged at once: the loss was {result.loss} before any update; scale the "
             "columns of X to about unit variance, and see that an activation or a loss of your own "
             "is finite where it is used. The trainer is as it was before",
             epoch,
             step,
         )
-    raise Diverged(
+    kind = DivergedAtOnce if at_once else Diverged
+    raise kind(
         f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
         f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
         "about unit variance. The trainer is as the last good epoch left it",

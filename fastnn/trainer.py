@@ -63,8 +63,9 @@ class Trainer(Stored, Predictor):
     on_divergence
         What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
         `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
-        `rate_factor` then has, and the history's `restores` tell where; every one of several
-        restarts, and every run of a sweep, does so for itself.
+        `rate_factor` then has, and the history's `restores` tell where; an epoch from which none
+        can be done even so was not good, and is taken back, too. Every one of several restarts, and
+        every run of a sweep, does so for itself. Divergence before the first update is an error.
     max_restores
         How often in the whole history that may happen before `Diverged` is raised, at least 1.
 
@@ -122,7 +123,7 @@ class Trainer(Stored, Predictor):
         self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
         self.history = model.history
         self.on_divergence, self.max_restores = model.on_divergence, model.max_restores
-        self._goal = model.epoch + model.remaining
+        self._goal, self._earlier = model.epoch + model.remaining, model.earlier
         self._callback_states = model.callbacks  # until `fit` hands them over
         # Where parameters and state are until the engine has them; never written to.
         self._waiting = (model.parameters, model.slots)
@@ -138,7 +139,7 @@ class Trainer(Stored, Predictor):
         return Model(
             self.problem, self.target, self.threads, self.shuffle, self.epoch, self.step,
             self.rate_factor, self.history.copy(), parameters, slots, self.on_divergence,
-            self.max_restores, self.remaining, self._callback_states,
+            self.max_restores, self.remaining, self._callback_states, self._earlier,
         )  # fmt: skip
 
     def fit(
@@ -286,7 +287,7 @@ class Trainer(Stored, Predictor):
         """
         checked = check_parameters(self.problem, parameters)
         self._load(checked, start_slots(self.problem, checked))
-        self.step, self.rate_factor = 0, 1.0
+        self.step, self.rate_factor, self._earlier = 0, 1.0, None
 
     def restore(self, earlier: Trainer) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.
@@ -312,7 +313,7 @@ class Trainer(Stored, Predictor):
         model = earlier.__getstate__()
         self._load(model.parameters, model.slots)
         self.epoch, self.step, self.rate_factor = model.epoch, model.step, model.rate_factor
-        self._goal = model.epoch + model.remaining
+        self._goal, self._earlier = model.epoch + model.remaining, None
 
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""

@@ -13,7 +13,7 @@ from fastnn.errors import Diverged
 from fastnn.predictions import scores
 from fastnn.problem import check_converging
 from fastnn.progress import Progress, Watch
-from fastnn.restoring import go_back
+from fastnn.restoring import go_back, remember
 from fastnn.schedules import rates_of
 from fastnn.target import Engine
 
@@ -49,11 +49,13 @@ def train_epochs(
         rates = rates_of(learning_rate, trainer.epoch, trainer.step, steps)
         rates *= trainer.rate_factor
         order = _orders(trainer, engine, 1, len(data))[0]
+        earlier = remember(trainer)
         try:
             _train_epoch(trainer, engine, data, order, rates, validation, progress, start)
         except Diverged as error:
-            go_back(trainer, error, rates)
+            left += go_back(trainer, error, rates)
             continue
+        trainer._earlier = earlier
         left -= 1
         if call_all(calls, trainer, trainer.history):
             break

@@ -56,12 +56,11 @@ class Checkpoint(Bundled):
     Parameters
     ----------
     path
-        Where to. The name of a file may have the number of epochs done, as in
-        ``"model-{epoch:04d}.safetensors"``; another name, such as ``"model.safetensors"``, stands
-        for ``"model-{epoch:04d}.safetensors"``, but with ``keep=1`` for the one file of that name.
-        A folder, which there is or whose name ends with a slash, has the files
-        ``"model-{epoch:04d}.safetensors"``. Folders are made. Checkpoints of more epochs than the
-        trainer has done belong to another training, and are refused, not replaced.
+        Where to. A file whose name has the number of epochs done, as in
+        ``"model-{epoch:04d}.safetensors"``. Or one without: ``"model.safetensors"`` stands for that
+        same template, and with ``keep=1`` for itself. Or, without a suffix, a folder, with files
+        named ``"model-{epoch:04d}.safetensors"``. Folders are made. Checkpoints of more epochs than
+        the trainer has done belong to another training, and are refused, not replaced.
     every
         After how many epochs to save, at least 1.
     keep
@@ -124,18 +123,22 @@ class Checkpoint(Bundled):
         optimizer_to_dict(trainer.problem.optimizer)
         place, done = self._place(), _epochs_of(trainer.history)
         place.folder.mkdir(parents=True, exist_ok=True)
-        later = [file for epochs, file in place.numbered().items() if epochs > done]
-        for file in [*later, *([place.file(0)] if place.form is None else [])]:
+        every = [file for epochs, file in place.numbered().items() if epochs >= done]
+        if place.form is None:
+            every = [place.file(0)]
+        self._written = None
+        for file in every:
             with contextlib.suppress(CorruptFile, FileNotFoundError):
-                found = _epochs_of(models.load(file).history)
-                if found > done:
+                epochs = _epochs_of(models.load(file).history)
+                if epochs > done:
                     raise InvalidInput(
-                        f"{file} is a checkpoint of {found} epochs, but this trainer has done "
+                        f"{file} is a checkpoint of {epochs} epochs, but this trainer has done "
                         f"{done}: go on from it with Trainer.resume({os.fspath(self.path)!r}), "
                         "remove it, or give Checkpoint another path"
                     )
+                self._written = epochs
         checkpoint.remove_leftovers(place.folder)
-        self.signal, self._callbacks, self._seen = None, callbacks, None
+        self.signal, self._callbacks, self._seen = None, callbacks, done or None
 
     def __call__(self, trainer: Trainer, history: History) -> None:
         """Save the epoch just done, if it is its turn or the best."""

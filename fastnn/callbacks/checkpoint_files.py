@@ -93,25 +93,24 @@ def place_of(path: str | os.PathLike[str], one: bool = False) -> Place:
             f"{text!r} has {{epoch}} in the name of a folder; it must be in that of the file, as "
             f"in {_TEMPLATE!r}"
         )
-    if not name or os.path.isdir(text):
-        return Place(Path(text), "model-", "04d", _SUFFIX)
     if "{" in name or "}" in name:
         return Place(Path(folder), *_parts(name))
     stem, suffix = os.path.splitext(name)
-    return Place(Path(folder), stem, None, suffix) if one else _beside(Path(folder), stem, suffix)
-
-
-def _beside(folder: Path, stem: str, suffix: str) -> Place:
-    return Place(folder, f"{stem}-", "04d", suffix)
+    if os.path.isdir(text) or not (suffix or os.path.isfile(text)):
+        return Place(Path(text), "model-", "04d", _SUFFIX)
+    if one:
+        return Place(Path(folder), stem, None, suffix)
+    return Place(Path(folder), f"{stem}-", "04d", suffix)
 
 
 def _parts(template: str) -> tuple[str, str, str]:
     """Return what is before the number in a template, how it is written, and what is after."""
     try:
         parsed = list(string.Formatter().parse(template))
-        fields = [each for each in parsed if each[1] is not None]
-        (_, name, form, conversion), *more = fields
-        good = name == "epoch" and conversion is None and not more
+        # A doubled brace ends a literal, too, so that there may be several before the field.
+        (at,) = (index for index, each in enumerate(parsed) if each[1] is not None)
+        _, name, form, conversion = parsed[at]
+        good = name == "epoch" and conversion is None
         good = good and format(1234567, form or "").isdecimal()
     except ValueError:
         good = False
@@ -120,9 +119,8 @@ def _parts(template: str) -> tuple[str, str, str]:
             f"{template!r} is no template for checkpoints; it needs one field, epoch, which is "
             f"written as a whole number, as in {_TEMPLATE!r}"
         )
-    prefix = parsed[0][0]
-    suffix = "".join(literal for literal, *_ in parsed[1:])
-    return prefix, form or "", suffix
+    literals = [literal for literal, *_ in parsed]
+    return "".join(literals[: at + 1]), form or "", "".join(literals[at + 1 :])
 
 
 def checkpoints_at(path: str | os.PathLike[str]) -> list[Path]:

@@ -114,7 +114,9 @@ class EarlyStopping(Bundled):
         if not isinstance(numbers["epoch"], int) or numbers["epoch"] > len(history):
             raise CorruptFile(f"{where} is damaged: epoch cannot be {numbers['epoch']!r}")
         history.truncate(numbers["epoch"])
-        with_best = replace(model, parameters=parameters, slots=slots, callbacks=[], **numbers)
+        history.best = len(history) - 1
+        state = numbers | {"parameters": parameters, "slots": slots}
+        with_best = replace(model, callbacks=[], earlier=None, **state)
         self.best = trainer.__new__(type(trainer))
         self.best.__setstate__(with_best)
 

@@ -42,9 +42,10 @@ y = (X[:, 0] + 2 * random.normal(size=3000) > 0).astype(int)
 SETTINGS = {
     "momentum": {"optimizer": SGD(Cosine(0.2, 3000), 0.9), "l2": 1e-4},
     "adam": {"optimizer": Adam(WarmUp(40, Exponential(0.003, 0.9999))), "threads": 2},
-    "diverging": {"optimizer": SGD(600.0), "on_divergence": "restore", "max_restores": 20},
+    "diverging": {
+        "optimizer": SGD(Exponential(2.0, 1.012)), "on_divergence": "restore", "max_restores": 20
+    },
 }
-last = {"momentum": "linear", "adam": "linear", "diverging": "linear"}[kind]
 hidden = "relu" if kind == "diverging" else "tanh"
 try:
     trainer = Trainer.resume(folder)
@@ -65,8 +66,9 @@ trainer.fit(
         Checkpoint(folder, best="validation_accuracy"),
     ],
 )
+if trainer.remaining:
+    sys.exit(LEFT)
 print(digest_of(trainer, folder), flush=True)
-sys.exit(LEFT if trainer.remaining else 0)
 """
 
 
