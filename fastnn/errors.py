@@ -43,6 +43,13 @@ class Diverged(FastnnError, ArithmeticError):
         self.step = step
 
 
+class StrayAccess(FastnnError, RuntimeError):
+    """Compiled code touched memory that it must not, which ``FASTNN_CHECK=1`` finds.
+
+    It is a fault of fastnn, not of the caller; the message says which function touched what.
+    """
+
+
 class MissingFile(FastnnError, FileNotFoundError):
     """A file or a folder that is not there; `filename` names it."""
 

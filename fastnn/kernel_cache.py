@@ -20,6 +20,7 @@ import numpy as np
 from numba import config, njit
 
 from fastnn.folders import writable_folder
+from fastnn.sanitizer import CHECKED
 
 
 def source_hash(*patterns: str) -> str:
@@ -31,9 +32,14 @@ def source_hash(*patterns: str) -> str:
     return digest.hexdigest()[:16]
 
 
-_SOURCES = "cpu/*.py", "rules/*.py", "shuffling.py", "layout.py", "plan.py"
-FOLDER = writable_folder(f"kernels-{source_hash(*_SOURCES)}")
+_SOURCES = "cpu/*.py", "sanitizer/*.py", "rules/*.py", "shuffling.py", "layout.py", "plan.py"
+FOLDER = writable_folder(f"kernels-{source_hash(*_SOURCES)}{'-checked' * CHECKED}")
 PATIENCE_SECONDS = 3.0
+
+if CHECKED and not config.DISABLE_JIT:
+    from fastnn.sanitizer.instrument import install
+
+    install()
 
 
 class CompileNotice:

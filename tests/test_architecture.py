@@ -19,6 +19,7 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("sanitizer",),
     ("device_arrays",),
     ("checks", "folders", "keys", "layout", "rules", "text_table", "workers"),
     ("initialisers", "schedules", "graph", "restarts"),
@@ -48,8 +49,8 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # Beyond NumPy, the standard library and fastnn itself: who may import what at all...
 ALLOWED = {
-    "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache"},
-    "llvmlite": {"cpu", "cuda"},
+    "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache", "sanitizer"},
+    "llvmlite": {"cpu", "cuda", "sanitizer"},
     "cuda": {"cuda"},
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},

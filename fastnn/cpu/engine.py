@@ -15,6 +15,7 @@ from numba import config, int64, types
 
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear, team
+from fastnn.cpu.checked import checked, zeros_for
 from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
@@ -24,7 +25,8 @@ from fastnn.cpu.threads import choose_threads
 from fastnn.cpu.vector import register_shape
 from fastnn.data import Data
 from fastnn.kernel_cache import CompileNotice
-from fastnn.layout import Layout, aligned_zeros
+from fastnn.layout import Layout
+from fastnn.parameters import Parameters
 from fastnn.plan import (
     BATCH,
     CAPACITY,
@@ -50,8 +52,6 @@ from fastnn.rules.table import UPDATES, activation_row
 from fastnn.shuffling import make_orders
 from fastnn.spec import Network
 from fastnn.tiling import IN_PLACE_UNITS, LOOK_TILES
-
-Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
 PREFETCH_BYTES = 1 << 20
@@ -270,7 +270,7 @@ class Engine:
 
     def _lay_out(self, plan: Plan) -> None:
         """Follow another plan from now on; parameters and optimizer state move along."""
-        memory = aligned_zeros(plan.memory_size, self.problem.dtype)
+        memory = zeros_for(plan, self.problem.dtype)
         previous = getattr(self, "_memory", memory)
         size = int(plan.head[SIZE]) * (1 + self._slots)
         memory[:size] = previous[:size]
@@ -342,7 +342,7 @@ class Engine:
         if not config.DISABLE_JIT and not function.overloads:
             with CompileNotice(f"{self.problem.dtype.name} {operation}"):
                 function.compile(signature)
-        return function
+        return checked(function)
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._team is None:
