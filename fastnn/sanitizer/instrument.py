@@ -15,6 +15,7 @@ from numba.core import codegen
 
 from fastnn.sanitizer.table import CHECK, install_check
 
+_LENGTH = re.compile(r"\d+")
 _WORD = ir.IntType(64)
 _LOADS = (ir.instructions.LoadInstr, ir.instructions.LoadAtomicInstr)
 _STORES = (ir.instructions.StoreInstr, ir.instructions.StoreAtomicInstr)
@@ -122,8 +123,7 @@ def readable(name: str) -> str:
     if not name.startswith("_ZN"):
         return name
     parts, at = [], 3
-    while match := re.compile(r"\d+").match(name, at):
+    while match := _LENGTH.match(name, at):
         at = match.end() + int(match[0])
         parts.append(name[match.end() : at])
-    dotted = ".".join(parts).replace("_3clocals_3e", "<locals>")
-    return re.sub(r"_([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), dotted)
+    return ".".join(parts).replace("_3clocals_3e", "<locals>")
