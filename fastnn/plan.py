@@ -128,7 +128,6 @@ class Plan:
     memory_size: int
     parts_size: int  # float64 numbers: a panel's width for each thread, then sums of squares
     buffers: list[tuple[int, int]]  # offset and count of each, in the order of their offsets
-    slots: int  # copies of the parameters' buffers that hold optimizer state
 
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
@@ -271,7 +270,7 @@ def make_plan(
     tiles, owners = cut_update(shapes, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
-        parts_size, take.buffers, UPDATES[rule].slots,
+        parts_size, take.buffers,
     )  # fmt: skip
 
 

@@ -25,7 +25,6 @@ _LAYER = (
     "SLOPES",
 )  # fmt: skip
 _HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "COLUMN_MASK", "PRIVATE", "KEPT")
-_CONSTANT = fields.ONES, fields.PADDING, fields.COLUMN_MASK
 _CANARY = -7.34567e30  # finite, since the state must be
 
 
@@ -86,16 +85,9 @@ _memories: dict[int, Memory] = {}
 
 
 def zeros_for(plan: Plan, dtype: np.dtype) -> np.ndarray:
-    """Return the memory of a plan, zeros.
-
-    Where accesses are checked it is NaN wherever something must be written before it is read.
-    """
+    """Return the memory of a plan, zeros, accesses to which are checked against the plan."""
     memory = aligned_zeros(plan.memory_size, dtype)
     if CHECKED:
-        constant = plan.head[list(_CONSTANT)]
-        for at, count in plan.buffers:
-            if at >= plan.head[SIZE] * (1 + plan.slots) and at not in constant:
-                memory[at : at + count] = np.nan
         start = memory.ctypes.data
         _memories[start] = Memory(memory, plan)
         weakref.finalize(memory, _forget, start, _memories[start])
