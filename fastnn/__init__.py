@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastnn import datasets, graph, plots, schedules
-    from fastnn.callbacks import EarlyStopping, ReduceOnPlateau
+    from fastnn.callbacks import (
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        ReduceOnPlateau,
+        TensorBoard,
+    )
     from fastnn.errors import (
         CacheWarning,
         CorruptFile,
@@ -37,7 +43,9 @@ __all__ = [
     "Adam",
     "AdamW",
     "AveragedSGD",
+    "CSVLogger",
     "CacheWarning",
+    "Checkpoint",
     "CorruptFile",
     "Dense",
     "DeviceFailure",
@@ -55,6 +63,7 @@ __all__ = [
     "RMSProp",
     "ReduceOnPlateau",
     "TargetUnavailable",
+    "TensorBoard",
     "Trainer",
     "TrainerBusy",
     "UnusableFile",
@@ -66,7 +75,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "callbacks": ("EarlyStopping", "ReduceOnPlateau"),
+    "callbacks": ("CSVLogger", "Checkpoint", "EarlyStopping", "ReduceOnPlateau", "TensorBoard"),
     "errors": (
         "CacheWarning",
         "CorruptFile",

@@ -46,6 +46,13 @@ class Diverged(FastnnError, ArithmeticError):
         self.step = step
 
 
+class StrayAccess(FastnnError, RuntimeError):
+    """Compiled code touched memory that it must not, which ``FASTNN_CHECK=1`` finds.
+
+    It is a fault of fastnn, not of the caller; the message says which function touched what.
+    """
+
+
 class TrainerBusy(FastnnError, RuntimeError):
     """A trainer was asked to `fit` while it does so already; nothing has been changed."""
 

@@ -14,9 +14,32 @@ from fastnn.restarts import Restarts
 from fastnn.text_table import aligned, cell
 
 _SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+_LISTS = (*_SERIES, "restores")
 _OPTIONAL = ("validation_loss", "validation_accuracy")
-_LATER = {"restarts"}  # not in files from before there were these
+_LATER = {"restarts", "restores"}  # not in files from before there were these
 _ROWS = 10  # rows of the printed table; a longer history shows evenly spaced epochs
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A return to the last good epoch, with half the learning rate, after divergence.
+
+    Attributes
+    ----------
+    epoch, step
+        Where it diverged, both counted from 0, as `fastnn.Diverged` has them.
+    back_to
+        How many epochs then remained done: `epoch`, or one less where the one before it had left
+        numbers that were too large already.
+    rate_before, rate_after
+        The learning rate of that step, and what it became.
+    """
+
+    epoch: int
+    step: int
+    back_to: int
+    rate_before: float
+    rate_after: float
 
 
 @dataclass(repr=False)
@@ -42,6 +65,9 @@ class History:
     restarts
         How each of several trainings ended (`Trainer.fit` with ``restarts``), a tuple that prints
         as a table; the lists here are those of the one that was kept. Empty without restarts.
+    restores
+        A `Restore` for each time that an epoch diverged and was done anew (`Trainer` with
+        ``on_divergence="restore"``), in order; they stay where epochs are gone back behind.
     """
 
     target: str = ""
@@ -55,6 +81,7 @@ class History:
     seconds: list[float] = field(default_factory=list)
     best: int | None = None
     restarts: Restarts = Restarts()
+    restores: list[Restore] = field(default_factory=list)
 
     def append(
         self,
@@ -94,8 +121,8 @@ class History:
     def copy(self) -> History:
         """Return a history of its own with the same entries."""
         # In one call of C, or an epoch might be entered meanwhile.
-        lists: list[Any] = list(map(list.copy, [getattr(self, name) for name in _SERIES]))
-        return replace(self, **dict(zip(_SERIES, lists, strict=True)))
+        lists: list[Any] = list(map(list.copy, [getattr(self, name) for name in _LISTS]))
+        return replace(self, **dict(zip(_LISTS, lists, strict=True)))
 
     def agrees(self, other: History, epochs: int) -> bool:
         """Say whether the first `epochs` of both are the same, as in copies of one history."""
@@ -137,6 +164,7 @@ class History:
             raise CorruptFile("the saved history is damaged: entries are missing or unknown")
         values = dict(values)
         history.restarts = Restarts.from_list(values.pop("restarts", []))
+        history.restores = _restores(values.pop("restores", []))
         lengths = set()
         for name, value in values.items():
             fits = _is_series if name in _SERIES else _same_kind
@@ -167,8 +195,13 @@ class History:
             head += f"; the best is epoch {self.first_epoch + self.best + 1}"
         if self.restarts:
             head += f"; the best of {len(self.restarts)} restarts"
+        lines = [
+            f"epoch {each.epoch + 1} diverged, done anew from epoch {each.back_to + 1}: "
+            f"learning rate {cell(each.rate_before)} -> {cell(each.rate_after)}"
+            for each in self.restores
+        ]
         if not count:
-            return head
+            return "\n".join((head, *lines))
         shown = min(count, _ROWS)
         picked = [round(row * (count - 1) / max(1, shown - 1)) for row in range(shown)]
         columns = [["epoch", *(str(self.first_epoch + index + 1) for index in picked)]]
@@ -176,7 +209,21 @@ class History:
             series = getattr(self, name)
             if any(value is not None for value in series):
                 columns.append([name, *(cell(series[i]) for i in picked)])
-        return "\n".join((head, *aligned(columns)))
+        return "\n".join((head, *aligned(columns), *lines))
+
+
+def _restores(values: Any) -> list[Restore]:
+    """Return the restores that `History.to_dict` gave."""
+    counts = dict.fromkeys(("epoch", "step", "back_to"), int)
+    kinds = counts | dict.fromkeys(("rate_before", "rate_after"), float)
+    if not isinstance(values, list) or not all(
+        isinstance(each, dict)
+        and each.keys() == kinds.keys()
+        and all(type(each[name]) is kind and each[name] >= 0 for name, kind in kinds.items())
+        for each in values
+    ):
+        raise CorruptFile(f"the saved history is damaged: restores cannot be {values!r:.80}")
+    return [Restore(**each) for each in values]
 
 
 def _is_series(name: str, value: Any) -> bool:

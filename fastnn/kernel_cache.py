@@ -23,6 +23,7 @@ from numba import config, njit
 from fastnn import __version__
 from fastnn.code_cache import CodeCache
 from fastnn.folders import cache_folder
+from fastnn.sanitizer import CHECKED
 
 _ROOT = os.path.dirname(os.path.dirname(__file__))
 # An import at the top of a module; those in functions bring nothing into compiled code.
@@ -70,8 +71,15 @@ def source_hash(*roots: str) -> str:
 
 # The modules whose functions are compiled, with all that they call.
 COMPILED = "fastnn.cpu.custom", "fastnn.cpu.epoch", "fastnn.cpu.linear", "fastnn.shuffling"
-FOLDER = cache_folder(f"kernels-{source_hash(*COMPILED)}")
+# What looks over them changes what they become.
+_CHECKS = ("fastnn.sanitizer",) if CHECKED else ()
+FOLDER = cache_folder(f"kernels-{source_hash(*COMPILED, *_CHECKS)}{'-checked' * CHECKED}")
 PATIENCE_SECONDS = 3.0
+
+if CHECKED and not config.DISABLE_JIT:
+    from fastnn.sanitizer.instrument import install
+
+    install()
 
 
 class CompileNotice:

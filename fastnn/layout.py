@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.sanitizer import CHECKED, GAP_LINES
+
 CACHE_LINE = 64  # bytes
 
 
@@ -50,6 +52,8 @@ class Allocator:
 
     def __init__(self, line: int) -> None:
         self.line, self.used = line, 0
+        self.buffers: list[tuple[int, int]] = []  # offset and count of each
+        self._gap = line * GAP_LINES if CHECKED else 0  # between two buffers
 
     def round(self, count: int) -> int:
         """Return `count` filled up to whole cache lines."""
@@ -58,8 +62,23 @@ class Allocator:
     def __call__(self, count: int) -> int:
         """Return the offset of `count` numbers."""
         at = self.used
-        self.used += self.round(count)
+        self.used += self.round(count) + self._gap
+        self.buffers.append((at, count))
         return at
+
+    def copy(self, copies: int) -> None:
+        """Follow all so far with more of the same, so that there are so many."""
+        size, own = self.used, list(self.buffers)
+        for copy in range(1, copies):
+            self.buffers += [(at + copy * size, count) for at, count in own]
+        self.used = size * copies
+
+    def like_first(self, size: int) -> int:
+        """Return the offset of the same buffers again that the first `size` numbers have."""
+        start, own = self.used, [each for each in self.buffers if each[0] < size]
+        self.buffers += [(start + at, count) for at, count in own]
+        self.used += size
+        return start
 
 
 def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:

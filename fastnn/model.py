@@ -6,18 +6,20 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from fastnn import checkpoint
+from fastnn import callback_states, checkpoint
+from fastnn.callback_states import CallbackState
 from fastnn.checks import number, shown, whole
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.history import History
 from fastnn.initialisers import initial_parameters
 from fastnn.parameters import Parameters, check_size, from_tensors, start_slots, to_tensors
 from fastnn.problem import Problem, check_precision
+from fastnn.rules.table import unknown_name
 from fastnn.serialise import (
     loss_from_plain,
     loss_to_plain,
@@ -29,12 +31,36 @@ from fastnn.serialise import (
 from fastnn.target import choose
 
 MOST_THREADS = 1024
+_EARLIER = "earlier."  # what the names of its arrays begin with
+ON_DIVERGENCE = ("raise", "restore")
 # What files have that are from before there were these settings.
-_LATER: dict[str, Any] = {"clip_value": None, "clip_norm": None, "precision": "float32"}
+_LATER: dict[str, Any] = {
+    "clip_value": None,
+    "clip_norm": None,
+    "precision": "float32",
+    "on_divergence": "raise",
+    "max_restores": 5,
+    "remaining": 0,
+    "callbacks": [],
+    "earlier": None,
+}
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
-_PLAIN = ("batch_size", "l1", "l2", "seed", *_LATER)
-_RUN = ("target", "threads", "shuffle", "epoch", "step", "rate_factor")
-_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history"}
+_PLAIN = ("batch_size", "l1", "l2", "seed", "clip_value", "clip_norm", "precision")
+_RUN = (
+    "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
+    "max_restores", "remaining",
+)  # fmt: skip
+_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history", "callbacks", "earlier"}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a trainer was before its last epoch; attributes as those of `Model`."""
+
+    epoch: int
+    step: int
+    parameters: Parameters
+    slots: list[Parameters]
 
 
 @dataclass
@@ -66,6 +92,11 @@ class Model:
     history: History
     parameters: Parameters
     slots: list[Parameters]
+    on_divergence: str = "raise"
+    max_restores: int = 5
+    remaining: int = 0
+    callbacks: list[CallbackState] = field(default_factory=list)
+    earlier: Earlier | None = None
 
     def __post_init__(self) -> None:
         """Check all settings but the problem's, which are checked already."""
@@ -77,6 +108,8 @@ class Model:
         self.epoch = whole(self.epoch, "epoch", 0)
         self.step = whole(self.step, "step", 0)
         self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
+        self.max_restores = check_divergence(self.on_divergence, self.max_restores)
+        self.remaining = whole(self.remaining, "remaining", 0)
 
 
 def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
@@ -87,6 +120,13 @@ def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> 
     start = initial_parameters(problem.network, problem.seed, problem.dtype)
     slots = start_slots(problem, start)
     return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, slots)
+
+
+def check_divergence(on_divergence: Any, max_restores: Any) -> int:
+    """Return how often a training may be restored, or raise `InvalidInput`."""
+    if not isinstance(on_divergence, str) or on_divergence not in ON_DIVERGENCE:
+        raise unknown_name("on_divergence", on_divergence, ON_DIVERGENCE)
+    return whole(max_restores, "max_restores", 1)
 
 
 def check_threads(threads: Any) -> int | None:
@@ -105,6 +145,11 @@ def check_threads(threads: Any) -> int | None:
 def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.checkpoint.write`."""
     problem = model.problem
+    callbacks, states = callback_states.to_file(model.callbacks)
+    earlier, before = model.earlier, {}
+    if earlier is not None:
+        before = to_tensors(problem, earlier.parameters, earlier.slots)
+        before = {f"{_EARLIER}{name}": array for name, array in before.items()}
     content = {
         "network": network_to_dict(problem.network),
         "loss": loss_to_plain(problem.loss),
@@ -113,8 +158,11 @@ def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
         "history": model.history.to_dict(),
         **{name: getattr(problem, name) for name in _PLAIN},
         **{name: getattr(model, name) for name in _RUN},
+        "callbacks": callbacks,
+        "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
     }
-    checkpoint.write(path, to_tensors(problem, model.parameters, model.slots), content)
+    arrays = to_tensors(problem, model.parameters, model.slots)
+    checkpoint.write(path, arrays | states | before, content)
 
 
 def load(
@@ -168,9 +216,33 @@ def load(
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision
         raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
     with _damaged(where):
+        callbacks = callback_states.from_file(content["callbacks"], tensors, where)
+        earlier = _earlier(problem, content["earlier"], tensors, where)
         parameters, slots = from_tensors(problem, tensors, where)
         history = History.from_dict(content["history"])
-        return Model(problem, history=history, parameters=parameters, slots=slots, **run)
+        return Model(
+            problem,
+            history=history,
+            parameters=parameters,
+            slots=slots,
+            callbacks=callbacks,
+            earlier=earlier,
+            **run,
+        )
+
+
+def _earlier(
+    problem: Problem, values: Any, tensors: dict[str, np.ndarray], where: str
+) -> Earlier | None:
+    """Return what the trainer was before its last epoch; its arrays are taken out of `tensors`."""
+    if values is None:
+        return None
+    if not isinstance(values, dict) or values.keys() != {"epoch", "step"}:
+        raise CorruptFile(f"{where} is damaged: earlier cannot be {values!r:.80}")
+    epoch, step = (whole(value, name, 0) for name, value in values.items())
+    names = [name for name in tensors if name.startswith(_EARLIER)]
+    before = {name.removeprefix(_EARLIER): tensors.pop(name) for name in names}
+    return Earlier(epoch, step, *from_tensors(problem, before, where))
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from fastnn.rules.table import (
     activation_row,
     loss_row,
 )
+from fastnn.sanitizer import CHECKED
 from fastnn.tiling import (
     ALONE_BYTES,
     FORWARD,
@@ -130,6 +131,7 @@ class Plan:
     inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
     memory_size: int
     parts_size: int  # float64 numbers: a panel's width for each thread, then sums of squares
+    buffers: list[tuple[int, int]]  # offset and count of each, in the order of their offsets
 
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
@@ -189,7 +191,8 @@ def make_plan(
     shapes = problem.network.shapes
     batch = min(problem.batch_size, samples)
     # An odd number of rows: the same row of all panels would else fall into one set of the cache.
-    capacity = batch | 1
+    # A row that nothing uses would hide a stray access from the checks.
+    capacity = batch if CHECKED else batch | 1
     padded = layout.padded
 
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
@@ -207,10 +210,10 @@ def make_plan(
         if activation.learned:
             row[LEARNED] = take(padded(n))
     size = take.used
-    take.used = size * (1 + UPDATES[rule].slots)
+    take.copy(1 + UPDATES[rule].slots)
     own_rule = rule == problem.optimizer.rule
     norm = own_rule and problem.clip_norm is not None
-    kept = take(size) if norm else 0
+    kept = take.like_first(size) if norm else 0
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
     if UPDATES[rule].mean:  # the last slot is what predicts
@@ -276,7 +279,7 @@ def make_plan(
     tiles, owners = cut_update(shapes, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
-        parts_size,
+        parts_size, take.buffers,
     )  # fmt: skip
 
 

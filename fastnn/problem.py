@@ -196,6 +196,10 @@ class EpochResult:
     bad_step: int | None
 
 
+class DivergedAtOnce(Diverged):
+    """The loss of an epoch's first step, before any update in it, was not finite."""
+
+
 def check_converging(
     result: EpochResult, finite: Callable[[], bool], rates: np.ndarray, epoch: int
 ) -> None:
@@ -218,8 +222,9 @@ def check_converging(
         step, what = len(rates) - 1, "a parameter or the optimizer's state was not finite after"
     else:
         return
-    if epoch == step == 0 and result.bad_step is not None:
-        raise Diverged(
+    at_once = result.bad_step == 0
+    if epoch == 0 and at_once:
+        raise DivergedAtOnce(
             f"training diverged at once: the loss was {result.loss} before any update; scale the "
             "columns of X to about unit variance, and see that an alpha is not large, and that an "
             "activation or a loss of your own is finite where it is used. The trainer is as it was "
@@ -227,7 +232,8 @@ def check_converging(
             epoch,
             step,
         )
-    raise Diverged(
+    kind = DivergedAtOnce if at_once else Diverged
+    raise kind(
         f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
         f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
         "about unit variance; an alpha, l1, l2 or weight_decay can be too large as well. The "

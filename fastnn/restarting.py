@@ -80,7 +80,8 @@ def best_of(
     """
     first = trainer.__getstate__()
     chosen, reason = choose(first.target, first.problem, restarts)
-    plain = not callbacks and data.weights is None
+    # Those of one launch share their rates, which halving the rates of one would end.
+    plain = not callbacks and data.weights is None and first.on_divergence == "raise"
     if chosen == "cuda" and plain and _together(first.problem, restarts):
         return _best_together(trainer, restarts, data, validation, epochs, reason)
     if validation is not None:
@@ -98,8 +99,12 @@ def best_of(
             model = replace(first, threads=1)
         else:
             problem = replace(first.problem, seed=restart_seed(first.problem.seed, index))
-            model = models.begin(problem, chosen, 1, first.shuffle)
-            model.rate_factor = first.rate_factor
+            model = replace(
+                models.begin(problem, chosen, 1, first.shuffle),
+                rate_factor=first.rate_factor,
+                on_divergence=first.on_divergence,
+                max_restores=first.max_restores,
+            )
         # Together they may be worth a target that one alone is not.
         model = replace(model, target=chosen, history=History(chosen, 1, reason))
         own = trainer.__new__(type(trainer))
@@ -116,7 +121,7 @@ def best_of(
                 return call_all(calls, trainer, history)
 
         try:
-            if validation is None and not calls:
+            if validation is None and not calls and own.on_divergence == "raise":
                 train_in_blocks(own, data, epochs, watch)
             else:
                 train_epochs(own, data, validation, epochs, (call,), watch)

@@ -10,6 +10,8 @@ from fastnn.kernel_cache import cached
 from fastnn.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR
 from fastnn.orders import order_key
 from fastnn.pool import uninterrupted
+from fastnn.sanitizer import CHECKED
+from fastnn.sanitizer.table import checked_arrays
 
 U = np.uint64
 _GAMMA, _FIRST, _SECOND = U(GAMMA), U(FIRST_FACTOR), U(SECOND_FACTOR)
@@ -34,11 +36,14 @@ def _shuffle(keys, orders):
             orders[e, U(i)] = there
 
 
+_call = checked_arrays(_shuffle) if CHECKED else _shuffle
+
+
 def make_orders(seed: int, epochs: range, n: int) -> np.ndarray:
     """Return the orders of some epochs, int64 (len(epochs), n), without Python's lock meanwhile."""
     keys = np.array([order_key(seed, epoch) for epoch in epochs], np.uint64).view(np.int64)
     orders = np.empty((len(keys), n), np.int64)
     if not getattr(_shuffle, "overloads", True):  # not compiled yet
         uninterrupted(partial(_shuffle, keys[:0], orders))
-    _shuffle(keys, orders)
+    _call(keys, orders)
     return orders

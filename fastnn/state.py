@@ -26,6 +26,10 @@ class State(NamedTuple):
         Computes, from any snapshot of its own; None until it is needed.
     snapshot
         Parameters and optimizer state as `engine` has them, where `arrays` is None.
+    goal
+        Epochs done when the last call of `fit` has done all of its own.
+    earlier
+        What this was an epoch before, where divergence may take it back.
     """
 
     problem: Problem
@@ -36,6 +40,8 @@ class State(NamedTuple):
     arrays: tuple[Parameters, list[Parameters]] | None
     engine: Any = None
     snapshot: Any = None
+    goal: int = 0
+    earlier: State | None = None
 
     def read(self) -> tuple[Parameters, list[Parameters]]:
         """Return parameters and optimizer state; arrays that are not to be written to."""

@@ -12,7 +12,7 @@ from fastnn.atomic import Turn, at_once, new_lock
 from fastnn.checks import number
 from fastnn.errors import InvalidInput
 from fastnn.history import History
-from fastnn.model import Model
+from fastnn.model import Earlier, Model
 from fastnn.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.predictor import Predictor
 from fastnn.problem import Problem
@@ -43,11 +43,18 @@ class Stateful(Predictor):
         self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
         self._using = new_lock()  # while the engine is at work, or `_state` is replaced
         self._fitting = Turn()
+        self.on_divergence, self.max_restores = model.on_divergence, model.max_restores
+        self._callback_states = model.callbacks  # until `fit` hands them over
         # All else: whoever reads or replaces it does so once, and so in whole.
-        self._state = State(
+        state = State(
             model.problem, model.history, model.epoch, model.step, model.rate_factor,
-            (model.parameters, model.slots),
+            (model.parameters, model.slots), goal=model.epoch + model.remaining,
         )  # fmt: skip
+        if (before := model.earlier) is not None:
+            arrays = before.parameters, before.slots
+            earlier = state._replace(epoch=before.epoch, step=before.step, arrays=arrays)
+            state = state._replace(earlier=earlier)
+        self._state = state
 
     def __getstate__(self) -> Model:
         """Return all but the engine, for `save`, `pickle` and `copy`.
@@ -59,9 +66,12 @@ class Stateful(Predictor):
             history = state.history.copy()
             if state is self._state:  # else an epoch has been entered since
                 break
+        before = state.earlier
+        earlier = None if before is None else Earlier(before.epoch, before.step, *before.read())
         return Model(
             state.problem, self.target, self.threads, self.shuffle, state.epoch, state.step,
-            state.rate_factor, history, *state.read(),
+            state.rate_factor, history, *state.read(), self.on_divergence, self.max_restores,
+            max(0, state.goal - state.epoch), self._callback_states, earlier,
         )  # fmt: skip
 
     @property
@@ -96,6 +106,15 @@ class Stateful(Predictor):
             self._state = self._state._replace(rate_factor=factor)
 
     @property
+    def remaining(self) -> int:
+        """Epochs that the last call of `fit` has not done, since a signal or an error ended it.
+
+        ``fit(X, y, epochs=trainer.remaining)`` does them. 0 where a callback ended it.
+        """
+        state = self._state
+        return max(0, state.goal - state.epoch)
+
+    @property
     def parameters(self) -> Parameters:
         """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype.
 
@@ -122,7 +141,9 @@ class Stateful(Predictor):
         checked = check_parameters(self.problem, parameters)
         arrays = checked, start_slots(self.problem, checked)
         with self._using:
-            self._state = self._state._replace(step=0, rate_factor=1.0, arrays=arrays)
+            self._state = self._state._replace(
+                step=0, rate_factor=1.0, arrays=arrays, earlier=None
+            )
 
     def restore(self, earlier: Stateful) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.
@@ -149,8 +170,18 @@ class Stateful(Predictor):
         arrays = then.read()
         with self._using:
             self._state = self._state._replace(
-                epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays
-            )
+                epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays,
+                goal=max(then.goal, then.epoch), earlier=None,
+            )  # fmt: skip
+
+    def _aim_at(self, goal: int) -> None:
+        """Have so many epochs to be done in all."""
+        with self._using:
+            self._state = self._state._replace(goal=goal)
+
+    def _finish(self) -> None:
+        """Leave no epochs to be done: all are, or a callback wants no more."""
+        self._aim_at(self.epoch)
 
     def _open(self) -> Engine:
         """Return the engine, made at the first call: it imports, and may compile."""

@@ -81,7 +81,8 @@ def sweep(
         Whether a run ends when it has reached `accuracy`.
     callbacks
         As for `Trainer.fit` with restarts: every run has fastnn's own callbacks for itself, all
-        others are shared and called from several threads, but once at a time.
+        others are shared and called from several threads, but once at a time. What writes files of
+        one training (`Checkpoint`, `CSVLogger`, `TensorBoard`) is refused.
     workers
         How many runs at a time, each on one thread; None for one on each processor. Apart from the
         seconds, the results are the same bits for any number. Seconds are those of one thread
@@ -105,7 +106,8 @@ def sweep(
     maker.check(grid)
     chosen = seeds_of(seeds, maker.first_seed())
     aim = _accuracy(accuracy, stop, validation_data)
-    calls = check_callbacks(callbacks, validation_data is not None)
+    several = "a sweep trains several networks"
+    calls = check_callbacks(callbacks, validation_data is not None, several)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     inputs = _Inputs(X, y, sample_weight, validation_data)
     models = [_model(maker, each, seed, inputs, count, aim) for each in settings for seed in chosen]

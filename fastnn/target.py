@@ -148,10 +148,9 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
     from fastnn.cuda import found
     from fastnn.cuda.worth import why_not
 
-    optional = problem is not None and precision == "float32"
     if found.simulated():
         against = "CUDA is Numba's simulator here, which is for tests"
-    elif optional and (little := why_not(problem, restarts)):
+    elif problem and precision == "float32" and (little := why_not(problem, restarts)):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little
     elif not found.devices():

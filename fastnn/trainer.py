@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastnn import model as models
 from fastnn.atomic import at_once
-from fastnn.callbacks import Callback, check_callbacks
+from fastnn.callbacks import Callback, check_callbacks, running
 from fastnn.checks import whole
 from fastnn.data import check_data, check_validation
 from fastnn.device_arrays import on_device
@@ -21,6 +21,7 @@ from fastnn.restarting import best_of, check_restarts
 from fastnn.schedules import check_ahead
 from fastnn.spec import SGD, Network, Optimizer
 from fastnn.stateful import Stateful
+from fastnn.storing import Stored
 from fastnn.target import Engine, choose, reader_of, told
 from fastnn.training import train_epochs
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer(Stateful):
+class Trainer(Stateful, Stored):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
@@ -60,12 +61,20 @@ class Trainer(Stateful):
         takes no notice of it.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
+    on_divergence
+        What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
+        `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
+        `rate_factor` then has, and the history's `restores` tell where; an epoch from which none
+        can be done even so was not good, and is taken back, too. Every one of several restarts, and
+        every run of a sweep, does so for itself. Divergence before the first update is an error.
+    max_restores
+        How often in the whole history that may happen before `Diverged` is raised, at least 1.
 
     Attributes
     ----------
     problem
         The settings that decide what is computed.
-    target, threads, shuffle
+    target, threads, shuffle, on_divergence, max_restores
         As given.
     epoch
         Epochs done.
@@ -98,12 +107,15 @@ class Trainer(Stateful):
         clip_value: float | None = None,
         clip_norm: float | None = None,
         precision: str = "float32",
+        on_divergence: str = "raise",
+        max_restores: int = 5,
     ) -> None:
         problem = Problem(
             network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
             precision,
         )  # fmt: skip
-        self.__setstate__(models.begin(problem, target, threads, shuffle))
+        model = models.begin(problem, target, threads, shuffle)
+        self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
 
     def fit(
         self,
@@ -147,7 +159,8 @@ class Trainer(Stateful):
             belongs to the epoch is done; if one returns True, training stops there. An error in one
             comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
             that the epoch belongs to, and True stops that one; calls come from several threads but
-            one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own.
+            one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own;
+            `Checkpoint`, `CSVLogger` and `TensorBoard`, which follow one training, are refused.
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
@@ -171,8 +184,9 @@ class Trainer(Stateful):
         TrainerBusy
             The trainer is in `fit` already: in another thread, or in whose callback this is.
         Diverged
-            A loss or a parameter became NaN or infinite; with restarts, in all of them. As after
-            any error, and after Ctrl-C, the trainer is as the last whole epoch left it.
+            A loss or a parameter became NaN or infinite, and `on_divergence` is "raise", or
+            `max_restores` are used up; with restarts, in all of them. As after any error, and after
+            Ctrl-C, the trainer is as the last whole epoch left it.
         """
         if not self._fitting.take():
             raise TrainerBusy(
@@ -194,13 +208,15 @@ class Trainer(Stateful):
         callbacks: Callback | Iterable[Callback],
         restarts: int,
     ) -> History:
+        self.max_restores = models.check_divergence(self.on_divergence, self.max_restores)
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
         validation = check_validation(self.problem, validation_data, reader)
-        calls = check_callbacks(callbacks, validation is not None)
         restarts = check_restarts(restarts, self.epoch, epochs)
+        several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
+        calls = check_callbacks(callbacks, validation is not None, several)
         steps = -(-len(data) // self.problem.batch_size)
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         engine = self._open()
@@ -209,58 +225,22 @@ class Trainer(Stateful):
         if restarts > 1:
             best = best_of(self, restarts, data, validation, epochs, calls)
             with self._using:
-                self._state = best._state._replace(
-                    arrays=best._state.read(), engine=None, snapshot=None
+                state = best._state
+                self._state = state._replace(
+                    arrays=state.read(), engine=None, snapshot=None, goal=state.epoch
                 )
             return self.history
         self._tell_history(engine)
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
         try:
-            train_epochs(self, data, validation, epochs, calls, progress)
+            with running(self, calls, progress) as reported:
+                self._aim_at(self.epoch + epochs)
+                train_epochs(self, data, validation, epochs, calls, reported)
+                self._finish()
         finally:
             progress.close()
         return self.history
 
-    def save(self, path: str | bytes | os.PathLike[Any]) -> None:
-        """Write network, settings, parameters, optimizer state, epoch and history to one file.
-
-        The file is safetensors, without pickle, and is written whole or not at all. Of an
-        initialiser that is a function, only the weights that it gave are kept. Raises `MissingFile`
-        where there is no such folder, `UnusableFile` where no file can be written, and
-        `InvalidInput` where a learning rate is a function.
-        """
-        models.save(self.__getstate__(), path)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | bytes | os.PathLike[Any],
-        target: str | None = None,
-        threads: int | None = None,
-        precision: str | None = None,
-    ) -> Trainer:
-        """Return the trainer that `save` wrote to `path`; it trains on to the same bits.
-
-        Parameters
-        ----------
-        path
-            The file.
-        target, threads, precision
-            What to use instead of the saved ones; None keeps those. What was trained on CUDA in
-            another precision goes on elsewhere with ``precision="float32"``.
-
-        Raises
-        ------
-        MissingFile
-            There is no such file.
-        UnusableFile
-            A folder, a pipe or a device in its place, or a file that may not be read.
-        CorruptFile
-            A file that is damaged, or not one that fastnn wrote.
-        """
-        trainer = cls.__new__(cls)
-        trainer.__setstate__(models.load(path, target, threads, precision))
-        return trainer
 
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""

@@ -9,9 +9,11 @@ import numpy as np
 
 from fastnn.callbacks import Callback, call_all
 from fastnn.data import Data
+from fastnn.errors import Diverged
 from fastnn.predictions import scores
 from fastnn.problem import check_converging
 from fastnn.progress import Progress, Watch
+from fastnn.restoring import go_back, remember
 from fastnn.schedules import rates_of
 from fastnn.state import State
 
@@ -36,10 +38,18 @@ def train_epochs(
     Raises
     ------
     Diverged
-        A loss or a parameter is not finite; the trainer is as after the last good epoch.
+        A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored the
+        trainer often enough; it is as after the last good epoch.
     """
-    for _ in range(epochs):
-        _train_epoch(trainer, data, validation, progress)
+    left = epochs
+    while left:
+        try:
+            _train_epoch(trainer, data, validation, progress)
+        except Diverged as error:
+            rates = _rates(trainer._state, len(data), 1)[0]
+            left += go_back(trainer, error, float(rates[error.step]))
+            continue
+        left -= 1
         if call_all(calls, trainer, trainer.history):
             break
 
@@ -64,8 +74,9 @@ def _train_epoch(
         found = {} if validation is None else scores(problem, engine.forward, validation)
         loss, accuracy = found.get("loss"), found.get("accuracy")
         after = state._replace(
-            epoch=epoch + 1, step=state.step + rates.size, snapshot=engine.snapshot()
-        )
+            epoch=epoch + 1, step=state.step + rates.size, snapshot=engine.snapshot(),
+            earlier=remember(trainer, state),
+        )  # fmt: skip
         trainer._advance(after, [(result.loss, loss, accuracy, rates[0, -1], seconds)])
     progress.end_epoch(result.loss, loss)
 
@@ -74,15 +85,21 @@ def _block(
     trainer: Trainer, state: State, data: Data, epochs: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return orders (epochs, n) and learning rates (epochs, steps) of the next epochs."""
-    n, problem = len(data), state.problem
-    steps = -(-n // problem.batch_size)
-    rates = rates_of(problem.optimizer.learning_rate, state.epoch, state.step, steps, epochs)
-    rates *= state.rate_factor
+    n = len(data)
     if trainer.shuffle:
         orders = state.engine.orders(range(state.epoch, state.epoch + epochs), n)
     else:
         orders = np.tile(np.arange(n), (epochs, 1))
-    return orders, rates.reshape(epochs, steps)
+    return orders, _rates(state, n, epochs)
+
+
+def _rates(state: State, n: int, epochs: int) -> np.ndarray:
+    """Return the learning rate of each step of the next epochs over n rows, (epochs, steps)."""
+    problem = state.problem
+    steps = -(-n // problem.batch_size)
+    rates = rates_of(problem.optimizer.learning_rate, state.epoch, state.step, steps, epochs)
+    rates *= state.rate_factor
+    return rates.reshape(epochs, steps)
 
 
 def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> None:
@@ -99,7 +116,7 @@ def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> 
         watch.check()
         count = min(most, left)
         if not _train_block(trainer, data, count, watch):
-            train_epochs(trainer, data, None, count, (), watch)  # says where
+            train_epochs(trainer, data, None, count, (), watch)  # finds where, and may go on
         left -= count
 
 

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "fastnn"
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "atomic", "pool", "processors"),
-    ("device_arrays", "workers"),
+    ("sanitizer", "device_arrays", "workers"),
     ("checks", "whole_files"),
     ("folders", "keys", "layout", "memory", "rules", "text_table"),
     ("initialisers", "schedules", "code_cache", "restarts"),
@@ -27,14 +27,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizers", "custom"),
     ("spec",),
     ("problem", "history", "datasets", "arrays", "progress"),
-    ("data", "serialise", "checkpoint", "callbacks", "parameters", "orders", "kernel_cache"),
+    ("data", "serialise", "checkpoint", "callback_states", "parameters", "orders", "kernel_cache"),
     ("tiling", "shuffling"),
     ("plan",),
     ("reference", "cpu", "cuda"),
     ("target", "predictions", "state"),
     ("model", "predictor"),
     ("stateful",),
-    ("training",),
+    ("callbacks", "restoring"),
+    ("training", "storing"),
     ("together",),
     ("restarting",),
     ("trainer",),
@@ -50,8 +51,8 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # Beyond NumPy, the standard library and fastnn itself: who may import what at all...
 ALLOWED = {
-    "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache", "code_cache"},
-    "llvmlite": {"cpu", "cuda", "code_cache"},
+    "numba": {"rules", "cpu", "cuda", "graph", "kernel_cache", "code_cache", "sanitizer"},
+    "llvmlite": {"cpu", "cuda", "code_cache", "sanitizer"},
     "cuda": {"cuda"},
     "scipy": {"reference", "cpu", "graph"},
     "sklearn": {"estimators", "examples"},
@@ -59,9 +60,11 @@ ALLOWED = {
     "pandas": {"io", "estimators", "history", "sweep_result"},
     "tqdm": {"progress"},
     "safetensors": {"checkpoint"},
+    "tensorboard": {"callbacks"},
+    "tensorboardX": {"callbacks"},
 }
 # ... and what only inside functions, because not every use of its module needs it.
-LAZY = {"tqdm", "safetensors", "pandas"}
+LAZY = {"tqdm", "safetensors", "pandas", "tensorboard", "tensorboardX"}
 LAZY_PARTS = {"graph", "code_cache", "plots", "examples"}
 
 TOP_LEVEL = {

@@ -15,6 +15,7 @@ from numba import config, int64, types
 from fastnn.atomic import new_lock
 from fastnn.cpu import epoch as kernels
 from fastnn.cpu import linear, team
+from fastnn.cpu.checked import checked
 from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
@@ -23,10 +24,11 @@ from fastnn.cpu.sources import make_sources
 from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
 from fastnn.cpu.threads import choose_threads
 from fastnn.cpu.vector import register_shape
-from fastnn.cpu.working import Parameters, Working
+from fastnn.cpu.working import Working
 from fastnn.data import Data
 from fastnn.kernel_cache import CompileNotice
 from fastnn.layout import Layout
+from fastnn.parameters import Parameters
 from fastnn.plan import (
     BATCH,
     CLASSES,
@@ -341,7 +343,7 @@ class Engine:
         function = getattr(module, f"{operation}_{self._dtype}")
         if not config.DISABLE_JIT and not function.overloads:
             uninterrupted(partial(self._compile, function, operation, signature))
-        return function
+        return checked(function)
 
     def _compile(self, function: Any, operation: str, signature: tuple[Any, ...]) -> None:
         with CompileNotice(f"{self._dtype} {operation}"):

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.cpu.checked import zeros_for
 from fastnn.cpu.job import make_job
-from fastnn.layout import aligned_zeros
+from fastnn.parameters import Parameters
 from fastnn.plan import CAPACITY, COLUMN_MASK, ONES, PADDING, SIZE, TRANSPOSED, Plan
 from fastnn.problem import Problem
-
-Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 
 
 class Working:
@@ -34,7 +33,7 @@ class Working:
     def __init__(self, problem: Problem, plan: Plan, slots: int, alphas: np.ndarray) -> None:
         self.plan, self._problem, self._slots = plan, problem, slots
         self.size = int(plan.head[SIZE]) * (1 + slots)
-        self.memory = memory = aligned_zeros(plan.memory_size, problem.dtype)
+        self.memory = memory = zeros_for(plan, problem.dtype)
         memory[plan.head[ONES] :][: plan.layout.panel] = 1
         memory[plan.head[PADDING] + plan.layout.lanes :][: plan.layout.lanes] = 1
         memory[plan.head[COLUMN_MASK] :][: problem.network.outputs] = 1

@@ -1,0 +1,104 @@
+"""A table of the epochs in a file of comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from fastnn.callbacks.bundled import Bundled, Callback
+from fastnn.checks import shown
+from fastnn.errors import InvalidInput, MissingFile
+from fastnn.history import History
+from fastnn.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from fastnn.trainer import Trainer
+
+_COLUMNS = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+_HEADER = ",".join(("epoch", *_COLUMNS)) + "\n"
+
+
+@dataclass
+class CSVLogger(Bundled):
+    """Write the history to a file of comma-separated values, one row an epoch, as it grows.
+
+    The columns are epoch, counted from 1, and the series of `History`; a number is written with all
+    its digits, and what an epoch lacks is left empty. A row is in the file before the next epoch
+    begins. The file always has the epochs of the trainer's history: those of earlier calls of
+    `fit` and of a resumed training, too, each once; what another training wrote is replaced.
+
+    >>> import os, tempfile
+    >>> from fastnn import CSVLogger, Dense, Network, Trainer, datasets
+    >>> X, y = datasets.xor(100)
+    >>> trainer = Trainer(Network(2, [Dense(2)]), target="numpy")
+    >>> path = os.path.join(tempfile.mkdtemp(), "log.csv")
+    >>> history = trainer.fit(X, y, epochs=3, callbacks=[CSVLogger(path)])
+    >>> with open(path) as log:
+    ...     [line.split(",")[0] for line in log]
+    ['epoch', '1', '2', '3']
+
+    Parameters
+    ----------
+    path
+        The file; its folder is there.
+
+    Raises
+    ------
+    InvalidInput
+        No path. In `fit`: restarts or a sweep, or a file that is there and no such table.
+    MissingFile
+        In `fit`: there is no such folder.
+    """
+
+    path: str | os.PathLike[str]
+    one_training: ClassVar[bool] = True
+    # How many rows the file has, and how long it is, after this has written to it.
+    _rows: int = field(default=0, init=False, repr=False, compare=False)
+    _size: int = field(default=-1, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the path."""
+        if not isinstance(self.path, (str, os.PathLike)):
+            raise InvalidInput(f"path must be a path, not {shown(self.path):.80}")
+
+    def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
+        """Refuse a file that is no such table."""
+        self._rows = 0
+        path = Path(self.path)
+        if not path.parent.is_dir():
+            what = "there is no such folder to log into; make it first, such as with os.makedirs"
+            raise MissingFile(errno.ENOENT, what, os.fspath(path.parent))
+        if path.exists():
+            with open(path, "rb") as log:
+                start = log.readline(len(_HEADER))
+            if not _HEADER.encode().startswith(start):
+                raise InvalidInput(
+                    f"{path} is there and no log of fastnn: it starts with {start!r:.80}; give "
+                    "CSVLogger another path"
+                )
+
+    def __call__(self, trainer: Trainer, history: History) -> None:
+        """Write the row of the epoch just done, or all rows where the file lacks others."""
+        path, count = Path(self.path), len(history)
+        size = path.stat().st_size if path.exists() else -1
+        if self._rows == count - 1 > 0 and size == self._size:
+            with open(path, "a", encoding="utf-8", newline="") as log:
+                log.write(_text(history, count - 1))
+        else:
+            write_whole(path.resolve(), (_HEADER + _text(history, 0)).encode())
+        self._rows, self._size = count, path.stat().st_size
+
+
+def _text(history: History, first: int) -> str:
+    """Return the rows of the epochs from that of index `first` on."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for index in range(first, len(history)):
+        values = (getattr(history, name)[index] for name in _COLUMNS)
+        writer.writerow([history.first_epoch + index + 1, *values])
+    return text.getvalue()
