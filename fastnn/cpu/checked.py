@@ -46,8 +46,14 @@ class Memory:
         self.start, self.itemsize, self.plan = array.ctypes.data, array.itemsize, plan
         self.gaps = np.flatnonzero(~valid)
         self.runs = run_lengths(np.repeat(valid, array.itemsize // WORD_BYTES))
-        array[self.gaps] = _CANARY
         self._array = weakref.ref(array)
+        self.mark_gaps()
+
+    def mark_gaps(self) -> None:
+        """Write between the buffers what nobody else may."""
+        array = self._array()
+        if array is not None:
+            array[self.gaps] = _CANARY
 
     def broken_canary(self) -> int | None:
         """Return the offset of the first gap that was written, or None."""
@@ -92,6 +98,12 @@ def zeros_for(plan: Plan, dtype: np.dtype) -> np.ndarray:
         _memories[start] = Memory(memory, plan)
         weakref.finalize(memory, _forget, start, _memories[start])
     return memory
+
+
+def wrote(memory: np.ndarray) -> None:
+    """Say that something else than compiled code has written to a memory, gaps and all."""
+    if CHECKED:
+        _memories[memory.ctypes.data].mark_gaps()
 
 
 def _forget(start: int, memory: Memory) -> None:

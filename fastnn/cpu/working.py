@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.cpu.checked import zeros_for
+from fastnn.cpu.checked import wrote, zeros_for
 from fastnn.cpu.job import make_job
 from fastnn.parameters import Parameters
 from fastnn.plan import CAPACITY, COLUMN_MASK, ONES, PADDING, SIZE, TRANSPOSED, Plan
@@ -58,6 +58,7 @@ class Working:
     def write(self, state: np.ndarray) -> None:
         """Take a state, and bring what depends on it up to date."""
         self.memory[: self.size] = state
+        wrote(self.memory)
         # Training keeps the transposed copies of weights so.
         layout = self.plan.layout
         for layer, (k, n) in enumerate(self._problem.network.shapes):
