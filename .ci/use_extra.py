@@ -1,6 +1,8 @@
 """Use what one extra brings, where nothing else is installed: ``python use_extra.py NAME``."""
 
+import os
 import sys
+import tempfile
 import warnings
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -55,6 +57,13 @@ def use_tables():
         else:
             raise AssertionError("to_frame worked without pandas")
     assert len(table.to_frame()) == 2
+
+
+def use_tensorboard():
+    """Log a training, and find the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        trained().fit(X, LABELS, epochs=1, callbacks=fastnn.TensorBoard(folder))
+        assert os.listdir(folder)
 
 
 def use_cuda():
