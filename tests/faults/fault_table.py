@@ -22,6 +22,7 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
 SUBJECTS = (
     "interrupts", "lines", "first_use", "forks", "scarcity", "concurrency", "kills", "scripts",
+    "settings",
 )  # fmt: skip
 
 
