@@ -6,6 +6,7 @@ Numba nor SciPy nor any extra.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
     from fastnn.trainer import Trainer
 
 __version__ = "0.1.0"
+
+# What a relative FASTNN_CACHE_DIR is counted from, wherever the process goes afterwards.
+try:
+    __started_in__ = os.getcwd()
+except OSError:  # it has been removed
+    __started_in__ = os.sep
 
 __all__ = [
     "SGD",

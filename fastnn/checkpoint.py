@@ -12,17 +12,20 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnn.checks import shown
-from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile
+from fastnn.errors import CorruptFile, FastnnError, InvalidInput, MissingFile, UnusableFile
 from fastnn.whole_files import write_whole
 
 FORMAT = 1
 _KEY = "fastnn"
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 
@@ -52,18 +55,35 @@ def write(
     """
     from safetensors.numpy import save
 
-    name, place = _regular(path)
+    name, place = regular_file(path)
     # safetensors writes the memory of an array in the order in which it lies.
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
     content = save(arrays, {_KEY: json.dumps(header)})
-    try:
+    with told_of(name):
         if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         write_whole(place, content, durable=True)
+
+
+@contextmanager
+def told_of(name: str) -> Iterator[None]:
+    """Turn what the system says while a file is written into fastnn's errors, with its name.
+
+    Raises
+    ------
+    MissingFile
+        Its folder is missing.
+    UnusableFile
+        It cannot be written.
+    """
+    try:
+        yield
     except FileNotFoundError:
         what = "there is no such folder to save into; make it first, such as with os.makedirs"
         raise MissingFile(errno.ENOENT, what, os.path.dirname(name)) from None
+    except FastnnError:
+        raise
     except OSError as error:
         if not error.errno:
             raise
@@ -71,7 +91,7 @@ def write(
         raise UnusableFile(error.errno, f"cannot be written: {error.strerror}", name) from error
 
 
-def _regular(path: Any) -> tuple[str, Path]:
+def regular_file(path: Any) -> tuple[str, Path]:
     """Return a path as text and the file that it leads to, which is a regular one if it exists.
 
     Raises
@@ -83,6 +103,10 @@ def _regular(path: Any) -> tuple[str, Path]:
     """
     try:
         name = os.fsdecode(path)
+        if not name:
+            raise ValueError("it is empty")
+        if name.endswith(_SEPARATORS):
+            raise UnusableFile(errno.EISDIR, "this is a folder; add the name of a file", name)
         place = Path(os.path.realpath(name))
         mode = os.stat(name).st_mode
     except (TypeError, ValueError) as error:  # no path at all; one with a NUL
@@ -92,6 +116,8 @@ def _regular(path: Any) -> tuple[str, Path]:
         ) from None
     except FileNotFoundError:
         return name, place
+    except UnusableFile:
+        raise
     except OSError as error:
         raise UnusableFile(error.errno, error.strerror, name) from error
     if stat.S_ISDIR(mode):
@@ -118,7 +144,7 @@ def read(path: str | bytes | os.PathLike[Any]) -> tuple[dict[str, np.ndarray], d
     """
     from safetensors import safe_open
 
-    name, _ = _regular(path)  # before it is opened, for which a pipe would wait
+    name, _ = regular_file(path)  # before it is opened, for which a pipe would wait
     try:
         open(name, "rb").close()
     except FileNotFoundError as error:

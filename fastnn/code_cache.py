@@ -46,7 +46,11 @@ def store(file: Path, reduced: Callable[[], bytes]) -> None:
         code = reduced()
         write_trusted(file, _MAGIC + hashlib.sha256(code).digest() + code)
     except Exception as error:  # a full disk, say: what was compiled works without
+        full.add(file.parent)
         warn(f"{file} cannot be written ({error})", "later processes compile it again")
+
+
+full: set[Path] = set()  # folders in which something could not be kept
 
 
 class CodeCache:

@@ -24,6 +24,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
+from fastnn import __started_in__
 from fastnn.errors import CacheWarning
 from fastnn.whole_files import write_whole
 
@@ -68,7 +69,7 @@ def _absolute(chosen: str) -> Path:
     path = os.path.expanduser(chosen)
     if path.startswith("~"):
         raise OSError(errno.ENOENT, "there is no such home", path)
-    return Path(os.path.abspath(path))
+    return Path(os.path.normpath(os.path.join(__started_in__, path)))
 
 
 def _usual() -> Path:

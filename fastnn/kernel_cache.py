@@ -21,7 +21,7 @@ import numpy as np
 from numba import config, njit
 
 from fastnn import __version__
-from fastnn.code_cache import CodeCache
+from fastnn.code_cache import CodeCache, full
 from fastnn.folders import cache_folder
 from fastnn.sanitizer import CHECKED
 
@@ -101,8 +101,9 @@ class CompileNotice:
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            kept = f", kept in {FOLDER}" if os.access(FOLDER, os.W_OK) else ""
-            print(f"fastnn: compiled in {seconds:.0f} s{kept}", file=sys.stderr)
+            kept = os.access(FOLDER, os.W_OK) and FOLDER not in full
+            where = f", kept in {FOLDER}" if kept else ""
+            print(f"fastnn: compiled in {seconds:.0f} s{where}", file=sys.stderr)
 
 
 def cached(function: Callable[..., Any]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.atomic import Turn, at_once, new_lock
 from fastnn.checks import number
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, TrainerBusy
 from fastnn.history import History
 from fastnn.model import Earlier, Model
 from fastnn.parameters import Parameters, check_parameters, copy_of, start_slots
@@ -102,6 +102,7 @@ class Stateful(Predictor):
     @rate_factor.setter
     def rate_factor(self, factor: float) -> None:
         factor = number(factor, "rate_factor", 0.0)
+        self._refuse_within()
         with self._using:
             self._state = self._state._replace(rate_factor=factor)
 
@@ -140,6 +141,7 @@ class Stateful(Predictor):
         """
         checked = check_parameters(self.problem, parameters)
         arrays = checked, start_slots(self.problem, checked)
+        self._refuse_within()
         with self._using:
             self._state = self._state._replace(
                 step=0, rate_factor=1.0, arrays=arrays, earlier=None
@@ -168,6 +170,7 @@ class Stateful(Predictor):
                 f"not {earlier!r:.80}"
             )
         arrays = then.read()
+        self._refuse_within()
         with self._using:
             self._state = self._state._replace(
                 epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays,
@@ -210,11 +213,26 @@ class Stateful(Predictor):
         done = self._state.epoch - history.first_epoch
         at_once([*history.entering(done, rows), partial(setattr, self, "_state", after)])
 
+    def _refuse_within(self) -> None:
+        """Refuse what would use the engine while this thread has it at work already.
+
+        That is a handler of a signal, which Python calls in the middle of an epoch.
+        """
+        if self._using._is_owned():
+            raise TrainerBusy(
+                "this is called in the middle of an epoch of the same trainer, by a signal's "
+                "handler; save, copy or pickle the trainer there, which give its last whole epoch, "
+                "or have a callback do this"
+            )
+
     def _outputs(self) -> Callable[[Any], np.ndarray]:
+        self._refuse_within()
+
         with self._using:
             state = self._ready()
 
         def forward(X: Any) -> np.ndarray:
+            self._refuse_within()
             with self._using:
                 state.engine.restore(state.snapshot)
                 return state.engine.forward(X)

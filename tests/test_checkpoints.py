@@ -1,6 +1,7 @@
 """What `Checkpoint` writes where, what stays, and what it refuses."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from fastnn import (
     SGD,
     Checkpoint,
     EarlyStopping,
+    FastnnError,
     InvalidInput,
     MissingFile,
     Trainer,
@@ -227,3 +229,23 @@ def test_it_is_refused_outside_fit(tmp_path):
     with pytest.raises(InvalidInput, match="can only be called by fit"):
         fit(trainer, 2, lambda *both: checkpoint(*both))
     assert trainer.epoch == 1
+
+
+@pytest.mark.parametrize("path", ["precious.csv", "model.safetensors"])
+def test_a_file_that_is_no_checkpoint_is_not_written_over(tmp_path, path):
+    (tmp_path / path).write_text("my,data")
+    with pytest.raises(InvalidInput, match="no checkpoint that could be resumed"):
+        trainer_of().fit(X, LABELS, 1, callbacks=Checkpoint(tmp_path / path, keep=1))
+    assert (tmp_path / path).read_text() == "my,data"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
+def test_paths_that_cannot_be_are_errors_of_the_family(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.safetensors")
+    open("file", "w").close()
+    for path in ("n" * 300, "file/x", "a\0b", "pipe.safetensors"):
+        with pytest.raises(FastnnError):
+            trainer_of().fit(X, LABELS, 1, callbacks=Checkpoint(path, keep=1))
+        with pytest.raises(FastnnError):
+            Trainer.resume(path)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 
 import pytest
 from trainer_cases import LABELS, X, trainer_of
@@ -11,8 +12,8 @@ from fastnn import (
     CSVLogger,
     EarlyStopping,
     InvalidInput,
-    MissingFile,
     Trainer,
+    UnusableFile,
     sweep,
 )
 
@@ -102,10 +103,30 @@ def test_a_file_that_is_no_log_is_refused_and_stays(text, tmp_path):
     assert trainer.epoch == 0 and path.read_text("utf-8") == text
 
 
-def test_no_folder_no_path_and_several_trainings_are_refused(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
+def test_a_file_of_any_other_kind_is_refused_and_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    os.mkdir("folder")
+    os.symlink("pipe", "link")
+    before = {name: os.lstat(name).st_mode for name in os.listdir()}
+    for path in ("pipe", b"pipe", "folder", "link", "x" * 300, "new/", "/dev/null"):
+        with pytest.raises(UnusableFile):
+            trainer_of().fit(X, LABELS, 1, callbacks=CSVLogger(path))
+    for path in ("a\0b", ""):
+        with pytest.raises(InvalidInput):
+            trainer_of().fit(X, LABELS, 1, callbacks=CSVLogger(path))
+    assert {name: os.lstat(name).st_mode for name in os.listdir()} == before
+    assert not os.path.isfile("/dev/null")
+
+
+def test_folders_are_made(tmp_path):
+    trainer_of().fit(X, LABELS, 1, callbacks=CSVLogger(os.fsencode(tmp_path / "new" / "log.csv")))
+    assert len((tmp_path / "new" / "log.csv").read_text().splitlines()) == 2
+
+
+def test_no_path_and_several_trainings_are_refused(tmp_path):
     trainer, log = trainer_of(), CSVLogger(tmp_path / "log.csv")
-    with pytest.raises(MissingFile, match="no such folder to log into"):
-        trainer.fit(X, LABELS, 1, callbacks=CSVLogger(tmp_path / "nowhere" / "log.csv"))
     with pytest.raises(InvalidInput, match="path must be a path, not 3"):
         CSVLogger(3)
     with pytest.raises(InvalidInput, match="follows one training"):

@@ -82,14 +82,14 @@ def test_a_path_is_text_bytes_or_a_path(tmp_path, monkeypatch, trainer, path):
     assert os.listdir() == ["model"]
 
 
-@pytest.mark.parametrize("path", [None, 3, True, 1.5, [], "a\0b", b"a\0b", object()])
+@pytest.mark.parametrize("path", [None, 3, True, 1.5, [], "", b"", "a\0b", b"a\0b", object()])
 def test_anything_else_is_no_path(trainer, path):
     for call in (trainer.save, Trainer.load):
         with pytest.raises(InvalidInput, match="path must be the path of a file"):
             call(path)
 
 
-@pytest.mark.parametrize("path", ["", "x" * 300, "model/", "a/b", "file/model"])
+@pytest.mark.parametrize("path", ["x" * 300, "model/", "new/", "a/b", "file/model"])
 def test_a_path_that_cannot_be_is_an_error_of_the_family(tmp_path, monkeypatch, trainer, path):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from fastnn import checkpoint
 from fastnn import model as models
 from fastnn.callbacks.bundled import Bundled, Callback
 from fastnn.callbacks.checkpoint_files import Place, place_of
@@ -122,21 +123,31 @@ class Checkpoint(Bundled):
         """Make the folder, and refuse what could not be saved or resumed."""
         optimizer_to_dict(trainer.problem.optimizer)
         place, done = self._place(), _epochs_of(trainer.history)
-        place.folder.mkdir(parents=True, exist_ok=True)
+        with checkpoint.told_of(os.fspath(place.folder)):
+            place.folder.mkdir(parents=True, exist_ok=True)
         every = [file for epochs, file in place.numbered().items() if epochs >= done]
         if place.form is None:
             every = [place.file(0)]
         self._written = None
         for file in every:
-            with contextlib.suppress(CorruptFile, FileNotFoundError):
+            try:
                 epochs = _epochs_of(models.load(file).history)
-                if epochs > done:
+            except FileNotFoundError:
+                continue
+            except CorruptFile as error:
+                if place.form is None:  # whoever it belongs to
                     raise InvalidInput(
-                        f"{file} is a checkpoint of {epochs} epochs, but this trainer has done "
-                        f"{done}: go on from it with Trainer.resume({os.fspath(self.path)!r}), "
+                        f"{file} is there and no checkpoint that could be resumed ({error}); "
                         "remove it, or give Checkpoint another path"
-                    )
-                self._written = epochs
+                    ) from error
+                continue  # a damaged one, which is written again
+            if epochs > done:
+                raise InvalidInput(
+                    f"{file} is a checkpoint of {epochs} epochs, but this trainer has done "
+                    f"{done}: go on from it with Trainer.resume({os.fspath(self.path)!r}), "
+                    "remove it, or give Checkpoint another path"
+                )
+            self._written = epochs
         self.signal, self._callbacks, self._seen = None, callbacks, done or None
 
     def __call__(self, trainer: Trainer, history: History) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastnn.checks import shown
-from fastnn.errors import CorruptFile, InvalidInput, MissingFile
+from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile
 
 _SUFFIX = ".safetensors"
 _TEMPLATE = "model-{epoch:04d}.safetensors"
@@ -88,6 +88,8 @@ def place_of(path: str | bytes | os.PathLike[Any], one: bool = False) -> Place:
         text = os.fsdecode(path)
     except TypeError:
         raise InvalidInput(f"path must be a path, not {shown(path):.80}") from None
+    if not text or "\0" in text:
+        raise InvalidInput(f"path must be that of a file or a folder, not {shown(path):.80}")
     folder, name = os.path.split(text)
     if "{epoch" in folder:
         raise InvalidInput(
@@ -143,7 +145,10 @@ def checkpoints_at(path: str | bytes | os.PathLike[Any]) -> list[Path]:
     text = os.fsdecode(path)
     if os.path.isfile(text):
         return [Path(text)]
-    found = _of_folder(Path(text)) if os.path.isdir(text) else place.newest_first()
+    try:
+        found = _of_folder(Path(text)) if os.path.isdir(text) else place.newest_first()
+    except OSError as error:
+        raise UnusableFile(error.errno, f"cannot be read: {error.strerror}", text) from error
     if not found:
         what = (
             "there is no checkpoint; pass what fastnn.Checkpoint was given: a file, a template "

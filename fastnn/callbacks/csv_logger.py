@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.callbacks.bundled import Bundled, Callback
+from fastnn.checkpoint import regular_file, told_of
 from fastnn.checks import shown
-from fastnn.errors import InvalidInput, MissingFile
+from fastnn.errors import InvalidInput
 from fastnn.history import History
 from fastnn.whole_files import write_whole
 
@@ -45,17 +44,17 @@ class CSVLogger(Bundled):
     Parameters
     ----------
     path
-        The file; its folder is there.
+        The file; its folder is made if need be.
 
     Raises
     ------
     InvalidInput
         No path. In `fit`: restarts or a sweep, or a file that is there and no such table.
-    MissingFile
-        In `fit`: there is no such folder.
+    UnusableFile
+        In `fit`: a folder, a pipe or a device, or a file that cannot be written.
     """
 
-    path: str | os.PathLike[str]
+    path: str | bytes | os.PathLike[Any]
     one_training: ClassVar[bool] = True
     # How many rows the file has, and how long it is, after this has written to it.
     _rows: int = field(default=0, init=False, repr=False, compare=False)
@@ -63,35 +62,36 @@ class CSVLogger(Bundled):
 
     def __post_init__(self) -> None:
         """Check the path."""
-        if not isinstance(self.path, (str, os.PathLike)):
+        if not isinstance(self.path, (str, bytes, os.PathLike)):
             raise InvalidInput(f"path must be a path, not {shown(self.path):.80}")
 
     def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
         """Refuse a file that is no such table."""
         self._rows = 0
-        path = Path(self.path)
-        if not path.parent.is_dir():
-            what = "there is no such folder to log into; make it first, such as with os.makedirs"
-            raise MissingFile(errno.ENOENT, what, os.fspath(path.parent))
-        if path.exists():
-            with open(path, "rb") as log:
-                start = log.readline(len(_HEADER))
-            if not _HEADER.encode().startswith(start):
-                raise InvalidInput(
-                    f"{path} is there and no log of fastnn: it starts with {start!r:.80}; give "
-                    "CSVLogger another path"
-                )
+        name, path = regular_file(self.path)
+        with told_of(name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            start = b""
+            if path.exists():
+                with open(path, "rb") as log:
+                    start = log.readline(len(_HEADER))
+        if not _HEADER.encode().startswith(start):
+            raise InvalidInput(
+                f"{path} is there and no log of fastnn: it starts with {start!r:.80}; give "
+                "CSVLogger another path"
+            )
 
     def __call__(self, trainer: Trainer, history: History) -> None:
         """Write the row of the epoch just done, or all rows where the file lacks others."""
-        path, count = Path(self.path), len(history)
-        size = path.stat().st_size if path.exists() else -1
-        if self._rows == count - 1 > 0 and size == self._size:
-            with open(path, "a", encoding="utf-8", newline="") as log:
-                log.write(_text(history, count - 1))
-        else:
-            write_whole(path.resolve(), (_HEADER + _text(history, 0)).encode())
-        self._rows, self._size = count, path.stat().st_size
+        (name, path), count = regular_file(self.path), len(history)
+        with told_of(name):
+            size = path.stat().st_size if path.exists() else -1
+            if self._rows == count - 1 > 0 and size == self._size:
+                with open(path, "a", encoding="utf-8", newline="") as log:
+                    log.write(_text(history, count - 1))
+            else:
+                write_whole(path, (_HEADER + _text(history, 0)).encode())
+            self._rows, self._size = count, path.stat().st_size
 
 
 def _text(history: History, first: int) -> str:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.callbacks.bundled import Bundled, Callback
+from fastnn.checkpoint import told_of
 from fastnn.checks import shown
 from fastnn.errors import InvalidInput, MissingExtra
 from fastnn.history import History
@@ -70,7 +71,8 @@ class TensorBoard(Bundled):
         step = history.first_epoch + len(history)
         if self._writer is None or step <= self._last:
             self.end(trainer)
-            self._writer = _maker()(os.fspath(self.folder), step)
+            with told_of(os.fspath(self.folder)):
+                self._writer = _maker()(os.fspath(self.folder), step)
         for name, tag in TAGS.items():
             value = getattr(history, name)[-1]
             if value is not None:

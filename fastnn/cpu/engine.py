@@ -389,6 +389,7 @@ class Engine:
         self._task = task
         try:
             task.run(tick)
+            assert not task.stopped, "somebody else has settled what is at work here"
         finally:
             self._settle()
 

@@ -7,7 +7,7 @@ later process that minimises the same function loads it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fastnn.code_cache import CodeCache, generated_module
@@ -18,6 +18,7 @@ from fastnn.graph.lower import lower
 from fastnn.graph.nodes import check_compiled, topological, variable
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.statements import code_style, statements
+from fastnn.pool import uninterrupted
 
 _STYLE = {
     **code_style("np."),
@@ -104,6 +105,11 @@ def compiled(text: str) -> Callable[..., Any]:
 
     Compiling waits for the first call.
     """
+    # An interrupted import would leave the process without Numba.
+    return uninterrupted(partial(_compiled, text))
+
+
+def _compiled(text: str) -> Callable[..., Any]:
     import numba
 
     module = generated_module("fastnn_descent", text)

@@ -6,12 +6,15 @@ import gc
 import os
 import resource
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fault_table import Count, in_child, part
 from small import LABELS, X, bits, trainer_of
+
+from fastnn.pool import IDLE_SECONDS
 
 NOBODY = 54321  # a user that has no other process
 WIDE = np.tile(X, (50, 1))
@@ -120,6 +123,7 @@ def growth(epochs: int, trainers: int) -> Any:
     held = [trainer_of("deep", 2) for _ in range(50)]
     for own in held:
         own.fit(*few, epochs=1)
+    time.sleep(1.5 * IDLE_SECONDS)  # when those that found no more work have ended
     found = len(os.listdir("/proc/self/task"))
     most = 8 + (os.cpu_count() or 1)  # those of other libraries too
     if found > most:
