@@ -38,6 +38,31 @@ def _first_fit(tries: int) -> Count:
     return count
 
 
+def first_minimize(moment: float) -> Any:
+    """Interrupt the first minimisation of this process; the next one comes to its end."""
+    from interrupts import interrupted
+    from small import LABELS, X, trainer_of
+
+    from fastnn.graph import exp, minimize
+
+    def go() -> Any:
+        return minimize(lambda x, y: (x - 1) ** 2 + exp(y) - y, [0.5, 1.0], steps=2000)
+
+    for seconds in (moment, moment / 2):
+        interrupted(go, seconds, False)
+    broken = [] if abs(go().x - [1, 0]).max() < 1e-3 else ["it came to another point"]
+    trainer_of().fit(X, LABELS, epochs=1)
+    return 1, broken
+
+
+@part("Ctrl-C in the first minimize of a process", 3, 64)
+def _first_minimize(tries: int) -> Count:
+    count = Count()
+    for number in range(tries):
+        in_child(count, first_minimize, 1.0 * (number + 0.5) / tries)
+    return count
+
+
 def long_epoch() -> Any:
     """End the program while a daemon thread is in an epoch of a minute."""
     import threading
