@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from types import CodeType
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +21,15 @@ from fastnn.problem import Problem
 from fastnn.rules.table import UPDATES
 from fastnn.state import State
 from fastnn.target import Engine, choose, engine_class
+
+_AT_WORK: set[CodeType] = set()
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def works(function: Function) -> Function:
+    """Mark a function that has a trainer's engine at work, with the trainer among its variables."""
+    _AT_WORK.add(function.__code__)
+    return function
 
 
 class Stateful(Predictor):
@@ -216,14 +227,18 @@ class Stateful(Predictor):
     def _refuse_within(self) -> None:
         """Refuse what would use the engine while this thread has it at work already.
 
-        That is a handler of a signal, which Python calls in the middle of an epoch.
+        That is a handler of a signal, which Python calls in the middle of an epoch. That this
+        thread has the lock says little, for what was interrupted may have left it taken.
         """
-        if self._using._is_owned():
-            raise TrainerBusy(
-                "this is called in the middle of an epoch of the same trainer, by a signal's "
-                "handler; save, copy or pickle the trainer there, which give its last whole epoch, "
-                "or have a callback do this"
-            )
+        frame = sys._getframe(1).f_back if self._using._is_owned() else None
+        while frame is not None:
+            if frame.f_code in _AT_WORK and any(each is self for each in frame.f_locals.values()):
+                raise TrainerBusy(
+                    "this is called in the middle of an epoch or a prediction of the same trainer, "
+                    "by a signal's handler; save, copy or pickle the trainer there, which give its "
+                    "last whole epoch, or have a callback do this"
+                )
+            frame = frame.f_back
 
     def _outputs(self) -> Callable[[Any], np.ndarray]:
         self._refuse_within()
@@ -231,6 +246,7 @@ class Stateful(Predictor):
         with self._using:
             state = self._ready()
 
+        @works
         def forward(X: Any) -> np.ndarray:
             self._refuse_within()
             with self._using:

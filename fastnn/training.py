@@ -16,6 +16,7 @@ from fastnn.progress import Progress, Watch
 from fastnn.restoring import go_back, remember
 from fastnn.schedules import rates_of
 from fastnn.state import State
+from fastnn.stateful import works
 
 if TYPE_CHECKING:
     from fastnn.trainer import Trainer
@@ -54,6 +55,7 @@ def train_epochs(
             break
 
 
+@works
 def _train_epoch(
     trainer: Trainer, data: Data, validation: Data | None, progress: Progress | Watch
 ) -> None:
@@ -120,6 +122,7 @@ def train_in_blocks(trainer: Trainer, data: Data, epochs: int, watch: Watch) -> 
         left -= count
 
 
+@works
 def _train_block(trainer: Trainer, data: Data, count: int, watch: Watch) -> bool:
     """Do `count` epochs, or none and return False if a number would not be finite after them."""
     start = time.perf_counter()
