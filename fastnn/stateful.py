@@ -154,9 +154,7 @@ class Stateful(Predictor):
         arrays = checked, start_slots(self.problem, checked)
         self._refuse_within()
         with self._using:
-            self._state = self._state._replace(
-                step=0, rate_factor=1.0, arrays=arrays, earlier=None
-            )
+            self._state = self._state._replace(step=0, rate_factor=1.0, arrays=arrays, earlier=None)
 
     def restore(self, earlier: Stateful) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.

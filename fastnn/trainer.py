@@ -241,7 +241,6 @@ class Trainer(Stateful, Stored):
             progress.close()
         return self.history
 
-
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""
         problem = self.problem
