@@ -102,9 +102,9 @@ def _info(options: argparse.Namespace) -> int:
     import platform
     from importlib.metadata import version
 
-    from fastnn.cpu.vector import vector_bytes
+    from fastnn.cpu.processor import vector_bytes
     from fastnn.cuda import found
-    from fastnn.kernel_cache import FOLDER
+    from fastnn.kernel_cache import folder
     from fastnn.processors import available_threads
 
     del options
@@ -122,7 +122,7 @@ def _info(options: argparse.Namespace) -> int:
     for name, number in found.compilers().items():
         rows[name] = number or "not found"
     rows["cuda"] = _cuda()
-    rows["cache"] = str(FOLDER)
+    rows["cache"] = str(folder())
     width = max(map(len, rows))
     for name, value in rows.items():
         print(f"{name:{width}s} {value}")

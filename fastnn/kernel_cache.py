@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
-import sys
+import shutil
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
-
-import numba
-import numpy as np
-from numba import config, njit
+from functools import cache, partial
+from pathlib import Path
 
 from fastnn import __version__
-from fastnn.code_cache import CodeCache, full
+from fastnn.code_cache import full, load, store
+from fastnn.cpu.processor import own_processor, system
 from fastnn.folders import cache_folder
+from fastnn.machine_code import Code, file_in, unpack
+from fastnn.pool import uninterrupted
 from fastnn.sanitizer import CHECKED
 
+_NAMES = "kernels-"  # what names of folders begin with
 _ROOT = os.path.dirname(os.path.dirname(__file__))
 # An import at the top of a module; those in functions bring nothing into compiled code.
 _IMPORT = re.compile(r"^(?:from (fastnn[\w.]*) import (\([^)]*\)|.*)|import (fastnn[\w.]*))", re.M)
@@ -62,34 +64,77 @@ def sources(*roots: str) -> dict[str, bytes]:
 
 
 def source_hash(*roots: str) -> str:
-    """Return a hash of `sources`, and of the versions that read them."""
-    digest = hashlib.sha256(f"{__version__} {numba.__version__}".encode())
+    """Return a hash of `sources`."""
+    digest = hashlib.sha256(__version__.encode())
     for name, source in sorted(sources(*roots).items()):
         digest.update(f"{name} {len(source)}\n".encode() + source)
     return digest.hexdigest()[:16]
 
 
 # The modules whose functions are compiled, with all that they call.
-COMPILED = "fastnn.cpu.custom", "fastnn.cpu.epoch", "fastnn.cpu.linear", "fastnn.shuffling"
+COMPILED = "fastnn.cpu.compiling", "fastnn.cpu.epoch", "fastnn.cpu.linear", "fastnn.cpu.shuffle"
 # What looks over them changes what they become.
 _CHECKS = ("fastnn.sanitizer",) if CHECKED else ()
-FOLDER = cache_folder(f"kernels-{source_hash(*COMPILED, *_CHECKS)}{'-checked' * CHECKED}")
+# Taken now: what is imported fits these, whatever becomes of the files meanwhile.
+SOURCES = source_hash(*COMPILED, "fastnn.cpu.entries", *_CHECKS)
 PATIENCE_SECONDS = 3.0
+_KEPT_SECONDS = 60 * 86400.0  # since it was last read
+_log = logging.getLogger("fastnn")
 
-if CHECKED and not config.DISABLE_JIT:
-    from fastnn.sanitizer.instrument import install
 
-    install()
+@cache
+def folder() -> Path:
+    """Return the folder of what was compiled of these sources."""
+    return cache_folder(f"{_NAMES}{SOURCES}{'-checked' * CHECKED}")
+
+
+def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bool]:
+    """Return code that Numba makes in this process, and whether it was there already.
+
+    Parameters
+    ----------
+    name
+        What the file's name begins with.
+    made_of
+        All that the code follows from beside fastnn's sources and the processor.
+    make
+        Returns the code for an identity.
+    """
+    made_for = own_processor()
+    flags = f"{made_for.cpu} {made_for.features} {made_for.opt}"
+    text = hashlib.sha256(made_of.encode()).hexdigest()
+    identity = f"{name} of {text} and sources {SOURCES} for {system()} {flags}"
+    file = file_in(folder(), name, identity)
+    code = load(file, partial(unpack, identity=identity))
+    if code is not None:
+        return code, True
+    code = uninterrupted(partial(make, identity))
+    store(file, code.pack)
+    return code, False
+
+
+def forget_old() -> None:
+    """Delete what was compiled of other sources and has not been read for a while."""
+    now = time.time()
+    for other in folder().parent.glob(f"{_NAMES}*"):
+        with contextlib.suppress(OSError):
+            states = [file.stat() for file in [other, *other.iterdir()]]
+            last = max(max(each.st_atime, each.st_mtime) for each in states)
+            if other != folder() and now - last > _KEPT_SECONDS:
+                shutil.rmtree(other)
 
 
 class CompileNotice:
-    """Says on stderr what takes so long, if the kernels are not ready after a moment."""
+    """Logs what takes so long, if it is not ready after a moment: as warnings, which are seen."""
 
     def __init__(self, what: str) -> None:
-        text = f"fastnn: compiling {what} for this machine, once (about half a minute) ..."
-        self._timer = threading.Timer(PATIENCE_SECONDS, lambda: print(text, file=sys.stderr))
+        self._what = what
+        self._timer = threading.Timer(PATIENCE_SECONDS, self._tell)
         self._timer.daemon = True
         self._begun = time.monotonic()
+
+    def _tell(self) -> None:
+        _log.warning("fastnn: compiling %s for this processor ...", self._what)
 
     def __enter__(self) -> None:
         """Start to wait; without a word where no thread can be started for that."""
@@ -101,16 +146,7 @@ class CompileNotice:
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            kept = os.access(FOLDER, os.W_OK) and FOLDER not in full
-            where = f", kept in {FOLDER}" if kept else ""
-            print(f"fastnn: compiled in {seconds:.0f} s{where}", file=sys.stderr)
-
-
-def cached(function: Callable[..., Any]) -> Any:
-    """Compile an entry point without the GIL and keep the result in `FOLDER`."""
-    if config.DISABLE_JIT:
-        # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
-        return np.errstate(all="ignore")(function)
-    compiled = njit(nogil=True, error_model="numpy", _nrt=False)(function)
-    compiled._cache = CodeCache(FOLDER, compiled.py_func)
-    return compiled
+            kept = os.access(folder(), os.W_OK) and folder() not in full
+            where = f", kept in {folder()}" if kept else ""
+            _log.warning("fastnn: compiled in %.0f s%s", seconds, where)
+        forget_old()

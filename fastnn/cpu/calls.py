@@ -71,7 +71,7 @@ def _call_gradient(typingctx, address, p, y):
 
 
 @intrinsic
-def as_array(typingctx, pointer):
+def _as_array(typingctx, pointer):
     """Return the numbers at a pointer as an array, whose length nobody asks for."""
     array_type = types.Array(pointer.dtype, 1, "C")
 
@@ -91,8 +91,14 @@ def _plain_call(address: Any, *arguments: Any) -> Any:
     return registered[int(address)](*arguments)
 
 
+def _plain_as_array(array: Any) -> Any:
+    return array  # of one dimension
+
+
 if config.DISABLE_JIT:
+    as_array = _plain_as_array
     call_activate = call_multiply_slope = call_loss_rows = call_losses = call_gradient = _plain_call
 else:
+    as_array = _as_array
     call_activate, call_multiply_slope = _call_activate, _call_multiply_slope
     call_loss_rows, call_losses, call_gradient = _call_loss_rows, _call_losses, _call_gradient

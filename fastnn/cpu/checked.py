@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config
 
 from fastnn import plan as fields
 from fastnn.cpu.job import ARRAYS
@@ -116,8 +115,6 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Its arrays may be touched, and those that the jobs list which the first of them holds.
     """
-    if not CHECKED or config.DISABLE_JIT:
-        return function
 
     def call(*arguments: Any) -> Any:
         arrays = [each for each in arguments if isinstance(each, np.ndarray)]

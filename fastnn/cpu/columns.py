@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gemm import ONE, ZERO
-from fastnn.cpu.job import head_of, layers_of, make_view
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import INLINE, MERGED
+from fastnn.cpu.views import head_of, layers_of, make_view
 from fastnn.plan import BIAS, CAPACITY, DELTA, FEW, LEARNED, ONES, WEIGHTS, K, N, Z
 
 KINDS = 2  # 0: the bias; 1: the slope

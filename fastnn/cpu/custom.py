@@ -2,24 +2,21 @@
 
 Each loop is a C function of its own, which the kernels call by address. What Numba makes of it is
 kept in the folder of the compiled kernels under a hash of its source, so the next process compiles
-nothing; the folder's name has a hash of all that the rule is compiled with.
+nothing, and does not import Numba.
 """
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import config, types
-from numba.core.ccallback import CFunc
 
+from fastnn import kernel_cache
 from fastnn.atomic import new_lock
-from fastnn.code_cache import CodeCache, generated_module
-from fastnn.cpu import rules
-from fastnn.cpu.calls import as_array, registered
-from fastnn.cpu.elementary import make_elementary
-from fastnn.kernel_cache import FOLDER
+from fastnn.code_cache import generated_module
+from fastnn.cpu.processor import DISABLE_JIT
+from fastnn.machine_code import Code, link
 from fastnn.plan import (
     OWN_GRADIENT,
     OWN_LOSSES,
@@ -34,65 +31,76 @@ from fastnn.pool import uninterrupted
 if TYPE_CHECKING:
     from fastnn.problem import Problem
 
-_INDEX = types.int64
-# Loop -> its arguments and their types; "real" is the problem's.
-_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "activate": {"memory": "reals", "at": _INDEX, "count": _INDEX, "alpha": "real"},
+# Loop -> its arguments and their types; "real" is the problem's, "reals" are an array of such.
+_ARGUMENTS: dict[str, dict[str, str]] = {
+    "activate": {"memory": "reals", "at": "int", "count": "int", "alpha": "real"},
     "multiply_slope": {
         "memory": "reals",
-        **dict.fromkeys(("z_at", "a_at", "d_at", "count"), _INDEX),
+        **dict.fromkeys(("z_at", "a_at", "d_at", "count"), "int"),
         "alpha": "real",
     },
     "loss_rows": {
         "memory": "reals",
-        **dict.fromkeys(("p_at", "y_at", "d_at", "mask_at", "scale_at", "count"), _INDEX),
-        "row_loss": types.CPointer(types.float64),
-        "loss_at": _INDEX,
+        **dict.fromkeys(("p_at", "y_at", "d_at", "mask_at", "scale_at", "count"), "int"),
+        "row_loss": "float64s",
+        "loss_at": "int",
     },
-    "losses": {"memory": "reals", **dict.fromkeys(("p_at", "y_at", "count"), _INDEX)},
+    "losses": {"memory": "reals", **dict.fromkeys(("p_at", "y_at", "count"), "int")},
     "gradient": {"p": "real", "y": "real"},
 }
 
 
-_elementary = cache(make_elementary)
-
-
 class Compiled:
-    """A loop of a rule, compiled or loaded; its `address` is good as long as this is alive."""
+    """A loop of a rule, compiled or loaded; `address` is good as long as the process lives."""
 
     def __init__(self, rule: str, operation: str, dtype: np.dtype, width: int) -> None:
-        real = getattr(types, dtype.name)
-        kinds = {"real": real, "reals": types.CPointer(real)}
-        arguments = {
-            name: kinds.get(kind, kind) if isinstance(kind, str) else kind
-            for name, kind in _ARGUMENTS[operation].items()
+        kinds = {"real": dtype.name, "reals": f"{dtype.name}s"}
+        self._arguments = {
+            name: kinds.get(kind, kind) for name, kind in _ARGUMENTS[operation].items()
         }
+        self._rule, self._operation, self._dtype, self._width = rule, operation, dtype, width
         passed = ", ".join(
-            f"as_array({name})" if isinstance(kind, types.CPointer) else name
-            for name, kind in arguments.items()
+            f"as_array({name})" if kind.endswith("s") else name
+            for name, kind in self._arguments.items()
         )
-        # Numba keeps one compilation for each text and signature, so the text says the rest.
-        text = (
+        self._text = (
             f"# {operation} of {dtype.name}, {width} numbers in a row\n{rule}\n\n"
-            f"def call({', '.join(arguments)}):\n    return loop({passed})\n"
+            f"def call({', '.join(self._arguments)}):\n    return loop({passed})\n"
         )
-        with np.errstate(all="ignore"):  # constants beyond float32
-            module = generated_module("fastnn_rule", text)
-            loop = rules.LOOPS[operation](module.rule, dtype.type, _elementary(dtype), width)
-        self.function: Any = loop
-        if config.DISABLE_JIT:
+        if DISABLE_JIT:
+            from fastnn.cpu.calls import registered
+
+            loop = vars(self._module())["loop"]
             self.address, self.loaded = id(loop), False
             registered[self.address] = loop
-            return
+        else:
+            name = f"rule_{operation}"
+            code, self.loaded = kernel_cache.kept(name, self._text, self._compile)
+            self.address = link(code)
+
+    def _compile(self, identity: str) -> Code:
+        from fastnn.cpu.compiling import machine_code
+
+        module, result = self._module(), None
+        if self._operation == "gradient":
+            result = self._dtype.name
+        return machine_code(
+            vars(module)["call"], tuple(self._arguments.values()), "fastnn_rule", identity, result
+        )
+
+    def _module(self) -> Any:
+        """Return the module of the text, with the loop that it calls."""
+        from fastnn.cpu import rules
+        from fastnn.cpu.calls import as_array
+        from fastnn.cpu.elementary import make_elementary
+
+        with np.errstate(all="ignore"):  # constants beyond float32
+            module = generated_module("fastnn_rule", self._text)
+            make = rules.LOOPS[self._operation]
+            rule, real = vars(module)["rule"], self._dtype.type
+            loop = make(rule, real, make_elementary(self._dtype), self._width)
         vars(module).update(loop=loop, as_array=as_array)
-        result = real if operation == "gradient" else types.void
-        # Numba's decorator of this name, with another cache.
-        options = {"error_model": "numpy", "_nrt": False}
-        signature = tuple(arguments.values()), result
-        self.function = CFunc(module.call, signature, locals={}, options=options)
-        self.function._cache = CodeCache(FOLDER, module.call)
-        self.function.compile()
-        self.address, self.loaded = self.function.address, self.function.cache_hits > 0
+        return module
 
 
 _compiled: dict[tuple[Any, ...], Compiled] = {}  # for good, since plans hold addresses

@@ -7,26 +7,23 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numba import config, int64, types
 
 from fastnn.atomic import new_lock
-from fastnn.cpu import epoch as kernels
-from fastnn.cpu import linear, team
-from fastnn.cpu.checked import checked
+from fastnn.cpu import job as words
+from fastnn.cpu.compiled import entry
+from fastnn.cpu.compiled import prepare as prepare_entries
 from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
+from fastnn.cpu.numbers import LOSS_SUM, WEIGHT_SUM, start_numbers
+from fastnn.cpu.processor import DISABLE_JIT, register_shape
 from fastnn.cpu.seats import forward_seat, train_seat
 from fastnn.cpu.sources import make_sources
-from fastnn.cpu.steps import LOSS_SUM, WEIGHT_SUM, start_numbers
 from fastnn.cpu.threads import choose_threads
-from fastnn.cpu.vector import register_shape
 from fastnn.cpu.working import Working
 from fastnn.data import Data
-from fastnn.kernel_cache import CompileNotice
 from fastnn.layout import Layout
 from fastnn.parameters import Parameters
 from fastnn.plan import (
@@ -42,7 +39,7 @@ from fastnn.plan import (
     Plan,
     make_plan,
 )
-from fastnn.pool import Task, uninterrupted
+from fastnn.pool import Task
 from fastnn.problem import EpochResult, Problem
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row
@@ -58,8 +55,6 @@ AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 # a few hundredths of a second.
 PREDICT_FLOPS_PER_THREAD, PREDICT_FLOPS_PER_CALL, PREDICT_ROWS_PER_CALL = 2e7, 5e8, 1 << 17
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
-JOB, JOBS = types.int64[::1], types.int64[:, ::1]
-OUTPUTS = {"float32": types.float32[:, ::1], "float64": types.float64[:, ::1]}
 NO_ROWS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
 
 
@@ -198,7 +193,7 @@ class Engine:
             own = dict(
                 order=np.ascontiguousarray(orders, np.int64),
                 keys=random_keys(self.problem.seed, numbered, self._random * 2 * len(plan.layers)),
-                gathered=np.full((epochs, team.LINE * self.threads), -1),
+                gathered=np.full((epochs, words.LINE * self.threads), -1),
                 control=control,
                 rates=np.ascontiguousarray(rates),
                 numbers=numbers,
@@ -206,11 +201,11 @@ class Engine:
             jobs = make_jobs(working.fixed, shared, own)
             self._held = None
             kept, threads = (working, data, shared, own), () if self._linear else (self.threads,)
-            train = partial(train_seat, self._train(), jobs, threads, kept)
+            train = partial(train_seat, entry(self._entry("train_epoch")), jobs, threads, kept)
             self._run(train, orders.size, numbers, control, progress)
         results: list[EpochResult] = []
         for number in range(epochs):
-            bad, weight = int(control[number, team.BAD_STEP]), numbers[number, WEIGHT_SUM]
+            bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
             loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
             results.append(EpochResult(float(loss), bad if bad >= 0 else None))
             if bad >= 0:
@@ -222,7 +217,7 @@ class Engine:
         rows, outputs = len(X), np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
         flops = 2 * sum(k * n for k, n in self.problem.network.shapes)
         most = min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops))
-        compiled = self._compiled("forward", (JOB, int64, int64, OUTPUTS[self._dtype]))
+        compiled = entry(self._entry("forward"))
         sources, counting = make_sources(X), np.arange(INFERENCE_ROWS)
         with self._lock:
             self._settle()
@@ -274,7 +269,7 @@ class Engine:
 
     def prepare(self) -> None:
         """Make ready for a fit: threads for what is available now, and kernels compiled."""
-        self._train()
+        prepare_entries([self._entry("train_epoch"), self._entry("forward"), "shuffle"])
         with self._lock:
             self._settle()
             threads = self._choose_threads()
@@ -284,8 +279,9 @@ class Engine:
                 self._working = self._follow(plan, self._working)
             place_rules(self.problem, self._working.plan, training=True)
 
-    def _train(self) -> Any:
-        return self._compiled("train_epoch", (JOBS,) if self._linear else (JOBS, int64, int64))
+    def _entry(self, operation: str) -> str:
+        """Return the name of an entry point for this kind of model and dtype."""
+        return f"{'linear_' * self._linear}{operation}_{self._dtype}"
 
     def close(self) -> None:
         """Have no thread at work."""
@@ -294,7 +290,7 @@ class Engine:
 
     def _choose_threads(self) -> int:
         # The plain-Python stand-ins of atomic operations are not atomic.
-        if self._linear or config.DISABLE_JIT:
+        if self._linear or DISABLE_JIT:
             return 1
         return choose_threads(self.problem) if self._asked is None else self._asked
 
@@ -316,12 +312,12 @@ class Engine:
     def _start(self, data: Data, step: int, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return fresh `numbers` and `control` for each epoch, and fit the plan to the data."""
         epochs, steps = rates.shape
-        words = team.TICKETS + team.LINE * self.threads
+        length = words.TICKETS + words.LINE * self.threads
         numbers = self._numbers[None].repeat(epochs, axis=0)
-        control = np.zeros((epochs, words), np.int64)
-        control[:, team.BAD_STEP] = -1
-        control[:, team.FIRST_STEP] = step + steps * np.arange(epochs)
-        control[:, team.TICKETS :: team.LINE] = team.NOT_OPEN
+        control = np.zeros((epochs, length), np.int64)
+        control[:, words.BAD_STEP] = -1
+        control[:, words.FIRST_STEP] = step + steps * np.arange(epochs)
+        control[:, words.TICKETS :: words.LINE] = words.NOT_OPEN
         side_by_side = data.X.strides[1] == data.X.itemsize
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._working.plan.head
@@ -337,18 +333,6 @@ class Engine:
         )
         return numbers, control
 
-    def _compiled(self, operation: str, signature: tuple[Any, ...]) -> Any:
-        """Return an entry point for this dtype, compiled or loaded from the cache."""
-        module = linear if self._linear else kernels
-        function = getattr(module, f"{operation}_{self._dtype}")
-        if not config.DISABLE_JIT and not function.overloads:
-            uninterrupted(partial(self._compile, function, operation, signature))
-        return checked(function)
-
-    def _compile(self, function: Any, operation: str, signature: tuple[Any, ...]) -> None:
-        with CompileNotice(f"{self._dtype} {operation}"):
-            function.compile(signature)
-
     def _run(
         self,
         train: Callable[[int], None],
@@ -357,7 +341,7 @@ class Engine:
         control: np.ndarray,
         progress: Callable[[int, float], None] | None,
     ) -> None:
-        """Train some epochs, of `rows` rows together, with the team.
+        """Train some epochs, of `rows` rows together, with the words.
 
         This thread only waits, reports, and turns Ctrl-C into a stop; but a short epoch that needs
         one thread runs in this one, since waking another takes as long as twenty small steps.
@@ -367,10 +351,10 @@ class Engine:
             if progress is not None:
                 weight = numbers[:, WEIGHT_SUM].sum()
                 loss = numbers[:, LOSS_SUM].sum() / weight if weight > 0 else 0.0
-                progress(int(control[:, team.STEP].sum()), float(loss))
+                progress(int(control[:, words.STEP].sum()), float(loss))
 
         def stop() -> None:
-            control[:, team.STOP] = 1
+            control[:, words.STOP] = 1
 
         start = time.perf_counter()
         if self.threads == 1 and rows * self.seconds_per_row < SHORT_SECONDS:
@@ -378,7 +362,7 @@ class Engine:
         else:
             self._run_task(Task(train, self.threads, stop), tick)
         # What ended early says nothing of the next.
-        if control[:, team.BAD_STEP].max() < 0:
+        if control[:, words.BAD_STEP].max() < 0:
             self.seconds_per_row = (time.perf_counter() - start) / rows
 
     def _run_task(self, task: Task, tick: Callable[[], None] = lambda: None) -> None:

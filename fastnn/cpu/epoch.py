@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from fastnn.cpu.calls import as_array
 from fastnn.cpu.columns import make_columns
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.few import make_few
@@ -19,22 +20,6 @@ from fastnn.cpu.gather import make_gather
 from fastnn.cpu.gemm import ZERO, make_gemm
 from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, give_way, nap, pause
 from fastnn.cpu.job import (
-    control_of,
-    gathered_of,
-    head_of,
-    layers_of,
-    make_view,
-    numbers_of,
-    phases_of,
-)
-from fastnn.cpu.lanes import make_lanes
-from fastnn.cpu.layers import make_layers
-from fastnn.cpu.naming import njit
-from fastnn.cpu.norms import make_norms
-from fastnn.cpu.rules import EXACT, MERGED, U, make_rules
-from fastnn.cpu.softmax import make_softmax
-from fastnn.cpu.steps import INVERSE_WEIGHT, begin_step, end_loss, prefetch_rows
-from fastnn.cpu.team import (
     BAD_STEP,
     DONE,
     FINISHED,
@@ -44,13 +29,29 @@ from fastnn.cpu.team import (
     STOP,
     TICKETS,
     TILE_MASK,
-    ended_early,
-    make_team,
 )
+from fastnn.cpu.lanes import make_lanes
+from fastnn.cpu.layers import make_layers
+from fastnn.cpu.naming import njit
+from fastnn.cpu.norms import make_norms
+from fastnn.cpu.numbers import INVERSE_WEIGHT
+from fastnn.cpu.processor import register_shape
+from fastnn.cpu.rules import EXACT, MERGED, U, make_rules
+from fastnn.cpu.softmax import make_softmax
+from fastnn.cpu.steps import begin_step, end_loss, prefetch_rows
+from fastnn.cpu.team import ended_early, make_team
 from fastnn.cpu.update import make_update
 from fastnn.cpu.used import make_used
-from fastnn.cpu.vector import register_shape
-from fastnn.kernel_cache import cached
+from fastnn.cpu.views import (
+    control_of,
+    gathered_of,
+    head_of,
+    job_at,
+    layers_of,
+    make_view,
+    numbers_of,
+    phases_of,
+)
 from fastnn.plan import (
     BATCH,
     CAPACITY,
@@ -287,7 +288,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def forward(job, start, end, outputs):
-        """Write the outputs of the caller's rows start..end into outputs[start:end]."""
+        """Write the outputs of the caller's rows start..end into those rows of `outputs`."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         last = head[LAYERS] - 1
         n, rows = layers[last, N], head[CAPACITY]
@@ -302,7 +303,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 at = layers[last, OUTPUT] + p * panel * rows
                 for r in range(count):
                     for c in range(min(width, n - p * panel)):
-                        outputs[first + r, p * panel + c] = memory[U(at + r * width + c)]
+                        outputs[U((first + r) * n + p * panel + c)] = memory[U(at + r * width + c)]
 
     return SimpleNamespace(train_epoch=train_epoch, forward=forward)
 
@@ -312,31 +313,29 @@ _train_single, _train_double = _single.train_epoch, _double.train_epoch
 _forward_single, _forward_double = _single.forward, _double.forward
 
 
-@cached
-def train_epoch_float32(jobs, me, threads):
+def train_epoch_float32(jobs, epochs, me, threads):
     """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
-    for epoch in range(len(jobs)):
-        _train_single(jobs[epoch], me, threads)
-        if ended_early(jobs[epoch]):
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_single(job, me, threads)
+        if ended_early(job):
             return
 
 
-@cached
-def train_epoch_float64(jobs, me, threads):
+def train_epoch_float64(jobs, epochs, me, threads):
     """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
-    for epoch in range(len(jobs)):
-        _train_double(jobs[epoch], me, threads)
-        if ended_early(jobs[epoch]):
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_double(job, me, threads)
+        if ended_early(job):
             return
 
 
-@cached
 def forward_float32(job, start, end, outputs):
-    """Write the outputs of rows start..end."""
-    _forward_single(job, start, end, outputs)
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_single(job_at(job, 0), start, end, as_array(outputs))
 
 
-@cached
 def forward_float64(job, start, end, outputs):
-    """Write the outputs of rows start..end."""
-    _forward_double(job, start, end, outputs)
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_double(job_at(job, 0), start, end, as_array(outputs))

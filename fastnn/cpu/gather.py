@@ -9,7 +9,12 @@ import numpy as np
 
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.intrinsics import load_float32, load_float64
-from fastnn.cpu.job import (
+from fastnn.cpu.naming import njit
+from fastnn.cpu.processor import Shape
+from fastnn.cpu.rules import EXACT, MERGED, U
+from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.cpu.vector import make_copy
+from fastnn.cpu.views import (
     head_of,
     keys_of,
     layers_of,
@@ -18,10 +23,6 @@ from fastnn.cpu.job import (
     sources_of,
     weights_of,
 )
-from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, MERGED, U
-from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
-from fastnn.cpu.vector import Shape, make_copy
 from fastnn.plan import (
     CAPACITY,
     CLASSES,

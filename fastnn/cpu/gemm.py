@@ -18,8 +18,8 @@ from fastnn.cpu.kernels import (
     make_multiply_scattered,
 )
 from fastnn.cpu.naming import njit
+from fastnn.cpu.processor import Shape
 from fastnn.cpu.rules import EXACT, MERGED, U
-from fastnn.cpu.vector import Shape
 from fastnn.plan import K_BLOCK_BYTES, LIST_SLACK
 
 CONTINUE = np.int64(-(1 << 62))

@@ -13,7 +13,13 @@ import numpy as np
 
 from fastnn.cpu.gemm import CONTINUE, ZERO
 from fastnn.cpu.intrinsics import address_of
-from fastnn.cpu.job import (
+from fastnn.cpu.naming import njit
+from fastnn.cpu.rules import EXACT, MERGED, U
+from fastnn.cpu.slopes import make_draw_slopes, make_prelu
+from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
+from fastnn.cpu.steps import rows_ahead
+from fastnn.cpu.transpose import make_transpose
+from fastnn.cpu.views import (
     counting_of,
     head_of,
     layers_of,
@@ -24,12 +30,6 @@ from fastnn.cpu.job import (
     sources_of,
     used_of,
 )
-from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, MERGED, U
-from fastnn.cpu.slopes import make_draw_slopes, make_prelu
-from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
-from fastnn.cpu.steps import rows_ahead
-from fastnn.cpu.transpose import make_transpose
 from fastnn.plan import (
     ACTIVATION,
     BATCH,

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from fastnn.cpu.calls import as_array
 from fastnn.cpu.dot import make_dot
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import ONE, ZERO
@@ -25,9 +26,20 @@ from fastnn.cpu.intrinsics import (
     load_float64,
     prefetch,
 )
-from fastnn.cpu.job import (
+from fastnn.cpu.job import BAD_STEP, FIRST_STEP, STEP, STOP
+from fastnn.cpu.naming import njit
+from fastnn.cpu.norms import make_norms
+from fastnn.cpu.numbers import COLUMN_NORM, INVERSE_WEIGHT, L2, RATE
+from fastnn.cpu.rules import EXACT, U, make_rules
+from fastnn.cpu.single import AHEAD, make_one_by_one
+from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.cpu.steps import begin_step, end_loss, layer_number
+from fastnn.cpu.team import ended_early
+from fastnn.cpu.update import make_apply
+from fastnn.cpu.views import (
     control_of,
     head_of,
+    job_at,
     layers_of,
     make_view,
     numbers_of,
@@ -36,23 +48,6 @@ from fastnn.cpu.job import (
     sources_of,
     weights_of,
 )
-from fastnn.cpu.naming import njit
-from fastnn.cpu.norms import make_norms
-from fastnn.cpu.rules import EXACT, U, make_rules
-from fastnn.cpu.single import AHEAD, make_one_by_one
-from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
-from fastnn.cpu.steps import (
-    COLUMN_NORM,
-    INVERSE_WEIGHT,
-    L2,
-    RATE,
-    begin_step,
-    end_loss,
-    layer_number,
-)
-from fastnn.cpu.team import BAD_STEP, FIRST_STEP, STEP, STOP, ended_early
-from fastnn.cpu.update import make_apply
-from fastnn.kernel_cache import cached
 from fastnn.plan import (
     ACTIVATION,
     BATCH,
@@ -262,7 +257,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], 1,
                 alphas[0],
             )  # fmt: skip
-            outputs[row, 0] = memory[U(layers[0, OUTPUT])]
+            outputs[U(row)] = memory[U(layers[0, OUTPUT])]
 
     return SimpleNamespace(train_epoch=train_epoch, forward=forward)
 
@@ -272,31 +267,29 @@ _train_single, _train_double = _single.train_epoch, _double.train_epoch
 _forward_single, _forward_double = _single.forward, _double.forward
 
 
-@cached
-def train_epoch_float32(jobs):
+def train_epoch_float32(jobs, epochs):
     """Train one epoch a job."""
-    for epoch in range(len(jobs)):
-        _train_single(jobs[epoch])
-        if ended_early(jobs[epoch]):
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_single(job)
+        if ended_early(job):
             return
 
 
-@cached
-def train_epoch_float64(jobs):
+def train_epoch_float64(jobs, epochs):
     """Train one epoch a job."""
-    for epoch in range(len(jobs)):
-        _train_double(jobs[epoch])
-        if ended_early(jobs[epoch]):
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_double(job)
+        if ended_early(job):
             return
 
 
-@cached
 def forward_float32(job, start, end, outputs):
-    """Write the outputs of rows start..end."""
-    _forward_single(job, start, end, outputs)
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_single(job_at(job, 0), start, end, as_array(outputs))
 
 
-@cached
 def forward_float64(job, start, end, outputs):
-    """Write the outputs of rows start..end."""
-    _forward_double(job, start, end, outputs)
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_double(job_at(job, 0), start, end, as_array(outputs))

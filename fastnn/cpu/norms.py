@@ -15,10 +15,11 @@ import numpy as np
 
 from fastnn.cpu.columns import KINDS
 from fastnn.cpu.gemm import ONE, ZERO
-from fastnn.cpu.job import head_of, layers_of, make_view, numbers_of, parts_of
 from fastnn.cpu.naming import njit
+from fastnn.cpu.numbers import C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM
 from fastnn.cpu.rules import EXACT, FAST, U
-from fastnn.cpu.steps import AVERAGED, C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM, layer_number
+from fastnn.cpu.steps import AVERAGED, layer_number
+from fastnn.cpu.views import head_of, layers_of, make_view, numbers_of, parts_of
 from fastnn.plan import FEW, KEPT, PARTS, SIZE, UPDATE, WEIGHTS, K, N
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 

@@ -17,9 +17,9 @@ def train_seat(
 ) -> None:
     """Train the epochs of `jobs`; `threads` is their number, or () where code is for one alone."""
     if threads:
-        train(jobs, seat, *threads)
+        train(jobs, len(jobs), seat, *threads)
     else:
-        train(jobs)
+        train(jobs, len(jobs))
 
 
 def forward_seat(

@@ -13,7 +13,13 @@ import numpy as np
 from fastnn.cpu.calls import call_gradient, call_losses
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.intrinsics import atomic_load, atomic_store, load_float32, load_float64, prefetch
-from fastnn.cpu.job import (
+from fastnn.cpu.job import BAD_STEP, STEP, STOP
+from fastnn.cpu.naming import njit
+from fastnn.cpu.numbers import L2, LOSS_SUM, WEIGHT_SUM
+from fastnn.cpu.rules import EXACT, INLINE, U, loss_gradient, losses_loop, switch
+from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
+from fastnn.cpu.steps import layer_number
+from fastnn.cpu.views import (
     control_of,
     head_of,
     layers_of,
@@ -23,11 +29,6 @@ from fastnn.cpu.job import (
     rates_of,
     sources_of,
 )
-from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, INLINE, U, loss_gradient, losses_loop, switch
-from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
-from fastnn.cpu.steps import L2, LOSS_SUM, WEIGHT_SUM, layer_number
-from fastnn.cpu.team import BAD_STEP, STEP, STOP
 from fastnn.plan import (
     BIAS,
     LOSS_BLOCK,

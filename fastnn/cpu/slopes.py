@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gather import squares32
-from fastnn.cpu.job import head_of, keys_of, layers_of, make_view
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import MERGED, U
+from fastnn.cpu.views import head_of, keys_of, layers_of, make_view
 from fastnn.plan import CAPACITY, DELTA, LAYERS, LEARNED, OUTPUT, SLOPES, N, Z
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.intrinsics import prefetch
-from fastnn.cpu.job import (
+from fastnn.cpu.naming import njit
+from fastnn.cpu.numbers import (
+    BETA1,
+    BETA2,
+    C1,
+    C2,
+    C3,
+    DECAY,
+    INVERSE_WEIGHT,
+    LAYER_NUMBERS,
+    LOSS_SUM,
+    NUMBERS,
+    PRODUCT,
+    RATE,
+    SHRINK,
+    STEP_WEIGHT,
+    WEIGHT_SUM,
+)
+from fastnn.cpu.rules import EXACT, U
+from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.cpu.views import (
     head_of,
     numbers_of,
     order_of,
@@ -19,57 +36,12 @@ from fastnn.cpu.job import (
     sources_of,
     weights_of,
 )
-from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, U
-from fastnn.cpu.sources import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.plan import BATCH, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
 from fastnn.rules.table import UPDATE_CODES
-
-if TYPE_CHECKING:
-    from fastnn.problem import Problem
 
 ADAM, ADAMW, NADAM, AVERAGED = (
     UPDATE_CODES[name] for name in ("adam", "adamw", "nadam", "averaged_sgd")
 )
-
-# Fields of `numbers`, float64: what changes from step to step, and the optimizer's constants.
-(
-    RATE,
-    C1,  # 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
-    C2,  # sqrt(1 - beta2^t)
-    C3,  # Nadam's factor of the mean gradient
-    PRODUCT,  # Nadam's mu_1 ... mu_t
-    SHRINK,  # 1 - rate * decay
-    STEP_WEIGHT,  # sum of the weights of the rows of this batch
-    INVERSE_WEIGHT,  # its inverse, or 0
-    LOSS_SUM,  # over the epoch so far: sum of weight * loss
-    WEIGHT_SUM,  # and of weight
-    BETA1,  # beta1, the momentum, or the first update whose weights count in their mean
-    BETA2,
-    EPSILON,
-    DECAY,
-    CLIP_VALUE,  # largest size of a number of the gradient, or infinity
-    CLIP_NORM,  # largest norm of the whole gradient
-    CLIP_SCALE,  # what this step's gradient is multiplied by for that
-    NUMBERS,
-) = range(18)
-
-# What each layer has in `numbers`, after those: its penalties, and the largest norm of a column.
-L1, L2, COLUMN_NORM, LAYER_NUMBERS = range(4)
-
-
-def start_numbers(problem: Problem) -> np.ndarray:
-    """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
-    numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(problem.network.dense))
-    numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
-    norms = [dense.max_norm for dense in problem.network.dense]
-    limits = [
-        math.inf if each is None else each
-        for each in (problem.clip_value, problem.clip_norm, *norms)
-    ]
-    numbers[[CLIP_VALUE, CLIP_NORM]] = limits[:2]
-    numbers[NUMBERS:] = np.column_stack([problem.penalties, limits[2:]]).ravel()
-    return numbers
 
 
 @njit(**EXACT)

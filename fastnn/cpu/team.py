@@ -13,9 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store
-from fastnn.cpu.job import control_of, head_of, layers_of, owners_of, phases_of, tiles_of
+from fastnn.cpu.job import BAD_STEP, FINISHED, LINE, STOP, TICKETS, TILE_MASK
 from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT
+from fastnn.cpu.views import control_of, head_of, layers_of, owners_of, phases_of, tiles_of
 from fastnn.plan import BATCH, PHASES, ROWWISE, SAMPLES, K, N
 from fastnn.tiling import (
     APPLY_TILES,
@@ -28,13 +29,6 @@ from fastnn.tiling import (
     ROW_BLOCK,
     UPDATE_TILES,
 )
-
-# Words of `control`, each on a cache line of its own; TICKETS is the first of one for each thread.
-DONE, STOP, STEP, BAD_STEP, FIRST_STEP, TICKETS = range(0, 48, 8)
-LINE = 8
-FINISHED = 1 << 30  # the phase after the last; phases of an epoch are fewer
-TILE_MASK = (1 << 32) - 1
-NOT_OPEN = 1 << 31  # a ticket of the first phase with no tile left, until thread 0 opens it
 
 
 @njit(**EXACT)

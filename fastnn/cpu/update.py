@@ -9,21 +9,8 @@ import numpy as np
 from fastnn.cpu.columns import KINDS
 from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.intrinsics import address_of
-from fastnn.cpu.job import (
-    counting_of,
-    head_of,
-    layers_of,
-    make_view,
-    numbers_of,
-    order_of,
-    sources_of,
-    tiles_of,
-    used_of,
-)
 from fastnn.cpu.naming import njit
-from fastnn.cpu.rules import EXACT, MERGED, U, make_clip
-from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
-from fastnn.cpu.steps import (
+from fastnn.cpu.numbers import (
     BETA1,
     BETA2,
     C1,
@@ -36,8 +23,20 @@ from fastnn.cpu.steps import (
     L2,
     RATE,
     SHRINK,
-    layer_number,
-    rows_ahead,
+)
+from fastnn.cpu.rules import EXACT, MERGED, U, make_clip
+from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
+from fastnn.cpu.steps import layer_number, rows_ahead
+from fastnn.cpu.views import (
+    counting_of,
+    head_of,
+    layers_of,
+    make_view,
+    numbers_of,
+    order_of,
+    sources_of,
+    tiles_of,
+    used_of,
 )
 from fastnn.plan import (
     CAPACITY,

@@ -1,71 +1,19 @@
-"""LLVM vectors: how wide they are on this processor, and helpers to write code with them."""
+"""Helpers to write code with LLVM vectors."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
+from fastnn.cpu.processor import vector_bytes
+
 INT64 = ir.IntType(64)
-
-
-class Shape(NamedTuple):
-    """Register tile of a dtype on this processor.
-
-    lanes: numbers in a vector; panel: columns of a full panel (two vectors); rows: rows of A that
-    a full tile takes, and rows_narrow for the half-wide last panel.
-    """
-
-    lanes: int
-    panel: int
-    rows: int
-    rows_narrow: int
-
-
-def host_features() -> dict[str, bool]:
-    """Return the processor features that Numba compiles for (its own settings included)."""
-    return _features(config.CPU_FEATURES, config.CPU_NAME)
-
-
-@cache  # LLVM takes a fifth of a millisecond, and every engine asks
-def _features(chosen: str | None, processor: str | None) -> dict[str, bool]:
-    if chosen is not None:
-        return {name[1:]: name[0] == "+" for name in chosen.split(",") if name}
-    return {} if processor == "generic" else dict(llvm.get_host_cpu_features())
-
-
-def vector_bytes() -> int:
-    """Return the width of a vector register of this processor in bytes."""
-    features = host_features()
-    if features.get("avx512f"):
-        return 64
-    if features.get("avx"):
-        return 32
-    return 16  # SSE2 and NEON
-
-
-def on_x86() -> bool:
-    """Whether this is an x86 processor."""
-    return llvm.get_process_triple().startswith(("x86", "i686", "amd64"))
-
-
-def few_registers() -> bool:
-    """Whether there are 16 vector registers: on x86 without AVX-512. Elsewhere there are 32."""
-    return vector_bytes() < 64 and on_x86()
-
-
-def register_shape(dtype: np.dtype) -> Shape:
-    """Return the register tile for `dtype`: as many accumulators as the register file holds."""
-    lanes = vector_bytes() // dtype.itemsize
-    rows, narrow = (6, 12) if few_registers() else (8, 16)
-    return Shape(lanes, 2 * lanes, rows, narrow)
 
 
 def llvm_real(dtype: np.dtype) -> ir.Type:

@@ -19,7 +19,7 @@ from typing import Any
 import numba
 
 from fastnn import code_cache
-from fastnn.kernel_cache import FOLDER, source_hash
+from fastnn.kernel_cache import folder, source_hash
 
 # Taken now: what is imported is compiled, whatever becomes of the files meanwhile. The source of
 # rules of the caller's own is made by `fastnn.graph`.
@@ -33,7 +33,7 @@ class Kept:
         """Take what the kernel was made from, and the options of its compilation."""
         self.made = made
         self._options = repr(sorted(options.items()))
-        self.cache_path = str(FOLDER)
+        self.cache_path = str(folder())
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the compiled kernel for a signature, or None where none is kept."""
@@ -67,7 +67,7 @@ class Kept:
         capability = str(tuple(cuda.get_current_device().compute_capability))
         parts = self.made, str(signature), self._options, capability, _surroundings()
         text = "\n".join(parts)
-        return FOLDER / f"cuda-{hashlib.sha256(text.encode()).hexdigest()[:32]}.kernel"
+        return folder() / f"cuda-{hashlib.sha256(text.encode()).hexdigest()[:32]}.kernel"
 
 
 @cache

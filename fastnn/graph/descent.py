@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from fastnn.graph.descent_result import Descent, Restart
 from fastnn.graph.evaluate import real_array
 from fastnn.graph.expression import Expression
 from fastnn.graph.tracing import trace
-from fastnn.pool import uninterrupted
 
 MOST_RESTARTS = 1_000_000
 MOST_POINTS = 10_000  # of a path, beside its start
@@ -133,11 +131,7 @@ class _Run:
         self.low, self.high = low, high
         self.every = max(1, math.ceil(steps / MOST_POINTS))
         self.marks = np.unique(np.append(np.arange(0, steps + 1, self.every), steps))
-        self.function = compiled(descent_source(expression))
-        if not getattr(self.function, "overloads", True):  # no step compiles it, whole
-            state, rows = np.zeros(2 * len(low)), np.empty((0, len(low)))
-            arguments = state, low, high, rate, momentum, 0, self.every, rows
-            uninterrupted(partial(self.function, *arguments))
+        self.function = compiled(descent_source(expression), len(expression.names))
 
     def descend(self, start: np.ndarray, index: int) -> tuple[np.ndarray, float, np.ndarray]:
         """Return the path from a start, and value and gradient at its end."""

@@ -6,24 +6,27 @@ later process that minimises the same function loads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
-from fastnn.code_cache import CodeCache, generated_module
-from fastnn.folders import cache_folder
+from fastnn.code_cache import generated_module
+from fastnn.cpu.processor import DISABLE_JIT
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.expression import Expression
 from fastnn.graph.lower import lower
 from fastnn.graph.nodes import check_compiled, topological, variable
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.statements import code_style, statements
-from fastnn.pool import uninterrupted
+from fastnn.kernel_cache import kept
+from fastnn.machine_code import Code, function_at, link
 
 _STYLE = {
     **code_style("np."),
     "erf": code_style("math.")["erf"],  # NumPy has none
 }
+
+# What `descend` takes.
+_KINDS = (*["float64s"] * 3, "float64", "float64", "int", "int", "float64s")
 
 # What is not finite ends the loop before it is used. A point outside of its bounds, NaN included
 # in neither comparison, goes to the nearer one.
@@ -99,21 +102,46 @@ def _indented(spaces: int, lines: list[str]) -> str:
     return "\n".join(" " * spaces + line for line in lines)
 
 
-@lru_cache(maxsize=64)
-def compiled(text: str) -> Callable[..., Any]:
-    """Return the compiled ``descend`` of a source, from this process or the cache if it is there.
+class Descend:
+    """The compiled ``descend`` of a source, from this process or the cache if it is there.
 
-    Compiling waits for the first call.
+    Attributes
+    ----------
+    loaded
+        Whether it was in the cache.
     """
-    # An interrupted import would leave the process without Numba.
-    return uninterrupted(partial(_compiled, text))
+
+    def __init__(self, text: str, count: int) -> None:
+        self._text, self._count, self.loaded = text, count, False
+        if DISABLE_JIT:
+            self._function: Any = vars(generated_module("fastnn_descent", text))["descend"]
+        else:
+            code, self.loaded = kept("descent", text, self._compile)
+            self._function = function_at(link(code), _KINDS, "int")
+
+    def __call__(self, *arguments: Any) -> int:
+        """Take steps, as `descent_source` says; Python's lock is free meanwhile."""
+        return int(self._function(*arguments))
+
+    def _compile(self, identity: str) -> Code:
+        from numba import carray, njit
+
+        from fastnn.cpu.compiling import machine_code
+
+        module = generated_module("fastnn_descent", self._text)
+        descend = njit(error_model="numpy", _nrt=False)(vars(module)["descend"])
+        n = self._count
+
+        def call(state, low, high, learning_rate, momentum, steps, every, path):  # type: ignore[no-untyped-def]
+            return descend(
+                carray(state, 2 * n), carray(low, n), carray(high, n), learning_rate, momentum,
+                steps, every, carray(path, (steps // every, n)),
+            )  # fmt: skip
+
+        return machine_code(call, _KINDS, "fastnn_descend", identity, "int")
 
 
-def _compiled(text: str) -> Callable[..., Any]:
-    import numba
-
-    module = generated_module("fastnn_descent", text)
-    function: Any = numba.njit(nogil=True, error_model="numpy", _nrt=False)(module.descend)
-    if not numba.config.DISABLE_JIT:
-        function._cache = CodeCache(cache_folder("generated"), module.descend)
-    return function
+@lru_cache(maxsize=64)
+def compiled(text: str, count: int) -> Descend:
+    """Return the compiled ``descend`` of a source, for a function of `count` variables."""
+    return Descend(text, count)

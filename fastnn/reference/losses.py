@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
+
+from fastnn.reference import special
 
 if TYPE_CHECKING:
     from fastnn.problem import Problem

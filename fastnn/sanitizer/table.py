@@ -174,9 +174,10 @@ def whole(array: np.ndarray) -> Range:
 def checked_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function`, of contiguous arrays, but for an error after a stray access in it."""
 
-    def call(*arrays: np.ndarray) -> Any:
+    def call(*arguments: Any) -> Any:
+        arrays = [each for each in arguments if isinstance(each, np.ndarray)]
         with allowing([whole(each) for each in arrays]):
-            result = function(*arrays)
+            result = function(*arguments)
         stray = take_stray()
         if stray is not None:
             raise StrayAccess(f"{stray}, which is in none of its arrays")

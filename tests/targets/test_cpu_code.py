@@ -14,8 +14,8 @@ from fastnn.cpu.kernels import (
     make_multiply,
     make_multiply_scattered,
 )
+from fastnn.cpu.processor import on_x86, register_shape
 from fastnn.cpu.rules import _activate_loop
-from fastnn.cpu.vector import on_x86, register_shape
 from fastnn.graph import maximum, trace
 from fastnn.graph.source import activation_source
 from fastnn.rules import activations

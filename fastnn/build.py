@@ -1,0 +1,68 @@
+"""Code of the CPU target, made ahead: ``python -m fastnn.build`` compiles what a fit would.
+
+Without options it fills this user's cache for this processor, which is what a checkout wants after
+an edit. With --out it writes the folder that a wheel ships: ``pip install .`` does that for this
+processor's level, and a release for all levels of its system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fastnn import code_cache
+from fastnn.cpu.compiled import codes, shipped_file
+from fastnn.cpu.entries import ENTRIES
+from fastnn.cpu.processor import LEVELS, Processor, on_x86, processor
+from fastnn.processors import available_threads
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m fastnn.build", description=__doc__)
+    parser.add_argument("--out", type=Path, help="the folder to write, emptied first")
+    parser.add_argument(
+        "--levels",
+        nargs="+",
+        metavar="LEVEL",
+        help=f"'native' (the default), 'all' of this system, or names: {', '.join(LEVELS)}",
+    )
+    options = parser.parse_args(arguments)
+    levels = _levels(options.levels or ["native"], parser)
+    work = [(level, name) for level in levels for name in ENTRIES]
+    work.sort(key=lambda each: "train" not in each[1])  # the longest first
+    with ThreadPoolExecutor(available_threads()) as pool:
+        found = list(pool.map(lambda each: codes([each[1]], each[0])[each[1]], work))
+    if options.out:
+        for old in options.out.glob("*/*"):
+            old.unlink()
+        for (level, name), code in zip(work, found, strict=True):
+            file = shipped_file(name, level, options.out)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(code_cache.seal(code.pack()))
+    return 0
+
+
+def _levels(names: list[str], parser: argparse.ArgumentParser) -> list[Processor]:
+    """Return the levels of these names, each once."""
+    levels: dict[str, Processor] = {}
+    for name in names:
+        if name == "native":
+            levels[processor().name] = processor()
+        elif name == "all":
+            mine = [each for each in LEVELS if each.startswith("x86") == on_x86()]
+            levels |= {each: LEVELS[each] for each in mine}
+        elif name in LEVELS:
+            levels[name] = LEVELS[name]
+        else:
+            parser.error(f"no level is called {name!r}; there are {', '.join(LEVELS)}")
+    return list(levels.values())
+
+
+if __name__ == "__main__":
+    # Notices of half a minute each would say nothing new here.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    sys.exit(main())
