@@ -16,7 +16,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 
-class BuildPy(build_py):
+class BuildPy(build_py):  # type: ignore[misc]
     """Copies the package, and compiles its kernels beside it."""
 
     def run(self) -> None:
@@ -35,7 +35,7 @@ class BuildPy(build_py):
         )
 
 
-class BdistWheel(bdist_wheel):
+class BdistWheel(bdist_wheel):  # type: ignore[misc]
     """Makes a wheel for a platform, whatever the Python, and the same bytes each time."""
 
     def finalize_options(self) -> None:
