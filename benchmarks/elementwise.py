@@ -18,7 +18,7 @@ from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import make_gemm
 from fastnn.cpu.job import make_job
 from fastnn.cpu.lanes import make_lanes
-from fastnn.cpu.processor import register_shape
+from fastnn.machine import register_shape
 from fastnn.cpu.softmax import make_softmax
 from fastnn.custom import CustomActivation
 from fastnn.kernel_cache import cached

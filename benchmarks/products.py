@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from timing import SECONDS, best_seconds, of_team
 
 from fastnn.cpu.gemm import make_gemm
-from fastnn.cpu.processor import register_shape, vector_bytes
+from fastnn.machine import register_shape, vector_bytes
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources
 from fastnn.cpu.vector import INT64, llvm_real, loop

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fastnn import code_cache
-from fastnn.cpu.compiled import codes, shipped_file
-from fastnn.cpu.entries import ENTRIES
-from fastnn.cpu.processor import LEVELS, Processor, on_x86, processor
+from fastnn.compiled import codes, shipped_file
+from fastnn.entries import ENTRIES
+from fastnn.machine import LEVELS, Processor, on_x86, processor
 from fastnn.processors import available_threads
 
 

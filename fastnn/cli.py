@@ -102,9 +102,9 @@ def _info(options: argparse.Namespace) -> int:
     import platform
     from importlib.metadata import version
 
-    from fastnn.cpu.processor import vector_bytes
     from fastnn.cuda import found
     from fastnn.kernel_cache import folder
+    from fastnn.machine import vector_bytes
     from fastnn.processors import available_threads
 
     del options

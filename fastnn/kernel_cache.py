@@ -20,8 +20,8 @@ from pathlib import Path
 
 from fastnn import __version__
 from fastnn.code_cache import full, load, store
-from fastnn.cpu.processor import own_processor, system
 from fastnn.folders import cache_folder
+from fastnn.machine import own_processor, system
 from fastnn.machine_code import Code, file_in, unpack
 from fastnn.pool import uninterrupted
 from fastnn.sanitizer import CHECKED
@@ -72,11 +72,11 @@ def source_hash(*roots: str) -> str:
 
 
 # The modules whose functions are compiled, with all that they call.
-COMPILED = "fastnn.cpu.compiling", "fastnn.cpu.epoch", "fastnn.cpu.linear", "fastnn.cpu.shuffle"
+COMPILED = "fastnn.compiling", "fastnn.cpu.epoch", "fastnn.cpu.linear", "fastnn.cpu.shuffle"
 # What looks over them changes what they become.
 _CHECKS = ("fastnn.sanitizer",) if CHECKED else ()
 # Taken now: what is imported fits these, whatever becomes of the files meanwhile.
-SOURCES = source_hash(*COMPILED, "fastnn.cpu.entries", *_CHECKS)
+SOURCES = source_hash(*COMPILED, "fastnn.entries", *_CHECKS)
 PATIENCE_SECONDS = 3.0
 _KEPT_SECONDS = 60 * 86400.0  # since it was last read
 _log = logging.getLogger("fastnn")

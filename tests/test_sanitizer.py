@@ -24,7 +24,7 @@ from numba import njit
 from fastnn import kernel_cache
 from fastnn.cpu.intrinsics import address_of, atomic_add, load_float32
 from fastnn.cpu.vector import make_copy
-from fastnn.cpu.processor import vector_bytes
+from fastnn.machine import vector_bytes
 from fastnn.sanitizer.table import Range, allowing, run_lengths, take_stray, whole
 
 LANES, N = vector_bytes() // 4, 48

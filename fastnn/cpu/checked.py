@@ -14,6 +14,7 @@ from fastnn.cpu.job import ARRAYS
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE, SOURCE_FIELDS
 from fastnn.errors import StrayAccess
 from fastnn.layout import aligned_zeros
+from fastnn.machine import DISABLE_JIT
 from fastnn.plan import SAMPLES, SIZE, Plan
 from fastnn.sanitizer import CHECKED
 from fastnn.sanitizer.table import WORD_BYTES, Range, allowing, run_lengths, take_stray, whole
@@ -115,6 +116,8 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Its arrays may be touched, and those that the jobs list which the first of them holds.
     """
+    if not CHECKED or DISABLE_JIT:
+        return function
 
     def call(*arguments: Any) -> Any:
         arrays = [each for each in arguments if isinstance(each, np.ndarray)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gemm import ONE, ZERO
-from fastnn.cpu.naming import njit
+from fastnn.cpu.inner import njit
 from fastnn.cpu.rules import INLINE, MERGED
 from fastnn.cpu.views import head_of, layers_of, make_view
 from fastnn.plan import BIAS, CAPACITY, DELTA, FEW, LEARNED, ONES, WEIGHTS, K, N, Z

@@ -15,7 +15,7 @@ import numpy as np
 from fastnn import kernel_cache
 from fastnn.atomic import new_lock
 from fastnn.code_cache import generated_module
-from fastnn.cpu.processor import DISABLE_JIT
+from fastnn.machine import DISABLE_JIT
 from fastnn.machine_code import Code, link
 from fastnn.plan import (
     OWN_GRADIENT,
@@ -79,7 +79,7 @@ class Compiled:
             self.address = link(code)
 
     def _compile(self, identity: str) -> Code:
-        from fastnn.cpu.compiling import machine_code
+        from fastnn.compiling import machine_code
 
         module, result = self._module(), None
         if self._operation == "gradient":

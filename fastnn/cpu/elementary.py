@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import make_bits
-from fastnn.cpu.naming import njit
 
 # Fused multiply-add is welcome everywhere; nothing may be reordered, or the reductions lose bits.
 FUSE: Any = {

@@ -11,20 +11,21 @@ from functools import partial
 import numpy as np
 
 from fastnn.atomic import new_lock
+from fastnn.compiled import entry
+from fastnn.compiled import prepare as prepare_entries
 from fastnn.cpu import job as words
-from fastnn.cpu.compiled import entry
-from fastnn.cpu.compiled import prepare as prepare_entries
+from fastnn.cpu.checked import checked
 from fastnn.cpu.custom import place_rules
 from fastnn.cpu.job import make_job, make_jobs
 from fastnn.cpu.keys import random_keys
 from fastnn.cpu.numbers import LOSS_SUM, WEIGHT_SUM, start_numbers
-from fastnn.cpu.processor import DISABLE_JIT, register_shape
 from fastnn.cpu.seats import forward_seat, train_seat
 from fastnn.cpu.sources import make_sources
 from fastnn.cpu.threads import choose_threads
 from fastnn.cpu.working import Working
 from fastnn.data import Data
 from fastnn.layout import Layout
+from fastnn.machine import DISABLE_JIT, register_shape
 from fastnn.parameters import Parameters
 from fastnn.plan import (
     BATCH,
@@ -200,8 +201,9 @@ class Engine:
             )
             jobs = make_jobs(working.fixed, shared, own)
             self._held = None
+            compiled = checked(entry(self._entry("train_epoch")))
             kept, threads = (working, data, shared, own), () if self._linear else (self.threads,)
-            train = partial(train_seat, entry(self._entry("train_epoch")), jobs, threads, kept)
+            train = partial(train_seat, compiled, jobs, threads, kept)
             self._run(train, orders.size, numbers, control, progress)
         results: list[EpochResult] = []
         for number in range(epochs):
@@ -217,7 +219,7 @@ class Engine:
         rows, outputs = len(X), np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
         flops = 2 * sum(k * n for k, n in self.problem.network.shapes)
         most = min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops))
-        compiled = entry(self._entry("forward"))
+        compiled = checked(entry(self._entry("forward")))
         sources, counting = make_sources(X), np.arange(INFERENCE_ROWS)
         with self._lock:
             self._settle()

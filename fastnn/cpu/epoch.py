@@ -18,6 +18,7 @@ from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.few import make_few
 from fastnn.cpu.gather import make_gather
 from fastnn.cpu.gemm import ZERO, make_gemm
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store, give_way, nap, pause
 from fastnn.cpu.job import (
     BAD_STEP,
@@ -32,10 +33,8 @@ from fastnn.cpu.job import (
 )
 from fastnn.cpu.lanes import make_lanes
 from fastnn.cpu.layers import make_layers
-from fastnn.cpu.naming import njit
 from fastnn.cpu.norms import make_norms
 from fastnn.cpu.numbers import INVERSE_WEIGHT
-from fastnn.cpu.processor import register_shape
 from fastnn.cpu.rules import EXACT, MERGED, U, make_rules
 from fastnn.cpu.softmax import make_softmax
 from fastnn.cpu.steps import begin_step, end_loss, prefetch_rows
@@ -52,6 +51,7 @@ from fastnn.cpu.views import (
     numbers_of,
     phases_of,
 )
+from fastnn.machine import register_shape
 from fastnn.plan import (
     BATCH,
     CAPACITY,

@@ -20,10 +20,10 @@ from numba.extending import intrinsic
 
 from fastnn.cpu import plain
 from fastnn.cpu.gemm import ZERO
-from fastnn.cpu.naming import njit
-from fastnn.cpu.processor import few_registers
+from fastnn.cpu.inner import njit
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch, when
+from fastnn.machine import few_registers
 
 # Rows or vectors of inputs that a tile takes at most, beside 4 outputs: sums stay in registers.
 TILE = 2 if few_registers() else 4

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import load_float32, load_float64
-from fastnn.cpu.naming import njit
-from fastnn.cpu.processor import Shape
 from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.sources import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.cpu.vector import make_copy
@@ -23,6 +22,7 @@ from fastnn.cpu.views import (
     sources_of,
     weights_of,
 )
+from fastnn.machine import Shape
 from fastnn.plan import (
     CAPACITY,
     CLASSES,

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.cpu.inner import njit
 from fastnn.cpu.kernels import (
     make_accumulate,
     make_accumulate_scattered,
     make_multiply,
     make_multiply_scattered,
 )
-from fastnn.cpu.naming import njit
-from fastnn.cpu.processor import Shape
 from fastnn.cpu.rules import EXACT, MERGED, U
+from fastnn.machine import Shape
 from fastnn.plan import K_BLOCK_BYTES, LIST_SLACK
 
 CONTINUE = np.int64(-(1 << 62))

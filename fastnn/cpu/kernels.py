@@ -21,8 +21,8 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastnn.cpu import plain
-from fastnn.cpu.processor import few_registers, on_x86, vector_bytes
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, prefetch
+from fastnn.machine import few_registers, on_x86, vector_bytes
 
 
 class _Writer(Writer):

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from fastnn.cpu import plain
 from fastnn.cpu.gemm import ZERO
-from fastnn.cpu.naming import njit
+from fastnn.cpu.inner import njit
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop, when
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gemm import CONTINUE, ZERO
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import address_of
-from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.slopes import make_draw_slopes, make_prelu
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE

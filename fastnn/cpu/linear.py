@@ -18,6 +18,7 @@ from fastnn.cpu.calls import as_array
 from fastnn.cpu.dot import make_dot
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import ONE, ZERO
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import (
     address_of,
     atomic_load,
@@ -27,7 +28,6 @@ from fastnn.cpu.intrinsics import (
     prefetch,
 )
 from fastnn.cpu.job import BAD_STEP, FIRST_STEP, STEP, STOP
-from fastnn.cpu.naming import njit
 from fastnn.cpu.norms import make_norms
 from fastnn.cpu.numbers import COLUMN_NORM, INVERSE_WEIGHT, L2, RATE
 from fastnn.cpu.rules import EXACT, U, make_rules

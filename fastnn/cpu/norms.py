@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.cpu.columns import KINDS
 from fastnn.cpu.gemm import ONE, ZERO
-from fastnn.cpu.naming import njit
+from fastnn.cpu.inner import njit
 from fastnn.cpu.numbers import C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM
 from fastnn.cpu.rules import EXACT, FAST, U
 from fastnn.cpu.steps import AVERAGED, layer_number

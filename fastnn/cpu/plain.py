@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.processor import vector_bytes
+from fastnn.machine import vector_bytes
 
 
 def caller_row(dtype: np.dtype, address: int, count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.calls import call_activate, call_loss_rows, call_multiply_slope
-from fastnn.cpu.naming import njit
+from fastnn.cpu.inner import njit
 from fastnn.rules import activations, losses, updates
 from fastnn.rules.table import (
     ACTIVATION_CODES,

@@ -12,9 +12,9 @@ import numpy as np
 
 from fastnn.cpu.calls import call_gradient, call_losses
 from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import atomic_load, atomic_store, load_float32, load_float64, prefetch
 from fastnn.cpu.job import BAD_STEP, STEP, STOP
-from fastnn.cpu.naming import njit
 from fastnn.cpu.numbers import L2, LOSS_SUM, WEIGHT_SUM
 from fastnn.cpu.rules import EXACT, INLINE, U, loss_gradient, losses_loop, switch
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.gather import squares32
-from fastnn.cpu.naming import njit
+from fastnn.cpu.inner import njit
 from fastnn.cpu.rules import MERGED, U
 from fastnn.cpu.views import head_of, keys_of, layers_of, make_view
 from fastnn.plan import CAPACITY, DELTA, LAYERS, LEARNED, OUTPUT, SLOPES, N, Z

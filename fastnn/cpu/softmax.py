@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.naming import njit
+from fastnn.cpu.inner import njit
 from fastnn.cpu.rules import EXACT, FAST, MERGED, U
 from fastnn.cpu.views import classes_of, head_of, layers_of, make_view, order_of, row_loss_of
 from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, PADDING, ROW_SCALE, ROW_SCRATCH, N

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from fastnn.cpu.gemm import ZERO
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import prefetch
-from fastnn.cpu.naming import njit
 from fastnn.cpu.numbers import (
     BETA1,
     BETA2,

@@ -12,9 +12,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import atomic_add, atomic_load, atomic_store
 from fastnn.cpu.job import BAD_STEP, FINISHED, LINE, STOP, TICKETS, TILE_MASK
-from fastnn.cpu.naming import njit
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.views import control_of, head_of, layers_of, owners_of, phases_of, tiles_of
 from fastnn.plan import BATCH, PHASES, ROWWISE, SAMPLES, K, N

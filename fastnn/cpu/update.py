@@ -8,8 +8,8 @@ import numpy as np
 
 from fastnn.cpu.columns import KINDS
 from fastnn.cpu.gemm import ONE, ZERO
+from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import address_of
-from fastnn.cpu.naming import njit
 from fastnn.cpu.numbers import (
     BETA1,
     BETA2,

@@ -21,13 +21,13 @@ from numba.extending import intrinsic
 
 from fastnn.cpu import plain
 from fastnn.cpu.gemm import ZERO, make_tile_rows
+from fastnn.cpu.inner import njit
 from fastnn.cpu.job import FIRST_STEP
-from fastnn.cpu.naming import njit
-from fastnn.cpu.processor import Shape
 from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE
 from fastnn.cpu.vector import INT64, Writer, data_pointer, loop
 from fastnn.cpu.views import control_of, head_of, layers_of, order_of, sources_of, used_of
+from fastnn.machine import Shape
 from fastnn.plan import BATCH, LIST_SLACK, LOOK_ROWS, USED_SIZE, K
 from fastnn.tiling import LOOK_TILES
 

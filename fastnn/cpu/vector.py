@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from fastnn.cpu.processor import vector_bytes
+from fastnn.machine import vector_bytes
 
 INT64 = ir.IntType(64)
 

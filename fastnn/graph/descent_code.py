@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 from fastnn.code_cache import generated_module
-from fastnn.cpu.processor import DISABLE_JIT
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.expression import Expression
 from fastnn.graph.lower import lower
@@ -18,6 +17,7 @@ from fastnn.graph.nodes import check_compiled, topological, variable
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.statements import code_style, statements
 from fastnn.kernel_cache import kept
+from fastnn.machine import DISABLE_JIT
 from fastnn.machine_code import Code, function_at, link
 
 _STYLE = {
@@ -126,7 +126,7 @@ class Descend:
     def _compile(self, identity: str) -> Code:
         from numba import carray, njit
 
-        from fastnn.cpu.compiling import machine_code
+        from fastnn.compiling import machine_code
 
         module = generated_module("fastnn_descent", self._text)
         descend = njit(error_model="numpy", _nrt=False)(vars(module)["descend"])

@@ -14,10 +14,10 @@ from fastnn.cpu.kernels import (
     make_multiply,
     make_multiply_scattered,
 )
-from fastnn.cpu.processor import on_x86, register_shape
 from fastnn.cpu.rules import _activate_loop
 from fastnn.graph import maximum, trace
 from fastnn.graph.source import activation_source
+from fastnn.machine import on_x86, register_shape
 from fastnn.rules import activations
 
 pytestmark = [needs_jit, pytest.mark.skipif(not on_x86(), reason="reads x86 assembly")]

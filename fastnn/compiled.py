@@ -1,4 +1,4 @@
-"""How the functions of the table in `fastnn.cpu.entries` come to be.
+"""How the functions of the table in `fastnn.entries` come to be.
 
 An entry is a C function of pointers and integers. Its code is that which was shipped with the
 package, if it was made of these very sources and for a level that this processor has; else that
@@ -23,16 +23,16 @@ import numpy as np
 
 from fastnn import code_cache
 from fastnn.atomic import new_lock
-from fastnn.cpu.entries import ENTRIES, Entry
-from fastnn.cpu.processor import DISABLE_JIT, Processor, processor, system
+from fastnn.entries import ENTRIES, Entry
 from fastnn.errors import TargetUnavailable
 from fastnn.kernel_cache import SOURCES, CompileNotice, folder
+from fastnn.machine import DISABLE_JIT, Processor, processor, system
 from fastnn.machine_code import SUFFIX, Code, file_in, function_at, link, unpack
 from fastnn.pool import uninterrupted
 from fastnn.sanitizer import CHECKED
 
-SHIPPED = Path(__file__).parent.parent / "shipped"
-_ROOT = Path(__file__).parent.parent.parent
+SHIPPED = Path(__file__).parent / "shipped"
+_ROOT = Path(__file__).parent.parent
 
 
 _ready: dict[str, Callable[..., None]] = {}
@@ -67,7 +67,7 @@ def prepare(names: Iterable[str]) -> None:
 
             install_check()
         for name, code in codes(missing, processor()).items():
-            _ready[name] = _checked(name, function_at(link(code), ENTRIES[name].arguments))
+            _ready[name] = function_at(link(code), ENTRIES[name].arguments)
 
 
 def codes(names: Iterable[str], made_for: Processor) -> dict[str, Code]:
@@ -121,8 +121,8 @@ def _kept(name: str, made_for: Processor) -> Code | None:
 _CHILD = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from fastnn.cpu.compiling import main
-main()
+from fastnn.compiled import write_code
+write_code(sys.argv[2])
 """
 
 
@@ -166,35 +166,35 @@ def _compile(names: list[str], made_for: Processor) -> dict[str, Code]:
     return found
 
 
-def _compile_here(name: str, made_for: Processor) -> Code:
-    """Compile in this process, with its Numba and therefore not to be kept."""
-    try:
-        from numba import config
+def write_code(name: str) -> None:
+    """Write the code of an entry, for what Numba compiles for in this process, to the output."""
+    output = os.dup(1)
+    os.dup2(2, 1)  # whatever is printed meanwhile is no code
+    code = _entry_code(name, identity_of(name))
+    with os.fdopen(output, "wb") as stream:
+        stream.write(code.pack())
 
-        from fastnn.cpu.compiling import entry_code
+
+def _entry_code(name: str, identity: str) -> Code:
+    from fastnn.compiling import machine_code
+
+    entry = ENTRIES[name]
+    function = getattr(import_module(entry.module), entry.function)
+    return machine_code(function, entry.arguments, f"fastnn_{name}", identity)
+
+
+def _compile_here(name: str, made_for: Processor) -> Code:
+    """Compile in this process, by its Numba as it is set, and therefore not to be kept."""
+    try:
+        from fastnn.compiling import numba_for
     except ImportError as error:
         raise TargetUnavailable(
             f"no code is shipped for this processor, and Numba, which compiles it, cannot be "
             f"imported here ({error}); install a Numba that fits this Python and NumPy, or use "
             "target='numpy'"
         ) from error
-    # Numba takes these over when it compiles for the first time.
-    before = config.CPU_NAME, config.CPU_FEATURES
-    config.CPU_NAME, config.CPU_FEATURES = made_for.cpu, made_for.features
-    try:
-        return entry_code(name, identity_of(name, made_for))
-    finally:
-        config.CPU_NAME, config.CPU_FEATURES = before
-
-
-def _checked(name: str, function: Callable[..., None]) -> Callable[..., None]:
-    """Return the function, with an error after each stray access where those are looked for."""
-    if not CHECKED:
-        return function
-    from fastnn.cpu.checked import checked
-    from fastnn.sanitizer.table import checked_arrays
-
-    return checked_arrays(function) if name == "shuffle" else checked(function)
+    with numba_for(made_for):
+        return _entry_code(name, identity_of(name, made_for))
 
 
 def _plain(entry: Entry) -> Callable[..., None]:

@@ -2,25 +2,21 @@
 
 The function takes integers and pointers. What Numba puts around it for Python is left away, and
 names that count what a process has compiled are replaced, so that the same sources are the same
-bytes. ``python -c "from fastnn.cpu.compiling import main; main()" NAME`` writes the code of an
-entry to standard output.
+bytes.
 """
 
 from __future__ import annotations
 
 import gc
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import config, njit, types
 
-from fastnn.cpu.entries import ENTRIES
+from fastnn.machine import Processor
 from fastnn.machine_code import Code
 from fastnn.sanitizer import CHECKED
 
@@ -79,6 +75,17 @@ def machine_code(
             if each.is_declaration and not each.name.startswith("llvm.") and each.name not in _OF_C
         ]
         return Code(name, identity, tuple(needs), machine.emit_object(module))
+
+
+@contextmanager
+def numba_for(made_for: Processor) -> Iterator[None]:
+    """Have Numba compile for a processor, if it has not compiled anything in this process yet."""
+    before = config.CPU_NAME, config.CPU_FEATURES
+    config.CPU_NAME, config.CPU_FEATURES = made_for.cpu, made_for.features
+    try:
+        yield
+    finally:
+        config.CPU_NAME, config.CPU_FEATURES = before
 
 
 @contextmanager
@@ -146,21 +153,3 @@ def _strip(module: Any, machine: Any, name: str) -> None:
     ]
     for number, each in enumerate(inner):
         each.name = f"fastnn.{number}"
-
-
-def main() -> None:
-    """Write the sources' hash and the code of the entry named on the command line."""
-    from fastnn.cpu.compiled import identity_of
-
-    code_to = os.dup(1)
-    os.dup2(2, 1)  # whatever is printed meanwhile is no code
-    name = sys.argv[-1]
-    with os.fdopen(code_to, "wb") as stream:
-        stream.write(entry_code(name, identity_of(name)).pack())
-
-
-def entry_code(name: str, identity: str) -> Code:
-    """Return the code of an entry, compiled here and now."""
-    entry = ENTRIES[name]
-    function = getattr(import_module(entry.module), entry.function)
-    return machine_code(function, entry.arguments, f"fastnn_{name}", identity)
