@@ -8,8 +8,9 @@ processor's level, and a release for all levels of its system.
 from __future__ import annotations
 
 import argparse
-import os
+import logging
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fastnn import code_cache
 from fastnn.compiled import codes, shipped_file
 from fastnn.entries import ENTRIES
 from fastnn.machine import LEVELS, Processor, on_x86, processor
+from fastnn.machine_code import Code
 from fastnn.processors import available_threads
 
 
@@ -34,8 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     levels = _levels(options.levels or ["native"], parser)
     work = [(level, name) for level in levels for name in ENTRIES]
     work.sort(key=lambda each: "train" not in each[1])  # the longest first
+    logging.getLogger("fastnn").setLevel(logging.ERROR)  # it would say the same as is said here
     with ThreadPoolExecutor(available_threads()) as pool:
-        found = list(pool.map(lambda each: codes([each[1]], each[0])[each[1]], work))
+        found = list(pool.map(_make, work))
     if options.out:
         for old in options.out.glob("*/*"):
             old.unlink()
@@ -44,6 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(code_cache.seal(code.pack()))
     return 0
+
+
+def _make(work: tuple[Processor, str]) -> Code:
+    level, name = work
+    begun = time.monotonic()
+    code = codes([name], level)[name]
+    print(f"{name} for {level.name or level.cpu}: {time.monotonic() - begun:.0f} s", flush=True)
+    return code
 
 
 def _levels(names: list[str], parser: argparse.ArgumentParser) -> list[Processor]:
@@ -63,6 +74,4 @@ def _levels(names: list[str], parser: argparse.ArgumentParser) -> list[Processor
 
 
 if __name__ == "__main__":
-    # Notices of half a minute each would say nothing new here.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     sys.exit(main())

@@ -82,7 +82,12 @@ def codes(names: Iterable[str], made_for: Processor) -> dict[str, Code]:
             found[name] = code
     if compile_now:
         with CompileNotice(", ".join(compile_now)):
-            found |= _compile(compile_now, made_for)
+            for name, code in _compile_apart(compile_now, made_for).items():
+                found[name] = code
+                code_cache.store(_kept_file(name, made_for), code.pack)
+            for name in compile_now:
+                if name not in found:
+                    found[name] = uninterrupted(partial(_compile_here, name, made_for))
     return found
 
 
@@ -126,8 +131,8 @@ write_code(sys.argv[2])
 """
 
 
-def _compile(names: list[str], made_for: Processor) -> dict[str, Code]:
-    """Compile entries, each in a process of its own, or here where there can be no other."""
+def _compile_apart(names: list[str], made_for: Processor) -> dict[str, Code]:
+    """Compile entries, each in a process of its own; those that could not be are left out."""
     paths = json.dumps([str(_ROOT), *sys.path])
     environment = os.environ | made_for.environment()
     environment |= {"PYTHONHASHSEED": "0", "NUMBA_DISABLE_INTEL_SVML": "1"}
@@ -146,7 +151,6 @@ def _compile(names: list[str], made_for: Processor) -> dict[str, Code]:
             content, said = child.communicate()
             if child.returncode == 0:
                 found[name] = unpack(content, identity_of(name, made_for))
-                code_cache.store(_kept_file(name, made_for), found[name].pack)
             else:
                 logging.getLogger("fastnn").info("compiling %s: %s", name, said.decode())
     except OSError as error:
@@ -160,9 +164,6 @@ def _compile(names: list[str], made_for: Processor) -> dict[str, Code]:
         for child in children.values():
             child.kill()
             child.communicate()
-    for name in names:
-        if name not in found:
-            found[name] = uninterrupted(partial(_compile_here, name, made_for))
     return found
 
 

@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import config, njit, types
 
-from fastnn.machine import Processor
+from fastnn.machine import Processor, on_x86
 from fastnn.machine_code import Code
 from fastnn.sanitizer import CHECKED
 
@@ -101,7 +101,10 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _machine() -> Any:
-    """Return the machine that Numba compiles for, for code that may lie anywhere."""
+    """Return the machine that Numba compiles for, with the options that Numba has for it.
+
+    Code of x86 is of LLVM's large model: its sections may lie anywhere when it is loaded.
+    """
     features = config.CPU_FEATURES
     if features is None:
         features = llvm.get_host_cpu_features().flatten()
@@ -109,8 +112,9 @@ def _machine() -> Any:
         cpu=config.CPU_NAME or llvm.get_host_cpu_name(),
         features=features,
         opt=3 if str(config.OPT) in ("", "max") else int(config.OPT),
-        reloc="pic",
-        codemodel="default",
+        reloc="static" if on_x86() else "default",
+        codemodel="jitdefault",
+        jit=True,
     )
 
 

@@ -74,8 +74,7 @@ def link(code: Code) -> int:
         if missing:
             raise ImportError(f"{code.name} needs {', '.join(missing)}")
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-        # With llvmlite's own memory its sections lie close enough to reach each other.
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code.object))
         engine.finalize_object()
         _linked.append(engine)

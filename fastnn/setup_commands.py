@@ -39,9 +39,9 @@ class BdistWheel(bdist_wheel):  # type: ignore[misc]
     """Makes a wheel for a platform, whatever the Python, and the same bytes each time."""
 
     def finalize_options(self) -> None:
-        """Say that the wheel is for one platform."""
+        """Say that the wheel is for one platform, as one with an extension module would be."""
+        self.distribution.has_ext_modules = lambda: True
         super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self) -> tuple[str, str, str]:
         """Return the tags of Python, of its C API, and of the platform."""

@@ -1,21 +1,38 @@
-"""What is said while kernels compile."""
+"""What is said while kernels compile, and what becomes of code that nobody reads any more."""
 
+import os
 import time
 
 from fastnn import kernel_cache
-from fastnn.kernel_cache import FOLDER, CompileNotice
+from fastnn.kernel_cache import CompileNotice, folder, forget_old
 
 
-def test_a_long_compilation_says_how_often_it_comes(monkeypatch, capsys):
+def test_a_long_compilation_says_how_long_it_took(monkeypatch, caplog):
     monkeypatch.setattr(kernel_cache, "PATIENCE_SECONDS", 0.01)
     with CompileNotice("some kernels"):
         time.sleep(0.2)
-    said = capsys.readouterr().err.splitlines()
-    assert "compiling some kernels for this machine, once" in said[0]
-    assert said[1].endswith(f"kept in {FOLDER}")
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "fastnn: compiling some kernels for this processor ..."
+    assert said[1].startswith("fastnn: compiled in 0 s") and said[1].endswith(f"in {folder()}")
 
 
-def test_a_short_one_says_nothing(capsys):
+def test_a_short_one_says_nothing(caplog, capsys):
     with CompileNotice("some kernels"):
         pass
-    assert capsys.readouterr().err == ""
+    assert not caplog.records and capsys.readouterr().err == ""
+
+
+def test_code_of_other_sources_is_deleted_when_it_was_not_read_for_long(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path))
+    folder.cache_clear()
+    try:
+        days = {"kernels-old": 90, "kernels-new": 9, folder().name: 90, "data": 90}
+        for name, age in days.items():
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "file").touch()
+            for path in (tmp_path / name / "file", tmp_path / name):
+                os.utime(path, (time.time() - 86400 * age,) * 2)
+        forget_old()
+        assert {path.name for path in tmp_path.iterdir()} == days.keys() - {"kernels-old"}
+    finally:
+        folder.cache_clear()

@@ -21,7 +21,7 @@ PLANTED = """
 import json
 import numpy as np
 from numba import njit
-from fastnn import kernel_cache
+import fastnn.compiling
 from fastnn.cpu.intrinsics import address_of, atomic_add, load_float32
 from fastnn.cpu.vector import make_copy
 from fastnn.machine import vector_bytes
@@ -122,10 +122,10 @@ def test_an_access_by_one_number_outside_is_found_and_none_inside():
 
 @needs_jit
 def test_nothing_is_checked_without_it():
-    code = "from fastnn.kernel_cache import FOLDER; print(FOLDER.name)"
+    code = "from fastnn.kernel_cache import folder; print(folder().name)"
     plain, checked = run(code, FASTNN_CHECK="").strip(), run(code, FASTNN_CHECK="1").strip()
     assert not plain.endswith("-checked") and checked.endswith("-checked")
-    code = "from numba.core.codegen import CPUCodeLibrary as C; import fastnn.kernel_cache\n"
+    code = "from numba.core.codegen import CPUCodeLibrary as C; import fastnn.compiling\n"
     code += "print(C.add_ir_module.__module__)"
     assert run(code, FASTNN_CHECK="0") == "numba.core.codegen\n"
 

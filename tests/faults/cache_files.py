@@ -7,7 +7,6 @@ kernels are kept by the same code.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import random
@@ -17,14 +16,17 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from model_files import main, new_folder
 
-from fastnn import CacheWarning, code_cache, folders
+from fastnn import CacheWarning, code_cache, compiled, folders, kernel_cache, machine_code
+from fastnn.entries import ENTRIES
+from fastnn.machine import processor
 
 SOMEBODY = 54321  # a number of no user
 RULE = """def rule(real, m):
@@ -41,23 +43,20 @@ RULE = """def rule(real, m):
 def descent() -> tuple[bool, bool]:
     """Minimise anew: return whether the result is right, and whether the code was loaded."""
     from fastnn.graph import trace
-    from fastnn.graph.descent_code import compiled, descent_source
+    from fastnn.graph.descent_code import Descend, descent_source
 
-    compiled.cache_clear()
-    function = compiled(descent_source(trace(lambda x: (x - 3) ** 2)))
+    function = Descend(descent_source(trace(lambda x: (x - 3) ** 2)), 1)
     state, path = np.array([1.0, 0.0]), np.empty((1, 1))
     function(state, np.array([-9.0]), np.array([9.0]), 0.25, 0.0, 1, 1, path)
-    return path[0, 0] == 2.0, sum(function.stats.cache_hits.values()) > 0
+    return path[0, 0] == 2.0, function.loaded
 
 
 def rule() -> tuple[bool, bool]:
-    """Get a loop of a rule of the caller's own anew, and call it."""
+    """Get a loop of a user-defined rule anew, and call it."""
     import ctypes
 
     from fastnn.cpu import custom
 
-    with suppress(AttributeError):
-        custom.FOLDER = folders.cache_folder("rules")
     loop = custom.Compiled(RULE, "activate", np.dtype(np.float64), 1)
     kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_double
     numbers = np.arange(8.0)
@@ -66,34 +65,33 @@ def rule() -> tuple[bool, bool]:
 
 
 def kernel() -> tuple[bool, bool]:
-    """Get a kernel anew, the shuffling of rows, and call it."""
-    from fastnn import kernel_cache, shuffling
-
-    kernel_cache.FOLDER = folders.cache_folder("kernels")
-    function = kernel_cache.cached(shuffling._shuffle.py_func)
+    """Get an entry anew, the shuffling of rows, and call it."""
+    made: list[str] = []
+    before = compiled._compile_apart
+    compiled._compile_apart = lambda names, made_for: made.extend(names) or {"shuffle": _shuffle()}
+    try:
+        code = compiled.codes(["shuffle"], NOT_SHIPPED)["shuffle"]
+    finally:
+        compiled._compile_apart = before
     orders = np.empty((1, 10), np.int64)
-    function(np.zeros(1, np.int64), orders)
-    return sorted(orders[0]) == list(range(10)), sum(function.stats.cache_hits.values()) > 0
+    shuffle = machine_code.function_at(machine_code.link(code), ENTRIES["shuffle"].arguments)
+    shuffle(np.zeros(1, np.int64), 1, orders, 10)
+    return sorted(orders[0]) == list(range(10)), not made
 
 
-UNITS = {"generated": descent, "rules": rule, "kernels": kernel}
+@cache
+def _shuffle() -> machine_code.Code:
+    """Return what compiling it in another process gives, which takes a second or two."""
+    return compiled._compile_apart(["shuffle"], NOT_SHIPPED)["shuffle"]
 
 
-def content_of(value: Any) -> bytes:
-    """Return a cache file of any pickle, whose hash is right."""
-    code = value if isinstance(value, bytes) else pickle.dumps(value)
-    return code_cache._MAGIC + hashlib.sha256(code).digest() + code
+UNITS = {"descent": descent, "rule": rule, "kernel": kernel}
+NOT_SHIPPED = processor()._replace(name="")
 
 
-class Attack:
-    """A pickle that makes a file when it is read."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> Any:
-        """Return what reading it calls."""
-        return Path.touch, (self.mark,)
+def kept_in(base: Path) -> Path:
+    """Return the folder of compiled code among the caches at `base`."""
+    return base / f"kernels-{kernel_cache.SOURCES}"
 
 
 def _flip(file: Path, chance: random.Random) -> None:
@@ -116,7 +114,7 @@ def _move_behind_link(file: Path) -> None:
     file.symlink_to(other)
 
 
-WRONG = (None, 1, (), (1,) * 9, {"a": 1}, b"", b"\x80\x05garbage", [[]] * 9, b"cno\nsuch\n.")
+WRONG = (b"", b"\n", b"\n\n", b"\xff\n\xff\n", b"a\nb c\n\x7fELF", pickle.dumps({"a": 1}))
 # How a file is damaged -> what does so. Those in `STAY` cannot be replaced, or need not be.
 DAMAGES: dict[str, Callable[[Path, random.Random], Any]] = {
     "empty": lambda file, chance: file.write_bytes(b""),
@@ -125,7 +123,7 @@ DAMAGES: dict[str, Callable[[Path, random.Random], Any]] = {
     "longer": lambda file, chance: file.write_bytes(file.read_bytes() + b"\0"),
     "a flipped bit": _flip,
     "text": lambda file, chance: file.write_text("def f(): pass"),
-    "a wrong pickle": lambda file, chance: file.write_bytes(content_of(chance.choice(WRONG))),
+    "other content": lambda file, chance: file.write_bytes(code_cache.seal(chance.choice(WRONG))),
     "an older format": lambda file, chance: file.write_bytes(pickle.dumps(("0.61.0", {}))),
     "gone": lambda file, chance: file.unlink(),
     "a folder": _in_its_place(Path.mkdir),
@@ -165,6 +163,7 @@ def caches_in(folder: Path, **environment: str) -> Iterator[list[str]]:
     os.environ.update(FASTNN_CACHE_DIR=str(folder), **environment)
     said: list[str] = []
     folders._warned = False
+    kernel_cache.folder.cache_clear()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -190,7 +189,7 @@ def damages(tries: int, seed: int = 0) -> list[str]:
             try:
                 with caches_in(folder) as said:
                     UNITS[name]()
-                (file,) = (folder / name).iterdir()
+                (file,) = kept_in(folder).iterdir()
                 DAMAGES[damage](file, chance)
                 with caches_in(folder) as said:
                     right, loaded = UNITS[name]()
@@ -245,7 +244,7 @@ def _by_link(base: Path, own: bool = True) -> None:
 
 
 def intrusions(tries: int, seed: int = 0) -> list[str]:
-    """Plant code where others could have: it does not run, and one warning says why."""
+    """Leave code where others could have written it: it does not run, one warning says why."""
     broken: list[str] = []
     chance = random.Random(seed)
     for attempt in range(tries):
@@ -253,17 +252,15 @@ def intrusions(tries: int, seed: int = 0) -> list[str]:
         how = list(INTRUSIONS)[attempt % len(INTRUSIONS)]
         label = f"try {attempt}, {name}, {how}"
         with new_base() as base:
-            mark = base.parent.with_name("mark")
             try:
                 with caches_in(base) as said:
                     UNITS[name]()
-                (file,) = (base / name).iterdir()
-                file.write_bytes(content_of(Attack(mark)))
+                (file,) = kept_in(base).iterdir()
                 INTRUSIONS[how](base, file)
                 with caches_in(base) as said:
                     right, loaded = UNITS[name]()
-                if not right or loaded or mark.exists():
-                    broken.append(f"{label}: right {right}, loaded {loaded}, ran {mark.exists()}")
+                if not right or loaded:
+                    broken.append(f"{label}: right {right}, loaded {loaded}")
                 if len(said) != 1 or not said[0].startswith("fastnn's cache: "):
                     broken.append(f"{label}: it says {said}")
             except Exception as error:
@@ -284,7 +281,7 @@ def full_disks(tries: int) -> list[str]:
                     right, _ = UNITS[name]()
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-            left = list((folder / name).iterdir())
+            left = list(kept_in(folder).iterdir())
             if not right or left or len(said) != 1:
                 broken.append(f"try {attempt}, {name}: right {right}, {left} left, says {said}")
     return broken

@@ -1,0 +1,237 @@
+"""Code of the entries: what it is made for, where it comes from, what is in it and what is not."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from target_cases import environment, needs_jit, run_python
+
+import fastnn
+from fastnn import compiled, machine
+from fastnn.entries import ENTRIES
+from fastnn.errors import TargetUnavailable
+from fastnn.machine import LEVELS, Processor, processor
+
+PACKAGE = Path(fastnn.__file__).parent
+# What the C library has; anything else would be Numba's or Python's.
+OF_C = {"sched_yield", "usleep", "pow", "powf", "sqrt", "sqrtf", "SwitchToThread", "Sleep"}
+
+
+@needs_jit
+@pytest.mark.parametrize("name", ENTRIES)
+def test_code_calls_neither_numba_nor_python_and_allocates_nothing(name):
+    code = compiled.codes([name], processor())[name]
+    assert set(code.needs) <= OF_C
+    # That what is called can be seen there: threads without work sleep.
+    assert ("usleep" in code.needs) == ("train_epoch" in name and "linear" not in name)
+
+
+# Every built-in rule, loss and optimizer, in both dtypes and on two threads.
+USE_EVERYTHING = """
+import sys
+import numpy as np
+from fastnn import Network, Dense, Dropout, Trainer, compiled
+from fastnn.rules.table import ACTIVATIONS, LOSSES
+from fastnn import optimizers
+
+compiled._compile_apart = compiled._compile_here = None  # nothing may be compiled
+rng = np.random.default_rng(0)
+X, labels, numbers = rng.normal(size=(90, 9)), np.arange(90) % 3, rng.normal(size=(90, 3))
+count = 0
+
+def use(layers, loss, y, optimizer=optimizers.SGD(0.01), **settings):
+    global count
+    for dtype in ("float32", "float64"):
+        trainer = Trainer(Network(9, layers), loss, optimizer, 16, dtype=dtype, **settings)
+        trainer.fit(X, y, 2)
+        trainer.predict(X)
+        count += 1
+
+for name in ACTIVATIONS:
+    if name not in ("step", "hardmax"):
+        use([Dropout(0.1), Dense(8, name), Dense(3)], "softmax_cross_entropy", labels)
+for loss, row in LOSSES.items():
+    for units in (1, 3):
+        y = numbers[:, :units]
+        if loss == "softmax_cross_entropy":
+            y, units = labels, 3
+        elif "cross_entropy" in loss or loss in ("hinge", "squared_hinge", "perceptron"):
+            y = (y > 0).astype(float)
+        use([Dense(units)], loss, y)
+        use([Dense(8, "relu"), Dense(units)], loss, y)
+for optimizer in (
+    optimizers.SGD(0.01, momentum=0.9), optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+    optimizers.Adam(), optimizers.AdamW(), optimizers.Nadam(), optimizers.RMSProp(),
+    optimizers.Adagrad(), optimizers.Lion(), optimizers.AveragedSGD(0.01),
+):
+    for layers in ([Dense(8, "tanh"), Dense(3)], [Dense(400, "relu"), Dense(3)]):
+        use(layers, "softmax_cross_entropy", labels, optimizer, threads=2)
+use([Dense(8, max_norm=1.0), Dense(3)], "softmax_cross_entropy", labels, clip_norm=1.0, l1=1e-3)
+print(count, "numba" in sys.modules)
+"""
+
+
+@needs_jit
+def test_no_built_in_combination_compiles_anything_or_imports_numba():
+    compiled.prepare(ENTRIES)
+    count, numba = run_python(USE_EVERYTHING).split()
+    assert int(count) > 90
+    assert numba == "False"
+
+
+@needs_jit
+def test_code_depends_neither_on_its_folder_nor_on_the_process(tmp_path):
+    there = tmp_path / "there" / "fastnn"
+    shutil.copytree(PACKAGE, there, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
+    write = "import sys; from fastnn.compiled import write_code; write_code(sys.argv[1])"
+    found = []
+    for place, seed in ((PACKAGE.parent, "1"), (there.parent, "2")):
+        done = subprocess.run(
+            [sys.executable, "-c", write, "linear_forward_float32"],
+            env=os.environ
+            | processor().environment()
+            | {"PYTHONPATH": str(place), "PYTHONHASHSEED": seed},
+            cwd=tmp_path,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        found.append(done.stdout)
+    assert found[0] == found[1]
+    assert str(PACKAGE.parent).encode() not in found[0]
+
+
+def test_an_edit_makes_shipped_code_stale(tmp_path, monkeypatch):
+    made_for = next(iter(LEVELS.values()))
+    code = compiled.Code("fastnn_shuffle", compiled.identity_of("shuffle", made_for), (), b"code")
+    file = compiled.shipped_file("shuffle", made_for, tmp_path)
+    file.parent.mkdir()
+    file.write_bytes(compiled.code_cache.seal(code.pack()))
+    monkeypatch.setattr(compiled, "SHIPPED", tmp_path)
+    monkeypatch.setattr(compiled, "CHECKED", False)
+    monkeypatch.setattr(compiled.shipped_file, "__defaults__", (tmp_path,))
+    assert compiled._shipped("shuffle", made_for) == code
+    monkeypatch.setattr(compiled, "SOURCES", "others")
+    assert compiled._shipped("shuffle", made_for) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("NUMBA_CPU_NAME", "generic"), ("NUMBA_CPU_FEATURES", "+sse2"), ("NUMBA_OPT", "1")],
+)
+def test_numbas_settings_switch_shipped_code_off(monkeypatch, setting, value):
+    before = processor()
+    monkeypatch.setenv(setting, value)
+    after = processor()
+    assert after.name == "" and after != before
+    assert after.environment()[setting] == value
+    assert compiled._shipped("shuffle", after) is None
+
+
+@pytest.mark.parametrize(
+    ("features", "width"),
+    [("", 16), ("+sse2", 16), ("+avx,-avx512f", 32), ("+avx2", 32), ("+avx512f,+avx2", 64)],
+)
+def test_width_of_vectors_follows_the_features(monkeypatch, features, width):
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+    assert machine.vector_bytes() == width
+
+
+@pytest.mark.skipif(not machine.on_x86(), reason="levels of x86")
+@pytest.mark.parametrize(
+    ("missing", "level"),
+    [((), "x86-64-v4"), (("avx512vl",), "x86-64-v3"), (("avx512f", "fma"), "")],
+)
+def test_the_best_level_that_the_processor_has(monkeypatch, missing, level):
+    there = dict.fromkeys(LEVELS["x86-64-v4"].needs, True) | dict.fromkeys(missing, False)
+    monkeypatch.setattr(machine, "host_features", lambda: there)
+    for name in machine.CHOICES:
+        monkeypatch.delenv(name, raising=False)
+    machine._processor.cache_clear()
+    try:
+        assert processor().name == level
+    finally:
+        machine._processor.cache_clear()
+
+
+@needs_jit
+def test_where_no_process_can_be_started_code_is_compiled_in_this_one():
+    code = """
+import sys, numpy as np
+from fastnn import compiled
+from fastnn.machine import Processor, processor
+sys.executable = ""
+compiled.SOURCES = "for this test alone"
+(code,) = compiled.codes(["shuffle"], processor()).values()
+print(code.name, "numba" in sys.modules, compiled._kept("shuffle", processor()))
+"""
+    assert run_python(code).split() == ["fastnn_shuffle", "True", "None"]
+
+
+@needs_jit
+def test_sources_that_changed_meanwhile_are_not_compiled_for_this_process(monkeypatch):
+    monkeypatch.setattr(compiled, "SOURCES", "those of yesterday")
+    with pytest.raises(TargetUnavailable, match="sources have been changed.*start it again"):
+        compiled.codes(["shuffle"], Processor("", processor().cpu, processor().features))
+
+
+COMPILE = """
+from fastnn import compiled
+from fastnn.machine import processor
+print("begin", flush=True)
+compiled.codes(["train_epoch_float32", "linear_train_epoch_float64"], processor()._replace(name=""))
+"""
+
+
+@needs_jit
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_ends_a_compilation_and_its_processes(tmp_path):
+    started = subprocess.Popen(
+        [sys.executable, "-c", COMPILE],
+        env=environment(FASTNN_CACHE_DIR=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    started.stdout.readline()
+    time.sleep(1)
+    started.send_signal(signal.SIGINT)  # to it alone: a terminal would send it to all
+    begun = time.monotonic()
+    _, said = started.communicate(timeout=30)
+    assert time.monotonic() - begun < 5
+    assert b"KeyboardInterrupt" in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(started.pid, 0)
+
+
+@needs_jit
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="becomes another user")
+def test_a_read_only_cache_of_roots_is_read(tmp_path):
+    """As in an image of a container, which is made by root and run by somebody else."""
+    code = """
+import os
+from fastnn import compiled
+from fastnn.machine import processor
+made_for = processor()._replace(name="")
+compiled.codes(["shuffle"], made_for)
+compiled._compile_apart = compiled._compile_here = None
+os.system(f"chmod -R a+rX {os.environ['FASTNN_CACHE_DIR']}")
+os.setuid(54321)
+compiled.codes(["shuffle"], made_for)
+"""
+    for above in [tmp_path, *tmp_path.parents]:
+        if above.stat().st_uid == 0 and above != Path("/tmp"):
+            above.chmod(above.stat().st_mode | 0o055)
+    run_python(code, FASTNN_CACHE_DIR=str(tmp_path / "warm"))
+
+
+@needs_jit
+def test_entries_take_arrays_of_any_thread_at_once():
+    orders = np.empty((2, 50), np.int64)
+    compiled.entry("shuffle")(np.arange(2), 2, orders, 50)
+    assert (np.sort(orders, axis=1) == np.arange(50)).all()
