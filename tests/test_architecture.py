@@ -18,7 +18,8 @@ PACKAGE = ROOT / "fastnn"
 # Lowest first. A part, which is a module or a folder of fastnn, imports from itself and from the
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "atomic", "pool", "processors"),
+    ("errors",),
+    ("atomic", "pool", "processors"),
     ("sanitizer", "device_arrays", "workers"),
     ("checks", "whole_files"),
     ("folders", "keys", "layout", "memory", "rules", "text_table"),
