@@ -188,7 +188,8 @@ class Trainer(Stateful, Stored):
             `max_restores` are used up; with restarts, in all of them. As after any error, and after
             Ctrl-C, the trainer is as the last whole epoch left it.
         """
-        if not self._fitting.take():
+        this_call = object()
+        if not self._fitting.take(this_call):
             raise TrainerBusy(
                 "this trainer is in fit already, in another thread or in the call that this one "
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
