@@ -83,7 +83,7 @@ def check_fit(callbacks: tuple[Callback, ...], trainer: Trainer) -> None:
 
     Raises
     ------
-    InvalidInput, UnusableFile, MissingExtra
+    InvalidInput, MissingFile, UnusableFile, MissingExtra
         What it would raise in the first epoch; the trainer has not been changed.
     """
     for callback in callbacks:
