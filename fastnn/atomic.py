@@ -13,7 +13,8 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from operator import call
-from typing import Any
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
 _locks: set[weakref.ref[Any]] = set()
 
@@ -42,6 +43,14 @@ def new_lock() -> Any:
     return lock
 
 
+class _Call(NamedTuple):
+    """A call of a function, as long as it is under way."""
+
+    thread: int
+    code: CodeType
+    token: object
+
+
 class Turn:
     """Something that one call at a time may do, and that no other waits for.
 
@@ -50,13 +59,18 @@ class Turn:
     """
 
     def __init__(self) -> None:
-        self._call: dict[str, tuple[int, int]] = {}  # thread and frame, under one key
+        self._call: dict[str, _Call] = {}  # under one key
 
-    def take(self) -> bool:
-        """Give the function that calls this the turn; return whether it was free."""
-        mine = threading.get_ident(), id(sys._getframe(1))
+    def take(self, token: object) -> bool:
+        """Give the function that calls this the turn; return whether it was free.
+
+        The call is known by `token`, an object of its own that it has in a local variable: the
+        address of its frame may be that of another one's later, and the frame itself, if it were
+        kept, would keep all that the call works on.
+        """
+        mine = _Call(threading.get_ident(), sys._getframe(1).f_code, token)
         there = self._call.setdefault("call", mine)
-        if there != mine and _under_way(*there):
+        if there != mine and _under_way(there):
             return False
         self._call["call"] = mine
         return True
@@ -66,12 +80,18 @@ class Turn:
         self._call.clear()
 
 
-def _under_way(thread: int, call: int) -> bool:
-    """Return whether a thread is in a call, named by its frame."""
-    frame = sys._current_frames().get(thread)
-    while frame is not None and id(frame) != call:
+def _under_way(call: _Call) -> bool:
+    """Return whether the call is one of those that its thread is in."""
+    frame = sys._current_frames().get(call.thread)
+    while frame is not None and not _is_frame_of(call, frame):
         frame = frame.f_back
     return frame is not None
+
+
+def _is_frame_of(call: _Call, frame: FrameType) -> bool:
+    if frame.f_code is not call.code:
+        return False
+    return any(value is call.token for value in frame.f_locals.values())
 
 
 def _free_in_child() -> None:

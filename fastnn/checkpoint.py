@@ -21,7 +21,7 @@ import numpy as np
 
 from fastnn.checks import shown
 from fastnn.errors import CorruptFile, FastnnError, InvalidInput, MissingFile, UnusableFile
-from fastnn.whole_files import write_whole
+from fastnn.whole_files import try_folder, write_whole
 
 FORMAT = 1
 _KEY = "fastnn"
@@ -61,9 +61,32 @@ def write(
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
     content = save(arrays, {_KEY: json.dumps(header)})
     with told_of(name):
-        if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _check_rights(place)
         write_whole(place, content, durable=True)
+
+
+def check_writable(path: str | bytes | os.PathLike[Any]) -> None:
+    """Raise what writing a file to `path` would, before there is anything to write.
+
+    Raises
+    ------
+    MissingFile
+        The folder is missing.
+    InvalidInput
+        No path.
+    UnusableFile
+        A folder, a pipe or a device is there, or no file can be written.
+    """
+    name, place = regular_file(path)
+    with told_of(name):
+        _check_rights(place)
+        try_folder(place.parent)
+
+
+def _check_rights(place: Path) -> None:
+    """Raise an error for a file that may not be written, though its folder may."""
+    if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager

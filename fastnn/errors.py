@@ -93,3 +93,7 @@ class CorruptFile(FastnnError, ValueError):
 
 class CacheWarning(RuntimeWarning):
     """Compiled code cannot be kept, or what is kept not be used; said once a process."""
+
+
+class EnvironmentWarning(RuntimeWarning):
+    """A variable of the environment is ignored for what it says; told once for each such value."""

@@ -24,6 +24,9 @@ from typing import TypeVar
 
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 2.0  # how long a thread waits for more work
+# A thread that finds more of them idle than there are processors waits for this long only: not for
+# nothing, since the next epoch of a short training comes soon and should not have to start threads.
+MOST_IDLE, CROWDED_SECONDS = os.cpu_count() or 1, 0.1
 END_SECONDS = 2.0  # how long the end of the program waits for threads to stop
 
 Result = TypeVar("Result")
@@ -193,8 +196,9 @@ class _Pool:
             self._alive.discard(me)
 
     def _next(self, inbox: SimpleQueue[Task | None]) -> Task | None:
+        seconds = IDLE_SECONDS if len(self._idle) <= MOST_IDLE else CROWDED_SECONDS
         try:
-            return inbox.get(timeout=IDLE_SECONDS)
+            return inbox.get(timeout=seconds)
         except Empty:
             pass
         try:

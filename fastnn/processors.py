@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
+
+from fastnn.errors import EnvironmentWarning
 
 GROUPS = "/sys/fs/cgroup"
 OWN_GROUPS = "/proc/self/cgroup"
 # Joblib's workers have these, among others, so that all of them together fit the machine.
 LIMITS = ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+# Whole numbers above 0, with commas between them.
+_NUMBER = r"\s*\+?0*[1-9][0-9]*\s*"
+_NUMBERS = re.compile(f"{_NUMBER}(,{_NUMBER})*", re.ASCII)
+_MANY_DIGITS = 10  # no machine has so many processors
+_told: set[tuple[str, str]] = set()
 
 
 def available_threads() -> int:
     """Return how many processors this process may use now, at least 1.
 
     The least of the processors that it may run on, the share of them that its control groups give
-    it, rounded up, and the environment's OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT.
+    it, rounded up, and the environment's OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. Of these, a value
+    that is no number of threads is ignored with an `EnvironmentWarning`, as OpenMP's runtimes do.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -24,9 +34,28 @@ def available_threads() -> int:
 
 
 def _limit(name: str, count: int) -> int:
-    """Return the number in a variable of the environment, or `count` where there is none."""
-    text = os.environ.get(name, "").split(",")[0].strip()  # OpenMP lists one for each level
-    return int(text) if text.isdecimal() and int(text) > 0 else count
+    """Return the number in a variable of the environment, at most `count`, which it is without."""
+    text = os.environ.get(name, "")
+    if not text.strip():  # how a shell takes a variable away from one command
+        return count
+    if not _NUMBERS.fullmatch(text):
+        _warn(name, text)
+        return count
+    first = text.split(",")[0].strip().lstrip("+0")  # OpenMP lists one for each level of nesting
+    return int(first) if len(first) < _MANY_DIGITS else count
+
+
+def _warn(name: str, text: str) -> None:
+    """Warn, once a process, of what a variable of the environment says."""
+    if (name, text) not in _told:
+        _told.add((name, text))
+        warnings.warn(
+            EnvironmentWarning(
+                f"{name} is {text!r:.80} and is ignored; it must be a whole number of threads, at "
+                "least 1, or be empty"
+            ),
+            stacklevel=2,
+        )
 
 
 def _share(count: int) -> int:

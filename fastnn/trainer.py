@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn import model as models
 from fastnn.atomic import at_once
-from fastnn.callbacks import Callback, check_callbacks, running
+from fastnn.callbacks import Callback, check_callbacks, check_fit, running
 from fastnn.checks import whole
 from fastnn.data import check_data, check_validation
 from fastnn.device_arrays import on_device
@@ -188,7 +188,8 @@ class Trainer(Stateful, Stored):
             `max_restores` are used up; with restarts, in all of them. As after any error, and after
             Ctrl-C, the trainer is as the last whole epoch left it.
         """
-        if not self._fitting.take():
+        this_call = object()
+        if not self._fitting.take(this_call):
             raise TrainerBusy(
                 "this trainer is in fit already, in another thread or in the call that this one "
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
@@ -219,6 +220,7 @@ class Trainer(Stateful, Stored):
         calls = check_callbacks(callbacks, validation is not None, several)
         steps = -(-len(data) // self.problem.batch_size)
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
+        check_fit(calls, self)
         engine = self._open()
         engine.prepare()
         validation = validation and engine.hold(validation)

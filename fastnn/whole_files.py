@@ -62,6 +62,20 @@ def write_whole(file: Path, content: bytes, private: bool = False, durable: bool
         _sync_folder(file.parent)
 
 
+def try_folder(folder: Path) -> None:
+    """Make a part in a folder and remove it: what the system says to that, it says to a file.
+
+    Raises
+    ------
+    OSError
+        No file can be written there, whatever the rights seem to be.
+    """
+    part, descriptor = _open_part(folder, 0o600)
+    os.close(descriptor)
+    with contextlib.suppress(FileNotFoundError):  # taken for one left behind
+        part.unlink()
+
+
 def _open_part(folder: Path, mode: int) -> tuple[Path, int]:
     """Return a new part in the folder and its descriptor, locked where the system has locks."""
     while True:

@@ -18,8 +18,9 @@ PACKAGE = ROOT / "fastnn"
 # Lowest first. A part, which is a module or a folder of fastnn, imports from itself and from the
 # rows above its own, never from its own row or below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "atomic", "pool", "processors", "machine"),
-    ("sanitizer", "device_arrays", "workers", "machine_code"),
+    ("errors",),
+    ("atomic", "pool", "processors", "machine"),
+    ("sanitizer", "device_arrays", "workers"),
     ("checks", "whole_files"),
     ("folders", "keys", "layout", "memory", "rules", "text_table"),
     ("initialisers", "schedules", "code_cache", "restarts"),

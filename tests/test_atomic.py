@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import threading
+import weakref
 from functools import partial
 
 import pytest
@@ -51,7 +52,8 @@ def test_a_turn_is_one_calls_at_a_time():
     turn = Turn()
 
     def call(inside):
-        got = turn.take()
+        token = object()
+        got = turn.take(token)
         try:
             return got, inside()
         finally:
@@ -74,7 +76,8 @@ def test_a_turn_that_was_not_given_back_is_free_when_its_call_is_over():
     turn = Turn()
 
     def interrupted():
-        assert turn.take()
+        token = object()
+        assert turn.take(token)
         raise KeyboardInterrupt
 
     kept = None
@@ -87,7 +90,35 @@ def test_a_turn_that_was_not_given_back_is_free_when_its_call_is_over():
 
 
 def interrupted_again(turn):
-    return turn.take()
+    token = object()
+    return turn.take(token)
+
+
+def test_a_later_call_of_the_same_function_at_the_same_address_does_not_have_the_turn():
+    turn = Turn()
+
+    def call(takes, inside=bool):
+        token = object()
+        return (turn.take(token) if takes else id(sys._getframe())), inside()
+
+    assert call(True) == (True, False)  # and does not give it back
+    _, inner = call(False, lambda: call(True))
+    assert inner == (True, False)
+
+
+def test_a_turn_keeps_nothing_that_its_call_works_on():
+    class Data:
+        pass
+
+    turn = Turn()
+
+    def call(data):
+        token = object()
+        assert turn.take(token)
+        return weakref.ref(data)
+
+    data = call(Data())
+    assert data() is None
 
 
 def test_locks_are_forgotten_with_what_has_them():

@@ -65,6 +65,47 @@ def test_threads_are_used_again_and_leave_after_a_while(monkeypatch):
     assert not pool._pool._alive and not pool._pool._idle
 
 
+@pytest.fixture
+def new_pool(monkeypatch):
+    """Return a pool without threads, which takes the place of that of the process."""
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
+    return pool._pool
+
+
+def test_idle_threads_beyond_the_processors_leave_soon(new_pool, monkeypatch):
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 60.0)
+    monkeypatch.setattr(pool, "MOST_IDLE", 1)
+    meeting = threading.Barrier(4)
+    Task(lambda seat: meeting.wait(10) and None, 4).run()
+    end = time.monotonic() + 10
+    while len(new_pool._alive) > 1 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(new_pool._alive) == len(new_pool._idle) == 1
+    new_pool.end()
+    assert not new_pool._alive
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-4])
+def test_a_task_is_never_sent_to_a_thread_that_leaves(seconds, new_pool, monkeypatch):
+    """All threads leave as soon as they are free, which is when the next task takes them."""
+    monkeypatch.setattr(pool, "MOST_IDLE", 0)
+    monkeypatch.setattr(pool, "CROWDED_SECONDS", seconds)
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 60.0)  # what waits for a thread in vain would show
+    done = []
+
+    def run():
+        for _ in range(300):
+            Task(done.append, 2).run()
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) >= 6 * 300 and time.monotonic() - start < 30
+
+
 def test_a_thread_that_waits_keeps_nothing_of_its_last_task():
     class Memory:
         pass

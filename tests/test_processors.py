@@ -6,7 +6,7 @@ import sys
 import pytest
 from trainer_cases import LABELS, X, state_of, trainer_of
 
-from fastnn import Dense, processors
+from fastnn import Dense, EnvironmentWarning, processors
 from fastnn.processors import available_threads
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's control groups")
@@ -17,6 +17,7 @@ def eight(monkeypatch, tmp_path):
     """Have a machine of eight processors, an environment and control groups without limits."""
     for name in processors.LIMITS:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(processors, "_told", set())
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.setattr(processors, "GROUPS", str(tmp_path))
     monkeypatch.setattr(processors, "OWN_GROUPS", str(tmp_path / "cgroup"))
@@ -32,11 +33,37 @@ def test_a_process_may_use_the_processors_that_it_may_run_on(monkeypatch):
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])
 @pytest.mark.parametrize(
     ("text", "threads"),
-    [("1", 1), ("3", 3), ("4,2", 4), ("64", 8), ("", 8), ("0", 8), ("-2", 8), ("many", 8)],
+    [("1", 1), (" +3 ", 3), ("04", 4), ("4,2", 4), ("5 , 2,1", 5), ("64", 8), ("9" * 5000, 8)],
 )
 def test_the_environment_can_only_take_away(name, text, threads, monkeypatch):
     monkeypatch.setenv(name, text)
     assert available_threads() == threads
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_variable_with_nothing_in_it_is_none(text, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert available_threads() == 8
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])
+@pytest.mark.parametrize(
+    "text", ["abc", "0", "-1", "1.5", "4 2", "4,", ",4", "4,abc", "4,0", "\u0664", "4;2"]
+)
+def test_a_value_that_is_no_number_of_threads_is_ignored_with_one_warning(name, text, monkeypatch):
+    monkeypatch.setenv(name, text)
+    with pytest.warns(EnvironmentWarning) as caught:
+        assert [available_threads() for _ in range(3)] == [8, 8, 8]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{name} is {text!r} and is ignored")
+
+
+def test_a_value_that_is_wrong_in_another_way_is_warned_of_too(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    for text in ("none", "all"):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        with pytest.warns(EnvironmentWarning, match=text):
+            assert available_threads() == 2
 
 
 @needs_linux

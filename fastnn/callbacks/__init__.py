@@ -1,7 +1,7 @@
 """What is called after each epoch: any function, and those that fastnn brings along."""
 
 from fastnn.callbacks.bundled import Callback
-from fastnn.callbacks.calling import call_all, check_callbacks, own_callbacks, take_over
+from fastnn.callbacks.calling import call_all, check_callbacks, check_fit, own_callbacks, take_over
 from fastnn.callbacks.checkpoint import Checkpoint
 from fastnn.callbacks.csv_logger import CSVLogger
 from fastnn.callbacks.early_stopping import EarlyStopping
@@ -18,6 +18,7 @@ __all__ = [
     "TensorBoard",
     "call_all",
     "check_callbacks",
+    "check_fit",
     "own_callbacks",
     "running",
     "take_over",

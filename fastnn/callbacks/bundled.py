@@ -40,8 +40,11 @@ class Bundled:
         """Return the name of the series of the history that it cannot do without, or ""."""
         return ""
 
+    def check(self, trainer: Trainer) -> None:
+        """Refuse a call of `fit` that this cannot follow, before anything is compiled for it."""
+
     def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
-        """Get ready for a call of `fit`, which has these callbacks, or refuse it."""
+        """Get ready for a call of `fit`, which has these callbacks."""
 
     def end(self, trainer: Trainer) -> None:
         """Clear up after a call of `fit`, however it ended."""

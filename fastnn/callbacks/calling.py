@@ -78,6 +78,19 @@ def _check_bundled(callback: Bundled, where: str, validated: bool, several: str)
         )
 
 
+def check_fit(callbacks: tuple[Callback, ...], trainer: Trainer) -> None:
+    """Let each callback of fastnn refuse this call of `fit`, before anything is compiled for it.
+
+    Raises
+    ------
+    InvalidInput, MissingFile, UnusableFile, MissingExtra
+        What it would raise in the first epoch; the trainer has not been changed.
+    """
+    for callback in callbacks:
+        if isinstance(callback, Bundled):
+            callback.check(trainer)
+
+
 def own_callbacks(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
     """Return the callbacks for one of several trainings: those of fastnn keep state, so new ones.
 

@@ -119,12 +119,13 @@ class Checkpoint(Bundled):
         """Return the series that says which epoch is best."""
         return self.best or ""
 
-    def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
+    def check(self, trainer: Trainer) -> None:
         """Make the folder, and refuse what could not be saved or resumed."""
         optimizer_to_dict(trainer.problem.optimizer)
         place, done = self._place(), _epochs_of(trainer.history)
         with checkpoint.told_of(os.fspath(place.folder)):
             place.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.check_writable(place.file(done + 1))
         every = [file for epochs, file in place.numbered().items() if epochs >= done]
         if place.form is None:
             every = [place.file(0)]
@@ -148,7 +149,11 @@ class Checkpoint(Bundled):
                     "remove it, or give Checkpoint another path"
                 )
             self._written = epochs
-        self.signal, self._callbacks, self._seen = None, callbacks, done or None
+
+    def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
+        """Take note of where the call begins, and of whose state is to be saved."""
+        self.signal, self._callbacks = None, callbacks
+        self._seen = _epochs_of(trainer.history) or None
 
     def __call__(self, trainer: Trainer, history: History) -> None:
         """Save the epoch just done, if it is its turn or the best."""

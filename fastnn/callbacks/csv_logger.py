@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.callbacks.bundled import Bundled, Callback
-from fastnn.checkpoint import regular_file, told_of
+from fastnn.checkpoint import check_writable, regular_file, told_of
 from fastnn.checks import shown
 from fastnn.errors import InvalidInput
 from fastnn.history import History
@@ -65,9 +65,8 @@ class CSVLogger(Bundled):
         if not isinstance(self.path, (str, bytes, os.PathLike)):
             raise InvalidInput(f"path must be a path, not {shown(self.path):.80}")
 
-    def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
-        """Refuse a file that is no such table."""
-        self._rows = 0
+    def check(self, trainer: Trainer) -> None:
+        """Make the folder, and refuse a file that cannot be written, or that is no such table."""
         name, path = regular_file(self.path)
         with told_of(name):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +79,11 @@ class CSVLogger(Bundled):
                 f"{path} is there and no log of fastnn: it starts with {start!r:.80}; give "
                 "CSVLogger another path"
             )
+        check_writable(self.path)
+
+    def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
+        """Have the first epoch write all rows."""
+        self._rows = 0
 
     def __call__(self, trainer: Trainer, history: History) -> None:
         """Write the row of the epoch just done, or all rows where the file lacks others."""

@@ -24,11 +24,6 @@ def running(
     """Let callbacks get ready and clear up, and give what the training reports to meanwhile.
 
     Where one of them heeds signals, a signal ends the training, and nothing is raised.
-
-    Raises
-    ------
-    InvalidInput
-        A callback refuses this call of `fit`; no epoch has been done.
     """
     states, trainer._callback_states = trainer._callback_states, []
     heeding = [each for each in callbacks if isinstance(each, Checkpoint) and each.on_signal]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from fastnn.callback_states import CallbackState
 from fastnn.callbacks.bundled import Bundled, Callback
@@ -11,6 +13,14 @@ from fastnn.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fastnn.trainer import Trainer
+
+
+class _KeepsState(Protocol):
+    """A user-defined callback that has state, by PyTorch's names."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> object: ...
 
 
 def states_of(callbacks: tuple[Callback, ...], trainer: Trainer) -> list[CallbackState]:
@@ -30,7 +40,7 @@ def states_of(callbacks: tuple[Callback, ...], trainer: Trainer) -> list[Callbac
         if isinstance(callback, Bundled):
             values = callback.state(trainer)
         elif _keeps_state(callback):
-            values = callback.state_dict()  # type: ignore[attr-defined]
+            values = callback.state_dict()
             if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
                 raise InvalidInput(
                     f"state_dict of the callback {_kind(callback)} must return a dict of values "
@@ -47,25 +57,26 @@ def hand_over(
     """Give each callback the state that one of its class had: the first the first, and so on."""
     left = list(states)
     for callback in callbacks:
-        if not isinstance(callback, Bundled) and not _keeps_state(callback):
+        take: Callable[[dict[str, Any]], object]
+        if isinstance(callback, Bundled):
+            take = partial(callback.take_state, trainer=trainer)
+        elif _keeps_state(callback):
+            take = callback.load_state_dict
+        else:
             continue
         kind = _kind(callback)
         state = next((each for each in left if each.kind == kind), None)
-        if state is None:
-            continue
-        left.remove(state)
-        if isinstance(callback, Bundled):
-            callback.take_state(state.values, trainer)
-        else:
-            callback.load_state_dict(state.values)  # type: ignore[attr-defined]
+        if state is not None:
+            left.remove(state)
+            take(state.values)
 
 
-def _keeps_state(callback: Callback) -> bool:
+def _keeps_state(callback: Callback) -> TypeGuard[_KeepsState]:
     methods = (getattr(callback, name, None) for name in ("state_dict", "load_state_dict"))
     return all(callable(method) for method in methods)
 
 
-def _kind(callback: Callback) -> str:
+def _kind(callback: object) -> str:
     kind = type(callback)
     if isinstance(callback, Bundled):
         return kind.__name__  # wherever it is defined in the version that reads the file

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.callbacks.bundled import Bundled, Callback
@@ -14,6 +15,7 @@ from fastnn.checkpoint import told_of
 from fastnn.checks import shown
 from fastnn.errors import InvalidInput, MissingExtra
 from fastnn.history import History
+from fastnn.whole_files import try_folder
 
 if TYPE_CHECKING:
     from fastnn.trainer import Trainer
@@ -49,6 +51,8 @@ class TensorBoard(Bundled):
         No path. In `fit`: restarts or a sweep.
     MissingExtra
         Neither library is installed.
+    UnusableFile
+        In `fit`: no folder, or one that cannot be written to.
     """
 
     folder: str | os.PathLike[str]
@@ -60,7 +64,19 @@ class TensorBoard(Bundled):
         """Check the folder, and that there is what writes."""
         if not isinstance(self.folder, (str, os.PathLike)):
             raise InvalidInput(f"folder must be a path, not {shown(self.folder):.80}")
+        if not os.fspath(self.folder) or "\0" in os.fspath(self.folder):
+            raise InvalidInput(f"folder must be the path of one, not {shown(self.folder):.80}")
         _maker()
+
+    def check(self, trainer: Trainer) -> None:
+        """Make the folder, and refuse one that cannot be written to."""
+        _maker()  # a pickle may have come to where there is none
+        folder = os.fspath(self.folder)
+        if "://" in folder:
+            return  # not in this machine's file system; the writer knows how to get there
+        with told_of(folder):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            try_folder(Path(folder))
 
     def begin(self, trainer: Trainer, callbacks: tuple[Callback, ...]) -> None:
         """Have the first epoch open a file of its own."""

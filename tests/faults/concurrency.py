@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fault_table import Count, in_child, part
+from fault_table import Count, in_child, one_child, part
 from small import LABELS, X, bits, labels_of, trainer_of
 
 from fastnn import FastnnError, Trainer
@@ -141,16 +141,12 @@ def labels(tries: int) -> Any:
 
 @part("eight threads with trainers of their own", 16, 160)
 def _own_trainers(tries: int) -> Count:
-    count = Count()
-    in_child(count, own_trainers, tries // 8)
-    return count
+    return one_child(own_trainers, tries // 8)
 
 
 @part("four fits of one trainer at once", 4, 50)
 def _one_trainer(tries: int) -> Count:
-    count = Count()
-    in_child(count, one_trainer, tries)
-    return count
+    return one_child(one_trainer, tries)
 
 
 @part("copies while it trains", 1, 10)
@@ -163,6 +159,4 @@ def _copies(tries: int) -> Count:
 
 @part("labels changed in place in fit", 2, 20)
 def _labels(tries: int) -> Count:
-    count = Count()
-    in_child(count, labels, tries)
-    return count
+    return one_child(labels, tries)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fault_table import Count, in_child, part
+from fault_table import Count, in_child, one_child, part
 from small import LABELS, X, bits, trainer_of
 
 from fastnn.pool import IDLE_SECONDS
@@ -138,6 +138,4 @@ def growth(epochs: int, trainers: int) -> Any:
 
 @part("growth over epochs and trainers", 300, 6000)
 def _growth(tries: int) -> Count:
-    count = Count()
-    in_child(count, growth, 2 * tries // 3, tries // 3, seconds=600)
-    return count
+    return one_child(growth, 2 * tries // 3, tries // 3, seconds=600)

@@ -154,7 +154,7 @@ with closing(started(Engine, problem, threads)) as engine:
 )
 def test_ctrl_c_ends_a_long_epoch_soon_and_leaves_the_engine_usable(units, threads, rows):
     code = LONG_EPOCH.format(units=units, threads=threads, rows=rows)
-    assert interrupted(code, environment()) == "True\n"
+    assert interrupted(code, env=environment()) == "True\n"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
