@@ -6,23 +6,25 @@ cache, by one thread.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
+from kept_code import compiled
 from timing import best_seconds, of_calls
 
 from fastnn import graph
-from fastnn.cpu.custom import compiled
+from fastnn.cpu import custom
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import make_gemm
 from fastnn.cpu.job import make_job
 from fastnn.cpu.lanes import make_lanes
-from fastnn.machine import register_shape
 from fastnn.cpu.softmax import make_softmax
+from fastnn.cpu.views import job_at
 from fastnn.custom import CustomActivation
-from fastnn.kernel_cache import cached
 from fastnn.layout import Layout
+from fastnn.machine import register_shape
 from fastnn.plan import CAPACITY, HEAD_FIELDS, PADDING, ROW_SCRATCH
 
 FUNCTIONS = {"exp": graph.exp, "log": graph.log, "tanh": graph.tanh}
@@ -39,27 +41,26 @@ def _softmax(dtype: np.dtype) -> Callable[..., None]:
 _softmax_single, _softmax_double = (_softmax(np.dtype(name)) for name in ("float32", "float64"))
 
 
-@cached
 def softmax_float32(job, n, rows, repeats):
     """Take the softmax of rows of n numbers in place, again and again."""
     for _ in range(repeats):
-        _softmax_single(job, 0, n, 0, rows)
+        _softmax_single(job_at(job, 0), 0, n, 0, rows)
 
 
-@cached
 def softmax_float64(job, n, rows, repeats):
     """Take the softmax of rows of n numbers in place, again and again."""
     for _ in range(repeats):
-        _softmax_double(job, 0, n, 0, rows)
+        _softmax_double(job_at(job, 0), 0, n, 0, rows)
 
 
 def function_nanoseconds(name: str, dtype: np.dtype, seconds: float) -> float:
     """Return the nanoseconds a number of the loop that replaces z by a function of it."""
     rule = CustomActivation(graph.trace(FUNCTIONS[name])).source.text
-    loop = compiled(rule, "activate", dtype).function.ctypes
+    kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, np.ctypeslib.as_ctypes_type(dtype)
+    loop = ctypes.CFUNCTYPE(None, *kinds)(custom.compiled(rule, "activate", dtype).address)
     z = np.random.default_rng(0).uniform(0.1, 10.0, COUNT).astype(dtype)
     memory = z.copy()
-    at = memory.ctypes.data_as(loop.argtypes[0])
+    at = memory.ctypes.data
 
     def timed(repeats: int) -> float:
         total = 0.0
@@ -79,7 +80,8 @@ def function_nanoseconds(name: str, dtype: np.dtype, seconds: float) -> float:
 
 def softmax_nanoseconds(n: int, dtype: np.dtype, seconds: float) -> float:
     """Return the nanoseconds a number of the softmax of rows of n numbers."""
-    run = softmax_float32 if dtype.itemsize == 4 else softmax_float64
+    function = softmax_float32 if dtype.itemsize == 4 else softmax_float64
+    run = compiled(function, ("words", "int", "int", "int"))
     shape = register_shape(dtype)
     layout = Layout(shape.lanes, shape.panel)
     capacity = ROWS | 1

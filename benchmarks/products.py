@@ -13,18 +13,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from kept_code import compiled
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 from timing import SECONDS, best_seconds, of_team
 
+from fastnn.compiling import as_array
 from fastnn.cpu.gemm import make_gemm
-from fastnn.machine import register_shape, vector_bytes
 from fastnn.cpu.rules import EXACT
 from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources
 from fastnn.cpu.vector import INT64, llvm_real, loop
-from fastnn.kernel_cache import cached
 from fastnn.layout import Layout
+from fastnn.machine import register_shape, vector_bytes
 from fastnn.plan import LIST_SLACK
 from fastnn.tiling import MOST_LOOK_ROWS
 
@@ -72,13 +73,13 @@ def make_products(dtype: np.dtype) -> tuple[Any, Any]:
     multiply, multiply_caller, zero = gemm.multiply, gemm.multiply_caller, np.int64(0)
 
     @njit(**EXACT)
-    def in_panels(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+    def in_panels(memory, m, k, n, p0, p1, a, b, c, repeats):
         for _ in range(repeats):
             multiply(memory, a, m | 1, k, zero, m, b, k + 1, k, p0, p1, n, c)
 
     @njit(**EXACT)
-    def in_place(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
-        address, stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
+    def in_place(memory, sources, order, used, m, k, n, p0, p1, b, c, repeats):
+        address, stride = sources[ADDRESS], sources[ROW_STRIDE]
         for _ in range(repeats):
             for row in range(0, m, ROWS):
                 end = min(m, row + ROWS)
@@ -93,40 +94,36 @@ _in_panels_single, _in_place_single = make_products(FLOAT32)
 _in_panels_double, _in_place_double = make_products(FLOAT64)
 
 
-@cached
 def peak_float32(count):
     """Run the register-only loop."""
     return _chains_single(count)
 
 
-@cached
 def peak_float64(count):
     """Run the register-only loop."""
     return _chains_double(count)
 
 
-@cached
-def in_panels_float32(*arguments):
+def in_panels_float32(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in panels."""
-    _in_panels_single(*arguments)
+    _in_panels_single(as_array(memory), m, k, n, p0, p1, a, b, c, repeats)
 
 
-@cached
-def in_panels_float64(*arguments):
+def in_panels_float64(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in panels."""
-    _in_panels_double(*arguments)
+    _in_panels_double(as_array(memory), m, k, n, p0, p1, a, b, c, repeats)
 
 
-@cached
-def in_place_float32(*arguments):
+def in_place_float32(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in place."""
-    _in_place_single(*arguments)
+    arrays = as_array(memory), as_array(sources), as_array(order), as_array(used)
+    _in_place_single(*arrays, m, k, n, p0, p1, b, c, repeats)
 
 
-@cached
-def in_place_float64(*arguments):
+def in_place_float64(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in place."""
-    _in_place_double(*arguments)
+    arrays = as_array(memory), as_array(sources), as_array(order), as_array(used)
+    _in_place_double(*arrays, m, k, n, p0, p1, b, c, repeats)
 
 
 PEAKS = {FLOAT32: peak_float32, FLOAT64: peak_float64}
@@ -140,7 +137,7 @@ PRODUCTS = {
 
 def peak(dtype: np.dtype, threads: int, seconds: float = SECONDS) -> float:
     """Return the measured peak in GFLOP/s."""
-    run = PEAKS[dtype]
+    run = compiled(PEAKS[dtype], ("int",), dtype.name)
     run(1)
     flops = 2.0 * CHAINS * register_shape(dtype).lanes * PEAK_ROUNDS * threads
     timed = of_team(lambda me, repeats: run(PEAK_ROUNDS * repeats), threads)
@@ -156,7 +153,9 @@ def rate(
     seconds: float = SECONDS,
 ) -> float:
     """Return GFLOP/s of one product on all threads, after checking what it computes."""
-    (m, k, n), product = shape, PRODUCTS[layout, dtype]
+    m, k, n = shape
+    arrays = f"{dtype.name}s", "words", "words", "words"
+    product = compiled(PRODUCTS[layout, dtype], (*arrays, *["int"] * 9))
     tile = register_shape(dtype)
     panels_of = Layout(tile.lanes, tile.panel)
     a_size, b_size = (m | 1) * panels_of.padded(k), (k + 1) * panels_of.padded(n)

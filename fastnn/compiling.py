@@ -15,6 +15,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import config, njit, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from fastnn.machine import Processor, on_x86
 from fastnn.machine_code import Code
@@ -49,7 +51,7 @@ def machine_code(
     Parameters
     ----------
     function
-        Takes a pointer for each argument that is one; see `fastnn.cpu.calls.as_array`.
+        Takes a pointer for each argument that is one; see `as_array`.
     arguments
         Keys of `KINDS`; "float32s" are a pointer to such.
     name
@@ -75,6 +77,30 @@ def machine_code(
             if each.is_declaration and not each.name.startswith("llvm.") and each.name not in _OF_C
         ]
         return Code(name, identity, tuple(needs), machine.emit_object(module))
+
+
+@intrinsic
+def _as_array(typingctx, pointer):
+    """Return the numbers at a pointer as an array, whose length nobody asks for."""
+    array_type = types.Array(pointer.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(array_type)(context, builder)
+        size = context.get_abi_sizeof(context.get_data_type(pointer.dtype))
+        length, itemsize = ir.Constant(ir.IntType(64), 1), ir.Constant(ir.IntType(64), size)
+        populate_array(
+            array, data=args[0], shape=[length], strides=[itemsize], itemsize=itemsize, meminfo=None
+        )
+        return array._getvalue()
+
+    return array_type(pointer), codegen
+
+
+def _plain_as_array(array: Any) -> Any:
+    return array  # of one dimension
+
+
+as_array = _plain_as_array if config.DISABLE_JIT else _as_array
 
 
 @contextmanager

@@ -118,8 +118,8 @@ def forget_old() -> None:
     now = time.time()
     for other in folder().parent.glob(f"{_NAMES}*"):
         with contextlib.suppress(OSError):
-            states = [file.stat() for file in [other, *other.iterdir()]]
-            last = max(max(each.st_atime, each.st_mtime) for each in states)
+            read = [max(file.stat().st_atime, file.stat().st_mtime) for file in other.iterdir()]
+            last = max([other.stat().st_mtime, *read])
             if other != folder() and now - last > _KEPT_SECONDS:
                 shutil.rmtree(other)
 

@@ -74,7 +74,7 @@ def processor() -> Processor:
 
 @cache  # LLVM takes a fifth of a millisecond, and every engine asks
 def _processor(cpu: str | None, features: str | None, opt: str | None) -> Processor:
-    chosen = cpu or features or opt not in (None, "", "3", "max")
+    chosen = cpu or features is not None or opt not in (None, "", "3", "max")
     if not chosen:
         for level in LEVELS.values():
             here = on_x86() == level.name.startswith("x86")

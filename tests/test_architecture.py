@@ -20,7 +20,7 @@ PACKAGE = ROOT / "fastnn"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("atomic", "pool", "processors", "machine"),
-    ("sanitizer", "device_arrays", "workers"),
+    ("sanitizer", "device_arrays", "workers", "machine_code"),
     ("checks", "whole_files"),
     ("folders", "keys", "layout", "memory", "rules", "text_table"),
     ("initialisers", "schedules", "code_cache", "restarts"),

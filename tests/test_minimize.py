@@ -256,7 +256,7 @@ from fastnn.graph import minimize, trace
 from fastnn.graph.descent_code import compiled, descent_source
 f = lambda {name}: {name}**2 / (3 + {name}**4)
 result = minimize(f, start=0.5, steps=3)
-print(int(compiled(descent_source(trace(f)), 1).loaded), *result.x)
+print(int(compiled(descent_source(trace(f))).loaded), *result.x)
 """
 
 
@@ -271,11 +271,11 @@ def test_a_later_process_loads_what_an_earlier_one_compiled(tmp_path):
 def test_damaged_code_in_the_cache_is_replaced(tmp_path):
     environment = {"FASTNN_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
     first = run_python(COMPILE.format(name="x"), **environment).split()
-    (code,) = tmp_path.glob("generated/*")
+    (code,) = tmp_path.glob("kernels-*/*")
     code.write_bytes(code.read_bytes()[:-1])
     again = run_python(COMPILE.format(name="x"), **environment).split()
     assert again == first
-    assert run_python(COMPILE.format(name="x"), **environment).split()[:2] == ["1", "0"]
+    assert run_python(COMPILE.format(name="x"), **environment).split()[0] == "1"
 
 
 def test_without_compilation_the_path_is_the_same():

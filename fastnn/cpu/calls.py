@@ -13,7 +13,6 @@ from typing import Any
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 registered: dict[int, Callable[..., Any]] = {}
 
@@ -70,35 +69,12 @@ def _call_gradient(typingctx, address, p, y):
     return p(_INT, p, p), _number
 
 
-@intrinsic
-def _as_array(typingctx, pointer):
-    """Return the numbers at a pointer as an array, whose length nobody asks for."""
-    array_type = types.Array(pointer.dtype, 1, "C")
-
-    def codegen(context, builder, signature, args):
-        array = context.make_array(array_type)(context, builder)
-        size = context.get_abi_sizeof(context.get_data_type(pointer.dtype))
-        length, itemsize = ir.Constant(ir.IntType(64), 1), ir.Constant(ir.IntType(64), size)
-        populate_array(
-            array, data=args[0], shape=[length], strides=[itemsize], itemsize=itemsize, meminfo=None
-        )
-        return array._getvalue()
-
-    return array_type(pointer), codegen
-
-
 def _plain_call(address: Any, *arguments: Any) -> Any:
     return registered[int(address)](*arguments)
 
 
-def _plain_as_array(array: Any) -> Any:
-    return array  # of one dimension
-
-
 if config.DISABLE_JIT:
-    as_array = _plain_as_array
     call_activate = call_multiply_slope = call_loss_rows = call_losses = call_gradient = _plain_call
 else:
-    as_array = _as_array
     call_activate, call_multiply_slope = _call_activate, _call_multiply_slope
     call_loss_rows, call_losses, call_gradient = _call_loss_rows, _call_losses, _call_gradient

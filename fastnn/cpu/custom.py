@@ -90,8 +90,8 @@ class Compiled:
 
     def _module(self) -> Any:
         """Return the module of the text, with the loop that it calls."""
+        from fastnn.compiling import as_array
         from fastnn.cpu import rules
-        from fastnn.cpu.calls import as_array
         from fastnn.cpu.elementary import make_elementary
 
         with np.errstate(all="ignore"):  # constants beyond float32

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.cpu.calls import as_array
+from fastnn.compiling import as_array
 from fastnn.cpu.columns import make_columns
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.few import make_few

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.cpu.calls import as_array
+from fastnn.compiling import as_array
 from fastnn.cpu.dot import make_dot
 from fastnn.cpu.elementary import make_elementary
 from fastnn.cpu.gemm import ONE, ZERO

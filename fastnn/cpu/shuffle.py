@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.cpu.calls import as_array
+from fastnn.compiling import as_array
 from fastnn.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR
 
 U = np.uint64

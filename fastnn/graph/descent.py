@@ -131,7 +131,7 @@ class _Run:
         self.low, self.high = low, high
         self.every = max(1, math.ceil(steps / MOST_POINTS))
         self.marks = np.unique(np.append(np.arange(0, steps + 1, self.every), steps))
-        self.function = compiled(descent_source(expression), len(expression.names))
+        self.function = compiled(descent_source(expression))
 
     def descend(self, start: np.ndarray, index: int) -> tuple[np.ndarray, float, np.ndarray]:
         """Return the path from a start, and value and gradient at its end."""

@@ -64,8 +64,8 @@ def descent_source(expression: Expression) -> str:
         v = momentum v + gradient;  x = clip(x - learning_rate v, low, high)
 
     state is float64 (2 n): x and then v, read and overwritten. low and high are (n,), path is
-    (steps // every, n) and receives x after each `every` steps. Stops early, before the step, where
-    the value or the gradient is not finite. Raises `InvalidInput` for too long a formula.
+    (steps // every * n,), for x after each `every` steps. Stops early, before the step, where the
+    value or the gradient is not finite. Raises `InvalidInput` for too long a formula.
     """
     count = len(expression.names)
     check_compiled(len(topological([expression.node])))
@@ -93,7 +93,7 @@ def descent_source(expression: Expression) -> str:
         compute=_indented(8, lines),
         finite=" and ".join(f"abs({name}) < np.inf" for name in names),
         move=_indented(8, move),
-        record=_indented(12, [f"path[row, {i}] = x{i}" for i in each]),
+        record=_indented(12, [f"path[{count} * row + {i}] = x{i}" for i in each]),
         store=_indented(4, [f"state[{i}] = {name}" for i, name in enumerate(state)]),
     )
 
@@ -111,8 +111,8 @@ class Descend:
         Whether it was in the cache.
     """
 
-    def __init__(self, text: str, count: int) -> None:
-        self._text, self._count, self.loaded = text, count, False
+    def __init__(self, text: str) -> None:
+        self._text, self.loaded = text, False
         if DISABLE_JIT:
             self._function: Any = vars(generated_module("fastnn_descent", text))["descend"]
         else:
@@ -121,27 +121,25 @@ class Descend:
 
     def __call__(self, *arguments: Any) -> int:
         """Take steps, as `descent_source` says; Python's lock is free meanwhile."""
-        return int(self._function(*arguments))
+        *others, path = arguments
+        return int(self._function(*others, path.reshape(-1)))
 
     def _compile(self, identity: str) -> Code:
-        from numba import carray, njit
+        from numba import njit
 
-        from fastnn.compiling import machine_code
+        from fastnn.compiling import as_array, machine_code
 
         module = generated_module("fastnn_descent", self._text)
         descend = njit(error_model="numpy", _nrt=False)(vars(module)["descend"])
-        n = self._count
 
         def call(state, low, high, learning_rate, momentum, steps, every, path):  # type: ignore[no-untyped-def]
-            return descend(
-                carray(state, 2 * n), carray(low, n), carray(high, n), learning_rate, momentum,
-                steps, every, carray(path, (steps // every, n)),
-            )  # fmt: skip
+            arrays = as_array(state), as_array(low), as_array(high)
+            return descend(*arrays, learning_rate, momentum, steps, every, as_array(path))
 
         return machine_code(call, _KINDS, "fastnn_descend", identity, "int")
 
 
 @lru_cache(maxsize=64)
-def compiled(text: str, count: int) -> Descend:
-    """Return the compiled ``descend`` of a source, for a function of `count` variables."""
-    return Descend(text, count)
+def compiled(text: str) -> Descend:
+    """Return the compiled ``descend`` of a source."""
+    return Descend(text)

@@ -28,6 +28,7 @@ from fastnn import CacheWarning, code_cache, compiled, folders, kernel_cache, ma
 from fastnn.entries import ENTRIES
 from fastnn.machine import processor
 
+compile_apart = compiled._compile_apart
 SOMEBODY = 54321  # a number of no user
 RULE = """def rule(real, m):
     def value(z, alpha):
@@ -45,7 +46,7 @@ def descent() -> tuple[bool, bool]:
     from fastnn.graph import trace
     from fastnn.graph.descent_code import Descend, descent_source
 
-    function = Descend(descent_source(trace(lambda x: (x - 3) ** 2)), 1)
+    function = Descend(descent_source(trace(lambda x: (x - 3) ** 2)))
     state, path = np.array([1.0, 0.0]), np.empty((1, 1))
     function(state, np.array([-9.0]), np.array([9.0]), 0.25, 0.0, 1, 1, path)
     return path[0, 0] == 2.0, function.loaded
@@ -67,12 +68,11 @@ def rule() -> tuple[bool, bool]:
 def kernel() -> tuple[bool, bool]:
     """Get an entry anew, the shuffling of rows, and call it."""
     made: list[str] = []
-    before = compiled._compile_apart
     compiled._compile_apart = lambda names, made_for: made.extend(names) or {"shuffle": _shuffle()}
     try:
         code = compiled.codes(["shuffle"], NOT_SHIPPED)["shuffle"]
     finally:
-        compiled._compile_apart = before
+        compiled._compile_apart = compile_apart
     orders = np.empty((1, 10), np.int64)
     shuffle = machine_code.function_at(machine_code.link(code), ENTRIES["shuffle"].arguments)
     shuffle(np.zeros(1, np.int64), 1, orders, 10)
@@ -82,7 +82,7 @@ def kernel() -> tuple[bool, bool]:
 @cache
 def _shuffle() -> machine_code.Code:
     """Return what compiling it in another process gives, which takes a second or two."""
-    return compiled._compile_apart(["shuffle"], NOT_SHIPPED)["shuffle"]
+    return compile_apart(["shuffle"], NOT_SHIPPED)["shuffle"]
 
 
 UNITS = {"descent": descent, "rule": rule, "kernel": kernel}
@@ -275,7 +275,7 @@ def full_disks(tries: int) -> list[str]:
     for attempt in range(tries):
         name = list(UNITS)[attempt % len(UNITS)]
         with new_base() as folder:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (random.randrange(4096), hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (random.randrange(2048), hard))
             try:
                 with caches_in(folder) as said:
                     right, _ = UNITS[name]()
