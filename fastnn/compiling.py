@@ -61,22 +61,31 @@ def machine_code(
     result
         What it returns, a key of `KINDS`, or None.
     """
+    with _no_garbage_collection():
+        return code_of(compile_function(function, arguments), name, identity, result)
+
+
+def compile_function(function: Callable[..., Any], arguments: tuple[str, ...]) -> Any:
+    """Return Numba's compilation of a function of `arguments`, as `machine_code` takes them."""
     signature = tuple(KINDS[each] for each in arguments)
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    with _no_garbage_collection():
-        dispatcher = njit(error_model="numpy", _nrt=False, **options)(function)
-        dispatcher.compile(signature)
-        compiled = dispatcher.overloads[signature]
-        module = llvm.parse_assembly(compiled.library.get_llvm_str())
-        module.link_in(llvm.parse_assembly(_entrance(compiled, name, result)))
-        machine = _machine()
-        _strip(module, machine, name)
-        needs = [
-            each.name
-            for each in module.functions
-            if each.is_declaration and not each.name.startswith("llvm.") and each.name not in _OF_C
-        ]
-        return Code(name, identity, tuple(needs), machine.emit_object(module))
+    dispatcher = njit(error_model="numpy", _nrt=False, **options)(function)
+    dispatcher.compile(signature)
+    return dispatcher.overloads[signature]
+
+
+def code_of(compiled: Any, name: str, identity: str, result: str | None = None) -> Code:
+    """Return the code of what `compile_function` returned; see `machine_code`."""
+    module = llvm.parse_assembly(compiled.library.get_llvm_str())
+    module.link_in(llvm.parse_assembly(_entrance(compiled, name, result)))
+    machine = _machine()
+    _strip(module, machine, name)
+    needs = [
+        each.name
+        for each in module.functions
+        if each.is_declaration and not each.name.startswith("llvm.") and each.name not in _OF_C
+    ]
+    return Code(name, identity, tuple(needs), machine.emit_object(module))
 
 
 @intrinsic

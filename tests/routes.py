@@ -1,0 +1,168 @@
+"""Code as files, against the same functions as Numba runs them itself: every bit the same.
+
+``python tests/routes.py [LEVEL ...]`` compiles the entries for the levels that this processor has
+(all of them by default), trains a sweep of settings both ways, and prints a row for each level and
+dtype. It fails on one differing bit, and if the code is not that which was shipped or kept before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+import fastnn
+from fastnn import Dense, Dropout, Network, Trainer, compiled, optimizers
+from fastnn.entries import ENTRIES, Entry
+from fastnn.machine import LEVELS, host_features, on_x86
+from fastnn.machine_code import function_at, link
+from fastnn.rules.table import ACTIVATIONS, LOSSES
+
+DTYPES = ("float32", "float64")
+ROWS = 150
+OPTIMIZERS = (
+    optimizers.SGD(0.01),
+    optimizers.SGD(0.01, momentum=0.9),
+    optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+    optimizers.Adam(),
+    optimizers.AdamW(),
+    optimizers.Nadam(),
+    optimizers.RMSProp(),
+    optimizers.Adagrad(),
+    optimizers.Lion(),
+    optimizers.AveragedSGD(0.01, 3),
+)
+Setting = tuple[str, list[Any], str, np.ndarray, dict[str, Any]]
+
+
+def settings() -> Iterator[Setting]:
+    """Yield a name, layers, loss, targets and settings of the trainer."""
+    rng = np.random.default_rng(0)
+    labels, numbers = rng.integers(0, 3, ROWS), rng.normal(size=(ROWS, 3))
+    softmax = "softmax_cross_entropy"
+    for name in ACTIVATIONS:
+        layers = [Dropout(0.2), Dense(37, name), Dense(9, "relu"), Dense(3)]
+        yield f"activation {name}", layers, softmax, labels, {}
+        yield f"last {name}", [Dense(5, "tanh"), Dense(3, name)], "mse", numbers, {}
+    for loss in LOSSES:
+        for units in (1, 3):
+            y: np.ndarray = numbers[:, :units]
+            if loss == softmax:
+                y, units = labels, 3
+            elif not np.issubdtype(y.dtype, np.integer) and loss not in ("mse", "mae", "huber"):
+                y = (y > 0).astype(float)
+            yield f"{loss}, {units} outputs", [Dense(units)], loss, y, {}
+            yield f"{loss}, hidden, {units}", [Dense(20, "relu"), Dense(units)], loss, y, {}
+    wide = [Dense(300, "relu"), Dense(130, "tanh"), Dense(3)]
+    for optimizer in OPTIMIZERS:
+        name = type(optimizer).__name__
+        for threads in (1, 2):
+            more = {"optimizer": optimizer, "threads": threads}
+            yield f"{name}, {threads} threads", wide, softmax, labels, more
+        yield f"{name}, one output", [Dense(1)], "mse", numbers[:, :1], {"optimizer": optimizer}
+    for more in (
+        {"clip_norm": 0.1},
+        {"clip_value": 0.01},
+        {"l1": 1e-3, "l2": 1e-2},
+        {"batch_size": 1},
+        {"batch_size": 7, "threads": 2},
+    ):
+        yield f"{more}", wide, softmax, labels, more
+        yield f"one output, {more}", [Dense(1)], "mse", numbers[:, :1], more | {"threads": None}
+    limited = [Dense(30, "relu", max_norm=0.5), Dense(3, max_norm=1.0)]
+    yield "max_norm", limited, softmax, labels, {}
+
+
+def bits(setting: Setting, dtype: str) -> bytes | str:
+    """Return all that training with a setting comes to, or the error."""
+    _, layers, loss, y, more = setting
+    X = np.random.default_rng(1).normal(size=(ROWS, 21))
+    X[:, 5:9] *= X[:, 5:9] > 1  # columns of zeros are left out
+    network = Network(21, layers)
+    trainer = Trainer(network, loss, **{"batch_size": 32} | more, dtype=dtype)
+    try:
+        history = trainer.fit(X, y, 2, sample_weight=np.linspace(0.5, 2, ROWS))
+    except fastnn.FastnnError as error:  # diverged, or a pair that is refused
+        return str(error)
+    arrays = [np.array(history.loss), trainer.forward(X)]
+    arrays += [array for layer in trainer.parameters for array in layer]
+    return b"".join(array.tobytes() for array in arrays)
+
+
+def run_by_numba(compilation: Any, entry: Entry) -> Callable[..., None]:
+    """Return the function as Numba has it in this process, which takes what an entry takes."""
+    name = compilation.fndesc.llvm_func_name
+    address = compilation.library.get_pointer_to_function(name)
+    inner = function_at(address, ("result", "exception", *entry.arguments))
+    scratch = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    return lambda *arguments: inner(*scratch, *arguments)
+
+
+def compare(level: str, dtype: str) -> int:
+    """Compile and compare in this process, whose environment is that of the level."""
+    from fastnn.compiling import code_of, compile_function
+
+    made_for = LEVELS[level]
+    names = [name for name in ENTRIES if dtype in name or name == "shuffle"]
+    by_file: dict[str, Any] = {}
+    by_numba: dict[str, Any] = {}
+    wrong = []
+    for name in names:
+        entry = ENTRIES[name]
+        function = getattr(import_module(entry.module), entry.function)
+        compilation = compile_function(function, entry.arguments)
+        code = code_of(compilation, f"fastnn_{name}", compiled.identity_of(name, made_for))
+        before = compiled._shipped(name, made_for) or compiled._kept(name, made_for)
+        if before not in (None, code):
+            wrong.append(f"the code of {name} is not that of an earlier compilation")
+        by_file[name] = function_at(link(code), entry.arguments)
+        by_numba[name] = run_by_numba(compilation, entry)
+    count = refused = 0
+    for setting in settings():
+        compiled._ready.update(by_file)
+        one = bits(setting, dtype)
+        compiled._ready.update(by_numba)
+        other = bits(setting, dtype)
+        count += 1
+        refused += isinstance(one, str)
+        if one != other:
+            wrong.append(f"{setting[0]}: not the same bits")
+    print(f"{level:10s} {dtype}: {count} settings ({refused} refused), {len(wrong)} wrong")
+    print("".join(f"    {line}\n" for line in wrong), end="")
+    return len(wrong)
+
+
+def main() -> int:
+    """Compare in processes of their own, side by side; return the exit status."""
+    if sys.argv[1:2] == ["--here"]:
+        return int(compare(*sys.argv[2:]) > 0)
+    here = [
+        level
+        for level in LEVELS.values()
+        if level.name.startswith("x86") == on_x86() and all(map(host_features().get, level.needs))
+    ]
+    work = [
+        (each, dtype)
+        for each in here
+        for dtype in DTYPES
+        if each.name in sys.argv[1:] or not sys.argv[1:]
+    ]
+
+    def run(job: Any) -> int:
+        level, dtype = job
+        settings = level.environment() | {"NUMBA_DISABLE_INTEL_SVML": "1"}
+        command = [sys.executable, __file__, "--here", level.name, dtype]
+        return subprocess.run(command, env=os.environ | settings).returncode
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return max(pool.map(run, work), default=0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
