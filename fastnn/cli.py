@@ -113,6 +113,7 @@ def _info(options: argparse.Namespace) -> int:
     rows["numba-cuda"] = found.package() or "not installed"
     rows["processor"] = f"{_processor()} ({platform.machine()})"
     rows["vectors"] = f"{8 * vector_bytes()} bits"
+    rows["kernels"] = _kernels()
     rows["threads"] = str(available_threads())
     said = found.driver()
     if said.loaded:
@@ -127,6 +128,20 @@ def _info(options: argparse.Namespace) -> int:
     for name, value in rows.items():
         print(f"{name:{width}s} {value}")
     return 0
+
+
+def _kernels() -> str:
+    """Say what the CPU target's kernels are made for, and whether a first fit compiles them."""
+    from fastnn.compiled import is_ready
+    from fastnn.entries import ENTRIES
+    from fastnn.machine import DISABLE_JIT, processor
+
+    if DISABLE_JIT:
+        return "plain Python (NUMBA_DISABLE_JIT)"
+    made_for = processor()
+    missing = [name for name in ENTRIES if not is_ready(name, made_for)]
+    ready = f"compiled on first use: {', '.join(missing)}" if missing else "ready"
+    return f"for {made_for.name or made_for.cpu}, {ready}"
 
 
 def _cuda() -> str:

@@ -91,6 +91,11 @@ def codes(names: Iterable[str], made_for: Processor) -> dict[str, Code]:
     return found
 
 
+def is_ready(name: str, made_for: Processor) -> bool:
+    """Return whether the code of an entry is there, shipped or kept."""
+    return bool(_shipped(name, made_for) or _kept(name, made_for))
+
+
 def identity_of(name: str, made_for: Processor | None = None) -> str:
     """Return all that the code of an entry follows from, in one line."""
     made_for = made_for or processor()
