@@ -22,9 +22,8 @@ from fastnn.cpu.elementary import make_elementary
 from fastnn.kernel_cache import FOLDER
 from fastnn.plan import (
     OWN_GRADIENT,
+    OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_NARROW,
-    OWN_ROWS,
     OWN_SLOPE,
     OWN_VALUE,
     Plan,
@@ -43,13 +42,10 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("z_at", "a_at", "d_at", "count"), _INDEX),
         "alpha": "real",
     },
-    "loss_rows": {
-        "memory": "reals",
-        **dict.fromkeys(("p_at", "y_at", "d_at", "mask_at", "scale_at", "count"), _INDEX),
-        "row_loss": types.CPointer(types.float64),
-        "loss_at": _INDEX,
-    },
-    "losses": {"memory": "reals", **dict.fromkeys(("p_at", "y_at", "count"), _INDEX)},
+    **dict.fromkeys(
+        ("losses", "loss_gradients"),
+        {"memory": "reals", **dict.fromkeys(("p_at", "y_at", "to", "count"), _INDEX)},
+    ),
     "gradient": {"p": "real", "y": "real"},
 }
 
@@ -60,7 +56,7 @@ _elementary = cache(make_elementary)
 class Compiled:
     """A loop of a rule, compiled or loaded; its `address` is good as long as this is alive."""
 
-    def __init__(self, rule: str, operation: str, dtype: np.dtype, width: int) -> None:
+    def __init__(self, rule: str, operation: str, dtype: np.dtype) -> None:
         real = getattr(types, dtype.name)
         kinds = {"real": real, "reals": types.CPointer(real)}
         arguments = {
@@ -73,12 +69,12 @@ class Compiled:
         )
         # Numba keeps one compilation for each text and signature, so the text says the rest.
         text = (
-            f"# {operation} of {dtype.name}, {width} numbers in a row\n{rule}\n\n"
+            f"# {operation} of {dtype.name}\n{rule}\n\n"
             f"def call({', '.join(arguments)}):\n    return loop({passed})\n"
         )
         with np.errstate(all="ignore"):  # constants beyond float32
             module = generated_module("fastnn_rule", text)
-            loop = rules.LOOPS[operation](module.rule, dtype.type, _elementary(dtype), width)
+            loop = rules.LOOPS[operation](module.rule, dtype.type, _elementary(dtype))
         self.function: Any = loop
         if config.DISABLE_JIT:
             self.address, self.loaded = id(loop), False
@@ -99,7 +95,7 @@ _compiled: dict[tuple[Any, ...], Compiled] = {}  # for good, since plans hold ad
 _compiling = new_lock()
 
 
-def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Compiled:
+def compiled(rule: str, operation: str, dtype: np.dtype) -> Compiled:
     """Return a loop of the rule with this source, from this process or the cache if it is there.
 
     Parameters
@@ -110,16 +106,14 @@ def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Comp
         A key of `fastnn.cpu.rules.LOOPS`.
     dtype
         float32 or float64.
-    width
-        For "loss_rows": how many numbers lie in a row.
     """
-    key = rule, operation, dtype, width
+    key = rule, operation, dtype
     if key not in _compiled:
         uninterrupted(partial(_compile, key))
     return _compiled[key]
 
 
-def _compile(key: tuple[str, str, np.dtype, int]) -> None:
+def _compile(key: tuple[str, str, np.dtype]) -> None:
     with _compiling:
         if key not in _compiled:
             _compiled[key] = Compiled(*key)
@@ -146,8 +140,7 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
 
 def _place_loss(rule: str, dtype: np.dtype, plan: Plan) -> None:
     head, layout = plan.head, plan.layout
-    head[OWN_ROWS] = compiled(rule, "loss_rows", dtype, layout.panel).address
-    head[OWN_NARROW] = compiled(rule, "loss_rows", dtype, layout.lanes).address
+    head[OWN_LOSSES] = compiled(rule, "losses", dtype).address
+    head[OWN_LOSS_GRADIENTS] = compiled(rule, "loss_gradients", dtype).address
     if layout.panel == 1:
-        head[OWN_LOSSES] = compiled(rule, "losses", dtype).address
         head[OWN_GRADIENT] = compiled(rule, "gradient", dtype).address
