@@ -106,6 +106,7 @@ class _Writer(Writer):
         real = llvm_real(source)
         arguments = [real.as_pointer(), INT64, self.real]
         function, builder = self.function(module, name, self.real, arguments)
+        function.attributes.discard("noinline")  # a column of W is short, and the factor mostly 1
         x, count, factor = function.args
 
         def body(builder: Any, at: list[Any], lanes: int, sums: list[Any]) -> list[Any]:
