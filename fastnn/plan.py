@@ -89,7 +89,6 @@ if TYPE_CHECKING:
     ROW_SCRATCH,  # offset of (2, m)
     ONES,  # offset of one panel's width of ones, followed by one of zeros
     PADDING,  # offset of one vector of zeros, followed by one of ones
-    COLUMN_MASK,  # offset of (padded outputs,): 1 for a real output, 0 for padding
     PRIVATE,  # offset of the first thread's own scratch
     PRIVATE_SIZE,
     PHASES,
@@ -103,12 +102,11 @@ if TYPE_CHECKING:
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
-    OWN_ROWS,  # where the code of the caller's own loss is, which the engine fills in: for panels,
-    OWN_NARROW,  # for a last panel of one vector,
-    OWN_LOSSES,  # for the losses of many rows of one output,
-    OWN_GRADIENT,  # and for the derivative of one number
+    OWN_LOSSES,  # where the code of the caller's own loss is, which the engine fills in: for many
+    OWN_LOSS_GRADIENTS,  # numbers, for the derivatives of many,
+    OWN_GRADIENT,  # and for that of one
     HEAD_FIELDS,
-) = range(32)
+) = range(30)
 
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
 K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
@@ -252,7 +250,7 @@ def make_plan(
     head[TARGETS] = take(capacity * padded(shapes[-1][1]))
     head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
     head[PADDING] = take(2 * layout.lanes)
-    head[ONES], head[COLUMN_MASK] = take(2 * layout.panel), take(padded(shapes[-1][1]))
+    head[ONES] = take(2 * layout.panel)
     panel_bytes = problem.dtype.itemsize * layout.panel
     head[PRIVATE_SIZE] = max(1, PRIVATE_BYTES // panel_bytes // layout.panel) * layout.panel**2
     if layout.panel == 1:

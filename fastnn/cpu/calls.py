@@ -53,15 +53,8 @@ def _call_multiply_slope(typingctx, address, memory, z_at, a_at, d_at, count, al
 
 
 @intrinsic
-def _call_loss_rows(
-    typingctx, address, memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at
-):
-    return types.void(_INT, memory, *[_INT] * 6, row_loss, _INT), _procedure
-
-
-@intrinsic
-def _call_losses(typingctx, address, memory, p_at, y_at, count):
-    return types.void(_INT, memory, *[_INT] * 3), _procedure
+def _call_loss(typingctx, address, memory, p_at, y_at, to, count):
+    return types.void(_INT, memory, *[_INT] * 4), _procedure
 
 
 @intrinsic
@@ -74,7 +67,7 @@ def _plain_call(address: Any, *arguments: Any) -> Any:
 
 
 if config.DISABLE_JIT:
-    call_activate = call_multiply_slope = call_loss_rows = call_losses = call_gradient = _plain_call
+    call_activate = call_multiply_slope = call_loss = call_gradient = _plain_call
 else:
     call_activate, call_multiply_slope = _call_activate, _call_multiply_slope
-    call_loss_rows, call_losses, call_gradient = _call_loss_rows, _call_losses, _call_gradient
+    call_loss, call_gradient = _call_loss, _call_gradient

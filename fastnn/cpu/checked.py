@@ -24,7 +24,7 @@ _LAYER = (
     "WEIGHTS", "FEW", "LEARNED", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT", "DELTA",
     "SLOPES",
 )  # fmt: skip
-_HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "COLUMN_MASK", "PRIVATE", "KEPT")
+_HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT")
 _CANARY = -7.34567e30  # finite, since the state must be
 
 

@@ -19,9 +19,8 @@ from fastnn.machine import DISABLE_JIT
 from fastnn.machine_code import Code, link
 from fastnn.plan import (
     OWN_GRADIENT,
+    OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_NARROW,
-    OWN_ROWS,
     OWN_SLOPE,
     OWN_VALUE,
     Plan,
@@ -39,13 +38,10 @@ _ARGUMENTS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("z_at", "a_at", "d_at", "count"), "int"),
         "alpha": "real",
     },
-    "loss_rows": {
-        "memory": "reals",
-        **dict.fromkeys(("p_at", "y_at", "d_at", "mask_at", "scale_at", "count"), "int"),
-        "row_loss": "float64s",
-        "loss_at": "int",
-    },
-    "losses": {"memory": "reals", **dict.fromkeys(("p_at", "y_at", "count"), "int")},
+    **dict.fromkeys(
+        ("losses", "loss_gradients"),
+        {"memory": "reals", **dict.fromkeys(("p_at", "y_at", "to", "count"), "int")},
+    ),
     "gradient": {"p": "real", "y": "real"},
 }
 
@@ -53,18 +49,18 @@ _ARGUMENTS: dict[str, dict[str, str]] = {
 class Compiled:
     """A loop of a rule, compiled or loaded; `address` is good as long as the process lives."""
 
-    def __init__(self, rule: str, operation: str, dtype: np.dtype, width: int) -> None:
+    def __init__(self, rule: str, operation: str, dtype: np.dtype) -> None:
         kinds = {"real": dtype.name, "reals": f"{dtype.name}s"}
         self._arguments = {
             name: kinds.get(kind, kind) for name, kind in _ARGUMENTS[operation].items()
         }
-        self._rule, self._operation, self._dtype, self._width = rule, operation, dtype, width
+        self._operation, self._dtype = operation, dtype
         passed = ", ".join(
             f"as_array({name})" if kind.endswith("s") else name
             for name, kind in self._arguments.items()
         )
         self._text = (
-            f"# {operation} of {dtype.name}, {width} numbers in a row\n{rule}\n\n"
+            f"# {operation} of {dtype.name}\n{rule}\n\n"
             f"def call({', '.join(self._arguments)}):\n    return loop({passed})\n"
         )
         if DISABLE_JIT:
@@ -98,7 +94,7 @@ class Compiled:
             module = generated_module("fastnn_rule", self._text)
             make = rules.LOOPS[self._operation]
             rule, real = vars(module)["rule"], self._dtype.type
-            loop = make(rule, real, make_elementary(self._dtype), self._width)
+            loop = make(rule, real, make_elementary(self._dtype))
         vars(module).update(loop=loop, as_array=as_array)
         return module
 
@@ -107,7 +103,7 @@ _compiled: dict[tuple[Any, ...], Compiled] = {}  # for good, since plans hold ad
 _compiling = new_lock()
 
 
-def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Compiled:
+def compiled(rule: str, operation: str, dtype: np.dtype) -> Compiled:
     """Return a loop of the rule with this source, from this process or the cache if it is there.
 
     Parameters
@@ -118,16 +114,14 @@ def compiled(rule: str, operation: str, dtype: np.dtype, width: int = 1) -> Comp
         A key of `fastnn.cpu.rules.LOOPS`.
     dtype
         float32 or float64.
-    width
-        For "loss_rows": how many numbers lie in a row.
     """
-    key = rule, operation, dtype, width
+    key = rule, operation, dtype
     if key not in _compiled:
         uninterrupted(partial(_compile, key))
     return _compiled[key]
 
 
-def _compile(key: tuple[str, str, np.dtype, int]) -> None:
+def _compile(key: tuple[str, str, np.dtype]) -> None:
     with _compiling:
         if key not in _compiled:
             _compiled[key] = Compiled(*key)
@@ -154,8 +148,7 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
 
 def _place_loss(rule: str, dtype: np.dtype, plan: Plan) -> None:
     head, layout = plan.head, plan.layout
-    head[OWN_ROWS] = compiled(rule, "loss_rows", dtype, layout.panel).address
-    head[OWN_NARROW] = compiled(rule, "loss_rows", dtype, layout.lanes).address
+    head[OWN_LOSSES] = compiled(rule, "losses", dtype).address
+    head[OWN_LOSS_GRADIENTS] = compiled(rule, "loss_gradients", dtype).address
     if layout.panel == 1:
-        head[OWN_LOSSES] = compiled(rule, "losses", dtype).address
         head[OWN_GRADIENT] = compiled(rule, "gradient", dtype).address

@@ -101,6 +101,26 @@ class _Writer(Writer):
         builder.ret(builder.extract_element(total, INT64(0)))
         return function
 
+    def squares(self, module: Any, name: str, source: np.dtype) -> Any:
+        """Write the sum of the squares of a factor times each number of type `source`."""
+        real = llvm_real(source)
+        arguments = [real.as_pointer(), INT64, self.real]
+        function, builder = self.function(module, name, self.real, arguments)
+        function.attributes.discard("noinline")  # a column of W is short, and the factor mostly 1
+        x, count, factor = function.args
+
+        def body(builder: Any, at: list[Any], lanes: int, sums: list[Any]) -> list[Any]:
+            pointer = builder.bitcast(at[0], ir.VectorType(real, lanes).as_pointer())
+            value = builder.load(pointer, align=source.itemsize)
+            value = builder.fpext(value, self.vector(lanes)) if real != self.real else value
+            value = builder.fmul(value, self.splat(builder, factor, lanes))
+            return [self.add_product(builder, value, value, sums[0])]
+
+        sums = self.pieces(builder, count, [x], [self.zeros(self.lanes)] * UNROLL, body)
+        (total,) = self.fold(builder, [self.added(builder, sums)], builder.fadd)
+        builder.ret(builder.extract_element(total, INT64(0)))
+        return function
+
     def axpy(self, module: Any, name: str) -> Any:
         pointer = self.real.as_pointer()
         arguments = [pointer, pointer, INT64, self.real]
@@ -196,3 +216,22 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
         return types.UniTuple(w.dtype, 2)(w, *words, w.dtype, w.dtype), codegen
 
     return SimpleNamespace(dot=dot, axpy=axpy, advance=advance)
+
+
+def make_squares(dtype: np.dtype) -> Any:
+    """Return ``squares(memory, at, count, unit)``: sum (unit x)^2 in float64, x of `dtype`."""
+    if config.DISABLE_JIT:
+        return plain.squares()
+    name = f"fastnn_squares_{dtype.name}"
+
+    @intrinsic
+    def squares(typingctx, memory, at, count, unit):
+        def codegen(context, builder, signature, args):
+            x, module = data_pointer(context, builder, signature.args[0], *args[:2]), builder.module
+            writer = _Writer(np.dtype(np.float64))
+            callee = module.globals.get(name) or writer.squares(module, name, dtype)
+            return builder.call(callee, [x, *args[2:]])
+
+        return types.float64(memory, types.int64, types.int64, types.float64), codegen
+
+    return squares

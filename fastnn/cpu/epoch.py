@@ -98,12 +98,13 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     panel = shape.panel
     elementary = make_elementary(dtype)
     gemm = make_gemm(dtype, shape)
-    rules = make_rules(dtype, panel, shape.lanes, elementary)
+    rules = make_rules(dtype, elementary)
     gather = make_gather(dtype, shape, gemm)
-    softmax = make_softmax(dtype, panel, gemm, make_lanes(dtype, panel), elementary)
+    lanes = make_lanes(dtype, panel)
+    softmax = make_softmax(dtype, panel, gemm, lanes, elementary)
     few = make_few(dtype)
     find_used, find_tiles = make_used(dtype, shape)
-    layers_ = make_layers(dtype, panel, gemm, few, find_tiles, rules, softmax)
+    layers_ = make_layers(dtype, panel, gemm, few, find_tiles, rules, lanes, softmax)
     columns, keep_transposed = make_columns(dtype, panel, gemm), layers_.keep_transposed
     norms = make_norms(dtype, panel, gemm.width_of, columns.place_of, keep_transposed)
     update_tile, apply_tile = make_update(

@@ -34,7 +34,6 @@ from fastnn.plan import (
     ACTIVATION,
     BATCH,
     CAPACITY,
-    COLUMN_MASK,
     DELTA,
     FEW,
     IN_PLACE,
@@ -47,13 +46,15 @@ from fastnn.plan import (
     NEEDS_Z,
     ONES,
     OUTPUT,
-    OWN_NARROW,
-    OWN_ROWS,
+    OWN_LOSS_GRADIENTS,
+    OWN_LOSSES,
     OWN_SLOPE,
     OWN_VALUE,
+    PADDING,
     PRIVATE,
     PRIVATE_SIZE,
     ROW_SCALE,
+    ROW_SCRATCH,
     SAMPLES,
     SLOPES,
     TARGETS,
@@ -70,7 +71,14 @@ SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 
 
 def make_layers(
-    dtype: np.dtype, panel: int, gemm: Any, few: Any, find_tiles: Any, rules: Any, softmax: Any
+    dtype: np.dtype,
+    panel: int,
+    gemm: Any,
+    few: Any,
+    find_tiles: Any,
+    rules: Any,
+    lanes: Any,
+    softmax: Any,
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
     real = dtype.type
@@ -78,14 +86,15 @@ def make_layers(
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     width_of, multiply, multiply_caller = gemm.width_of, gemm.multiply, gemm.multiply_caller
     k_block, activate, multiply_slope = gemm.block, rules.activate, rules.multiply_slope
-    loss_wide, loss_narrow = rules.loss_wide, rules.loss_narrow
+    losses, loss_gradients = rules.losses, rules.loss_gradients
+    total, scale_rows = lanes.total, lanes.scale_rows
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
     hardmax_forward, draw_slopes = softmax.hardmax_forward, make_draw_slopes(dtype, panel, width_of)
     prelu, cross_entropy_rows = make_prelu(dtype, panel, width_of), softmax.cross_entropy_rows
     prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
     add_rows, itemsize = few.forward, dtype.itemsize
     padded = gemm.padded
-    lanes, transpose_block = np.int64(panel // 2), make_transpose(dtype)
+    lane_count, transpose_block = np.int64(panel // 2), make_transpose(dtype)
 
     @njit(**MERGED)
     def few_forward(job, first, r0, r1, own):
@@ -203,26 +212,30 @@ def make_layers(
         if head[LOSS] == SOFTMAX_CROSS_ENTROPY:
             cross_entropy_rows(job, first, r0, r1)
             return
-        share = one / real(n)
+        share, sums, padding, scales = (
+            one / real(n),
+            head[ROW_SCRATCH],
+            head[PADDING],
+            head[ROW_SCALE],
+        )
         for r in range(r0, r1):
             row_loss[U(r)] = 0.0
-            memory[U(head[ROW_SCALE] + r)] *= share
+            memory[U(scales + r)] *= share
         for p in range(panels):
-            width = width_of(p, n)
-            at = p * panel * rows + r0 * width
-            p_at, y_at = layers[last, OUTPUT] + at, head[TARGETS] + at
-            d_at, mask = layers[last, DELTA] + at, head[COLUMN_MASK] + p * panel
-            scale_at = head[ROW_SCALE] + r0
-            if width == panel:
-                loss_wide(
-                    head[LOSS], head[OWN_ROWS], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0,
-                    row_loss, r0,
-                )  # fmt: skip
-            else:
-                loss_narrow(
-                    head[LOSS], head[OWN_NARROW], memory, p_at, y_at, d_at, mask, scale_at, r1 - r0,
-                    row_loss, r0,
-                )  # fmt: skip
+            width, columns, start = width_of(p, n), min(panel, n - p * panel), p * panel * rows
+            at, count, d = start + r0 * width, (r1 - r0) * width, layers[last, DELTA] + start
+            p_at, y_at, d_at = (
+                layers[last, OUTPUT] + at,
+                head[TARGETS] + at,
+                layers[last, DELTA] + at,
+            )
+            # The losses of a panel lie where their derivatives will.
+            losses(head[LOSS], head[OWN_LOSSES], memory, p_at, y_at, d_at, count)
+            total(memory, d, rows, columns, r0, r1, padding, sums)
+            for r in range(r0, r1):
+                row_loss[U(r)] += memory[U(sums + r)]
+            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p_at, y_at, d_at, count)
+            scale_rows(memory, d, rows, columns, r0, r1, padding, scales)
         for r in range(r0, r1):
             row_loss[U(r)] /= n
         to_delta(job, last, r0, r1, ZERO, panels)
@@ -234,16 +247,16 @@ def make_layers(
         k, n = layers[layer, K], layers[layer, N]
         width = width_of(p, k)
         inputs = min(width, k - p * panel)
-        for j in range(j0, j1, lanes):
+        for j in range(j0, j1, lane_count):
             q = j // panel
             columns = width_of(q, n)
             w = layers[layer, WEIGHTS] + q * panel * (k + 1) + p * panel * columns + j - q * panel
-            for i in range(0, width, lanes):
+            for i in range(0, width, lane_count):
                 block = w + i * columns
                 to_block = to + (j - j0) * width + i
                 transpose_block(
-                    memory, block, columns, min(lanes, inputs - i), to_block, width,
-                    min(lanes, j1 - j),
+                    memory, block, columns, min(lane_count, inputs - i), to_block, width,
+                    min(lane_count, j1 - j),
                 )  # fmt: skip
 
     @njit(**EXACT)

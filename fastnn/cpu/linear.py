@@ -52,7 +52,6 @@ from fastnn.plan import (
     ACTIVATION,
     BATCH,
     BIAS,
-    COLUMN_MASK,
     DELTA,
     DIRECT,
     INPUT,
@@ -60,7 +59,8 @@ from fastnn.plan import (
     LOSS,
     NEEDS_Z,
     OUTPUT,
-    OWN_ROWS,
+    OWN_LOSS_GRADIENTS,
+    OWN_LOSSES,
     OWN_SLOPE,
     OWN_VALUE,
     PREFETCH,
@@ -88,9 +88,10 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     dot, axpy = products.dot, products.axpy
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     elementary = make_elementary(dtype)
-    rules = make_rules(dtype, 1, 1, elementary)
+    rules = make_rules(dtype, elementary)
     one_by_one = make_one_by_one(dtype, elementary, products)
-    activate, multiply_slope, loss_rows = rules.activate, rules.multiply_slope, rules.loss_wide
+    activate, multiply_slope = rules.activate, rules.multiply_slope
+    losses, loss_gradients = rules.losses, rules.loss_gradients
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
     squares, set_scale, hold = norms.squares, norms.set_scale, norms.hold
     itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
@@ -225,12 +226,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             begin_step(job, control[FIRST_STEP], step, samples)
             to_rows(job, first, samples, numbers[INVERSE_WEIGHT])
             to_output(job, samples)
+            p, y, d, scale = layers[0, OUTPUT], head[TARGETS], layers[0, DELTA], head[ROW_SCALE]
+            losses(head[LOSS], head[OWN_LOSSES], memory, p, y, d, samples)
             for r in range(samples):
-                row_loss[U(r)] = 0.0
-            loss_rows(
-                head[LOSS], head[OWN_ROWS], memory, layers[0, OUTPUT], head[TARGETS],
-                layers[0, DELTA], head[COLUMN_MASK], head[ROW_SCALE], samples, row_loss, ZERO,
-            )  # fmt: skip
+                row_loss[U(r)] = memory[U(d + r)]
+            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p, y, d, samples)
+            for r in range(samples):
+                memory[U(d + r)] *= memory[U(scale + r)]
             if not end_loss(job, step, samples):
                 control[BAD_STEP] = step
                 return

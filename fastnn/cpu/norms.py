@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.columns import KINDS
+from fastnn.cpu.dot import make_squares
 from fastnn.cpu.gemm import ONE, ZERO
 from fastnn.cpu.inner import njit
 from fastnn.cpu.numbers import C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM
-from fastnn.cpu.rules import EXACT, FAST, U
+from fastnn.cpu.rules import EXACT, U
 from fastnn.cpu.steps import AVERAGED, layer_number
 from fastnn.cpu.views import head_of, layers_of, make_view, numbers_of, parts_of
 from fastnn.plan import FEW, KEPT, PARTS, SIZE, UPDATE, WEIGHTS, K, N
@@ -42,15 +43,7 @@ def make_norms(
     """
     real = dtype.type
     one = real(1)
-    memory_of = make_view("memory", dtype)
-
-    @njit(**FAST)
-    def squares(memory, at, count, unit):
-        total = 0.0
-        for i in range(at, at + count):
-            x = unit * np.float64(memory[U(i)])
-            total += x * x
-        return total
+    memory_of, squares = make_view("memory", dtype), make_squares(dtype)
 
     @njit(**EXACT)
     def add_squares(job, layer, i0, i1, p):

@@ -93,6 +93,16 @@ def dot(dtype: np.dtype) -> Any:
     return kernel
 
 
+def squares() -> Any:
+    """Return the sum of squares, in float64, of `unit` times each number."""
+
+    def kernel(memory, at, count, unit):
+        x = unit * memory[at : at + count].astype(np.float64)
+        return x @ x
+
+    return kernel
+
+
 def axpy(dtype: np.dtype) -> Any:
     """Return w += scale x for one of the caller's rows."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.calls import call_activate, call_loss_rows, call_multiply_slope
+from fastnn.cpu.calls import call_activate, call_loss, call_multiply_slope
 from fastnn.cpu.inner import njit
 from fastnn.rules import activations, losses, updates
 from fastnn.rules.table import (
@@ -24,14 +24,10 @@ from fastnn.rules.table import (
     UPDATES,
 )
 
-# Sums may be vectorised and products fused, but NaN and infinity keep their meaning.
-FAST: Any = {
-    "fastmath": {"contract", "nsz", "reassoc", "arcp"},
-    "error_model": "numpy",
-    "_nrt": False,
-}
 # Numba lets a signed index count from the end, a test at each access; an unsigned one cannot.
 U = np.uint64
+# Products may be fused into sums, but no sum may be reordered ("reassoc"): its bits would depend on
+# what LLVM inlines it into, and on how wide a vector LLVM chooses there.
 EXACT: Any = {"fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}
 # For functions called from one place: Numba would compile each by itself, and all that it calls
 # again with it, once for every level of calls.
@@ -64,7 +60,7 @@ def switch(loops: list[tuple[int, Any]], arguments: str, call: Any = None) -> An
     return njit(**EXACT)(namespace["pick"])
 
 
-def _activate_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
+def _activate_loop(rule: Any, real: Any, elementary: Any) -> Any:
     value, zero = njit(**INLINE)(rule(real, elementary)[0]), real(0)
 
     @njit(**EXACT)
@@ -77,7 +73,7 @@ def _activate_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any
     return activate
 
 
-def _slope_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
+def _slope_loop(rule: Any, real: Any, elementary: Any) -> Any:
     slope = njit(**INLINE)(rule(real, elementary)[1])
 
     @njit(**EXACT)
@@ -88,38 +84,27 @@ def _slope_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
     return multiply_slope
 
 
-def _loss_loop(rule: Any, real: Any, elementary: Any, width: int) -> Any:
-    plain_value, plain_gradient = rule(real, elementary)
-    value, gradient = njit(**INLINE)(plain_value), njit(**INLINE)(plain_gradient)
-
-    @njit(**FAST)
-    def rows(memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at):
-        for r in range(count):
-            total = real(0)
-            scale = memory[U(scale_at + r)]
-            for c in range(width):
-                p, y = memory[U(p_at + r * width + c)], memory[U(y_at + r * width + c)]
-                mask = memory[U(mask_at + c)]
-                total += mask * value(p, y)
-                memory[U(d_at + r * width + c)] = mask * scale * gradient(p, y)
-            row_loss[U(loss_at + r)] += total
-
-    return rows
-
-
-def losses_loop(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
-    """Return losses(memory, p_at, y_at, count): the loss of each output in the place of it."""
-    value = njit(**INLINE)(rule(real, elementary)[0])
+def _loss_loop(function: Any) -> Any:
+    """Return loop(memory, p_at, y_at, to, count), which writes function(p, y) of each output."""
 
     @njit(**EXACT)
-    def losses(memory, p_at, y_at, count):
+    def loop(memory, p_at, y_at, to, count):
         for i in range(count):
-            memory[U(p_at + i)] = value(memory[U(p_at + i)], memory[U(y_at + i)])
+            memory[U(to + i)] = function(memory[U(p_at + i)], memory[U(y_at + i)])
 
-    return losses
+    return loop
 
 
-def loss_gradient(rule: Any, real: Any, elementary: Any, width: int = 1) -> Any:
+def losses_loop(rule: Any, real: Any, elementary: Any) -> Any:
+    """Return losses(memory, p_at, y_at, to, count): the loss of each output."""
+    return _loss_loop(njit(**INLINE)(rule(real, elementary)[0]))
+
+
+def _loss_gradients_loop(rule: Any, real: Any, elementary: Any) -> Any:
+    return _loss_loop(loss_gradient(rule, real, elementary))
+
+
+def loss_gradient(rule: Any, real: Any, elementary: Any) -> Any:
     """Return gradient(p, y), of one number."""
     return njit(**INLINE)(rule(real, elementary)[1])
 
@@ -129,12 +114,12 @@ _ACTIVATION_LOOPS = _activate_loop, _slope_loop
 # its slopes for alpha, and hardmax has the slope of step.
 ALIKE = {"rrelu": "leaky_relu", "hardmax": "step"}
 
-# What is made of a rule, as (rule, real, elementary, width) -> function.
+# What is made of a rule, as (rule, real, elementary) -> function.
 LOOPS: dict[str, Any] = {
     "activate": _activate_loop,
     "multiply_slope": _slope_loop,
-    "loss_rows": _loss_loop,
     "losses": losses_loop,
+    "loss_gradients": _loss_gradients_loop,
     "gradient": loss_gradient,
 }
 
@@ -183,16 +168,13 @@ def make_clip(dtype: np.dtype) -> Any:
     return clip
 
 
-def make_rules(
-    dtype: np.dtype, panel: int, lanes: int, elementary: SimpleNamespace
-) -> SimpleNamespace:
+def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
     """Return the switches for one dtype.
 
     activate(code, own, memory, at, count, alpha): a = value(z) in place.
     multiply_slope(code, own, memory, z_at, a_at, d_at, count, alpha): d *= slope, in place.
-    loss_wide, loss_narrow(code, own, memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss,
-    loss_at): for `count` rows of a panel of two vectors or one, add the loss of each row (summed
-    over outputs) to `row_loss` and write scale * gradient.
+    losses, loss_gradients(code, own, memory, p_at, y_at, to, count): write the loss of each output,
+    or its derivative.
     update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
     """
     real = dtype.type
@@ -206,16 +188,9 @@ def make_rules(
     }
     elementwise = [name for name, row in LOSSES.items() if not row.rowwise]
 
-    def lossswitch(width: int) -> Any:
-        loops = [
-            (LOSS_CODES[n], _loss_loop(getattr(losses, n), real, elementary, width))
-            for n in elementwise
-        ]
-        return switch(
-            loops,
-            "memory, p_at, y_at, d_at, mask_at, scale_at, count, row_loss, loss_at",
-            call_loss_rows,
-        )
+    def of_losses(make: Any) -> Any:
+        loops = [(LOSS_CODES[n], make(getattr(losses, n), real, elementary)) for n in elementwise]
+        return switch(loops, "memory, p_at, y_at, to, count", call_loss)
 
     steps = {getattr(updates, n): row.slots for n, row in UPDATES.items()}
     update_loops = {
@@ -232,8 +207,8 @@ def make_rules(
             "memory, z_at, a_at, d_at, count, alpha",
             call_multiply_slope,
         ),
-        loss_wide=lossswitch(panel),
-        loss_narrow=lossswitch(lanes),
+        losses=of_losses(losses_loop),
+        loss_gradients=of_losses(_loss_gradients_loop),
         update=switch(
             [(code, update_loops[getattr(updates, n)]) for n, code in UPDATE_CODES.items()],
             "memory, w_at, g_at, s_at, t_at, count, l1, l2, "

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.calls import call_gradient, call_losses
+from fastnn.cpu.calls import call_gradient, call_loss
 from fastnn.cpu.gemm import ZERO
 from fastnn.cpu.inner import njit
 from fastnn.cpu.intrinsics import atomic_load, atomic_store, load_float32, load_float64, prefetch
@@ -58,12 +58,12 @@ def _gradient_of(rule: Any, real: Any, elementary: Any) -> Any:
 
 
 def _losses_of(rule: Any, real: Any, elementary: Any) -> Any:
-    """Return the losses of a built-in loss as `call_losses` has them for one of the caller's."""
+    """Return the losses of a built-in loss as `call_loss` has them for one of the caller's."""
     loop = losses_loop(rule, real, elementary)
 
     @njit(**INLINE)
-    def losses(own, memory, p_at, y_at, count):
-        loop(memory, p_at, y_at, count)
+    def losses(own, memory, p_at, y_at, to, count):
+        loop(memory, p_at, y_at, to, count)
 
     return losses
 
@@ -84,7 +84,7 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
     def add_losses(job, z_at, y_at, first, count):
         """Add the losses of some steps; return False, and say which, where one is not finite."""
         memory, control, numbers = memory_of(job), control_of(job), numbers_of(job)
-        losses(head_of(job)[OWN_LOSSES], memory, z_at, y_at, count)
+        losses(head_of(job)[OWN_LOSSES], memory, z_at, y_at, z_at, count)
         total = numbers[LOSS_SUM]
         for i in range(count):
             total += memory[U(z_at + i)]
@@ -159,6 +159,6 @@ def make_one_by_one(dtype: np.dtype, elementary: Any, products: Any) -> Any:
         code: (_losses_of(rule, real, elementary), _gradient_of(rule, real, elementary))
         for code, rule in elementwise.items()
     }
-    losses[CUSTOM] = call_losses, call_gradient
+    losses[CUSTOM] = call_loss, call_gradient
     epochs = [(code, _one_by_one(*pair, dtype, products)) for code, pair in losses.items()]
     return switch(epochs, "job")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.inner import njit
-from fastnn.cpu.rules import EXACT, FAST, MERGED, U
+from fastnn.cpu.rules import EXACT, MERGED, U
 from fastnn.cpu.views import classes_of, head_of, layers_of, make_view, order_of, row_loss_of
 from fastnn.plan import CAPACITY, DELTA, LAYERS, OUTPUT, PADDING, ROW_SCALE, ROW_SCRATCH, N
 
@@ -48,21 +48,23 @@ def make_softmax(
             memory[U(i)] = one / memory[U(i)]
         scale_rows(memory, at, rows, n, r0, r1, head[PADDING], scratch + rows)
 
-    @njit(**FAST)
+    @njit(**EXACT)
     def softmax_backward(job, a, d, n, r0, r1):
-        """Turn dL/da into dL/dz = a (dL/da - sum_j a_j dL/da_j) in place."""
+        """Turn dL/da into dL/dz = a dL/da - a sum_j a_j dL/da_j in place."""
         memory, head = memory_of(job), head_of(job)
-        rows = head[CAPACITY]
-        for r in range(r0, r1):
-            total = zero
-            for p in range((n + panel - 1) // panel):
-                at = p * panel * rows + r * width_of(p, n)
-                for c in range(min(panel, n - p * panel)):
-                    total += memory[U(a + at + c)] * memory[U(d + at + c)]
-            for p in range((n + panel - 1) // panel):
-                at = p * panel * rows + r * width_of(p, n)
-                for c in range(min(panel, n - p * panel)):
-                    memory[U(d + at + c)] = memory[U(a + at + c)] * (memory[U(d + at + c)] - total)
+        rows, sums = head[CAPACITY], head[ROW_SCRATCH]
+        for p in range((n + panel - 1) // panel):
+            width = width_of(p, n)
+            start = p * panel * rows
+            for i in range(start + r0 * width, start + r1 * width):
+                memory[U(d + i)] *= memory[U(a + i)]
+        total(memory, d, rows, n, r0, r1, head[PADDING], sums)
+        for p in range((n + panel - 1) // panel):
+            width = width_of(p, n)
+            for r in range(r0, r1):
+                at, share = p * panel * rows + r * width, memory[U(sums + r)]
+                for c in range(width):
+                    memory[U(d + at + c)] -= memory[U(a + at + c)] * share
 
     @njit(**MERGED)
     def hardmax_forward(job, at, n, r0, r1):

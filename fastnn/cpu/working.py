@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.cpu.checked import wrote, zeros_for
 from fastnn.cpu.job import make_job
 from fastnn.parameters import Parameters
-from fastnn.plan import CAPACITY, COLUMN_MASK, ONES, PADDING, SIZE, TRANSPOSED, Plan
+from fastnn.plan import CAPACITY, ONES, PADDING, SIZE, TRANSPOSED, Plan
 from fastnn.problem import Problem
 
 
@@ -36,7 +36,6 @@ class Working:
         self.memory = memory = zeros_for(plan, problem.dtype)
         memory[plan.head[ONES] :][: plan.layout.panel] = 1
         memory[plan.head[PADDING] + plan.layout.lanes :][: plan.layout.lanes] = 1
-        memory[plan.head[COLUMN_MASK] :][: problem.network.outputs] = 1
         self._alphas, self._counting = alphas, np.arange(plan.head[CAPACITY])
         self.fixed = make_job(
             memory=memory,

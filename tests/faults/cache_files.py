@@ -58,7 +58,7 @@ def rule() -> tuple[bool, bool]:
 
     from fastnn.cpu import custom
 
-    loop = custom.Compiled(RULE, "activate", np.dtype(np.float64), 1)
+    loop = custom.Compiled(RULE, "activate", np.dtype(np.float64))
     kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_double
     numbers = np.arange(8.0)
     ctypes.CFUNCTYPE(None, *kinds)(loop.address)(numbers.ctypes.data, 0, 8, 0.0)

@@ -235,7 +235,7 @@ def test_prediction_alone_compiles_values_alone(monkeypatch):
         engine.forward(data_of(problem, 5).X)
         assert set(asked) == {"activate"}
         train(engine, problem, data_of(problem, 5))
-        assert set(asked) == {"activate", "multiply_slope", "loss_rows"}
+        assert set(asked) == {"activate", "multiply_slope", "losses", "loss_gradients"}
 
 
 # Trains with rules of the caller's own; prints how many kernels were compiled, and how many of the
@@ -270,7 +270,7 @@ def test_a_second_process_compiles_nothing():
     code = TRAIN.format(factor=0.4375)
     *results, _, _ = run_python(code).splitlines()
     *again, kernels, loops = run_python(code).splitlines()
-    assert kernels == "0" and loops == "14 14"
+    assert kernels == "0" and loops == "10 10"
     assert again == results
 
 
