@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -19,8 +19,10 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from fastnn.machine import Processor, on_x86
-from fastnn.machine_code import Code
 from fastnn.sanitizer import CHECKED
+
+if TYPE_CHECKING:
+    from fastnn.machine_code import Code
 
 if CHECKED and not config.DISABLE_JIT:
     from fastnn.sanitizer.instrument import install
@@ -76,6 +78,9 @@ def compile_function(function: Callable[..., Any], arguments: tuple[str, ...]) -
 
 def code_of(compiled: Any, name: str, identity: str, result: str | None = None) -> Code:
     """Return the code of what `compile_function` returned; see `machine_code`."""
+    # Here, for an edit of what loads code does not change what is compiled.
+    from fastnn.machine_code import Code
+
     module = llvm.parse_assembly(compiled.library.get_llvm_str())
     module.link_in(llvm.parse_assembly(_entrance(compiled, name, result)))
     machine = _machine()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fastnn import __version__
 from fastnn.code_cache import full, load, store
+from fastnn.errors import TargetUnavailable
 from fastnn.folders import cache_folder
 from fastnn.machine import own_processor, system
 from fastnn.machine_code import Code, file_in, unpack
@@ -99,6 +100,11 @@ def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bo
         All that the code follows from beside fastnn's sources and the processor.
     make
         Returns the code for an identity.
+
+    Raises
+    ------
+    TargetUnavailable
+        There is no Numba.
     """
     made_for = own_processor()
     flags = f"{made_for.cpu} {made_for.features} {made_for.opt}"
@@ -108,7 +114,13 @@ def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bo
     code = load(file, partial(unpack, identity=identity))
     if code is not None:
         return code, True
-    code = uninterrupted(partial(make, identity))
+    try:
+        code = uninterrupted(partial(make, identity))
+    except ImportError as error:
+        raise TargetUnavailable(
+            f"formulas and rules of your own are compiled by Numba, which cannot be imported here "
+            f"({error}); install a Numba that fits this Python and NumPy"
+        ) from error
     store(file, code.pack)
     return code, False
 

@@ -7,6 +7,7 @@ it; neither Python nor Numba is called by it or needed for it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastnn.atomic import new_lock
+from fastnn.errors import TargetUnavailable
 
 SUFFIX = ".code"
 _linking = new_lock()
@@ -57,7 +59,7 @@ def link(code: Code) -> int:
 
     Raises
     ------
-    ImportError
+    TargetUnavailable
         Something that it calls is not there.
     """
     import llvmlite.binding as llvm
@@ -68,11 +70,13 @@ def link(code: Code) -> int:
         # LLVM ends the process where something is missing.
         missing = [name for name in code.needs if not _is_there(name)]
         if missing:
-            import numba  # noqa: F401 - it makes its own functions known to LLVM
-
+            with contextlib.suppress(ImportError):
+                import numba  # noqa: F401 - it makes its own functions known to LLVM
             missing = [name for name in missing if not _is_there(name)]
         if missing:
-            raise ImportError(f"{code.name} needs {', '.join(missing)}")
+            raise TargetUnavailable(
+                f"{code.name} calls {', '.join(missing)}, which neither this system nor Numba has"
+            )
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code.object))

@@ -196,7 +196,7 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
         What the target is written with cannot be imported.
     """
     modules, find = _IMPORTS[name]
-    # Numba that was imported in part cannot be imported again in this process.
+    # Numba, which is behind 'cuda', cannot be imported again after an interruption.
     return find() if all(map(_imported, modules)) else uninterrupted(find)
 
 
@@ -230,8 +230,8 @@ def _import_cpu() -> Callable[[Problem, int | None], Engine]:
         from fastnn.reference import activations, losses  # noqa: F401 - what scores need
     except ImportError as error:
         raise TargetUnavailable(
-            f"target 'cpu' needs Numba, which cannot be imported here ({error}); "
-            "install a Numba that fits this Python and NumPy, or use target='numpy'"
+            f"target 'cpu' needs llvmlite, which comes with Numba and cannot be imported here "
+            f"({error}); install a Numba that fits this Python and NumPy, or use target='numpy'"
         ) from error
     return CpuEngine
 
