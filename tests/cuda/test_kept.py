@@ -86,7 +86,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from fastnn.cuda import kept
 
     monkeypatch.setattr(folders, "_warned", False)
-    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    monkeypatch.setattr(kept, "folder", lambda: tmp_path)
     return tmp_path
 
 
