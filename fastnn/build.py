@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     levels = _levels(options.levels or ["native"], parser)
+    if options.out and not all(level.name for level in levels):
+        print(f"no level of this processor ({', '.join(LEVELS)}): it compiles on first use")
+        levels = [level for level in levels if level.name]
     work = [(level, name) for level in levels for name in ENTRIES]
     work.sort(key=lambda each: "train" not in each[1])  # the longest first
     logging.getLogger("fastnn").setLevel(logging.ERROR)  # it would say the same as is said here
