@@ -130,7 +130,7 @@ def test_every_engine_has_the_operations_with_the_same_arguments(name):
             assert [*found.parameters] == [*inspect.signature(expected).parameters], operation
 
 
-def test_where_numba_cannot_be_imported_the_cpu_target_is_unavailable(monkeypatch):
+def test_where_llvmlite_cannot_be_imported_the_cpu_target_is_unavailable(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastnn.cpu.engine", None)  # an import of it fails
-    with pytest.raises(TargetUnavailable, match="needs Numba, .* or use target='numpy'"):
+    with pytest.raises(TargetUnavailable, match="needs llvmlite, .* or use target='numpy'"):
         engine_class("cpu")

@@ -181,7 +181,9 @@ def test_sources_that_changed_meanwhile_are_not_compiled_for_this_process(monkey
 
 
 COMPILE = """
+import signal
 from fastnn import compiled
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever runs this may ignore
 from fastnn.machine import processor
 print("begin", flush=True)
 compiled.codes(["train_epoch_float32", "linear_train_epoch_float64"], processor()._replace(name=""))
