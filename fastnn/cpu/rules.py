@@ -89,6 +89,11 @@ def _loss_loop(function: Any) -> Any:
 
     @njit(**EXACT)
     def loop(memory, p_at, y_at, to, count):
+        # In place is a loop of its own: of one for both LLVM would vectorise what is not in place.
+        if to == p_at:
+            for i in range(count):
+                memory[U(p_at + i)] = function(memory[U(p_at + i)], memory[U(y_at + i)])
+            return
         for i in range(count):
             memory[U(to + i)] = function(memory[U(p_at + i)], memory[U(y_at + i)])
 
