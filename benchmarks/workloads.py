@@ -81,7 +81,7 @@ FIRST_TRAINING = {
         model="Trainer(Network(784, [Dense(128, 'relu'), Dense(10)]))",
         epochs=", epochs=1",
     ),
-    "scikit-learn": _FIRST.format(
+    "sklearn": _FIRST.format(
         imports="from sklearn.neural_network import MLPClassifier",
         model="MLPClassifier((128,), solver='sgd', batch_size=64, max_iter=1)",
         epochs="",

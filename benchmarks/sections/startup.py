@@ -48,7 +48,7 @@ def tables(settings: Settings) -> list[Table]:
             {
                 "shipped": "fastnn, as installed",
                 "compiled": "fastnn, compiled on first use",
-                "scikit-learn": "scikit-learn",
+                "sklearn": LIBRARIES["sklearn"].title,
             },
         ),
     ]
@@ -116,7 +116,7 @@ def first_training(settings: Settings, table: Table) -> Iterator[str]:
     yield from table.head()
     seconds = {}
     for key in table.rows:
-        library = "scikit-learn" if key == "scikit-learn" else "fastnn"
+        library = "sklearn" if key == "sklearn" else "fastnn"
         # With a processor of the user's choice nothing that is shipped fits.
         name = processor().cpu if key == "compiled" else ""
         with (
