@@ -120,6 +120,19 @@ def test_restarts_differ_in_weights_order_and_dropout():
     assert restart_seed(2**63 - 1, 1) < 2**63
 
 
+# By value: a file names the seeds of its restarts, and README lets anyone train one of them alone.
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [
+        (5, [5, 8045672173732945952, 4494970918977969219, 6016551734882969901]),
+        (2**63 - 1, [2**63 - 1, 6166416388827167597, 6105408706745039082]),
+    ],
+)
+def test_the_seeds_of_restarts_are_these_numbers(seed, expected):
+    history = trainer_of(seed=seed).fit(X, LABELS, epochs=1, restarts=len(expected))
+    assert [each.seed for each in history.restarts] == expected
+
+
 @pytest.mark.parametrize("more", RUNS.values(), ids=RUNS)
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, None])
 def test_the_results_are_the_same_bits_for_any_number_of_threads(threads, more):
