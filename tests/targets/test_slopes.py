@@ -4,6 +4,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
@@ -39,9 +40,7 @@ CASES = [
 LARGE = [Dense(300, "prelu"), Dropout(0.2), Dense(200, "prelu"), Dense(65, "prelu", bias=False)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("case", "optimizer", "dtype"), all_pairs(CASES, OPTIMIZERS, DTYPES))
 def test_training_follows_the_numpy_target(fast_class, case, optimizer, dtype):
     inputs, layers, loss, rows, batch = case
     problem = problem_of(
@@ -123,9 +122,10 @@ def test_one_row_at_a_time_draws_anew_for_each(engine_class):
 
 
 @needs_jit
-@pytest.mark.parametrize("optimizer", ["sgd", "averaged"])
-@pytest.mark.parametrize("limits", [{}, {"clip_value": 0.01, "clip_norm": 0.05}], ids=str)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("optimizer", "limits", "dtype"),
+    all_pairs(["sgd", "averaged"], [{}, {"clip_value": 0.01, "clip_norm": 0.05}], DTYPES),
+)
 def test_learned_slopes_are_the_same_bits_for_any_number_of_threads(
     fast_class, optimizer, limits, dtype
 ):

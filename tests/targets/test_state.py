@@ -4,6 +4,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
@@ -51,9 +52,7 @@ def slots_of(problem):
     return [[tuple(map(abs, own)) for own in parameters_of(problem, 40 + i)] for i in range(count)]
 
 
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-@pytest.mark.parametrize("sizes", ODD)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rule", "sizes", "dtype"), all_pairs(OPTIMIZERS, ODD, DTYPES))
 def test_what_was_loaded_comes_back_to_the_bit(engine_class, rule, sizes, dtype):
     problem = problem_with(ODD[sizes], rule, dtype)
     parameters, slots = parameters_of(problem), slots_of(problem)
@@ -88,9 +87,7 @@ def test_state_is_copied_in_and_out(engine_class):
         assert state_of(engine) == before
 
 
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-@pytest.mark.parametrize("sizes", ODD)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rule", "sizes", "dtype"), all_pairs(OPTIMIZERS, ODD, DTYPES))
 def test_training_from_a_snapshot_comes_to_the_same_bits_again(engine_class, rule, sizes, dtype):
     problem = problem_with(ODD[sizes], rule, dtype)
     data = data_of(problem, 21)
