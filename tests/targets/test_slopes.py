@@ -40,7 +40,9 @@ CASES = [
 LARGE = [Dense(300, "prelu"), Dropout(0.2), Dense(200, "prelu"), Dense(65, "prelu", bias=False)]
 
 
-@pytest.mark.parametrize(("case", "optimizer", "dtype"), all_pairs(CASES, OPTIMIZERS, DTYPES))
+@pytest.mark.parametrize(
+    ("case", "optimizer", "dtype"), all_pairs(CASES, OPTIMIZERS, DTYPES), ids=str
+)
 def test_training_follows_the_numpy_target(fast_class, case, optimizer, dtype):
     inputs, layers, loss, rows, batch = case
     problem = problem_of(
