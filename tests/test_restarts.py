@@ -10,6 +10,7 @@ import pytest
 from ctrl_c import interrupted, needs_signals
 from fake_driver import with_device
 from numba import config
+from pairs import all_pairs
 from trainer_cases import LABELS, LAYERS, REAL, TARGETS, X, state_of, trainer_of
 
 from fastnn import (
@@ -49,10 +50,13 @@ def block(request, monkeypatch):
     monkeypatch.setattr(training, "BLOCK_EPOCHS", request.param)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("more", RUNS.values(), ids=RUNS)
-@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.02)], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    ("optimizer", "more", "target", "block"),
+    all_pairs([SGD(0.1), Adam(0.02)], RUNS, TARGETS, [3, 64]),
+    indirect=["block"],
+)
 def test_every_restart_is_what_its_seed_gives_alone(optimizer, more, target, block):
+    more = RUNS[more]
     settings = {"optimizer": optimizer, "target": target, "l2": 0.01}
     together = trainer_of(seed=5, **settings)
     history = together.fit(X, LABELS, epochs=7, restarts=4, **more)

@@ -14,6 +14,7 @@ from target_cases import (
     assert_near,
     assert_same_but_for_rounding,
     data_of,
+    few,
     needs_jit,
     problem_of,
     run,
@@ -40,8 +41,16 @@ NETWORKS = {
     "hidden layer": (5, HIDDEN, "mse"),
     "one output with a slope": (19, [Dense(1, "prelu")], "mse"),
     "few outputs with slopes": (71, [Dense(3, "prelu", bias=False), Dense(33, "prelu")], "mse"),
-    "sizes of panels": (32, [Dense(33, "tanh"), Dense(31, "tanh"), Dense(16)], "mse"),
-    "primes": (37, [Dropout(0.2), Dense(53, "silu"), Dense(17, bias=False), Dense(2)], "huber"),
+    "sizes of panels": (
+        few(32, 16),
+        [Dense(few(33, 17), "tanh"), Dense(few(31, 15), "tanh"), Dense(16)],
+        "mse",
+    ),
+    "primes": (
+        few(37, 13),
+        [Dropout(0.2), Dense(few(53, 23), "silu"), Dense(few(17, 11), bias=False), Dense(2)],
+        "huber",
+    ),
 }
 # inputs, layers, batch: what threads share
 LARGE = {

@@ -21,7 +21,10 @@ def state_of(engine):
 @pytest.mark.parametrize(
     ("network", "rule", "rows", "weighted"),
     all_pairs(
-        NETWORKS, ["sgd", "adam", "nadam"], [(37, 8), (8, 8), (5, 8), (20, 1)], [False, True]
+        NETWORKS,
+        ["sgd", "adam", "nadam"],
+        [(37, 8), (8, 8), (5, 8), (few(20, 6), 1)],
+        [False, True],
     ),
 )
 def test_epochs_in_one_call_are_those_one_by_one(engine_class, network, rule, rows, weighted):

@@ -9,6 +9,7 @@ from target_cases import (
     DTYPES,
     OPTIMIZERS,
     data_of,
+    few,
     parameters_of,
     problem_of,
     started,
@@ -22,13 +23,13 @@ from fastnn.spec import Dense, Dropout
 ODD = {
     "one number": (1, [1]),
     "vectors and one more": (17, [33, 9, 1]),
-    "one less than vectors": (15, [31, 7, 63]),
-    "primes": (97, [131, 13, 2]),
-    "one row": (1, [65, 3]),
-    "one column": (65, [1, 64]),
+    "one less than vectors": (15, [31, 7, few(63, 15)]),
+    "primes": few((97, [131, 13, 2]), (19, [23, 13, 2])),
+    "one row": (1, [few(65, 17), 3]),
+    "one column": (few(65, 17), [1, few(64, 16)]),
     "one layer of one output": (29, [1]),
     "slopes": (15, [33, 7, 1], "prelu"),
-    "few outputs with slopes": (97, [3, 65], "prelu"),
+    "few outputs with slopes": (few(97, 33), [3, few(65, 17)], "prelu"),
     "one output with a slope": (29, [1], "prelu"),
 }
 
