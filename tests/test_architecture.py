@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("together",),
     ("restarting",),
     ("trainer",),
-    ("estimators", "io", "plots"),
+    ("plots",),
     ("sweep_result",),
     ("sweep_settings",),
     ("sweeps",),
@@ -58,9 +58,9 @@ ALLOWED = {
     "llvmlite": {"cpu", "cuda", "compiling", "machine", "machine_code", "sanitizer"},
     "cuda": {"cuda"},
     "scipy": {"reference", "cpu", "graph"},
-    "sklearn": {"estimators", "examples"},
+    "sklearn": {"examples"},
     "matplotlib": {"plots", "graph"},
-    "pandas": {"io", "estimators", "history", "sweep_result"},
+    "pandas": {"sweep_result"},
     "tqdm": {"progress"},
     "setuptools": {"setup_commands"},
     "safetensors": {"checkpoint"},
@@ -70,6 +70,9 @@ ALLOWED = {
 # ... and what only inside functions, because not every use of its module needs it.
 LAZY = {"tqdm", "safetensors", "pandas", "tensorboard", "tensorboardX"}
 LAZY_PARTS = {"graph", "machine", "machine_code", "plots", "examples"}
+# What `import fastnn` leaves to whoever uses it.
+HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplotlib", "pandas"}
+CUDA_BORDER = [PACKAGE / "cuda" / name for name in ("device.py", "launching.py", "kept.py")]
 
 TOP_LEVEL = {
     "pyproject.toml",
@@ -139,6 +142,22 @@ def test_module_has_a_place_in_the_layers(path):
     assert part_of(path) in RANK, f"give {part_of(path)} a row in LAYERS"
 
 
+def test_every_name_in_the_tables_is_that_of_a_part_that_exists():
+    parts = {part_of(path) for path in MODULES}
+    assert RANK.keys() == parts
+    assert sum(map(len, LAYERS)) == len(RANK)  # none has two rows
+    assert LAZY_PARTS <= parts
+    assert {part for allowed in ALLOWED.values() for part in allowed} <= parts
+    assert {*LAZY, *HEAVY} <= {*ALLOWED}
+    assert all(path in MODULES for path in CUDA_BORDER)
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_a_part_that_may_import_a_library_does(library):
+    naming = {part_of(path) for path in MODULES if library in path.read_text("utf-8")}
+    assert ALLOWED[library] - naming == set()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_module_imports_only_from_layers_above_its_own(path):
     part = part_of(path)
@@ -174,8 +193,7 @@ def test_module_imports_other_libraries_only_where_they_belong(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_the_modules_at_the_border_import_cuda(path):
     cuda = [each for each in imports_of(path) if each.module.startswith("numba.cuda")]
-    border = [PACKAGE / "cuda" / name for name in ("device.py", "launching.py", "kept.py")]
-    assert not cuda or path in border
+    assert not cuda or path in CUDA_BORDER
 
 
 @pytest.mark.parametrize(
@@ -204,9 +222,6 @@ def loaded_after(code: str) -> set[str]:
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
     )
     return set(json.loads(done.stdout))
-
-
-HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplotlib", "pandas"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from ctrl_c import interrupted, needs_signals
 from fake_driver import with_device
 from numba import config
+from pairs import all_pairs
 from trainer_cases import LABELS, LAYERS, REAL, TARGETS, X, state_of, trainer_of
 
 from fastnn import (
@@ -49,10 +50,13 @@ def block(request, monkeypatch):
     monkeypatch.setattr(training, "BLOCK_EPOCHS", request.param)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("more", RUNS.values(), ids=RUNS)
-@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.02)], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    ("optimizer", "more", "target", "block"),
+    all_pairs([SGD(0.1), Adam(0.02)], RUNS, TARGETS, [3, 64]),
+    indirect=["block"],
+)
 def test_every_restart_is_what_its_seed_gives_alone(optimizer, more, target, block):
+    more = RUNS[more]
     settings = {"optimizer": optimizer, "target": target, "l2": 0.01}
     together = trainer_of(seed=5, **settings)
     history = together.fit(X, LABELS, epochs=7, restarts=4, **more)
@@ -118,6 +122,19 @@ def test_restarts_differ_in_weights_order_and_dropout():
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert not set(seeds) & {restart_seed(8, restart) for restart in range(100)}
     assert restart_seed(2**63 - 1, 1) < 2**63
+
+
+# By value: a file names the seeds of its restarts, and README lets anyone train one of them alone.
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [
+        (5, [5, 8045672173732945952, 4494970918977969219, 6016551734882969901]),
+        (2**63 - 1, [2**63 - 1, 6166416388827167597, 6105408706745039082]),
+    ],
+)
+def test_the_seeds_of_restarts_are_these_numbers(seed, expected):
+    history = trainer_of(seed=seed).fit(X, LABELS, epochs=1, restarts=len(expected))
+    assert [each.seed for each in history.restarts] == expected
 
 
 @pytest.mark.parametrize("more", RUNS.values(), ids=RUNS)

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from fake_driver import no_driver
+from pairs import all_pairs
 from trainer_cases import BINARY, LABELS, LAYERS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
 from fastnn import (
@@ -42,13 +43,11 @@ OPTIMIZERS = [
 ]
 
 
-def kind_of(optimizer):
-    return repr(optimizer)
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=kind_of)
-@pytest.mark.parametrize("between", ["nothing", "prediction", "file"])
+@pytest.mark.parametrize(
+    ("target", "optimizer", "between"),
+    all_pairs(TARGETS, OPTIMIZERS, ["nothing", "prediction", "file"]),
+    ids=str,
+)
 def test_two_epochs_and_three_are_five_to_the_bit(between, optimizer, target, tmp_path):
     settings = {"optimizer": optimizer, "target": target, "l1": 1e-3, "l2": 1e-2, "seed": 11}
     data = {"sample_weight": WEIGHTS, "validation_data": (X[:9], LABELS[:9])}

@@ -28,7 +28,9 @@ import interpreted
 from target_cases import (
     OPTIMIZERS,
     assert_follows_numpy,
+    assert_layers_near,
     assert_near,
+    assert_runs_near,
     data_of,
     parameters_of,
     problem_of,
@@ -126,8 +128,7 @@ def test_tensor_cores(precision: str) -> None:
         found = run(engine_of("tiled"), problem, data, epochs=1)
     exact = run(reference.Engine, replace(problem, precision="float32"), data, epochs=1)
     rounding = {"tf32": 2.0**-11, "bfloat16": 2.0**-8}[precision]
-    for one, other in zip(found.groups(), exact.groups(), strict=True):
-        assert_near(one, other, 20 * rounding)
+    assert_runs_near(found, exact, 20 * rounding)
 
 
 @pytest.mark.parametrize("activation", ["prelu", "rrelu"])
@@ -178,8 +179,7 @@ def test_a_step_without_a_finite_loss_changes_nothing(family: str) -> None:
             results.append((train(engine, problem, data)[0].bad_step, engine.parameters()))
     (found, weights), (expected, others) = results
     assert found == expected == 1
-    for one, other in zip(weights, others, strict=True):
-        assert_near(one, other, 3e-5)
+    assert_layers_near(weights, others, 3e-5)
 
 
 def test_predictions_of_more_rows_than_blocks_take_at_a_time() -> None:

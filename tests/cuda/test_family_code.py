@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import cubin
 import pytest
+from pairs import all_pairs
 
 from fastnn.graph import tanh
 from fastnn.problem import Problem
@@ -137,8 +138,11 @@ def assert_in_registers(wanted: list[Wanted], capability: tuple[int, int]) -> No
         assert code.registers <= 255 and re.search("EXIT", code.sass), name
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize(
+    ("recipe", "family", "capability"),
+    all_pairs(RECIPES, families(), cubin.CAPABILITIES),
+    indirect=["capability"],
+)
 def test_every_kernel_of_a_family_stays_in_registers(
     family: str, recipe: str, capability: tuple[int, int]
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import product_cases as products
 import pytest
+from pairs import all_pairs
 
 pytestmark = pytest.mark.usefixtures("running")
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -32,13 +33,7 @@ SHAPES = [
 ]
 
 
-def names(shape: Any) -> str:
-    return "x".join(map(str, shape))
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=names)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("shape", "dtype", "form"), all_pairs(SHAPES, DTYPES, FORMS), ids=str)
 def test_product_matches_numpy(
     form: str, dtype: np.dtype[Any], shape: tuple[int, int, int]
 ) -> None:
@@ -68,19 +63,18 @@ def test_nan_and_infinity_go_where_numpy_has_them(
     np.testing.assert_allclose(found[finite], exact[finite], rtol=0, atol=0.1)
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    ("dtype", "precision"),
-    [(DTYPES[0], "float32"), (DTYPES[1], "float32"), (DTYPES[0], "tf32"), (DTYPES[0], "bfloat16")],
-    ids=["float32", "float64", "tf32", "bfloat16"],
+    ("form", "kind", "shape"),
+    all_pairs(FORMS, ["float32", "float64", "tf32", "bfloat16"], [(9, 7, 50), (33, 17, 1)]),
+    ids=str,
 )
-@pytest.mark.parametrize("shape", [(9, 7, 50), (33, 17, 1)], ids=names)
 def test_groups_of_threads_share_the_depth(
-    form: str, dtype: np.dtype[Any], precision: str, shape: tuple[int, int, int]
+    form: str, kind: str, shape: tuple[int, int, int]
 ) -> None:
     from fastnn.cuda.rounding import rounded
     from fastnn.cuda.tiling import small_tile
 
+    dtype, precision, _ = products.kind_of(kind)
     a, b = products.operands(form, dtype, shape)
     found = products.run(form, dtype, precision, a, b, small_tile(precision, groups=4))
     if precision != "float32":
@@ -104,9 +98,9 @@ def test_the_tile_of_a_device_covers_its_part(form: str, dtype: np.dtype[Any]) -
 TENSOR_SHAPES = [(1, 1, 1), (32, 16, 8), (31, 17, 15), (33, 15, 17), (70, 40, 33)]
 
 
-@pytest.mark.parametrize("shape", TENSOR_SHAPES, ids=names)
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("shape", "precision", "form"), all_pairs(TENSOR_SHAPES, ["tf32", "bfloat16"], FORMS), ids=str
+)
 def test_tensor_cores_multiply_rounded_numbers(
     form: str, precision: str, shape: tuple[int, int, int]
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import cubin
 import numpy as np
 import pytest
+from pairs import all_pairs
 from product_cases import compiled, kind_of
 
 FORMS = ["nn", "nt", "tn"]
@@ -18,7 +19,7 @@ KINDS = {
     "tf32": ("HMMA.1688.F32.TF32", 0.22),
     "bfloat16": ("HMMA.16816.F32.BF16", 0.22),
 }
-CASES = [(kind, form, cc) for kind in KINDS for form in FORMS for cc in cubin.CAPABILITIES]
+CASES = all_pairs(KINDS, FORMS, cubin.CAPABILITIES)
 every_case = pytest.mark.parametrize(
     ("kind", "form", "cc"), CASES, ids=[f"{k}-{f}-sm_{c[0]}{c[1]}" for k, f, c in CASES]
 )

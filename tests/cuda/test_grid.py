@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 
 if importlib.util.find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed: pip install fastnn[cuda]", allow_module_level=True)
@@ -87,9 +88,9 @@ def test_one_launch_of_the_simulator_or_the_device_follows_numpy(dtype, running,
 
 
 @simulated
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("threads", [1, 3, 8, 32])
-@pytest.mark.parametrize("count", [1, 2, 5, 12])
+@pytest.mark.parametrize(
+    ("dtype", "threads", "count"), all_pairs(DTYPES, [1, 3, 8, 32], [1, 2, 5, 12])
+)
 def test_any_number_of_blocks_and_threads_follows_numpy(count, threads, dtype, blocks):
     problem = problem_of(
         13,

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import cubin
 import pytest
+from pairs import all_pairs
 
 from fastnn.arrays import WRONG
 
@@ -34,8 +35,11 @@ def check(code):
     assert code.count("LDL|STL") == 0
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    ("capability", "wrong", "number"),
+    all_pairs(cubin.CAPABILITIES, WRONG, NUMBERS),
+    indirect=["capability"],
+)
 def test_every_search_compiles(capability, wrong, number):
     from numba import float64, int64
 
@@ -45,8 +49,11 @@ def test_every_search_compiles(capability, wrong, number):
     check(cubin.compile_kernel(search, (strided(number), float64, int64[::1]), cc=capability))
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-@pytest.mark.parametrize("target", ["float32", "int64"])
+@pytest.mark.parametrize(
+    ("capability", "target", "number"),
+    all_pairs(cubin.CAPABILITIES, ["float32", "int64"], NUMBERS),
+    indirect=["capability"],
+)
 def test_every_conversion_compiles(capability, target, number):
     from numba import types
 

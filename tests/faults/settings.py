@@ -66,8 +66,8 @@ def far(found: Any, expected: Any) -> float:
     """Return the largest difference of two runs, by the largest number beside it."""
     largest = 0.0
     for one, other in zip(found.groups(), expected.groups(), strict=True):
-        scale = max((float(np.abs(array).max()) for array in other), default=0.0) or 1.0
-        gaps = [float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True)]
+        scale = max((float(np.abs(array).max()) for array in other.values()), default=0.0) or 1.0
+        gaps = [float(np.abs(one[name] - array).max()) for name, array in other.items()]
         largest = max([largest, *(gap / scale for gap in gaps)])
     return largest
 
@@ -109,7 +109,7 @@ def trained(engine_class: Any, problem: Any, data: Any, **settings: Any) -> Any:
         found = run(engine_class, problem, data, **settings)
     except AssertionError:  # an epoch that met a number that is not finite
         return None
-    finite = all(np.isfinite(array).all() for group in found.groups() for array in group)
+    finite = all(np.isfinite(array).all() for group in found.groups() for array in group.values())
     return found if finite else None
 
 

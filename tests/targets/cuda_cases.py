@@ -3,7 +3,7 @@
 Where kernels run, on a device or in Numba's simulator (NUMBA_ENABLE_CUDASIM=1), every test that is
 asked of a target runs on CUDA too. A case takes a tenth of a second in the simulator and a
 compilation on a device, so that of many cases a selection is taken: every value of every parameter,
-and as many pairs of values as fit. FASTNN_ALL_CASES=1 takes all of them.
+and as many pairs of values as fit (`pairs.covering`). FASTNN_ALL_CASES=1 takes all of them.
 
 Sizes in the simulator are those that `target_cases.few` gives. What needs compiled kernels, because
 it is large or looks at threads, is marked so (`target_cases.needs_jit`) and is skipped there.
@@ -19,11 +19,10 @@ What the simulator cannot show, and a device has to (FASTNN_ALL_CASES=1, without
 - limits of shared memory, registers and alignment (tests/cuda looks at the machine code).
 """
 
-import itertools
-import os
 from collections import defaultdict
 
 import pytest
+from pairs import EVERY_CASE, covering
 from simulator import SIMULATED, nowhere_to_run
 
 NOWHERE = nowhere_to_run()
@@ -86,8 +85,8 @@ def select(items):
             continue
         if NOWHERE:
             cases = cases[:1]
-        elif os.environ.get("FASTNN_ALL_CASES", "0") != "1":
-            cases = covering(cases, CASES[family])
+        elif not EVERY_CASE:
+            cases = [cases[i] for i in covering(list(map(values_of, cases)), CASES[family])]
         kept.update(cases)
     return [each for each in items if each not in kept]
 
@@ -96,32 +95,6 @@ def target_of(item):
     """Return the target that a test is asked of, or nothing."""
     given = item.callspec.params if hasattr(item, "callspec") else {}
     return given.get("target") or given.get("fast_class") or ""
-
-
-def covering(items, limit):
-    """Return cases with every value of every parameter, and more with new pairs up to `limit`."""
-    values, pairs = set(), set()
-    waiting = [(item, frozenset(values_of(item))) for item in items]
-    taken = []
-
-    def news(case):
-        _, own = case
-        return len(own - values), len(pairs_of(own) - pairs)
-
-    while waiting:
-        best = max(waiting, key=news)  # the first of those
-        alone, together = news(best)
-        if taken and not alone and (not together or len(taken) >= limit):
-            break
-        waiting.remove(best)
-        taken.append(best[0])
-        values |= best[1]
-        pairs |= pairs_of(best[1])
-    return taken
-
-
-def pairs_of(values):
-    return set(itertools.combinations(sorted(values), 2))
 
 
 def values_of(item):

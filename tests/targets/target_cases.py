@@ -1,5 +1,7 @@
 """Problems, data and training runs that the tests of every target share."""
 
+import hashlib
+import itertools
 import math
 import os
 import subprocess
@@ -66,15 +68,26 @@ class Run(NamedTuple):
     outputs: np.ndarray
 
     def groups(self):
-        """Yield the arrays that are compared on one scale."""
-        yield [np.array(self.losses)]
-        yield [self.outputs]
-        for pairs in (self.parameters, *self.slots):
-            yield from pairs
+        """Yield the arrays that are compared on one scale, each by its name."""
+        yield {"losses": np.array(self.losses)}
+        yield {"outputs": self.outputs}
+        for place, layers in enumerate((self.parameters, *self.slots)):
+            for layer, arrays in enumerate(layers):
+                names = names_of(layer, f"slot {place - 1} of " if place else "")
+                yield dict(zip(names, arrays, strict=False))
 
     def bits(self):
-        """Return everything as bytes."""
-        return [array.tobytes() for group in self.groups() for array in group]
+        """Return a digest of every array's bytes, beside its name."""
+        return [
+            (name, hashlib.sha256(array.tobytes()).hexdigest()[:16])
+            for group in self.groups()
+            for name, array in group.items()
+        ]
+
+
+def names_of(layer, before=""):
+    """Return what the arrays of a layer are called where they differ: slopes are the last."""
+    return [f"{before}{name} of layer {layer}" for name in ("W", "b", "slopes")]
 
 
 def problem_of(inputs, layers, loss="mse", optimizer=OPTIMIZERS["sgd"], **changes):
@@ -143,19 +156,37 @@ def run(engine_class, problem, data, *, threads=1, epochs=2, rate=0.05):
         return Run(losses, engine.parameters(), engine.slots(), engine.forward(data.X))
 
 
-def assert_near(found, expected, tolerance):
-    """Check arrays that belong together: no error above `tolerance` of their largest number."""
+def assert_near(found, expected, tolerance, names=()):
+    """Check arrays that belong together: no error above `tolerance` of their largest number.
+
+    A failure says which array differs, where these have names.
+    """
+    found, expected = list(found), list(expected)
+    assert len(found) == len(expected)
     scale = max((float(np.abs(array).max()) for array in expected), default=0.0)
-    assert math.isfinite(scale)
-    for one, other in zip(found, expected, strict=True):
-        assert one.shape == other.shape and one.dtype == other.dtype
-        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale)
+    assert math.isfinite(scale), names
+    names = itertools.chain(names, itertools.repeat(""))
+    for one, other, name in zip(found, expected, names, strict=False):
+        assert (one.shape, one.dtype) == (other.shape, other.dtype), name
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+def assert_runs_near(found, expected, tolerance):
+    """Check that two runs came to the same, array by array."""
+    for one, other in zip(found.groups(), expected.groups(), strict=True):
+        assert one.keys() == other.keys()
+        assert_near(one.values(), other.values(), tolerance, other)
 
 
 def assert_same_but_for_rounding(found, expected, dtype):
-    """Check that two runs came to the same, array by array."""
-    for one, other in zip(found.groups(), expected.groups(), strict=True):
-        assert_near(one, other, TOLERANCE[str(dtype)])
+    """Check that two runs came to the same within the suite's tolerance."""
+    assert_runs_near(found, expected, TOLERANCE[str(dtype)])
+
+
+def assert_layers_near(found, expected, tolerance):
+    """Check the arrays of all layers, every layer on its own scale."""
+    for layer, (one, other) in enumerate(zip(found, expected, strict=True)):
+        assert_near(one, other, tolerance, names_of(layer))
 
 
 def assert_follows_numpy(engine_class, problem, data, **settings):

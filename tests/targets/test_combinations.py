@@ -1,15 +1,16 @@
-"""Every activation with every loss: training, prediction and gradients, on every target."""
+"""Activations with losses: training, gradients and outputs of any size, on every target."""
 
 from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import pairs_among
 from target_cases import (
     COMBINATIONS,
     DTYPES,
     TOLERANCE,
     assert_follows_numpy,
-    assert_near,
+    assert_layers_near,
     data_of,
     parameters_of,
     problem_of,
@@ -24,19 +25,21 @@ from fastnn.spec import Dense
 H = 1e-5
 # Those whose first layer learns something.
 CURVED = [case for case in COMBINATIONS if not any(ACTIVATIONS[name].flat for name in case[:2])]
-EACH = pytest.mark.parametrize(("hidden", "last", "loss"), COMBINATIONS)
+EACH = pytest.mark.parametrize(("hidden", "last", "loss"), pairs_among(COMBINATIONS))
+EACH_IN_EACH_DTYPE = pytest.mark.parametrize(
+    ("hidden", "last", "loss", "dtype"),
+    pairs_among([(*case, dtype) for case in COMBINATIONS for dtype in DTYPES]),
+)
 
 
-@EACH
-@pytest.mark.parametrize("dtype", DTYPES)
+@EACH_IN_EACH_DTYPE
 def test_training_follows_the_numpy_target(fast_class, hidden, last, loss, dtype):
     layers = [Dense(5, hidden), Dense(3, last)]
     problem = problem_of(3, layers, loss, batch_size=4, dtype=dtype)
     assert_follows_numpy(fast_class, problem, data_of(problem, 11))
 
 
-@EACH
-@pytest.mark.parametrize("dtype", DTYPES)
+@EACH_IN_EACH_DTYPE
 def test_loss_and_gradients_are_the_numpy_targets(fast_class, hidden, last, loss, dtype):
     layers = [Dense(5, hidden), Dense(3, last)]
     problem = problem_of(3, layers, loss, l1=0.03, l2=0.2, dtype=dtype)
@@ -47,11 +50,10 @@ def test_loss_and_gradients_are_the_numpy_targets(fast_class, hidden, last, loss
             answers.append(engine.gradients(data))
     (loss, gradients), (expected_loss, expected) = answers
     assert loss == pytest.approx(expected_loss, rel=TOLERANCE[dtype])
-    for pair, expected_pair in zip(gradients, expected, strict=True):
-        assert_near(pair, expected_pair, TOLERANCE[dtype])
+    assert_layers_near(gradients, expected, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize(("hidden", "last", "loss"), CURVED)
+@pytest.mark.parametrize(("hidden", "last", "loss"), pairs_among(CURVED))
 def test_gradients_are_the_differences_of_loss_plus_penalty(engine_class, hidden, last, loss):
     layers = [Dense(3, hidden), Dense(3, last)]
     problem = problem_of(2, layers, loss, l1=0.03, l2=0.2)

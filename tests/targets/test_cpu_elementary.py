@@ -93,13 +93,16 @@ def exact(name, x):
         return np.where(x < 0, tail, 1 - tail)
     if name == "erf":
         # 2 / sqrt(pi) exp(-x^2) sum 2^n x^(2n + 1) / (2n + 1)!!, whose terms are all of one sign.
-        size = np.minimum(np.abs(x), 7)
-        term = total = size
-        for n in range(1, 200):
-            term = term * (2 * size * size) / (2 * n + 1)
-            total = total + term
+        size, value = np.abs(x), np.ones_like(x)
         pi = 4 * np.arctan(WIDE(1))
-        return np.copysign(2 / np.sqrt(pi) * np.exp(-size * size) * total, x)
+        for inside, terms in ((size < 1, 40), ((size >= 1) & (size < 7), 200)):
+            own = size[inside]
+            term = total = own
+            for n in range(1, terms):
+                term = term * (2 * own * own) / (2 * n + 1)
+                total = total + term
+            value[inside] = 2 / np.sqrt(pi) * np.exp(-own * own) * total
+        return np.copysign(value, x)
     return getattr(np, name)(x)
 
 

@@ -5,12 +5,12 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
-    TOLERANCE,
     assert_follows_numpy,
-    assert_near,
+    assert_same_but_for_rounding,
     data_of,
     few,
     needs_jit,
@@ -92,7 +92,7 @@ SHAPES = [
     (2, 17, 17, 18, 8),
     (5, 31, 32, 33, 16),
     (4, 33, 33, 7, 100),
-    (13, 61, 37, 67, 31),
+    few((13, 61, 37, 67, 31), (13, 21, 17, 23, 11)),
 ]
 
 
@@ -107,10 +107,9 @@ def problems(layers, loss, dtype, **changes):
     )
 
 
-def assert_same(engine_class, pair, data, tolerance=1.0, **settings):
+def assert_same(engine_class, pair, data, **settings):
     found, expected = (run(engine_class, problem, data, **settings) for problem in pair)
-    for one, other in zip(found.groups(), expected.groups(), strict=True):
-        assert_near(one, other, tolerance * TOLERANCE[str(pair[0].dtype)])
+    assert_same_but_for_rounding(found, expected, pair[0].dtype)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -120,18 +119,15 @@ def test_an_activation_trains_as_the_built_in_one(engine_class, name, dtype):
     assert_same(engine_class, pair, data_of(pair[1], 23))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("outputs", [1, 3, 40])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "outputs", "dtype"), all_pairs(LOSSES, [1, 3, 40], DTYPES))
 def test_a_loss_trains_as_the_built_in_one(engine_class, name, outputs, dtype):
     pair = problems([(9, "tanh"), (outputs, "identity")], name, dtype, l1=0.01, l2=0.1)
     assert_same(engine_class, pair, data_of(pair[1], 23, weighted=True))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("batch", [1, 8])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "batch", "weighted", "dtype"), all_pairs(LOSSES, [1, 8], [False, True], DTYPES)
+)
 def test_a_loss_of_one_output_trains_as_the_built_in_one(
     engine_class, name, batch, weighted, dtype
 ):
@@ -169,14 +165,16 @@ def test_any_activation_follows_the_numpy_target(fast_class, name, dtype):
     assert_follows_numpy(fast_class, problem, data_of(problem, 21))
 
 
-@pytest.mark.parametrize("name", OTHER_LOSSES)
-@pytest.mark.parametrize("layers", [[Dense(1)], [Dense(1, tanh)], [Dense(9, "relu"), Dense(3)]])
-@pytest.mark.parametrize("batch", [1, 8])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "layers", "batch", "dtype"),
+    all_pairs(
+        OTHER_LOSSES, [[Dense(1)], [Dense(1, tanh)], [Dense(9, "relu"), Dense(3)]], [1, 8], DTYPES
+    ),
+)
 def test_any_loss_follows_the_numpy_target(fast_class, name, layers, batch, dtype):
     problem = problem_of(3, layers, OTHER_LOSSES[name], dtype=dtype, batch_size=batch)
-    assert_follows_numpy(fast_class, problem, data_of(problem, 21, weighted=True))
-    assert_follows_numpy(fast_class, problem, data_of(problem, 21))
+    for weighted in (True, False):
+        assert_follows_numpy(fast_class, problem, data_of(problem, few(21, 9), weighted=weighted))
 
 
 SMOOTH = [name for name in OTHER_ACTIVATIONS if name not in ("constant", "far below")]
@@ -276,9 +274,10 @@ def test_a_second_process_compiles_nothing():
 
 @needs_jit
 def test_rules_of_other_formulas_are_not_mixed_up():
-    first, second = (run_python(TRAIN.format(factor=factor)) for factor in (0.25, 0.75))
+    # What the test above has compiled is one of them: a rule takes a second to compile.
+    first, second = (run_python(TRAIN.format(factor=factor)) for factor in (0.4375, 0.75))
     assert first.splitlines()[:4] != second.splitlines()[:4]
-    both = "first, second = 0.25, 0.75\n" + TRAIN.replace("{factor}", "first")
+    both = "first, second = 0.4375, 0.75\n" + TRAIN.replace("{factor}", "first")
     both += TRAIN.replace("{factor}", "second")
     lines = run_python(both).splitlines()
     assert lines[:4] == first.splitlines()[:4]

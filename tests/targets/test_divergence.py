@@ -5,6 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import DTYPES, OPTIMIZERS, data_of, needs_jit, problem_of, run, started, train
 
 from fastnn import reference
@@ -26,10 +27,10 @@ def explode(engine_class, problem, data, threads, rate):
         return result
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("loss", ["mse", "squared_hinge", "mae"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("threads", "layers", "loss", "dtype"),
+    all_pairs([1, 2], LAYERS, ["mse", "squared_hinge", "mae"], DTYPES),
+)
 def test_a_rate_that_explodes_is_found_in_the_numpy_targets_step(
     fast_class, threads, layers, loss, dtype
 ):
@@ -44,10 +45,9 @@ def test_a_rate_that_explodes_is_found_in_the_numpy_targets_step(
     assert loss == "mae" or found.bad_step > 0
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("step", [0, 3, 4])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("threads", "loss", "step", "dtype"), all_pairs([1, 2], LOSSES, [0, 3, 4], DTYPES)
+)
 def test_one_number_that_is_not_one_is_found_in_its_own_step(
     engine_class, threads, loss, step, dtype
 ):
@@ -60,9 +60,10 @@ def test_one_number_that_is_not_one_is_found_in_its_own_step(
     assert not math.isfinite(result.loss)
 
 
-@pytest.mark.parametrize("loss", [name for name, row in LOSSES.items() if not row.rowwise])
-@pytest.mark.parametrize("batch_size", [1, 4])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "batch_size", "weighted"),
+    all_pairs([name for name, row in LOSSES.items() if not row.rowwise], [1, 4], [False, True]),
+)
 def test_one_output_finds_it_in_its_own_step_too(engine_class, loss, batch_size, weighted):
     problem = problem_of(5, [Dense(1)], loss, batch_size=batch_size)
     data = data_of(problem, 12, weighted=weighted)
@@ -73,9 +74,7 @@ def test_one_output_finds_it_in_its_own_step_too(engine_class, loss, batch_size,
     assert not math.isfinite(result.loss)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize(("threads", "rule", "layers"), all_pairs([1, 2], OPTIMIZERS, LAYERS))
 def test_after_a_bad_step_a_restored_engine_trains_as_if_nothing_had_been(
     engine_class, threads, rule, layers
 ):

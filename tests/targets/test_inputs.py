@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
@@ -52,9 +53,10 @@ def sparse(X, kind):
 KINDS = ["none used", "one used", "margin", "one-hot", "rare", "changing", "all used"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("inputs", few([127, 128, 129, 143, 160, 161, 300], [7, 16, 21]))
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("kind", "inputs", "dtype"),
+    all_pairs(KINDS, few([127, 128, 129, 143, 160, 161, 300], [7, 16, 21]), DTYPES),
+)
 def test_columns_of_zeros_change_no_result(fast_class, kind, inputs, dtype):
     layers, batch_size = [Dense(few(40, 5), "tanh"), Dense(3)], few(70, 7)
     problem = problem_of(inputs, layers, batch_size=batch_size, dtype=dtype, l2=0.1)
@@ -63,9 +65,10 @@ def test_columns_of_zeros_change_no_result(fast_class, kind, inputs, dtype):
     assert_follows_numpy(fast_class, problem, data)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-@pytest.mark.parametrize("batch_size", few([1, 33, 64, 65, 200], [1, 8, 20]))
+@pytest.mark.parametrize(
+    ("kind", "rule", "batch_size"),
+    all_pairs(KINDS, OPTIMIZERS, few([1, 33, 64, 65, 200], [1, 8, 20])),
+)
 def test_columns_of_zeros_are_updated_by_every_rule(fast_class, kind, rule, batch_size):
     layers = [Dense(few(33, 5), "relu"), Dense(2)]
     problem = problem_of(
@@ -92,18 +95,23 @@ def test_a_number_that_is_not_one_makes_its_column_used(fast_class, value):
     assert result.bad_step == 0
 
 
-@pytest.mark.parametrize("outputs", [2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13])
-@pytest.mark.parametrize("inputs", few([32, 33, 47, 63, 64, 65, 100, 300], [32, 33]))
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "dtype"),
+    all_pairs(
+        [2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13],
+        few([32, 33, 47, 63, 64, 65, 100, 300], [32, 33]),
+        DTYPES,
+    ),
+)
 def test_few_outputs_follow_the_numpy_target(fast_class, outputs, inputs, dtype):
     problem = problem_of(inputs, [Dense(outputs)], "softmax_cross_entropy", dtype=dtype)
     assert_follows_numpy(fast_class, problem, data_of(problem, 37))
 
 
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("inputs", few([70, 4000], [70]))
-@pytest.mark.parametrize("batch_size", few([1, 3, 64], [1, 3, 16]))
+@pytest.mark.parametrize(
+    ("rule", "bias", "inputs", "batch_size"),
+    all_pairs(OPTIMIZERS, [True, False], few([70, 4000], [70]), few([1, 3, 64], [1, 3, 16])),
+)
 def test_few_outputs_follow_it_under_every_rule(fast_class, rule, bias, inputs, batch_size):
     layers = [Dense(5, "sigmoid", bias=bias), Dense(9, "relu"), Dense(2)]
     problem = problem_of(
@@ -117,10 +125,10 @@ def test_few_outputs_follow_it_under_every_rule(fast_class, rule, bias, inputs, 
     assert again.bits() == found.bits()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("outputs", few([1, 5, 40, 600], [1, 5, 40]))
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("layout", "dropout", "outputs", "dtype"),
+    all_pairs(LAYOUTS, [0.0, 0.3], few([1, 5, 40, 600], [1, 5, 40]), DTYPES),
+)
 def test_a_first_layer_reads_every_layout(fast_class, layout, dropout, outputs, dtype):
     layers = [*([Dropout(dropout)] if dropout else []), Dense(outputs)]
     problem = problem_of(few(140, 14), layers, dtype=dtype)

@@ -7,7 +7,8 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from target_cases import DTYPES, data_of, needs_jit, problem_of, run, started
+from pairs import all_pairs
+from target_cases import DTYPES, data_of, few, needs_jit, problem_of, run, started
 
 from fastnn.data import Data
 from fastnn.spec import Dense, Dropout
@@ -71,7 +72,9 @@ NETWORKS = {
     "one output": (19, [Dense(1)], {}),
     "large": (300, [Dense(301, "relu"), Dense(3)], {"batch_size": 32}),
 }
-LARGE_ONES = [pytest.param(name, marks=needs_jit if name == "large" else ()) for name in NETWORKS]
+TRIED = few(list(NETWORKS), [name for name in NETWORKS if name != "large"])
+
+SOME_LAYOUTS = ["Fortran", "both reversed", "every second column", "offset by 1"]
 
 
 def assert_bits_of_a_copy(fast_class, problem, data, view, threads=1):
@@ -83,9 +86,7 @@ def assert_bits_of_a_copy(fast_class, problem, data, view, threads=1):
     assert view.tobytes() == before  # nobody writes to the caller's memory
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("network", LARGE_ONES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("layout", "network", "dtype"), all_pairs(LAYOUTS, TRIED, DTYPES))
 def test_any_layout_gives_the_bits_of_a_contiguous_copy(fast_class, layout, network, dtype):
     inputs, layers, changes = NETWORKS[network]
     problem = problem_of(inputs, layers, dtype=dtype, **changes)
@@ -103,11 +104,7 @@ def test_any_layout_gives_the_bits_of_a_contiguous_copy_to_a_team(fast_class, la
     assert_bits_of_a_copy(fast_class, problem, data, LAYOUTS[layout](data.X), threads)
 
 
-@pytest.mark.parametrize(
-    "layout", ["Fortran", "both reversed", "every second column", "offset by 1"]
-)
-@pytest.mark.parametrize("network", LARGE_ONES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("layout", "network", "dtype"), all_pairs(SOME_LAYOUTS, TRIED, DTYPES))
 def test_features_of_the_other_dtype_are_rounded_to_the_problems(
     fast_class, layout, network, dtype
 ):

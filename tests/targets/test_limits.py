@@ -4,11 +4,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
     assert_follows_numpy,
     data_of,
+    few,
     needs_jit,
     parameters_of,
     problem_of,
@@ -29,13 +31,22 @@ NETWORKS = {
     "above": (5, [Dense(9, "tanh"), Dense(3, max_norm=0.6)], "mse"),
     "both": (5, [Dense(9, "tanh", max_norm=1.1), Dense(3, bias=False, max_norm=0.6)], "mse"),
     "sizes of panels": (
-        32,
-        [Dense(33, "tanh", max_norm=0.9), Dense(31, "tanh", max_norm=0.8), Dense(16)],
+        few(32, 16),
+        [
+            Dense(few(33, 17), "tanh", max_norm=0.9),
+            Dense(few(31, 15), "tanh", max_norm=0.8),
+            Dense(16),
+        ],
         "mse",
     ),
     "primes": (
-        37,
-        [Dropout(0.2), Dense(53, "silu"), Dense(17, max_norm=0.7), Dense(2, max_norm=0.5)],
+        few(37, 13),
+        [
+            Dropout(0.2),
+            Dense(few(53, 23), "silu"),
+            Dense(few(17, 11), max_norm=0.7),
+            Dense(2, max_norm=0.5),
+        ],
         "huber",
     ),
     "slopes": (37, [Dense(33, "prelu", max_norm=0.9), Dense(3, "prelu", max_norm=0.6)], "mse"),
@@ -44,20 +55,20 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("rule", ["sgd", "nesterov", "adamw", "averaged"])
-@pytest.mark.parametrize("limits", [{}, {"clip_norm": 0.3}], ids=["free", "clipped"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("network", "rule", "limits", "dtype"),
+    all_pairs(NETWORKS, ["sgd", "nesterov", "adamw", "averaged"], [{}, {"clip_norm": 0.3}], DTYPES),
+)
 def test_limited_columns_follow_the_numpy_target(fast_class, network, rule, limits, dtype):
     inputs, layers, loss = NETWORKS[network]
     problem = problem_of(inputs, layers, loss, OPTIMIZERS[rule], dtype=dtype, **limits)
     assert_follows_numpy(fast_class, problem, data_of(problem, 27, weighted=True), epochs=3)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("rule", ["sgd", "adam", "averaged"])
-@pytest.mark.parametrize("batch_size", [1, 8])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("network", "rule", "batch_size", "dtype"),
+    all_pairs(NETWORKS, ["sgd", "adam", "averaged"], [1, 8], DTYPES),
+)
 def test_no_column_is_longer_than_its_limit_after_training(
     engine_class, network, rule, batch_size, dtype
 ):
@@ -107,20 +118,34 @@ def test_squares_beyond_float64_do_not_make_a_norm_infinite(engine_class, layers
     np.testing.assert_allclose(found, 2 * W / np.linalg.norm(W, axis=0), rtol=1e-12)
 
 
+# inputs, layers, batch: what threads share
+LARGE = {
+    "small ones": (
+        97,
+        [Dense(131, "relu", max_norm=0.9), Dense(67, "relu", max_norm=0.9), Dense(5)],
+        33,
+    ),
+    "few outputs, cut into tiles": (
+        611,
+        [Dense(7, "tanh", max_norm=0.9), Dense(40, max_norm=0.9)],
+        16,
+    ),
+    "layers by themselves": (
+        300,
+        [Dense(301, "relu"), Dense(302, "relu", max_norm=0.9), Dense(3)],
+        64,
+    ),
+}
+
+
 @needs_jit
-@pytest.mark.parametrize("limits", [{}, {"clip_norm": 0.3}], ids=["free", "clipped"])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("inputs", "layers", "batch"),
-    [
-        (97, [Dense(131, "relu", max_norm=0.9), Dense(67, "relu", max_norm=0.9), Dense(5)], 33),
-        (611, [Dense(7, "tanh", max_norm=0.9), Dense(40, max_norm=0.9)], 16),
-        (300, [Dense(301, "relu"), Dense(302, "relu", max_norm=0.9), Dense(3)], 64),
-    ],
+    ("network", "limits", "dtype"), all_pairs(LARGE, [{}, {"clip_norm": 0.3}], DTYPES)
 )
 def test_limited_columns_are_the_same_bits_for_any_number_of_threads(
-    fast_class, inputs, layers, batch, limits, dtype
+    fast_class, network, limits, dtype
 ):
+    inputs, layers, batch = LARGE[network]
     problem = problem_of(
         inputs, layers, "mse", OPTIMIZERS["averaged"], batch_size=batch, dtype=dtype, **limits
     )
@@ -141,10 +166,15 @@ PENALTIES = {
 }
 
 
-@pytest.mark.parametrize("network", PENALTIES)
-@pytest.mark.parametrize("rule", ["sgd", "adam"])
-@pytest.mark.parametrize("common", [{}, {"l2": 0.2}, {"l1": 0.05, "l2": 0.1, "clip_norm": 0.4}])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("network", "rule", "common", "dtype"),
+    all_pairs(
+        PENALTIES,
+        ["sgd", "adam"],
+        [{}, {"l2": 0.2}, {"l1": 0.05, "l2": 0.1, "clip_norm": 0.4}],
+        DTYPES,
+    ),
+)
 def test_penalties_of_each_layer_follow_the_numpy_target(fast_class, network, rule, common, dtype):
     inputs, layers = PENALTIES[network]
     problem = problem_of(inputs, layers, "mse", OPTIMIZERS[rule], dtype=dtype, **common)

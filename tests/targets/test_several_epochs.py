@@ -5,11 +5,12 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import OPTIMIZERS, data_of, few, problem_of, started
 
 from fastnn.spec import Dense, Dropout
 
-NETWORK = [Dropout(0.1), Dense(9, "gelu"), Dense(3)]
+NETWORKS = {"network": [Dropout(0.1), Dense(9, "gelu"), Dense(3)], "linear": [Dense(1)]}
 
 
 def state_of(engine):
@@ -17,20 +18,18 @@ def state_of(engine):
     return [array.tobytes() for pair in pairs for array in pair]
 
 
-def cases():
-    for name in ("sgd", "adam", "nadam"):
-        for n, batch_size in ((37, 8), (8, 8), (5, 8), (20, 1)):
-            for weighted in (False, True):
-                case = f"{name}-{n}-{batch_size}-{weighted}"
-                yield pytest.param(OPTIMIZERS[name], n, batch_size, weighted, id=case)
-
-
-@pytest.mark.parametrize("layers", [NETWORK, [Dense(1)]], ids=["network", "linear"])
-@pytest.mark.parametrize(("optimizer", "n", "batch_size", "weighted"), list(cases()))
-def test_epochs_in_one_call_are_those_one_by_one(
-    engine_class, optimizer, n, batch_size, weighted, layers
-):
-    problem = problem_of(4, layers, "mse", optimizer, batch_size=batch_size)
+@pytest.mark.parametrize(
+    ("network", "rule", "rows", "weighted"),
+    all_pairs(
+        NETWORKS,
+        ["sgd", "adam", "nadam"],
+        [(37, 8), (8, 8), (5, 8), (few(20, 6), 1)],
+        [False, True],
+    ),
+)
+def test_epochs_in_one_call_are_those_one_by_one(engine_class, network, rule, rows, weighted):
+    n, batch_size = rows
+    problem = problem_of(4, NETWORKS[network], "mse", OPTIMIZERS[rule], batch_size=batch_size)
     data = data_of(problem, n, weighted=weighted)
     steps = math.ceil(n / batch_size)
     orders = np.array([np.random.default_rng(epoch).permutation(n) for epoch in range(5)])
@@ -67,9 +66,9 @@ def test_every_epoch_looks_for_its_own_columns_of_zeros(engine_class, batch_size
         assert state_of(many) == state_of(one)
 
 
-@pytest.mark.parametrize("layers", [NETWORK, [Dense(1)]], ids=["network", "linear"])
-def test_a_loss_that_is_not_finite_ends_the_epochs(engine_class, layers):
-    problem = problem_of(4, layers)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_loss_that_is_not_finite_ends_the_epochs(engine_class, network):
+    problem = problem_of(4, NETWORKS[network])
     data = data_of(problem, 20)
     orders = np.tile(np.arange(20), (4, 1))
     rates = np.full((4, 3), 0.05)

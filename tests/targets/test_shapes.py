@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
     TOLERANCE,
     assert_follows_numpy,
+    assert_layers_near,
     assert_near,
     assert_same_but_for_rounding,
     data_of,
@@ -52,9 +54,10 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("place", ["inputs", "hidden", "outputs", "batch", "rows", "all"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("size", "place", "dtype"),
+    all_pairs(SIZES, ["inputs", "hidden", "outputs", "batch", "rows", "all"], DTYPES),
+)
 def test_any_size_follows_the_numpy_target(fast_class, size, place, dtype):
     sizes = {"inputs": 13, "hidden": 18, "outputs": 5, "batch": 10, "rows": 37}
     sizes |= dict.fromkeys(sizes, size) if place == "all" else {place: size}
@@ -107,9 +110,7 @@ def test_large_layers_follow_the_numpy_target(fast_class, case, rule, dtype):
 
 
 @needs_jit
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("case", LARGE)
-@pytest.mark.parametrize("rows", [1, 9])
+@pytest.mark.parametrize(("threads", "case", "rows"), all_pairs([1, 2], LARGE, [1, 9]))
 def test_gradients_of_large_layers_are_the_numpy_targets(fast_class, case, threads, rows):
     inputs, layers = LARGE[case]
     problem = problem_of(inputs, layers, dtype="float32", l1=0.01)
@@ -119,8 +120,7 @@ def test_gradients_of_large_layers_are_the_numpy_targets(fast_class, case, threa
         with closing(started(each, problem, threads)) as engine:
             answers.append(engine.gradients(data))
     assert answers[0][0] == pytest.approx(answers[1][0], rel=TOLERANCE["float32"])
-    for pair, expected in zip(answers[0][1], answers[1][1], strict=True):
-        assert_near(pair, expected, TOLERANCE["float32"])
+    assert_layers_near(answers[0][1], answers[1][1], TOLERANCE["float32"])
 
 
 @needs_jit
@@ -132,9 +132,9 @@ def test_long_sums_over_inputs_and_over_rows_follow_the_numpy_target(fast_class,
 
 
 @needs_jit
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ["gelu", "softmax"])
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("dtype", "activation", "threads"), all_pairs(DTYPES, ["gelu", "softmax"], [1, 2, 3])
+)
 def test_many_rows_are_predicted_as_the_numpy_target_does(fast_class, dtype, activation, threads):
     # Enough work for more than one thread to take part, many times over: races would show.
     problem = problem_of(100, [Dense(100, activation), Dense(60, "softmax")], dtype=dtype)

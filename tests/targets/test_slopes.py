@@ -4,6 +4,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
@@ -21,27 +22,28 @@ from target_cases import (
 from fastnn.reference.layers import dropout_key, random_slopes
 from fastnn.spec import SGD, Dense, Dropout
 
+WIDE, ROWS = few(40, 17), few(37, 20)
 # inputs, layers, loss, rows, batch
 CASES = [
     (3, [Dense(1, "rrelu")], "mse", 11, 4),
     (19, [Dense(3, "rrelu"), Dense(1)], "mse", 11, 4),
     (1, [Dense(1, "rrelu"), Dense(2)], "softmax_cross_entropy", 1, 1),
     (5, [Dense(17, "rrelu"), Dense(33, "rrelu"), Dense(2)], "huber", 23, 23),
-    (4, [Dropout(0.2), Dense(40, "rrelu"), Dropout(0.5), Dense(31, "rrelu")], "mse", 37, 16),
+    (4, [Dropout(0.2), Dense(WIDE, "rrelu"), Dropout(0.5), Dense(31, "rrelu")], "mse", ROWS, 16),
     (1, [Dense(1, "prelu")], "mae", 1, 1),
     (97, [Dense(1, "prelu")], "mae", 11, 1),
     (97, [Dense(3, "prelu"), Dense(1, "prelu")], "hinge", 11, 4),
     (97, [Dense(3, "prelu", bias=False), Dense(2)], "softmax_cross_entropy", 70, 64),
     (5, [Dense(15, "prelu"), Dense(16, "prelu"), Dense(17, "prelu")], "huber", 23, 7),
     (7, [Dense(31, "prelu"), Dense(32, "prelu"), Dense(33, "prelu")], "squared_hinge", 9, 16),
-    (4, [Dropout(0.2), Dense(40, "prelu"), Dropout(0.5), Dense(31, "prelu")], "mse", 37, 16),
+    (4, [Dropout(0.2), Dense(WIDE, "prelu"), Dropout(0.5), Dense(31, "prelu")], "mse", ROWS, 16),
 ]
 LARGE = [Dense(300, "prelu"), Dropout(0.2), Dense(200, "prelu"), Dense(65, "prelu", bias=False)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("case", "optimizer", "dtype"), all_pairs(CASES, OPTIMIZERS, DTYPES), ids=str
+)
 def test_training_follows_the_numpy_target(fast_class, case, optimizer, dtype):
     inputs, layers, loss, rows, batch = case
     problem = problem_of(
@@ -123,9 +125,10 @@ def test_one_row_at_a_time_draws_anew_for_each(engine_class):
 
 
 @needs_jit
-@pytest.mark.parametrize("optimizer", ["sgd", "averaged"])
-@pytest.mark.parametrize("limits", [{}, {"clip_value": 0.01, "clip_norm": 0.05}], ids=str)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("optimizer", "limits", "dtype"),
+    all_pairs(["sgd", "averaged"], [{}, {"clip_value": 0.01, "clip_norm": 0.05}], DTYPES),
+)
 def test_learned_slopes_are_the_same_bits_for_any_number_of_threads(
     fast_class, optimizer, limits, dtype
 ):

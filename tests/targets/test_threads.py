@@ -5,6 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import DTYPES, OPTIMIZERS, data_of, needs_jit, problem_of, run, started, train
 
 from fastnn.data import Data
@@ -70,9 +71,9 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("rule", ["sgd", "adamw"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("network", "rule", "dtype"), all_pairs(NETWORKS, ["sgd", "adamw"], DTYPES)
+)
 def test_every_number_of_threads_gives_the_same_bits(fast_class, network, rule, dtype):
     inputs, layers, loss, batch_size, rows = NETWORKS[network]
     problem = problem_of(

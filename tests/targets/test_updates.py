@@ -4,11 +4,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from pairs import all_pairs
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
     assert_follows_numpy,
     data_of,
+    few,
     problem_of,
     run,
     started,
@@ -36,7 +38,7 @@ CASES = {
         19,
         [Dropout(0.2), Dense(33, "relu"), Dropout(0.5), Dense(17, "relu"), Dropout(0.9), Dense(3)],
         "softmax_cross_entropy",
-        41,
+        few(41, 20),
         {"l2": 0.01, "seed": 2**62},
         True,
     ),
@@ -62,9 +64,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("case", "rule", "dtype"), all_pairs(CASES, OPTIMIZERS, DTYPES))
 def test_training_follows_the_numpy_target(fast_class, case, rule, dtype):
     inputs, layers, loss, rows, changes, weighted = CASES[case]
     problem = problem_of(inputs, layers, loss, OPTIMIZERS[rule], dtype=dtype, **changes)
@@ -72,10 +72,12 @@ def test_training_follows_the_numpy_target(fast_class, case, rule, dtype):
     assert_follows_numpy(fast_class, problem, data, epochs=3)
 
 
-@pytest.mark.parametrize("loss", [name for name, row in LOSSES.items() if not row.rowwise])
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("batch_size", [1, 7])
+@pytest.mark.parametrize(
+    ("loss", "rule", "dtype", "batch_size"),
+    all_pairs(
+        [name for name, row in LOSSES.items() if not row.rowwise], OPTIMIZERS, DTYPES, [1, 7]
+    ),
+)
 def test_one_output_of_one_layer_follows_the_numpy_target(
     fast_class, loss, rule, dtype, batch_size
 ):
@@ -85,10 +87,15 @@ def test_one_output_of_one_layer_follows_the_numpy_target(
     assert_follows_numpy(fast_class, problem, data_of(problem, 30, weighted=True), epochs=3)
 
 
-@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "identity"])
-@pytest.mark.parametrize("layers", [[], [Dropout(0.4)]], ids=["whole", "dropout"])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("activation", "layers", "bias", "dtype"),
+    all_pairs(
+        [name for name in ACTIVATIONS if name != "identity"],
+        [[], [Dropout(0.4)]],
+        [True, False],
+        DTYPES,
+    ),
+)
 def test_one_output_with_an_activation_follows_the_numpy_target(
     fast_class, activation, layers, bias, dtype
 ):
@@ -136,9 +143,12 @@ def test_rates_are_taken_step_by_step_and_zero_changes_nothing(engine_class, lay
             assert np.array_equal(pair[0], other[0]) and np.array_equal(pair[1], other[1])
 
 
-@pytest.mark.parametrize("layers", [[Dense(1)], HIDDEN], ids=["one layer", "two layers"])
-@pytest.mark.parametrize("step", [0, 1, 1000, 10**9])
-@pytest.mark.parametrize("optimizer", [Adam(0.1), Nadam(0.1), Nadam(0.1, beta1=0.999)])
+@pytest.mark.parametrize(
+    ("layers", "step", "optimizer"),
+    all_pairs(
+        [[Dense(1)], HIDDEN], [0, 1, 1000, 10**9], [Adam(0.1), Nadam(0.1), Nadam(0.1, beta1=0.999)]
+    ),
+)
 def test_adam_and_nadam_count_updates_from_the_step_given(fast_class, optimizer, step, layers):
     problem = problem_of(5, layers, optimizer=optimizer)
     data, order, rates = data_of(problem, 20), np.arange(20), np.full(3, 0.1)

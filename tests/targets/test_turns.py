@@ -1,0 +1,37 @@
+"""A team of threads comes to the same bits wherever its threads change places.
+
+Compiled code on two cores has a race only now and then: here schedules are forced, in plain Python.
+"""
+
+from target_cases import run_python
+
+TRAIN = """
+from target_cases import OPTIMIZERS, data_of, problem_of, run
+from turns import SCHEDULES, TURNS, Team, at_random, hook
+from fastnn.cpu.engine import Engine
+from fastnn.spec import Dense, Dropout
+
+hook()
+PROBLEMS = {
+    "small": problem_of(3, [Dense(5, "tanh"), Dense(2)], optimizer=OPTIMIZERS["adamw"]),
+    "many tiles": problem_of(3, [Dense(33, "relu"), Dense(40)], batch_size=24),
+    "limits": problem_of(
+        3, [Dropout(0.2), Dense(9, "relu", max_norm=0.5), Dense(2)], batch_size=4, clip_norm=0.2
+    ),
+}
+for case, problem in PROBLEMS.items():
+    # Every step has a rate and a sum of weights of its own, so that those of another step show.
+    data = data_of(problem, 2 * problem.batch_size + 3, weighted=True)
+    expected = run(Engine, problem, data).bits()
+    for threads in (2, 3):
+        for schedule in [*SCHEDULES, *range(8)]:
+            TURNS.hands_over = SCHEDULES.get(schedule) or at_random(schedule)
+            found = run(Team, problem, data, threads=threads).bits()
+            differing = sorted(what for what, _ in set(expected) - set(found))
+            assert not differing, (case, threads, schedule, differing)
+print("same")
+"""
+
+
+def test_bits_do_not_depend_on_where_threads_change_places():
+    assert run_python(TRAIN, NUMBA_DISABLE_JIT="1") == "same\n"
