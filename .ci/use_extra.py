@@ -72,7 +72,7 @@ def use_cuda():
     from numba.cuda import dispatcher
     from numba.cuda.cudadrv import devices
 
-    from fastnn.cuda.reader import make_convert
+    from fastnn.targets.cuda.host.reader import make_convert
 
     device = SimpleNamespace(compute_capability=(9, 0), id=0)
     with (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn import SGD, Dense, Network, TargetUnavailable, Trainer
-from fastnn.cuda import found
+from fastnn.targets.cuda.host import availability
 
 
 class Epoch:
@@ -16,7 +16,7 @@ class Epoch:
 
     def setup(self, batch_size: int) -> None:
         """Make data and network, and train an epoch; skip what the machine cannot run."""
-        if found.simulated():
+        if availability.simulated():
             raise NotImplementedError(
                 "Numba's simulator would take hours, and its times say nothing"
             )

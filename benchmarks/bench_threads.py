@@ -7,7 +7,7 @@ from dataclasses import replace
 from trained import trained
 from workloads import WORKLOADS
 
-from fastnn.processors import available_threads
+from fastnn.threads.processors import available_threads
 
 ROWS = {"dense-64": 12_800, "dense-512": 12_800, "wide": 1_024}
 

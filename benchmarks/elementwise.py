@@ -15,17 +15,16 @@ from kept_code import compiled
 from timing import best_seconds, of_calls
 
 from fastnn import graph
-from fastnn.cpu import custom
-from fastnn.cpu.elementary import make_elementary
-from fastnn.cpu.gemm import make_gemm
-from fastnn.cpu.job import make_job
-from fastnn.cpu.lanes import make_lanes
-from fastnn.cpu.softmax import make_softmax
-from fastnn.cpu.views import job_at
-from fastnn.custom import CustomActivation
-from fastnn.layout import Layout
-from fastnn.machine import register_shape
-from fastnn.plan import CAPACITY, HEAD_FIELDS, PADDING, ROW_SCRATCH
+from fastnn.graph.custom import CustomActivation
+from fastnn.storage.kernels.machine import register_shape
+from fastnn.targets.cpu import user_rules
+from fastnn.targets.cpu.arguments import make_job
+from fastnn.targets.cpu.llvm.elementary import make_elementary
+from fastnn.targets.cpu.plan import CAPACITY, HEAD_FIELDS, PADDING, ROW_SCRATCH
+from fastnn.targets.cpu.products.gemm import make_gemm
+from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
+from fastnn.targets.cpu.views import job_at
+from fastnn.targets.layout import Layout
 
 FUNCTIONS = {"exp": graph.exp, "log": graph.log, "tanh": graph.tanh}
 COUNT = 1 << 15  # numbers in one call
@@ -57,7 +56,7 @@ def function_nanoseconds(name: str, dtype: np.dtype, seconds: float) -> float:
     """Return the nanoseconds a number of the loop that replaces z by a function of it."""
     rule = CustomActivation(graph.trace(FUNCTIONS[name])).source.text
     kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, np.ctypeslib.as_ctypes_type(dtype)
-    loop = ctypes.CFUNCTYPE(None, *kinds)(custom.compiled(rule, "activate", dtype).address)
+    loop = ctypes.CFUNCTYPE(None, *kinds)(user_rules.compiled(rule, "activate", dtype).address)
     z = np.random.default_rng(0).uniform(0.1, 10.0, COUNT).astype(dtype)
     memory = z.copy()
     at = memory.ctypes.data

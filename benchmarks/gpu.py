@@ -68,11 +68,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def missing() -> str:
     """Return why kernels cannot run on a device here, "" where they can."""
-    from fastnn.cuda import found
+    from fastnn.targets.cuda.host import availability
 
-    if found.simulated():
+    if availability.simulated():
         return "NUMBA_ENABLE_CUDASIM is set, and the simulator is no device"
-    return found.unavailable()
+    return availability.unavailable()
 
 
 def tasks_of(
@@ -85,9 +85,9 @@ def tasks_of(
 
 def header(arguments: Sequence[str]) -> list[str]:
     """Return what the figures depend on: command, date, device, machine, versions."""
-    from fastnn.cuda import found
+    from fastnn.targets.cuda.host import availability
 
-    said = found.driver()
+    said = availability.driver()
     distributions = {
         "fastnn": "fastnn",
         "NumPy": "numpy",
@@ -108,9 +108,9 @@ def header(arguments: Sequence[str]) -> list[str]:
 
 def multiprocessors() -> int:
     """Return how many multiprocessors the device has; 1 where there is none."""
-    from fastnn.cuda import found
+    from fastnn.targets.cuda.host import availability
 
-    return next((device.multiprocessors for device in found.devices()), 1)
+    return next((device.multiprocessors for device in availability.devices()), 1)
 
 
 def measure(

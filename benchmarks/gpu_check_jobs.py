@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from gpu_checks import Case, cases, check, check_trainers
 from gpu_tasks import LEAST_SECONDS, run
 
-from fastnn.processors import available_threads
-from fastnn.target import engine_class
+from fastnn.targets.selection import engine_class
+from fastnn.threads.processors import available_threads
 
 DTYPES = ("float32", "float64")
 TRAINERS = "trainer"  # stands for a family in the job that checks a whole Trainer
@@ -45,7 +45,7 @@ def job_of(words: str) -> Job:
 def jobs_of(device: str) -> list[Job]:
     """Return all jobs; those come first that show each family in each kind of numbers."""
     if device == "cuda":
-        from fastnn.cuda.choice import FAMILIES
+        from fastnn.targets.cuda.dispatch import FAMILIES
 
         families = list(FAMILIES)
     else:
@@ -68,7 +68,7 @@ def kernels_of(case: Case, device: str) -> Hashable:
     """Return what cases have in common that share their kernels; the processor has one set."""
     if device != "cuda":
         return ""
-    from fastnn.cuda.rules import recipe_of
+    from fastnn.targets.cuda.device.rules import recipe_of
 
     return recipe_of(case.problem), case.problem.precision
 

@@ -10,11 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import InvalidInput, Network, Trainer, reference
-from fastnn.data import Data
-from fastnn.problem import Problem
+from fastnn import InvalidInput, Network, Trainer
+from fastnn.inputs.data import Data
+from fastnn.inputs.problem import Problem
+from fastnn.network import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    AveragedSGD,
+    Dense,
+    Dropout,
+    Lion,
+    Nadam,
+    RMSProp,
+)
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, loss_row
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Dense, Dropout, Lion, Nadam, RMSProp
+from fastnn.targets import numpy as reference
 
 # Of the largest number of an array: sums in another order, a few steps one after another. Tensor
 # cores round the factors too, which the reference then does itself: compared with exact factors, a
@@ -171,8 +183,8 @@ def worst(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
 @contextmanager
 def factors_of(precision: str) -> Iterator[None]:
     """Let the NumPy target round the factors of its products as tensor cores do, for so long."""
-    from fastnn.cuda.rounding import rounded
-    from fastnn.reference import layers, passes
+    from fastnn.targets.cuda.tiled.rounding import rounded
+    from fastnn.targets.numpy import layers, passes
 
     forward, backward = layers.linear_forward, layers.linear_backward
 
@@ -234,7 +246,7 @@ def check_trainers(target: str) -> Iterator[dict[str, Any]]:
     def resident(where: str) -> list[np.ndarray]:
         given: tuple[Any, ...] = X, y
         if where == "cuda":
-            from fastnn.cuda.device import cuda
+            from fastnn.targets.cuda.host.numba_cuda import cuda
 
             given = tuple(map(cuda.to_device, given))
         return [np.array(trainer(where).fit(*given, epochs=2).loss)]

@@ -79,15 +79,15 @@ def barrier_seconds(threads: int = 256) -> float:
     """
     import numpy as np
 
-    from fastnn.cuda import found
-    from fastnn.cuda.device import cuda, kernel
+    from fastnn.targets.cuda.host import availability
+    from fastnn.targets.cuda.host.numba_cuda import cuda, kernel
 
     def wait_often(count: int) -> None:
         grid = cuda.cg.this_grid()
         for _ in range(count):
             grid.sync()
 
-    blocks = found.devices()[0].multiprocessors
+    blocks = availability.devices()[0].multiprocessors
     launch = kernel(wait_often)[blocks, threads]
 
     def seconds(count: int) -> float:

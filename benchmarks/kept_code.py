@@ -6,15 +6,15 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fastnn.compiling import machine_code
-from fastnn.kernel_cache import kept
-from fastnn.machine_code import function_at, link
+from fastnn.storage.kernels.compiling import machine_code
+from fastnn.storage.kernels.kernel_cache import kept
+from fastnn.storage.kernels.machine_code import function_at, link
 
 
 def compiled(
     function: Callable[..., Any], arguments: tuple[str, ...], result: str | None = None
 ) -> Callable[..., Any]:
-    """Return a function of pointers and numbers compiled; see `fastnn.compiling.machine_code`.
+    """Return a function of pointers and numbers compiled; see `compiling.machine_code`.
 
     Its code is known by the source of its module.
     """

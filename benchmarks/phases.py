@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from fastnn import Dense, Network, Trainer
-from fastnn.cpu.engine import Engine
-from fastnn.data import Data
-from fastnn.plan import PHASES
-from fastnn.tiling import BACKWARD, FORWARD, KIND, ROW_BLOCK, ROWS, UPDATE_TILES
+from fastnn.inputs.data import Data
+from fastnn.targets.cpu.engine import Engine
+from fastnn.targets.cpu.plan import PHASES
+from fastnn.targets.cpu.tiling import BACKWARD, FORWARD, KIND, ROW_BLOCK, ROWS, UPDATE_TILES
 
 KINDS = {"forward": FORWARD, "backward": BACKWARD, "update": UPDATE_TILES}
 ALL_PANELS = 1 << 20  # more than a layer has

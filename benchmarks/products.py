@@ -19,15 +19,15 @@ from numba import njit, types
 from numba.extending import intrinsic
 from timing import SECONDS, best_seconds, of_team
 
-from fastnn.compiling import as_array
-from fastnn.cpu.gemm import make_gemm
-from fastnn.cpu.rules import EXACT
-from fastnn.cpu.sources import ADDRESS, ROW_STRIDE, make_sources
-from fastnn.cpu.vector import INT64, llvm_real, loop
-from fastnn.layout import Layout
-from fastnn.machine import register_shape, vector_bytes
-from fastnn.plan import LIST_SLACK
-from fastnn.tiling import MOST_LOOK_ROWS
+from fastnn.storage.kernels.compiling import as_array
+from fastnn.storage.kernels.machine import register_shape, vector_bytes
+from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE, make_sources
+from fastnn.targets.cpu.llvm.rule_loops import EXACT
+from fastnn.targets.cpu.llvm.vectors import INT64, llvm_real, loop
+from fastnn.targets.cpu.plan import LIST_SLACK
+from fastnn.targets.cpu.products.gemm import make_gemm
+from fastnn.targets.cpu.tiling import MOST_LOOK_ROWS
+from fastnn.targets.layout import Layout
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 ROWS = MOST_LOOK_ROWS  # rows that are read in place at a time

@@ -9,15 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from fastnn.storage.old_names import find_old_names as _find_old_names
+
 if TYPE_CHECKING:
     from fastnn import datasets, graph, plots, schedules
-    from fastnn.callbacks import (
-        Checkpoint,
-        CSVLogger,
-        EarlyStopping,
-        ReduceOnPlateau,
-        TensorBoard,
-    )
     from fastnn.errors import (
         CacheWarning,
         CorruptFile,
@@ -31,13 +26,22 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
-    from fastnn.history import History
+    from fastnn.network import Dense, Dropout, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
-    from fastnn.spec import Dense, Dropout, Network
-    from fastnn.sweeps import sweep
-    from fastnn.trainer import Trainer
+    from fastnn.training.callbacks import (
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        ReduceOnPlateau,
+        TensorBoard,
+    )
+    from fastnn.training.history import History
+    from fastnn.training.sweep import sweep
+    from fastnn.training.trainer import Trainer
 
 __version__ = "0.1.0"
+
+_find_old_names()
 
 # What a relative FASTNN_CACHE_DIR is counted from, wherever the process goes afterwards.
 try:
@@ -84,7 +88,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "callbacks": ("CSVLogger", "Checkpoint", "EarlyStopping", "ReduceOnPlateau", "TensorBoard"),
+    "training.callbacks": (
+        "CSVLogger",
+        "Checkpoint",
+        "EarlyStopping",
+        "ReduceOnPlateau",
+        "TensorBoard",
+    ),
     "errors": (
         "CacheWarning",
         "CorruptFile",
@@ -99,11 +109,11 @@ _HOMES = {
         "TrainerBusy",
         "UnusableFile",
     ),
-    "history": ("History",),
+    "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
-    "spec": ("Dense", "Dropout", "Network"),
-    "sweeps": ("sweep",),
-    "trainer": ("Trainer",),
+    "network": ("Dense", "Dropout", "Network"),
+    "training.sweep": ("sweep",),
+    "training.trainer": ("Trainer",),
 }
 
 

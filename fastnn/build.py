@@ -14,12 +14,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fastnn import code_cache
-from fastnn.compiled import codes, shipped_file
-from fastnn.entries import ENTRIES
-from fastnn.machine import LEVELS, Processor, on_x86, processor
-from fastnn.machine_code import Code
-from fastnn.processors import available_threads
+from fastnn.storage.kernels import code_cache
+from fastnn.storage.kernels.entries import ENTRIES
+from fastnn.storage.kernels.loading import codes, shipped_file
+from fastnn.storage.kernels.machine import LEVELS, Processor, on_x86, processor
+from fastnn.storage.kernels.machine_code import Code
+from fastnn.threads.processors import available_threads
 
 
 def main(arguments: list[str] | None = None) -> int:

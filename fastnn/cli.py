@@ -64,8 +64,8 @@ def _demo(options: argparse.Namespace) -> int:
     import numpy as np
 
     from fastnn.datasets import digits
-    from fastnn.spec import SGD, Dense, Network
-    from fastnn.trainer import Trainer
+    from fastnn.network import SGD, Dense, Network
+    from fastnn.training.trainer import Trainer
 
     start = time.perf_counter()
     X, y = digits()
@@ -102,25 +102,25 @@ def _info(options: argparse.Namespace) -> int:
     import platform
     from importlib.metadata import version
 
-    from fastnn.cuda import found
-    from fastnn.kernel_cache import folder
-    from fastnn.machine import vector_bytes
-    from fastnn.processors import available_threads
+    from fastnn.storage.kernels.kernel_cache import folder
+    from fastnn.storage.kernels.machine import vector_bytes
+    from fastnn.targets.cuda.host import availability
+    from fastnn.threads.processors import available_threads
 
     del options
     rows = {"fastnn": __version__, "python": platform.python_version()}
     rows.update((name, version(name)) for name in ("numba", "numpy", "scipy"))
-    rows["numba-cuda"] = found.package() or "not installed"
+    rows["numba-cuda"] = availability.package() or "not installed"
     rows["processor"] = f"{_processor()} ({platform.machine()})"
     rows["vectors"] = f"{8 * vector_bytes()} bits"
     rows["kernels"] = _kernels()
     rows["threads"] = str(available_threads())
-    said = found.driver()
+    said = availability.driver()
     if said.loaded:
         rows["driver"] = f"{said.version or said.library}, for CUDA up to {said.cuda_text}"
     for index, device in enumerate(said.devices):
         rows[f"device{index}"] = str(device)
-    for name, number in found.compilers().items():
+    for name, number in availability.compilers().items():
         rows[name] = number or "not found"
     rows["cuda"] = _cuda()
     rows["cache"] = str(folder())
@@ -132,9 +132,9 @@ def _info(options: argparse.Namespace) -> int:
 
 def _kernels() -> str:
     """Say what the CPU target's kernels are made for, and whether a first fit compiles them."""
-    from fastnn.compiled import is_ready
-    from fastnn.entries import ENTRIES
-    from fastnn.machine import DISABLE_JIT, processor
+    from fastnn.storage.kernels.entries import ENTRIES
+    from fastnn.storage.kernels.loading import is_ready
+    from fastnn.storage.kernels.machine import DISABLE_JIT, processor
 
     if DISABLE_JIT:
         return "plain Python (NUMBA_DISABLE_JIT)"
@@ -146,12 +146,12 @@ def _kernels() -> str:
 
 def _cuda() -> str:
     """Say whether target="cuda" can run here, or why not."""
-    from fastnn.cuda import found
+    from fastnn.targets.cuda.host import availability
 
-    missing = found.unavailable()
+    missing = availability.unavailable()
     if missing:
         return f"cannot run: {missing}"
-    return "runs in Numba's simulator" if found.simulated() else "runs on device 0"
+    return "runs in Numba's simulator" if availability.simulated() else "runs on device 0"
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """The optimizers, as frozen plain-Python values: an update rule's name and its settings.
 
 g is the gradient of a minibatch, penalty included, and w a weight or a bias. The formulas that run
-are in `fastnn.rules.updates` and, for the NumPy target, in `fastnn.reference.updates`.
+are in `fastnn.rules.updates` and, for the NumPy target, in `fastnn.targets.numpy.updates`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import number, shown, whole
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, number, shown, whole
 from fastnn.schedules import LearningRate, check_rate
 
 # The range of every setting that must be a number, as `number` takes it.

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import number, whole
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, number, whole
 
 MOST_AHEAD = 2**20  # steps that are looked at before the first one is done
 LearningRate = float | Callable[[int], float]

@@ -4,7 +4,7 @@ import ctypes
 from functools import cache
 from types import SimpleNamespace
 
-from fastnn.cuda import driver, found
+from fastnn.targets.cuda.host import availability, driver
 
 
 class Library:
@@ -62,8 +62,8 @@ def _loader(monkeypatch, load) -> None:
     monkeypatch.setattr(driver, "ctypes", fake)
     monkeypatch.setattr(driver, "_driver", cache(driver._driver.__wrapped__))
     monkeypatch.setattr(driver, "LIBRARIES", {driver.sys.platform: "libcuda.so.1"})
-    monkeypatch.setattr(found, "_verdict", cache(found._verdict.__wrapped__))
-    monkeypatch.setattr(found, "simulated", lambda: False)
+    monkeypatch.setattr(availability, "_verdict", cache(availability._verdict.__wrapped__))
+    monkeypatch.setattr(availability, "simulated", lambda: False)
 
 
 def no_driver(monkeypatch, message="libcuda.so.1: cannot open shared object file") -> None:

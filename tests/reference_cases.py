@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from fastnn.initialisers import initial_parameters
-from fastnn.problem import Problem
-from fastnn.reference import Engine
+from fastnn.inputs.parameters import initial_parameters
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Dense, Dropout, Network
 from fastnn.rules.table import UPDATES
-from fastnn.spec import SGD, Dense, Dropout, Network
+from fastnn.targets.numpy import Engine
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(23, 4))

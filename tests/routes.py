@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn import Dense, Dropout, Network, Trainer, compiled, optimizers
-from fastnn.entries import ENTRIES, Entry
-from fastnn.machine import LEVELS, host_features, on_x86
-from fastnn.machine_code import function_at, link
+from fastnn import Dense, Dropout, Network, Trainer, optimizers
 from fastnn.rules.table import ACTIVATIONS, LOSSES
+from fastnn.storage.kernels import loading
+from fastnn.storage.kernels.entries import ENTRIES, Entry
+from fastnn.storage.kernels.machine import LEVELS, host_features, on_x86
+from fastnn.storage.kernels.machine_code import function_at, link
 
 DTYPES = ("float32", "float64")
 ROWS = 150
@@ -106,7 +107,7 @@ def run_by_numba(compilation: Any, entry: Entry) -> Callable[..., None]:
 
 def compare(level: str, dtype: str) -> int:
     """Compile and compare in this process, whose environment is that of the level."""
-    from fastnn.compiling import code_of, compile_function
+    from fastnn.storage.kernels.compiling import code_of, compile_function
 
     made_for = LEVELS[level]
     names = [name for name in ENTRIES if dtype in name or name == "shuffle"]
@@ -117,17 +118,17 @@ def compare(level: str, dtype: str) -> int:
         entry = ENTRIES[name]
         function = getattr(import_module(entry.module), entry.function)
         compilation = compile_function(function, entry.arguments)
-        code = code_of(compilation, f"fastnn_{name}", compiled.identity_of(name, made_for))
-        before = compiled._shipped(name, made_for) or compiled._kept(name, made_for)
+        code = code_of(compilation, f"fastnn_{name}", loading.identity_of(name, made_for))
+        before = loading._shipped(name, made_for) or loading._kept(name, made_for)
         if before not in (None, code):
             wrong.append(f"the code of {name} is not that of an earlier compilation")
         by_file[name] = function_at(link(code), entry.arguments)
         by_numba[name] = run_by_numba(compilation, entry)
     count = refused = 0
     for setting in settings():
-        compiled._ready.update(by_file)
+        loading._ready.update(by_file)
         one = bits(setting, dtype)
-        compiled._ready.update(by_numba)
+        loading._ready.update(by_numba)
         other = bits(setting, dtype)
         count += 1
         refused += isinstance(one, str)

@@ -4,7 +4,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,64 +15,96 @@ import fastnn
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fastnn"
 
-# Lowest first. A part, which is a module or a folder of fastnn, imports from itself and from the
-# rows above its own, never from its own row or below.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("atomic", "pool", "processors", "machine"),
-    ("sanitizer", "device_arrays", "workers", "machine_code"),
-    ("checks", "whole_files"),
-    ("folders", "keys", "layout", "memory", "rules", "text_table"),
-    ("initialisers", "schedules", "code_cache", "restarts"),
-    ("kernel_cache", "compiling", "entries"),
-    ("compiled",),
-    ("graph",),
-    ("optimizers", "custom"),
-    ("spec",),
-    ("problem", "history", "datasets", "arrays", "progress"),
-    ("data", "serialise", "checkpoint", "callback_states", "parameters", "orders"),
-    ("tiling", "shuffling"),
-    ("plan",),
-    ("reference", "cpu", "cuda"),
-    ("target", "predictions", "state"),
-    ("model", "predictor"),
-    ("stateful",),
-    ("callbacks", "restoring"),
-    ("training", "storing"),
-    ("together",),
-    ("restarting",),
-    ("trainer",),
-    ("plots",),
-    ("sweep_result",),
-    ("sweep_settings",),
-    ("sweeps",),
-    ("examples",),
-    ("cli",),
-    ("__main__", "build", "setup_commands"),
-)
-RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+# Which rooms there are, lowest first: a child of a package imports from the rows above its own and
+# from itself, never from its own row or below. Children are modules and folders; where a folder has
+# no rows of its own here, its modules import one another in any order but a circle.
+HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "fastnn": (
+        ("errors",),
+        ("threads", "rules", "sanitizer", "schedules"),
+        ("storage", "initializers", "optimizers"),
+        ("graph",),
+        ("network",),
+        ("inputs",),
+        ("random", "datasets"),
+        ("targets",),
+        ("training",),
+        ("plots",),
+        ("examples",),
+        ("cli",),
+        ("__main__", "build"),
+    ),
+    "fastnn.targets": (("layout",), ("numpy", "cpu", "cuda"), ("selection",)),
+    "fastnn.targets.cpu": (
+        ("llvm", "tiling", "scalars", "shuffle"),
+        ("plan",),
+        ("arguments", "products"),
+        ("views", "checked"),
+        ("team", "working_memory"),
+        ("step", "user_rules"),
+        ("engine",),
+    ),
+    "fastnn.targets.cuda": (
+        ("host",),
+        ("device",),
+        ("block",),
+        ("grid", "tiled"),
+        ("dispatch",),
+        ("engine", "batched_models"),
+    ),
+    "fastnn.training": (
+        ("text_table", "progress", "plain_values"),
+        ("restart_results",),
+        ("history", "scores"),
+        ("predictor", "saved_trainer"),
+        ("model_files",),
+        ("trainer_state",),
+        ("callbacks", "divergence"),
+        ("loop",),
+        ("batched_models",),
+        ("restarts",),
+        ("trainer",),
+        ("sweep_result",),
+        ("sweep_settings",),
+        ("sweep",),
+    ),
+}
+RANKS = {
+    package: {child: rank for rank, row in enumerate(rows) for child in row}
+    for package, rows in HOUSE.items()
+}
 
 # Beyond NumPy, the standard library and fastnn itself: who may import what at all...
 ALLOWED = {
-    "numba": {"cpu", "cuda", "graph", "compiling", "machine_code", "sanitizer"},
-    "llvmlite": {"cpu", "cuda", "compiling", "machine", "machine_code", "sanitizer"},
-    "cuda": {"cuda"},
-    "scipy": {"reference", "cpu", "graph"},
-    "sklearn": {"examples"},
-    "matplotlib": {"plots", "graph"},
-    "pandas": {"sweep_result"},
-    "tqdm": {"progress"},
-    "setuptools": {"setup_commands"},
-    "safetensors": {"checkpoint"},
-    "tensorboard": {"callbacks"},
-    "tensorboardX": {"callbacks"},
+    "numba": (
+        "graph",
+        "sanitizer",
+        "storage.kernels.compiling",
+        "storage.kernels.machine_code",
+        "targets.cpu",
+        "targets.cuda",
+    ),
+    "llvmlite": ("sanitizer", "storage.kernels", "targets.cpu", "targets.cuda"),
+    "setuptools": ("storage.kernels.setup_commands",),
+    "cuda": ("targets.cuda",),
+    "scipy": ("graph", "targets.numpy", "targets.cpu"),
+    "sklearn": ("examples",),
+    "matplotlib": ("graph", "plots"),
+    "pandas": ("training.history", "training.sweep_result"),
+    "tqdm": ("training.progress",),
+    "safetensors": ("storage.tensor_file",),
+    "tensorboard": ("training.callbacks",),
+    "tensorboardX": ("training.callbacks",),
 }
 # ... and what only inside functions, because not every use of its module needs it.
 LAZY = {"tqdm", "safetensors", "pandas", "tensorboard", "tensorboardX"}
-LAZY_PARTS = {"graph", "machine", "machine_code", "plots", "examples"}
-# What `import fastnn` leaves to whoever uses it.
-HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplotlib", "pandas"}
-CUDA_BORDER = [PACKAGE / "cuda" / name for name in ("device.py", "launching.py", "kept.py")]
+LAZY_PLACES = (
+    "graph",
+    "storage.kernels.machine",
+    "storage.kernels.machine_code",
+    "plots",
+    "examples",
+)
 
 TOP_LEVEL = {
     "pyproject.toml",
@@ -105,9 +137,18 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def part_of(path: Path) -> str:
-    """Return the first name below fastnn: of fastnn/cpu/gemm.py, cpu; of fastnn/data.py, data."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file: of fastnn/graph/__init__.py, fastnn.graph."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def place_of(path: Path) -> str:
+    return module_of(path).removeprefix("fastnn.")
+
+
+def lies_in(place: str, places: Iterable[str]) -> bool:
+    """Return whether a place is one of some, or in one of them."""
+    return any(f"{place}.".startswith(f"{each}.") for each in places)
 
 
 def imports(tree: ast.AST, package: str, in_function: bool = False) -> Iterator[Import]:
@@ -135,65 +176,101 @@ def imports_of(path: Path) -> list[Import]:
 
 
 MODULES = [path for path in sources("fastnn") if path != PACKAGE / "__init__.py"]
+NAMES = {module_of(path) for path in MODULES}
+
+
+def imported_modules(path: Path, in_functions: bool = True) -> Iterator[tuple[str, int]]:
+    """Yield the modules of fastnn that a file imports, each with a line: "fastnn" for itself."""
+    for name, line, in_function in imports_of(path):
+        if name.split(".")[0] == "fastnn" and (in_functions or not in_function):
+            while name != "fastnn" and name not in NAMES:
+                name = name.rpartition(".")[0]
+            yield name, line
+
+
+def parting(module: str, other: str) -> tuple[str, str, str]:
+    """Return the package in which two modules part, and the child of it that each lies in."""
+    package = "fastnn"
+    while True:
+        rest = [name.removeprefix(f"{package}.").split(".")[0] for name in (module, other)]
+        child = f"{package}.{rest[0]}"
+        if rest[0] != rest[1] or child in (module, other):
+            return package, rest[0], rest[1]
+        package = child
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_module_has_a_place_in_the_layers(path):
-    assert part_of(path) in RANK, f"give {part_of(path)} a row in LAYERS"
+def test_module_has_a_place_in_the_house(path):
+    for package, ranks in RANKS.items():
+        name = module_of(path)
+        if name.startswith(f"{package}."):
+            child = name.removeprefix(f"{package}.").split(".")[0]
+            assert child in ranks, f"give {package}.{child} a row in HOUSE"
 
 
-def test_every_name_in_the_tables_is_that_of_a_part_that_exists():
-    parts = {part_of(path) for path in MODULES}
-    assert RANK.keys() == parts
-    assert sum(map(len, LAYERS)) == len(RANK)  # none has two rows
-    assert LAZY_PARTS <= parts
-    assert {part for allowed in ALLOWED.values() for part in allowed} <= parts
-    assert {*LAZY, *HEAVY} <= {*ALLOWED}
-    assert all(path in MODULES for path in CUDA_BORDER)
-
-
-@pytest.mark.parametrize("library", ALLOWED)
-def test_a_part_that_may_import_a_library_does(library):
-    naming = {part_of(path) for path in MODULES if library in path.read_text("utf-8")}
-    assert ALLOWED[library] - naming == set()
+@pytest.mark.parametrize("package", HOUSE)
+def test_every_place_in_the_house_is_there(package):
+    folder = ROOT.joinpath(*package.split("."))
+    for child in RANKS[package]:
+        assert (folder / f"{child}.py").is_file() or (folder / child / "__init__.py").is_file()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_module_imports_only_from_layers_above_its_own(path):
-    part = part_of(path)
-    wrong = []
-    for module, line, _ in imports_of(path):
-        names = module.split(".")
-        if names[0] != "fastnn" or module in ("fastnn.__version__", "fastnn.__started_in__"):
+def test_imports_run_one_way_between_rooms(path):
+    module, wrong = module_of(path), []
+    for other, line in imported_modules(path):
+        if other == "fastnn":  # its version, and in examples whatever a user would import
             continue
-        other = names[1] if len(names) > 1 else "fastnn itself"
-        if part == "examples" and other in fastnn.__all__:
-            continue  # they are written as a user would write them
-        if other != part and RANK.get(other, len(LAYERS)) >= RANK[part]:
-            wrong.append(f"{name_of(path)}:{line}: {part} must not import {module}")
+        package, here, there = parting(module, other)
+        ranks = RANKS.get(package)
+        if here != there and ranks is not None and ranks[there] >= ranks[here]:
+            wrong.append(f"{name_of(path)}:{line}: {package}.{here} must not import {other}")
     assert not wrong
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Of imports as a module begins: one inside a function is there because it must be late."""
+    graph = {module_of(path): {to for to, _ in imported_modules(path, False)} for path in MODULES}
+    while free := [name for name, to in graph.items() if not to & graph.keys() - {name}]:
+        for name in free:
+            del graph[name]
+    assert not graph
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_examples_import_public_names_from_the_top(path):
+    """All others know where a name lives, so that imports show who needs whom."""
+    if not lies_in(place_of(path), ["examples"]):
+        names = [name for name, _, _ in imports_of(path) if name.count(".") == 1]
+        taken = {name.removeprefix("fastnn.") for name in names if name.startswith("fastnn.")}
+        assert not {name for name in taken if f"fastnn.{name}" not in NAMES} - {
+            "__version__",
+            "__started_in__",
+        }
 
 
 @pytest.mark.parametrize("path", [PACKAGE / "__init__.py", *MODULES], ids=name_of)
 def test_module_imports_other_libraries_only_where_they_belong(path):
-    part = part_of(path)
-    wrong = []
+    place, wrong = place_of(path), []
     for module, line, in_function in imports_of(path):
         library = module.split(".")[0]
         if library in sys.stdlib_module_names or library in ("fastnn", "numpy"):
             continue
-        if part == "cli" and in_function:
+        if place == "cli" and in_function:
             continue  # it reports versions
-        lazy = library in LAZY or part in LAZY_PARTS
-        if part not in ALLOWED.get(library, ()) or (lazy and not in_function):
-            wrong.append(f"{name_of(path)}:{line}: {part} must not import {library} here")
+        lazy = library in LAZY or lies_in(place, LAZY_PLACES)
+        if not lies_in(place, ALLOWED.get(library, ())) or (lazy and not in_function):
+            wrong.append(f"{name_of(path)}:{line}: {place} must not import {library} here")
     assert not wrong
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_the_modules_at_the_border_import_cuda(path):
     cuda = [each for each in imports_of(path) if each.module.startswith("numba.cuda")]
-    assert not cuda or path in CUDA_BORDER
+    host = PACKAGE / "targets" / "cuda" / "host"
+    names = "numba_cuda.py", "launching.py", "kernel_cache.py", "compilers.py"
+    border = [host / name for name in names]
+    assert not cuda or path in border
 
 
 @pytest.mark.parametrize(
@@ -201,8 +278,8 @@ def test_only_the_modules_at_the_border_import_cuda(path):
     [
         ("import numba", ["numba"]),
         ("from numba import cuda", ["numba.cuda"]),
-        ("from . import gemm", ["fastnn.cpu.gemm"]),
-        ("from ..cuda import device", ["fastnn.cuda.device"]),
+        ("from . import table", ["fastnn.graph.table"]),
+        ("from ..rules import losses", ["fastnn.rules.losses"]),
         ("from ..errors import InvalidInput as E", ["fastnn.errors.InvalidInput"]),
         ("if TYPE_CHECKING:\n import a\nelse:\n import b", ["b"]),
         ("try:\n import a\nexcept ImportError:\n import b", ["a", "b"]),
@@ -210,7 +287,7 @@ def test_only_the_modules_at_the_border_import_cuda(path):
     ],
 )
 def test_every_way_to_write_an_import_is_seen(statement, expected):
-    found = list(imports(ast.parse(statement), "fastnn.cpu"))
+    found = list(imports(ast.parse(statement), "fastnn.graph"))
     assert [each.module for each in found] == expected
     assert [each.in_function for each in found] == ["def " in statement] * len(found)
 
@@ -222,6 +299,9 @@ def loaded_after(code: str) -> set[str]:
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
     )
     return set(json.loads(done.stdout))
+
+
+HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplotlib", "pandas"}
 
 
 @pytest.mark.parametrize(

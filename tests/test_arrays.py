@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-from fastnn import arrays
-from fastnn.arrays import check_finite, first_place, real_numbers
 from fastnn.errors import InvalidInput
+from fastnn.inputs import arrays
+from fastnn.inputs.arrays import check_finite, first_place, real_numbers
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from fastnn import atomic
-from fastnn.atomic import Turn, at_once, new_lock
+from fastnn.threads import atomic
+from fastnn.threads.atomic import Turn, at_once, new_lock
 
 
 def test_all_is_done_in_order():

@@ -9,7 +9,7 @@ import pytest
 from trainer_cases import LABELS, X, trainer_of
 
 from fastnn import SGD, Checkpoint, CSVLogger, InvalidInput, MissingExtra, TensorBoard, UnusableFile
-from fastnn.callbacks import tensorboard
+from fastnn.training.callbacks import tensorboard
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
 SOMEBODY = 54321

@@ -10,9 +10,10 @@ import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import LABELS, TARGETS, X, state_of, trainer_of
 
-from fastnn import SGD, Adam, EarlyStopping, InvalidInput, ReduceOnPlateau, Trainer, training
-from fastnn.history import History
+from fastnn import SGD, Adam, EarlyStopping, InvalidInput, ReduceOnPlateau, Trainer
 from fastnn.schedules import Exponential
+from fastnn.training import loop
+from fastnn.training.history import History
 
 VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
 
@@ -29,9 +30,9 @@ def losses_are(monkeypatch):
             trainers.append(trainer)
             return original(trainer, *arguments)
 
-        trainers, original = [], training._train_epoch
-        monkeypatch.setattr(training, "scores", scores)
-        monkeypatch.setattr(training, "_train_epoch", train_epoch)
+        trainers, original = [], loop._train_epoch
+        monkeypatch.setattr(loop, "scores", scores)
+        monkeypatch.setattr(loop, "_train_epoch", train_epoch)
 
     return decide
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from fastnn import checkpoint
 from fastnn.errors import CorruptFile, FastnnError, MissingFile
+from fastnn.storage import tensor_file
 
 SMALL = {"W": np.ones(())}
 METADATA: dict[str, Any] = {
@@ -47,7 +47,7 @@ def tensors() -> dict[str, np.ndarray]:
 def saved(tmp_path: Path) -> Path:
     """Return the path of a small file that fastnn wrote."""
     path = tmp_path / "model.safetensors"
-    checkpoint.write(path, {"W": np.arange(6.0).reshape(2, 3), "b": np.ones(3)}, {"epoch": 3})
+    tensor_file.write(path, {"W": np.arange(6.0).reshape(2, 3), "b": np.ones(3)}, {"epoch": 3})
     return path
 
 
@@ -59,8 +59,8 @@ def only_file(path: Path) -> bool:
 def test_what_is_written_is_read_back(tmp_path):
     path = tmp_path / "model"
     before = tensors()
-    checkpoint.write(path, before, METADATA)
-    after, metadata = checkpoint.read(path)
+    tensor_file.write(path, before, METADATA)
+    after, metadata = tensor_file.read(path)
     assert metadata == METADATA
     assert after.keys() == before.keys()
     for name, tensor in before.items():
@@ -71,13 +71,13 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_paths_may_be_strings(tmp_path):
     path = str(tmp_path / "model")
-    checkpoint.write(path, SMALL, {})
-    assert checkpoint.read(path)[0]["W"] == 1.0
+    tensor_file.write(path, SMALL, {})
+    assert tensor_file.read(path)[0]["W"] == 1.0
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):
     for name in "ab":
-        checkpoint.write(tmp_path / name, tensors(), METADATA)
+        tensor_file.write(tmp_path / name, tensors(), METADATA)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -94,33 +94,34 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(saved, monkeypatch, step,
     before = saved.read_bytes()
     with monkeypatch.context() as patch, pytest.raises(error):
         patch.setattr(os, step, stop)
-        checkpoint.write(saved, tensors(), {"epoch": 4})
+        tensor_file.write(saved, tensors(), {"epoch": 4})
     assert saved.read_bytes() == before
     assert only_file(saved)
 
 
 def test_a_kill_before_the_rename_leaves_the_old_file_whole(saved):
     code = (
-        "import os, sys; from numpy import zeros; from fastnn import checkpoint;"
+        "import os, sys; from numpy import zeros; "
+        "from fastnn.storage import tensor_file as checkpoint;"
         "os.replace = lambda *_: os._exit(9);"
         "checkpoint.write(sys.argv[1], {'W': zeros(2)}, {'epoch': 4})"
     )
     assert subprocess.run([sys.executable, "-c", code, saved], check=False).returncode == 9
-    assert checkpoint.read(saved)[1] == {"epoch": 3}
-    checkpoint.write(saved, SMALL, {"epoch": 5})  # what the kill left behind is in nobody's way
-    assert checkpoint.read(saved)[1] == {"epoch": 5}
+    assert tensor_file.read(saved)[1] == {"epoch": 3}
+    tensor_file.write(saved, SMALL, {"epoch": 5})  # what the kill left behind is in nobody's way
+    assert tensor_file.read(saved)[1] == {"epoch": 5}
 
 
 def test_metadata_that_json_cannot_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        checkpoint.write(tmp_path / "model", SMALL, {"epoch": np.int64(3)})
+        tensor_file.write(tmp_path / "model", SMALL, {"epoch": np.int64(3)})
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_folder_is_named_as_the_caller_did(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingFile, match=r"make it first.*'absent'") as caught:
-        checkpoint.write(Path("absent") / "model", SMALL, {})
+        tensor_file.write(Path("absent") / "model", SMALL, {})
     assert caught.value.errno == errno.ENOENT and caught.value.filename == "absent"
 
 
@@ -128,22 +129,22 @@ def test_a_missing_folder_is_named_as_the_caller_did(tmp_path, monkeypatch):
 def test_any_other_error_names_the_file_that_was_to_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError) as caught:
-        checkpoint.write(tmp_path / "file" / "model", SMALL, {})
+        tensor_file.write(tmp_path / "file" / "model", SMALL, {})
     assert caught.value.filename == str(tmp_path / "file" / "model")
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError, match=r"folder'$"):
-        checkpoint.write(tmp_path / "folder", SMALL, {})
+        tensor_file.write(tmp_path / "folder", SMALL, {})
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 def test_permissions_are_those_of_any_new_file_and_then_stay(tmp_path):
     path, other = tmp_path / "model", tmp_path / "other"
-    checkpoint.write(path, SMALL, {})
+    tensor_file.write(path, SMALL, {})
     other.touch()
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
     path.chmod(0o640)
-    checkpoint.write(path, SMALL, {})
+    tensor_file.write(path, SMALL, {})
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
@@ -151,24 +152,24 @@ def test_permissions_are_those_of_any_new_file_and_then_stay(tmp_path):
 def test_a_link_is_followed(saved, tmp_path):
     link = tmp_path / "latest"
     link.symlink_to(saved)
-    checkpoint.write(link, SMALL, {"epoch": 9})
-    assert link.is_symlink() and checkpoint.read(saved)[1] == {"epoch": 9}
+    tensor_file.write(link, SMALL, {"epoch": 9})
+    assert link.is_symlink() and tensor_file.read(saved)[1] == {"epoch": 9}
 
 
 def test_a_missing_file_is_named_and_so_is_the_remedy(tmp_path):
     with pytest.raises(MissingFile, match=r"Trainer.save.*absent'") as caught:
-        checkpoint.read(tmp_path / "absent")
+        tensor_file.read(tmp_path / "absent")
     assert isinstance(caught.value, FileNotFoundError) and isinstance(caught.value, FastnnError)
     assert caught.value.filename == str(tmp_path / "absent")
     with pytest.raises(IsADirectoryError if sys.platform != "win32" else PermissionError):
-        checkpoint.read(tmp_path)
+        tensor_file.read(tmp_path)
 
 
 def refused(path: Path, content: bytes, said: str = "") -> None:
     """Assert that `content` is refused with a message that names the file."""
     path.write_bytes(content)
     with pytest.raises(CorruptFile, match=f"^{path} .*{said}"):
-        checkpoint.read(path)
+        tensor_file.read(path)
 
 
 def test_a_file_truncated_anywhere_is_refused(saved):
@@ -200,16 +201,16 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path, metadata):
     path = tmp_path / "model"
     save_file({"W": np.ones(2)}, path, metadata)
     with pytest.raises(CorruptFile, match=f"{path} .*not one that fastnn wrote; pass a file"):
-        checkpoint.read(path)
+        tensor_file.read(path)
 
 
 def test_a_file_of_a_later_version_asks_for_an_upgrade(tmp_path, monkeypatch):
     path = tmp_path / "model"
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
-        checkpoint.write(path, SMALL, {})
+        patch.setattr(tensor_file, "FORMAT", tensor_file.FORMAT + 1)
+        tensor_file.write(path, SMALL, {})
     with pytest.raises(CorruptFile, match=f"{path} has format 2 but .* up to 1; upgrade fastnn"):
-        checkpoint.read(path)
+        tensor_file.read(path)
 
 
 @pytest.mark.parametrize(
@@ -220,14 +221,14 @@ def test_a_header_of_another_form_is_refused(tmp_path, header):
     path = tmp_path / "model"
     save_file({"W": np.ones(2)}, path, {"fastnn": json.dumps(header)})
     with pytest.raises(CorruptFile, match="damaged"):
-        checkpoint.read(path)
+        tensor_file.read(path)
 
 
 def test_a_header_nested_too_deep_is_refused(tmp_path):
     path = tmp_path / "model"
     save_file({"W": np.ones(2)}, path, {"fastnn": "[" * 100_000})
     with pytest.raises(CorruptFile, match="damaged"):
-        checkpoint.read(path)
+        tensor_file.read(path)
 
 
 def test_a_tensor_that_was_changed_or_renamed_is_refused(saved):

@@ -11,7 +11,7 @@ from fake_driver import no_driver, with_device
 
 import fastnn
 from fastnn import cli
-from fastnn.cuda import found
+from fastnn.targets.cuda.host import availability
 
 
 def test_demo_trains_prints_its_epochs_and_ends_well(capsys):
@@ -93,7 +93,7 @@ def rows_of_info(capsys):
 
 def test_info_says_why_there_is_no_device(capsys, monkeypatch):
     no_driver(monkeypatch)
-    monkeypatch.setattr(found, "package", lambda: "")
+    monkeypatch.setattr(availability, "package", lambda: "")
     rows = rows_of_info(capsys)
     assert rows["numba-cuda"] == "not installed"
     assert "driver" not in rows and "device0" not in rows
@@ -103,9 +103,9 @@ def test_info_says_why_there_is_no_device(capsys, monkeypatch):
 
 def test_info_lists_driver_and_devices(capsys, monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(found, "package", lambda: "0.30.4")
-    monkeypatch.setattr(found, "compilers", lambda: {"NVVM": "2.0", "NVRTC": ""})
-    monkeypatch.setattr(found, "unavailable", lambda: "")
+    monkeypatch.setattr(availability, "package", lambda: "0.30.4")
+    monkeypatch.setattr(availability, "compilers", lambda: {"NVVM": "2.0", "NVRTC": ""})
+    monkeypatch.setattr(availability, "unavailable", lambda: "")
     rows = rows_of_info(capsys)
     assert rows["numba-cuda"] == "0.30.4"
     assert rows["driver"].endswith("for CUDA up to 13.0")

@@ -11,16 +11,25 @@ import pytest
 from numba import config
 
 import fastnn
-from fastnn import kernel_cache
-from fastnn.entries import ENTRIES
+from fastnn.storage.kernels import kernel_cache
+from fastnn.storage.kernels.entries import ENTRIES
 
 PACKAGE = Path(fastnn.__file__).parent
 
 
 def test_every_module_that_compiled_code_comes_from_changes_the_folder(tmp_path, monkeypatch):
     found = kernel_cache.sources(*kernel_cache.COMPILED)
-    assert {"fastnn.keys", "fastnn.tiling", "fastnn.plan", "fastnn.layout"} < found.keys()
-    assert {"fastnn.cpu.update", "fastnn.rules.losses", "fastnn.cpu.shuffle"} < found.keys()
+    assert {
+        "fastnn.random.keys",
+        "fastnn.targets.cpu.tiling",
+        "fastnn.targets.cpu.plan",
+        "fastnn.targets.layout",
+    } < found.keys()
+    assert {
+        "fastnn.targets.cpu.step.update",
+        "fastnn.rules.losses",
+        "fastnn.targets.cpu.shuffle",
+    } < found.keys()
     shutil.copytree(PACKAGE, tmp_path / "fastnn", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(kernel_cache, "_ROOT", str(tmp_path))
     seen = {kernel_cache.source_hash(*kernel_cache.COMPILED)}

@@ -7,15 +7,7 @@ import sys
 import pytest
 from trainer_cases import LABELS, X, trainer_of
 
-from fastnn import (
-    Checkpoint,
-    CSVLogger,
-    EarlyStopping,
-    InvalidInput,
-    Trainer,
-    UnusableFile,
-    sweep,
-)
+from fastnn import Checkpoint, CSVLogger, EarlyStopping, InvalidInput, Trainer, UnusableFile, sweep
 
 HEADER = ["epoch", "loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
 VALIDATION = {"validation_data": (X[:9], LABELS[:9])}

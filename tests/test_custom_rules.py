@@ -11,10 +11,10 @@ import pytest
 from trainer_cases import LABELS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
 from fastnn import CorruptFile, Dense, InvalidInput, Network, Trainer, graph
-from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.graph import abs, exp, maximum, tanh, trace, variables, where
+from fastnn.graph.custom import CustomActivation, CustomLoss
 from fastnn.graph.saved import from_plain, to_plain
-from fastnn.serialise import loss_from_plain, network_from_dict, network_to_dict
+from fastnn.training.plain_values import loss_from_plain, network_from_dict, network_to_dict
 
 HALF = Dense(6, activation=lambda z: tanh(z) * 0.5)
 LAYERS = (HALF, Dense(2))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnn.data import check_data, check_features, check_targets, check_weights
 from fastnn.errors import InvalidInput
-from fastnn.problem import Problem
-from fastnn.spec import SGD, Dense, Network
+from fastnn.inputs.data import check_data, check_features, check_targets, check_weights
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Dense, Network
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 CLASSES, BINARY, REAL = "softmax_cross_entropy", "binary_cross_entropy", "mse"

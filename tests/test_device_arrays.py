@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 
 from fastnn import Dense, InvalidInput, Network, Trainer, sweep
-from fastnn.arrays import WRONG, real_numbers
-from fastnn.data import check_data, check_features, check_targets, check_validation, check_weights
-from fastnn.device_arrays import DeviceArray, on_device, to_host
-from fastnn.predictions import scores
-from fastnn.problem import Problem
-from fastnn.spec import SGD
+from fastnn.inputs.arrays import WRONG, real_numbers
+from fastnn.inputs.data import (
+    check_data,
+    check_features,
+    check_targets,
+    check_validation,
+    check_weights,
+)
+from fastnn.inputs.device_arrays import DeviceArray, on_device, to_host
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD
+from fastnn.training.scores import scores
 
 FLOAT32 = np.dtype(np.float32)
 X = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)

@@ -129,8 +129,8 @@ def test_the_gradient_vanishes_in_deep_sigmoid_layers_alone(printed):
 
 def test_gradients_shown_are_those_of_the_engine():
     from fastnn import Dense, Network, Trainer, datasets
-    from fastnn.data import check_data
     from fastnn.examples.saturation import gradient_norms
+    from fastnn.inputs.data import check_data
 
     found = gradient_norms("tanh", 2, 5, "numpy")
     X, y = datasets.digits()

@@ -10,7 +10,7 @@ import pytest
 from numba import njit
 
 import fastnn
-from fastnn.cpu.dot import make_squares
+from fastnn.targets.cpu.products.dot import make_squares
 
 PACKAGE = Path(fastnn.__file__).parent
 # A product fused into a sum has the order of both. All else that LLVM calls fast reorders sums

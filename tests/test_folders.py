@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastnn import CacheWarning, folders
-from fastnn.folders import Untrusted, cache_folder, read_trusted, write_trusted
+from fastnn import CacheWarning
+from fastnn.storage import cache_folders
+from fastnn.storage.cache_folders import Untrusted, cache_folder, read_trusted, write_trusted
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "geteuid"), reason="this system has no modes of files"
@@ -28,8 +29,8 @@ def places(tmp_path, monkeypatch):
     temporary.mkdir()
     monkeypatch.setenv("FASTNN_CACHE_DIR", str(chosen))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr(folders, "_warned", False)
-    folders._passing.cache_clear()
+    monkeypatch.setattr(cache_folders, "_warned", False)
+    cache_folders._passing.cache_clear()
     return chosen, temporary
 
 
@@ -94,7 +95,7 @@ def test_a_link_of_this_user_is_followed(places, tmp_path):
     assert cache_folder("kernels") == tmp_path / "real" / "kernels"
     (tmp_path / "round").symlink_to("round")
     with pytest.raises(OSError, match="symbolic links"):
-        folders._trusted(tmp_path / "round" / "kernels")
+        cache_folders._trusted(tmp_path / "round" / "kernels")
 
 
 def test_a_link_to_where_others_can_write_is_not_followed(places, tmp_path):
@@ -128,7 +129,10 @@ def test_a_folder_that_somebody_laid_out_among_temporary_files_is_not_used(place
 
 def test_a_passing_folder_goes_with_its_process(tmp_path):
     (tmp_path / f"fastnn-{os.geteuid()}").write_text("")
-    code = "from fastnn import folders; print(folders.cache_folder('a')); print(folders._passing())"
+    code = (
+        "from fastnn.storage import cache_folders as folders;"
+        "print(folders.cache_folder('a')); print(folders._passing())"
+    )
     environment = os.environ | {"FASTNN_CACHE_DIR": "/dev/null/a", "TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     made = Path(done.stdout.decode().splitlines()[1])
@@ -153,9 +157,9 @@ def test_a_tilde_is_the_home_and_a_relative_path_stays_where_it_was(tmp_path, mo
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("FASTNN_CACHE_DIR", "~/own")
     assert cache_folder("kernels") == tmp_path / "own" / "kernels"
-    folders._absolute.cache_clear()
+    cache_folders._absolute.cache_clear()
     monkeypatch.setenv("FASTNN_CACHE_DIR", "near")
-    monkeypatch.setattr(folders, "__started_in__", str(tmp_path))  # when fastnn was imported
+    monkeypatch.setattr(cache_folders, "__started_in__", str(tmp_path))  # when fastnn was imported
     monkeypatch.chdir("/")
     assert cache_folder("kernels") == tmp_path / "near" / "kernels"
 
@@ -195,7 +199,7 @@ def test_what_is_no_file_is_not_read_and_not_waited_for(places):
 READ_ONLY = """
 import os, sys, warnings
 from pathlib import Path
-from fastnn.folders import cache_folder, read_trusted, write_trusted
+from fastnn.storage.cache_folders import cache_folder, read_trusted, write_trusted
 warnings.simplefilter("error")
 os.seteuid(54321)
 folder = cache_folder("kernels")

@@ -19,10 +19,11 @@ from gpu_limits import floor_seconds
 from gpu_tasks import Budget, Outcome
 from gpu_workloads import ROWS, TASKS, Task
 
-from fastnn import InvalidInput, reference
-from fastnn.cuda import worth
-from fastnn.problem import Problem
-from fastnn.spec import SGD, Dense, Network
+from fastnn import InvalidInput
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Dense, Network
+from fastnn.targets import numpy as reference
+from fastnn.targets.cuda.host import worthwhile
 
 
 def figure(row, way, seconds, **more):
@@ -39,7 +40,7 @@ def test_without_a_device_it_says_why_and_ends_with_2(monkeypatch, capsys):
 
 def test_the_simulator_is_no_device(monkeypatch, capsys):
     with_device(monkeypatch)
-    monkeypatch.setattr("fastnn.cuda.found.simulated", lambda: True)
+    monkeypatch.setattr("fastnn.targets.cuda.host.availability.simulated", lambda: True)
     assert gpu.main(["--parts", "check"]) == 2
     assert "the simulator is no device" in capsys.readouterr().err
 
@@ -191,7 +192,7 @@ def test_operations_of_a_step_are_those_that_fastnn_chooses_targets_by(key):
     workload = ROWS[key].workload
     network = Network(workload.widths[0], [Dense(n) for n in workload.widths[1:]])
     problem = Problem(network, "mse", SGD(0.1), workload.batch, 0.0, 0.0, "float32", 0)
-    assert gpu_workloads.step_operations(workload) == worth.step_operations(problem)
+    assert gpu_workloads.step_operations(workload) == worthwhile.step_operations(problem)
 
 
 def case_record(**more):
@@ -305,7 +306,7 @@ def test_trainers_of_the_processor_pass_the_checks_of_trainers():
 BARRIERS_OF_ONE_BLOCK = """
 from types import SimpleNamespace
 import gpu_limits
-from fastnn.cuda import found
+from fastnn.targets.cuda.host import availability as found
 found.devices = lambda: [SimpleNamespace(multiprocessors=1)]
 gpu_limits.BARRIERS = 4
 print(type(gpu_limits.barrier_seconds(threads=1)))
@@ -314,7 +315,7 @@ print(type(gpu_limits.barrier_seconds(threads=1)))
 
 def test_the_kernel_of_barriers_runs_in_the_simulator():
     pytest.importorskip("numba_cuda")
-    places = [*map(str, {Path(gpu.__file__).parent, Path(worth.__file__).parents[2]})]
+    places = [*map(str, {Path(gpu.__file__).parent, Path(worthwhile.__file__).parents[4]})]
     changes = {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, "-c", BARRIERS_OF_ONE_BLOCK]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | changes)

@@ -34,8 +34,8 @@ from fastnn.graph import (
 from fastnn.graph.lower import lower
 from fastnn.graph.source import activation_source, loss_source
 from fastnn.graph.statements import FUNCTIONS
-from fastnn.reference.activations import ACTIVATIONS
 from fastnn.rules import activations, losses
+from fastnn.targets.numpy.activations import ACTIVATIONS
 
 NUMPY = SimpleNamespace(
     **{name: getattr(np, name) for name in FUNCTIONS if name != "erf"}, erf=special.erf
@@ -224,7 +224,7 @@ def test_a_generated_rule_compiles_with_the_functions_of_the_cpu_target():
     numba = pytest.importorskip("numba")
     if numba.config.DISABLE_JIT:
         pytest.skip("needs compiled functions")
-    from fastnn.cpu.elementary import make_elementary
+    from fastnn.targets.cpu.llvm.elementary import make_elementary
 
     m = make_elementary(np.dtype(np.float32))
     generated = rule_of(activation_source(trace(FORMULAS["silu"])), np.float32, m)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn.errors import CorruptFile
-from fastnn.history import History
+from fastnn.training.history import History
 
 
 def trained(epochs: int, validation: bool = True, **settings: Any) -> History:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from fastnn.errors import InvalidInput
-from fastnn.initialisers import INITIALISERS, constant, initial_parameters
+from fastnn.initializers import INITIALISERS, constant
+from fastnn.inputs.parameters import initial_parameters
+from fastnn.network import Dense, Network
 from fastnn.rules.table import ACTIVATIONS
-from fastnn.spec import Dense, Network
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 

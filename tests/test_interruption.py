@@ -8,14 +8,15 @@ from ctrl_c import LONG_EPOCH, interrupted, needs_signals
 from numba import config
 from trainer_cases import LABELS, REAL, TARGETS, X, state_of, trainer_of
 
-from fastnn import SGD, Adam, Dense, Diverged, stateful
-from fastnn.atomic import at_once
-from fastnn.data import check_data
+from fastnn import SGD, Adam, Dense, Diverged
 from fastnn.graph import sqrt
-from fastnn.pool import Task
-from fastnn.progress import Watch
-from fastnn.reference import epoch as reference_epoch
-from fastnn.training import train_epochs
+from fastnn.inputs.data import check_data
+from fastnn.targets.numpy import epoch as reference_epoch
+from fastnn.threads.atomic import at_once
+from fastnn.threads.pool import Task
+from fastnn.training import trainer_state
+from fastnn.training.loop import train_epochs
+from fastnn.training.progress import Watch
 
 ONE = [Dense(1)]
 
@@ -64,7 +65,7 @@ def test_an_epoch_is_entered_all_at_once(after, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stateful, "at_once", interrupted)
+        patch.setattr(trainer_state, "at_once", interrupted)
         with pytest.raises(KeyboardInterrupt):
             data = check_data(stopped.problem, X, LABELS)
             train_epochs(stopped, data, None, 1, (), Watch(lambda: None))
@@ -82,8 +83,8 @@ def test_an_interruption_while_progress_is_drawn_takes_the_epoch_back(monkeypatc
         if len(drawn) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastnn.trainer.Progress.shown", True)
-    monkeypatch.setattr("fastnn.trainer.Progress.update", draw)
+    monkeypatch.setattr("fastnn.training.trainer.Progress.shown", True)
+    monkeypatch.setattr("fastnn.training.trainer.Progress.update", draw)
     monkeypatch.setattr(reference_epoch, "PROGRESS_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(X, LABELS, epochs=1)
@@ -180,7 +181,7 @@ def test_optimizer_state_that_overflows_diverges_though_the_loss_is_finite(targe
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs compiled kernels")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_whatever_ctrl_c_interrupts_the_next_call_waits_for_all_threads(threads, monkeypatch):
-    from fastnn.cpu import engine
+    from fastnn.targets.cpu import engine
 
     trainer = trainer_of(target="cpu", threads=threads)
     trainer.fit(X, LABELS, epochs=1)

@@ -3,8 +3,8 @@
 import os
 import time
 
-from fastnn import kernel_cache
-from fastnn.kernel_cache import CompileNotice, folder, forget_old
+from fastnn.storage.kernels import kernel_cache
+from fastnn.storage.kernels.kernel_cache import CompileNotice, folder, forget_old
 
 
 def test_a_long_compilation_says_how_long_it_took(monkeypatch, caplog):

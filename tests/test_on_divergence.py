@@ -17,8 +17,8 @@ from fastnn import (
     Trainer,
     sweep,
 )
-from fastnn.history import History, Restore
 from fastnn.schedules import Exponential
+from fastnn.training.history import History, Restore
 
 RISING = SGD(Exponential(0.01, 1.25), 0.9)
 

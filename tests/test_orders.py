@@ -8,10 +8,10 @@ import pytest
 from reference_cases import problem_of
 from scipy.stats import chi2, norm
 
-from fastnn.keys import random_key, splitmix64
-from fastnn.orders import epoch_order, order_key
-from fastnn.reference import Engine
-from fastnn.shuffling import make_orders
+from fastnn.random.keys import random_key, splitmix64
+from fastnn.random.row_orders import epoch_order, order_key
+from fastnn.random.shuffling import make_orders
+from fastnn.targets.numpy import Engine
 
 SIZES = [1, 2, 3, 50, 1001]
 SEEDS = [0, 7, 2**63 - 1]

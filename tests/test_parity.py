@@ -16,10 +16,10 @@ import fastnn
 PACKAGE = Path(fastnn.__file__).parent
 # Where each target's Engine is, the protocol's first.
 SOURCES = {
-    "protocol": PACKAGE / "target.py",
-    "numpy": PACKAGE / "reference" / "epoch.py",
-    "cpu": PACKAGE / "cpu" / "engine.py",
-    "cuda": PACKAGE / "cuda" / "engine.py",
+    "protocol": PACKAGE / "targets" / "selection.py",
+    "numpy": PACKAGE / "targets" / "numpy" / "epoch.py",
+    "cpu": PACKAGE / "targets" / "cpu" / "engine.py",
+    "cuda": PACKAGE / "targets" / "cuda" / "engine.py",
 }
 
 

@@ -12,16 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import (
-    Dense,
-    FastnnError,
-    InvalidInput,
-    MissingFile,
-    Network,
-    Trainer,
-    UnusableFile,
-    checkpoint,
-)
+from fastnn import Dense, FastnnError, InvalidInput, MissingFile, Network, Trainer, UnusableFile
+from fastnn.storage import tensor_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
 SMALL = {"W": np.ones(())}
@@ -118,7 +110,8 @@ AS_SOMEBODY = """
 import os, sys
 import numpy as np
 import safetensors.numpy
-from fastnn import FastnnError, checkpoint
+from fastnn import FastnnError
+from fastnn.storage import tensor_file as checkpoint
 
 os.seteuid(54321)
 for path in sys.argv[1:]:
@@ -140,8 +133,8 @@ def test_what_may_not_be_written_stays_as_it_is():
         folder, shut = Path(name), Path(name) / "shut"
         folder.chmod(0o777)
         file, secret = folder / "file", folder / "secret"
-        checkpoint.write(file, SMALL, {"epoch": 1})
-        checkpoint.write(secret, SMALL, {})
+        tensor_file.write(file, SMALL, {"epoch": 1})
+        tensor_file.write(secret, SMALL, {})
         file.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         secret.chmod(0)
         shut.mkdir(mode=0o755)
@@ -155,5 +148,5 @@ def test_what_may_not_be_written_stays_as_it_is():
             *(refused, "MissingFile False"),
             *(refused, refused),
         ], done.stderr
-        assert checkpoint.read(file)[1] == {"epoch": 1}
+        assert tensor_file.read(file)[1] == {"epoch": 1}
         assert sorted(each.name for each in folder.iterdir()) == ["file", "secret", "shut"]

@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
-from fastnn import pool
-from fastnn.pool import Task, uninterrupted
+from fastnn.threads import pool
+from fastnn.threads.pool import Task, uninterrupted
 
 
 @pytest.fixture

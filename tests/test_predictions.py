@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose
 from trainer_cases import BINARY, LABELS, REAL, TARGETS, WEIGHTS, X, trainer_of
 
 from fastnn import Dense, InvalidInput
-from fastnn.predictions import SCORED_ROWS
 from fastnn.rules.table import LOSSES
+from fastnn.training.scores import SCORED_ROWS
 
 ONE = [Dense(5, "tanh"), Dense(1)]
 TWO = [Dense(5, "tanh"), Dense(2)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from trainer_cases import LABELS, TARGETS, X, state_of, trainer_of
 
-from fastnn import Adam, AveragedSGD, Dense, Dropout, EarlyStopping, Trainer, checkpoint, sweep
+from fastnn import Adam, AveragedSGD, Dense, Dropout, EarlyStopping, Trainer, sweep
+from fastnn.storage import tensor_file
 
 LAYERS = [Dense(6, "prelu"), Dropout(0.2), Dense(5, "prelu", alpha=-0.1), Dense(3)]
 SETTINGS = {"layers": LAYERS, "optimizer": Adam(0.05), "clip_norm": 1.0}
@@ -42,7 +43,7 @@ def test_parameters_given_to_another_trainer_predict_the_same(optimizer, target)
 @pytest.mark.parametrize("optimizer", [Adam(0.05), AveragedSGD(0.1)], ids=["adam", "averaged"])
 def test_a_file_names_the_slopes_and_layers_without_them_as_ever(optimizer, tmp_path):
     trainer_of(LAYERS, optimizer=optimizer).save(tmp_path / "model")
-    names = set(checkpoint.read(tmp_path / "model")[0])
+    names = set(tensor_file.read(tmp_path / "model")[0])
     groups = ["layers", *(f"state.{slot}.layers" for slot in range(len(names) // 8 - 1))]
     of_layer = ("weights", "bias", "slopes"), ("weights", "bias", "slopes"), ("weights", "bias")
     expected = {

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fastnn.errors import InvalidInput
+from fastnn.inputs.problem import PRECISIONS, Problem
+from fastnn.network import SGD, Dense, Network
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.problem import PRECISIONS, Problem
 from fastnn.rules.table import ACTIVATIONS, LOSSES
-from fastnn.spec import SGD, Dense, Network
 
 
 def problem(network=None, **changes):

@@ -6,8 +6,9 @@ import sys
 import pytest
 from trainer_cases import LABELS, X, state_of, trainer_of
 
-from fastnn import Dense, EnvironmentWarning, processors
-from fastnn.processors import available_threads
+from fastnn import Dense, EnvironmentWarning
+from fastnn.threads import processors
+from fastnn.threads.processors import available_threads
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's control groups")
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fastnn.progress import Progress
+from fastnn.training.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -109,7 +109,7 @@ def test_the_stream_is_the_standard_error_of_the_moment(monkeypatch, stream, sho
 
 def test_tqdm_is_not_imported_without_a_terminal():
     code = (
-        "import sys; from fastnn.progress import Progress; p = Progress(1, 1, 1, 1);"
+        "import sys; from fastnn.training.progress import Progress; p = Progress(1, 1, 1, 1);"
         "p.start_epoch(0); p.update(1, 0.5); p.end_epoch(0.5); p.close();"
         "sys.exit('tqdm' in sys.modules)"
     )

@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from reference_cases import LAYERS, RANDOM, X, Y, assert_same, problem_of, started, train
 
-from fastnn.data import Data
-from fastnn.spec import SGD, Adam, AdamW, Dense, Dropout
+from fastnn.inputs.data import Data
+from fastnn.network import SGD, Adam, AdamW, Dense, Dropout
 
 
 @pytest.mark.parametrize(

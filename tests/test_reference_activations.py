@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import special, stats
 
-from fastnn.reference.activations import ACTIVATIONS
 from fastnn.rules import table
+from fastnn.targets.numpy.activations import ACTIVATIONS
 
 DTYPES = [np.float32, np.float64]
 ELEMENTWISE = [name for name, row in table.ACTIVATIONS.items() if not row.rowwise]

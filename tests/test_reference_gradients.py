@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from fastnn.problem import Problem
-from fastnn.reference.layers import dropout_mask
-from fastnn.reference.passes import Batch, dropout_masks, loss_and_gradients
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Dense, Dropout, Network
 from fastnn.rules.table import ACTIVATIONS, LOSSES
-from fastnn.spec import SGD, Dense, Dropout, Network
+from fastnn.targets.numpy.layers import dropout_mask
+from fastnn.targets.numpy.passes import Batch, dropout_masks, loss_and_gradients
 
 H = 1e-5
 ROWS = 6

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastnn.keys import splitmix64
-from fastnn.reference.layers import (
+from fastnn.random.keys import splitmix64
+from fastnn.targets.numpy.layers import (
     dropout_key,
     dropout_mask,
     linear_backward,

@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import special
 
-from fastnn.reference.losses import LOSSES, loss_of, row_weights
 from fastnn.rules import table
+from fastnn.targets.numpy.losses import LOSSES, loss_of, row_weights
 
 DTYPES = [np.float32, np.float64]
 ELEMENTWISE = [name for name, row in table.LOSSES.items() if not row.rowwise]

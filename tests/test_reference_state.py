@@ -7,11 +7,11 @@ import pytest
 from numpy.testing import assert_allclose
 from reference_cases import X, Y, assert_same, problem_of, started, train, zero_slots
 
-from fastnn.data import Data
-from fastnn.initialisers import initial_parameters
-from fastnn.reference import Engine
-from fastnn.reference import epoch as epoch_module
-from fastnn.spec import SGD, Adam, AdamW, Dense
+from fastnn.inputs.data import Data
+from fastnn.inputs.parameters import initial_parameters
+from fastnn.network import SGD, Adam, AdamW, Dense
+from fastnn.targets.numpy import Engine
+from fastnn.targets.numpy import epoch as epoch_module
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastnn.data import Data
-from fastnn.initialisers import initial_parameters
-from fastnn.problem import Problem
-from fastnn.reference import Engine
+from fastnn.inputs.data import Data
+from fastnn.inputs.parameters import initial_parameters
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Adagrad, Adam, AdamW, AveragedSGD, Dense, Nadam, Network, RMSProp
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Dense, Nadam, Network, RMSProp
+from fastnn.targets.numpy import Engine
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

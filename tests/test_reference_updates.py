@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastnn.reference.updates import UPDATES, Hyper, held, nadam_momentum, nadam_product
+from fastnn.network import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
 from fastnn.rules import table
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
+from fastnn.targets.numpy.updates import UPDATES, Hyper, held, nadam_momentum, nadam_product
 
 OPTIMIZERS = [
     SGD(0.1),

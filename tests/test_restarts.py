@@ -24,16 +24,16 @@ from fastnn import (
     InvalidInput,
     ReduceOnPlateau,
     Trainer,
-    reference,
     sweep,
-    training,
 )
-from fastnn.cuda import found as cuda_found
-from fastnn.cuda import worth
 from fastnn.graph import tanh
-from fastnn.history import History
-from fastnn.restarting import restart_seed
-from fastnn.restarts import Restart, Restarts
+from fastnn.targets import numpy as reference
+from fastnn.targets.cuda.host import availability as cuda_found
+from fastnn.targets.cuda.host import worthwhile
+from fastnn.training import loop
+from fastnn.training.history import History
+from fastnn.training.restart_results import Restart, Restarts
+from fastnn.training.restarts import restart_seed
 
 VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
 RUNS = {"blocks": {}, "validated": VALIDATION, "called": {"callbacks": [lambda *_: None]}}
@@ -47,7 +47,7 @@ def bits_of(trainer):
 
 @pytest.fixture(params=[3, 64])
 def block(request, monkeypatch):
-    monkeypatch.setattr(training, "BLOCK_EPOCHS", request.param)
+    monkeypatch.setattr(loop, "BLOCK_EPOCHS", request.param)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_auto_may_choose_a_device_for_many_networks_and_not_for_one(monkeypatch)
     with_device(monkeypatch)
     monkeypatch.setattr(cuda_found, "unavailable", lambda precision: "")
     engine = SimpleNamespace(Engine=reference.Engine)
-    monkeypatch.setitem(sys.modules, "fastnn.cuda.engine", engine)
+    monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", engine)
     trainer = trainer_of(target="auto")
-    monkeypatch.setattr(worth, "WORTHWHILE", 3 * worth.step_operations(trainer.problem))
+    monkeypatch.setattr(worthwhile, "WORTHWHILE", 3 * worthwhile.step_operations(trainer.problem))
     history = trainer.fit(X, LABELS, epochs=1, restarts=3, callbacks=lambda *_: None)
     assert (trainer.target, history.target) == ("auto", "cuda")
     assert history.reason.startswith("auto chose cuda: Some Card")

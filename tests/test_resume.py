@@ -24,9 +24,9 @@ from fastnn import (
     RMSProp,
     TargetUnavailable,
     Trainer,
-    checkpoint,
 )
-from fastnn.problem import Problem
+from fastnn.inputs.problem import Problem
+from fastnn.storage import tensor_file
 
 OPTIMIZERS = [
     SGD(0.1),
@@ -166,9 +166,9 @@ def rewritten(path, change):
     """Save a trainer with momentum to `path`, after `change(tensors, content)`."""
     trainer = trainer_of(optimizer=SGD(0.1, 0.9))
     trainer.save(path)
-    tensors, content = checkpoint.read(path)
+    tensors, content = tensor_file.read(path)
     change(tensors, content)
-    checkpoint.write(path, tensors, content)
+    tensor_file.write(path, tensors, content)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_what_was_trained_in_another_precision_goes_on_elsewhere_when_told_so(tm
 def test_the_layers_of_a_saved_trainer_can_be_read_by_name(tmp_path):
     trainer = trainer_of(LAYERS)
     trainer.save(tmp_path / "model")
-    tensors, content = checkpoint.read(tmp_path / "model")
+    tensors, content = tensor_file.read(tmp_path / "model")
     assert sorted(tensors) == [
         "layers.0.bias",
         "layers.0.weights",

@@ -10,8 +10,8 @@ import pytest
 from numba import config
 
 from fastnn import InvalidInput, sanitizer
-from fastnn.layout import Allocator
 from fastnn.sanitizer.table import run_lengths
+from fastnn.targets.layout import Allocator
 
 needs_jit = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs compiled code")
 
@@ -21,10 +21,10 @@ PLANTED = """
 import json
 import numpy as np
 from numba import njit
-import fastnn.compiling
-from fastnn.cpu.intrinsics import address_of, atomic_add, load_float32
-from fastnn.cpu.vector import make_copy
-from fastnn.machine import vector_bytes
+import fastnn.storage.kernels.compiling
+from fastnn.targets.cpu.llvm.intrinsics import address_of, atomic_add, load_float32
+from fastnn.targets.cpu.llvm.vectors import make_copy
+from fastnn.storage.kernels.machine import vector_bytes
 from fastnn.sanitizer.table import Range, allowing, run_lengths, take_stray, whole
 
 LANES, N = vector_bytes() // 4, 48
@@ -122,10 +122,11 @@ def test_an_access_by_one_number_outside_is_found_and_none_inside():
 
 @needs_jit
 def test_nothing_is_checked_without_it():
-    code = "from fastnn.kernel_cache import folder; print(folder().name)"
+    code = "from fastnn.storage.kernels.kernel_cache import folder; print(folder().name)"
     plain, checked = run(code, FASTNN_CHECK="").strip(), run(code, FASTNN_CHECK="1").strip()
     assert not plain.endswith("-checked") and checked.endswith("-checked")
-    code = "from numba.core.codegen import CPUCodeLibrary as C; import fastnn.compiling\n"
+    code = "from numba.core.codegen import CPUCodeLibrary as C\n"
+    code += "import fastnn.storage.kernels.compiling\n"
     code += "print(C.add_ir_module.__module__)"
     assert run(code, FASTNN_CHECK="0") == "numba.core.codegen\n"
 
@@ -155,7 +156,7 @@ def test_run_lengths_count_the_words_up_to_the_next_that_is_not_valid():
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_buffers_lie_apart_where_accesses_are_checked(checked, monkeypatch):
-    monkeypatch.setattr("fastnn.layout.CHECKED", checked)
+    monkeypatch.setattr("fastnn.targets.layout.CHECKED", checked)
     take = Allocator(16)
     assert take(17) == 0
     apart = 32 + 16 * sanitizer.GAP_LINES * checked

@@ -9,22 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn.errors import CorruptFile
-from fastnn.schedules import (
-    Constant,
-    Cosine,
-    Exponential,
-    InverseScaling,
-    OneCycle,
-    StepDecay,
-    WarmUp,
-)
-from fastnn.serialise import (
-    network_from_dict,
-    network_to_dict,
-    optimizer_from_dict,
-    optimizer_to_dict,
-)
-from fastnn.spec import (
+from fastnn.network import (
     SGD,
     Adagrad,
     Adam,
@@ -36,6 +21,21 @@ from fastnn.spec import (
     Nadam,
     Network,
     RMSProp,
+)
+from fastnn.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    StepDecay,
+    WarmUp,
+)
+from fastnn.training.plain_values import (
+    network_from_dict,
+    network_to_dict,
+    optimizer_from_dict,
+    optimizer_to_dict,
 )
 
 NUMPY: Any = np  # its numbers are taken for Python's

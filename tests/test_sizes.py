@@ -18,15 +18,15 @@ from fastnn import (
     InvalidInput,
     Network,
     Trainer,
-    checkpoint,
     datasets,
-    memory,
     schedules,
     sweep,
 )
 from fastnn.graph import maximum, minimize, minimum, sigmoid, sin, tanh, trace, where
 from fastnn.graph.nodes import MOST_COMPILED, MOST_TOGETHER
 from fastnn.graph.saved import to_plain
+from fastnn.inputs import memory
+from fastnn.storage import tensor_file
 
 HUGE = [10**12, 2**31, 2**63, 10**30, 10**400, 10**5000]
 NAMES = ["1e12", "2^31", "2^63", "1e30", "1e400", "1e5000"]
@@ -95,8 +95,8 @@ def test_memory_that_no_machine_has_is_not_asked_for(shape):
 
 
 def test_a_batch_that_does_not_fit_is_refused_where_it_is_laid_out(monkeypatch):
-    from fastnn.layout import Layout
-    from fastnn.plan import make_plan
+    from fastnn.targets.cpu.plan import make_plan
+    from fastnn.targets.layout import Layout
 
     problem = Trainer(Network(100, [Dense(100, "relu"), Dense(3)]), batch_size=10**6).problem
     make_plan(problem, 1000, Layout(16, 16), 1)
@@ -176,11 +176,11 @@ def test_formulas_that_would_take_minutes_to_compile_are_refused(link):
 def test_such_formulas_in_a_file_are_refused_at_once(tmp_path, link):
     path = tmp_path / "model"
     Trainer(Network(4, [Dense(3, lambda z: tanh(z) * 0.5)]), loss="mse", target="numpy").save(path)
-    tensors, content = checkpoint.read(path)
+    tensors, content = tensor_file.read(path)
     for count in (200, 1500, 5000):
         plain = to_plain(trace(chain(LINKS[link], count)))
         content["network"]["layers"][0]["activation"] = json.loads(json.dumps(plain))
-        checkpoint.write(path, tensors, content)
+        tensor_file.write(path, tensors, content)
         start = time.monotonic()
         if count > 200 or len(plain["nodes"]) > MOST_COMPILED:
             with pytest.raises(CorruptFile, match="operations"):
@@ -201,11 +201,11 @@ def test_formulas_of_all_layers_are_limited_together(tmp_path):
         Trainer(Network(1, layers), loss="mse")
     path = tmp_path / "model"
     Trainer(Network(4, [Dense(1)]), loss="mse", target="numpy").save(path)
-    tensors, content = checkpoint.read(path)
+    tensors, content = tensor_file.read(path)
     layer = content["network"]["layers"][0]
     layer["activation"] = to_plain(trace(chain(LINKS["tanh"], part)))
     content["network"]["layers"] = [layer] * 1000
-    checkpoint.write(path, tensors, content)
+    tensor_file.write(path, tensors, content)
     with pytest.raises(CorruptFile, match=f"more than {MOST_TOGETHER} operations"):
         Trainer.load(path)
 

@@ -10,17 +10,7 @@ from ctrl_c import interrupted, needs_signals
 from numba import config
 from trainer_cases import LABELS, REAL, TARGETS, X, trainer_of
 
-from fastnn import (
-    SGD,
-    Adam,
-    Dense,
-    Dropout,
-    EarlyStopping,
-    InvalidInput,
-    Network,
-    Trainer,
-    sweep,
-)
+from fastnn import SGD, Adam, Dense, Dropout, EarlyStopping, InvalidInput, Network, Trainer, sweep
 
 VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
 GRID = {"batch_size": [4, 16], "learning_rate": [0.05, 0.2]}

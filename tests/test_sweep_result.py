@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from fastnn import AdamW, InvalidInput, MissingExtra
-from fastnn.sweep_result import RESULTS, Run, SweepResult, short
+from fastnn.training.sweep_result import RESULTS, Run, SweepResult, short
 
 
 def run_of(settings, seed, loss, **others):

@@ -9,10 +9,10 @@ from fake_driver import no_driver, with_device
 from trainer_cases import TARGETS
 
 from fastnn import SGD, Dense, InvalidInput, Network, TargetUnavailable
-from fastnn.cuda import found
-from fastnn.cuda.worth import step_operations
-from fastnn.problem import Problem
-from fastnn.target import Engine, choose, engine_class
+from fastnn.inputs.problem import Problem
+from fastnn.targets.cuda.host import availability
+from fastnn.targets.cuda.host.worthwhile import step_operations
+from fastnn.targets.selection import Engine, choose, engine_class
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -41,7 +41,7 @@ def test_auto_chooses_the_processor_where_there_is_no_device_and_says_so(monkeyp
 
 def test_auto_chooses_a_device_for_work_that_is_worth_it(monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(found, "unavailable", lambda precision: "")
+    monkeypatch.setattr(availability, "unavailable", lambda precision: "")
     name, reason = choose("auto", problem_of(128, batch_size=64))
     assert name == "cuda"
     assert reason.startswith("auto chose cuda: Some Card, compute capability 9.0, 2.0 GiB, ")
@@ -49,7 +49,7 @@ def test_auto_chooses_a_device_for_work_that_is_worth_it(monkeypatch):
 
 def test_auto_leaves_small_work_to_the_processor_unless_many_networks_are_trained(monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(found, "unavailable", lambda precision: "")
+    monkeypatch.setattr(availability, "unavailable", lambda precision: "")
     name, reason = choose("auto", problem_of(4, 8))
     assert name == "cpu"
     assert reason == (
@@ -64,7 +64,7 @@ def test_auto_leaves_small_work_to_the_processor_unless_many_networks_are_traine
 def test_auto_asks_no_driver_where_there_is_little_work(monkeypatch):
     """A process that has started CUDA cannot fork children that use it."""
     with_device(monkeypatch)
-    monkeypatch.setattr(found, "driver", lambda: pytest.fail("the driver is asked"))
+    monkeypatch.setattr(availability, "driver", lambda: pytest.fail("the driver is asked"))
     assert choose("auto", problem_of(4, 8))[0] == "cpu"
 
 
@@ -75,7 +75,7 @@ def test_operations_of_a_step_are_those_of_its_products():
 
 def test_auto_says_what_a_device_lacks(monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(found, "unavailable", lambda precision: "looked for numba-cuda")
+    monkeypatch.setattr(availability, "unavailable", lambda precision: "looked for numba-cuda")
     name, reason = choose("auto", problem_of(512, 512))
     assert (name, reason) == (
         "cpu",
@@ -84,7 +84,7 @@ def test_auto_says_what_a_device_lacks(monkeypatch):
 
 
 def test_auto_never_chooses_the_simulator(monkeypatch):
-    monkeypatch.setattr(found, "simulated", lambda: True)
+    monkeypatch.setattr(availability, "simulated", lambda: True)
     name, reason = choose("auto", problem_of(2048, 512))
     assert name == "cpu" and "simulator" in reason
 
@@ -106,7 +106,7 @@ def test_a_precision_of_tensor_cores_needs_cuda(monkeypatch):
     with pytest.raises(TargetUnavailable, match="'tf32' needs target 'cuda', which 'auto' did not"):
         choose("auto", problem)
     with_device(monkeypatch)
-    monkeypatch.setattr(found, "unavailable", lambda precision: "")
+    monkeypatch.setattr(availability, "unavailable", lambda precision: "")
     assert choose("auto", problem)[0] == choose("cuda", problem)[0] == "cuda"
 
 
@@ -114,9 +114,9 @@ def test_the_engine_of_cuda_is_imported_when_it_is_asked_for(monkeypatch):
     class Engine:
         """Stands for that of the CUDA target, which needs numba-cuda."""
 
-    monkeypatch.setitem(sys.modules, "fastnn.cuda.engine", SimpleNamespace(Engine=Engine))
+    monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", SimpleNamespace(Engine=Engine))
     assert engine_class("cuda") is Engine
-    monkeypatch.setitem(sys.modules, "fastnn.cuda.engine", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", None)  # an import of it fails
     with pytest.raises(TargetUnavailable, match="cannot be imported .*or use target='cpu'"):
         engine_class("cuda")
 
@@ -131,6 +131,6 @@ def test_every_engine_has_the_operations_with_the_same_arguments(name):
 
 
 def test_where_llvmlite_cannot_be_imported_the_cpu_target_is_unavailable(monkeypatch):
-    monkeypatch.setitem(sys.modules, "fastnn.cpu.engine", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "fastnn.targets.cpu.engine", None)  # an import of it fails
     with pytest.raises(TargetUnavailable, match="needs llvmlite, .* or use target='numpy'"):
         engine_class("cpu")

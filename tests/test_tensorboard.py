@@ -6,7 +6,7 @@ import pytest
 from trainer_cases import LABELS, X, trainer_of
 
 from fastnn import Checkpoint, EarlyStopping, InvalidInput, MissingExtra, TensorBoard, Trainer
-from fastnn.callbacks import tensorboard
+from fastnn.training.callbacks import tensorboard
 
 VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
 

@@ -22,8 +22,8 @@ from trainer_cases import (
 )
 
 from fastnn import SGD, Adam, Dense, Network, Trainer, datasets
-from fastnn.initialisers import initial_parameters
-from fastnn.orders import epoch_order
+from fastnn.inputs.parameters import initial_parameters
+from fastnn.random.row_orders import epoch_order
 from fastnn.schedules import Cosine
 
 

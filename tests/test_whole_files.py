@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from fastnn import whole_files
-from fastnn.whole_files import write_whole
+from fastnn.storage import whole_files
+from fastnn.storage.whole_files import write_whole
 
 needs_locks = pytest.mark.skipif(whole_files.fcntl is None, reason="this system has no such locks")
 
@@ -25,7 +25,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
 LEAVE_A_PART = """
 import os, sys
 from pathlib import Path
-from fastnn.whole_files import write_whole
+from fastnn.storage.whole_files import write_whole
 os.replace = lambda *_: os.kill(os.getpid(), 9)
 write_whole(Path(sys.argv[1]), b"new")
 """

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from fastnn.processors import available_threads
-from fastnn.workers import run_tasks
+from fastnn.threads.processors import available_threads
+from fastnn.threads.tasks import run_tasks
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 50])

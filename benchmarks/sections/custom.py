@@ -18,9 +18,9 @@ from libraries import Settings
 from markdown_tables import Table
 
 from fastnn import SGD, Dense, Network, Trainer
-from fastnn.cpu.engine import Engine
-from fastnn.data import Data
 from fastnn.graph import erf, expm1, maximum, sigmoid, softplus, tanh, where
+from fastnn.inputs.data import Data
+from fastnn.targets.cpu.engine import Engine
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "tanh": tanh,

@@ -15,7 +15,7 @@ from markdown_tables import Table, milliseconds
 from processes import HERE, ChildFailed, in_turns, run_python
 from workloads import FIRST_TRAINING
 
-from fastnn.machine import processor
+from fastnn.storage.kernels.machine import processor
 
 PROCESS_ROUNDS = 5
 IMPORT_ROUNDS = 9

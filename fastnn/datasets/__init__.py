@@ -40,6 +40,6 @@ def digits() -> Samples:
     >>> X.shape, y[:5]
     ((1797, 64), array([0, 1, 2, 3, 4]))
     """
-    with resources.files("fastnn").joinpath("digits.npz").open("rb") as stream:
+    with resources.files("fastnn.datasets").joinpath("digits.npz").open("rb") as stream:
         arrays = np.load(stream, allow_pickle=False)
         return arrays["X"].astype(np.float32) / np.float32(16), arrays["y"].astype(np.int64)

@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.checks import shown
 from fastnn.datasets.planar import Samples
-from fastnn.errors import CorruptFile, FastnnError, InvalidInput
+from fastnn.errors import CorruptFile, FastnnError, InvalidInput, shown
 
 Arrays = dict[str, NDArray[np.uint8]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.checks import number, whole
-from fastnn.memory import check_memory
+from fastnn.errors import number, whole
+from fastnn.inputs.memory import check_memory
 
 _MOST_SEED = 2**128  # as PCG64 has it
 Samples = tuple[NDArray[np.float32], NDArray[np.int64]]

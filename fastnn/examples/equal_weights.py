@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer, datasets, plots
 from fastnn.examples.running import command_line, panels, save_figure
-from fastnn.spec import Initialiser
+from fastnn.network import Initialiser
 
 
 def constant(generator: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:

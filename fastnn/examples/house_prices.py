@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import SGD, Dense, Network, Trainer, plots
 from fastnn.examples.running import command_line, panels, save_figure, standardised
 from fastnn.examples.tables import california_housing
-from fastnn.plots.palette import colour
+from fastnn.graph.axes import colour
 
 
 def main(save: str | None = None, epochs: int = 30, target: str = "cpu") -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer, plots
 from fastnn.examples.running import command_line, panels, save_figure
-from fastnn.plots.palette import colour
+from fastnn.graph.axes import colour
 
 
 def separable(n: int, gap: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

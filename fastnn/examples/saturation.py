@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer, datasets, plots
 from fastnn.examples.running import command_line, panels, save_figure
-from fastnn.plots.palette import colour, marker
+from fastnn.graph.axes import colour, marker
 
 
 def gradient_norms(activation: str, layers: int, units: int, target: str) -> np.ndarray:

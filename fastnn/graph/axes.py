@@ -1,4 +1,7 @@
-"""Matplotlib, imported when something is drawn."""
+"""Matplotlib, imported when something is drawn, and the colours and markers of all drawings.
+
+They stay apart for colour-blind readers too, and in grey.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +43,18 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     if ax is None:
         ax = module.subplots(figsize=(width, height), layout="constrained")[1]
     return ax
+
+
+# Okabe & Ito 2008, "Color Universal Design"; black, which is for outlines, is left out.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+
+
+def colour(index: int) -> str:
+    """Return the colour of a curve or a class; beyond the last they begin anew."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def marker(index: int) -> str:
+    """Return the marker of a class; classes that share a colour have different ones."""
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]

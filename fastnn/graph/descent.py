@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import number, whole
-from fastnn.errors import Diverged, InvalidInput
+from fastnn.errors import Diverged, InvalidInput, number, whole
 from fastnn.graph.descent_code import compiled, descent_source
 from fastnn.graph.descent_result import Descent, Restart
 from fastnn.graph.evaluate import real_array

@@ -9,16 +9,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from fastnn.code_cache import generated_module
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.expression import Expression
 from fastnn.graph.lower import lower
 from fastnn.graph.nodes import check_compiled, topological, variable
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.statements import code_style, statements
-from fastnn.kernel_cache import kept
-from fastnn.machine import DISABLE_JIT
-from fastnn.machine_code import Code, function_at, link
+from fastnn.storage.kernels.code_cache import generated_module
+from fastnn.storage.kernels.kernel_cache import kept
+from fastnn.storage.kernels.machine import DISABLE_JIT
+from fastnn.storage.kernels.machine_code import Code, function_at, link
 
 _STYLE = {
     **code_style("np."),
@@ -127,7 +127,7 @@ class Descend:
     def _compile(self, identity: str) -> Code:
         from numba import njit
 
-        from fastnn.compiling import as_array, machine_code
+        from fastnn.storage.kernels.compiling import as_array, machine_code
 
         module = generated_module("fastnn_descent", self._text)
         descend = njit(error_model="numpy", _nrt=False)(vars(module)["descend"])

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import shown
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.graph.nodes import Node, topological
 from fastnn.graph.operations import OPERATIONS
 

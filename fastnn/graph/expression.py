@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from fastnn.checks import shown
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.graph import nodes, origin
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.evaluate import common_form, evaluate, real_array, spread

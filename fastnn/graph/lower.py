@@ -1,4 +1,4 @@
-"""Graphs in the words of compiled code: what a processor or `fastnn.cpu.elementary` computes.
+"""Graphs in the words of compiled code: what a processor or the CPU target computes.
 
 sigmoid, softplus, maximum, minimum, sign, step and whole powers become arithmetic, comparisons and
 `where`. The formulas are those of `fastnn.rules`: they neither overflow nor lose a NaN.

@@ -16,8 +16,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from fastnn.checks import shown
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.graph.operations import OPERATIONS
 
 # Operations of a formula and its derivatives that are compiled, at most: nested branches, which

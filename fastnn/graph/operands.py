@@ -9,8 +9,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from fastnn.checks import shown
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.graph import nodes, origin
 from fastnn.graph.formula import formula
 from fastnn.graph.nodes import Node

@@ -17,7 +17,7 @@ from fastnn.errors import InvalidInput
 _PACKAGE = Path(__file__).parent.parent
 _INSIDE = (
     str(_PACKAGE / "graph"),
-    *(str(_PACKAGE / f"{name}.py") for name in ("custom", "spec", "problem", "trainer")),
+    *(str(_PACKAGE / name) for name in ("network.py", "inputs/problem.py", "training/trainer.py")),
     str(Path(np.__file__).parent),
     "<__array_function__",
 )

@@ -10,8 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from fastnn.checks import shown
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.graph.expression import Expression
 from fastnn.graph.formula import READABLE
 from fastnn.graph.nodes import (

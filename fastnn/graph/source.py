@@ -4,9 +4,10 @@ A rule is a function ``rule(real, m)`` that returns two scalar functions whose c
 `real` and whose elementary functions come from `m`. The text is the same in every process, so what
 is compiled from it can be kept under a hash of it.
 
-`fastnn.cpu.elementary` has exp, expm1, log, log1p, sqrt and tanh; a rule that needs erf, sin or cos
-says so in `functions`. erf(x) = 2 normal_cdf(x sqrt(2)) - 1 would do only where absolute accuracy
-is enough: near 0 the difference cancels, and erf(x) = 2 x / sqrt(pi) keeps no digits.
+`fastnn.targets.cpu.llvm.elementary` has exp, expm1, log, log1p, sqrt and tanh; a rule that needs
+erf, sin or cos says so in `functions`. erf(x) = 2 normal_cdf(x sqrt(2)) - 1 would do only where
+absolute accuracy is enough: near 0 the difference cancels, and erf(x) = 2 x / sqrt(pi) keeps no
+digits.
 """
 
 from __future__ import annotations

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.data import check_data
 from fastnn.errors import InvalidInput
-from fastnn.graph.axes import axes_or_new
-from fastnn.plots.palette import colour, marker
+from fastnn.graph.axes import axes_or_new, colour, marker
+from fastnn.inputs.data import check_data
 from fastnn.rules.table import loss_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.problem import Problem
-    from fastnn.trainer import Trainer
+    from fastnn.inputs.problem import Problem
+    from fastnn.training.trainer import Trainer
 
 _STEPS = 250  # of the grid, on each side
 _MARGIN = 0.08  # of the points' extent, on each side

@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.checks import number
-from fastnn.errors import InvalidInput
-from fastnn.graph.axes import axes_or_new
-from fastnn.plots.palette import colour
+from fastnn.errors import InvalidInput, number
+from fastnn.graph.axes import axes_or_new, colour
 from fastnn.rules.table import ACTIVATIONS, unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.custom import AnyActivation
     from fastnn.graph import Descent
-    from fastnn.history import History
+    from fastnn.graph.custom import AnyActivation
+    from fastnn.training.history import History
 
 _WIDTH, _HEIGHT = 6.0, 4.0  # inches
 _MOST_MARKED = 30  # epochs that get a marker each; more run together
@@ -44,7 +42,7 @@ def loss_curves(history: History, label: str = "", ax: Axes | None = None) -> Ax
     MissingExtra
         Matplotlib is not installed.
     """
-    from fastnn.history import History
+    from fastnn.training.history import History
 
     if not isinstance(history, History):
         raise InvalidInput(
@@ -101,8 +99,8 @@ def activation(
     MissingExtra
         Matplotlib is not installed.
     """
-    from fastnn.reference.activations import activation_of
-    from fastnn.spec import Dense
+    from fastnn.network import Dense
+    from fastnn.targets.numpy.activations import activation_of
 
     curves = [row.name for row in ACTIVATIONS.values() if not row.rowwise]
     if isinstance(name, str) and name not in ACTIVATIONS:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.checks import whole
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, whole
 from fastnn.graph.axes import axes_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.trainer import Trainer
+    from fastnn.training.trainer import Trainer
 
 _MOST_UNITS = 64  # drawn where the caller does not choose
 _GAP = 0.12  # between images side by side, of their width

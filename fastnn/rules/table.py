@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn.checks import shown
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ UPDATES: dict[str, Update] = {
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
-CUSTOM = -1  # code of an activation or a loss of the caller's own, see `fastnn.custom`
+CUSTOM = -1  # code of an activation or a loss of the caller's own, see `fastnn.graph.custom`
 
 
 def activation_row(activation: Any) -> Activation:

@@ -249,7 +249,7 @@ def _compare(program: Program, name: list[str], operands: list[str]) -> Step:
 
 def _convert(program: Program, name: list[str], operands: list[str]) -> Step:
     """Return a conversion; rounding to tensor cores' types is the simulator's."""
-    from fastnn.cuda.rounding import words_of
+    from fastnn.targets.cuda.tiled.rounding import words_of
 
     source, target = name[-1], name[-2]
     read = [program.reader(o, source) for o in operands[1:]]

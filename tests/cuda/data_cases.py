@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fastnn.data import Data
-from fastnn.problem import Problem
-from fastnn.spec import SGD, Dense, Dropout, Network
+from fastnn.inputs.data import Data
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Dense, Dropout, Network
 
 LOSSES = {
     "classes": ("softmax_cross_entropy", 3),
@@ -31,14 +31,14 @@ def data_of(problem, n, *, weighted=False):
 
 
 def to_device(array):
-    from fastnn.cuda.device import cuda
+    from fastnn.targets.cuda.host.numba_cuda import cuda
 
     return cuda.to_device(np.ascontiguousarray(array))
 
 
 def to_device_as_it_lies(array):
     """Return the array on the device with the strides that it has here."""
-    from fastnn.cuda.reader import DeviceReader
+    from fastnn.targets.cuda.host.reader import DeviceReader
 
     ends = [step * (size - 1) for step, size in zip(array.strides, array.shape, strict=True)]
     up = array[tuple(slice(None, None, -1 if end < 0 else 1) for end in ends)]
@@ -49,8 +49,8 @@ def to_device_as_it_lies(array):
 
 
 def checked(problem, *data, **options):
-    from fastnn.cuda.reader import DeviceReader
-    from fastnn.data import check_data
+    from fastnn.inputs.data import check_data
+    from fastnn.targets.cuda.host.reader import DeviceReader
 
     return check_data(problem, *data, reader=DeviceReader(), **options)
 
@@ -60,8 +60,8 @@ def host(placed):
 
 
 def placed(problem, data):
-    from fastnn.cuda.data import place
-    from fastnn.cuda.device import cuda
+    from fastnn.targets.cuda.host.data import place
+    from fastnn.targets.cuda.host.numba_cuda import cuda
 
     return place(data, problem, cuda.stream())
 

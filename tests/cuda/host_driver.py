@@ -22,7 +22,7 @@ from numba.cuda import dispatcher
 from numba.cuda.cudadrv import driver
 from ptx import execute, program_of
 
-from fastnn.cuda.kept import Kept
+from fastnn.targets.cuda.host.kernel_cache import Kept
 
 MEMORY = {"free": 100 << 30, "total": 139 << 30}
 # What a launch gets of shared memory if it has not asked for more: 48 KB less what kernels declare.

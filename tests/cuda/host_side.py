@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
-import_module("fastnn.cuda.device")  # comes first: it knows how to import numba.cuda
+import_module(
+    "fastnn.targets.cuda.host.numba_cuda"
+)  # comes first: it knows how to import numba.cuda
 
 import host_driver  # noqa: E402
 
 host_driver.install()
 
-from fastnn import model  # noqa: E402
-from fastnn.cuda.engine import Engine  # noqa: E402
-from fastnn.cuda.memory import free_bytes  # noqa: E402
-from fastnn.data import Data, check_data  # noqa: E402
-from fastnn.problem import Problem  # noqa: E402
-from fastnn.spec import SGD, Adam, AveragedSGD, Dense, Network  # noqa: E402
+from fastnn.inputs.data import Data, check_data  # noqa: E402
+from fastnn.inputs.problem import Problem  # noqa: E402
+from fastnn.network import SGD, Adam, AveragedSGD, Dense, Network  # noqa: E402
+from fastnn.targets.cuda.engine import Engine  # noqa: E402
+from fastnn.targets.cuda.host.memory import free_bytes  # noqa: E402
+from fastnn.training import saved_trainer  # noqa: E402
 
 
 def engine_of(
@@ -36,7 +38,7 @@ def engine_of(
     problem = Problem(
         network, "softmax_cross_entropy", optimizer or Adam(), 32, 0.0, 0.0, dtype, 0, **settings
     )
-    made, start = Engine(problem, family=family), model.begin(problem, "numpy", None, True)
+    made, start = Engine(problem, family=family), saved_trainer.begin(problem, "numpy", None, True)
     made.load(start.parameters, start.slots)
     return made
 
@@ -44,7 +46,7 @@ def engine_of(
 def data_of(engine: Engine, rows: int = 100, X: Any = None) -> Data:
     inputs = engine.problem.network.inputs
     X = np.ones((rows, inputs), np.float32) if X is None else X
-    from fastnn.cuda.reader import DeviceReader
+    from fastnn.targets.cuda.host.reader import DeviceReader
 
     return check_data(engine.problem, X, np.arange(rows) % 3, None, reader=DeviceReader())
 
@@ -103,7 +105,7 @@ def device_arrays(family: str) -> None:
     engine = engine_of(family)
     X = cuda.to_device(np.ones((100, 20), np.float32))
     y = cuda.to_device(np.arange(100) % 3)
-    from fastnn.cuda.reader import DeviceReader
+    from fastnn.targets.cuda.host.reader import DeviceReader
 
     data = check_data(engine.problem, X, y, None, reader=DeviceReader())
     train(engine, data)
@@ -113,7 +115,7 @@ def device_arrays(family: str) -> None:
 
 def streamed(family: str) -> None:
     """Train on data that do not fit."""
-    from fastnn.cuda.streaming import Streamed
+    from fastnn.targets.cuda.host.streaming import Streamed
 
     engine = engine_of(family)
     data = data_of(engine, 4000)
@@ -143,7 +145,7 @@ def worthless_capture(family: str) -> None:
 
 def several(family: str) -> None:
     """Train several networks at once."""
-    from fastnn.cuda.several import Several
+    from fastnn.targets.cuda.batched_models import Several
 
     one = engine_of(family, optimizer=SGD(0.1))
     some = Several(one.problem, [1, 2, 3])
@@ -195,7 +197,7 @@ def failure(family: str) -> None:
 
 def numbers(family: str) -> None:
     """Run the code that is compiled: what comes out is what the NumPy target says."""
-    from fastnn import reference
+    from fastnn.targets import numpy as reference
 
     host_driver.interpreting = True
     host_driver.driver.driver.get_device().__class__.MULTIPROCESSOR_COUNT = 2

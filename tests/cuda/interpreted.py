@@ -129,7 +129,7 @@ def to_device(array: Any, stream: Any = 0) -> Lent:
 
 
 class Replay:
-    """`fastnn.cuda.launching.Replay` without a graph."""
+    """`fastnn.targets.cuda.host.launching.Replay` without a graph."""
 
     def launch(self, put: Any, times: int, stream: Any) -> None:
         """Put launches into a stream so many times."""
@@ -143,8 +143,9 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
     from numba import cuda
     from numba.cuda.dispatcher import CUDADispatcher
 
-    from fastnn.cuda import device as door
-    from fastnn.cuda import launching, memory, reader, session, tiled
+    from fastnn.targets.cuda.host import launching, memory, reader, session
+    from fastnn.targets.cuda.host import numba_cuda as door
+    from fastnn.targets.cuda.tiled import family as tiled
 
     there = Device()
     current = SimpleNamespace(

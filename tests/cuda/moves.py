@@ -174,7 +174,7 @@ def _ldmatrix(program: Program, operands: list[str], text: str) -> Step:
 
 def _mma(program: Program, name: list[str], operands: list[str]) -> Step:
     """Return a multiply-add of 16 x 8 sums a warp; each fragment as PTX describes it."""
-    from fastnn.cuda.rounding import numbers_of
+    from fastnn.targets.cuda.tiled.rounding import numbers_of
 
     names = [[r.strip() for r in o.strip("{}").split(",")] for o in operands]
     readers = [[program.reader(r, "f32") for r in each] for each in names[1:]]

@@ -45,8 +45,8 @@ def place(memory: list[Any], matrix: Any) -> tuple[int, int]:
 
 def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> Any:
     """Return the Python function of a kernel that stores a product where `words` says."""
-    from fastnn.cuda.device import U, inner
-    from fastnn.cuda.gemm import make_gemm
+    from fastnn.targets.cuda.host.numba_cuda import U, inner
+    from fastnn.targets.cuda.tiled.gemm import make_gemm
 
     @inner
     def begin(context, layer):
@@ -82,7 +82,7 @@ def make_kernel(form: str, dtype: np.dtype[Any], precision: str, tile: Any) -> A
 
 def kind_of(kind: str, which: int = 0) -> tuple[np.dtype[Any], str, Any]:
     """Return dtype, precision and a device's tile of "float32", "float64", "tf32", "bfloat16"."""
-    from fastnn.cuda.tiling import tiles_for
+    from fastnn.targets.cuda.tiled.tiling import tiles_for
 
     dtype = np.dtype("float64" if kind == "float64" else "float32")
     precision = kind if kind in ("tf32", "bfloat16") else "float32"
@@ -96,7 +96,7 @@ def compiled(kind: str, form: str, cc: tuple[int, int], which: int = 0) -> cubin
         pytest.skip(reason)
     from numba import float64, from_dtype, int64
 
-    from fastnn.cuda.tiling import bounds_of
+    from fastnn.targets.cuda.tiled.tiling import bounds_of
 
     dtype, precision, tile = kind_of(kind, which)
     return cubin.compile_kernel(
@@ -133,9 +133,9 @@ def run(
     form: str, dtype: np.dtype[Any], precision: str, a: Any, b: Any, tile: Any = None
 ) -> np.ndarray[Any, Any]:
     """Return the product of one kernel; fails where a block writes beside its matrix."""
-    from fastnn.cuda.device import cuda, kernel
-    from fastnn.cuda.gemm import shared_bytes
-    from fastnn.cuda.tiling import small_tile, tiles
+    from fastnn.targets.cuda.host.numba_cuda import cuda, kernel
+    from fastnn.targets.cuda.tiled.gemm import shared_bytes
+    from fastnn.targets.cuda.tiled.tiling import small_tile, tiles
 
     tile = small_tile(precision) if tile is None else tile
     before, words, inside = lay_out(form, a, b)

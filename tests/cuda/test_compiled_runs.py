@@ -40,9 +40,9 @@ from target_cases import (
     zero_slots,
 )
 
-from fastnn import reference
-from fastnn.cuda.engine import Engine
-from fastnn.spec import Dense, Dropout
+from fastnn.network import Dense, Dropout
+from fastnn.targets import numpy as reference
+from fastnn.targets.cuda.engine import Engine
 
 TINY = 2 << 10  # bytes of shared memory, in which no network fits
 FAMILIES = ["block", "distant", "grid", "tiled"]
@@ -136,7 +136,7 @@ def test_what_follows_tensor_cores_is_what_follows_other_products(
     activation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four numbers at a time, in float32 throughout, so that any difference shows."""
-    from fastnn.cuda import tiled
+    from fastnn.targets.cuda.tiled import family as tiled
 
     monkeypatch.setattr(tiled, "by_four", lambda precision: True)
     layers = [
@@ -207,7 +207,7 @@ def test_epochs_in_one_call(family: str) -> None:
 
 @pytest.mark.parametrize("family", ["block", "distant"])
 def test_networks_side_by_side_are_those_of_their_seeds(family: str) -> None:
-    from fastnn.cuda.several import Several
+    from fastnn.targets.cuda.batched_models import Several
 
     problem, seeds, rates = classifier(), [3, 2**63 - 11, 7], np.array([[0.1, 0.07, 0.05]] * 2)
     data = data_of(problem, 19)
@@ -242,8 +242,8 @@ def test_rows_that_do_not_fit_are_streamed(family: str) -> None:
     with device_for(family) as there:
         there.free_bytes = 19 * 28 - 1
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("fastnn.cuda.memory.check_room", lambda *_: None)
-            patch.setattr("fastnn.cuda.streaming.CHUNK_BYTES", 8 * 28)
+            patch.setattr("fastnn.targets.cuda.host.memory.check_room", lambda *_: None)
+            patch.setattr("fastnn.targets.cuda.host.streaming.CHUNK_BYTES", 8 * 28)
             assert_follows_numpy(engine_of(family), problem, data)
             streamed = started(engine_of(family), problem)
             train(streamed, problem, data)
@@ -275,9 +275,9 @@ def test_device_orders_are_those_of_the_host(
 ) -> None:
     from numba import cuda
 
-    from fastnn.cuda import orders
-    from fastnn.orders import order_key
-    from fastnn.shuffling import make_orders as on_host
+    from fastnn.random.row_orders import order_key
+    from fastnn.random.shuffling import make_orders as on_host
+    from fastnn.targets.cuda.block import row_orders as orders
 
     with device_for("block") as there:
         monkeypatch.setattr(orders, "limits", lambda: SimpleNamespace(shared_bytes=shared))

@@ -20,7 +20,7 @@ from data_cases import (
 )
 
 from fastnn.errors import DeviceFailure, InvalidInput, TargetUnavailable
-from fastnn.spec import Dense, Network
+from fastnn.network import Dense, Network
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install fastnn[cuda]")
 pytestmark = pytest.mark.usefixtures("running")
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("running")
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", LOSSES)
 def test_rows_arrive_as_kernels_read_them(monkeypatch, kind, weighted, dtype):
-    from fastnn.cuda import data as module
+    from fastnn.targets.cuda.host import data as module
 
     monkeypatch.setattr(module, "STAGING_BYTES", 100)  # several copies of a few rows
     problem = problem_for(kind, dtype=dtype)
@@ -134,8 +134,8 @@ def test_bad_arrays_on_the_device_have_the_messages_of_numpy_arrays(kind, arrays
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (7, 13)])
 def test_the_first_wrong_value_is_the_first_row_by_row(shape):
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.reader import first_place
+    from fastnn.targets.cuda.host.numba_cuda import cuda
+    from fastnn.targets.cuda.host.reader import first_place
 
     numbers, stream = np.arange(math.prod(shape)).reshape(shape), cuda.stream()
     for value in {0, numbers.size // 2, numbers.size - 1}:
@@ -145,8 +145,8 @@ def test_the_first_wrong_value_is_the_first_row_by_row(shape):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameters_that_are_not_finite_are_found(dtype):
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.reader import all_finite
+    from fastnn.targets.cuda.host.numba_cuda import cuda
+    from fastnn.targets.cuda.host.reader import all_finite
 
     state = np.full((1, 37), np.finfo(dtype).max, dtype)
     assert all_finite(to_device(state), cuda.stream())
@@ -157,7 +157,7 @@ def test_parameters_that_are_not_finite_are_found(dtype):
 
 
 def test_what_is_in_place_needs_no_room():
-    from fastnn.cuda.data import fits
+    from fastnn.targets.cuda.host.data import fits
 
     problem = problem_for(dtype="float32")
     rows = X.astype("f4")
@@ -168,7 +168,7 @@ def test_what_is_in_place_needs_no_room():
 
 
 def test_too_little_memory_is_an_error_with_the_bytes(monkeypatch):
-    from fastnn.cuda import memory
+    from fastnn.targets.cuda.host import memory
 
     monkeypatch.setattr(memory, "memory_info", lambda: (100, 1000))
     problem = problem_for(dtype="float64")
@@ -178,8 +178,8 @@ def test_too_little_memory_is_an_error_with_the_bytes(monkeypatch):
 
 @pytest.mark.parametrize("family", ["block", "tiled"])
 def test_too_little_memory_to_predict_is_no_failure_of_the_device(family, monkeypatch):
-    from fastnn.cuda import memory
-    from fastnn.cuda.engine import Engine
+    from fastnn.targets.cuda.engine import Engine
+    from fastnn.targets.cuda.host import memory
 
     engine = Engine(problem_for(), family=family)
     expected = engine.forward(X)
@@ -192,9 +192,9 @@ def test_too_little_memory_to_predict_is_no_failure_of_the_device(family, monkey
 
 @pytest.mark.parametrize("family", ["block", "tiled"])
 def test_an_engine_trains_and_predicts_with_arrays_on_the_device(family):
-    from fastnn.cuda.engine import Engine
-    from fastnn.parameters import start_slots
-    from fastnn.predictions import scores
+    from fastnn.inputs.parameters import start_slots
+    from fastnn.targets.cuda.engine import Engine
+    from fastnn.training.scores import scores
 
     problem = problem_for(dtype="float32")
     rows, found = X.astype("f4"), []
@@ -220,7 +220,7 @@ def test_an_engine_trains_and_predicts_with_arrays_on_the_device(family):
 
 def test_a_trainer_takes_arrays_on_the_device_wherever_it_takes_arrays():
     from fastnn import Trainer
-    from fastnn.target import choose
+    from fastnn.targets.selection import choose
 
     try:
         choose("cuda")

@@ -14,24 +14,14 @@ import numpy as np
 import pytest
 from trainer_cases import LABELS, REAL, WEIGHTS, X, trainer_of
 
-from fastnn import (
-    SGD,
-    Adam,
-    AveragedSGD,
-    Dense,
-    Diverged,
-    Dropout,
-    Nadam,
-    Trainer,
-    reference,
-    sweep,
-)
-from fastnn.data import Data
+from fastnn import SGD, Adam, AveragedSGD, Dense, Diverged, Dropout, Nadam, Trainer, sweep
 from fastnn.errors import DeviceFailure, InvalidInput
 from fastnn.graph import abs as size
 from fastnn.graph import tanh
-from fastnn.orders import epoch_order
-from fastnn.restarting import restart_seed
+from fastnn.inputs.data import Data
+from fastnn.random.row_orders import epoch_order
+from fastnn.targets import numpy as reference
+from fastnn.training.restarts import restart_seed
 
 pytestmark = pytest.mark.usefixtures("running")
 
@@ -102,7 +92,7 @@ def test_rows_come_in_the_order_of_seed_and_epoch() -> None:
 
 def test_every_step_has_the_rows_masks_and_slopes_of_the_numpy_target() -> None:
     """Trained up to each step in turn, so that no later step hides what one did."""
-    from fastnn.cuda.engine import Engine
+    from fastnn.targets.cuda.engine import Engine
 
     model = trainer_of(RANDOM, dtype="float64", optimizer=Adam(0.05)).__getstate__()
     order = epoch_order(5, 1, 37)
@@ -141,7 +131,7 @@ def test_rules_of_the_callers_own_train_as_on_the_numpy_target() -> None:
 def test_restarts_come_to_the_best_of_the_numpy_target(
     more: dict[str, Any], together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastnn.cuda.several import Several
+    from fastnn.targets.cuda.batched_models import Several
 
     made = []
     begin = Several.__init__
@@ -196,7 +186,7 @@ def test_what_diverges_says_the_same_and_leaves_the_last_good_epoch() -> None:
 def test_a_device_that_fails_leaves_the_last_good_epoch_and_stays_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from fastnn.cuda import session
+    from fastnn.targets.cuda.host import session
 
     class DriverError(Exception):
         """Stands for Numba's and CUDA's own."""
@@ -248,7 +238,7 @@ def test_bad_input_is_refused_in_the_same_words_as_on_the_cpu(case: str) -> None
 
 
 def test_validation_data_go_to_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastnn.cuda import data as placing
+    from fastnn.targets.cuda.host import data as placing
 
     copied = []
     original = placing.new_array

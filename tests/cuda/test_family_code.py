@@ -17,8 +17,8 @@ import pytest
 from pairs import all_pairs
 
 from fastnn.graph import tanh
-from fastnn.problem import Problem
-from fastnn.spec import SGD, Adam, AveragedSGD, Dense, Dropout, Network
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Adam, AveragedSGD, Dense, Dropout, Network
 
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
 HELD = [Dense(32, "prelu", max_norm=1.0)]
@@ -70,8 +70,8 @@ def kernels_of(
     family: str, problem: Problem, shared_bytes: int, capability: tuple[int, int] = (8, 0)
 ) -> list[Wanted]:
     """Return what a family compiles before it trains `problem`."""
-    from fastnn.cuda.choice import FAMILIES
-    from fastnn.cuda.device import Limits
+    from fastnn.targets.cuda.dispatch import FAMILIES
+    from fastnn.targets.cuda.host.numba_cuda import Limits
 
     kind, found = FAMILIES[family], []
 
@@ -92,8 +92,8 @@ def predicting(problem: Problem) -> list[Wanted]:
     """Return the kernel of prediction."""
     from numba import float64, from_dtype, int32, int64, uint64
 
-    from fastnn.cuda.predict import make_kernel
-    from fastnn.cuda.rules import recipe_of
+    from fastnn.targets.cuda.block.predict import make_kernel
+    from fastnn.targets.cuda.device.rules import recipe_of
 
     real = from_dtype(problem.dtype)
     types = (
@@ -106,7 +106,7 @@ def predicting(problem: Problem) -> list[Wanted]:
 def families() -> list[str]:
     if cubin.missing():
         return ["block"]  # once is enough to say so
-    from fastnn.cuda.choice import FAMILIES
+    from fastnn.targets.cuda.dispatch import FAMILIES
 
     return [*FAMILIES]
 
@@ -167,7 +167,7 @@ def test_what_the_oldest_devices_may_choose_compiles_for_them(
         pytest.skip(reason)
     from numba.cuda import dispatcher
 
-    from fastnn.cuda.found import OLDEST
+    from fastnn.targets.cuda.host.availability import OLDEST
 
     device = SimpleNamespace(compute_capability=OLDEST)
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)

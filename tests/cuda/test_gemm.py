@@ -71,8 +71,8 @@ def test_nan_and_infinity_go_where_numpy_has_them(
 def test_groups_of_threads_share_the_depth(
     form: str, kind: str, shape: tuple[int, int, int]
 ) -> None:
-    from fastnn.cuda.rounding import rounded
-    from fastnn.cuda.tiling import small_tile
+    from fastnn.targets.cuda.tiled.rounding import rounded
+    from fastnn.targets.cuda.tiled.tiling import small_tile
 
     dtype, precision, _ = products.kind_of(kind)
     a, b = products.operands(form, dtype, shape)
@@ -86,7 +86,7 @@ def test_groups_of_threads_share_the_depth(
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_tile_of_a_device_covers_its_part(form: str, dtype: np.dtype[Any]) -> None:
-    from fastnn.cuda.tiling import large_tile
+    from fastnn.targets.cuda.tiled.tiling import large_tile
 
     tile = large_tile(dtype)
     a, b = products.operands(form, dtype, (tile.rows - 1, tile.columns - 2, tile.depth + 1))
@@ -104,7 +104,7 @@ TENSOR_SHAPES = [(1, 1, 1), (32, 16, 8), (31, 17, 15), (33, 15, 17), (70, 40, 33
 def test_tensor_cores_multiply_rounded_numbers(
     form: str, precision: str, shape: tuple[int, int, int]
 ) -> None:
-    from fastnn.cuda.rounding import rounded
+    from fastnn.targets.cuda.tiled.rounding import rounded
 
     a, b = products.operands(form, DTYPES[0], shape)
     found = products.run(form, DTYPES[0], precision, a, b)
@@ -117,8 +117,8 @@ def test_tensor_cores_multiply_rounded_numbers(
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_tile_of_tensor_cores_covers_its_part(form: str, precision: str) -> None:
-    from fastnn.cuda.rounding import rounded
-    from fastnn.cuda.tiling import large_tile
+    from fastnn.targets.cuda.tiled.rounding import rounded
+    from fastnn.targets.cuda.tiled.tiling import large_tile
 
     tile = large_tile(DTYPES[0], precision)
     a, b = products.operands(form, DTYPES[0], (tile.rows - 1, tile.columns - 2, tile.depth + 1))
@@ -128,7 +128,7 @@ def test_the_tile_of_tensor_cores_covers_its_part(form: str, precision: str) -> 
 
 
 def test_numbers_are_rounded_as_tensor_cores_round_them() -> None:
-    from fastnn.cuda.rounding import rounded
+    from fastnn.targets.cuda.tiled.rounding import rounded
 
     one, tf32, bfloat16 = 0x3F800000, 1 << 13, 1 << 16
     bits = [

@@ -47,7 +47,7 @@ def test_sums_of_small_tiles_stay_in_registers(kind: str, which: int, form: str)
 
 @every_case
 def test_shared_memory_is_what_is_said(kind: str, form: str, cc: tuple[int, int]) -> None:
-    from fastnn.cuda.gemm import shared_bytes
+    from fastnn.targets.cuda.tiled.gemm import shared_bytes
 
     code = compiled(kind, form, cc)
     asked = shared_bytes(*kind_of(kind))
@@ -111,7 +111,7 @@ def test_lanes_hold_what_mma_asks_for(length: int) -> None:
     """Follow a warp by PTX's description of ldmatrix and mma.sync, with words for numbers."""
     if reason := cubin.missing():
         pytest.skip(reason)
-    from fastnn.cuda.tensor import a_pointer, b_pointer
+    from fastnn.targets.cuda.tiled.tensor_cores import a_pointer, b_pointer
 
     random = np.random.default_rng(0)
     rows, columns = random.random((16, length)), random.random((16, length))

@@ -26,9 +26,9 @@ def test_compiled_product_matches_numpy(
     kind: str, form: str, which: int, shape: tuple[int, int, int]
 ) -> None:
     code = products.compiled(kind, form, (8, 0), which)
-    from fastnn.cuda.gemm import shared_bytes
-    from fastnn.cuda.rounding import rounded
-    from fastnn.cuda.tiling import tiles
+    from fastnn.targets.cuda.tiled.gemm import shared_bytes
+    from fastnn.targets.cuda.tiled.rounding import rounded
+    from fastnn.targets.cuda.tiled.tiling import tiles
 
     dtype, precision, tile = products.kind_of(kind, which)
     m, n, k = shape
@@ -58,7 +58,7 @@ def test_compiled_product_matches_numpy(
 @pytest.mark.parametrize("kind", ["float32", "tf32", "bfloat16"])
 def test_compiled_product_passes_nan_and_infinity_on(kind: str) -> None:
     code = products.compiled(kind, "nn", (8, 0))
-    from fastnn.cuda.gemm import shared_bytes
+    from fastnn.targets.cuda.tiled.gemm import shared_bytes
 
     dtype, precision, tile = products.kind_of(kind)
     a, b = products.operands("nn", dtype, (9, 10, 7))

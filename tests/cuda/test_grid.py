@@ -36,11 +36,13 @@ from target_cases import (
     train,
 )
 
-from fastnn import reference
-from fastnn.cuda import choice, engine, grid, session
-from fastnn.cuda.device import SIMULATED, Limits
-from fastnn.cuda.grid_shape import make_shape
-from fastnn.spec import Dense, Dropout
+from fastnn.network import Dense, Dropout
+from fastnn.targets import numpy as reference
+from fastnn.targets.cuda import dispatch, engine
+from fastnn.targets.cuda.grid import family as grid
+from fastnn.targets.cuda.grid.shape import make_shape
+from fastnn.targets.cuda.host import session
+from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits
 
 H200 = Limits("H200", 132, 232448)
 SIMULATED_BYTES = 1 << 17
@@ -52,7 +54,7 @@ class Blocks:
 
     def __init__(self, monkeypatch):
         self.patch, self.barriers, self.launches = monkeypatch, 0, 0
-        monkeypatch.setitem(choice.FAMILIES, "grid", grid.Grid)
+        monkeypatch.setitem(dispatch.FAMILIES, "grid", grid.Grid)
 
     def __call__(self, blocks, threads, *, backwards=False, shared_bytes=SIMULATED_BYTES):
         """Return what makes an engine of the grid family, as `Engine` of other targets does."""
@@ -78,7 +80,7 @@ def blocks(monkeypatch):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_launch_of_the_simulator_or_the_device_follows_numpy(dtype, running, monkeypatch):
-    monkeypatch.setitem(choice.FAMILIES, "grid", grid.Grid)
+    monkeypatch.setitem(dispatch.FAMILIES, "grid", grid.Grid)
     problem = problem_of(
         9, [Dropout(0.2), Dense(6, "tanh"), Dense(3)], "softmax_cross_entropy", dtype=dtype
     )
@@ -269,7 +271,7 @@ def test_a_step_whose_loss_is_not_finite_changes_nothing(epochs_at_once, count, 
 def test_a_missing_barrier_shows_in_one_of_the_two_orders():
     from blocks import run_grid
 
-    from fastnn.cuda.device import cuda
+    from fastnn.targets.cuda.host.numba_cuda import cuda
 
     def kernel(numbers, waits):
         block = cuda.blockIdx.x

@@ -21,16 +21,17 @@ import ptx
 from numba import float64, int32, int64
 from target_cases import OPTIMIZERS, data_of, parameters_of, problem_of, started, zero_slots
 
-from fastnn import reference
-from fastnn.cuda import grid, grid_body
-from fastnn.cuda.device import Limits
-from fastnn.cuda.engine import layer_keys
-from fastnn.cuda.job import Job, job_type
-from fastnn.cuda.plan import layout_of
-from fastnn.cuda.rules import recipe_of
-from fastnn.cuda.steps import step_table
+from fastnn.network import Dense, Dropout
 from fastnn.rules.table import loss_row
-from fastnn.spec import Dense, Dropout
+from fastnn.targets import numpy as reference
+from fastnn.targets.cuda.device.rules import recipe_of
+from fastnn.targets.cuda.engine import layer_keys
+from fastnn.targets.cuda.grid import body as grid_body
+from fastnn.targets.cuda.grid import family as grid
+from fastnn.targets.cuda.host.arguments import Job, job_type
+from fastnn.targets.cuda.host.numba_cuda import Limits
+from fastnn.targets.cuda.host.plan import layout_of
+from fastnn.targets.cuda.host.scalars import step_table
 
 H200 = Limits("H200", 132, 232448)
 

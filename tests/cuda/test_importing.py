@@ -15,7 +15,7 @@ import numpy as np
 if hasattr(np, "row_stack"):
     del np.row_stack
     np.__all__ = [name for name in np.__all__ if name != "row_stack"]
-from fastnn.cuda.device import cuda
+from fastnn.targets.cuda.host.numba_cuda import cuda
 from numba import float32
 
 

@@ -18,9 +18,10 @@ from unittest.mock import patch
 import cubin
 import pytest
 
-from fastnn import CacheWarning, folders
-from fastnn.problem import Problem
-from fastnn.spec import SGD, Adam, Dense, Network
+from fastnn import CacheWarning
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Adam, Dense, Network
+from fastnn.storage import cache_folders
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(bool(cubin.missing()), reason=cubin.missing())
@@ -53,7 +54,7 @@ def machine_code() -> bytes:
     """Return the machine code of a small kernel as a new process would get it."""
     from numba import float32
 
-    from fastnn.cuda.reader import make_convert
+    from fastnn.targets.cuda.host.reader import make_convert
 
     make_convert.cache_clear()
     compiled = make_convert().compile((float32[:, ::1], float32[:, ::1]))
@@ -63,9 +64,9 @@ def machine_code() -> bytes:
 
 def made(problem: Problem, resident: bool = True) -> str:
     """Return by what the kernel of a network is known."""
-    from fastnn.cuda.block import make_kernel
-    from fastnn.cuda.plan import layout_of, make_plan
-    from fastnn.cuda.rules import recipe_of
+    from fastnn.targets.cuda.block.family import make_kernel
+    from fastnn.targets.cuda.device.rules import recipe_of
+    from fastnn.targets.cuda.host.plan import layout_of, make_plan
 
     layout = layout_of(make_plan(problem, 100, ones=True))
     known: str = make_kernel(recipe_of(problem), layout, resident)._cache.made
@@ -83,10 +84,10 @@ def no_compiler() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from fastnn.cuda import kept
+    from fastnn.targets.cuda.host import kernel_cache
 
-    monkeypatch.setattr(folders, "_warned", False)
-    monkeypatch.setattr(kept, "folder", lambda: tmp_path)
+    monkeypatch.setattr(cache_folders, "_warned", False)
+    monkeypatch.setattr(kernel_cache, "folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -102,7 +103,7 @@ def test_what_was_compiled_once_is_loaded(folder: Path) -> None:
 def test_what_was_loaded_serves_a_second_device_of_another_kind(folder: Path) -> None:
     from numba import float32
 
-    from fastnn.cuda.reader import make_convert
+    from fastnn.targets.cuda.host.reader import make_convert
 
     with absent_device((9, 0)):
         machine_code()
@@ -129,14 +130,14 @@ def test_code_is_not_taken_for_other_code(
 ) -> None:
     from numba.cuda.core import config
 
-    from fastnn.cuda import kept
+    from fastnn.targets.cuda.host import kernel_cache
 
     with absent_device():
         machine_code()
     if what == "options":
         monkeypatch.setattr(config, "OPT", type(config.OPT)(0))
     if what == "sources":
-        monkeypatch.setattr(kept, "_surroundings", lambda: "an edit")
+        monkeypatch.setattr(kernel_cache, "_surroundings", lambda: "an edit")
     with absent_device((8, 0) if what == "capability" else (9, 0)):
         with no_compiler(), pytest.raises(AssertionError, match="it is compiled"):
             machine_code()
@@ -164,7 +165,7 @@ def test_a_damaged_file_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatc
         (file,) = folder.iterdir()
         for damaged in (b"", file.read_bytes()[:-100], b"no kernel"):
             file.write_bytes(damaged)
-            monkeypatch.setattr(folders, "_warned", False)
+            monkeypatch.setattr(cache_folders, "_warned", False)
             with pytest.warns(CacheWarning, match=f"{file} cannot be used .*compiled anew"):
                 code = machine_code()
             with no_compiler():

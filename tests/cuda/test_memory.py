@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
 
 from target_cases import data_of, problem_of, started
 
-from fastnn.spec import Dense
+from fastnn.network import Dense
 
 pytestmark = pytest.mark.usefixtures("running")
 
@@ -33,8 +33,8 @@ class Counted:
 
 @pytest.fixture
 def pinned(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    from fastnn.cuda import memory
-    from fastnn.cuda.device import cuda
+    from fastnn.targets.cuda.host import memory
+    from fastnn.targets.cuda.host.numba_cuda import cuda
 
     found = Counted()
     monkeypatch.setattr(memory, "cuda", SimpleNamespace(pinned_array=found, event=cuda.event))
@@ -42,8 +42,8 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def test_memory_is_used_again_when_nobody_has_a_copy(pinned: Counted) -> None:
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.memory import HostCopies
+    from fastnn.targets.cuda.host.memory import HostCopies
+    from fastnn.targets.cuda.host.numba_cuda import cuda
 
     copies, stream = HostCopies(), cuda.stream()
     first = copies.copy(cuda.to_device(np.array([[1.0, 2.0]])), stream)
@@ -61,8 +61,8 @@ def test_memory_is_used_again_when_nobody_has_a_copy(pinned: Counted) -> None:
 
 
 def test_large_copies_are_not_pinned(pinned: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastnn.cuda import memory
-    from fastnn.cuda.device import cuda
+    from fastnn.targets.cuda.host import memory
+    from fastnn.targets.cuda.host.numba_cuda import cuda
 
     monkeypatch.setattr(memory, "MOST_PINNED", 15)
     found = memory.HostCopies().copy(cuda.to_device(np.array([[1.0, 2.0]])), cuda.stream())
@@ -71,7 +71,7 @@ def test_large_copies_are_not_pinned(pinned: Counted, monkeypatch: pytest.Monkey
 
 
 def test_a_snapshot_stays_what_it_was() -> None:
-    from fastnn.cuda.engine import Engine
+    from fastnn.targets.cuda.engine import Engine
 
     problem = problem_of(5, [Dense(3)], "softmax_cross_entropy", dtype="float32", batch_size=4)
     data, engine = data_of(problem, 12), started(Engine, problem)

@@ -6,7 +6,7 @@ import cubin
 import pytest
 from pairs import all_pairs
 
-from fastnn.arrays import WRONG
+from fastnn.inputs.arrays import WRONG
 
 NUMBERS = ["float16", "float32", "int64"]  # one of each kind
 
@@ -43,7 +43,7 @@ def check(code):
 def test_every_search_compiles(capability, wrong, number):
     from numba import float64, int64
 
-    from fastnn.cuda.reader import make_search
+    from fastnn.targets.cuda.host.reader import make_search
 
     search = make_search(wrong).py_func
     check(cubin.compile_kernel(search, (strided(number), float64, int64[::1]), cc=capability))
@@ -57,7 +57,7 @@ def test_every_search_compiles(capability, wrong, number):
 def test_every_conversion_compiles(capability, target, number):
     from numba import types
 
-    from fastnn.cuda.reader import make_convert
+    from fastnn.targets.cuda.host.reader import make_convert
 
     made = getattr(types, target)[:, ::1]
     convert = make_convert().py_func
@@ -68,7 +68,7 @@ def test_every_conversion_compiles(capability, target, number):
 def test_shuffling_compiles(capability, resident):
     from numba import int32, uint64
 
-    from fastnn.cuda.orders import DRAWS, make_kernel
+    from fastnn.targets.cuda.block.row_orders import DRAWS, make_kernel
 
     shuffle = make_kernel(resident).py_func
     code = cubin.compile_kernel(shuffle, (uint64[::1], int32[:, ::1]), cc=capability)

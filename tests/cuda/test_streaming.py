@@ -14,8 +14,8 @@ pytestmark = pytest.mark.usefixtures("running")
 
 
 def test_no_room_for_two_batches_is_an_error_with_the_bytes():
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.streaming import Streamed
+    from fastnn.targets.cuda.host.numba_cuda import cuda
+    from fastnn.targets.cuda.host.streaming import Streamed
 
     problem = problem_for(dtype="float64")
     data = checked(problem, X, LABELS)
@@ -26,15 +26,15 @@ def test_no_room_for_two_batches_is_an_error_with_the_bytes():
 
 def trained(problem, data, chunk_rows, family="block"):
     """Return state and results after two epochs, with all rows on the device or some at a time."""
-    from fastnn.cuda.choice import choose_family
-    from fastnn.cuda.data import place
-    from fastnn.cuda.device import cuda, limits
-    from fastnn.cuda.job import Job
-    from fastnn.cuda.plan import WEIGHTED
-    from fastnn.cuda.steps import step_table
-    from fastnn.cuda.streaming import Streamed
-    from fastnn.keys import random_key
-    from fastnn.orders import epoch_order
+    from fastnn.random.keys import random_key
+    from fastnn.random.row_orders import epoch_order
+    from fastnn.targets.cuda.dispatch import choose_family
+    from fastnn.targets.cuda.host.arguments import Job
+    from fastnn.targets.cuda.host.data import place
+    from fastnn.targets.cuda.host.numba_cuda import cuda, limits
+    from fastnn.targets.cuda.host.plan import WEIGHTED
+    from fastnn.targets.cuda.host.scalars import step_table
+    from fastnn.targets.cuda.host.streaming import Streamed
 
     rule, n, stream = problem.optimizer.rule, len(data), cuda.stream()
     family = choose_family(problem, rule, limits(), family)
@@ -90,8 +90,8 @@ def test_training_in_chunks_gives_the_same_numbers(family, kind, chunk_rows):
 
 
 def test_chunks_may_be_left_and_begun_again():
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.streaming import Streamed
+    from fastnn.targets.cuda.host.numba_cuda import cuda
+    from fastnn.targets.cuda.host.streaming import Streamed
 
     problem = problem_for()
     data = data_of(problem, 37)
@@ -106,7 +106,7 @@ def test_chunks_may_be_left_and_begun_again():
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_rows_of_any_form_are_gathered(form):
-    from fastnn.cuda.streaming import gather
+    from fastnn.targets.cuda.host.streaming import gather
 
     rows, source = np.array([3, 0, 10, 3]), form(X)
     out = np.empty((4, 3), np.float32)
@@ -115,8 +115,8 @@ def test_rows_of_any_form_are_gathered(form):
 
 
 def test_rows_are_gathered_from_a_memory_map(tmp_path):
-    from fastnn.cuda.device import cuda
-    from fastnn.cuda.streaming import Streamed
+    from fastnn.targets.cuda.host.numba_cuda import cuda
+    from fastnn.targets.cuda.host.streaming import Streamed
 
     np.save(tmp_path / "X.npy", X)
     problem = problem_for()

@@ -16,8 +16,8 @@ KINDS = ["float32", "float64", "tf32", "bfloat16"]
 
 def chosen(kind: str, shape: tuple[int, int, int], shared_bytes: int = 227 << 10) -> Any:
     """Return the tile that a product of this shape gets."""
-    from fastnn.cuda.device import Limits
-    from fastnn.cuda.tiling import best_tile
+    from fastnn.targets.cuda.host.numba_cuda import Limits
+    from fastnn.targets.cuda.tiled.tiling import best_tile
 
     dtype = np.dtype("float64" if kind == "float64" else "float32")
     precision = kind if kind in ("tf32", "bfloat16") else "float32"
@@ -27,7 +27,7 @@ def chosen(kind: str, shape: tuple[int, int, int], shared_bytes: int = 227 << 10
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_products_get_the_large_tile(kind: str) -> None:
-    from fastnn.cuda.tiling import large_tile
+    from fastnn.targets.cuda.tiled.tiling import large_tile
 
     tile = chosen(kind, (4096, 2048, 2048))
     precision = kind if kind in ("tf32", "bfloat16") else "float32"
@@ -46,10 +46,10 @@ def test_a_tile_fits_into_shared_memory(kind: str) -> None:
 
 
 def test_square_layers_cost_what_their_neighbours_cost() -> None:
-    from fastnn.cuda.device import Limits
-    from fastnn.cuda.tiled import Tiled
-    from fastnn.problem import Problem
-    from fastnn.spec import SGD, Dense, Network
+    from fastnn.inputs.problem import Problem
+    from fastnn.network import SGD, Dense, Network
+    from fastnn.targets.cuda.host.numba_cuda import Limits
+    from fastnn.targets.cuda.tiled.family import Tiled
 
     def seconds(units: int) -> float:
         network = Network(784, [Dense(units, "relu"), Dense(units)])
@@ -61,7 +61,7 @@ def test_square_layers_cost_what_their_neighbours_cost() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tiles_are_whole_warps_and_few_enough_threads(kind: str) -> None:
-    from fastnn.cuda.tiling import blocks_of, tiles_for
+    from fastnn.targets.cuda.tiled.tiling import blocks_of, tiles_for
 
     dtype = np.dtype("float64" if kind == "float64" else "float32")
     precision = kind if kind in ("tf32", "bfloat16") else "float32"

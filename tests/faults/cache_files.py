@@ -24,11 +24,13 @@ from typing import Any
 import numpy as np
 from model_files import main, new_folder
 
-from fastnn import CacheWarning, code_cache, compiled, folders, kernel_cache, machine_code
-from fastnn.entries import ENTRIES
-from fastnn.machine import processor
+from fastnn import CacheWarning
+from fastnn.storage import cache_folders
+from fastnn.storage.kernels import code_cache, kernel_cache, loading, machine_code
+from fastnn.storage.kernels.entries import ENTRIES
+from fastnn.storage.kernels.machine import processor
 
-compile_apart = compiled._compile_apart
+compile_apart = loading._compile_apart
 SOMEBODY = 54321  # a number of no user
 RULE = """def rule(real, m):
     def value(z, alpha):
@@ -56,9 +58,9 @@ def rule() -> tuple[bool, bool]:
     """Get a loop of a user-defined rule anew, and call it."""
     import ctypes
 
-    from fastnn.cpu import custom
+    from fastnn.targets.cpu import user_rules
 
-    loop = custom.Compiled(RULE, "activate", np.dtype(np.float64))
+    loop = user_rules.Compiled(RULE, "activate", np.dtype(np.float64))
     kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_double
     numbers = np.arange(8.0)
     ctypes.CFUNCTYPE(None, *kinds)(loop.address)(numbers.ctypes.data, 0, 8, 0.0)
@@ -68,11 +70,11 @@ def rule() -> tuple[bool, bool]:
 def kernel() -> tuple[bool, bool]:
     """Get an entry anew, the shuffling of rows, and call it."""
     made: list[str] = []
-    compiled._compile_apart = lambda names, made_for: made.extend(names) or {"shuffle": _shuffle()}
+    loading._compile_apart = lambda names, made_for: made.extend(names) or {"shuffle": _shuffle()}
     try:
-        code = compiled.codes(["shuffle"], NOT_SHIPPED)["shuffle"]
+        code = loading.codes(["shuffle"], NOT_SHIPPED)["shuffle"]
     finally:
-        compiled._compile_apart = compile_apart
+        loading._compile_apart = compile_apart
     orders = np.empty((1, 10), np.int64)
     shuffle = machine_code.function_at(machine_code.link(code), ENTRIES["shuffle"].arguments)
     shuffle(np.zeros(1, np.int64), 1, orders, 10)
@@ -162,7 +164,7 @@ def caches_in(folder: Path, **environment: str) -> Iterator[list[str]]:
     before = dict(os.environ)
     os.environ.update(FASTNN_CACHE_DIR=str(folder), **environment)
     said: list[str] = []
-    folders._warned = False
+    cache_folders._warned = False
     kernel_cache.folder.cache_clear()
     try:
         with warnings.catch_warnings(record=True) as caught:

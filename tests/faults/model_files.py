@@ -24,19 +24,9 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from fastnn import (
-    SGD,
-    Adam,
-    AveragedSGD,
-    Dense,
-    Dropout,
-    FastnnError,
-    Network,
-    Trainer,
-    checkpoint,
-    schedules,
-)
+from fastnn import SGD, Adam, AveragedSGD, Dense, Dropout, FastnnError, Network, Trainer, schedules
 from fastnn.graph import maximum, tanh, where
+from fastnn.storage import tensor_file
 
 MOST_SECONDS = 5.0  # for one file
 MOST_BYTES = 500 << 20  # of memory that all files together may take
@@ -83,7 +73,7 @@ def kills(tries: int) -> list[str]:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             try:
-                tensors, content = checkpoint.read(path)
+                tensors, content = tensor_file.read(path)
                 if (tensors["W"] != content["number"]).any():
                     broken.append(f"kill {attempt}: arrays and settings are of two saves")
                 if content["attempt"] < attempt:
@@ -102,7 +92,7 @@ def _save_on_and_on(path: Path, attempt: int, told: int) -> None:
     while True:
         number += 1
         content = {"number": number, "attempt": attempt}
-        checkpoint.write(path, {"W": np.full(20_000, float(number))}, content)
+        tensor_file.write(path, {"W": np.full(20_000, float(number))}, content)
         if number == 1:
             os.write(told, b"1")
 
@@ -146,7 +136,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
         elif arrays:
             _change_array(arrays, chance)
     # What is behind the checksum is tried, too.
-    header["sha256"] = checkpoint._digest(arrays, header["content"])
+    header["sha256"] = tensor_file._digest(arrays, header["content"])
     try:
         return save(arrays, {"fastnn": json.dumps(header)})
     except UnicodeEncodeError:

@@ -14,7 +14,7 @@ import numpy as np
 from fault_table import Count, in_child, one_child, part
 from small import LABELS, X, bits, trainer_of
 
-from fastnn.pool import IDLE_SECONDS
+from fastnn.threads.pool import IDLE_SECONDS
 
 NOBODY = 54321  # a user that has no other process
 WIDE = np.tile(X, (50, 1))

@@ -40,8 +40,8 @@ OPTIMIZERS = (
 
 def drawn(draw: random.Random) -> tuple[Any, int, bool, int]:
     """Return a problem in float64, and of its data the rows, whether weighted, and threads."""
-    from fastnn.problem import Problem
-    from fastnn.spec import Network
+    from fastnn.inputs.problem import Problem
+    from fastnn.network import Network
 
     loss, layers = draw.choice(SMOOTH), []
     for _ in range(draw.randint(0, 3)):
@@ -80,8 +80,8 @@ def own_noise(problem: Any, data: Any, expected: Any) -> float:
     """
     from target_cases import run
 
-    from fastnn import reference
-    from fastnn.reference import passes
+    from fastnn.targets import numpy as reference
+    from fastnn.targets.numpy import passes
 
     bit, exact = np.finfo(problem.dtype).eps, passes.activation_of
 
@@ -117,8 +117,8 @@ def against_numpy(first: int, tries: int) -> Any:
     """Train with some settings on both targets, two epochs."""
     from target_cases import data_of
 
-    from fastnn import reference
-    from fastnn.cpu.engine import Engine
+    from fastnn.targets import numpy as reference
+    from fastnn.targets.cpu.engine import Engine
 
     assert set(HIDDEN) < set(ACTIVATIONS)
     broken = []
@@ -142,9 +142,9 @@ def against_torch(first: int, tries: int) -> Any:
     import torch
     from target_cases import data_of, parameters_of, run
 
-    from fastnn import reference
-    from fastnn.problem import Problem
-    from fastnn.spec import Network
+    from fastnn.inputs.problem import Problem
+    from fastnn.network import Network
+    from fastnn.targets import numpy as reference
 
     functions = {
         "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh,

@@ -43,35 +43,35 @@ class Fault(NamedTuple):
 FAULTS = [
     Fault(
         "product: a vector written one number on",
-        "cpu/kernels.py",
+        "targets/cpu/products/kernels.py",
         "self.store(builder, value, self.at(builder, row, v))",
         "self.store(builder, value, self.at(builder, builder.gep(row, [INT64(1)]), v))",
         "fastnn_multiply",
     ),
     Fault(
         "product: a row too many read",
-        "cpu/kernels.py",
+        "targets/cpu/products/kernels.py",
         "cells = loop(builder, samples, [zero]",
         "cells = loop(builder, builder.add(samples, INT64(1)), [zero]",
         "fastnn_accumulate",
     ),
     Fault(
         "layers: z written one number on",
-        "cpu/layers.py",
+        "targets/cpu/step/layers.py",
         "memory[U(layers[layer, Z] + i)] = memory[U(out + i)]",
         "memory[U(layers[layer, Z] + i + 1)] = memory[U(out + i)]",
         "linear_forward",
     ),
     Fault(
         "layers: a mask read one number on",
-        "cpu/layers.py",
+        "targets/cpu/step/layers.py",
         "memory[U(out + at + i)] *= memory[U(layers[layer, MASK] + at + i)]",
         "memory[U(out + at + i)] *= memory[U(layers[layer, MASK] + at + i + 1)]",
         "linear_backward",
     ),
     Fault(
         "update: a gradient written one number on",
-        "cpu/update.py",
+        "targets/cpu/step/update.py",
         """            for c in range(apart * (p1 - p0)):
                 memory[U(gradient + c)] = zero""",
         """            for c in range(apart * (p1 - p0)):
@@ -80,21 +80,21 @@ FAULTS = [
     ),
     Fault(
         "gather: a vector written one number early",
-        "cpu/gather.py",
+        "targets/cpu/step/gather.py",
         "copy(memory, out, base + c * itemsize)",
         "copy(memory, out - 1, base + c * itemsize)",
         "gather_matrix",
     ),
     Fault(
         "gather: the caller's row read one number on",
-        "cpu/gather.py",
+        "targets/cpu/step/gather.py",
         "memory[U(out + c)] = own_load(base + c * itemsize)",
         "memory[U(out + c)] = own_load(base + (c + 1) * itemsize)",
         "gather_matrix",
     ),
     Fault(
         "softmax: a loss written one row on",
-        "cpu/softmax.py",
+        "targets/cpu/step/softmax.py",
         "row_loss[U(r)] = memory[U(scratch + r)]",
         "row_loss[U(r + 1)] = memory[U(scratch + r)]",
         "cross_entropy",

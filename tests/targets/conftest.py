@@ -7,8 +7,8 @@ from cuda_cases import FAMILIES, NOWHERE, engine_of, select
 from simulator import SIMULATED, quicken
 
 from fastnn.errors import TargetUnavailable
-from fastnn.target import choose
-from fastnn.target import engine_class as engine_class_of
+from fastnn.targets.selection import choose
+from fastnn.targets.selection import engine_class as engine_class_of
 
 # A new target is added here, and nowhere else.
 CUDA = [f"cuda-{family}" for family in FAMILIES]

@@ -29,7 +29,7 @@ NOWHERE = nowhere_to_run()
 if NOWHERE:
     FAMILIES = ["block"]  # once is enough to say so
 else:
-    from fastnn.cuda.choice import FAMILIES
+    from fastnn.targets.cuda.dispatch import FAMILIES
 # So many cases of a test at most, unless it takes more for every value of every parameter.
 CASES = {"block": 30, "grid": 6, "tiled": 6}
 # What the families after the first run: their own ways through a step, not what all of them share.
@@ -59,8 +59,8 @@ TELLING = {
 
 def engine_of(family):
     """Return what makes an Engine of a family, or skips the test where that does not suit."""
-    from fastnn.cuda.device import limits
-    from fastnn.cuda.engine import Engine
+    from fastnn.targets.cuda.engine import Engine
+    from fastnn.targets.cuda.host.numba_cuda import limits
 
     def make(problem, threads=None):
         reason = FAMILIES[family].suits(problem, problem.optimizer.rule, limits())

@@ -16,11 +16,11 @@ import pytest
 from simulator import SIMULATED
 
 import fastnn
-from fastnn import reference
-from fastnn.data import Data
-from fastnn.problem import Problem
+from fastnn.inputs.data import Data
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, Network, RMSProp
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, loss_row
-from fastnn.spec import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, Network, RMSProp
+from fastnn.targets import numpy as reference
 
 DTYPES = ["float32", "float64"]
 OPTIMIZERS = {

@@ -22,9 +22,9 @@ from target_cases import (
     train,
 )
 
-from fastnn import reference
-from fastnn.data import Data
-from fastnn.spec import SGD, Dense, Dropout
+from fastnn.inputs.data import Data
+from fastnn.network import SGD, Dense, Dropout
+from fastnn.targets import numpy as reference
 
 LIMITS = {
     "value": {"clip_value": 0.02},

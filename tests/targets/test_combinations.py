@@ -18,9 +18,9 @@ from target_cases import (
     zero_slots,
 )
 
-from fastnn import reference
+from fastnn.network import Dense
 from fastnn.rules.table import ACTIVATIONS
-from fastnn.spec import Dense
+from fastnn.targets import numpy as reference
 
 H = 1e-5
 # Those whose first layer learns something.

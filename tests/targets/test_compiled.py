@@ -13,10 +13,10 @@ import pytest
 from target_cases import environment, needs_jit, run_python
 
 import fastnn
-from fastnn import compiled, machine
-from fastnn.entries import ENTRIES
 from fastnn.errors import TargetUnavailable
-from fastnn.machine import LEVELS, Processor, processor
+from fastnn.storage.kernels import loading, machine
+from fastnn.storage.kernels.entries import ENTRIES
+from fastnn.storage.kernels.machine import LEVELS, Processor, processor
 
 PACKAGE = Path(fastnn.__file__).parent
 # What the C library has; anything else would be Numba's or Python's.
@@ -26,7 +26,7 @@ OF_C = {"sched_yield", "usleep", "pow", "powf", "sqrt", "sqrtf", "SwitchToThread
 @needs_jit
 @pytest.mark.parametrize("name", ENTRIES)
 def test_code_calls_neither_numba_nor_python_and_allocates_nothing(name):
-    code = compiled.codes([name], processor())[name]
+    code = loading.codes([name], processor())[name]
     assert set(code.needs) <= OF_C
     # That what is called can be seen there: threads without work sleep.
     assert ("usleep" in code.needs) == ("train_epoch" in name and "linear" not in name)
@@ -36,7 +36,8 @@ def test_code_calls_neither_numba_nor_python_and_allocates_nothing(name):
 USE_EVERYTHING = """
 import sys
 import numpy as np
-from fastnn import Network, Dense, Dropout, Trainer, compiled
+from fastnn import Network, Dense, Dropout, Trainer
+from fastnn.storage.kernels import loading as compiled
 from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn import optimizers
 
@@ -79,7 +80,7 @@ print(count, "numba" in sys.modules)
 
 @needs_jit
 def test_no_built_in_combination_compiles_anything_or_imports_numba():
-    compiled.prepare(ENTRIES)
+    loading.prepare(ENTRIES)
     count, numba = run_python(USE_EVERYTHING).split()
     assert int(count) > 90
     assert numba == "False"
@@ -89,7 +90,9 @@ def test_no_built_in_combination_compiles_anything_or_imports_numba():
 def test_code_depends_neither_on_its_folder_nor_on_the_process(tmp_path):
     there = tmp_path / "there" / "fastnn"
     shutil.copytree(PACKAGE, there, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
-    write = "import sys; from fastnn.compiled import write_code; write_code(sys.argv[1])"
+    write = (
+        "import sys; from fastnn.storage.kernels.loading import write_code; write_code(sys.argv[1])"
+    )
     found = []
     for place, seed in ((PACKAGE.parent, "1"), (there.parent, "2")):
         done = subprocess.run(
@@ -108,16 +111,16 @@ def test_code_depends_neither_on_its_folder_nor_on_the_process(tmp_path):
 
 def test_an_edit_makes_shipped_code_stale(tmp_path, monkeypatch):
     made_for = next(iter(LEVELS.values()))
-    code = compiled.Code("fastnn_shuffle", compiled.identity_of("shuffle", made_for), (), b"code")
-    file = compiled.shipped_file("shuffle", made_for, tmp_path)
+    code = loading.Code("fastnn_shuffle", loading.identity_of("shuffle", made_for), (), b"code")
+    file = loading.shipped_file("shuffle", made_for, tmp_path)
     file.parent.mkdir()
-    file.write_bytes(compiled.code_cache.seal(code.pack()))
-    monkeypatch.setattr(compiled, "SHIPPED", tmp_path)
-    monkeypatch.setattr(compiled, "CHECKED", False)
-    monkeypatch.setattr(compiled.shipped_file, "__defaults__", (tmp_path,))
-    assert compiled._shipped("shuffle", made_for) == code
-    monkeypatch.setattr(compiled, "SOURCES", "others")
-    assert compiled._shipped("shuffle", made_for) is None
+    file.write_bytes(loading.code_cache.seal(code.pack()))
+    monkeypatch.setattr(loading, "SHIPPED", tmp_path)
+    monkeypatch.setattr(loading, "CHECKED", False)
+    monkeypatch.setattr(loading.shipped_file, "__defaults__", (tmp_path,))
+    assert loading._shipped("shuffle", made_for) == code
+    monkeypatch.setattr(loading, "SOURCES", "others")
+    assert loading._shipped("shuffle", made_for) is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_numbas_settings_switch_shipped_code_off(monkeypatch, setting, value):
     after = processor()
     assert after.name == "" and after != before
     assert after.environment()[setting] == value
-    assert compiled._shipped("shuffle", after) is None
+    assert loading._shipped("shuffle", after) is None
 
 
 @pytest.mark.parametrize(
@@ -163,8 +166,8 @@ def test_the_best_level_that_the_processor_has(monkeypatch, missing, level):
 def test_where_no_process_can_be_started_code_is_compiled_in_this_one():
     code = """
 import sys, numpy as np
-from fastnn import compiled
-from fastnn.machine import Processor, processor
+from fastnn.storage.kernels import loading as compiled
+from fastnn.storage.kernels.machine import Processor, processor
 sys.executable = ""
 compiled.SOURCES = "for this test alone"
 (code,) = compiled.codes(["shuffle"], processor()).values()
@@ -175,16 +178,16 @@ print(code.name, "numba" in sys.modules, compiled._kept("shuffle", processor()))
 
 @needs_jit
 def test_sources_that_changed_meanwhile_are_not_compiled_for_this_process(monkeypatch):
-    monkeypatch.setattr(compiled, "SOURCES", "those of yesterday")
+    monkeypatch.setattr(loading, "SOURCES", "those of yesterday")
     with pytest.raises(TargetUnavailable, match="sources have been changed.*start it again"):
-        compiled.codes(["shuffle"], Processor("", processor().cpu, processor().features))
+        loading.codes(["shuffle"], Processor("", processor().cpu, processor().features))
 
 
 COMPILE = """
 import signal
-from fastnn import compiled
+from fastnn.storage.kernels import loading as compiled
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever runs this may ignore
-from fastnn.machine import processor
+from fastnn.storage.kernels.machine import processor
 print("begin", flush=True)
 compiled.codes(["train_epoch_float32", "linear_train_epoch_float64"], processor()._replace(name=""))
 """
@@ -217,8 +220,8 @@ def test_a_read_only_cache_of_roots_is_read(tmp_path):
     """As in an image of a container, which is made by root and run by somebody else."""
     code = """
 import os
-from fastnn import compiled
-from fastnn.machine import processor
+from fastnn.storage.kernels import loading as compiled
+from fastnn.storage.kernels.machine import processor
 made_for = processor()._replace(name="")
 compiled.codes(["shuffle"], made_for)
 compiled._compile_apart = compiled._compile_here = None
@@ -235,5 +238,5 @@ compiled.codes(["shuffle"], made_for)
 @needs_jit
 def test_entries_take_arrays_of_any_thread_at_once():
     orders = np.empty((2, 50), np.int64)
-    compiled.entry("shuffle")(np.arange(2), 2, orders, 50)
+    loading.entry("shuffle")(np.arange(2), 2, orders, 50)
     assert (np.sort(orders, axis=1) == np.arange(50)).all()

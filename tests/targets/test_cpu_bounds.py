@@ -17,10 +17,10 @@ import ctypes, faulthandler, itertools, mmap
 from contextlib import closing
 import numpy as np
 from target_cases import DTYPES, OPTIMIZERS, data_of, problem_of, started
-from fastnn.cpu import checked as cpu_checked, engine as cpu_engine
-from fastnn.layout import aligned_zeros
-from fastnn.data import Data
-from fastnn.spec import Dense, Dropout
+from fastnn.targets.cpu import checked as cpu_checked, engine as cpu_engine
+from fastnn.targets.layout import aligned_zeros
+from fastnn.inputs.data import Data
+from fastnn.network import Dense, Dropout
 
 faulthandler.enable()
 PAGE = mmap.PAGESIZE

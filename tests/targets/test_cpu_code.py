@@ -7,18 +7,18 @@ import pytest
 from numba import njit, types
 from target_cases import DTYPES, needs_jit
 
-from fastnn.cpu.elementary import make_elementary
-from fastnn.cpu.kernels import (
+from fastnn.graph import maximum, trace
+from fastnn.graph.source import activation_source
+from fastnn.rules import activations
+from fastnn.storage.kernels.machine import on_x86, register_shape
+from fastnn.targets.cpu.llvm.elementary import make_elementary
+from fastnn.targets.cpu.llvm.rule_loops import _activate_loop
+from fastnn.targets.cpu.products.kernels import (
     make_accumulate,
     make_accumulate_scattered,
     make_multiply,
     make_multiply_scattered,
 )
-from fastnn.cpu.rules import _activate_loop
-from fastnn.graph import maximum, trace
-from fastnn.graph.source import activation_source
-from fastnn.machine import on_x86, register_shape
-from fastnn.rules import activations
 
 pytestmark = [needs_jit, pytest.mark.skipif(not on_x86(), reason="reads x86 assembly")]
 

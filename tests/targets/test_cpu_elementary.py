@@ -6,7 +6,7 @@ from numba import njit
 from scipy import special
 from target_cases import DTYPES, needs_jit
 
-from fastnn.cpu.elementary import make_elementary
+from fastnn.targets.cpu.llvm.elementary import make_elementary
 
 pytestmark = needs_jit
 

@@ -20,11 +20,11 @@ from target_cases import (
     started,
 )
 
-from fastnn import pool
-from fastnn.cpu import engine as cpu_engine
-from fastnn.cpu.engine import Engine
-from fastnn.data import Data
-from fastnn.spec import Dense, Dropout
+from fastnn.inputs.data import Data
+from fastnn.network import Dense, Dropout
+from fastnn.targets.cpu import engine as cpu_engine
+from fastnn.targets.cpu.engine import Engine
+from fastnn.threads import pool
 
 pytestmark = needs_jit
 
@@ -121,9 +121,9 @@ def test_the_callers_data_are_not_copied(layers, dtype):
 LONG_EPOCH = """
 from contextlib import closing
 import numpy as np
-from fastnn.cpu.engine import Engine
-from fastnn.data import Data
-from fastnn.spec import Dense
+from fastnn.targets.cpu.engine import Engine
+from fastnn.inputs.data import Data
+from fastnn.network import Dense
 from target_cases import data_of, problem_of, started, train
 
 units, threads, rows = {units}, {threads}, {rows}

@@ -23,8 +23,6 @@ from target_cases import (
     zero_slots,
 )
 
-from fastnn.cpu.engine import Engine
-from fastnn.data import Data
 from fastnn.graph import (
     abs,
     cos,
@@ -43,7 +41,9 @@ from fastnn.graph import (
     tanh,
     where,
 )
-from fastnn.spec import Dense, Dropout
+from fastnn.inputs.data import Data
+from fastnn.network import Dense, Dropout
+from fastnn.targets.cpu.engine import Engine
 
 # The formulas of built-in rules.
 ACTIVATIONS = {
@@ -219,15 +219,15 @@ def test_a_loss_that_overflows_names_the_step(engine_class):
 
 @needs_jit
 def test_prediction_alone_compiles_values_alone(monkeypatch):
-    from fastnn.cpu import custom
+    from fastnn.targets.cpu import user_rules
 
-    asked, compiled = [], custom.compiled
+    asked, compiled = [], user_rules.compiled
 
     def noted(rule, operation, *rest):
         asked.append(operation)
         return compiled(rule, operation, *rest)
 
-    monkeypatch.setattr(custom, "compiled", noted)
+    monkeypatch.setattr(user_rules, "compiled", noted)
     problem = problem_of(3, [Dense(4, lambda z: z / (1 + abs(z))), Dense(2)], LOSSES["mse"])
     with closing(started(Engine, problem)) as engine:
         engine.forward(data_of(problem, 5).X)
@@ -245,10 +245,10 @@ import numba.core.event as event
 
 with event.install_recorder("numba:compile") as recorder:
     from target_cases import DTYPES, data_of, problem_of, started, train
-    from fastnn.cpu.custom import Compiled
-    from fastnn.cpu.engine import Engine
+    from fastnn.targets.cpu.user_rules import Compiled
+    from fastnn.targets.cpu.engine import Engine
     from fastnn.graph import exp, tanh
-    from fastnn.spec import Dense
+    from fastnn.network import Dense
 
     for dtype in DTYPES:
         for layers in ([Dense(1)], [Dense(9, lambda z: tanh(z) * {factor}), Dense(3)]):

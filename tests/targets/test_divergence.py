@@ -8,10 +8,10 @@ import pytest
 from pairs import all_pairs
 from target_cases import DTYPES, OPTIMIZERS, data_of, needs_jit, problem_of, run, started, train
 
-from fastnn import reference
-from fastnn.data import Data
+from fastnn.inputs.data import Data
+from fastnn.network import SGD, Adam, Dense
 from fastnn.rules.table import LOSSES
-from fastnn.spec import SGD, Adam, Dense
+from fastnn.targets import numpy as reference
 
 LAYERS = {
     "one output": [Dense(1)],

@@ -14,9 +14,9 @@ from target_cases import (
     run,
 )
 
-from fastnn import reference
-from fastnn.data import Data
-from fastnn.spec import Dense, Dropout
+from fastnn.inputs.data import Data
+from fastnn.network import Dense, Dropout
+from fastnn.targets import numpy as reference
 
 LAYOUTS = {
     "C": lambda X: X,

@@ -10,8 +10,8 @@ import pytest
 from pairs import all_pairs
 from target_cases import DTYPES, data_of, few, needs_jit, problem_of, run, started
 
-from fastnn.data import Data
-from fastnn.spec import Dense, Dropout
+from fastnn.inputs.data import Data
+from fastnn.network import Dense, Dropout
 
 
 def spread(X, row_step, column_step):

@@ -19,7 +19,7 @@ from target_cases import (
     train,
 )
 
-from fastnn.spec import SGD, Dense, Dropout
+from fastnn.network import SGD, Dense, Dropout
 
 # inputs, layers, loss: the paths of an update, and sizes around those of panels
 NETWORKS = {

@@ -6,9 +6,9 @@ from target_cases import run_python
 TRAIN = """
 import numba
 from target_cases import DTYPES, OPTIMIZERS, assert_follows_numpy, data_of, problem_of
-from fastnn.cpu.engine import Engine
-from fastnn.cpu import epoch
-from fastnn.spec import Dense, Dropout
+from fastnn.targets.cpu.engine import Engine
+from fastnn.targets.cpu.step import epoch
+from fastnn.network import Dense, Dropout
 
 assert numba.config.DISABLE_JIT and not hasattr(epoch.train_epoch_float32, "stats")
 NETWORKS = [

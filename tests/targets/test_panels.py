@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from target_cases import OPTIMIZERS, problem_of
 
-from fastnn.layout import Layout
-from fastnn.plan import make_plan
+from fastnn.network import Dense, Dropout
 from fastnn.rules.table import UPDATES
-from fastnn.spec import Dense, Dropout
+from fastnn.targets.cpu.plan import make_plan
+from fastnn.targets.layout import Layout
 
 LAYOUTS = [Layout(1, 1), Layout(4, 8), Layout(8, 16), Layout(16, 32), Layout(2, 4)]
 

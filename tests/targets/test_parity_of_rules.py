@@ -12,9 +12,9 @@ from cuda_cases import CASES, TELLING
 from target_cases import OPTIMIZERS, assert_follows_numpy, data_of, problem_of, run
 
 import fastnn
-from fastnn.problem import Problem
+from fastnn.inputs.problem import Problem
+from fastnn.network import Dense, Dropout, Network
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, activation_row
-from fastnn.spec import Dense, Dropout, Network
 
 HERE = Path(__file__).parent
 # The one rule that is no optimizer is how every target computes gradients.
@@ -106,4 +106,4 @@ def test_what_is_told_of_families_of_kernels_is_of_tests_and_families_that_exist
     sources = "".join(path.read_text() for path in HERE.glob("test_*.py"))
     assert [name for name in TELLING if f"def {name}(" not in sources] == []
     for family in CASES.keys() - {"grid"}:
-        assert (Path(fastnn.__file__).parent / "cuda" / f"{family}.py").is_file()
+        assert (Path(fastnn.__file__).parent / "targets" / "cuda" / family / "family.py").is_file()

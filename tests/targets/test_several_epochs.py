@@ -8,7 +8,7 @@ import pytest
 from pairs import all_pairs
 from target_cases import OPTIMIZERS, data_of, few, problem_of, started
 
-from fastnn.spec import Dense, Dropout
+from fastnn.network import Dense, Dropout
 
 NETWORKS = {"network": [Dropout(0.1), Dense(9, "gelu"), Dense(3)], "linear": [Dense(1)]}
 

@@ -23,9 +23,9 @@ from target_cases import (
     started,
 )
 
-from fastnn import reference
+from fastnn.network import Dense, Dropout
 from fastnn.rules.table import ACTIVATIONS
-from fastnn.spec import Dense, Dropout
+from fastnn.targets import numpy as reference
 
 SIZES = few(
     [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 131],

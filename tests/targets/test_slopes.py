@@ -19,8 +19,8 @@ from target_cases import (
     train,
 )
 
-from fastnn.reference.layers import dropout_key, random_slopes
-from fastnn.spec import SGD, Dense, Dropout
+from fastnn.network import SGD, Dense, Dropout
+from fastnn.targets.numpy.layers import dropout_key, random_slopes
 
 WIDE, ROWS = few(40, 17), few(37, 20)
 # inputs, layers, loss, rows, batch

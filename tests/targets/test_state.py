@@ -17,8 +17,8 @@ from target_cases import (
     zero_slots,
 )
 
+from fastnn.network import Dense, Dropout
 from fastnn.rules.table import UPDATES
-from fastnn.spec import Dense, Dropout
 
 ODD = {
     "one number": (1, [1]),

@@ -8,8 +8,8 @@ import pytest
 from pairs import all_pairs
 from target_cases import DTYPES, OPTIMIZERS, data_of, needs_jit, problem_of, run, started, train
 
-from fastnn.data import Data
-from fastnn.spec import Dense, Dropout
+from fastnn.inputs.data import Data
+from fastnn.network import Dense, Dropout
 
 pytestmark = needs_jit
 
@@ -117,7 +117,7 @@ def test_the_number_of_threads_may_exceed_the_rows_and_the_tiles(fast_class):
 
 
 def test_no_number_given_picks_one_that_the_machine_has(engine_class):
-    from fastnn.processors import available_threads
+    from fastnn.threads.processors import available_threads
 
     tiny = problem_of(3, [Dense(2)])
     large = problem_of(784, [Dense(512, "relu"), Dense(10)], batch_size=512)

@@ -8,8 +8,8 @@ from target_cases import run_python
 TRAIN = """
 from target_cases import OPTIMIZERS, data_of, problem_of, run
 from turns import SCHEDULES, TURNS, Team, at_random, hook
-from fastnn.cpu.engine import Engine
-from fastnn.spec import Dense, Dropout
+from fastnn.targets.cpu.engine import Engine
+from fastnn.network import Dense, Dropout
 
 hook()
 PROBLEMS = {

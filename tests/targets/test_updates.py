@@ -17,10 +17,10 @@ from target_cases import (
     train,
 )
 
-from fastnn import reference
-from fastnn.data import Data
+from fastnn.inputs.data import Data
+from fastnn.network import SGD, Adam, Dense, Dropout, Nadam
 from fastnn.rules.table import ACTIVATIONS, LOSSES
-from fastnn.spec import SGD, Adam, Dense, Dropout, Nadam
+from fastnn.targets import numpy as reference
 
 HIDDEN = [Dense(9, "tanh"), Dense(3)]
 # inputs, layers, loss, rows, changes to the problem, weighted

@@ -8,8 +8,9 @@ import random
 import threading
 from functools import partial
 
-from fastnn.cpu import epoch, team
-from fastnn.cpu.engine import Engine
+from fastnn.targets.cpu import team
+from fastnn.targets.cpu.engine import Engine
+from fastnn.targets.cpu.step import epoch
 
 WAITING = ("pause", "give_way", "nap")
 # After which operation a thread hands over, beside those in which it waits for the others.

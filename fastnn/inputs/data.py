@@ -1,0 +1,287 @@
+"""What the caller hands in, checked and brought to the form that every target reads.
+
+Features pass as they lie in memory; only what no target can read (integers, half precision, foreign
+byte order) is converted. For a target that reads arrays on a CUDA device, those stay there, and are
+checked there by the same rules; any other refuses them, for a copy to the host is the caller's
+choice. Every error names the array, the place, the value and the remedy, and is
+raised before anything has changed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.inputs.arrays import check_finite, first_place, name_value, numbers_anywhere
+from fastnn.inputs.device_arrays import DeviceArray, to_host
+from fastnn.rules.table import LOSSES, loss_row, unknown_name
+
+if TYPE_CHECKING:
+    from fastnn.inputs.device_arrays import Reader
+    from fastnn.inputs.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Rows that an engine can train on or evaluate.
+
+    Attributes
+    ----------
+    X
+        Features (n, k), float32 or float64, any strides, maybe read-only, maybe the caller's own
+        memory; never written to. A `DeviceArray` if they are on a device.
+    targets
+        int64 (n,) for a loss over classes, else (n, outputs) of the problem's dtype; C-contiguous.
+        A `DeviceArray` if they are on a device.
+    weights
+        Weight of each row, float64 (n,), C-contiguous; None: every row counts 1.
+    """
+
+    X: Any
+    targets: Any
+    weights: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.X)
+
+
+def check_data(
+    problem: Problem,
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    what: tuple[str, str] = ("X", "y"),
+    reader: Reader | None = None,
+) -> Data:
+    """Return features, targets and weights as `problem` needs them.
+
+    Parameters
+    ----------
+    problem
+        Gives the number of inputs and outputs, the loss and the dtype.
+    X, y, sample_weight
+        As for `check_features`, `check_targets` and `check_weights`.
+    what
+        What messages call X and y.
+    reader
+        What the target reads arrays on a CUDA device with; None: it does not.
+
+    Raises
+    ------
+    InvalidInput
+        Anything that cannot be trained on.
+    """
+    network = problem.network
+    features = check_features(X, network.inputs, problem.dtype, what[0], reader)
+    n = len(features)
+    targets = check_targets(y, problem.loss, network.outputs, n, problem.dtype, what[1], reader)
+    weights = None if sample_weight is None else check_weights(sample_weight, n, reader)
+    return Data(features, targets, weights)
+
+
+def check_validation(problem: Problem, data: Any, reader: Reader | None = None) -> Data | None:
+    """Return what `fit` takes as `validation_data`, checked; None for None.
+
+    Raises
+    ------
+    InvalidInput
+        Neither (X, y) nor (X, y, sample_weight), or something that `check_data` refuses.
+    """
+    if data is None:
+        return None
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise InvalidInput(
+            "validation_data must be (X, y) or (X, y, sample_weight), not "
+            f"a {type(data).__name__}"
+            + (f" of {len(data)}" if isinstance(data, (tuple, list)) else "")
+        )
+    try:
+        X, y, *weights = data
+        return check_data(problem, X, y, weights[0] if weights else None, reader=reader)
+    except InvalidInput as error:
+        raise InvalidInput(f"in validation_data, {error}") from error
+
+
+def check_features(
+    X: Any, inputs: int, dtype: np.dtype, what: str = "X", reader: Reader | None = None
+) -> Any:
+    """Return `X` as a floating array (m, inputs) without NaN or infinity.
+
+    float32 and float64 arrays in native byte order come back as they are, whatever their strides
+    and whatever `dtype` says; everything else becomes a new array of `dtype`. What is on a device
+    is a `DeviceArray`.
+
+    Raises
+    ------
+    InvalidInput
+        Wrong rank or width, no rows, not numbers, masked or sparse, NaN, infinity, or a number too
+        large for `dtype`.
+    """
+    array = numbers_anywhere(X, what, reader)
+    if array.ndim == 1 and len(array):
+        raise InvalidInput(
+            f"{what} has shape {array.shape} but must be two-dimensional, one row a sample: "
+            f"{what}.reshape(-1, 1) for one feature, {what}.reshape(1, -1) for one sample"
+        )
+    if array.ndim == 0 or array.ndim > 2:
+        raise InvalidInput(
+            f"{what} has shape {array.shape} but must be two-dimensional, one row a sample; "
+            f"flatten samples with {what}.reshape(len({what}), -1)"
+        )
+    if len(array) == 0:
+        raise InvalidInput(f"{what} has no rows (shape {array.shape}); pass at least one")
+    if array.shape[1] != inputs:
+        raise InvalidInput(
+            f"{what} has {array.shape[1]} columns but the network has {inputs} inputs; "
+            f"pass an array of shape ({len(array)}, {inputs})"
+        )
+    check_finite(array, dtype, what)
+    if isinstance(array, DeviceArray):
+        return array if array.dtype in (np.float32, np.float64) else array.converted(dtype)
+    # A dtype in foreign byte order equals neither of the two.
+    if array.dtype in (np.float32, np.float64) and array.flags.aligned:
+        return array
+    return array.astype(dtype, order="C")
+
+
+def check_targets(
+    y: Any,
+    loss: Any,
+    outputs: int,
+    n: int,
+    dtype: np.dtype,
+    what: str = "y",
+    reader: Reader | None = None,
+) -> Any:
+    """Return `y` as the loss reads it, C-contiguous.
+
+    Numbers are not copied where they are so already; labels of classes always are. Those become
+    int64 (n,); they may come as (n,) or (n, 1), integers or integral floats, 0..outputs-1. Other
+    targets become (n, outputs) of `dtype`; for one output they may come as (n,). Binary targets are
+    0 and 1.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown loss, a wrong shape or length, not numbers, or a value that the loss cannot take.
+    """
+    if isinstance(loss, str) and loss not in LOSSES:
+        raise unknown_name("loss", loss, LOSSES)
+    row = loss_row(loss)
+    kind, loss_name = row.targets, row.name
+    array = numbers_anywhere(y, what, reader)
+    columns = 1 if kind == "classes" else outputs
+    if columns == 1 and array.ndim == 1:
+        array = array.column() if isinstance(array, DeviceArray) else array.reshape(-1, 1)
+    if array.ndim != 2 or array.shape[1] != columns:
+        hint = ""
+        if kind == "classes" and array.ndim == 2:
+            hint = f"; of one-hot rows pass {what}.argmax(axis=1)"
+        expected = f"({n},) or ({n}, 1)" if columns == 1 else f"({n}, {columns})"
+        raise InvalidInput(
+            f"{what} has shape {array.shape} but {loss_name} with {outputs} "
+            f"output{'s' * (outputs != 1)} takes {expected}{hint}"
+        )
+    if len(array) != n:
+        raise InvalidInput(f"{what} has {len(array)} rows but there are {n} samples; pass one each")
+    if kind == "classes":
+        return _class_indices(array, outputs, what)
+    check_finite(array, dtype, what)
+    if kind == "binary":
+        _check_binary(array, loss_name, what)
+    if isinstance(array, DeviceArray):
+        return array.converted(dtype)
+    return np.require(array, dtype, ["C", "A"])
+
+
+def check_weights(sample_weight: Any, n: int, reader: Reader | None = None) -> np.ndarray:
+    """Return `sample_weight` as float64 (n,), C-contiguous.
+
+    Weights on a device are copied to the host, where the sums of the weights of batches are made.
+
+    Raises
+    ------
+    InvalidInput
+        Wrong shape, a weight that is negative, NaN or infinite, or a sum that is not positive.
+    """
+    what = "sample_weight"
+    array = numbers_anywhere(sample_weight, what, reader)
+    if array.shape != (n,):
+        raise InvalidInput(f"{what} has shape {array.shape} but must be ({n},), one weight a row")
+    array = to_host(array)
+    column = array.reshape(-1, 1)
+    check_finite(column, np.dtype(np.float64), what)
+    place = first_place(column, "negative")
+    if place is not None:
+        raise InvalidInput(
+            f"{what} {name_value(column, place)} is negative; weights are at least 0"
+        )
+    weights = np.require(array, np.float64, ["C", "A"])
+    with np.errstate(over="ignore"):
+        total = float(weights.sum())
+    if not 0.0 < total < np.inf:
+        raise InvalidInput(
+            f"{what} sums to {total:g} but needs a positive, finite sum; scale the weights"
+            if total
+            else f"{what} is 0 in every row; give at least one row a positive weight"
+        )
+    largest = float(weights.max())
+    if not 1e-200 < largest < 1e200:
+        # Products with losses would be rounded to few bits, or overflow. Only ratios matter.
+        weights = np.ldexp(weights, -math.frexp(largest)[1])
+    return weights
+
+
+def _class_indices(array: Any, outputs: int, what: str) -> Any:
+    """Return the labels (n, 1) as int64 (n,) or raise at the first that is not 0..outputs-1.
+
+    They are copied first: compiled code takes a label for an index, so what is checked here must be
+    what is read there, whoever writes to the caller's array meanwhile.
+    """
+    if not isinstance(array, DeviceArray):
+        array = array.copy()
+    if array.dtype.kind == "f":
+        check_finite(array, array.dtype, what)
+        place = first_place(array, "fractional")
+        if place is not None:
+            raise InvalidInput(
+                f"{what} {name_value(array, place)} is fractional; labels are whole numbers "
+                f'0..{outputs - 1} (for a regression choose loss="mse")'
+            )
+    if array.dtype.kind != "b":
+        place = first_place(array, "outside", outputs)
+        if place is not None:
+            label = int(array[place])
+            remedy = (
+                "number the classes from 0, such as with numpy.unique(y, return_inverse=True)[1]"
+                if label < 0 or label == outputs
+                else "give the last layer one unit a class"
+            )
+            raise InvalidInput(
+                f"{what} has label {label} at row {place[0]}, but the network has {outputs} "
+                f"output{'s' * (outputs != 1)}: labels are 0..{outputs - 1}; {remedy}"
+            )
+    if isinstance(array, DeviceArray):
+        return array.converted(np.int64).flat()
+    return np.require(array.reshape(-1), np.int64, ["C", "A"])
+
+
+def _check_binary(array: Any, loss_name: str, what: str) -> None:
+    """Raise at the first value of `array` that is neither 0 nor 1."""
+    if array.dtype.kind == "b":
+        return
+    place = first_place(array, "binary")
+    if place is None:
+        return
+    if array[place] == -1:
+        remedy = f"turn labels -1 and +1 into 0 and 1 with ({what} + 1) / 2"
+    else:
+        remedy = 'for more than two classes choose loss="softmax_cross_entropy"'
+    raise InvalidInput(
+        f"{what} {name_value(array, place)}, but {loss_name} takes 0 and 1; {remedy}"
+    )

@@ -1,0 +1,258 @@
+"""Parameters and optimizer state: checked, at their start, and under their names in a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.initializers import INITIALISERS
+from fastnn.inputs.arrays import check_finite, real_numbers
+from fastnn.inputs.memory import check_memory
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import UPDATES, activation_row
+
+if TYPE_CHECKING:
+    from fastnn.network import Dense, Network
+
+
+Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
+_LETTERS = {"weights": "W", "bias": "b"}  # what messages call them
+
+
+def check_size(problem: Problem) -> None:
+    """Raise `InvalidInput` where parameters and optimizer state cannot fit into memory."""
+    sizes = [k * n + 2 * n for k, n in problem.network.shapes]
+    copies = 1 + UPDATES[problem.optimizer.rule].slots
+    # Initial weights are drawn in float64.
+    needed = problem.dtype.itemsize * copies * sum(sizes) + 8 * max(sizes)
+    widest = max(problem.network.inputs, *(dense.units for dense in problem.network.dense))
+    check_memory(
+        needed,
+        f"a network of {sum(sizes)} parameters, its widest layer of {widest} numbers,",
+        "make its layers narrower",
+    )
+
+
+def start_slots(problem: Problem, parameters: Parameters) -> list[Parameters]:
+    """Return the state that the optimizer starts from, one list like `parameters` a slot.
+
+    It is zeros, but for the mean of the parameters, which starts as a copy of them.
+    """
+    rule = UPDATES[problem.optimizer.rule]
+    slots = [[tuple(map(np.zeros_like, each)) for each in parameters] for _ in range(rule.slots)]
+    if rule.mean:
+        slots[-1] = copy_of(parameters)
+    return slots
+
+
+def copy_of(parameters: Parameters) -> Parameters:
+    """Return the same parameters in new arrays."""
+    return [tuple(array.copy() for array in layer) for layer in parameters]
+
+
+def check_parameters(problem: Problem, values: Any) -> Parameters:
+    """Return a caller's parameters as new C-ordered arrays of the problem's dtype.
+
+    Parameters
+    ----------
+    problem
+        Gives the shapes, which layers have a bias, and the dtype.
+    values
+        [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense layer, with prelu (W, b, slopes).
+
+    Raises
+    ------
+    InvalidInput
+        Another number of layers, another shape, not finite numbers, or a bias where there is none.
+    """
+    network = problem.network
+    layers = len(network.dense)
+    if not isinstance(values, (list, tuple)) or len(values) != layers:
+        count = f" of {len(values)}" if isinstance(values, (list, tuple)) else ""
+        raise InvalidInput(
+            f"parameters must be a list of {layers} pairs (W, b), one a Dense layer, as "
+            f"trainer.parameters gives it, not a {type(values).__name__}{count}"
+        )
+    checked: Parameters = []
+    for position, (dense, shapes) in enumerate(
+        zip(network.dense, network.parameter_shapes, strict=True)
+    ):
+        given = values[position]
+        names = [_LETTERS.get(name, name) for name in shapes]
+        if not isinstance(given, (list, tuple)) or len(given) != len(shapes):
+            what = {2: "a pair", 3: "a triple"}[len(shapes)]
+            raise InvalidInput(
+                f"parameters of Dense layer {position} must be {what} ({', '.join(names)}) of "
+                f"arrays of shapes {' and '.join(map(str, shapes.values()))}, "
+                f"not {shown(given):.80}"
+            )
+        layer = tuple(
+            _checked(array, shape, problem.dtype, f"{name} of Dense layer {position}")
+            for name, array, shape in zip(names, given, shapes.values(), strict=True)
+        )
+        b = layer[1]
+        if not dense.bias and b.any():
+            raise InvalidInput(
+                f"b of Dense layer {position} must be zeros, since the layer has bias=False; "
+                f"its value at {int(b.nonzero()[0][0])} is {b[b.nonzero()][0].item()!r}"
+            )
+        checked.append(layer)
+    return checked
+
+
+def _checked(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> np.ndarray:
+    """Return one array of parameters as `dtype`, or raise `InvalidInput`."""
+    array = real_numbers(value, what)
+    if array.shape != shape:
+        raise InvalidInput(f"{what} has shape {array.shape} but the network needs {shape}")
+    check_finite(array.reshape(-1, shape[-1]), dtype, what)
+    return np.array(array, dtype, order="C")
+
+
+def to_tensors(
+    problem: Problem, parameters: Parameters, slots: list[Parameters]
+) -> dict[str, np.ndarray]:
+    """Return every array under its name in a file, such as "layers.0.weights"."""
+    return {
+        name: array
+        for group, layers in zip(_names(problem), [parameters, *slots], strict=True)
+        for names, arrays in zip(group, layers, strict=True)
+        for name, array in zip(names, arrays, strict=True)
+    }
+
+
+def from_tensors(
+    problem: Problem, tensors: dict[str, np.ndarray], where: str
+) -> tuple[Parameters, list[Parameters]]:
+    """Return the parameters and slots that `to_tensors` named.
+
+    Parameters
+    ----------
+    problem
+        What the arrays must fit.
+    tensors
+        As read; not copied.
+    where
+        What messages call the file.
+
+    Raises
+    ------
+    CorruptFile
+        An array is missing or unknown, has another shape or dtype, or is not finite.
+    """
+    groups = _names(problem)
+    shapes = {
+        name: shape
+        for group in groups
+        for names, layer in zip(group, problem.network.parameter_shapes, strict=True)
+        for name, shape in zip(names, layer.values(), strict=True)
+    }
+    for name in sorted(shapes.keys() ^ tensors.keys()):
+        verb = "lacks" if name in shapes else "has no place for"
+        raise CorruptFile(f"{where} is damaged: its network {verb} the array {name!r}")
+    for name, shape in shapes.items():
+        found = tensors[name]
+        if found.shape != shape or found.dtype != problem.dtype:
+            raise CorruptFile(
+                f"{where} is damaged: {name!r} is {found.dtype} of shape {found.shape}, but its "
+                f"network needs {problem.dtype} of shape {shape}"
+            )
+        if not np.isfinite(found).all():
+            raise CorruptFile(f"{where} is damaged: {name!r} has a number that is not finite")
+    read = [[tuple(tensors[name] for name in names) for names in group] for group in groups]
+    return read[0], read[1:]
+
+
+def _names(problem: Problem) -> list[list[list[str]]]:
+    """Return the names of each layer's arrays: of the parameters, then of each state slot."""
+    slots = range(UPDATES[problem.optimizer.rule].slots)
+    layers = list(enumerate(problem.network.parameter_shapes))
+    return [
+        [[f"{group}.{layer}.{name}" for name in shapes] for layer, shapes in layers]
+        for group in ["layers", *(f"state.{slot}.layers" for slot in slots)]
+    ]
+
+
+STREAM = 0x696E6974  # ASCII "init": keeps these draws apart from those of the epochs' orders
+
+
+def initial_parameters(
+    network: Network, seed: int, dtype: np.dtype[Any]
+) -> list[tuple[np.ndarray, ...]]:
+    """Return the parameters that training starts from.
+
+    W of layer l is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded; b is zero, and
+    the slopes of prelu are the layer's alpha.
+
+    Parameters
+    ----------
+    network
+        The layers; `Dense.init` says how each starts.
+    seed
+        Whole, at least 0.
+    dtype
+        float32 or float64.
+
+    Returns
+    -------
+    list of (W, b)
+        One pair a Dense: W (n_in, n_out) and b (n_out,), new C-ordered arrays of `dtype`; with
+        prelu (W, b, slopes), slopes (n_out,).
+
+    Raises
+    ------
+    InvalidInput
+        A caller's initialiser gave something other than finite real numbers of the right shape, or
+        alpha is too large for float32.
+    """
+    parameters: list[tuple[np.ndarray, ...]] = []
+    for position, (layer, shape) in enumerate(zip(network.dense, network.shapes, strict=True)):
+        row = activation_row(layer.activation)
+        init = row.initialiser if layer.init is None else layer.init
+        draw = INITIALISERS[init] if isinstance(init, str) else init
+        generator = np.random.Generator(np.random.PCG64([seed, STREAM, position]))
+        W = _initial_weights(
+            draw(generator, *shape), shape, dtype, f"init of Dense layer {position}"
+        )
+        slopes = [_initial_slopes(layer, dtype, position)] if row.learned else []
+        parameters.append((W, np.zeros(shape[1], dtype), *slopes))
+    return parameters
+
+
+def _initial_slopes(layer: Dense, dtype: np.dtype[Any], position: int) -> np.ndarray:
+    """Return the slopes that a layer of prelu starts with, or raise `InvalidInput`."""
+    with np.errstate(over="ignore"):
+        slopes = np.full(layer.units, layer.alpha, dtype)
+    if not np.isfinite(slopes).all():
+        raise InvalidInput(
+            f"alpha of Dense layer {position} must be finite in {dtype}, not {layer.alpha!r}"
+        )
+    return slopes
+
+
+def _initial_weights(
+    values: Any, shape: tuple[int, int], dtype: np.dtype[Any], place: str
+) -> np.ndarray:
+    """Return a caller's initial weights as a new array of `dtype`, or raise `InvalidInput`."""
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise InvalidInput(f"{place} must return an array, not {type(values).__name__}") from error
+    if found.dtype.kind not in "fiu":
+        raise InvalidInput(f"{place} must return real numbers, not dtype {found.dtype}")
+    if found.shape != shape:
+        raise InvalidInput(
+            f"{place} must return shape {shape}, which is (inputs, outputs), not {found.shape}"
+        )
+    with np.errstate(over="ignore"):
+        weights = np.array(found, dtype, order="C")
+    bad = ~np.isfinite(weights)
+    if bad.any():
+        where = tuple(int(index) for index in np.argwhere(bad)[0])
+        raise InvalidInput(
+            f"{place} must return numbers that are finite in {dtype};"
+            f" at {where} it returned {found[where]!r}"
+        )
+    return weights

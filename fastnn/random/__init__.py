@@ -1,0 +1,1 @@
+"""Random numbers that follow from a seed: keys, and the order of the rows."""

@@ -1,0 +1,1 @@
+"""Files on disk: written whole, cache folders, kernels. It knows no network."""

@@ -1,0 +1,1 @@
+"""Machine code of kernels: compiled, shipped, kept on disk, and loaded."""

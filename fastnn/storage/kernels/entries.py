@@ -1,0 +1,35 @@
+"""The compiled functions that the engine calls: one table, which building and loading both read."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A compiled function: where its Python is, and what it takes.
+
+    Arguments are "int", an int64; "words", an array of int64; "float32s" or "float64s".
+    """
+
+    module: str
+    function: str
+    arguments: tuple[str, ...]
+
+
+def _entries() -> dict[str, Entry]:
+    entries = {
+        "shuffle": Entry("fastnn.targets.cpu.shuffle", "shuffle", ("words", "int", "words", "int"))
+    }
+    for dtype in ("float32", "float64"):
+        forward = "words", "int", "int", f"{dtype}s"
+        for prefix, module, train in (
+            ("", "fastnn.targets.cpu.step.epoch", ("words", "int", "int", "int")),
+            ("linear_", "fastnn.targets.cpu.step.linear", ("words", "int")),
+        ):
+            for operation, arguments in (("train_epoch", train), ("forward", forward)):
+                name = f"{operation}_{dtype}"
+                entries[prefix + name] = Entry(module, name, arguments)
+    return entries
+
+
+ENTRIES = _entries()

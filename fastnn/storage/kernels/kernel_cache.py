@@ -1,0 +1,169 @@
+"""Where compiled kernels are kept between processes.
+
+The folder is named after a hash of all sources that compiled code can come from, so an edit of any
+makes a new one: see `sources`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+
+from fastnn import __version__
+from fastnn.errors import TargetUnavailable
+from fastnn.sanitizer import CHECKED
+from fastnn.storage.cache_folders import cache_folder
+from fastnn.storage.kernels.code_cache import full, load, store
+from fastnn.storage.kernels.machine import own_processor, system
+from fastnn.storage.kernels.machine_code import Code, file_in, unpack
+from fastnn.threads.pool import uninterrupted
+
+_NAMES = "kernels-"  # what names of folders begin with
+_ROOT = os.path.abspath(os.path.join(__file__, *[os.pardir] * 4))
+# An import at the top of a module; those in functions bring nothing into compiled code.
+_IMPORT = re.compile(r"^(?:from (fastnn[\w.]*) import (\([^)]*\)|.*)|import (fastnn[\w.]*))", re.M)
+
+
+def _modules() -> dict[str, str]:
+    """Return the file of each module of the package by its name."""
+    found = {}
+    for folder, _, files in os.walk(os.path.join(_ROOT, "fastnn")):
+        package = os.path.relpath(folder, _ROOT).replace(os.sep, ".")
+        for file in files:
+            if file.endswith(".py"):
+                name = f"{package}.{file[:-3]}".removesuffix(".__init__")
+                found[name] = os.path.join(folder, file)
+    return found
+
+
+def sources(*roots: str) -> dict[str, bytes]:
+    """Return the source of modules and packages, and of all modules that these import, by name."""
+    modules = _modules()
+    prefixes = tuple(f"{root}." for root in roots)
+    waiting = [name for name in modules if name in roots or name.startswith(prefixes)]
+    found: dict[str, bytes] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        with open(modules[name], "rb") as file:
+            found[name] = file.read()
+        for module, names, alone in _IMPORT.findall(found[name].decode()):
+            # What is imported from a package may be a module of it.
+            wanted = module or alone, *(f"{module}.{each}" for each in re.findall(r"\w+", names))
+            waiting += (each for each in wanted if each in modules)
+    return found
+
+
+def source_hash(*roots: str) -> str:
+    """Return a hash of `sources`."""
+    digest = hashlib.sha256(__version__.encode())
+    for name, source in sorted(sources(*roots).items()):
+        digest.update(f"{name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()[:16]
+
+
+# The modules whose functions are compiled, with all that they call.
+COMPILED = (
+    "fastnn.storage.kernels.compiling",
+    "fastnn.targets.cpu.step.epoch",
+    "fastnn.targets.cpu.step.linear",
+    "fastnn.targets.cpu.shuffle",
+)
+# What looks over them changes what they become.
+_CHECKS = ("fastnn.sanitizer",) if CHECKED else ()
+# Taken now: what is imported fits these, whatever becomes of the files meanwhile.
+SOURCES = source_hash(*COMPILED, "fastnn.storage.kernels.entries", *_CHECKS)
+PATIENCE_SECONDS = 3.0
+_KEPT_SECONDS = 60 * 86400.0  # since it was last read
+_log = logging.getLogger("fastnn")
+
+
+@cache
+def folder() -> Path:
+    """Return the folder of what was compiled of these sources."""
+    return cache_folder(f"{_NAMES}{SOURCES}{'-checked' * CHECKED}")
+
+
+def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bool]:
+    """Return code that Numba makes in this process, and whether it was there already.
+
+    Parameters
+    ----------
+    name
+        What the file's name begins with.
+    made_of
+        All that the code follows from beside fastnn's sources and the processor.
+    make
+        Returns the code for an identity.
+
+    Raises
+    ------
+    TargetUnavailable
+        There is no Numba.
+    """
+    made_for = own_processor()
+    flags = f"{made_for.cpu} {made_for.features} {made_for.opt}"
+    text = hashlib.sha256(made_of.encode()).hexdigest()
+    identity = f"{name} of {text} and sources {SOURCES} for {system()} {flags}"
+    file = file_in(folder(), name, identity)
+    code = load(file, partial(unpack, identity=identity))
+    if code is not None:
+        return code, True
+    try:
+        code = uninterrupted(partial(make, identity))
+    except ImportError as error:
+        raise TargetUnavailable(
+            f"formulas and rules of your own are compiled by Numba, which cannot be imported here "
+            f"({error}); install a Numba that fits this Python and NumPy"
+        ) from error
+    store(file, code.pack)
+    return code, False
+
+
+def forget_old() -> None:
+    """Delete what was compiled of other sources and has not been read for a while."""
+    now = time.time()
+    for other in folder().parent.glob(f"{_NAMES}*"):
+        with contextlib.suppress(OSError):
+            read = [max(file.stat().st_atime, file.stat().st_mtime) for file in other.iterdir()]
+            last = max([other.stat().st_mtime, *read])
+            if other != folder() and now - last > _KEPT_SECONDS:
+                shutil.rmtree(other)
+
+
+class CompileNotice:
+    """Logs what takes so long, if it is not ready after a moment: as warnings, which are seen."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._timer = threading.Timer(PATIENCE_SECONDS, self._tell)
+        self._timer.daemon = True
+        self._begun = time.monotonic()
+
+    def _tell(self) -> None:
+        _log.warning("fastnn: compiling %s for this processor ...", self._what)
+
+    def __enter__(self) -> None:
+        """Start to wait; without a word where no thread can be started for that."""
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._timer.start()
+
+    def __exit__(self, *exception: object) -> None:
+        """Say how long it took, if that it began was said."""
+        self._timer.cancel()
+        seconds = time.monotonic() - self._begun
+        if seconds > PATIENCE_SECONDS and exception[0] is None:
+            kept = os.access(folder(), os.W_OK) and folder() not in full
+            where = f", kept in {folder()}" if kept else ""
+            _log.warning("fastnn: compiled in %.0f s%s", seconds, where)
+        forget_old()

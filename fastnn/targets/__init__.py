@@ -1,0 +1,1 @@
+"""Where to compute: the same operations in NumPy, on the processor, and on CUDA."""

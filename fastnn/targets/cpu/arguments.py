@@ -1,0 +1,99 @@
+"""The arguments of an epoch as one array of addresses.
+
+Numba passes an array as seven words, and a step works on some twenty arrays: pushing those through
+every call took a fifth of the time of a small network. So compiled functions take one array, `job`,
+which holds address and length of all of them, and make a view of what they need (see `views`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.targets.cpu.plan import LAYER_FIELDS
+from fastnn.targets.cpu.tiling import PHASE_FIELDS, TILE_FIELDS
+
+# Compiled code reads them by address, so that one compilation serves every layout and both float
+# types.
+
+ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS, SOURCE_FIELDS = range(6)  # in bytes
+
+
+def make_sources(*matrices: np.ndarray) -> np.ndarray:
+    """Return the table for two-dimensional float32 or float64 arrays, which must stay alive."""
+    rows = [
+        (m.__array_interface__["data"][0], *m.strides, m.dtype.itemsize == 8, m.shape[1])
+        for m in matrices
+    ]
+    return np.array(rows, np.int64)
+
+
+INT64, REAL = np.dtype(np.int64), np.dtype(np.float64)
+# name -> dtype (None: that of the problem), columns (0: one-dimensional)
+ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
+    "memory": (None, 0),
+    "alphas": (None, 0),
+    "head": (INT64, 0),
+    "layers": (INT64, LAYER_FIELDS),
+    "tiles": (INT64, TILE_FIELDS),
+    "owners": (INT64, 0),
+    "phases": (INT64, PHASE_FIELDS),
+    "sources": (INT64, SOURCE_FIELDS),
+    "order": (INT64, 0),
+    "classes": (INT64, 0),
+    "counting": (INT64, 0),
+    "keys": (INT64, 0),
+    "gathered": (INT64, 0),
+    "used": (INT64, 0),
+    "control": (INT64, 0),
+    "weights": (REAL, 0),
+    "rates": (REAL, 0),
+    "numbers": (REAL, 0),
+    "row_loss": (REAL, 0),
+    "parts": (REAL, 0),
+}
+WORDS = 2 * len(ARRAYS)  # of a job
+POSITIONS = {name: 2 * index for index, name in enumerate(ARRAYS)}
+
+
+# Words of `control`, each on a cache line of its own; TICKETS is the first of one for each thread.
+DONE, STOP, STEP, BAD_STEP, FIRST_STEP, TICKETS = range(0, 48, 8)
+LINE = 8
+FINISHED = 1 << 30  # the phase after the last; phases of an epoch are fewer
+TILE_MASK = (1 << 32) - 1
+NOT_OPEN = 1 << 31  # a ticket of the first phase with no tile left, until thread 0 opens it
+
+
+def make_job(**arrays: np.ndarray) -> np.ndarray:
+    """Return the job for C-contiguous arrays; those not given are empty. They must stay alive."""
+    return _enter(np.zeros(WORDS, np.int64), arrays)
+
+
+def make_jobs(
+    fixed: np.ndarray, shared: dict[str, np.ndarray], own: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Return the jobs of epochs that follow one another, one a row.
+
+    All of them have the arrays of the job `fixed` and those in `shared`, and each has one row of
+    every array in `own`.
+    """
+    first = _enter(fixed.copy(), shared)
+    for name, rows in own.items():
+        at = POSITIONS[name]
+        first[at] = rows.__array_interface__["data"][0]
+        first[at + 1] = rows.shape[1]
+    count = len(next(iter(own.values())))
+    if count == 1:
+        return first[None]
+    jobs = np.repeat(first[None], count, axis=0)
+    for name, rows in own.items():
+        jobs[:, POSITIONS[name]] += rows.strides[0] * np.arange(count)
+    return jobs
+
+
+def _enter(job: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Put address and length of each array into a job."""
+    for name, array in arrays.items():
+        at = POSITIONS[name]
+        job[at] = array.__array_interface__["data"][0]
+        job[at + 1] = len(array)
+    return job

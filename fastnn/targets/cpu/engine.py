@@ -1,0 +1,438 @@
+"""The CPU engine: working memory, the team of threads, and what the trainer asks of a target."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fastnn.inputs.data import Data
+from fastnn.inputs.parameters import Parameters
+from fastnn.inputs.problem import EpochResult, Problem
+from fastnn.network import Network
+from fastnn.random.keys import random_key
+from fastnn.random.shuffling import make_orders
+from fastnn.rules.activations import RRELU_MEAN
+from fastnn.rules.table import UPDATES, activation_row
+from fastnn.storage.kernels.loading import entry
+from fastnn.storage.kernels.loading import prepare as prepare_entries
+from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
+from fastnn.targets.cpu import arguments as words
+from fastnn.targets.cpu.arguments import make_job, make_jobs, make_sources
+from fastnn.targets.cpu.checked import checked
+from fastnn.targets.cpu.plan import (
+    BATCH,
+    CLASSES,
+    IN_PLACE,
+    INFERENCE_ROWS,
+    LOOK_ROWS,
+    PREFETCH,
+    SAMPLES,
+    USED_SIZE,
+    WEIGHTED,
+    Plan,
+    make_plan,
+)
+from fastnn.targets.cpu.scalars import LOSS_SUM, WEIGHT_SUM, start_numbers
+from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
+from fastnn.targets.cpu.user_rules import place_rules
+from fastnn.targets.cpu.working_memory import Working
+from fastnn.targets.layout import Layout
+from fastnn.threads.atomic import new_lock
+from fastnn.threads.pool import Task
+from fastnn.threads.processors import available_threads
+
+# Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
+PREFETCH_BYTES = 1 << 20
+# How far ahead: as many rows as the second-level cache holds beside a batch, up to a limit.
+AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
+# Work that makes a second thread worth waking for a prediction, and what is done of it in one call:
+# a few hundredths of a second.
+PREDICT_FLOPS_PER_THREAD, PREDICT_FLOPS_PER_CALL, PREDICT_ROWS_PER_CALL = 2e7, 5e8, 1 << 17
+SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
+NO_ROWS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
+
+
+class Engine:
+    """Trains and predicts with compiled kernels, as `fastnn.targets.numpy.Engine` defines it."""
+
+    def __init__(
+        self, problem: Problem, threads: int | None = None, rule: str | None = None
+    ) -> None:
+        """Make an engine for `problem`; `threads` None chooses from the work in a step.
+
+        `rule` is another update rule than that of the problem's optimizer.
+        """
+        self.problem, self.how, self._dtype = problem, "", problem.dtype.name  # a name takes 3 us
+        self._asked = threads
+        network = problem.network
+        first = activation_row(network.dense[0].activation)
+        self._linear = (
+            network.shapes == ((network.inputs, 1),)
+            and network.dropouts[0] == 0
+            and not (first.rowwise or first.random or first.learned)
+        )
+        if self._linear:
+            self._layout = Layout(1, 1)
+        else:
+            shape = register_shape(problem.dtype)
+            self._layout = Layout(shape.lanes, shape.panel)
+        self._rule = rule or problem.optimizer.rule
+        self._slots = UPDATES[self._rule].slots
+        alphas = [
+            RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
+            for dense in network.dense
+        ]
+        factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
+        self._random = any(problem.network.dropouts) or any(
+            activation_row(dense.activation).random for dense in network.dense
+        )
+        self._alphas = np.array(alphas + factors, problem.dtype)
+        self._numbers = start_numbers(problem)
+        self.threads = self._choose_threads()
+        self._working = self._follow(self._plan_for(1), None)
+        self.seconds_per_row = np.inf
+        self._lock = new_lock()  # one call at a time uses the working memory
+        # The state that the working memory holds, by identity; None while that is being changed.
+        self._held: np.ndarray | None = None
+        self._task: Task | None = None  # what may still be at work on it
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
+        self.restore(self.pack(parameters, slots))
+
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
+        """Return a snapshot of these parameters and slots."""
+        return self._working.pack(parameters, slots)
+
+    def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot."""
+        return self._working.unpack(snapshot)
+
+    def parameters(self) -> Parameters:
+        """Return copies of all (W, b), with prelu (W, b, slopes)."""
+        return self.unpack(self.snapshot())[0]
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the optimizer state, one list of (W, b) a slot."""
+        return self.unpack(self.snapshot())[1]
+
+    def snapshot(self) -> np.ndarray:
+        """Return parameters and optimizer state as one array that `restore` takes; read only."""
+        held = self._held
+        if held is None:
+            with self._lock:
+                self._settle()
+                held = self._held = self._working.read()
+        return held
+
+    def finite(self) -> bool:
+        """Whether all parameters and the optimizer state are finite."""
+        return bool(np.isfinite(self.snapshot()).all())
+
+    def restore(self, snapshot: np.ndarray) -> None:
+        """Go back to a snapshot; at once, if that is what the engine holds."""
+        if self._held is snapshot:
+            return
+        with self._lock:
+            self._settle()
+            if self._held is not snapshot:
+                self._held = None
+                self._working.write(snapshot)
+                self._held = snapshot
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
+        return make_orders(self.problem.seed, epochs, n)
+
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> EpochResult:
+        """Train one epoch; see the NumPy target for the definition of every argument."""
+        return self.train_epochs(data, order[None], rates[None], epoch, step, progress)[0]
+
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[EpochResult]:
+        """Train some epochs in one compiled call; more than one takes an engine of one thread."""
+        with self._lock:
+            self._settle()
+            if self._working.plan.head[SAMPLES] != len(data.X):
+                self._working = self._follow(self._plan_for(len(data.X)), self._working)
+            working = self._working
+            plan, epochs = working.plan, len(rates)
+            place_rules(self.problem, plan, training=True)
+            numbers, control = self._start(data, step, rates)
+            lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS]) + LOOK_TILES + 1
+            numbered = range(epoch, epoch + epochs)
+            shared = dict(
+                sources=self._sources(data),
+                classes=data.targets if plan.head[CLASSES] else NO_ROWS,
+                used=np.zeros((self.threads, lists, plan.head[USED_SIZE]), np.int64).ravel(),
+                weights=NO_WEIGHTS if data.weights is None else data.weights,
+                row_loss=np.zeros(plan.head[BATCH]),
+                parts=np.zeros(plan.parts_size),
+            )
+            own = dict(
+                order=np.ascontiguousarray(orders, np.int64),
+                keys=random_keys(self.problem.seed, numbered, self._random * 2 * len(plan.layers)),
+                gathered=np.full((epochs, words.LINE * self.threads), -1),
+                control=control,
+                rates=np.ascontiguousarray(rates),
+                numbers=numbers,
+            )
+            jobs = make_jobs(working.fixed, shared, own)
+            self._held = None
+            compiled = checked(entry(self._entry("train_epoch")))
+            kept, threads = (working, data, shared, own), () if self._linear else (self.threads,)
+            train = partial(train_seat, compiled, jobs, threads, kept)
+            self._run(train, orders.size, numbers, control, progress)
+        results: list[EpochResult] = []
+        for number in range(epochs):
+            bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
+            loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
+            results.append(EpochResult(float(loss), bad if bad >= 0 else None))
+            if bad >= 0:
+                break
+        return results
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
+        rows, outputs = len(X), np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
+        flops = 2 * sum(k * n for k, n in self.problem.network.shapes)
+        most = min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops))
+        compiled = checked(entry(self._entry("forward")))
+        sources, counting = make_sources(X), np.arange(INFERENCE_ROWS)
+        with self._lock:
+            self._settle()
+            threads = min(self.threads, max(1, int(flops * rows / PREDICT_FLOPS_PER_THREAD)))
+            working = self._working
+            place_rules(self.problem, working.plan, training=False)
+            jobs = [
+                make_job(
+                    memory=working.memory,
+                    alphas=self._alphas,
+                    head=working.plan.inference_heads[me],
+                    layers=working.plan.inference[me],
+                    sources=sources,
+                    counting=counting,
+                )
+                for me in range(threads)
+            ]
+            count = max(1, min(most, -(-rows // threads)))
+            left = deque(range(0, rows, count))
+            kept = working, sources, counting, X
+            forward = partial(forward_seat, compiled, jobs, count, left, outputs, kept)
+            if threads == 1:
+                forward(0)
+            else:
+                self._run_task(Task(forward, threads, left.clear))
+        return outputs
+
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows as one batch, and its gradient with the penalty."""
+        # Neither dropout nor drawn slopes.
+        layers = [
+            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
+            if activation_row(each.activation).random
+            else each
+            for each in self.problem.network.dense
+        ]
+        network = Network(self.problem.network.inputs, layers)
+        problem = replace(self.problem, network=network, batch_size=len(data.X))
+        other = Engine(problem, self.threads, "gradient")
+        other.load(self.parameters(), [])
+        result = other.train_epoch(data, np.arange(len(data.X)), np.zeros(1), 0, 0)
+        gradients = other.slots()[0]
+        other.close()
+        return result.loss, gradients
+
+    def hold(self, data: Data) -> Data:
+        """Return the data: they are read where they lie."""
+        return data
+
+    def prepare(self) -> None:
+        """Make ready for a fit: threads for what is available now, and kernels compiled."""
+        prepare_entries([self._entry("train_epoch"), self._entry("forward"), "shuffle"])
+        with self._lock:
+            self._settle()
+            threads = self._choose_threads()
+            if threads != self.threads:
+                self.threads = threads
+                plan = self._plan_for(int(self._working.plan.head[SAMPLES]))
+                self._working = self._follow(plan, self._working)
+            place_rules(self.problem, self._working.plan, training=True)
+
+    def _entry(self, operation: str) -> str:
+        """Return the name of an entry point for this kind of model and dtype."""
+        return f"{'linear_' * self._linear}{operation}_{self._dtype}"
+
+    def close(self) -> None:
+        """Have no thread at work."""
+        with self._lock:
+            self._settle()
+
+    def _choose_threads(self) -> int:
+        # The plain-Python stand-ins of atomic operations are not atomic.
+        if self._linear or DISABLE_JIT:
+            return 1
+        return choose_threads(self.problem) if self._asked is None else self._asked
+
+    def _plan_for(self, samples: int) -> Plan:
+        return make_plan(self.problem, samples, self._layout, self.threads, self._rule)
+
+    def _follow(self, plan: Plan, previous: Working | None) -> Working:
+        """Return memory that `plan` lays out, in the state of the previous one."""
+        working = Working(self.problem, plan, self._slots, self._alphas)
+        if previous is not None:
+            working.write(previous.memory[: working.size])
+        return working
+
+    def _sources(self, data: Data) -> np.ndarray:
+        """Return where X and y are; y only where targets are numbers."""
+        targets = data.X[:, :1] if self._working.plan.head[CLASSES] else data.targets
+        return make_sources(data.X, targets)
+
+    def _start(self, data: Data, step: int, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return fresh `numbers` and `control` for each epoch, and fit the plan to the data."""
+        epochs, steps = rates.shape
+        length = words.TICKETS + words.LINE * self.threads
+        numbers = self._numbers[None].repeat(epochs, axis=0)
+        control = np.zeros((epochs, length), np.int64)
+        control[:, words.BAD_STEP] = -1
+        control[:, words.FIRST_STEP] = step + steps * np.arange(epochs)
+        control[:, words.TICKETS :: words.LINE] = words.NOT_OPEN
+        side_by_side = data.X.strides[1] == data.X.itemsize
+        row_bytes = data.X.itemsize * data.X.shape[1]
+        head = self._working.plan.head
+        head[WEIGHTED] = data.weights is not None
+        head[PREFETCH] = 0
+        if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:
+            head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))
+        head[IN_PLACE] = (
+            side_by_side
+            and data.X.dtype == self.problem.dtype
+            and self.problem.network.dropouts[0] == 0
+            and self.problem.network.dense[0].units <= IN_PLACE_UNITS
+        )
+        return numbers, control
+
+    def _run(
+        self,
+        train: Callable[[int], None],
+        rows: int,
+        numbers: np.ndarray,
+        control: np.ndarray,
+        progress: Callable[[int, float], None] | None,
+    ) -> None:
+        """Train some epochs, of `rows` rows together, with the words.
+
+        This thread only waits, reports, and turns Ctrl-C into a stop; but a short epoch that needs
+        one thread runs in this one, since waking another takes as long as twenty small steps.
+        """
+
+        def tick() -> None:
+            if progress is not None:
+                weight = numbers[:, WEIGHT_SUM].sum()
+                loss = numbers[:, LOSS_SUM].sum() / weight if weight > 0 else 0.0
+                progress(int(control[:, words.STEP].sum()), float(loss))
+
+        def stop() -> None:
+            control[:, words.STOP] = 1
+
+        start = time.perf_counter()
+        if self.threads == 1 and rows * self.seconds_per_row < SHORT_SECONDS:
+            train(0)
+        else:
+            self._run_task(Task(train, self.threads, stop), tick)
+        # What ended early says nothing of the next.
+        if control[:, words.BAD_STEP].max() < 0:
+            self.seconds_per_row = (time.perf_counter() - start) / rows
+
+    def _run_task(self, task: Task, tick: Callable[[], None] = lambda: None) -> None:
+        """Run a task on the working memory, and leave no thread at work on it.
+
+        Where Ctrl-C interrupts this a second time one may be, until the next call `_settle`s.
+        """
+        self._task = task
+        try:
+            task.run(tick)
+            assert not task.stopped, "somebody else has settled what is at work here"
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Wait until no thread is at work on the working memory."""
+        if self._task is not None:
+            self._task.settle()
+            self._task = None
+
+
+def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
+    """Return `count` keys of random numbers for each epoch, (epochs, count): bits of a uint64.
+
+    One a layer for the dropout of its inputs, then one a layer for the slopes of rrelu.
+    """
+    keys = [[random_key(seed, epoch, use) | 1 for use in range(count)] for epoch in epochs]
+    return np.array(keys, np.uint64).view(np.int64)
+
+
+# A second thread pays from steps of 8 us on, as measured: handing over two phases takes about 1 us
+# each. What more threads pay for has not been measured; they get steps of twice that length each.
+FLOPS_FOR_TWO, FLOPS_PER_THREAD = 1.5e6, 1.5e6
+
+
+def choose_threads(problem: Problem) -> int:
+    """Return how many threads the work in one step keeps busy."""
+    weights = sum(k * n for k, n in problem.network.shapes)
+    flops = 6.0 * problem.batch_size * weights
+    wanted = max(1 + (flops >= FLOPS_FOR_TWO), int(flops // FLOPS_PER_THREAD))
+    return wanted if wanted == 1 else min(available_threads(), wanted)
+
+
+# Jobs are addresses. What they are the addresses of is kept alive by whoever runs these, as `kept`.
+
+
+def train_seat(
+    train: Callable[..., None], jobs: np.ndarray, threads: tuple[int, ...], kept: Any, seat: int
+) -> None:
+    """Train the epochs of `jobs`; `threads` is their number, or () where code is for one alone."""
+    if threads:
+        train(jobs, len(jobs), seat, *threads)
+    else:
+        train(jobs, len(jobs))
+
+
+def forward_seat(
+    forward: Callable[..., None],
+    jobs: list[np.ndarray],
+    count: int,
+    left: deque[int],
+    outputs: np.ndarray,
+    kept: Any,
+    seat: int,
+) -> None:
+    """Predict `count` rows at a time, from those that `left` says, until none are left."""
+    while left:
+        try:
+            start = left.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        forward(jobs[seat], start, min(start + count, len(outputs)), outputs)

@@ -1,0 +1,1 @@
+"""What kernels are written with: LLVM vectors, loops of rules, function pointers."""

@@ -1,0 +1,244 @@
+"""The micro-kernels in plain Python, for runs with Numba switched off; see `products.kernels`."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from fastnn.storage.kernels.machine import vector_bytes
+
+
+def caller_row(dtype: np.dtype, address: int, count: int) -> np.ndarray:
+    """Return a view of `count` numbers at an address."""
+    raw = (ctypes.c_byte * (int(count) * dtype.itemsize)).from_address(int(address))
+    return np.frombuffer(memoryview(raw), dtype)
+
+
+def multiply(rows: int, width: int) -> Any:
+    """Return the product with an A in panels."""
+
+    def kernel(
+        a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        for r in range(rows):
+            total = init[init_at + r * init_stride :][:width].copy()
+            for chunk in range(chunks):
+                for k in range(inner):
+                    scalar = a[a_at + chunk * chunk_stride + r * row_stride + k]
+                    total += scalar * b[b_at + (chunk * inner + k) * width :][:width]
+            c[c_at + r * c_stride :][:width] = total
+
+    return kernel
+
+
+def accumulate(rows: int, width: int) -> Any:
+    """Return the transposed product with an A in panels."""
+
+    def kernel(a, a_at, a_stride, apart, b, b_at, samples, c, c_at, c_stride, alpha, beta):
+        for r in range(rows):
+            total = np.zeros(width, c.dtype)
+            for s in range(samples):
+                total += a[a_at + s * a_stride + r] * b[b_at + s * width :][:width]
+            target = c[c_at + r * c_stride :][:width]
+            target[:] = beta * target + alpha * total
+
+    return kernel
+
+
+def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
+    """Return the product with rows of the caller's array."""
+    inside = multiply(rows, width)
+
+    def kernel(
+        order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        columns = used[used_at : used_at + count]
+        starts = address + order[first : first + rows] * row_stride
+        last = columns.max(initial=-1) + 1
+        a = np.concatenate([caller_row(dtype, start, last)[columns] for start in starts])
+        right = np.concatenate([b[b_at + k * width :][:width] for k in columns] or [b[:0]])
+        inside(
+            a, 0, 1, count, 0, count, 0, 0, right, 0, init, init_at, init_stride, c, c_at, c_stride
+        )
+
+    return kernel
+
+
+def accumulate_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
+    """Return the transposed product with rows of the caller's array."""
+    inside = accumulate(1, width)
+
+    def kernel(
+        order, first, address, row_stride, used, used_at,
+        b, b_at, samples, c, c_at, c_stride, alpha, beta,
+    ):  # fmt: skip
+        starts = address + order[first : first + samples] * row_stride
+        for column in used[used_at : used_at + rows]:
+            a = np.concatenate([caller_row(dtype, start, column + 1)[-1:] for start in starts])
+            inside(a, 0, 1, 0, b, b_at, samples, c, c_at + column * c_stride, 0, alpha, beta)
+
+    return kernel
+
+
+def dot(dtype: np.dtype) -> Any:
+    """Return w . x for one of the caller's rows."""
+
+    def kernel(w, w_at, address, count):
+        return dtype.type(w[w_at : w_at + count] @ caller_row(dtype, address, count))
+
+    return kernel
+
+
+def squares() -> Any:
+    """Return the sum of squares, in float64, of `unit` times each number."""
+
+    def kernel(memory, at, count, unit):
+        x = unit * memory[at : at + count].astype(np.float64)
+        return x @ x
+
+    return kernel
+
+
+def axpy(dtype: np.dtype) -> Any:
+    """Return w += scale x for one of the caller's rows."""
+
+    def kernel(w, w_at, address, count, scale):
+        w[w_at : w_at + count] += scale * caller_row(dtype, address, count)
+
+    return kernel
+
+
+def advance(dtype: np.dtype) -> Any:
+    """Return an update with one row together with products of the next."""
+
+    def kernel(w, w_at, before, here, after, count, keep, scale):
+        x, y, z = (caller_row(dtype, address, count) for address in (before, here, after))
+        part = w[w_at : w_at + count]
+        part[:] = keep * part + scale * x
+        return dtype.type(part @ z), dtype.type(y @ z)
+
+    return kernel
+
+
+def reduce(operation: str, rows: int) -> Any:
+    """Return the largest number, or the sum, of several rows."""
+
+    def kernel(memory, at, panel_stride, r, n, padding_at, out_at):
+        panel = _panel(memory.dtype)
+        for i in range(rows):
+            parts = []
+            for p in range((n + panel - 1) // panel):
+                count = min(panel, n - p * panel)
+                width = panel // 2 if count <= panel // 2 else panel
+                parts.append(memory[at + p * panel_stride + (r + i) * width :][:count])
+            row = np.concatenate(parts)
+            memory[out_at + i] = row.max() if operation == "max" else row.sum()
+
+    return kernel
+
+
+def _panel(dtype: np.dtype) -> int:
+    return 2 * vector_bytes() // dtype.itemsize
+
+
+def scale(lanes: int) -> Any:
+    """Return the product of one vector and a number."""
+
+    def kernel(memory, at, window, factor):
+        memory[at : at + lanes] *= factor * (memory[window : window + lanes] == 0)
+
+    return kernel
+
+
+def shift(lanes: int) -> Any:
+    """Return the difference of one vector and a number."""
+
+    def kernel(memory, to, at, window, amount):
+        real = memory[window : window + lanes] == 0
+        memory[to : to + lanes] = np.where(real, memory[at : at + lanes] - amount, 0)
+
+    return kernel
+
+
+def few_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
+    """Return C += X W^T for a few rows and outputs."""
+
+    def kernel(
+        order, first, ahead, mask, address, stride, count, w, w_at, w_stride, c_at, c_stride
+    ):
+        for r in range(rows):
+            x = caller_row(dtype, address + order[first + r] * stride, count)
+            for j in range(outputs):
+                w[c_at + r * c_stride + j] += x @ w[w_at + j * w_stride :][:count]
+
+    return kernel
+
+
+def few_gradient(dtype: np.dtype, outputs: int) -> Any:
+    """Return W = beta W + alpha D^T X for a few outputs."""
+
+    def kernel(
+        order, first, ahead, mask, address, stride, samples, count, d, d_at, d_stride, w_at,
+        w_stride, alpha, beta,
+    ):  # fmt: skip
+        starts = address + order[first : first + samples] * stride
+        x = np.stack([caller_row(dtype, start, count) for start in starts])
+        for j in range(outputs):
+            row = d[w_at + j * w_stride :][:count]
+            row[:] = beta * row + alpha * (d[d_at + j :: d_stride][:samples] @ x)
+
+    return kernel
+
+
+def transpose(lanes: int) -> Any:
+    """Return the transpose of a block."""
+
+    def kernel(memory, at, stride, height, to, to_stride, width):
+        block = np.zeros((lanes, lanes), memory.dtype)
+        for i in range(height):
+            block[i] = memory[at + i * stride :][:lanes]
+        for j in range(width):
+            memory[to + j * to_stride :][:lanes] = block[:, j]
+
+    return kernel
+
+
+def look_tile(dtype: np.dtype, lanes: int, slack: int) -> Any:
+    """Return the list of the columns that rows use."""
+    write = list_bits(lanes, slack)
+
+    def kernel(order, first, address, stride, samples, k, used, list_, bits):
+        rows = [caller_row(dtype, address + row * stride, k) for row in order[first:][:samples]]
+        found = np.any([row != 0 for row in rows], axis=0)
+        own = np.zeros(bits + 2 * k, np.int64)
+        for v in range(-(-k // lanes)):
+            start = min(v * lanes, k - lanes)
+            own[bits + v] = sum(1 << i for i in range(lanes) if found[start + i])
+            used[bits + v] |= own[bits + v]
+        inside = np.concatenate([own, used[list_:]])
+        count = write(inside, bits, k, len(own))
+        used[list_:] = inside[len(own) :]
+        return count
+
+    return kernel
+
+
+def list_bits(lanes: int, slack: int) -> Any:
+    """Return the list of the columns whose bits are set."""
+
+    def kernel(used, bits, k, list_):
+        table, count = list_ + k + slack, 0
+        for c in range(k):
+            if c % (2 * lanes) == 0:
+                used[table + c // (2 * lanes)] = count
+            start = min(c // lanes * lanes, k - lanes)
+            used[list_ + count] = c
+            count += int(used[bits + c // lanes]) >> (c - start) & 1
+        used[table + -(-k // (2 * lanes))] = count
+        return count
+
+    return kernel

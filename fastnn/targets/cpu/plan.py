@@ -1,0 +1,316 @@
+"""The plan: a problem turned into offsets, sizes and codes that compiled code can follow.
+
+Subscripts used everywhere: m rows of a batch, k inputs and n outputs of a layer, s a sample (row),
+i an input, j an output.
+
+Every matrix that the engine owns is kept in *column panels*: columns 0..P-1 of all its rows, then
+columns P..2P-1, and so on, where P is two vectors wide. A last panel of at most one vector is one
+vector wide. This is the layout that BLIS packs its right operand into (Van Zee & van de Geijn
+2015), so nothing is packed during training: gathering the rows of a minibatch is the only copy.
+Columns beyond the last are padding: zero in weights, and never read as inputs.
+
+The weights of a layer are a matrix of k + 1 rows: row k is the bias. A first layer of few outputs
+is the exception (see `fastnn.targets.cpu.products.narrow`): n rows of k weights, then the n biases.
+After either come the n slopes of prelu. All numbers of one dtype live in one buffer, `memory`:
+parameters, then each slot of optimizer state, then scratch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.inputs.memory import check_memory
+from fastnn.rules.table import (
+    ACTIVATION_CODES,
+    CUSTOM,
+    LOSS_CODES,
+    UPDATE_CODES,
+    UPDATES,
+    activation_row,
+    loss_row,
+)
+from fastnn.sanitizer import CHECKED
+from fastnn.targets.cpu.tiling import (
+    ALONE_BYTES,
+    FORWARD,
+    KIND,
+    LAYER,
+    ROWS,
+    cut_update,
+    list_phases,
+    look_rows,
+)
+from fastnn.targets.layout import Allocator, Layout
+
+if TYPE_CHECKING:
+    from fastnn.inputs.problem import Problem
+
+# Fields of a row of `Plan.layers`.
+(
+    K,  # inputs
+    N,  # outputs
+    ACTIVATION,  # code, or CUSTOM
+    NEEDS_Z,  # 1: the slope needs z, which is kept at Z
+    ROWWISE,  # 1: the activation works on whole rows
+    BIAS,  # 1: the bias is trained
+    WEIGHTS,  # offset of the (k + 1, n) weights
+    FEW,  # offset of the n biases where the weights before them are kept as (n, k), or -1
+    LEARNED,  # offset of the n slopes below 0 that are learned, or -1
+    TRANSPOSED,  # offset of the (n, k) transposed weights, or -1
+    INPUT,  # offset of the (m, k) inputs, after dropout
+    UNDROPPED,  # offset of the (m, k) inputs before dropout: INPUT where there is none
+    MASK,  # offset of the (m, k) dropout factors, or -1
+    THRESHOLD,  # dropout rate as a fraction of 2^32
+    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT; in the end, derivatives by LEARNED
+    OUTPUT,  # offset of (m, n): activations
+    DELTA,  # offset of (m, n): derivative of the loss by z
+    PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
+    SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
+    OWN_VALUE,  # where the code of the caller's own activation is, which the engine fills in
+    OWN_SLOPE,  # and that of its slope
+    LAYER_FIELDS,
+) = range(22)
+
+# Fields of `Plan.head`.
+(
+    LAYERS,
+    BATCH,  # rows of a batch: the batch size, or fewer if there are fewer rows
+    CAPACITY,  # rows of every activation matrix
+    SAMPLES,  # rows of the data
+    STEPS,  # minibatches of the epoch
+    LOSS,  # code, or CUSTOM
+    UPDATE,
+    SIZE,  # numbers in one copy of the parameters
+    TARGETS,  # offset of the (m, n) targets of the batch
+    ROW_SCALE,  # offset of (m,): weight of each row in the gradient
+    ROW_SCRATCH,  # offset of (2, m)
+    ONES,  # offset of one panel's width of ones, followed by one of zeros
+    PADDING,  # offset of one vector of zeros, followed by one of ones
+    PRIVATE,  # offset of the first thread's own scratch
+    PRIVATE_SIZE,
+    PHASES,
+    DIRECT,  # 1: the update is W = beta W + alpha X^T D, inside the product
+    CLASSES,  # 1: targets are class indices
+    WEIGHTED,  # 1: rows have weights
+    PREFETCH,  # how many rows ahead of time rows are asked for, or 0
+    OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
+    LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
+    USED_SIZE,  # numbers from one list of used inputs to the next
+    IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
+    CLIPS,  # 1: the gradient is clipped, by value or by norm
+    KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
+    OWN_LOSSES,  # where the code of the caller's own loss is, which the engine fills in: for many
+    OWN_LOSS_GRADIENTS,  # numbers, for the derivatives of many,
+    OWN_GRADIENT,  # and for that of one
+    HEAD_FIELDS,
+) = range(30)
+
+PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
+K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
+LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
+LIST_SLACK = 8  # numbers behind a list that are written while it is made
+INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What compiled code follows; see the field names above."""
+
+    layout: Layout
+    head: np.ndarray  # int64 (HEAD_FIELDS,)
+    layers: np.ndarray  # int64 (layers, LAYER_FIELDS)
+    tiles: np.ndarray  # int64 (tiles, TILE_FIELDS): the update, in the order of their owners
+    owners: np.ndarray  # int64 (threads + 1,): where the tiles of each thread start
+    phases: np.ndarray  # int64 (phases, PHASE_FIELDS)
+    inference: np.ndarray  # int64 (threads, layers, LAYER_FIELDS): the same weights, other scratch
+    inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
+    memory_size: int
+    parts_size: int  # float64 numbers: a panel's width for each thread, then sums of squares
+    buffers: list[tuple[int, int]]  # offset and count of each, in the order of their offsets
+
+    def write_weights(
+        self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
+    ) -> None:
+        """Store (k + 1, n) weights and a row of slopes of a layer, or state slot (`copy` >= 1)."""
+        n, learned = self.layers[layer, [N, LEARNED]]
+        if learned >= 0:
+            memory[learned + copy * self.head[SIZE] :][:n] = weights[-1]
+            weights = weights[:-1]
+        if self.layers[layer, FEW] < 0:
+            self.layout.split(weights, self._panels(memory, layer, copy))
+        else:
+            transposed, bias = self._few(memory, layer, copy)
+            transposed[:], bias[:] = weights[:-1].T, weights[-1]
+
+    def read_weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
+        """Return a copy of what `write_weights` stored."""
+        k, n, learned = self.layers[layer, [K, N, LEARNED]]
+        every = np.empty((k + 1 + (learned >= 0), n), memory.dtype)
+        weights = every[: k + 1]
+        if learned >= 0:
+            every[-1] = memory[learned + copy * self.head[SIZE] :][:n]
+        if self.layers[layer, FEW] < 0:
+            self.layout.join(self._panels(memory, layer, copy), weights)
+        else:
+            transposed, bias = self._few(memory, layer, copy)
+            weights[:-1], weights[-1] = transposed.T, bias
+        return every
+
+    def _panels(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
+        row = self.layers[layer]
+        start = int(row[WEIGHTS] + copy * self.head[SIZE])
+        return memory[start : start + (row[K] + 1) * self.layout.padded(row[N])]
+
+    def _few(self, memory: np.ndarray, layer: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
+        k, n, weights, bias = self.layers[layer, [K, N, WEIGHTS, FEW]]
+        offset = copy * self.head[SIZE]
+        transposed = memory[weights + offset :][: n * k].reshape(n, k)
+        return transposed, memory[bias + offset :][:n]
+
+
+def few_outputs(layout: Layout, inputs: int, outputs: int) -> bool:
+    """Whether a first layer is better computed along its inputs than along its outputs."""
+    return 4 * outputs <= 3 * layout.lanes and inputs >= layout.panel > 1
+
+
+def make_plan(
+    problem: Problem, samples: int, layout: Layout, threads: int, rule: str | None = None
+) -> Plan:
+    """Lay out `problem` for data of `samples` rows and a team of `threads`.
+
+    `rule` is another update rule than the optimizer's. Which numbers are summed in which order does
+    not depend on `threads`; only how the work is cut does.
+    """
+    rule = rule or problem.optimizer.rule
+    take = Allocator(max(1, 64 // problem.dtype.itemsize))
+    shapes = problem.network.shapes
+    batch = min(problem.batch_size, samples)
+    # An odd number of rows: the same row of all panels would else fall into one set of the cache.
+    # A row that nothing uses would hide a stray access from the checks.
+    capacity = batch if CHECKED else batch | 1
+    padded = layout.padded
+
+    layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
+    for index, (dense, (k, n)) in enumerate(zip(problem.network.dense, shapes, strict=True)):
+        row = layers[index]
+        activation = activation_row(dense.activation)
+        row[[K, N, BIAS]] = k, n, dense.bias
+        row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
+        row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
+        row[MASK] = row[TRANSPOSED] = row[FEW] = row[LEARNED] = row[SLOPES] = -1
+        if index == 0 and few_outputs(layout, k, n):
+            row[WEIGHTS], row[FEW] = take(n * k), take(padded(n))
+        else:
+            row[WEIGHTS] = take((k + 1) * padded(n))
+        if activation.learned:
+            row[LEARNED] = take(padded(n))
+    size = take.used
+    take.copy(1 + UPDATES[rule].slots)
+    own_rule = rule == problem.optimizer.rule
+    norm = own_rule and problem.clip_norm is not None
+    kept = take.like_first(size) if norm else 0
+    parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
+    inference = np.stack([layers] * threads)
+    if UPDATES[rule].mean:  # the last slot is what predicts
+        for field in (WEIGHTS, FEW, LEARNED):
+            there = layers[:, field] >= 0
+            inference[:, there, field] += size * UPDATES[rule].slots
+    for own in inference:
+        inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
+        _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
+
+    phases = list_phases(problem, layout, batch, threads, own_rule)
+    own = phases[0, KIND] == FORWARD
+    first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
+    _place_activations(layers, first, take, capacity, layout)
+    together = int(phases[phases[:, KIND] == ROWS][0, LAYER])
+    for index, (row, rate) in enumerate(zip(layers, problem.network.dropouts, strict=True)):
+        k, n = int(row[K]), int(row[N])
+        if rate > 0:
+            row[MASK] = take(capacity * padded(k))
+            row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
+            row[THRESHOLD] = int(rate * 2**32)
+        if index > 0 and index >= together and k * n * problem.dtype.itemsize <= ALONE_BYTES:
+            row[TRANSPOSED] = take(n * padded(k))
+        row[DELTA] = take(capacity * padded(n))
+        if activation_row(problem.network.dense[index].activation).random:
+            row[SLOPES] = take(capacity * padded(n))
+
+    head = np.zeros(HEAD_FIELDS, np.int64)
+    head[LAYERS], head[BATCH], head[CAPACITY] = len(shapes), batch, capacity
+    head[SAMPLES] = samples
+    head[STEPS] = -(-samples // problem.batch_size)
+    loss = loss_row(problem.loss)
+    head[LOSS], head[UPDATE] = LOSS_CODES.get(loss.name, CUSTOM), UPDATE_CODES[rule]
+    head[SIZE] = size
+    head[CLASSES] = loss.targets == "classes"
+    head[TARGETS] = take(capacity * padded(shapes[-1][1]))
+    head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
+    head[PADDING] = take(2 * layout.lanes)
+    head[ONES] = take(2 * layout.panel)
+    panel_bytes = problem.dtype.itemsize * layout.panel
+    head[PRIVATE_SIZE] = max(1, PRIVATE_BYTES // panel_bytes // layout.panel) * layout.panel**2
+    if layout.panel == 1:
+        head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
+    head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
+    head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
+    head[DIRECT] = (
+        rule == "sgd" and not problem.clips and not any(l1 for l1, _ in problem.penalties)
+    )
+    head[OWN_INPUTS] = step if own else 0
+    k = shapes[0][0]
+    head[LOOK_ROWS] = look_rows(batch)
+    head[USED_SIZE] = -(-(k + LIST_SLACK + layout.panels(k) + 2) // 8) * 8
+    head[PHASES] = len(phases)
+    inference_heads = np.stack([head] * threads)
+    inference_heads[:, CAPACITY] = INFERENCE_ROWS
+    for own_head in inference_heads:
+        own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
+    check_memory(
+        take.used * problem.dtype.itemsize,
+        f"training in batches of {batch} rows on {threads} threads",
+        "make batch_size smaller, or layers narrower",
+    )
+    tiles, owners = cut_update(shapes, layout, threads, batch)
+    return Plan(
+        layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
+        parts_size, take.buffers,
+    )  # fmt: skip
+
+
+def _place_inputs(
+    problem: Problem, take: Allocator, rows: int, layout: Layout, copies: int
+) -> tuple[int, int]:
+    """Return where the batch's inputs go and the distance between the copies of two threads.
+
+    With dropout on the inputs, the second half of a copy holds the inputs after it.
+    """
+    halves = 2 if problem.network.dropouts[0] > 0 else 1
+    step = take.round(rows * layout.padded(problem.network.inputs)) * halves
+    return take(step * copies), step
+
+
+def _place_activations(
+    layers: np.ndarray, inputs: int, take: Allocator, rows: int, layout: Layout
+) -> None:
+    """Give z and outputs of every layer a place for `rows` rows; the first inputs have theirs."""
+    for row in layers:
+        row[UNDROPPED] = row[INPUT] = inputs
+        inputs = row[OUTPUT] = take(rows * layout.padded(int(row[N])))
+        row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
+
+
+def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
+    """Give the pieces of every layer's gradient a place for their sums of squares; return the end.
+
+    A piece is a panel of outputs by a panel of inputs, or by bias and slopes: tiles are whole
+    pieces, so that the sums do not depend on how tiles are cut. `few_outputs` are one panel.
+    """
+    parts = threads * layout.panel
+    for row in layers:
+        row[PARTS] = parts
+        parts += layout.panels(int(row[N])) * (layout.panels(int(row[K])) + 1)
+    return parts

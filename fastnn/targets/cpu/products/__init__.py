@@ -1,0 +1,1 @@
+"""Matrix products: micro-kernels, and the loops around them."""

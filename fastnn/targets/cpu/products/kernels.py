@@ -1,0 +1,338 @@
+"""The micro-kernels: a few rows of A times a panel of B, the result held in registers.
+
+    C[r, :] = init[r, :] + sum_k A[r, k] B[k, :]               (`multiply`)
+    C[r, :] = beta C[r, :] + alpha sum_s A[s, r] B[s, :]       (`accumulate`)
+
+They are written as LLVM IR because neither Numba nor LLVM's vectoriser keeps an accumulator tile in
+registers over the k-loop. Numbers of one product are summed in the order of k, whatever the tile.
+Each exists for an A in panels, and for an A that is the caller's own array, of which the rows
+order[0], order[1], ... are read where they lie (`scattered`).
+Where Numba is switched off (``NUMBA_DISABLE_JIT=1``) the same names are plain Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+
+from fastnn.storage.kernels.machine import few_registers, on_x86, vector_bytes
+from fastnn.targets.cpu.llvm import pure_python
+from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop, prefetch
+
+
+class _Writer(Writer):
+    """Writes one micro-kernel of `rows` x `vectors` vectors as a function of an LLVM module."""
+
+    def __init__(self, dtype: np.dtype, rows: int, vectors: int) -> None:
+        super().__init__(dtype)
+        self.rows, self.vectors = rows, vectors
+        self.tight = rows * vectors > (8 if few_registers() else 12)
+        self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
+
+    def at(self, builder: Any, pointer: Any, v: int) -> Any:
+        """Return a pointer to vector v of a row."""
+        return builder.gep(pointer, [INT64(v * self.lanes)])
+
+    def products(
+        self, builder: Any, anchor: Any, address: Callable[..., Any], b: Any, carried: list[Any]
+    ) -> list[Any]:
+        """One k: add the outer product of a column of A and a row of B to the accumulators.
+
+        ``address(builder, anchor, r)`` points at the number of A in row r of the tile.
+        """
+        vectors = [
+            self.load(builder, self.at(builder, b, v), self.lanes) for v in range(self.vectors)
+        ]
+        results: list[Any] = []
+        for r in range(self.rows):
+            if r > 0 and self.tight:
+                anchor = self.after(builder, anchor, results[-1])
+            scalar = self.splat(builder, builder.load(address(builder, anchor, r)), self.lanes)
+            sums = carried[r * self.vectors : (r + 1) * self.vectors]
+            results += [self.fma(builder, scalar, x, y) for x, y in zip(vectors, sums, strict=True)]
+        return results
+
+    def after(self, builder: Any, anchor: Any, value: Any) -> Any:
+        """Return `anchor`, known to the compiler only when `value` has been computed.
+
+        Where accumulators fill the registers, it would else load a whole column of A first and move
+        the accumulators to memory and back.
+        """
+        if not on_x86():
+            return anchor
+        kind = ir.FunctionType(anchor.type, [anchor.type, value.type])
+        register = "v" if vector_bytes() == 64 else "x"
+        return builder.call(ir.InlineAsm(kind, "", f"=r,0,{register}"), [anchor, value])
+
+    def row_start(self, builder: Any, scattered: tuple[Any, ...], index: Any) -> Any:
+        """Return a pointer to the caller's row number order[index]."""
+        order, address, stride = scattered
+        row = builder.load(builder.gep(order, [index]))
+        start = builder.add(address, builder.mul(row, stride))
+        return builder.inttoptr(start, self.real.as_pointer())
+
+    def multiply(self, module: Any, name: str, scattered: bool) -> Any:
+        """C = init + A B, A in `chunks` of `inner` columns that lie `chunk_stride` apart."""
+        real = self.real.as_pointer()
+        left = [INT64.as_pointer(), *[INT64] * 5, INT64.as_pointer(), INT64]
+        if not scattered:
+            left = [real, INT64, INT64, INT64, INT64, INT64, INT64]
+        arguments = [*left, real, real, INT64, real, INT64]
+        function, builder = self.function(module, name, ir.VoidType(), arguments)
+        left_args = function.args[: len(left)]
+        b, init, init_stride, c, c_stride = function.args[len(left) :]
+        width = INT64(self.vectors * self.lanes)
+        start = []
+        for r, v in self.cells:
+            row = builder.gep(init, [builder.mul(INT64(r), init_stride)])
+            start.append(self.load(builder, self.at(builder, row, v), self.lanes))
+
+        if scattered:
+            order, ahead, asked, ask_end, address, stride, used, inner = left_args
+            source = (order, address, stride)
+            rows = [self.row_start(builder, source, INT64(r)) for r in range(self.rows)]
+            # With every k one of the rows `ahead` rows further on is asked for, one after another,
+            # each time a few bytes further. Where it goes on stands in a table.
+            slots = 1 << (self.rows - 1).bit_length()
+            table = builder.alloca(INT64, slots)
+            for r in range(slots):
+                row = builder.add(ahead, INT64(r % self.rows))
+                at = builder.add(
+                    builder.ptrtoint(self.row_start(builder, source, row), INT64), asked
+                )
+                builder.store(at, builder.gep(table, [INT64(r)]))
+            bytes_ = builder.mul(builder.sub(ask_end, asked), INT64(slots))
+            step = builder.udiv(bytes_, builder.or_(inner, INT64(1)))
+
+            def of_row(builder: Any, k: Any, r: int) -> Any:
+                return builder.gep(rows[r], [k])
+
+            def column(builder: Any, index: Any, sums: list[Any]) -> list[Any]:
+                place = builder.gep(table, [builder.and_(index, INT64(slots - 1))])
+                later = builder.load(place)
+                prefetch(builder, builder.inttoptr(later, real), level=2)
+                builder.store(builder.add(later, step), place)
+                k = builder.load(builder.gep(used, [index]))
+                right = builder.gep(b, [builder.mul(k, width)])
+                return self.products(builder, k, of_row, right, sums)
+
+            sums = loop(builder, inner, start, column)
+        else:
+            a, chunks, inner, chunk_stride, row_stride, ahead, step = left_args
+            rows = [builder.gep(a, [builder.mul(INT64(r), row_stride)]) for r in range(self.rows)]
+
+            def of_row(builder: Any, k: Any, r: int) -> Any:
+                return builder.gep(rows[r], [k])
+
+            def chunk(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
+                begin = builder.mul(index, chunk_stride)
+
+                def column(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
+                    b, later, *sums = carried
+                    # The panel that follows comes from afar while this one is used.
+                    prefetch(builder, builder.inttoptr(later, real), level=2)
+                    k = builder.add(begin, k)
+                    sums = self.products(builder, k, of_row, b, sums)
+                    return [builder.gep(b, [width]), builder.add(later, step), *sums]
+
+                return loop(builder, inner, carried, column)
+
+            later = builder.add(builder.ptrtoint(b, INT64), ahead)
+            _, _, *sums = loop(builder, chunks, [b, later, *start], chunk)
+        for value, (r, v) in zip(sums, self.cells, strict=True):
+            row = builder.gep(c, [builder.mul(INT64(r), c_stride)])
+            self.store(builder, value, self.at(builder, row, v))
+        builder.ret_void()
+        return function
+
+    def accumulate(self, module: Any, name: str, scattered: bool) -> Any:
+        """C = beta C + alpha A^T B, the samples in rows of A that lie `a_stride` apart."""
+        real = self.real.as_pointer()
+        left = [real, INT64, INT64]
+        if scattered:
+            left = [INT64.as_pointer(), INT64, INT64, INT64.as_pointer()]
+        arguments = [*left, real, INT64, real, INT64, self.real, self.real]
+        function, builder = self.function(module, name, ir.VoidType(), arguments)
+        b, samples, c, c_stride, alpha, beta = function.args[len(left) :]
+        width = INT64(self.vectors * self.lanes)
+        inputs = [INT64(r) for r in range(self.rows)]
+        if scattered:
+            inputs = [builder.load(builder.gep(function.args[3], [r])) for r in inputs]
+        rows = [builder.gep(c, [builder.mul(r, c_stride)]) for r in inputs]
+        for row in rows:  # C is touched only after the loop: its misses hide behind the arithmetic
+            for v in range(self.vectors):
+                prefetch(builder, self.at(builder, row, v), to_write=True)
+        zero = self.zeros(self.lanes)
+
+        def of_input(builder: Any, sample: Any, r: int) -> Any:
+            return builder.gep(sample, [inputs[r]])
+
+        # Every sum is over the samples one by one, in all tiles: which tile an input falls into
+        # depends on which others are used.
+        def add(builder: Any, s: Any, cells: list[Any]) -> list[Any]:
+            if scattered:
+                sample = self.row_start(builder, tuple(function.args[:3]), s)
+                # Rows lie anywhere, so no hardware foresees which line the next tile will need.
+                prefetch(builder, builder.gep(sample, [builder.add(inputs[-1], INT64(16))]))
+            else:
+                sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
+                prefetch(builder, builder.gep(sample, [function.args[2]]), level=2)
+            right = builder.gep(b, [builder.mul(s, width)])
+            return self.products(builder, sample, of_input, right, cells)
+
+        cells = loop(builder, samples, [zero] * len(self.cells), add)
+        scale = self.splat(builder, alpha, self.lanes)
+        keep = self.splat(builder, beta, self.lanes)
+        for value, (r, v) in zip(cells, self.cells, strict=True):
+            cell = self.at(builder, rows[r], v)
+            old = builder.fmul(keep, self.load(builder, cell, self.lanes))
+            self.store(builder, self.fma(builder, scale, value, old), cell)
+        builder.ret_void()
+        return function
+
+
+def _callee(
+    module: Any, dtype: np.dtype, kind: str, shape: tuple[int, int], scattered: bool
+) -> Any:
+    rows, vectors = shape
+    name = f"fastnn_{kind}{'_scattered' if scattered else ''}_{dtype.name}_{rows}x{vectors}"
+    found = module.globals.get(name)
+    return found or getattr(_Writer(dtype, rows, vectors), kind)(module, name, scattered)
+
+
+def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the product with an A in panels.
+
+    ``multiply(a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step, b, b_at, init,
+    init_at, init_stride, c, c_at, c_stride)``. What lies `ahead` bytes beyond B and on is asked
+    for, `step` bytes further with every k.
+    """
+    if config.DISABLE_JIT:
+        return pure_python.multiply(rows, vectors * (vector_bytes() // dtype.itemsize))
+
+    @intrinsic
+    def multiply(
+        typingctx, a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        i = types.int64
+        signature = types.void(a, i, i, i, i, i, i, i, b, i, init, i, i, c, i, i)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            left, right, start, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1])
+                for n in (0, 8, 10, 13)
+            )
+            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
+            builder.call(callee, [left, *args[2:8], right, start, args[12], out, args[15]])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return multiply
+
+
+def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the product with rows of the caller's array, over the columns that are used.
+
+    ``multiply(order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count, b,
+    b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in bytes. Bytes
+    asked..ask_end of the rows `ahead` rows further on are prefetched.
+    """
+    if config.DISABLE_JIT:
+        return pure_python.multiply_scattered(
+            dtype, rows, vectors * (vector_bytes() // dtype.itemsize)
+        )
+
+    @intrinsic
+    def multiply(
+        typingctx, order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        i = types.int64
+        signature = types.void(order, *[i] * 6, used, i, i, b, i, init, i, i, c, i, i)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            rows_at, columns, right, start, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1])
+                for n in (0, 7, 10, 12, 15)
+            )
+            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
+            left = [rows_at, *args[2:7], columns, args[9]]
+            builder.call(callee, [*left, right, start, args[14], out, args[17]])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return multiply
+
+
+def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the transposed product with an A in panels.
+
+    ``accumulate(a, a_at, a_stride, ahead, b, b_at, samples, c, c_at, c_stride, alpha, beta)``; what
+    lies `ahead` numbers beyond those of a sample is asked for.
+    """
+    if config.DISABLE_JIT:
+        return pure_python.accumulate(rows, vectors * (vector_bytes() // dtype.itemsize))
+
+    @intrinsic
+    def accumulate(
+        typingctx, a, a_at, a_stride, ahead, b, b_at, samples, c, c_at, c_stride, alpha, beta
+    ):
+        i = types.int64
+        signature = types.void(a, i, i, i, b, i, i, c, i, i, a.dtype, a.dtype)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            left, right, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 7)
+            )
+            callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), False)
+            builder.call(callee, [left, *args[2:4], right, args[6], out, *args[9:]])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return accumulate
+
+
+def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the same for rows of the caller's array, and for columns that are used.
+
+    ``accumulate(order, first, address, row_stride, used, used_at, b, b_at, samples, c, c_at,
+    c_stride, alpha, beta)``; address and row_stride in bytes. Column i goes to row i of C.
+    """
+    if config.DISABLE_JIT:
+        return pure_python.accumulate_scattered(
+            dtype, rows, vectors * (vector_bytes() // dtype.itemsize)
+        )
+
+    @intrinsic
+    def accumulate(
+        typingctx, order, first, address, row_stride, used, used_at,
+        b, b_at, samples, c, c_at, c_stride, alpha, beta,
+    ):  # fmt: skip
+        i = types.int64
+        signature = types.void(order, i, i, i, used, i, b, i, i, c, i, i, b.dtype, b.dtype)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            rows_at, columns, right, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 6, 9)
+            )
+            callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), True)
+            tail = [right, args[8], out, *args[11:]]
+            builder.call(callee, [rows_at, args[2], args[3], columns, *tail])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return accumulate

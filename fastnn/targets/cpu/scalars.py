@@ -1,0 +1,50 @@
+"""The numbers that change from step to step, and the optimizer's constants: float64, one array."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastnn.inputs.problem import Problem
+
+# Fields of `numbers`, float64: what changes from step to step, and the optimizer's constants.
+(
+    RATE,
+    C1,  # 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
+    C2,  # sqrt(1 - beta2^t)
+    C3,  # Nadam's factor of the mean gradient
+    PRODUCT,  # Nadam's mu_1 ... mu_t
+    SHRINK,  # 1 - rate * decay
+    STEP_WEIGHT,  # sum of the weights of the rows of this batch
+    INVERSE_WEIGHT,  # its inverse, or 0
+    LOSS_SUM,  # over the epoch so far: sum of weight * loss
+    WEIGHT_SUM,  # and of weight
+    BETA1,  # beta1, the momentum, or the first update whose weights count in their mean
+    BETA2,
+    EPSILON,
+    DECAY,
+    CLIP_VALUE,  # largest size of a number of the gradient, or infinity
+    CLIP_NORM,  # largest norm of the whole gradient
+    CLIP_SCALE,  # what this step's gradient is multiplied by for that
+    NUMBERS,
+) = range(18)
+
+# What each layer has in `numbers`, after those: its penalties, and the largest norm of a column.
+L1, L2, COLUMN_NORM, LAYER_NUMBERS = range(4)
+
+
+def start_numbers(problem: Problem) -> np.ndarray:
+    """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
+    numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(problem.network.dense))
+    numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
+    norms = [dense.max_norm for dense in problem.network.dense]
+    limits = [
+        math.inf if each is None else each
+        for each in (problem.clip_value, problem.clip_norm, *norms)
+    ]
+    numbers[[CLIP_VALUE, CLIP_NORM]] = limits[:2]
+    numbers[NUMBERS:] = np.column_stack([problem.penalties, limits[2:]]).ravel()
+    return numbers

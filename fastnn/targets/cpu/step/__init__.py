@@ -1,0 +1,1 @@
+"""A training step: gather, layers, update, and the epoch that repeats it."""

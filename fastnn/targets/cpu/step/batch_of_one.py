@@ -1,0 +1,169 @@
+"""An epoch of plain SGD on one row at a time, of a model with one output: the textbook's loop.
+
+Its step is the shortest there is, so it waits for nothing that it can know before.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnn.rules import losses as rules
+from fastnn.rules.table import CUSTOM, LOSS_CODES, LOSSES
+from fastnn.targets.cpu.arguments import ADDRESS, BAD_STEP, ROW_STRIDE, STEP, STOP
+from fastnn.targets.cpu.llvm.function_pointers import call_gradient, call_loss
+from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import (
+    atomic_load,
+    atomic_store,
+    load_float32,
+    load_float64,
+    prefetch,
+)
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U, loss_gradient, losses_loop, switch
+from fastnn.targets.cpu.plan import (
+    BIAS,
+    LOSS_BLOCK,
+    OWN_GRADIENT,
+    OWN_LOSSES,
+    PREFETCH,
+    ROW_SCRATCH,
+    SAMPLES,
+    WEIGHTS,
+    K,
+)
+from fastnn.targets.cpu.products.gemm import ZERO
+from fastnn.targets.cpu.scalars import L2, LOSS_SUM, WEIGHT_SUM
+from fastnn.targets.cpu.step.between_steps import layer_number
+from fastnn.targets.cpu.views import (
+    control_of,
+    head_of,
+    layers_of,
+    make_view,
+    numbers_of,
+    order_of,
+    rates_of,
+    sources_of,
+)
+
+AHEAD = 16  # rows asked for ahead of time
+
+
+def _gradient_of(rule: Any, real: Any, elementary: Any) -> Any:
+    """Return the gradient of a built-in loss as `call_gradient` has it for one of the caller's."""
+    derivative = loss_gradient(rule, real, elementary)
+
+    @njit(**INLINE)
+    def gradient(own, p, y):
+        return derivative(p, y)
+
+    return gradient
+
+
+def _losses_of(rule: Any, real: Any, elementary: Any) -> Any:
+    """Return the losses of a built-in loss as `call_loss` has them for one of the caller's."""
+    loop = losses_loop(rule, real, elementary)
+
+    @njit(**INLINE)
+    def losses(own, memory, p_at, y_at, to, count):
+        loop(memory, p_at, y_at, to, count)
+
+    return losses
+
+
+def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> Any:
+    """Return an epoch of plain SGD on one row at a time for one loss: the textbook's loop.
+
+    The textbook's order, z = w . x + b, then w += c x, makes every step wait for the update before.
+    With w' = keep w + c x the next row's z = w' . x' + b' is keep (w . x') + c (x . x') + b', whose
+    two products are known before c is: only the derivative of the loss is left to wait for.
+    """
+    real = dtype.type
+    zero, one, itemsize, memory_of = real(0), real(1), dtype.itemsize, make_view("memory", dtype)
+    dot, axpy, advance = products.dot, products.axpy, products.advance
+    own = load_float64 if dtype.itemsize == 8 else load_float32
+
+    @njit(**EXACT)
+    def add_losses(job, z_at, y_at, first, count):
+        """Add the losses of some steps; return False, and say which, where one is not finite."""
+        memory, control, numbers = memory_of(job), control_of(job), numbers_of(job)
+        losses(head_of(job)[OWN_LOSSES], memory, z_at, y_at, z_at, count)
+        total = numbers[LOSS_SUM]
+        for i in range(count):
+            total += memory[U(z_at + i)]
+            if not math.isfinite(total):
+                control[BAD_STEP] = first + i
+                break
+        numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, float(first + count)
+        return math.isfinite(total)
+
+    @njit(**EXACT)
+    def epoch(job):
+        memory, head, layers, sources, order, control, rates = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            sources_of(job),
+            order_of(job),
+            control_of(job),
+            rates_of(job),
+        )
+        k, w = layers[0, K], layers[0, WEIGHTS]
+        bias, trained = memory[U(w + k)], real(layers[0, BIAS])
+        samples, l2 = head[SAMPLES], real(layer_number(job, ZERO, L2))
+        rows, row_stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
+        targets, target_stride = sources[1, ADDRESS], sources[1, ROW_STRIDE]
+        z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
+        own_gradient = head[OWN_GRADIENT]
+        row = order[U(0)]
+        before = here = rows + row * row_stride
+        z, keep, change = dot(memory, w, here, k) + bias, one, zero
+        for first in range(0, samples, LOSS_BLOCK):
+            count = min(LOSS_BLOCK, samples - first)
+            for i in range(count):
+                step = first + i
+                following = order[U(min(step + 1, samples - 1))]
+                after = rows + following * row_stride
+                if head[PREFETCH] > 0 and step + AHEAD < samples:
+                    start = rows + order[U(step + AHEAD)] * row_stride
+                    for at in range(0, k * itemsize, 64):
+                        prefetch(start + at)
+                    prefetch(start + k * itemsize - 1)
+                y = own(targets + row * target_stride)
+                memory[U(z_at + i)], memory[U(y_at + i)] = z, y
+                direct, through = advance(memory, w, before, here, after, k, keep, change)
+                rate = real(rates[U(step)])
+                keep = one - rate * l2
+                change = -rate * gradient(own_gradient, z, y)
+                z = change * (through + trained) + (keep * direct + bias)
+                bias += trained * change
+                before, here, row = here, after, following
+            if not add_losses(job, z_at, y_at, first, count):
+                break
+            atomic_store(control, STEP, first + count)
+            if atomic_load(control, STOP) != 0:
+                break
+        if keep != one:
+            for i in range(w, w + k):
+                memory[U(i)] *= keep
+        axpy(memory, w, before, k, change)
+        memory[U(w + k)] = bias
+
+    return epoch
+
+
+def make_one_by_one(dtype: np.dtype, elementary: Any, products: Any) -> Any:
+    """Return ``one_by_one(code, job)``: the epoch for the loss of that code."""
+    real = dtype.type
+    elementwise = {
+        LOSS_CODES[name]: getattr(rules, name) for name, row in LOSSES.items() if not row.rowwise
+    }
+    losses = {
+        code: (_losses_of(rule, real, elementary), _gradient_of(rule, real, elementary))
+        for code, rule in elementwise.items()
+    }
+    losses[CUSTOM] = call_loss, call_gradient
+    epochs = [(code, _one_by_one(*pair, dtype, products)) for code, pair in losses.items()]
+    return switch(epochs, "job")

@@ -1,0 +1,156 @@
+"""What happens once a step, and the numbers that change from step to step."""
+
+from __future__ import annotations
+
+import math
+
+from fastnn.rules.table import UPDATE_CODES
+from fastnn.targets.cpu.arguments import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import prefetch
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
+from fastnn.targets.cpu.plan import BATCH, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
+from fastnn.targets.cpu.products.gemm import ZERO
+from fastnn.targets.cpu.scalars import (
+    BETA1,
+    BETA2,
+    C1,
+    C2,
+    C3,
+    DECAY,
+    INVERSE_WEIGHT,
+    LAYER_NUMBERS,
+    LOSS_SUM,
+    NUMBERS,
+    PRODUCT,
+    RATE,
+    SHRINK,
+    STEP_WEIGHT,
+    WEIGHT_SUM,
+)
+from fastnn.targets.cpu.views import (
+    head_of,
+    numbers_of,
+    order_of,
+    owners_of,
+    rates_of,
+    row_loss_of,
+    sources_of,
+    weights_of,
+)
+
+ADAM, ADAMW, NADAM, AVERAGED = (
+    UPDATE_CODES[name] for name in ("adam", "adamw", "nadam", "averaged_sgd")
+)
+
+
+@njit(**EXACT)
+def layer_number(job, layer, field):
+    """Return a number that belongs to one layer."""
+    return numbers_of(job)[U(NUMBERS + LAYER_NUMBERS * layer + field)]
+
+
+@njit(**EXACT)
+def rows_ahead(job, end):
+    """Return how many rows ahead of time a layer that reads rows in place asks for its rows.
+
+    `end` is where the rows that it works on end; beyond the last row of the epoch there are none.
+    """
+    head = head_of(job)
+    distance = head[PREFETCH]
+    return distance if end + distance <= head[SAMPLES] else ZERO
+
+
+@njit(**EXACT)
+def prefetch_rows(job, first, samples, tile, me):
+    """Ask for a share of the next batch's rows, so that reading them does not wait for memory.
+
+    A thread that reads the whole batch asks for all of it, spread over the tiles that it owns.
+    """
+    head, owners = head_of(job), owners_of(job)
+    start, end = ZERO, owners[len(owners) - 1]
+    if head[OWN_INPUTS] > 0:
+        start, end = owners[me], owners[me + 1]
+    if tile < start or tile >= end:
+        return
+    sources, order = sources_of(job), order_of(job)
+    row_bytes = sources[0, COLUMNS] * (8 if sources[0, IS_DOUBLE] == 1 else 4)
+    share = end - start
+    for r in range((tile - start) * samples // share, (tile - start + 1) * samples // share):
+        address = sources[0, ADDRESS] + order[U(first + r)] * sources[0, ROW_STRIDE]
+        for at in range(0, row_bytes, 64):
+            prefetch(address + at)
+
+
+@njit(**EXACT)
+def nadam_momentum(beta1, t):
+    """Return mu_t, which grows from beta1 / 2 to beta1 (Dozat 2016, with PyTorch's numbers)."""
+    return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
+
+
+@njit(**EXACT)
+def correct_nadam(numbers, first_step, step):
+    """Set Nadam's factors of update t, and the product of mu that they take from step to step."""
+    beta1 = numbers[BETA1]
+    if step == 0:
+        numbers[PRODUCT] = 1.0
+        for i in range(first_step):
+            # Below this 1 - product is 1, and the number of updates may be anything.
+            if numbers[PRODUCT] < 1e-20:
+                break
+            numbers[PRODUCT] *= nadam_momentum(beta1, float(i + 1))
+    t = float(first_step + step + 1)
+    now, following = nadam_momentum(beta1, t), nadam_momentum(beta1, t + 1.0)
+    numbers[PRODUCT] *= now
+    numbers[C1] = (1.0 - now) / (1.0 - numbers[PRODUCT])
+    numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
+    numbers[C3] = following / (1.0 - numbers[PRODUCT] * following)
+
+
+@njit(**EXACT)
+def begin_step(job, first_step, step, samples):
+    """Set what the tiles of a step share."""
+    head, order, weights, rates, numbers = (
+        head_of(job),
+        order_of(job),
+        weights_of(job),
+        rates_of(job),
+        numbers_of(job),
+    )
+    rate = rates[step]
+    numbers[RATE] = rate
+    numbers[SHRINK] = 1.0 - rate * numbers[DECAY]
+    if head[UPDATE] == ADAM or head[UPDATE] == ADAMW:
+        t = float(first_step + step + 1)
+        numbers[C1] = 1.0 - numbers[BETA1] ** t
+        numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
+    if head[UPDATE] == NADAM:
+        correct_nadam(numbers, first_step, step)
+    if head[UPDATE] == AVERAGED:
+        numbers[C1] = 1.0 / max(1.0, float(first_step + step + 1) - numbers[BETA1])
+    total = float(samples)
+    if head[WEIGHTED] == 1:
+        total = 0.0
+        for s in range(step * head[BATCH], step * head[BATCH] + samples):
+            total += weights[U(order[U(s)])]
+    numbers[STEP_WEIGHT] = total
+    numbers[INVERSE_WEIGHT] = 1.0 / total if total > 0.0 else 0.0
+
+
+@njit(**EXACT)
+def end_loss(job, step, samples):
+    """Add the losses of the batch in the order of its rows; return whether all are finite."""
+    head, order, weights, numbers, row_loss = (
+        head_of(job),
+        order_of(job),
+        weights_of(job),
+        numbers_of(job),
+        row_loss_of(job),
+    )
+    total = 0.0
+    for r in range(samples):
+        weight = weights[U(order[U(step * head[BATCH] + r)])] if head[WEIGHTED] == 1 else 1.0
+        total += weight * row_loss[U(r)]
+    numbers[LOSS_SUM] += total
+    numbers[WEIGHT_SUM] += numbers[STEP_WEIGHT]
+    return math.isfinite(total)

@@ -1,0 +1,349 @@
+"""One epoch in one compiled call, for one thread or a team.
+
+A step is a few phases of tiles, which a team shares as `fastnn.targets.cpu.team` says. Whoever
+finishes the last tile of a phase does the little that is serial. A thread without work spins
+briefly and then naps. What is summed in which order does not depend on who does it, so neither do
+the results (`fastnn.targets.cpu.step.nonzero_columns` leaves out zeros: its docstring has what that
+means for infinite weights).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from fastnn.storage.kernels.compiling import as_array
+from fastnn.storage.kernels.machine import register_shape
+from fastnn.targets.cpu.arguments import (
+    BAD_STEP,
+    DONE,
+    FINISHED,
+    FIRST_STEP,
+    LINE,
+    STEP,
+    STOP,
+    TICKETS,
+    TILE_MASK,
+)
+from fastnn.targets.cpu.llvm.elementary import make_elementary
+from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    give_way,
+    nap,
+    pause,
+)
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
+from fastnn.targets.cpu.plan import (
+    BATCH,
+    CAPACITY,
+    IN_PLACE,
+    INPUT,
+    KEPT,
+    LAYERS,
+    MASK,
+    OUTPUT,
+    OWN_INPUTS,
+    PHASES,
+    PREFETCH,
+    ROWWISE,
+    SAMPLES,
+    STEPS,
+    K,
+    N,
+)
+from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
+from fastnn.targets.cpu.products.narrow import make_few
+from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
+from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, prefetch_rows
+from fastnn.targets.cpu.step.gather import make_gather
+from fastnn.targets.cpu.step.layers import make_layers
+from fastnn.targets.cpu.step.nonzero_columns import make_used
+from fastnn.targets.cpu.step.norms import make_norms
+from fastnn.targets.cpu.step.per_unit import make_columns
+from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
+from fastnn.targets.cpu.step.update import make_update
+from fastnn.targets.cpu.team import ended_early, make_team
+from fastnn.targets.cpu.tiling import (
+    APPLY_TILES,
+    BACKWARD,
+    COLUMN_BLOCK,
+    FORWARD,
+    GATHER,
+    GROUP,
+    KIND,
+    LAYER,
+    MAX_NORM,
+    ROW_BLOCK,
+    ROWS,
+    UPDATE_TILES,
+)
+from fastnn.targets.cpu.views import (
+    control_of,
+    gathered_of,
+    head_of,
+    job_at,
+    layers_of,
+    make_view,
+    numbers_of,
+    phases_of,
+)
+
+# A thread without work looks again for a few microseconds, then gives way to whatever wants its
+# core, perhaps the thread that it waits for, and after a millisecond or so it naps. Threads that
+# nap sooner look idle to the system, which then leaves two of them on one core.
+SPINS, YIELDS = 300, 3000
+NO_ORDER = np.zeros(0, np.int64)  # rows as they come
+
+
+def make_epoch(dtype: np.dtype) -> SimpleNamespace:
+    """Return train_epoch and forward for one dtype (not yet compiled)."""
+    shape = register_shape(dtype)
+    panel = shape.panel
+    elementary = make_elementary(dtype)
+    gemm = make_gemm(dtype, shape)
+    rules = make_rules(dtype, elementary)
+    gather = make_gather(dtype, shape, gemm)
+    lanes = make_lanes(dtype, panel)
+    softmax = make_softmax(dtype, panel, gemm, lanes, elementary)
+    few = make_few(dtype)
+    find_used, find_tiles = make_used(dtype, shape)
+    layers_ = make_layers(dtype, panel, gemm, few, find_tiles, rules, lanes, softmax)
+    columns, keep_transposed = make_columns(dtype, panel, gemm), layers_.keep_transposed
+    norms = make_norms(dtype, panel, gemm.width_of, columns.place_of, keep_transposed)
+    update_tile, apply_tile = make_update(
+        dtype, panel, gemm, few, find_used, rules, columns, keep_transposed, norms.add_squares
+    )
+    end_gradient, hold_columns = norms.end_gradient, norms.hold_columns
+    memory_of = make_view("memory", dtype)
+    gather_first, drop = gather.gather_first, gather.drop
+    gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
+    loss_rows, width_of = layers_.loss_rows, gemm.width_of
+    linear_forward, linear_backward = layers_.linear_forward, layers_.linear_backward
+
+    @njit(**EXACT)
+    def panels_of(n):
+        return (n + panel - 1) // panel
+
+    team = make_team(panels_of)
+    tiles_in, claim, open_phase = team.tiles_in, team.claim, team.open_phase
+
+    @njit(**EXACT)
+    def own_inputs(job, step, samples, me):
+        """Gather the whole batch for this thread, once a step."""
+        head, gathered = head_of(job), gathered_of(job)
+        if head[OWN_INPUTS] > 0 and gathered[LINE * me] != step:
+            gathered[LINE * me] = step
+            first = step * head[BATCH]
+            own = me * head[OWN_INPUTS]
+            gather_inputs(job, first, ZERO, samples, own)
+
+    @njit(**EXACT)
+    def drop_outputs(job, layer, first, r0, r1, p0, p1):
+        """Apply the dropout between a layer and the next, if there is any."""
+        head, layers = head_of(job), layers_of(job)
+        if layer + 1 < head[LAYERS] and layers[layer + 1, MASK] >= 0:
+            drop(job, layer + 1, first, r0, r1, p0, p1, ZERO)
+
+    @njit(**MERGED)
+    def rows_tile(job, start, first, r0, r1, me):
+        """Go from layer `start` forward to the loss and back, for rows r0..r1 of the batch."""
+        head, layers, numbers = head_of(job), layers_of(job), numbers_of(job)
+        if start == 0:
+            gather_inputs(job, first, r0, r1, ZERO)
+        gather_targets(job, first, r0, r1, numbers[INVERSE_WEIGHT])
+        for layer in range(start, head[LAYERS]):
+            panels = panels_of(layers[layer, N])
+            linear_forward(job, layer, first, r0, r1, ZERO, panels, ZERO, me)
+            drop_outputs(job, layer, first, r0, r1, ZERO, panels)
+        loss_rows(job, first, r0, r1)
+        for layer in range(head[LAYERS] - 1, max(start, 1) - 1, -1):
+            linear_backward(job, layer, r0, r1, ZERO, panels_of(layers[layer, K]), me)
+
+    @njit(**EXACT)
+    def do_tile(job, step, p, samples, tile, me):
+        head, layers, phases = head_of(job), layers_of(job), phases_of(job)
+        kind, layer = phases[p, KIND], phases[p, LAYER]
+        first = step * head[BATCH]
+        if kind == UPDATE_TILES:
+            following = min(head[BATCH], head[SAMPLES] - first - samples)
+            if head[PREFETCH] > 0 and head[IN_PLACE] == 0 and following > 0:
+                prefetch_rows(job, first + samples, following, tile, me)
+            own_inputs(job, step, samples, me)
+            update_tile(job, tile, first, samples, me)
+            return
+        if kind == APPLY_TILES:
+            apply_tile(job, tile)
+            return
+        blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
+        start = tile // (blocks * phases[p, GROUP]) * phases[p, GROUP]
+        width = min(phases[p, GROUP], tiles_in(job, p, samples) // blocks - start)
+        rest = tile - start * blocks
+        r0 = rest // width * phases[p, ROW_BLOCK]
+        r1 = min(samples, r0 + phases[p, ROW_BLOCK])
+        p0 = (start + rest % width) * phases[p, COLUMN_BLOCK]
+        if kind == ROWS:
+            rows_tile(job, layer, first, r0, r1, me)
+        elif kind == FORWARD:
+            own = ZERO
+            if layer == 0:
+                own_inputs(job, step, samples, me)
+                own = me * head[OWN_INPUTS]
+            end = panels_of(layers[layer, N])
+            p1 = end if layers[layer, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
+            linear_forward(job, layer, first, r0, r1, p0, p1, own, me)
+            drop_outputs(job, layer, first, r0, r1, p0, p1)
+        elif kind == BACKWARD:
+            end = panels_of(layers[layer, K])
+            p1 = end if layers[layer - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
+            linear_backward(job, layer, r0, r1, p0, p1, me)
+        elif kind == MAX_NORM:
+            hold_columns(job, layer, p0, me)
+        elif kind == GATHER:
+            gather_inputs(job, first, r0, r1, ZERO)
+
+    @njit(**EXACT)
+    def end_phase(job, step, p, samples):
+        """Do the little after a phase that is serial; return whether the loss is finite."""
+        head, phases = head_of(job), phases_of(job)
+        if phases[p, KIND] == ROWS:
+            return end_loss(job, step, samples)
+        if phases[p, KIND] == UPDATE_TILES and head[KEPT] > 0:
+            end_gradient(job)
+        return True
+
+    @njit(**MERGED)
+    def alone(job, me):
+        head, control = head_of(job), control_of(job)
+        for step in range(head[STEPS]):
+            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+            begin_step(job, control[FIRST_STEP], step, samples)
+            for p in range(head[PHASES]):
+                for tile in range(tiles_in(job, p, samples)):
+                    if atomic_load(control, STOP) != 0:
+                        return
+                    do_tile(job, step, p, samples, tile, me)
+                if not end_phase(job, step, p, samples):
+                    control[BAD_STEP] = step
+                    return
+            atomic_store(control, STEP, step + 1)
+
+    @njit(**MERGED)
+    def together(job, me, threads):
+        head, control = head_of(job), control_of(job)
+        count = head[PHASES]
+        if me == 0:
+            samples = min(head[BATCH], head[SAMPLES])
+            begin_step(job, control[FIRST_STEP], ZERO, samples)
+            open_phase(job, ZERO, threads)
+        # Tiles are counted as done once a phase and thread: the count travels between the cores.
+        idle = finished = number = 0
+        while atomic_load(control, STOP) == 0:
+            seen = atomic_load(control, TICKETS + LINE * me)
+            ticket = claim(job, me, threads)
+            if ticket >= 0:
+                idle, finished, number = 0, finished + 1, ticket >> 32
+                step, p = number // count, number % count
+                samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+                do_tile(job, step, p, samples, ticket & TILE_MASK, me)
+                continue
+            if finished == 0:
+                if seen >> 32 == FINISHED:
+                    return
+                # All tiles of this phase are taken: nothing to do until this thread's word changes.
+                while (
+                    atomic_load(control, TICKETS + LINE * me) == seen
+                    and atomic_load(control, STOP) == 0
+                ):
+                    idle += 1
+                    if idle < SPINS:
+                        pause()
+                    elif idle < YIELDS:
+                        give_way()
+                    else:
+                        nap()
+                continue
+            step, p = number // count, number % count
+            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+            done, finished = atomic_add(control, DONE, finished) + finished, 0
+            if done < tiles_in(job, p, samples):
+                continue
+            # The last tile of the phase: all until the next is opened is this thread's alone.
+            atomic_store(control, DONE, 0)
+            following = number + 1
+            if not end_phase(job, step, p, samples):
+                control[BAD_STEP] = step
+                following = FINISHED
+            elif p == count - 1:
+                atomic_store(control, STEP, step + 1)
+                step += 1
+                if step == head[STEPS]:
+                    following = FINISHED
+                else:
+                    samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+                    begin_step(job, control[FIRST_STEP], step, samples)
+            open_phase(job, following, threads)
+
+    @njit(**MERGED)
+    def train_epoch(job, me, threads):
+        if threads == 1:
+            alone(job, me)
+        else:
+            together(job, me, threads)
+
+    @njit(**EXACT)
+    def forward(job, start, end, outputs):
+        """Write the outputs of the caller's rows start..end into those rows of `outputs`."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        last = head[LAYERS] - 1
+        n, rows = layers[last, N], head[CAPACITY]
+        for first in range(start, end, rows):
+            count = min(rows, end - first)
+            gather_first(job, NO_ORDER, first, ZERO, count, layers[0, INPUT])
+            for layer in range(head[LAYERS]):
+                panels = panels_of(layers[layer, N])
+                linear_forward(job, layer, ZERO, ZERO, count, ZERO, panels, ZERO, ZERO)
+            for p in range(panels_of(n)):
+                width = width_of(p, n)
+                at = layers[last, OUTPUT] + p * panel * rows
+                for r in range(count):
+                    for c in range(min(width, n - p * panel)):
+                        outputs[U((first + r) * n + p * panel + c)] = memory[U(at + r * width + c)]
+
+    return SimpleNamespace(train_epoch=train_epoch, forward=forward)
+
+
+_single, _double = make_epoch(np.dtype(np.float32)), make_epoch(np.dtype(np.float64))
+_train_single, _train_double = _single.train_epoch, _double.train_epoch
+_forward_single, _forward_double = _single.forward, _double.forward
+
+
+def train_epoch_float32(jobs, epochs, me, threads):
+    """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_single(job, me, threads)
+        if ended_early(job):
+            return
+
+
+def train_epoch_float64(jobs, epochs, me, threads):
+    """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_double(job, me, threads)
+        if ended_early(job):
+            return
+
+
+def forward_float32(job, start, end, outputs):
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_single(job_at(job, 0), start, end, as_array(outputs))
+
+
+def forward_float64(job, start, end, outputs):
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_double(job_at(job, 0), start, end, as_array(outputs))

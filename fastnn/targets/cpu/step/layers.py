@@ -1,0 +1,307 @@
+"""The layers on a block of rows: forward, the loss, and backward.
+
+A block of rows passes through all of them without waiting for another block. All arrays are panels
+in `memory` at the offsets of the plan (see `fastnn.targets.cpu.plan` for the names).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
+from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import address_of
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
+from fastnn.targets.cpu.llvm.transpose import make_transpose
+from fastnn.targets.cpu.plan import (
+    ACTIVATION,
+    BATCH,
+    CAPACITY,
+    DELTA,
+    FEW,
+    IN_PLACE,
+    INPUT,
+    LAYERS,
+    LEARNED,
+    LOOK_ROWS,
+    LOSS,
+    MASK,
+    NEEDS_Z,
+    ONES,
+    OUTPUT,
+    OWN_LOSS_GRADIENTS,
+    OWN_LOSSES,
+    OWN_SLOPE,
+    OWN_VALUE,
+    PADDING,
+    PRIVATE,
+    PRIVATE_SIZE,
+    ROW_SCALE,
+    ROW_SCRATCH,
+    SAMPLES,
+    SLOPES,
+    TARGETS,
+    TRANSPOSED,
+    WEIGHTS,
+    K,
+    N,
+    Z,
+)
+from fastnn.targets.cpu.products.gemm import CONTINUE, ZERO
+from fastnn.targets.cpu.step.between_steps import rows_ahead
+from fastnn.targets.cpu.step.slopes import make_draw_slopes, make_prelu
+from fastnn.targets.cpu.views import (
+    counting_of,
+    head_of,
+    layers_of,
+    make_view,
+    order_of,
+    owners_of,
+    row_loss_of,
+    sources_of,
+    used_of,
+)
+
+IDENTITY, SOFTMAX, HARDMAX = (ACTIVATION_CODES[n] for n in ("identity", "softmax", "hardmax"))
+SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
+
+
+def make_layers(
+    dtype: np.dtype,
+    panel: int,
+    gemm: Any,
+    few: Any,
+    find_tiles: Any,
+    rules: Any,
+    lanes: Any,
+    softmax: Any,
+) -> SimpleNamespace:
+    """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
+    real = dtype.type
+    one = real(1)
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    width_of, multiply, multiply_caller = gemm.width_of, gemm.multiply, gemm.multiply_caller
+    k_block, activate, multiply_slope = gemm.block, rules.activate, rules.multiply_slope
+    losses, loss_gradients = rules.losses, rules.loss_gradients
+    total, scale_rows = lanes.total, lanes.scale_rows
+    softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
+    hardmax_forward, draw_slopes = softmax.hardmax_forward, make_draw_slopes(dtype, panel, width_of)
+    prelu, cross_entropy_rows = make_prelu(dtype, panel, width_of), softmax.cross_entropy_rows
+    prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
+    add_rows, itemsize = few.forward, dtype.itemsize
+    padded = gemm.padded
+    lane_count, transpose_block = np.int64(panel // 2), make_transpose(dtype)
+
+    @njit(**MERGED)
+    def few_forward(job, first, r0, r1, own):
+        """Write x W + b for rows r0..r1 of a first layer whose weights are kept transposed."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        k, n, w, bias, out = (
+            layers[0, K], layers[0, N], layers[0, WEIGHTS], layers[0, FEW], layers[0, OUTPUT],
+        )  # fmt: skip
+        width = width_of(ZERO, n)
+        for r in range(r0, r1):
+            for c in range(width):
+                memory[U(out + r * width + c)] = memory[U(bias + c)]
+        if head[IN_PLACE] == 1:
+            sources = sources_of(job)
+            add_rows(
+                memory, order_of(job), first, rows_ahead(job, first + r1),
+                sources[0, ADDRESS], sources[0, ROW_STRIDE], k, w, k,
+                n, out, width, r0, r1,
+            )  # fmt: skip
+        else:
+            start, stride = layers[0, INPUT] + own, padded(k) * itemsize
+            add_rows(
+                memory, counting_of(job), ZERO, ZERO, address_of(memory, start), stride, k, w, k,
+                n, out, width, r0, r1,
+            )  # fmt: skip
+
+    @njit(**EXACT)
+    def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
+        """Write activation(x W + b) for rows r0..r1 and panels p0..p1 of a layer's outputs.
+
+        x is `own` numbers beyond the layer's inputs: a thread's own copy of them; or, for the first
+        layer, the caller's rows order[first + r], where they can be read in place.
+        """
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
+        k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
+        out = layers[layer, OUTPUT]
+        if layers[layer, FEW] >= 0:
+            few_forward(job, first, r0, r1, own)
+        elif layer == 0 and head[IN_PLACE] == 1:
+            sources = sources_of(job)
+            samples = min(head[BATCH], head[SAMPLES] - first)
+            size = head[LOOK_ROWS]
+            # As many panels as a thread has: together they ask for all rows once.
+            group = max(1, ((n + panel - 1) // panel) // (len(owners_of(job)) - 1))
+            for block in range(r0 // size, (r1 + size - 1) // size):
+                s0, s1 = max(r0, block * size), min(r1, (block + 1) * size)
+                lists, apart, whole = find_tiles(job, first, block, s0, s1, samples, me)
+                multiply_caller(
+                    memory, order_of(job), first, rows_ahead(job, first + s1), group,
+                    sources[0, ADDRESS], sources[0, ROW_STRIDE], k, used_of(job), lists, apart,
+                    whole, s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
+                )  # fmt: skip
+        else:
+            multiply(
+                memory, layers[layer, INPUT] + own, rows, k, r0, r1,
+                layers[layer, WEIGHTS], k + 1, k, p0, p1, n, out,
+            )  # fmt: skip
+        if layers[layer, ACTIVATION] == SOFTMAX:
+            softmax_forward(job, out, n, r0, r1)
+        elif layers[layer, ACTIVATION] == HARDMAX:
+            hardmax_forward(job, out, n, r0, r1)
+        elif layers[layer, SLOPES] >= 0:
+            draw_slopes(job, layer, first, r0, r1, p0, p1)
+        elif layers[layer, LEARNED] >= 0:
+            prelu_forward(job, layer, r0, r1, p0, p1)
+        elif layers[layer, ACTIVATION] != IDENTITY:
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                at = p * panel * rows + r0 * width
+                count = (r1 - r0) * width
+                if layers[layer, NEEDS_Z] == 1:
+                    for i in range(at, at + count):
+                        memory[U(layers[layer, Z] + i)] = memory[U(out + i)]
+                activate(
+                    layers[layer, ACTIVATION], layers[layer, OWN_VALUE], memory, out + at, count,
+                    alphas[layer],
+                )  # fmt: skip
+
+    @njit(**EXACT)
+    def to_delta(job, layer, r0, r1, p0, p1):
+        """Turn the derivative by the output of a layer into that by its z, in place."""
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
+        n, rows = layers[layer, N], head[CAPACITY]
+        if layers[layer, ACTIVATION] == SOFTMAX:
+            softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
+        elif layers[layer, LEARNED] >= 0:
+            prelu_backward(job, layer, r0, r1, p0, p1)
+        elif layers[layer, ACTIVATION] != IDENTITY:
+            drawn = layers[layer, SLOPES]
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                at = p * panel * rows + r0 * width
+                if drawn >= 0:
+                    for i in range(at, at + (r1 - r0) * width):
+                        memory[U(layers[layer, DELTA] + i)] *= memory[U(drawn + i)]
+                    continue
+                multiply_slope(
+                    layers[layer, ACTIVATION], layers[layer, OWN_SLOPE], memory,
+                    layers[layer, Z] + at, layers[layer, OUTPUT] + at, layers[layer, DELTA] + at,
+                    (r1 - r0) * width, alphas[layer],
+                )  # fmt: skip
+
+    @njit(**MERGED)
+    def loss_rows(job, first, r0, r1):
+        """Write the loss of rows r0..r1 and the derivative of the batch's loss by the last z."""
+        memory, head, layers, row_loss = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            row_loss_of(job),
+        )
+        last = head[LAYERS] - 1
+        n, rows = layers[last, N], head[CAPACITY]
+        panels = (n + panel - 1) // panel
+        if head[LOSS] == SOFTMAX_CROSS_ENTROPY:
+            cross_entropy_rows(job, first, r0, r1)
+            return
+        share, sums, padding, scales = (
+            one / real(n),
+            head[ROW_SCRATCH],
+            head[PADDING],
+            head[ROW_SCALE],
+        )
+        for r in range(r0, r1):
+            row_loss[U(r)] = 0.0
+            memory[U(scales + r)] *= share
+        for p in range(panels):
+            width, columns, start = width_of(p, n), min(panel, n - p * panel), p * panel * rows
+            at, count, d = start + r0 * width, (r1 - r0) * width, layers[last, DELTA] + start
+            p_at, y_at, d_at = (
+                layers[last, OUTPUT] + at,
+                head[TARGETS] + at,
+                layers[last, DELTA] + at,
+            )
+            # The losses of a panel lie where their derivatives will.
+            losses(head[LOSS], head[OWN_LOSSES], memory, p_at, y_at, d_at, count)
+            total(memory, d, rows, columns, r0, r1, padding, sums)
+            for r in range(r0, r1):
+                row_loss[U(r)] += memory[U(sums + r)]
+            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p_at, y_at, d_at, count)
+            scale_rows(memory, d, rows, columns, r0, r1, padding, scales)
+        for r in range(r0, r1):
+            row_loss[U(r)] /= n
+        to_delta(job, last, r0, r1, ZERO, panels)
+
+    @njit(**EXACT)
+    def transpose(job, layer, j0, j1, p, to):
+        """Write columns j0..j1 of the W of a layer, inputs of panel p, as rows of that panel."""
+        memory, layers = memory_of(job), layers_of(job)
+        k, n = layers[layer, K], layers[layer, N]
+        width = width_of(p, k)
+        inputs = min(width, k - p * panel)
+        for j in range(j0, j1, lane_count):
+            q = j // panel
+            columns = width_of(q, n)
+            w = layers[layer, WEIGHTS] + q * panel * (k + 1) + p * panel * columns + j - q * panel
+            for i in range(0, width, lane_count):
+                block = w + i * columns
+                to_block = to + (j - j0) * width + i
+                transpose_block(
+                    memory, block, columns, min(lane_count, inputs - i), to_block, width,
+                    min(lane_count, j1 - j),
+                )  # fmt: skip
+
+    @njit(**EXACT)
+    def keep_transposed(job, layer, i0, i1, p0, p1):
+        """Bring the transposed copy of a tile of W up to date, if there is one."""
+        layers = layers_of(job)
+        if layers[layer, TRANSPOSED] >= 0:
+            k, n = layers[layer, K], layers[layer, N]
+            for i in range(i0, i1, panel):
+                for p in range(p0, p1):
+                    to = layers[layer, TRANSPOSED] + i * n + p * panel * width_of(i // panel, k)
+                    transpose(job, layer, p * panel, min(n, (p + 1) * panel), i // panel, to)
+
+    @njit(**EXACT)
+    def linear_backward(job, layer, r0, r1, p0, p1, me):
+        """Write (delta W^T) mask slope: the derivative by z of the layer before, panels p0..p1."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
+        delta, out = layers[layer, DELTA], layers[layer - 1, DELTA]
+        zeros = -1 - (head[ONES] + panel)
+        if layers[layer, TRANSPOSED] >= 0:
+            multiply(
+                memory, delta, rows, n, r0, r1, layers[layer, TRANSPOSED], n, zeros, p0, p1, k, out
+            )
+        else:
+            buffer = head[PRIVATE] + me * head[PRIVATE_SIZE]
+            for j0 in range(0, n, k_block):
+                count = min(n - j0, k_block)
+                for p in range(p0, p1):
+                    transpose(job, layer, j0, j0 + count, p, buffer)
+                    multiply(
+                        memory, delta + j0 * rows, rows, count, r0, r1, buffer - p * panel * count,
+                        count, zeros if j0 == 0 else CONTINUE, p, p + 1, k, out,
+                    )  # fmt: skip
+        if layers[layer, MASK] >= 0:
+            for p in range(p0, p1):
+                width = width_of(p, k)
+                at = p * panel * rows + r0 * width
+                for i in range((r1 - r0) * width):
+                    memory[U(out + at + i)] *= memory[U(layers[layer, MASK] + at + i)]
+        to_delta(job, layer - 1, r0, r1, p0, p1)
+
+    return SimpleNamespace(
+        linear_forward=linear_forward,
+        loss_rows=loss_rows,
+        linear_backward=linear_backward,
+        keep_transposed=keep_transposed,
+    )

@@ -1,0 +1,306 @@
+"""One epoch of a model with one output and no hidden layer: regression, logistic, perceptron, SVM.
+
+Its step is too small for tiles: with 30 inputs and one row it is a few dozen nanoseconds. So the
+rows are read where they lie, weights are one contiguous vector (a plan whose panels are one column
+wide), and one thread does everything in order:
+
+    z_r = x_r . w + b;   d_r = dL/dz_r;   w -= rate sum_r d_r x_r, or the update rule with that sum.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+from fastnn.rules.table import ACTIVATION_CODES
+from fastnn.storage.kernels.compiling import as_array
+from fastnn.targets.cpu.arguments import (
+    ADDRESS,
+    BAD_STEP,
+    COLUMN_STRIDE,
+    COLUMNS,
+    FIRST_STEP,
+    IS_DOUBLE,
+    ROW_STRIDE,
+    STEP,
+    STOP,
+)
+from fastnn.targets.cpu.llvm.elementary import make_elementary
+from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import (
+    address_of,
+    atomic_load,
+    atomic_store,
+    load_float32,
+    load_float64,
+    prefetch,
+)
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, U, make_rules
+from fastnn.targets.cpu.plan import (
+    ACTIVATION,
+    BATCH,
+    BIAS,
+    DELTA,
+    DIRECT,
+    INPUT,
+    KEPT,
+    LOSS,
+    NEEDS_Z,
+    OUTPUT,
+    OWN_LOSS_GRADIENTS,
+    OWN_LOSSES,
+    OWN_SLOPE,
+    OWN_VALUE,
+    PREFETCH,
+    PRIVATE,
+    ROW_SCALE,
+    SAMPLES,
+    SIZE,
+    STEPS,
+    TARGETS,
+    WEIGHTED,
+    WEIGHTS,
+    K,
+    Z,
+)  # fmt: skip
+from fastnn.targets.cpu.products.dot import make_dot
+from fastnn.targets.cpu.products.gemm import ONE, ZERO
+from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, RATE
+from fastnn.targets.cpu.step.batch_of_one import AHEAD, make_one_by_one
+from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number
+from fastnn.targets.cpu.step.norms import make_norms
+from fastnn.targets.cpu.step.update import make_apply
+from fastnn.targets.cpu.team import ended_early
+from fastnn.targets.cpu.views import (
+    control_of,
+    head_of,
+    job_at,
+    layers_of,
+    make_view,
+    numbers_of,
+    order_of,
+    row_loss_of,
+    sources_of,
+    weights_of,
+)
+
+IDENTITY = ACTIVATION_CODES["identity"]
+
+
+def make_linear(dtype: np.dtype) -> SimpleNamespace:
+    """Return train_epoch and forward for one dtype (not yet compiled)."""
+    real = dtype.type
+    zero, one = real(0), real(1)
+    products = make_dot(dtype)
+    dot, axpy = products.dot, products.axpy
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    elementary = make_elementary(dtype)
+    rules = make_rules(dtype, elementary)
+    one_by_one = make_one_by_one(dtype, elementary, products)
+    activate, multiply_slope = rules.activate, rules.multiply_slope
+    losses, loss_gradients = rules.losses, rules.loss_gradients
+    apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
+    squares, set_scale, hold = norms.squares, norms.set_scale, norms.hold
+    itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
+
+    @njit(**EXACT)
+    def load(at, is_double):
+        if is_double == 1:
+            return real(load_float64(at))
+        return real(load_float32(at))
+
+    @njit(**EXACT)
+    def in_place(job):
+        """Whether rows of X can be read as they lie: this dtype, its numbers side by side."""
+        sources = sources_of(job)
+        return sources[0, IS_DOUBLE] == own_is_double and sources[0, COLUMN_STRIDE] == itemsize
+
+    @njit(**EXACT)
+    def row_address(job, row, slot):
+        """Return where row `row` of X can be read; a copy in `slot` where it cannot as it lies."""
+        memory, sources = memory_of(job), sources_of(job)
+        if in_place(job):
+            return sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
+        start = sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
+        for c in range(sources[0, COLUMNS]):
+            at = start + c * sources[0, COLUMN_STRIDE]
+            memory[U(slot + c)] = load(at, sources[0, IS_DOUBLE])
+        return address_of(memory, slot)
+
+    @njit(**EXACT)
+    def to_rows(job, first, samples, inverse_weight):
+        """Compute z of every row of the batch, and bring in its target and weight."""
+        memory, head, layers, sources, order, weights = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            sources_of(job),
+            order_of(job),
+            weights_of(job),
+        )
+        k = layers[0, K]
+        bias = memory[U(layers[0, WEIGHTS] + k)]
+        ahead = max(AHEAD, samples)
+        for r in range(samples):
+            row = order[U(first + r)]
+            address = row_address(job, row, layers[0, INPUT] + r * k)
+            if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
+                start = sources[0, ADDRESS] + order[U(first + r + ahead)] * sources[0, ROW_STRIDE]
+                for at in range(0, k * itemsize, 64):
+                    prefetch(start + at)
+                prefetch(start + k * itemsize - 1)
+            memory[U(layers[0, OUTPUT] + r)] = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            target = sources[1, ADDRESS] + row * sources[1, ROW_STRIDE]
+            memory[U(head[TARGETS] + r)] = load(target, sources[1, IS_DOUBLE])
+            weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
+            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
+
+    @njit(**EXACT)
+    def to_output(job, count):
+        memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
+        if layers[0, ACTIVATION] != IDENTITY:
+            if layers[0, NEEDS_Z] == 1:
+                for r in range(count):
+                    memory[U(layers[0, Z] + r)] = memory[U(layers[0, OUTPUT] + r)]
+            activate(
+                layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], count,
+                alphas[0],
+            )  # fmt: skip
+
+    @njit(**EXACT)
+    def update(job, first, samples):
+        memory, head, layers, order, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            order_of(job),
+            numbers_of(job),
+        )
+        k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
+        out, factor = w, -real(numbers[RATE])
+        if head[DIRECT] == 1:
+            keep = one + factor * real(layer_number(job, ZERO, L2))
+            if keep != one:
+                for i in range(w, w + k):
+                    memory[U(i)] *= keep
+        else:
+            out, factor = head[PRIVATE], one
+            for i in range(out, out + k):
+                memory[U(i)] = zero
+        total = zero
+        for r in range(samples):
+            address = row_address(job, order[U(first + r)], layers[0, INPUT] + r * k)
+            delta = memory[U(d + r)]
+            axpy(memory, out, address, k, factor * delta)
+            total += delta
+        if head[DIRECT] == 0:
+            apply(job, ZERO, w, out, k, False)
+        if layers[0, BIAS] == 1:
+            if head[DIRECT] == 1:
+                memory[U(w + k)] += factor * total
+            else:
+                memory[U(out)] = total
+                apply(job, ZERO, w + k, out, 1, True)
+        if head[KEPT] > 0:
+            kept = head[KEPT]
+            set_scale(job, squares(memory, kept, head[SIZE], 1.0))
+            apply(job, ZERO, w, w + kept, k, False)
+            if layers[0, BIAS] == 1:
+                apply(job, ZERO, w + k, w + k + kept, 1, True)
+        limit = layer_number(job, ZERO, COLUMN_NORM)
+        if limit < math.inf:
+            hold(job, w, k, ONE, limit, squares(memory, w, k, 1.0))
+
+    @njit(**EXACT)
+    def train_epoch(job):
+        memory, alphas, head, layers, control, numbers, row_loss = (
+            memory_of(job),
+            alphas_of(job),
+            head_of(job),
+            layers_of(job),
+            control_of(job),
+            numbers_of(job),
+            row_loss_of(job),
+        )
+        plain = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
+        plain = plain and layer_number(job, ZERO, COLUMN_NORM) == math.inf
+        if plain and layers[0, ACTIVATION] == IDENTITY and in_place(job):
+            one_by_one(head[LOSS], job)
+            return
+        for step in range(head[STEPS]):
+            first = step * head[BATCH]
+            samples = min(head[BATCH], head[SAMPLES] - first)
+            begin_step(job, control[FIRST_STEP], step, samples)
+            to_rows(job, first, samples, numbers[INVERSE_WEIGHT])
+            to_output(job, samples)
+            p, y, d, scale = layers[0, OUTPUT], head[TARGETS], layers[0, DELTA], head[ROW_SCALE]
+            losses(head[LOSS], head[OWN_LOSSES], memory, p, y, d, samples)
+            for r in range(samples):
+                row_loss[U(r)] = memory[U(d + r)]
+            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p, y, d, samples)
+            for r in range(samples):
+                memory[U(d + r)] *= memory[U(scale + r)]
+            if not end_loss(job, step, samples):
+                control[BAD_STEP] = step
+                return
+            if layers[0, ACTIVATION] != IDENTITY:
+                multiply_slope(
+                    layers[0, ACTIVATION], layers[0, OWN_SLOPE], memory, layers[0, Z],
+                    layers[0, OUTPUT], layers[0, DELTA], samples, alphas[0],
+                )  # fmt: skip
+            update(job, first, samples)
+            atomic_store(control, STEP, step + 1)
+            if atomic_load(control, STOP) != 0:
+                return
+
+    @njit(**EXACT)
+    def forward(job, start, end, outputs):
+        memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
+        k = layers[0, K]
+        bias = memory[U(layers[0, WEIGHTS] + k)]
+        for row in range(start, end):
+            address = row_address(job, row, layers[0, INPUT])
+            z = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            memory[U(layers[0, OUTPUT])] = z
+            activate(
+                layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], 1,
+                alphas[0],
+            )  # fmt: skip
+            outputs[U(row)] = memory[U(layers[0, OUTPUT])]
+
+    return SimpleNamespace(train_epoch=train_epoch, forward=forward)
+
+
+_single, _double = make_linear(np.dtype(np.float32)), make_linear(np.dtype(np.float64))
+_train_single, _train_double = _single.train_epoch, _double.train_epoch
+_forward_single, _forward_double = _single.forward, _double.forward
+
+
+def train_epoch_float32(jobs, epochs):
+    """Train one epoch a job."""
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_single(job)
+        if ended_early(job):
+            return
+
+
+def train_epoch_float64(jobs, epochs):
+    """Train one epoch a job."""
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_double(job)
+        if ended_early(job):
+            return
+
+
+def forward_float32(job, start, end, outputs):
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_single(job_at(job, 0), start, end, as_array(outputs))
+
+
+def forward_float64(job, start, end, outputs):
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_double(job_at(job, 0), start, end, as_array(outputs))

@@ -1,0 +1,318 @@
+"""The update of a tile of weights: gradient X^T delta and rule, while the tile is in cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import address_of
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_clip
+from fastnn.targets.cpu.plan import (
+    CAPACITY,
+    CLIPS,
+    DELTA,
+    DIRECT,
+    FEW,
+    IN_PLACE,
+    INPUT,
+    KEPT,
+    LEARNED,
+    LIST_SLACK,
+    LOOK_ROWS,
+    OWN_INPUTS,
+    PRIVATE,
+    PRIVATE_SIZE,
+    SIZE,
+    UPDATE,
+    WEIGHTS,
+    K,
+    N,
+)
+from fastnn.targets.cpu.products.gemm import ONE, ZERO
+from fastnn.targets.cpu.scalars import (
+    BETA1,
+    BETA2,
+    C1,
+    C2,
+    C3,
+    CLIP_SCALE,
+    CLIP_VALUE,
+    EPSILON,
+    L1,
+    L2,
+    RATE,
+    SHRINK,
+)
+from fastnn.targets.cpu.step.between_steps import layer_number, rows_ahead
+from fastnn.targets.cpu.step.per_unit import KINDS
+from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
+from fastnn.targets.cpu.views import (
+    counting_of,
+    head_of,
+    layers_of,
+    make_view,
+    numbers_of,
+    order_of,
+    sources_of,
+    tiles_of,
+    used_of,
+)
+
+
+def make_apply(dtype: np.dtype, rules: Any) -> Any:
+    """Return ``apply(job, layer, at, gradient, count, is_bias)``.
+
+    It applies the plan's update rule to `count` parameters of a layer at `at` with their gradient.
+    One that is to be clipped by its norm it only keeps; called again with that, it applies it.
+    """
+    real = dtype.type
+    zero, one, rule, clip = real(0), real(1), rules.update, make_clip(dtype)
+    memory_of = make_view("memory", dtype)
+
+    @njit(**EXACT)
+    def apply(job, layer, at, gradient, count, is_bias):
+        memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
+        size = head[SIZE]
+        l1 = zero if is_bias else real(layer_number(job, layer, L1))
+        l2 = zero if is_bias else real(layer_number(job, layer, L2))
+        if head[CLIPS] == 1:
+            kept = at + head[KEPT] if head[KEPT] > 0 else gradient
+            if head[KEPT] > 0 and gradient == kept:
+                scale = real(numbers[CLIP_SCALE])
+                for i in range(kept, kept + count):
+                    memory[U(i)] *= scale
+            else:
+                limit = real(numbers[CLIP_VALUE])
+                clip(memory, at, gradient, kept, count, l1, l2, limit)
+                if head[KEPT] > 0:
+                    return
+            l1 = l2 = zero
+        shrink = one if is_bias else real(numbers[SHRINK])
+        rule(
+            head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, l1, l2,
+            real(numbers[RATE]), real(numbers[BETA1]), real(1.0 - numbers[BETA1]),
+            real(numbers[BETA2]), real(1.0 - numbers[BETA2]), real(numbers[EPSILON]), shrink,
+            real(numbers[C1]), real(numbers[C2]), real(numbers[C3]),
+        )  # fmt: skip
+
+    return apply
+
+
+def make_update(
+    dtype: np.dtype,
+    panel: int,
+    gemm: Any,
+    few: Any,
+    find_used: Any,
+    rules: Any,
+    columns: Any,
+    keep_transposed: Any,
+    add_squares: Any,
+) -> tuple[Any, Any]:
+    """Return ``update_tile(job, tile, first, samples, me)`` and ``apply_tile(job, tile)``.
+
+    Where the gradient is clipped by its norm, the first keeps it and the second applies it.
+    """
+    real = dtype.type
+    zero, one = real(0), real(1)
+    width_of, padded, accumulate, s_block = (
+        gemm.width_of, gemm.padded, gemm.accumulate, gemm.block,
+    )  # fmt: skip
+    memory_of = make_view("memory", dtype)
+    accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
+    apply, add_samples = make_apply(dtype, rules), few.gradient
+    place_of, sum_columns = columns.place_of, columns.sum_columns
+
+    @njit(**EXACT)
+    def add(job, layer, i0, i1, p0, p1, first, samples, own, me, out, apart, origin, alpha, beta):
+        """Add alpha X^T delta to beta out: inputs i0..i1, panels p0..p1.
+
+        Panel p0 has its row of input `origin` at `out`, the next is `apart` numbers on. X stays in
+        the cache while all panels pass over a block of its rows. Of the caller's rows read in
+        place, inputs that the block does not use are left out.
+        """
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
+        in_place = layer == 0 and head[IN_PLACE] == 1
+        # The same sums wherever the rows of X are read: in place or as a copy.
+        size = head[LOOK_ROWS] if layer == 0 and n <= IN_PLACE_UNITS else s_block
+        sources, used, columns = sources_of(job), used_of(job), ZERO
+        for s in range(0, samples, size):
+            count, keep = min(size, samples - s), beta if s == 0 else one
+            if in_place:
+                columns = find_used(job, first, s // size, samples, me)
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                delta = layers[layer, DELTA] + p * panel * rows + s * width
+                to = out + (p - p0) * apart - origin * width
+                if in_place:
+                    starts = columns + k + LIST_SLACK
+                    begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
+                    accumulate_caller(
+                        memory, order_of(job), first + s, sources[0, ADDRESS],
+                        sources[0, ROW_STRIDE], used, columns + used[U(begin)],
+                        columns + used[U(end)], delta, count, to, width, alpha, keep,
+                    )  # fmt: skip
+                else:
+                    for i in range(i0, i1, panel):
+                        a_width = width_of(i // panel, k)
+                        start = layers[layer, INPUT] + own + i * rows + s * a_width
+                        accumulate(
+                            memory, start, a_width, panel * rows, delta, count, to + i * width,
+                            min(panel, i1 - i), width, alpha, keep,
+                        )  # fmt: skip
+
+    @njit(**MERGED)
+    def update_columns(job, layer, p0, p1, samples, gradient):
+        """Update what a layer has one number of a unit: panels p0..p1, from all samples."""
+        memory, head, layers, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            numbers_of(job),
+        )
+        direct = head[DIRECT] == 1
+        factor = -real(numbers[RATE]) if direct else one
+        for p in range(p0, p1):
+            width = width_of(p, layers[layer, N])
+            for kind in range(KINDS if layers[layer, LEARNED] >= 0 else 1):
+                at = place_of(job, layer, p, kind)
+                if at < 0:
+                    continue
+                if not direct:
+                    for c in range(width):
+                        memory[U(gradient + c)] = zero
+                out = at if direct else gradient
+                sum_columns(job, layer, p, kind, samples, out, factor, one)
+                if not direct:
+                    apply(job, layer, at, gradient, width, True)
+
+    @njit(**MERGED)
+    def direct(job, layer, i0, i1, p0, p1, first, samples, own, me):
+        """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
+        memory, head, layers, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            numbers_of(job),
+        )
+        k, n = layers[layer, K], layers[layer, N]
+        rate, apart = real(numbers[RATE]), panel * (k + 1)
+        keep, weights = (
+            one - rate * real(layer_number(job, layer, L2)),
+            layers[layer, WEIGHTS] + p0 * apart,
+        )
+        if keep != one and layer == 0 and head[IN_PLACE] == 1:
+            # Not all of these rows of W are looked at again.
+            for p in range(p0, p1):
+                width, start = width_of(p, n), weights + (p - p0) * apart
+                for c in range(start + i0 * width, start + i1 * width):
+                    memory[U(c)] *= keep
+            keep = one
+        add(job, layer, i0, i1, p0, p1, first, samples, own, me, weights, apart, ZERO, -rate, keep)
+
+    @njit(**MERGED)
+    def by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient):
+        """Sum the gradient of a block of inputs in `gradient`, then apply the rule to it."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        k, n = layers[layer, K], layers[layer, N]
+        block = head[PRIVATE_SIZE] // (panel * (p1 - p0)) // panel * panel
+        for b0 in range(i0, i1, block):
+            b1 = min(i1, b0 + block)
+            apart = (b1 - b0) * panel
+            for c in range(apart * (p1 - p0)):
+                memory[U(gradient + c)] = zero
+            add(job, layer, b0, b1, p0, p1, first, samples, own, me, gradient, apart, b0, one, one)
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                weights = layers[layer, WEIGHTS] + p * panel * (k + 1) + b0 * width
+                apply(job, layer, weights, gradient + (p - p0) * apart, (b1 - b0) * width, False)
+
+    @njit(**EXACT)
+    def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
+        """Update `out`, (n, i1 - i0), with samples times delta of a transposed first layer."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        n, k, d = layers[0, N], layers[0, K], layers[0, DELTA]
+        width = width_of(ZERO, n)
+        if head[IN_PLACE] == 1:
+            sources = sources_of(job)
+            address = sources[0, ADDRESS] + i0 * itemsize
+            add_samples(
+                memory, order_of(job), first, rows_ahead(job, first + samples), address,
+                sources[0, ROW_STRIDE], samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
+            )  # fmt: skip
+        else:
+            start, stride = layers[0, INPUT] + own + i0, padded(k) * itemsize
+            add_samples(
+                memory, counting_of(job), ZERO, ZERO, address_of(memory, start), stride, samples,
+                i1 - i0, d, width, n, out, out_stride, alpha, beta,
+            )  # fmt: skip
+
+    @njit(**MERGED)
+    def few_update(job, i0, i1, first, samples, own, gradient):
+        memory, head, layers, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            numbers_of(job),
+        )
+        k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
+        if head[DIRECT] == 1:
+            rate = real(numbers[RATE])
+            keep = one - rate * real(layer_number(job, ZERO, L2))
+            few_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
+        else:
+            size = head[PRIVATE_SIZE] // n // panel * panel
+            for i in range(i0, i1, size):
+                count = min(size, i1 - i)
+                for c in range(n * count):
+                    memory[U(gradient + c)] = zero
+                few_add(job, i, i + count, first, samples, own, gradient, count, one, one)
+                for j in range(n):
+                    apply(job, ZERO, w + j * k + i, gradient + j * count, count, False)
+
+    @njit(**MERGED)
+    def apply_tile(job, tile):
+        head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
+        layer, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        k, n, kept = layers[layer, K], layers[layer, N], head[KEPT]
+        for p in range(tiles[tile, 3], tiles[tile, 4]):
+            width = width_of(p, n)
+            weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
+            # Rows of inputs, each of the numbers from i0 to i1: one row of them all, or n of them.
+            runs, start, count = ONE, weights + i0 * width, (i1 - i0) * width
+            if layers[layer, FEW] >= 0:
+                runs, start, count = n, weights + i0, i1 - i0
+            for j in range(runs):
+                apply(job, layer, start + j * k, start + j * k + kept, count, False)
+            for kind in range(KINDS if i1 == k else 0):
+                at = place_of(job, layer, p, kind)
+                if at >= 0:
+                    apply(job, layer, at, at + kept, width, True)
+        keep_transposed(job, layer, i0, i1, tiles[tile, 3], tiles[tile, 4])
+
+    @njit(**MERGED)
+    def update_tile(job, tile, first, samples, me):
+        head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
+        layer, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        p0, p1 = tiles[tile, 3], tiles[tile, 4]
+        own = me * head[OWN_INPUTS] if layer == 0 else ZERO
+        gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
+        if layers[layer, FEW] >= 0:
+            few_update(job, i0, i1, first, samples, own, gradient)
+        elif head[DIRECT] == 1:
+            direct(job, layer, i0, i1, p0, p1, first, samples, own, me)
+        else:
+            by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient)
+        if i1 == layers[layer, K]:
+            update_columns(job, layer, p0, p1, samples, gradient)
+        if head[KEPT] == 0:
+            keep_transposed(job, layer, i0, i1, p0, p1)
+        else:
+            for p in range(p0, p1):
+                add_squares(job, layer, i0, i1, p)
+
+    return update_tile, apply_tile

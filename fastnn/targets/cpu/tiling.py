@@ -1,0 +1,122 @@
+"""How a step is cut: into phases, one after another, and each phase into tiles in any order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.targets.layout import Layout
+
+if TYPE_CHECKING:
+    from fastnn.inputs.problem import Problem
+
+# Fields of a row of `Plan.phases`, and the kinds of phases.
+# Tiles go row block by row block through GROUP column blocks, then through the next GROUP.
+KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, GROUP, PHASE_FIELDS = range(6)
+(
+    GATHER,  # bring in a block of rows, for all threads
+    FORWARD,  # one layer: a block of rows by a block of panels of its outputs
+    ROWS,  # from LAYER forward to the loss and back, for a block of rows
+    BACKWARD,  # one layer: a block of rows by a block of panels of its inputs
+    MAX_NORM,  # one layer: a block of panels of its outputs, whose columns of W are held
+    UPDATE_TILES,  # the gradient and the rule; only the gradient where its norm is needed first
+    APPLY_TILES,  # the same tiles: the rule, with the gradients that were kept
+) = range(7)
+
+# Columns of an update tile: layer, first and last input row, first and last panel.
+TILE_FIELDS = 5
+
+# Layers with more weights than this are phases of their own, in which every thread keeps to its own
+# columns of W: passing weights from core to core costs more than waiting for each other once more.
+SHARED_BYTES = 48 << 10
+# One thread alone takes a block of rows through all layers up to this size.
+ALONE_BYTES = 1 << 20
+# Up to this many threads each gather the whole batch for themselves.
+OWN_INPUT_THREADS = 3
+# A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
+IN_PLACE_UNITS = 512
+TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
+UPDATE_TILE_SHARE = 4  # tiles of the update for each thread, about, in all but small networks
+TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
+# Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
+# would touch more pages than the first-level table of addresses holds (64 entries are usual).
+MOST_LOOK_ROWS = 48
+LOOK_TILES = 12  # tiles that LOOK_ROWS rows are cut into, at most
+
+
+def list_phases(
+    problem: Problem, layout: Layout, rows: int, threads: int, own_rule: bool
+) -> np.ndarray:
+    """List the phases of a step: large layers one by one, the small ones after them together."""
+    shapes, itemsize = problem.network.shapes, problem.dtype.itemsize
+    limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
+    large = [index for index, (k, n) in enumerate(shapes) if k * n * itemsize > limit]
+    together = large[-1] + 1 if large else 0
+    # The loss needs whole rows, so the last layer is never cut by columns.
+    together = min(together, len(shapes) - 1)
+    phases = []
+    if together > 0 and threads > OWN_INPUT_THREADS:
+        phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1))
+    for layer in range(together):
+        k, n = shapes[layer]
+        high, columns = _blocks(k, layout.panels(n), layout, rows, threads)
+        group = 1
+        if layer == 0:
+            # A thread goes through X once: what the first of its panels reads, the others use.
+            group = -(-layout.panels(n) // (columns * threads))
+            if n <= IN_PLACE_UNITS:
+                high = look_rows(rows)
+        phases.append((FORWARD, layer, high, columns, group))
+    share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
+    phases.append((ROWS, together, share if threads > 1 else min(rows, 2 * look_rows(rows)), 1, 1))
+    for layer in range(together - 1, 0, -1):
+        k, n = shapes[layer]
+        # Every tile transposes its part of W, so it takes as many rows as it can.
+        _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
+        phases.append((BACKWARD, layer, min(rows, 512), columns, 1))
+    phases.append((UPDATE_TILES, 0, 1, 1, 1))
+    if own_rule and problem.clip_norm is not None:
+        phases.append((APPLY_TILES, 0, 1, 1, 1))
+    for layer, dense in enumerate(problem.network.dense):
+        if own_rule and dense.max_norm is not None:
+            phases.append((MAX_NORM, layer, rows, 1, 1))
+    return np.array(phases, np.int64)
+
+
+def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tuple[int, int]:
+    """Return rows and panels of a tile of a product over k; one thread takes all panels."""
+    if threads == 1:
+        return min(rows, 512), panels
+    columns = max(1, panels // (8 * threads))
+    high = -(-TILE_PRODUCTS // (k * layout.panel * columns) // 8) * 8
+    return max(16, rows // 64 * 8, min(high, 128)), columns
+
+
+def cut_update(
+    shapes: tuple[tuple[int, int], ...], layout: Layout, threads: int, capacity: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut all weights into tiles; each thread gets the columns that it also computes forward."""
+    work = sum(k * n for k, n in shapes)
+    # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
+    target = max(work // (UPDATE_TILE_SHARE * threads), (1 << 17) // capacity)
+    owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
+    for layer, (k, n) in enumerate(shapes):
+        chunks, panels = layout.panels(k), layout.panels(n)
+        together = max(1, min(TILE_COLUMNS // layout.panel, -(-panels // threads)))
+        groups = -(-panels // together)
+        high = max(1, min(chunks, round(target / (layout.panel * min(n, together * layout.panel)))))
+        for group in range(groups):
+            p0, p1 = group * together, min(panels, (group + 1) * together)
+            for c in range(0, chunks, high):
+                last = min(k, (c + high) * layout.panel)
+                # By columns where there are enough of them, by inputs where there are not.
+                share = (group * chunks + c) * threads // (groups * chunks)
+                owned[share].append((layer, c * layout.panel, last, p0, p1))
+    owners = np.cumsum([0, *map(len, owned)])
+    return np.array([tile for own in owned for tile in own], np.int64), owners.astype(np.int64)
+
+
+def look_rows(batch: int) -> int:
+    """Return how many rows of a batch share a list of inputs: whole tiles of 6, 8, 12 or 4 rows."""
+    return 24 if batch <= 24 else MOST_LOOK_ROWS

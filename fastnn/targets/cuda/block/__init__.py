@@ -1,0 +1,1 @@
+"""The family of one block of threads, which trains a whole network."""

@@ -1,0 +1,334 @@
+"""One block of threads trains a whole network: for tiny ones, and for many at once.
+
+A launch does some steps of some epochs of as many networks as it has blocks. A network that fits
+lives in the block's shared memory meanwhile; one that does not is worked on where it lies. Either
+way a block waits for nobody else, so a thousand networks train as well as one.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import float64, from_dtype, int64
+
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import loss_row
+from fastnn.targets.cuda.block.predict import Predictor
+from fastnn.targets.cuda.device.intrinsics import make_prefetch
+from fastnn.targets.cuda.device.operations import make_operations
+from fastnn.targets.cuda.device.rules import Recipe, no_precision, recipe_of
+from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
+from fastnn.targets.cuda.host.costs import block_seconds
+from fastnn.targets.cuda.host.launching import compile_now, launch
+from fastnn.targets.cuda.host.numba_cuda import (
+    SIMULATED,
+    Limits,
+    U,
+    cuda,
+    inner,
+    kernel,
+    make_shared_array,
+    one_by_one,
+    quotient,
+)
+from fastnn.targets.cuda.host.plan import (
+    BATCH,
+    KEPT,
+    ROWWISE,
+    SAMPLES,
+    STATE,
+    WEIGHTED,
+    K,
+    Plan,
+    layout_of,
+    make_plan,
+)
+from fastnn.targets.cuda.host.scalars import WEIGHT
+
+THREADS = 2 if SIMULATED else 256
+STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
+
+
+def make_step(o: SimpleNamespace, layers: int) -> Any:
+    """Return ``train_step(...) -> total``: one minibatch of so many layers, by one block.
+
+    It is the sum of weight times loss; where that is not finite, parameters are as before.
+    """
+    gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
+    last_slope, backward, backward_rows = o.last_slope, o.backward, o.backward_rows
+    update, apply, hold = o.update, o.apply, o.hold
+    largest, squares, scale_of = o.largest, o.squares, o.scale_of
+
+    @inner
+    def add_up(sums, own, count, me):
+        """Return the sum of the numbers of the first `count` threads, always in one order."""
+        cuda.syncthreads()
+        sums[U(me)] = own
+        cuda.syncthreads()
+        # Four sums at a time: each addition waits for the one before it.
+        s0 = s1 = s2 = s3 = 0.0
+        i, whole = 0, count - count % 4
+        while i < whole:
+            s0 += sums[U(i)]
+            s1 += sums[U(i + 1)]
+            s2 += sums[U(i + 2)]
+            s3 += sums[U(i + 3)]
+            i += 4
+        while i < count:
+            s0 += sums[U(i)]
+            i += 1
+        return (s0 + s1) + (s2 + s3)
+
+    @inner
+    def largest_of(sums, own, me, team):
+        cuda.syncthreads()
+        sums[U(me)] = own
+        cuda.syncthreads()
+        found = own
+        for i in range(team):
+            found = max(found, sums[U(i)])
+        return found
+
+    @inner
+    def forward_layer(layer, given):
+        par, act, words, numbers, keys, rows, first, me, team = given
+        forward(par, act, words, numbers, keys, layer, rows, first, True, me, team)
+        cuda.syncthreads()
+        if words[1 + layer, ROWWISE] > 0:
+            forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
+            cuda.syncthreads()
+
+    @inner
+    def backward_layer(layer, given):
+        par, act, words, numbers, keys, rows, first, me, team = given
+        if words[1 + layer, ROWWISE] > 0:
+            backward_rows(act, words, layer, rows, me, team)
+            cuda.syncthreads()
+        if layer > 0:
+            backward(par, act, words, numbers, keys, layer, rows, first, me, team)
+            cuda.syncthreads()
+
+    @inner
+    def update_layer(layer, given):
+        par, act, words, numbers, steps, step, rows, me, team = given
+        update(par, act, words, numbers, steps, step, layer, rows, me, team)
+
+    @inner
+    def apply_layer(layer, given):
+        factor, (par, act, words, numbers, steps, step, rows, me, team) = given
+        apply(par, act, words, numbers, steps, step, factor, layer, me, team)
+
+    @inner
+    def hold_layer(layer, given):
+        par, act, words, numbers, steps, step, rows, me, team = given
+        hold(par, words, numbers, steps, step, layer, me, team)
+
+    up = range(layers)
+    all_forward, all_backward = one_by_one(forward_layer, up), one_by_one(backward_layer, up[::-1])
+    all_update, all_hold = one_by_one(update_layer, up), one_by_one(hold_layer, up)
+    all_apply = one_by_one(apply_layer, up)
+
+    @inner
+    def learn(par, act, words, numbers, steps, step, rows, sums, me, team):
+        """Update all parameters; the barrier after the next rows comes before they are read."""
+        given = par, act, words, numbers, steps, step, rows, me, team
+        all_update(given)
+        cuda.syncthreads()
+        if words[0, KEPT] >= 0:
+            unit = largest_of(sums, largest(act, words, me, team), me, team)
+            total = add_up(sums, squares(act, words, unit, me, team), team, me)
+            factor = scale_of(numbers, total, unit)
+            all_apply((factor, given))
+            cuda.syncthreads()
+        all_hold(given)
+
+    @inner
+    def train_step(
+        job, words, weighted, par, act, keys, order, step, first, rows, sums, me, team
+    ):  # fmt: skip
+        numbers, steps = job.numbers, job.steps
+        gather(act, words, numbers, keys, job.X, order, rows, first, True, me, team)
+        cuda.syncthreads()
+        given = par, act, words, numbers, keys, rows, first, me, team
+        all_forward(given)
+        own = loss(
+            act, words, weighted, steps, step, job.classes, job.targets, job.weights, order, rows,
+            first, me, team,
+        )  # fmt: skip
+        total = add_up(sums, own, min(rows, team), me)
+        if math.isfinite(total):
+            last_slope(act, par, words, numbers, keys, rows, first, me, team)
+            cuda.syncthreads()
+            all_backward(given)
+            learn(par, act, words, numbers, steps, step, rows, sums, me, team)
+        return total
+
+    return train_step
+
+
+@cache
+def make_kernel(
+    recipe: Recipe, layout: tuple[tuple[int, ...], ...], resident: bool, blocks: int = 1
+) -> Any:
+    """Return the kernel ``train`` for a recipe and the layout of a network and its batches.
+
+    It takes a `Job`, and which steps to do, `begin` to `end`. Where networks are `resident` in
+    shared memory, the scratch is a dummy. The `layout`, from `layout_of`, is constant in the code,
+    which is half as long for that: so are all distances, loops over few terms are written out, and
+    nothing that a plan says is loaded again behind every store. Of `blocks` that a processor is to
+    hold at once each has its share of the registers.
+    """
+    o, words = make_operations(recipe), np.array(layout, np.int64)
+    layers, fill_ones, prefetch = len(layout) - 1, o.fill_ones, make_prefetch()
+    train_step, by_class = make_step(o, layers), loss_row(recipe.loss).rowwise
+    shared_memory = make_shared_array(0, from_dtype(np.dtype(recipe.dtype)))
+    zero = np.dtype(recipe.dtype).type(0)
+
+    @inner
+    def ones_of_layer(layer, given):
+        act, me, team = given
+        fill_ones(act, words, layer, me, team)
+
+    all_ones = one_by_one(ones_of_layer, range(layers))
+
+    @inner
+    def prefetch_step(job, order, step, first, rows, me, team):
+        """Ask for what the next step reads, and for the numbers of the rows after those."""
+        k, ahead = words[1, K], first + words[0, BATCH] + me
+        e = me
+        while e < rows * k:
+            r = quotient(e, k)
+            prefetch(job.X, (np.int64(order[U(first + r)]), np.int64(e - r * k)))
+            e += team
+        if me < words[0, BATCH] and ahead < len(order):
+            prefetch(order, (np.int64(ahead),))
+        if me < rows:
+            s = np.int64(order[U(first + me)])
+            if by_class:
+                prefetch(job.classes, (s,))
+            else:
+                prefetch(job.targets, (s, np.int64(0)))
+        if me == 0:
+            prefetch(job.steps, (np.int64(step), np.int64(0)))
+
+    @inner
+    def train_steps(job, par, act, begin, end):
+        me, team, model = cuda.threadIdx.x, THREADS, cuda.blockIdx.x
+        sums = cuda.shared.array(THREADS, float64)
+        samples, batch = job.words[0, SAMPLES], words[0, BATCH]
+        weighted = job.words[0, WEIGHTED] == 1
+        each = (samples + batch - 1) // batch
+        epochs = len(job.steps) // each
+        e = me
+        while e < len(act):
+            act[U(e)] = zero
+            e += team
+        cuda.syncthreads()
+        all_ones((act, me, team))
+        epoch = begin // each
+        run, first = model * epochs + epoch, (begin - epoch * each) * batch
+        loss_sum, weight_sum = job.results[U(run), LOSS_SUM], job.results[U(run), WEIGHT_SUM]
+        for step in range(begin, end):
+            keys, order = job.keys[U(run)], job.orders[U(run)]
+            rows, following = min(batch, samples - first), first + batch
+            if following < samples and step + 1 < end:
+                next_rows = min(batch, samples - following)
+                prefetch_step(job, order, step + 1, following, next_rows, me, team)
+            total = train_step(
+                job, words, weighted, par, act, keys, order, step, first, rows, sums, me, team
+            )
+            loss_sum += total
+            weight_sum += job.steps[U(step), WEIGHT]
+            finite, first = math.isfinite(total), following
+            if me == 0 and (not finite or first >= samples or step + 1 == end):
+                job.results[U(run), LOSS_SUM] = loss_sum
+                job.results[U(run), WEIGHT_SUM] = weight_sum
+            if not finite:
+                if me == 0:
+                    job.bad[U(model)] = step
+                break
+            if first >= samples:
+                run, first, loss_sum, weight_sum = run + 1, 0, 0.0, 0.0
+
+    def train(job, begin, end):
+        model = cuda.blockIdx.x
+        if job.bad[U(model)] < 0:
+            train_steps(job, job.state[U(model)], job.scratch[U(model)], begin, end)
+
+    def train_resident(job, begin, end):
+        me, team, model = cuda.threadIdx.x, THREADS, cuda.blockIdx.x
+        if job.bad[U(model)] < 0:
+            memory = shared_memory()
+            size = words[0, STATE]
+            par, act = memory[:size], memory[size:]
+            e = me
+            while e < size:
+                par[U(e)] = job.state[U(model), U(e)]
+                e += team
+            train_steps(job, par, act, begin, end)
+            cuda.syncthreads()
+            e = me
+            while e < size:
+                job.state[U(model), U(e)] = par[U(e)]
+                e += team
+
+    body = train_resident if resident else train
+    return kernel(body, recipe, layout, blocks, launch_bounds=(THREADS, blocks))
+
+
+class Block:
+    """The family: networks that fit into shared memory, and any network where others cannot."""
+
+    name = "block"
+
+    def __init__(self, problem: Problem, rule: str, limits: Limits, networks: int = 1) -> None:
+        """Take what a device allows a block of shared memory, and how many networks train."""
+        self.problem, self.rule, self._limits = problem, rule, limits
+        # A network waits for its own sums most of the time: two on a processor fill the waits.
+        self._together = 2 if networks > limits.processors else 1
+        self._recipe = recipe_of(problem, rule)
+
+    @staticmethod
+    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+        """Return why it cannot train a problem, or ""."""
+        return no_precision(problem)
+
+    @staticmethod
+    def seconds(problem: Problem, limits: Limits) -> float:
+        """Return about what a step takes."""
+        weights = sum(k * n for k, n in problem.network.shapes)
+        shared = Block(problem, problem.optimizer.rule, limits).resident_bytes(problem.batch_size)
+        products = 3 * weights * problem.batch_size
+        return block_seconds(products, len(problem.network.dense), shared > 0)
+
+    def plan(self, samples: int) -> Plan:
+        """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return make_plan(self.problem, samples, rule=self.rule, ones=True)
+
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return Predictor(self.problem, self.rule, plan, self._limits)
+
+    def resident_bytes(self, samples: int) -> int:
+        """Return the bytes of a network in shared memory, or 0 where it does not fit."""
+        plan = self.plan(samples)
+        needed = (plan.state_size + plan.scratch_size) * self.problem.dtype.itemsize
+        return needed if needed + STATIC_BYTES <= self._limits.shared_bytes else 0
+
+    def prepare(self, samples: int) -> None:
+        """Compile the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
+        train = self._kernel(self.plan(samples), self.resident_bytes(samples))
+        compile_now(train, job_type(self.problem.dtype), int64, int64)
+
+    def _kernel(self, plan: Plan, resident_bytes: int) -> Any:
+        return make_kernel(self._recipe, layout_of(plan), resident_bytes > 0, self._together)
+
+    def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
+        """Put steps into the stream; see `fastnn.targets.cuda.host.arguments.Family`."""
+        shared = self.resident_bytes(int(plan.words[0, SAMPLES]))
+        train = self._kernel(plan, shared)
+        launch(train, len(job.bad), THREADS, stream, shared, job, begin, end)

@@ -1,0 +1,126 @@
+"""The forward pass alone: blocks of threads that each take some rows at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import UPDATES
+from fastnn.targets.cuda.device.operations import make_operations
+from fastnn.targets.cuda.device.rules import Recipe, recipe_of
+from fastnn.targets.cuda.host.data import REMEDY, place_features
+from fastnn.targets.cuda.host.launching import launch
+from fastnn.targets.cuda.host.memory import new_array
+from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, U, cuda, kernel
+from fastnn.targets.cuda.host.plan import (
+    BATCH,
+    LAYERS,
+    LDN,
+    LDW,
+    OUTPUT,
+    OUTPUTS,
+    ROWWISE,
+    SIZE,
+    STATE,
+    WEIGHTS,
+    Plan,
+    make_plan,
+)
+
+THREADS = 2 if SIMULATED else 256
+ROWS = 32  # that a block takes at a time
+MOST_ROWS = 1 << 16  # that are on the device at a time
+
+
+@cache
+def make_kernel(recipe: Recipe) -> Any:
+    """Return the kernel ``predict`` for a recipe.
+
+    It takes states of networks (b, state size), and where in each the parameters begin; scratch
+    (blocks, scratch size), words and numbers of a plan whose batch is what a block takes at a time,
+    keys and order of any content, X (m, inputs), and outputs (b, m, outputs), which it fills. As
+    many blocks work on each network: the first on rows 0 to batch, batch blocks, and so on.
+    """
+    o = make_operations(recipe)
+    gather, forward, forward_rows, fill_ones = o.gather, o.forward, o.forward_rows, o.fill_ones
+
+    def predict(states, start, scratch, words, numbers, keys, order, X, outputs):
+        me, team, act = cuda.threadIdx.x, cuda.blockDim.x, scratch[U(cuda.blockIdx.x)]
+        last, n, batch = words[0, LAYERS], words[0, OUTPUTS], words[0, BATCH]
+        blocks = cuda.gridDim.x // len(states)
+        network = cuda.blockIdx.x // blocks
+        parameters, found = states[U(network)][start:], outputs[U(network)]
+        for layer in range(last):
+            fill_ones(act, words, layer, me, team)
+        first = (cuda.blockIdx.x - network * blocks) * batch
+        while first < len(X):
+            rows = min(batch, len(X) - first)
+            cuda.syncthreads()
+            gather(act, words, numbers, keys, X, order, rows, first, False, me, team)
+            cuda.syncthreads()
+            for layer in range(last):
+                forward(parameters, act, words, numbers, keys, layer, rows, first, False, me, team)
+                cuda.syncthreads()
+                if words[1 + layer, ROWWISE] > 0:
+                    forward_rows(act, words, numbers, keys, layer, rows, first, False, me, team)
+                    cuda.syncthreads()
+            e = me
+            while e < rows * n:
+                r = e // n
+                j = e - r * n
+                found[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
+                e += team
+            first += blocks * batch
+
+    return kernel(predict, recipe)
+
+
+class Predictor:
+    """Runs the forward pass of one problem; its buffers are made for each call."""
+
+    def __init__(self, problem: Problem, rule: str, plan: Plan, limits: Limits) -> None:
+        """Lay out the problem for `ROWS` rows a block; `plan` says where parameters lie."""
+        self._problem, self._processors = problem, limits.processors
+        self._recipe = recipe_of(problem, rule)
+        self._plan = make_plan(replace(problem, batch_size=ROWS), ROWS, rule=rule, ones=True)
+        self._plan.words[1:, [WEIGHTS, LDW]] = plan.words[1:, [WEIGHTS, LDW]]
+        self._plan.words[0, [SIZE, STATE]] = plan.words[0, [SIZE, STATE]]
+        mean = UPDATES[rule].mean  # the last slot is what predicts
+        self._first = self._plan.size * UPDATES[rule].slots if mean else 0
+
+    def __call__(self, state: Any, X: Any, stream: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) for X (m, inputs); `state` is (1, state size).
+
+        X may be on the device; the outputs are on the host.
+        """
+        found: np.ndarray = self.predict_all(state, X, stream)[0]
+        return found
+
+    def predict_all(self, states: Any, X: Any, stream: Any) -> np.ndarray:
+        """Return the outputs (b, m, outputs) of networks with these states (b, state size)."""
+        dtype = self._problem.dtype
+        predict = make_kernel(self._recipe)
+        networks, n = len(states), self._problem.network.outputs
+        found = np.empty((networks, len(X), n), dtype)
+        most = min(len(X), MOST_ROWS)
+        blocks = min(-(-most // ROWS), -(-4 * self._processors // networks)) * networks
+        words = cuda.to_device(self._plan.words, stream=stream)
+        numbers = cuda.to_device(self._plan.numbers, stream=stream)
+        keys = cuda.to_device(np.zeros(1, np.uint64), stream=stream)
+        order = cuda.to_device(np.arange(most, dtype=np.int32), stream=stream)
+        room = "predictions need", REMEDY
+        scratch = new_array((blocks, self._plan.scratch_size), dtype, *room)
+        for first in range(0, len(X), most):
+            placed = place_features(X[first : first + most], dtype, stream)
+            outputs = new_array((networks, len(placed), n), dtype, *room)
+            launch(
+                predict, blocks, THREADS, stream, 0,
+                states, self._first, scratch, words, numbers, keys, order, placed, outputs,
+            )  # fmt: skip
+            found[:, first : first + most] = outputs.copy_to_host(stream=stream)
+            stream.synchronize()
+        return found

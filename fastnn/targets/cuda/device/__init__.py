@@ -1,0 +1,1 @@
+"""Device functions that kernels of all families are made of."""

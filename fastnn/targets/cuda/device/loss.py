@@ -1,0 +1,79 @@
+"""The loss of a batch and its derivative by the outputs, a row a thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.rules.table import loss_row
+from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.host.numba_cuda import U, inner
+from fastnn.targets.cuda.host.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS
+from fastnn.targets.cuda.host.scalars import INVERSE
+
+
+def make_loss(recipe: Recipe, rules: Any) -> Any:
+    """Return the function ``loss``.
+
+    ``loss(act, words, weighted, steps, step, classes, targets, weights, order, rows, first, me,
+    team)``
+    writes the derivative of the batch's loss by each output of these rows to DELTA of the last
+    layer, and returns the sum of weight times loss over the rows of this thread, in float64.
+    `targets` are numbers (n, outputs), or `classes` indices (n,); the other one is empty.
+    """
+    dtype = np.dtype(recipe.dtype)
+    real = dtype.type
+    zero, one = real(0), real(1)
+    exp, log, value, gradient = rules.exp, rules.log, rules.loss, rules.gradient
+
+    @inner
+    def cross_entropy(act, p, d, n, label, share):
+        top = act[U(p)]
+        for j in range(1, n):
+            z = act[U(p + j)]
+            top = z if z > top or z != z else top
+        total = zero
+        for j in range(n):
+            total += exp(act[U(p + j)] - top)
+        for j in range(n):
+            hit = one if j == label else zero
+            act[U(d + j)] = (exp(act[U(p + j)] - top) / total - hit) * share
+        return np.float64(log(total) - (act[U(p + label)] - top))
+
+    @inner
+    def mean_loss(act, p, d, n, targets, s, share):
+        total, count = 0.0, real(n)
+        for j in range(n):
+            output, target = act[U(p + j)], targets[U(s), U(j)]
+            total += np.float64(value(output, target))
+            act[U(d + j)] = gradient(output, target) / count * share
+        return total / n
+
+    @inner
+    def loss_by_class(act, p, d, n, classes, targets, s, share):
+        return cross_entropy(act, p, d, n, classes[U(s)], share)
+
+    @inner
+    def loss_by_number(act, p, d, n, classes, targets, s, share):
+        return mean_loss(act, p, d, n, targets, s, share)
+
+    row_loss = loss_by_class if loss_row(recipe.loss).rowwise else loss_by_number
+
+    @inner
+    def loss(act, words, weighted, steps, step, classes, targets, weights, order, rows, first,
+             me, team):  # fmt: skip
+        last, n, inverse = words[0, LAYERS], words[0, OUTPUTS], steps[U(step), INVERSE]
+        ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
+        total = 0.0
+        r = me
+        while r < rows:
+            s = order[U(first + r)]
+            weight = weights[U(s)] if weighted else 1.0
+            share = real(weight * inverse)
+            p, d = output + r * ldn, delta + r * ldn
+            total += weight * row_loss(act, p, d, n, classes, targets, s, share)
+            r += team
+        return total
+
+    return loss

@@ -1,0 +1,311 @@
+"""Gradients of the parameters, their limits, and the update rule, by a team of threads.
+
+As in `fastnn.targets.cuda.device.layers`, every thread of the team calls every function. An update
+reads what the whole batch left behind, so `rows` are all of its rows.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
+from fastnn.targets.cuda.device.layers import make_dots
+from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.host.numba_cuda import U, inner, quotient
+from fastnn.targets.cuda.host.plan import (
+    BETA1,
+    BETA2,
+    BIAS,
+    CLIP_NORM,
+    CLIP_VALUE,
+    CLIPS,
+    CONSTANTS,
+    DELTA,
+    EPSILON,
+    INPUT,
+    KEPT,
+    L1,
+    L2,
+    LAYER_NUMBERS,
+    LDN,
+    LDW,
+    LDX,
+    LEARNED,
+    MAX_NORM,
+    MEAN,
+    REST1,
+    REST2,
+    SIZE,
+    STATE,
+    WEIGHTS,
+    K,
+    N,
+    Z,
+)
+from fastnn.targets.cuda.host.scalars import C1, C2, C3, RATE, SHRINK
+
+
+class Learning(NamedTuple):
+    """What the gradients of a layer meet in a step, read once for all of them.
+
+    Attributes
+    ----------
+    weights, ldw, k, bias
+        Where W begins among the parameters, how far apart its rows are, how many there are, and
+        whether biases are learned.
+    size
+        How far the optimizer's state is from the parameters.
+    kept
+        Where gradients wait for their norm, or -1.
+    clips, limit
+        Whether each is limited, and to what.
+    l1, l2, shrink
+        Penalties, and what decay leaves of W.
+    constants
+        What the rule takes besides.
+    """
+
+    weights: Any
+    ldw: Any
+    k: Any
+    bias: Any
+    size: Any
+    kept: Any
+    clips: Any
+    limit: Any
+    l1: Any
+    l2: Any
+    shrink: Any
+    constants: Any
+
+
+def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
+    """Return what follows the backward pass, for the rules of a recipe.
+
+    constants(numbers, steps, step): what the rule takes in a step, `shrink` left out;
+    penalised(g, w, l1, l2), clipped(g, limit): what comes before the rule.
+    learning(words, numbers, steps, step, layer) -> Learning.
+    finish(own, par, act, i, j, g): take in the gradient g of row i (k: the bias; k + 1: the slope)
+    and column j of a layer: penalty, limit by value, and the rule, or where the norm comes first
+    only keep it; `own` is the layer's `Learning`.
+    finish4(own, par, act, i, j, g, count): likewise of W alone, `count` of four numbers from column
+    j, a multiple of 4, on; zeros are written behind.
+    update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
+    squares(act, words, unit, me, team), largest(...): of the kept gradient, a thread's part.
+    apply(par, act, words, numbers, steps, step, factor, layer, me, team): the rule with the kept
+    gradients of a layer.
+    scale_of(numbers, total, unit): what clipping by norm multiplies a gradient by.
+    hold(par, words, numbers, steps, step, layer, me, team): keep the columns of W within max_norm.
+    """
+    dtype = np.dtype(recipe.dtype)
+    real, slots, rule = dtype.type, recipe.slots, rules.update
+    across, quads = make_dots(dtype).across, make_quads(dtype)
+    load, store, only = quads.load, quads.store, quads.first
+    zero, one = real(0), real(1)
+
+    @inner
+    def constants(numbers, steps, step):
+        """Return what the rule takes besides the parameter's own, `shrink` left out."""
+        return (
+            real(steps[U(step), RATE]), real(numbers[BETA1]), real(numbers[REST1]),
+            real(numbers[BETA2]), real(numbers[REST2]), real(numbers[EPSILON]),
+            real(steps[U(step), C1]), real(steps[U(step), C2]), real(steps[U(step), C3]),
+        )  # fmt: skip
+
+    @inner
+    def learning(words, numbers, steps, step, layer):
+        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
+        return Learning(
+            words[word, WEIGHTS], words[word, LDW], words[word, K], words[word, BIAS] == 1,
+            words[0, SIZE], words[0, KEPT], words[0, CLIPS] == 1, real(numbers[CLIP_VALUE]),
+            real(numbers[U(own + L1)]), real(numbers[U(own + L2)]),
+            real(steps[U(step), SHRINK]), constants(numbers, steps, step),
+        )  # fmt: skip
+
+    @inner
+    def apply_rule(own, par, at, g, shrink):
+        w = par[U(at)]
+        s = par[U(at + own.size)] if slots > 0 else zero
+        t = par[U(at + 2 * own.size)] if slots > 1 else zero
+        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
+        w, s, t = rule(w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3)
+        par[U(at)] = w
+        if slots > 0:
+            par[U(at + own.size)] = s
+        if slots > 1:
+            par[U(at + 2 * own.size)] = t
+
+    @inner
+    def penalised(g, w, l1, l2):
+        sign = (one if w > zero else zero) - (one if w < zero else zero)
+        return g + l2 * w + l1 * sign
+
+    @inner
+    def clipped(g, limit):
+        g = limit if g > limit else g
+        return -limit if g < -limit else g
+
+    @inner
+    def finish(own, par, act, i, j, g):
+        if i == own.k and not own.bias:
+            return
+        at, shrink = own.weights + i * own.ldw + j, one
+        if i < own.k:
+            g, shrink = penalised(g, par[U(at)], own.l1, own.l2), own.shrink
+        if own.clips:
+            g = clipped(g, own.limit)
+        if own.kept >= 0:
+            act[U(own.kept + at)] = g
+        else:
+            apply_rule(own, par, at, g, shrink)
+
+    @inner
+    def limited(own, g, w):
+        g = penalised(g, w, own.l1, own.l2)
+        return clipped(g, own.limit) if own.clips else g
+
+    @inner
+    def ruled(own, w, g, s, t):
+        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
+        return rule(w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, own.shrink, c1, c2, c3)
+
+    @inner
+    def finish4(own, par, act, i, j, g, count):
+        at, far = own.weights + i * own.ldw + j, own.size
+        w = load(par, at)
+        g0, g1 = limited(own, g[0], w[0]), limited(own, g[1], w[1])
+        g2, g3 = limited(own, g[2], w[2]), limited(own, g[3], w[3])
+        g = g0, g1, g2, g3
+        if own.kept >= 0:
+            store(act, own.kept + at, only(g, count))
+        else:
+            s = load(par, at + far) if slots > 0 else w
+            t = load(par, at + 2 * far) if slots > 1 else w
+            w0, s0, t0 = ruled(own, w[0], g[0], s[0], t[0])
+            w1, s1, t1 = ruled(own, w[1], g[1], s[1], t[1])
+            w2, s2, t2 = ruled(own, w[2], g[2], s[2], t[2])
+            w3, s3, t3 = ruled(own, w[3], g[3], s[3], t[3])
+            store(par, at, only((w0, w1, w2, w3), count))
+            if slots > 0:
+                store(par, at + far, only((s0, s1, s2, s3), count))
+            if slots > 1:
+                store(par, at + 2 * far, only((t0, t1, t2, t3), count))
+
+    @inner
+    def update(par, act, words, numbers, steps, step, layer, rows, me, team):
+        word = 1 + layer
+        k, n, ldx, ldn = words[word, K], words[word, N], words[word, LDX], words[word, LDN]
+        x, d = words[word, INPUT], words[word, DELTA]
+        own = learning(words, numbers, steps, step, layer)
+        e = me
+        while e < (k + 4) // 4 * n:
+            q = quotient(e, n)
+            j, i = e - q * n, 4 * q
+            s0, s1, s2, s3 = across(act, x + i, ldx, act, d + j, ldn, rows)
+            finish(own, par, act, i, j, s0)
+            if i + 1 <= k:
+                finish(own, par, act, i + 1, j, s1)
+            if i + 2 <= k:
+                finish(own, par, act, i + 2, j, s2)
+            if i + 3 <= k:
+                finish(own, par, act, i + 3, j, s3)
+            e += team
+        if words[word, LEARNED] == 1:
+            z = words[word, Z]
+            j = me
+            while j < n:
+                g = zero
+                for r in range(rows):
+                    g += act[U(z + r * ldn + j)]
+                finish(own, par, act, k + 1, j, g)
+                j += team
+
+    @inner
+    def largest(act, words, me, team):
+        """Return the largest size among the kept gradients of this thread, at least 1."""
+        found, kept = 1.0, words[0, KEPT]
+        e, size = me, words[0, SIZE]
+        while e < size:
+            found = max(found, abs(np.float64(act[U(kept + e)])))
+            e += team
+        return found
+
+    @inner
+    def squares(act, words, unit, me, team):
+        """Return the sum of the squares of the kept gradients of this thread, each over `unit`."""
+        total, kept = 0.0, words[0, KEPT]
+        e, size = me, words[0, SIZE]
+        while e < size:
+            g = np.float64(act[U(kept + e)]) / unit
+            total += g * g
+            e += team
+        return total
+
+    @inner
+    def scale_of(numbers, total, unit):
+        if not math.isfinite(total):
+            return real(math.nan)
+        limit = numbers[CLIP_NORM]
+        return real(min(1.0, limit / unit / (math.sqrt(total) + CLIP_EPSILON / unit)))
+
+    @inner
+    def apply(par, act, words, numbers, steps, step, factor, layer, me, team):
+        own, word = learning(words, numbers, steps, step, layer), 1 + layer
+        n = words[word, N]
+        e, count = me, (own.k + 1 + words[word, LEARNED]) * n
+        while e < count:
+            i = quotient(e, n)
+            if i != own.k or own.bias:
+                at = own.weights + i * own.ldw + e - i * n
+                g = act[U(own.kept + at)] * factor
+                apply_rule(own, par, at, g, own.shrink if i < own.k else one)
+            e += team
+
+    @inner
+    def hold(par, words, numbers, steps, step, layer, me, team):
+        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
+        limit, k, ldw = numbers[U(own + MAX_NORM)], words[word, K], words[word, LDW]
+        if limit == math.inf:
+            return
+        share, mean = real(steps[U(step), C1]), words[0, STATE] - words[0, SIZE]
+        j, n = me, words[word, N]
+        while j < n:
+            first = words[word, WEIGHTS] + j
+            unit, total = 1.0, 0.0
+            for i in range(k):
+                unit = max(unit, abs(np.float64(par[U(first + i * ldw)])))
+            for i in range(k):
+                w = np.float64(par[U(first + i * ldw)]) / unit
+                total += w * w
+            norm = math.sqrt(total)
+            if not norm <= limit / unit:
+                factor = real(limit / unit / (norm + NORM_EPSILON / unit))
+                for i in range(k):
+                    at = first + i * ldw
+                    w = par[U(at)]
+                    par[U(at)] = w * factor
+                    if words[0, MEAN] == 1:
+                        # The mean has taken in what the rule made of w, not what the limit does.
+                        s = par[U(at + mean)] + share * (w * factor - w)
+                        par[U(at + mean)] = w * factor if share == one else s
+            j += team
+
+    return SimpleNamespace(
+        constants=constants,
+        learning=learning,
+        penalised=penalised,
+        clipped=clipped,
+        finish=finish,
+        finish4=finish4,
+        update=update,
+        largest=largest,
+        squares=squares,
+        scale_of=scale_of,
+        apply=apply,
+        hold=hold,
+    )

@@ -1,0 +1,90 @@
+"""Four numbers at a time: they lie where a multiple of 4 would start, every 16 bytes or twice that.
+
+Numba's CUDA lacks wide loads and stores, so they are written as LLVM code; in its simulator plain
+Python functions stand for them.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from fastnn.targets.cuda.host.numba_cuda import SIMULATED, cuda, inner
+from fastnn.targets.cuda.host.plan import QUAD
+
+
+def make_quads(dtype: np.dtype[Any]) -> SimpleNamespace:
+    """Return the operations on four numbers of one dtype, which are tuples.
+
+    load(memory, i) -> 4 numbers;  store(memory, i, four);  fma4(s, x, w): s + x w, of 4 numbers w;
+    add4(s, t).  first(four, count): only the first of them, zeros behind.
+    """
+    load, store = _simulated() if SIMULATED else _compiled(np.dtype(dtype))
+    zero = np.dtype(dtype).type(0)
+
+    @inner
+    def fma4(s, x, w):
+        return s[0] + x * w[0], s[1] + x * w[1], s[2] + x * w[2], s[3] + x * w[3]
+
+    @inner
+    def add4(s, t):
+        return s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
+
+    @inner
+    def first(s, count):
+        s1, s2 = s[1] if count > 1 else zero, s[2] if count > 2 else zero
+        return s[0], s1, s2, s[3] if count > 3 else zero
+
+    return SimpleNamespace(load=load, store=store, fma4=fma4, add4=add4, first=first)
+
+
+def _simulated() -> tuple[Any, Any]:
+    def load(memory, i):
+        assert i % QUAD == 0, "a vector is loaded from where none starts"
+        return memory[i], memory[i + 1], memory[i + 2], memory[i + 3]
+
+    def store(memory, i, four):
+        assert i % QUAD == 0, "a vector is stored where none starts"
+        for q in range(QUAD):
+            memory[i + q] = four[q]
+
+    return load, store
+
+
+def _compiled(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    types, intrinsic = cuda.types, cuda.extending.intrinsic
+    real = ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
+    number = types.float32 if dtype.itemsize == 4 else types.float64
+    vector, align, int32 = ir.VectorType(real, QUAD), 16, ir.IntType(32)
+
+    def place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+        start = context.make_array(kind)(context, builder, array).data
+        return builder.bitcast(builder.gep(start, [index]), vector.as_pointer())
+
+    @intrinsic
+    def load(typingctx, memory, i):
+        def codegen(context, builder, signature, args):
+            at = place(context, builder, signature.args[0], args[0], args[1])
+            whole = builder.load(at, align=align)
+            parts = [builder.extract_element(whole, int32(q)) for q in range(QUAD)]
+            return context.make_tuple(builder, signature.return_type, parts)
+
+        return types.UniTuple(number, QUAD)(memory, types.int64), codegen
+
+    @intrinsic
+    def store(typingctx, memory, i, four):
+        def codegen(context, builder, signature, args):
+            at = place(context, builder, signature.args[0], args[0], args[1])
+            whole = ir.Constant(vector, ir.Undefined)
+            for q in range(QUAD):
+                part = builder.extract_value(args[2], q)
+                whole = builder.insert_element(whole, part, int32(q))
+            builder.store(whole, at, align=align)
+            return context.get_dummy_value()
+
+        return types.void(memory, types.int64, types.UniTuple(number, QUAD)), codegen
+
+    return load, store

@@ -1,0 +1,253 @@
+"""The CUDA engine: what the trainer asks of a target, on one device.
+
+Parameters and optimizer state stay on the device between epochs. The host has a copy of them as
+the last good epoch left them, which is what remains when a device fails.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastnn.inputs.data import Data
+from fastnn.inputs.device_arrays import DeviceArray
+from fastnn.inputs.problem import EpochResult, Problem
+from fastnn.network import Network
+from fastnn.random.shuffling import make_orders
+from fastnn.rules.activations import RRELU_MEAN
+from fastnn.rules.table import UPDATES, activation_row
+from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
+from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
+from fastnn.targets.cuda.host.data import Placed, place_features
+from fastnn.targets.cuda.host.memory import HostCopies, free_bytes
+from fastnn.targets.cuda.host.numba_cuda import limits
+from fastnn.targets.cuda.host.plan import SAMPLES, WEIGHTED, Parameters, Plan
+from fastnn.targets.cuda.host.reader import DeviceReader, all_finite
+from fastnn.targets.cuda.host.scalars import layer_keys, step_table
+from fastnn.targets.cuda.host.session import ROOM, Session
+from fastnn.targets.cuda.host.streaming import Chunk, Streamed
+
+
+class Engine:
+    """Trains and predicts with CUDA kernels, as `fastnn.targets.numpy.Engine` defines it."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        threads: int | None = None,
+        rule: str | None = None,
+        family: str | None = None,
+    ) -> None:
+        """Make an engine for `problem` on the current device.
+
+        `threads` says nothing here. `rule` is another update rule than that of the problem's
+        optimizer; `family` one of `fastnn.targets.cuda.dispatch.FAMILIES` in place of the cheapest.
+        """
+        self.problem, self.threads, self.seconds_per_row = problem, 1, math.inf
+        self._rule = rule or problem.optimizer.rule
+        self._slots = UPDATES[self._rule].slots
+        # Where the state is: on the host as long as that is not None, on the device likewise.
+        self._host: np.ndarray | None = None
+        self._device: Any = None
+        self._good: np.ndarray | None = None
+        self._copies = HostCopies()
+        self._session = Session(problem, self._go_back)
+        with self._session.guarded("looking for a device"):
+            self._family = choose_family(problem, self._rule, limits(), family)
+        self.family = self._family.name
+        self.how = f"{self.family} kernels on {limits().name}"
+        self._plan: Plan = self._family.plan(1)
+        self._host = self._good = np.zeros(self._plan.state_size, problem.dtype)
+        self._predictor = self._family.predictor(self._plan)
+        self._training: Plan | None = None  # that of the data last trained on
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
+        self.restore(self.pack(parameters, slots))
+
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
+        """Return a snapshot of these parameters and slots."""
+        return self._plan.pack([parameters, *slots], self.problem.dtype)
+
+    def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot."""
+        every = [self._plan.unpack(snapshot, copy) for copy in range(self._slots + 1)]
+        return every[0], every[1:]
+
+    def parameters(self) -> Parameters:
+        """Return copies of all (W, b), with prelu (W, b, slopes)."""
+        return self._plan.unpack(self.snapshot(), 0)
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the optimizer state, one list of (W, b) a slot."""
+        state = self.snapshot()
+        return [self._plan.unpack(state, slot + 1) for slot in range(self._slots)]
+
+    def snapshot(self) -> np.ndarray:
+        """Return parameters and optimizer state as one array that `restore` takes; read only."""
+        with self._session.lock:
+            return self._kept()
+
+    def _kept(self) -> np.ndarray:
+        """Return the state on the host, copied there if need be."""
+        if self._host is None:
+            with self._session.guarded("copying parameters from the device"):
+                self._host = self._good = self._copies.copy(self._device, self._session.stream)
+        return self._host
+
+    def restore(self, snapshot: np.ndarray) -> None:
+        """Go back to a snapshot; the device keeps what it has if that is the same."""
+        if self._host is not snapshot:
+            self._device = None
+            self._host = self._good = snapshot
+
+    def _go_back(self) -> None:
+        """Keep to the last good epoch, for the device failed."""
+        self._host, self._device = self._good, None
+
+    def finite(self) -> bool:
+        """Whether all parameters and the optimizer state are finite."""
+        if self._host is not None:
+            return bool(np.isfinite(self._host).all())
+        with self._session.guarded("looking for numbers that are not finite"):
+            return all_finite(self._device, self._session.stream)
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
+        return make_orders(self.problem.seed, epochs, n)
+
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> EpochResult:
+        """Train one epoch; see the NumPy target for the definition of every argument."""
+        return self.train_epochs(data, order[None], rates[None], epoch, step, progress)[0]
+
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[EpochResult]:
+        """Train some epochs; nothing waits for the host between their steps."""
+        epochs, each = rates.shape
+        with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
+            start = time.perf_counter()
+            plan = self._plan_for(data)
+            tables = [
+                step_table(self.problem, self._rule, own, step + e * each, order, data.weights)
+                for e, (own, order) in enumerate(zip(rates, orders, strict=True))
+            ]
+            source = self._session.source(data, plan)
+            if isinstance(source, Streamed):
+                rows, placed = source.positions(epochs), source.placed[0]
+                chunks = source.chunks(orders)
+            else:
+                rows, placed = orders, source
+                chunks = iter([Chunk(0, epochs * each, placed)])
+            job = self._job(plan, placed, rows, np.concatenate(tables), epoch)
+            pace = self.seconds_per_row
+            self._host = None  # from here on the device is ahead of it
+            self._session.run(self._family, job, plan, chunks, epochs * each, progress, pace)
+            found = job.results.copy_to_host(stream=self._session.stream)
+            bad = job.bad.copy_to_host(stream=self._session.stream)
+            self._session.stream.synchronize()
+            if bad[0] < 0:
+                self.seconds_per_row = (time.perf_counter() - start) / orders.size
+        return read_results(found, int(bad[0]), each)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
+        with self._session.lock, self._session.guarded("predicting"):
+            return self._predictor(self._on_device(), X, self._session.stream)
+
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows as one batch, and its gradient with the penalty."""
+        # Neither dropout nor drawn slopes.
+        layers = [
+            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
+            if activation_row(each.activation).random
+            else each
+            for each in self.problem.network.dense
+        ]
+        network = Network(self.problem.network.inputs, layers)
+        problem = replace(self.problem, network=network, batch_size=len(data))
+        # One batch of all rows may be too much for this family.
+        able = not FAMILIES[self.family].suits(problem, "gradient", limits())
+        other = Engine(problem, self.threads, "gradient", self.family if able else None)
+        other.load(self.parameters(), [])
+        result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
+        gradients = other.slots()[0]
+        other.close()
+        return result.loss, gradients
+
+    def hold(self, data: Data) -> Data:
+        """Return data that `forward` reads again and again, on the device if they fit."""
+        if isinstance(data.X, DeviceArray):
+            return data
+        dtype = self.problem.dtype
+        needed = data.X.size * dtype.itemsize
+        with self._session.lock, self._session.guarded("copying data to the device"):
+            if needed > ROOM * free_bytes():
+                return data
+            features = place_features(data.X, dtype, self._session.stream)
+            self._session.stream.synchronize()
+        return Data(DeviceArray(features, DeviceReader()), data.targets, data.weights)
+
+    def prepare(self) -> None:
+        """Compile the kernels of training, so that the first epoch does not have to."""
+        self._session.prepare(self._family)
+
+    def close(self) -> None:
+        """Let the device's memory go; parameters stay on the host."""
+        if not self._session.lost:
+            self.snapshot()
+        self._device = None
+        self._session.close()
+
+    def _on_device(self) -> Any:
+        """Return the state on the device, (1, state size)."""
+        if self._device is None:
+            assert self._host is not None
+            self._device = self._session.put("state", self._host[None])
+        return self._device
+
+    def _plan_for(self, data: Data) -> Plan:
+        """Return the plan of training on these data, the last one again where it serves."""
+        wanted = len(data), data.weights is not None
+        if self._training is None or tuple(self._training.words[0, [SAMPLES, WEIGHTED]]) != wanted:
+            plan = self._family.plan(len(data))
+            plan.words[0, WEIGHTED] = data.weights is not None
+            self._training = plan
+        return self._training
+
+    def _job(
+        self, plan: Plan, placed: Placed, orders: np.ndarray, table: np.ndarray, epoch: int
+    ) -> Job:
+        """Put all that some epochs need on the device, beside the data."""
+        numbered = range(epoch, epoch + len(orders))
+        return Job(
+            state=self._on_device(),
+            scratch=self._session.scratch(plan, 1),
+            words=self._session.put_once("words", plan.words),
+            numbers=self._session.put_once("numbers", plan.numbers),
+            steps=self._session.put("steps", table),
+            keys=self._session.put("keys", layer_keys(self.problem, [self.problem.seed], numbered)),
+            orders=self._session.put("orders", orders.astype(np.int32, copy=False)),
+            results=self._session.put("results", np.zeros((len(orders), RESULT_FIELDS))),
+            bad=self._session.put("bad", np.full(1, -1, np.int64)),
+            **placed._asdict(),
+        )

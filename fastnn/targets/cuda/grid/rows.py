@@ -1,0 +1,320 @@
+"""The rows of one block of a persistent grid: from the first layer's products to its derivatives.
+
+A block has few rows, often one, so threads share sums: thread `p items + e` has every so-manieth
+term of sum e from term p on, and what it comes to is added up in that order, whatever the timing.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from fastnn.rules.table import loss_row
+from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, one_by_one
+from fastnn.targets.cuda.host.plan import (
+    DELTA,
+    INPUT,
+    LAYERS,
+    LDN,
+    LDW,
+    LDX,
+    LEARNED,
+    OUTPUT,
+    OUTPUTS,
+    ROWWISE,
+    WEIGHTS,
+    K,
+    N,
+    Z,
+)
+from fastnn.targets.cuda.host.scalars import INVERSE
+
+
+def make_rows(
+    recipe: Recipe, layers: int, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
+) -> SimpleNamespace:
+    """Return ``prepare`` and ``work_rows``, which every thread of a block calls.
+
+    `o` are the functions of `fastnn.targets.cuda.device.layers` and the loss, `t` those of a grid's
+    tiles.
+    ``prepare`` looks up what the loss needs into `given`, float64 (2 rows,). ``work_rows`` reads
+    the products of the groups of inputs from `scratch`, and parameters from `par`; it uses
+    `act` (zeros at first, but what an earlier call left), `left` and `sums` of the block; and it
+    writes derivatives, inputs and z of these rows to the scratch, and to ``losses[block]`` the sum
+    of weight times loss.
+    """
+    dtype = np.dtype(recipe.dtype)
+    real = dtype.type
+    zero, one = real(0), real(1)
+    exp, log, by_class = rules.exp, rules.log, loss_row(recipe.loss).rowwise
+    ahead, finish_forward = o.ahead, o.finish_forward
+    back, finish_backward = o.back, o.finish_backward
+    forward_rows, backward_rows = o.forward_rows, o.backward_rows
+    loss, last_slope = o.loss, o.last_slope
+    load, store, add4 = t.load, t.store, t.add4
+    divide, split = t.divide, t.split
+
+    @inner
+    def products_of(scratch, g, kg, size, at):
+        """Return products of a group of inputs; zeros if there is no such group."""
+        s = load(scratch, min(g, kg - 1) * size + at)
+        return s if g < kg else (zero, zero, zero, zero)
+
+    @inner
+    def first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
+                    me, team):  # fmt: skip
+        """Add up the products of all groups of inputs, and the bias; then the activation."""
+        kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
+        quads = ldz // 4
+        items = count * quads
+        parts, shift = split(items, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, kg)
+        bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
+        own = ahead(words, numbers, keys, 0, True)
+        start = 0
+        while start < items:
+            e = start + slot
+            if p < parts and e < items:
+                at, s = row * ldz + 4 * e, (zero, zero, zero, zero)
+                g = p
+                while g < kg:  # four at a time, for each load is a long wait
+                    s0 = load(scratch, g * batch * ldz + at)
+                    s1 = products_of(scratch, g + parts, kg, batch * ldz, at)
+                    s2 = products_of(scratch, g + 2 * parts, kg, batch * ldz, at)
+                    s3 = products_of(scratch, g + 3 * parts, kg, batch * ldz, at)
+                    s = add4(s, add4(add4(s0, s1), add4(s2, s3)))
+                    g += 4 * parts
+                store(left, 4 * me, s)
+            cuda.syncthreads()
+            x = me
+            while x < 4 * min(width, items - start):
+                r = divide(4 * start + x, ldz) if count > 1 else 0
+                j = 4 * start + x - r * ldz
+                if j < n:
+                    z = par[U(bias + j)]
+                    for q in range(parts):
+                        z += left[U(4 * q * width + x)]
+                    finish_forward(own, act, par, r, j, z, first)
+                x += team
+            cuda.syncthreads()
+            start += width
+
+    @inner
+    def forward(par, act, left, words, numbers, keys, layer, count, first, me, team):
+        word = 1 + layer
+        k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
+        x, w, items = words[word, INPUT], words[word, WEIGHTS], count * words[word, N]
+        own = ahead(words, numbers, keys, layer, True)
+        parts, shift = split(items, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, k)
+        start = 0
+        while start < items:
+            e = start + slot
+            r = divide(e, n) if count > 1 else 0
+            j, s = e - r * n, zero
+            if p < parts and e < items:
+                a, b = x + r * ldx + p, w + p * ldw + j
+                term = p
+                while term < k:
+                    s += act[U(a)] * par[U(b)]
+                    a += parts
+                    b += parts * ldw
+                    term += parts
+                left[U(me)] = s
+            cuda.syncthreads()
+            if p == 0 and e < items:
+                z = par[U(w + k * ldw + j)]
+                for q in range(parts):
+                    z += left[U(q * width + slot)]
+                finish_forward(own, act, par, r, j, z, first)
+            cuda.syncthreads()
+            start += width
+
+    @inner
+    def backward(par, act, left, words, numbers, keys, layer, count, first, me, team):
+        word = 1 + layer
+        k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
+        d, w, items = words[word, DELTA], words[word, WEIGHTS], count * words[word, K]
+        own = back(words, numbers, keys, layer - 1)
+        parts, shift = split(items, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, n)
+        start = 0
+        while start < items:
+            e = start + slot
+            r = divide(e, k) if count > 1 else 0
+            i, s = e - r * k, zero
+            if p < parts and e < items:
+                a, b = d + r * ldn + p, w + i * ldw + p
+                term = p
+                while term < n:
+                    s += act[U(a)] * par[U(b)]
+                    a += parts
+                    b += parts
+                    term += parts
+                left[U(me)] = s
+            cuda.syncthreads()
+            if p == 0 and e < items:
+                da = left[U(slot)]
+                for q in range(1, parts):
+                    da += left[U(q * width + slot)]
+                finish_backward(own, act, par, r, i, da, first)
+            cuda.syncthreads()
+            start += width
+
+    @inner
+    def cross_entropy(act, left, sums, given, words, steps, step, count, me, team):
+        """Do what `device.loss` does, an output a thread; return how many sums are left."""
+        last, n = words[0, LAYERS], words[0, OUTPUTS]
+        ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
+        e = me
+        while e < count * n:
+            r = divide(e, n) if count > 1 else 0
+            p = output + r * ldn
+            left[U(e)] = exp(act[U(p + e - r * n)] - top_of(act, p, n))
+            e += team
+        cuda.syncthreads()
+        e = me
+        while e < count * n:
+            r = divide(e, n) if count > 1 else 0
+            j, total = e - r * n, zero
+            label, weight = given[U(2 * r)], given[U(2 * r + 1)]
+            for i in range(n):
+                total += left[U(r * n + i)]
+            hit = one if j == label else zero
+            share = real(weight * steps[U(step), INVERSE])
+            act[U(delta + r * ldn + j)] = (left[U(e)] / total - hit) * share
+            if j == label:
+                p = output + r * ldn
+                own = log(total) - (act[U(p + j)] - top_of(act, p, n))
+                sums[U(r)] = weight * np.float64(own)
+            e += team
+        return count
+
+    @inner
+    def top_of(act, p, n):
+        top = act[U(p)]
+        for j in range(1, n):
+            z = act[U(p + j)]
+            top = z if z > top or z != z else top
+        return top
+
+    @inner
+    def losses_by_class(act, left, sums, given, words, weighted, steps, step, classes, targets,
+                        weights, order, first, count, me, team):  # fmt: skip
+        return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
+
+    @inner
+    def losses_by_number(act, left, sums, given, words, weighted, steps, step, classes, targets,
+                         weights, order, first, count, me, team):  # fmt: skip
+        own = loss(
+            act, words, weighted, steps, step, classes, targets, weights, order, count, first, me,
+            team,
+        )  # fmt: skip
+        if me < count:
+            sums[U(me)] = own
+        return min(count, team)
+
+    row_losses = losses_by_class if by_class else losses_by_number
+
+    @inner
+    def prepare(given, weighted, classes, weights, order, first, count, me, team):
+        """Look up class and weight of each row, as float64, long before they are needed."""
+        if by_class:
+            r = team - 1 - me
+            while r < count:
+                s = order[U(first + r)]
+                given[U(2 * r)] = classes[U(s)]
+                given[U(2 * r + 1)] = weights[U(s)] if weighted else 1.0
+                r += team
+
+    @inner
+    def copy_rows(act, at, scratch, to, numbers, me, team):
+        e = me
+        while e < numbers:
+            scratch[U(to + e)] = act[U(at + e)]
+            e += team
+
+    @inner
+    def hand_on_layer(layer, given):
+        act, scratch, words, shape, batch, row, count, me, team = given
+        word = 1 + layer
+        ldn, ldx, blocks = words[word, LDN], words[word, LDX], shape.row_blocks
+        rest = (shape.kg + 1) * batch * shape.ng * shape.nb
+        if layer > 0:
+            at = words[word, INPUT]
+            copy_rows(act, at, scratch, rest + at * blocks + row * ldx, count * ldx, me, team)
+            at = words[word, DELTA]
+            copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
+        if words[word, LEARNED] == 1:
+            at = words[word, Z]
+            copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
+
+    all_handed = one_by_one(hand_on_layer, range(layers))
+
+    @inner
+    def hand_on(act, scratch, words, shape, batch, row, count, me, team):
+        """Write what the update needs of these rows to the scratch."""
+        kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
+        base, delta, ldn = kg * batch * ldz + row * ldz, words[1, DELTA], words[1, LDN]
+        for r in range(count):
+            j = me
+            while j < ldz:
+                scratch[U(base + r * ldz + j)] = act[U(delta + r * ldn + j)] if j < n else zero
+                j += team
+        all_handed((act, scratch, words, shape, batch, row, count, me, team))
+
+    @inner
+    def forward_layer(layer, given):
+        par, act, left, words, numbers, keys, count, first, me, team = given
+        forward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+        if words[1 + layer, ROWWISE] > 0:
+            forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
+            cuda.syncthreads()
+
+    @inner
+    def backward_layer(layer, given):
+        par, act, left, words, numbers, keys, count, first, me, team = given
+        if words[1 + layer, ROWWISE] > 0:
+            backward_rows(act, words, layer, count, me, team)
+            cuda.syncthreads()
+        if layer > 0:
+            backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+
+    further = one_by_one(forward_layer, range(1, layers))
+    back_through = one_by_one(backward_layer, range(layers - 1, -1, -1))
+
+    @inner
+    def work_rows(
+        par, act, left, sums, given, losses, scratch, words, weighted, numbers, keys, steps, step,
+        classes, targets, weights, order, shape, batch, block, row, count, first, me, team,
+    ):  # fmt: skip
+        """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
+        first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
+                    me, team)  # fmt: skip
+        if words[1, ROWWISE] > 0:
+            forward_rows(act, words, numbers, keys, 0, count, first, True, me, team)
+            cuda.syncthreads()
+        layer_given = par, act, left, words, numbers, keys, count, first, me, team
+        further(layer_given)
+        entries = row_losses(act, left, sums, given, words, weighted, steps, step, classes, targets,
+                             weights, order, first, count, me, team)  # fmt: skip
+        cuda.syncthreads()
+        if me == 0:
+            total = 0.0
+            for r in range(entries):
+                total += sums[U(r)]
+            losses[U(block)] = total
+        last_slope(act, par, words, numbers, keys, count, first, me, team)
+        cuda.syncthreads()
+        back_through(layer_given)
+        hand_on(act, scratch, words, shape, batch, row, count, me, team)
+
+    return SimpleNamespace(prepare=prepare, work_rows=work_rows)

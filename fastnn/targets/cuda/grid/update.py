@@ -1,0 +1,280 @@
+"""The update by a persistent grid: a slice of the first layer's W, and a share of all the rest."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.grid.shape import LAST_SUMS
+from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner
+from fastnn.targets.cuda.host.plan import (
+    CLIP_VALUE,
+    CLIPS,
+    CONSTANTS,
+    DELTA,
+    INPUT,
+    L1,
+    L2,
+    LDN,
+    LDX,
+    LEARNED,
+    K,
+    N,
+    Z,
+)
+from fastnn.targets.cuda.host.scalars import SHRINK
+
+
+def make_learn(
+    recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
+) -> Any:
+    """Return ``learn`` and ``first_place``.
+
+    ``learn(...)`` is what every thread of a block calls once all rows are worked out.
+
+    It returns the sum of weight times loss of the batch, the same in every thread of the grid;
+    where that is not finite it has changed nothing. `copies` are W and optimizer state of the
+    block's slice, `at_x` where its slice of X begins in `shared`, and `at_dz` where there is room
+    for derivatives. Of all other parameters, in the order of layers, rows, columns, `begin` to
+    `end` are the block's; ``first_place(words, begin, end, me, team)`` is what it takes as `place`.
+    """
+    dtype = np.dtype(recipe.dtype)
+    real = dtype.type
+    zero = real(0)
+    constants, rule, slots = o.constants, rules.update, recipe.slots
+    penalised, clipped = o.penalised, o.clipped
+    learning, finish = o.learning, o.finish
+    load, store, fma4, add4, copy4 = t.load, t.store, t.fma4, t.add4, t.copy4
+    arrived, divide, split = t.arrived, t.divide, t.split
+
+    @inner
+    def fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team):
+        nb, kg, ldz = shape.nb, shape.kg, shape.ng * shape.nb
+        base = kg * batch * ldz + column * nb
+        e = me
+        while e < rows << shape.quad_shift:
+            r = e >> shape.quad_shift
+            j = 4 * (e - (r << shape.quad_shift))
+            copy4(shared, at_dz + 4 * e, scratch, base + r * ldz + j)
+            e += team
+
+    @inner
+    def take_in(w, s, t, wanted, g, shrink, l1, l2, clips, limit, h):
+        if wanted:
+            g = penalised(g, w, l1, l2)
+            if clips:
+                g = clipped(g, limit)
+            rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = h
+            w, s, t = rule(
+                w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3
+            )
+        return w, s, t
+
+    @inner
+    def take_in4(copies, size, at, count, g, shrink, l1, l2, clips, limit, h):
+        """Take in the gradients of `count` of 4 neighbours, at least 1 of them."""
+        w = load(copies, at)
+        s = load(copies, at + size) if slots > 0 else w
+        t = load(copies, at + 2 * size) if slots > 1 else w
+        w0, s0, t0 = take_in(w[0], s[0], t[0], True, g[0], shrink, l1, l2, clips, limit, h)
+        w1, s1, t1 = take_in(w[1], s[1], t[1], count > 1, g[1], shrink, l1, l2, clips, limit, h)
+        w2, s2, t2 = take_in(w[2], s[2], t[2], count > 2, g[2], shrink, l1, l2, clips, limit, h)
+        w3, s3, t3 = take_in(w[3], s[3], t[3], count > 3, g[3], shrink, l1, l2, clips, limit, h)
+        store(copies, at, (w0, w1, w2, w3))
+        if slots > 0:
+            store(copies, at + size, (s0, s1, s2, s3))
+        if slots > 1:
+            store(copies, at + 2 * size, (t0, t1, t2, t3))
+
+    @inner
+    def learn_slice(
+        shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high, rows,
+        me, team,
+    ):  # fmt: skip
+        """Update W[:high, :wide] of the slice from its X and the derivatives."""
+        kb, nb, ldx = shape.kb, shape.nb, shape.ldx
+        size, tiles = kb * nb, (kb >> 2) << shape.quad_shift
+        parts, shift = split(tiles, team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, rows)
+        h, shrink = constants(numbers, steps, step), real(steps[U(step), SHRINK])
+        l1, l2 = real(numbers[U(CONSTANTS + L1)]), real(numbers[U(CONSTANTS + L2)])
+        clips, limit = words[0, CLIPS] == 1, real(numbers[CLIP_VALUE])
+        start = 0
+        while start < tiles:
+            tile = start + slot
+            i = tile >> shape.quad_shift
+            j = 4 * (tile - (i << shape.quad_shift))
+            i *= 4
+            if p < parts and tile < tiles:
+                x, d = at_x + i + p * ldx, at_dz + j + p * nb
+                s0 = s1 = s2 = s3 = (zero, zero, zero, zero)
+                row, far_x, far_d = p, parts * ldx, parts * nb
+                while row + parts < rows:  # two at a time: their loads are under way together
+                    a, b = load(shared, x), load(shared, d)
+                    u, v = load(shared, x + far_x), load(shared, d + far_d)
+                    s0, s1 = fma4(s0, a[0], b), fma4(s1, a[1], b)
+                    s2, s3 = fma4(s2, a[2], b), fma4(s3, a[3], b)
+                    s0, s1 = fma4(s0, u[0], v), fma4(s1, u[1], v)
+                    s2, s3 = fma4(s2, u[2], v), fma4(s3, u[3], v)
+                    x += 2 * far_x
+                    d += 2 * far_d
+                    row += 2 * parts
+                if row < rows:
+                    a, b = load(shared, x), load(shared, d)
+                    s0, s1 = fma4(s0, a[0], b), fma4(s1, a[1], b)
+                    s2, s3 = fma4(s2, a[2], b), fma4(s3, a[3], b)
+                store(left, 4 * me, s0)
+                store(left, 4 * (team + me), s1)
+                store(left, 4 * (2 * team + me), s2)
+                store(left, 4 * (3 * team + me), s3)
+            cuda.syncthreads()
+            if p < parts and tile < tiles:
+                turn = p
+                while turn < 4:
+                    # Neighbours take different rows of their tiles: these lie in other banks.
+                    q = (turn + (i >> 2)) & 3
+                    if i + q < high and j < wide:
+                        g = load(left, 4 * (q * team + slot))
+                        for own in range(1, parts):
+                            g = add4(g, load(left, 4 * (q * team + own * width + slot)))
+                        at = (i + q) * nb + j
+                        take_in4(copies, size, at, wide - j, g, shrink, l1, l2, clips, limit, h)
+                    turn += parts
+            cuda.syncthreads()
+            start += width
+
+    @inner
+    def place_of(words, flat):
+        """Return layer, row and column of parameter `flat`, those of the first W not counted."""
+        layer, n = 0, words[1, N]
+        low = words[1, K]
+        rest = flat
+        while rest >= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n:
+            rest -= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n
+            layer, low = layer + 1, 0
+            n = words[1 + layer, N]
+        i = divide(rest, n)
+        return layer, low + i, rest - i * n
+
+    @inner
+    def product(scratch, x, ldx, d, ldn, row, rows, weighs):
+        """Return what a row gives to a gradient; nothing if there is no such row."""
+        here = min(row, rows - 1)
+        factor, delta = scratch[U(x + here * ldx)], scratch[U(d + here * ldn)]
+        found = delta * factor if weighs else delta
+        return found if row < rows else zero
+
+    @inner
+    def part_of_gradient(scratch, words, shape, batch, layer, i, j, rows, p, parts):
+        """Add up what every so-manieth row from row `p` on gives to a parameter's gradient."""
+        ldz, word = shape.ng * shape.nb, 1 + layer
+        rest, blocks, k = (shape.kg + 1) * batch * ldz, shape.row_blocks, words[word, K]
+        ldn, g = words[word, LDN], zero
+        d = rest + words[word, DELTA] * blocks + j
+        if i > k:
+            d = rest + words[word, Z] * blocks + j
+        elif layer == 0:
+            d, ldn = rest - batch * ldz + j, ldz
+        x, ldx, weighs = d, ldn, i < k
+        if weighs:
+            x, ldx = rest + words[word, INPUT] * blocks + i, words[word, LDX]
+        row = p
+        while row < rows:  # eight at a time, for each pair of loads is a long wait
+            p0 = product(scratch, x, ldx, d, ldn, row, rows, weighs)
+            p1 = product(scratch, x, ldx, d, ldn, row + parts, rows, weighs)
+            p2 = product(scratch, x, ldx, d, ldn, row + 2 * parts, rows, weighs)
+            p3 = product(scratch, x, ldx, d, ldn, row + 3 * parts, rows, weighs)
+            p4 = product(scratch, x, ldx, d, ldn, row + 4 * parts, rows, weighs)
+            p5 = product(scratch, x, ldx, d, ldn, row + 5 * parts, rows, weighs)
+            p6 = product(scratch, x, ldx, d, ldn, row + 6 * parts, rows, weighs)
+            p7 = product(scratch, x, ldx, d, ldn, row + 7 * parts, rows, weighs)
+            g += p0 + p1 + p2 + p3 + p4 + p5 + p6 + p7
+            row += 8 * parts
+        return g
+
+    @inner
+    def deal(scratch, left, words, shape, batch, own, end, place, rows, p, parts, me, team):
+        """Leave this thread's part of the gradient of parameter `own`, which is at `place`."""
+        if p < parts and own < end:
+            layer, i, j = place
+            left[U(16 * team + me)] = part_of_gradient(
+                scratch, words, shape, batch, layer, i, j, rows, p, parts
+            )
+
+    @inner
+    def learn(
+        par, shared, at_x, at_dz, copies, left, sums, losses, scratch, words, numbers, steps, step,
+        shape, batch, block, sliced, column, wide, high, begin, end, place, rows, me, team,
+    ):  # fmt: skip
+        if sliced:
+            fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team)
+        used = shape.row_blocks
+        if rows < batch:
+            used = divide(rows + shape.rows - 1, shape.rows)
+        b = me
+        while b < used:
+            sums[U(b)] = losses[U(b)]
+            b += team
+        parts, shift = split(max(end - begin, 1), team)
+        p = me >> shift
+        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
+        parts = min(parts, rows)
+        deal(scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team)
+        arrived()
+        cuda.syncthreads()
+        behind = shape.sums - LAST_SUMS
+        q = me
+        while q < LAST_SUMS:
+            total = 0.0
+            b = q
+            while b < used:
+                total += sums[U(b)]
+                b += LAST_SUMS
+            sums[U(behind + q)] = total
+            q += team
+        cuda.syncthreads()
+        total = 0.0
+        for q in range(LAST_SUMS):
+            total += sums[U(behind + q)]
+        if not math.isfinite(total):
+            return total
+        if sliced:
+            learn_slice(
+                shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high,
+                rows, me, team,
+            )  # fmt: skip
+        start = begin
+        while start < end:
+            if start > begin:
+                cuda.syncthreads()
+                if start + slot < end:
+                    place = place_of(words, start + slot)
+                deal(
+                    scratch, left, words, shape, batch, start + slot, end, place, rows, p, parts,
+                    me, team,
+                )  # fmt: skip
+                cuda.syncthreads()
+            if p == 0 and start + slot < end:
+                layer, i, j = place
+                g = zero
+                for q in range(parts):
+                    g += left[U(16 * team + q * width + slot)]
+                own = learning(words, numbers, steps, step, layer)
+                finish(own, par, scratch, i, j, g)
+            start += width
+        return total
+
+    @inner
+    def first_place(words, begin, end, me, team):
+        """Return the place of the parameter that a thread is concerned with first."""
+        parts, shift = split(max(end - begin, 1), team)
+        own = begin + me - ((me >> shift) << shift)
+        return place_of(words, min(own, max(end - 1, 0)))
+
+    return SimpleNamespace(learn=learn, first_place=first_place)

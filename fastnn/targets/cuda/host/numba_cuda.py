@@ -1,0 +1,265 @@
+"""The only door to Numba's CUDA: what kernels are written with, in the simulator too.
+
+`cuda` is Numba's module; kernels and device functions of other files take it from here. In Numba's
+simulator (NUMBA_ENABLE_CUDASIM=1) it stands for the module of the kernel that is running, so that
+device functions stay plain Python functions there, a hundredth of the cost of simulated ones.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+
+from fastnn.targets.cuda.host.kernel_cache import Kept
+
+# Whether kernels run in Numba's simulator: Python threads in place of a device.
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+# What any kernel may take of shared memory; for more, its limit has to be raised.
+SHARED_BYTES_BY_RIGHT = 48 << 10
+
+
+def _import_cuda() -> Any:
+    """Return Numba's module, all of it imported that a first compilation would import.
+
+    numba-cuda 0.30 is the last of its line, and older than NumPy 2.5: it makes a timedelta without
+    a unit, of which NumPy warns, and an overload of `numpy.row_stack`, a second name of `vstack`
+    that NumPy has no more. Nothing else sees that name: it is there for the import.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from numba import cuda
+
+        if not SIMULATED and not hasattr(np, "row_stack"):
+            vars(np)["row_stack"] = np.vstack
+            try:
+                import numba.cuda.np.arrayobj  # noqa: F401
+            finally:
+                del vars(np)["row_stack"]
+    return cuda
+
+
+_cuda: Any = _import_cuda()
+
+
+class _Running:
+    """What `cuda` is in the simulator: in a kernel's threads, the module of the kernel."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(threading.current_thread(), "threadIdx"):
+            return getattr(_cuda, name)
+        from numba.cuda.simulator import kernel
+
+        running = kernel._get_kernel_context()
+        return _Shared(running.shared) if name == "shared" else getattr(running, name)
+
+
+class _Shared:
+    """Shared memory in the simulator, where threads that come at once get one array, not two."""
+
+    _allocating = threading.Lock()
+
+    def __init__(self, simulated: Any) -> None:
+        self._simulated = simulated
+
+    def array(self, shape: Any, dtype: Any) -> Any:
+        """Return the one array of this line of code, for all threads of the block."""
+        if shape == 0:
+            return self._simulated.array(0, dtype)
+        frame = sys._getframe(1)
+        place, every = (frame.f_code.co_filename, frame.f_lineno), self._simulated._allocations
+        with self._allocating:
+            if place not in every:
+                every[place] = np.empty(shape, _numpy_type(dtype))
+            return every[place]
+
+
+def _numpy_type(dtype: Any) -> np.dtype:
+    """Return NumPy's name of a type of Numba."""
+    return np.dtype(str(dtype))
+
+
+cuda: Any = _Running() if SIMULATED else _cuda
+# Says that an index is not negative, so that no code is made for counting from the end.
+U: Any = int if SIMULATED else numba.uint64
+# 32-bit whole numbers halve the registers and the work of counting.
+I32: Any = int if SIMULATED else numba.int32
+U32: Any = int if SIMULATED else numba.uint32
+I64: Any = int if SIMULATED else numba.int64
+MOST_U32 = (1 << 32) - 1
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Make a device function, which is compiled into the kernels that call it."""
+    # Inlined by LLVM: where Numba does it, compiling takes twenty times as long.
+    return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Make a device function that Numba writes into its callers: only such may return an array."""
+    return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
+
+
+def make_shared_array(count: int, number: Any) -> Any:
+    """Return a function that gives the block's shared memory, aligned for vectors.
+
+    No count means the memory that the launch has asked for.
+    """
+    if SIMULATED:  # which knows no alignment
+        return inlined(lambda: cuda.shared.array(count, number))
+    return inlined(lambda: cuda.shared.array(count, number, 16))
+
+
+def one_by_one(function: Any, layers: Sequence[int]) -> Any:
+    """Return a device function that calls ``function(layer, given)`` for each of these layers.
+
+    Each call is a copy of its own, in which the layer is a constant.
+    """
+    if not layers:
+        return inner(lambda given: None)
+    first, *rest = layers
+    others = one_by_one(function, rest) if rest else None
+    if others is None:
+
+        @inner
+        def call(given):
+            function(first, given)
+
+    else:
+
+        @inner
+        def call(given):
+            function(first, given)
+            others(given)
+
+    return call
+
+
+@inner
+def quotient(a, b):
+    """Return a // b of whole numbers a from 0 and b from 1 to 2^32 - 1."""
+    # Devices have no division: of 32 bits it takes a fifth of the instructions of 64.
+    return I64(U32(a) // U32(b)) if a <= MOST_U32 else a // b
+
+
+def kernel(function: Callable[..., Any], *made: Any, **options: Any) -> Any:
+    """Make a kernel, whose machine code is kept on disk.
+
+    `made`: all that its code depends on beside the sources, as a rule the arguments of the function
+    that makes it; their `repr` has to say everything. `options`: those of `numba.cuda.jit`, such as
+    `launch_bounds`.
+    """
+    if SIMULATED:
+        # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
+        return _cuda.jit(np.errstate(all="ignore")(function))
+    # Link-time optimisation takes three times as long, and code that the tests do not look at.
+    compiled = _cuda.jit(lto=False, **options)(function)
+    name = f"{function.__module__}.{function.__qualname__}"
+    compiled._cache = Kept(f"{name}{made!r}", compiled.targetoptions)
+    return compiled
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device has: name, processors, bytes of shared memory a block may take, capability."""
+
+    name: str
+    processors: int
+    shared_bytes: int
+    capability: tuple[int, int] = (8, 0)
+
+
+def limits() -> Limits:
+    """Return what the current device has; the simulator has little, so that tests meet limits."""
+    if SIMULATED:
+        return Limits("Numba's CUDA simulator", 1, SHARED_BYTES_BY_RIGHT)
+    return _limits(_cuda.get_current_device().id)
+
+
+@cache
+def _limits(number: int) -> Limits:
+    """Return what the device of this number has, which is the current one."""
+    device = _cuda.get_current_device()
+    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
+    shared_bytes = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    capability = device.compute_capability
+    return Limits(name, device.MULTIPROCESSOR_COUNT, shared_bytes, tuple(capability))
+
+
+def current_device() -> int:
+    """Return the number of the device that this thread uses."""
+    return 0 if SIMULATED else int(_cuda.get_current_device().id)
+
+
+@contextmanager
+def on_device(number: int) -> Iterator[None]:
+    """Let this thread use the device of a number for so long, whichever it used before."""
+    if SIMULATED or number == current_device():
+        yield
+    else:
+        with _cuda.gpus[number]:
+            yield
+
+
+def memory_info() -> tuple[int, int]:
+    """Return free and total bytes of the device's memory."""
+    if SIMULATED:
+        return 1 << 40, 1 << 40
+    free, total = _cuda.current_context().get_memory_info()
+    return int(free), int(total)
+
+
+def clear(array: Any, stream: Any) -> None:
+    """Fill a C-contiguous array with zeros; does not wait."""
+    if SIMULATED:
+        array.copy_to_device(np.zeros(array.shape, array.dtype))
+        return
+    from numba.cuda.cudadrv.driver import device_memset
+
+    device_memset(array, 0, array.nbytes, stream)
+
+
+class Refused(RuntimeError):
+    """A launch that the device, or CUDA's library for it, does not take; one of `failures`."""
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that a failing device raises, through any of the libraries beneath."""
+    if SIMULATED:
+        return ()
+    from cuda.core._utils.cuda_utils import CUDAError
+    from numba.cuda.cudadrv.driver import LinkerError
+    from numba.cuda.cudadrv.error import CudaDriverError
+
+    return CudaDriverError, CUDAError, LinkerError, Refused
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether one of `failures` is only that there was no room; the device goes on then."""
+    return "CUDA_ERROR_OUT_OF_MEMORY" in str(error)
+
+
+def reached(event: Any) -> bool:
+    """Say whether all that was put into a stream before an event is done."""
+    if SIMULATED:
+        return True
+    from cuda.bindings import driver
+
+    # Numba would log every answer but yes as an error.
+    (status,) = driver.cuEventQuery(event.handle)
+    return status != driver.CUresult.CUDA_ERROR_NOT_READY and bool(event.query())
+
+
+def fault() -> str:
+    """Return why Numba cannot use the driver, "" where it can; starts the driver."""
+    if SIMULATED or _cuda.is_available():
+        return ""
+    return " ".join(str(_cuda.cuda_error() or "NVVM is missing").split())

@@ -1,0 +1,210 @@
+"""The plan: a problem turned into offsets, sizes and codes that kernels can follow.
+
+Subscripts as in `fastnn.targets.cpu.plan`: m rows of a batch, k inputs and n outputs of a layer.
+
+The state of one network is one array: the parameters, then each slot of optimizer state. The
+weights of a layer are k rows of n numbers, then the bias as row k, then for prelu the slopes as
+row k + 1; rows are `LDW` numbers apart. What a batch leaves behind is another array, the scratch:
+inputs and outputs of layers are m rows, `LDX` or `LDN` numbers apart. Offsets are from the start
+of either.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn.inputs.problem import Problem
+from fastnn.network import Dense
+from fastnn.rules.activations import RRELU_MEAN
+from fastnn.rules.table import UPDATES, Activation, activation_row
+from fastnn.targets.layout import Allocator
+
+Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
+
+# Row 0 of `Plan.words`: fields of the whole network.
+(
+    LAYERS,
+    BATCH,  # rows of a batch: the batch size, or fewer if there are fewer rows
+    SAMPLES,  # rows of the data
+    SIZE,  # numbers in one copy of the parameters
+    STATE,  # numbers of parameters and slots together
+    WEIGHTED,  # 1: rows have weights
+    KEPT,  # offset of the gradient of all parameters where its norm is needed first, or -1
+    CLIPS,  # 1: the gradient is clipped, by value or by norm
+    MEAN,  # 1: the last slot is the mean of the parameters, taken after max_norm
+    OUTPUTS,
+) = range(10)
+
+# The rows after it: fields of each layer.
+(
+    K,
+    N,
+    CODE,  # of its activation in the recipe, or -1 for the identity
+    ROWWISE,  # 1: softmax, 2: hardmax, 0: number by number
+    NEEDS_Z,  # 1: z is kept at Z
+    BIAS,  # 1: the bias is trained
+    WEIGHTS,  # offset
+    LDW,
+    LEARNED,  # 1: row k + 1 of the weights are slopes
+    DRAWN,  # 1: slopes are drawn in training
+    INPUT,  # offset of the (m, k) inputs, after dropout
+    LDX,  # from one row of the inputs to the next
+    DROPS,  # 1: inputs are dropped
+    THRESHOLD,  # dropout rate as a fraction of 2^32
+    Z,  # offset of the (m, n) z where NEEDS_Z
+    OUTPUT,  # offset of the (m, n) activations
+    DELTA,  # offset of the (m, n) derivatives by z
+    LDN,  # from one row of Z, OUTPUT and DELTA to the next
+    FIELDS,
+) = range(19)
+
+QUAD = 4  # numbers that are loaded together
+
+# Fields of `Plan.numbers`, float64, and what each layer has after them.
+BETA1, REST1, BETA2, REST2, EPSILON, CLIP_VALUE, CLIP_NORM, CONSTANTS = range(8)
+L1, L2, MAX_NORM, ALPHA, KEPT_FACTOR, LAYER_NUMBERS = range(6)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What kernels follow; see the field names above.
+
+    Attributes
+    ----------
+    words
+        int64 (1 + layers, FIELDS): row 0 of the whole network, then a row a layer.
+    numbers
+        float64: constants of the optimizer, then of each layer.
+    scratch_size
+        Numbers that a batch leaves behind.
+    """
+
+    words: np.ndarray
+    numbers: np.ndarray
+    scratch_size: int
+
+    @property
+    def size(self) -> int:
+        """Numbers in one copy of the parameters."""
+        return int(self.words[0, SIZE])
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of parameters and optimizer state."""
+        return int(self.words[0, STATE])
+
+    def pack(self, copies: list[Parameters], dtype: np.dtype) -> np.ndarray:
+        """Return parameters and slots as they lie on the device, (state size,)."""
+        state = np.zeros(self.state_size, dtype)
+        for copy, layers in enumerate(copies):
+            for layer, arrays in enumerate(layers):
+                rows = np.vstack(arrays)
+                self._rows(state, layer, copy)[: len(rows)] = rows
+        return state
+
+    def unpack(self, state: np.ndarray, copy: int) -> Parameters:
+        """Return copies of the parameters (0) or of a slot (from 1) out of what `pack` gave."""
+        found: Parameters = []
+        for layer, word in enumerate(self.words[1:]):
+            rows = self._rows(state, layer, copy)
+            found.append((rows[: word[K]].copy(), *(row.copy() for row in rows[word[K] :])))
+        return found
+
+    def _rows(self, state: np.ndarray, layer: int, copy: int) -> np.ndarray:
+        """Return a view of the weights, the bias and the slopes of a layer."""
+        word = self.words[1 + layer]
+        rows, start = int(word[K] + 1 + word[LEARNED]), int(word[WEIGHTS] + copy * self.size)
+        return state[start : start + rows * word[LDW]].reshape(rows, -1)[:, : word[N]]
+
+
+def layout_of(plan: Plan) -> tuple[tuple[int, ...], ...]:
+    """Return the words of a plan less those that data decide on: for code in which they are."""
+    words = plan.words.copy()
+    words[0, [SAMPLES, WEIGHTED]] = 0
+    return tuple(tuple(map(int, row)) for row in words)
+
+
+def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: bool) -> Plan:
+    """Lay out `problem` for data of `samples` rows.
+
+    Parameters
+    ----------
+    problem, samples
+        What is trained, on how many rows.
+    rule
+        Another update rule than the optimizer's.
+    ones
+        Whether the inputs of every layer have one column more, of ones, which the bias goes with.
+        Rows of W are then an odd number apart, so that a walk along a column of W meets every bank
+        of shared memory. All other distances are multiples of 4, like all offsets.
+    """
+    rule = rule or problem.optimizer.rule
+    take = Allocator(QUAD)
+    network = problem.network
+    batch = min(problem.batch_size, samples)
+    used = dict.fromkeys(d.activation for d in network.dense if not _row(d).rowwise)
+    codes = {activation: code for code, activation in enumerate(used)}
+    words = np.zeros((1 + len(network.dense), FIELDS), np.int64)
+    layers = words[1:]
+
+    for word, dense, (k, n) in zip(layers, network.dense, network.shapes, strict=True):
+        row = _row(dense)
+        word[[K, N, BIAS]] = k, n, dense.bias
+        word[CODE] = codes.get(dense.activation, -1)
+        if dense.activation == "identity":
+            word[CODE] = -1
+        word[ROWWISE] = {"softmax": 1, "hardmax": 2}.get(row.name, 0)
+        word[NEEDS_Z] = row.slope_needs_z
+        word[LEARNED], word[DRAWN] = row.learned, row.random
+        word[LDW] = n | 1 if ones else take.round(n)
+        word[WEIGHTS] = take((k + 1 + row.learned) * word[LDW])
+    size = take.used
+    state = size * (1 + UPDATES[rule].slots)
+    take.used = 0
+    own_rule = rule == problem.optimizer.rule
+
+    head = words[0]
+    head[[LAYERS, BATCH, SAMPLES, SIZE, STATE]] = len(layers), batch, samples, size, state
+    head[OUTPUTS] = network.outputs
+    head[CLIPS] = own_rule and problem.clips
+    head[KEPT] = take(size) if own_rule and problem.clip_norm is not None else -1
+    head[MEAN] = UPDATES[rule].mean
+    wide = network.inputs + ones
+    above = take(batch * take.round(wide))
+    for index, (word, rate) in enumerate(zip(layers, network.dropouts, strict=True)):
+        k, n = int(word[K]), int(word[N])
+        word[LDX], word[LDN] = take.round(k + ones), take.round(n + ones)
+        word[DROPS], word[THRESHOLD] = rate > 0, int(rate * 2**32)
+        # Inputs that are dropped as they are gathered need no place of their own.
+        word[INPUT] = take(batch * word[LDX]) if rate > 0 and index > 0 else above
+        above = word[OUTPUT] = take(batch * word[LDN])
+        word[Z] = take(batch * word[LDN]) if word[NEEDS_Z] else above
+        word[DELTA] = take(batch * word[LDN])
+    return Plan(words, _numbers(problem, own_rule), take.used)
+
+
+def _row(dense: Dense) -> Activation:
+    return activation_row(dense.activation)
+
+
+def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
+    """Return the constants of the optimizer and of each layer."""
+    beta1, beta2, epsilon, _ = problem.optimizer.constants
+    limits = (problem.clip_value, problem.clip_norm) if own_rule else (None, None)
+    clips = [math.inf if each is None else each for each in limits]
+    rows = [
+        (
+            *penalty,
+            dense.max_norm if own_rule and dense.max_norm is not None else math.inf,
+            RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0,
+            1.0 / (1.0 - rate),
+        )
+        for penalty, dense, rate in zip(
+            problem.penalties, problem.network.dense, problem.network.dropouts, strict=True
+        )
+    ]
+    constants = [beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, *clips]
+    return np.array([*constants, *(number for row in rows for number in row)])

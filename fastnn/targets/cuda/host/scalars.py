@@ -1,0 +1,94 @@
+"""What changes from step to step and epoch to epoch, worked out before training begins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.inputs.problem import Problem
+from fastnn.random.keys import random_key
+
+# Columns of the table of steps, float64.
+(
+    RATE,
+    SHRINK,  # 1 - rate * decay, what weights are multiplied by
+    C1,  # Adam's 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
+    C2,  # sqrt(1 - beta2^t)
+    C3,  # Nadam's factor of the mean gradient
+    WEIGHT,  # sum of the weights of the rows of the batch
+    INVERSE,  # its inverse, or 0
+    STEP_FIELDS,
+) = range(8)
+
+
+def step_table(
+    problem: Problem,
+    rule: str,
+    rates: np.ndarray,
+    first_step: int,
+    order: np.ndarray,
+    weights: np.ndarray | None,
+) -> np.ndarray:
+    """Return what kernels need for each step of an epoch, float64 (steps, STEP_FIELDS).
+
+    Parameters
+    ----------
+    problem, rule
+        The optimizer's constants, and the rule in use.
+    rates
+        Learning rate of each step (steps,).
+    first_step
+        Updates done before the epoch.
+    order
+        Rows of the epoch, int64 (n,).
+    weights
+        Weight of each row, or None.
+    """
+    steps = len(rates)
+    table = np.zeros((steps, STEP_FIELDS))
+    beta1, beta2, _, decay = problem.optimizer.constants
+    t = first_step + 1.0 + np.arange(steps)
+    table[:, RATE], table[:, SHRINK] = rates, 1.0 - rates * decay
+    if rule in ("adam", "adamw"):
+        table[:, C1], table[:, C2] = 1.0 - beta1**t, np.sqrt(1.0 - beta2**t)
+    elif rule == "nadam":
+        _fill_nadam(table, beta1, beta2, first_step, t)
+    elif rule == "averaged_sgd":
+        table[:, C1] = 1.0 / np.maximum(1.0, t - beta1)
+    starts = np.arange(steps) * problem.batch_size
+    if weights is None:
+        table[:, WEIGHT] = np.minimum(len(order) - starts, problem.batch_size)
+    else:
+        table[:, WEIGHT] = np.add.reduceat(weights[order], starts)
+    heavy = table[:, WEIGHT] > 0
+    table[heavy, INVERSE] = 1.0 / table[heavy, WEIGHT]
+    return table
+
+
+def _fill_nadam(
+    table: np.ndarray, beta1: float, beta2: float, first_step: int, t: np.ndarray
+) -> None:
+    """Enter Nadam's factors: mu_t = beta1 (1 - 0.96^(0.004 t) / 2) (Dozat 2016, as in PyTorch)."""
+    product = 1.0
+    # A product below this counts as 0, and the number of updates may be anything.
+    for first in range(0, first_step, 4096):
+        if product < 1e-20:
+            break
+        product *= float(
+            np.prod(_momentum(beta1, np.arange(first, min(first + 4096, first_step)) + 1.0))
+        )
+    now, following = _momentum(beta1, t), _momentum(beta1, t + 1.0)
+    products = product * np.cumprod(now)
+    table[:, C1] = (1.0 - now) / (1.0 - products)
+    table[:, C2] = np.sqrt(1.0 - beta2**t)
+    table[:, C3] = following / (1.0 - products * following)
+
+
+def _momentum(beta1: float, t: np.ndarray) -> np.ndarray:
+    return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
+
+
+def layer_keys(problem: Problem, seeds: list[int], epochs: range) -> np.ndarray:
+    """Return the keys of random numbers, uint64 (seeds epochs, 2 layers): see `Job.keys`."""
+    uses = range(2 * len(problem.network.dense))
+    keys = [[random_key(seed, each, use) | 1 for use in uses] for seed in seeds for each in epochs]
+    return np.array(keys, np.uint64)

@@ -1,0 +1,1 @@
+"""The family of tiled products over all processors, for large networks."""

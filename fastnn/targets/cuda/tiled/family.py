@@ -1,0 +1,228 @@
+"""The family for large networks: a step is a list of launches, put into the stream as one graph.
+
+What a launch works on follows from the step that the device has come to, so the list is the same
+for every step: it is captured once as a CUDA graph and launched again and again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numba import float64, int64
+
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import UPDATES
+from fastnn.targets.cuda.device.rules import recipe_of
+from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
+from fastnn.targets.cuda.host.costs import tiled_seconds
+from fastnn.targets.cuda.host.data import REMEDY, place_features
+from fastnn.targets.cuda.host.launching import Replay, compile_now, launch
+from fastnn.targets.cuda.host.memory import new_zeros
+from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, cuda
+from fastnn.targets.cuda.host.plan import (
+    BATCH,
+    KEPT,
+    LDN,
+    OUTPUT,
+    ROWWISE,
+    SAMPLES,
+    Plan,
+    make_plan,
+)
+from fastnn.targets.cuda.tiled.gemm import shared_bytes
+from fastnn.targets.cuda.tiled.layer_products import by_four, make_product
+from fastnn.targets.cuda.tiled.phases import (
+    COLUMN_THREADS,
+    COLUMNS,
+    MOST_PARTS,
+    THREADS,
+    make_kernels,
+)
+from fastnn.targets.cuda.tiled.tiling import best_tile, small_tile, tiles
+
+Launch = tuple[Any, int, int, int]  # kernel, blocks, threads, layer
+PREDICT_ROWS = 4096  # at a time
+
+
+class Tiled:
+    """The family: any network, over all processors."""
+
+    name = "tiled"
+
+    def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
+        """Choose kernels for `problem`; nothing is compiled yet."""
+        self.problem, self.rule, self._limits = problem, rule, limits
+        self._recipe = recipe_of(problem, rule)
+        self._clock: Any = None
+        self._parts: Any = None
+        self._replays: dict[tuple[Any, ...], Replay] = {}
+        self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
+
+    @staticmethod
+    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+        """Return why it cannot train a problem: there is nothing that it cannot."""
+        return ""
+
+    @staticmethod
+    def seconds(problem: Problem, limits: Limits) -> float:
+        """Return about what a step takes."""
+        how, batch = (problem.dtype, problem.precision, limits), problem.batch_size
+        clocks = 0.0
+        for layer, (k, n) in enumerate(problem.network.shapes):
+            products = [(batch, n, k), (k, n, batch)] + [(batch, k, n)] * (layer > 0)
+            clocks += sum(best_tile(*product, *how)[1] for product in products)
+        return tiled_seconds(clocks, len(problem.network.dense))
+
+    def plan(self, samples: int) -> Plan:
+        """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return make_plan(self.problem, samples, rule=self.rule, ones=False)
+
+    def prepare(self, samples: int) -> None:
+        """Compile all kernels of a step; see `fastnn.targets.cuda.host.arguments.Family`."""
+        types = job_type(self.problem.dtype), int64[::1], float64[:, ::1], int64
+        for kernel in dict.fromkeys(each[0] for each in self._step(self.plan(samples))):
+            compile_now(kernel, *types)
+
+    def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
+        """Put steps into the stream; see `fastnn.targets.cuda.host.arguments.Family`."""
+        if self._clock is None:
+            self._clock = cuda.device_array(1, np.int64)
+            self._parts = cuda.device_array((2, MOST_PARTS), np.float64)
+        self._clock.copy_to_device(np.array([begin], np.int64), stream=stream)
+        steps = self._step(plan)
+
+        def put(stream: Any) -> None:
+            for kernel, blocks, threads, layer in steps:
+                asked = self._asked.get(kernel, 0)
+                launch(kernel, blocks, threads, stream, asked, job, self._clock, self._parts, layer)
+
+        if SIMULATED:
+            for _ in range(begin, end):
+                put(stream)
+            return
+        # A graph keeps addresses and shapes.
+        where = tuple((each.device_ctypes_pointer.value, each.shape) for each in job)
+        if where not in self._replays:
+            if len(self._replays) >= 4:  # those of arrays that are no more
+                self._replays.clear()
+            self._replays[where] = Replay()
+        self._replays[where].launch(put, end - begin, stream)
+
+    def predictor(self, plan: Plan) -> Predict:
+        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return self._predict
+
+    def _predict(self, state: Any, X: Any, stream: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) for X (m, inputs), some thousand rows at a time."""
+        dtype, network = self.problem.dtype, self.problem.network
+        found = np.empty((len(X), network.outputs), dtype)
+        most = min(len(X), PREDICT_ROWS)
+        problem = replace(self.problem, batch_size=most)
+        plan = make_plan(problem, most, rule=self.rule, ones=False)
+        mean = UPDATES[self.rule].mean  # the last slot is what predicts
+        first = plan.size * UPDATES[self.rule].slots if mean else 0
+        zeros = cuda.to_device(np.zeros((1, 1)), stream=stream)
+        # Products read what is behind the end of a row, and take it for zeros.
+        size = 1, plan.scratch_size
+        scratch = new_zeros(size, dtype, "predictions need", REMEDY, stream)
+        job = Job(
+            state=state[0, first:].reshape(1, -1),
+            scratch=scratch,
+            words=cuda.to_device(plan.words, stream=stream),
+            numbers=cuda.to_device(plan.numbers, stream=stream),
+            steps=zeros,
+            keys=cuda.to_device(np.zeros((1, 2 * len(network.dense)), np.uint64), stream=stream),
+            X=None,
+            classes=cuda.to_device(np.zeros(1, np.int64), stream=stream),
+            targets=cuda.to_device(np.zeros((1, 1), dtype), stream=stream),
+            weights=cuda.to_device(np.zeros(1), stream=stream),
+            orders=cuda.to_device(np.arange(most, dtype=np.int32)[None], stream=stream),
+            results=zeros,
+            bad=cuda.to_device(np.full(1, -1, np.int64), stream=stream),
+        )
+        last = plan.words[-1]
+        start, width = int(last[OUTPUT]), int(last[LDN])
+        clock = cuda.to_device(np.zeros(1, np.int64), stream=stream)
+        for begin in range(0, len(X), most):
+            rows = place_features(X[begin : begin + most], dtype, stream)
+            job = job._replace(X=rows)
+            if len(rows) < most:
+                plan.words[0, [BATCH, SAMPLES]] = len(rows)
+                job = job._replace(words=cuda.to_device(plan.words, stream=stream))
+            for kernel, blocks, threads, layer in self._forward(plan, training=False):
+                asked = self._asked.get(kernel, 0)
+                launch(kernel, blocks, threads, stream, asked, job, clock, zeros, layer)
+            end = start + len(rows) * width
+            outputs = job.scratch[0, start:end].copy_to_host(stream=stream)
+            stream.synchronize()
+            found[begin : begin + most] = outputs.reshape(-1, width)[:, : network.outputs]
+        return found
+
+    def _forward(self, plan: Plan, training: bool) -> list[Launch]:
+        """Return the launches from the rows of a batch to the outputs."""
+        k, rows = make_kernels(self._recipe, training), int(plan.words[0, BATCH])
+        steps: list[Launch] = [(k.gather, *self._everywhere, 0)]
+        for layer, (inputs, n) in enumerate(self.problem.network.shapes):
+            # Predictions are of any number of rows, for which nothing is to be compiled anew.
+            tiled = rows if training else PREDICT_ROWS
+            steps.append(self._product("forward", layer, (rows, n, inputs), training, tiled))
+            if plan.words[1 + layer, ROWWISE] > 0:
+                steps.append((k.forward_rows, *self._over(rows), layer))
+        return steps
+
+    def _step(self, plan: Plan) -> list[Launch]:
+        """Return the launches of a step."""
+        k = make_kernels(self._recipe)
+        network, rows = self.problem.network, int(plan.words[0, BATCH])
+        steps = self._forward(plan, training=True)
+        steps += [(k.loss, *self._over(rows), 0), (k.end_loss, 1, 1, 0)]
+        if network.dense[-1].activation != "identity":
+            steps.append((k.last_slope, *self._everywhere, 0))
+        for layer, (inputs, n) in reversed(list(enumerate(network.shapes))):
+            if plan.words[1 + layer, ROWWISE] > 0:
+                steps.append((k.backward_rows, *self._over(rows), layer))
+            if layer > 0:
+                steps.append(self._product("backward", layer, (rows, inputs, n)))
+        for layer, (inputs, n) in enumerate(network.shapes):
+            steps.append(self._product("update", layer, (inputs, n, rows)))
+            steps.append((k.columns, -(-n // COLUMNS), COLUMN_THREADS, layer))
+        if plan.words[0, KEPT] >= 0:
+            steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
+        for layer, dense in enumerate(network.dense):
+            if dense.max_norm is not None and self.rule == self.problem.optimizer.rule:
+                steps.append((k.hold, *self._over(dense.units), layer))
+        steps.append((k.advance, 1, 1, 0))
+        return steps
+
+    @property
+    def _everywhere(self) -> tuple[int, int]:
+        """Blocks and threads that fill the device."""
+        return min(MOST_PARTS, 4 * self._limits.processors), THREADS
+
+    def _over(self, count: int) -> tuple[int, int]:
+        """Return blocks and threads for so many numbers, one a thread at most."""
+        return min(self._everywhere[0], -(-count // THREADS)), THREADS
+
+    def _product(
+        self,
+        kind: str,
+        layer: int,
+        shape: tuple[int, int, int],
+        training: bool = True,
+        tiled: int | None = None,
+    ) -> Launch:
+        """Return the launch of a product of (m, k) by (k, n); `shape` is (m, n, k).
+
+        Its tile is the one for `tiled` rows, if given, in place of m.
+        """
+        dtype, precision = self.problem.dtype, self.problem.precision
+        if SIMULATED:
+            tile = small_tile(precision)
+        else:
+            rows = shape[0] if tiled is None else tiled
+            tile, _ = best_tile(rows, *shape[1:], dtype, precision, self._limits)
+        kernel = make_product(self._recipe, precision, kind, tile, training, by_four(precision))
+        self._asked[kernel] = shared_bytes(dtype, precision, tile)
+        return kernel, tiles(*shape[:2], tile), tile.threads, layer

@@ -1,0 +1,141 @@
+"""The matrix products of a step as kernels, each with what follows it done before it is stored.
+
+They belong to `fastnn.targets.cuda.tiled.phases`, and take the same arguments.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastnn.targets.cuda.device.operations import make_operations
+from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.host.numba_cuda import U, inner, kernel
+from fastnn.targets.cuda.host.plan import DELTA, INPUT, LDN, LDW, LDX, WEIGHTS, K, N
+from fastnn.targets.cuda.tiled.gemm import make_gemm
+from fastnn.targets.cuda.tiled.phases import make_place
+from fastnn.targets.cuda.tiled.tiling import bounds_of
+
+
+def by_four(precision: str) -> bool:
+    """Say whether what follows a product is done four numbers at a time, not for float64.
+
+    On tensor cores the sums are a smaller part of the work, and what follows them a larger one.
+    Else threads have half as many registers: some rules would not leave enough for four numbers.
+    """
+    return precision != "float32"
+
+
+@cache
+def make_product(
+    recipe: Recipe, precision: str, kind: str, tile: Any, training: bool, four: bool
+) -> Any:
+    """Return the kernel of one product of a step, which takes what `make_kernels` says.
+
+    "forward" of a layer: Z = X W + b and the activation; "backward": the derivatives by z of the
+    layer before it; "update": the gradient of W and the rule. `four`: see `by_four`.
+    """
+    o = make_operations(recipe)
+    dtype = np.dtype(recipe.dtype)
+    place = make_place()
+    ahead, finish_forward, finish_forward4 = o.ahead, o.finish_forward, o.finish_forward4
+    back, finish_backward, finish_backward4 = o.back, o.finish_backward, o.finish_backward4
+    learning, finish, finish4 = o.learning, o.finish, o.finish4
+    quads = make_quads(dtype)
+    load, add4 = quads.load, quads.add4
+
+    @inner
+    def begin_forward(context, layer):
+        job, clock = context
+        words, word = job.words, 1 + layer
+        run, first, _ = place(words, clock)
+        bias = words[word, WEIGHTS] + words[word, K] * words[word, LDW]
+        own = ahead(words, job.numbers, job.keys[U(run)], layer, training)
+        return own, job.scratch[0], job.state[0], bias, first
+
+    @inner
+    def end_forward(begun, r, j, z):
+        own, act, state, bias, first = begun
+        finish_forward(own, act, state, r, j, z + state[U(bias + j)], first)
+
+    @inner
+    def end_forward4(begun, r, j, z, count):
+        own, act, state, bias, first = begun
+        finish_forward4(own, act, state, r, j, add4(z, load(state, bias + j)), count, first)
+
+    @inner
+    def begin_backward(context, layer):
+        job, clock = context
+        run, first, _ = place(job.words, clock)
+        own = back(job.words, job.numbers, job.keys[U(run)], layer - 1)
+        return own, job.scratch[0], job.state[0], first
+
+    @inner
+    def end_backward(begun, r, i, da):
+        own, act, state, first = begun
+        finish_backward(own, act, state, r, i, da, first)
+
+    @inner
+    def end_backward4(begun, r, i, da, count):
+        own, act, state, first = begun
+        finish_backward4(own, act, state, r, i, da, count, first)
+
+    @inner
+    def begin_update(context, layer):
+        job, clock = context
+        own = learning(job.words, job.numbers, job.steps, clock[0], layer)
+        return own, job.scratch[0], job.state[0]
+
+    @inner
+    def end_update(begun, i, j, g):
+        own, act, state = begun
+        finish(own, state, act, i, j, g)
+
+    @inner
+    def end_update4(begun, i, j, g, count):
+        own, act, state = begun
+        finish4(own, state, act, i, j, g, count)
+
+    form, begin, end, end4 = {
+        "forward": ("nn", begin_forward, end_forward, end_forward4),
+        "backward": ("nt", begin_backward, end_backward, end_backward4),
+        "update": ("tn", begin_update, end_update, end_update4),
+    }[kind]
+    gemm = make_gemm(form, dtype, precision, tile, begin, end, end4 if four else None)
+
+    def forward(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            _, _, rows = place(job.words, clock)
+            words, word = job.words, 1 + layer
+            gemm(
+                job.scratch[0], job.state[0], (job, clock), layer,
+                words[word, INPUT], words[word, LDX], words[word, WEIGHTS], words[word, LDW],
+                rows, words[word, N], words[word, K],
+            )  # fmt: skip
+
+    def backward(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            _, _, rows = place(job.words, clock)
+            words, word = job.words, 1 + layer
+            gemm(
+                job.scratch[0], job.state[0], (job, clock), layer,
+                words[word, DELTA], words[word, LDN], words[word, WEIGHTS], words[word, LDW],
+                rows, words[word, K], words[word, N],
+            )  # fmt: skip
+
+    def update(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            _, _, rows = place(job.words, clock)
+            words, word = job.words, 1 + layer
+            gemm(
+                job.scratch[0], job.scratch[0], (job, clock), layer,
+                words[word, INPUT], words[word, LDX], words[word, DELTA], words[word, LDN],
+                words[word, K], words[word, N], rows,
+            )  # fmt: skip
+
+    chosen = {"forward": forward, "backward": backward, "update": update}[kind]
+    bounds = bounds_of(dtype, tile)
+    return kernel(chosen, recipe, precision, tile, training, four, launch_bounds=bounds)

@@ -1,0 +1,279 @@
+"""One step, one epoch, and the engine that holds the state of all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.inputs.problem import EpochResult, Problem
+from fastnn.random.row_orders import epoch_order
+from fastnn.rules.table import UPDATES as RULES
+from fastnn.targets.numpy.passes import (
+    Batch,
+    Parameters,
+    drawn_slopes,
+    dropout_masks,
+    forward,
+    loss_and_gradients,
+)
+from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held
+
+if TYPE_CHECKING:
+    from fastnn.inputs.data import Data
+
+Progress = Callable[[int, float], None]
+PROGRESS_SECONDS = 0.2
+
+
+def take(problem: Problem, data: Data, rows: np.ndarray | slice) -> Batch:
+    """Return the rows of `data` as a batch; X is cast to the problem's dtype."""
+    weights = None if data.weights is None else data.weights[rows]
+    return Batch(data.X[rows].astype(problem.dtype, copy=False), data.targets[rows], weights)
+
+
+def update(
+    problem: Problem,
+    parameters: Parameters,
+    slots: list[Parameters],
+    gradients: Parameters,
+    rate: float,
+    t: int,
+) -> tuple[Parameters, list[Parameters]]:
+    """Return parameters and state slots after update number `t` (from 1)."""
+    gradients = clipped(gradients, problem.clip_value, problem.clip_norm)
+    rule = UPDATES[problem.optimizer.rule]
+    constants = problem.optimizer.constants
+    # Weight decay, the last constant, acts on W and on nothing else.
+    hypers = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
+    updated: Parameters = []
+    state: list[Parameters] = [[] for _ in slots]
+    for layer, arrays in enumerate(parameters):
+        found = [
+            rule(array, gradients[layer][k], [slot[layer][k] for slot in slots], hypers[k > 0])
+            for k, array in enumerate(arrays)
+        ]
+        limit = problem.network.dense[layer].max_norm
+        if limit is not None:
+            W, slots_W = held(found[0][0], limit), found[0][1]
+            if RULES[problem.optimizer.rule].mean:
+                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[0])]
+            found[0] = W, slots_W
+        updated.append(tuple(array for array, _ in found))
+        for number, slot in enumerate(state):
+            slot.append(tuple(own[number] for _, own in found))
+    return updated, state
+
+
+def train_step(
+    problem: Problem,
+    parameters: Parameters,
+    slots: list[Parameters],
+    batch: Batch,
+    masks: Sequence[np.ndarray | None],
+    rate: float,
+    t: int,
+    slopes: Sequence[np.ndarray | None] | None = None,
+) -> tuple[float, Parameters, list[Parameters]]:
+    """Return (data loss, parameters, slots) of one minibatch; no update if the loss is not finite.
+
+    Parameters
+    ----------
+    problem, parameters, slots
+        As `Engine.load` takes them; not overwritten.
+    batch, masks
+        Rows of the step and their dropout.
+    rate
+        Learning rate.
+    t
+        Number of this update over the whole training, from 1.
+    slopes
+        Of rrelu in this step.
+    """
+    loss, gradients = loss_and_gradients(problem, parameters, batch, masks, slopes)
+    if not math.isfinite(loss):
+        return loss, parameters, slots
+    return loss, *update(problem, parameters, slots, gradients, rate, t)
+
+
+class Engine:
+    """The NumPy target's engine.
+
+    Parameters
+    ----------
+    problem
+        What to train.
+    threads
+        Ignored: NumPy's own linear algebra chooses how many it uses.
+    """
+
+    def __init__(self, problem: Problem, threads: int | None = None) -> None:
+        self.threads, self.how = 1, ""
+        self._problem, self.seconds_per_row = problem, math.inf
+        # Replaced by every step, never written to: whoever has it keeps it.
+        self._state: tuple[Parameters, list[Parameters]] = [], []
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Copy in [(W, b), ...], with prelu (W, b, slopes), and such a list for each state slot."""
+        self.restore(self.pack(parameters, slots))
+
+    def pack(
+        self, parameters: Parameters, slots: list[Parameters]
+    ) -> tuple[Parameters, list[Parameters]]:
+        """Return the snapshot of these parameters and slots; copies."""
+        return self._copy(parameters), [self._copy(slot) for slot in slots]
+
+    def unpack(
+        self, snapshot: tuple[Parameters, list[Parameters]]
+    ) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot."""
+        return self.pack(*snapshot)
+
+    def parameters(self) -> Parameters:
+        """Return copies of [(W, b), ...] in the problem's dtype."""
+        return self._copy(self._state[0])
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the state slots, in the update rule's order."""
+        return [self._copy(slot) for slot in self._state[1]]
+
+    def snapshot(self) -> tuple[Parameters, list[Parameters]]:
+        """Return parameters and state slots, as `restore` takes them; not to be written to."""
+        return self._state
+
+    def restore(self, snapshot: tuple[Parameters, list[Parameters]]) -> None:
+        """Go back to a snapshot."""
+        self._state = snapshot
+
+    def finite(self) -> bool:
+        """Say whether all parameters and all optimizer state are finite."""
+        return all(
+            bool(np.isfinite(array).all())
+            for layers in (self._state[0], *self._state[1])
+            for layer in layers
+            for array in layer
+        )
+
+    @np.errstate(all="ignore")
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout.
+
+        Where the update rule keeps the mean of the parameters, that is what predicts.
+        """
+        X = X.astype(self._problem.dtype, copy=False)
+        mean = RULES[self._problem.optimizer.rule].mean
+        parameters, slots = self._state
+        parameters = slots[-1] if mean else parameters
+        return forward(self._problem, parameters, X)[-1].A
+
+    @np.errstate(all="ignore")
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
+        batch = take(self._problem, data, slice(None))
+        return loss_and_gradients(self._problem, self._state[0], batch)
+
+    @np.errstate(all="ignore")
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Progress | None = None,
+    ) -> EpochResult:
+        """Train on every row once.
+
+        Parameters
+        ----------
+        data
+            Rows, targets and weights.
+        order
+            int64 (n,): a permutation of the rows.
+        rates
+            float64 (steps,): the learning rate of each step; steps = ceil(n / batch_size).
+        epoch
+            Number of this epoch, from 0; dropout depends on it.
+        step
+            Updates done before this epoch.
+        progress
+            Called a few times a second with (steps done, mean loss so far).
+
+        Returns
+        -------
+        EpochResult
+            Mean loss; or, where a step's loss was not finite, that loss and that step.
+        """
+        size = self._problem.batch_size
+        loss_sum = weight_sum = mean = 0.0
+        called = time.monotonic()
+        for index, rate in enumerate(rates.tolist()):
+            batch = take(self._problem, data, order[index * size : (index + 1) * size])
+            masks = dropout_masks(self._problem, len(batch.X), epoch, index)
+            slopes = drawn_slopes(self._problem, len(batch.X), epoch, index)
+            loss, parameters, slots = train_step(
+                self._problem, *self._state, batch, masks, rate, step + index + 1, slopes
+            )
+            self._state = parameters, slots
+            if not math.isfinite(loss):
+                return EpochResult(loss, index)
+            loss_sum += loss * batch.weight
+            weight_sum += batch.weight
+            mean = loss_sum / weight_sum if weight_sum else 0.0
+            if progress and time.monotonic() - called >= PROGRESS_SECONDS:
+                called = time.monotonic()
+                progress(index + 1, mean)
+        return EpochResult(mean, None)
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
+        return np.stack([epoch_order(self._problem.seed, epoch, n) for epoch in epochs])
+
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Progress | None = None,
+    ) -> list[EpochResult]:
+        """Train one epoch after another, up to the first in which a loss is not finite.
+
+        Parameters
+        ----------
+        orders, rates
+            int64 (epochs, n) and float64 (epochs, steps): the order and the rates of each epoch.
+        data, epoch, step, progress
+            As for `train_epoch`; numbers of the first epoch and the first step.
+
+        Returns
+        -------
+        list of EpochResult
+            One for each epoch that was begun.
+        """
+        results: list[EpochResult] = []
+        for order, own in zip(orders, rates, strict=True):
+            done = len(results)
+            first = step + done * rates.shape[1]
+            results.append(self.train_epoch(data, order, own, epoch + done, first, progress))
+            if results[-1].bad_step is not None:
+                break
+        return results
+
+    def hold(self, data: Data) -> Data:
+        """Return the data: they are where they are read."""
+        return data
+
+    def prepare(self) -> None:
+        """Do nothing: there is nothing to compile."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+    def _copy(self, parameters: Parameters) -> Parameters:
+        dtype = self._problem.dtype
+        return [tuple(np.array(array, dtype, order="C") for array in layer) for layer in parameters]

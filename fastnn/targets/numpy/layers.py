@@ -1,0 +1,116 @@
+"""The linear layer, forward and backward, the dropout on its input, and rrelu's random slopes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.random.keys import random_key
+
+
+def linear_forward(X: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return Z = X W + b, (m, n_out), for X (m, n_in), W (n_in, n_out) and b (n_out,)."""
+    return X @ W + b
+
+
+def linear_backward(
+    X: np.ndarray, W: np.ndarray, dZ: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (dX, dW, db) = (dZ W^T, X^T dZ, sum of dZ over rows), for dZ (m, n_out)."""
+    return dZ @ W.T, X.T @ dZ, dZ.sum(axis=0)
+
+
+def squares32(counter: np.ndarray, key: int) -> np.ndarray:
+    """Return 32 random bits for each counter (Widynski 2020, "Squares", four rounds).
+
+    Parameters
+    ----------
+    counter
+        uint64, any shape.
+    key
+        Odd, below 2**64.
+
+    Returns
+    -------
+    ndarray
+        uint64, shape of `counter`, values below 2**32.
+    """
+    x = y = counter * np.uint64(key)
+    z = y + np.uint64(key)
+    for addend in (y, z, y):
+        x = x * x + addend
+        x = x >> np.uint64(32) | x << np.uint64(32)  # swap halves
+    return (x * x + z) >> np.uint64(32)
+
+
+def dropout_key(seed: int, epoch: int, layer: int) -> int:
+    """Return the key of one layer's masks in one epoch."""
+    return random_key(seed, epoch, layer) | 1
+
+
+def _random_bits(
+    shape: tuple[int, int], seed: int, epoch: int, step: int, layer: int, batch_size: int
+) -> np.ndarray:
+    """Return 32 random bits for each element (r, u) of a batch of a layer, uint64 of `shape`.
+
+    They are squares32(step batch_size width + r width + u), whoever computes them and in whatever
+    order; see `dropout_mask` for the rest.
+    """
+    rows, width = shape
+    first = np.uint64(step * batch_size * width)
+    counter = first + np.arange(rows * width, dtype=np.uint64).reshape(shape)
+    return squares32(counter, dropout_key(seed, epoch, layer))
+
+
+def dropout_mask(
+    rate: float,
+    shape: tuple[int, int],
+    *,
+    seed: int,
+    epoch: int,
+    step: int,
+    layer: int,
+    batch_size: int,
+    dtype: np.dtype[Any],
+) -> np.ndarray:
+    """Return what the input of a Dense layer is multiplied by: 0, or 1 / (1 - rate).
+
+    Element (r, u) is kept where squares32(step batch_size width + r width + u) >= floor(rate 2^32),
+    so a mask follows from its keywords alone, whoever computes it and in whatever order.
+
+    Parameters
+    ----------
+    rate
+        Share of elements to drop, in [0, 1).
+    shape
+        (rows, width); the last batch of an epoch may have fewer rows than `batch_size`.
+    seed, epoch, step, layer
+        Whose mask: `step` counts batches within the epoch, `layer` counts Dense layers, from 0.
+    batch_size
+        Rows of a full batch.
+    dtype
+        Of the result.
+    """
+    bits = _random_bits(shape, seed, epoch, step, layer, batch_size)
+    keep = bits >= np.uint64(int(rate * 2**32))
+    return keep.astype(dtype) * (1 / (1 - rate))
+
+
+def random_slopes(
+    shape: tuple[int, int],
+    *,
+    seed: int,
+    epoch: int,
+    step: int,
+    layer: int,
+    batch_size: int,
+    dtype: np.dtype[Any],
+) -> np.ndarray:
+    """Return the slopes below 0 of a layer of rrelu in one step: 1/8 + (1/3 - 1/8) bits / 2^32.
+
+    The bits are those of `dropout_mask`, of the key of `layer`, which counts on after all layers
+    whose inputs may be dropped. See there for the rest.
+    """
+    bits = _random_bits(shape, seed, epoch, step, layer, batch_size)
+    return (1 / 8 + (1 / 3 - 1 / 8) * (bits / 2**32)).astype(dtype)

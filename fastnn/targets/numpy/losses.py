@@ -1,0 +1,166 @@
+"""Losses: of a row, of a batch, and their gradients.
+
+Outputs are (m, outputs), float32 or float64. Targets are int64 (m,) class indices for
+softmax_cross_entropy, and (m, outputs) of the outputs' dtype otherwise.
+Sources are named in `fastnn.rules.table.LOSSES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.targets.numpy import special
+
+if TYPE_CHECKING:
+    from fastnn.inputs.problem import Problem
+
+Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss l_r of a row r.
+
+    Attributes
+    ----------
+    row_loss
+        (outputs, targets) -> l (m,) float64.
+    output_gradient
+        (outputs, targets) -> dl_r / d outputs (m, outputs), dtype of the outputs.
+    value, gradient
+        (p, y) -> the loss of each output alone and its derivative by p; None where a loss depends
+        on the whole row.
+    """
+
+    row_loss: Rule
+    output_gradient: Rule
+    value: Rule | None = None
+    gradient: Rule | None = None
+
+
+def _elementwise(value: Rule, gradient: Rule) -> Loss:
+    """Return the loss that is the mean over a row's outputs of value(p, y)."""
+    return Loss(
+        lambda outputs, targets: value(outputs, targets).mean(axis=1, dtype=np.float64),
+        lambda outputs, targets: gradient(outputs, targets) / outputs.shape[1],
+        value,
+        gradient,
+    )
+
+
+def _cross_entropy(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return log sum_j exp(z_j) - z_y of each row."""
+    rows = np.arange(len(outputs))
+    return -special.log_softmax(outputs, axis=1)[rows, targets].astype(np.float64)
+
+
+def _cross_entropy_gradient(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return softmax(z) - onehot(y)."""
+    gradient = special.softmax(outputs, axis=1)
+    gradient[np.arange(len(outputs)), targets] -= 1
+    return gradient
+
+
+def _log_loss(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return log(1 + exp(z)) - y z; the first two terms are exact for labels 0 and 1."""
+    return np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))
+
+
+def _huber(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return e^2 / 2 where |e| <= 1, |e| - 1/2 beyond; e = p - y."""
+    error = np.abs(p - y)
+    inner = np.minimum(error, 1)
+    return inner * (error - inner / 2)
+
+
+def _margin(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return how far p falls short of 1 on the side of its label: max(0, 1 - (2y - 1) p)."""
+    return np.maximum(0, 1 - (2 * y - 1) * p)
+
+
+def _step(p: np.ndarray) -> np.ndarray:
+    """Return 1 where p >= 0, otherwise 0."""
+    return (p >= 0).astype(p.dtype)
+
+
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": Loss(_cross_entropy, _cross_entropy_gradient),
+    "binary_cross_entropy": _elementwise(
+        _log_loss,
+        lambda z, y: special.expit(z) - y,
+    ),
+    "mse": _elementwise(
+        lambda p, y: np.square(p - y) / 2,
+        lambda p, y: p - y,
+    ),
+    "mae": _elementwise(
+        lambda p, y: np.abs(p - y),
+        lambda p, y: np.sign(p - y),
+    ),
+    "huber": _elementwise(
+        _huber,
+        lambda p, y: np.clip(p - y, -1, 1),
+    ),
+    "perceptron": _elementwise(
+        lambda p, y: (_step(p) - y) * p,
+        lambda p, y: _step(p) - y,
+    ),
+    "hinge": _elementwise(
+        _margin,
+        lambda p, y: (1 - 2 * y) * np.sign(_margin(p, y)),
+    ),
+    "squared_hinge": _elementwise(
+        lambda p, y: np.square(_margin(p, y)),
+        lambda p, y: 2 * (1 - 2 * y) * _margin(p, y),
+    ),
+}
+
+
+def definition_of(loss: Any) -> Loss:
+    """Return the loss of a name; one of the caller's own is what NumPy makes of its formula.
+
+    `loss` is `fastnn.inputs.problem.Problem.loss`.
+    """
+    if isinstance(loss, str):
+        return LOSSES[loss]
+    output, target = loss.expression.names
+    return _elementwise(
+        lambda p, y: loss.expression.evaluate(**{output: p, target: y}),
+        lambda p, y: loss.slope.evaluate(**{output: p, target: y}),
+    )
+
+
+def row_weights(rows: int, weights: np.ndarray | None) -> np.ndarray:
+    """Return each row's share w_r / sum w of a batch, (rows,) float64; zeros where sum w is 0."""
+    if weights is None:
+        return np.full(rows, 1 / rows)
+    total = weights.sum()
+    return weights / total if total else np.zeros(rows)
+
+
+@np.errstate(all="ignore")
+def loss_of(
+    problem: Problem, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None
+) -> float:
+    """Return the data loss of a batch, sum w_r l_r / sum w_r, without penalty.
+
+    Parameters
+    ----------
+    problem
+        Gives the loss.
+    outputs
+        (m, outputs): the last layer after its activation.
+    targets, weights
+        As in `fastnn.inputs.data.Data`; `weights` is float64 (m,) or None.
+
+    Returns
+    -------
+    float
+        0 where the weights sum to 0; NaN or infinite where an output overflowed.
+    """
+    row_loss = definition_of(problem.loss).row_loss(outputs, targets)
+    return float(row_weights(len(outputs), weights) @ row_loss)

@@ -1,0 +1,244 @@
+"""Where to compute: the name of a target, why it was chosen, and its engine, imported when used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from fastnn.errors import InvalidInput, TargetUnavailable
+from fastnn.rules.table import unknown_name
+from fastnn.threads.pool import uninterrupted
+
+if TYPE_CHECKING:
+    from fastnn.inputs.data import Data
+    from fastnn.inputs.device_arrays import Reader
+    from fastnn.inputs.problem import EpochResult, Problem
+
+Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
+
+TARGETS = ("cpu", "numpy", "cuda", "auto")
+
+
+class Engine(Protocol):
+    """What the trainer asks of a target; `fastnn.targets.numpy.Engine` defines every operation."""
+
+    threads: int
+    how: str  # which of several ways the target takes, for the history; "" where there is one
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Copy in parameters and optimizer state."""
+
+    def parameters(self) -> Parameters:
+        """Return copies of all (W, b), with prelu (W, b, slopes)."""
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the optimizer state, one list of (W, b) a slot."""
+
+    seconds_per_row: float  # in training, as far as known; infinite at first
+
+    def snapshot(self) -> Any:
+        """Return parameters and optimizer state as `restore` takes them; never written to."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot; nothing is done where the engine holds that very one.
+
+        After an error or an interruption in any other call this is what makes the engine whole.
+        """
+
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> Any:
+        """Return the snapshot that `load` of these would lead to; changes nothing."""
+
+    def unpack(self, snapshot: Any) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot, from any thread."""
+        ...
+
+    def finite(self) -> bool:
+        """Say whether all parameters and all optimizer state are finite."""
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the rows in the order of each epoch, as `fastnn.random.row_orders` defines it."""
+
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> EpochResult:
+        """Train on every row once."""
+
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[EpochResult]:
+        """Train some epochs, one after another."""
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
+
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows and the gradient of loss plus penalty."""
+
+    def hold(self, data: Data) -> Data:
+        """Return data for `forward` to read again and again, where this target reads best."""
+        ...
+
+    def prepare(self) -> None:
+        """Make ready to train: compile what has to be compiled, outside of any clock."""
+        ...
+
+    def close(self) -> None:
+        """Give back threads and memory."""
+
+
+def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tuple[str, str]:
+    """Return the target that `name` stands for, and why where that was not the caller's choice.
+
+    >>> choose("numpy")
+    ('numpy', '')
+
+    Parameters
+    ----------
+    name
+        One of `TARGETS`.
+    problem
+        What is to be computed, if that is known: its precision has to be one of the target's, and
+        "auto" takes CUDA only for work that is worth it.
+    restarts
+        How many such problems are trained side by side.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown name, or a target that does not have the problem's precision.
+    TargetUnavailable
+        A target that cannot run here: what was looked for, what was found, and what to install.
+    """
+    if not isinstance(name, str) or name not in TARGETS:
+        raise unknown_name("target", name, TARGETS)
+    precision = "float32" if problem is None else problem.precision
+    if name == "auto":
+        return _choose_for(problem, precision, restarts)
+    if name == "cuda":
+        from fastnn.targets.cuda.host import availability
+
+        missing = availability.unavailable(precision)
+        if missing:
+            raise TargetUnavailable(f"target 'cuda' cannot run here: {missing}")
+    elif precision != "float32":
+        raise InvalidInput(
+            f"precision {precision!r} needs target 'cuda', not {name!r}, which computes in the "
+            "dtype throughout; use precision='float32' here"
+        )
+    return name, ""
+
+
+def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple[str, str]:
+    """Return what "auto" stands for, and why; CUDA for other precisions than float32."""
+    from fastnn.targets.cuda.host import availability
+    from fastnn.targets.cuda.host.worthwhile import why_not
+
+    if availability.simulated():
+        against = "CUDA is Numba's simulator here, which is for tests"
+    elif problem and precision == "float32" and (little := why_not(problem, restarts)):
+        # The driver is not asked: a process that has started it cannot use CUDA after a fork.
+        against = little
+    elif not availability.devices():
+        against = f"no CUDA device ({availability.driver().fault})"
+    elif missing := availability.unavailable(precision):  # which imports Numba, so it comes last
+        against = f"CUDA device {availability.devices()[0].name}, but {missing}"
+    else:
+        return "cuda", f"auto chose cuda: {availability.devices()[0]}"
+    if precision != "float32":
+        raise TargetUnavailable(
+            f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; "
+            "use precision='float32' here"
+        )
+    return "cpu", f"auto chose cpu: {against}"
+
+
+def reader_of(name: str) -> Reader | None:
+    """Return what the target called `name` reads arrays on a device with; None: it does not.
+
+    `name` is one that `choose` returned.
+    """
+    if name != "cuda":
+        return None
+    from fastnn.targets.cuda.host.reader import DeviceReader
+
+    return DeviceReader()
+
+
+def told(reason: str, engine: Any) -> str:
+    """Return what a history says of a target that `choose` took: why, and how it goes about it.
+
+    Of one that was asked for by name it says nothing.
+    """
+    return f"{reason}; {engine.how}" if reason and engine.how else reason
+
+
+def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
+    """Return the Engine of the target called `name`, one that `choose` returned.
+
+    Raises
+    ------
+    TargetUnavailable
+        What the target is written with cannot be imported.
+    """
+    modules, find = _IMPORTS[name]
+    # Numba, which is behind 'cuda', cannot be imported again after an interruption.
+    return find() if all(map(_imported, modules)) else uninterrupted(find)
+
+
+def _imported(module: str) -> bool:
+    """Return whether a module has been imported, all of it."""
+    there = sys.modules.get(module)
+    spec = getattr(there, "__spec__", None)
+    return there is not None and not getattr(spec, "_initializing", False)
+
+
+def _import_numpy() -> Callable[[Problem, int | None], Engine]:
+    from fastnn.targets import numpy as reference
+
+    return reference.Engine
+
+
+def _import_cuda() -> Callable[[Problem, int | None], Engine]:
+    try:
+        from fastnn.targets.cuda.engine import Engine as CudaEngine
+    except ImportError as error:
+        raise TargetUnavailable(
+            f"target 'cuda' cannot be imported here ({error}); "
+            "`pip install 'fastnn[cuda]'`, or use target='cpu'"
+        ) from error
+    return CudaEngine
+
+
+def _import_cpu() -> Callable[[Problem, int | None], Engine]:
+    try:
+        from fastnn.targets.cpu.engine import Engine as CpuEngine
+        from fastnn.targets.numpy import activations, losses  # noqa: F401 - what scores need
+    except ImportError as error:
+        raise TargetUnavailable(
+            f"target 'cpu' needs llvmlite, which comes with Numba and cannot be imported here "
+            f"({error}); install a Numba that fits this Python and NumPy, or use target='numpy'"
+        ) from error
+    return CpuEngine
+
+
+# What is imported for a target, and what does it.
+_IMPORTS = {
+    "numpy": (("fastnn.targets.numpy",), _import_numpy),
+    "cuda": (("fastnn.targets.cuda.engine",), _import_cuda),
+    "cpu": (("fastnn.targets.cpu.engine", "fastnn.targets.numpy.losses"), _import_cpu),
+}

@@ -1,0 +1,1 @@
+"""Training: the Trainer, its loop, callbacks, history, restarts and sweeps."""

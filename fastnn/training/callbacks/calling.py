@@ -1,0 +1,131 @@
+"""Which callbacks a training has, checked and in the order in which they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput, shown
+from fastnn.training.callbacks.bundled import Bundled, Callback
+from fastnn.training.callbacks.early_stopping import EarlyStopping
+from fastnn.training.callbacks.reduce_on_plateau import ReduceOnPlateau
+from fastnn.training.history import History
+
+if TYPE_CHECKING:
+    from fastnn.training.trainer_state import Stateful
+
+
+def check_callbacks(callbacks: Any, validated: bool, several: str = "") -> tuple[Callback, ...]:
+    """Return `callbacks`, one function or any iterable of them, in the order in which to call them.
+
+    Parameters
+    ----------
+    callbacks
+        As for `Trainer.fit`.
+    validated
+        Whether there are validation data.
+    several
+        What trains several networks at a time, in words, or nothing.
+
+    Raises
+    ------
+    InvalidInput
+        Something that is no function, that needs validation data where there are none, or that
+        follows one training where there are several.
+    """
+    if isinstance(callbacks, Iterable):
+        found = tuple(callbacks)
+    elif callable(callbacks):
+        found = (callbacks,)
+    else:
+        raise InvalidInput(
+            "callbacks must be a function (trainer, history), or a list of such, "
+            f"not {shown(callbacks):.80}"
+        )
+    for position, callback in enumerate(found):
+        where = f"callbacks[{position}]"
+        if isinstance(callback, type) and issubclass(callback, Bundled):
+            raise InvalidInput(
+                f"{where} is the class {callback.__name__}; pass an object of it, "
+                f"such as {callback.__name__}()"
+            )
+        if not callable(callback):
+            raise InvalidInput(
+                f"{where} must be a function (trainer, history), not {shown(callback):.80}"
+            )
+        if isinstance(callback, Bundled):
+            _check_bundled(callback, where, validated, several)
+    return tuple(sorted(found, key=_turn))
+
+
+def _check_bundled(callback: Bundled, where: str, validated: bool, several: str) -> None:
+    """Raise `InvalidInput` where one of fastnn's own has nothing to watch, or too much."""
+    series = callback.series()
+    if series.startswith("validation") and not validated:
+        other = 'best="loss"' if callback.one_training else 'monitor="loss"'
+        raise InvalidInput(
+            f"{where}, {shown(callback)}, watches the {series}, but there is no validation_data; "
+            f"pass validation_data=(X, y), or use {other}"
+        )
+    if several and callback.one_training:
+        raise InvalidInput(
+            f"{where}, {shown(callback)}, follows one training, but {several}, each with epochs of "
+            "its own; leave it out, and save the trainer afterwards, or train one network at a time"
+        )
+
+
+def check_fit(callbacks: tuple[Callback, ...], trainer: Stateful) -> None:
+    """Let each callback of fastnn refuse this call of `fit`, before anything is compiled for it.
+
+    Raises
+    ------
+    InvalidInput, MissingFile, UnusableFile, MissingExtra
+        What it would raise in the first epoch; the trainer has not been changed.
+    """
+    for callback in callbacks:
+        if isinstance(callback, Bundled):
+            callback.check(trainer)
+
+
+def own_callbacks(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
+    """Return the callbacks for one of several trainings: those of fastnn keep state, so new ones.
+
+    All others, of which nobody knows what a copy would do, are shared.
+    """
+    own = (EarlyStopping, ReduceOnPlateau)
+    return tuple(replace(each) if isinstance(each, own) else each for each in callbacks)
+
+
+def take_over(
+    callbacks: tuple[Callback, ...], own: tuple[Callback, ...], threads: int | None
+) -> None:
+    """Let every `EarlyStopping` go on from what `own_callbacks` made of it, on so many threads."""
+    for callback, other in zip(callbacks, own, strict=True):
+        if isinstance(callback, EarlyStopping) and isinstance(other, EarlyStopping):
+            callback.best = other.best
+            if callback.best is not None:
+                callback.best.threads = threads
+
+
+def call_all(callbacks: tuple[Callback, ...], trainer: Stateful, history: History) -> bool:
+    """Call each callback, and say whether one of them answered True."""
+    stop = False
+    back = False  # whether the trainer may be in an earlier epoch now, which others have seen
+    for callback in callbacks:
+        early = isinstance(callback, EarlyStopping)
+        if early and back:
+            continue
+        if stop and not early and _turn(callback) > EarlyStopping.turn:
+            trainer._finish()  # which is then saved, too
+        answer = callback(trainer, history)
+        if isinstance(answer, (bool, np.bool_)) and answer:
+            stop, back = True, back or early
+    return stop
+
+
+def _turn(callback: Callback) -> int:
+    """Return when `callback` is called: those of a smaller number come first."""
+    return callback.turn if isinstance(callback, Bundled) else 0

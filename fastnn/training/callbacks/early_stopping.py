@@ -1,0 +1,128 @@
+"""An end to training where a loss has stopped falling."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
+from fastnn.inputs.parameters import from_tensors, to_tensors
+from fastnn.training.callbacks.bundled import Bundled, check_monitor
+from fastnn.training.history import History
+
+if TYPE_CHECKING:
+    from fastnn.training.trainer_state import Stateful
+
+_NUMBERS = ("epoch", "step", "rate_factor")  # what tells the best epoch beside its arrays
+
+
+@dataclass
+class EarlyStopping(Bundled):
+    """Stop training when a loss has stopped falling, and go back to the best epoch.
+
+    An epoch is better where its loss < loss of the best epoch - minimum_change. When more than
+    `patience` epochs in a row were not better, training stops, and with `restore_best` the trainer
+    becomes exactly what it was after the best epoch: parameters, optimizer state, epoch, step and
+    rate. `History.best` says which epoch that is. Where the epochs run out first, the trainer stays
+    as the last one left it, so that another call of `fit` can go on; `best` is there all the same.
+    Prechelt 1998, "Early stopping - but when?".
+
+    It is called after all other callbacks, so that what they do belongs to the epoch; only a
+    `Checkpoint` comes later, and keeps what this one has found. The same object goes on counting in
+    the next call of `fit`, and starts anew with another trainer.
+
+    Parameters
+    ----------
+    patience
+        Epochs in a row that may pass without a better one.
+    monitor
+        "validation_loss" or "loss".
+    minimum_change
+        How much smaller a better loss must be, at least 0.
+    restore_best
+        Whether to go back.
+
+    Attributes
+    ----------
+    best
+        A copy of the trainer, made after the best epoch so far, or None before the first.
+
+    Raises
+    ------
+    InvalidInput
+        A setting out of range.
+    """
+
+    patience: int = 10
+    monitor: str = "validation_loss"
+    minimum_change: float = 0.0
+    restore_best: bool = True
+    turn = 1
+    best: Stateful | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        whole(self.patience, "patience", 0)
+        check_monitor(self.monitor)
+        number(self.minimum_change, "minimum_change", 0.0)
+        if not isinstance(self.restore_best, (bool, np.bool_)):
+            raise InvalidInput(
+                f"restore_best must be True or False, not {shown(self.restore_best)}"
+            )
+
+    def __call__(self, trainer: Stateful, history: History) -> bool:
+        """Say whether to stop, with the trainer taken back if so."""
+        best = self.best
+        if best is not None and not history.agrees(best.history, best.epoch):
+            best = None
+        if best is None or self._better(history, best):
+            history.best = len(history) - 1
+            self.best = copy.copy(trainer)
+            return False
+        stop = trainer.epoch - best.epoch > self.patience
+        if stop and self.restore_best:
+            trainer.restore(best)
+        return stop
+
+    def series(self) -> str:
+        """Return the loss that is watched."""
+        return self.monitor
+
+    def state(self, trainer: Stateful) -> dict[str, Any]:
+        """Return the best epoch so far, if it is one of this trainer's."""
+        best = self.best
+        if best is None or not trainer.history.agrees(best.history, best.epoch):
+            return {}
+        model = best.__getstate__()
+        arrays = to_tensors(model.problem, model.parameters, model.slots)
+        numbers = {name: getattr(model, name) for name in _NUMBERS}
+        return {"monitor": self.monitor} | numbers | arrays
+
+    def take_state(self, state: dict[str, Any], trainer: Stateful) -> None:
+        """Go on from a best epoch, unless another loss was watched then."""
+        state = dict(state)
+        if state.pop("monitor", None) != self.monitor:
+            return
+        numbers = {name: state.pop(name, None) for name in _NUMBERS}
+        problem, where = trainer.problem, "the state of EarlyStopping in the file"
+        parameters, slots = from_tensors(problem, state, where)
+        model = trainer.__getstate__()
+        history = model.history
+        if not isinstance(numbers["epoch"], int) or numbers["epoch"] > len(history):
+            raise CorruptFile(f"{where} is damaged: epoch cannot be {numbers['epoch']!r}")
+        history.truncate(numbers["epoch"])
+        history.best = len(history) - 1
+        state = numbers | {"parameters": parameters, "slots": slots}
+        with_best = replace(model, callbacks=[], earlier=None, **state)
+        self.best = trainer.__new__(type(trainer))
+        self.best.__setstate__(with_best)
+
+    def _better(self, history: History, best: Stateful) -> bool:
+        """Say whether the last epoch is better than the best one."""
+        loss, least = (getattr(each, self.monitor)[-1] for each in (history, best.history))
+        # NaN, as of outputs that overflow, is worse than any number.
+        return loss < least - self.minimum_change or (math.isnan(least) and not math.isnan(loss))

@@ -1,0 +1,158 @@
+"""Networks, losses, optimizers and schedules as plain values that `json` can write, and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.graph.custom import CustomActivation, CustomLoss, CustomRule
+from fastnn.graph.nodes import MOST_TOGETHER
+from fastnn.graph.saved import from_plain, to_plain
+from fastnn.network import Dense, Dropout, Network
+from fastnn.optimizers import OPTIMIZERS, Optimizer
+from fastnn.schedules import KINDS, WarmUp
+
+_LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
+_OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
+_SCHEDULES = {kind.__name__: kind for kind in KINDS}
+# Settings that are missing in files from before there were these.
+_LATER = {"Dense": ("l1", "l2", "max_norm")}
+# Settings that may be a schedule instead of a number, and of which kinds.
+_SCHEDULED = {
+    "learning_rate": _SCHEDULES,
+    "then": {name: kind for name, kind in _SCHEDULES.items() if kind is not WarmUp},
+}
+
+
+def network_to_dict(network: Network) -> dict[str, Any]:
+    """Return the inputs and the layers of `network`.
+
+    An initialiser that is a callable becomes None: the parameters themselves are saved.
+    """
+    return {"inputs": network.inputs, "layers": [_to_dict(layer) for layer in network.layers]}
+
+
+def network_from_dict(values: Any, where: str = "the saved file") -> Network:
+    """Return the network that `network_to_dict` gave.
+
+    Raises
+    ------
+    CorruptFile
+        Values that describe no network; the message names `where` they came from.
+    """
+    if not isinstance(values, dict) or values.keys() != {"inputs", "layers"}:
+        raise CorruptFile(f"{where} is damaged: its network needs inputs and layers")
+    if not isinstance(values["layers"], list):
+        raise CorruptFile(f"{where} is damaged: its network has no list of layers")
+    formulas = [layer.get("activation") for layer in values["layers"] if isinstance(layer, dict)]
+    rows = (rule.get("nodes") for rule in formulas if isinstance(rule, dict))
+    if sum(len(each) for each in rows if isinstance(each, list)) > MOST_TOGETHER:
+        raise CorruptFile(
+            f"{where} is damaged: its activations have more than {MOST_TOGETHER} operations, "
+            "more than fastnn saves"
+        )
+    layers = [_from_dict(layer, _LAYERS, "layer", where) for layer in values["layers"]]
+    try:
+        return Network(values["inputs"], layers)
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error
+
+
+def optimizer_to_dict(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the kind and the settings of `optimizer`.
+
+    Raises
+    ------
+    InvalidInput
+        Its learning rate is a function, which no file can keep, or a schedule of the caller's own.
+    """
+    return _to_dict(optimizer)
+
+
+def optimizer_from_dict(values: Any, where: str = "the saved file") -> Optimizer:
+    """Return the optimizer that `optimizer_to_dict` gave.
+
+    Raises
+    ------
+    CorruptFile
+        Values that describe no optimizer; the message names `where` they came from.
+    """
+    optimizer: Optimizer = _from_dict(values, _OPTIMIZERS, "optimizer", where)
+    return optimizer
+
+
+def loss_to_plain(loss: Any) -> Any:
+    """Return the name of a loss; of one of the caller's own the formula."""
+    return _plain("loss", loss)
+
+
+def loss_from_plain(values: Any, where: str = "the saved file") -> Any:
+    """Return the loss that `loss_to_plain` gave; names are not looked up.
+
+    Raises
+    ------
+    CorruptFile
+        A formula that is no loss; the message names `where` it came from.
+    """
+    return _rule(values, CustomLoss, where)
+
+
+def _rule(values: Any, kind: type[CustomRule], where: str) -> Any:
+    """Return a name as it is, and a formula as a rule of the caller's own."""
+    if not isinstance(values, dict):
+        return values
+    try:
+        return kind(from_plain(values))
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error
+
+
+def _to_dict(value: Any) -> dict[str, Any]:
+    """Return the class name and the settings of one frozen value."""
+    settings = {each.name: _plain(each.name, getattr(value, each.name)) for each in fields(value)}
+    return {"kind": type(value).__name__, **settings}
+
+
+def _plain(name: str, setting: Any) -> Any:
+    """Return one setting as `json` can write it.
+
+    A rule of the caller's own becomes its formula, an initialiser that is a function None.
+    """
+    if isinstance(setting, CustomRule):
+        return to_plain(setting.expression)
+    if not callable(setting):
+        return bool(setting) if type(setting) is np.bool_ else setting
+    if name not in _SCHEDULED:
+        return None
+    if type(setting) not in KINDS:
+        raise InvalidInput(
+            f"{name} {setting!r:.80} cannot be saved, since a file keeps settings and no code; "
+            f"use a number or one of fastnn.schedules: {', '.join(_SCHEDULED[name])}. "
+            "set_parameters takes what is trained already over to a trainer that can be saved"
+        )
+    return _to_dict(setting)
+
+
+def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any:
+    """Return the value that `_to_dict` gave; its class must be one of `kinds`."""
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise CorruptFile(
+            f"{where} is damaged: {kind!r} is no kind of {what}; known: {', '.join(kinds)}"
+        )
+    settings: dict[str, Any] = dict.fromkeys(_LATER.get(kind, ()))
+    settings |= {name: setting for name, setting in values.items() if name != "kind"}
+    if settings.keys() != {each.name for each in fields(kinds[kind])}:
+        raise CorruptFile(f"{where} is damaged: {kind} cannot have the settings {list(settings)}")
+    for name, schedules in _SCHEDULED.items():
+        if isinstance(settings.get(name), dict):
+            settings[name] = _from_dict(settings[name], schedules, "schedule", where)
+    if "activation" in settings:
+        settings["activation"] = _rule(settings["activation"], CustomActivation, where)
+    try:
+        return kinds[kind](**settings)
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error

@@ -1,0 +1,86 @@
+"""What a trained network answers: the methods of a trainer that change nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.inputs.data import check_data, check_features
+from fastnn.inputs.problem import Problem
+from fastnn.training.scores import check_probabilistic, predictions, probabilities, scores
+
+if TYPE_CHECKING:
+    from fastnn.inputs.device_arrays import Reader
+
+
+class Predictor(ABC):
+    """Predictions and scores of whatever has a problem and an engine.
+
+    What they return is on the host, NumPy arrays and floats, wherever X and y are.
+
+    """
+
+    @property
+    @abstractmethod
+    def problem(self) -> Problem:
+        """The settings that decide what is computed."""
+
+    @abstractmethod
+    def _outputs(self) -> Callable[[Any], np.ndarray]:
+        """Return what computes outputs (m, outputs) of checked features (m, inputs).
+
+        That is the network as it is now, however it is trained until the function is called.
+        """
+
+    @abstractmethod
+    def _reader(self, *values: Any) -> Reader | None:
+        """Return what reads these values, if any of them is on a device and the target reads it."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return what the network predicts for X (m, inputs).
+
+        Returns
+        -------
+        ndarray
+            Classes: indices, int64 (m,). Binary losses: 0 and 1, int64, where an output of 0 or
+            more means 1. Regressions: outputs. The last two are (m,) for one output and
+            (m, outputs) for more.
+        """
+        return predictions(self.problem, self.forward(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities that the network gives for X (m, inputs).
+
+        Returns
+        -------
+        ndarray
+            softmax_cross_entropy: (m, classes). binary_cross_entropy: (m, 2) for one output, and
+            (m, outputs) of label 1 for more.
+
+        Raises
+        ------
+        InvalidInput
+            Another loss, whose outputs are no probabilities.
+        """
+        check_probabilistic(self.problem)
+        return probabilities(self.problem, self.forward(X))
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
+        problem = self.problem
+        reader = self._reader(X)
+        features = check_features(X, problem.network.inputs, problem.dtype, reader=reader)
+        return self._outputs()(features)
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
+
+        loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
+        where c_r is 1 for a right label; for several binary outputs, the share of right ones.
+        """
+        reader = self._reader(X, y, sample_weight)
+        data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        return scores(self.problem, self._outputs(), data)

@@ -1,0 +1,107 @@
+"""What became of each of several trainings that started from different seeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from fastnn.errors import CorruptFile, shown
+from fastnn.training.text_table import aligned, cell
+
+_NUMBERS = ("loss", "validation_loss", "validation_accuracy")  # None where there is none
+
+
+@dataclass(frozen=True)
+class Restart:
+    """How one training ended.
+
+    Attributes
+    ----------
+    seed
+        A new `Trainer` with this seed and the same settings trains to the same bits. For the first
+        one that holds where its parameters were those of its seed.
+    epochs
+        Epochs done; after `EarlyStopping` has gone back, up to the best one.
+    loss, validation_loss, validation_accuracy
+        Of the last of these epochs, as in the history; None where there is none.
+    seconds
+        Time of all epochs, validation not included, on one thread beside the others.
+    diverged
+        Whether a loss or a parameter became NaN or infinite; it then ends with the last good epoch.
+    """
+
+    seed: int
+    epochs: int
+    loss: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+    diverged: bool
+
+    @property
+    def score(self) -> float:
+        """The validation loss if there is one, else the loss; infinite after divergence."""
+        found = self.loss if self.validation_loss is None else self.validation_loss
+        return math.inf if self.diverged or found is None or math.isnan(found) else found
+
+
+class Restarts(tuple[Restart, ...]):
+    """All trainings of one call of `fit`, in order; printed, a table."""
+
+    __slots__ = ()
+
+    @property
+    def best(self) -> int:
+        """Index of the one that was kept: the smallest score, and the first of equals."""
+        return min(range(len(self)), key=lambda r: (self[r].diverged, self[r].score, r))
+
+    def __repr__(self) -> str:
+        """Show every training in a row, the best one marked."""
+        if not self:
+            return "Restarts()"
+        best = self.best
+        columns = [["restart", *map(str, range(len(self)))]]
+        for name in (each.name for each in fields(Restart)):
+            values = [getattr(each, name) for each in self]
+            if name == "diverged":
+                if any(values):
+                    columns.append([name, *("yes" if value else "" for value in values)])
+            elif name not in _NUMBERS or any(value is not None for value in values):
+                columns.append([name, *map(cell, values)])
+        columns.append(["", *("<- best" if r == best else "" for r in range(len(self)))])
+        lines = [line.rstrip() for line in aligned(columns)]
+        return "\n".join((f"{len(self)} restarts", *lines))
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return plain values that `json` can write."""
+        return [asdict(each) for each in self]
+
+    @classmethod
+    def from_list(cls, values: Any) -> Restarts:
+        """Return the restarts that `to_list` gave.
+
+        Raises
+        ------
+        CorruptFile
+            Values that `to_list` cannot have given.
+        """
+        names = {each.name for each in fields(Restart)}
+        if not isinstance(values, list) or not all(
+            isinstance(each, dict) and each.keys() == names and _fits(each) for each in values
+        ):
+            raise CorruptFile(
+                f"the saved history is damaged: restarts cannot be {shown(values):.80}; "
+                "use another copy of the file, or save the model again"
+            )
+        return cls(Restart(**each) for each in values)
+
+
+def _fits(values: dict[str, Any]) -> bool:
+    """Say whether these can be the attributes of a `Restart`."""
+    return (
+        all(type(values[name]) is int and values[name] >= 0 for name in ("seed", "epochs"))
+        and all(values[name] is None or type(values[name]) in (int, float) for name in _NUMBERS)
+        and type(values["seconds"]) in (int, float)
+        and type(values["diverged"]) is bool
+    )

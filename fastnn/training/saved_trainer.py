@@ -1,0 +1,259 @@
+"""All that a trainer is, but for its engine: what is pickled, and what is saved in a file."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
+from fastnn.inputs.parameters import (
+    Parameters,
+    check_size,
+    from_tensors,
+    initial_parameters,
+    start_slots,
+    to_tensors,
+)
+from fastnn.inputs.problem import Problem, check_precision
+from fastnn.rules.table import unknown_name
+from fastnn.storage import callback_states, tensor_file
+from fastnn.storage.callback_states import CallbackState
+from fastnn.targets.selection import choose
+from fastnn.training.history import History
+from fastnn.training.plain_values import (
+    loss_from_plain,
+    loss_to_plain,
+    network_from_dict,
+    network_to_dict,
+    optimizer_from_dict,
+    optimizer_to_dict,
+)
+
+MOST_THREADS = 1024
+_EARLIER = "earlier."  # what the names of its arrays begin with
+ON_DIVERGENCE = ("raise", "restore")
+# What files have that are from before there were these settings.
+_LATER: dict[str, Any] = {
+    "clip_value": None,
+    "clip_norm": None,
+    "precision": "float32",
+    "on_divergence": "raise",
+    "max_restores": 5,
+    "remaining": 0,
+    "callbacks": [],
+    "earlier": None,
+}
+# What a file holds beside arrays. The settings of a Problem are plain values but for four.
+_PLAIN = ("batch_size", "l1", "l2", "seed", "clip_value", "clip_norm", "precision")
+_RUN = (
+    "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
+    "max_restores", "remaining",
+)  # fmt: skip
+_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history", "callbacks", "earlier"}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a trainer was before its last epoch; attributes as those of `Model`."""
+
+    epoch: int
+    step: int
+    parameters: Parameters
+    slots: list[Parameters]
+
+
+@dataclass
+class Model:
+    """Settings, progress, parameters and optimizer state, checked.
+
+    Attributes
+    ----------
+    problem, target, threads, shuffle, epoch, step, rate_factor, history
+        As the attributes of `fastnn.training.trainer.Trainer`.
+    parameters, slots
+        As `fastnn.targets.selection.Engine.load` takes them.
+
+    Raises
+    ------
+    InvalidInput
+        A setting out of range, or an unknown target.
+    TargetUnavailable
+        A target that cannot run here.
+    """
+
+    problem: Problem
+    target: str
+    threads: int | None
+    shuffle: bool
+    epoch: int
+    step: int
+    rate_factor: float
+    history: History
+    parameters: Parameters
+    slots: list[Parameters]
+    on_divergence: str = "raise"
+    max_restores: int = 5
+    remaining: int = 0
+    callbacks: list[CallbackState] = field(default_factory=list)
+    earlier: Earlier | None = None
+
+    def __post_init__(self) -> None:
+        """Check all settings but the problem's, which are checked already."""
+        choose(self.target, self.problem)
+        self.threads = check_threads(self.threads)
+        if not isinstance(self.shuffle, (bool, np.bool_)):
+            raise InvalidInput(f"shuffle must be True or False, not {shown(self.shuffle)}")
+        self.shuffle = bool(self.shuffle)
+        self.epoch = whole(self.epoch, "epoch", 0)
+        self.step = whole(self.step, "step", 0)
+        self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
+        self.max_restores = check_divergence(self.on_divergence, self.max_restores)
+        self.remaining = whole(self.remaining, "remaining", 0)
+
+
+def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
+    """Return the model before any training: initial parameters, and a history without epochs."""
+    chosen, reason = choose(target, problem)
+    check_size(problem)
+    history = History(chosen, check_threads(threads) or 1, reason)
+    start = initial_parameters(problem.network, problem.seed, problem.dtype)
+    slots = start_slots(problem, start)
+    return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, slots)
+
+
+def check_divergence(on_divergence: Any, max_restores: Any) -> int:
+    """Return how often a training may be restored, or raise `InvalidInput`."""
+    if not isinstance(on_divergence, str) or on_divergence not in ON_DIVERGENCE:
+        raise unknown_name("on_divergence", on_divergence, ON_DIVERGENCE)
+    return whole(max_restores, "max_restores", 1)
+
+
+def check_threads(threads: Any) -> int | None:
+    """Return a number of threads that an engine takes, or raise `InvalidInput`."""
+    if threads is None:
+        return None
+    count = whole(threads, "threads", 1, math.inf)
+    if count > MOST_THREADS:
+        raise InvalidInput(
+            f"threads must be at most {MOST_THREADS}, not {shown(count)}; leave threads=None to "
+            "have the number chosen from the work"
+        )
+    return count
+
+
+def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
+    """Write `model` to `path`, all of it or nothing; see `fastnn.storage.tensor_file.write`."""
+    problem = model.problem
+    callbacks, states = callback_states.to_file(model.callbacks)
+    earlier, before = model.earlier, {}
+    if earlier is not None:
+        before = to_tensors(problem, earlier.parameters, earlier.slots)
+        before = {f"{_EARLIER}{name}": array for name, array in before.items()}
+    content = {
+        "network": network_to_dict(problem.network),
+        "loss": loss_to_plain(problem.loss),
+        "optimizer": optimizer_to_dict(problem.optimizer),
+        "dtype": problem.dtype.name,
+        "history": model.history.to_dict(),
+        **{name: getattr(problem, name) for name in _PLAIN},
+        **{name: getattr(model, name) for name in _RUN},
+        "callbacks": callbacks,
+        "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
+    }
+    arrays = to_tensors(problem, model.parameters, model.slots)
+    tensor_file.write(path, arrays | states | before, content)
+
+
+def load(
+    path: str | bytes | os.PathLike[Any],
+    target: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+) -> Model:
+    """Return the model that `save` wrote to `path`; what else is given replaces its own.
+
+    Raises
+    ------
+    CorruptFile
+        A file that is damaged, not fastnn's, or whose arrays do not fit its network.
+    InvalidInput, TargetUnavailable
+        A `target`, `threads` or `precision` that cannot be used, or not together.
+    MissingFile
+        There is no such file.
+    OSError
+        A file that cannot be opened.
+    """
+    if target is not None:
+        choose(target)
+    check_threads(threads)
+    if precision is not None:
+        check_precision(precision)
+    tensors, content = tensor_file.read(path)
+    where = os.fsdecode(path)
+    content = _LATER | content if isinstance(content, dict) else {}
+    if content.keys() != _KEYS:
+        raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
+    run = {name: content[name] for name in _RUN}
+    with _damaged(where):
+        problem = Problem(
+            network_from_dict(content["network"], where),
+            loss_from_plain(content["loss"], where),
+            optimizer=optimizer_from_dict(content["optimizer"], where),
+            dtype=content["dtype"],
+            **{name: content[name] for name in _PLAIN},
+        )
+        if target is None:
+            choose(run["target"])
+    if target is not None:
+        run["target"] = target
+    if threads is not None:
+        run["threads"] = threads
+    if precision is not None:
+        problem = replace(problem, precision=precision)
+    try:
+        choose(run["target"], problem)
+    except InvalidInput as error:  # the file is whole: what was asked for has no such precision
+        raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
+    with _damaged(where):
+        callbacks = callback_states.from_file(content["callbacks"], tensors, where)
+        earlier = _earlier(problem, content["earlier"], tensors, where)
+        parameters, slots = from_tensors(problem, tensors, where)
+        history = History.from_dict(content["history"])
+        return Model(
+            problem,
+            history=history,
+            parameters=parameters,
+            slots=slots,
+            callbacks=callbacks,
+            earlier=earlier,
+            **run,
+        )
+
+
+def _earlier(
+    problem: Problem, values: Any, tensors: dict[str, np.ndarray], where: str
+) -> Earlier | None:
+    """Return what the trainer was before its last epoch; its arrays are taken out of `tensors`."""
+    if values is None:
+        return None
+    if not isinstance(values, dict) or values.keys() != {"epoch", "step"}:
+        raise CorruptFile(f"{where} is damaged: earlier cannot be {values!r:.80}")
+    epoch, step = (whole(value, name, 0) for name, value in values.items())
+    names = [name for name in tensors if name.startswith(_EARLIER)]
+    before = {name.removeprefix(_EARLIER): tensors.pop(name) for name in names}
+    return Earlier(epoch, step, *from_tensors(problem, before, where))
+
+
+@contextmanager
+def _damaged(where: str) -> Iterator[None]:
+    """Make a setting that cannot be used an error of the file that it comes from."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise CorruptFile(f"{where} is damaged: {error}") from error

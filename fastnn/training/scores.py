@@ -1,0 +1,102 @@
+"""What the outputs of a network mean: labels, probabilities, loss and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.inputs.data import Data
+from fastnn.inputs.device_arrays import to_host
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import LOSSES, loss_row
+
+# Rows scored together: enough to keep every thread busy, and no more memory for more rows.
+SCORED_ROWS = 8192
+
+
+def predictions(problem: Problem, outputs: np.ndarray) -> np.ndarray:
+    """Return what `outputs` (m, outputs) predict, in the form that targets may have.
+
+    Classes: argmax, the first of equals, int64 (m,). Binary losses: 1 where the output is at least
+    0, else 0, int64. Otherwise the outputs themselves. The last two are (m,) for one output and
+    (m, outputs) for more.
+    """
+    kind = loss_row(problem.loss).targets
+    if kind == "classes":
+        return outputs.argmax(axis=1).astype(np.int64, copy=False)
+    found = (outputs >= 0).astype(np.int64) if kind == "binary" else outputs
+    return found[:, 0] if problem.network.outputs == 1 else found
+
+
+def check_probabilistic(problem: Problem) -> None:
+    """Raise `InvalidInput` where the loss makes no probabilities of outputs."""
+    if not loss_row(problem.loss).from_logits:
+        known = " and ".join(repr(name) for name, loss in LOSSES.items() if loss.from_logits)
+        raise InvalidInput(
+            f"loss {problem.loss!r} gives no probabilities, only {known} do; "
+            "use predict, or forward for the raw outputs"
+        )
+
+
+def probabilities(problem: Problem, outputs: np.ndarray) -> np.ndarray:
+    """Return the probabilities that raw `outputs` (m, outputs) stand for, in their dtype.
+
+    Classes: softmax, (m, classes). One binary output: sigmoid(-z) and sigmoid(z) for classes 0 and
+    1, (m, 2). Several binary outputs: sigmoid of each, (m, outputs).
+    """
+    from fastnn.targets.numpy.activations import ACTIVATIONS
+
+    check_probabilistic(problem)
+    if loss_row(problem.loss).targets == "classes":
+        return ACTIVATIONS["softmax"].value(outputs, 0.0)
+    if problem.network.outputs == 1:
+        outputs = np.hstack((-outputs, outputs))
+    return ACTIVATIONS["sigmoid"].value(outputs, 0.0)
+
+
+class Outputs:
+    """Outputs that are known, in the place of a network: the rows asked for come in order."""
+
+    def __init__(self, outputs: np.ndarray) -> None:
+        self._outputs, self._at = outputs, 0
+
+    def __call__(self, X: Any) -> np.ndarray:
+        """Return the outputs of the next rows, as many as X has."""
+        self._at += len(X)
+        return self._outputs[self._at - len(X) : self._at]
+
+
+def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -> dict[str, float]:
+    """Return the mean loss, and where there are labels the accuracy, over the rows of `data`.
+
+    loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r, with
+    c_r the share of the row's labels that are predicted right. Sums are float64.
+
+    Parameters
+    ----------
+    problem
+        Gives the loss.
+    forward
+        Features (m, inputs) -> outputs (m, outputs); called for a few thousand rows at a time.
+    data
+        Rows, targets and weights; w_r = 1 without weights.
+    """
+    from fastnn.targets.numpy.losses import loss_of
+
+    labelled = loss_row(problem.loss).targets != "real"
+    loss = right = total = 0.0
+    for start in range(0, len(data), SCORED_ROWS):
+        rows = slice(start, start + SCORED_ROWS)
+        outputs, targets = forward(data.X[rows]), to_host(data.targets[rows])
+        weights = np.ones(len(outputs)) if data.weights is None else data.weights[rows]
+        weight = float(weights.sum())
+        total += weight
+        loss += weight * loss_of(problem, outputs, targets, weights)
+        if labelled:
+            hits = predictions(problem, outputs).reshape(targets.shape) == targets
+            right += float(weights @ hits.reshape(len(hits), -1).mean(axis=1))
+    found = {"loss": loss / total}
+    return found | {"accuracy": right / total} if labelled else found

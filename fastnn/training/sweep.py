@@ -1,0 +1,259 @@
+"""Training over a grid of settings and seeds, side by side on all processors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import accumulate
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import Diverged, InvalidInput, number, whole
+from fastnn.inputs.data import Data, check_data, check_validation
+from fastnn.inputs.parameters import initial_parameters, start_slots
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import loss_row
+from fastnn.schedules import check_ahead
+from fastnn.targets.selection import choose, engine_class, reader_of
+from fastnn.threads.processors import available_threads
+from fastnn.threads.tasks import run_tasks
+from fastnn.training.callbacks import Callback, call_all, check_callbacks, own_callbacks
+from fastnn.training.history import History
+from fastnn.training.loop import train_epochs
+from fastnn.training.progress import Progress, Watch
+from fastnn.training.saved_trainer import Model
+from fastnn.training.sweep_result import Run, SweepResult, short
+from fastnn.training.sweep_settings import Maker, combinations, seeds_of
+from fastnn.training.trainer import Trainer
+
+
+def sweep(
+    make: Trainer | Callable[..., Trainer],
+    X: Any,
+    y: Any,
+    epochs: int = 10,
+    *,
+    grid: Mapping[str, Iterable[Any]],
+    seeds: int | Iterable[int] = 1,
+    validation_data: tuple[Any, ...] | None = None,
+    sample_weight: Any = None,
+    accuracy: float | None = None,
+    stop: bool = False,
+    callbacks: Callback | Iterable[Callback] = (),
+    workers: int | None = None,
+) -> SweepResult:
+    """Train once for every combination of settings and every seed, and return a table of all.
+
+    >>> from fastnn import SGD, Dense, Network, Trainer, datasets, sweep
+    >>> X, y = datasets.xor(400)
+    >>> trainer = Trainer(Network(2, [Dense(8, "tanh"), Dense(2)]), target="numpy")
+    >>> result = sweep(trainer, X, y, 5, grid={"batch_size": [8, 64], "units": [4, 8]}, seeds=2)
+    >>> len(result), result[-1].settings
+    (8, {'batch_size': 64, 'units': 8})
+
+    Parameters
+    ----------
+    make
+        A `Trainer`, of which every run changes some settings; or a function that takes settings by
+        name, such as ``make(units, seed)``, and returns a new `Trainer`. Of the grid, and of the
+        seed, the function is given what it has an argument for; the rest is changed in the trainer
+        that it returned. Where anything is changed, training starts from new initial parameters.
+    X, y, sample_weight, validation_data
+        As for `Trainer.fit`; all runs share them.
+    epochs
+        How many each run does, at least 1.
+    grid
+        Lists of values by name: an argument of `make` or of `Trainer` (``batch_size``, ``l2``,
+        ``optimizer``, ...), a setting of the optimizer (``learning_rate``, ``momentum``, ...), or
+        of all hidden layers (``units``, ``activation``, ...; ``dropout``: the rate of every
+        `Dropout`).
+    seeds
+        How many seeds, counted from that of the trainer, or from 0 for a function; or a list.
+    accuracy
+        A validation accuracy, above 0 and at most 1: the table then says after how many epochs and
+        seconds each run reached it.
+    stop
+        Whether a run ends when it has reached `accuracy`.
+    callbacks
+        As for `Trainer.fit` with restarts: every run has fastnn's own callbacks for itself, all
+        others are shared and called from several threads, but once at a time. What writes files of
+        one training (`Checkpoint`, `CSVLogger`, `TensorBoard`) is refused.
+    workers
+        How many runs at a time, each on one thread; None for one on each processor. Apart from the
+        seconds, the results are the same bits for any number. Seconds are those of one thread
+        beside the others, which share memory and caches with it: for undisturbed times take
+        ``workers=1``. On the NumPy target there is always one.
+
+    Returns
+    -------
+    SweepResult
+        A sequence with a `Run` for each training, in the order of the grid, all seeds of the same
+        settings together. A run that diverged is in it, and says so.
+
+    Raises
+    ------
+    InvalidInput
+        A name or a value that cannot be used, or data that no run, or not every run, can train on.
+        All settings are looked at before the first run begins.
+    """
+    count = whole(epochs, "epochs of a sweep", 1)
+    maker, settings = Maker(make), combinations(grid)
+    maker.check(grid)
+    chosen = seeds_of(seeds, maker.first_seed())
+    aim = _accuracy(accuracy, stop, validation_data)
+    several = "a sweep trains several networks"
+    calls = check_callbacks(callbacks, validation_data is not None, several)
+    workers = available_threads() if workers is None else whole(workers, "workers", 1)
+    inputs = _Inputs(X, y, sample_weight, validation_data)
+    models = [_model(maker, each, seed, inputs, count, aim) for each in settings for seed in chosen]
+    kinds = {(m.problem.network, m.problem.dtype, m.problem.precision, m.target): m for m in models}
+    for model in kinds.values():
+        workers = 1 if choose(model.target, model.problem)[0] == "numpy" else workers
+        _compile(model, inputs)
+    watches: list[Watch] = []
+    calling = threading.Lock()
+
+    def train(index: int, check: Callable[[], None]) -> Run:
+        trainer = Trainer.__new__(Trainer)
+        trainer.__setstate__(_with_arrays(models[index]))
+        own, watch = own_callbacks(calls), Watch(check)
+        watches.append(watch)
+
+        def call(trainer: Trainer, history: History) -> bool:
+            with calling:
+                ended = call_all(own, trainer, history)
+            reached = (history.validation_accuracy[-1] or 0.0) >= (aim or 0.0)
+            return ended or (stop and reached)
+
+        data, validation = inputs.checked(models[index].problem, models[index].target)
+        engine = trainer._open()
+        engine.prepare()
+        diverged = False
+        try:
+            train_epochs(trainer, data, validation, count, (call,), watch)
+        except Diverged:
+            diverged = True
+        return _run(trainer, settings[index // len(chosen)], aim, diverged)
+
+    total = len(models)
+    progress = Progress(total * count, 1, len(inputs), len(inputs))
+
+    def tick() -> None:
+        progress.show(f"{total} runs", sum(watch.epochs for watch in watches))
+
+    try:
+        rows = run_tasks(train, total, workers, tick)
+    finally:
+        progress.close()
+    return SweepResult(rows, list(grid), aim)
+
+
+class _Inputs:
+    """The caller's data, checked once for all problems that need them in the same form."""
+
+    def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
+        self._given = X, y, sample_weight
+        self._validation = validation
+        self._found: dict[Any, tuple[Data, Data | None]] = {}
+
+    def checked(self, problem: Problem, target: str) -> tuple[Data, Data | None]:
+        """Return training and validation data as `problem` needs them on a target."""
+        network = problem.network
+        reader = reader_of(choose(target, problem)[0])
+        kind = network.inputs, network.outputs, problem.loss, problem.dtype, reader is None
+        if kind not in self._found:
+            data = check_data(problem, *self._given, reader=reader)
+            self._found[kind] = data, check_validation(problem, self._validation, reader)
+        return self._found[kind]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self._found.values()))[0])
+
+
+def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:
+    """Return the accuracy to reach, or None; raise `InvalidInput` where it cannot be."""
+    if not isinstance(stop, (bool, np.bool_)):
+        raise InvalidInput(f"stop must be True or False, not {stop!r}")
+    if accuracy is None:
+        if stop:
+            raise InvalidInput("stop=True ends a run at an accuracy; give accuracy, such as 0.97")
+        return None
+    if validation is None:
+        raise InvalidInput(
+            f"accuracy={accuracy!r} is looked for in the validation data, of which there are none; "
+            "pass validation_data=(X, y)"
+        )
+    return number(accuracy, "accuracy", 0.0, 1.0, open_low=True)
+
+
+def _model(
+    maker: Maker, settings: dict[str, Any], seed: int, inputs: _Inputs, epochs: int, aim: Any
+) -> Model:
+    """Return the model that a run starts from, with one thread, checked with its data.
+
+    Of all runs there are many, so it has no arrays but those that only the caller knows.
+    """
+    try:
+        model = maker.trainer(settings, seed).__getstate__()
+        data, _ = inputs.checked(model.problem, model.target)
+        steps = -(-len(data) // model.problem.batch_size)
+        check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)
+        if aim is not None and loss_row(model.problem.loss).targets == "real":
+            raise InvalidInput(
+                f"a network with loss {model.problem.loss!r} has no accuracy to reach; leave "
+                "accuracy=None"
+            )
+    except InvalidInput as error:
+        named = ", ".join(f"{name}={short(value)}" for name, value in settings.items())
+        raise InvalidInput(f"with {named or 'these settings'}: {error}") from error
+    chosen, reason = choose(model.target, model.problem)
+    known = [] if maker.changes(settings) else model.parameters
+    history = History(chosen, 1, reason)
+    return replace(model, threads=1, history=history, parameters=known, slots=[])
+
+
+def _with_arrays(model: Model) -> Model:
+    """Return the model with parameters and optimizer state."""
+    problem = model.problem
+    start = model.parameters or initial_parameters(problem.network, problem.seed, problem.dtype)
+    return replace(model, parameters=start, slots=start_slots(problem, start))
+
+
+def _compile(model: Model, inputs: _Inputs) -> None:
+    """Compile what runs of this kind need, before any clock runs and several threads want it."""
+    _, validation = inputs.checked(model.problem, model.target)
+    engine = engine_class(choose(model.target, model.problem)[0])(model.problem, 1)
+    model = _with_arrays(model)
+    engine.load(model.parameters, model.slots)
+    engine.prepare()
+    if validation is not None:
+        engine.forward(validation.X[:1])
+    engine.close()
+
+
+def _run(trainer: Trainer, settings: dict[str, Any], aim: float | None, diverged: bool) -> Run:
+    """Return the row of a training that is over."""
+    history, epochs = trainer.history, trainer.epoch
+    last = epochs - 1
+    times = list(accumulate(history.seconds))
+    reached = None
+    if aim is not None:
+        found = (accuracy or 0.0 for accuracy in history.validation_accuracy)
+        reached = next((epoch for epoch, value in enumerate(found) if value >= aim), None)
+    return Run(
+        settings,
+        trainer.problem.seed,
+        epochs,
+        history.loss[last] if epochs else None,
+        history.validation_loss[last] if epochs else None,
+        history.validation_accuracy[last] if epochs else None,
+        times[-1] if times else 0.0,
+        median(history.seconds) if times else None,
+        None if reached is None else reached + 1,
+        None if reached is None else times[reached],
+        diverged,
+    )

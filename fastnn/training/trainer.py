@@ -1,0 +1,265 @@
+"""The Trainer: holds a network's parameters, trains them epoch by epoch, and predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastnn.errors import TrainerBusy, whole
+from fastnn.inputs.data import check_data, check_validation
+from fastnn.inputs.device_arrays import on_device
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Network, Optimizer
+from fastnn.schedules import check_ahead
+from fastnn.targets.selection import Engine, choose, reader_of, told
+from fastnn.threads.atomic import at_once
+from fastnn.training import saved_trainer as models
+from fastnn.training.callbacks import Callback, check_callbacks, check_fit, running
+from fastnn.training.history import History
+from fastnn.training.loop import train_epochs
+from fastnn.training.progress import Progress
+from fastnn.training.restarts import best_of, check_restarts
+from fastnn.training.trainer_state import Stateful
+
+if TYPE_CHECKING:
+    from fastnn.graph.custom import AnyLoss
+    from fastnn.inputs.device_arrays import Reader
+
+_SGD = SGD(0.1)  # frozen, so every trainer may have it
+
+
+class Trainer(Stateful):
+    """Trains a network by minibatch SGD, and predicts with it.
+
+    minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
+
+    >>> from fastnn import Dense, Network, datasets
+    >>> X, y = datasets.xor(400)
+    >>> network = Network(2, [Dense(8, "tanh"), Dense(2)])
+    >>> trainer = Trainer(network, optimizer=SGD(0.5), batch_size=16, target="numpy")
+    >>> len(trainer.fit(X, y, epochs=30))
+    30
+    >>> trainer.evaluate(X, y)["accuracy"] > 0.95
+    True
+
+    Parameters
+    ----------
+    network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm, precision
+        As for `fastnn.inputs.problem.Problem`. Initial weights, order and dropout follow from
+        `seed`.
+    target
+        "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
+        else the CPU; `history.reason` says which and why.
+    threads
+        The most threads of the processor that train, 1 to 1024; fewer do where the system starts no
+        more. None chooses, whenever `fit` begins, from the work in a step and from what the process
+        may use then: its processors, its control groups' quota, and the environment's
+        OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for any number. CUDA
+        takes no notice of it.
+    shuffle
+        Whether each epoch goes through the rows in an order of its own.
+    on_divergence
+        What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
+        `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
+        `rate_factor` then has, and the history's `restores` tell where; an epoch from which none
+        can be done even so was not good, and is taken back, too. Every one of several restarts, and
+        every run of a sweep, does so for itself. Divergence before the first update is an error.
+    max_restores
+        How often in the whole history that may happen before `Diverged` is raised, at least 1.
+
+    Attributes
+    ----------
+    problem
+        The settings that decide what is computed.
+    target, threads, shuffle, on_divergence, max_restores
+        As given.
+    epoch
+        Epochs done.
+    step
+        Updates done since the optimizer's state was zero.
+    history
+        The `History` of all epochs done.
+
+    Raises
+    ------
+    InvalidInput
+        A setting out of range, an unknown name, or a loss that cannot be traced.
+    TargetUnavailable
+        A target that cannot run here.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: AnyLoss = "softmax_cross_entropy",
+        optimizer: Optimizer = _SGD,
+        batch_size: int = 64,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        target: str = "cpu",
+        dtype: Any = "float32",
+        threads: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        precision: str = "float32",
+        on_divergence: str = "raise",
+        max_restores: int = 5,
+    ) -> None:
+        problem = Problem(
+            network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
+            precision,
+        )  # fmt: skip
+        model = models.begin(problem, target, threads, shuffle)
+        self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int = 10,
+        validation_data: tuple[Any, ...] | None = None,
+        sample_weight: Any = None,
+        callbacks: Callback | Iterable[Callback] = (),
+        restarts: int = 1,
+    ) -> History:
+        """Train; called again, go on where the last call stopped.
+
+        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Meanwhile other
+        threads may predict, copy, pickle and save: that is the trainer after its last whole epoch.
+
+        With `restarts`, as many networks start apart, train side by side, each on one thread, and
+        the trainer becomes the best of them. The first is the trainer as it is; each other one is
+        what a new `Trainer` would be with another seed, which follows from `seed` and its number:
+        initial weights, order and dropout are its own. The best has the smallest validation loss
+        after its last epoch, without validation data the smallest loss. The trainer then has its
+        seed too, and goes on as if that network alone had been trained.
+
+        Parameters
+        ----------
+        X
+            Features (n, inputs). float32 and float64 arrays of any strides are read in place. With
+            target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
+            of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
+            targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
+        y
+            Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
+        epochs
+            How many more, at least 0.
+        validation_data
+            (X, y) or (X, y, sample_weight) to evaluate on after each epoch, or None.
+        sample_weight
+            Weight of each row (n,), at least 0; None: every row counts 1.
+        callbacks
+            One or several, called as ``callback(trainer, history)`` after each epoch, when all that
+            belongs to the epoch is done; if one returns True, training stops there. An error in one
+            comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
+            that the epoch belongs to, and True stops that one; calls come from several threads but
+            one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own;
+            `Checkpoint`, `CSVLogger` and `TensorBoard`, which follow one training, are refused.
+        restarts
+            How many networks to train. More than 1 needs a trainer that has done no epoch; an error
+            or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
+            None for one on each processor; on the NumPy target, one. On CUDA they all do, each in
+            a block of threads, or one after another where there are weights or callbacks, or
+            where that is quicker. Without validation data and callbacks, short epochs are done
+            many in one call and share its seconds evenly.
+
+        Returns
+        -------
+        History
+            `history`: of all epochs so far, those of earlier calls included. With restarts, it is
+            that of the best network, and its `restarts` says how each of them ended.
+
+        Raises
+        ------
+        InvalidInput
+            Something that cannot be trained on; nothing has changed. Learning rates are looked at
+            a million steps ahead; one further on is found when its epoch comes, and the epochs
+            before it stay done.
+        TrainerBusy
+            The trainer is in `fit` already: in another thread, or in whose callback this is.
+        Diverged
+            A loss or a parameter became NaN or infinite, and `on_divergence` is "raise", or
+            `max_restores` are used up; with restarts, in all of them. As after any error, and after
+            Ctrl-C, the trainer is as the last whole epoch left it.
+        """
+        this_call = object()
+        if not self._fitting.take(this_call):
+            raise TrainerBusy(
+                "this trainer is in fit already, in another thread or in the call that this one "
+                "is made from; wait until that returns, or train a copy.copy(trainer)"
+            )
+        try:
+            return self._fit(X, y, epochs, validation_data, sample_weight, callbacks, restarts)
+        finally:
+            self._fitting.give_back()
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int,
+        validation_data: tuple[Any, ...] | None,
+        sample_weight: Any,
+        callbacks: Callback | Iterable[Callback],
+        restarts: int,
+    ) -> History:
+        self.max_restores = models.check_divergence(self.on_divergence, self.max_restores)
+        epochs = whole(epochs, "epochs", 0)
+        validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        reader = self._reader(X, y, sample_weight, *validated)
+        data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        validation = check_validation(self.problem, validation_data, reader)
+        restarts = check_restarts(restarts, self.epoch, epochs)
+        several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
+        calls = check_callbacks(callbacks, validation is not None, several)
+        steps = -(-len(data) // self.problem.batch_size)
+        check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
+        check_fit(calls, self)
+        engine = self._open()
+        engine.prepare()
+        validation = validation and engine.hold(validation)
+        if restarts > 1:
+            best = best_of(self, restarts, data, validation, epochs, calls)
+            with self._using:
+                state = best._state
+                self._state = state._replace(
+                    arrays=state.read(), engine=None, snapshot=None, goal=state.epoch
+                )
+            return self.history
+        self._tell_history(engine)
+        progress = Progress(epochs, steps, self.problem.batch_size, len(data))
+        try:
+            with running(self, calls, progress) as reported:
+                self._aim_at(self.epoch + epochs)
+                train_epochs(self, data, validation, epochs, calls, reported)
+                self._finish()
+        finally:
+            progress.close()
+        return self.history
+
+    def __repr__(self) -> str:
+        """Name what is trained, with what, and how far it is."""
+        problem = self.problem
+        sizes = problem.network.inputs, *(dense.units for dense in problem.network.dense)
+        widths = "-".join(map(str, sizes))
+        return (
+            f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "
+            f"batch_size={problem.batch_size}, target={self.target!r}, epoch={self.epoch})"
+        )
+
+    def _reader(self, *values: Any) -> Reader | None:
+        """Return what reads these values, if any of them is on a device and the target reads it."""
+        if not any(map(on_device, values)):
+            return None
+        return reader_of(choose(self.target, self.problem)[0])
+
+    def _tell_history(self, engine: Engine) -> None:
+        """Enter in the history where the epochs run from now on, and why there."""
+        target, reason = choose(self.target, self.problem)
+        values = {"target": target, "reason": told(reason, engine), "threads": engine.threads}
+        at_once([partial(setattr, self.history, *each) for each in values.items()])
