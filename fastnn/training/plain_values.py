@@ -14,6 +14,7 @@ from fastnn.graph.saved import from_plain, to_plain
 from fastnn.network import Dense, Dropout, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.schedules import KINDS, WarmUp
+from fastnn.storage.old_settings import by_new_names
 
 _LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
 _OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
@@ -145,6 +146,7 @@ def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any
         )
     settings: dict[str, Any] = dict.fromkeys(_LATER.get(kind, ()))
     settings |= {name: setting for name, setting in values.items() if name != "kind"}
+    settings = by_new_names(kinds[kind], settings)
     if settings.keys() != {each.name for each in fields(kinds[kind])}:
         raise CorruptFile(f"{where} is damaged: {kind} cannot have the settings {list(settings)}")
     for name, schedules in _SCHEDULED.items():
