@@ -233,7 +233,7 @@ def test_prediction_alone_compiles_values_alone(monkeypatch):
         engine.forward(data_of(problem, 5).X)
         assert set(asked) == {"activate"}
         train(engine, problem, data_of(problem, 5))
-        assert set(asked) == {"activate", "multiply_slope", "losses", "loss_gradients"}
+        assert set(asked) == {"activate", "multiply_derivative", "losses", "loss_gradients"}
 
 
 # Trains with rules of the caller's own; prints how many kernels were compiled, and how many of the

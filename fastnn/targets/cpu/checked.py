@@ -28,8 +28,8 @@ from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.
 _LAYER = (
-    "WEIGHTS", "FEW", "LEARNED", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT", "DELTA",
-    "SLOPES",
+    "WEIGHTS", "FEW", "TRAINABLE", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT",
+    "DELTA", "SLOPES",
 )  # fmt: skip
 _HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT")
 _CANARY = -7.34567e30  # finite, since the state must be

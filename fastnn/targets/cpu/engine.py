@@ -75,7 +75,7 @@ class Engine:
         self._linear = (
             network.shapes == ((network.inputs, 1),)
             and network.dropouts[0] == 0
-            and not (first.rowwise or first.random or first.learned)
+            and not (first.rowwise or first.random or first.trainable)
         )
         if self._linear:
             self._layout = Layout(1, 1)

@@ -53,24 +53,24 @@ if TYPE_CHECKING:
     K,  # inputs
     N,  # outputs
     ACTIVATION,  # code, or CUSTOM
-    NEEDS_Z,  # 1: the slope needs z, which is kept at Z
+    NEEDS_Z,  # 1: the derivative needs z, which is kept at Z
     ROWWISE,  # 1: the activation works on whole rows
     BIAS,  # 1: the bias is trained
     WEIGHTS,  # offset of the (k + 1, n) weights
     FEW,  # offset of the n biases where the weights before them are kept as (n, k), or -1
-    LEARNED,  # offset of the n slopes below 0 that are learned, or -1
+    TRAINABLE,  # offset of the n slopes below 0 that are trainable, or -1
     TRANSPOSED,  # offset of the (n, k) transposed weights, or -1
     INPUT,  # offset of the (m, k) inputs, after dropout
     UNDROPPED,  # offset of the (m, k) inputs before dropout: INPUT where there is none
     MASK,  # offset of the (m, k) dropout factors, or -1
     THRESHOLD,  # dropout rate as a fraction of 2^32
-    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT; in the end, derivatives by LEARNED
+    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT; in the end, derivatives by TRAINABLE
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
     PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
     SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
     OWN_VALUE,  # where the code of the caller's own activation is, which the engine fills in
-    OWN_SLOPE,  # and that of its slope
+    OWN_DERIVATIVE,  # and that of its derivative
     LAYER_FIELDS,
 ) = range(22)
 
@@ -135,9 +135,9 @@ class Plan:
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
     ) -> None:
         """Store (k + 1, n) weights and a row of slopes of a layer, or state slot (`copy` >= 1)."""
-        n, learned = self.layers[layer, [N, LEARNED]]
-        if learned >= 0:
-            memory[learned + copy * self.head[SIZE] :][:n] = weights[-1]
+        n, trainable = self.layers[layer, [N, TRAINABLE]]
+        if trainable >= 0:
+            memory[trainable + copy * self.head[SIZE] :][:n] = weights[-1]
             weights = weights[:-1]
         if self.layers[layer, FEW] < 0:
             self.layout.split(weights, self._panels(memory, layer, copy))
@@ -147,11 +147,11 @@ class Plan:
 
     def read_weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
         """Return a copy of what `write_weights` stored."""
-        k, n, learned = self.layers[layer, [K, N, LEARNED]]
-        every = np.empty((k + 1 + (learned >= 0), n), memory.dtype)
+        k, n, trainable = self.layers[layer, [K, N, TRAINABLE]]
+        every = np.empty((k + 1 + (trainable >= 0), n), memory.dtype)
         weights = every[: k + 1]
-        if learned >= 0:
-            every[-1] = memory[learned + copy * self.head[SIZE] :][:n]
+        if trainable >= 0:
+            every[-1] = memory[trainable + copy * self.head[SIZE] :][:n]
         if self.layers[layer, FEW] < 0:
             self.layout.join(self._panels(memory, layer, copy), weights)
         else:
@@ -199,14 +199,14 @@ def make_plan(
         activation = activation_row(dense.activation)
         row[[K, N, BIAS]] = k, n, dense.bias
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
-        row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
-        row[MASK] = row[TRANSPOSED] = row[FEW] = row[LEARNED] = row[SLOPES] = -1
+        row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
+        row[MASK] = row[TRANSPOSED] = row[FEW] = row[TRAINABLE] = row[SLOPES] = -1
         if index == 0 and few_outputs(layout, k, n):
             row[WEIGHTS], row[FEW] = take(n * k), take(padded(n))
         else:
             row[WEIGHTS] = take((k + 1) * padded(n))
-        if activation.learned:
-            row[LEARNED] = take(padded(n))
+        if activation.trainable:
+            row[TRAINABLE] = take(padded(n))
     size = take.used
     take.copy(1 + UPDATES[rule].slots)
     own_rule = rule == problem.optimizer.rule
@@ -215,7 +215,7 @@ def make_plan(
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
     if UPDATES[rule].mean:  # the last slot is what predicts
-        for field in (WEIGHTS, FEW, LEARNED):
+        for field in (WEIGHTS, FEW, TRAINABLE):
             there = layers[:, field] >= 0
             inference[:, there, field] += size * UPDATES[rule].slots
     for own in inference:

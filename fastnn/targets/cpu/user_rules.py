@@ -17,10 +17,10 @@ from fastnn.storage.kernels.code_cache import generated_module
 from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.storage.kernels.machine_code import Code, link
 from fastnn.targets.cpu.plan import (
+    OWN_DERIVATIVE,
     OWN_GRADIENT,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_SLOPE,
     OWN_VALUE,
     Plan,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Loop -> its arguments and their types; "real" is the problem's, "reals" are an array of such.
 _ARGUMENTS: dict[str, dict[str, str]] = {
     "activate": {"memory": "reals", "at": "int", "count": "int", "alpha": "real"},
-    "multiply_slope": {
+    "multiply_derivative": {
         "memory": "reals",
         **dict.fromkeys(("z_at", "a_at", "d_at", "count"), "int"),
         "alpha": "real",
@@ -139,8 +139,8 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
             value = compiled(rule, "activate", problem.dtype).address
             plan.layers[layer, OWN_VALUE] = plan.inference[:, layer, OWN_VALUE] = value
             if training:
-                slope = compiled(rule, "multiply_slope", problem.dtype).address
-                plan.layers[layer, OWN_SLOPE] = slope
+                derivative = compiled(rule, "multiply_derivative", problem.dtype).address
+                plan.layers[layer, OWN_DERIVATIVE] = derivative
     loss: Any = problem.loss
     if training and not isinstance(loss, str):
         _place_loss(loss.source.text, problem.dtype, plan)

@@ -130,7 +130,7 @@ def definition_of(loss: Any) -> Loss:
     output, target = loss.expression.names
     return _elementwise(
         lambda p, y: loss.expression.evaluate(**{output: p, target: y}),
-        lambda p, y: loss.slope.evaluate(**{output: p, target: y}),
+        lambda p, y: loss.derivative.evaluate(**{output: p, target: y}),
     )
 
 

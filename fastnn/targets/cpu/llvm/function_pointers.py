@@ -48,7 +48,7 @@ def _call_activate(typingctx, address, memory, at, count, alpha):
 
 
 @intrinsic
-def _call_multiply_slope(typingctx, address, memory, z_at, a_at, d_at, count, alpha):
+def _call_multiply_derivative(typingctx, address, memory, z_at, a_at, d_at, count, alpha):
     return types.void(_INT, memory, *[_INT] * 4, memory.dtype), _procedure
 
 
@@ -67,7 +67,7 @@ def _plain_call(address: Any, *arguments: Any) -> Any:
 
 
 if config.DISABLE_JIT:
-    call_activate = call_multiply_slope = call_loss = call_gradient = _plain_call
+    call_activate = call_multiply_derivative = call_loss = call_gradient = _plain_call
 else:
-    call_activate, call_multiply_slope = _call_activate, _call_multiply_slope
+    call_activate, call_multiply_derivative = _call_activate, _call_multiply_derivative
     call_loss, call_gradient = _call_loss, _call_gradient

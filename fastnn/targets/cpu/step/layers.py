@@ -26,16 +26,15 @@ from fastnn.targets.cpu.plan import (
     IN_PLACE,
     INPUT,
     LAYERS,
-    LEARNED,
     LOOK_ROWS,
     LOSS,
     MASK,
     NEEDS_Z,
     ONES,
     OUTPUT,
+    OWN_DERIVATIVE,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_SLOPE,
     OWN_VALUE,
     PADDING,
     PRIVATE,
@@ -45,6 +44,7 @@ from fastnn.targets.cpu.plan import (
     SAMPLES,
     SLOPES,
     TARGETS,
+    TRAINABLE,
     TRANSPOSED,
     WEIGHTS,
     K,
@@ -85,7 +85,7 @@ def make_layers(
     one = real(1)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     width_of, multiply, multiply_caller = gemm.width_of, gemm.multiply, gemm.multiply_caller
-    k_block, activate, multiply_slope = gemm.block, rules.activate, rules.multiply_slope
+    k_block, activate, multiply_derivative = gemm.block, rules.activate, rules.multiply_derivative
     losses, loss_gradients = rules.losses, rules.loss_gradients
     total, scale_rows = lanes.total, lanes.scale_rows
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
@@ -158,7 +158,7 @@ def make_layers(
             hardmax_forward(job, out, n, r0, r1)
         elif layers[layer, SLOPES] >= 0:
             draw_slopes(job, layer, first, r0, r1, p0, p1)
-        elif layers[layer, LEARNED] >= 0:
+        elif layers[layer, TRAINABLE] >= 0:
             prelu_forward(job, layer, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             for p in range(p0, p1):
@@ -180,7 +180,7 @@ def make_layers(
         n, rows = layers[layer, N], head[CAPACITY]
         if layers[layer, ACTIVATION] == SOFTMAX:
             softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
-        elif layers[layer, LEARNED] >= 0:
+        elif layers[layer, TRAINABLE] >= 0:
             prelu_backward(job, layer, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             drawn = layers[layer, SLOPES]
@@ -191,8 +191,8 @@ def make_layers(
                     for i in range(at, at + (r1 - r0) * width):
                         memory[U(layers[layer, DELTA] + i)] *= memory[U(drawn + i)]
                     continue
-                multiply_slope(
-                    layers[layer, ACTIVATION], layers[layer, OWN_SLOPE], memory,
+                multiply_derivative(
+                    layers[layer, ACTIVATION], layers[layer, OWN_DERIVATIVE], memory,
                     layers[layer, Z] + at, layers[layer, OUTPUT] + at, layers[layer, DELTA] + at,
                     (r1 - r0) * width, alphas[layer],
                 )  # fmt: skip
@@ -272,7 +272,7 @@ def make_layers(
 
     @njit(**EXACT)
     def linear_backward(job, layer, r0, r1, p0, p1, me):
-        """Write (delta W^T) mask slope: the derivative by z of the layer before, panels p0..p1."""
+        """Write (delta W^T) mask da/dz: the derivative by z of the layer before, panels p0..p1."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         delta, out = layers[layer, DELTA], layers[layer - 1, DELTA]

@@ -49,9 +49,9 @@ from fastnn.targets.cpu.plan import (
     LOSS,
     NEEDS_Z,
     OUTPUT,
+    OWN_DERIVATIVE,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_SLOPE,
     OWN_VALUE,
     PREFETCH,
     PRIVATE,
@@ -99,7 +99,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     elementary = make_elementary(dtype)
     rules = make_rules(dtype, elementary)
     one_by_one = make_one_by_one(dtype, elementary, products)
-    activate, multiply_slope = rules.activate, rules.multiply_slope
+    activate, multiply_derivative = rules.activate, rules.multiply_derivative
     losses, loss_gradients = rules.losses, rules.loss_gradients
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
     squares, set_scale, hold = norms.squares, norms.set_scale, norms.hold
@@ -246,8 +246,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 control[BAD_STEP] = step
                 return
             if layers[0, ACTIVATION] != IDENTITY:
-                multiply_slope(
-                    layers[0, ACTIVATION], layers[0, OWN_SLOPE], memory, layers[0, Z],
+                multiply_derivative(
+                    layers[0, ACTIVATION], layers[0, OWN_DERIVATIVE], memory, layers[0, Z],
                     layers[0, OUTPUT], layers[0, DELTA], samples, alphas[0],
                 )  # fmt: skip
             update(job, first, samples)

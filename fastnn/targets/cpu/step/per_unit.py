@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import INLINE, MERGED
-from fastnn.targets.cpu.plan import BIAS, CAPACITY, DELTA, FEW, LEARNED, ONES, WEIGHTS, K, N, Z
+from fastnn.targets.cpu.plan import BIAS, CAPACITY, DELTA, FEW, ONES, TRAINABLE, WEIGHTS, K, N, Z
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
 
@@ -33,8 +33,8 @@ def make_columns(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
     def place_of(job, layer, p, kind):
         layers, at = layers_of(job), -ONE
         if kind == 1:
-            if layers[layer, LEARNED] >= 0:
-                at = layers[layer, LEARNED] + p * panel
+            if layers[layer, TRAINABLE] >= 0:
+                at = layers[layer, TRAINABLE] + p * panel
         elif layers[layer, BIAS] == 1:
             k, n = layers[layer, K], layers[layer, N]
             at = layers[layer, FEW]

@@ -19,13 +19,13 @@ from fastnn.targets.cpu.plan import (
     IN_PLACE,
     INPUT,
     KEPT,
-    LEARNED,
     LIST_SLACK,
     LOOK_ROWS,
     OWN_INPUTS,
     PRIVATE,
     PRIVATE_SIZE,
     SIZE,
+    TRAINABLE,
     UPDATE,
     WEIGHTS,
     K,
@@ -178,7 +178,7 @@ def make_update(
         factor = -real(numbers[RATE]) if direct else one
         for p in range(p0, p1):
             width = width_of(p, layers[layer, N])
-            for kind in range(KINDS if layers[layer, LEARNED] >= 0 else 1):
+            for kind in range(KINDS if layers[layer, TRAINABLE] >= 0 else 1):
                 at = place_of(job, layer, p, kind)
                 if at < 0:
                     continue

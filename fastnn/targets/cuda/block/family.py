@@ -59,7 +59,7 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
     It is the sum of weight times loss; where that is not finite, parameters are as before.
     """
     gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
-    last_slope, backward, backward_rows = o.last_slope, o.backward, o.backward_rows
+    last_derivative, backward, backward_rows = o.last_derivative, o.backward, o.backward_rows
     update, apply, hold = o.update, o.apply, o.hold
     largest, squares, scale_of = o.largest, o.squares, o.scale_of
 
@@ -161,7 +161,7 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
         )  # fmt: skip
         total = add_up(sums, own, min(rows, team), me)
         if math.isfinite(total):
-            last_slope(act, par, words, numbers, keys, rows, first, me, team)
+            last_derivative(act, par, words, numbers, keys, rows, first, me, team)
             cuda.syncthreads()
             all_backward(given)
             learn(par, act, words, numbers, steps, step, rows, sums, me, team)

@@ -107,9 +107,9 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     the batch.  gather_rows(..., lanes): likewise, so many neighbours a row.
     forward(par, act, words, numbers, keys, layer, rows, first, training, me, team).
     forward_rows(act, words, ..., layer, rows, ...): softmax and hardmax, after `forward`.
-    last_slope(act, par, ...): that for all of the last layer, whose DELTA the loss wrote.
+    last_derivative(act, par, ...): that for all of the last layer, whose DELTA the loss wrote.
     backward(par, act, ..., layer, ...): from DELTA of `layer` to that of the layer before it.
-    backward_rows(act, words, layer, rows, me, team): the slope of softmax, after `backward`.
+    backward_rows(act, words, layer, rows, me, team): the derivative of softmax, after `backward`.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
@@ -218,7 +218,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             r += team
 
     @inner
-    def last_slope(act, par, words, numbers, keys, rows, first, me, team):
+    def last_derivative(act, par, words, numbers, keys, rows, first, me, team):
         """Turn the derivatives of the loss by the outputs into those by z of the last layer."""
         own = back(words, numbers, keys, words[0, LAYERS] - 1)
         if own.code >= 0:
@@ -285,7 +285,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         gather_rows=gather_rows,
         forward=forward,
         forward_rows=forward_rows,
-        last_slope=last_slope,
+        last_derivative=last_derivative,
         backward=backward,
         backward_rows=backward_rows,
         fill_ones=fill_ones,

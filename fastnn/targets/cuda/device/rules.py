@@ -81,7 +81,7 @@ def no_precision(problem: Problem) -> str:
 def make_rules(recipe: Recipe) -> SimpleNamespace:
     """Return the device functions of a recipe.
 
-    activate(code, z, alpha) -> a;  slope(code, z, a, alpha) -> da/dz;
+    activate(code, z, alpha) -> a;  derivative(code, z, a, alpha) -> da/dz;
     loss(p, y) -> the loss of one output;  gradient(p, y) -> its derivative by p (of losses that
     are not rowwise);  update(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2,
     c3) -> (w, s, t);  exp, log.
@@ -93,11 +93,11 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
         loss = gradient = None
         if not loss_row(recipe.loss).rowwise:
             loss, gradient = _formula(recipe.loss, losses, real, m)
-    values, slopes = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    values, derivatives = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     step = getattr(updates, recipe.rule)(real, m)
     return SimpleNamespace(
         activate=_choose_value(values),
-        slope=_choose_slope(slopes),
+        derivative=_choose_derivative(derivatives),
         loss=loss,
         gradient=gradient,
         update=inner(step),
@@ -135,14 +135,14 @@ def _choose_value(functions: list[Any], code: int = 0) -> Any:
     return choice
 
 
-def _choose_slope(functions: list[Any], code: int = 0) -> Any:
+def _choose_derivative(functions: list[Any], code: int = 0) -> Any:
     """Return ``choice(code, z, a, alpha)``, which calls the function of that position."""
     if not functions:
         return inner(lambda number, z, a, alpha: a)
     if len(functions) == 1:
         (only,) = functions
         return inner(lambda number, z, a, alpha: only(z, a, alpha))
-    first, rest = functions[0], _choose_slope(functions[1:], code + 1)
+    first, rest = functions[0], _choose_derivative(functions[1:], code + 1)
 
     @inner
     def choice(number, z, a, alpha):

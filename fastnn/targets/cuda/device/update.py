@@ -35,13 +35,13 @@ from fastnn.targets.cuda.host.plan import (
     LDN,
     LDW,
     LDX,
-    LEARNED,
     MAX_NORM,
     MEAN,
     REST1,
     REST2,
     SIZE,
     STATE,
+    TRAINABLE,
     WEIGHTS,
     K,
     N,
@@ -57,7 +57,7 @@ class Learning(NamedTuple):
     ----------
     weights, ldw, k, bias
         Where W begins among the parameters, how far apart its rows are, how many there are, and
-        whether biases are learned.
+        whether biases are trainable.
     size
         How far the optimizer's state is from the parameters.
     kept
@@ -215,7 +215,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             if i + 3 <= k:
                 finish(own, par, act, i + 3, j, s3)
             e += team
-        if words[word, LEARNED] == 1:
+        if words[word, TRAINABLE] == 1:
             z = words[word, Z]
             j = me
             while j < n:
@@ -257,7 +257,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     def apply(par, act, words, numbers, steps, step, factor, layer, me, team):
         own, word = learning(words, numbers, steps, step, layer), 1 + layer
         n = words[word, N]
-        e, count = me, (own.k + 1 + words[word, LEARNED]) * n
+        e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
         while e < count:
             i = quotient(e, n)
             if i != own.k or own.bias:

@@ -21,7 +21,7 @@ from fastnn.targets.cuda.host.plan import (
     L2,
     LDN,
     LDX,
-    LEARNED,
+    TRAINABLE,
     K,
     N,
     Z,
@@ -155,8 +155,8 @@ def make_learn(
         layer, n = 0, words[1, N]
         low = words[1, K]
         rest = flat
-        while rest >= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n:
-            rest -= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n
+        while rest >= (words[1 + layer, K] + 1 + words[1 + layer, TRAINABLE] - low) * n:
+            rest -= (words[1 + layer, K] + 1 + words[1 + layer, TRAINABLE] - low) * n
             layer, low = layer + 1, 0
             n = words[1 + layer, N]
         i = divide(rest, n)

@@ -179,7 +179,7 @@ class Tiled:
         steps = self._forward(plan, training=True)
         steps += [(k.loss, *self._over(rows), 0), (k.end_loss, 1, 1, 0)]
         if network.dense[-1].activation != "identity":
-            steps.append((k.last_slope, *self._everywhere, 0))
+            steps.append((k.last_derivative, *self._everywhere, 0))
         for layer, (inputs, n) in reversed(list(enumerate(network.shapes))):
             if plan.words[1 + layer, ROWWISE] > 0:
                 steps.append((k.backward_rows, *self._over(rows), layer))

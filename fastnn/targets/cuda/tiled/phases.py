@@ -24,8 +24,8 @@ from fastnn.targets.cuda.host.plan import (
     DELTA,
     LAYERS,
     LDN,
-    LEARNED,
     SAMPLES,
+    TRAINABLE,
     WEIGHTED,
     K,
     N,
@@ -51,7 +51,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     Each takes a `Job`, clock int64 (1,): the step that it is, parts float64
     (2, MOST_PARTS): sums of blocks, and the number of a layer. They are launched in this order:
     gather; for each layer forward (see `make_product`) and where it has softmax or hardmax
-    forward_rows; loss, end_loss; last_slope; for each layer from the last backward_rows and
+    forward_rows; loss, end_loss; last_derivative; for each layer from the last backward_rows and
     backward; for each layer update and columns; largest, squares, apply where the gradient's norm
     has a limit; hold for each layer with max_norm; advance.
     """
@@ -62,7 +62,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         o.forward_rows,
         o.backward_rows,
     )
-    loss_of, slopes_of, hold_columns = o.loss, o.last_slope, o.hold
+    loss_of, derivatives_of, hold_columns = o.loss, o.last_derivative, o.hold
     learning, finish = o.learning, o.finish
     largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
     real = np.dtype(recipe.dtype).type
@@ -134,10 +134,10 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             if not math.isfinite(total):
                 job.bad[0] = clock[0]
 
-    def last_slope(job, clock, parts, layer):
+    def last_derivative(job, clock, parts, layer):
         if job.bad[0] < 0:
             run, first, rows = place(job.words, clock)
-            slopes_of(
+            derivatives_of(
                 job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows,
                 first, thread(), team(),
             )  # fmt: skip
@@ -172,11 +172,11 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
             group = me // COLUMNS
             j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
-            bias, slope, learned = 0.0, 0.0, job.words[word, LEARNED] == 1
+            bias, slope, trainable = 0.0, 0.0, job.words[word, TRAINABLE] == 1
             delta, z = job.words[word, DELTA], job.words[word, Z]
             if j < n:
                 bias = column_sum(act, delta + j, ldn, group, rows)
-                if learned:
+                if trainable:
                     slope = column_sum(act, z + j, ldn, group, rows)
             sums[0, U(me)], sums[1, U(me)] = bias, slope
             cuda.syncthreads()
@@ -187,7 +187,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
                 par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
                 own = learning(words, numbers, steps, clock[0], layer)
                 finish(own, par, act, k, j, real(bias))
-                if learned:
+                if trainable:
                     finish(own, par, act, k + 1, j, real(slope))
 
     def largest(job, clock, parts, layer):
@@ -232,7 +232,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             clock[0] += 1
 
     every = (
-        gather, forward_rows, loss, end_loss, last_slope, backward_rows, largest, squares,
+        gather, forward_rows, loss, end_loss, last_derivative, backward_rows, largest, squares,
         apply, hold, advance,
     )  # fmt: skip
     made = {each.__name__: kernel(each, recipe, training) for each in every}
