@@ -128,7 +128,7 @@ def _width(value: Any, what: str) -> int:
 
 
 def _activation(value: Any) -> str | CustomActivation:
-    """Return a known name as it is, and a rule of the caller's own as a `CustomActivation`."""
+    """Return a known name as it is, and a user-defined rule as a `CustomActivation`."""
     if isinstance(value, str) and value in ACTIVATIONS:
         return value
     if not isinstance(value, str):

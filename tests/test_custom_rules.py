@@ -1,4 +1,4 @@
-"""Rules of the caller's own as values: what is taken, what is refused, and what a file keeps."""
+"""User-defined rules as values: what is taken, what is refused, and what a file keeps."""
 
 import copy
 import json

@@ -167,7 +167,7 @@ def test_settings_of_a_schedule_out_of_range_are_refused(make, message):
 
 
 class Halves(Schedule):
-    """A schedule of a caller's own."""
+    """A user-defined schedule."""
 
     def rates(self, steps):
         """Return 0.2 and 0.1 in turn."""

@@ -1,4 +1,4 @@
-"""Activations and losses of the caller's own, from a function or a formula of `fastnn.graph`.
+"""User-defined activations and losses, from a function or a formula of `fastnn.graph`.
 
 The formula says everything: targets take value and derivative from it, `repr` shows it, two rules
 of one formula are equal whatever their variables are called, and a file keeps its nodes and no
@@ -120,9 +120,7 @@ class CustomActivation(CustomRule):
     def row(self) -> Activation:
         """What has to be known of it, as `fastnn.rules.table.ACTIVATIONS` has it for names."""
         needs_z = self.source.derivative_needs_z
-        return Activation(
-            repr(self), "the caller's own", derivative_needs_z=needs_z, flat=self.flat
-        )
+        return Activation(repr(self), "user-defined", derivative_needs_z=needs_z, flat=self.flat)
 
     @cached_property
     def source(self) -> RuleSource:
@@ -156,7 +154,7 @@ class CustomLoss(CustomRule):
     @cached_property
     def row(self) -> Loss:
         """What has to be known of it, as `fastnn.rules.table.LOSSES` has it for names."""
-        return Loss(repr(self), "the caller's own", "real")
+        return Loss(repr(self), "user-defined", "real")
 
     @cached_property
     def source(self) -> RuleSource:

@@ -145,17 +145,17 @@ UPDATES: dict[str, Update] = {
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
-CUSTOM = -1  # code of an activation or a loss of the caller's own, see `fastnn.graph.custom`
+CUSTOM = -1  # code of a user-defined activation or loss, see `fastnn.graph.custom`
 
 
 def activation_row(activation: Any) -> Activation:
-    """Return what has to be known of an activation, given by name or as one of the caller's own."""
+    """Return what has to be known of an activation, given by name or as a user-defined one."""
     row: Activation = ACTIVATIONS[activation] if isinstance(activation, str) else activation.row
     return row
 
 
 def loss_row(loss: Any) -> Loss:
-    """Return what has to be known of a loss, given by name or as one of the caller's own."""
+    """Return what has to be known of a loss, given by name or as a user-defined one."""
     row: Loss = LOSSES[loss] if isinstance(loss, str) else loss.row
     return row
 

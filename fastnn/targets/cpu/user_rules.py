@@ -1,4 +1,4 @@
-"""Rules of the caller's own, compiled into the loops that built-in rules are compiled into.
+"""User-defined rules, compiled into the loops that built-in rules are compiled into.
 
 Each loop is a C function of its own, which the kernels call by address. What Numba makes of it is
 kept in the folder of the compiled kernels under a hash of its source, so the next process compiles
@@ -128,7 +128,7 @@ def _compile(key: tuple[str, str, np.dtype]) -> None:
 
 
 def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
-    """Write into the plan where rules of the caller's own are, compiled or loaded where need be.
+    """Write into the plan where user-defined rules are, compiled or loaded where need be.
 
     Prediction needs the values of activations alone.
     """

@@ -166,7 +166,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation_of(rule: Any) -> Activation:
-    """Return the activation of a name; one of the caller's own is what NumPy makes of its formula.
+    """Return the activation of a name; a user-defined one is what NumPy makes of its formula.
 
     `rule` is `fastnn.network.Dense.activation`.
     """

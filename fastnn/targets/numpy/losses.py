@@ -121,7 +121,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def definition_of(loss: Any) -> Loss:
-    """Return the loss of a name; one of the caller's own is what NumPy makes of its formula.
+    """Return the loss of a name; a user-defined one is what NumPy makes of its formula.
 
     `loss` is `fastnn.inputs.problem.Problem.loss`.
     """

@@ -77,7 +77,7 @@ class EarlyStopping(Bundled):
             )
 
     def __call__(self, trainer: Stateful, history: History) -> bool:
-        """Say whether to stop, with the trainer taken back if so."""
+        """Return whether to stop, with the trainer taken back if so."""
         best = self.best
         if best is not None and not history.agrees(best.history, best.epoch):
             best = None
@@ -124,7 +124,7 @@ class EarlyStopping(Bundled):
         self.best.__setstate__(with_best)
 
     def _better(self, history: History, best: Stateful) -> bool:
-        """Say whether the last epoch is better than the best one."""
+        """Return whether the last epoch is better than the best one."""
         loss, least = (getattr(each, self.monitor)[-1] for each in (history, best.history))
         # NaN, as of outputs that overflow, is worse than any number.
         return loss < least - self.min_delta or (math.isnan(least) and not math.isnan(loss))

@@ -78,7 +78,7 @@ class ReduceOnPlateau(Bundled):
         return self.monitor
 
     def _due(self, history: History) -> bool:
-        """Say whether the last loss is one too many without a better one."""
+        """Return whether the last loss is one too many without a better one."""
         losses, due = getattr(history, self.monitor), False
         done, last, best, worse = self._read
         if done >= len(history) or last != _mark(history, done):  # another history, or done anew

@@ -45,7 +45,7 @@ def switch(loops: list[tuple[int, Any]], arguments: str, call: Any = None) -> An
 
     The chain of comparisons is generated, for Numba has no tables of functions that it can inline.
     A loop of several codes is called from one place, so that it is compiled once. With `call`
-    it is ``pick(code, own, *arguments)``: for a rule of the caller's own it does
+    it is ``pick(code, own, *arguments)``: for a user-defined rule it does
     ``call(own, *arguments)``, where `own` is the address of its loop.
     """
     lines = [f"def pick(code, {arguments}):"]

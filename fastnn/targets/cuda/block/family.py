@@ -60,7 +60,7 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
     """
     gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
     last_derivative, backward, backward_rows = o.last_derivative, o.backward, o.backward_rows
-    update, apply, hold = o.update, o.apply, o.hold
+    update, apply, clip_columns = o.update, o.apply, o.clip_columns
     largest, squares, scale_of = o.largest, o.squares, o.scale_of
 
     @inner
@@ -123,13 +123,13 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
         apply(par, act, words, numbers, steps, step, factor, layer, me, team)
 
     @inner
-    def hold_layer(layer, given):
+    def clip_layer(layer, given):
         par, act, words, numbers, steps, step, rows, me, team = given
-        hold(par, words, numbers, steps, step, layer, me, team)
+        clip_columns(par, words, numbers, steps, step, layer, me, team)
 
     up = range(layers)
     all_forward, all_backward = one_by_one(forward_layer, up), one_by_one(backward_layer, up[::-1])
-    all_update, all_hold = one_by_one(update_layer, up), one_by_one(hold_layer, up)
+    all_update, all_clip = one_by_one(update_layer, up), one_by_one(clip_layer, up)
     all_apply = one_by_one(apply_layer, up)
 
     @inner
@@ -144,7 +144,7 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
             factor = scale_of(numbers, total, unit)
             all_apply((factor, given))
             cuda.syncthreads()
-        all_hold(given)
+        all_clip(given)
 
     @inner
     def train_step(
@@ -293,7 +293,7 @@ class Block:
         self._recipe = recipe_of(problem, rule)
 
     @staticmethod
-    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+    def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
         """Return why it cannot train a problem, or ""."""
         return no_precision(problem)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.targets.cuda.device.random import make_random
 from fastnn.targets.cuda.device.rules import Recipe
-from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 from fastnn.targets.cuda.host.plan import (
     ALPHA,
@@ -127,7 +127,7 @@ class Back(NamedTuple):
     drops: Drops
 
 
-def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
+def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return what follows a product, for the rules of a recipe.
 
     drops_behind(words, numbers, keys, layer, training) -> Drops; layer -1 is the data.
@@ -145,8 +145,8 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     real, no_key = dtype.type, np.uint64(0)
     zero = real(0)
     activate, derivative_of, random = rules.activate, rules.derivative, make_random(dtype)
-    keeps, draw, quads = random.keeps, random.slope, make_quads(dtype)
-    load, store, only = quads.load, quads.store, quads.first
+    keeps, draw, vec4 = random.keeps, random.slope, make_vec4(dtype)
+    load, store, only = vec4.load, vec4.store, vec4.first
 
     @inner
     def number_of(numbers, layer, field):

@@ -1,7 +1,7 @@
 """The rules of one problem as device functions: its activations, its loss, its update.
 
 A kernel is compiled for the rules that its problem has, so that no time goes into choosing among
-all that exist. Rules of the caller's own are compiled in like built-in ones.
+all that exist. User-defined rules are compiled in like built-in ones.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Recipe:
     dtype
         "float32" or "float64".
     activations
-        The distinct activations that are applied number by number: names, or formulas of the
-        caller's own. The position of one is its code.
+        The distinct activations that are applied number by number: names, or user-defined
+        formulas. The position of one is its code.
     loss
-        A name, or a formula of the caller's own.
+        A name, or a user-defined formula.
     rule
         Name of the update rule.
     """
@@ -88,7 +88,7 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
     """
     dtype = np.dtype(recipe.dtype)
     real, m = dtype.type, make_elementary(dtype)
-    with np.errstate(all="ignore"):  # constants of the caller's own may not fit in float32
+    with np.errstate(all="ignore"):  # constants of a user-defined rule may not fit in float32
         pairs = [_formula(each, activations, real, m) for each in recipe.activations]
         loss = gradient = None
         if not loss_row(recipe.loss).rowwise:
@@ -107,7 +107,7 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
 
 
 def _formula(rule: Any, module: Any, real: Any, m: SimpleNamespace) -> tuple[Any, Any]:
-    """Return the two functions of a rule that is given by name, or is one of the caller's own."""
+    """Return the two functions of a rule that is given by name, or is user-defined."""
     if isinstance(rule, (CustomActivation, CustomLoss)):
         namespace: dict[str, Any] = {}
         exec(rule.source.text, namespace)

@@ -48,7 +48,7 @@ class Grid:
         self._own: tuple[Any, Any] | None = None
 
     @staticmethod
-    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+    def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
         """Return why it cannot train a problem, or ""."""
         if reason := no_precision(problem):
             return reason
@@ -82,7 +82,7 @@ class Grid:
         """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
         batch = min(self.problem.batch_size, samples)
         shape = _shape(self.problem, self.rule, self._limits, batch)
-        assert shape is not None, "suits() says where nothing fits"
+        assert shape is not None, "reason_against() says where nothing fits"
         rows = row_plan(self.problem, self.rule, shape.rows)
         rows.words[0, [BATCH, SAMPLES]] = batch, samples
         return GridPlan(rows.words, rows.numbers, shape.scratch, shape)

@@ -1,6 +1,6 @@
 """The rows of one block of a persistent grid: from the first layer's products to its derivatives.
 
-A block has few rows, often one, so threads share sums: thread `p items + e` has every so-manieth
+A block has few rows, often one, so threads share sums: thread `p items + e` has every n-th
 term of sum e from term p on, and what it comes to is added up in that order, whatever the timing.
 """
 

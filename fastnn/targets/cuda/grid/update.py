@@ -172,7 +172,7 @@ def make_learn(
 
     @inner
     def part_of_gradient(scratch, words, shape, batch, layer, i, j, rows, p, parts):
-        """Add up what every so-manieth row from row `p` on gives to a parameter's gradient."""
+        """Add up what every n-th row from row `p` on gives to a parameter's gradient."""
         ldz, word = shape.ng * shape.nb, 1 + layer
         rest, blocks, k = (shape.kg + 1) * batch * ldz, shape.row_blocks, words[word, K]
         ldn, g = words[word, LDN], zero

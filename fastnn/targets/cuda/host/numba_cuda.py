@@ -243,12 +243,12 @@ def failures() -> tuple[type[BaseException], ...]:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Say whether one of `failures` is only that there was no room; the device goes on then."""
+    """Return whether one of `failures` is only that there was no room; the device goes on then."""
     return "CUDA_ERROR_OUT_OF_MEMORY" in str(error)
 
 
 def reached(event: Any) -> bool:
-    """Say whether all that was put into a stream before an event is done."""
+    """Return whether all that was put into a stream before an event is done."""
     if SIMULATED:
         return True
     from cuda.bindings import driver

@@ -61,7 +61,7 @@ class Tiled:
         self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
 
     @staticmethod
-    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+    def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
         """Return why it cannot train a problem: there is nothing that it cannot."""
         return ""
 
@@ -192,7 +192,7 @@ class Tiled:
             steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
         for layer, dense in enumerate(network.dense):
             if dense.max_norm is not None and self.rule == self.problem.optimizer.rule:
-                steps.append((k.hold, *self._over(dense.units), layer))
+                steps.append((k.clip_columns, *self._over(dense.units), layer))
         steps.append((k.advance, 1, 1, 0))
         return steps
 

@@ -53,7 +53,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     gather; for each layer forward (see `make_product`) and where it has softmax or hardmax
     forward_rows; loss, end_loss; last_derivative; for each layer from the last backward_rows and
     backward; for each layer update and columns; largest, squares, apply where the gradient's norm
-    has a limit; hold for each layer with max_norm; advance.
+    has a limit; clip_columns for each layer with max_norm; advance.
     """
     o = make_operations(recipe)
     place = make_place()
@@ -62,7 +62,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         o.forward_rows,
         o.backward_rows,
     )
-    loss_of, derivatives_of, hold_columns = o.loss, o.last_derivative, o.hold
+    loss_of, derivatives_of, clip = o.loss, o.last_derivative, o.clip_columns
     learning, finish = o.learning, o.finish
     largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
     real = np.dtype(recipe.dtype).type
@@ -149,7 +149,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     @inner
     def column_sum(act, at, step, group, rows):
-        """Add up every so-manieth row of a column, from row `group` on."""
+        """Add up every n-th row of a column, from row `group` on."""
         total, r, far = 0.0, group, GROUPS * step
         while r + 7 * GROUPS < rows:  # eight loads are under way together
             x = at + r * step
@@ -221,11 +221,9 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
                     factor, each, thread(), team(),
                 )  # fmt: skip
 
-    def hold(job, clock, parts, layer):
+    def clip_columns(job, clock, parts, layer):
         if job.bad[0] < 0:
-            hold_columns(
-                job.state[0], job.words, job.numbers, job.steps, clock[0], layer, thread(), team()
-            )
+            clip(job.state[0], job.words, job.numbers, job.steps, clock[0], layer, thread(), team())
 
     def advance(job, clock, parts, layer):
         if job.bad[0] < 0 and thread() == 0:
@@ -233,7 +231,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     every = (
         gather, forward_rows, loss, end_loss, last_derivative, backward_rows, largest, squares,
-        apply, hold, advance,
+        apply, clip_columns, advance,
     )  # fmt: skip
     made = {each.__name__: kernel(each, recipe, training) for each in every}
     bounds = COLUMN_THREADS, 1
