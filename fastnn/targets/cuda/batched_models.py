@@ -48,8 +48,8 @@ class Several:
         self._predictor = Predictor(problem, self._rule, self._plan, limits())
         self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
         self._resting = np.zeros(len(seeds), bool)
-        # About what a row takes all of them, which come to the processors in rounds.
-        rounds = -(-len(seeds) // limits().processors)
+        # About what a row takes all of them, which come to the SMs in rounds.
+        rounds = -(-len(seeds) // limits().sms)
         step = rounds * Block.seconds(problem, limits())
         self._seconds_per_row = step / problem.batch_size
 

@@ -45,6 +45,6 @@ def quicker_together(problem: Problem, limits: Limits, count: int) -> bool:
     ]
     if Block not in able:
         return False
-    rounds = -(-count // limits.processors)
+    rounds = -(-count // limits.sms)
     apart = count * min(kind.seconds(problem, limits) for kind in able)
     return rounds * Block.seconds(problem, limits) <= apart

@@ -179,7 +179,7 @@ def make_kernel(
     It takes a `Job`, and which steps to do, `begin` to `end`. Where networks are `resident` in
     shared memory, the scratch is a dummy. The `layout`, from `layout_of`, is constant in the code,
     which is half as long for that: so are all distances, loops over few terms are written out, and
-    nothing that a plan says is loaded again behind every store. Of `blocks` that a processor is to
+    nothing that a plan says is loaded again behind every store. Of `blocks` that an SM is to
     hold at once each has its share of the registers.
     """
     o, words = make_operations(recipe), np.array(layout, np.int64)
@@ -288,8 +288,8 @@ class Block:
     def __init__(self, problem: Problem, rule: str, limits: Limits, networks: int = 1) -> None:
         """Take what a device allows a block of shared memory, and how many networks train."""
         self.problem, self.rule, self._limits = problem, rule, limits
-        # A network waits for its own sums most of the time: two on a processor fill the waits.
-        self._together = 2 if networks > limits.processors else 1
+        # A network waits for its own sums most of the time: two on an SM fill the waits.
+        self._together = 2 if networks > limits.sms else 1
         self._recipe = recipe_of(problem, rule)
 
     @staticmethod

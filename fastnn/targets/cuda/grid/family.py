@@ -37,12 +37,12 @@ def at_a_time(X: Any) -> int:
 
 
 class Grid:
-    """The family: networks whose first layer fits into the shared memory of all processors."""
+    """The family: networks whose first layer fits into the shared memory of all SMs."""
 
     name = "grid"
 
     def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
-        """Take what a device has: a block for each processor, which all run at once."""
+        """Take what a device has: a block for each SM, which all run at once."""
         self.problem, self.rule, self._limits = problem, rule, limits
         self._recipe = recipe_of(problem, rule)
         self._own: tuple[Any, Any] | None = None
@@ -62,7 +62,7 @@ class Grid:
         if _shape(problem, rule, limits, problem.batch_size) is None:
             return (
                 f"no split of the first layer and a batch of {problem.batch_size} rows over "
-                f"{limits.processors} blocks fits into {limits.shared_bytes} bytes of shared memory"
+                f"{limits.sms} blocks fits into {limits.shared_bytes} bytes of shared memory"
             )
         return ""
 
@@ -106,7 +106,7 @@ class Grid:
         assert isinstance(plan, GridPlan)
         shape = plan.shape
         if self._own is None:
-            losses = cuda.to_device(np.zeros(max(self._limits.processors, shape.blocks)))
+            losses = cuda.to_device(np.zeros(max(self._limits.sms, shape.blocks)))
             self._own = losses, cuda.to_device(np.zeros(1, np.int32))
         launch(
             self._kernel(plan), shape.blocks, THREADS, stream, shape.shared, job, *self._own,
@@ -116,9 +116,9 @@ class Grid:
 
 def _shape(problem: Problem, rule: str, limits: Limits, batch: int) -> Shape | None:
     """Return how to split a problem on a device, or None where no split fits."""
-    rows = -(-batch // limits.processors)
+    rows = -(-batch // limits.sms)
     return choose_shape(
         row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
-        limits.processors, THREADS,
+        limits.sms, THREADS,
         limits.shared_bytes - static_bytes(len(problem.network.dense)), problem.network.outputs,
     )  # fmt: skip

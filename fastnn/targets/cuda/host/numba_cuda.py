@@ -169,10 +169,10 @@ def kernel(function: Callable[..., Any], *made: Any, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device has: name, processors, bytes of shared memory a block may take, capability."""
+    """What a device has: name, SMs, bytes of shared memory a block may take, capability."""
 
     name: str
-    processors: int
+    sms: int
     shared_bytes: int
     capability: tuple[int, int] = (8, 0)
 

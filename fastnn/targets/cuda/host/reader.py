@@ -143,7 +143,7 @@ def all_finite(memory: Any, stream: Any) -> bool:
 
 
 def _blocks(memory: Any) -> int:
-    return max(1, min(-(-memory.size // THREADS), 8 * limits().processors))
+    return max(1, min(-(-memory.size // THREADS), 8 * limits().sms))
 
 
 def _stream() -> Any:

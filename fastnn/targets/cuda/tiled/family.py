@@ -47,7 +47,7 @@ PREDICT_ROWS = 4096  # at a time
 
 
 class Tiled:
-    """The family: any network, over all processors."""
+    """The family: any network, over all SMs."""
 
     name = "tiled"
 
@@ -199,7 +199,7 @@ class Tiled:
     @property
     def _everywhere(self) -> tuple[int, int]:
         """Blocks and threads that fill the device."""
-        return min(MOST_PARTS, 4 * self._limits.processors), THREADS
+        return min(MOST_PARTS, 4 * self._limits.sms), THREADS
 
     def _over(self, count: int) -> tuple[int, int]:
         """Return blocks and threads for so many numbers, one a thread at most."""

@@ -1,4 +1,4 @@
-"""Kernels of one phase of a step each, over all processors: for large networks.
+"""Kernels of one phase of a step each, over all SMs: for large networks.
 
 Each reads from the device which step it is. The products are in
 `fastnn.targets.cuda.tiled.layer_products`; `fastnn.targets.cuda.tiled.family` launches all of them
