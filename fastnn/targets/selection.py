@@ -26,9 +26,8 @@ class Engine(Protocol):
     """What the trainer asks of a target; `fastnn.targets.numpy.Engine` defines every operation."""
 
     threads: int
-    description: (
-        str  # which of several ways the target takes, for the history; "" where there is one
-    )
+    # Which of several ways the target takes, for the history; "" where there is one.
+    description: str
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Copy in parameters and optimizer state."""
