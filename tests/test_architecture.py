@@ -21,8 +21,10 @@ PACKAGE = ROOT / "fastnn"
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn": (
         ("errors",),
-        ("threads", "rules", "sanitizer", "schedules"),
-        ("storage", "initializers", "optimizers"),
+        ("threads", "rules", "sanitizer"),
+        ("storage",),
+        ("initializers", "schedules"),
+        ("optimizers",),
         ("graph",),
         ("network",),
         ("inputs",),

@@ -130,7 +130,7 @@ class Problem:
             )
 
     def _check_formulas(self) -> None:
-        """Raise `InvalidInput` where rules of the caller's own would take minutes to compile."""
+        """Raise `InvalidInput` where user-defined rules would take minutes to compile."""
         rules = [self.loss, *(dense.activation for dense in self.network.dense)]
         formulas: list[Any] = [rule for rule in rules if not isinstance(rule, str)]
         if formulas:
@@ -249,7 +249,7 @@ def check_precision(precision: Any) -> None:
 
 
 def _loss(value: Any) -> str | CustomLoss:
-    """Return a known name as it is, and a rule of the caller's own as a `CustomLoss`."""
+    """Return a known name as it is, and a user-defined rule as a `CustomLoss`."""
     if isinstance(value, str) and value in LOSSES:
         return value
     if not isinstance(value, str):

@@ -26,7 +26,8 @@ class Engine(Protocol):
     """What the trainer asks of a target; `fastnn.targets.numpy.Engine` defines every operation."""
 
     threads: int
-    how: str  # which of several ways the target takes, for the history; "" where there is one
+    # Which of several ways the target takes, for the history; "" where there is one.
+    description: str
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Copy in parameters and optimizer state."""
@@ -56,7 +57,7 @@ class Engine(Protocol):
         ...
 
     def finite(self) -> bool:
-        """Say whether all parameters and all optimizer state are finite."""
+        """Return whether all parameters and all optimizer state are finite."""
 
     def orders(self, epochs: range, n: int) -> np.ndarray:
         """Return the rows in the order of each epoch, as `fastnn.random.row_orders` defines it."""
@@ -89,7 +90,7 @@ class Engine(Protocol):
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus penalty."""
 
-    def hold(self, data: Data) -> Data:
+    def to_device(self, data: Data) -> Data:
         """Return data for `forward` to read again and again, where this target reads best."""
         ...
 
@@ -179,12 +180,12 @@ def reader_of(name: str) -> Reader | None:
     return DeviceReader()
 
 
-def told(reason: str, engine: Any) -> str:
+def describe(reason: str, engine: Any) -> str:
     """Return what a history says of a target that `choose` took: why, and how it goes about it.
 
     Of one that was asked for by name it says nothing.
     """
-    return f"{reason}; {engine.how}" if reason and engine.how else reason
+    return f"{reason}; {engine.description}" if reason and engine.description else reason
 
 
 def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:

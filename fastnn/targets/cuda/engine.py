@@ -60,7 +60,7 @@ class Engine:
         with self._session.guarded("looking for a device"):
             self._family = choose_family(problem, self._rule, limits(), family)
         self.family = self._family.name
-        self.how = f"{self.family} kernels on {limits().name}"
+        self.description = f"{self.family} kernels on {limits().name}"
         self._plan: Plan = self._family.plan(1)
         self._host = self._good = np.zeros(self._plan.state_size, problem.dtype)
         self._predictor = self._family.predictor(self._plan)
@@ -186,7 +186,7 @@ class Engine:
         network = Network(self.problem.network.inputs, layers)
         problem = replace(self.problem, network=network, batch_size=len(data))
         # One batch of all rows may be too much for this family.
-        able = not FAMILIES[self.family].suits(problem, "gradient", limits())
+        able = not FAMILIES[self.family].reason_against(problem, "gradient", limits())
         other = Engine(problem, self.threads, "gradient", self.family if able else None)
         other.load(self.parameters(), [])
         result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
@@ -194,7 +194,7 @@ class Engine:
         other.close()
         return result.loss, gradients
 
-    def hold(self, data: Data) -> Data:
+    def to_device(self, data: Data) -> Data:
         """Return data that `forward` reads again and again, on the device if they fit."""
         if isinstance(data.X, DeviceArray):
             return data

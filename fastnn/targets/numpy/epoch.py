@@ -111,7 +111,7 @@ class Engine:
     """
 
     def __init__(self, problem: Problem, threads: int | None = None) -> None:
-        self.threads, self.how = 1, ""
+        self.threads, self.description = 1, ""
         self._problem, self.seconds_per_row = problem, math.inf
         # Replaced by every step, never written to: whoever has it keeps it.
         self._state: tuple[Parameters, list[Parameters]] = [], []
@@ -149,7 +149,7 @@ class Engine:
         self._state = snapshot
 
     def finite(self) -> bool:
-        """Say whether all parameters and all optimizer state are finite."""
+        """Return whether all parameters and all optimizer state are finite."""
         return all(
             bool(np.isfinite(array).all())
             for layers in (self._state[0], *self._state[1])
@@ -264,7 +264,7 @@ class Engine:
                 break
         return results
 
-    def hold(self, data: Data) -> Data:
+    def to_device(self, data: Data) -> Data:
         """Return the data: they are where they are read."""
         return data
 
