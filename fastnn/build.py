@@ -16,16 +16,19 @@ from pathlib import Path
 
 from fastnn.storage.kernels import code_cache
 from fastnn.storage.kernels.entries import ENTRIES
+from fastnn.storage.kernels.kernel_cache import SOURCES
 from fastnn.storage.kernels.loading import codes, shipped_file
-from fastnn.storage.kernels.machine import LEVELS, Processor, levels, processor
-from fastnn.storage.kernels.machine_code import Code
+from fastnn.storage.kernels.machine import CHOICES, LEVELS, Processor, levels, processor
+from fastnn.storage.kernels.machine_code import SUFFIX, Code
 from fastnn.threads.processors import available_threads
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m fastnn.build", description=__doc__)
-    parser.add_argument("--out", type=Path, help="the folder to write, emptied first")
+    parser.add_argument(
+        "--out", type=Path, help="the folder to write; code of levels that is there is replaced"
+    )
     parser.add_argument(
         "--levels",
         nargs="+",
@@ -33,22 +36,35 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"'native' (the default), 'all' of this system, or names: {', '.join(LEVELS)}",
     )
     options = parser.parse_args(arguments)
+    if options.out and options.out.exists() and not options.out.is_dir():
+        parser.error(f"--out must be a folder, and {options.out} is none")
     wanted = _levels(options.levels or ["native"], parser)
     if options.out and not all(level.name for level in wanted):
-        print(f"no level of this processor ({', '.join(LEVELS)}): it compiles on first use")
+        print(
+            f"nothing is shipped: this processor has none of the levels {', '.join(LEVELS)},"
+            f" or one of {', '.join(CHOICES)} is set; kernels are compiled on first use"
+        )
         wanted = [level for level in wanted if level.name]
     work = [(level, name) for level in wanted for name in ENTRIES]
     work.sort(key=lambda each: "train" not in each[1])  # the longest first
-    logging.getLogger("fastnn").setLevel(logging.ERROR)  # it would say the same as is said here
-    with ThreadPoolExecutor(available_threads()) as pool:
-        found = list(pool.map(_make, work))
+    log = logging.getLogger("fastnn")
+    before = log.level
+    log.setLevel(logging.ERROR)  # it would say the same as is said here
+    try:
+        with ThreadPoolExecutor(available_threads()) as pool:
+            found = list(pool.map(_make, work))
+    finally:
+        log.setLevel(before)
     if options.out:
-        for old in options.out.glob("*/*"):
-            old.unlink()
+        for name in LEVELS:
+            for old in (options.out / name).glob(f"*{SUFFIX}"):
+                old.unlink()
         for (level, name), code in zip(work, found, strict=True):
             file = shipped_file(name, level, options.out)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(code_cache.seal(code.pack()))
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "SOURCES").write_text(SOURCES)
     return 0
 
 
@@ -68,10 +84,13 @@ def _levels(names: list[str], parser: argparse.ArgumentParser) -> list[Processor
             found.append(processor())
         elif name == "all":
             found += levels()
-        elif name in LEVELS:
-            found.append(LEVELS[name])
         else:
-            parser.error(f"no level is called {name!r}; there are {', '.join(LEVELS)}")
+            mine = {level.name: level for level in levels()}
+            if name not in mine:
+                parser.error(
+                    f"this system has no level {name!r}; it has {', '.join(mine) or 'none'}"
+                )
+            found.append(mine[name])
     return list(dict.fromkeys(found))
 
 

@@ -12,7 +12,7 @@ def test_a_long_compilation_says_how_long_it_took(monkeypatch, caplog):
     with CompileNotice("some kernels"):
         time.sleep(0.2)
     said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "fastnn: compiling some kernels for this processor ..."
+    assert said[0] == "fastnn: compiling some kernels for this device: half a minute or more ..."
     assert said[1].startswith("fastnn: compiled in 0 s") and said[1].endswith(f"in {folder()}")
 
 
@@ -26,13 +26,17 @@ def test_code_of_other_sources_is_deleted_when_it_was_not_read_for_long(tmp_path
     monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path))
     folder.cache_clear()
     try:
-        days = {"kernels-old": 90, "kernels-new": 9, folder().name: 90, "data": 90}
+        old, new = "kernels-" + "0" * 16, "kernels-" + "1" * 16
+        days = {old: 90, f"{old}-checked": 90, new: 9, folder().name: 90, "data": 90}
+        days |= {"kernels-mine": 90, "kernels-" + "2" * 16: 90}  # in which is something else
         for name, age in days.items():
             (tmp_path / name).mkdir(exist_ok=True)
-            (tmp_path / name / "file").touch()
-            for path in (tmp_path / name / "file", tmp_path / name):
+            file = tmp_path / name / ("a.csv" if "2" in name else "shuffle-0.code")
+            file.touch()
+            for path in (file, tmp_path / name):
                 os.utime(path, (time.time() - 86400 * age,) * 2)
         forget_old()
-        assert {path.name for path in tmp_path.iterdir()} == days.keys() - {"kernels-old"}
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == days.keys() - {old, f"{old}-checked"}
     finally:
         folder.cache_clear()

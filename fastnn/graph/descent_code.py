@@ -19,6 +19,7 @@ from fastnn.storage.kernels.code_cache import generated_module
 from fastnn.storage.kernels.kernel_cache import kept
 from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.storage.kernels.machine_code import Code, function_at, link
+from fastnn.threads.atomic import new_lock
 
 _STYLE = {
     **code_style("np."),
@@ -26,7 +27,15 @@ _STYLE = {
 }
 
 # What `descend` takes.
+_compiling = new_lock()
 _KINDS = (*["float64s"] * 3, "float64", "float64", "int", "int", "float64s")
+
+_CALL = """
+
+def call(state, low, high, learning_rate, momentum, steps, every, path):
+    arrays = as_array(state), as_array(low), as_array(high)
+    return descend(*arrays, learning_rate, momentum, steps, every, as_array(path))
+"""
 
 # What is not finite ends the loop before it is used. A point outside of its bounds, NaN included
 # in neither comparison, goes to the nearer one.
@@ -116,7 +125,7 @@ class Descend:
         if DISABLE_JIT:
             self._function: Any = vars(generated_module("fastnn_descent", text))["descend"]
         else:
-            code, self.loaded = kept("descent", text, self._compile)
+            code, self.loaded = kept("descent", f"{text}{_CALL}{_KINDS}", self._compile)
             self._function = function_at(link(code), _KINDS, "int")
 
     def __call__(self, *arguments: Any) -> int:
@@ -129,17 +138,18 @@ class Descend:
 
         from fastnn.storage.kernels.compiling import as_array, machine_code
 
-        module = generated_module("fastnn_descent", self._text)
+        module = generated_module("fastnn_descent", self._text + _CALL)
         descend = njit(error_model="numpy", _nrt=False)(vars(module)["descend"])
-
-        def call(state, low, high, learning_rate, momentum, steps, every, path):  # type: ignore[no-untyped-def]
-            arrays = as_array(state), as_array(low), as_array(high)
-            return descend(*arrays, learning_rate, momentum, steps, every, as_array(path))
-
-        return machine_code(call, _KINDS, "fastnn_descend", identity, "int")
+        vars(module).update(descend=descend, as_array=as_array)
+        return machine_code(vars(module)["call"], _KINDS, "fastnn_descend", identity, "int")
 
 
 @lru_cache(maxsize=64)
+def _compiled(text: str) -> Descend:
+    return Descend(text)
+
+
 def compiled(text: str) -> Descend:
     """Return the compiled ``descend`` of a source."""
-    return Descend(text)
+    with _compiling:  # once, however many threads ask
+        return _compiled(text)

@@ -30,7 +30,7 @@ from fastnn.storage.kernels import code_cache, kernel_cache, loading, machine_co
 from fastnn.storage.kernels.entries import ENTRIES
 from fastnn.storage.kernels.machine import processor
 
-compile_apart = loading._compile_apart
+compile_apart = loading.compile_apart
 SOMEBODY = 54321  # a number of no user
 RULE = """def rule(real, m):
     def value(z, alpha):
@@ -70,11 +70,11 @@ def rule() -> tuple[bool, bool]:
 def kernel() -> tuple[bool, bool]:
     """Get an entry anew, the shuffling of rows, and call it."""
     made: list[str] = []
-    loading._compile_apart = lambda names, made_for: made.extend(names) or {"shuffle": _shuffle()}
+    loading.compile_apart = lambda names, *_: (made.extend(names) or {"shuffle": _shuffle()}, {})
     try:
         code = loading.codes(["shuffle"], NOT_SHIPPED)["shuffle"]
     finally:
-        loading._compile_apart = compile_apart
+        loading.compile_apart = compile_apart
     orders = np.empty((1, 10), np.int64)
     shuffle = machine_code.function_at(machine_code.link(code), ENTRIES["shuffle"].arguments)
     shuffle(np.zeros(1, np.int64), 1, orders, 10)
@@ -84,7 +84,8 @@ def kernel() -> tuple[bool, bool]:
 @cache
 def _shuffle() -> machine_code.Code:
     """Return what compiling it in another process gives, which takes a second or two."""
-    return compile_apart(["shuffle"], NOT_SHIPPED)["shuffle"]
+    identity = {"shuffle": loading.identity_of("shuffle", NOT_SHIPPED)}
+    return compile_apart(["shuffle"], NOT_SHIPPED, identity)[0]["shuffle"]
 
 
 UNITS = {"descent": descent, "rule": rule, "kernel": kernel}

@@ -13,7 +13,9 @@ import pytest
 from target_cases import environment, needs_jit, run_python
 
 import fastnn
+from fastnn import CacheWarning, build
 from fastnn.errors import TargetUnavailable
+from fastnn.storage import cache_folders
 from fastnn.storage.kernels import loading, machine
 from fastnn.storage.kernels.entries import ENTRIES
 from fastnn.storage.kernels.machine import LEVELS, Processor, processor
@@ -41,7 +43,7 @@ from fastnn.storage.kernels import loading as compiled
 from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn import optimizers
 
-compiled._compile_apart = compiled._compile_here = None  # nothing may be compiled
+compiled._compile = None  # nothing may be compiled
 rng = np.random.default_rng(0)
 X, labels, numbers = rng.normal(size=(90, 9)), np.arange(90) % 3, rng.normal(size=(90, 3))
 count = 0
@@ -94,6 +96,7 @@ def test_code_depends_neither_on_its_folder_nor_on_the_process(tmp_path):
         "import sys; from fastnn.storage.kernels.loading import write_code; write_code(sys.argv[1])"
     )
     found = []
+    stdin, kept_open = os.pipe()  # at whose end it would end
     for place, seed in ((PACKAGE.parent, "1"), (there.parent, "2")):
         done = subprocess.run(
             [sys.executable, "-c", write, "linear_forward_float32"],
@@ -101,10 +104,13 @@ def test_code_depends_neither_on_its_folder_nor_on_the_process(tmp_path):
             | processor().environment()
             | {"PYTHONPATH": str(place), "PYTHONHASHSEED": seed},
             cwd=tmp_path,
+            stdin=stdin,
             capture_output=True,
         )
         assert done.returncode == 0, done.stderr.decode()
         found.append(done.stdout)
+    os.close(stdin)
+    os.close(kept_open)
     assert found[0] == found[1]
     assert str(PACKAGE.parent).encode() not in found[0]
 
@@ -192,6 +198,150 @@ print(code.name, "numba" in sys.modules, compiled._kept("shuffle", processor()))
     assert run_python(code).split() == ["fastnn_shuffle", "True", "None"]
 
 
+ODD = """
+import pathlib, sys, numpy as np
+sys.path.append(pathlib.Path("."))  # of which import takes no notice
+from fastnn.storage.kernels import loading
+from fastnn.storage.kernels.machine import processor
+{change}
+loading.SHIPPED = pathlib.Path("nowhere")
+loading.entry("shuffle")
+orders = np.empty((1, 9), np.int64)
+loading.entry("shuffle")(np.zeros(1, np.int64), 1, orders, 9)
+print(*sorted(orders[0]), "numba" in sys.modules)
+"""
+
+
+@needs_jit
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/echo", "/nowhere/python"])
+@pytest.mark.skipif(not os.path.exists("/bin/echo"), reason="programs of POSIX")
+def test_a_program_that_is_no_python_is_noticed_and_said(program, tmp_path, capfd):
+    code = ODD.format(change=f"sys.executable = {program!r}")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(FASTNN_CACHE_DIR=str(tmp_path)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "0 1 2 3 4 5 6 7 8 True\n", done.stderr
+    assert "shuffle cannot be compiled in a process of its own" in done.stderr
+    assert not list(tmp_path.rglob("*.code"))
+
+
+@needs_jit
+def test_nothing_that_lies_in_the_current_folder_or_speaks_at_the_start_is_in_the_way(tmp_path):
+    for name in ("json", "sitecustomize", "usercustomize", "select"):
+        (tmp_path / f"{name}.py").write_text("print('I was imported')\nraise SystemExit(3)\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "dataclasses.py").write_text("raise SystemExit(4)\n")
+    change = f"sys.path.append({str(tmp_path / 'other')!r})"  # behind the standard library
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", ODD.format(change=change)],
+        env=environment(FASTNN_CACHE_DIR=str(tmp_path / "cache")),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "0 1 2 3 4 5 6 7 8 False\n", done.stderr
+    assert len(list(tmp_path.rglob("*.code"))) == 1
+
+
+@needs_jit
+@pytest.mark.parametrize(
+    "setting",
+    ["NUMBA_BOUNDSCHECK", "NUMBA_DEBUGINFO", "NUMBA_ENABLE_PROFILING", "NUMBA_DUMP_OPTIMIZED"],
+)
+def test_numbas_other_settings_do_not_get_into_code_that_is_kept(setting, tmp_path):
+    code = """
+from fastnn.graph import minimize
+from fastnn.storage.kernels import loading
+from fastnn.storage.kernels.machine import processor
+print(minimize(lambda x: (x - 3)**2, start=0.0, learning_rate=0.5, steps=1).x[0])
+loading.codes(["shuffle"], processor()._replace(name=""))
+"""
+    kept = []
+    for value in ("0", "1"):
+        folder = tmp_path / value
+        out = run_python(code, FASTNN_CACHE_DIR=str(folder), **{setting: value})
+        assert out.splitlines()[-1] == "3.0"
+        kept.append({file.name: file.read_bytes() for file in folder.rglob("*.code")})
+    assert kept[0] == kept[1] and len(kept[0]) == 2
+
+
+def test_code_for_other_vectors_is_never_made_in_this_process(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "")
+    other = processor()._replace(features="+other")
+    with pytest.raises(TargetUnavailable, match="shuffle cannot be compiled for .*no Python"):
+        loading.codes(["shuffle"], other)
+
+
+@needs_jit
+def test_shipped_code_that_is_damaged_is_told_of(tmp_path, monkeypatch):
+    made_for = next(iter(LEVELS.values()))
+    file = loading.shipped_file("shuffle", made_for, tmp_path)
+    file.parent.mkdir()
+    file.write_bytes(b"half of it")
+    monkeypatch.setattr(loading.shipped_file, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(cache_folders, "_warned", False)
+    with pytest.warns(CacheWarning, match="which was installed, cannot be used"):
+        assert loading._shipped("shuffle", made_for) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "disabled"), [("1", True), ("2", True), ("0", False), ("off", False), ("", False)]
+)
+def test_numba_is_switched_off_by_what_numba_takes_for_that(value, disabled, monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
+    assert machine._disabled() == disabled
+
+
+def test_a_build_leaves_alone_what_is_not_its_own(tmp_path, monkeypatch):
+    mine = tmp_path / "Documents" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("long")
+    (tmp_path / "x86-64-v4" / "folder").mkdir(parents=True)
+    monkeypatch.setattr(build, "ENTRIES", {})
+    assert build.main(["--out", str(tmp_path)]) == 0
+    assert mine.read_text() == "long"
+    with pytest.raises(SystemExit):
+        build.main(["--out", str(mine)])
+    foreign = "arm64" if machine.on_x86() else "x86-64-v4"
+    with pytest.raises(SystemExit):
+        build.main(["--levels", foreign])
+
+
+FORK = """
+import os, threading, time
+import numpy as np
+from fastnn import Dense, Network, Trainer, graph
+X, y = np.ones((20, 3), np.float32), np.arange(20) % 2
+
+def compile_rules():
+    for i in range(8):
+        graph.minimize(lambda x: (x - 3 - i) ** 2 + graph.exp(x / (i + 9)), start=0.0, steps=1)
+
+thread = threading.Thread(target=compile_rules)
+thread.start()
+children = []
+while thread.is_alive():
+    child = os.fork()
+    if child == 0:
+        Trainer(Network(3, [Dense(2)])).fit(X, y, 1)
+        os._exit(0)
+    children.append(child)
+    time.sleep(0.05)
+print(sum(os.waitpid(child, 0)[1] for child in children), len(children) > 1)
+"""
+
+
+@needs_jit
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
+def test_a_child_forked_while_another_thread_compiles_can_train(tmp_path):
+    loading.prepare(["train_epoch_float32", "forward_float32", "shuffle"])
+    assert run_python(FORK, "-W", "ignore").split() == ["0", "True"]
+
+
 @needs_jit
 def test_sources_that_changed_meanwhile_are_not_compiled_for_this_process(monkeypatch):
     monkeypatch.setattr(loading, "SOURCES", "those of yesterday")
@@ -240,7 +390,7 @@ from fastnn.storage.kernels import loading as compiled
 from fastnn.storage.kernels.machine import processor
 made_for = processor()._replace(name="")
 compiled.codes(["shuffle"], made_for)
-compiled._compile_apart = compiled._compile_here = None
+compiled._compile = None
 os.system(f"chmod -R a+rX {os.environ['FASTNN_CACHE_DIR']}")
 os.setuid(54321)
 compiled.codes(["shuffle"], made_for)

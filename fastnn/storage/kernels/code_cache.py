@@ -7,8 +7,11 @@ are read. Whatever cannot be used is compiled anew, and replaced.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -40,12 +43,21 @@ def load(file: Path, rebuild: Callable[[memoryview], Any]) -> Any:
         content = read_trusted(file)
         if content is None:
             return None
-        return rebuild(unseal(content))
+        code = rebuild(unseal(content))
+        _note_use(file)
+        return code
     except Untrusted as error:
         warn(str(error), "what lies there is not used, but compiled anew")
     except Exception as error:  # whatever the system and a loader make of a file
         warn(f"{file} cannot be used ({error})", "it is compiled anew")
     return None
+
+
+def _note_use(file: Path) -> None:
+    """Let the file say, once a day, that it is in use; not every system notes when it is read."""
+    with contextlib.suppress(OSError):
+        if time.time() - file.stat().st_mtime > 86400:
+            os.utime(file)
 
 
 def store(file: Path, reduced: Callable[[], bytes]) -> None:

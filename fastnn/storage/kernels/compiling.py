@@ -8,6 +8,7 @@ bytes.
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import config, njit, types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
@@ -39,6 +41,8 @@ KINDS = {
 }
 # What every C library has. All else that is needed has to be named, and found, when code is loaded.
 _OF_C = ("memset", "memcpy", "memmove")
+# What LLVM calls by names of its own becomes a call of the C library.
+_OF_LIBM = re.compile(r"llvm\.(pow|exp|exp2|log|log2|log10|sin|cos|fmod)\.f(32|64)$")
 
 
 def machine_code(
@@ -63,7 +67,7 @@ def machine_code(
     result
         What it returns, a key of `KINDS`, or None.
     """
-    with _no_garbage_collection():
+    with _own_settings():
         return code_of(compile_function(function, arguments), name, identity, result)
 
 
@@ -71,8 +75,9 @@ def compile_function(function: Callable[..., Any], arguments: tuple[str, ...]) -
     """Return Numba's compilation of a function of `arguments`, as `machine_code` takes them."""
     signature = tuple(KINDS[each] for each in arguments)
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    dispatcher = njit(error_model="numpy", _nrt=False, **options)(function)
-    dispatcher.compile(signature)
+    with _own_settings():
+        dispatcher = njit(error_model="numpy", _nrt=False, **options)(function)
+        dispatcher.compile(signature)
     return dispatcher.overloads[signature]
 
 
@@ -85,10 +90,10 @@ def code_of(compiled: Any, name: str, identity: str, result: str | None = None) 
     module.link_in(llvm.parse_assembly(_entrance(compiled, name, result)))
     machine = _machine()
     _strip(module, machine, name)
-    needs = [
-        each.name
-        for each in module.functions
-        if each.is_declaration and not each.name.startswith("llvm.") and each.name not in _OF_C
+    declared = [each.name for each in module.functions if each.is_declaration]
+    needs = [name for name in declared if not name.startswith("llvm.") and name not in _OF_C]
+    needs += [
+        f"{each[1]}{'f' * (each[2] == '32')}" for each in map(_OF_LIBM.match, declared) if each
     ]
     return Code(name, identity, tuple(needs), machine.emit_object(module))
 
@@ -128,16 +133,27 @@ def numba_for(made_for: Processor) -> Iterator[None]:
         config.CPU_NAME, config.CPU_FEATURES = before
 
 
+# Indices would be checked of arrays whose length nobody knows; code for debuggers is other code.
+_SETTINGS = {"BOUNDSCHECK": 0, "DEBUGINFO_DEFAULT": 0, "ENABLE_PROFILING": 0}
+
+
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Leave garbage alone meanwhile: it would be looked for during a third of the time."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
+def _own_settings() -> Iterator[None]:
+    """Compile alike whatever the user has set for Numba, and leave garbage alone meanwhile.
+
+    It would be looked for during a third of the time. No other thread compiles meanwhile.
+    """
+    with global_compiler_lock:
+        collecting = gc.isenabled()
+        before = {name: getattr(config, name) for name in _SETTINGS}
+        gc.disable()
+        vars(config).update(_SETTINGS)
+        try:
+            yield
+        finally:
+            vars(config).update(before)
+            if collecting:
+                gc.enable()
 
 
 def _machine() -> Any:

@@ -11,12 +11,13 @@ import hashlib
 import logging
 import os
 import re
-import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, Self
 
 from fastnn import __version__
 from fastnn.errors import TargetUnavailable
@@ -28,6 +29,8 @@ from fastnn.storage.kernels.machine_code import Code, file_in, unpack
 from fastnn.threads.pool import uninterrupted
 
 _NAMES = "kernels-"  # what names of folders begin with
+_FOLDER = re.compile(_NAMES + "[0-9a-f]{16}(-checked)?")
+_OURS = (".code", ".kernel", ".part")
 _ROOT = os.path.abspath(os.path.join(__file__, *[os.pardir] * 4))
 # An import at the top of a module; those in functions bring nothing into compiled code.
 _IMPORT = re.compile(r"^(?:from (fastnn[\w.]*) import (\([^)]*\)|.*)|import (fastnn[\w.]*))", re.M)
@@ -82,7 +85,32 @@ COMPILED = (
 # What looks over them changes what they become.
 _CHECKS = ("fastnn.sanitizer",) if CHECKED else ()
 # Taken now: what is imported fits these, whatever becomes of the files meanwhile.
-SOURCES = source_hash(*COMPILED, "fastnn.storage.kernels.entries", *_CHECKS)
+_HASHED = (*COMPILED, "fastnn.storage.kernels.entries", *_CHECKS)
+
+
+def read_packaged(file: Path) -> bytes:
+    """Return the content of a file of the package, which may be in an archive."""
+    loader: Any = getattr(sys.modules["fastnn"].__spec__, "loader", None)
+    if hasattr(loader, "get_data"):
+        return bytes(loader.get_data(str(file)))
+    return file.read_bytes()
+
+
+def _sources_hash() -> str:
+    """Return the hash of the sources; without them that which was shipped, or else "".
+
+    A package without sources, in an archive or frozen, is what it was when it was built.
+    """
+    if sources(*_HASHED):
+        return source_hash(*_HASHED)
+    try:
+        return read_packaged(Path(_ROOT, "fastnn", "shipped", "SOURCES")).decode()
+    except (OSError, ValueError):
+        return ""
+
+
+SOURCES = _sources_hash()
+KNOWN = bool(SOURCES)  # else nothing can be kept, since an edit would not be noticed
 PATIENCE_SECONDS = 3.0
 _KEPT_SECONDS = 60 * 86400.0  # since it was last read
 _log = logging.getLogger("fastnn")
@@ -115,55 +143,90 @@ def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bo
     flags = f"{made_for.cpu} {made_for.features} {made_for.opt}"
     text = hashlib.sha256(made_of.encode()).hexdigest()
     identity = f"{name} of {text} and sources {SOURCES} for {system()} {flags}"
-    file = file_in(folder(), name, identity)
-    code = load(file, partial(unpack, identity=identity))
+    file = file_in(folder(), name, f"{identity} by {compilers()}")
+    code = load(file, partial(unpack, identity=identity)) if KNOWN else None
     if code is not None:
         return code, True
     try:
-        code = uninterrupted(partial(make, identity))
+        code = uninterrupted(partial(_make, make, identity))
     except ImportError as error:
         raise TargetUnavailable(
             f"formulas and rules of your own are compiled by Numba, which cannot be imported here "
             f"({error}); install a Numba that fits this Python and NumPy"
         ) from error
-    store(file, code.pack)
+    if KNOWN:
+        store(file, code.pack)
+        forget_old()
     return code, False
+
+
+def _make(make: Callable[[str], Code], identity: str) -> Code:
+    with _at_work:
+        return make(identity)
+
+
+# No fork happens while another thread imports Numba and compiles: the child could do neither.
+_at_work = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_at_work.acquire,
+        after_in_parent=_at_work.release,
+        after_in_child=_at_work.release,
+    )
+
+
+@cache
+def compilers() -> str:
+    """Return the versions of what compiles: another one may compile something else."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in ("numba", "llvmlite"):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return " ".join(found)
 
 
 def forget_old() -> None:
     """Delete what was compiled of other sources and has not been read for a while."""
     now = time.time()
     for other in folder().parent.glob(f"{_NAMES}*"):
+        if other == folder() or not _FOLDER.fullmatch(other.name):
+            continue
         with contextlib.suppress(OSError):
-            read = [max(file.stat().st_atime, file.stat().st_mtime) for file in other.iterdir()]
-            last = max([other.stat().st_mtime, *read])
-            if other != folder() and now - last > _KEPT_SECONDS:
-                shutil.rmtree(other)
+            files = list(other.iterdir())
+            read = [max(file.stat().st_atime, file.stat().st_mtime) for file in files]
+            if now - max([other.stat().st_mtime, *read]) > _KEPT_SECONDS:
+                for file in files:
+                    if file.suffix in _OURS:
+                        file.unlink()
+                other.rmdir()
 
 
 class CompileNotice:
     """Logs what takes so long, if it is not ready after a moment: as warnings, which are seen."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, what: str, why: str = "for this device") -> None:
+        self._what, self._why = what, why
+        self.kept = folder() not in full and os.access(folder(), os.W_OK)
         self._timer = threading.Timer(PATIENCE_SECONDS, self._tell)
         self._timer.daemon = True
         self._begun = time.monotonic()
 
     def _tell(self) -> None:
-        _log.warning("fastnn: compiling %s for this processor ...", self._what)
+        _log.warning("fastnn: compiling %s %s: half a minute or more ...", self._what, self._why)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         """Start to wait; without a word where no thread can be started for that."""
         with contextlib.suppress(RuntimeError, MemoryError):
             self._timer.start()
+        return self
 
     def __exit__(self, *exception: object) -> None:
         """Say how long it took, if that it began was said."""
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            kept = os.access(folder(), os.W_OK) and folder() not in full
-            where = f", kept in {folder()}" if kept else ""
+            where = f", kept in {folder()}" if self.kept else ""
             _log.warning("fastnn: compiled in %.0f s%s", seconds, where)
         forget_old()

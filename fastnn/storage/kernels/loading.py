@@ -8,11 +8,7 @@ leaves this one without Numba, with its memory, and with Ctrl-C.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -23,16 +19,25 @@ import numpy as np
 
 from fastnn.errors import TargetUnavailable
 from fastnn.sanitizer import CHECKED
+from fastnn.storage.cache_folders import warn
 from fastnn.storage.kernels import code_cache
+from fastnn.storage.kernels.compile_apart import begin_to_write, compile_apart, write
 from fastnn.storage.kernels.entries import ENTRIES, Entry
-from fastnn.storage.kernels.kernel_cache import SOURCES, CompileNotice, folder
+from fastnn.storage.kernels.kernel_cache import (
+    KNOWN,
+    SOURCES,
+    CompileNotice,
+    compilers,
+    folder,
+    read_packaged,
+)
 from fastnn.storage.kernels.machine import DISABLE_JIT, Processor, processor, system
 from fastnn.storage.kernels.machine_code import SUFFIX, Code, file_in, function_at, link, unpack
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.pool import uninterrupted
 
 SHIPPED = Path(__file__).parents[2] / "shipped"
-_ROOT = Path(__file__).parents[3]
+_log = logging.getLogger("fastnn")
 
 
 _ready: dict[str, Callable[..., None]] = {}
@@ -81,14 +86,41 @@ def codes(names: Iterable[str], made_for: Processor) -> dict[str, Code]:
         else:
             found[name] = code
     if compile_now:
-        with CompileNotice(", ".join(compile_now)):
-            for name, code in _compile_apart(compile_now, made_for).items():
-                found[name] = code
-                code_cache.store(_kept_file(name, made_for), code.pack)
-            for name in compile_now:
-                if name not in found:
-                    found[name] = uninterrupted(partial(_compile_here, name, made_for))
+        with CompileNotice(f"kernels ({', '.join(compile_now)})", _why(made_for)) as notice:
+            made, notice.kept = _compile(compile_now, made_for)
+            found |= made
     return found
+
+
+def _why(made_for: Processor) -> str:
+    """Return why nothing that is shipped is taken."""
+    if CHECKED:
+        return "with the checks of FASTNN_CHECK"
+    if not made_for.name:
+        return f"for {made_for.cpu}, for which none are shipped"
+    return f"for {made_for.name}, since none of these sources are shipped"
+
+
+def _compile(names: list[str], made_for: Processor) -> tuple[dict[str, Code], bool]:
+    """Compile entries; return their code, and whether all of it is kept for later processes."""
+    identities = {name: identity_of(name, made_for) for name in names}
+    found: dict[str, Code] = {}
+    reasons = dict.fromkeys(names, "its sources are not there to be compared")
+    if KNOWN:
+        found, reasons = compile_apart(names, made_for, identities)
+    for name, code in found.items():
+        code_cache.store(_kept_file(name, made_for), code.pack)
+    for name, reason in reasons.items():
+        if made_for != processor():  # whose vectors are others
+            raise TargetUnavailable(f"{name} cannot be compiled for {made_for.name}: {reason}")
+        _log.warning(
+            "fastnn: %s cannot be compiled in a process of its own (%s); it is compiled in this "
+            "one, and not kept for later ones",
+            name,
+            reason,
+        )
+        found[name] = uninterrupted(partial(_compile_here, name, made_for))
+    return found, not reasons and folder() not in code_cache.full
 
 
 def is_ready(name: str, made_for: Processor) -> bool:
@@ -111,74 +143,35 @@ def shipped_file(name: str, made_for: Processor, folder: Path = SHIPPED) -> Path
 def _shipped(name: str, made_for: Processor) -> Code | None:
     if CHECKED or not made_for.name:
         return None
+    file = shipped_file(name, made_for)
     try:
-        content = shipped_file(name, made_for).read_bytes()
-        return unpack(code_cache.unseal(content), identity_of(name, made_for))
-    except (OSError, ValueError):  # not shipped, or of other sources than these
+        content = code_cache.unseal(read_packaged(file))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        warn(f"{file}, which was installed, cannot be used ({error})", "it is compiled anew")
+        return None
+    try:
+        return unpack(content, identity_of(name, made_for))
+    except ValueError:  # of other sources than these
         return None
 
 
 def _kept_file(name: str, made_for: Processor) -> Path:
-    return file_in(folder(), name, identity_of(name, made_for))
+    return file_in(folder(), name, f"{identity_of(name, made_for)} by {compilers()}")
 
 
 def _kept(name: str, made_for: Processor) -> Code | None:
+    if not KNOWN:
+        return None
     identity = identity_of(name, made_for)
     return code_cache.load(_kept_file(name, made_for), partial(unpack, identity=identity))
 
 
-# What a new process does: it looks for modules where this one does.
-_CHILD = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from fastnn.storage.kernels.loading import write_code
-write_code(sys.argv[2])
-"""
-
-
-def _compile_apart(names: list[str], made_for: Processor) -> dict[str, Code]:
-    """Compile entries, each in a process of its own; those that could not be are left out."""
-    paths = json.dumps([str(_ROOT), *sys.path])
-    environment = os.environ | made_for.environment()
-    environment |= {"PYTHONHASHSEED": "0", "NUMBA_DISABLE_INTEL_SVML": "1"}
-    children: dict[str, subprocess.Popen[bytes]] = {}
-    found: dict[str, Code] = {}
-    try:
-        for name in names if sys.executable and not getattr(sys, "frozen", False) else ():
-            children[name] = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, paths, name],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        for name, child in children.items():
-            content, said = child.communicate()
-            if child.returncode == 0:
-                found[name] = unpack(content, identity_of(name, made_for))
-            else:
-                logging.getLogger("fastnn").info("compiling %s: %s", name, said.decode())
-    except OSError as error:
-        logging.getLogger("fastnn").info("no process can be started to compile: %s", error)
-    except ValueError as error:
-        raise TargetUnavailable(
-            "fastnn's sources have been changed since this process imported them, so nothing more "
-            f"can be compiled for it ({error}); start it again"
-        ) from None
-    finally:
-        for child in children.values():
-            child.kill()
-            child.communicate()
-    return found
-
-
 def write_code(name: str) -> None:
     """Write the code of an entry, for what Numba compiles for in this process, to the output."""
-    output = os.dup(1)
-    os.dup2(2, 1)  # whatever is printed meanwhile is no code
-    code = _entry_code(name, identity_of(name))
-    with os.fdopen(output, "wb") as stream:
-        stream.write(code.pack())
+    output = begin_to_write()
+    write(output, _entry_code(name, identity_of(name)))
 
 
 def _entry_code(name: str, identity: str) -> Code:

@@ -17,8 +17,17 @@ from typing import NamedTuple
 import numpy as np
 
 CHOICES = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT"
-# Numba's own reading of it, which would import Numba.
-DISABLE_JIT = os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
+
+
+def _disabled() -> bool:
+    """Return Numba's own reading of NUMBA_DISABLE_JIT, which would import Numba."""
+    try:
+        return bool(int(os.environ.get("NUMBA_DISABLE_JIT", "0")))
+    except ValueError:
+        return False
+
+
+DISABLE_JIT = _disabled()
 
 _V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")

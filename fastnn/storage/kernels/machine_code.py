@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +66,7 @@ def link(code: Code) -> int:
     """
     import llvmlite.binding as llvm
 
+    _hold_at_fork()
     with _linking:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -85,6 +88,20 @@ def link(code: Code) -> int:
         return int(engine.get_function_address(code.name))
 
 
+@cache
+def _hold_at_fork() -> None:
+    """Let no fork happen while LLVM works in another thread: the child would wait for that."""
+    from llvmlite.binding import ffi
+
+    lock = getattr(ffi.lib, "_lock", None)
+    if lock is not None and hasattr(os, "register_at_fork"):
+
+        def release() -> None:
+            lock.__exit__(None, None, None)
+
+        os.register_at_fork(before=lock.__enter__, after_in_parent=release, after_in_child=release)
+
+
 def _is_there(name: str) -> bool:
     """Return whether LLVM's loader finds a function in this process."""
     import llvmlite.binding as llvm
@@ -95,8 +112,8 @@ def _is_there(name: str) -> bool:
     )
 
 
-# What a function takes, by the names that `fastnn.targets.cpu.compiling` has for it; of numbers in
-# a row, such as "float64s", it takes the address.
+# What a function takes, by the names that `compiling` has for it; of numbers in a row, such as
+# "float64s", it takes the address.
 _KINDS: dict[str, Any] = {
     "int": ctypes.c_int64,
     "float32": ctypes.c_float,

@@ -8,6 +8,7 @@ An editable install ships nothing: its code is made on first use, and again afte
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,11 @@ class BuildPy(build_py):  # type: ignore[misc]
 
     def run(self) -> None:
         """Do so."""
-        super().run()
         if self.editable_mode:
+            super().run()
             return
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier one has left
+        super().run()
         levels = os.environ.get("FASTNN_BUILD_LEVELS", "native").split()
         out = Path(self.build_lib, "fastnn", "shipped").absolute()
         subprocess.run(

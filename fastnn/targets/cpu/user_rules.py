@@ -60,7 +60,7 @@ class Compiled:
             for name, kind in self._arguments.items()
         )
         self._text = (
-            f"# {operation} of {dtype.name}\n{rule}\n\n"
+            f"# {operation} of {dtype.name}: {self._arguments}\n{rule}\n\n"
             f"def call({', '.join(self._arguments)}):\n    return loop({passed})\n"
         )
         if DISABLE_JIT:
