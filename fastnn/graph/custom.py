@@ -217,3 +217,10 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
             "them any names"
         )
     return CustomLoss(Expression(rule.node, (*outputs, TARGET)))
+
+
+# What a rule of the caller's own is, and what makes it of a function or a formula.
+KINDS: dict[str, tuple[type[CustomRule], Callable[[Any], CustomRule]]] = {
+    "activation": (CustomActivation, custom_activation),
+    "loss": (CustomLoss, custom_loss),
+}
