@@ -36,7 +36,7 @@ class Forward(_Layer):
 
 
 class Backward(_Layer):
-    """The derivative of the loss by a layer's inputs, times the slope of the layer before."""
+    """The derivative of the loss by a layer's inputs, times the derivative of the layer before."""
 
     kind = "backward"
     params = list(HIDDEN)

@@ -130,7 +130,7 @@ class Settings:
 
 
 def is_installed(library: str) -> bool:
-    """Say whether a library can be imported."""
+    """Return whether a library can be imported."""
     return find_spec(library) is not None
 
 

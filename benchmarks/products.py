@@ -21,7 +21,7 @@ from timing import SECONDS, best_seconds, of_team
 
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape, vector_bytes
-from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE, make_sources
+from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE, make_strided_views
 from fastnn.targets.cpu.llvm.rule_loops import EXACT
 from fastnn.targets.cpu.llvm.vectors import INT64, llvm_real, loop
 from fastnn.targets.cpu.plan import LIST_SLACK
@@ -78,13 +78,13 @@ def make_products(dtype: np.dtype) -> tuple[Any, Any]:
             multiply(memory, a, m | 1, k, zero, m, b, k + 1, k, p0, p1, n, c)
 
     @njit(**EXACT)
-    def in_place(memory, sources, order, used, m, k, n, p0, p1, b, c, repeats):
-        address, stride = sources[ADDRESS], sources[ROW_STRIDE]
+    def in_place(memory, strided, order, nonzero, m, k, n, p0, p1, b, c, repeats):
+        address, stride = strided[ADDRESS], strided[ROW_STRIDE]
         for _ in range(repeats):
             for row in range(0, m, ROWS):
                 end = min(m, row + ROWS)
-                multiply_caller(memory, order, zero, zero, p1 - p0, address, stride, k, used, zero,
-                                zero, zero, row, end, b, p0, p1, n, c, m | 1)  # fmt: skip
+                multiply_caller(memory, order, zero, zero, p1 - p0, address, stride, k, nonzero,
+                                zero, zero, zero, row, end, b, p0, p1, n, c, m | 1)  # fmt: skip
 
     return in_panels, in_place
 
@@ -104,25 +104,25 @@ def peak_float64(count):
     return _chains_double(count)
 
 
-def in_panels_float32(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+def in_panels_float32(memory, strided, order, nonzero, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in panels."""
     _in_panels_single(as_array(memory), m, k, n, p0, p1, a, b, c, repeats)
 
 
-def in_panels_float64(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+def in_panels_float64(memory, strided, order, nonzero, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in panels."""
     _in_panels_double(as_array(memory), m, k, n, p0, p1, a, b, c, repeats)
 
 
-def in_place_float32(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+def in_place_float32(memory, strided, order, nonzero, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in place."""
-    arrays = as_array(memory), as_array(sources), as_array(order), as_array(used)
+    arrays = as_array(memory), as_array(strided), as_array(order), as_array(nonzero)
     _in_place_single(*arrays, m, k, n, p0, p1, b, c, repeats)
 
 
-def in_place_float64(memory, sources, order, used, m, k, n, p0, p1, a, b, c, repeats):
+def in_place_float64(memory, strided, order, nonzero, m, k, n, p0, p1, a, b, c, repeats):
     """Multiply some times, A in place."""
-    arrays = as_array(memory), as_array(sources), as_array(order), as_array(used)
+    arrays = as_array(memory), as_array(strided), as_array(order), as_array(nonzero)
     _in_place_double(*arrays, m, k, n, p0, p1, b, c, repeats)
 
 
@@ -169,14 +169,14 @@ def rate(
     panels_of.split(np.vstack([A, np.zeros(((m | 1) - m, k), dtype)]), memory[:b])
     panels_of.split(B, memory[b:c])
     panels = panels_of.panels(n)
-    # The list of the columns used, which are all, and its table.
+    # The list of the nonzero columns, which are all, and its table.
     table = np.minimum(k, np.arange(panels_of.panels(k) + 1) * tile.panel)
-    used = np.concatenate([np.arange(k), np.zeros(LIST_SLACK, np.int64), table])
-    order, sources = np.arange(m), make_sources(A)
+    nonzero = np.concatenate([np.arange(k), np.zeros(LIST_SLACK, np.int64), table])
+    order, strided = np.arange(m), make_strided_views(A)
 
     def run(me: int, repeats: int) -> None:
         p0, p1 = me * panels // threads, (me + 1) * panels // threads
-        product(memory, sources, order, used, m, k, n, p0, p1, 0, b, c, repeats)
+        product(memory, strided, order, nonzero, m, k, n, p0, p1, 0, b, c, repeats)
 
     run(0, 1)  # compiles, or loads from the cache
     found_seconds = best_seconds(of_team(run, threads), seconds)

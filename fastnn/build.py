@@ -17,7 +17,7 @@ from pathlib import Path
 from fastnn.storage.kernels import code_cache
 from fastnn.storage.kernels.entries import ENTRIES
 from fastnn.storage.kernels.loading import codes, shipped_file
-from fastnn.storage.kernels.machine import LEVELS, Processor, on_x86, processor
+from fastnn.storage.kernels.machine import LEVELS, Processor, levels, processor
 from fastnn.storage.kernels.machine_code import Code
 from fastnn.threads.processors import available_threads
 
@@ -33,11 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"'native' (the default), 'all' of this system, or names: {', '.join(LEVELS)}",
     )
     options = parser.parse_args(arguments)
-    levels = _levels(options.levels or ["native"], parser)
-    if options.out and not all(level.name for level in levels):
+    wanted = _levels(options.levels or ["native"], parser)
+    if options.out and not all(level.name for level in wanted):
         print(f"no level of this processor ({', '.join(LEVELS)}): it compiles on first use")
-        levels = [level for level in levels if level.name]
-    work = [(level, name) for level in levels for name in ENTRIES]
+        wanted = [level for level in wanted if level.name]
+    work = [(level, name) for level in wanted for name in ENTRIES]
     work.sort(key=lambda each: "train" not in each[1])  # the longest first
     logging.getLogger("fastnn").setLevel(logging.ERROR)  # it would say the same as is said here
     with ThreadPoolExecutor(available_threads()) as pool:
@@ -62,18 +62,17 @@ def _make(work: tuple[Processor, str]) -> Code:
 
 def _levels(names: list[str], parser: argparse.ArgumentParser) -> list[Processor]:
     """Return the levels of these names, each once."""
-    levels: dict[str, Processor] = {}
+    found: list[Processor] = []
     for name in names:
         if name == "native":
-            levels[processor().name] = processor()
+            found.append(processor())
         elif name == "all":
-            mine = [each for each in LEVELS if each.startswith("x86") == on_x86()]
-            levels |= {each: LEVELS[each] for each in mine}
+            found += levels()
         elif name in LEVELS:
-            levels[name] = LEVELS[name]
+            found.append(LEVELS[name])
         else:
             parser.error(f"no level is called {name!r}; there are {', '.join(LEVELS)}")
-    return list(levels.values())
+    return list(dict.fromkeys(found))
 
 
 if __name__ == "__main__":

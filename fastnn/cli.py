@@ -145,7 +145,7 @@ def _kernels() -> str:
 
 
 def _cuda() -> str:
-    """Say whether target="cuda" can run here, or why not."""
+    """Return whether target="cuda" can run here, or why not."""
     from fastnn.targets.cuda.host import availability
 
     missing = availability.unavailable()

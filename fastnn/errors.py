@@ -50,6 +50,10 @@ class Diverged(FastnnError, ArithmeticError):
         self.epoch = epoch
         self.step = step
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place too: a worker's error travels to the process that waits for it."""
+        return Diverged, (str(self), self.epoch, self.step)
+
 
 class StrayAccess(FastnnError, RuntimeError):
     """Compiled code touched memory that it must not, which ``FASTNN_CHECK=1`` finds.

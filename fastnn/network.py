@@ -113,7 +113,7 @@ class Dense:
         elif row.alpha is None:
             raise InvalidInput(f"activation {self.activation!r} has no alpha; leave alpha=None")
         else:
-            low = -math.inf if row.learned else 0.0
+            low = -math.inf if row.trainable else 0.0
             object.__setattr__(self, "alpha", number(self.alpha, "alpha", low))
         for name in ("l1", "l2", "max_norm"):
             if (value := getattr(self, name)) is not None:
@@ -128,7 +128,7 @@ def _width(value: Any, what: str) -> int:
 
 
 def rule_of(what: str, value: Any, known: Collection[str]) -> Any:
-    """Return a known name as it is, and a rule of the caller's own as a `CustomRule`.
+    """Return a known name as it is, and a user-defined rule as a `CustomRule`.
 
     `what` is "activation" or "loss".
     """
@@ -215,8 +215,8 @@ class Network:
         """
         found: list[dict[str, tuple[int, ...]]] = []
         for dense, shape in zip(self.dense, self.shapes, strict=True):
-            learned = {"slopes": shape[1:]} if activation_row(dense.activation).learned else {}
-            found.append({"weights": shape, "bias": shape[1:], **learned})
+            trainable = {"slopes": shape[1:]} if activation_row(dense.activation).trainable else {}
+            found.append({"weights": shape, "bias": shape[1:], **trainable})
         return tuple(found)
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, number, whole
+from fastnn.storage.old_settings import renamed
 
 MOST_AHEAD = 2**20  # steps that are looked at before the first one is done
 LearningRate = float | Callable[[int], float]
@@ -130,37 +131,39 @@ class InverseScaling(Schedule):
         return self.rate / (1.0 + self.decay * steps) ** self.power
 
 
+@renamed(min_lr="minimum")
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Falls along half a cosine from `rate` to `minimum`, which it keeps from t = `steps` on.
+    """Falls along half a cosine from `rate` to `min_lr`, which it keeps from t = `steps` on.
 
-    minimum + (rate - minimum) (1 + cos(pi t / steps)) / 2.
+    min_lr + (rate - min_lr) (1 + cos(pi t / steps)) / 2.
     Loshchilov & Hutter 2017, "SGDR", equation 5, without restarts.
 
-    >>> Cosine(0.1, steps=100)(0), Cosine(0.1, steps=100, minimum=0.01)(100)
+    >>> Cosine(0.1, steps=100)(0), Cosine(0.1, steps=100, min_lr=0.01)(100)
     (0.1, 0.01)
     """
 
     rate: float
     steps: int
-    minimum: float = 0.0
+    min_lr: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the settings."""
         object.__setattr__(self, "rate", number(self.rate, "rate", 0.0))
         object.__setattr__(self, "steps", whole(self.steps, "steps", 1))
-        object.__setattr__(self, "minimum", number(self.minimum, "minimum", 0.0, self.rate))
+        object.__setattr__(self, "min_lr", number(self.min_lr, "min_lr", 0.0, self.rate))
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rates at `steps`."""
-        return _between(self.rate, self.minimum, steps / self.steps)
+        return _between(self.rate, self.min_lr, steps / self.steps)
 
 
+@renamed(pct_start="rise")
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Rises to `maximum` in the first `rise` of the steps, then falls far below its start.
+    """Rises to `maximum` in the first `pct_start` of the steps, then falls far below its start.
 
-    From maximum / start_divisor at t = 0 to maximum at t = rise steps - 1, and from there to
+    From maximum / start_divisor at t = 0 to maximum at t = pct_start steps - 1, and from there to
     maximum / (start_divisor end_divisor) at t = steps - 1, which it keeps; each time along half a
     cosine, as PyTorch has it.
     Smith & Topin 2018, "Super-convergence", who rise and fall along straight lines and let the
@@ -172,7 +175,7 @@ class OneCycle(Schedule):
 
     maximum: float
     steps: int
-    rise: float = 0.3
+    pct_start: float = 0.3
     start_divisor: float = 25.0
     end_divisor: float = 1e4
 
@@ -180,8 +183,8 @@ class OneCycle(Schedule):
         """Check the settings."""
         object.__setattr__(self, "maximum", number(self.maximum, "maximum", 0.0))
         object.__setattr__(self, "steps", whole(self.steps, "steps", 2))
-        rise = number(self.rise, "rise", 0.0, 1.0, open_low=True, open_high=True)
-        object.__setattr__(self, "rise", rise)
+        pct_start = number(self.pct_start, "pct_start", 0.0, 1.0, open_low=True, open_high=True)
+        object.__setattr__(self, "pct_start", pct_start)
         for name in ("start_divisor", "end_divisor"):
             object.__setattr__(self, name, number(getattr(self, name), name, 1.0))
 
@@ -189,7 +192,7 @@ class OneCycle(Schedule):
         """Return the rates at `steps`."""
         start = self.maximum / self.start_divisor
         last = self.steps - 1
-        top = max(self.rise * self.steps - 1, 0.0)
+        top = max(self.pct_start * self.steps - 1, 0.0)
         rising = _between(start, self.maximum, steps / (top or 1.0))
         falling = _between(self.maximum, start / self.end_divisor, (steps - top) / (last - top))
         return np.where(steps < top, rising, falling)

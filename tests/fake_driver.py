@@ -1,4 +1,4 @@
-"""A driver library that is not there, and one that is made up: for tests of what is found."""
+"""A driver library that is not there, and a fake one: for tests of what is found."""
 
 import ctypes
 from functools import cache

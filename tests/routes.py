@@ -22,7 +22,7 @@ from fastnn import Dense, Dropout, Network, Trainer, optimizers
 from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn.storage.kernels import loading
 from fastnn.storage.kernels.entries import ENTRIES, Entry
-from fastnn.storage.kernels.machine import LEVELS, host_features, on_x86
+from fastnn.storage.kernels.machine import LEVELS, host_features, levels
 from fastnn.storage.kernels.machine_code import function_at, link
 
 DTYPES = ("float32", "float64")
@@ -143,11 +143,7 @@ def main() -> int:
     """Compare in processes of their own, side by side; return the exit status."""
     if sys.argv[1:2] == ["--here"]:
         return int(compare(*sys.argv[2:]) > 0)
-    here = [
-        level
-        for level in LEVELS.values()
-        if level.name.startswith("x86") == on_x86() and all(map(host_features().get, level.needs))
-    ]
+    here = [level for level in levels() if all(map(host_features().get, level.needs))]
     work = [
         (each, dtype)
         for each in here

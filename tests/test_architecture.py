@@ -21,8 +21,10 @@ PACKAGE = ROOT / "fastnn"
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn": (
         ("errors",),
-        ("threads", "rules", "sanitizer", "schedules"),
-        ("storage", "initializers", "optimizers"),
+        ("threads", "rules", "sanitizer"),
+        ("storage",),
+        ("initializers", "schedules"),
+        ("optimizers",),
         ("graph",),
         ("network",),
         ("inputs",),
@@ -90,7 +92,7 @@ ALLOWED = {
     "scipy": ("graph", "targets.numpy", "targets.cpu"),
     "sklearn": ("examples",),
     "matplotlib": ("graph", "plots"),
-    "pandas": ("training.history", "training.sweep_result"),
+    "pandas": ("training.sweep_result",),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "tensorboard": ("training.callbacks",),
@@ -213,6 +215,12 @@ def test_every_place_in_the_house_is_there(package):
     folder = ROOT.joinpath(*package.split("."))
     for child in RANKS[package]:
         assert (folder / f"{child}.py").is_file() or (folder / child / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_a_place_that_may_import_a_library_does(library):
+    naming = {place_of(path) for path in MODULES if library in path.read_text("utf-8")}
+    assert [each for each in ALLOWED[library] if not any(lies_in(n, [each]) for n in naming)] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -67,7 +67,7 @@ def test_the_rate_falls_after_one_epoch_too_many_without_a_better_loss():
 
 
 def test_the_rate_does_not_fall_below_the_minimum():
-    callback = ReduceOnPlateau(factor=0.1, patience=0, minimum=0.03)
+    callback = ReduceOnPlateau(factor=0.1, patience=0, min_lr=0.03)
     assert_allclose(plateau_rates(callback, [1.0] * 5, 1.0), [1, 1, 0.1, 0.03, 0.03, 0.03])
     assert plateau_rates(callback, [1.0] * 3, 0.01) == [0.01] * 4
 
@@ -277,7 +277,7 @@ def test_where_the_epochs_run_out_the_trainer_stays_as_the_last_one_left_it(loss
 def test_a_loss_that_is_hardly_smaller_is_no_better(change, best, losses_are):
     losses_are(0.5, 0.499, 0.498, 0.4)
     trainer = trainer_of()
-    stopping = EarlyStopping(patience=9, minimum_change=change)
+    stopping = EarlyStopping(patience=9, min_delta=change)
     trainer.fit(X, LABELS, epochs=4, callbacks=[stopping], **VALIDATION)
     assert trainer.history.best == best
 
@@ -315,12 +315,12 @@ def test_watching_a_validation_loss_without_validation_data_is_refused_at_once(c
         (lambda: ReduceOnPlateau(0.0), "factor must be"),
         (lambda: ReduceOnPlateau(patience=-1), "patience must be a whole number of at least 0"),
         (lambda: ReduceOnPlateau(threshold=1.0), "threshold must be"),
-        (lambda: ReduceOnPlateau(minimum=-0.1), "minimum must be"),
+        (lambda: ReduceOnPlateau(min_lr=-0.1), "min_lr must be"),
         (lambda: ReduceOnPlateau(monitor="val_loss"), "monitor must be .* not 'val_loss'"),
         (lambda: EarlyStopping(patience=1.5), "patience must be"),
         (lambda: EarlyStopping(monitor="accuracy"), "monitor must be .* not 'accuracy'"),
         (lambda: EarlyStopping(monitor=[]), "monitor must be"),
-        (lambda: EarlyStopping(minimum_change=-1e-9), "minimum_change must be"),
+        (lambda: EarlyStopping(min_delta=-1e-9), "min_delta must be"),
         (lambda: EarlyStopping(restore_best=1), "restore_best must be True or False, not 1"),
     ],
 )

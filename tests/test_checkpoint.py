@@ -52,7 +52,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def only_file(path: Path) -> bool:
-    """Say whether the folder holds `path` and nothing else."""
+    """Return whether the folder holds `path` and nothing else."""
     return list(path.parent.iterdir()) == [path]
 
 

@@ -1,4 +1,4 @@
-"""Rules of the caller's own as values: what is taken, what is refused, and what a file keeps."""
+"""User-defined rules as values: what is taken, what is refused, and what a file keeps."""
 
 import copy
 import json
@@ -106,7 +106,10 @@ def branch(z: Any) -> Any:
         (lambda: own_trainer(loss=lambda z, y, w: w * z), r"not 3 \(z, y, w\)"),
         (lambda: own_trainer(loss=lambda z, y: y**2), "does not depend on z"),
         (lambda: own_trainer(loss=lambda z, y: z**2), "does not depend on y"),
-        (lambda: own_trainer(loss=lambda z, y: graph.step(z) - y), "slope 0 by the output z every"),
+        (
+            lambda: own_trainer(loss=lambda z, y: graph.step(z) - y),
+            "derivative 0 by the output z every",
+        ),
         (lambda: own_trainer(loss=lambda y, z: y * z - z), r"has y first; write lambda z, y:"),
         (lambda: Dense(3, lambda z: 1.0), "activation lambda z: 1 does not depend on z"),
         (lambda: own_trainer(loss=lambda y_true, p: y_true - p), "has y_true first; .* p, y_true:"),

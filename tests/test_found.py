@@ -1,4 +1,4 @@
-"""What is found of CUDA, and what is said of what is missing: with a driver that is made up."""
+"""What is found of CUDA, and what is said of what is missing: with a fake driver."""
 
 import re
 import sys

@@ -124,7 +124,7 @@ def test_a_task_that_hangs_ends_in_time_with_its_own_children(tmp_path):
 
 
 def running(process):
-    """Say whether a process still runs; one that has ended may wait for its parent to notice."""
+    """Return whether a process still runs; one that has ended may wait for its parent to notice."""
     try:
         with open(f"/proc/{process}/stat") as stream:
             return stream.read().rpartition(")")[2].split()[0] != "Z"

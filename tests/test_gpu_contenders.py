@@ -1,5 +1,7 @@
 """What benchmarks/gpu.py times, tried on the processor with small problems."""
 
+from functools import partial
+
 import gpu_part
 import gpu_tasks
 import numpy as np
@@ -22,10 +24,13 @@ def test_small_problems_go_through_a_task_from_end_to_end(monkeypatch):
 @pytest.mark.parametrize("aim", [0.7, 1.01])
 @pytest.mark.parametrize("contender", ["fastnn", "torch"])
 def test_training_up_to_an_accuracy_tells_of_the_seconds_or_that_it_failed(
-    contender, aim, monkeypatch
+    contender, aim, monkeypatch, request
 ):
     if contender == "torch":
-        pytest.importorskip("torch")
+        torch = pytest.importorskip("torch")
+        # Its threads spin: on cores that others use too, two of them take a minute.
+        request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+        torch.set_num_threads(1)
 
     monkeypatch.setattr(gpu_part, "AIM", aim)
     monkeypatch.setitem(gpu_part.EPOCHS_AT_MOST, "accuracy", 6)

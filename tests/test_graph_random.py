@@ -115,5 +115,7 @@ def test_what_a_formula_shows_is_the_formula(text, x, y):
 @settings(max_examples=100)
 def test_the_gradient_of_any_formula_is_that_of_its_derivative_formulas(text, x, y):
     formula = traced(text)
-    for name, slope in formula.gradient(x=x, y=y).items():
-        np.testing.assert_allclose(formula.derivative(name).evaluate(x=x, y=y), slope, rtol=1e-12)
+    for name, derivative in formula.gradient(x=x, y=y).items():
+        np.testing.assert_allclose(
+            formula.derivative(name).evaluate(x=x, y=y), derivative, rtol=1e-12
+        )

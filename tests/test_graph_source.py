@@ -1,4 +1,4 @@
-"""Rules generated from formulas: the values and slopes are those of the formula."""
+"""Rules generated from formulas: the values and derivatives are those of the formula."""
 
 import math
 import os
@@ -72,9 +72,9 @@ def rule_of(source, real=np.float64, m=NUMPY):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_an_activation_computes_the_formula_and_its_slope(name):
+def test_an_activation_computes_the_formula_and_its_derivative(name):
     formula = trace(FORMULAS[name])
-    value, slope = rule_of(activation_source(formula))
+    value, derivative = rule_of(activation_source(formula))
     alpha = 0.3
     settings = {formula.names[1]: alpha} if len(formula.names) > 1 else {}
     first = formula.names[0]
@@ -85,18 +85,20 @@ def test_an_activation_computes_the_formula_and_its_slope(name):
             # float64's underflow in exp and squares of 800 leave a few roundings.
             assert a == pytest.approx(formula.evaluate(**values), rel=1e-13, nan_ok=True)
             expected = formula.gradient(**values)[first]
-            assert slope(z, a, alpha) == pytest.approx(expected, rel=1e-12, abs=1e-15, nan_ok=True)
+            assert derivative(z, a, alpha) == pytest.approx(
+                expected, rel=1e-12, abs=1e-15, nan_ok=True
+            )
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "silu", "softplus", "gelu"])
 def test_a_known_activation_agrees_with_the_reference(name):
-    value, slope = rule_of(activation_source(trace(FORMULAS[name])))
+    value, derivative = rule_of(activation_source(trace(FORMULAS[name])))
     reference = ACTIVATIONS[name]
     z = np.linspace(-6, 6, 49)
     a = np.array([value(each, 0.0) for each in z])
-    slopes = np.array([slope(*each, 0.0) for each in zip(z, a, strict=True)])
+    derivatives = np.array([derivative(*each, 0.0) for each in zip(z, a, strict=True)])
     np.testing.assert_allclose(a, reference.value(z, 0.0), rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(slopes, reference.slope(z, a, 0.0), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(derivatives, reference.derivative(z, a, 0.0), rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["mse", "mae", "huber", "hinge", "squared_hinge"])
@@ -133,25 +135,25 @@ def test_nan_stays_nan(name):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_float32_stays_float32(name):
-    value, slope = rule_of(activation_source(trace(FORMULAS[name])), np.float32)
+    value, derivative = rule_of(activation_source(trace(FORMULAS[name])), np.float32)
     z, alpha = np.float32(0.7), np.float32(0.3)
     a = value(z, alpha)
     assert a.dtype == np.float32
-    assert slope(z, a, alpha).dtype == np.float32
+    assert derivative(z, a, alpha).dtype == np.float32
 
 
 @pytest.mark.parametrize(
     ("name", "needs_z"),
     [("identity", False), ("sigmoid", False), ("tanh", False), ("silu", True), ("relu", True)],
 )
-def test_the_source_says_whether_the_slope_follows_from_the_output(name, needs_z):
+def test_the_source_says_whether_the_derivative_follows_from_the_output(name, needs_z):
     source = activation_source(trace(FORMULAS[name]))
-    assert source.slope_needs_z == needs_z
+    assert source.derivative_needs_z == needs_z
     if not needs_z:
-        value, slope = rule_of(source)
+        value, derivative = rule_of(source)
         z = np.float64(0.7)
         a = value(z, 0.3)
-        assert slope(None, a, 0.3) == slope(z, a, 0.3)
+        assert derivative(None, a, 0.3) == derivative(z, a, 0.3)
 
 
 def test_the_source_names_the_functions_that_it_needs():
@@ -166,8 +168,8 @@ def test_shared_subexpressions_are_computed_once():
         return gate * z + gate * gate
 
     text = activation_source(trace(gated)).text
-    value, slope = text.split("def slope")
-    assert value.count("exp(") == slope.count("exp(") == 1
+    value, derivative = text.split("def derivative")
+    assert value.count("exp(") == derivative.count("exp(") == 1
 
 
 def test_the_text_does_not_depend_on_names_or_on_what_was_made_before():

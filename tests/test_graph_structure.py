@@ -92,8 +92,8 @@ def test_equal_subexpressions_are_one_node():
 
 def test_the_gradient_shares_what_the_value_has_computed():
     J = exp(sin(a) * b)
-    slopes = [J.derivative(name).node for name in ("a", "b")]
-    both = topological([J.node, *slopes])
+    derivatives = [J.derivative(name).node for name in ("a", "b")]
+    both = topological([J.node, *derivatives])
     assert sum(node.operation == "exp" for node in both) == 1
     assert sum(node.operation == "sin" for node in both) == 1
 

@@ -32,7 +32,7 @@ from fastnn.graph import (
 a, b, c = variables("a b c")
 (x,) = variables("x")
 
-# Function, its values and its slopes by another library or a closed form, and points.
+# Function, its values and its derivatives by another library or a closed form, and points.
 WIDE = np.array([-800.0, -30.0, -2.5, -1e-3, 0.0, 1e-3, 0.7, 30.0, 800.0])
 MIDDLE = np.array([-5.0, -1.0, -1e-9, 0.0, 1e-9, 0.3, 4.0])
 POSITIVE = np.array([1e-300, 1e-9, 0.2, 1.0, 7.0, 1e300])
@@ -75,14 +75,14 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_values_and_slopes_are_those_of_the_closed_form(name):
-    function, value, slope, points = FUNCTIONS[name]
+def test_values_and_derivatives_are_those_of_the_closed_form(name):
+    function, value, derivative, points = FUNCTIONS[name]
     formula = function(x)
     np.testing.assert_allclose(formula.evaluate(x=points), value(points), rtol=1e-14)
-    # The slope of sigmoid is a (1 - a), which is right to one rounding of 1.
+    # The derivative of sigmoid is a (1 - a), which is right to one rounding of 1.
     absolute = 2.3e-16 if name in ("sigmoid", "tanh") else 0
     found = formula.gradient(x=points)["x"]
-    np.testing.assert_allclose(found, slope(points), rtol=1e-13, atol=absolute)
+    np.testing.assert_allclose(found, derivative(points), rtol=1e-13, atol=absolute)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -103,10 +103,10 @@ def test_arrays_broadcast_and_gradients_have_the_shape_of_the_result():
     J = a * b + 3 * c
     rows, columns = np.arange(3.0)[:, None], np.arange(4.0)
     np.testing.assert_array_equal(J.evaluate(a=rows, b=columns, c=1), rows * columns + 3)
-    slopes = J.gradient(a=rows, b=columns, c=1)
-    np.testing.assert_array_equal(slopes["a"], np.tile(columns, (3, 1)))
-    np.testing.assert_array_equal(slopes["b"], np.tile(rows, (1, 4)))
-    np.testing.assert_array_equal(slopes["c"], np.full((3, 4), 3.0))
+    derivatives = J.gradient(a=rows, b=columns, c=1)
+    np.testing.assert_array_equal(derivatives["a"], np.tile(columns, (3, 1)))
+    np.testing.assert_array_equal(derivatives["b"], np.tile(rows, (1, 4)))
+    np.testing.assert_array_equal(derivatives["c"], np.full((3, 4), 3.0))
 
 
 def test_results_are_new_arrays():
@@ -159,10 +159,10 @@ def test_mixed_derivatives_do_not_depend_on_the_order():
 
 
 def test_a_derivative_still_knows_all_variables():
-    slope = ((2 * a + b) * c).derivative("c")
-    assert slope.gradient(a=3, b=4, c=5) == {"a": 2, "b": 1, "c": 0}
-    assert slope.evaluate(a=3, b=4) == 10
-    assert slope.derivative("c").evaluate() == 0
+    derivative = ((2 * a + b) * c).derivative("c")
+    assert derivative.gradient(a=3, b=4, c=5) == {"a": 2, "b": 1, "c": 0}
+    assert derivative.evaluate(a=3, b=4) == 10
+    assert derivative.derivative("c").evaluate() == 0
 
 
 def test_a_derivative_may_be_asked_for_by_the_variable_itself():
@@ -203,7 +203,7 @@ def test_the_derivative_by_an_unknown_variable_names_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    ("f", "slope_below", "slope_at", "slope_above"),
+    ("f", "derivative_below", "derivative_at", "derivative_above"),
     [
         (abs, -1, 0, 1),
         (sign, 0, 0, 0),
@@ -221,9 +221,11 @@ def test_the_derivative_by_an_unknown_variable_names_the_known_ones():
         (lambda x: where(x != 0, x, 5 * x), 1, 5, 1),
     ],
 )
-def test_slopes_at_kinks_are_those_documented(f, slope_below, slope_at, slope_above):
-    slopes = f(x).gradient(x=np.array([-0.5, 0.0, 0.5]))["x"]
-    assert slopes.tolist() == [slope_below, slope_at, slope_above]
+def test_derivatives_at_kinks_are_those_documented(
+    f, derivative_below, derivative_at, derivative_above
+):
+    derivatives = f(x).gradient(x=np.array([-0.5, 0.0, 0.5]))["x"]
+    assert derivatives.tolist() == [derivative_below, derivative_at, derivative_above]
 
 
 def test_step_is_one_at_zero_and_sign_is_zero_there():
@@ -241,11 +243,11 @@ def test_step_is_one_at_zero_and_sign_is_zero_there():
         lambda x: minimum(1 / x**2, 3 + 0 * x),
     ],
 )
-def test_a_branch_not_taken_adds_nothing_though_its_own_slope_is_infinite(f):
+def test_a_branch_not_taken_adds_nothing_though_its_own_derivative_is_infinite(f):
     assert f(x).gradient(x=0) == {"x": 0}
 
 
-def test_a_power_has_a_slope_where_its_base_or_its_exponent_is_zero():
+def test_a_power_has_a_derivative_where_its_base_or_its_exponent_is_zero():
     assert (a**b).gradient(a=0, b=2) == {"a": 0, "b": 0}
     assert (a**b).gradient(a=0, b=1) == {"a": 1, "b": 0}
     assert (a**b).gradient(a=3, b=0) == {"a": 0, "b": pytest.approx(math.log(3))}

@@ -1,4 +1,4 @@
-"""Initial weights: their distributions, their keys, and what a caller's own rule may return."""
+"""Initial weights: their distributions, their keys, and what a user-defined rule may return."""
 
 import math
 import pickle

@@ -136,8 +136,8 @@ def test_every_function_of_a_graph_compiles():
         return erf(x) ** 2 + abs(x) ** 1.5 + sin(x) * exp(-(x**2)) + sqrt(1 + x**2) + log(3 + x)
 
     result = minimize(everything, start=1.3, learning_rate=0.01, steps=5)
-    slope = trace(everything)
-    expected = followed(lambda at: slope.gradient(x=at)["x"], [1.3], 0.01, 5)
+    derivative = trace(everything)
+    expected = followed(lambda at: derivative.gradient(x=at)["x"], [1.3], 0.01, 5)
     np.testing.assert_allclose(result.path, expected, rtol=1e-13)
 
 

@@ -153,13 +153,13 @@ def test_a_class_that_is_only_predicted_has_an_empty_row():
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "gelu", "silu", "elu"])
-def test_the_slope_drawn_is_the_slope_of_the_activation_drawn(name):
+def test_the_derivative_drawn_is_that_of_the_activation_drawn(name):
     ax = plots.activation(name, limits=(-3, 3))
-    a, slope = (line for line in ax.lines if len(line.get_xdata()) > 2)
+    a, derivative = (line for line in ax.lines if len(line.get_xdata()) > 2)
     z = a.get_xdata()
     differences = np.gradient(a.get_ydata(), z)
     smooth = np.abs(z) > 0.01  # elu's second derivative jumps at 0
-    np.testing.assert_allclose(slope.get_ydata()[smooth], differences[smooth], atol=2e-3)
+    np.testing.assert_allclose(derivative.get_ydata()[smooth], differences[smooth], atol=2e-3)
 
 
 def test_an_activation_is_drawn_with_its_alpha():
@@ -171,9 +171,11 @@ def test_an_activation_is_drawn_with_its_alpha():
 
 def test_an_activation_of_ones_own_is_drawn_under_its_formula():
     ax = plots.activation(lambda z: tanh(z) * 0.5)
-    a, slope = (line for line in ax.lines if len(line.get_xdata()) > 2)
+    a, derivative = (line for line in ax.lines if len(line.get_xdata()) > 2)
     np.testing.assert_allclose(a.get_ydata(), np.tanh(a.get_xdata()) / 2, rtol=1e-15)
-    np.testing.assert_allclose(slope.get_ydata(), 0.5 - np.tanh(a.get_xdata()) ** 2 / 2, atol=1e-15)
+    np.testing.assert_allclose(
+        derivative.get_ydata(), 0.5 - np.tanh(a.get_xdata()) ** 2 / 2, atol=1e-15
+    )
     assert ax.get_title() == "lambda z: tanh(z)*0.5"
 
 

@@ -10,7 +10,7 @@ from fastnn.targets.numpy.activations import ACTIVATIONS
 
 DTYPES = [np.float32, np.float64]
 ELEMENTWISE = [name for name, row in table.ACTIVATIONS.items() if not row.rowwise]
-Z = np.linspace(-6, 6, 240).reshape(40, 6)  # no zero: every slope exists
+Z = np.linspace(-6, 6, 240).reshape(40, 6)  # no zero: every derivative exists
 EXTREME = [[-1e30, -1e4, -100.0, -1e-30, -0.0], [0.0, 1e-30, 100.0, 1e4, 1e30]]
 # The fixed point of mean 0 and variance 1 (Klambauer et al. 2017, appendix A1).
 ALPHA = -np.sqrt(2 / np.pi) / (special.erfc(np.sqrt(0.5)) * np.exp(0.5) - 1)
@@ -59,27 +59,29 @@ def test_value_is_the_closed_form(name, dtype):
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_slope_is_the_derivative_of_the_value(name, dtype):
+def test_derivative_is_that_of_the_value(name, dtype):
     rule, h = ACTIVATIONS[name], 1e-5
     for alpha in alphas(name):
         z = Z.astype(dtype)
         wide = z.astype(np.float64)
         expected = (rule.value(wide + h, alpha) - rule.value(wide - h, alpha)) / (2 * h)
-        found = rule.slope(z, rule.value(z, alpha), alpha)
+        found = rule.derivative(z, rule.value(z, alpha), alpha)
         assert found.dtype == dtype and found.shape == Z.shape
         assert_allclose(found, expected, rtol=0, atol=max(1e-9, 8 * np.finfo(dtype).eps))
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_slope_reads_z_only_where_the_table_says_so(name):
+def test_derivative_reads_z_only_where_the_table_says_so(name):
     rule = ACTIVATIONS[name]
     a = rule.value(Z, 0.3)
-    same = np.array_equal(rule.slope(np.full_like(Z, np.nan), a, 0.3), rule.slope(Z, a, 0.3))
-    assert same != table.ACTIVATIONS[name].slope_needs_z
+    same = np.array_equal(
+        rule.derivative(np.full_like(Z, np.nan), a, 0.3), rule.derivative(Z, a, 0.3)
+    )
+    assert same != table.ACTIVATIONS[name].derivative_needs_z
 
 
 @pytest.mark.parametrize(
-    ("name", "alpha", "slope"),
+    ("name", "alpha", "derivative"),
     [
         ("relu", 0.0, 0.0),
         ("leaky_relu", 0.2, 0.2),
@@ -90,11 +92,11 @@ def test_slope_reads_z_only_where_the_table_says_so(name):
         ("step", 0.0, 0.0),
     ],
 )
-def test_slope_at_zero_is_the_one_from_the_left(name, alpha, slope):
+def test_derivative_at_zero_is_the_one_from_the_left(name, alpha, derivative):
     zero = np.array([[0.0, -0.0]])
     rule = ACTIVATIONS[name]
-    found = rule.slope(zero, rule.value(zero, alpha), alpha)
-    assert_allclose(found, [[slope, slope]], rtol=1e-15)
+    found = rule.derivative(zero, rule.value(zero, alpha), alpha)
+    assert_allclose(found, [[derivative, derivative]], rtol=1e-15)
 
 
 def test_prelu_has_a_slope_of_any_sign_for_each_unit():
@@ -102,12 +104,12 @@ def test_prelu_has_a_slope_of_any_sign_for_each_unit():
     rule = ACTIVATIONS["prelu"]
     a = rule.value(z, slopes)
     assert np.array_equal(a, [[1, 0, -3], [3, 3, 3]])
-    assert np.array_equal(rule.slope(z, a, slopes), [slopes, [1, 1, 1]])
+    assert np.array_equal(rule.derivative(z, a, slopes), [slopes, [1, 1, 1]])
 
 
 def test_hardtanh_is_flat_where_it_meets_its_ends():
     z = np.array([[-1.0, 1.0]])
-    assert np.array_equal(ACTIVATIONS["hardtanh"].slope(z, z, 0.0), [[0, 0]])
+    assert np.array_equal(ACTIVATIONS["hardtanh"].derivative(z, z, 0.0), [[0, 0]])
 
 
 def test_step_is_one_from_zero_on():
@@ -116,9 +118,9 @@ def test_step_is_one_from_zero_on():
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_flat_is_what_has_no_slope_anywhere(name):
+def test_flat_is_what_has_no_derivative_anywhere(name):
     rule = ACTIVATIONS[name]
-    assert rule.slope(Z, rule.value(Z, 0.3), 0.3).any() != table.ACTIVATIONS[name].flat
+    assert rule.derivative(Z, rule.value(Z, 0.3), 0.3).any() != table.ACTIVATIONS[name].flat
 
 
 def test_selu_keeps_mean_zero_and_variance_one():
@@ -130,7 +132,7 @@ def test_selu_keeps_mean_zero_and_variance_one():
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_extreme_inputs_give_finite_values_and_slopes_without_a_warning(name, dtype):
+def test_extreme_inputs_give_finite_values_and_derivatives_without_a_warning(name, dtype):
     rule, z = ACTIVATIONS[name], np.array(EXTREME, dtype)
     a = rule.value(z, 0.5)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
@@ -141,7 +143,7 @@ def test_extreme_inputs_give_finite_values_and_slopes_without_a_warning(name, dt
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_far_from_zero_an_activation_is_its_asymptote(name):
     z = np.array([[-1e4, 1e4]])
-    value, slope = {
+    value, derivative = {
         "identity": ([-1e4, 1e4], [1, 1]),
         "sigmoid": ([0, 1], [0, 0]),
         "tanh": ([-1, 1], [0, 0]),
@@ -160,7 +162,7 @@ def test_far_from_zero_an_activation_is_its_asymptote(name):
     }[name]
     a = ACTIVATIONS[name].value(z, 0.25)
     assert_allclose(a, [value], rtol=1e-15, atol=0)
-    assert_allclose(ACTIVATIONS[name].slope(z, a, 0.25), [slope], rtol=1e-15, atol=1e-15)
+    assert_allclose(ACTIVATIONS[name].derivative(z, a, 0.25), [derivative], rtol=1e-15, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -27,7 +27,7 @@ VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
 
 
 class Counter:
-    """A callback of a caller's own, with state: it stops after so many epochs."""
+    """A user-defined callback, with state: it stops after so many epochs."""
 
     def __init__(self, most):
         self.most, self.count, self.seen = most, 0, np.zeros(2)

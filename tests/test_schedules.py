@@ -38,9 +38,9 @@ def cosine(t, start, end, steps):
     return end + (start - end) * (1 + math.cos(math.pi * min(t / steps, 1))) / 2
 
 
-def one_cycle(t, maximum, steps, rise, start, end):
+def one_cycle(t, maximum, steps, pct_start, start, end):
     """Return a rate of the policy, with its two phases taken apart."""
-    top = rise * steps - 1
+    top = pct_start * steps - 1
     if t < top:
         return cosine(t, maximum / start, maximum, top)
     return cosine(t - top, maximum, maximum / (start * end), steps - 1 - top)
@@ -146,9 +146,12 @@ def test_a_schedule_gives_what_pytorch_gives(schedule, make):
         (lambda: InverseScaling(0.1, power=-1), "power must be"),
         (lambda: InverseScaling(0.1, decay=math.inf), "decay must be"),
         (lambda: Cosine(0.1, 0), "steps must be a whole number of at least 1, not 0"),
-        (lambda: Cosine(0.1, 10, 0.2), r"minimum must be a finite number in \[0, 0.1\], not 0.2"),
+        (lambda: Cosine(0.1, 10, 0.2), r"min_lr must be a finite number in \[0, 0.1\], not 0.2"),
         (lambda: OneCycle(0.1, 1), "steps must be a whole number of at least 2, not 1"),
-        (lambda: OneCycle(0.1, 10, rise=1.0), r"rise must be a finite number in \(0, 1\), not 1.0"),
+        (
+            lambda: OneCycle(0.1, 10, pct_start=1.0),
+            r"pct_start must be a finite number in \(0, 1\), not 1.0",
+        ),
         (lambda: OneCycle(0.1, 10, start_divisor=0.5), "start_divisor must be"),
         (lambda: OneCycle(0.1, 10, end_divisor=0), "end_divisor must be"),
         (lambda: WarmUp(0, 0.1), "steps of a WarmUp must be"),
@@ -164,7 +167,7 @@ def test_settings_of_a_schedule_out_of_range_are_refused(make, message):
 
 
 class Halves(Schedule):
-    """A schedule of a caller's own."""
+    """A user-defined schedule."""
 
     def rates(self, steps):
         """Return 0.2 and 0.1 in turn."""

@@ -150,7 +150,7 @@ def test_a_damaged_network_is_refused(values):
         network_from_dict(values)
 
 
-COSINE = {"kind": "Cosine", "rate": 0.1, "steps": 100, "minimum": 0.0}
+COSINE = {"kind": "Cosine", "rate": 0.1, "steps": 100, "min_lr": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,6 @@ def medians(results: dict[Run, list[dict[str, Any]]]) -> dict[Run, float]:
 
 
 def is_hopeless(results: dict[Run, list[dict[str, Any]]], run: Run) -> bool:
-    """Say whether a peer's run is so far behind the best that it need not be repeated."""
+    """Return whether a peer's run is so far behind the best that it need not be repeated."""
     figures = medians(results)
     return library_of(run) != "fastnn" and figures[run] > HOPELESS * min(figures.values())

@@ -1,4 +1,4 @@
-"""Rules of the caller's own beside the built-in rules of the same formula: ratios of epoch times.
+"""User-defined rules beside the built-in rules of the same formula: ratios of epoch times.
 
 Both train the same problem in one process, in turns; a figure is the median of the ratios of
 neighbouring epochs.
@@ -44,7 +44,7 @@ ACTIVATION_SHAPES = ((20, 32, 32), (64, 512, 64))  # inputs, units of two hidden
 LOSS_SHAPES = ((8, 100, 32), (30, 1, 32), (30, 1, 1))  # inputs, outputs, batch
 
 TEXT = """\
-The time of an epoch on one thread with a rule of the caller's own, over that with the built-in rule
+The time of an epoch on one thread with a user-defined rule, over that with the built-in rule
 of the same formula; 1.3 is the most that it may cost."""
 
 

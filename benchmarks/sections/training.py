@@ -88,7 +88,7 @@ def medians(results: dict[Run, list[dict[str, Any]]]) -> dict[Run, float]:
 
 
 def is_hopeless(results: dict[Run, list[dict[str, Any]]], run: Run) -> bool:
-    """Say whether a peer's run is so far behind the best peer's that it need not be repeated."""
+    """Return whether a peer's run is so far behind the best peer's that it need not be repeated."""
     figures = medians(results)
     peers = [seconds for other, seconds in figures.items() if library_of(other) != "fastnn"]
     return library_of(run) != "fastnn" and figures[run] > HOPELESS * min(peers)

@@ -1,7 +1,7 @@
 """A loss of your own: three lines through one cloud, with a tenth, half and nine tenths below each.
 
 The loss of a quantile weighs an error above the line differently from one below (Koenker & Bassett
-1978). The function is all that has to be written: its slope is found, and both are compiled.
+1978). The function is all that has to be written: its derivative is found, and both are compiled.
 """
 
 from __future__ import annotations

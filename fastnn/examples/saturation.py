@@ -1,4 +1,4 @@
-"""Deep sigmoid layers hardly learn: each multiplies the gradient by a slope of at most 1/4."""
+"""Deep sigmoid layers hardly learn: each multiplies the gradient by a derivative of at most 1/4."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Activations and losses of the caller's own, from a function or a formula of `fastnn.graph`.
+"""User-defined activations and losses, from a function or a formula of `fastnn.graph`.
 
-The formula says everything: targets take value and slope from it, `repr` shows it, two rules of one
-formula are equal whatever their variables are called, and a file keeps its nodes and no code.
+The formula says everything: targets take value and derivative from it, `repr` shows it, two rules
+of one formula are equal whatever their variables are called, and a file keeps its nodes and no
+code.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class CustomRule:
     Attributes
     ----------
     expression
-        Its first variable is the one by which the slope is taken.
+        Its first variable is the one by which the derivative is taken.
     """
 
     expression: Expression
@@ -69,14 +70,14 @@ class CustomRule:
         raise NotImplementedError
 
     @cached_property
-    def slope(self) -> Expression:
+    def derivative(self) -> Expression:
         """The derivative by the first variable."""
         return self.expression.derivative(self.expression.names[0])
 
     @cached_property
     def flat(self) -> bool:
-        """Whether the slope is 0 everywhere."""
-        node = self.slope.node
+        """Whether the derivative is 0 everywhere."""
+        node = self.derivative.node
         return node.operation == "constant" and node.value == 0
 
     @cached_property
@@ -118,8 +119,8 @@ class CustomActivation(CustomRule):
     @cached_property
     def row(self) -> Activation:
         """What has to be known of it, as `fastnn.rules.table.ACTIVATIONS` has it for names."""
-        needs_z = self.source.slope_needs_z
-        return Activation(repr(self), "the caller's own", slope_needs_z=needs_z, flat=self.flat)
+        needs_z = self.source.derivative_needs_z
+        return Activation(repr(self), "user-defined", derivative_needs_z=needs_z, flat=self.flat)
 
     @cached_property
     def source(self) -> RuleSource:
@@ -146,14 +147,14 @@ class CustomLoss(CustomRule):
         super().__post_init__()
         if self.flat:
             raise InvalidInput(
-                f"the loss {self!r} has slope 0 by the output {self.expression.names[0]} "
+                f"the loss {self!r} has derivative 0 by the output {self.expression.names[0]} "
                 "everywhere, so nothing can be learned; give one that changes with the output"
             )
 
     @cached_property
     def row(self) -> Loss:
         """What has to be known of it, as `fastnn.rules.table.LOSSES` has it for names."""
-        return Loss(repr(self), "the caller's own", "real")
+        return Loss(repr(self), "user-defined", "real")
 
     @cached_property
     def source(self) -> RuleSource:
@@ -219,7 +220,7 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
     return CustomLoss(Expression(rule.node, (*outputs, TARGET)))
 
 
-# What a rule of the caller's own is, and what makes it of a function or a formula.
+# What a user-defined rule is, and what makes it of a function or a formula.
 KINDS: dict[str, tuple[type[CustomRule], Callable[[Any], CustomRule]]] = {
     "activation": (CustomActivation, custom_activation),
     "loss": (CustomLoss, custom_loss),

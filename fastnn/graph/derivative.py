@@ -5,13 +5,13 @@ adjoint on to its arguments, multiplied by its partial derivatives (reverse mode
 2008, Evaluating Derivatives, section 3.2). Adjoints are graphs, so they can be printed, evaluated,
 compiled, and differentiated again.
 
-Where a function has a kink, the slopes are these:
+Where a function has a kink, the derivatives are these:
 
-- ``abs(x)`` at 0: sign(0) = 0. ``sign`` and ``step`` have slope 0 everywhere.
+- ``abs(x)`` at 0: sign(0) = 0. ``sign`` and ``step`` have derivative 0 everywhere.
 - ``maximum(a, b)`` and ``minimum(a, b)`` where a = b: if one of them is a number, it takes all, so
-  that ``maximum(x, 0)`` and ``maximum(0, x)`` have the slope 0 at 0 that the activation relu has;
-  else each takes half.
-- ``where(c, a, b)``: the slope of the branch taken. The condition itself has none.
+  that ``maximum(x, 0)`` and ``maximum(0, x)`` have the derivative 0 at 0 that the activation relu
+  has; else each takes half.
+- ``where(c, a, b)``: the derivative of the branch taken. The condition itself has none.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _tie(strict: str, weak: str, d: Node, mine: Node, other: Node) -> Node:
     if other.fixed:
         return when(apply(strict, mine, other), d)
     equal = apply("eq", mine, other)
-    # One guard, so that an argument that does not win hands on 0 whatever its own slope.
+    # One guard, so that an argument that does not win hands on 0 whatever its own derivative.
     return when(apply(weak, mine, other), choose(equal, mul(constant(0.5), d), d))
 
 

@@ -162,8 +162,8 @@ class _Run:
         values = dict(zip(self.expression.names, map(float, x), strict=True))
         where = ", ".join(f"{name} = {each:.6g}" for name, each in values.items())
         value = self.expression.evaluate(**values)
-        slopes = self.expression.gradient(**values).values()
-        gradient = ", ".join(f"{each:.6g}" for each in slopes)
+        derivatives = self.expression.gradient(**values).values()
+        gradient = ", ".join(f"{each:.6g}" for each in derivatives)
         remedy = (
             f"use a learning_rate below {self.rate:g}, or bounds"
             if step

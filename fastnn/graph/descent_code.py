@@ -70,8 +70,8 @@ def descent_source(expression: Expression) -> str:
     count = len(expression.names)
     check_compiled(len(topological([expression.node])))
     inputs = [variable(name) for name in expression.names]
-    slopes = adjoints(expression.node)
-    roots = lower([expression.node, *(slopes.get(each, ZERO) for each in inputs)])
+    derivatives = adjoints(expression.node)
+    roots = lower([expression.node, *(derivatives.get(each, ZERO) for each in inputs)])
     check_compiled(len(topological(roots)))
     known = {node: f"x{i}" for i, node in enumerate(inputs)}
     lines, results = statements(roots, known, _STYLE, repr)

@@ -112,8 +112,8 @@ class Expression(Formula):
         >>> ((2*a + b)*c).gradient(a=3, b=4, c=5)
         {'a': 10.0, 'b': 5.0, 'c': 10.0}
         """
-        slopes = [self._adjoint(nodes.variable(name)) for name in self.names]
-        return dict(zip(self.names, self._values(slopes, values), strict=True))
+        derivatives = [self._adjoint(nodes.variable(name)) for name in self.names]
+        return dict(zip(self.names, self._values(derivatives, values), strict=True))
 
     def derivative(self, variable: str | Expression) -> Expression:
         """Return the partial derivative by one variable as a formula, simplified.

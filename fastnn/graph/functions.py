@@ -2,7 +2,7 @@
 
 So a function written with these works on variables, on numbers and on NumPy arrays alike. Numbers
 give a float, arrays an array; outside of its domain a function gives NaN or an infinity, without a
-warning. What slopes these have at their kinks is said in `fastnn.graph.derivative`.
+warning. What derivatives these have at their kinks is said in `fastnn.graph.derivative`.
 """
 
 from __future__ import annotations
@@ -53,27 +53,27 @@ def sqrt(x: Any) -> Any:
 
 
 def abs(x: Any) -> Any:
-    """Return |x|; the slope at 0 is 0."""
+    """Return |x|; the derivative at 0 is 0."""
     return _apply("abs", x)
 
 
 def sign(x: Any) -> Any:
-    """Return -1, 0 or 1; the slope is 0 everywhere."""
+    """Return -1, 0 or 1; the derivative is 0 everywhere."""
     return _apply("sign", x)
 
 
 def step(x: Any) -> Any:
-    """Return 0 below 0 and 1 from 0 on; the slope is 0 everywhere."""
+    """Return 0 below 0 and 1 from 0 on; the derivative is 0 everywhere."""
     return _apply("step", x)
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """Return the larger one; the slope of a tie goes to a number, or is halved between others."""
+    """Return the larger one; the derivative of a tie goes to a number, or is shared by others."""
     return _apply("maximum", a, b)
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """Return the smaller one; the slope of a tie goes to a number, or is halved between others."""
+    """Return the smaller one; the derivative of a tie goes to a number, or is shared by others."""
     return _apply("minimum", a, b)
 
 

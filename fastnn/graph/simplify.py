@@ -3,9 +3,9 @@
 What a reader wrote stays as it was written; only what is derived from it passes through here. Rules
 look at a node and its arguments, never deeper, so that deep graphs cost no recursion.
 
-A *guarded* node is ``where(c, u, 0)`` or ``where(c, 0, u)``: the slope of a branch that may not be
-taken. Products move into the guard, ``where(c, u, 0) * v = where(c, u*v, 0)``, so a branch that is
-not taken adds 0 to a gradient even where its own slope is infinite or NaN.
+A *guarded* node is ``where(c, u, 0)`` or ``where(c, 0, u)``: the derivative of a branch that may
+not be taken. Products move into the guard, ``where(c, u, 0) * v = where(c, u*v, 0)``, so a branch
+that is not taken adds 0 to a gradient even where its own derivative is infinite or NaN.
 """
 
 from __future__ import annotations

@@ -34,22 +34,22 @@ class RuleSource:
         Python source of the function ``rule(real, m)``.
     functions
         Names of the elementary functions that it takes from `m`, sorted.
-    slope_needs_z
-        Whether an activation's slope reads z, as in `fastnn.rules.table`; else a is enough.
+    derivative_needs_z
+        Whether an activation's derivative reads z, as in `fastnn.rules.table`; else a is enough.
     operations
         How many there are to compile.
     """
 
     text: str
     functions: tuple[str, ...]
-    slope_needs_z: bool
+    derivative_needs_z: bool
     operations: int
 
 
 def activation_source(expression: Expression) -> RuleSource:
-    """Return the rule of an activation: ``value(z, alpha)`` and ``slope(z, a, alpha)``.
+    """Return the rule of an activation: ``value(z, alpha)`` and ``derivative(z, a, alpha)``.
 
-    The slope reads the output a instead of computing it again.
+    The derivative reads the output a instead of computing it again.
 
     >>> from fastnn.graph import trace
     >>> print(activation_source(trace(lambda z: 1 / (1 + z**2))).text)
@@ -60,11 +60,11 @@ def activation_source(expression: Expression) -> RuleSource:
         def value(z, alpha):
             return c0 / (c0 + z * z)
     <BLANKLINE>
-        def slope(z, a, alpha):
+        def derivative(z, a, alpha):
             t0 = c0 + z * z
             return c1 * (c0 / (t0 * t0) * z)
     <BLANKLINE>
-        return value, slope
+        return value, derivative
     <BLANKLINE>
 
     Parameters
@@ -83,12 +83,14 @@ def activation_source(expression: Expression) -> RuleSource:
             f"an activation has one variable, or two with its parameter, not {len(names)} "
             f"({', '.join(names)})"
         )
-    value, slope, operations = _lowered(expression)
+    value, derivative, operations = _lowered(expression)
     inputs = dict(zip(map(variable, names), ("z", "alpha"), strict=False))
     outputs = {value: "a", **inputs} if value.arguments and not value.fixed else inputs
     writer = _Writer()
-    text = writer.rule(("value(z, alpha)", value, inputs), ("slope(z, a, alpha)", slope, outputs))
-    needs_z = variable(names[0]) in topological([slope], outputs)
+    text = writer.rule(
+        ("value(z, alpha)", value, inputs), ("derivative(z, a, alpha)", derivative, outputs)
+    )
+    needs_z = variable(names[0]) in topological([derivative], outputs)
     return RuleSource(text, tuple(sorted(writer.functions)), needs_z, operations)
 
 
@@ -111,18 +113,18 @@ def loss_source(expression: Expression) -> RuleSource:
             f"a loss has two variables, the output and the target, not {len(names)} "
             f"({', '.join(names)})"
         )
-    value, slope, operations = _lowered(expression)
+    value, derivative, operations = _lowered(expression)
     inputs = dict(zip(map(variable, names), ("p", "y"), strict=True))
     writer = _Writer()
-    text = writer.rule(("value(p, y)", value, inputs), ("gradient(p, y)", slope, inputs))
+    text = writer.rule(("value(p, y)", value, inputs), ("gradient(p, y)", derivative, inputs))
     return RuleSource(text, tuple(sorted(writer.functions)), True, operations)
 
 
 def _lowered(expression: Expression) -> tuple[Node, Node, int]:
     """Return value, derivative by the first variable, and how many operations they have."""
-    slope = adjoints(expression.node).get(variable(expression.names[0]), ZERO)
-    value, slope = lower([expression.node, slope])
-    return value, slope, len(topological([value, slope]))
+    derivative = adjoints(expression.node).get(variable(expression.names[0]), ZERO)
+    value, derivative = lower([expression.node, derivative])
+    return value, derivative, len(topological([value, derivative]))
 
 
 class _Writer:

@@ -128,7 +128,7 @@ class DeviceArray:
 
 
 def on_device(value: Any) -> bool:
-    """Say whether `value` is an array in the memory of a CUDA device.
+    """Return whether `value` is an array in the memory of a CUDA device.
 
     NumPy arrays and CPU tensors are not, though they offer DLPack too.
 

@@ -216,7 +216,7 @@ def initial_parameters(
         W = _initial_weights(
             draw(generator, *shape), shape, dtype, f"init of Dense layer {position}"
         )
-        slopes = [_initial_slopes(layer, dtype, position)] if row.learned else []
+        slopes = [_initial_slopes(layer, dtype, position)] if row.trainable else []
         parameters.append((W, np.zeros(shape[1], dtype), *slopes))
     return parameters
 

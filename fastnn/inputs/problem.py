@@ -130,7 +130,7 @@ class Problem:
             )
 
     def _check_formulas(self) -> None:
-        """Raise `InvalidInput` where rules of the caller's own would take minutes to compile."""
+        """Raise `InvalidInput` where user-defined rules would take minutes to compile."""
         rules = [self.loss, *(dense.activation for dense in self.network.dense)]
         formulas: list[Any] = [rule for rule in rules if not isinstance(rule, str)]
         if formulas:

@@ -1,4 +1,4 @@
-"""Curves over one number: losses over epochs, an activation with its slope, a descent's path."""
+"""Curves over one number: losses over epochs, an activation and its derivative, a descent."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def activation(
     limits: tuple[float, float] = (-5.0, 5.0),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw an activation a = f(z) and its slope da/dz.
+    """Draw an activation a = f(z) and its derivative da/dz.
 
     Parameters
     ----------
@@ -109,20 +109,20 @@ def activation(
         raise InvalidInput(f"{name} depends on a whole row and is no curve; draw {curves[1]}")
     layer = Dense(1, name, alpha=alpha)
     rule, chosen = activation_of(layer.activation), layer.alpha
-    assert rule.slope is not None
+    assert rule.derivative is not None
     low, high = (number(limit, "a limit of z") for limit in limits)
     if low >= high:
         raise InvalidInput(f"limits must be (low, high), not ({low:g}, {high:g})")
     ax = axes_or_new(ax, _WIDTH, _HEIGHT)
     z = np.linspace(low, high, 2001)
     a = rule.value(z[:, None], chosen or 0.0)
-    slopes = rule.slope(z[:, None], a, chosen or 0.0)
+    derivatives = rule.derivative(z[:, None], a, chosen or 0.0)
     ax.axhline(0, color="gray", linewidth=0.8)
     ax.axvline(0, color="gray", linewidth=0.8)
     ax.plot(z, a[:, 0], color=colour(0), linewidth=2, label="a")
-    ax.plot(z, slopes[:, 0], "--", color=colour(3), linewidth=2, label="slope da/dz")
+    ax.plot(z, derivatives[:, 0], "--", color=colour(3), linewidth=2, label="derivative da/dz")
     ax.set_xlabel("z")
-    ax.set_ylabel("a and its slope")
+    ax.set_ylabel("a and its derivative")
     shown = str(layer.activation)
     ax.set_title(shown if chosen is None else f"{shown}, alpha = {chosen:g}")
     ax.legend()

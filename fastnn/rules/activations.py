@@ -1,10 +1,11 @@
-"""Activations as scalar formulas: the value and the slope, once, for every compiled target.
+"""Activations as scalar formulas: the value and the derivative, once, for every compiled target.
 
-Each function returns ``(value, slope)`` for numbers of type `real`: a = value(z, alpha) and
-da/dz = slope(z, a, alpha). `m` holds the elementary functions of the target (exp, expm1, log1p,
-tanh, normal_cdf). The functions returned are compiled into the loops of the target; their constants
-are of type `real`, since a Python float would turn float32 arithmetic into float64. Where the table
-says that a slope does not need z, a target may pass anything for it. Sources are in `table`.
+Each function returns ``(value, derivative)`` for numbers of type `real`: a = value(z, alpha) and
+da/dz = derivative(z, a, alpha). `m` holds the elementary functions of the target (exp, expm1,
+log1p, tanh, normal_cdf). The functions returned are compiled into the loops of the target; their
+constants are of type `real`, since a Python float would turn float32 arithmetic into float64. Where
+the table says that a derivative does not need z, a target may pass anything for it. Sources are in
+`table`.
 """
 
 from __future__ import annotations
@@ -29,49 +30,49 @@ def identity(real: Any, m: Any) -> Rule:
     def value(z, alpha):
         return z
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return one
 
-    return value, slope
+    return value, derivative
 
 
 def sigmoid(real: Any, m: Any) -> Rule:
-    """Return a = 1 / (1 + exp(-z)), slope a (1 - a)."""
+    """Return a = 1 / (1 + exp(-z)), derivative a (1 - a)."""
     one, exp = real(1), m.exp
 
     def value(z, alpha):
         return one / (one + exp(-z))
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return a * (one - a)
 
-    return value, slope
+    return value, derivative
 
 
 def tanh(real: Any, m: Any) -> Rule:
-    """Return a = tanh(z), slope 1 - a^2."""
+    """Return a = tanh(z), derivative 1 - a^2."""
     one, function = real(1), m.tanh
 
     def value(z, alpha):
         return function(z)
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return one - a * a
 
-    return value, slope
+    return value, derivative
 
 
 def relu(real: Any, m: Any) -> Rule:
-    """Return a = max(0, z); the slope at 0 is 0. NaN stays NaN."""
+    """Return a = max(0, z); the derivative at 0 is 0. NaN stays NaN."""
     zero, one = real(0), real(1)
 
     def value(z, alpha):
         return zero if z < zero else z
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return one if a > zero else zero
 
-    return value, slope
+    return value, derivative
 
 
 def leaky_relu(real: Any, m: Any) -> Rule:
@@ -81,23 +82,23 @@ def leaky_relu(real: Any, m: Any) -> Rule:
     def value(z, alpha):
         return z if z > zero else alpha * z
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return one if a > zero else alpha
 
-    return value, slope
+    return value, derivative
 
 
 def elu(real: Any, m: Any) -> Rule:
-    """Return a = z above 0, alpha (exp(z) - 1) elsewhere, where the slope is a + alpha."""
+    """Return a = z above 0, alpha (exp(z) - 1) elsewhere, where the derivative is a + alpha."""
     zero, one, expm1 = real(0), real(1), m.expm1
 
     def value(z, alpha):
         return z if z > zero else alpha * expm1(z)
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return one if a > zero else a + alpha
 
-    return value, slope
+    return value, derivative
 
 
 def selu(real: Any, m: Any) -> Rule:
@@ -108,42 +109,42 @@ def selu(real: Any, m: Any) -> Rule:
     def value(z, alpha):
         return scale * z if z > zero else limit * expm1(z)
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return scale if a > zero else a + limit
 
-    return value, slope
+    return value, derivative
 
 
 def gelu(real: Any, m: Any) -> Rule:
-    """Return a = z Phi(z), slope Phi(z) + z phi(z), with the normal distribution's Phi and phi."""
+    """Return a = z Phi(z), derivative Phi(z) + z phi(z) (of the normal distribution)."""
     half, root = real(0.5), real(0.3989422804014327)  # 1 / sqrt(2 pi)
     exp, normal_cdf = m.exp, m.normal_cdf
 
     def value(z, alpha):
         return z * normal_cdf(z)
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return normal_cdf(z) + z * root * exp(-half * z * z)
 
-    return value, slope
+    return value, derivative
 
 
 def silu(real: Any, m: Any) -> Rule:
-    """Return a = z s with s = sigmoid(z), slope s (1 + z (1 - s))."""
+    """Return a = z s with s = sigmoid(z), derivative s (1 + z (1 - s))."""
     one, exp = real(1), m.exp
 
     def value(z, alpha):
         return z / (one + exp(-z))
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         s = one / (one + exp(-z))
         return s * (one + z * (one - s))
 
-    return value, slope
+    return value, derivative
 
 
 def mish(real: Any, m: Any) -> Rule:
-    """Return a = z T with T = tanh(softplus(z)), slope T + z (1 - T^2) sigmoid(z).
+    """Return a = z T with T = tanh(softplus(z)), derivative T + z (1 - T^2) sigmoid(z).
 
     With u = exp(-|z|), so that nothing overflows: T = p / q, p = u^2 + 2u and q = p + 2 below 0,
     p = 1 + 2u and q = p + 2u^2 above; and 1 - T^2 = (q - p) (q + p) / q^2.
@@ -155,7 +156,7 @@ def mish(real: Any, m: Any) -> Rule:
         p = u * (u + two) if z < zero else one + two * u
         return z * p / (p + (two if z < zero else two * u * u))
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         u = exp(-abs(z))
         p = u * (u + two) if z < zero else one + two * u
         gap = two if z < zero else two * u * u
@@ -163,43 +164,43 @@ def mish(real: Any, m: Any) -> Rule:
         sigmoid = (u if z < zero else one) / (one + u)
         return p / q + z * sigmoid * gap * (q + p) / (q * q)
 
-    return value, slope
+    return value, derivative
 
 
 def hardtanh(real: Any, m: Any) -> Rule:
-    """Return a = z between -1 and 1, the nearer of the two elsewhere, where the slope is 0."""
+    """Return a = z between -1 and 1, the nearer of the two elsewhere, where the derivative is 0."""
     zero, one = real(0), real(1)
 
     def value(z, alpha):
         return -one if z < -one else (one if z > one else z)
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return one if abs(a) < one else zero
 
-    return value, slope
+    return value, derivative
 
 
 def step(real: Any, m: Any) -> Rule:
-    """Return a = 1 where z >= 0, otherwise 0; the slope is 0 everywhere. NaN stays NaN."""
+    """Return a = 1 where z >= 0, otherwise 0; the derivative is 0 everywhere. NaN stays NaN."""
     zero, one = real(0), real(1)
 
     def value(z, alpha):
         return zero if z < zero else (one if z >= zero else z)
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return zero
 
-    return value, slope
+    return value, derivative
 
 
 def softplus(real: Any, m: Any) -> Rule:
-    """Return a = log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)), slope 1 - exp(-a)."""
+    """Return a = log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)), derivative 1 - exp(-a)."""
     zero, exp, expm1, log1p = real(0), m.exp, m.expm1, m.log1p
 
     def value(z, alpha):
         return (zero if z < zero else z) + log1p(exp(-abs(z)))
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return -expm1(-a)
 
-    return value, slope
+    return value, derivative

@@ -17,17 +17,17 @@ from fastnn.errors import InvalidInput, shown
 
 @dataclass(frozen=True)
 class Activation:
-    """a = value(z, alpha), da/dz = slope(z, a, alpha)."""
+    """a = value(z, alpha), da/dz = derivative(z, a, alpha)."""
 
     name: str
     source: str
     initialiser: str = "xavier_uniform"
     alpha: float | None = None  # default of the one parameter; None: the rule has none
-    slope_needs_z: bool = False  # otherwise the slope follows from the output a alone
+    derivative_needs_z: bool = False  # otherwise the derivative follows from the output a alone
     rowwise: bool = False  # an output depends on the whole row, not on its own z alone
-    flat: bool = False  # slope 0 everywhere: this layer and those before it learn nothing
+    flat: bool = False  # derivative 0 everywhere: this layer and those before it learn nothing
     random: bool = False  # training draws numbers, prediction takes their mean
-    learned: bool = False  # each unit has an alpha of its own, a parameter that starts at `alpha`
+    trainable: bool = False  # each unit has an alpha of its own, a parameter that starts at `alpha`
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ ACTIVATIONS: dict[str, Activation] = {
             "a = z or s z, s learned for each unit; He et al. 2015, eq. 1",
             "he_normal",
             alpha=0.25,
-            slope_needs_z=True,
-            learned=True,
+            derivative_needs_z=True,
+            trainable=True,
         ),
         Activation(
             "rrelu",
@@ -80,12 +80,17 @@ ACTIVATIONS: dict[str, Activation] = {
             "selu", "a = s z or s alpha expm1(z); Klambauer et al. 2017, eq. 2", "lecun_normal"
         ),
         Activation(
-            "gelu", "a = z Phi(z), exact; Hendrycks & Gimpel 2016", "he_normal", slope_needs_z=True
+            "gelu",
+            "a = z Phi(z), exact; Hendrycks & Gimpel 2016",
+            "he_normal",
+            derivative_needs_z=True,
         ),
         Activation(
-            "silu", "a = z sigmoid(z); Elfwing et al. 2018", "he_normal", slope_needs_z=True
+            "silu", "a = z sigmoid(z); Elfwing et al. 2018", "he_normal", derivative_needs_z=True
         ),
-        Activation("mish", "a = z tanh(softplus(z)); Misra 2019", "he_normal", slope_needs_z=True),
+        Activation(
+            "mish", "a = z tanh(softplus(z)); Misra 2019", "he_normal", derivative_needs_z=True
+        ),
         Activation("hardtanh", "a = min(max(z, -1), 1); Collobert 2004"),
         Activation("step", "a = 1 where z >= 0, else 0; McCulloch & Pitts 1943", flat=True),
         Activation("softplus", "a = log(1 + exp(z)); Dugas et al. 2001", "he_normal"),
@@ -111,7 +116,7 @@ LOSSES: dict[str, Loss] = {
             from_logits=True,
         ),
         Loss("mse", "(p - y)^2 / 2; Bishop 2006, eq. 3.12", "real"),
-        Loss("mae", "|p - y|, slope sign(p - y) with sign(0) = 0", "real"),
+        Loss("mae", "|p - y|, derivative sign(p - y) with sign(0) = 0", "real"),
         Loss("huber", "e^2 / 2 where |e| <= 1, |e| - 1/2 beyond; Huber 1964", "real"),
         Loss("perceptron", "(step(p) - y) p, step(0) = 1; Rosenblatt 1958", "binary"),
         Loss("hinge", "max(0, 1 - (2y - 1) p); Cortes & Vapnik 1995", "binary"),
@@ -140,17 +145,17 @@ UPDATES: dict[str, Update] = {
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
-CUSTOM = -1  # code of an activation or a loss of the caller's own, see `fastnn.graph.custom`
+CUSTOM = -1  # code of a user-defined activation or loss, see `fastnn.graph.custom`
 
 
 def activation_row(activation: Any) -> Activation:
-    """Return what has to be known of an activation, given by name or as one of the caller's own."""
+    """Return what has to be known of an activation, given by name or as a user-defined one."""
     row: Activation = ACTIVATIONS[activation] if isinstance(activation, str) else activation.row
     return row
 
 
 def loss_row(loss: Any) -> Loss:
-    """Return what has to be known of a loss, given by name or as one of the caller's own."""
+    """Return what has to be known of a loss, given by name or as a user-defined one."""
     row: Loss = LOSSES[loss] if isinstance(loss, str) else loss.row
     return row
 

@@ -59,7 +59,7 @@ def write(
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
     content = save(arrays, {_KEY: json.dumps(header)})
-    with told_of(name):
+    with family_errors(name):
         _check_rights(place)
         write_whole(place, content, durable=True)
 
@@ -77,7 +77,7 @@ def check_writable(path: str | bytes | os.PathLike[Any]) -> None:
         A folder, a pipe or a device is there, or no file can be written.
     """
     name, place = regular_file(path)
-    with told_of(name):
+    with family_errors(name):
         _check_rights(place)
         try_folder(place.parent)
 
@@ -89,7 +89,7 @@ def _check_rights(place: Path) -> None:
 
 
 @contextmanager
-def told_of(name: str) -> Iterator[None]:
+def family_errors(name: str) -> Iterator[None]:
     """Turn what the system says while a file is written into fastnn's errors, with its name.
 
     Raises

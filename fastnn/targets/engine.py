@@ -34,7 +34,7 @@ class Engine(ABC):
         What is trained.
     threads
         How many threads of the processor do.
-    how
+    description
         Which of several ways the target takes, for the history; "" where there is one.
     seconds_per_row
         In training, as far as known; infinite at first.
@@ -42,7 +42,7 @@ class Engine(ABC):
 
     def __init__(self, problem: Problem) -> None:
         """Be the engine of `problem`, which the first call that computes begins from `restore`."""
-        self.problem, self.threads, self.how = problem, 1, ""
+        self.problem, self.threads, self.description = problem, 1, ""
         self.seconds_per_row = math.inf
 
     @abstractmethod
@@ -141,7 +141,7 @@ class Engine(ABC):
         """Return an engine of this target whose update rule is "gradient", for `gradients`."""
         raise NotImplementedError
 
-    def hold(self, data: Data) -> Data:
+    def to_device(self, data: Data) -> Data:
         """Return data for `forward` to read again and again, where this target reads best."""
         return data
 

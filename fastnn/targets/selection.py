@@ -96,12 +96,12 @@ def reader_of(name: str) -> Reader | None:
     return DeviceReader()
 
 
-def told(reason: str, engine: Any) -> str:
+def describe(reason: str, engine: Any) -> str:
     """Return what a history says of a target that `choose` took: why, and how it goes about it.
 
     Of one that was asked for by name it says nothing.
     """
-    return f"{reason}; {engine.how}" if reason and engine.how else reason
+    return f"{reason}; {engine.description}" if reason and engine.description else reason
 
 
 def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:

@@ -16,7 +16,7 @@ LIMITS = ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 _NUMBER = r"\s*\+?0*[1-9][0-9]*\s*"
 _NUMBERS = re.compile(f"{_NUMBER}(,{_NUMBER})*", re.ASCII)
 _MANY_DIGITS = 10  # no machine has so many processors
-_told: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 def available_threads() -> int:
@@ -47,8 +47,8 @@ def _limit(name: str, count: int) -> int:
 
 def _warn(name: str, text: str) -> None:
     """Warn, once a process, of what a variable of the environment says."""
-    if (name, text) not in _told:
-        _told.add((name, text))
+    if (name, text) not in _warned:
+        _warned.add((name, text))
         warnings.warn(
             EnvironmentWarning(
                 f"{name} is {text!r:.80} and is ignored; it must be a whole number of threads, at "

@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.errors import Diverged
 from fastnn.inputs.data import Data
 from fastnn.inputs.problem import EpochResult, check_converging
-from fastnn.targets.selection import told
+from fastnn.targets.selection import describe
 from fastnn.training import saved_trainer as models
 from fastnn.training.history import History
 from fastnn.training.loop import BLOCK_EPOCHS, block_rates
@@ -137,7 +137,7 @@ def begin_together(first: Model, seeds: list[int], chosen: str, reason: str) -> 
         model.rate_factor = first.rate_factor
         every.append(model)
     for network, model in enumerate(every):
-        model.history.reason = told(reason, engine)
+        model.history.reason = describe(reason, engine)
         engine.load(network, model.parameters, model.slots)
     engine.prepare()  # so that the first epochs do not have the compiler on their clock
     return Together(every, engine, {})

@@ -124,7 +124,7 @@ class History:
         return replace(self, **dict(zip(_LISTS, lists, strict=True)))
 
     def agrees(self, other: History, epochs: int) -> bool:
-        """Say whether the first `epochs` of both are the same, as in copies of one history."""
+        """Return whether the first `epochs` of both are the same, as in copies of one history."""
         if min(len(self), len(other)) < epochs:
             return False
         last = slice(max(epochs - 1, 0), epochs)
@@ -226,7 +226,7 @@ def _restores(values: Any) -> list[Restore]:
 
 
 def _is_series(name: str, value: Any) -> bool:
-    """Say whether `value` can be the list called `name`."""
+    """Return whether `value` can be the list called `name`."""
     return isinstance(value, list) and all(
         (entry is None and name in _OPTIONAL)
         or (isinstance(entry, (int, float)) and not isinstance(entry, bool))
@@ -235,5 +235,5 @@ def _is_series(name: str, value: Any) -> bool:
 
 
 def _same_kind(name: str, value: Any) -> bool:
-    """Say whether `value` can be the attribute called `name`, a string or a count."""
+    """Return whether `value` can be the attribute called `name`, a string or a count."""
     return type(value) is type(getattr(History, name)) and (isinstance(value, str) or value >= 0)

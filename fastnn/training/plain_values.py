@@ -14,6 +14,7 @@ from fastnn.graph.saved import from_plain, to_plain
 from fastnn.network import Dense, Dropout, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.schedules import KINDS, WarmUp
+from fastnn.storage.old_settings import by_new_names
 
 _LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
 _OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
@@ -67,7 +68,7 @@ def optimizer_to_dict(optimizer: Optimizer) -> dict[str, Any]:
     Raises
     ------
     InvalidInput
-        Its learning rate is a function, which no file can keep, or a schedule of the caller's own.
+        Its learning rate is a function, which no file can keep, or a user-defined schedule.
     """
     return _to_dict(optimizer)
 
@@ -85,7 +86,7 @@ def optimizer_from_dict(values: Any, where: str = "the saved file") -> Optimizer
 
 
 def loss_to_plain(loss: Any) -> Any:
-    """Return the name of a loss; of one of the caller's own the formula."""
+    """Return the name of a loss; of a user-defined one the formula."""
     return _plain("loss", loss)
 
 
@@ -101,7 +102,7 @@ def loss_from_plain(values: Any, where: str = "the saved file") -> Any:
 
 
 def _rule(values: Any, kind: type[CustomRule], where: str) -> Any:
-    """Return a name as it is, and a formula as a rule of the caller's own."""
+    """Return a name as it is, and a formula as a user-defined rule."""
     if not isinstance(values, dict):
         return values
     try:
@@ -119,7 +120,7 @@ def _to_dict(value: Any) -> dict[str, Any]:
 def _plain(name: str, setting: Any) -> Any:
     """Return one setting as `json` can write it.
 
-    A rule of the caller's own becomes its formula, an initialiser that is a function None.
+    A user-defined rule becomes its formula, an initialiser that is a function None.
     """
     if isinstance(setting, CustomRule):
         return to_plain(setting.expression)
@@ -145,6 +146,7 @@ def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any
         )
     settings: dict[str, Any] = dict.fromkeys(_LATER.get(kind, ()))
     settings |= {name: setting for name, setting in values.items() if name != "kind"}
+    settings = by_new_names(kinds[kind], settings)
     if settings.keys() != {each.name for each in fields(kinds[kind])}:
         raise CorruptFile(f"{where} is damaged: {kind} cannot have the settings {list(settings)}")
     for name, schedules in _SCHEDULED.items():

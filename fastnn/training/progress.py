@@ -134,7 +134,7 @@ class Watch:
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Say whether someone can watch `stream`; it is None in a program without a console."""
+    """Return whether someone can watch `stream`; it is None in a program without a console."""
     if stream is None or getattr(stream, "closed", False):
         return False
     isatty = getattr(stream, "isatty", None)

@@ -98,7 +98,7 @@ class Restarts(tuple[Restart, ...]):
 
 
 def _fits(values: dict[str, Any]) -> bool:
-    """Say whether these can be the attributes of a `Restart`."""
+    """Return whether these can be the attributes of a `Restart`."""
     return (
         all(type(values[name]) is int and values[name] >= 0 for name in ("seed", "epochs"))
         and all(values[name] is None or type(values[name]) in (int, float) for name in _NUMBERS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, whole
 from fastnn.inputs.data import Data
-from fastnn.targets.selection import choose, told
+from fastnn.targets.selection import choose, describe
 from fastnn.threads.processors import available_threads
 from fastnn.threads.tasks import run_tasks
 from fastnn.training import saved_trainer as models
@@ -111,7 +111,7 @@ def best_of(
         # An engine that knows its epochs to be short does them in this thread; a thread more than
         # there are processors is put anywhere, and takes a twentieth of the time of all.
         own._open().seconds_per_row = pace
-        own.history.reason = told(reason, own._open())
+        own.history.reason = describe(reason, own._open())
         calls, watch = own_callbacks(callbacks), Watch(check)
         watches.append(watch)
 
@@ -152,7 +152,7 @@ def best_of(
 
 
 def _together(problem: Problem, restarts: int) -> bool:
-    """Say whether a device trains so many networks side by side, or one after another."""
+    """Return whether a device trains so many networks side by side, or one after another."""
     from fastnn.targets.cuda.batched_models import worth_it
 
     return worth_it(problem, restarts)

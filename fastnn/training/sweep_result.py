@@ -263,7 +263,7 @@ class SweepResult(Sequence[Run]):
         return list(groups.values())
 
     def _tells(self, name: str) -> bool:
-        """Say whether a result was asked for, or is there in any run."""
+        """Return whether a result was asked for, or is there in any run."""
         asked = self.accuracy is not None and name.endswith("_to_accuracy")
         values = (getattr(run, name) for run in self.rows)
         return asked or any(value is not None and value is not False for value in values)
@@ -297,7 +297,7 @@ def _apart(values: Sequence[Any]) -> list[str]:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Say whether two settings are one; arrays, whose == gives no answer, if they are the same."""
+    """Return whether two settings are one; arrays, whose == is no answer, if they are the same."""
     try:
         return a is b or (type(a) is type(b) and bool(a == b))
     except ValueError:
@@ -313,6 +313,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _spans(values: Any) -> bool:
-    """Say whether numbers are all above 0 and far apart."""
+    """Return whether numbers are all above 0 and far apart."""
     found = np.array(list(values), np.float64)
     return bool(found.min() > 0 and found.max() >= _LOGARITHMIC * found.min())

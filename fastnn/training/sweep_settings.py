@@ -95,7 +95,7 @@ class Maker:
         return self.make.problem.seed if isinstance(self.make, Trainer) else 0
 
     def changes(self, settings: Mapping[str, Any]) -> bool:
-        """Say whether a trainer is made anew, so that its parameters follow from its seed."""
+        """Return whether a trainer is made anew, so that its parameters follow from its seed."""
         given = {*settings, "seed"}
         return isinstance(self.make, Trainer) or not (self.takes_all or given <= {*self.own})
 

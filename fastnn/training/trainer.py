@@ -14,7 +14,7 @@ from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import choose, reader_of, told
+from fastnn.targets.selection import choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import Callback, check_callbacks, check_fit, running
@@ -223,7 +223,7 @@ class Trainer(Stateful):
         check_fit(calls, self)
         engine = self._open()
         engine.prepare()
-        validation = validation and engine.hold(validation)
+        validation = validation and engine.to_device(validation)
         if restarts > 1:
             best = best_of(self, restarts, data, validation, epochs, calls)
             with self._using:
@@ -262,5 +262,5 @@ class Trainer(Stateful):
     def _tell_history(self, engine: Engine) -> None:
         """Enter in the history where the epochs run from now on, and why there."""
         target, reason = choose(self.target, self.problem)
-        values = {"target": target, "reason": told(reason, engine), "threads": engine.threads}
+        values = {"target": target, "reason": describe(reason, engine), "threads": engine.threads}
         at_once([partial(setattr, self.history, *each) for each in values.items()])

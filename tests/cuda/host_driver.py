@@ -1,4 +1,4 @@
-"""A driver of CUDA made up of the host's memory.
+"""A fake driver of CUDA, made of the host's memory.
 
 Kernels are noted, and do nothing; or else they are compiled, and run as `ptx` does. What Numba
 and fastnn do around kernels is done for real: types of arguments, arrays and their slices, copies,
@@ -285,5 +285,5 @@ def install() -> None:
     dispatcher.LaunchConfig = SimpleNamespace
     driver.ExperimentalStream, driver.GraphBuilder = Stream, GraphBuilder
     cuda.core.Stream, cuda.core.Device = Stream, Device
-    # What is made up is not kept on disk, nor is there what a real one left.
+    # What is fake is not kept on disk, nor is there what a real one left.
     Kept.load_overload, Kept.save_overload = nothing, nothing

@@ -114,7 +114,7 @@ class Program:
         return self._slots.setdefault(name, len(self._slots))
 
     def is_register(self, operand: str) -> bool:
-        """Say whether an operand is a register, and not an immediate or a symbol."""
+        """Return whether an operand is a register, and not an immediate or a symbol."""
         return operand.startswith("%") or operand in self._declared
 
     def reader(self, operand: str, kind: str) -> Callable[[Block, Any], Any]:

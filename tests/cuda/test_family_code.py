@@ -79,7 +79,7 @@ def kernels_of(
         found.append(Wanted(f"{family} {kernel.py_func.__name__}", kernel, types))
 
     limits, rule = Limits("a device", 132, shared_bytes, capability), problem.optimizer.rule
-    if reason := kind.suits(problem, rule, limits):
+    if reason := kind.reason_against(problem, rule, limits):
         pytest.skip(f"family {family!r}: {reason}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[kind.__module__], "compile_now", note)

@@ -298,7 +298,7 @@ SHAPES = [(784, 128, 64), (784, 128, 512), (784, 10, 100), (1, 1, 1), (3, 900, 4
 def test_slices_cover_the_first_layer_once_and_fit(dtype, k, n, m, processors):
     problem = problem_of(k, [Dense(n, "relu"), Dense(10)], dtype=dtype, batch_size=m)
     limits = Limits("a device", processors, H200.shared_bytes)
-    reason = grid.Grid.suits(problem, "sgd", limits)
+    reason = grid.Grid.reason_against(problem, "sgd", limits)
     assert bool(reason) == (grid._shape(problem, "sgd", limits, m) is None)
     if reason:
         assert "shared memory" in reason
@@ -317,13 +317,15 @@ def test_slices_cover_the_first_layer_once_and_fit(dtype, k, n, m, processors):
 
 def test_what_it_does_not_support_is_said():
     layers = [Dense(8, "relu"), Dense(4)]
-    assert grid.Grid.suits(problem_of(9, layers), "sgd", H200) == ""
-    assert "clip_norm" in grid.Grid.suits(problem_of(9, layers, clip_norm=1.0), "sgd", H200)
+    assert grid.Grid.reason_against(problem_of(9, layers), "sgd", H200) == ""
+    assert "clip_norm" in grid.Grid.reason_against(
+        problem_of(9, layers, clip_norm=1.0), "sgd", H200
+    )
     held = problem_of(9, [Dense(8, max_norm=1.0), Dense(4)])
-    assert "max_norm" in grid.Grid.suits(held, "sgd", H200)
-    assert grid.Grid.suits(held, "gradient", H200) == ""
+    assert "max_norm" in grid.Grid.reason_against(held, "sgd", H200)
+    assert grid.Grid.reason_against(held, "gradient", H200) == ""
     wide = problem_of(4096, [Dense(4096), Dense(4)])
-    assert "232448 bytes" in grid.Grid.suits(wide, "sgd", H200)
+    assert "232448 bytes" in grid.Grid.reason_against(wide, "sgd", H200)
     turing = Limits("T4", 40, 65536, (7, 5))
-    assert "cp.async" in grid.Grid.suits(problem_of(9, layers), "sgd", turing)
+    assert "cp.async" in grid.Grid.reason_against(problem_of(9, layers), "sgd", turing)
     assert grid.Grid.seconds(wide, H200) == math.inf

@@ -1,7 +1,7 @@
 """What the host does around kernels, with Numba's own code, where no device is at hand.
 
 The simulator has arrays, streams and launches of its own, and is lenient. Here they are those of
-numba-cuda, over a driver that is made up (see `host_driver`). But in one case kernels do nothing,
+numba-cuda, over a fake driver (see `host_driver`). But in one case kernels do nothing,
 so that numbers mean nothing. Warnings are errors.
 """
 

@@ -36,10 +36,10 @@ RULE = """def rule(real, m):
     def value(z, alpha):
         return z * real(3.0)
 
-    def slope(z, a, alpha):
+    def derivative(z, a, alpha):
         return real(3.0)
 
-    return value, slope
+    return value, derivative
 """
 
 

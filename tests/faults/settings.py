@@ -75,7 +75,7 @@ def far(found: Any, expected: Any) -> float:
 def own_noise(problem: Any, data: Any, expected: Any) -> float:
     """Return how far the NumPy target parts from `expected` when last bits change.
 
-    Those of activations count by themselves: of a tanh near 1 the slope is 1 - y^2, which a
+    Those of activations count by themselves: of a tanh near 1 the derivative is 1 - y^2, which a
     rounding of y changes, and none of X does.
     """
     from target_cases import run

@@ -63,7 +63,7 @@ def engine_of(family):
     from fastnn.targets.cuda.host.numba_cuda import limits
 
     def make(problem, threads=None):
-        reason = FAMILIES[family].suits(problem, problem.optimizer.rule, limits())
+        reason = FAMILIES[family].reason_against(problem, problem.optimizer.rule, limits())
         if reason:
             pytest.skip(f"family {family!r}: {reason}")
         return Engine(problem, threads, family=family)

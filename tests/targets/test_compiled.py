@@ -162,6 +162,22 @@ def test_the_best_level_that_the_processor_has(monkeypatch, missing, level):
         machine._processor.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x86_64", ["x86-64-v4", "x86-64-v3"]),
+        ("AMD64", ["x86-64-v4", "x86-64-v3"]),
+        ("aarch64", ["arm64"]),
+        ("arm64", ["arm64"]),
+        ("ppc64le", []),
+        ("riscv64", []),
+    ],
+)
+def test_levels_are_those_of_the_kind_of_processor(monkeypatch, name, expected):
+    monkeypatch.setattr(machine.platform, "machine", lambda: name)
+    assert [level.name for level in machine.levels()] == expected
+
+
 @needs_jit
 def test_where_no_process_can_be_started_code_is_compiled_in_this_one():
     code = """

@@ -1,4 +1,4 @@
-"""Rules of the caller's own train as built-in rules of the same formula do, on every target."""
+"""User-defined rules train as built-in rules of the same formula do, on every target."""
 
 import math
 from contextlib import closing
@@ -97,7 +97,7 @@ SHAPES = [
 
 
 def problems(layers, loss, dtype, **changes):
-    """Return a problem with rules of the caller's own, and the same with names."""
+    """Return a problem with user-defined rules, and the same with names."""
     own = [Dense(units, ACTIVATIONS[name]) for units, name in layers]
     known = [Dense(units, name, own[0].init) for units, name in layers]
     inputs = changes.pop("inputs", 3)
@@ -233,10 +233,10 @@ def test_prediction_alone_compiles_values_alone(monkeypatch):
         engine.forward(data_of(problem, 5).X)
         assert set(asked) == {"activate"}
         train(engine, problem, data_of(problem, 5))
-        assert set(asked) == {"activate", "multiply_slope", "losses", "loss_gradients"}
+        assert set(asked) == {"activate", "multiply_derivative", "losses", "loss_gradients"}
 
 
-# Trains with rules of the caller's own; prints how many kernels were compiled, and how many of the
+# Trains with user-defined rules; prints how many kernels were compiled, and how many of the
 # rule's own loops came from the cache.
 TRAIN = """
 import gc

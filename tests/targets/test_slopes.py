@@ -129,7 +129,7 @@ def test_one_row_at_a_time_draws_anew_for_each(engine_class):
     ("optimizer", "limits", "dtype"),
     all_pairs(["sgd", "averaged"], [{}, {"clip_value": 0.01, "clip_norm": 0.05}], DTYPES),
 )
-def test_learned_slopes_are_the_same_bits_for_any_number_of_threads(
+def test_trainable_slopes_are_the_same_bits_for_any_number_of_threads(
     fast_class, optimizer, limits, dtype
 ):
     problem = problem_of(
@@ -145,7 +145,7 @@ def test_learned_slopes_are_the_same_bits_for_any_number_of_threads(
 
 @pytest.mark.parametrize("units", [1, 3, 40])
 @pytest.mark.parametrize("inputs", [2, 97])
-def test_one_step_of_learned_slopes_is_the_formula(engine_class, units, inputs):
+def test_one_step_of_trainable_slopes_is_the_formula(engine_class, units, inputs):
     problem = problem_of(inputs, [Dense(units, "prelu")], optimizer=SGD(1.0), l1=0.3, l2=0.2)
     data, [(W, b, slopes)] = data_of(problem, 8), parameters_of(problem)
     with closing(started(engine_class, problem)) as engine:

@@ -49,7 +49,7 @@ LEVELS = {
     for each in (
         Processor("x86-64-v4", "x86-64-v4", "+avx512f,-prefer-256-bit", needs=_V4),
         Processor("x86-64-v3", "x86-64-v3", "+avx2", needs=_V3),
-        Processor("arm64", "generic", "+neon", needs=("neon",)),
+        Processor("arm64", "generic", "+neon"),
     )
 }
 
@@ -76,11 +76,17 @@ def processor() -> Processor:
 def _processor(cpu: str | None, features: str | None, opt: str | None) -> Processor:
     chosen = cpu or features is not None or opt not in (None, "", "3", "max")
     if not chosen:
-        for level in LEVELS.values():
-            here = on_x86() == level.name.startswith("x86")
-            if here and all(map(host_features().get, level.needs)):
+        for level in levels():
+            if all(map(host_features().get, level.needs)):
                 return level
     return own_processor()
+
+
+def levels() -> list[Processor]:
+    """Return the levels of this kind of processor, the best first."""
+    kinds = {"arm64": "arm64", "aarch64": "arm64"}
+    kind = "x86" if on_x86() else kinds.get(platform.machine().lower(), "none")
+    return [level for level in LEVELS.values() if level.name.startswith(kind)]
 
 
 def own_processor() -> Processor:

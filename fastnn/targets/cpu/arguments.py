@@ -15,10 +15,10 @@ from fastnn.targets.cpu.tiling import PHASE_FIELDS, TILE_FIELDS
 # Compiled code reads them by address, so that one compilation serves every layout and both float
 # types.
 
-ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS, SOURCE_FIELDS = range(6)  # in bytes
+ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS, STRIDED_FIELDS = range(6)  # in bytes
 
 
-def make_sources(*matrices: np.ndarray) -> np.ndarray:
+def make_strided_views(*matrices: np.ndarray) -> np.ndarray:
     """Return the table for two-dimensional float32 or float64 arrays, which must stay alive."""
     rows = [
         (m.__array_interface__["data"][0], *m.strides, m.dtype.itemsize == 8, m.shape[1])
@@ -37,13 +37,13 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "tiles": (INT64, TILE_FIELDS),
     "owners": (INT64, 0),
     "phases": (INT64, PHASE_FIELDS),
-    "sources": (INT64, SOURCE_FIELDS),
+    "strided": (INT64, STRIDED_FIELDS),
     "order": (INT64, 0),
     "classes": (INT64, 0),
     "counting": (INT64, 0),
     "keys": (INT64, 0),
     "gathered": (INT64, 0),
-    "used": (INT64, 0),
+    "nonzero": (INT64, 0),
     "control": (INT64, 0),
     "weights": (REAL, 0),
     "rates": (REAL, 0),

@@ -21,15 +21,15 @@ from fastnn.targets.cpu.arguments import (
     COLUMNS,
     IS_DOUBLE,
     ROW_STRIDE,
-    SOURCE_FIELDS,
+    STRIDED_FIELDS,
 )
 from fastnn.targets.cpu.plan import SAMPLES, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.
 _LAYER = (
-    "WEIGHTS", "FEW", "LEARNED", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT", "DELTA",
-    "SLOPES",
+    "WEIGHTS", "NARROW", "TRAINABLE", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT",
+    "DELTA", "SLOPES",
 )  # fmt: skip
 _HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT")
 _CANARY = -7.34567e30  # finite, since the state must be
@@ -162,9 +162,9 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
         for _, start, count, size in found
     ]
     samples = int(_numbers(starts["head"], SAMPLES + 1)[SAMPLES]) if rows is None else rows
-    sources = int(job[2 * list(ARRAYS).index("sources") + 1])
-    table = _numbers(starts["sources"], sources * SOURCE_FIELDS)
-    return ranges + [_span(source, samples) for source in table.reshape(sources, SOURCE_FIELDS)]
+    strided = int(job[2 * list(ARRAYS).index("strided") + 1])
+    table = _numbers(starts["strided"], strided * STRIDED_FIELDS)
+    return ranges + [_span(source, samples) for source in table.reshape(strided, STRIDED_FIELDS)]
 
 
 def _span(source: np.ndarray, rows: int) -> Range:

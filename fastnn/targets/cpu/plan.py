@@ -53,24 +53,24 @@ if TYPE_CHECKING:
     K,  # inputs
     N,  # outputs
     ACTIVATION,  # code, or CUSTOM
-    NEEDS_Z,  # 1: the slope needs z, which is kept at Z
+    NEEDS_Z,  # 1: the derivative needs z, which is kept at Z
     ROWWISE,  # 1: the activation works on whole rows
     BIAS,  # 1: the bias is trained
     WEIGHTS,  # offset of the (k + 1, n) weights
-    FEW,  # offset of the n biases where the weights before them are kept as (n, k), or -1
-    LEARNED,  # offset of the n slopes below 0 that are learned, or -1
+    NARROW,  # offset of the n biases where the weights before them are kept as (n, k), or -1
+    TRAINABLE,  # offset of the n slopes below 0 that are trainable, or -1
     TRANSPOSED,  # offset of the (n, k) transposed weights, or -1
     INPUT,  # offset of the (m, k) inputs, after dropout
     UNDROPPED,  # offset of the (m, k) inputs before dropout: INPUT where there is none
     MASK,  # offset of the (m, k) dropout factors, or -1
     THRESHOLD,  # dropout rate as a fraction of 2^32
-    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT; in the end, derivatives by LEARNED
+    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT; in the end, derivatives by TRAINABLE
     OUTPUT,  # offset of (m, n): activations
     DELTA,  # offset of (m, n): derivative of the loss by z
     PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
     SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
-    OWN_VALUE,  # where the code of the caller's own activation is, which the engine fills in
-    OWN_SLOPE,  # and that of its slope
+    OWN_VALUE,  # where the code of the user-defined activation is, which the engine fills in
+    OWN_DERIVATIVE,  # and that of its derivative
     LAYER_FIELDS,
 ) = range(22)
 
@@ -98,11 +98,11 @@ if TYPE_CHECKING:
     PREFETCH,  # how many rows ahead of time rows are asked for, or 0
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
-    USED_SIZE,  # numbers from one list of used inputs to the next
+    NONZERO_SIZE,  # numbers from one list of nonzero inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
-    OWN_LOSSES,  # where the code of the caller's own loss is, which the engine fills in: for many
+    OWN_LOSSES,  # where the code of the user-defined loss is, which the engine fills in: for many
     OWN_LOSS_GRADIENTS,  # numbers, for the derivatives of many,
     OWN_GRADIENT,  # and for that of one
     HEAD_FIELDS,
@@ -135,27 +135,27 @@ class Plan:
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
     ) -> None:
         """Store (k + 1, n) weights and a row of slopes of a layer, or state slot (`copy` >= 1)."""
-        n, learned = self.layers[layer, [N, LEARNED]]
-        if learned >= 0:
-            memory[learned + copy * self.head[SIZE] :][:n] = weights[-1]
+        n, trainable = self.layers[layer, [N, TRAINABLE]]
+        if trainable >= 0:
+            memory[trainable + copy * self.head[SIZE] :][:n] = weights[-1]
             weights = weights[:-1]
-        if self.layers[layer, FEW] < 0:
+        if self.layers[layer, NARROW] < 0:
             self.layout.split(weights, self._panels(memory, layer, copy))
         else:
-            transposed, bias = self._few(memory, layer, copy)
+            transposed, bias = self._narrow(memory, layer, copy)
             transposed[:], bias[:] = weights[:-1].T, weights[-1]
 
     def read_weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
         """Return a copy of what `write_weights` stored."""
-        k, n, learned = self.layers[layer, [K, N, LEARNED]]
-        every = np.empty((k + 1 + (learned >= 0), n), memory.dtype)
+        k, n, trainable = self.layers[layer, [K, N, TRAINABLE]]
+        every = np.empty((k + 1 + (trainable >= 0), n), memory.dtype)
         weights = every[: k + 1]
-        if learned >= 0:
-            every[-1] = memory[learned + copy * self.head[SIZE] :][:n]
-        if self.layers[layer, FEW] < 0:
+        if trainable >= 0:
+            every[-1] = memory[trainable + copy * self.head[SIZE] :][:n]
+        if self.layers[layer, NARROW] < 0:
             self.layout.join(self._panels(memory, layer, copy), weights)
         else:
-            transposed, bias = self._few(memory, layer, copy)
+            transposed, bias = self._narrow(memory, layer, copy)
             weights[:-1], weights[-1] = transposed.T, bias
         return every
 
@@ -164,14 +164,14 @@ class Plan:
         start = int(row[WEIGHTS] + copy * self.head[SIZE])
         return memory[start : start + (row[K] + 1) * self.layout.padded(row[N])]
 
-    def _few(self, memory: np.ndarray, layer: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
-        k, n, weights, bias = self.layers[layer, [K, N, WEIGHTS, FEW]]
+    def _narrow(self, memory: np.ndarray, layer: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
+        k, n, weights, bias = self.layers[layer, [K, N, WEIGHTS, NARROW]]
         offset = copy * self.head[SIZE]
         transposed = memory[weights + offset :][: n * k].reshape(n, k)
         return transposed, memory[bias + offset :][:n]
 
 
-def few_outputs(layout: Layout, inputs: int, outputs: int) -> bool:
+def is_narrow(layout: Layout, inputs: int, outputs: int) -> bool:
     """Whether a first layer is better computed along its inputs than along its outputs."""
     return 4 * outputs <= 3 * layout.lanes and inputs >= layout.panel > 1
 
@@ -199,14 +199,14 @@ def make_plan(
         activation = activation_row(dense.activation)
         row[[K, N, BIAS]] = k, n, dense.bias
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
-        row[NEEDS_Z], row[ROWWISE] = activation.slope_needs_z, activation.rowwise
-        row[MASK] = row[TRANSPOSED] = row[FEW] = row[LEARNED] = row[SLOPES] = -1
-        if index == 0 and few_outputs(layout, k, n):
-            row[WEIGHTS], row[FEW] = take(n * k), take(padded(n))
+        row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
+        row[MASK] = row[TRANSPOSED] = row[NARROW] = row[TRAINABLE] = row[SLOPES] = -1
+        if index == 0 and is_narrow(layout, k, n):
+            row[WEIGHTS], row[NARROW] = take(n * k), take(padded(n))
         else:
             row[WEIGHTS] = take((k + 1) * padded(n))
-        if activation.learned:
-            row[LEARNED] = take(padded(n))
+        if activation.trainable:
+            row[TRAINABLE] = take(padded(n))
     size = take.used
     take.copy(1 + UPDATES[rule].slots)
     own_rule = rule == problem.optimizer.rule
@@ -215,7 +215,7 @@ def make_plan(
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
     if UPDATES[rule].mean:  # the last slot is what predicts
-        for field in (WEIGHTS, FEW, LEARNED):
+        for field in (WEIGHTS, NARROW, TRAINABLE):
             there = layers[:, field] >= 0
             inference[:, there, field] += size * UPDATES[rule].slots
     for own in inference:
@@ -263,7 +263,7 @@ def make_plan(
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)
-    head[USED_SIZE] = -(-(k + LIST_SLACK + layout.panels(k) + 2) // 8) * 8
+    head[NONZERO_SIZE] = -(-(k + LIST_SLACK + layout.panels(k) + 2) // 8) * 8
     head[PHASES] = len(phases)
     inference_heads = np.stack([head] * threads)
     inference_heads[:, CAPACITY] = INFERENCE_ROWS
@@ -307,7 +307,7 @@ def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
     """Give the pieces of every layer's gradient a place for their sums of squares; return the end.
 
     A piece is a panel of outputs by a panel of inputs, or by bias and slopes: tiles are whole
-    pieces, so that the sums do not depend on how tiles are cut. `few_outputs` are one panel.
+    pieces, so that the sums do not depend on how tiles are cut. Narrow layers are one panel.
     """
     parts = threads * layout.panel
     for row in layers:

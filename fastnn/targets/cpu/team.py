@@ -33,7 +33,7 @@ from fastnn.targets.cpu.views import control_of, head_of, layers_of, owners_of, 
 
 @njit(**EXACT)
 def ended_early(job):
-    """Say whether an epoch was stopped, or ended in a loss that is not finite."""
+    """Return whether an epoch was stopped, or ended in a loss that is not finite."""
     control = control_of(job)
     return control[BAD_STEP] >= 0 or atomic_load(control, STOP) != 0
 

@@ -1,4 +1,4 @@
-"""Rules of the caller's own, compiled into the loops that built-in rules are compiled into.
+"""User-defined rules, compiled into the loops that built-in rules are compiled into.
 
 Each loop is a C function of its own, which the kernels call by address. What Numba makes of it is
 kept in the folder of the compiled kernels under a hash of its source, so the next process compiles
@@ -17,10 +17,10 @@ from fastnn.storage.kernels.code_cache import generated_module
 from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.storage.kernels.machine_code import Code, link
 from fastnn.targets.cpu.plan import (
+    OWN_DERIVATIVE,
     OWN_GRADIENT,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_SLOPE,
     OWN_VALUE,
     Plan,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Loop -> its arguments and their types; "real" is the problem's, "reals" are an array of such.
 _ARGUMENTS: dict[str, dict[str, str]] = {
     "activate": {"memory": "reals", "at": "int", "count": "int", "alpha": "real"},
-    "multiply_slope": {
+    "multiply_derivative": {
         "memory": "reals",
         **dict.fromkeys(("z_at", "a_at", "d_at", "count"), "int"),
         "alpha": "real",
@@ -128,7 +128,7 @@ def _compile(key: tuple[str, str, np.dtype]) -> None:
 
 
 def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
-    """Write into the plan where rules of the caller's own are, compiled or loaded where need be.
+    """Write into the plan where user-defined rules are, compiled or loaded where need be.
 
     Prediction needs the values of activations alone.
     """
@@ -139,8 +139,8 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
             value = compiled(rule, "activate", problem.dtype).address
             plan.layers[layer, OWN_VALUE] = plan.inference[:, layer, OWN_VALUE] = value
             if training:
-                slope = compiled(rule, "multiply_slope", problem.dtype).address
-                plan.layers[layer, OWN_SLOPE] = slope
+                derivative = compiled(rule, "multiply_derivative", problem.dtype).address
+                plan.layers[layer, OWN_DERIVATIVE] = derivative
     loss: Any = problem.loss
     if training and not isinstance(loss, str):
         _place_loss(loss.source.text, problem.dtype, plan)

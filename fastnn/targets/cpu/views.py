@@ -37,11 +37,11 @@ def _job_at(typingctx, jobs, index):
     return array_type(jobs, types.int64), codegen
 
 
-def _plain_job_at(jobs: np.ndarray, index: int) -> np.ndarray:
+def _python_job_at(jobs: np.ndarray, index: int) -> np.ndarray:
     return jobs[index * WORDS : (index + 1) * WORDS]
 
 
-job_at = _plain_job_at if config.DISABLE_JIT else _job_at
+job_at = _python_job_at if config.DISABLE_JIT else _job_at
 
 
 def make_view(name: str, dtype: np.dtype) -> Any:
@@ -49,7 +49,7 @@ def make_view(name: str, dtype: np.dtype) -> Any:
     own, columns = ARRAYS[name]
     at, dtype = POSITIONS[name], own or dtype
     if config.DISABLE_JIT:
-        return _plain_view(at, dtype, columns)
+        return _python_view(at, dtype, columns)
     scalar = types.int64 if dtype == INT64 else getattr(types, dtype.name)
     array_type = types.Array(scalar, 2 if columns else 1, "C")
 
@@ -81,7 +81,7 @@ def make_view(name: str, dtype: np.dtype) -> Any:
     return view
 
 
-def _plain_view(at: int, dtype: np.dtype, columns: int) -> Any:
+def _python_view(at: int, dtype: np.dtype, columns: int) -> Any:
     def view(job):
         count = int(job[at + 1]) * (columns or 1)
         if count == 0:
@@ -94,12 +94,12 @@ def _plain_view(at: int, dtype: np.dtype, columns: int) -> Any:
 
 
 # Those that are the same for every dtype.
-head_of, layers_of, tiles_of, owners_of, phases_of, sources_of, order_of, classes_of = (
+head_of, layers_of, tiles_of, owners_of, phases_of, strided_of, order_of, classes_of = (
     make_view(name, INT64)
-    for name in ("head", "layers", "tiles", "owners", "phases", "sources", "order", "classes")
+    for name in ("head", "layers", "tiles", "owners", "phases", "strided", "order", "classes")
 )
-counting_of, keys_of, gathered_of, used_of, control_of = (
-    make_view(name, INT64) for name in ("counting", "keys", "gathered", "used", "control")
+counting_of, keys_of, gathered_of, nonzero_of, control_of = (
+    make_view(name, INT64) for name in ("counting", "keys", "gathered", "nonzero", "control")
 )
 weights_of, rates_of, numbers_of, row_loss_of, parts_of = (
     make_view(name, REAL) for name in ("weights", "rates", "numbers", "row_loss", "parts")

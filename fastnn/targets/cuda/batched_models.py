@@ -31,7 +31,7 @@ OUTPUT_BYTES = 256 << 20  # of predictions that are on the device together
 
 
 def worth_it(problem: Problem, count: int) -> bool:
-    """Say whether so many networks are sooner done together than one after another."""
+    """Return whether so many networks are sooner done together than one after another."""
     return quicker_together(problem, limits(), count)
 
 
@@ -44,12 +44,12 @@ class Several:
         self._session, self._rule = Session(problem, self._go_back), problem.optimizer.rule
         self._family = Block(problem, self._rule, limits(), len(seeds))
         self._plan = self._family.plan(1)
-        self.how = f"{self._family.name} kernels on {limits().name}"
+        self.description = f"{self._family.name} kernels on {limits().name}"
         self._predictor = Predictor(problem, self._rule, self._plan, limits())
         self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
         self._resting = np.zeros(len(seeds), bool)
-        # About what a row takes all of them, which come to the processors in rounds.
-        rounds = -(-len(seeds) // limits().processors)
+        # About what a row takes all of them, which come to the SMs in rounds.
+        rounds = -(-len(seeds) // limits().sms)
         step = rounds * Block.seconds(problem, limits())
         self._seconds_per_row = step / problem.batch_size
 

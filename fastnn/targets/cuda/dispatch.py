@@ -27,24 +27,24 @@ def choose_family(problem: Problem, rule: str, limits: Limits, name: str | None 
     if name is not None:
         if name not in FAMILIES:
             raise unknown_name("family of kernels", name, FAMILIES)
-        reason = FAMILIES[name].suits(problem, rule, limits)
+        reason = FAMILIES[name].reason_against(problem, rule, limits)
         if reason:
             raise InvalidInput(f"family {name!r} cannot train this problem: {reason}")
         return FAMILIES[name](problem, rule, limits)
-    able = [kind for kind in FAMILIES.values() if not kind.suits(problem, rule, limits)]
+    able = [kind for kind in FAMILIES.values() if not kind.reason_against(problem, rule, limits)]
     best = min(able, key=lambda kind: kind.seconds(problem, limits))
     return best(problem, rule, limits)
 
 
 def quicker_together(problem: Problem, limits: Limits, count: int) -> bool:
-    """Say whether so many networks are sooner done with a block each than one after another."""
+    """Return whether so many networks are sooner done with a block each than one after another."""
     able = [
         kind
         for kind in FAMILIES.values()
-        if not kind.suits(problem, problem.optimizer.rule, limits)
+        if not kind.reason_against(problem, problem.optimizer.rule, limits)
     ]
     if Block not in able:
         return False
-    rounds = -(-count // limits.processors)
+    rounds = -(-count // limits.sms)
     apart = count * min(kind.seconds(problem, limits) for kind in able)
     return rounds * Block.seconds(problem, limits) <= apart

@@ -57,7 +57,7 @@ class Engine(interface.Engine):
         with self._session.guarded("looking for a device"):
             self._family = choose_family(problem, self._rule, limits(), family)
         self.family = self._family.name
-        self.how = f"{self.family} kernels on {limits().name}"
+        self.description = f"{self.family} kernels on {limits().name}"
         self._plan: Plan = self._family.plan(1)
         self._host = self._good = np.zeros(self._plan.state_size, problem.dtype)
         self._predictor = self._family.predictor(self._plan)
@@ -148,10 +148,10 @@ class Engine(interface.Engine):
 
     def _storing_gradients(self, problem: Problem) -> Engine:
         # One batch of all rows may be too much for this family.
-        able = not FAMILIES[self.family].suits(problem, "gradient", limits())
+        able = not FAMILIES[self.family].reason_against(problem, "gradient", limits())
         return Engine(problem, self.threads, "gradient", self.family if able else None)
 
-    def hold(self, data: Data) -> Data:
+    def to_device(self, data: Data) -> Data:
         """Return data that `forward` reads again and again, on the device if they fit."""
         if isinstance(data.X, DeviceArray):
             return data

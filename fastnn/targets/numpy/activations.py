@@ -1,4 +1,4 @@
-"""Activations: value, slope, and the way of a gradient back through them.
+"""Activations: value, derivative, and the way of a gradient back through them.
 
 Arrays are (m, units), float32 or float64; results are new arrays of the same shape and dtype. Alpha
 is a number, but for prelu also an array (units,): the slopes that each unit has learned.
@@ -28,27 +28,27 @@ class Activation:
     ----------
     value
         (z, alpha) -> a.
-    slope
+    derivative
         (z, a, alpha) -> da/dz, elementwise; None where an output depends on the whole row. It reads
-        z only where the table says `slope_needs_z`, and a otherwise.
+        z only where the table says `derivative_needs_z`, and a otherwise.
     input_gradient
         (z, a, da, alpha) -> dL/dz from da = dL/da.
     """
 
     value: Callable[[np.ndarray, Any], np.ndarray]
-    slope: Callable[[np.ndarray, np.ndarray, Any], np.ndarray] | None
+    derivative: Callable[[np.ndarray, np.ndarray, Any], np.ndarray] | None
     input_gradient: Callable[[np.ndarray, np.ndarray, np.ndarray, Any], np.ndarray]
 
 
 def _elementwise(
     value: Callable[[np.ndarray, Any], np.ndarray],
-    slope: Callable[[np.ndarray, np.ndarray, Any], np.ndarray],
+    derivative: Callable[[np.ndarray, np.ndarray, Any], np.ndarray],
 ) -> Activation:
-    """Return an activation of each z alone: dz = da * slope."""
-    return Activation(value, slope, lambda z, a, da, alpha: da * slope(z, a, alpha))
+    """Return an activation of each z alone: dz = da * derivative."""
+    return Activation(value, derivative, lambda z, a, da, alpha: da * derivative(z, a, alpha))
 
 
-def _gelu_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
+def _gelu_derivative(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
     """Return Phi(z) + z phi(z)."""
     # The density is 0 in float64 beyond 40, and the square of a large z would overflow.
     near = np.clip(z, -40, 40)
@@ -56,7 +56,7 @@ def _gelu_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
     return special.ndtr(z) + z * density
 
 
-def _silu_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
+def _silu_derivative(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
     """Return s + z s (1 - s), s = sigmoid(z)."""
     return special.expit(z) * (1 + z * special.expit(-z))
 
@@ -66,7 +66,7 @@ def _softplus(z: np.ndarray) -> np.ndarray:
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 
 
-def _mish_slope(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
+def _mish_derivative(z: np.ndarray, a: np.ndarray, alpha: float) -> np.ndarray:
     """Return tanh(s) + z sigmoid(z) / cosh(s)^2, s = softplus(z)."""
     s = _softplus(z)
     sech = 1 / np.cosh(np.minimum(s, 80))  # its square is 0 for the sum beyond, without overflow
@@ -130,15 +130,15 @@ ACTIVATIONS: dict[str, Activation] = {
     ),
     "gelu": _elementwise(
         lambda z, alpha: z * special.ndtr(z),
-        _gelu_slope,
+        _gelu_derivative,
     ),
     "silu": _elementwise(
         lambda z, alpha: z * special.expit(z),
-        _silu_slope,
+        _silu_derivative,
     ),
     "mish": _elementwise(
         lambda z, alpha: z * np.tanh(_softplus(z)),
-        _mish_slope,
+        _mish_derivative,
     ),
     "hardtanh": _elementwise(
         lambda z, alpha: np.clip(z, -1, 1),
@@ -166,7 +166,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation_of(rule: Any) -> Activation:
-    """Return the activation of a name; one of the caller's own is what NumPy makes of its formula.
+    """Return the activation of a name; a user-defined one is what NumPy makes of its formula.
 
     `rule` is `fastnn.network.Dense.activation`.
     """
@@ -175,5 +175,5 @@ def activation_of(rule: Any) -> Activation:
     (name,) = rule.expression.names
     return _elementwise(
         lambda z, alpha: rule.expression.evaluate(**{name: z}),
-        lambda z, a, alpha: rule.slope.evaluate(**{name: z}),
+        lambda z, a, alpha: rule.derivative.evaluate(**{name: z}),
     )

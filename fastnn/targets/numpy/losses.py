@@ -121,7 +121,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def definition_of(loss: Any) -> Loss:
-    """Return the loss of a name; one of the caller's own is what NumPy makes of its formula.
+    """Return the loss of a name; a user-defined one is what NumPy makes of its formula.
 
     `loss` is `fastnn.inputs.problem.Problem.loss`.
     """
@@ -130,7 +130,7 @@ def definition_of(loss: Any) -> Loss:
     output, target = loss.expression.names
     return _elementwise(
         lambda p, y: loss.expression.evaluate(**{output: p, target: y}),
-        lambda p, y: loss.slope.evaluate(**{output: p, target: y}),
+        lambda p, y: loss.derivative.evaluate(**{output: p, target: y}),
     )
 
 

@@ -118,7 +118,7 @@ def forward(
 
 def _alpha(dense: Dense, own: tuple[np.ndarray, ...]) -> Any:
     """Return the parameter of a layer's activation: a number, or the slopes that it has learned."""
-    return own[2] if activation_row(dense.activation).learned else dense.alpha or 0.0
+    return own[2] if activation_row(dense.activation).trainable else dense.alpha or 0.0
 
 
 def loss_and_gradients(

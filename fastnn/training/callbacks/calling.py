@@ -111,7 +111,7 @@ def take_over(
 
 
 def call_all(callbacks: tuple[Callback, ...], trainer: Stateful, history: History) -> bool:
-    """Call each callback, and say whether one of them answered True."""
+    """Call each callback, and return whether one of them answered True."""
     stop = False
     back = False  # whether the trainer may be in an earlier epoch now, which others have seen
     for callback in callbacks:

@@ -71,7 +71,7 @@ class Checkpoint(Bundled):
         Whether SIGTERM, and SIGUSR1 where it would end the process, end the call of `fit` instead:
         the epoch under way is taken back, the state of the last whole one saved, and `fit` returns;
         `Trainer.remaining` then is above 0. During `fit` and in the main thread only, as Python has
-        it; all handlers are put back, and one of the caller's own for SIGTERM is called in the end.
+        it; all handlers are put back, and a user-defined one for SIGTERM is called in the end.
         Ctrl-C remains an error, and saves the last whole epoch, too.
 
     Attributes
@@ -122,7 +122,7 @@ class Checkpoint(Bundled):
         """Make the folder, and refuse what could not be saved or resumed."""
         optimizer_to_dict(trainer.problem.optimizer)
         place, done = self._place(), _epochs_of(trainer.history)
-        with tensor_file.told_of(os.fspath(place.folder)):
+        with tensor_file.family_errors(os.fspath(place.folder)):
             place.folder.mkdir(parents=True, exist_ok=True)
         tensor_file.check_writable(place.file(done + 1))
         every = [file for epochs, file in place.numbered().items() if epochs >= done]
@@ -182,7 +182,7 @@ class Checkpoint(Bundled):
         self._best = state.get("epoch") if state.get("by") == self.best else None
 
     def _is_best(self, trainer: Stateful, history: History) -> bool:
-        """Take note of the epoch just done if it is the best, and say whether it is."""
+        """Take note of the epoch just done if it is the best, and return whether it is."""
         if self.best is None or trainer.epoch != _epochs_of(history):
             return False  # taken back to an earlier one, which has been here
         values, last = getattr(history, self.best), len(history) - 1

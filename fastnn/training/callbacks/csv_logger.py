@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.errors import InvalidInput, shown
-from fastnn.storage.tensor_file import check_writable, regular_file, told_of
+from fastnn.storage.tensor_file import check_writable, family_errors, regular_file
 from fastnn.storage.whole_files import write_whole
 from fastnn.training.callbacks.bundled import Bundled, Callback
 from fastnn.training.history import History
@@ -67,7 +67,7 @@ class CSVLogger(Bundled):
     def check(self, trainer: Stateful) -> None:
         """Make the folder, and refuse a file that cannot be written, or that is no such table."""
         name, path = regular_file(self.path)
-        with told_of(name):
+        with family_errors(name):
             path.parent.mkdir(parents=True, exist_ok=True)
             start = b""
             if path.exists():
@@ -87,7 +87,7 @@ class CSVLogger(Bundled):
     def __call__(self, trainer: Stateful, history: History) -> None:
         """Write the row of the epoch just done, or all rows where the file lacks others."""
         (name, path), count = regular_file(self.path), len(history)
-        with told_of(name):
+        with family_errors(name):
             size = path.stat().st_size if path.exists() else -1
             if self._rows == count - 1 > 0 and size == self._size:
                 with open(path, "a", encoding="utf-8", newline="") as log:

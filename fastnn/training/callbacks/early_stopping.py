@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
 from fastnn.inputs.parameters import from_tensors, to_tensors
+from fastnn.storage.old_settings import renamed
 from fastnn.training.callbacks.bundled import Bundled, check_monitor
 from fastnn.training.history import History
 
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 _NUMBERS = ("epoch", "step", "rate_factor")  # what tells the best epoch beside its arrays
 
 
+@renamed(min_delta="minimum_change")
 @dataclass
 class EarlyStopping(Bundled):
     """Stop training when a loss has stopped falling, and go back to the best epoch.
 
-    An epoch is better where its loss < loss of the best epoch - minimum_change. When more than
+    An epoch is better where its loss < loss of the best epoch - min_delta. When more than
     `patience` epochs in a row were not better, training stops, and with `restore_best` the trainer
     becomes exactly what it was after the best epoch: parameters, optimizer state, epoch, step and
     rate. `History.best` says which epoch that is. Where the epochs run out first, the trainer stays
@@ -41,7 +43,7 @@ class EarlyStopping(Bundled):
         Epochs in a row that may pass without a better one.
     monitor
         "validation_loss" or "loss".
-    minimum_change
+    min_delta
         How much smaller a better loss must be, at least 0.
     restore_best
         Whether to go back.
@@ -59,7 +61,7 @@ class EarlyStopping(Bundled):
 
     patience: int = 10
     monitor: str = "validation_loss"
-    minimum_change: float = 0.0
+    min_delta: float = 0.0
     restore_best: bool = True
     turn = 1
     best: Stateful | None = field(default=None, init=False, repr=False, compare=False)
@@ -68,14 +70,14 @@ class EarlyStopping(Bundled):
         """Check the settings."""
         whole(self.patience, "patience", 0)
         check_monitor(self.monitor)
-        number(self.minimum_change, "minimum_change", 0.0)
+        number(self.min_delta, "min_delta", 0.0)
         if not isinstance(self.restore_best, (bool, np.bool_)):
             raise InvalidInput(
                 f"restore_best must be True or False, not {shown(self.restore_best)}"
             )
 
     def __call__(self, trainer: Stateful, history: History) -> bool:
-        """Say whether to stop, with the trainer taken back if so."""
+        """Return whether to stop, with the trainer taken back if so."""
         best = self.best
         if best is not None and not history.agrees(best.history, best.epoch):
             best = None
@@ -122,7 +124,7 @@ class EarlyStopping(Bundled):
         self.best.__setstate__(with_best)
 
     def _better(self, history: History, best: Stateful) -> bool:
-        """Say whether the last epoch is better than the best one."""
+        """Return whether the last epoch is better than the best one."""
         loss, least = (getattr(each, self.monitor)[-1] for each in (history, best.history))
         # NaN, as of outputs that overflow, is worse than any number.
-        return loss < least - self.minimum_change or (math.isnan(least) and not math.isnan(loss))
+        return loss < least - self.min_delta or (math.isnan(least) and not math.isnan(loss))

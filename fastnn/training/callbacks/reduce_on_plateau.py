@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastnn.errors import number, whole
+from fastnn.storage.old_settings import renamed
 from fastnn.training.callbacks.bundled import Bundled, check_monitor
 from fastnn.training.history import History
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
 
 
+@renamed(min_lr="minimum")
 @dataclass(frozen=True)
 class ReduceOnPlateau(Bundled):
     """Multiply the learning rate by `factor` whenever a loss has stopped falling.
@@ -35,7 +37,7 @@ class ReduceOnPlateau(Bundled):
         Epochs in a row that may pass without a better one.
     threshold
         By what part of the best loss a better one must be smaller, at least 0 and below 1.
-    minimum
+    min_lr
         No reduction takes the rate below this, as counted at the last step of the epoch.
     monitor
         "validation_loss" or "loss".
@@ -49,7 +51,7 @@ class ReduceOnPlateau(Bundled):
     factor: float = 0.1
     patience: int = 10
     threshold: float = 1e-4
-    minimum: float = 0.0
+    min_lr: float = 0.0
     monitor: str = "validation_loss"
     # How many epochs have been read, which the last of them was, and the best loss and the epochs
     # without a better one that were found in them.
@@ -62,21 +64,21 @@ class ReduceOnPlateau(Bundled):
         number(self.factor, "factor", 0.0, 1.0, open_low=True, open_high=True)
         whole(self.patience, "patience", 0)
         number(self.threshold, "threshold", 0.0, 1.0, open_high=True)
-        number(self.minimum, "minimum", 0.0)
+        number(self.min_lr, "min_lr", 0.0)
         check_monitor(self.monitor)
 
     def __call__(self, trainer: Stateful, history: History) -> None:
         """Reduce the rates that follow, if it is time to."""
         rate = history.learning_rate[-1]
-        if self._due(history) and rate > self.minimum:
-            trainer.rate_factor *= max(self.factor, self.minimum / rate)
+        if self._due(history) and rate > self.min_lr:
+            trainer.rate_factor *= max(self.factor, self.min_lr / rate)
 
     def series(self) -> str:
         """Return the loss that is watched."""
         return self.monitor
 
     def _due(self, history: History) -> bool:
-        """Say whether the last loss is one too many without a better one."""
+        """Return whether the last loss is one too many without a better one."""
         losses, due = getattr(history, self.monitor), False
         done, last, best, worse = self._read
         if done >= len(history) or last != _mark(history, done):  # another history, or done anew

@@ -25,7 +25,7 @@ class _KeepsState(Protocol):
 def states_of(callbacks: tuple[Callback, ...], trainer: Stateful) -> list[CallbackState]:
     """Return the state of each callback that has one.
 
-    One of the caller's own has one if it has the methods ``state_dict()``, which returns a dict of
+    A user-defined one has one if it has the methods ``state_dict()``, which returns a dict of
     plain values and arrays, and ``load_state_dict(state)``.
 
     Raises

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.errors import InvalidInput, MissingExtra, shown
-from fastnn.storage.tensor_file import told_of
+from fastnn.storage.tensor_file import family_errors
 from fastnn.storage.whole_files import try_folder
 from fastnn.training.callbacks.bundled import Bundled, Callback
 from fastnn.training.history import History
@@ -73,7 +73,7 @@ class TensorBoard(Bundled):
         folder = os.fspath(self.folder)
         if "://" in folder:
             return  # not in this machine's file system; the writer knows how to get there
-        with told_of(folder):
+        with family_errors(folder):
             Path(folder).mkdir(parents=True, exist_ok=True)
             try_folder(Path(folder))
 
@@ -86,7 +86,7 @@ class TensorBoard(Bundled):
         step = history.first_epoch + len(history)
         if self._writer is None or step <= self._last:
             self.end(trainer)
-            with told_of(os.fspath(self.folder)):
+            with family_errors(os.fspath(self.folder)):
                 self._writer = _maker()(os.fspath(self.folder), step)
         for name, tag in TAGS.items():
             value = getattr(history, name)[-1]

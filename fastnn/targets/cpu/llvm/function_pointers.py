@@ -1,6 +1,6 @@
-"""Calls of compiled code by its address: how kernels reach a rule of the caller's own.
+"""Calls of compiled code by its address: how kernels reach a user-defined rule.
 
-The kernels are compiled once for all networks; a rule of the caller's own is compiled by itself
+The kernels are compiled once for all networks; a user-defined rule is compiled by itself
 (see `fastnn.targets.cpu.user_rules`), and the plan has its address. One call a tile costs nothing.
 Where Numba is switched off an address is the number under which `registered` keeps a function.
 """
@@ -48,7 +48,7 @@ def _call_activate(typingctx, address, memory, at, count, alpha):
 
 
 @intrinsic
-def _call_multiply_slope(typingctx, address, memory, z_at, a_at, d_at, count, alpha):
+def _call_multiply_derivative(typingctx, address, memory, z_at, a_at, d_at, count, alpha):
     return types.void(_INT, memory, *[_INT] * 4, memory.dtype), _procedure
 
 
@@ -62,12 +62,12 @@ def _call_gradient(typingctx, address, p, y):
     return p(_INT, p, p), _number
 
 
-def _plain_call(address: Any, *arguments: Any) -> Any:
+def _python_call(address: Any, *arguments: Any) -> Any:
     return registered[int(address)](*arguments)
 
 
 if config.DISABLE_JIT:
-    call_activate = call_multiply_slope = call_loss = call_gradient = _plain_call
+    call_activate = call_multiply_derivative = call_loss = call_gradient = _python_call
 else:
-    call_activate, call_multiply_slope = _call_activate, _call_multiply_slope
+    call_activate, call_multiply_derivative = _call_activate, _call_multiply_derivative
     call_loss, call_gradient = _call_loss, _call_gradient

@@ -173,7 +173,7 @@ def _prefetch(typingctx, address):
     return types.void(types.int64), codegen
 
 
-def _plain_add(words: np.ndarray, at: int, value: int) -> int:
+def _python_add(words: np.ndarray, at: int, value: int) -> int:
     # One bytecode thread at a time is not enough for a read-modify-write: only tests of one thread
     # and of tiny shapes run without Numba, and the engine then uses one thread.
     old = int(words[at])
@@ -181,38 +181,38 @@ def _plain_add(words: np.ndarray, at: int, value: int) -> int:
     return old
 
 
-def _plain_load(words: np.ndarray, at: int) -> int:
+def _python_load(words: np.ndarray, at: int) -> int:
     return int(words[at])
 
 
-def _plain_store(words: np.ndarray, at: int, value: int) -> None:
+def _python_store(words: np.ndarray, at: int, value: int) -> None:
     words[at] = value
 
 
-def _plain_pause() -> None:
+def _python_pause() -> None:
     pass
 
 
-def _plain_give_way() -> None:
+def _python_give_way() -> None:
     time.sleep(0)
 
 
-def _plain_nap() -> None:
+def _python_nap() -> None:
     time.sleep(5e-5)
 
 
-def _plain_prefetch(address: int) -> None:
+def _python_prefetch(address: int) -> None:
     pass
 
 
-def _plain_address(array: np.ndarray, at: int) -> int:
+def _python_address(array: np.ndarray, at: int) -> int:
     return array.ctypes.data + int(at) * array.itemsize
 
 
 if config.DISABLE_JIT:
-    atomic_add, atomic_load, atomic_store = _plain_add, _plain_load, _plain_store
-    give_way = _plain_give_way
-    pause, nap, prefetch, address_of = _plain_pause, _plain_nap, _plain_prefetch, _plain_address
+    atomic_add, atomic_load, atomic_store = _python_add, _python_load, _python_store
+    give_way = _python_give_way
+    pause, nap, prefetch, address_of = _python_pause, _python_nap, _python_prefetch, _python_address
 else:
     give_way = _give_way
     atomic_add, atomic_load, atomic_store = _atomic_add, _atomic_load, _atomic_store

@@ -53,10 +53,10 @@ def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
     inside = multiply(rows, width)
 
     def kernel(
-        order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count,
+        order, first, ahead, asked, ask_end, address, row_stride, nonzero, nonzero_at, count,
         b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
-        columns = used[used_at : used_at + count]
+        columns = nonzero[nonzero_at : nonzero_at + count]
         starts = address + order[first : first + rows] * row_stride
         last = columns.max(initial=-1) + 1
         a = np.concatenate([caller_row(dtype, start, last)[columns] for start in starts])
@@ -73,11 +73,11 @@ def accumulate_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
     inside = accumulate(1, width)
 
     def kernel(
-        order, first, address, row_stride, used, used_at,
+        order, first, address, row_stride, nonzero, nonzero_at,
         b, b_at, samples, c, c_at, c_stride, alpha, beta,
     ):  # fmt: skip
         starts = address + order[first : first + samples] * row_stride
-        for column in used[used_at : used_at + rows]:
+        for column in nonzero[nonzero_at : nonzero_at + rows]:
             a = np.concatenate([caller_row(dtype, start, column + 1)[-1:] for start in starts])
             inside(a, 0, 1, 0, b, b_at, samples, c, c_at + column * c_stride, 0, alpha, beta)
 
@@ -164,7 +164,7 @@ def shift(lanes: int) -> Any:
     return kernel
 
 
-def few_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
+def narrow_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
     """Return C += X W^T for a few rows and outputs."""
 
     def kernel(
@@ -178,7 +178,7 @@ def few_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
     return kernel
 
 
-def few_gradient(dtype: np.dtype, outputs: int) -> Any:
+def narrow_gradient(dtype: np.dtype, outputs: int) -> Any:
     """Return W = beta W + alpha D^T X for a few outputs."""
 
     def kernel(
@@ -211,17 +211,17 @@ def look_tile(dtype: np.dtype, lanes: int, slack: int) -> Any:
     """Return the list of the columns that rows use."""
     write = list_bits(lanes, slack)
 
-    def kernel(order, first, address, stride, samples, k, used, list_, bits):
+    def kernel(order, first, address, stride, samples, k, nonzero, list_, bits):
         rows = [caller_row(dtype, address + row * stride, k) for row in order[first:][:samples]]
         found = np.any([row != 0 for row in rows], axis=0)
         own = np.zeros(bits + 2 * k, np.int64)
         for v in range(-(-k // lanes)):
             start = min(v * lanes, k - lanes)
             own[bits + v] = sum(1 << i for i in range(lanes) if found[start + i])
-            used[bits + v] |= own[bits + v]
-        inside = np.concatenate([own, used[list_:]])
+            nonzero[bits + v] |= own[bits + v]
+        inside = np.concatenate([own, nonzero[list_:]])
         count = write(inside, bits, k, len(own))
-        used[list_:] = inside[len(own) :]
+        nonzero[list_:] = inside[len(own) :]
         return count
 
     return kernel
@@ -230,15 +230,15 @@ def look_tile(dtype: np.dtype, lanes: int, slack: int) -> Any:
 def list_bits(lanes: int, slack: int) -> Any:
     """Return the list of the columns whose bits are set."""
 
-    def kernel(used, bits, k, list_):
+    def kernel(nonzero, bits, k, list_):
         table, count = list_ + k + slack, 0
         for c in range(k):
             if c % (2 * lanes) == 0:
-                used[table + c // (2 * lanes)] = count
+                nonzero[table + c // (2 * lanes)] = count
             start = min(c // lanes * lanes, k - lanes)
-            used[list_ + count] = c
-            count += int(used[bits + c // lanes]) >> (c - start) & 1
-        used[table + -(-k // (2 * lanes))] = count
+            nonzero[list_ + count] = c
+            count += int(nonzero[bits + c // lanes]) >> (c - start) & 1
+        nonzero[table + -(-k // (2 * lanes))] = count
         return count
 
     return kernel

@@ -21,7 +21,11 @@ from fastnn.rules.table import (
     UPDATE_CODES,
     UPDATES,
 )
-from fastnn.targets.cpu.llvm.function_pointers import call_activate, call_loss, call_multiply_slope
+from fastnn.targets.cpu.llvm.function_pointers import (
+    call_activate,
+    call_loss,
+    call_multiply_derivative,
+)
 from fastnn.targets.cpu.llvm.inner import njit
 
 # Numba lets a signed index count from the end, a test at each access; an unsigned one cannot.
@@ -41,7 +45,7 @@ def switch(loops: list[tuple[int, Any]], arguments: str, call: Any = None) -> An
 
     The chain of comparisons is generated, for Numba has no tables of functions that it can inline.
     A loop of several codes is called from one place, so that it is compiled once. With `call`
-    it is ``pick(code, own, *arguments)``: for a rule of the caller's own it does
+    it is ``pick(code, own, *arguments)``: for a user-defined rule it does
     ``call(own, *arguments)``, where `own` is the address of its loop.
     """
     lines = [f"def pick(code, {arguments}):"]
@@ -73,15 +77,15 @@ def _activate_loop(rule: Any, real: Any, elementary: Any) -> Any:
     return activate
 
 
-def _slope_loop(rule: Any, real: Any, elementary: Any) -> Any:
-    slope = njit(**INLINE)(rule(real, elementary)[1])
+def _derivative_loop(rule: Any, real: Any, elementary: Any) -> Any:
+    derivative = njit(**INLINE)(rule(real, elementary)[1])
 
     @njit(**EXACT)
-    def multiply_slope(memory, z_at, a_at, d_at, count, alpha):
+    def multiply_derivative(memory, z_at, a_at, d_at, count, alpha):
         for i in range(count):
-            memory[U(d_at + i)] *= slope(memory[U(z_at + i)], memory[U(a_at + i)], alpha)
+            memory[U(d_at + i)] *= derivative(memory[U(z_at + i)], memory[U(a_at + i)], alpha)
 
-    return multiply_slope
+    return multiply_derivative
 
 
 def _loss_loop(function: Any) -> Any:
@@ -114,15 +118,15 @@ def loss_gradient(rule: Any, real: Any, elementary: Any) -> Any:
     return njit(**INLINE)(rule(real, elementary)[1])
 
 
-_ACTIVATION_LOOPS = _activate_loop, _slope_loop
+_ACTIVATION_LOOPS = _activate_loop, _derivative_loop
 # Whose compiled loops are those of another: rrelu predicts as leaky_relu does that has the mean of
-# its slopes for alpha, and hardmax has the slope of step.
+# its slopes for alpha, and hardmax has the derivative of step.
 ALIKE = {"rrelu": "leaky_relu", "hardmax": "step"}
 
 # What is made of a rule, as (rule, real, elementary) -> function.
 LOOPS: dict[str, Any] = {
     "activate": _activate_loop,
-    "multiply_slope": _slope_loop,
+    "multiply_derivative": _derivative_loop,
     "losses": losses_loop,
     "loss_gradients": _loss_gradients_loop,
     "gradient": loss_gradient,
@@ -177,14 +181,14 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
     """Return the switches for one dtype.
 
     activate(code, own, memory, at, count, alpha): a = value(z) in place.
-    multiply_slope(code, own, memory, z_at, a_at, d_at, count, alpha): d *= slope, in place.
+    multiply_derivative(code, own, memory, z_at, a_at, d_at, count, alpha): d *= da/dz, in place.
     losses, loss_gradients(code, own, memory, p_at, y_at, to, count): write the loss of each output,
     or its derivative.
     update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
     """
     real = dtype.type
     names = [
-        n for n, row in ACTIVATIONS.items() if not (row.rowwise or row.learned or n == "identity")
+        n for n, row in ACTIVATIONS.items() if not (row.rowwise or row.trainable or n == "identity")
     ]
     pairs = {
         n: tuple(make(getattr(activations, n), real, elementary) for make in _ACTIVATION_LOOPS)
@@ -207,10 +211,10 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
             "memory, at, count, alpha",
             call_activate,
         ),
-        multiply_slope=switch(
+        multiply_derivative=switch(
             [(ACTIVATION_CODES[n], pairs[ALIKE.get(n, n)][1]) for n in [*names, "hardmax"]],
             "memory, z_at, a_at, d_at, count, alpha",
-            call_multiply_slope,
+            call_multiply_derivative,
         ),
         losses=of_losses(losses_loop),
         loss_gradients=of_losses(_loss_gradients_loop),

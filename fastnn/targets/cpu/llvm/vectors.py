@@ -170,7 +170,7 @@ def make_copy(dtype: np.dtype) -> Any:
     """Return ``copy(to, to_at, address)``: one vector from anywhere in memory, as it lies there."""
     lanes = vector_bytes() // dtype.itemsize
     if config.DISABLE_JIT:
-        return _plain_copy(dtype, lanes)
+        return _python_copy(dtype, lanes)
     vector = ir.VectorType(llvm_real(dtype), lanes).as_pointer()
 
     @intrinsic
@@ -187,7 +187,7 @@ def make_copy(dtype: np.dtype) -> Any:
     return copy
 
 
-def _plain_copy(dtype: np.dtype, lanes: int) -> Any:
+def _python_copy(dtype: np.dtype, lanes: int) -> Any:
     def copy(to, to_at, address):
         source = (ctypes.c_byte * (lanes * dtype.itemsize)).from_address(int(address))
         to[to_at : to_at + lanes] = np.frombuffer(memoryview(source), dtype)

@@ -132,32 +132,32 @@ def _multiply_scattered_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
     @njit(**EXACT)
     def chain(
-        memory, order, first, ahead, asked, ask_end, address, stride, used, lists, apart, begin,
+        memory, order, first, ahead, asked, ask_end, address, stride, nonzero, lists, apart, begin,
         end, b, init, init_stride, c, width, r, r1,
     ):  # fmt: skip
         while r < r1:
             high = tile_rows(r1 - r)
-            at = lists + used[U(lists + begin)]
-            inner = lists + used[U(lists + end)] - at
+            at = lists + nonzero[U(lists + begin)]
+            inner = lists + nonzero[U(lists + end)] - at
             start, out = init + r * init_stride, c + r * width
             if high == rows:
                 tall(
-                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    order, first + r, ahead, asked, ask_end, address, stride, nonzero, at, inner,
                     memory, b, memory, start, init_stride, memory, out, width,
                 )  # fmt: skip
             elif high == 4:
                 four(
-                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    order, first + r, ahead, asked, ask_end, address, stride, nonzero, at, inner,
                     memory, b, memory, start, init_stride, memory, out, width,
                 )  # fmt: skip
             elif high == 2:
                 two(
-                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    order, first + r, ahead, asked, ask_end, address, stride, nonzero, at, inner,
                     memory, b, memory, start, init_stride, memory, out, width,
                 )  # fmt: skip
             else:
                 one(
-                    order, first + r, ahead, asked, ask_end, address, stride, used, at, inner,
+                    order, first + r, ahead, asked, ask_end, address, stride, nonzero, at, inner,
                     memory, b, memory, start, init_stride, memory, out, width,
                 )  # fmt: skip
             r += high
@@ -174,22 +174,22 @@ def _accumulate_scattered_chain(dtype: np.dtype, rows: int, vectors: int) -> Any
 
     @njit(**EXACT)
     def chain(
-        memory, order, first, address, stride, used, b, samples, c, width, i, i1, alpha, beta
+        memory, order, first, address, stride, nonzero, b, samples, c, width, i, i1, alpha, beta
     ):
         while i + rows <= i1 and not (split and 7 < i1 - i < 10):
-            tall(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+            tall(order, first, address, stride, nonzero, i, memory, b, samples, memory, c, width,
                  alpha, beta)  # fmt: skip
             i += rows
         while i + 4 <= i1:
-            four(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+            four(order, first, address, stride, nonzero, i, memory, b, samples, memory, c, width,
                  alpha, beta)  # fmt: skip
             i += 4
         if i + 2 <= i1:
-            two(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+            two(order, first, address, stride, nonzero, i, memory, b, samples, memory, c, width,
                 alpha, beta)  # fmt: skip
             i += 2
         if i < i1:
-            one(order, first, address, stride, used, i, memory, b, samples, memory, c, width,
+            one(order, first, address, stride, nonzero, i, memory, b, samples, memory, c, width,
                 alpha, beta)  # fmt: skip
 
     return chain
@@ -272,8 +272,8 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
 
     @njit(**MERGED)
     def multiply_caller(
-        memory, order, first, ahead, group, address, stride, k, used, lists, apart, whole, r0, r1,
-        b, p0, p1, n, c, rows,
+        memory, order, first, ahead, group, address, stride, k, nonzero, lists, apart, whole, r0,
+        r1, b, p0, p1, n, c, rows,
     ):  # fmt: skip
         """Rows r0..r1 and panels p0..p1 of x W + b for a block of rows that has its lists.
 
@@ -281,7 +281,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
         is the list of all rows together, which the narrow panel takes.
         """
         row_bytes, table, panels = k * itemsize, k + LIST_SLACK, (k + panel - 1) // panel
-        count = used[U(whole + table + panels)]
+        count = nonzero[U(whole + table + panels)]
         parts = max(1, (count + block_panels * panel - 1) // (block_panels * panel))
         high = (panels + parts - 1) // parts
         for i0 in range(0, panels, high):
@@ -296,27 +296,27 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                 asked = row_bytes * i0 // panels + p % group * bytes_
                 if width == panel:
                     multiply_wide_scattered(
-                        memory, order, first, ahead, asked, asked + bytes_, address, stride, used,
-                        lists, apart, table + i0, table + i1, right, begin, begin_stride, out,
-                        width, r0, r1,
+                        memory, order, first, ahead, asked, asked + bytes_, address, stride,
+                        nonzero, lists, apart, table + i0, table + i1, right, begin, begin_stride,
+                        out, width, r0, r1,
                     )  # fmt: skip
                 else:
                     multiply_narrow_scattered(
-                        memory, order, first, ahead, asked, asked + bytes_, address, stride, used,
-                        whole, ZERO, table + i0, table + i1, right, begin, begin_stride, out,
-                        width, r0, r1,
+                        memory, order, first, ahead, asked, asked + bytes_, address, stride,
+                        nonzero, whole, ZERO, table + i0, table + i1, right, begin, begin_stride,
+                        out, width, r0, r1,
                     )  # fmt: skip
 
     @njit(**MERGED)
     def accumulate_caller(
-        memory, order, first, address, stride, used, i, i1, b, samples, c, width, alpha, beta
+        memory, order, first, address, stride, nonzero, i, i1, b, samples, c, width, alpha, beta
     ):
         if width == panel:
-            add_wide_scattered(memory, order, first, address, stride, used, b, samples, c, width, i,
-                               i1, alpha, beta)  # fmt: skip
+            add_wide_scattered(memory, order, first, address, stride, nonzero, b, samples, c, width,
+                               i, i1, alpha, beta)  # fmt: skip
         else:
-            add_narrow_scattered(memory, order, first, address, stride, used, b, samples, c, width,
-                                 i, i1, alpha, beta)  # fmt: skip
+            add_narrow_scattered(memory, order, first, address, stride, nonzero, b, samples, c,
+                                 width, i, i1, alpha, beta)  # fmt: skip
 
     return SimpleNamespace(
         width_of=width_of,

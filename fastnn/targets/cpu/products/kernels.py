@@ -93,7 +93,7 @@ class _Writer(Writer):
             start.append(self.load(builder, self.at(builder, row, v), self.lanes))
 
         if scattered:
-            order, ahead, asked, ask_end, address, stride, used, inner = left_args
+            order, ahead, asked, ask_end, address, stride, nonzero, inner = left_args
             source = (order, address, stride)
             rows = [self.row_start(builder, source, INT64(r)) for r in range(self.rows)]
             # With every k one of the rows `ahead` rows further on is asked for, one after another,
@@ -117,7 +117,7 @@ class _Writer(Writer):
                 later = builder.load(place)
                 prefetch(builder, builder.inttoptr(later, real), level=2)
                 builder.store(builder.add(later, step), place)
-                k = builder.load(builder.gep(used, [index]))
+                k = builder.load(builder.gep(nonzero, [index]))
                 right = builder.gep(b, [builder.mul(k, width)])
                 return self.products(builder, k, of_row, right, sums)
 
@@ -239,11 +239,11 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
 
 def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
-    """Return the product with rows of the caller's array, over the columns that are used.
+    """Return the product with rows of the caller's array, over the nonzero columns.
 
-    ``multiply(order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count, b,
-    b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in bytes. Bytes
-    asked..ask_end of the rows `ahead` rows further on are prefetched.
+    ``multiply(order, first, ahead, asked, ask_end, address, row_stride, nonzero, nonzero_at, count,
+    b, b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in bytes.
+    Bytes asked..ask_end of the rows `ahead` rows further on are prefetched.
     """
     if config.DISABLE_JIT:
         return pure_python.multiply_scattered(
@@ -252,11 +252,11 @@ def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
     @intrinsic
     def multiply(
-        typingctx, order, first, ahead, asked, ask_end, address, row_stride, used, used_at, count,
-        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        typingctx, order, first, ahead, asked, ask_end, address, row_stride, nonzero, nonzero_at,
+        count, b, b_at, init, init_at, init_stride, c, c_at, c_stride,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(order, *[i] * 6, used, i, i, b, i, init, i, i, c, i, i)
+        signature = types.void(order, *[i] * 6, nonzero, i, i, b, i, init, i, i, c, i, i)
 
         def codegen(context, builder, signature, args):
             kind = signature.args
@@ -305,9 +305,9 @@ def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
 
 def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
-    """Return the same for rows of the caller's array, and for columns that are used.
+    """Return the same for rows of the caller's array, and for nonzero columns.
 
-    ``accumulate(order, first, address, row_stride, used, used_at, b, b_at, samples, c, c_at,
+    ``accumulate(order, first, address, row_stride, nonzero, nonzero_at, b, b_at, samples, c, c_at,
     c_stride, alpha, beta)``; address and row_stride in bytes. Column i goes to row i of C.
     """
     if config.DISABLE_JIT:
@@ -317,11 +317,11 @@ def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
     @intrinsic
     def accumulate(
-        typingctx, order, first, address, row_stride, used, used_at,
+        typingctx, order, first, address, row_stride, nonzero, nonzero_at,
         b, b_at, samples, c, c_at, c_stride, alpha, beta,
     ):  # fmt: skip
         i = types.int64
-        signature = types.void(order, i, i, i, used, i, b, i, i, c, i, i, b.dtype, b.dtype)
+        signature = types.void(order, i, i, i, nonzero, i, b, i, i, c, i, i, b.dtype, b.dtype)
 
         def codegen(context, builder, signature, args):
             kind = signature.args

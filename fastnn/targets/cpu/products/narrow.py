@@ -173,8 +173,8 @@ def _make_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
     `fastnn.targets.cpu.products.kernels`.
     """
     if config.DISABLE_JIT:
-        return pure_python.few_forward(dtype, rows, outputs)
-    name = f"fastnn_few_forward_{dtype.name}_{rows}x{outputs}"
+        return pure_python.narrow_forward(dtype, rows, outputs)
+    name = f"fastnn_narrow_forward_{dtype.name}_{rows}x{outputs}"
 
     @intrinsic
     def kernel(
@@ -204,8 +204,8 @@ def _make_gradient(dtype: np.dtype, outputs: int) -> Any:
     w_stride, alpha, beta)``; D and W are in the same array.
     """
     if config.DISABLE_JIT:
-        return pure_python.few_gradient(dtype, outputs)
-    name = f"fastnn_few_gradient_{dtype.name}_{outputs}"
+        return pure_python.narrow_gradient(dtype, outputs)
+    name = f"fastnn_narrow_gradient_{dtype.name}_{outputs}"
 
     @intrinsic
     def kernel(
@@ -270,7 +270,7 @@ def _forward_tile(dtype: np.dtype, rows: int) -> Any:
     return tile
 
 
-def make_few(dtype: np.dtype) -> SimpleNamespace:
+def make_narrow(dtype: np.dtype) -> SimpleNamespace:
     """Return both products for any number of outputs.
 
     forward(memory, order, first, ahead, address, stride, count, w, w_stride, n, c, c_stride, r0,

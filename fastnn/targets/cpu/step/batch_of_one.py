@@ -45,7 +45,7 @@ from fastnn.targets.cpu.views import (
     numbers_of,
     order_of,
     rates_of,
-    sources_of,
+    strided_of,
 )
 
 AHEAD = 16  # rows asked for ahead of time
@@ -101,11 +101,11 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
 
     @njit(**EXACT)
     def epoch(job):
-        memory, head, layers, sources, order, control, rates = (
+        memory, head, layers, strided, order, control, rates = (
             memory_of(job),
             head_of(job),
             layers_of(job),
-            sources_of(job),
+            strided_of(job),
             order_of(job),
             control_of(job),
             rates_of(job),
@@ -113,8 +113,8 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         k, w = layers[0, K], layers[0, WEIGHTS]
         bias, trained = memory[U(w + k)], real(layers[0, BIAS])
         samples, l2 = head[SAMPLES], real(layer_number(job, ZERO, L2))
-        rows, row_stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
-        targets, target_stride = sources[1, ADDRESS], sources[1, ROW_STRIDE]
+        rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
+        targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
         own_gradient = head[OWN_GRADIENT]
         row = order[U(0)]

@@ -36,7 +36,7 @@ from fastnn.targets.cpu.views import (
     owners_of,
     rates_of,
     row_loss_of,
-    sources_of,
+    strided_of,
     weights_of,
 )
 
@@ -77,11 +77,11 @@ def prefetch_rows(job, first, samples, tile, me):
         start, end = owners[me], owners[me + 1]
     if tile < start or tile >= end:
         return
-    sources, order = sources_of(job), order_of(job)
-    row_bytes = sources[0, COLUMNS] * (8 if sources[0, IS_DOUBLE] == 1 else 4)
+    strided, order = strided_of(job), order_of(job)
+    row_bytes = strided[0, COLUMNS] * (8 if strided[0, IS_DOUBLE] == 1 else 4)
     share = end - start
     for r in range((tile - start) * samples // share, (tile - start + 1) * samples // share):
-        address = sources[0, ADDRESS] + order[U(first + r)] * sources[0, ROW_STRIDE]
+        address = strided[0, ADDRESS] + order[U(first + r)] * strided[0, ROW_STRIDE]
         for at in range(0, row_bytes, 64):
             prefetch(address + at)
 

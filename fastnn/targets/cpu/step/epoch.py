@@ -56,14 +56,14 @@ from fastnn.targets.cpu.plan import (
     N,
 )
 from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
-from fastnn.targets.cpu.products.narrow import make_few
+from fastnn.targets.cpu.products.narrow import make_narrow
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, prefetch_rows
 from fastnn.targets.cpu.step.gather import make_gather
 from fastnn.targets.cpu.step.layers import make_layers
-from fastnn.targets.cpu.step.nonzero_columns import make_used
+from fastnn.targets.cpu.step.nonzero_columns import make_nonzero
 from fastnn.targets.cpu.step.norms import make_norms
-from fastnn.targets.cpu.step.per_unit import make_columns
+from fastnn.targets.cpu.step.per_unit import make_per_unit
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
 from fastnn.targets.cpu.step.update import make_update
 from fastnn.targets.cpu.team import ended_early, make_team
@@ -109,15 +109,23 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     gather = make_gather(dtype, shape, gemm)
     lanes = make_lanes(dtype, panel)
     softmax = make_softmax(dtype, panel, gemm, lanes, elementary)
-    few = make_few(dtype)
-    find_used, find_tiles = make_used(dtype, shape)
-    layers_ = make_layers(dtype, panel, gemm, few, find_tiles, rules, lanes, softmax)
-    columns, keep_transposed = make_columns(dtype, panel, gemm), layers_.keep_transposed
-    norms = make_norms(dtype, panel, gemm.width_of, columns.place_of, keep_transposed)
+    narrow = make_narrow(dtype)
+    find_nonzero, find_tiles = make_nonzero(dtype, shape)
+    layers_ = make_layers(dtype, panel, gemm, narrow, find_tiles, rules, lanes, softmax)
+    per_unit, keep_transposed = make_per_unit(dtype, panel, gemm), layers_.keep_transposed
+    norms = make_norms(dtype, panel, gemm.width_of, per_unit.place_of, keep_transposed)
     update_tile, apply_tile = make_update(
-        dtype, panel, gemm, few, find_used, rules, columns, keep_transposed, norms.add_squares
+        dtype,
+        panel,
+        gemm,
+        narrow,
+        find_nonzero,
+        rules,
+        per_unit,
+        keep_transposed,
+        norms.add_squares,
     )
-    end_gradient, hold_columns = norms.end_gradient, norms.hold_columns
+    end_gradient, clip_columns = norms.end_gradient, norms.clip_columns
     memory_of = make_view("memory", dtype)
     gather_first, drop = gather.gather_first, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
@@ -201,7 +209,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             p1 = end if layers[layer - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_backward(job, layer, r0, r1, p0, p1, me)
         elif kind == MAX_NORM:
-            hold_columns(job, layer, p0, me)
+            clip_columns(job, layer, p0, me)
         elif kind == GATHER:
             gather_inputs(job, first, r0, r1, ZERO)
 

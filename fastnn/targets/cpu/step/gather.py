@@ -16,11 +16,11 @@ from fastnn.targets.cpu.llvm.vectors import make_copy
 from fastnn.targets.cpu.plan import (
     CAPACITY,
     CLASSES,
-    FEW,
     IN_PLACE,
     INPUT,
     LAYERS,
     MASK,
+    NARROW,
     ROW_SCALE,
     TARGETS,
     THRESHOLD,
@@ -35,7 +35,7 @@ from fastnn.targets.cpu.views import (
     layers_of,
     make_view,
     order_of,
-    sources_of,
+    strided_of,
     weights_of,
 )
 
@@ -72,14 +72,14 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     itemsize = dtype.itemsize
 
     @njit(**EXACT)
-    def gather_matrix(memory, sources, which, order, first, r0, r1, rows, to):
+    def gather_matrix(memory, strided, which, order, first, r0, r1, rows, to):
         """Copy the caller's rows order[first + r], of either dtype and any strides, into panels."""
-        n = sources[which, COLUMNS]
-        step = sources[which, COLUMN_STRIDE]
-        own = sources[which, IS_DOUBLE] == own_is_double
+        n = strided[which, COLUMNS]
+        step = strided[which, COLUMN_STRIDE]
+        own = strided[which, IS_DOUBLE] == own_is_double
         for r in range(r0, r1):
             row = order[U(first + r)] if order.size > 0 else first + r
-            base = sources[which, ADDRESS] + row * sources[which, ROW_STRIDE]
+            base = strided[which, ADDRESS] + row * strided[which, ROW_STRIDE]
             if own and step == itemsize:
                 for c in range(0, n - lanes + 1, lanes):
                     p = c // panel
@@ -104,13 +104,13 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
                         memory[U(out + c)] = real(other_load(base + c * step))
 
     @njit(**MERGED)
-    def gather_rows(memory, sources, order, first, r0, r1, to):
+    def gather_rows(memory, strided, order, first, r0, r1, to):
         """Copy the caller's rows of X, of either dtype and any strides, one after another."""
-        n, step = sources[0, COLUMNS], sources[0, COLUMN_STRIDE]
-        stride, own = padded(n), sources[0, IS_DOUBLE] == own_is_double
+        n, step = strided[0, COLUMNS], strided[0, COLUMN_STRIDE]
+        stride, own = padded(n), strided[0, IS_DOUBLE] == own_is_double
         for r in range(r0, r1):
             row = order[U(first + r)] if order.size > 0 else first + r
-            base, out = sources[0, ADDRESS] + row * sources[0, ROW_STRIDE], to + r * stride
+            base, out = strided[0, ADDRESS] + row * strided[0, ROW_STRIDE], to + r * stride
             for c in range(n):
                 if own:
                     memory[U(out + c)] = own_load(base + c * step)
@@ -120,16 +120,16 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     @njit(**EXACT)
     def gather_first(job, order, first, r0, r1, to):
         """Copy rows of X into the layout that the first layer reads."""
-        memory, head, layers, sources = (
+        memory, head, layers, strided = (
             memory_of(job),
             head_of(job),
             layers_of(job),
-            sources_of(job),
+            strided_of(job),
         )
-        if layers[0, FEW] >= 0:
-            gather_rows(memory, sources, order, first, r0, r1, to)
+        if layers[0, NARROW] >= 0:
+            gather_rows(memory, strided, order, first, r0, r1, to)
         else:
-            gather_matrix(memory, sources, ZERO, order, first, r0, r1, head[CAPACITY], to)
+            gather_matrix(memory, strided, ZERO, order, first, r0, r1, head[CAPACITY], to)
 
     @njit(**EXACT)
     def drop(job, layer, batch_counter, r0, r1, p0, p1, own):
@@ -148,9 +148,9 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
         threshold = np.uint64(layers[layer, THRESHOLD])
         key = np.uint64(keys[layer])
         factor = alphas[head[LAYERS] + layer]
-        few = layer == 0 and layers[0, FEW] >= 0
-        for p in range(p0, ONE if few else p1):
-            width = padded(k) if few else width_of(p, k)
+        narrow = layer == 0 and layers[0, NARROW] >= 0
+        for p in range(p0, ONE if narrow else p1):
+            width = padded(k) if narrow else width_of(p, k)
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
                 counter = np.uint64(batch_counter * k + r * k + p * panel)
@@ -175,15 +175,15 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     @njit(**MERGED)
     def gather_targets(job, first, r0, r1, inverse_weight):
         """Bring the targets of rows r0..r1 in, and their weight in the gradient."""
-        memory, head, sources, order, weights = (
+        memory, head, strided, order, weights = (
             memory_of(job),
             head_of(job),
-            sources_of(job),
+            strided_of(job),
             order_of(job),
             weights_of(job),
         )
         if head[CLASSES] == 0:
-            gather_matrix(memory, sources, ONE, order, first, r0, r1, head[CAPACITY], head[TARGETS])
+            gather_matrix(memory, strided, ONE, order, first, r0, r1, head[CAPACITY], head[TARGETS])
         for r in range(r0, r1):
             weight = weights[U(order[U(first + r)])] if head[WEIGHTED] == 1 else 1.0
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)

@@ -22,20 +22,19 @@ from fastnn.targets.cpu.plan import (
     BATCH,
     CAPACITY,
     DELTA,
-    FEW,
     IN_PLACE,
     INPUT,
     LAYERS,
-    LEARNED,
     LOOK_ROWS,
     LOSS,
     MASK,
+    NARROW,
     NEEDS_Z,
     ONES,
     OUTPUT,
+    OWN_DERIVATIVE,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_SLOPE,
     OWN_VALUE,
     PADDING,
     PRIVATE,
@@ -45,6 +44,7 @@ from fastnn.targets.cpu.plan import (
     SAMPLES,
     SLOPES,
     TARGETS,
+    TRAINABLE,
     TRANSPOSED,
     WEIGHTS,
     K,
@@ -59,11 +59,11 @@ from fastnn.targets.cpu.views import (
     head_of,
     layers_of,
     make_view,
+    nonzero_of,
     order_of,
     owners_of,
     row_loss_of,
-    sources_of,
-    used_of,
+    strided_of,
 )
 
 IDENTITY, SOFTMAX, HARDMAX = (ACTIVATION_CODES[n] for n in ("identity", "softmax", "hardmax"))
@@ -74,7 +74,7 @@ def make_layers(
     dtype: np.dtype,
     panel: int,
     gemm: Any,
-    few: Any,
+    narrow: Any,
     find_tiles: Any,
     rules: Any,
     lanes: Any,
@@ -85,33 +85,33 @@ def make_layers(
     one = real(1)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     width_of, multiply, multiply_caller = gemm.width_of, gemm.multiply, gemm.multiply_caller
-    k_block, activate, multiply_slope = gemm.block, rules.activate, rules.multiply_slope
+    k_block, activate, multiply_derivative = gemm.block, rules.activate, rules.multiply_derivative
     losses, loss_gradients = rules.losses, rules.loss_gradients
     total, scale_rows = lanes.total, lanes.scale_rows
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
     hardmax_forward, draw_slopes = softmax.hardmax_forward, make_draw_slopes(dtype, panel, width_of)
     prelu, cross_entropy_rows = make_prelu(dtype, panel, width_of), softmax.cross_entropy_rows
     prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
-    add_rows, itemsize = few.forward, dtype.itemsize
+    add_rows, itemsize = narrow.forward, dtype.itemsize
     padded = gemm.padded
     lane_count, transpose_block = np.int64(panel // 2), make_transpose(dtype)
 
     @njit(**MERGED)
-    def few_forward(job, first, r0, r1, own):
+    def narrow_forward(job, first, r0, r1, own):
         """Write x W + b for rows r0..r1 of a first layer whose weights are kept transposed."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, w, bias, out = (
-            layers[0, K], layers[0, N], layers[0, WEIGHTS], layers[0, FEW], layers[0, OUTPUT],
+            layers[0, K], layers[0, N], layers[0, WEIGHTS], layers[0, NARROW], layers[0, OUTPUT],
         )  # fmt: skip
         width = width_of(ZERO, n)
         for r in range(r0, r1):
             for c in range(width):
                 memory[U(out + r * width + c)] = memory[U(bias + c)]
         if head[IN_PLACE] == 1:
-            sources = sources_of(job)
+            strided = strided_of(job)
             add_rows(
                 memory, order_of(job), first, rows_ahead(job, first + r1),
-                sources[0, ADDRESS], sources[0, ROW_STRIDE], k, w, k,
+                strided[0, ADDRESS], strided[0, ROW_STRIDE], k, w, k,
                 n, out, width, r0, r1,
             )  # fmt: skip
         else:
@@ -131,10 +131,10 @@ def make_layers(
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
-        if layers[layer, FEW] >= 0:
-            few_forward(job, first, r0, r1, own)
+        if layers[layer, NARROW] >= 0:
+            narrow_forward(job, first, r0, r1, own)
         elif layer == 0 and head[IN_PLACE] == 1:
-            sources = sources_of(job)
+            strided = strided_of(job)
             samples = min(head[BATCH], head[SAMPLES] - first)
             size = head[LOOK_ROWS]
             # As many panels as a thread has: together they ask for all rows once.
@@ -144,7 +144,7 @@ def make_layers(
                 lists, apart, whole = find_tiles(job, first, block, s0, s1, samples, me)
                 multiply_caller(
                     memory, order_of(job), first, rows_ahead(job, first + s1), group,
-                    sources[0, ADDRESS], sources[0, ROW_STRIDE], k, used_of(job), lists, apart,
+                    strided[0, ADDRESS], strided[0, ROW_STRIDE], k, nonzero_of(job), lists, apart,
                     whole, s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
                 )  # fmt: skip
         else:
@@ -158,7 +158,7 @@ def make_layers(
             hardmax_forward(job, out, n, r0, r1)
         elif layers[layer, SLOPES] >= 0:
             draw_slopes(job, layer, first, r0, r1, p0, p1)
-        elif layers[layer, LEARNED] >= 0:
+        elif layers[layer, TRAINABLE] >= 0:
             prelu_forward(job, layer, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             for p in range(p0, p1):
@@ -180,7 +180,7 @@ def make_layers(
         n, rows = layers[layer, N], head[CAPACITY]
         if layers[layer, ACTIVATION] == SOFTMAX:
             softmax_backward(job, layers[layer, OUTPUT], layers[layer, DELTA], n, r0, r1)
-        elif layers[layer, LEARNED] >= 0:
+        elif layers[layer, TRAINABLE] >= 0:
             prelu_backward(job, layer, r0, r1, p0, p1)
         elif layers[layer, ACTIVATION] != IDENTITY:
             drawn = layers[layer, SLOPES]
@@ -191,8 +191,8 @@ def make_layers(
                     for i in range(at, at + (r1 - r0) * width):
                         memory[U(layers[layer, DELTA] + i)] *= memory[U(drawn + i)]
                     continue
-                multiply_slope(
-                    layers[layer, ACTIVATION], layers[layer, OWN_SLOPE], memory,
+                multiply_derivative(
+                    layers[layer, ACTIVATION], layers[layer, OWN_DERIVATIVE], memory,
                     layers[layer, Z] + at, layers[layer, OUTPUT] + at, layers[layer, DELTA] + at,
                     (r1 - r0) * width, alphas[layer],
                 )  # fmt: skip
@@ -272,7 +272,7 @@ def make_layers(
 
     @njit(**EXACT)
     def linear_backward(job, layer, r0, r1, p0, p1, me):
-        """Write (delta W^T) mask slope: the derivative by z of the layer before, panels p0..p1."""
+        """Write (delta W^T) mask da/dz: the derivative by z of the layer before, panels p0..p1."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         delta, out = layers[layer, DELTA], layers[layer - 1, DELTA]

@@ -49,9 +49,9 @@ from fastnn.targets.cpu.plan import (
     LOSS,
     NEEDS_Z,
     OUTPUT,
+    OWN_DERIVATIVE,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
-    OWN_SLOPE,
     OWN_VALUE,
     PREFETCH,
     PRIVATE,
@@ -82,7 +82,7 @@ from fastnn.targets.cpu.views import (
     numbers_of,
     order_of,
     row_loss_of,
-    sources_of,
+    strided_of,
     weights_of,
 )
 
@@ -99,10 +99,10 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     elementary = make_elementary(dtype)
     rules = make_rules(dtype, elementary)
     one_by_one = make_one_by_one(dtype, elementary, products)
-    activate, multiply_slope = rules.activate, rules.multiply_slope
+    activate, multiply_derivative = rules.activate, rules.multiply_derivative
     losses, loss_gradients = rules.losses, rules.loss_gradients
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
-    squares, set_scale, hold = norms.squares, norms.set_scale, norms.hold
+    squares, set_scale, clip_column = norms.squares, norms.set_scale, norms.clip_column
     itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
 
     @njit(**EXACT)
@@ -114,29 +114,29 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     @njit(**EXACT)
     def in_place(job):
         """Whether rows of X can be read as they lie: this dtype, its numbers side by side."""
-        sources = sources_of(job)
-        return sources[0, IS_DOUBLE] == own_is_double and sources[0, COLUMN_STRIDE] == itemsize
+        strided = strided_of(job)
+        return strided[0, IS_DOUBLE] == own_is_double and strided[0, COLUMN_STRIDE] == itemsize
 
     @njit(**EXACT)
     def row_address(job, row, slot):
         """Return where row `row` of X can be read; a copy in `slot` where it cannot as it lies."""
-        memory, sources = memory_of(job), sources_of(job)
+        memory, strided = memory_of(job), strided_of(job)
         if in_place(job):
-            return sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
-        start = sources[0, ADDRESS] + row * sources[0, ROW_STRIDE]
-        for c in range(sources[0, COLUMNS]):
-            at = start + c * sources[0, COLUMN_STRIDE]
-            memory[U(slot + c)] = load(at, sources[0, IS_DOUBLE])
+            return strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
+        start = strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
+        for c in range(strided[0, COLUMNS]):
+            at = start + c * strided[0, COLUMN_STRIDE]
+            memory[U(slot + c)] = load(at, strided[0, IS_DOUBLE])
         return address_of(memory, slot)
 
     @njit(**EXACT)
     def to_rows(job, first, samples, inverse_weight):
         """Compute z of every row of the batch, and bring in its target and weight."""
-        memory, head, layers, sources, order, weights = (
+        memory, head, layers, strided, order, weights = (
             memory_of(job),
             head_of(job),
             layers_of(job),
-            sources_of(job),
+            strided_of(job),
             order_of(job),
             weights_of(job),
         )
@@ -147,13 +147,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             row = order[U(first + r)]
             address = row_address(job, row, layers[0, INPUT] + r * k)
             if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
-                start = sources[0, ADDRESS] + order[U(first + r + ahead)] * sources[0, ROW_STRIDE]
+                start = strided[0, ADDRESS] + order[U(first + r + ahead)] * strided[0, ROW_STRIDE]
                 for at in range(0, k * itemsize, 64):
                     prefetch(start + at)
                 prefetch(start + k * itemsize - 1)
             memory[U(layers[0, OUTPUT] + r)] = dot(memory, layers[0, WEIGHTS], address, k) + bias
-            target = sources[1, ADDRESS] + row * sources[1, ROW_STRIDE]
-            memory[U(head[TARGETS] + r)] = load(target, sources[1, IS_DOUBLE])
+            target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
+            memory[U(head[TARGETS] + r)] = load(target, strided[1, IS_DOUBLE])
             weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
@@ -211,7 +211,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 apply(job, ZERO, w + k, w + k + kept, 1, True)
         limit = layer_number(job, ZERO, COLUMN_NORM)
         if limit < math.inf:
-            hold(job, w, k, ONE, limit, squares(memory, w, k, 1.0))
+            clip_column(job, w, k, ONE, limit, squares(memory, w, k, 1.0))
 
     @njit(**EXACT)
     def train_epoch(job):
@@ -224,9 +224,9 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             numbers_of(job),
             row_loss_of(job),
         )
-        plain = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
-        plain = plain and layer_number(job, ZERO, COLUMN_NORM) == math.inf
-        if plain and layers[0, ACTIVATION] == IDENTITY and in_place(job):
+        textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
+        textbook = textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf
+        if textbook and layers[0, ACTIVATION] == IDENTITY and in_place(job):
             one_by_one(head[LOSS], job)
             return
         for step in range(head[STEPS]):
@@ -246,8 +246,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 control[BAD_STEP] = step
                 return
             if layers[0, ACTIVATION] != IDENTITY:
-                multiply_slope(
-                    layers[0, ACTIVATION], layers[0, OWN_SLOPE], memory, layers[0, Z],
+                multiply_derivative(
+                    layers[0, ACTIVATION], layers[0, OWN_DERIVATIVE], memory, layers[0, Z],
                     layers[0, OUTPUT], layers[0, DELTA], samples, alphas[0],
                 )  # fmt: skip
             update(job, first, samples)

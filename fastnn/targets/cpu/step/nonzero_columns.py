@@ -25,10 +25,17 @@ from fastnn.targets.cpu.llvm import pure_python
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop
-from fastnn.targets.cpu.plan import BATCH, LIST_SLACK, LOOK_ROWS, USED_SIZE, K
+from fastnn.targets.cpu.plan import BATCH, LIST_SLACK, LOOK_ROWS, NONZERO_SIZE, K
 from fastnn.targets.cpu.products.gemm import ZERO, make_tile_rows
 from fastnn.targets.cpu.tiling import LOOK_TILES
-from fastnn.targets.cpu.views import control_of, head_of, layers_of, order_of, sources_of, used_of
+from fastnn.targets.cpu.views import (
+    control_of,
+    head_of,
+    layers_of,
+    nonzero_of,
+    order_of,
+    strided_of,
+)
 
 WORTHWHILE = 128  # columns; with fewer of them there is little to gain
 PATIENCE = 16  # steps that go over all columns after one that uses them all
@@ -148,7 +155,7 @@ class _Writer(Writer):
 
 
 def _make_look(dtype: np.dtype, rows: int) -> Any:
-    """Return ``look_tile(order, first, address, stride, samples, k, used, list, bits)``.
+    """Return ``look_tile(order, first, address, stride, samples, k, nonzero, list, bits)``.
 
     It lists the columns of `samples` <= `rows` rows, adds their bits to those of each vector at
     `bits`, and returns how many columns there are.
@@ -158,7 +165,7 @@ def _make_look(dtype: np.dtype, rows: int) -> Any:
     name = f"fastnn_look_{dtype.name}"
 
     @intrinsic
-    def look_tile(typingctx, order, first, address, stride, samples, k, used, list_, bits):
+    def look_tile(typingctx, order, first, address, stride, samples, k, nonzero, list_, bits):
         def codegen(context, builder, signature, args):
             module, kind = builder.module, signature.args
             rows_at = data_pointer(context, builder, kind[0], args[0], args[1])
@@ -167,38 +174,38 @@ def _make_look(dtype: np.dtype, rows: int) -> Any:
             return builder.call(callee, [rows_at, *args[2:6], *places])
 
         i = types.int64
-        return i(order, i, i, i, i, i, used, i, i), codegen
+        return i(order, i, i, i, i, i, nonzero, i, i), codegen
 
     return look_tile
 
 
 def _make_list_bits(dtype: np.dtype) -> Any:
-    """Return ``list_bits(used, bits, k, list)``: how many columns it has listed."""
+    """Return ``list_bits(nonzero, bits, k, list)``: how many columns it has listed."""
     if config.DISABLE_JIT:
         return pure_python.list_bits(Writer(dtype).lanes, LIST_SLACK)
     name = f"fastnn_list_bits_{dtype.name}"
 
     @intrinsic
-    def list_bits(typingctx, used, bits, k, list_):
+    def list_bits(typingctx, nonzero, bits, k, list_):
         def codegen(context, builder, signature, args):
             module, kind = builder.module, signature.args[0]
             source, to = (data_pointer(context, builder, kind, args[0], args[n]) for n in (1, 3))
             callee = module.globals.get(name) or _Writer(dtype).list_bits(module, name)
             return builder.call(callee, [source, args[2], to])
 
-        return types.int64(used, *[types.int64] * 3), codegen
+        return types.int64(nonzero, *[types.int64] * 3), codegen
 
     return list_bits
 
 
-def make_used(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
-    """Return find_used and find_tiles for a block of head[LOOK_ROWS] rows of the batch.
+def make_nonzero(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
+    """Return find_nonzero and find_tiles for a block of head[LOOK_ROWS] rows of the batch.
 
-    find_used(job, first, block, samples, me): where the list of the block is in `used`.
+    find_nonzero(job, first, block, samples, me): where the list of the block is in `nonzero`.
     find_tiles(job, first, block, r0, r1, samples, me): the same for the tiles of rows r0..r1 of the
     block, of which there are no more than LOOK_TILES: where the list of the first is, how far apart
     they are, and the list of the block. Where r0..r1 is a part of the block, or all columns are
-    used, all tiles have the latter.
+    nonzero, all tiles have the latter.
     Every thread has its own, made once a step, those of tiles for one block at a time.
     """
     panel, tile_rows = shape.panel, make_tile_rows(shape.rows)
@@ -208,7 +215,7 @@ def make_used(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
     def place_of(job, block, me):
         """Return where a block's list is, that of its first tile, and then the thread's notes."""
         head = head_of(job)
-        size, blocks = head[USED_SIZE], (head[BATCH] + head[LOOK_ROWS] - 1) // head[LOOK_ROWS]
+        size, blocks = head[NONZERO_SIZE], (head[BATCH] + head[LOOK_ROWS] - 1) // head[LOOK_ROWS]
         start = me * (blocks + LOOK_TILES + 1) * size
         tiles = start + blocks * size
         return start + block * size, tiles, tiles + LOOK_TILES * size
@@ -219,58 +226,63 @@ def make_used(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
         return control_of(job)[FIRST_STEP] * head_of(job)[BATCH] + first + 1
 
     @njit(**EXACT)
-    def list_all(used, k, start):
+    def list_all(nonzero, k, start):
         table = start + k + LIST_SLACK
         for c in range(k):
-            used[U(start + c)] = c
+            nonzero[U(start + c)] = c
         for p in range((k + panel - 1) // panel + 1):
-            used[U(table + p)] = min(k, p * panel)
+            nonzero[U(table + p)] = min(k, p * panel)
 
     @njit(**EXACT)
     def look(job, first, samples, start, tiles, notes):
         """Write the lists for `samples` rows; return whether one of all columns does as well."""
-        head, sources, order, used = head_of(job), sources_of(job), order_of(job), used_of(job)
+        head, strided, order, nonzero = (
+            head_of(job),
+            strided_of(job),
+            order_of(job),
+            nonzero_of(job),
+        )
         k = layers_of(job)[0, K]
-        address, stride = sources[0, ADDRESS], sources[0, ROW_STRIDE]
+        address, stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         bits, r, most = notes + 1, ZERO, ZERO
         for v in range((k + panel - 1) // panel * 2):
-            used[U(bits + v)] = 0
+            nonzero[U(bits + v)] = 0
         while r < samples:
             rows = tile_rows(samples - r)
-            count = look_tile(order, first + r, address, stride, rows, k, used, tiles, bits)
+            count = look_tile(order, first + r, address, stride, rows, k, nonzero, tiles, bits)
             if r == 0 and count == k:
-                list_all(used, k, start)
+                list_all(nonzero, k, start)
                 return True
             r += rows
-            tiles += head[USED_SIZE]
+            tiles += head[NONZERO_SIZE]
             if r == rows:
                 most = count
-        return list_bits(used, bits, k, start) == k and 8 * most > 7 * k
+        return list_bits(nonzero, bits, k, start) == k and 8 * most > 7 * k
 
     @njit(**EXACT)
     def refresh(job, first, block, samples, me, need_tiles):
-        head, used = head_of(job), used_of(job)
+        head, nonzero = head_of(job), nonzero_of(job)
         k, size = layers_of(job)[0, K], head[LOOK_ROWS]
         start, tiles, notes = place_of(job, block, me)
-        known, time = start + head[USED_SIZE] - 1, now(job, first)
+        known, time = start + head[NONZERO_SIZE] - 1, now(job, first)
         # What a block is known to use until when; beyond this step: all columns.
-        if used[U(known)] > time or (used[U(known)] == time and not need_tiles):
+        if nonzero[U(known)] > time or (nonzero[U(known)] == time and not need_tiles):
             return
         mark = time * size + block
-        if used[U(known)] == time and used[U(notes)] == mark:
+        if nonzero[U(known)] == time and nonzero[U(notes)] == mark:
             return
         if k < WORTHWHILE:
-            list_all(used, k, start)
-            used[U(known)] = ALWAYS
+            list_all(nonzero, k, start)
+            nonzero[U(known)] = ALWAYS
             return
         r0 = block * size
-        used[U(notes)] = mark
-        used[U(known)] = time
+        nonzero[U(notes)] = mark
+        nonzero[U(known)] = time
         if look(job, first + r0, min(size, samples - r0), start, tiles, notes):
-            used[U(known)] = time + PATIENCE * head[BATCH]
+            nonzero[U(known)] = time + PATIENCE * head[BATCH]
 
     @njit(**EXACT)
-    def find_used(job, first, block, samples, me):
+    def find_nonzero(job, first, block, samples, me):
         refresh(job, first, block, samples, me, False)
         return place_of(job, block, me)[0]
 
@@ -280,8 +292,8 @@ def make_used(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
         begin, (start, tiles, _) = block * head[LOOK_ROWS], place_of(job, block, me)
         whole = r0 == begin and r1 == min(samples, begin + head[LOOK_ROWS])
         refresh(job, first, block, samples, me, whole)
-        if not whole or used_of(job)[U(start + head[USED_SIZE] - 1)] > now(job, first):
+        if not whole or nonzero_of(job)[U(start + head[NONZERO_SIZE] - 1)] > now(job, first):
             return start, ZERO, start
-        return tiles, head[USED_SIZE], start
+        return tiles, head[NONZERO_SIZE], start
 
-    return find_used, find_tiles
+    return find_nonzero, find_tiles

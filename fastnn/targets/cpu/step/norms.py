@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import FEW, KEPT, PARTS, SIZE, UPDATE, WEIGHTS, K, N
+from fastnn.targets.cpu.plan import KEPT, NARROW, PARTS, SIZE, UPDATE, WEIGHTS, K, N
 from fastnn.targets.cpu.products.dot import make_squares
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM
@@ -37,9 +37,9 @@ def make_norms(
     end_gradient(job): add all of them up, and set the scale of this step's gradient.
     set_scale(job, total): the second half of that, for one thread without tiles.
     squares(memory, at, count, unit): sum of the squares of `unit` times each number, in float64.
-    hold(job, at, count, stride, limit, total): scale one column of W if its norm is above the
-    limit, and say whether; `total` is the sum of its squares.
-    hold_columns(job, layer, p, me): that for the columns in panel p of a layer.
+    clip_column(job, at, count, stride, limit, total): scale a column of W if its norm is above
+    the limit, and return whether it was; `total` is the sum of its squares.
+    clip_columns(job, layer, p, me): that for the columns in panel p of a layer.
     """
     real = dtype.type
     one = real(1)
@@ -51,11 +51,11 @@ def make_norms(
         k, n = layers[layer, K], layers[layer, N]
         width, chunks = width_of(p, n), (k + panel - 1) // panel
         part = layers[layer, PARTS] + p * (chunks + 1)
-        few = layers[layer, FEW] >= 0
+        narrow = layers[layer, NARROW] >= 0
         weights = head[KEPT] + layers[layer, WEIGHTS] + p * panel * (k + 1)
         for i in range(i0, i1, panel):
             inputs, total = min(panel, i1 - i), 0.0
-            if few:
+            if narrow:
                 for j in range(n):
                     total += squares(memory, weights + j * k + i, inputs, 1.0)
             else:
@@ -93,7 +93,7 @@ def make_norms(
         set_scale(job, total)
 
     @njit(**EXACT)
-    def hold(job, at, count, stride, limit, total):
+    def clip_column(job, at, count, stride, limit, total):
         memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
         unit = 1.0
         if not math.isfinite(total):
@@ -117,13 +117,13 @@ def make_norms(
         return True
 
     @njit(**EXACT)
-    def hold_columns(job, layer, p, me):
+    def clip_columns(job, layer, p, me):
         memory, layers, parts = memory_of(job), layers_of(job), parts_of(job)
         k, n, at = layers[layer, K], layers[layer, N], layers[layer, WEIGHTS]
         limit = layer_number(job, layer, COLUMN_NORM)
-        if layers[layer, FEW] >= 0:
+        if layers[layer, NARROW] >= 0:
             for column in range(at, at + n * k, k):
-                hold(job, column, k, ONE, limit, squares(memory, column, k, 1.0))
+                clip_column(job, column, k, ONE, limit, squares(memory, column, k, 1.0))
             return
         width, sums, scaled = width_of(p, n), me * panel, False
         at += p * panel * (k + 1)
@@ -134,7 +134,7 @@ def make_norms(
                 x = np.float64(memory[U(i + c)])
                 parts[U(sums + c)] += x * x
         for c in range(width):
-            if hold(job, at + c, k, width, limit, parts[U(sums + c)]):
+            if clip_column(job, at + c, k, width, limit, parts[U(sums + c)]):
                 scaled = True
         if scaled:
             keep_transposed(job, layer, ZERO, k, p, p + 1)
@@ -144,6 +144,6 @@ def make_norms(
         end_gradient=end_gradient,
         set_scale=set_scale,
         squares=squares,
-        hold=hold,
-        hold_columns=hold_columns,
+        clip_column=clip_column,
+        clip_columns=clip_columns,
     )

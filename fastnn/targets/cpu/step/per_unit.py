@@ -12,14 +12,14 @@ import numpy as np
 
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import INLINE, MERGED
-from fastnn.targets.cpu.plan import BIAS, CAPACITY, DELTA, FEW, LEARNED, ONES, WEIGHTS, K, N, Z
+from fastnn.targets.cpu.plan import BIAS, CAPACITY, DELTA, NARROW, ONES, TRAINABLE, WEIGHTS, K, N, Z
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
 
 KINDS = 2  # 0: the bias; 1: the slope
 
 
-def make_columns(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
+def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
     """Return what finds these numbers, and what sums their derivatives.
 
     place_of(job, layer, p, kind): offset of panel p of them, or -1 where none is trained.
@@ -33,11 +33,11 @@ def make_columns(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
     def place_of(job, layer, p, kind):
         layers, at = layers_of(job), -ONE
         if kind == 1:
-            if layers[layer, LEARNED] >= 0:
-                at = layers[layer, LEARNED] + p * panel
+            if layers[layer, TRAINABLE] >= 0:
+                at = layers[layer, TRAINABLE] + p * panel
         elif layers[layer, BIAS] == 1:
             k, n = layers[layer, K], layers[layer, N]
-            at = layers[layer, FEW]
+            at = layers[layer, NARROW]
             if at < 0:
                 at = layers[layer, WEIGHTS] + p * panel * (k + 1) + k * width_of(p, n)
         return at

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import MERGED, U
-from fastnn.targets.cpu.plan import CAPACITY, DELTA, LAYERS, LEARNED, OUTPUT, SLOPES, N, Z
+from fastnn.targets.cpu.plan import CAPACITY, DELTA, LAYERS, OUTPUT, SLOPES, TRAINABLE, N, Z
 from fastnn.targets.cpu.step.gather import squares32
 from fastnn.targets.cpu.views import head_of, keys_of, layers_of, make_view
 
@@ -61,7 +61,7 @@ def make_prelu(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         n, rows = layers[layer, N], head[CAPACITY]
         for p in range(p0, p1):
-            width, slopes = width_of(p, n), layers[layer, LEARNED] + p * panel
+            width, slopes = width_of(p, n), layers[layer, TRAINABLE] + p * panel
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
                 for c in range(width):
@@ -78,7 +78,7 @@ def make_prelu(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         n, rows = layers[layer, N], head[CAPACITY]
         for p in range(p0, p1):
-            width, slopes = width_of(p, n), layers[layer, LEARNED] + p * panel
+            width, slopes = width_of(p, n), layers[layer, TRAINABLE] + p * panel
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
                 for c in range(width):

@@ -15,17 +15,17 @@ from fastnn.targets.cpu.plan import (
     CLIPS,
     DELTA,
     DIRECT,
-    FEW,
     IN_PLACE,
     INPUT,
     KEPT,
-    LEARNED,
     LIST_SLACK,
     LOOK_ROWS,
+    NARROW,
     OWN_INPUTS,
     PRIVATE,
     PRIVATE_SIZE,
     SIZE,
+    TRAINABLE,
     UPDATE,
     WEIGHTS,
     K,
@@ -54,11 +54,11 @@ from fastnn.targets.cpu.views import (
     head_of,
     layers_of,
     make_view,
+    nonzero_of,
     numbers_of,
     order_of,
-    sources_of,
+    strided_of,
     tiles_of,
-    used_of,
 )
 
 
@@ -105,10 +105,10 @@ def make_update(
     dtype: np.dtype,
     panel: int,
     gemm: Any,
-    few: Any,
-    find_used: Any,
+    narrow: Any,
+    find_nonzero: Any,
     rules: Any,
-    columns: Any,
+    per_unit: Any,
     keep_transposed: Any,
     add_squares: Any,
 ) -> tuple[Any, Any]:
@@ -123,8 +123,8 @@ def make_update(
     )  # fmt: skip
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
-    apply, add_samples = make_apply(dtype, rules), few.gradient
-    place_of, sum_columns = columns.place_of, columns.sum_columns
+    apply, add_samples = make_apply(dtype, rules), narrow.gradient
+    place_of, sum_columns = per_unit.place_of, per_unit.sum_columns
 
     @njit(**EXACT)
     def add(job, layer, i0, i1, p0, p1, first, samples, own, me, out, apart, origin, alpha, beta):
@@ -139,11 +139,11 @@ def make_update(
         in_place = layer == 0 and head[IN_PLACE] == 1
         # The same sums wherever the rows of X are read: in place or as a copy.
         size = head[LOOK_ROWS] if layer == 0 and n <= IN_PLACE_UNITS else s_block
-        sources, used, columns = sources_of(job), used_of(job), ZERO
+        strided, nonzero, columns = strided_of(job), nonzero_of(job), ZERO
         for s in range(0, samples, size):
             count, keep = min(size, samples - s), beta if s == 0 else one
             if in_place:
-                columns = find_used(job, first, s // size, samples, me)
+                columns = find_nonzero(job, first, s // size, samples, me)
             for p in range(p0, p1):
                 width = width_of(p, n)
                 delta = layers[layer, DELTA] + p * panel * rows + s * width
@@ -152,9 +152,9 @@ def make_update(
                     starts = columns + k + LIST_SLACK
                     begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
                     accumulate_caller(
-                        memory, order_of(job), first + s, sources[0, ADDRESS],
-                        sources[0, ROW_STRIDE], used, columns + used[U(begin)],
-                        columns + used[U(end)], delta, count, to, width, alpha, keep,
+                        memory, order_of(job), first + s, strided[0, ADDRESS],
+                        strided[0, ROW_STRIDE], nonzero, columns + nonzero[U(begin)],
+                        columns + nonzero[U(end)], delta, count, to, width, alpha, keep,
                     )  # fmt: skip
                 else:
                     for i in range(i0, i1, panel):
@@ -178,7 +178,7 @@ def make_update(
         factor = -real(numbers[RATE]) if direct else one
         for p in range(p0, p1):
             width = width_of(p, layers[layer, N])
-            for kind in range(KINDS if layers[layer, LEARNED] >= 0 else 1):
+            for kind in range(KINDS if layers[layer, TRAINABLE] >= 0 else 1):
                 at = place_of(job, layer, p, kind)
                 if at < 0:
                     continue
@@ -232,17 +232,17 @@ def make_update(
                 apply(job, layer, weights, gradient + (p - p0) * apart, (b1 - b0) * width, False)
 
     @njit(**EXACT)
-    def few_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
+    def narrow_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
         """Update `out`, (n, i1 - i0), with samples times delta of a transposed first layer."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         n, k, d = layers[0, N], layers[0, K], layers[0, DELTA]
         width = width_of(ZERO, n)
         if head[IN_PLACE] == 1:
-            sources = sources_of(job)
-            address = sources[0, ADDRESS] + i0 * itemsize
+            strided = strided_of(job)
+            address = strided[0, ADDRESS] + i0 * itemsize
             add_samples(
                 memory, order_of(job), first, rows_ahead(job, first + samples), address,
-                sources[0, ROW_STRIDE], samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
+                strided[0, ROW_STRIDE], samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
             )  # fmt: skip
         else:
             start, stride = layers[0, INPUT] + own + i0, padded(k) * itemsize
@@ -252,7 +252,7 @@ def make_update(
             )  # fmt: skip
 
     @njit(**MERGED)
-    def few_update(job, i0, i1, first, samples, own, gradient):
+    def narrow_update(job, i0, i1, first, samples, own, gradient):
         memory, head, layers, numbers = (
             memory_of(job),
             head_of(job),
@@ -263,14 +263,14 @@ def make_update(
         if head[DIRECT] == 1:
             rate = real(numbers[RATE])
             keep = one - rate * real(layer_number(job, ZERO, L2))
-            few_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
+            narrow_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:
             size = head[PRIVATE_SIZE] // n // panel * panel
             for i in range(i0, i1, size):
                 count = min(size, i1 - i)
                 for c in range(n * count):
                     memory[U(gradient + c)] = zero
-                few_add(job, i, i + count, first, samples, own, gradient, count, one, one)
+                narrow_add(job, i, i + count, first, samples, own, gradient, count, one, one)
                 for j in range(n):
                     apply(job, ZERO, w + j * k + i, gradient + j * count, count, False)
 
@@ -284,7 +284,7 @@ def make_update(
             weights = layers[layer, WEIGHTS] + p * panel * (k + 1)
             # Rows of inputs, each of the numbers from i0 to i1: one row of them all, or n of them.
             runs, start, count = ONE, weights + i0 * width, (i1 - i0) * width
-            if layers[layer, FEW] >= 0:
+            if layers[layer, NARROW] >= 0:
                 runs, start, count = n, weights + i0, i1 - i0
             for j in range(runs):
                 apply(job, layer, start + j * k, start + j * k + kept, count, False)
@@ -301,8 +301,8 @@ def make_update(
         p0, p1 = tiles[tile, 3], tiles[tile, 4]
         own = me * head[OWN_INPUTS] if layer == 0 else ZERO
         gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
-        if layers[layer, FEW] >= 0:
-            few_update(job, i0, i1, first, samples, own, gradient)
+        if layers[layer, NARROW] >= 0:
+            narrow_update(job, i0, i1, first, samples, own, gradient)
         elif head[DIRECT] == 1:
             direct(job, layer, i0, i1, p0, p1, first, samples, own, me)
         else:

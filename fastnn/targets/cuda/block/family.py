@@ -59,8 +59,8 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
     It is the sum of weight times loss; where that is not finite, parameters are as before.
     """
     gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
-    last_slope, backward, backward_rows = o.last_slope, o.backward, o.backward_rows
-    update, apply, hold = o.update, o.apply, o.hold
+    last_derivative, backward, backward_rows = o.last_derivative, o.backward, o.backward_rows
+    update, apply, clip_columns = o.update, o.apply, o.clip_columns
     largest, squares, scale_of = o.largest, o.squares, o.scale_of
 
     @inner
@@ -123,13 +123,13 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
         apply(par, act, words, numbers, steps, step, factor, layer, me, team)
 
     @inner
-    def hold_layer(layer, given):
+    def clip_layer(layer, given):
         par, act, words, numbers, steps, step, rows, me, team = given
-        hold(par, words, numbers, steps, step, layer, me, team)
+        clip_columns(par, words, numbers, steps, step, layer, me, team)
 
     up = range(layers)
     all_forward, all_backward = one_by_one(forward_layer, up), one_by_one(backward_layer, up[::-1])
-    all_update, all_hold = one_by_one(update_layer, up), one_by_one(hold_layer, up)
+    all_update, all_clip = one_by_one(update_layer, up), one_by_one(clip_layer, up)
     all_apply = one_by_one(apply_layer, up)
 
     @inner
@@ -144,7 +144,7 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
             factor = scale_of(numbers, total, unit)
             all_apply((factor, given))
             cuda.syncthreads()
-        all_hold(given)
+        all_clip(given)
 
     @inner
     def train_step(
@@ -161,7 +161,7 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
         )  # fmt: skip
         total = add_up(sums, own, min(rows, team), me)
         if math.isfinite(total):
-            last_slope(act, par, words, numbers, keys, rows, first, me, team)
+            last_derivative(act, par, words, numbers, keys, rows, first, me, team)
             cuda.syncthreads()
             all_backward(given)
             learn(par, act, words, numbers, steps, step, rows, sums, me, team)
@@ -179,7 +179,7 @@ def make_kernel(
     It takes a `Job`, and which steps to do, `begin` to `end`. Where networks are `resident` in
     shared memory, the scratch is a dummy. The `layout`, from `layout_of`, is constant in the code,
     which is half as long for that: so are all distances, loops over few terms are written out, and
-    nothing that a plan says is loaded again behind every store. Of `blocks` that a processor is to
+    nothing that a plan says is loaded again behind every store. Of `blocks` that an SM is to
     hold at once each has its share of the registers.
     """
     o, words = make_operations(recipe), np.array(layout, np.int64)
@@ -288,12 +288,12 @@ class Block:
     def __init__(self, problem: Problem, rule: str, limits: Limits, networks: int = 1) -> None:
         """Take what a device allows a block of shared memory, and how many networks train."""
         self.problem, self.rule, self._limits = problem, rule, limits
-        # A network waits for its own sums most of the time: two on a processor fill the waits.
-        self._together = 2 if networks > limits.processors else 1
+        # A network waits for its own sums most of the time: two on an SM fill the waits.
+        self._together = 2 if networks > limits.sms else 1
         self._recipe = recipe_of(problem, rule)
 
     @staticmethod
-    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+    def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
         """Return why it cannot train a problem, or ""."""
         return no_precision(problem)
 

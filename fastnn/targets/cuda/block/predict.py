@@ -84,7 +84,7 @@ class Predictor:
 
     def __init__(self, problem: Problem, rule: str, plan: Plan, limits: Limits) -> None:
         """Lay out the problem for `ROWS` rows a block; `plan` says where parameters lie."""
-        self._problem, self._processors = problem, limits.processors
+        self._problem, self._sms = problem, limits.sms
         self._recipe = recipe_of(problem, rule)
         self._plan = make_plan(replace(problem, batch_size=ROWS), ROWS, rule=rule, ones=True)
         self._plan.words[1:, [WEIGHTS, LDW]] = plan.words[1:, [WEIGHTS, LDW]]
@@ -107,7 +107,7 @@ class Predictor:
         networks, n = len(states), self._problem.network.outputs
         found = np.empty((networks, len(X), n), dtype)
         most = min(len(X), MOST_ROWS)
-        blocks = min(-(-most // ROWS), -(-4 * self._processors // networks)) * networks
+        blocks = min(-(-most // ROWS), -(-4 * self._sms // networks)) * networks
         words = cuda.to_device(self._plan.words, stream=stream)
         numbers = cuda.to_device(self._plan.numbers, stream=stream)
         keys = cuda.to_device(np.zeros(1, np.uint64), stream=stream)

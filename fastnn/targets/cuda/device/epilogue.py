@@ -1,4 +1,4 @@
-"""What follows a product: activation and dropout ahead, dropout and slope on the way back.
+"""What follows a product: activation and dropout ahead, dropout and derivative on the way back.
 
 What a layer needs for it is read once, into `Ahead` or `Back`, and then used for each number: read
 for each, it would be the most of the work, for a compiler cannot know that no store changes it.
@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.targets.cuda.device.random import make_random
 from fastnn.targets.cuda.device.rules import Recipe
-from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 from fastnn.targets.cuda.host.plan import (
     ALPHA,
@@ -29,11 +29,11 @@ from fastnn.targets.cuda.host.plan import (
     LDN,
     LDW,
     LDX,
-    LEARNED,
     NEEDS_Z,
     OUTPUT,
     ROWWISE,
     THRESHOLD,
+    TRAINABLE,
     WEIGHTS,
     K,
     N,
@@ -67,14 +67,14 @@ class Slopes(NamedTuple):
     ----------
     alpha
         If it is one number for all.
-    learned
-        Where the learned ones begin among the parameters, or -1.
+    trainable
+        Where the trainable ones begin among the parameters, or -1.
     drawn, key
         Whether they are drawn, and the key of the draws.
     """
 
     alpha: Any
-    learned: Any
+    trainable: Any
     drawn: Any
     key: Any
 
@@ -127,7 +127,7 @@ class Back(NamedTuple):
     drops: Drops
 
 
-def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
+def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return what follows a product, for the rules of a recipe.
 
     drops_behind(words, numbers, keys, layer, training) -> Drops; layer -1 is the data.
@@ -144,9 +144,9 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     dtype = np.dtype(recipe.dtype)
     real, no_key = dtype.type, np.uint64(0)
     zero = real(0)
-    activate, slope_of, random = rules.activate, rules.slope, make_random(dtype)
-    keeps, draw, quads = random.keeps, random.slope, make_quads(dtype)
-    load, store, only = quads.load, quads.store, quads.first
+    activate, derivative_of, random = rules.activate, rules.derivative, make_random(dtype)
+    keeps, draw, vec4 = random.keeps, random.slope, make_vec4(dtype)
+    load, store, only = vec4.load, vec4.store, vec4.first
 
     @inner
     def number_of(numbers, layer, field):
@@ -162,13 +162,13 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def slopes_in(words, numbers, keys, layer, training):
-        word, learned, key = 1 + layer, -1, no_key
-        if words[word, LEARNED] == 1:
-            learned = words[word, WEIGHTS] + (words[word, K] + 1) * words[word, LDW]
+        word, trainable, key = 1 + layer, -1, no_key
+        if words[word, TRAINABLE] == 1:
+            trainable = words[word, WEIGHTS] + (words[word, K] + 1) * words[word, LDW]
         drawn = training and words[word, DRAWN] == 1
         if drawn:
             key = keys[U(words[0, LAYERS] + layer)]
-        return Slopes(number_of(numbers, layer, ALPHA), learned, drawn, key)
+        return Slopes(number_of(numbers, layer, ALPHA), trainable, drawn, key)
 
     @inner
     def dropped(drops, a, position):
@@ -181,8 +181,8 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     def slope_at(slopes, par, j, position):
         """Return the parameter of the activation for one output."""
         alpha = slopes.alpha
-        if slopes.learned >= 0:
-            alpha = par[U(slopes.learned + j)]
+        if slopes.trainable >= 0:
+            alpha = par[U(slopes.trainable + j)]
         if slopes.drawn:
             alpha = draw(slopes.key, position)
         return alpha
@@ -257,12 +257,12 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def by_slope(da, z):
-        """Return what the derivative by a learned slope is, of which z then is no more needed."""
+        """Return what the derivative by a trainable slope is, of which z then is no more needed."""
         return da * (z if z < zero else z * zero)
 
     @inner
-    def sloped(own, par, j, position, da, z, a):
-        return da * slope_of(own.code, z, a, slope_at(own.slopes, par, j, position))
+    def times_derivative(own, par, j, position, da, z, a):
+        return da * derivative_of(own.code, z, a, slope_at(own.slopes, par, j, position))
 
     @inner
     def finish_backward(own, act, par, r, j, da, first):
@@ -270,10 +270,10 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         da = dropped(own.drops, da, position)
         if own.code >= 0:
             a, z = act[U(own.output + at)], act[U(own.z + at)]
-            if own.slopes.learned >= 0:
+            if own.slopes.trainable >= 0:
                 a = z  # a slope may be negative, so the sign of a says nothing
                 act[U(own.z + at)] = by_slope(da, z)
-            da = sloped(own, par, j, position, da, z, a)
+            da = times_derivative(own, par, j, position, da, z, a)
         act[U(own.delta + at)] = da
 
     @inner
@@ -282,15 +282,15 @@ def make_finishing(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         da = dropped4(own.drops, da, position)
         if own.code >= 0:
             a, z = load(act, own.output + at), load(act, own.z + at)
-            if own.slopes.learned >= 0:
+            if own.slopes.trainable >= 0:
                 a = z
                 d0, d1 = by_slope(da[0], z[0]), by_slope(da[1], z[1])
                 d2, d3 = by_slope(da[2], z[2]), by_slope(da[3], z[3])
                 store(act, own.z + at, only((d0, d1, d2, d3), count))
-            d0 = sloped(own, par, j, position, da[0], z[0], a[0])
-            d1 = sloped(own, par, j + 1, position + 1, da[1], z[1], a[1])
-            d2 = sloped(own, par, j + 2, position + 2, da[2], z[2], a[2])
-            d3 = sloped(own, par, j + 3, position + 3, da[3], z[3], a[3])
+            d0 = times_derivative(own, par, j, position, da[0], z[0], a[0])
+            d1 = times_derivative(own, par, j + 1, position + 1, da[1], z[1], a[1])
+            d2 = times_derivative(own, par, j + 2, position + 2, da[2], z[2], a[2])
+            d3 = times_derivative(own, par, j + 3, position + 3, da[3], z[3], a[3])
             da = d0, d1, d2, d3
         store(act, own.delta + at, only(da, count))
 

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.targets.cuda.device.epilogue import make_finishing
+from fastnn.targets.cuda.device.epilogue import make_epilogue
 from fastnn.targets.cuda.device.rules import Recipe
-from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import I32, U, inner, quotient
 from fastnn.targets.cuda.host.plan import (
     BATCH,
@@ -42,8 +42,8 @@ def make_dots(dtype: np.dtype) -> SimpleNamespace:
     below `count`.  across(a, at_a, step_a, b, at, step, count): that of a[at_a + q + i step_a]
     b[at + i step]. Places in `a` and `step_a` are multiples of 4.
     """
-    zero, quads = dtype.type(0), make_quads(dtype)
-    load, fma4 = quads.load, quads.fma4
+    zero, vec4 = dtype.type(0), make_vec4(dtype)
+    load, fma4 = vec4.load, vec4.fma4
 
     @inner
     def dot(s, x, b0, b1, b2, b3):
@@ -107,17 +107,17 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     the batch.  gather_rows(..., lanes): likewise, so many neighbours a row.
     forward(par, act, words, numbers, keys, layer, rows, first, training, me, team).
     forward_rows(act, words, ..., layer, rows, ...): softmax and hardmax, after `forward`.
-    last_slope(act, par, ...): that for all of the last layer, whose DELTA the loss wrote.
+    last_derivative(act, par, ...): that for all of the last layer, whose DELTA the loss wrote.
     backward(par, act, ..., layer, ...): from DELTA of `layer` to that of the layer before it.
-    backward_rows(act, words, layer, rows, me, team): the slope of softmax, after `backward`.
+    backward_rows(act, words, layer, rows, me, team): the derivative of softmax, after `backward`.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one = real(0), real(1)
-    along, exp, finishing = make_dots(dtype).along, rules.exp, make_finishing(recipe, rules)
-    drops_behind, dropped = finishing.drops_behind, finishing.dropped
-    ahead, back, pass_on = finishing.ahead, finishing.back, finishing.pass_on
-    finish_forward, finish_backward = finishing.finish_forward, finishing.finish_backward
+    along, exp, epilogue = make_dots(dtype).along, rules.exp, make_epilogue(recipe, rules)
+    drops_behind, dropped = epilogue.drops_behind, epilogue.dropped
+    ahead, back, pass_on = epilogue.ahead, epilogue.back, epilogue.pass_on
+    finish_forward, finish_backward = epilogue.finish_forward, epilogue.finish_backward
 
     @inner
     def gather(act, words, numbers, keys, X, order, rows, first, training, me, team):
@@ -218,7 +218,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             r += team
 
     @inner
-    def last_slope(act, par, words, numbers, keys, rows, first, me, team):
+    def last_derivative(act, par, words, numbers, keys, rows, first, me, team):
         """Turn the derivatives of the loss by the outputs into those by z of the last layer."""
         own = back(words, numbers, keys, words[0, LAYERS] - 1)
         if own.code >= 0:
@@ -280,12 +280,12 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             r += team
 
     return SimpleNamespace(
-        **vars(finishing),
+        **vars(epilogue),
         gather=gather,
         gather_rows=gather_rows,
         forward=forward,
         forward_rows=forward_rows,
-        last_slope=last_slope,
+        last_derivative=last_derivative,
         backward=backward,
         backward_rows=backward_rows,
         fill_ones=fill_ones,

@@ -1,7 +1,7 @@
 """The rules of one problem as device functions: its activations, its loss, its update.
 
 A kernel is compiled for the rules that its problem has, so that no time goes into choosing among
-all that exist. Rules of the caller's own are compiled in like built-in ones.
+all that exist. User-defined rules are compiled in like built-in ones.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Recipe:
     dtype
         "float32" or "float64".
     activations
-        The distinct activations that are applied number by number: names, or formulas of the
-        caller's own. The position of one is its code.
+        The distinct activations that are applied number by number: names, or user-defined
+        formulas. The position of one is its code.
     loss
-        A name, or a formula of the caller's own.
+        A name, or a user-defined formula.
     rule
         Name of the update rule.
     """
@@ -81,23 +81,23 @@ def no_precision(problem: Problem) -> str:
 def make_rules(recipe: Recipe) -> SimpleNamespace:
     """Return the device functions of a recipe.
 
-    activate(code, z, alpha) -> a;  slope(code, z, a, alpha) -> da/dz;
+    activate(code, z, alpha) -> a;  derivative(code, z, a, alpha) -> da/dz;
     loss(p, y) -> the loss of one output;  gradient(p, y) -> its derivative by p (of losses that
     are not rowwise);  update(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2,
     c3) -> (w, s, t);  exp, log.
     """
     dtype = np.dtype(recipe.dtype)
     real, m = dtype.type, make_elementary(dtype)
-    with np.errstate(all="ignore"):  # constants of the caller's own may not fit in float32
+    with np.errstate(all="ignore"):  # constants of a user-defined rule may not fit in float32
         pairs = [_formula(each, activations, real, m) for each in recipe.activations]
         loss = gradient = None
         if not loss_row(recipe.loss).rowwise:
             loss, gradient = _formula(recipe.loss, losses, real, m)
-    values, slopes = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    values, derivatives = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     step = getattr(updates, recipe.rule)(real, m)
     return SimpleNamespace(
         activate=_choose_value(values),
-        slope=_choose_slope(slopes),
+        derivative=_choose_derivative(derivatives),
         loss=loss,
         gradient=gradient,
         update=inner(step),
@@ -107,7 +107,7 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
 
 
 def _formula(rule: Any, module: Any, real: Any, m: SimpleNamespace) -> tuple[Any, Any]:
-    """Return the two functions of a rule that is given by name, or is one of the caller's own."""
+    """Return the two functions of a rule that is given by name, or is user-defined."""
     if isinstance(rule, (CustomActivation, CustomLoss)):
         namespace: dict[str, Any] = {}
         exec(rule.source.text, namespace)
@@ -135,14 +135,14 @@ def _choose_value(functions: list[Any], code: int = 0) -> Any:
     return choice
 
 
-def _choose_slope(functions: list[Any], code: int = 0) -> Any:
+def _choose_derivative(functions: list[Any], code: int = 0) -> Any:
     """Return ``choice(code, z, a, alpha)``, which calls the function of that position."""
     if not functions:
         return inner(lambda number, z, a, alpha: a)
     if len(functions) == 1:
         (only,) = functions
         return inner(lambda number, z, a, alpha: only(z, a, alpha))
-    first, rest = functions[0], _choose_slope(functions[1:], code + 1)
+    first, rest = functions[0], _choose_derivative(functions[1:], code + 1)
 
     @inner
     def choice(number, z, a, alpha):

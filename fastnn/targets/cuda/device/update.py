@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 from fastnn.targets.cuda.device.layers import make_dots
 from fastnn.targets.cuda.device.rules import Recipe
-from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import U, inner, quotient
 from fastnn.targets.cuda.host.plan import (
     BETA1,
@@ -35,13 +35,13 @@ from fastnn.targets.cuda.host.plan import (
     LDN,
     LDW,
     LDX,
-    LEARNED,
     MAX_NORM,
     MEAN,
     REST1,
     REST2,
     SIZE,
     STATE,
+    TRAINABLE,
     WEIGHTS,
     K,
     N,
@@ -57,7 +57,7 @@ class Learning(NamedTuple):
     ----------
     weights, ldw, k, bias
         Where W begins among the parameters, how far apart its rows are, how many there are, and
-        whether biases are learned.
+        whether biases are trainable.
     size
         How far the optimizer's state is from the parameters.
     kept
@@ -100,12 +100,12 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     apply(par, act, words, numbers, steps, step, factor, layer, me, team): the rule with the kept
     gradients of a layer.
     scale_of(numbers, total, unit): what clipping by norm multiplies a gradient by.
-    hold(par, words, numbers, steps, step, layer, me, team): keep the columns of W within max_norm.
+    clip_columns(par, words, numbers, steps, step, layer, me, team): keep W within max_norm.
     """
     dtype = np.dtype(recipe.dtype)
     real, slots, rule = dtype.type, recipe.slots, rules.update
-    across, quads = make_dots(dtype).across, make_quads(dtype)
-    load, store, only = quads.load, quads.store, quads.first
+    across, vec4 = make_dots(dtype).across, make_vec4(dtype)
+    load, store, only = vec4.load, vec4.store, vec4.first
     zero, one = real(0), real(1)
 
     @inner
@@ -215,7 +215,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             if i + 3 <= k:
                 finish(own, par, act, i + 3, j, s3)
             e += team
-        if words[word, LEARNED] == 1:
+        if words[word, TRAINABLE] == 1:
             z = words[word, Z]
             j = me
             while j < n:
@@ -257,7 +257,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     def apply(par, act, words, numbers, steps, step, factor, layer, me, team):
         own, word = learning(words, numbers, steps, step, layer), 1 + layer
         n = words[word, N]
-        e, count = me, (own.k + 1 + words[word, LEARNED]) * n
+        e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
         while e < count:
             i = quotient(e, n)
             if i != own.k or own.bias:
@@ -267,7 +267,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             e += team
 
     @inner
-    def hold(par, words, numbers, steps, step, layer, me, team):
+    def clip_columns(par, words, numbers, steps, step, layer, me, team):
         word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
         limit, k, ldw = numbers[U(own + MAX_NORM)], words[word, K], words[word, LDW]
         if limit == math.inf:
@@ -307,5 +307,5 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         squares=squares,
         scale_of=scale_of,
         apply=apply,
-        hold=hold,
+        clip_columns=clip_columns,
     )

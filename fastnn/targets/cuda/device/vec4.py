@@ -16,7 +16,7 @@ from fastnn.targets.cuda.host.numba_cuda import SIMULATED, cuda, inner
 from fastnn.targets.cuda.host.plan import QUAD
 
 
-def make_quads(dtype: np.dtype[Any]) -> SimpleNamespace:
+def make_vec4(dtype: np.dtype[Any]) -> SimpleNamespace:
     """Return the operations on four numbers of one dtype, which are tuples.
 
     load(memory, i) -> 4 numbers;  store(memory, i, four);  fma4(s, x, w): s + x w, of 4 numbers w;

@@ -37,9 +37,9 @@ from fastnn.targets.cuda.host.plan import (
     FIELDS,
     LAYER_NUMBERS,
     LDW,
-    LEARNED,
     SAMPLES,
     SIZE,
+    TRAINABLE,
     WEIGHTED,
     WEIGHTS,
     K,
@@ -73,7 +73,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     bias = int(whole[1, WEIGHTS] + whole[1, K] * whole[1, LDW])
     words = whole.copy()
     words[1:, WEIGHTS] -= bias  # all parameters but the first W are counted from there
-    others = (words[1:, K] + 1 + words[1:, LEARNED]) @ words[1:, N] - words[1, K] * words[1, N]
+    others = (words[1:, K] + 1 + words[1:, TRAINABLE]) @ words[1:, N] - words[1, K] * words[1, N]
     others = int(others)
     share = -(-others // shape.blocks)  # how many of them a block updates
     rules, o = make_rules(recipe), make_operations(recipe)

@@ -37,18 +37,18 @@ def at_a_time(X: Any) -> int:
 
 
 class Grid:
-    """The family: networks whose first layer fits into the shared memory of all processors."""
+    """The family: networks whose first layer fits into the shared memory of all SMs."""
 
     name = "grid"
 
     def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
-        """Take what a device has: a block for each processor, which all run at once."""
+        """Take what a device has: a block for each SM, which all run at once."""
         self.problem, self.rule, self._limits = problem, rule, limits
         self._recipe = recipe_of(problem, rule)
         self._own: tuple[Any, Any] | None = None
 
     @staticmethod
-    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+    def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
         """Return why it cannot train a problem, or ""."""
         if reason := no_precision(problem):
             return reason
@@ -62,7 +62,7 @@ class Grid:
         if _shape(problem, rule, limits, problem.batch_size) is None:
             return (
                 f"no split of the first layer and a batch of {problem.batch_size} rows over "
-                f"{limits.processors} blocks fits into {limits.shared_bytes} bytes of shared memory"
+                f"{limits.sms} blocks fits into {limits.shared_bytes} bytes of shared memory"
             )
         return ""
 
@@ -82,7 +82,7 @@ class Grid:
         """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
         batch = min(self.problem.batch_size, samples)
         shape = _shape(self.problem, self.rule, self._limits, batch)
-        assert shape is not None, "suits() says where nothing fits"
+        assert shape is not None, "reason_against() says where nothing fits"
         rows = row_plan(self.problem, self.rule, shape.rows)
         rows.words[0, [BATCH, SAMPLES]] = batch, samples
         return GridPlan(rows.words, rows.numbers, shape.scratch, shape)
@@ -106,7 +106,7 @@ class Grid:
         assert isinstance(plan, GridPlan)
         shape = plan.shape
         if self._own is None:
-            losses = cuda.to_device(np.zeros(max(self._limits.processors, shape.blocks)))
+            losses = cuda.to_device(np.zeros(max(self._limits.sms, shape.blocks)))
             self._own = losses, cuda.to_device(np.zeros(1, np.int32))
         launch(
             self._kernel(plan), shape.blocks, THREADS, stream, shape.shared, job, *self._own,
@@ -116,9 +116,9 @@ class Grid:
 
 def _shape(problem: Problem, rule: str, limits: Limits, batch: int) -> Shape | None:
     """Return how to split a problem on a device, or None where no split fits."""
-    rows = -(-batch // limits.processors)
+    rows = -(-batch // limits.sms)
     return choose_shape(
         row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
-        limits.processors, THREADS,
+        limits.sms, THREADS,
         limits.shared_bytes - static_bytes(len(problem.network.dense)), problem.network.outputs,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The rows of one block of a persistent grid: from the first layer's products to its derivatives.
 
-A block has few rows, often one, so threads share sums: thread `p items + e` has every so-manieth
+A block has few rows, often one, so threads share sums: thread `p items + e` has every n-th
 term of sum e from term p on, and what it comes to is added up in that order, whatever the timing.
 """
 
@@ -20,10 +20,10 @@ from fastnn.targets.cuda.host.plan import (
     LDN,
     LDW,
     LDX,
-    LEARNED,
     OUTPUT,
     OUTPUTS,
     ROWWISE,
+    TRAINABLE,
     WEIGHTS,
     K,
     N,
@@ -52,7 +52,7 @@ def make_rows(
     ahead, finish_forward = o.ahead, o.finish_forward
     back, finish_backward = o.back, o.finish_backward
     forward_rows, backward_rows = o.forward_rows, o.backward_rows
-    loss, last_slope = o.loss, o.last_slope
+    loss, last_derivative = o.loss, o.last_derivative
     load, store, add4 = t.load, t.store, t.add4
     divide, split = t.divide, t.split
 
@@ -253,7 +253,7 @@ def make_rows(
             copy_rows(act, at, scratch, rest + at * blocks + row * ldx, count * ldx, me, team)
             at = words[word, DELTA]
             copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
-        if words[word, LEARNED] == 1:
+        if words[word, TRAINABLE] == 1:
             at = words[word, Z]
             copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
 
@@ -312,7 +312,7 @@ def make_rows(
             for r in range(entries):
                 total += sums[U(r)]
             losses[U(block)] = total
-        last_slope(act, par, words, numbers, keys, count, first, me, team)
+        last_derivative(act, par, words, numbers, keys, count, first, me, team)
         cuda.syncthreads()
         back_through(layer_given)
         hand_on(act, scratch, words, shape, batch, row, count, me, team)

@@ -1,4 +1,4 @@
-"""What a persistent grid works with: vectors, copies that nobody waits for, the barrier of blocks.
+"""What a persistent grid works with: vectors, asynchronous copies, the barrier of blocks.
 
 Vectors are of 4 numbers, and lie where a multiple of 4 would start: every 16 bytes, or twice that.
 What Numba's CUDA lacks is written as LLVM code or PTX; in its simulator the same names are plain
@@ -14,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import int32, int64, uint32
 
-from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, cuda, inner
 
 INT32 = ir.IntType(32)
@@ -33,8 +33,8 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     arrive(counter) -> ticket, wait(counter, ticket): a barrier of all blocks of the grid, in two
     halves, between which a block may do what concerns no other.
     """
-    quads = make_quads(dtype)
-    basic = _simulated(quads) if SIMULATED else _compiled(np.dtype(dtype))
+    vec4 = make_vec4(dtype)
+    basic = _simulated(vec4) if SIMULATED else _compiled(np.dtype(dtype))
 
     log2_up = basic.log2_up
 
@@ -44,12 +44,12 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
         parts = team >> shift
         return (parts, shift) if parts > 0 else (1, 31)
 
-    return SimpleNamespace(**vars(quads), **vars(basic), split=split)
+    return SimpleNamespace(**vars(vec4), **vars(basic), split=split)
 
 
-def _simulated(quads: SimpleNamespace) -> SimpleNamespace:
+def _simulated(vec4: SimpleNamespace) -> SimpleNamespace:
     def copy4(shared, i, memory, j):
-        quads.store(shared, i, quads.load(memory, j))
+        vec4.store(shared, i, vec4.load(memory, j))
 
     def copy_row(shared, i, matrix, row, column):
         shared[i] = matrix[row, column]

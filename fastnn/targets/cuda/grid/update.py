@@ -21,7 +21,7 @@ from fastnn.targets.cuda.host.plan import (
     L2,
     LDN,
     LDX,
-    LEARNED,
+    TRAINABLE,
     K,
     N,
     Z,
@@ -155,8 +155,8 @@ def make_learn(
         layer, n = 0, words[1, N]
         low = words[1, K]
         rest = flat
-        while rest >= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n:
-            rest -= (words[1 + layer, K] + 1 + words[1 + layer, LEARNED] - low) * n
+        while rest >= (words[1 + layer, K] + 1 + words[1 + layer, TRAINABLE] - low) * n:
+            rest -= (words[1 + layer, K] + 1 + words[1 + layer, TRAINABLE] - low) * n
             layer, low = layer + 1, 0
             n = words[1 + layer, N]
         i = divide(rest, n)
@@ -172,7 +172,7 @@ def make_learn(
 
     @inner
     def part_of_gradient(scratch, words, shape, batch, layer, i, j, rows, p, parts):
-        """Add up what every so-manieth row from row `p` on gives to a parameter's gradient."""
+        """Add up what every n-th row from row `p` on gives to a parameter's gradient."""
         ldz, word = shape.ng * shape.nb, 1 + layer
         rest, blocks, k = (shape.kg + 1) * batch * ldz, shape.row_blocks, words[word, K]
         ldn, g = words[word, LDN], zero

@@ -41,7 +41,7 @@ def usable(precision: str = "float32") -> Device | None:
 
 
 def simulated() -> bool:
-    """Say whether kernels would run in Numba's simulator; does not import Numba."""
+    """Return whether kernels would run in Numba's simulator; does not import Numba."""
     config = getattr(sys.modules.get("numba"), "config", None)
     if config is not None:  # Numba has looked already, in a file of settings too
         return bool(config.ENABLE_CUDASIM)

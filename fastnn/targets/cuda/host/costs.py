@@ -15,22 +15,22 @@ RESIDENT_RATE, DISTANT_RATE = 1e11, 2e10
 # and of a persistent grid what a step takes beside its work: two barriers of all blocks and a dozen
 # waits for the second-level cache.
 PHASE_SECONDS, LAUNCH_SECONDS, GRID_SECONDS = 6e-7, 4e-6, 9e-6
-# Of a processor; and what a grid makes of it, whose threads wait for each other half of the time.
+# Of an SM; and what a grid makes of it, whose threads wait for each other half of the time.
 CLOCK_HERTZ, GRID_HERTZ = 1.6e9, 0.9e9
-# What a processor does in a clock: half of the products that float32 allows for, and its share of
+# What an SM does in a clock: half of the products that float32 allows for, and its share of
 # what the second-level cache gives.
 CLOCK_PRODUCTS, CLOCK_BYTES = 64, 28
 # Waits for that cache that a copy of all further parameters in shared memory spares.
 DISTANT_CLOCKS = 1200
 HIDDEN = 0.3  # part of the time of fetching X that the rest of a step does not hide
-# Of tiles: products that a processor does in a clock; clocks that a turn of a block's loop takes at
+# Of tiles: products that an SM does in a clock; clocks that a turn of a block's loop takes at
 # least, since it waits for memory; and how many blocks wait together.
 TILE_PRODUCTS = {"float32": 128, "float64": 64, "tf32": 220, "bfloat16": 270}
 TURN_CLOCKS, TURNS_AT_ONCE = 800, 2
 
 
 def block_seconds(products: float, layers: int, resident: bool) -> float:
-    """Return about what a step takes one block: its processor's arithmetic, and its barriers."""
+    """Return about what a step takes one block: its SM's arithmetic, and its barriers."""
     rate = RESIDENT_RATE if resident else DISTANT_RATE
     return products / rate + PHASE_SECONDS * (3 + 2 * layers)
 
@@ -41,7 +41,7 @@ def product_clocks(blocks: int, turns: int, products: int, sums: int, kind: str)
     Parameters
     ----------
     blocks
-        That one processor works on.
+        That one SM works on.
     turns
         Of the loop of a block; `products` is how many a turn has.
     sums

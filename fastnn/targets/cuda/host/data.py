@@ -58,7 +58,7 @@ def row_bytes(data: Data, problem: Problem) -> int:
 
 
 def fits(data: Data, problem: Problem, free_bytes: float) -> tuple[bool, int]:
-    """Say whether there is room for all rows on the device, and how many bytes they need.
+    """Return whether there is room for all rows on the device, and how many bytes they need.
 
     What is there already, in the form that kernels read, needs none.
     """

@@ -25,7 +25,7 @@ from fastnn.targets.cuda.host.compilers import compilers
 from fastnn.targets.cuda.host.installed import package
 
 # Taken now: what is imported is compiled, whatever becomes of the files meanwhile. The source of
-# rules of the caller's own is made by `fastnn.graph`.
+# user-defined rules is made by `fastnn.graph`.
 _SOURCES = source_hash("fastnn.targets.cuda", "fastnn.rules", "fastnn.graph.source")
 
 

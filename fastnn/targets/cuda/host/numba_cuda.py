@@ -169,10 +169,10 @@ def kernel(function: Callable[..., Any], *made: Any, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device has: name, processors, bytes of shared memory a block may take, capability."""
+    """What a device has: name, SMs, bytes of shared memory a block may take, capability."""
 
     name: str
-    processors: int
+    sms: int
     shared_bytes: int
     capability: tuple[int, int] = (8, 0)
 
@@ -243,12 +243,12 @@ def failures() -> tuple[type[BaseException], ...]:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Say whether one of `failures` is only that there was no room; the device goes on then."""
+    """Return whether one of `failures` is only that there was no room; the device goes on then."""
     return "CUDA_ERROR_OUT_OF_MEMORY" in str(error)
 
 
 def reached(event: Any) -> bool:
-    """Say whether all that was put into a stream before an event is done."""
+    """Return whether all that was put into a stream before an event is done."""
     if SIMULATED:
         return True
     from cuda.bindings import driver

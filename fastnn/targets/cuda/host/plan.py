@@ -48,7 +48,7 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
     BIAS,  # 1: the bias is trained
     WEIGHTS,  # offset
     LDW,
-    LEARNED,  # 1: row k + 1 of the weights are slopes
+    TRAINABLE,  # 1: row k + 1 of the weights are slopes
     DRAWN,  # 1: slopes are drawn in training
     INPUT,  # offset of the (m, k) inputs, after dropout
     LDX,  # from one row of the inputs to the next
@@ -116,7 +116,7 @@ class Plan:
     def _rows(self, state: np.ndarray, layer: int, copy: int) -> np.ndarray:
         """Return a view of the weights, the bias and the slopes of a layer."""
         word = self.words[1 + layer]
-        rows, start = int(word[K] + 1 + word[LEARNED]), int(word[WEIGHTS] + copy * self.size)
+        rows, start = int(word[K] + 1 + word[TRAINABLE]), int(word[WEIGHTS] + copy * self.size)
         return state[start : start + rows * word[LDW]].reshape(rows, -1)[:, : word[N]]
 
 
@@ -157,10 +157,10 @@ def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: 
         if dense.activation == "identity":
             word[CODE] = -1
         word[ROWWISE] = {"softmax": 1, "hardmax": 2}.get(row.name, 0)
-        word[NEEDS_Z] = row.slope_needs_z
-        word[LEARNED], word[DRAWN] = row.learned, row.random
+        word[NEEDS_Z] = row.derivative_needs_z
+        word[TRAINABLE], word[DRAWN] = row.trainable, row.random
         word[LDW] = n | 1 if ones else take.round(n)
-        word[WEIGHTS] = take((k + 1 + row.learned) * word[LDW])
+        word[WEIGHTS] = take((k + 1 + row.trainable) * word[LDW])
     size = take.used
     state = size * (1 + UPDATES[rule].slots)
     take.used = 0

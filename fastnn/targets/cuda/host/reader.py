@@ -137,13 +137,13 @@ def converted(memory: Any, dtype: np.dtype, stream: Any) -> Any:
 
 
 def all_finite(memory: Any, stream: Any) -> bool:
-    """Say whether all numbers of a C-contiguous array of one or two dimensions are finite."""
+    """Return whether all numbers of a C-contiguous array of one or two dimensions are finite."""
     flat = memory.reshape(1, memory.size)
     return first_place(flat, "beyond", float(np.finfo(memory.dtype).max), stream) < 0
 
 
 def _blocks(memory: Any) -> int:
-    return max(1, min(-(-memory.size // THREADS), 8 * limits().processors))
+    return max(1, min(-(-memory.size // THREADS), 8 * limits().sms))
 
 
 def _stream() -> Any:

@@ -1,1 +1,1 @@
-"""The family of tiled products over all processors, for large networks."""
+"""The family of tiled products over all SMs, for large networks."""

@@ -47,7 +47,7 @@ PREDICT_ROWS = 4096  # at a time
 
 
 class Tiled:
-    """The family: any network, over all processors."""
+    """The family: any network, over all SMs."""
 
     name = "tiled"
 
@@ -61,7 +61,7 @@ class Tiled:
         self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
 
     @staticmethod
-    def suits(problem: Problem, rule: str, limits: Limits) -> str:
+    def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
         """Return why it cannot train a problem: there is nothing that it cannot."""
         return ""
 
@@ -179,7 +179,7 @@ class Tiled:
         steps = self._forward(plan, training=True)
         steps += [(k.loss, *self._over(rows), 0), (k.end_loss, 1, 1, 0)]
         if network.dense[-1].activation != "identity":
-            steps.append((k.last_slope, *self._everywhere, 0))
+            steps.append((k.last_derivative, *self._everywhere, 0))
         for layer, (inputs, n) in reversed(list(enumerate(network.shapes))):
             if plan.words[1 + layer, ROWWISE] > 0:
                 steps.append((k.backward_rows, *self._over(rows), layer))
@@ -192,14 +192,14 @@ class Tiled:
             steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
         for layer, dense in enumerate(network.dense):
             if dense.max_norm is not None and self.rule == self.problem.optimizer.rule:
-                steps.append((k.hold, *self._over(dense.units), layer))
+                steps.append((k.clip_columns, *self._over(dense.units), layer))
         steps.append((k.advance, 1, 1, 0))
         return steps
 
     @property
     def _everywhere(self) -> tuple[int, int]:
         """Blocks and threads that fill the device."""
-        return min(MOST_PARTS, 4 * self._limits.processors), THREADS
+        return min(MOST_PARTS, 4 * self._limits.sms), THREADS
 
     def _over(self, count: int) -> tuple[int, int]:
         """Return blocks and threads for so many numbers, one a thread at most."""

@@ -25,7 +25,7 @@ from fastnn.targets.cuda.device.intrinsics import (
     make_vectors,
     vector_length,
 )
-from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import (
     I32,
     SHARED_BYTES_BY_RIGHT,
@@ -105,8 +105,8 @@ def make_gemm(
     asked_for = shared_bytes(dtype, precision, tile) > 0
     shared_array = make_shared_array(0 if asked_for else core.shared, number)
 
-    quads = make_quads(dtype)
-    load, add4 = quads.load, quads.add4
+    vec4 = make_vec4(dtype)
+    load, add4 = vec4.load, vec4.add4
 
     @inner
     def take_one(shared, begun, slot, column, row, j, n):

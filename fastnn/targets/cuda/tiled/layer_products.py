@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe
-from fastnn.targets.cuda.device.vec4 import make_quads
+from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import U, inner, kernel
 from fastnn.targets.cuda.host.plan import DELTA, INPUT, LDN, LDW, LDX, WEIGHTS, K, N
 from fastnn.targets.cuda.tiled.gemm import make_gemm
@@ -21,7 +21,7 @@ from fastnn.targets.cuda.tiled.tiling import bounds_of
 
 
 def by_four(precision: str) -> bool:
-    """Say whether what follows a product is done four numbers at a time, not for float64.
+    """Return whether what follows a product is done four numbers at a time, not for float64.
 
     On tensor cores the sums are a smaller part of the work, and what follows them a larger one.
     Else threads have half as many registers: some rules would not leave enough for four numbers.
@@ -44,8 +44,8 @@ def make_product(
     ahead, finish_forward, finish_forward4 = o.ahead, o.finish_forward, o.finish_forward4
     back, finish_backward, finish_backward4 = o.back, o.finish_backward, o.finish_backward4
     learning, finish, finish4 = o.learning, o.finish, o.finish4
-    quads = make_quads(dtype)
-    load, add4 = quads.load, quads.add4
+    vec4 = make_vec4(dtype)
+    load, add4 = vec4.load, vec4.add4
 
     @inner
     def begin_forward(context, layer):

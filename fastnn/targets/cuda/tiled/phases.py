@@ -1,4 +1,4 @@
-"""Kernels of one phase of a step each, over all processors: for large networks.
+"""Kernels of one phase of a step each, over all SMs: for large networks.
 
 Each reads from the device which step it is. The products are in
 `fastnn.targets.cuda.tiled.layer_products`; `fastnn.targets.cuda.tiled.family` launches all of them
@@ -24,8 +24,8 @@ from fastnn.targets.cuda.host.plan import (
     DELTA,
     LAYERS,
     LDN,
-    LEARNED,
     SAMPLES,
+    TRAINABLE,
     WEIGHTED,
     K,
     N,
@@ -51,9 +51,9 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     Each takes a `Job`, clock int64 (1,): the step that it is, parts float64
     (2, MOST_PARTS): sums of blocks, and the number of a layer. They are launched in this order:
     gather; for each layer forward (see `make_product`) and where it has softmax or hardmax
-    forward_rows; loss, end_loss; last_slope; for each layer from the last backward_rows and
+    forward_rows; loss, end_loss; last_derivative; for each layer from the last backward_rows and
     backward; for each layer update and columns; largest, squares, apply where the gradient's norm
-    has a limit; hold for each layer with max_norm; advance.
+    has a limit; clip_columns for each layer with max_norm; advance.
     """
     o = make_operations(recipe)
     place = make_place()
@@ -62,7 +62,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         o.forward_rows,
         o.backward_rows,
     )
-    loss_of, slopes_of, hold_columns = o.loss, o.last_slope, o.hold
+    loss_of, derivatives_of, clip = o.loss, o.last_derivative, o.clip_columns
     learning, finish = o.learning, o.finish
     largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
     real = np.dtype(recipe.dtype).type
@@ -134,10 +134,10 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             if not math.isfinite(total):
                 job.bad[0] = clock[0]
 
-    def last_slope(job, clock, parts, layer):
+    def last_derivative(job, clock, parts, layer):
         if job.bad[0] < 0:
             run, first, rows = place(job.words, clock)
-            slopes_of(
+            derivatives_of(
                 job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows,
                 first, thread(), team(),
             )  # fmt: skip
@@ -149,7 +149,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     @inner
     def column_sum(act, at, step, group, rows):
-        """Add up every so-manieth row of a column, from row `group` on."""
+        """Add up every n-th row of a column, from row `group` on."""
         total, r, far = 0.0, group, GROUPS * step
         while r + 7 * GROUPS < rows:  # eight loads are under way together
             x = at + r * step
@@ -172,11 +172,11 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
             group = me // COLUMNS
             j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
-            bias, slope, learned = 0.0, 0.0, job.words[word, LEARNED] == 1
+            bias, slope, trainable = 0.0, 0.0, job.words[word, TRAINABLE] == 1
             delta, z = job.words[word, DELTA], job.words[word, Z]
             if j < n:
                 bias = column_sum(act, delta + j, ldn, group, rows)
-                if learned:
+                if trainable:
                     slope = column_sum(act, z + j, ldn, group, rows)
             sums[0, U(me)], sums[1, U(me)] = bias, slope
             cuda.syncthreads()
@@ -187,7 +187,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
                 par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
                 own = learning(words, numbers, steps, clock[0], layer)
                 finish(own, par, act, k, j, real(bias))
-                if learned:
+                if trainable:
                     finish(own, par, act, k + 1, j, real(slope))
 
     def largest(job, clock, parts, layer):
@@ -221,19 +221,17 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
                     factor, each, thread(), team(),
                 )  # fmt: skip
 
-    def hold(job, clock, parts, layer):
+    def clip_columns(job, clock, parts, layer):
         if job.bad[0] < 0:
-            hold_columns(
-                job.state[0], job.words, job.numbers, job.steps, clock[0], layer, thread(), team()
-            )
+            clip(job.state[0], job.words, job.numbers, job.steps, clock[0], layer, thread(), team())
 
     def advance(job, clock, parts, layer):
         if job.bad[0] < 0 and thread() == 0:
             clock[0] += 1
 
     every = (
-        gather, forward_rows, loss, end_loss, last_slope, backward_rows, largest, squares,
-        apply, hold, advance,
+        gather, forward_rows, loss, end_loss, last_derivative, backward_rows, largest, squares,
+        apply, clip_columns, advance,
     )  # fmt: skip
     made = {each.__name__: kernel(each, recipe, training) for each in every}
     bounds = COLUMN_THREADS, 1

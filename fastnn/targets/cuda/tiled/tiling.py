@@ -25,7 +25,7 @@ def large_tile(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
 
 
 def tiles_for(dtype: np.dtype[Any], precision: str = "float32") -> list[Tile]:
-    """Return the tiles to choose from, the large one first; small ones busy more processors.
+    """Return the tiles to choose from, the large one first; small ones busy more SMs.
 
     The last one is for long sums: eight warps share the depth, in float64 four.
     """
@@ -50,7 +50,7 @@ def tiles(m: int, n: int, tile: Tile) -> int:
 
 
 def blocks_of(dtype: np.dtype[Any], tile: Tile) -> int:
-    """Return how many blocks a multiprocessor should hold, for `launch_bounds`.
+    """Return how many blocks an SM should hold, for `launch_bounds`.
 
     Two, so that one multiplies while the other waits at its barrier, where a thread's sums leave
     registers enough: 65536 of them are there, 128 for each of 512 threads.
@@ -60,16 +60,16 @@ def blocks_of(dtype: np.dtype[Any], tile: Tile) -> int:
 
 
 def bounds_of(dtype: np.dtype[Any], tile: Tile) -> tuple[int, int]:
-    """Return the `launch_bounds` of a kernel: its threads, and blocks a multiprocessor holds."""
+    """Return the `launch_bounds` of a kernel: its threads, and blocks an SM holds."""
     return tile.threads, blocks_of(dtype, tile)
 
 
 def clocks(
-    tile: Tile, m: int, n: int, k: int, dtype: np.dtype[Any], precision: str, processors: int
+    tile: Tile, m: int, n: int, k: int, dtype: np.dtype[Any], precision: str, sms: int
 ) -> float:
     """Return about what the product of (m, k) by (k, n) takes in such tiles."""
     return product_clocks(
-        blocks=-(-tiles(m, n, tile) // processors),
+        blocks=-(-tiles(m, n, tile) // sms),
         turns=-(-k // tile.depth),
         products=tile.rows * tile.columns * tile.depth,
         sums=tile.row_values * tile.column_values,
@@ -90,6 +90,6 @@ def best_tile(
         for tile in tiles_for(dtype, precision)
         if shared_bytes(dtype, precision, tile) <= limits.shared_bytes
     ]
-    found = {tile: clocks(tile, m, n, k, dtype, precision, limits.processors) for tile in able}
+    found = {tile: clocks(tile, m, n, k, dtype, precision, limits.sms) for tile in able}
     best = min(able, key=found.__getitem__)
     return best, found[best]
