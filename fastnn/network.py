@@ -7,7 +7,7 @@ a `Network` or an optimizer holds a valid one. The optimizers are written in `fa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from fastnn.optimizers import (
 from fastnn.rules.table import ACTIVATIONS, activation_row, unknown_name
 
 if TYPE_CHECKING:
-    from fastnn.graph.custom import AnyActivation, CustomActivation
+    from fastnn.graph.custom import AnyActivation
 
 __all__ = [
     "SGD",
@@ -101,7 +101,7 @@ class Dense:
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
         object.__setattr__(self, "units", _width(self.units, "units of a Dense layer"))
-        object.__setattr__(self, "activation", _activation(self.activation))
+        object.__setattr__(self, "activation", rule_of("activation", self.activation, ACTIVATIONS))
         if not isinstance(self.bias, (bool, np.bool_)):
             raise InvalidInput(f"bias must be True or False, not {shown(self.bias)}")
         if self.init is not None and not callable(self.init):
@@ -127,19 +127,23 @@ def _width(value: Any, what: str) -> int:
     return whole(value, what, 1, _MOST_UNITS)
 
 
-def _activation(value: Any) -> str | CustomActivation:
-    """Return a known name as it is, and a user-defined rule as a `CustomActivation`."""
-    if isinstance(value, str) and value in ACTIVATIONS:
-        return value
+def rule_of(what: str, value: Any, known: Collection[str]) -> Any:
+    """Return a known name as it is, and a user-defined rule as a `CustomRule`.
+
+    `what` is "activation" or "loss".
+    """
     if not isinstance(value, str):
         from fastnn.graph import Expression
-        from fastnn.graph.custom import CustomActivation, custom_activation
+        from fastnn.graph.custom import KINDS
 
-        if isinstance(value, CustomActivation):
+        kind, make = KINDS[what]
+        if isinstance(value, kind):
             return value
         if callable(value) or isinstance(value, Expression):
-            return custom_activation(value)
-    raise unknown_name("activation", value, ACTIVATIONS)
+            return make(value)
+    elif value in known:
+        return value
+    raise unknown_name(what, value, known)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cli",),
         ("__main__", "build"),
     ),
-    "fastnn.targets": (("layout",), ("numpy", "cpu", "cuda"), ("selection",)),
+    "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
         ("llvm", "tiling", "scalars", "shuffle"),
         ("plan",),

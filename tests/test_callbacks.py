@@ -26,13 +26,13 @@ def losses_are(monkeypatch):
         def scores(problem, forward, data):
             return {"loss": losses[trainers[-1].epoch % len(losses)], "accuracy": 0.5}
 
-        def train_epoch(trainer, *arguments):
+        def train_block(trainer, *arguments):
             trainers.append(trainer)
             return original(trainer, *arguments)
 
-        trainers, original = [], loop._train_epoch
+        trainers, original = [], loop._train_block
         monkeypatch.setattr(loop, "scores", scores)
-        monkeypatch.setattr(loop, "_train_epoch", train_epoch)
+        monkeypatch.setattr(loop, "_train_block", train_block)
 
     return decide
 

@@ -149,14 +149,14 @@ def test_an_error_in_a_callback_leaves_its_epoch_done_and_not_saved(tmp_path):
 def test_an_error_that_ends_an_epoch_saves_the_one_before(tmp_path, monkeypatch):
     trainer = trainer_of()
     engine = trainer._open()
-    train_epoch = engine.train_epoch
+    train_epochs = engine.train_epochs
 
     def interrupted(*arguments):
         if trainer.epoch == 3:
             raise KeyboardInterrupt
-        return train_epoch(*arguments)
+        return train_epochs(*arguments)
 
-    monkeypatch.setattr(engine, "train_epoch", interrupted)
+    monkeypatch.setattr(engine, "train_epochs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(trainer, 5, Checkpoint(tmp_path, every=10))
     assert names(tmp_path) == ["model-0003.safetensors"]

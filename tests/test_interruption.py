@@ -38,7 +38,7 @@ def after(method, error, calls=1):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError("no room")])
-@pytest.mark.parametrize("method", ["train_epoch", "finite", "forward"])
+@pytest.mark.parametrize("method", ["train_epochs", "finite", "forward"])
 def test_an_error_inside_an_epoch_takes_it_back(method, error, target, monkeypatch):
     stopped, other = (trainer_of(target=target, optimizer=Adam(0.01)) for _ in range(2))
     other.fit(X, LABELS, epochs=2, validation_data=(X, LABELS))

@@ -54,16 +54,16 @@ def test_a_signal_within_an_epoch_takes_it_back(target, tmp_path, monkeypatch):
     trainer, whole = (trainer_of(target=target, optimizer=Adam(0.01)) for _ in range(2))
     whole.fit(X, LABELS, 9, validation_data=(X, LABELS))
     engine = trainer._open()
-    train_epoch = engine.train_epoch
+    train_epochs = engine.train_epochs
 
-    def train_and_report(data, order, rates, epoch, step, report):
-        result = train_epoch(data, order, rates, epoch, step, report)
+    def train_and_report(data, orders, rates, epoch, step, report):
+        result = train_epochs(data, orders, rates, epoch, step, report)
         if epoch == 4:
             send("SIGTERM")
             report(3, 0.5)
         return result
 
-    monkeypatch.setattr(engine, "train_epoch", train_and_report)
+    monkeypatch.setattr(engine, "train_epochs", train_and_report)
     stopping = EarlyStopping(5, "loss")
     trainer.fit(X, LABELS, 9, (X, LABELS), callbacks=[stopping, Checkpoint(tmp_path, every=5)])
     assert trainer.epoch == len(trainer.history) == 4 and trainer.remaining == 5

@@ -12,7 +12,8 @@ from fastnn import SGD, Dense, InvalidInput, Network, TargetUnavailable
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cuda.host import availability
 from fastnn.targets.cuda.host.worthwhile import step_operations
-from fastnn.targets.selection import Engine, choose, engine_class
+from fastnn.targets.engine import Engine
+from fastnn.targets.selection import choose, engine_class
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -218,3 +218,10 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
             "them any names"
         )
     return CustomLoss(Expression(rule.node, (*outputs, TARGET)))
+
+
+# What a user-defined rule is, and what makes it of a function or a formula.
+KINDS: dict[str, tuple[type[CustomRule], Callable[[Any], CustomRule]]] = {
+    "activation": (CustomActivation, custom_activation),
+    "loss": (CustomLoss, custom_loss),
+}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
-from fastnn.network import Network
+from fastnn.network import Network, rule_of
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
 if TYPE_CHECKING:
-    from fastnn.graph.custom import AnyLoss, CustomLoss
+    from fastnn.graph.custom import AnyLoss
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -82,7 +82,7 @@ class Problem:
         """Check every setting, and that they go together."""
         if not isinstance(self.network, Network):
             raise InvalidInput(f"network must be a Network, not {shown(self.network)}")
-        object.__setattr__(self, "loss", _loss(self.loss))
+        object.__setattr__(self, "loss", rule_of("loss", self.loss, LOSSES))
         if not isinstance(self.optimizer, Optimizer):
             known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
             raise InvalidInput(
@@ -246,21 +246,6 @@ def check_precision(precision: Any) -> None:
     """Raise `InvalidInput` where `precision` is none of `PRECISIONS`."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
-
-
-def _loss(value: Any) -> str | CustomLoss:
-    """Return a known name as it is, and a user-defined rule as a `CustomLoss`."""
-    if isinstance(value, str) and value in LOSSES:
-        return value
-    if not isinstance(value, str):
-        from fastnn.graph import Expression
-        from fastnn.graph.custom import CustomLoss, custom_loss
-
-        if isinstance(value, CustomLoss):
-            return value
-        if callable(value) or isinstance(value, Expression):
-            return custom_loss(value)
-    raise unknown_name("loss", value, LOSSES)
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:

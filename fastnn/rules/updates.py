@@ -1,24 +1,77 @@
-"""Update rules as scalar formulas, once, for every compiled target.
+"""Update rules as scalar formulas, once: steps for every compiled target, factors for every target.
 
-Each function returns ``step(w, g, s, t, h...)``: the weight w, its gradient g (penalty included)
+A rule returns ``step(w, g, s, t, h...)``: the weight w, its gradient g (penalty included)
 and two state slots s and t go in, the new ``(w, s, t)`` comes out. A rule with fewer slots hands
 the rest back as it got them. The hyperparameters h are, in this order: learning_rate; momentum or
 beta1; rest1 = 1 - beta1; beta2 or decay; rest2 = 1 - beta2 (both rounded once, from float64);
-epsilon; shrink = 1 - learning_rate weight_decay, 1 for biases; and what follows from the number n
-of the update, from 1: c2 = sqrt(1 - beta2^n), Adam's c1 = 1 - beta1^n, and Nadam's factors of the
-gradient, c1 = (1 - mu_n) / (1 - mu_1 ... mu_n), and of its mean,
-c3 = mu_(n+1) / (1 - mu_1 ... mu_(n+1)); and c1, the part that w has in the mean of weights.
+epsilon; shrink = 1 - learning_rate weight_decay, 1 for biases; and c1, c2 and c3, which follow from
+the number of the update as `make_factors` says: for the mean of weights, c1 is 1 / averaged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 # A gradient of norm above c is scaled by c / (norm + this), as PyTorch's clip_grad_norm_ does.
 CLIP_EPSILON = 1e-6
 # A column of W of norm above c is scaled by c / (norm + this), as PyTorch's renorm does.
 NORM_EPSILON = 1e-7
+
+
+def make_factors(
+    sqrt: Callable[..., Any],
+    maximum: Callable[..., Any],
+    compiled: Callable[..., Any] = lambda formula: formula,
+) -> SimpleNamespace:
+    """Return what update rules take of t, the number of the update, from 1; all of it in float64.
+
+    adam(beta1, beta2, t): 1 - beta1^t and sqrt(1 - beta2^t) (Kingma & Ba 2015, algorithm 1).
+    momentum(beta1, t): Nadam's mu_t = beta1 (1 - 0.96^(0.004 t) / 2), which grows from beta1 / 2 to
+    beta1 (Dozat 2016, with PyTorch's numbers).
+    product(beta1, t): P_t = mu_1 ... mu_t, or a number below 1e-20 for one below 1e-20.
+    nadam(beta1, beta2, t, P_t): the factor (1 - mu_t) / (1 - P_t) of the gradient,
+    sqrt(1 - beta2^t), and the factor mu_(t+1) / (1 - P_(t+1)) of the mean gradient.
+    averaged(start, t): how many weights are in their mean (Polyak & Juditsky 1992).
+
+    `sqrt` and `maximum` are of numbers, or of NumPy's arrays for t an array (but in `product`).
+    """
+
+    @compiled
+    def adam(beta1, beta2, t):
+        return 1.0 - beta1**t, sqrt(1.0 - beta2**t)
+
+    @compiled
+    def momentum(beta1, t):
+        return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
+
+    @compiled
+    def product(beta1, t):
+        found = 1.0
+        for i in range(t):
+            # Below this 1 - P_t is 1, and the number of updates may be anything.
+            if found < 1e-20:
+                break
+            found *= momentum(beta1, i + 1.0)
+        return found
+
+    @compiled
+    def nadam(beta1, beta2, t, product):
+        now, following = momentum(beta1, t), momentum(beta1, t + 1.0)
+        return (
+            (1.0 - now) / (1.0 - product),
+            sqrt(1.0 - beta2**t),
+            following / (1.0 - product * following),
+        )
+
+    @compiled
+    def averaged(start, t):
+        return maximum(1.0, t - start)
+
+    return SimpleNamespace(
+        adam=adam, momentum=momentum, product=product, nadam=nadam, averaged=averaged
+    )
 
 
 def sgd(real: Any, m: Any) -> Callable[..., Any]:

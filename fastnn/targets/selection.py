@@ -4,102 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.rules.table import unknown_name
+from fastnn.targets.engine import Engine
 from fastnn.threads.pool import uninterrupted
 
 if TYPE_CHECKING:
-    from fastnn.inputs.data import Data
     from fastnn.inputs.device_arrays import Reader
-    from fastnn.inputs.problem import EpochResult, Problem
-
-Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
+    from fastnn.inputs.problem import Problem
 
 TARGETS = ("cpu", "numpy", "cuda", "auto")
-
-
-class Engine(Protocol):
-    """What the trainer asks of a target; `fastnn.targets.numpy.Engine` defines every operation."""
-
-    threads: int
-    # Which of several ways the target takes, for the history; "" where there is one.
-    description: str
-
-    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Copy in parameters and optimizer state."""
-
-    def parameters(self) -> Parameters:
-        """Return copies of all (W, b), with prelu (W, b, slopes)."""
-
-    def slots(self) -> list[Parameters]:
-        """Return copies of the optimizer state, one list of (W, b) a slot."""
-
-    seconds_per_row: float  # in training, as far as known; infinite at first
-
-    def snapshot(self) -> Any:
-        """Return parameters and optimizer state as `restore` takes them; never written to."""
-
-    def restore(self, snapshot: Any) -> None:
-        """Go back to a snapshot; nothing is done where the engine holds that very one.
-
-        After an error or an interruption in any other call this is what makes the engine whole.
-        """
-
-    def pack(self, parameters: Parameters, slots: list[Parameters]) -> Any:
-        """Return the snapshot that `load` of these would lead to; changes nothing."""
-
-    def unpack(self, snapshot: Any) -> tuple[Parameters, list[Parameters]]:
-        """Return copies of the parameters and slots in a snapshot, from any thread."""
-        ...
-
-    def finite(self) -> bool:
-        """Return whether all parameters and all optimizer state are finite."""
-
-    def orders(self, epochs: range, n: int) -> np.ndarray:
-        """Return the rows in the order of each epoch, as `fastnn.random.row_orders` defines it."""
-
-    def train_epoch(
-        self,
-        data: Data,
-        order: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> EpochResult:
-        """Train on every row once."""
-
-    def train_epochs(
-        self,
-        data: Data,
-        orders: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> list[EpochResult]:
-        """Train some epochs, one after another."""
-
-    def forward(self, X: Any) -> np.ndarray:
-        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
-
-    def gradients(self, data: Data) -> tuple[float, Parameters]:
-        """Return the data loss over all rows and the gradient of loss plus penalty."""
-
-    def to_device(self, data: Data) -> Data:
-        """Return data for `forward` to read again and again, where this target reads best."""
-        ...
-
-    def prepare(self) -> None:
-        """Make ready to train: compile what has to be compiled, outside of any clock."""
-        ...
-
-    def close(self) -> None:
-        """Give back threads and memory."""
 
 
 def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tuple[str, str]:

@@ -11,11 +11,10 @@ import numpy as np
 from fastnn.errors import Diverged
 from fastnn.inputs.data import Data
 from fastnn.inputs.problem import EpochResult, check_converging
-from fastnn.schedules import rates_of
 from fastnn.targets.selection import describe
 from fastnn.training import saved_trainer as models
 from fastnn.training.history import History
-from fastnn.training.loop import BLOCK_EPOCHS
+from fastnn.training.loop import BLOCK_EPOCHS, block_rates
 from fastnn.training.progress import Progress
 from fastnn.training.saved_trainer import Model
 from fastnn.training.scores import Outputs, scores
@@ -64,10 +63,7 @@ class Together:
     ) -> None:
         """Do `count` epochs; where one of several diverges, all of them again one by one."""
         start, first = time.perf_counter(), self._leader()
-        steps = -(-len(data) // first.problem.batch_size)
-        rate = first.problem.optimizer.learning_rate
-        rates = rates_of(rate, first.epoch, first.step, steps, count).reshape(count, steps)
-        rates *= first.rate_factor
+        rates = block_rates(first, len(data), count)
         before = self.engine.snapshot()
         results = self.engine.train_epochs(data, rates, first.epoch, first.step, first.shuffle)
         finite = self.engine.finite()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastnn.schedules import rates_of
 from fastnn.training.callbacks import Callback, call_all
 from fastnn.training.divergence import go_back, remember
 from fastnn.training.progress import Progress, Watch
+from fastnn.training.saved_trainer import Model
 from fastnn.training.scores import scores
 from fastnn.training.trainer_state import State, works
 
@@ -44,9 +46,9 @@ def train_epochs(
     left = epochs
     while left:
         try:
-            _train_epoch(trainer, data, validation, progress)
+            _train_block(trainer, data, validation, 1, progress)
         except Diverged as error:
-            rates = _rates(trainer._state, len(data), 1)[0]
+            rates = block_rates(trainer._state, len(data), 1)[0]
             left += go_back(trainer, error, float(rates[error.step]))
             continue
         left -= 1
@@ -55,31 +57,41 @@ def train_epochs(
 
 
 @works
-def _train_epoch(
-    trainer: Stateful, data: Data, validation: Data | None, progress: Progress | Watch
+def _train_block(
+    trainer: Stateful,
+    data: Data,
+    validation: Data | None,
+    count: int,
+    progress: Progress | Watch,
 ) -> None:
-    """Do one epoch, and make what it comes to the trainer's state; or change nothing and raise.
+    """Do `count` epochs and make what they come to the state, or change nothing and raise.
 
-    Its seconds are without the validation.
+    They share their seconds, which are without the validation: that is for one epoch alone.
     """
     start = time.perf_counter()
     with trainer._using:
         state = trainer._ready()
         engine, problem, epoch = state.engine, state.problem, state.epoch
-        orders, rates = _block(trainer, state, data, 1)
+        orders, rates = _block(trainer, state, data, count)
         progress.start_epoch(epoch)
         report = progress.update if progress.shown else None
-        result = engine.train_epoch(data, orders[0], rates[0], epoch, state.step, report)
-        seconds = time.perf_counter() - start
-        check_converging(result, engine.finite, rates[0], epoch)
+        results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
+        seconds = (time.perf_counter() - start) / count
+        last = len(results) - 1
+        check_converging(results[last], engine.finite, rates[last], epoch + last)
         found = {} if validation is None else scores(problem, engine.forward, validation)
         loss, accuracy = found.get("loss"), found.get("accuracy")
         after = state._replace(
-            epoch=epoch + 1, step=state.step + rates.size, snapshot=engine.snapshot(),
+            epoch=epoch + count, step=state.step + rates.size, snapshot=engine.snapshot(),
             earlier=remember(trainer, state),
         )  # fmt: skip
-        trainer._advance(after, [(result.loss, loss, accuracy, rates[0, -1], seconds)])
-    progress.end_epoch(result.loss, loss)
+        rows = [
+            (result.loss, loss, accuracy, own[-1], seconds)
+            for result, own in zip(results, rates, strict=True)
+        ]
+        trainer._advance(after, rows)
+    for result in results:
+        progress.end_epoch(result.loss, loss)
 
 
 def _block(
@@ -91,10 +103,10 @@ def _block(
         orders = state.engine.orders(range(state.epoch, state.epoch + epochs), n)
     else:
         orders = np.tile(np.arange(n), (epochs, 1))
-    return orders, _rates(state, n, epochs)
+    return orders, block_rates(state, n, epochs)
 
 
-def _rates(state: State, n: int, epochs: int) -> np.ndarray:
+def block_rates(state: State | Model, n: int, epochs: int) -> np.ndarray:
     """Return the learning rate of each step of the next epochs over n rows, (epochs, steps)."""
     problem = state.problem
     steps = -(-n // problem.batch_size)
@@ -114,32 +126,9 @@ def train_in_blocks(trainer: Stateful, data: Data, epochs: int, watch: Watch) ->
     most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
     left = epochs
     while left:
-        watch.check()
         count = min(most, left)
-        if not _train_block(trainer, data, count, watch):
-            train_epochs(trainer, data, None, count, (), watch)  # finds where, and may go on
         left -= count
-
-
-@works
-def _train_block(trainer: Stateful, data: Data, count: int, watch: Watch) -> bool:
-    """Do `count` epochs, or none and return False if a number would not be finite after them."""
-    start = time.perf_counter()
-    with trainer._using:
-        state = trainer._ready()
-        engine, epoch = state.engine, state.epoch
-        orders, rates = _block(trainer, state, data, count)
-        results = engine.train_epochs(data, orders, rates, epoch, state.step, watch.update)
-        if results[-1].bad_step is not None or not engine.finite():
-            return False
-        after = state._replace(
-            epoch=epoch + count, step=state.step + rates.size, snapshot=engine.snapshot()
-        )
-        seconds = (time.perf_counter() - start) / count
-        rows = [
-            (result.loss, None, None, own[-1], seconds)
-            for result, own in zip(results, rates, strict=True)
-        ]
-        trainer._advance(after, rows)
-    watch.epochs += count
-    return True
+        with suppress(Diverged):
+            _train_block(trainer, data, None, count, watch)
+            continue
+        train_epochs(trainer, data, None, count, (), watch)  # finds where, and may go on

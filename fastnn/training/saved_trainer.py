@@ -77,7 +77,7 @@ class Model:
     problem, target, threads, shuffle, epoch, step, rate_factor, history
         As the attributes of `fastnn.training.trainer.Trainer`.
     parameters, slots
-        As `fastnn.targets.selection.Engine.load` takes them.
+        As `fastnn.targets.engine.Engine.load` takes them.
 
     Raises
     ------

@@ -13,7 +13,8 @@ from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import Engine, choose, describe, reader_of
+from fastnn.targets.engine import Engine
+from fastnn.targets.selection import choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import Callback, check_callbacks, check_fit, running

@@ -14,7 +14,8 @@ from fastnn.errors import InvalidInput, TrainerBusy, number
 from fastnn.inputs.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import UPDATES
-from fastnn.targets.selection import Engine, choose, engine_class
+from fastnn.targets.engine import Engine
+from fastnn.targets.selection import choose, engine_class
 from fastnn.threads.atomic import Turn, at_once, new_lock
 from fastnn.training.history import History
 from fastnn.training.model_files import Stored
@@ -34,7 +35,7 @@ class State(NamedTuple):
     problem, history, epoch, step, rate_factor
         As the attributes of `fastnn.training.trainer.Trainer`.
     arrays
-        Parameters and optimizer state as `fastnn.targets.selection.Engine.pack` takes them, or
+        Parameters and optimizer state as `fastnn.targets.engine.Engine.pack` takes them, or
         None.
     engine
         Computes, from any snapshot of its own; None until it is needed.

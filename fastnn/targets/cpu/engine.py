@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.network import Network
 from fastnn.random.keys import random_key
 from fastnn.random.shuffling import make_orders
 from fastnn.rules.activations import RRELU_MEAN
@@ -22,6 +20,7 @@ from fastnn.rules.table import UPDATES, activation_row
 from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.loading import prepare as prepare_entries
 from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
+from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_job, make_jobs, make_strided_views
 from fastnn.targets.cpu.checked import checked
@@ -58,7 +57,7 @@ SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
 NO_ROWS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
 
 
-class Engine:
+class Engine(interface.Engine):
     """Trains and predicts with compiled kernels, as `fastnn.targets.numpy.Engine` defines it."""
 
     def __init__(
@@ -68,7 +67,7 @@ class Engine:
 
         `rule` is another update rule than that of the problem's optimizer.
         """
-        self.problem, self.description = problem, ""
+        super().__init__(problem)
         self._dtype = problem.dtype.name  # which takes 3 us
         self._asked = threads
         network = problem.network
@@ -97,15 +96,10 @@ class Engine:
         self._numbers = start_numbers(problem)
         self.threads = self._choose_threads()
         self._working = self._follow(self._plan_for(1), None)
-        self.seconds_per_row = np.inf
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.
         self._held: np.ndarray | None = None
         self._task: Task | None = None  # what may still be at work on it
-
-    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
-        self.restore(self.pack(parameters, slots))
 
     def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
         """Return a snapshot of these parameters and slots."""
@@ -114,14 +108,6 @@ class Engine:
     def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
         """Return copies of the parameters and slots in a snapshot."""
         return self._working.unpack(snapshot)
-
-    def parameters(self) -> Parameters:
-        """Return copies of all (W, b), with prelu (W, b, slopes)."""
-        return self.unpack(self.snapshot())[0]
-
-    def slots(self) -> list[Parameters]:
-        """Return copies of the optimizer state, one list of (W, b) a slot."""
-        return self.unpack(self.snapshot())[1]
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
@@ -150,18 +136,6 @@ class Engine:
     def orders(self, epochs: range, n: int) -> np.ndarray:
         """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
         return make_orders(self.problem.seed, epochs, n)
-
-    def train_epoch(
-        self,
-        data: Data,
-        order: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> EpochResult:
-        """Train one epoch; see the NumPy target for the definition of every argument."""
-        return self.train_epochs(data, order[None], rates[None], epoch, step, progress)[0]
 
     def train_epochs(
         self,
@@ -247,27 +221,8 @@ class Engine:
                 self._run_task(Task(forward, threads, left.clear))
         return outputs
 
-    def gradients(self, data: Data) -> tuple[float, Parameters]:
-        """Return the data loss over all rows as one batch, and its gradient with the penalty."""
-        # Neither dropout nor drawn slopes.
-        layers = [
-            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
-            if activation_row(each.activation).random
-            else each
-            for each in self.problem.network.dense
-        ]
-        network = Network(self.problem.network.inputs, layers)
-        problem = replace(self.problem, network=network, batch_size=len(data.X))
-        other = Engine(problem, self.threads, "gradient")
-        other.load(self.parameters(), [])
-        result = other.train_epoch(data, np.arange(len(data.X)), np.zeros(1), 0, 0)
-        gradients = other.slots()[0]
-        other.close()
-        return result.loss, gradients
-
-    def to_device(self, data: Data) -> Data:
-        """Return the data: they are read where they lie."""
-        return data
+    def _storing_gradients(self, problem: Problem) -> Engine:
+        return Engine(problem, self.threads, "gradient")
 
     def prepare(self) -> None:
         """Make ready for a fit: threads for what is available now, and kernels compiled."""

@@ -1,6 +1,6 @@
 """The memory that compiled code works in, as one plan lays it out.
 
-A state, as `fastnn.targets.selection.Engine.snapshot` gives it, is the beginning of that memory:
+A state, as `fastnn.targets.engine.Engine.snapshot` gives it, is the beginning of that memory:
 parameters, then each slot of the optimizer. It is laid out alike for any number of rows and of
 threads.
 """

@@ -6,10 +6,8 @@ the last good epoch left them, which is what remains when a device fails.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,9 @@ import numpy as np
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.network import Network
 from fastnn.random.shuffling import make_orders
-from fastnn.rules.activations import RRELU_MEAN
-from fastnn.rules.table import UPDATES, activation_row
+from fastnn.rules.table import UPDATES
+from fastnn.targets import engine as interface
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
 from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
 from fastnn.targets.cuda.host.data import Placed, place_features
@@ -33,7 +30,7 @@ from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 
 
-class Engine:
+class Engine(interface.Engine):
     """Trains and predicts with CUDA kernels, as `fastnn.targets.numpy.Engine` defines it."""
 
     def __init__(
@@ -48,7 +45,7 @@ class Engine:
         `threads` says nothing here. `rule` is another update rule than that of the problem's
         optimizer; `family` one of `fastnn.targets.cuda.dispatch.FAMILIES` in place of the cheapest.
         """
-        self.problem, self.threads, self.seconds_per_row = problem, 1, math.inf
+        super().__init__(problem)
         self._rule = rule or problem.optimizer.rule
         self._slots = UPDATES[self._rule].slots
         # Where the state is: on the host as long as that is not None, on the device likewise.
@@ -66,10 +63,6 @@ class Engine:
         self._predictor = self._family.predictor(self._plan)
         self._training: Plan | None = None  # that of the data last trained on
 
-    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Take parameters and optimizer state, one list of (W, b) a slot; copies."""
-        self.restore(self.pack(parameters, slots))
-
     def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
         """Return a snapshot of these parameters and slots."""
         return self._plan.pack([parameters, *slots], self.problem.dtype)
@@ -78,15 +71,6 @@ class Engine:
         """Return copies of the parameters and slots in a snapshot."""
         every = [self._plan.unpack(snapshot, copy) for copy in range(self._slots + 1)]
         return every[0], every[1:]
-
-    def parameters(self) -> Parameters:
-        """Return copies of all (W, b), with prelu (W, b, slopes)."""
-        return self._plan.unpack(self.snapshot(), 0)
-
-    def slots(self) -> list[Parameters]:
-        """Return copies of the optimizer state, one list of (W, b) a slot."""
-        state = self.snapshot()
-        return [self._plan.unpack(state, slot + 1) for slot in range(self._slots)]
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
@@ -120,18 +104,6 @@ class Engine:
     def orders(self, epochs: range, n: int) -> np.ndarray:
         """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
         return make_orders(self.problem.seed, epochs, n)
-
-    def train_epoch(
-        self,
-        data: Data,
-        order: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> EpochResult:
-        """Train one epoch; see the NumPy target for the definition of every argument."""
-        return self.train_epochs(data, order[None], rates[None], epoch, step, progress)[0]
 
     def train_epochs(
         self,
@@ -174,25 +146,10 @@ class Engine:
         with self._session.lock, self._session.guarded("predicting"):
             return self._predictor(self._on_device(), X, self._session.stream)
 
-    def gradients(self, data: Data) -> tuple[float, Parameters]:
-        """Return the data loss over all rows as one batch, and its gradient with the penalty."""
-        # Neither dropout nor drawn slopes.
-        layers = [
-            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
-            if activation_row(each.activation).random
-            else each
-            for each in self.problem.network.dense
-        ]
-        network = Network(self.problem.network.inputs, layers)
-        problem = replace(self.problem, network=network, batch_size=len(data))
+    def _storing_gradients(self, problem: Problem) -> Engine:
         # One batch of all rows may be too much for this family.
         able = not FAMILIES[self.family].reason_against(problem, "gradient", limits())
-        other = Engine(problem, self.threads, "gradient", self.family if able else None)
-        other.load(self.parameters(), [])
-        result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
-        gradients = other.slots()[0]
-        other.close()
-        return result.loss, gradients
+        return Engine(problem, self.threads, "gradient", self.family if able else None)
 
     def to_device(self, data: Data) -> Data:
         """Return data that `forward` reads again and again, on the device if they fit."""

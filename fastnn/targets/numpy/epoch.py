@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.random.row_orders import epoch_order
 from fastnn.rules.table import UPDATES as RULES
+from fastnn.targets import engine as interface
 from fastnn.targets.numpy.passes import (
     Batch,
     Parameters,
@@ -25,7 +25,6 @@ from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
 
-Progress = Callable[[int, float], None]
 PROGRESS_SECONDS = 0.2
 
 
@@ -99,7 +98,7 @@ def train_step(
     return loss, *update(problem, parameters, slots, gradients, rate, t)
 
 
-class Engine:
+class Engine(interface.Engine):
     """The NumPy target's engine.
 
     Parameters
@@ -111,14 +110,9 @@ class Engine:
     """
 
     def __init__(self, problem: Problem, threads: int | None = None) -> None:
-        self.threads, self.description = 1, ""
-        self._problem, self.seconds_per_row = problem, math.inf
+        super().__init__(problem)
         # Replaced by every step, never written to: whoever has it keeps it.
         self._state: tuple[Parameters, list[Parameters]] = [], []
-
-    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Copy in [(W, b), ...], with prelu (W, b, slopes), and such a list for each state slot."""
-        self.restore(self.pack(parameters, slots))
 
     def pack(
         self, parameters: Parameters, slots: list[Parameters]
@@ -132,14 +126,6 @@ class Engine:
         """Return copies of the parameters and slots in a snapshot."""
         return self.pack(*snapshot)
 
-    def parameters(self) -> Parameters:
-        """Return copies of [(W, b), ...] in the problem's dtype."""
-        return self._copy(self._state[0])
-
-    def slots(self) -> list[Parameters]:
-        """Return copies of the state slots, in the update rule's order."""
-        return [self._copy(slot) for slot in self._state[1]]
-
     def snapshot(self) -> tuple[Parameters, list[Parameters]]:
         """Return parameters and state slots, as `restore` takes them; not to be written to."""
         return self._state
@@ -148,32 +134,23 @@ class Engine:
         """Go back to a snapshot."""
         self._state = snapshot
 
-    def finite(self) -> bool:
-        """Return whether all parameters and all optimizer state are finite."""
-        return all(
-            bool(np.isfinite(array).all())
-            for layers in (self._state[0], *self._state[1])
-            for layer in layers
-            for array in layer
-        )
-
     @np.errstate(all="ignore")
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout.
 
         Where the update rule keeps the mean of the parameters, that is what predicts.
         """
-        X = X.astype(self._problem.dtype, copy=False)
-        mean = RULES[self._problem.optimizer.rule].mean
+        X = X.astype(self.problem.dtype, copy=False)
+        mean = RULES[self.problem.optimizer.rule].mean
         parameters, slots = self._state
         parameters = slots[-1] if mean else parameters
-        return forward(self._problem, parameters, X)[-1].A
+        return forward(self.problem, parameters, X)[-1].A
 
     @np.errstate(all="ignore")
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
-        batch = take(self._problem, data, slice(None))
-        return loss_and_gradients(self._problem, self._state[0], batch)
+        batch = take(self.problem, data, slice(None))
+        return loss_and_gradients(self.problem, self._state[0], batch)
 
     @np.errstate(all="ignore")
     def train_epoch(
@@ -183,7 +160,7 @@ class Engine:
         rates: np.ndarray,
         epoch: int,
         step: int,
-        progress: Progress | None = None,
+        progress: interface.Progress | None = None,
     ) -> EpochResult:
         """Train on every row once.
 
@@ -207,15 +184,15 @@ class Engine:
         EpochResult
             Mean loss; or, where a step's loss was not finite, that loss and that step.
         """
-        size = self._problem.batch_size
+        size = self.problem.batch_size
         loss_sum = weight_sum = mean = 0.0
         called = time.monotonic()
         for index, rate in enumerate(rates.tolist()):
-            batch = take(self._problem, data, order[index * size : (index + 1) * size])
-            masks = dropout_masks(self._problem, len(batch.X), epoch, index)
-            slopes = drawn_slopes(self._problem, len(batch.X), epoch, index)
+            batch = take(self.problem, data, order[index * size : (index + 1) * size])
+            masks = dropout_masks(self.problem, len(batch.X), epoch, index)
+            slopes = drawn_slopes(self.problem, len(batch.X), epoch, index)
             loss, parameters, slots = train_step(
-                self._problem, *self._state, batch, masks, rate, step + index + 1, slopes
+                self.problem, *self._state, batch, masks, rate, step + index + 1, slopes
             )
             self._state = parameters, slots
             if not math.isfinite(loss):
@@ -228,10 +205,6 @@ class Engine:
                 progress(index + 1, mean)
         return EpochResult(mean, None)
 
-    def orders(self, epochs: range, n: int) -> np.ndarray:
-        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
-        return np.stack([epoch_order(self._problem.seed, epoch, n) for epoch in epochs])
-
     def train_epochs(
         self,
         data: Data,
@@ -239,7 +212,7 @@ class Engine:
         rates: np.ndarray,
         epoch: int,
         step: int,
-        progress: Progress | None = None,
+        progress: interface.Progress | None = None,
     ) -> list[EpochResult]:
         """Train one epoch after another, up to the first in which a loss is not finite.
 
@@ -264,16 +237,6 @@ class Engine:
                 break
         return results
 
-    def to_device(self, data: Data) -> Data:
-        """Return the data: they are where they are read."""
-        return data
-
-    def prepare(self) -> None:
-        """Do nothing: there is nothing to compile."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to give back."""
-
     def _copy(self, parameters: Parameters) -> Parameters:
-        dtype = self._problem.dtype
+        dtype = self.problem.dtype
         return [tuple(np.array(array, dtype, order="C") for array in layer) for layer in parameters]

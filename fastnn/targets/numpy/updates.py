@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
+from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON, make_factors
 
 Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 Slots = Sequence[np.ndarray]
 Update = Callable[[np.ndarray, np.ndarray, Slots, "Hyper"], tuple[np.ndarray, Slots]]
+FACTORS = make_factors(math.sqrt, max)
 
 
 class Hyper(NamedTuple):
@@ -66,8 +67,8 @@ def held(W: np.ndarray, limit: float) -> np.ndarray:
 
 def average(mean: np.ndarray, w: np.ndarray, hyper: Hyper) -> np.ndarray:
     """Return the mean of w over all updates from number `start` (from 0) on, or w before it."""
-    count = hyper.t - hyper.constants[0]
-    return w if count <= 1 else mean + (w - mean) / count
+    count = FACTORS.averaged(hyper.constants[0], hyper.t)
+    return w if count == 1 else mean + (w - mean) / count
 
 
 def sgd(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
@@ -96,8 +97,8 @@ def adam(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.n
     beta1, beta2, epsilon, _ = hyper.constants
     m = beta1 * slots[0] + (1 - beta1) * g
     v = beta2 * slots[1] + (1 - beta2) * g * g
-    rate = hyper.learning_rate / (1 - beta1**hyper.t)
-    return w - rate * m / (np.sqrt(v) / math.sqrt(1 - beta2**hyper.t) + epsilon), [m, v]
+    c1, c2 = FACTORS.adam(beta1, beta2, hyper.t)
+    return w - hyper.learning_rate / c1 * m / (np.sqrt(v) / c2 + epsilon), [m, v]
 
 
 def adamw(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
@@ -115,26 +116,8 @@ def nadam(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.
     beta1, beta2, epsilon, _ = hyper.constants
     m = beta1 * slots[0] + (1 - beta1) * g
     v = beta2 * slots[1] + (1 - beta2) * g * g
-    now, following = nadam_momentum(beta1, hyper.t), nadam_momentum(beta1, hyper.t + 1)
-    product = nadam_product(beta1, hyper.t)
-    ahead = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
-    scale = np.sqrt(v) / math.sqrt(1 - beta2**hyper.t) + epsilon
-    return w - hyper.learning_rate * ahead / scale, [m, v]
-
-
-def nadam_momentum(beta1: float, t: int) -> float:
-    """Return mu_t, which grows from beta1 / 2 to beta1."""
-    return beta1 * (1 - 0.5 * 0.96 ** (0.004 * t))
-
-
-def nadam_product(beta1: float, t: int) -> float:
-    """Return mu_1 ... mu_t, or a number below 1e-20 for one below 1e-20: 1 minus it is 1."""
-    product = 1.0
-    for i in range(1, t + 1):
-        product *= nadam_momentum(beta1, i)
-        if product < 1e-20:
-            break
-    return product
+    c1, c2, c3 = FACTORS.nadam(beta1, beta2, hyper.t, FACTORS.product(beta1, hyper.t))
+    return w - hyper.learning_rate * (c1 * g + c3 * m) / (np.sqrt(v) / c2 + epsilon), [m, v]
 
 
 def rmsprop(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:

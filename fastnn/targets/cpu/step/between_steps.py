@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fastnn.rules.table import UPDATE_CODES
+from fastnn.rules.updates import make_factors
 from fastnn.targets.cpu.arguments import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import prefetch
@@ -42,6 +43,9 @@ from fastnn.targets.cpu.views import (
 ADAM, ADAMW, NADAM, AVERAGED = (
     UPDATE_CODES[name] for name in ("adam", "adamw", "nadam", "averaged_sgd")
 )
+FACTORS = make_factors(math.sqrt, max, njit(**EXACT))
+adam, nadam, averaged = FACTORS.adam, FACTORS.nadam, FACTORS.averaged
+nadam_momentum, nadam_product = FACTORS.momentum, FACTORS.product
 
 
 @njit(**EXACT)
@@ -83,31 +87,6 @@ def prefetch_rows(job, first, samples, tile, me):
 
 
 @njit(**EXACT)
-def nadam_momentum(beta1, t):
-    """Return mu_t, which grows from beta1 / 2 to beta1 (Dozat 2016, with PyTorch's numbers)."""
-    return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
-
-
-@njit(**EXACT)
-def correct_nadam(numbers, first_step, step):
-    """Set Nadam's factors of update t, and the product of mu that they take from step to step."""
-    beta1 = numbers[BETA1]
-    if step == 0:
-        numbers[PRODUCT] = 1.0
-        for i in range(first_step):
-            # Below this 1 - product is 1, and the number of updates may be anything.
-            if numbers[PRODUCT] < 1e-20:
-                break
-            numbers[PRODUCT] *= nadam_momentum(beta1, float(i + 1))
-    t = float(first_step + step + 1)
-    now, following = nadam_momentum(beta1, t), nadam_momentum(beta1, t + 1.0)
-    numbers[PRODUCT] *= now
-    numbers[C1] = (1.0 - now) / (1.0 - numbers[PRODUCT])
-    numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
-    numbers[C3] = following / (1.0 - numbers[PRODUCT] * following)
-
-
-@njit(**EXACT)
 def begin_step(job, first_step, step, samples):
     """Set what the tiles of a step share."""
     head, order, weights, rates, numbers = (
@@ -120,14 +99,16 @@ def begin_step(job, first_step, step, samples):
     rate = rates[step]
     numbers[RATE] = rate
     numbers[SHRINK] = 1.0 - rate * numbers[DECAY]
+    beta1, beta2, t = numbers[BETA1], numbers[BETA2], float(first_step + step + 1)
     if head[UPDATE] == ADAM or head[UPDATE] == ADAMW:
-        t = float(first_step + step + 1)
-        numbers[C1] = 1.0 - numbers[BETA1] ** t
-        numbers[C2] = math.sqrt(1.0 - numbers[BETA2] ** t)
+        numbers[C1], numbers[C2] = adam(beta1, beta2, t)
     if head[UPDATE] == NADAM:
-        correct_nadam(numbers, first_step, step)
+        if step == 0:
+            numbers[PRODUCT] = nadam_product(beta1, first_step)
+        numbers[PRODUCT] *= nadam_momentum(beta1, t)
+        numbers[C1], numbers[C2], numbers[C3] = nadam(beta1, beta2, t, numbers[PRODUCT])
     if head[UPDATE] == AVERAGED:
-        numbers[C1] = 1.0 / max(1.0, float(first_step + step + 1) - numbers[BETA1])
+        numbers[C1] = 1.0 / averaged(beta1, t)
     total = float(samples)
     if head[WEIGHTED] == 1:
         total = 0.0

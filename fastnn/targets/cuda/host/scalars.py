@@ -6,6 +6,9 @@ import numpy as np
 
 from fastnn.inputs.problem import Problem
 from fastnn.random.keys import random_key
+from fastnn.rules.updates import make_factors
+
+FACTORS = make_factors(np.sqrt, np.maximum)
 
 # Columns of the table of steps, float64.
 (
@@ -49,11 +52,14 @@ def step_table(
     t = first_step + 1.0 + np.arange(steps)
     table[:, RATE], table[:, SHRINK] = rates, 1.0 - rates * decay
     if rule in ("adam", "adamw"):
-        table[:, C1], table[:, C2] = 1.0 - beta1**t, np.sqrt(1.0 - beta2**t)
+        table[:, C1], table[:, C2] = FACTORS.adam(beta1, beta2, t)
     elif rule == "nadam":
-        _fill_nadam(table, beta1, beta2, first_step, t)
+        # After so many updates the product counts as 0, and their number may be anything.
+        done = FACTORS.momentum(beta1, np.arange(min(first_step, 100)) + 1.0).prod()
+        product = done * np.cumprod(FACTORS.momentum(beta1, t))
+        table[:, [C1, C2, C3]] = np.column_stack(FACTORS.nadam(beta1, beta2, t, product))
     elif rule == "averaged_sgd":
-        table[:, C1] = 1.0 / np.maximum(1.0, t - beta1)
+        table[:, C1] = 1.0 / FACTORS.averaged(beta1, t)
     starts = np.arange(steps) * problem.batch_size
     if weights is None:
         table[:, WEIGHT] = np.minimum(len(order) - starts, problem.batch_size)
@@ -62,29 +68,6 @@ def step_table(
     heavy = table[:, WEIGHT] > 0
     table[heavy, INVERSE] = 1.0 / table[heavy, WEIGHT]
     return table
-
-
-def _fill_nadam(
-    table: np.ndarray, beta1: float, beta2: float, first_step: int, t: np.ndarray
-) -> None:
-    """Enter Nadam's factors: mu_t = beta1 (1 - 0.96^(0.004 t) / 2) (Dozat 2016, as in PyTorch)."""
-    product = 1.0
-    # A product below this counts as 0, and the number of updates may be anything.
-    for first in range(0, first_step, 4096):
-        if product < 1e-20:
-            break
-        product *= float(
-            np.prod(_momentum(beta1, np.arange(first, min(first + 4096, first_step)) + 1.0))
-        )
-    now, following = _momentum(beta1, t), _momentum(beta1, t + 1.0)
-    products = product * np.cumprod(now)
-    table[:, C1] = (1.0 - now) / (1.0 - products)
-    table[:, C2] = np.sqrt(1.0 - beta2**t)
-    table[:, C3] = following / (1.0 - products * following)
-
-
-def _momentum(beta1: float, t: np.ndarray) -> np.ndarray:
-    return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
 
 
 def layer_keys(problem: Problem, seeds: list[int], epochs: range) -> np.ndarray:

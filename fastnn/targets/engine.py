@@ -1,0 +1,152 @@
+"""What the trainer asks of a target, and what follows from the rest of it on every target."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.inputs.parameters import Parameters
+from fastnn.network import Network
+from fastnn.random.row_orders import epoch_order
+from fastnn.rules.activations import RRELU_MEAN
+from fastnn.rules.table import activation_row
+
+if TYPE_CHECKING:
+    from fastnn.inputs.data import Data
+    from fastnn.inputs.problem import EpochResult, Problem
+
+Progress = Callable[[int, float], None]
+
+
+class Engine(ABC):
+    """Holds parameters and optimizer state, trains and predicts.
+
+    `fastnn.targets.numpy.Engine` defines what training and predicting compute.
+
+    Attributes
+    ----------
+    problem
+        What is trained.
+    threads
+        How many threads of the processor do.
+    description
+        Which of several ways the target takes, for the history; "" where there is one.
+    seconds_per_row
+        In training, as far as known; infinite at first.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        """Be the engine of `problem`, which the first call that computes begins from `restore`."""
+        self.problem, self.threads, self.description = problem, 1, ""
+        self.seconds_per_row = math.inf
+
+    @abstractmethod
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> Any:
+        """Return the snapshot that `load` of these would lead to; changes nothing."""
+
+    @abstractmethod
+    def unpack(self, snapshot: Any) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot, from any thread."""
+
+    @abstractmethod
+    def snapshot(self) -> Any:
+        """Return parameters and optimizer state as `restore` takes them; never written to."""
+
+    @abstractmethod
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot; nothing is done where the engine holds that very one.
+
+        After an error or an interruption in any other call this is what makes the engine whole.
+        """
+
+    def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
+        """Copy in [(W, b), ...], with prelu (W, b, slopes), and such a list for each state slot."""
+        self.restore(self.pack(parameters, slots))
+
+    def parameters(self) -> Parameters:
+        """Return copies of [(W, b), ...], with prelu (W, b, slopes), in the problem's dtype."""
+        return self.unpack(self.snapshot())[0]
+
+    def slots(self) -> list[Parameters]:
+        """Return copies of the state slots, in the update rule's order."""
+        return self.unpack(self.snapshot())[1]
+
+    def finite(self) -> bool:
+        """Return whether all parameters and all optimizer state are finite."""
+        parameters, slots = self.unpack(self.snapshot())
+        return all(
+            bool(np.isfinite(array).all())
+            for layers in (parameters, *slots)
+            for layer in layers
+            for array in layer
+        )
+
+    def orders(self, epochs: range, n: int) -> np.ndarray:
+        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
+        return np.stack([epoch_order(self.problem.seed, epoch, n) for epoch in epochs])
+
+    def train_epoch(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Progress | None = None,
+    ) -> EpochResult:
+        """Train on every row once; see the NumPy target for the definition of every argument."""
+        return self.train_epochs(data, order[None], rates[None], epoch, step, progress)[0]
+
+    @abstractmethod
+    def train_epochs(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Progress | None = None,
+    ) -> list[EpochResult]:
+        """Train some epochs, one after another."""
+
+    @abstractmethod
+    def forward(self, X: Any) -> np.ndarray:
+        """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
+
+    def gradients(self, data: Data) -> tuple[float, Parameters]:
+        """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
+        # Neither dropout nor drawn slopes, and one batch of all rows.
+        layers = [
+            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
+            if activation_row(each.activation).random
+            else each
+            for each in self.problem.network.dense
+        ]
+        network = Network(self.problem.network.inputs, layers)
+        other = self._storing_gradients(
+            replace(self.problem, network=network, batch_size=len(data))
+        )
+        other.load(self.parameters(), [])
+        result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
+        gradients = other.slots()[0]
+        other.close()
+        return result.loss, gradients
+
+    def _storing_gradients(self, problem: Problem) -> Engine:
+        """Return an engine of this target whose update rule is "gradient", for `gradients`."""
+        raise NotImplementedError
+
+    def to_device(self, data: Data) -> Data:
+        """Return data for `forward` to read again and again, where this target reads best."""
+        return data
+
+    def prepare(self) -> None:  # noqa: B027 - a target may have nothing to compile
+        """Make ready to train: compile what has to be compiled, outside of any clock."""
+
+    def close(self) -> None:  # noqa: B027 - nor anything to give back
+        """Give back threads and memory."""
