@@ -73,7 +73,7 @@ def test_training_goes_on_to_the_same_bits(between, target, tmp_path):
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_best_epoch_brings_its_slopes_back(target):
     trainer, best = (trainer_of(**SETTINGS, target=target) for _ in range(2))
-    stop = EarlyStopping(0, monitor="loss", minimum_change=1e9)
+    stop = EarlyStopping(0, monitor="loss", min_delta=1e9)
     trainer.fit(X, LABELS, epochs=5, callbacks=[stop])
     best.fit(X, LABELS, epochs=1)
     for found, expected in zip(trainer.parameters, best.parameters, strict=True):

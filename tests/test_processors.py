@@ -18,7 +18,7 @@ def eight(monkeypatch, tmp_path):
     """Have a machine of eight processors, an environment and control groups without limits."""
     for name in processors.LIMITS:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(processors, "_told", set())
+    monkeypatch.setattr(processors, "_warned", set())
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.setattr(processors, "GROUPS", str(tmp_path))
     monkeypatch.setattr(processors, "OWN_GROUPS", str(tmp_path / "cgroup"))

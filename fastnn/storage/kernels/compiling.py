@@ -115,11 +115,11 @@ def _as_array(typingctx, pointer):
     return array_type(pointer), codegen
 
 
-def _plain_as_array(array: Any) -> Any:
+def _python_as_array(array: Any) -> Any:
     return array  # of one dimension
 
 
-as_array = _plain_as_array if config.DISABLE_JIT else _as_array
+as_array = _python_as_array if config.DISABLE_JIT else _as_array
 
 
 @contextmanager
