@@ -144,12 +144,13 @@ def main() -> int:
     if sys.argv[1:2] == ["--here"]:
         return int(compare(*sys.argv[2:]) > 0)
     here = [level for level in levels() if all(map(host_features().get, level.needs))]
-    work = [
-        (each, dtype)
-        for each in here
-        for dtype in DTYPES
-        if each.name in sys.argv[1:] or not sys.argv[1:]
-    ]
+    wanted = sys.argv[1:] or [level.name for level in levels()]
+    missing = set(wanted) - {level.name for level in here}
+    for name in sorted(missing):
+        print(f"{name}: this processor cannot run it")
+    work = [(level, dtype) for level in here if level.name in wanted for dtype in DTYPES]
+    if not work or (sys.argv[1:] and missing):
+        return 1
 
     def run(job: Any) -> int:
         level, dtype = job
@@ -158,7 +159,7 @@ def main() -> int:
         return subprocess.run(command, env=os.environ | settings).returncode
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return max(pool.map(run, work), default=0)
+        return max(pool.map(run, work))
 
 
 if __name__ == "__main__":
