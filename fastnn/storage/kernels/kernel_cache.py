@@ -25,7 +25,7 @@ from fastnn.sanitizer import CHECKED
 from fastnn.storage.cache_folders import cache_folder
 from fastnn.storage.kernels.code_cache import full, load, store
 from fastnn.storage.kernels.machine import own_processor, system
-from fastnn.storage.kernels.machine_code import Code, file_in, unpack
+from fastnn.storage.kernels.machine_code import Code, at_work, file_in, unpack
 from fastnn.threads.pool import uninterrupted
 
 _NAMES = "kernels-"  # what names of folders begin with
@@ -139,6 +139,11 @@ def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bo
     TargetUnavailable
         There is no Numba.
     """
+    with at_work:
+        return _kept(name, made_of, make)
+
+
+def _kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bool]:
     made_for = own_processor()
     flags = f"{made_for.cpu} {made_for.features} {made_for.opt}"
     text = hashlib.sha256(made_of.encode()).hexdigest()
@@ -148,7 +153,7 @@ def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bo
     if code is not None:
         return code, True
     try:
-        code = uninterrupted(partial(_make, make, identity))
+        code = uninterrupted(partial(make, identity))
     except ImportError as error:
         raise TargetUnavailable(
             f"formulas and rules of your own are compiled by Numba, which cannot be imported here "
@@ -158,21 +163,6 @@ def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bo
         store(file, code.pack)
         forget_old()
     return code, False
-
-
-def _make(make: Callable[[str], Code], identity: str) -> Code:
-    with _at_work:
-        return make(identity)
-
-
-# No fork happens while another thread imports Numba and compiles: the child could do neither.
-_at_work = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_at_work.acquire,
-        after_in_parent=_at_work.release,
-        after_in_child=_at_work.release,
-    )
 
 
 @cache

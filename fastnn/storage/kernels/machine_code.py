@@ -12,16 +12,23 @@ import ctypes
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastnn.errors import TargetUnavailable
-from fastnn.threads.atomic import new_lock
 
 SUFFIX = ".code"
-_linking = new_lock()
+# Whoever imports Numba, compiles or links has this, and no fork happens meanwhile: the child could
+# do neither, for the locks of imports and of LLVM would be taken for good.
+at_work = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=at_work.acquire,
+        after_in_parent=at_work.release,
+        after_in_child=at_work.release,
+    )
 _linked: list[object] = []  # for good, since plans and callers hold addresses
 
 
@@ -66,8 +73,7 @@ def link(code: Code) -> int:
     """
     import llvmlite.binding as llvm
 
-    _hold_at_fork()
-    with _linking:
+    with at_work:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         # LLVM ends the process where something is missing.
@@ -86,20 +92,6 @@ def link(code: Code) -> int:
         engine.finalize_object()
         _linked.append(engine)
         return int(engine.get_function_address(code.name))
-
-
-@cache
-def _hold_at_fork() -> None:
-    """Let no fork happen while LLVM works in another thread: the child would wait for that."""
-    from llvmlite.binding import ffi
-
-    lock = getattr(ffi.lib, "_lock", None)
-    if lock is not None and hasattr(os, "register_at_fork"):
-
-        def release() -> None:
-            lock.__exit__(None, None, None)
-
-        os.register_at_fork(before=lock.__enter__, after_in_parent=release, after_in_child=release)
 
 
 def _is_there(name: str) -> bool:
