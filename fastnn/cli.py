@@ -112,8 +112,11 @@ def _info(options: argparse.Namespace) -> int:
     rows.update((name, version(name)) for name in ("numba", "numpy", "scipy"))
     rows["numba-cuda"] = availability.package() or "not installed"
     rows["processor"] = f"{_processor()} ({platform.machine()})"
-    rows["vectors"] = f"{8 * vector_bytes()} bits"
-    rows["kernels"] = _kernels()
+    try:
+        rows["vectors"] = f"{8 * vector_bytes()} bits"
+        rows["kernels"] = _kernels()
+    except ImportError as error:  # llvmlite's, of which processors and code are asked
+        rows["kernels"] = f"cannot run: {error}"
     rows["threads"] = str(available_threads())
     said = availability.driver()
     if said.loaded:

@@ -125,3 +125,12 @@ def test_python_m_fastnn_is_the_same_command():
     command = [sys.executable, "-m", "fastnn", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: fastnn")
+
+
+def test_info_says_so_where_llvmlite_is_missing():
+    code = "import sys; sys.modules['llvmlite'] = None; from fastnn.cli import main; main(['info'])"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("kernels")]
+    assert "cannot run: " in row or "plain Python" in row
