@@ -52,7 +52,7 @@ class Diverged(FastnnError, ArithmeticError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the place too: a worker's error travels to the process that waits for it."""
-        return Diverged, (str(self), self.epoch, self.step)
+        return type(self), (str(self), self.epoch, self.step)
 
 
 class StrayAccess(FastnnError, RuntimeError):

@@ -16,7 +16,7 @@ def family(kind=errors.FastnnError):
 def made(kind):
     if issubclass(kind, OSError):
         return kind(errno.EACCES, "no", "model.safetensors")
-    return kind("no", 3, 4) if kind is errors.Diverged else kind("no")
+    return kind("no", 3, 4) if issubclass(kind, errors.Diverged) else kind("no")
 
 
 @pytest.mark.parametrize("kind", sorted(set(family()), key=lambda kind: kind.__name__))

@@ -135,9 +135,9 @@ def identity_of(name: str, made_for: Processor | None = None) -> str:
     return f"{name} of sources {SOURCES} for {system()} {flags}"
 
 
-def shipped_file(name: str, made_for: Processor, folder: Path = SHIPPED) -> Path:
-    """Return the file that is shipped for a level."""
-    return folder / made_for.name / f"{name}{SUFFIX}"
+def shipped_file(name: str, made_for: Processor, folder: Path | None = None) -> Path:
+    """Return the file that is shipped for a level, in the package or in another folder."""
+    return (folder or SHIPPED) / made_for.name / f"{name}{SUFFIX}"
 
 
 def _shipped(name: str, made_for: Processor) -> Code | None:
