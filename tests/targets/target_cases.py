@@ -205,7 +205,7 @@ def environment(**changes):
 def run_python(code, *arguments, **changes):
     """Return what a new interpreter prints that runs `code`, with `changes` to its environment."""
     done = subprocess.run(
-        [sys.executable, *arguments, "-c", code],
+        [sys.executable, "-P", *arguments, "-c", code],  # this fastnn, not that of the folder
         env=environment(**changes),
         capture_output=True,
         text=True,
