@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,8 @@ def compiled(
 
     Its code is known by the source of its module.
     """
-    made_of = f"{inspect.getsource(inspect.getmodule(function))} {function.__name__}"  # type: ignore[arg-type]
+    source = inspect.getsource(sys.modules[function.__module__])
+    made_of = f"{source} {function.__name__}"
 
     def make(identity: str) -> Any:
         return machine_code(function, arguments, "fastnn_benchmark", identity, result)

@@ -16,6 +16,15 @@ def test_a_long_compilation_says_how_long_it_took(monkeypatch, caplog):
     assert said[1].startswith("fastnn: compiled in 0 s") and said[1].endswith(f"in {folder()}")
 
 
+def test_what_could_not_be_kept_is_not_said_to_be(monkeypatch, caplog):
+    monkeypatch.setattr(kernel_cache, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(kernel_cache, "full", set())
+    with CompileNotice("some kernels"):
+        time.sleep(0.1)
+        kernel_cache.full.add(folder())  # the disk, as it turns out at the end
+    assert caplog.records[1].getMessage() == "fastnn: compiled in 0 s"
+
+
 def test_a_short_one_says_nothing(caplog, capsys):
     with CompileNotice("some kernels"):
         pass

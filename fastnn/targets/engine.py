@@ -138,7 +138,10 @@ class Engine(ABC):
         return result.loss, gradients
 
     def _storing_gradients(self, problem: Problem) -> Engine:
-        """Return an engine of this target whose update rule is "gradient", for `gradients`."""
+        """Return an engine of this target whose update rule is "gradient", for `gradients`.
+
+        A target that has `gradients` of its own needs none.
+        """
         raise NotImplementedError
 
     def to_device(self, data: Data) -> Data:

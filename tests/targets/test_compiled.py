@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,42 @@ def test_shipped_code_that_is_damaged_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_folders, "_warned", False)
     with pytest.warns(CacheWarning, match="which was installed, cannot be used"):
         assert loading._shipped("shuffle", made_for) is None
+
+
+IN_ARCHIVE = """
+import sys, warnings
+warnings.simplefilter("error")  # a file that is not there is not a damaged one
+import numpy as np
+from fastnn.storage.kernels import kernel_cache, loading
+orders = np.empty((1, 9), np.int64)
+loading.entry("shuffle")(np.zeros(1, np.int64), 1, orders, 9)
+assert ".zip" in loading.__file__ and sorted(orders[0]) == list(range(9))
+print(kernel_cache.KNOWN, "numba" in sys.modules)
+"""
+
+
+@needs_jit
+@pytest.mark.skipif(not processor().name, reason="nothing is shipped for this processor")
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_package_in_an_archive_takes_what_it_ships_and_keeps_nothing_else(shipped, tmp_path):
+    archive, cache = tmp_path / "fastnn.zip", tmp_path / "cache"
+    code = loading.codes(["shuffle"], processor())["shuffle"]
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in PACKAGE.rglob("*.py"):
+            file.write(path, path.relative_to(PACKAGE.parent))
+        if shipped:
+            content = loading.code_cache.seal(code.pack())
+            file.writestr(f"fastnn/shipped/{processor().name}/shuffle.code", content)
+            file.writestr("fastnn/shipped/SOURCES", loading.SOURCES)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", IN_ARCHIVE],
+        env=os.environ | {"PYTHONPATH": str(archive), "FASTNN_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [str(shipped), str(not shipped)], done.stderr
+    assert ("sources are not there" in done.stderr) == (not shipped)
+    assert not list(cache.rglob("*.code"))
 
 
 @pytest.mark.parametrize(

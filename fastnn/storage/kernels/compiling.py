@@ -42,7 +42,7 @@ KINDS = {
 # What every C library has. All else that is needed has to be named, and found, when code is loaded.
 _OF_C = ("memset", "memcpy", "memmove")
 # What LLVM calls by names of its own becomes a call of the C library.
-_OF_LIBM = re.compile(r"llvm\.(pow|exp|exp2|log|log2|log10|sin|cos|fmod)\.f(32|64)$")
+_OF_LIBM = re.compile(r"llvm\.(pow|exp|exp2|log|log2|log10|sin|cos)\.f(32|64)$")
 
 
 def machine_code(

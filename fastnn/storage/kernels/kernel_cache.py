@@ -198,7 +198,7 @@ class CompileNotice:
 
     def __init__(self, what: str, why: str = "for this device") -> None:
         self._what, self._why = what, why
-        self.kept = folder() not in full and os.access(folder(), os.W_OK)
+        self.kept = True  # unless whoever compiles knows better
         self._timer = threading.Timer(PATIENCE_SECONDS, self._tell)
         self._timer.daemon = True
         self._begun = time.monotonic()
@@ -217,6 +217,7 @@ class CompileNotice:
         self._timer.cancel()
         seconds = time.monotonic() - self._begun
         if seconds > PATIENCE_SECONDS and exception[0] is None:
-            where = f", kept in {folder()}" if self.kept else ""
+            kept = self.kept and folder() not in full and os.access(folder(), os.W_OK)
+            where = f", kept in {folder()}" if kept else ""
             _log.warning("fastnn: compiled in %.0f s%s", seconds, where)
         forget_old()

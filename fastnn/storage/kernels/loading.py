@@ -8,6 +8,7 @@ leaves this one without Numba, with its memory, and with Ctrl-C.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -38,8 +39,6 @@ from fastnn.threads.pool import uninterrupted
 
 SHIPPED = Path(__file__).parents[2] / "shipped"
 _log = logging.getLogger("fastnn")
-
-
 _ready: dict[str, Callable[..., None]] = {}
 _preparing = new_lock()
 
@@ -102,7 +101,7 @@ def _why(made_for: Processor) -> str:
 
 
 def _compile(names: list[str], made_for: Processor) -> tuple[dict[str, Code], bool]:
-    """Compile entries; return their code, and whether all of it is kept for later processes."""
+    """Compile entries; return their code, and whether later processes may have all of it."""
     identities = {name: identity_of(name, made_for) for name in names}
     found: dict[str, Code] = {}
     reasons = dict.fromkeys(names, "its sources are not there to be compared")
@@ -112,7 +111,8 @@ def _compile(names: list[str], made_for: Processor) -> tuple[dict[str, Code], bo
         code_cache.store(_kept_file(name, made_for), code.pack)
     for name, reason in reasons.items():
         if made_for != processor():  # whose vectors are others
-            raise TargetUnavailable(f"{name} cannot be compiled for {made_for.name}: {reason}")
+            aim = made_for.name or made_for.cpu
+            raise TargetUnavailable(f"{name} cannot be compiled for {aim}: {reason}")
         _log.warning(
             "fastnn: %s cannot be compiled in a process of its own (%s); it is compiled in this "
             "one, and not kept for later ones",
@@ -120,7 +120,7 @@ def _compile(names: list[str], made_for: Processor) -> tuple[dict[str, Code], bo
             reason,
         )
         found[name] = uninterrupted(partial(_compile_here, name, made_for))
-    return found, not reasons and folder() not in code_cache.full
+    return found, not reasons
 
 
 def is_ready(name: str, made_for: Processor) -> bool:
@@ -146,9 +146,10 @@ def _shipped(name: str, made_for: Processor) -> Code | None:
     file = shipped_file(name, made_for)
     try:
         content = code_cache.unseal(read_packaged(file))
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError) as error:
+        # An archive that lacks a file says no number of the system's.
+        if isinstance(error, OSError) and error.errno in (None, 0, errno.ENOENT):
+            return None
         warn(f"{file}, which was installed, cannot be used ({error})", "it is compiled anew")
         return None
     try:

@@ -71,9 +71,9 @@ def link(code: Code) -> int:
     TargetUnavailable
         Something that it calls is not there.
     """
-    import llvmlite.binding as llvm
-
     with at_work:
+        import llvmlite.binding as llvm
+
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         # LLVM ends the process where something is missing.
