@@ -122,14 +122,12 @@ def function_at(
     """
     kinds = [_KINDS.get(each, ctypes.c_void_p) for each in arguments]
     function = ctypes.CFUNCTYPE(None if result is None else _KINDS[result], *kinds)(address)
-    pointers = [each not in _KINDS for each in arguments]
-
-    def call(*values: Any) -> Any:
-        return function(
-            *[
-                value.__array_interface__["data"][0] if pointer else value
-                for value, pointer in zip(values, pointers, strict=True)
-            ]
-        )
-
+    # Written out for these arguments: a loop over them would take as long again as the call.
+    names = [f"a{number}" for number in range(len(arguments))]
+    passed = [
+        name if kind in _KINDS else f"{name}.__array_interface__['data'][0]"
+        for name, kind in zip(names, arguments, strict=True)
+    ]
+    text = f"lambda {', '.join(names)}: function({', '.join(passed)})"
+    call: Callable[..., Any] = eval(text, {"function": function})
     return call
