@@ -230,6 +230,18 @@ def test_a_program_that_is_no_python_is_noticed_and_said(program, tmp_path, capf
 
 
 @needs_jit
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_process_with_many_open_files_compiles_too(tmp_path):
+    change = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (1500, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+kept_open = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]"""
+    out = run_python(ODD.format(change=change), FASTNN_CACHE_DIR=str(tmp_path))
+    assert out == "0 1 2 3 4 5 6 7 8 False\n"
+    assert len(list(tmp_path.rglob("*.code"))) == 1
+
+
+@needs_jit
 def test_nothing_that_lies_in_the_current_folder_or_speaks_at_the_start_is_in_the_way(tmp_path):
     for name in ("json", "sitecustomize", "usercustomize", "select"):
         (tmp_path / f"{name}.py").write_text("print('I was imported')\nraise SystemExit(3)\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import selectors
 import subprocess
 import sys
 import threading
@@ -103,7 +103,9 @@ def _has_begun(child: subprocess.Popen[bytes], end: float) -> bool:
     if os.name == "nt":  # where a pipe cannot be waited for
         return True
     stream: Any = child.stdout
-    return bool(select.select([stream], [], [], max(0.0, end - time.monotonic()))[0])
+    with selectors.DefaultSelector() as waiting:  # select() knows no descriptor beyond 1023
+        waiting.register(stream, selectors.EVENT_READ)
+        return bool(waiting.select(max(0.0, end - time.monotonic())))
 
 
 def _unpacked(content: bytes, identity: str) -> Code:
