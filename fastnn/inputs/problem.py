@@ -75,8 +75,9 @@ class Problem:
     Raises
     ------
     InvalidInput
-        A setting out of range, an unknown name, `ignore_nan` with a loss of the whole row, a loss that does not fit the last layer or cannot
-        be traced, or formulas that are too long together.
+        A setting out of range, an unknown name, `ignore_nan` with a loss of the whole row, a loss
+        that does not fit the last layer or cannot be traced, or formulas that are too long
+        together.
     """
 
     network: Network

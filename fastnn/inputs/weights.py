@@ -63,7 +63,8 @@ def check_weights(
         raise InvalidInput(
             f"{what} {name_value(columns, place)} is negative; weights are at least 0"
         )
-    weights = np.require(array.reshape(n) if columns.shape[1] == 1 else array, np.float64, "CA")
+    given = array.reshape(n) if columns.shape[1] == 1 else array
+    weights = np.require(given, np.float64, ["C", "A"])
     if not weights.any():
         one = "row" if weights.ndim == 1 else "target"
         raise InvalidInput(f"{what} is 0 in every row; give at least one {one} a positive weight")

@@ -94,8 +94,8 @@ def place(data: Data, problem: Problem, stream: Any) -> Placed:
 
 def placed_of(arrays: list[Any]) -> Placed:
     """Return arrays on the device as kernels have them: weights of targets one after another."""
-    *others, weights = arrays
-    return Placed(*others, weights.reshape(-1) if weights.ndim == 2 else weights)
+    X, classes, targets, weights = arrays
+    return Placed(X, classes, targets, weights.reshape(-1) if weights.ndim == 2 else weights)
 
 
 def place_features(X: Any, dtype: np.dtype, stream: Any) -> Any:
