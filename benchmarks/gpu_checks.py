@@ -62,6 +62,8 @@ _SHAPES = (  # inputs, hidden, outputs, batch, rows
 class Case:
     """One training: its name, its problem, how many rows, and whether they have weights.
 
+    `by_target`: whether each target has one of its own.
+
     `first`: of those with which each family shows itself, before all its rules are gone through.
     """
 
@@ -70,6 +72,7 @@ class Case:
     rows: int = 20
     weighted: bool = False
     first: bool = False
+    by_target: bool = False
 
     @property
     def kind(self) -> str:
@@ -83,12 +86,12 @@ def cases(dtype: str) -> Iterator[Case]:
 
     def case(name: str, layers: Any = _HIDDEN, loss: Any = "mse", **more: Any) -> Case:
         rows, weighted = more.pop("rows", 20), more.pop("weighted", False)
-        first = more.pop("first", False)
+        first, by_target = more.pop("first", False), more.pop("by_target", False)
         settings = {"batch_size": 8, "l1": 0.0, "l2": 0.0, "dtype": dtype, "seed": 7}
         inputs = more.pop("inputs", 5)
         optimizer = more.pop("optimizer", SGD(0.1))
         problem = Problem(Network(inputs, layers), loss, optimizer, **(settings | more))
-        return Case(name, problem, rows, weighted, first)
+        return Case(name, problem, rows, weighted, first, by_target)
 
     for inputs, hidden, outputs, batch, rows in _SHAPES:
         layers = [Dense(hidden, "relu"), Dense(outputs)]
@@ -106,6 +109,7 @@ def cases(dtype: str) -> Iterator[Case]:
     for optimizer in _OPTIMIZERS:
         yield case(f"update {optimizer.rule}", optimizer=optimizer, l2=0.1)
     yield case("l1 and l2", l1=0.02, l2=0.3, loss="huber", weighted=True)
+    yield case("weights of targets", weighted=True, by_target=True)
     yield case("max_norm", [Dense(9, "tanh", max_norm=0.9), Dense(3)])
     yield case("without bias", [Dense(9, "tanh", bias=False), Dense(3, bias=False)])
     dropped = [Dropout(0.2), Dense(33, "relu"), Dropout(0.5), Dense(17, "relu"), Dense(3)]
@@ -131,7 +135,8 @@ def data_of(case: Case) -> Data:
         targets = random.integers(0, 2, (n, outputs)).astype(problem.dtype)
     else:
         targets = random.normal(size=(n, outputs)).astype(problem.dtype)
-    return Data(X, targets, random.uniform(0.1, 3, n) if case.weighted else None)
+    shape = (n, outputs) if case.by_target else n
+    return Data(X, targets, random.uniform(0.1, 3, shape) if case.weighted else None)
 
 
 def start_of(problem: Problem) -> Any:

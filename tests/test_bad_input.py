@@ -102,7 +102,12 @@ ROW_WEIGHTS = {
     "infinity": (changed(WEIGHTS, 7, np.inf), "sample_weight value inf at row 7"),
     "zeros": (np.zeros(37), "sample_weight is 0 in every row"),
     "too short": (WEIGHTS[:5], r"sample_weight has shape \(5,\) but must be \(37,\)"),
-    "column": (WEIGHTS[:, None], r"sample_weight has shape \(37, 1\)"),
+    "two columns": (np.ones((37, 2)), r"sample_weight has shape \(37, 2\) but must be \(37,\)"),
+    "one a class": (
+        np.ones((37, 3)),
+        r"sample_weight has shape .*softmax_cross_entropy is a loss of the whole row",
+    ),
+    "cube": (WEIGHTS[:, None, None], r"sample_weight has shape \(37, 1, 1\)"),
     "strings": (WEIGHTS.astype(str), "sample_weight has dtype <U"),
 }
 

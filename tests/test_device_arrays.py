@@ -250,7 +250,7 @@ def broken(array, place, value):
         (X, LABELS + 1),
         (X, np.eye(3)[LABELS]),
         (X, LABELS, broken(np.ones(9), 4, -1)),
-        (X, LABELS, np.ones((9, 1))),
+        (X, LABELS, np.ones((9, 2))),
     ],
     ids=lambda arrays: "",
 )

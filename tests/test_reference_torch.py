@@ -120,7 +120,7 @@ def torch_training(problem, parameters, data, orders):
                 a = ACTIVATE[layer.activation](a @ W + b, *slopes)
             row_loss = ROW_LOSS[problem.loss](a, y[rows])
             row_loss = row_loss if row_loss.ndim == 1 else row_loss.mean(dim=1)
-            loss = (w[rows] * row_loss).sum() / w[rows].sum()
+            loss = (w[rows] * row_loss).mean() / w.mean()
             for (l1, l2), W in zip(problem.penalties, weights, strict=True):
                 loss = loss + l1 * W.abs().sum() + l2 * (W * W).sum() / 2
             optimizer.zero_grad()

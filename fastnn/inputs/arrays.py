@@ -96,10 +96,11 @@ def _remedy_of_objects(array: np.ndarray) -> str:
     return f"convert it first, such as with .astype('float32') ({_LABELS})"
 
 
-def check_finite(array: Any, dtype: np.dtype, what: str) -> None:
+def check_finite(array: Any, dtype: np.dtype, what: str, missing: str = "") -> None:
     """Raise unless each value of the 2-D `array` is finite, also once it is a `dtype`.
 
-    Minimum and maximum pass NaN on, need no temporary and cannot overflow as a sum can.
+    `missing` is what else can be done about NaN than to drop or fill it. Minimum and maximum pass
+    NaN on, need no temporary and cannot overflow as a sum can.
     """
     if array.dtype.kind != "f":
         return
@@ -117,9 +118,10 @@ def check_finite(array: Any, dtype: np.dtype, what: str) -> None:
             f"{what} {where} is too large for {np.dtype(dtype)}; scale {what}, "
             'or make the trainer with dtype="float64"'
         )
+    other = f", or {missing}" if missing and np.isnan(array[place]) else ""
     raise InvalidInput(
         f"{what} {where} is not a finite number; drop such rows or fill them, "
-        "such as with numpy.nan_to_num"
+        f"such as with numpy.nan_to_num{other}"
     )
 
 

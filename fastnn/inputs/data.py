@@ -9,15 +9,16 @@ raised before anything has changed.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.inputs.arrays import check_finite, first_place, name_value, numbers_anywhere
-from fastnn.inputs.device_arrays import DeviceArray, to_host
+from fastnn.inputs.device_arrays import DeviceArray
+from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Data:
         int64 (n,) for a loss over classes, else (n, outputs) of the problem's dtype; C-contiguous.
         A `DeviceArray` if they are on a device.
     weights
-        Weight of each row, float64 (n,), C-contiguous; None: every row counts 1.
+        Of each row, (n,), or of each target, (n, outputs); float64, C-contiguous; None: all count
+        1. A weight of 0 leaves out what it belongs to, whatever stands there.
     """
 
     X: Any
@@ -48,6 +50,35 @@ class Data:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.X)
+
+    @cached_property
+    def unequal_weights(self) -> np.ndarray | None:
+        """`weights`, or None where all are one number above 0, which is to have none."""
+        if self.weights is None:
+            return None
+        low, high = self.weights.min(), self.weights.max()
+        return None if 0.0 < low == high else self.weights
+
+    @cached_property
+    def target_weights(self) -> np.ndarray | None:
+        """`unequal_weights` where targets have weights of their own, (n, outputs)."""
+        weights = self.unequal_weights
+        return None if weights is None or weights.ndim == 1 else weights
+
+    @property
+    def weighting(self) -> int:
+        """0: all count the same, 1: rows have weights, 2: so have their targets."""
+        return 0 if self.unequal_weights is None else self.unequal_weights.ndim
+
+    @cached_property
+    def row_weights(self) -> np.ndarray | None:
+        """Of `unequal_weights`, what each row has: the mean of those of its targets, (n,)."""
+        return None if self.unequal_weights is None else row_means(self.unequal_weights)
+
+    @cached_property
+    def mean_weight(self) -> float:
+        """Of `unequal_weights`, the mean over all rows and targets; 1 without them."""
+        return 1.0 if self.unequal_weights is None else float(self.unequal_weights.mean())
 
 
 def check_data(
@@ -63,7 +94,8 @@ def check_data(
     Parameters
     ----------
     problem
-        Gives the number of inputs and outputs, the loss and the dtype.
+        Gives the number of inputs and outputs, the loss and the dtype, and whether targets may be
+        missing.
     X, y, sample_weight
         As for `check_features`, `check_targets` and `check_weights`.
     what
@@ -76,11 +108,17 @@ def check_data(
     InvalidInput
         Anything that cannot be trained on.
     """
-    network = problem.network
+    network, loss, missing = problem.network, problem.loss, None
     features = check_features(X, network.inputs, problem.dtype, what[0], reader)
-    n = len(features)
-    targets = check_targets(y, problem.loss, network.outputs, n, problem.dtype, what[1], reader)
-    weights = None if sample_weight is None else check_weights(sample_weight, n, reader)
+    n, outputs = len(features), network.outputs
+    if problem.ignore_nan:
+        y, missing = fill_missing(y, what[1], reader)
+    targets = check_targets(y, loss, outputs, n, problem.dtype, what[1], reader)
+    weights = None
+    if sample_weight is not None:
+        weights = check_weights(sample_weight, n, reader, outputs, loss)
+    if missing is not None:
+        weights = without_missing(weights, missing, what[1])
     return Data(features, targets, weights)
 
 
@@ -191,50 +229,13 @@ def check_targets(
         raise InvalidInput(f"{what} has {len(array)} rows but there are {n} samples; pass one each")
     if kind == "classes":
         return _class_indices(array, outputs, what)
-    check_finite(array, dtype, what)
+    remedy = "" if row.rowwise else "leave them out with Trainer(..., ignore_nan=True)"
+    check_finite(array, dtype, what, remedy)
     if kind == "binary":
         _check_binary(array, loss_name, what)
     if isinstance(array, DeviceArray):
         return array.converted(dtype)
     return np.require(array, dtype, ["C", "A"])
-
-
-def check_weights(sample_weight: Any, n: int, reader: Reader | None = None) -> np.ndarray:
-    """Return `sample_weight` as float64 (n,), C-contiguous.
-
-    Weights on a device are copied to the host, where the sums of the weights of batches are made.
-
-    Raises
-    ------
-    InvalidInput
-        Wrong shape, a weight that is negative, NaN or infinite, or a sum that is not positive.
-    """
-    what = "sample_weight"
-    array = numbers_anywhere(sample_weight, what, reader)
-    if array.shape != (n,):
-        raise InvalidInput(f"{what} has shape {array.shape} but must be ({n},), one weight a row")
-    array = to_host(array)
-    column = array.reshape(-1, 1)
-    check_finite(column, np.dtype(np.float64), what)
-    place = first_place(column, "negative")
-    if place is not None:
-        raise InvalidInput(
-            f"{what} {name_value(column, place)} is negative; weights are at least 0"
-        )
-    weights = np.require(array, np.float64, ["C", "A"])
-    with np.errstate(over="ignore"):
-        total = float(weights.sum())
-    if not 0.0 < total < np.inf:
-        raise InvalidInput(
-            f"{what} sums to {total:g} but needs a positive, finite sum; scale the weights"
-            if total
-            else f"{what} is 0 in every row; give at least one row a positive weight"
-        )
-    largest = float(weights.max())
-    if not 1e-200 < largest < 1e200:
-        # Products with losses would be rounded to few bits, or overflow. Only ratios matter.
-        weights = np.ldexp(weights, -math.frexp(largest)[1])
-    return weights
 
 
 def _class_indices(array: Any, outputs: int, what: str) -> Any:

@@ -25,8 +25,18 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 class Problem:
     """One training problem, whole and checked: everything an engine needs but the data.
 
-    minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
-    by minibatches of `batch_size` rows. The penalty acts on weights, never on biases or slopes.
+    minimise  sum_r w_r l_r / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
+    by minibatches of `batch_size` rows, l_r being loss(network(x_r), y_r). The penalty acts on
+    weights of layers, never on biases or slopes.
+
+    Sums are over all n rows. The gradient of a batch of m rows is sum_r w_r dl_r / (m w), where w =
+    sum_r w_r / n is the mean weight of all rows, so that over the batches of an epoch its mean is
+    the gradient of that objective, whatever rows fall together (Bottou, Curtis & Nocedal 2018,
+    section 3). A last batch of fewer rows is divided by its own number of rows; one whose weights
+    are all 0 is a step with the gradient of the penalty alone. Of a loss that is the mean of l_rj
+    over the outputs j of a row, every target may have a weight: then the objective is sum_rj w_rj
+    l_rj / sum_rj w_rj, and the gradient of a batch sum_rj w_rj dl_rj / (m outputs w), w being the
+    mean of all w_rj. With w_rj = w_r that is the same.
 
     Parameters
     ----------
@@ -58,12 +68,16 @@ class Problem:
         How products of matrices are computed: "float32" in the dtype itself, float64 too; "tf32" or
         "bfloat16" from factors rounded to 11 or 8 bits of mantissa, summed in float32, on tensor
         cores. These two are for dtype float32, in which everything is kept, and for CUDA alone.
+    ignore_nan
+        Whether a target may be NaN: it is missing then, and left out, as if its weight were 0, from
+        loss, gradient and accuracy. For losses that are means over the outputs of a row.
 
     Raises
     ------
     InvalidInput
-        A setting out of range, an unknown name, a loss that does not fit the last layer or cannot
-        be traced, or formulas that are too long together.
+        A setting out of range, an unknown name, `ignore_nan` with a loss of the whole row, a loss
+        that does not fit the last layer or cannot be traced, or formulas that are too long
+        together.
     """
 
     network: Network
@@ -77,6 +91,7 @@ class Problem:
     clip_value: float | None = None
     clip_norm: float | None = None
     precision: str = "float32"
+    ignore_nan: bool = False
 
     def __post_init__(self) -> None:
         """Check every setting, and that they go together."""
@@ -100,6 +115,7 @@ class Problem:
                 limit = number(getattr(self, name), f"{name}, if not None,", 0.0, open_low=True)
                 object.__setattr__(self, name, limit)
         self._check_precision()
+        self._check_ignore_nan()
         self._check_last_layer()
         self._check_formulas()
         self._check_rounded()
@@ -127,6 +143,19 @@ class Problem:
             raise InvalidInput(
                 f"precision {self.precision!r} is for dtype 'float32', not {self.dtype.name!r}; "
                 "leave precision='float32', which computes in the dtype"
+            )
+
+    def _check_ignore_nan(self) -> None:
+        """Raise `InvalidInput` where a target cannot be missing."""
+        if not isinstance(self.ignore_nan, (bool, np.bool_)):
+            raise InvalidInput(f"ignore_nan must be True or False, not {shown(self.ignore_nan)}")
+        object.__setattr__(self, "ignore_nan", bool(self.ignore_nan))
+        row = loss_row(self.loss)
+        if self.ignore_nan and (row.rowwise or row.targets == "classes"):
+            raise InvalidInput(
+                f"ignore_nan=True leaves out single targets, but {row.name} is a loss of the whole "
+                "row; leave ignore_nan=False, and drop the rows without a target or give them "
+                "sample_weight 0"
             )
 
     def _check_formulas(self) -> None:

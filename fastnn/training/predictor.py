@@ -79,7 +79,10 @@ class Predictor(ABC):
         """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
 
         loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
-        where c_r is 1 for a right label; for several binary outputs, the share of right ones.
+        where c_r is 1 for a right label; for several binary outputs, the share of right ones. With
+        weights of targets (m, outputs), sum_rj w_rj l_rj / sum_rj w_rj and sum_rj w_rj c_rj /
+        sum_rj w_rj: what weighs more in the loss does so in the accuracy, and without weights it is
+        the share of all labels. Missing targets (`ignore_nan`) are left out of both.
         """
         reader = self._reader(X, y, sample_weight)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)

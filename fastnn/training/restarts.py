@@ -80,7 +80,7 @@ def best_of(
     first = trainer.__getstate__()
     chosen, reason = choose(first.target, first.problem, restarts)
     # Those of one launch share their rates, which halving the rates of one would end.
-    plain = not callbacks and data.weights is None and first.on_divergence == "raise"
+    plain = not callbacks and data.unequal_weights is None and first.on_divergence == "raise"
     if chosen == "cuda" and plain and _together(first.problem, restarts):
         return _best_together(trainer, restarts, data, validation, epochs, reason)
     if validation is not None:

@@ -11,6 +11,7 @@ from fastnn.errors import InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
+from fastnn.inputs.weights import row_means
 from fastnn.rules.table import LOSSES, loss_row
 
 # Rows scored together: enough to keep every thread busy, and no more memory for more rows.
@@ -73,7 +74,8 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
     """Return the mean loss, and where there are labels the accuracy, over the rows of `data`.
 
     loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r, with
-    c_r the share of the row's labels that are predicted right. Sums are float64.
+    c_r the share of the row's labels that are predicted right. With weights of targets they are
+    sum_rj w_rj l_rj / sum_rj w_rj and sum_rj w_rj c_rj / sum_rj w_rj. Sums are float64.
 
     Parameters
     ----------
@@ -92,11 +94,15 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
         rows = slice(start, start + SCORED_ROWS)
         outputs, targets = forward(data.X[rows]), to_host(data.targets[rows])
         weights = np.ones(len(outputs)) if data.weights is None else data.weights[rows]
-        weight = float(weights.sum())
+        weight = float(row_means(weights).sum())
         total += weight
         loss += weight * loss_of(problem, outputs, targets, weights)
         if labelled:
             hits = predictions(problem, outputs).reshape(targets.shape) == targets
-            right += float(weights @ hits.reshape(len(hits), -1).mean(axis=1))
+            hits = hits.reshape(len(hits), -1)
+            if weights.ndim == 1:
+                right += float(weights @ hits.mean(axis=1))
+            else:
+                right += float((weights * hits).mean(axis=1).sum())
     found = {"loss": loss / total}
     return found | {"accuracy": right / total} if labelled else found

@@ -163,7 +163,10 @@ class _Inputs:
         """Return training and validation data as `problem` needs them on a target."""
         network = problem.network
         reader = reader_of(choose(target, problem)[0])
-        kind = network.inputs, network.outputs, problem.loss, problem.dtype, reader is None
+        kind = (
+            network.inputs, network.outputs, problem.loss, problem.ignore_nan, problem.dtype,
+            reader is None,
+        )  # fmt: skip
         if kind not in self._found:
             data = check_data(problem, *self._given, reader=reader)
             self._found[kind] = data, check_validation(problem, self._validation, reader)

@@ -36,6 +36,10 @@ class Trainer(Stateful):
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
 
+    with w_r the `sample_weight` of row r, 1 without. The gradient of a batch of m rows is
+    sum_r w_r dl_r / (m w), w being the mean weight of all rows: an unbiased estimate of that of the
+    whole, at every batch size. `fastnn.inputs.problem.Problem` has more of that.
+
     >>> from fastnn import Dense, Network, datasets
     >>> X, y = datasets.xor(400)
     >>> network = Network(2, [Dense(8, "tanh"), Dense(2)])
@@ -47,7 +51,8 @@ class Trainer(Stateful):
 
     Parameters
     ----------
-    network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm, precision
+    network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm, precision,
+    ignore_nan
         As for `fastnn.inputs.problem.Problem`. Initial weights, order and dropout follow from
         `seed`.
     target
@@ -109,10 +114,11 @@ class Trainer(Stateful):
         precision: str = "float32",
         on_divergence: str = "raise",
         max_restores: int = 5,
+        ignore_nan: bool = False,
     ) -> None:
         problem = Problem(
             network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
-            precision,
+            precision, ignore_nan,
         )  # fmt: skip
         model = models.begin(problem, target, threads, shuffle)
         self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
@@ -139,6 +145,19 @@ class Trainer(Stateful):
         after its last epoch, without validation data the smallest loss. The trainer then has its
         seed too, and goes on as if that network alone had been trained.
 
+        Weights of targets make positive labels count more than negative ones, as PyTorch's
+        BCEWithLogitsLoss(pos_weight=...) does, whose gradient is the one here times their mean:
+
+        >>> import numpy as np
+        >>> from fastnn import Dense, Network
+        >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+        >>> y = np.array([[0, 1], [1, 0], [0, 0], [0, 0]])
+        >>> weights = np.where(y == 1, [3.0, 2.0], 1.0)  # [3, 2] is the pos_weight
+        >>> trainer = Trainer(Network(2, [Dense(2)]), "binary_cross_entropy", target="numpy")
+        >>> history = trainer.fit(X, y, epochs=5, sample_weight=weights)
+        >>> trainer.evaluate(X, y, weights)["loss"] < history.loss[0]
+        True
+
         Parameters
         ----------
         X
@@ -148,12 +167,20 @@ class Trainer(Stateful):
             targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
         y
             Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
+            With `ignore_nan`, NaN among the last two is a missing target: one of weight 0.
         epochs
             How many more, at least 0.
         validation_data
             (X, y) or (X, y, sample_weight) to evaluate on after each epoch, or None.
         sample_weight
-            Weight of each row (n,), at least 0; None: every row counts 1.
+            Weight of each row, (n,) or (n, 1); or of each target, (n, outputs), where the loss of a
+            row is a mean over its outputs; at least 0. None: all count 1. The loss is
+            sum_r w_r l_r / sum_r w_r over all rows, or sum_rj w_rj l_rj / sum_rj w_rj over all
+            targets, and the gradient of a batch of m rows sum_r w_r dl_r / (m w) or
+            sum_rj w_rj dl_rj / (m outputs w), w being the mean of all weights. So only ratios of
+            weights matter; a row weighs in a step as much as in the whole, and not less where those
+            beside it are heavy; and what has weight 0 is as if it were not there, but that its row
+            counts in m.
         callbacks
             One or several, called as ``callback(trainer, history)`` after each epoch, when all that
             belongs to the epoch is done; if one returns True, training stops there. An error in one

@@ -27,7 +27,8 @@ def data_of(problem, n, *, weighted=False):
     if problem.loss == LOSSES["classes"][0]:
         targets = random.integers(0, outputs, n)
     rows = random.normal(size=(n, problem.network.inputs)).astype(problem.dtype)
-    return Data(rows, targets, random.uniform(0.1, 3, n) if weighted else None)
+    shape = (n, outputs) if weighted == "targets" else n
+    return Data(rows, targets, random.uniform(0.1, 3, shape) if weighted else None)
 
 
 def to_device(array):

@@ -99,12 +99,13 @@ def test_dropout_prelu_softmax_adam_and_every_limit(family: str) -> None:
         assert_follows_numpy(engine_of(family), problem, data_of(problem, 15), epochs=1)
 
 
+@pytest.mark.parametrize("weighted", [True, "targets"])
 @pytest.mark.parametrize("family", ["block", "grid", "tiled"])
-def test_drawn_slopes_and_weighted_rows(family: str) -> None:
+def test_drawn_slopes_and_weighted_rows(family: str, weighted: bool | str) -> None:
     layers = [Dense(3, "rrelu"), Dense(2)]
     problem = problem_of(3, layers, "binary_cross_entropy", OPTIMIZERS["momentum"], batch_size=5)
     with device_for(family):
-        data = data_of(problem, 11, weighted=True)
+        data = data_of(problem, 11, weighted=weighted)
         assert_follows_numpy(engine_of(family), problem, data, epochs=1)
 
 

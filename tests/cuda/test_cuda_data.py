@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("running")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [False, True, "targets"])
 @pytest.mark.parametrize("kind", LOSSES)
 def test_rows_arrive_as_kernels_read_them(monkeypatch, kind, weighted, dtype):
     from fastnn.targets.cuda.host import data as module
@@ -41,7 +41,7 @@ def test_rows_arrive_as_kernels_read_them(monkeypatch, kind, weighted, dtype):
         data.X,
         data.targets if used else np.zeros(1, np.int64),
         np.zeros((1, 1), dtype) if used else data.targets,
-        data.weights if weighted else np.zeros(1),
+        data.weights.ravel() if weighted else np.zeros(1),
     ]
     for mine, its in zip(found, expected, strict=True):
         assert mine.dtype == its.dtype and mine.flags.c_contiguous

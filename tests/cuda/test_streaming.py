@@ -39,11 +39,11 @@ def trained(problem, data, chunk_rows, family="block"):
     rule, n, stream = problem.optimizer.rule, len(data), cuda.stream()
     family = choose_family(problem, rule, limits(), family)
     plan = family.plan(n)
-    plan.words[0, WEIGHTED] = data.weights is not None
+    plan.words[0, WEIGHTED] = data.weighting
     orders = np.stack([epoch_order(problem.seed, epoch, n) for epoch in range(2)])
     each = -(-n // problem.batch_size)
     tables = [
-        step_table(problem, rule, np.full(each, 0.1), e * each, order, data.weights)
+        step_table(problem, rule, np.full(each, 0.1), e * each, order, data.row_weights)
         for e, order in enumerate(orders)
     ]
     uses = range(2 * len(problem.network.dense))
@@ -82,7 +82,7 @@ def trained(problem, data, chunk_rows, family="block"):
 )
 def test_training_in_chunks_gives_the_same_numbers(family, kind, chunk_rows):
     problem = problem_for(kind)
-    data = data_of(problem, 37, weighted=kind == "real")
+    data = data_of(problem, 37, weighted={"real": True, "binary": "targets"}.get(kind, False))
     expected = trained(problem, data, None, family)
     for mine, its in zip(trained(problem, data, chunk_rows, family), expected, strict=True):
         assert np.array_equal(mine, its)

@@ -38,8 +38,8 @@ OPTIMIZERS = (
 )
 
 
-def drawn(draw: random.Random) -> tuple[Any, int, bool, int]:
-    """Return a problem in float64, and of its data the rows, whether weighted, and threads."""
+def drawn(draw: random.Random) -> tuple[Any, int, bool | str, int]:
+    """Return a problem in float64, and of its data the rows, what is weighted, and threads."""
     from fastnn.inputs.problem import Problem
     from fastnn.network import Network
 
@@ -59,7 +59,10 @@ def drawn(draw: random.Random) -> tuple[Any, int, bool, int]:
         draw.randint(1, 70), draw.choice([0.0, 0.01]), draw.choice([0.0, 0.01]), "float64",
         draw.randint(0, 99), draw.choice([None, None, 0.05]), draw.choice([None, None, 0.5]),
     )  # fmt: skip
-    return problem, draw.randint(1, 150), draw.random() < 0.3, draw.choice([1, 2])
+    rows, threads = draw.randint(1, 150), draw.choice([1, 2])
+    able = not LOSSES[loss].rowwise and outputs > 1
+    weighted = draw.choice([False, False, True, "targets" if able else True])
+    return problem, rows, weighted, threads
 
 
 def far(found: Any, expected: Any) -> float:

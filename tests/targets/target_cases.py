@@ -96,6 +96,7 @@ def problem_of(inputs, layers, loss="mse", optimizer=OPTIMIZERS["sgd"], **change
 
 
 def data_of(problem, n, *, weighted=False, seed=0):
+    """Return random rows; `weighted`: whether they have weights, or with "targets" each target."""
     random = np.random.default_rng(seed)
     outputs, kind = problem.network.outputs, loss_row(problem.loss).targets
     X = random.normal(size=(n, problem.network.inputs)).astype(problem.dtype)
@@ -105,7 +106,8 @@ def data_of(problem, n, *, weighted=False, seed=0):
         targets = random.integers(0, 2, (n, outputs)).astype(problem.dtype)
     else:
         targets = random.normal(0, 2, (n, outputs)).astype(problem.dtype)
-    return Data(X, targets, random.uniform(0.1, 3, n) if weighted else None)
+    shape = (n, outputs) if weighted == "targets" else n
+    return Data(X, targets, random.uniform(0.1, 3, shape) if weighted else None)
 
 
 def parameters_of(problem, seed=1):

@@ -93,7 +93,8 @@ for (inputs, layers, batch_size), dtype, rule, threads in itertools.product(
         inputs, layers, "mse", OPTIMIZERS[rule], batch_size=batch_size, dtype=dtype, l2=0.1
     )
     for rows in (1, 2 * batch_size + 3):
-        use(problem, data_of(problem, rows, weighted=True), threads)
+        for weighted in (True, "targets") if layers[-1].units > 1 else (True,):
+            use(problem, data_of(problem, rows, weighted=weighted), threads)
     areas.clear()
 print("inside")
 """

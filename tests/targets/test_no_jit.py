@@ -28,6 +28,9 @@ for dtype in DTYPES:
         for n in (1, 6):
             data = data_of(problem, n, weighted=n > 1)
             assert_follows_numpy(Engine, problem, data, epochs=2)
+        if loss == "mse":
+            data = data_of(problem, 6, weighted="targets")
+            assert_follows_numpy(Engine, problem, data, epochs=2)
 print("same")
 """
 

@@ -46,6 +46,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "nonzero": (INT64, 0),
     "control": (INT64, 0),
     "weights": (REAL, 0),
+    "target_weights": (REAL, 0),
     "rates": (REAL, 0),
     "numbers": (REAL, 0),
     "row_loss": (REAL, 0),

@@ -37,7 +37,7 @@ from fastnn.targets.cpu.plan import (
     Plan,
     make_plan,
 )
-from fastnn.targets.cpu.scalars import LOSS_SUM, WEIGHT_SUM, start_numbers
+from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
@@ -156,12 +156,13 @@ class Engine(interface.Engine):
             place_rules(self.problem, plan, training=True)
             numbers, control = self._start(data, step, rates)
             lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS]) + LOOK_TILES + 1
-            numbered = range(epoch, epoch + epochs)
+            numbered, by_target = range(epoch, epoch + epochs), data.target_weights
             shared = dict(
                 strided=self._strided_views(data),
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
                 nonzero=np.zeros((self.threads, lists, plan.head[NONZERO_SIZE]), np.int64).ravel(),
-                weights=NO_WEIGHTS if data.weights is None else data.weights,
+                weights=NO_WEIGHTS if data.row_weights is None else data.row_weights,
+                target_weights=NO_WEIGHTS if by_target is None else by_target.ravel(),
                 row_loss=np.zeros(plan.head[BATCH]),
                 parts=np.zeros(plan.parts_size),
             )
@@ -278,7 +279,8 @@ class Engine(interface.Engine):
         side_by_side = data.X.strides[1] == data.X.itemsize
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._working.plan.head
-        head[WEIGHTED] = data.weights is not None
+        head[WEIGHTED] = data.weighting
+        numbers[:, MEAN_WEIGHT] = data.mean_weight
         head[PREFETCH] = 0
         if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:
             head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))

@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     PHASES,
     DIRECT,  # 1: the update is W = beta W + alpha X^T D, inside the product
     CLASSES,  # 1: targets are class indices
-    WEIGHTED,  # 1: rows have weights
+    WEIGHTED,  # 1: rows have weights, 2: so has each of their targets
     PREFETCH,  # how many rows ahead of time rows are asked for, or 0
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     PRODUCT,  # Nadam's mu_1 ... mu_t
     SHRINK,  # 1 - rate * decay
     STEP_WEIGHT,  # sum of the weights of the rows of this batch
-    INVERSE_WEIGHT,  # its inverse, or 0
+    MEAN_WEIGHT,  # of all rows
+    INVERSE_WEIGHT,  # 1 / (rows of this batch * MEAN_WEIGHT), or 0
     LOSS_SUM,  # over the epoch so far: sum of weight * loss
     WEIGHT_SUM,  # and of weight
     BETA1,  # beta1, the momentum, or the first update whose weights count in their mean
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
     NUMBERS,
-) = range(18)
+) = range(19)
 
 # What each layer has in `numbers`, after those: its penalties, and the largest norm of a column.
 L1, L2, COLUMN_NORM, LAYER_NUMBERS = range(4)
@@ -39,6 +40,7 @@ L1, L2, COLUMN_NORM, LAYER_NUMBERS = range(4)
 def start_numbers(problem: Problem) -> np.ndarray:
     """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(problem.network.dense))
+    numbers[MEAN_WEIGHT] = 1.0
     numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
     norms = [dense.max_norm for dense in problem.network.dense]
     limits = [

@@ -101,6 +101,7 @@ head_of, layers_of, tiles_of, owners_of, phases_of, strided_of, order_of, classe
 counting_of, keys_of, gathered_of, nonzero_of, control_of = (
     make_view(name, INT64) for name in ("counting", "keys", "gathered", "nonzero", "control")
 )
-weights_of, rates_of, numbers_of, row_loss_of, parts_of = (
-    make_view(name, REAL) for name in ("weights", "rates", "numbers", "row_loss", "parts")
+weights_of, target_weights_of, rates_of, numbers_of, row_loss_of, parts_of = (
+    make_view(name, REAL)
+    for name in ("weights", "target_weights", "rates", "numbers", "row_loss", "parts")
 )

@@ -120,7 +120,7 @@ class Engine(interface.Engine):
             start = time.perf_counter()
             plan = self._plan_for(data)
             tables = [
-                step_table(self.problem, self._rule, own, step + e * each, order, data.weights)
+                step_table(self.problem, self._rule, own, step + e * each, order, data.row_weights)
                 for e, (own, order) in enumerate(zip(rates, orders, strict=True))
             ]
             source = self._session.source(data, plan)
@@ -184,10 +184,10 @@ class Engine(interface.Engine):
 
     def _plan_for(self, data: Data) -> Plan:
         """Return the plan of training on these data, the last one again where it serves."""
-        wanted = len(data), data.weights is not None
+        wanted = len(data), data.weighting
         if self._training is None or tuple(self._training.words[0, [SAMPLES, WEIGHTED]]) != wanted:
             plan = self._family.plan(len(data))
-            plan.words[0, WEIGHTED] = data.weights is not None
+            plan.words[0, WEIGHTED] = data.weighting
             self._training = plan
         return self._training
 

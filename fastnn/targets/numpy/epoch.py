@@ -30,8 +30,10 @@ PROGRESS_SECONDS = 0.2
 
 def take(problem: Problem, data: Data, rows: np.ndarray | slice) -> Batch:
     """Return the rows of `data` as a batch; X is cast to the problem's dtype."""
-    weights = None if data.weights is None else data.weights[rows]
-    return Batch(data.X[rows].astype(problem.dtype, copy=False), data.targets[rows], weights)
+    weights = data.unequal_weights
+    own = None if weights is None else weights[rows]
+    X = data.X[rows].astype(problem.dtype, copy=False)
+    return Batch(X, data.targets[rows], own, data.mean_weight)
 
 
 def update(

@@ -135,18 +135,49 @@ def definition_of(loss: Any) -> Loss:
 
 
 def row_weights(rows: int, weights: np.ndarray | None) -> np.ndarray:
-    """Return each row's share w_r / sum w of a batch, (rows,) float64; zeros where sum w is 0."""
+    """Return the share w / sum w of each row or target of a batch, float64; 0 where sum w is 0.
+
+    That is (rows,), or of the shape of the weights.
+    """
     if weights is None:
         return np.full(rows, 1 / rows)
     total = weights.sum()
-    return weights / total if total else np.zeros(rows)
+    return weights / total if total else np.zeros(weights.shape)
+
+
+def output_gradients(
+    problem: Problem,
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None,
+    mean_weight: float | None = None,
+) -> np.ndarray:
+    """Return the gradient of a batch by its outputs, (m, outputs), of their dtype.
+
+    w_r dl_r / (m w), or of weights of targets w_rj dl_rj / (m outputs w): unbiased, see
+    `fastnn.inputs.problem.Problem`. Where a weight is 0 it is 0, whatever the loss is there.
+
+    Parameters
+    ----------
+    problem, outputs, targets, weights
+        As for `loss_of`.
+    mean_weight
+        w, of all the data; None: that of this batch. Where it is 0, so is the gradient.
+    """
+    gradient = definition_of(problem.loss).output_gradient(outputs, targets)
+    rows, real = len(outputs), outputs.dtype.type
+    if weights is None:
+        return gradient * real(1 / rows)
+    mean = float(weights.mean()) if mean_weight is None else mean_weight
+    share = (weights * (1 / (rows * mean) if mean else 0.0)).astype(real).reshape(rows, -1)
+    return np.where(share != 0, gradient * share, real(0))
 
 
 @np.errstate(all="ignore")
 def loss_of(
     problem: Problem, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None
 ) -> float:
-    """Return the data loss of a batch, sum w_r l_r / sum w_r, without penalty.
+    """Return the data loss of a batch, sum_r w_r l_r / sum_r w_r, without penalty.
 
     Parameters
     ----------
@@ -155,12 +186,20 @@ def loss_of(
     outputs
         (m, outputs): the last layer after its activation.
     targets, weights
-        As in `fastnn.inputs.data.Data`; `weights` is float64 (m,) or None.
+        As in `fastnn.inputs.data.Data`. With weights of targets, float64 (m, outputs), the loss is
+        sum_rj w_rj l_rj / sum_rj w_rj. What has weight 0 does not count, whatever it is.
 
     Returns
     -------
     float
         0 where the weights sum to 0; NaN or infinite where an output overflowed.
     """
-    row_loss = definition_of(problem.loss).row_loss(outputs, targets)
-    return float(row_weights(len(outputs), weights) @ row_loss)
+    definition = definition_of(problem.loss)
+    share = row_weights(len(outputs), weights)
+    if weights is None:
+        return float(share @ definition.row_loss(outputs, targets))
+    rule = definition.row_loss
+    if weights.ndim == 2:
+        assert definition.value is not None, "a loss of the whole row has no weights of targets"
+        rule = definition.value
+    return float(np.vdot(share, np.where(weights > 0, rule(outputs, targets), 0.0)))

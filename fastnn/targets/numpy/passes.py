@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.inputs.problem import Problem
+from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row
 from fastnn.targets.numpy.activations import activation_of
 from fastnn.targets.numpy.layers import dropout_mask, linear_backward, linear_forward, random_slopes
-from fastnn.targets.numpy.losses import definition_of, loss_of, row_weights
+from fastnn.targets.numpy.losses import loss_of, output_gradients
 
 if TYPE_CHECKING:
     from fastnn.network import Dense
@@ -20,16 +21,20 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
 
 
 class Batch(NamedTuple):
-    """Rows to learn from: X (m, inputs) of the problem's dtype; targets and weights as in Data."""
+    """Rows to learn from: X (m, inputs) of the problem's dtype; targets and weights as in Data.
+
+    `mean_weight` is that of all rows there are; None: these are all.
+    """
 
     X: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
+    mean_weight: float | None = None
 
     @property
     def weight(self) -> float:
         """Sum of w_r."""
-        return float(len(self.X) if self.weights is None else self.weights.sum())
+        return float(len(self.X) if self.weights is None else row_means(self.weights).sum())
 
 
 class Layer(NamedTuple):
@@ -131,13 +136,13 @@ def loss_and_gradients(
     """Return the data loss, and the gradient (dW, db) of data loss and penalty by each (W, b).
 
     dW = X^T dZ + l1 sign(W) + l2 W; db = sum dZ, or 0 for a layer without bias; by the slopes of
-    prelu sum dA min(0, Z).
+    prelu sum dA min(0, Z). Of the last layer dA is what `output_gradients` says: the loss is
+    divided by the weights of the batch, the gradient by those of as many rows on average.
     """
     layers = forward(problem, parameters, batch.X, masks, slopes)
     outputs = layers[-1].A
     loss = loss_of(problem, outputs, batch.targets, batch.weights)
-    share = row_weights(len(outputs), batch.weights).astype(problem.dtype)
-    dA = definition_of(problem.loss).output_gradient(outputs, batch.targets) * share[:, None]
+    dA = output_gradients(problem, outputs, batch.targets, batch.weights, batch.mean_weight)
     gradients: Parameters = []
     for position in reversed(range(len(layers))):
         dense = problem.network.dense[position]

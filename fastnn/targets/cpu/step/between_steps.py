@@ -22,6 +22,7 @@ from fastnn.targets.cpu.scalars import (
     INVERSE_WEIGHT,
     LAYER_NUMBERS,
     LOSS_SUM,
+    MEAN_WEIGHT,
     NUMBERS,
     PRODUCT,
     RATE,
@@ -110,17 +111,21 @@ def begin_step(job, first_step, step, samples):
     if head[UPDATE] == AVERAGED:
         numbers[C1] = 1.0 / averaged(beta1, t)
     total = float(samples)
-    if head[WEIGHTED] == 1:
+    if head[WEIGHTED] > 0:
         total = 0.0
         for s in range(step * head[BATCH], step * head[BATCH] + samples):
             total += weights[U(order[U(s)])]
     numbers[STEP_WEIGHT] = total
-    numbers[INVERSE_WEIGHT] = 1.0 / total if total > 0.0 else 0.0
+    usual = float(samples) * numbers[MEAN_WEIGHT]
+    numbers[INVERSE_WEIGHT] = 1.0 / usual if usual > 0.0 else 0.0
 
 
 @njit(**EXACT)
 def end_loss(job, step, samples):
-    """Add the losses of the batch in the order of its rows; return whether all are finite."""
+    """Add the losses of the batch in the order of its rows; return whether all are finite.
+
+    Those of rows of weight 0 do not count. Where targets have weights, losses are with them.
+    """
     head, order, weights, numbers, row_loss = (
         head_of(job),
         order_of(job),
@@ -129,9 +134,14 @@ def end_loss(job, step, samples):
         row_loss_of(job),
     )
     total = 0.0
-    for r in range(samples):
-        weight = weights[U(order[U(step * head[BATCH] + r)])] if head[WEIGHTED] == 1 else 1.0
-        total += weight * row_loss[U(r)]
+    if head[WEIGHTED] == 1:
+        for r in range(samples):
+            weight = weights[U(order[U(step * head[BATCH] + r)])]
+            if weight > 0.0:
+                total += weight * row_loss[U(r)]
+    else:
+        for r in range(samples):
+            total += row_loss[U(r)]
     numbers[LOSS_SUM] += total
     numbers[WEIGHT_SUM] += numbers[STEP_WEIGHT]
     return math.isfinite(total)

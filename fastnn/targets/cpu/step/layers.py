@@ -46,12 +46,14 @@ from fastnn.targets.cpu.plan import (
     TARGETS,
     TRAINABLE,
     TRANSPOSED,
+    WEIGHTED,
     WEIGHTS,
     K,
     N,
     Z,
 )
 from fastnn.targets.cpu.products.gemm import CONTINUE, ZERO
+from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
 from fastnn.targets.cpu.step.between_steps import rows_ahead
 from fastnn.targets.cpu.step.slopes import make_draw_slopes, make_prelu
 from fastnn.targets.cpu.views import (
@@ -60,10 +62,12 @@ from fastnn.targets.cpu.views import (
     layers_of,
     make_view,
     nonzero_of,
+    numbers_of,
     order_of,
     owners_of,
     row_loss_of,
     strided_of,
+    target_weights_of,
 )
 
 IDENTITY, SOFTMAX, HARDMAX = (ACTIVATION_CODES[n] for n in ("identity", "softmax", "hardmax"))
@@ -82,7 +86,7 @@ def make_layers(
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
     real = dtype.type
-    one = real(1)
+    zero, one = real(0), real(1)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     width_of, multiply, multiply_caller = gemm.width_of, gemm.multiply, gemm.multiply_caller
     k_block, activate, multiply_derivative = gemm.block, rules.activate, rules.multiply_derivative
@@ -198,6 +202,61 @@ def make_layers(
                 )  # fmt: skip
 
     @njit(**MERGED)
+    def add_weighted(job, first, r0, r1, p):
+        """Add w l of the targets of panel p, whose losses l lie in DELTA, to the losses of rows."""
+        memory, head, layers, order, weights, row_loss = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            order_of(job),
+            target_weights_of(job),
+            row_loss_of(job),
+        )
+        last = head[LAYERS] - 1
+        n, rows = layers[last, N], head[CAPACITY]
+        width, columns, start = width_of(p, n), min(panel, n - p * panel), p * panel * rows
+        for r in range(r0, r1):
+            at = order[U(first + r)] * n + p * panel
+            for c in range(columns):
+                weight = weights[U(at + c)]
+                if weight > 0.0:
+                    loss = memory[U(layers[last, DELTA] + start + r * width + c)]
+                    row_loss[U(r)] += weight * loss
+
+    @njit(**MERGED)
+    def scale_targets(job, first, r0, r1, p, inverse, share):
+        """Multiply the derivatives in panel p of DELTA by the weights of the targets."""
+        memory, head, layers, order, weights = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            order_of(job),
+            target_weights_of(job),
+        )
+        last = head[LAYERS] - 1
+        n, rows = layers[last, N], head[CAPACITY]
+        width, columns, start = width_of(p, n), min(panel, n - p * panel), p * panel * rows
+        for r in range(r0, r1):
+            at, d = order[U(first + r)] * n + p * panel, layers[last, DELTA] + start + r * width
+            for c in range(width):
+                scale = zero
+                if c < columns:
+                    scale = real(weights[U(at + c)] * inverse) * share
+                memory[U(d + c)] = memory[U(d + c)] * scale if scale != zero else zero
+
+    @njit(**EXACT)
+    def leave_out(job, r0, r1, p):
+        """Give rows of weight 0 no derivative, whatever that of their loss is."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        last = head[LAYERS] - 1
+        width = width_of(p, layers[last, N])
+        at = layers[last, DELTA] + p * panel * head[CAPACITY]
+        for r in range(r0, r1):
+            if memory[U(head[ROW_SCALE] + r)] == zero:
+                for c in range(width):
+                    memory[U(at + r * width + c)] = zero
+
+    @njit(**MERGED)
     def loss_rows(job, first, r0, r1):
         """Write the loss of rows r0..r1 and the derivative of the batch's loss by the last z."""
         memory, head, layers, row_loss = (
@@ -211,6 +270,9 @@ def make_layers(
         panels = (n + panel - 1) // panel
         if head[LOSS] == SOFTMAX_CROSS_ENTROPY:
             cross_entropy_rows(job, first, r0, r1)
+            if head[WEIGHTED] == 1:
+                for p in range(panels):
+                    leave_out(job, r0, r1, p)
             return
         share, sums, padding, scales = (
             one / real(n),
@@ -231,11 +293,20 @@ def make_layers(
             )
             # The losses of a panel lie where their derivatives will.
             losses(head[LOSS], head[OWN_LOSSES], memory, p_at, y_at, d_at, count)
-            total(memory, d, rows, columns, r0, r1, padding, sums)
-            for r in range(r0, r1):
-                row_loss[U(r)] += memory[U(sums + r)]
+            if head[WEIGHTED] == 2:
+                add_weighted(job, first, r0, r1, p)
+            else:
+                total(memory, d, rows, columns, r0, r1, padding, sums)
+                for r in range(r0, r1):
+                    row_loss[U(r)] += memory[U(sums + r)]
             loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p_at, y_at, d_at, count)
-            scale_rows(memory, d, rows, columns, r0, r1, padding, scales)
+            if head[WEIGHTED] == 2:
+                inverse = numbers_of(job)[U(INVERSE_WEIGHT)]
+                scale_targets(job, first, r0, r1, p, inverse, share)
+            else:
+                scale_rows(memory, d, rows, columns, r0, r1, padding, scales)
+                if head[WEIGHTED] == 1:
+                    leave_out(job, r0, r1, p)
         for r in range(r0, r1):
             row_loss[U(r)] /= n
         to_delta(job, last, r0, r1, ZERO, panels)

@@ -158,6 +158,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
     @njit(**EXACT)
+    def leave_out(memory, scale, d, samples):
+        """Give rows of weight 0 no derivative, whatever that of their loss is."""
+        for r in range(samples):
+            if memory[U(scale + r)] == zero:
+                memory[U(d + r)] = zero
+
+    @njit(**EXACT)
     def to_output(job, count):
         memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
         if layers[0, ACTIVATION] != IDENTITY:
@@ -242,6 +249,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p, y, d, samples)
             for r in range(samples):
                 memory[U(d + r)] *= memory[U(scale + r)]
+            if head[WEIGHTED] == 1:
+                leave_out(memory, scale, d, samples)
             if not end_loss(job, step, samples):
                 control[BAD_STEP] = step
                 return

@@ -220,7 +220,7 @@ def make_kernel(
         me, team, model = cuda.threadIdx.x, THREADS, cuda.blockIdx.x
         sums = cuda.shared.array(THREADS, float64)
         samples, batch = job.words[0, SAMPLES], words[0, BATCH]
-        weighted = job.words[0, WEIGHTED] == 1
+        weighted = job.words[0, WEIGHTED]
         each = (samples + batch - 1) // batch
         epochs = len(job.steps) // each
         e = me

@@ -20,7 +20,8 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     team)``
     writes the derivative of the batch's loss by each output of these rows to DELTA of the last
     layer, and returns the sum of weight times loss over the rows of this thread, in float64.
-    `targets` are numbers (n, outputs), or `classes` indices (n,); the other one is empty.
+    `targets` are numbers (n, outputs), or `classes` indices (n,); the other one is empty. Of
+    `weights` there is one for each row where `weighted` is 1, for each target where it is 2.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
@@ -28,7 +29,18 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     exp, log, value, gradient = rules.exp, rules.log, rules.loss, rules.gradient
 
     @inner
-    def cross_entropy(act, p, d, n, label, share):
+    def no_loss(act, d, n):
+        """Give a row of weight 0 no derivative, whatever that of its loss is."""
+        for j in range(n):
+            act[U(d + j)] = zero
+        return 0.0
+
+    @inner
+    def loss_by_class(act, p, d, n, weighted, classes, targets, weights, s, inverse):
+        weight = weights[U(s)] if weighted == 1 else 1.0
+        if weight == 0.0:
+            return no_loss(act, d, n)
+        label, share = classes[U(s)], real(weight * inverse)
         top = act[U(p)]
         for j in range(1, n):
             z = act[U(p + j)]
@@ -39,24 +51,34 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         for j in range(n):
             hit = one if j == label else zero
             act[U(d + j)] = (exp(act[U(p + j)] - top) / total - hit) * share
-        return np.float64(log(total) - (act[U(p + label)] - top))
+        return weight * np.float64(log(total) - (act[U(p + label)] - top))
 
     @inner
-    def mean_loss(act, p, d, n, targets, s, share):
+    def loss_by_target(act, p, d, n, targets, weights, s, inverse):
+        """Do what `loss_by_number` does where each target of a row has a weight."""
         total, count = 0.0, real(n)
+        for j in range(n):
+            output, target, weight = act[U(p + j)], targets[U(s), U(j)], weights[U(s * n + j)]
+            slope = zero
+            if weight > 0.0:
+                total += weight * np.float64(value(output, target))
+                slope = gradient(output, target) / count * real(weight * inverse)
+            act[U(d + j)] = slope
+        return total / n
+
+    @inner
+    def loss_by_number(act, p, d, n, weighted, classes, targets, weights, s, inverse):
+        if weighted == 2:
+            return loss_by_target(act, p, d, n, targets, weights, s, inverse)
+        weight = weights[U(s)] if weighted == 1 else 1.0
+        if weight == 0.0:
+            return no_loss(act, d, n)
+        total, count, share = 0.0, real(n), real(weight * inverse)
         for j in range(n):
             output, target = act[U(p + j)], targets[U(s), U(j)]
             total += np.float64(value(output, target))
             act[U(d + j)] = gradient(output, target) / count * share
-        return total / n
-
-    @inner
-    def loss_by_class(act, p, d, n, classes, targets, s, share):
-        return cross_entropy(act, p, d, n, classes[U(s)], share)
-
-    @inner
-    def loss_by_number(act, p, d, n, classes, targets, s, share):
-        return mean_loss(act, p, d, n, targets, s, share)
+        return weight * (total / n)
 
     row_loss = loss_by_class if loss_row(recipe.loss).rowwise else loss_by_number
 
@@ -69,10 +91,8 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         r = me
         while r < rows:
             s = order[U(first + r)]
-            weight = weights[U(s)] if weighted else 1.0
-            share = real(weight * inverse)
             p, d = output + r * ldn, delta + r * ldn
-            total += weight * row_loss(act, p, d, n, classes, targets, s, share)
+            total += row_loss(act, p, d, n, weighted, classes, targets, weights, s, inverse)
             r += team
         return total
 

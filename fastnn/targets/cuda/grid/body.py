@@ -139,7 +139,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
             own_numbers[U(e)] = numbers[U(e)]
             e += team
         take_step(own_steps, 0, steps, begin, me, team)
-        samples, weighted = job.words[0, SAMPLES], job.words[0, WEIGHTED] == 1
+        samples, weighted = job.words[0, SAMPLES], job.words[0, WEIGHTED]
         batch = words[0, BATCH]
         state, scratch = job.state[0], job.scratch[0]
         rest = state[bias:]

@@ -190,11 +190,12 @@ def make_rows(
                 total += left[U(r * n + i)]
             hit = one if j == label else zero
             share = real(weight * steps[U(step), INVERSE])
-            act[U(delta + r * ldn + j)] = (left[U(e)] / total - hit) * share
+            slope = (left[U(e)] / total - hit) * share
+            act[U(delta + r * ldn + j)] = zero if share == zero else slope
             if j == label:
                 p = output + r * ldn
                 own = log(total) - (act[U(p + j)] - top_of(act, p, n))
-                sums[U(r)] = weight * np.float64(own)
+                sums[U(r)] = 0.0 if weight == 0.0 else weight * np.float64(own)
             e += team
         return count
 
@@ -232,7 +233,7 @@ def make_rows(
             while r < count:
                 s = order[U(first + r)]
                 given[U(2 * r)] = classes[U(s)]
-                given[U(2 * r + 1)] = weights[U(s)] if weighted else 1.0
+                given[U(2 * r + 1)] = weights[U(s)] if weighted == 1 else 1.0
                 r += team
 
     @inner

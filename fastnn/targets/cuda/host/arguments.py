@@ -32,8 +32,8 @@ class Job(NamedTuple):
     keys
         uint64 (b e, 2 layers): keys of random numbers; row network * e + epoch.
     X, classes, targets, weights
-        The data: (n, inputs) of the dtype, int64 (n,), (n, outputs) of the dtype, float64 (n,);
-        those not used have one element.
+        The data: (n, inputs) of the dtype, int64 (n,), (n, outputs) of the dtype, float64 (n,)
+        or, of targets, (n outputs,); those not used have one element.
     orders
         int32 (b e, n): the rows of each epoch.
     results

@@ -28,7 +28,8 @@ class Placed(NamedTuple):
         (n, inputs) of the problem's dtype. The caller's own memory where that could be; it then
         begins at a multiple of the size of a number, and no more than that.
     classes, targets, weights
-        int64 (n,), (n, outputs) of the dtype, float64 (n,); what is not used has one element.
+        int64 (n,), (n, outputs) of the dtype, float64 (n,) or (n outputs,); what is not used has
+        one element.
     """
 
     X: Any
@@ -47,7 +48,7 @@ def parts(data: Data, problem: Problem) -> list[tuple[Any, np.dtype]]:
         (data.X, problem.dtype),
         (data.targets if classes else None, np.dtype(np.int64)),
         (None if classes else data.targets, problem.dtype),
-        (data.weights, np.dtype(np.float64)),
+        (data.unequal_weights, np.dtype(np.float64)),
     ]
 
 
@@ -88,7 +89,13 @@ def place(data: Data, problem: Problem, stream: Any) -> Placed:
         for use, (array, dtype) in enumerate(parts(data, problem))
     ]
     staging.finish()
-    return Placed(*found)
+    return placed_of(found)
+
+
+def placed_of(arrays: list[Any]) -> Placed:
+    """Return arrays on the device as kernels have them: weights of targets one after another."""
+    X, classes, targets, weights = arrays
+    return Placed(X, classes, targets, weights.reshape(-1) if weights.ndim == 2 else weights)
 
 
 def place_features(X: Any, dtype: np.dtype, stream: Any) -> Any:

@@ -31,7 +31,7 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
     SAMPLES,  # rows of the data
     SIZE,  # numbers in one copy of the parameters
     STATE,  # numbers of parameters and slots together
-    WEIGHTED,  # 1: rows have weights
+    WEIGHTED,  # 1: rows have weights, 2: so has each of their targets
     KEPT,  # offset of the gradient of all parameters where its norm is needed first, or -1
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     MEAN,  # 1: the last slot is the mean of the parameters, taken after max_norm

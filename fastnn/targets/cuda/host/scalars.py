@@ -18,7 +18,7 @@ FACTORS = make_factors(np.sqrt, np.maximum)
     C2,  # sqrt(1 - beta2^t)
     C3,  # Nadam's factor of the mean gradient
     WEIGHT,  # sum of the weights of the rows of the batch
-    INVERSE,  # its inverse, or 0
+    INVERSE,  # 1 / (rows of the batch * mean weight of all rows), or 0
     STEP_FIELDS,
 ) = range(8)
 
@@ -61,12 +61,10 @@ def step_table(
     elif rule == "averaged_sgd":
         table[:, C1] = 1.0 / FACTORS.averaged(beta1, t)
     starts = np.arange(steps) * problem.batch_size
-    if weights is None:
-        table[:, WEIGHT] = np.minimum(len(order) - starts, problem.batch_size)
-    else:
-        table[:, WEIGHT] = np.add.reduceat(weights[order], starts)
-    heavy = table[:, WEIGHT] > 0
-    table[heavy, INVERSE] = 1.0 / table[heavy, WEIGHT]
+    rows = np.minimum(len(order) - starts, problem.batch_size)
+    usual = rows * (1.0 if weights is None else weights.mean())
+    table[:, WEIGHT] = rows if weights is None else np.add.reduceat(weights[order], starts)
+    np.divide(1.0, usual, out=table[:, INVERSE], where=usual > 0)
     return table
 
 

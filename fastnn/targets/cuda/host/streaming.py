@@ -18,7 +18,7 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cuda.host import memory
-from fastnn.targets.cuda.host.data import REMEDY, Placed, dummy, parts, row_bytes
+from fastnn.targets.cuda.host.data import REMEDY, Placed, dummy, parts, placed_of, row_bytes
 from fastnn.targets.cuda.host.memory import check_room, new_array, new_event
 from fastnn.targets.cuda.host.numba_cuda import cuda
 from fastnn.threads.processors import available_threads
@@ -157,7 +157,7 @@ class Streamed:
             if source is not None and pinned is not None:
                 self._gather(source, rows, pinned[: len(rows)])
         buffers.used.wait(self._copies)
-        for target, pinned in zip(buffers.placed, buffers.pinned, strict=True):
+        for target, pinned in zip(buffers.arrays, buffers.pinned, strict=True):
             if pinned is not None:
                 some = pinned[: len(rows)]
                 target[: len(rows)].copy_to_device(some, stream=self._copies)
@@ -193,14 +193,13 @@ class _Buffers:
     """One set: memory on the device, pinned memory, and how far they are."""
 
     def __init__(self, used: list[tuple[Any, np.dtype]], rows: int) -> None:
-        self.placed = Placed(
-            *(
-                dummy(dtype, use)
-                if array is None
-                else new_array((rows, *array.shape[1:]), dtype, "chunks of data need", REMEDY)
-                for use, (array, dtype) in enumerate(used)
-            )
-        )
+        self.arrays = [
+            dummy(dtype, use)
+            if array is None
+            else new_array((rows, *array.shape[1:]), dtype, "chunks of data need", REMEDY)
+            for use, (array, dtype) in enumerate(used)
+        ]
+        self.placed = placed_of(self.arrays)
         self.pinned = [
             None if array is None else cuda.pinned_array((rows, *array.shape[1:]), dtype)
             for array, dtype in used
