@@ -128,9 +128,9 @@ def loss_and_gradients(
     masks: Sequence[np.ndarray | None] | None = None,
     slopes: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[float, Parameters]:
-    """Return the data loss, and the gradient (dW, db) of data loss and penalty by each (W, b).
+    """Return the data loss, and the gradient (dW, db) of it and the l2 penalty by each (W, b).
 
-    dW = X^T dZ + l1 sign(W) + l2 W; db = sum dZ, or 0 for a layer without bias; by the slopes of
+    dW = X^T dZ + l2 W; db = sum dZ, or 0 for a layer without bias; by the slopes of
     prelu sum dA min(0, Z).
     """
     layers = forward(problem, parameters, batch.X, masks, slopes)
@@ -152,7 +152,6 @@ def loss_and_gradients(
         dA, dW, db = linear_backward(X, W, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
-        l1, l2 = problem.penalties[position]
-        dW = dW + l1 * np.sign(W) + l2 * W
+        dW = dW + problem.penalties[position][1] * W
         gradients.insert(0, (dW, db if dense.bias else np.zeros_like(b), *below))
     return loss, gradients
