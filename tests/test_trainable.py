@@ -109,12 +109,12 @@ def test_a_sweep_goes_over_whether_and_how_fast_hidden_layers_are_trained():
         trainer, X, LABELS, 2, grid={"trainable": [True, False], "rate_factor": [1.0, 0.1]},
         workers=1,
     )  # fmt: skip
-    losses = [run.loss for run in result]
+    losses = [run.training_loss for run in result]
     assert losses[2] == losses[3] and len(set(losses)) == 3
     for run in result[:2]:
         layers = [Dense(9, "tanh", **run.settings), Dense(3)]
         other = trainer_of(layers, target="cpu")
-        assert other.fit(X, LABELS, epochs=2).loss[-1] == run.loss
+        assert other.fit(X, LABELS, epochs=2).loss[-1] == run.training_loss
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -64,7 +64,10 @@ def test_training_with_l1_follows_the_numpy_target(
         inputs, layers, loss, OPTIMIZERS[rule], dtype=dtype, batch_size=batch_size, l1=0.3, l2=0.01,
         **limits,
     )  # fmt: skip
-    assert_follows_numpy(fast_class, problem, data_of(problem, few(27, 9), weighted=True))
+    # In float32 momentum and root mean squares magnify what 54 steps round.
+    rate = 0.05 if batch_size > 1 else 0.01
+    data = data_of(problem, few(27, 9), weighted=True)
+    assert_follows_numpy(fast_class, problem, data, rate=rate, epochs=1 + (dtype == "float64"))
 
 
 @pytest.mark.parametrize(
@@ -89,12 +92,13 @@ def test_inputs_that_are_mostly_zero_are_shrunk_like_all_others(
 @pytest.mark.parametrize("units", [1, 3, 17])
 def test_a_step_with_l1_is_that_without_it_and_then_the_threshold(engine_class, units, rule):
     without = problem_of(23, [Dense(units)], "mse", OPTIMIZERS[rule], l2=0.1)
-    data, rate, l1 = data_of(without, 8), 0.3, 0.4
+    data, rate = data_of(without, 8), 0.3
     with closing(started(engine_class, without)) as engine:
         train(engine, without, data, rate=rate)
         [(W, b)], before = engine.parameters(), engine.slots()
+    l1 = np.sort(np.abs(W), axis=None)[W.size // 2 :][:2].mean() / rate  # half of them become 0
     shrunk = np.sign(W) * np.maximum(np.abs(W) - rate * l1, 0)
-    assert 0 < np.count_nonzero(shrunk == 0) < shrunk.size
+    assert np.count_nonzero(shrunk == 0) == W.size // 2 + 1
     with closing(started(engine_class, replace(without, l1=l1))) as engine:
         train(engine, without, data, rate=rate)
         [(found, bias)], slots = engine.parameters(), engine.slots()
@@ -117,12 +121,13 @@ def test_weights_of_inputs_of_no_use_become_exactly_zero(engine_class, layers, r
     problem = problem_of(8, layers, "mse", optimizer, l1=0.5)
     data = data_of(problem, 16)
     data.X[:, 4:] = 0
+    data.targets[:] += 5 * data.X[:, :1]
     found = run(engine_class, problem, data, epochs=100)
     for parameters in (found.parameters, *(found.slots if rule == "averaged" else [])):
         W, *_ = parameters[0]
         assert not W[4:].any()
         assert not np.signbit(W[4:]).any()
-        assert W[:4].any() or len(layers) == 1
+        assert W[:4].any() or len(layers) > 1
 
 
 def test_a_penalty_out_of_all_proportion_leaves_zeros_and_biases(engine_class):
