@@ -39,8 +39,9 @@ class Problem:
     (the Lasso, Tibshirani 1996, where the network is linear); with momentum mu, by which each
     gradient counts 1 / (1 - mu) times, l1 acts like (1 - mu) l1. The steps of `Adam` and others
     that divide by the gradient's size are at most about the rate, however small that is: there l1
-    is measured against 1, and it takes some 0.1 to have zeros. A weight leaves 0 for a while where
-    one batch's gradient alone is above l1: the larger the batches, the more zeros stay.
+    is measured against 1, and it takes some 0.1 to have zeros. Those of `Adagrad` become smaller
+    from step to step, so that with it any l1 sets more and more weights to 0. A weight leaves 0 for
+    a while where one batch's gradient is above l1: the larger the batches, the more zeros stay.
 
     Parameters
     ----------

@@ -127,7 +127,8 @@ def test_weights_of_inputs_of_no_use_become_exactly_zero(engine_class, layers, r
         W, *_ = parameters[0]
         assert not W[4:].any()
         assert not np.signbit(W[4:]).any()
-        assert W[:4].any() or len(layers) > 1
+        # Adagrad's steps become smaller and the threshold does not.
+        assert W[0].any() or len(layers) > 1 or rule == "adagrad"
 
 
 def test_a_penalty_out_of_all_proportion_leaves_zeros_and_biases(engine_class):

@@ -204,7 +204,8 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
 
     kinds = {n: (getattr(updates, n), row.slots, row.mean) for n, row in UPDATES.items()}
     update_loops = {
-        kind: _update_loop(kind[0], real, elementary, *kind[1:]) for kind in set(kinds.values())
+        kind: _update_loop(kind[0], real, elementary, *kind[1:])
+        for kind in dict.fromkeys(kinds.values())
     }
     return SimpleNamespace(
         activate=switch(
