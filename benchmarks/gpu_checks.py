@@ -111,6 +111,8 @@ def cases(dtype: str) -> Iterator[Case]:
     yield case("l1 and l2", l1=0.02, l2=0.3, loss="huber", weighted=True)
     yield case("weights of targets", weighted=True, by_target=True)
     yield case("max_norm", [Dense(9, "tanh", max_norm=0.9), Dense(3)])
+    apart = [Dense(9, "prelu", rate_factor=0.5), Dense(7, trainable=False), Dense(3)]
+    yield case("layers trained apart", apart, optimizer=Adam(0.1, epsilon=1e-3), clip_norm=0.3)
     yield case("without bias", [Dense(9, "tanh", bias=False), Dense(3, bias=False)])
     dropped = [Dropout(0.2), Dense(33, "relu"), Dropout(0.5), Dense(17, "relu"), Dense(3)]
     yield case("dropout", dropped, "softmax_cross_entropy", inputs=19, rows=41, weighted=True)

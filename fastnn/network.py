@@ -76,12 +76,25 @@ class Dense:
         None for the usual value.
     l1, l2
         Penalties l1 sum|W| + l2/2 sum W^2 on the weights of this layer, at least 0; None for the
-        Trainer's. Both above 0 are the elastic net (Zou & Hastie 2005). Biases, and the slopes of
-        prelu, have no penalty.
+        Trainer's. The first sets weights to exactly 0, see `fastnn.inputs.problem.Problem`. Both
+        above 0 are the elastic net (Zou & Hastie 2005). Biases, and the slopes of prelu, have no
+        penalty.
     max_norm
         After every update, the weights into a unit (a column w of W) whose 2-norm is above this are
         multiplied by max_norm / (norm + 1e-7), as PyTorch's renorm does; above 0, or None for no
         limit. Biases and slopes are left alone (Srivastava et al. 2014, section 5.1).
+    trainable
+        Whether training changes this layer. Where it does not, weights, biases and slopes keep
+        their bits and their optimizer state: neither an update nor decay, a penalty or max_norm
+        touches them, and clip_norm's norm is without their gradient. Layers before it learn
+        through it. `fit` needs a layer that is trainable.
+    rate_factor
+        What the learning rate is multiplied by in this layer, above 0: also in decoupled weight
+        decay (`AdamW`, `Lion`) and in the threshold of l1.
+
+    >>> hidden = Dense(8, "relu", trainable=False)
+    >>> Network(4, [hidden, Dense(3, rate_factor=0.1)]).first_trained
+    1
 
     Raises
     ------
@@ -97,13 +110,16 @@ class Dense:
     l1: float | None = None
     l2: float | None = None
     max_norm: float | None = None
+    trainable: bool = True
+    rate_factor: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
         object.__setattr__(self, "units", _width(self.units, "units of a Dense layer"))
         object.__setattr__(self, "activation", rule_of("activation", self.activation, ACTIVATIONS))
-        if not isinstance(self.bias, (bool, np.bool_)):
-            raise InvalidInput(f"bias must be True or False, not {shown(self.bias)}")
+        for name in ("bias", "trainable"):
+            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
+                raise InvalidInput(f"{name} must be True or False, not {shown(value)}")
         if self.init is not None and not callable(self.init):
             if not isinstance(self.init, str) or self.init not in INITIALISERS:
                 raise unknown_name("initialiser", self.init, INITIALISERS)
@@ -121,6 +137,13 @@ class Dense:
                 object.__setattr__(
                     self, name, number(value, what, 0.0, open_low=name == "max_norm")
                 )
+        factor = number(self.rate_factor, "rate_factor of a Dense layer", 0.0)
+        if factor == 0.0:
+            raise InvalidInput(
+                "rate_factor of a Dense layer must be above 0, not 0; a layer that keeps its "
+                "weights is Dense(..., trainable=False)"
+            )
+        object.__setattr__(self, "rate_factor", factor)
 
 
 def _width(value: Any, what: str) -> int:
@@ -194,6 +217,11 @@ class Network:
     def dense(self) -> tuple[Dense, ...]:
         """The Dense layers, in order: those that have parameters."""
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+
+    @property
+    def first_trained(self) -> int:
+        """Which of the Dense layers is the first that is trainable, from 0; 0 where none is."""
+        return next((i for i, layer in enumerate(self.dense) if layer.trainable), 0)
 
     @property
     def outputs(self) -> int:

@@ -1,7 +1,8 @@
 """The optimizers, as frozen plain-Python values: an update rule's name and its settings.
 
-g is the gradient of a minibatch, penalty included, and w a weight or a bias. The formulas that run
-are in `fastnn.rules.updates` and, for the NumPy target, in `fastnn.targets.numpy.updates`.
+g is the gradient of a minibatch, with that of the l2 penalty, and w a weight or a bias; the l1
+penalty's soft threshold, and then `Dense.max_norm`, follow the step. The formulas that run are in
+`fastnn.rules.updates` and, for the NumPy target, in `fastnn.targets.numpy.updates`.
 """
 
 from __future__ import annotations
@@ -187,8 +188,10 @@ class AveragedSGD(Optimizer):
 
     The mean is over the weights after each update from number `start` on, counted from 0, and is w
     itself before that. It is what predicts, what is evaluated and what `Trainer.parameters` gives;
-    training goes on from w. With `Dense(max_norm=...)`, w is what that limit leaves. PyTorch's ASGD
-    is the same with lambd=0, alpha=0 and t0 = start - 1.
+    training goes on from w. With `Dense(max_norm=...)`, w is what that limit leaves, and with l1
+    what its soft threshold leaves: a weight of the mean is exactly 0 only where it was 0 after all
+    of those updates, so a `start` behind the time in which zeros come and go has the most of them.
+    PyTorch's ASGD is the same with lambd=0, alpha=0 and t0 = start - 1.
     """
 
     start: int = 0

@@ -78,6 +78,8 @@ def settings() -> Iterator[Setting]:
         yield f"one output, {more}", [Dense(1)], "mse", numbers[:, :1], more | {"threads": None}
     limited = [Dense(30, "relu", max_norm=0.5), Dense(3, max_norm=1.0)]
     yield "max_norm", limited, softmax, labels, {}
+    apart = [Dense(30, "relu", trainable=False), Dense(20, "relu", rate_factor=0.5), Dense(3)]
+    yield "layers trained apart", apart, softmax, labels, {}
 
 
 def bits(setting: Setting, dtype: str) -> bytes | str:

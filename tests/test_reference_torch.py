@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fastnn.inputs.data import Data
-from fastnn.inputs.parameters import initial_parameters
+from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Adagrad, Adam, AdamW, AveragedSGD, Dense, Nadam, Network, RMSProp
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES
@@ -73,10 +73,15 @@ ROW_LOSS = {
 }
 
 
-def torch_optimizer(optimizer, weights, others):
-    """Return PyTorch's own optimizer; weight decay in a group of the weights alone."""
-    decay = optimizer.constants[3]
-    groups = [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def torch_optimizer(problem, layers):
+    """Return PyTorch's own optimizer; weight decay in a group of a layer's weights alone."""
+    optimizer, decay = problem.optimizer, problem.optimizer.constants[3]
+    groups = []
+    for layer, (W, *others) in zip(problem.network.dense, layers, strict=True):
+        if layer.trainable:
+            rate = {"lr": layer.rate_factor * optimizer.learning_rate}
+            groups.append({"params": [W], "weight_decay": decay, **rate})
+            groups.append({"params": others, "weight_decay": 0.0, **rate})
     if isinstance(optimizer, SGD):
         return torch.optim.SGD(
             groups,
@@ -106,9 +111,14 @@ def clip(problem, parameters):
 
 def torch_training(problem, parameters, data, orders):
     """Return parameters and epoch losses of the same training in PyTorch."""
-    layers = [[torch.tensor(each, requires_grad=True) for each in own] for own in parameters]
-    weights, others = [W for W, *_ in layers], [each for _, *own in layers for each in own]
-    optimizer = torch_optimizer(problem.optimizer, weights, others)
+    network = problem.network
+    layers = [
+        [torch.tensor(each, requires_grad=layer.trainable) for each in own]
+        for layer, own in zip(network.dense, parameters, strict=True)
+    ]
+    weights, every = [W for W, *_ in layers], [each for own in layers for each in own]
+    optimizer = torch_optimizer(problem, layers)
+    means, updates = [each.detach().clone() for each in every], 0
     X, y = torch.tensor(data.X), torch.tensor(data.targets)
     w = torch.ones(ROWS, dtype=X.dtype) if data.weights is None else torch.tensor(data.weights)
     losses = []
@@ -116,24 +126,39 @@ def torch_training(problem, parameters, data, orders):
         total = 0.0
         for rows in torch.tensor(order).split(BATCH):
             a = X[rows]
-            for layer, (W, b, *slopes) in zip(problem.network.dense, layers, strict=True):
+            for layer, (W, b, *slopes) in zip(network.dense, layers, strict=True):
                 a = ACTIVATE[layer.activation](a @ W + b, *slopes)
             row_loss = ROW_LOSS[problem.loss](a, y[rows])
             row_loss = row_loss if row_loss.ndim == 1 else row_loss.mean(dim=1)
             loss = (w[rows] * row_loss).mean() / w.mean()
-            for (l1, l2), W in zip(problem.penalties, weights, strict=True):
-                loss = loss + l1 * W.abs().sum() + l2 * (W * W).sum() / 2
+            for (_, l2), W in zip(problem.penalties, weights, strict=True):
+                loss = loss + l2 * (W * W).sum() / 2
             optimizer.zero_grad()
             loss.backward()
-            clip(problem, [*weights, *others])
+            clip(problem, every)
             optimizer.step()
-            for layer, W in zip(problem.network.dense, weights, strict=True):
-                if layer.max_norm is not None:
+            updates += 1
+            for layer, (l1, _), W in zip(network.dense, problem.penalties, weights, strict=True):
+                if layer.trainable:
+                    rate = layer.rate_factor * problem.optimizer.learning_rate
+                    W.data = F.softshrink(W.data, rate * l1)
+                if layer.trainable and layer.max_norm is not None:
                     W.data = torch.renorm(W.data, 2, dim=1, maxnorm=layer.max_norm)
+            if isinstance(problem.optimizer, AveragedSGD):
+                # PyTorch's own mean is of what the step alone makes of the weights.
+                share = 1 / max(1, updates - problem.optimizer.start)
+                for mean, each in zip(means, every, strict=True):
+                    mean += share * (each.detach() - mean)
+                shrinks = any(l1 for l1, _ in problem.penalties)
+                if not shrinks and not any(layer.max_norm for layer in network.dense):
+                    for mean, each in zip(means, every, strict=True):
+                        own = optimizer.state[each]["ax"] if each.requires_grad else each.detach()
+                        assert_allclose(mean, own, rtol=1e-12, atol=1e-15)
             total += (w[rows] * row_loss).sum().item()
         losses.append(total / w.sum().item())
     if isinstance(problem.optimizer, AveragedSGD):
-        layers = [[optimizer.state[each]["ax"] for each in own] for own in layers]
+        found = iter(means)
+        layers = [[next(found) for _ in own] for own in layers]
     return [tuple(each.detach().numpy() for each in own) for own in layers], losses
 
 
@@ -162,8 +187,7 @@ def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False, **limits):
     expected, expected_losses = torch_training(problem, parameters, data, orders)
 
     engine = Engine(problem)
-    slots = UPDATES[optimizer.rule].slots
-    engine.load(parameters, [[tuple(map(np.zeros_like, own)) for own in parameters]] * slots)
+    engine.load(parameters, start_slots(problem, parameters))
     rates = np.full(-(-ROWS // BATCH), optimizer.learning_rate)
     losses = [
         engine.train_epoch(data, order, rates, e, e * len(rates)).loss
@@ -171,8 +195,8 @@ def check(layers, loss, optimizer, *, l1=0.0, l2=0.0, weighted=False, **limits):
     ]
     assert_allclose(losses, expected_losses, rtol=1e-9)
     ends = engine.slots()[-1] if UPDATES[optimizer.rule].mean else engine.parameters()
-    for pair, expected_pair, start in zip(ends, expected, parameters, strict=True):
-        assert not any(np.array_equal(pair[i], start[i]) for i in (0, -1))
+    for pair, expected_pair, start, layer in zip(ends, expected, parameters, layers, strict=True):
+        assert all(np.array_equal(pair[i], start[i]) != layer.trainable for i in (0, -1))
         for found, wanted in zip(pair, expected_pair, strict=True):
             assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
 
@@ -216,6 +240,18 @@ def test_training_with_limited_columns_follows_pytorch(optimizer):
 def test_training_with_penalties_of_each_layer_follows_pytorch(optimizer):
     layers = [Dense(6, "tanh", l1=0.02), Dense(5, "tanh", l1=0, l2=0.3), Dense(3, l2=0.0)]
     check(layers, "mse", optimizer, l1=0.01, l2=0.1)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("frozen", [(), (0,), (1,), (0, 1), (2,), (0, 2), (1, 2)], ids=str)
+def test_training_of_some_layers_at_rates_of_their_own_follows_pytorch(frozen, optimizer):
+    layers = [
+        Dense(units, "prelu", rate_factor=factor, trainable=index not in frozen, max_norm=norm)
+        for index, (units, factor, norm) in enumerate(
+            [(6, 0.3, 0.9), (5, 2.0, None), (3, 1.0, 1.1)]
+        )
+    ]
+    check(layers, "mse", optimizer, l1=0.05, l2=0.1, weighted=True, clip_norm=0.6)
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 5, 11, 12, 100])

@@ -38,6 +38,21 @@ class Problem:
     l_rj / sum_rj w_rj, and the gradient of a batch sum_rj w_rj dl_rj / (m outputs w), w being the
     mean of all w_rj. With w_rj = w_r that is the same.
 
+    That of l2 is in the gradient. That of l1 follows the optimizer's step, as a soft threshold
+    (forward-backward splitting; Duchi & Singer 2009, section 3; Langford et al. 2009):
+
+    w = sign(w) max(|w| - rate l1, 0),  rate being the learning rate of the step and the layer.
+
+    So a weight that would cross 0 stops there, and weights of no use become exactly 0; any other
+    one moves by the textbook's rate l1 sign(w). An optimizer scales the gradient and not this
+    threshold, as with the decoupled decay of `AdamW`. Plain SGD minimises what is written above
+    (the Lasso, Tibshirani 1996, where the network is linear); with momentum mu, by which each
+    gradient counts 1 / (1 - mu) times, l1 acts like (1 - mu) l1. The steps of `Adam` and others
+    that divide by the gradient's size are at most about the rate, however small that is: there l1
+    is measured against 1, and it takes some 0.1 to have zeros. Those of `Adagrad` become smaller
+    from step to step, so that with it any l1 sets more and more weights to 0. A weight leaves 0 for
+    a while where one batch's gradient is above l1: the larger the batches, the more zeros stay.
+
     Parameters
     ----------
     network
@@ -53,14 +68,14 @@ class Problem:
     batch_size
         Rows in a minibatch, at least 1; the last one of an epoch may have fewer.
     l1, l2
-        Penalties of the layers that have none of their own, at least 0.
+        Penalties of the layers that have none of their own, at least 0. max_norm comes after them.
     dtype
         Of parameters and arithmetic: float32 or float64, given as a dtype or by name.
     seed
         From 0 up to 2**63 - 1; order, dropout and initial weights follow from it.
     clip_value, clip_norm
-        Limits of the gradient g, penalty included, before the update rule sees it; above 0, or
-        None. First every number of it is brought into [-clip_value, clip_value]; then
+        Limits of the gradient g, with that of l2 and without l1, before the update rule sees it;
+        above 0, or None. First every number of it is brought into [-clip_value, clip_value]; then
         g *= min(1, clip_norm / (norm + 1e-6)), norm being the 2-norm of the gradient of all
         parameters together (Pascanu et al. 2013, algorithm 1, with the 1e-6 of PyTorch's
         clip_grad_norm_). NaN or infinity in g makes all of it NaN there.
@@ -269,6 +284,15 @@ def check_converging(
         epoch,
         step,
     )
+
+
+def check_trainable(network: Network) -> None:
+    """Raise `InvalidInput` where training would change no layer of `network`."""
+    if not any(dense.trainable for dense in network.dense):
+        raise InvalidInput(
+            "no layer of the network is trainable, so there is nothing to fit; make the network "
+            "with trainable=True in one Dense at least, or only predict and evaluate"
+        )
 
 
 def check_precision(precision: Any) -> None:

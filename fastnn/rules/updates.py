@@ -1,11 +1,14 @@
 """Update rules as scalar formulas, once: steps for every compiled target, factors for every target.
 
-A rule returns ``step(w, g, s, t, h...)``: the weight w, its gradient g (penalty included)
-and two state slots s and t go in, the new ``(w, s, t)`` comes out. A rule with fewer slots hands
-the rest back as it got them. The hyperparameters h are, in this order: learning_rate; momentum or
-beta1; rest1 = 1 - beta1; beta2 or decay; rest2 = 1 - beta2 (both rounded once, from float64);
-epsilon; shrink = 1 - learning_rate weight_decay, 1 for biases; and c1, c2 and c3, which follow from
-the number of the update as `make_factors` says: for the mean of weights, c1 is 1 / averaged.
+A rule returns ``step(w, g, s, t, h...)``: the weight w, its gradient g (with that of the l2
+penalty) and two state slots s and t go in, the new ``(w, s, t)`` comes out. A rule with fewer slots
+hands the rest back as it got them. The hyperparameters h are, in this order: learning_rate;
+momentum or beta1; rest1 = 1 - beta1; beta2 or decay; rest2 = 1 - beta2 (both rounded once, from
+float64); epsilon; shrink = 1 - learning_rate weight_decay, 1 for biases; and c1, c2 and c3, which
+follow from the number of the update as `make_factors` says.
+
+What follows the step of every rule is `soft_threshold`, and where the last slot is the mean of the
+weights `mean_of_weights`.
 """
 
 from __future__ import annotations
@@ -72,6 +75,33 @@ def make_factors(
     return SimpleNamespace(
         adam=adam, momentum=momentum, product=product, nadam=nadam, averaged=averaged
     )
+
+
+def soft_threshold(real: Any) -> Callable[..., Any]:
+    """Return ``shrunk(w, threshold)``: sign(w) max(|w| - threshold, 0), the l1 penalty's step.
+
+    The threshold is learning_rate l1, at least 0; with 0 it is w (Duchi & Singer 2009, section 3).
+    NaN stays NaN.
+    """
+
+    def shrunk(w, threshold):
+        cut = threshold if w > threshold else w
+        return w - (-threshold if cut < -threshold else cut)
+
+    return shrunk
+
+
+def mean_of_weights(real: Any) -> Callable[..., Any]:
+    """Return ``mean(s, w, c1)``: the mean s with w in it, which is w itself where c1 is 1.
+
+    c1 is 1 / averaged, of `make_factors`.
+    """
+    one = real(1)
+
+    def mean(s, w, c1):
+        return w if c1 == one else s + c1 * (w - s)
+
+    return mean
 
 
 def sgd(real: Any, m: Any) -> Callable[..., Any]:
@@ -164,15 +194,7 @@ def lion(real: Any, m: Any) -> Callable[..., Any]:
     return step
 
 
-def averaged_sgd(real: Any, m: Any) -> Callable[..., Any]:
-    """Return the step w -= lr g; s += c1 (w - s), which is w itself where c1 is 1."""
-    one = real(1)
-
-    def step(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3):
-        w = w - lr * g
-        return w, w if c1 == one else s + c1 * (w - s), t
-
-    return step
+averaged_sgd = sgd  # the mean is taken after the penalty, by `mean_of_weights`
 
 
 def gradient(real: Any, m: Any) -> Callable[..., Any]:

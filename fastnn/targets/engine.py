@@ -119,12 +119,15 @@ class Engine(ABC):
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
 
     def gradients(self, data: Data) -> tuple[float, Parameters]:
-        """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
+        """Return the data loss over all rows and the gradient of loss plus l2; no dropout.
+
+        The gradient is that by all parameters, trainable or not.
+        """
         # Neither dropout nor drawn slopes, and one batch of all rows.
         layers = [
-            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
+            replace(each, trainable=True, activation="leaky_relu", alpha=RRELU_MEAN)
             if activation_row(each.activation).random
-            else each
+            else replace(each, trainable=True)
             for each in self.problem.network.dense
         ]
         network = Network(self.problem.network.inputs, layers)

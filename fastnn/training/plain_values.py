@@ -19,8 +19,10 @@ from fastnn.storage.old_settings import by_new_names
 _LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
 _OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
 _SCHEDULES = {kind.__name__: kind for kind in KINDS}
-# Settings that are missing in files from before there were these.
-_LATER = {"Dense": ("l1", "l2", "max_norm")}
+# What settings were before there were these, which are missing in files of that time.
+_LATER: dict[str, dict[str, Any]] = {
+    "Dense": {"l1": None, "l2": None, "max_norm": None, "trainable": True, "rate_factor": 1.0}
+}
 # Settings that may be a schedule instead of a number, and of which kinds.
 _SCHEDULED = {
     "learning_rate": _SCHEDULES,
@@ -144,7 +146,7 @@ def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any
         raise CorruptFile(
             f"{where} is damaged: {kind!r} is no kind of {what}; known: {', '.join(kinds)}"
         )
-    settings: dict[str, Any] = dict.fromkeys(_LATER.get(kind, ()))
+    settings = dict(_LATER.get(kind, {}))
     settings |= {name: setting for name, setting in values.items() if name != "kind"}
     settings = by_new_names(kinds[kind], settings)
     if settings.keys() != {each.name for each in fields(kinds[kind])}:

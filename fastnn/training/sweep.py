@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput, number, whole
 from fastnn.inputs.data import Data, check_data, check_validation
 from fastnn.inputs.parameters import initial_parameters, start_slots
-from fastnn.inputs.problem import Problem
+from fastnn.inputs.problem import Problem, check_trainable
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose, engine_class, reader_of
@@ -202,6 +202,7 @@ def _model(
     """
     try:
         model = maker.trainer(settings, seed).__getstate__()
+        check_trainable(model.problem.network)
         data, _ = inputs.checked(model.problem, model.target)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn.errors import TrainerBusy, whole
 from fastnn.inputs.data import check_data, check_validation
 from fastnn.inputs.device_arrays import on_device
-from fastnn.inputs.problem import Problem
+from fastnn.inputs.problem import Problem, check_trainable
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
@@ -238,6 +238,7 @@ class Trainer(Stateful):
     ) -> History:
         self.max_restores = models.check_divergence(self.on_divergence, self.max_restores)
         epochs = whole(epochs, "epochs", 0)
+        check_trainable(self.problem.network)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)

@@ -45,6 +45,7 @@ TELLING = {
     "test_every_loss_trains",
     "test_every_setting_shows_in_the_numbers",
     "test_every_update_trains",
+    "test_layers_trained_apart_follow_the_numpy_target",
     "test_limited_columns_follow_the_numpy_target",
     "test_loss_and_gradients_are_the_numpy_targets",
     "test_one_number_that_is_not_one_is_found_in_its_own_step",
@@ -53,6 +54,7 @@ TELLING = {
     "test_the_bad_step_makes_no_update",
     "test_training_follows_the_numpy_target",
     "test_training_from_a_snapshot_comes_to_the_same_bits_again",
+    "test_training_with_l1_follows_the_numpy_target",
     "test_what_was_loaded_comes_back_to_the_bit",
 }
 

@@ -91,7 +91,7 @@ def step_of(engine, problem, data):
 def test_a_step_is_the_formula_applied_to_the_unclipped_gradient(engine_class, dtype):
     value, norm = 0.05, 0.2
     limits = {"clip_value": value, "clip_norm": norm}
-    problem = problem_of(37, HIDDEN, optimizer=SGD(1.0), dtype=dtype, l1=0.1, l2=0.3, **limits)
+    problem = problem_of(37, HIDDEN, optimizer=SGD(1.0), dtype=dtype, l2=0.3, **limits)
     data = data_of(problem, 8)
     with closing(started(engine_class, problem)) as engine:
         gradients = flat(engine.gradients(data)[1])

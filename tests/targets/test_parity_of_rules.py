@@ -70,6 +70,8 @@ SETTINGS = {
     "a layer's l1": first(l1=0.05),
     "a layer's l2": first(l2=0.5),
     "max_norm": first(max_norm=0.3),
+    "trainable": first(trainable=False),
+    "rate_factor": first(rate_factor=0.3),
 }
 # Not a matter of numbers, or not of all targets.
 ELSEWHERE = {"network", "precision", "init"}

@@ -154,8 +154,9 @@ def test_one_step_of_trainable_slopes_is_the_formula(engine_class, units, inputs
     Z = data.X @ W + b
     dA = (np.where(Z > 0, Z, slopes * Z) - data.targets) / Z.size
     dZ = np.where(Z > 0, dA, slopes * dA)
-    dW = data.X.T @ dZ + 0.3 * np.sign(W) + 0.2 * W
-    expected = W - 0.1 * dW, b - 0.1 * dZ.sum(0), slopes - 0.1 * (dA * np.minimum(0, Z)).sum(0)
+    moved = W - 0.1 * (data.X.T @ dZ + 0.2 * W)
+    shrunk = np.sign(moved) * np.maximum(np.abs(moved) - 0.1 * 0.3, 0)
+    expected = shrunk, b - 0.1 * dZ.sum(0), slopes - 0.1 * (dA * np.minimum(0, Z)).sum(0)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     PRIVATE,  # offset of the first thread's own scratch
     PRIVATE_SIZE,
     PHASES,
+    FIRST_TRAINED,  # the first layer that is trained: no derivative by what is before it is needed
     DIRECT,  # 1: the update is W = beta W + alpha X^T D, inside the product
     CLASSES,  # 1: targets are class indices
     WEIGHTED,  # 1: rows have weights, 2: so has each of their targets
@@ -106,7 +107,7 @@ if TYPE_CHECKING:
     OWN_LOSS_GRADIENTS,  # numbers, for the derivatives of many,
     OWN_GRADIENT,  # and for that of one
     HEAD_FIELDS,
-) = range(30)
+) = range(31)
 
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
 K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
@@ -187,7 +188,7 @@ def make_plan(
     rule = rule or problem.optimizer.rule
     take = Allocator(max(1, 64 // problem.dtype.itemsize))
     shapes = problem.network.shapes
-    batch = min(problem.batch_size, samples)
+    batch, first_trained = min(problem.batch_size, samples), problem.network.first_trained
     # An odd number of rows: the same row of all panels would else fall into one set of the cache.
     # A row that nothing uses would hide a stray access from the checks.
     capacity = batch if CHECKED else batch | 1
@@ -227,13 +228,14 @@ def make_plan(
     first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
     _place_activations(layers, first, take, capacity, layout)
     together = int(phases[phases[:, KIND] == ROWS][0, LAYER])
+    back_to = max(together, first_trained + 1)  # the first layer that hands derivatives on in ROWS
     for index, (row, rate) in enumerate(zip(layers, problem.network.dropouts, strict=True)):
         k, n = int(row[K]), int(row[N])
         if rate > 0:
             row[MASK] = take(capacity * padded(k))
             row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
             row[THRESHOLD] = int(rate * 2**32)
-        if index > 0 and index >= together and k * n * problem.dtype.itemsize <= ALONE_BYTES:
+        if index >= back_to and k * n * problem.dtype.itemsize <= ALONE_BYTES:
             row[TRANSPOSED] = take(n * padded(k))
         row[DELTA] = take(capacity * padded(n))
         if activation_row(problem.network.dense[index].activation).random:
@@ -257,9 +259,12 @@ def make_plan(
         head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
     head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
-    head[DIRECT] = (
-        rule == "sgd" and not problem.clips and not any(l1 for l1, _ in problem.penalties)
+    head[FIRST_TRAINED] = first_trained
+    shrunk = any(
+        l1 and dense.trainable
+        for dense, (l1, _) in zip(problem.network.dense, problem.penalties, strict=True)
     )
+    head[DIRECT] = rule == "sgd" and not problem.clips and not shrunk
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)
@@ -274,7 +279,7 @@ def make_plan(
         f"training in batches of {batch} rows on {threads} threads",
         "make batch_size smaller, or layers narrower",
     )
-    tiles, owners = cut_update(shapes, layout, threads, batch)
+    tiles, owners = cut_update(problem.network, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
         parts_size, take.buffers,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     C2,  # sqrt(1 - beta2^t)
     C3,  # Nadam's factor of the mean gradient
     PRODUCT,  # Nadam's mu_1 ... mu_t
-    SHRINK,  # 1 - rate * decay
     STEP_WEIGHT,  # sum of the weights of the rows of this batch
     MEAN_WEIGHT,  # of all rows
     INVERSE_WEIGHT,  # 1 / (rows of this batch * MEAN_WEIGHT), or 0
@@ -31,10 +30,11 @@ if TYPE_CHECKING:
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
     NUMBERS,
-) = range(19)
+) = range(18)
 
-# What each layer has in `numbers`, after those: its penalties, and the largest norm of a column.
-L1, L2, COLUMN_NORM, LAYER_NUMBERS = range(4)
+# What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
+# what the rate is multiplied by there.
+L1, L2, COLUMN_NORM, RATE_FACTOR, LAYER_NUMBERS = range(5)
 
 
 def start_numbers(problem: Problem) -> np.ndarray:
@@ -42,11 +42,12 @@ def start_numbers(problem: Problem) -> np.ndarray:
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(problem.network.dense))
     numbers[MEAN_WEIGHT] = 1.0
     numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
-    norms = [dense.max_norm for dense in problem.network.dense]
+    layers = problem.network.dense
+    norms, factors = [dense.max_norm for dense in layers], [dense.rate_factor for dense in layers]
     limits = [
         math.inf if each is None else each
         for each in (problem.clip_value, problem.clip_norm, *norms)
     ]
     numbers[[CLIP_VALUE, CLIP_NORM]] = limits[:2]
-    numbers[NUMBERS:] = np.column_stack([problem.penalties, limits[2:]]).ravel()
+    numbers[NUMBERS:] = np.column_stack([problem.penalties, limits[2:], factors]).ravel()
     return numbers

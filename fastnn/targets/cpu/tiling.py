@@ -10,6 +10,7 @@ from fastnn.targets.layout import Layout
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
+    from fastnn.network import Network
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 # Tiles go row block by row block through GROUP column blocks, then through the next GROUP.
@@ -70,7 +71,7 @@ def list_phases(
         phases.append((FORWARD, layer, high, columns, group))
     share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
     phases.append((ROWS, together, share if threads > 1 else min(rows, 2 * look_rows(rows)), 1, 1))
-    for layer in range(together - 1, 0, -1):
+    for layer in range(together - 1, problem.network.first_trained, -1):
         k, n = shapes[layer]
         # Every tile transposes its part of W, so it takes as many rows as it can.
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
@@ -79,7 +80,7 @@ def list_phases(
     if own_rule and problem.clip_norm is not None:
         phases.append((APPLY_TILES, 0, 1, 1, 1))
     for layer, dense in enumerate(problem.network.dense):
-        if own_rule and dense.max_norm is not None:
+        if own_rule and dense.trainable and dense.max_norm is not None:
             phases.append((MAX_NORM, layer, rows, 1, 1))
     return np.array(phases, np.int64)
 
@@ -94,14 +95,22 @@ def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tup
 
 
 def cut_update(
-    shapes: tuple[tuple[int, int], ...], layout: Layout, threads: int, capacity: int
+    network: Network, layout: Layout, threads: int, capacity: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut all weights into tiles; each thread gets the columns that it also computes forward."""
-    work = sum(k * n for k, n in shapes)
+    """Cut all weights that are trained into tiles.
+
+    Each thread gets the columns that it also computes forward.
+    """
+    trained = [
+        (layer, shape)
+        for layer, (dense, shape) in enumerate(zip(network.dense, network.shapes, strict=True))
+        if dense.trainable
+    ]
+    work = sum(k * n for _, (k, n) in trained)
     # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
     target = max(work // (UPDATE_TILE_SHARE * threads), (1 << 17) // capacity)
     owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
-    for layer, (k, n) in enumerate(shapes):
+    for layer, (k, n) in trained:
         chunks, panels = layout.panels(k), layout.panels(n)
         together = max(1, min(TILE_COLUMNS // layout.panel, -(-panels // threads)))
         groups = -(-panels // together)
@@ -114,7 +123,8 @@ def cut_update(
                 share = (group * chunks + c) * threads // (groups * chunks)
                 owned[share].append((layer, c * layout.panel, last, p0, p1))
     owners = np.cumsum([0, *map(len, owned)])
-    return np.array([tile for own in owned for tile in own], np.int64), owners.astype(np.int64)
+    tiles = np.array([tile for own in owned for tile in own], np.int64).reshape(-1, TILE_FIELDS)
+    return tiles, owners.astype(np.int64)
 
 
 def look_rows(batch: int) -> int:

@@ -20,7 +20,7 @@ from fastnn.targets.numpy.passes import (
     forward,
     loss_and_gradients,
 )
-from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held
+from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held, shrunk
 
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
@@ -44,22 +44,36 @@ def update(
     rate: float,
     t: int,
 ) -> tuple[Parameters, list[Parameters]]:
-    """Return parameters and state slots after update number `t` (from 1)."""
-    gradients = clipped(gradients, problem.clip_value, problem.clip_norm)
+    """Return parameters and state slots after update number `t` (from 1).
+
+    The rule's step, the soft threshold of l1, max_norm: in this order. Layers that are not
+    trainable are as before, and their gradient counts in no norm.
+    """
+    network = problem.network
+    learning = [layer for layer, dense in enumerate(network.dense) if dense.trainable]
+    limited = clipped([gradients[each] for each in learning], problem.clip_value, problem.clip_norm)
+    of_layer = dict(zip(learning, limited, strict=True))
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
-    # Weight decay, the last constant, acts on W and on nothing else.
-    hypers = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
     updated: Parameters = []
     state: list[Parameters] = [[] for _ in slots]
-    for layer, arrays in enumerate(parameters):
+    for layer, (dense, arrays) in enumerate(zip(network.dense, parameters, strict=True)):
+        if layer not in of_layer:
+            updated.append(arrays)
+            for number, slot in enumerate(state):
+                slot.append(slots[number][layer])
+            continue
+        own_rate = rate * dense.rate_factor
+        # Weight decay, the last constant, acts on W and on nothing else.
+        hypers = Hyper(own_rate, constants, t), Hyper(own_rate, (*constants[:3], 0.0), t)
         found = [
-            rule(array, gradients[layer][k], [slot[layer][k] for slot in slots], hypers[k > 0])
+            rule(array, of_layer[layer][k], [slot[layer][k] for slot in slots], hypers[k > 0])
             for k, array in enumerate(arrays)
         ]
-        limit = problem.network.dense[layer].max_norm
-        if limit is not None:
-            W, slots_W = held(found[0][0], limit), found[0][1]
+        l1, limit = problem.penalties[layer][0], dense.max_norm
+        if l1 or limit is not None:
+            W, slots_W = shrunk(found[0][0], own_rate * l1), found[0][1]
+            W = W if limit is None else held(W, limit)
             if RULES[problem.optimizer.rule].mean:
                 slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[0])]
             found[0] = W, slots_W
@@ -150,7 +164,7 @@ class Engine(interface.Engine):
 
     @np.errstate(all="ignore")
     def gradients(self, data: Data) -> tuple[float, Parameters]:
-        """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
+        """Return the data loss over all rows and the gradient of loss plus l2; no dropout."""
         batch = take(self.problem, data, slice(None))
         return loss_and_gradients(self.problem, self._state[0], batch)
 

@@ -133,11 +133,11 @@ def loss_and_gradients(
     masks: Sequence[np.ndarray | None] | None = None,
     slopes: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[float, Parameters]:
-    """Return the data loss, and the gradient (dW, db) of data loss and penalty by each (W, b).
+    """Return the data loss, and the gradient (dW, db) of it and the l2 penalty by each (W, b).
 
-    dW = X^T dZ + l1 sign(W) + l2 W; db = sum dZ, or 0 for a layer without bias; by the slopes of
-    prelu sum dA min(0, Z). Of the last layer dA is what `output_gradients` says: the loss is
-    divided by the weights of the batch, the gradient by those of as many rows on average.
+    dW = X^T dZ + l2 W; db = sum dZ, or 0 for a layer without bias; by the slopes of prelu
+    sum dA min(0, Z). Of the last layer dA is what `output_gradients` says: the loss is divided by
+    the weights of the batch, the gradient by those of as many rows on average.
     """
     layers = forward(problem, parameters, batch.X, masks, slopes)
     outputs = layers[-1].A
@@ -157,7 +157,6 @@ def loss_and_gradients(
         dA, dW, db = linear_backward(X, W, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
-        l1, l2 = problem.penalties[position]
-        dW = dW + l1 * np.sign(W) + l2 * W
+        dW = dW + problem.penalties[position][1] * W
         gradients.insert(0, (dW, db if dense.bias else np.zeros_like(b), *below))
     return loss, gradients

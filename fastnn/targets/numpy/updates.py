@@ -56,6 +56,11 @@ def clipped(gradients: Parameters, value: float | None, norm: float | None) -> P
     return gradients
 
 
+def shrunk(W: np.ndarray, threshold: float) -> np.ndarray:
+    """Return sign(W) max(|W| - threshold, 0), the soft threshold of the l1 penalty."""
+    return W - np.clip(W, -threshold, threshold)
+
+
 def held(W: np.ndarray, limit: float) -> np.ndarray:
     """Return W (k, n) with columns of norm above `limit` scaled by limit / (norm + 1e-7)."""
     # In this unit no square overflows.

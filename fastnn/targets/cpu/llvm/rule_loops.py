@@ -133,21 +133,25 @@ LOOPS: dict[str, Any] = {
 }
 
 
-def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
-    step = njit(**INLINE)(rule(real, elementary))
-    zero, one = real(0), real(1)
+def _update_loop(rule: Any, real: Any, elementary: Any, slots: int, mean: bool) -> Any:
+    step, zero = njit(**INLINE)(rule(real, elementary)), real(0)
+    shrunk = njit(**INLINE)(updates.soft_threshold(real))
+    averaged = njit(**INLINE)(updates.mean_of_weights(real))
 
     @njit(**EXACT)
     def update(
-        memory, w_at, g_at, s_at, t_at, count, l1, l2, lr, b1, r1, b2, r2, eps, shrink, c1, c2, c3
-    ):
+        memory, w_at, g_at, s_at, t_at, count, threshold, l2, lr, b1, r1, b2, r2, eps, shrink,
+        c1, c2, c3,
+    ):  # fmt: skip
         for i in range(count):
             w = memory[U(w_at + i)]
-            sign = (one if w > zero else zero) - (one if w < zero else zero)
-            g = memory[U(g_at + i)] + l2 * w + l1 * sign
+            g = memory[U(g_at + i)] + l2 * w
             s = memory[U(s_at + i)] if slots > 0 else zero
             t = memory[U(t_at + i)] if slots > 1 else zero
             w, s, t = step(w, g, s, t, lr, b1, r1, b2, r2, eps, shrink, c1, c2, c3)
+            w = shrunk(w, threshold)
+            if mean:
+                s = averaged(s, w, c1)
             memory[U(w_at + i)] = w
             if slots > 0:
                 memory[U(s_at + i)] = s
@@ -158,19 +162,16 @@ def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
 
 
 def make_clip(dtype: np.dtype) -> Any:
-    """Return ``clip(memory, at, gradient, to, count, l1, l2, limit)``.
+    """Return ``clip(memory, at, gradient, to, count, l2, limit)``.
 
-    It writes the gradient with its penalty to `to`, each number between -limit and limit. NaN
-    stays NaN.
+    It writes the gradient with that of the l2 penalty to `to`, each number between -limit and
+    limit. NaN stays NaN.
     """
-    zero, one = dtype.type(0), dtype.type(1)
 
     @njit(**EXACT)
-    def clip(memory, at, gradient, to, count, l1, l2, limit):
+    def clip(memory, at, gradient, to, count, l2, limit):
         for i in range(count):
-            w = memory[U(at + i)]
-            sign = (one if w > zero else zero) - (one if w < zero else zero)
-            g = memory[U(gradient + i)] + l2 * w + l1 * sign
+            g = memory[U(gradient + i)] + l2 * memory[U(at + i)]
             g = limit if g > limit else g
             memory[U(to + i)] = -limit if g < -limit else g
 
@@ -184,7 +185,7 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
     multiply_derivative(code, own, memory, z_at, a_at, d_at, count, alpha): d *= da/dz, in place.
     losses, loss_gradients(code, own, memory, p_at, y_at, to, count): write the loss of each output,
     or its derivative.
-    update(code, memory, w_at, g_at, s_at, t_at, count, l1, l2, hyperparameters...).
+    update(code, memory, w_at, g_at, s_at, t_at, count, threshold, l2, hyperparameters...).
     """
     real = dtype.type
     names = [
@@ -201,9 +202,10 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
         loops = [(LOSS_CODES[n], make(getattr(losses, n), real, elementary)) for n in elementwise]
         return switch(loops, "memory, p_at, y_at, to, count", call_loss)
 
-    steps = {getattr(updates, n): row.slots for n, row in UPDATES.items()}
+    kinds = {n: (getattr(updates, n), row.slots, row.mean) for n, row in UPDATES.items()}
     update_loops = {
-        step: _update_loop(step, real, elementary, slots) for step, slots in steps.items()
+        kind: _update_loop(kind[0], real, elementary, *kind[1:])
+        for kind in dict.fromkeys(kinds.values())
     }
     return SimpleNamespace(
         activate=switch(
@@ -219,8 +221,8 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
         losses=of_losses(losses_loop),
         loss_gradients=of_losses(_loss_gradients_loop),
         update=switch(
-            [(code, update_loops[getattr(updates, n)]) for n, code in UPDATE_CODES.items()],
-            "memory, w_at, g_at, s_at, t_at, count, l1, l2, "
+            [(code, update_loops[kinds[n]]) for n, code in UPDATE_CODES.items()],
+            "memory, w_at, g_at, s_at, t_at, count, threshold, l2, "
             "lr, b1, r1, b2, r2, eps, shrink, c1, c2, c3",
         ),
     )

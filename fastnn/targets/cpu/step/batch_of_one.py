@@ -35,7 +35,7 @@ from fastnn.targets.cpu.plan import (
     K,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
-from fastnn.targets.cpu.scalars import L2, LOSS_SUM, WEIGHT_SUM
+from fastnn.targets.cpu.scalars import L2, LOSS_SUM, RATE_FACTOR, WEIGHT_SUM
 from fastnn.targets.cpu.step.between_steps import layer_number
 from fastnn.targets.cpu.views import (
     control_of,
@@ -113,6 +113,7 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         k, w = layers[0, K], layers[0, WEIGHTS]
         bias, trained = memory[U(w + k)], real(layers[0, BIAS])
         samples, l2 = head[SAMPLES], real(layer_number(job, ZERO, L2))
+        rate_factor = layer_number(job, ZERO, RATE_FACTOR)
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
@@ -134,7 +135,7 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
                 y = own(targets + row * target_stride)
                 memory[U(z_at + i)], memory[U(y_at + i)] = z, y
                 direct, through = advance(memory, w, before, here, after, k, keep, change)
-                rate = real(rates[U(step)])
+                rate = real(rates[U(step)] * rate_factor)
                 keep = one - rate * l2
                 change = -rate * gradient(own_gradient, z, y)
                 z = change * (through + trained) + (keep * direct + bias)

@@ -18,7 +18,6 @@ from fastnn.targets.cpu.scalars import (
     C1,
     C2,
     C3,
-    DECAY,
     INVERSE_WEIGHT,
     LAYER_NUMBERS,
     LOSS_SUM,
@@ -26,7 +25,7 @@ from fastnn.targets.cpu.scalars import (
     NUMBERS,
     PRODUCT,
     RATE,
-    SHRINK,
+    RATE_FACTOR,
     STEP_WEIGHT,
     WEIGHT_SUM,
 )
@@ -53,6 +52,12 @@ nadam_momentum, nadam_product = FACTORS.momentum, FACTORS.product
 def layer_number(job, layer, field):
     """Return a number that belongs to one layer."""
     return numbers_of(job)[U(NUMBERS + LAYER_NUMBERS * layer + field)]
+
+
+@njit(**EXACT)
+def layer_rate(job, layer):
+    """Return the learning rate of this step for one layer."""
+    return numbers_of(job)[RATE] * layer_number(job, layer, RATE_FACTOR)
 
 
 @njit(**EXACT)
@@ -97,9 +102,7 @@ def begin_step(job, first_step, step, samples):
         rates_of(job),
         numbers_of(job),
     )
-    rate = rates[step]
-    numbers[RATE] = rate
-    numbers[SHRINK] = 1.0 - rate * numbers[DECAY]
+    numbers[RATE] = rates[step]
     beta1, beta2, t = numbers[BETA1], numbers[BETA2], float(first_step + step + 1)
     if head[UPDATE] == ADAM or head[UPDATE] == ADAMW:
         numbers[C1], numbers[C2] = adam(beta1, beta2, t)

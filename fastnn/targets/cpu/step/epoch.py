@@ -40,6 +40,7 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     BATCH,
     CAPACITY,
+    FIRST_TRAINED,
     IN_PLACE,
     INPUT,
     KEPT,
@@ -168,7 +169,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             linear_forward(job, layer, first, r0, r1, ZERO, panels, ZERO, me)
             drop_outputs(job, layer, first, r0, r1, ZERO, panels)
         loss_rows(job, first, r0, r1)
-        for layer in range(head[LAYERS] - 1, max(start, 1) - 1, -1):
+        for layer in range(head[LAYERS] - 1, max(start - 1, head[FIRST_TRAINED]), -1):
             linear_backward(job, layer, r0, r1, ZERO, panels_of(layers[layer, K]), me)
 
     @njit(**EXACT)

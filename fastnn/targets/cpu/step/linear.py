@@ -67,9 +67,9 @@ from fastnn.targets.cpu.plan import (
 )  # fmt: skip
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, RATE
+from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2
 from fastnn.targets.cpu.step.batch_of_one import AHEAD, make_one_by_one
-from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number
+from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import make_norms
 from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.team import ended_early
@@ -178,15 +178,14 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def update(job, first, samples):
-        memory, head, layers, order, numbers = (
+        memory, head, layers, order = (
             memory_of(job),
             head_of(job),
             layers_of(job),
             order_of(job),
-            numbers_of(job),
         )
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
-        out, factor = w, -real(numbers[RATE])
+        out, factor = w, -real(layer_rate(job, ZERO))
         if head[DIRECT] == 1:
             keep = one + factor * real(layer_number(job, ZERO, L2))
             if keep != one:

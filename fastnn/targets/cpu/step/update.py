@@ -40,13 +40,12 @@ from fastnn.targets.cpu.scalars import (
     C3,
     CLIP_SCALE,
     CLIP_VALUE,
+    DECAY,
     EPSILON,
     L1,
     L2,
-    RATE,
-    SHRINK,
 )
-from fastnn.targets.cpu.step.between_steps import layer_number, rows_ahead
+from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, rows_ahead
 from fastnn.targets.cpu.step.per_unit import KINDS
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
 from fastnn.targets.cpu.views import (
@@ -76,7 +75,8 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
     def apply(job, layer, at, gradient, count, is_bias):
         memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
         size = head[SIZE]
-        l1 = zero if is_bias else real(layer_number(job, layer, L1))
+        rate = layer_rate(job, layer)
+        threshold = zero if is_bias else real(rate * layer_number(job, layer, L1))
         l2 = zero if is_bias else real(layer_number(job, layer, L2))
         if head[CLIPS] == 1:
             kept = at + head[KEPT] if head[KEPT] > 0 else gradient
@@ -86,14 +86,14 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
                     memory[U(i)] *= scale
             else:
                 limit = real(numbers[CLIP_VALUE])
-                clip(memory, at, gradient, kept, count, l1, l2, limit)
+                clip(memory, at, gradient, kept, count, l2, limit)
                 if head[KEPT] > 0:
                     return
-            l1 = l2 = zero
-        shrink = one if is_bias else real(numbers[SHRINK])
+            l2 = zero
+        shrink = one if is_bias else real(1.0 - rate * numbers[DECAY])
         rule(
-            head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, l1, l2,
-            real(numbers[RATE]), real(numbers[BETA1]), real(1.0 - numbers[BETA1]),
+            head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, threshold, l2,
+            real(rate), real(numbers[BETA1]), real(1.0 - numbers[BETA1]),
             real(numbers[BETA2]), real(1.0 - numbers[BETA2]), real(numbers[EPSILON]), shrink,
             real(numbers[C1]), real(numbers[C2]), real(numbers[C3]),
         )  # fmt: skip
@@ -168,14 +168,9 @@ def make_update(
     @njit(**MERGED)
     def update_columns(job, layer, p0, p1, samples, gradient):
         """Update what a layer has one number of a unit: panels p0..p1, from all samples."""
-        memory, head, layers, numbers = (
-            memory_of(job),
-            head_of(job),
-            layers_of(job),
-            numbers_of(job),
-        )
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         direct = head[DIRECT] == 1
-        factor = -real(numbers[RATE]) if direct else one
+        factor = -real(layer_rate(job, layer)) if direct else one
         for p in range(p0, p1):
             width = width_of(p, layers[layer, N])
             for kind in range(KINDS if layers[layer, TRAINABLE] >= 0 else 1):
@@ -193,14 +188,9 @@ def make_update(
     @njit(**MERGED)
     def direct(job, layer, i0, i1, p0, p1, first, samples, own, me):
         """W = (1 - lr l2) W - lr X^T delta: plain SGD, with no gradient in memory."""
-        memory, head, layers, numbers = (
-            memory_of(job),
-            head_of(job),
-            layers_of(job),
-            numbers_of(job),
-        )
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n = layers[layer, K], layers[layer, N]
-        rate, apart = real(numbers[RATE]), panel * (k + 1)
+        rate, apart = real(layer_rate(job, layer)), panel * (k + 1)
         keep, weights = (
             one - rate * real(layer_number(job, layer, L2)),
             layers[layer, WEIGHTS] + p0 * apart,
@@ -253,15 +243,10 @@ def make_update(
 
     @njit(**MERGED)
     def narrow_update(job, i0, i1, first, samples, own, gradient):
-        memory, head, layers, numbers = (
-            memory_of(job),
-            head_of(job),
-            layers_of(job),
-            numbers_of(job),
-        )
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
         if head[DIRECT] == 1:
-            rate = real(numbers[RATE])
+            rate = real(layer_rate(job, ZERO))
             keep = one - rate * real(layer_number(job, ZERO, L2))
             narrow_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:

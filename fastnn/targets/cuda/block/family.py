@@ -41,6 +41,7 @@ from fastnn.targets.cuda.host.plan import (
     ROWWISE,
     SAMPLES,
     STATE,
+    TRAINED,
     WEIGHTED,
     K,
     Plan,
@@ -53,9 +54,10 @@ THREADS = 2 if SIMULATED else 256
 STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
 
 
-def make_step(o: SimpleNamespace, layers: int) -> Any:
+def make_step(o: SimpleNamespace, layers: int, first_trained: int) -> Any:
     """Return ``train_step(...) -> total``: one minibatch of so many layers, by one block.
 
+    Nothing goes back to the layers before layer `first_trained`. It returns
     It is the sum of weight times loss; where that is not finite, parameters are as before.
     """
     gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
@@ -108,7 +110,7 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
         if words[1 + layer, ROWWISE] > 0:
             backward_rows(act, words, layer, rows, me, team)
             cuda.syncthreads()
-        if layer > 0:
+        if layer > first_trained:
             backward(par, act, words, numbers, keys, layer, rows, first, me, team)
             cuda.syncthreads()
 
@@ -128,7 +130,8 @@ def make_step(o: SimpleNamespace, layers: int) -> Any:
         clip_columns(par, words, numbers, steps, step, layer, me, team)
 
     up = range(layers)
-    all_forward, all_backward = one_by_one(forward_layer, up), one_by_one(backward_layer, up[::-1])
+    all_forward = one_by_one(forward_layer, up)
+    all_backward = one_by_one(backward_layer, up[first_trained:][::-1])
     all_update, all_clip = one_by_one(update_layer, up), one_by_one(clip_layer, up)
     all_apply = one_by_one(apply_layer, up)
 
@@ -184,7 +187,8 @@ def make_kernel(
     """
     o, words = make_operations(recipe), np.array(layout, np.int64)
     layers, fill_ones, prefetch = len(layout) - 1, o.fill_ones, make_prefetch()
-    train_step, by_class = make_step(o, layers), loss_row(recipe.loss).rowwise
+    first_trained = int(words[1:, TRAINED].argmax())
+    train_step, by_class = make_step(o, layers, first_trained), loss_row(recipe.loss).rowwise
     shared_memory = make_shared_array(0, from_dtype(np.dtype(recipe.dtype)))
     zero = np.dtype(recipe.dtype).type(0)
 

@@ -84,7 +84,8 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
     activate(code, z, alpha) -> a;  derivative(code, z, a, alpha) -> da/dz;
     loss(p, y) -> the loss of one output;  gradient(p, y) -> its derivative by p (of losses that
     are not rowwise);  update(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2,
-    c3) -> (w, s, t);  exp, log.
+    c3, threshold) -> (w, s, t): the rule's step, the soft threshold of l1, and the mean of weights;
+    exp, log.
     """
     dtype = np.dtype(recipe.dtype)
     real, m = dtype.type, make_elementary(dtype)
@@ -94,13 +95,22 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
         if not loss_row(recipe.loss).rowwise:
             loss, gradient = _formula(recipe.loss, losses, real, m)
     values, derivatives = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    step = getattr(updates, recipe.rule)(real, m)
+    step = inner(getattr(updates, recipe.rule)(real, m))
+    shrunk, mean = inner(updates.soft_threshold(real)), inner(updates.mean_of_weights(real))
+    averages = UPDATES[recipe.rule].mean
+
+    @inner
+    def update(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3, threshold):
+        w, s, t = step(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3)
+        w = shrunk(w, threshold)
+        return w, mean(s, w, c1) if averages else s, t
+
     return SimpleNamespace(
         activate=_choose_value(values),
         derivative=_choose_derivative(derivatives),
         loss=loss,
         gradient=gradient,
-        update=inner(step),
+        update=update,
         exp=m.exp,
         log=m.log,
     )

@@ -37,17 +37,19 @@ from fastnn.targets.cuda.host.plan import (
     LDX,
     MAX_NORM,
     MEAN,
+    RATE_FACTOR,
     REST1,
     REST2,
     SIZE,
     STATE,
     TRAINABLE,
+    TRAINED,
     WEIGHTS,
     K,
     N,
     Z,
 )
-from fastnn.targets.cuda.host.scalars import C1, C2, C3, RATE, SHRINK
+from fastnn.targets.cuda.host.scalars import C1, C2, C3, DECAY, RATE
 
 
 class Learning(NamedTuple):
@@ -64,8 +66,8 @@ class Learning(NamedTuple):
         Where gradients wait for their norm, or -1.
     clips, limit
         Whether each is limited, and to what.
-    l1, l2, shrink
-        Penalties, and what decay leaves of W.
+    threshold, l2, shrink
+        Penalties of W, that of l1 times the rate, and what decay leaves of W.
     constants
         What the rule takes besides.
     """
@@ -78,7 +80,7 @@ class Learning(NamedTuple):
     kept: Any
     clips: Any
     limit: Any
-    l1: Any
+    threshold: Any
     l2: Any
     shrink: Any
     constants: Any
@@ -87,12 +89,12 @@ class Learning(NamedTuple):
 def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return what follows the backward pass, for the rules of a recipe.
 
-    constants(numbers, steps, step): what the rule takes in a step, `shrink` left out;
-    penalised(g, w, l1, l2), clipped(g, limit): what comes before the rule.
     learning(words, numbers, steps, step, layer) -> Learning.
+    limited(own, g, w): the gradient of a weight with l2 and limit by value; `own` is a `Learning`.
+    ruled(own, w, g, s, t) -> (w, s, t): the rule for a weight.
     finish(own, par, act, i, j, g): take in the gradient g of row i (k: the bias; k + 1: the slope)
-    and column j of a layer: penalty, limit by value, and the rule, or where the norm comes first
-    only keep it; `own` is the layer's `Learning`.
+    and column j of a layer that is trained: penalty, limit by value, and the rule, or where the
+    norm comes first only keep it.
     finish4(own, par, act, i, j, g, count): likewise of W alone, `count` of four numbers from column
     j, a multiple of 4, on; zeros are written behind.
     update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
@@ -109,41 +111,36 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     zero, one = real(0), real(1)
 
     @inner
-    def constants(numbers, steps, step):
-        """Return what the rule takes besides the parameter's own, `shrink` left out."""
-        return (
-            real(steps[U(step), RATE]), real(numbers[BETA1]), real(numbers[REST1]),
+    def learning(words, numbers, steps, step, layer):
+        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
+        factor = numbers[U(own + RATE_FACTOR)]
+        rate = steps[U(step), RATE] * factor
+        constants = (
+            real(rate), real(numbers[BETA1]), real(numbers[REST1]),
             real(numbers[BETA2]), real(numbers[REST2]), real(numbers[EPSILON]),
             real(steps[U(step), C1]), real(steps[U(step), C2]), real(steps[U(step), C3]),
         )  # fmt: skip
-
-    @inner
-    def learning(words, numbers, steps, step, layer):
-        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
         return Learning(
             words[word, WEIGHTS], words[word, LDW], words[word, K], words[word, BIAS] == 1,
             words[0, SIZE], words[0, KEPT], words[0, CLIPS] == 1, real(numbers[CLIP_VALUE]),
-            real(numbers[U(own + L1)]), real(numbers[U(own + L2)]),
-            real(steps[U(step), SHRINK]), constants(numbers, steps, step),
+            real(rate * numbers[U(own + L1)]), real(numbers[U(own + L2)]),
+            real(1.0 - steps[U(step), DECAY] * factor), constants,
         )  # fmt: skip
 
     @inner
-    def apply_rule(own, par, at, g, shrink):
+    def apply_rule(own, par, at, g, shrink, threshold):
         w = par[U(at)]
         s = par[U(at + own.size)] if slots > 0 else zero
         t = par[U(at + 2 * own.size)] if slots > 1 else zero
         rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
-        w, s, t = rule(w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3)
+        w, s, t = rule(
+            w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3, threshold
+        )
         par[U(at)] = w
         if slots > 0:
             par[U(at + own.size)] = s
         if slots > 1:
             par[U(at + 2 * own.size)] = t
-
-    @inner
-    def penalised(g, w, l1, l2):
-        sign = (one if w > zero else zero) - (one if w < zero else zero)
-        return g + l2 * w + l1 * sign
 
     @inner
     def clipped(g, limit):
@@ -154,25 +151,28 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     def finish(own, par, act, i, j, g):
         if i == own.k and not own.bias:
             return
-        at, shrink = own.weights + i * own.ldw + j, one
+        at, shrink, threshold = own.weights + i * own.ldw + j, one, zero
         if i < own.k:
-            g, shrink = penalised(g, par[U(at)], own.l1, own.l2), own.shrink
+            g, shrink, threshold = g + own.l2 * par[U(at)], own.shrink, own.threshold
         if own.clips:
             g = clipped(g, own.limit)
         if own.kept >= 0:
             act[U(own.kept + at)] = g
         else:
-            apply_rule(own, par, at, g, shrink)
+            apply_rule(own, par, at, g, shrink, threshold)
 
     @inner
     def limited(own, g, w):
-        g = penalised(g, w, own.l1, own.l2)
+        g += own.l2 * w
         return clipped(g, own.limit) if own.clips else g
 
     @inner
     def ruled(own, w, g, s, t):
         rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
-        return rule(w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, own.shrink, c1, c2, c3)
+        return rule(
+            w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, own.shrink, c1, c2, c3,
+            own.threshold,
+        )  # fmt: skip
 
     @inner
     def finish4(own, par, act, i, j, g, count):
@@ -199,6 +199,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     @inner
     def update(par, act, words, numbers, steps, step, layer, rows, me, team):
         word = 1 + layer
+        if words[word, TRAINED] == 0:
+            return
         k, n, ldx, ldn = words[word, K], words[word, N], words[word, LDX], words[word, LDN]
         x, d = words[word, INPUT], words[word, DELTA]
         own = learning(words, numbers, steps, step, layer)
@@ -256,6 +258,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     @inner
     def apply(par, act, words, numbers, steps, step, factor, layer, me, team):
         own, word = learning(words, numbers, steps, step, layer), 1 + layer
+        if words[word, TRAINED] == 0:
+            return
         n = words[word, N]
         e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
         while e < count:
@@ -263,7 +267,10 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             if i != own.k or own.bias:
                 at = own.weights + i * own.ldw + e - i * n
                 g = act[U(own.kept + at)] * factor
-                apply_rule(own, par, at, g, own.shrink if i < own.k else one)
+                if i < own.k:
+                    apply_rule(own, par, at, g, own.shrink, own.threshold)
+                else:
+                    apply_rule(own, par, at, g, one, zero)
             e += team
 
     @inner
@@ -296,10 +303,9 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             j += team
 
     return SimpleNamespace(
-        constants=constants,
         learning=learning,
-        penalised=penalised,
-        clipped=clipped,
+        limited=limited,
+        ruled=ruled,
         finish=finish,
         finish4=finish4,
         update=update,

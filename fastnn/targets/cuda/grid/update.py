@@ -12,26 +12,19 @@ from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.grid.shape import LAST_SUMS
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner
 from fastnn.targets.cuda.host.plan import (
-    CLIP_VALUE,
-    CLIPS,
-    CONSTANTS,
     DELTA,
     INPUT,
-    L1,
-    L2,
     LDN,
     LDX,
     TRAINABLE,
+    TRAINED,
     K,
     N,
     Z,
 )
-from fastnn.targets.cuda.host.scalars import SHRINK
 
 
-def make_learn(
-    recipe: Recipe, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
-) -> Any:
+def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_trained: bool) -> Any:
     """Return ``learn`` and ``first_place``.
 
     ``learn(...)`` is what every thread of a block calls once all rows are worked out.
@@ -42,12 +35,9 @@ def make_learn(
     for derivatives. Of all other parameters, in the order of layers, rows, columns, `begin` to
     `end` are the block's; ``first_place(words, begin, end, me, team)`` is what it takes as `place`.
     """
-    dtype = np.dtype(recipe.dtype)
-    real = dtype.type
-    zero = real(0)
-    constants, rule, slots = o.constants, rules.update, recipe.slots
-    penalised, clipped = o.penalised, o.clipped
-    learning, finish = o.learning, o.finish
+    zero = np.dtype(recipe.dtype).type(0)
+    slots = recipe.slots
+    learning, limited, ruled, finish = o.learning, o.limited, o.ruled, o.finish
     load, store, fma4, add4, copy4 = t.load, t.store, t.fma4, t.add4, t.copy4
     arrived, divide, split = t.arrived, t.divide, t.split
 
@@ -63,27 +53,21 @@ def make_learn(
             e += team
 
     @inner
-    def take_in(w, s, t, wanted, g, shrink, l1, l2, clips, limit, h):
+    def take_in(own, w, s, t, wanted, g):
         if wanted:
-            g = penalised(g, w, l1, l2)
-            if clips:
-                g = clipped(g, limit)
-            rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = h
-            w, s, t = rule(
-                w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3
-            )
+            w, s, t = ruled(own, w, limited(own, g, w), s, t)
         return w, s, t
 
     @inner
-    def take_in4(copies, size, at, count, g, shrink, l1, l2, clips, limit, h):
+    def take_in4(own, copies, size, at, count, g):
         """Take in the gradients of `count` of 4 neighbours, at least 1 of them."""
         w = load(copies, at)
         s = load(copies, at + size) if slots > 0 else w
         t = load(copies, at + 2 * size) if slots > 1 else w
-        w0, s0, t0 = take_in(w[0], s[0], t[0], True, g[0], shrink, l1, l2, clips, limit, h)
-        w1, s1, t1 = take_in(w[1], s[1], t[1], count > 1, g[1], shrink, l1, l2, clips, limit, h)
-        w2, s2, t2 = take_in(w[2], s[2], t[2], count > 2, g[2], shrink, l1, l2, clips, limit, h)
-        w3, s3, t3 = take_in(w[3], s[3], t[3], count > 3, g[3], shrink, l1, l2, clips, limit, h)
+        w0, s0, t0 = take_in(own, w[0], s[0], t[0], True, g[0])
+        w1, s1, t1 = take_in(own, w[1], s[1], t[1], count > 1, g[1])
+        w2, s2, t2 = take_in(own, w[2], s[2], t[2], count > 2, g[2])
+        w3, s3, t3 = take_in(own, w[3], s[3], t[3], count > 3, g[3])
         store(copies, at, (w0, w1, w2, w3))
         if slots > 0:
             store(copies, at + size, (s0, s1, s2, s3))
@@ -102,9 +86,7 @@ def make_learn(
         p = me >> shift
         slot, width = me - (p << shift), team if parts == 1 else 1 << shift
         parts = min(parts, rows)
-        h, shrink = constants(numbers, steps, step), real(steps[U(step), SHRINK])
-        l1, l2 = real(numbers[U(CONSTANTS + L1)]), real(numbers[U(CONSTANTS + L2)])
-        clips, limit = words[0, CLIPS] == 1, real(numbers[CLIP_VALUE])
+        learned = learning(words, numbers, steps, step, 0)
         start = 0
         while start < tiles:
             tile = start + slot
@@ -144,7 +126,7 @@ def make_learn(
                         for own in range(1, parts):
                             g = add4(g, load(left, 4 * (q * team + own * width + slot)))
                         at = (i + q) * nb + j
-                        take_in4(copies, size, at, wide - j, g, shrink, l1, l2, clips, limit, h)
+                        take_in4(learned, copies, size, at, wide - j, g)
                     turn += parts
             cuda.syncthreads()
             start += width
@@ -244,7 +226,7 @@ def make_learn(
             total += sums[U(behind + q)]
         if not math.isfinite(total):
             return total
-        if sliced:
+        if sliced and (all_trained or words[1, TRAINED] == 1):
             learn_slice(
                 shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high,
                 rows, me, team,
@@ -265,8 +247,9 @@ def make_learn(
                 g = zero
                 for q in range(parts):
                     g += left[U(16 * team + q * width + slot)]
-                own = learning(words, numbers, steps, step, layer)
-                finish(own, par, scratch, i, j, g)
+                if all_trained or words[1 + layer, TRAINED] == 1:
+                    own = learning(words, numbers, steps, step, layer)
+                    finish(own, par, scratch, i, j, g)
             start += width
         return total
 

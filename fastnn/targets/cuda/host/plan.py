@@ -46,6 +46,7 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
     ROWWISE,  # 1: softmax, 2: hardmax, 0: number by number
     NEEDS_Z,  # 1: z is kept at Z
     BIAS,  # 1: the bias is trained
+    TRAINED,  # 1: the layer is trained
     WEIGHTS,  # offset
     LDW,
     TRAINABLE,  # 1: row k + 1 of the weights are slopes
@@ -59,13 +60,13 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
     DELTA,  # offset of the (m, n) derivatives by z
     LDN,  # from one row of Z, OUTPUT and DELTA to the next
     FIELDS,
-) = range(19)
+) = range(20)
 
 QUAD = 4  # numbers that are loaded together
 
 # Fields of `Plan.numbers`, float64, and what each layer has after them.
 BETA1, REST1, BETA2, REST2, EPSILON, CLIP_VALUE, CLIP_NORM, CONSTANTS = range(8)
-L1, L2, MAX_NORM, ALPHA, KEPT_FACTOR, LAYER_NUMBERS = range(6)
+L1, L2, MAX_NORM, RATE_FACTOR, ALPHA, KEPT_FACTOR, LAYER_NUMBERS = range(7)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: 
 
     for word, dense, (k, n) in zip(layers, network.dense, network.shapes, strict=True):
         row = _row(dense)
-        word[[K, N, BIAS]] = k, n, dense.bias
+        word[[K, N, BIAS, TRAINED]] = k, n, dense.bias, dense.trainable
         word[CODE] = codes.get(dense.activation, -1)
         if dense.activation == "identity":
             word[CODE] = -1
@@ -198,7 +199,10 @@ def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
     rows = [
         (
             *penalty,
-            dense.max_norm if own_rule and dense.max_norm is not None else math.inf,
+            math.inf
+            if dense.max_norm is None or not (own_rule and dense.trainable)
+            else dense.max_norm,
+            dense.rate_factor,
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0,
             1.0 / (1.0 - rate),
         )

@@ -13,7 +13,7 @@ FACTORS = make_factors(np.sqrt, np.maximum)
 # Columns of the table of steps, float64.
 (
     RATE,
-    SHRINK,  # 1 - rate * decay, what weights are multiplied by
+    DECAY,  # rate * decay: weights are multiplied by 1 less this
     C1,  # Adam's 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
     C2,  # sqrt(1 - beta2^t)
     C3,  # Nadam's factor of the mean gradient
@@ -50,7 +50,7 @@ def step_table(
     table = np.zeros((steps, STEP_FIELDS))
     beta1, beta2, _, decay = problem.optimizer.constants
     t = first_step + 1.0 + np.arange(steps)
-    table[:, RATE], table[:, SHRINK] = rates, 1.0 - rates * decay
+    table[:, RATE], table[:, DECAY] = rates, rates * decay
     if rule in ("adam", "adamw"):
         table[:, C1], table[:, C2] = FACTORS.adam(beta1, beta2, t)
     elif rule == "nadam":

@@ -180,18 +180,22 @@ class Tiled:
         steps += [(k.loss, *self._over(rows), 0), (k.end_loss, 1, 1, 0)]
         if network.dense[-1].activation != "identity":
             steps.append((k.last_derivative, *self._everywhere, 0))
-        for layer, (inputs, n) in reversed(list(enumerate(network.shapes))):
+        first = network.first_trained
+        for layer, (inputs, n) in reversed(list(enumerate(network.shapes))[first:]):
             if plan.words[1 + layer, ROWWISE] > 0:
                 steps.append((k.backward_rows, *self._over(rows), layer))
-            if layer > 0:
+            if layer > first:
                 steps.append(self._product("backward", layer, (rows, inputs, n)))
         for layer, (inputs, n) in enumerate(network.shapes):
+            if not network.dense[layer].trainable:
+                continue
             steps.append(self._product("update", layer, (inputs, n, rows)))
             steps.append((k.columns, -(-n // COLUMNS), COLUMN_THREADS, layer))
         if plan.words[0, KEPT] >= 0:
             steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
         for layer, dense in enumerate(network.dense):
-            if dense.max_norm is not None and self.rule == self.problem.optimizer.rule:
+            limited = dense.trainable and dense.max_norm is not None
+            if limited and self.rule == self.problem.optimizer.rule:
                 steps.append((k.clip_columns, *self._over(dense.units), layer))
         steps.append((k.advance, 1, 1, 0))
         return steps
