@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -201,13 +201,14 @@ def load(
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
     run = {name: content[name] for name in _RUN}
     with _damaged(where):
-        problem = Problem(
-            network_from_dict(content["network"], where),
-            loss_from_plain(content["loss"], where),
-            optimizer=optimizer_from_dict(content["optimizer"], where),
-            dtype=content["dtype"],
+        settings = {
+            "network": network_from_dict(content["network"], where),
+            "loss": loss_from_plain(content["loss"], where),
+            "optimizer": optimizer_from_dict(content["optimizer"], where),
+            "dtype": content["dtype"],
             **{name: content[name] for name in _PLAIN},
-        )
+        }
+        problem = Problem.of_file(settings)
         if target is None:
             choose(run["target"])
     if target is not None:
@@ -215,7 +216,7 @@ def load(
     if threads is not None:
         run["threads"] = threads
     if precision is not None:
-        problem = replace(problem, precision=precision)
+        problem = Problem.of_file(settings | {"precision": precision})
     try:
         choose(run["target"], problem)
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision

@@ -199,6 +199,7 @@ def _model(
     """
     try:
         model = maker.trainer(settings, seed).__getstate__()
+        model.problem.check_learning()
         data, _ = inputs.checked(model.problem, model.target)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)

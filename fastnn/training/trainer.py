@@ -211,6 +211,7 @@ class Trainer(Stateful):
     ) -> History:
         self.max_restores = models.check_divergence(self.on_divergence, self.max_restores)
         epochs = whole(epochs, "epochs", 0)
+        self.problem.check_learning()
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
