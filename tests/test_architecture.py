@@ -61,7 +61,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("predictor", "saved_trainer"),
         ("model_files",),
         ("trainer_state",),
-        ("callbacks", "divergence"),
+        ("settings", "callbacks", "divergence"),
         ("loop",),
         ("batched_models",),
         ("restarts",),

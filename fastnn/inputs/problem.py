@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,6 +123,11 @@ class Problem:
         problem._check_settings()
         return problem
 
+    def in_precision(self, precision: str) -> Problem:
+        """Return the problem of a file in another precision."""
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        return self.of_file(settings | {"precision": precision})
+
     def check_learning(self) -> None:
         """Raise `InvalidInput` where training could teach a layer nothing, whatever the data are.
 
@@ -155,6 +160,14 @@ class Problem:
             )
             for dense in self.network.dense
         )
+
+    def takes_data_of(self, other: Problem) -> bool:
+        """Return whether data that were checked for another problem are right for this one."""
+        mine, its = (
+            (each.loss, each.network.inputs, each.network.outputs, each.dtype)
+            for each in (self, other)
+        )
+        return mine == its
 
     @property
     def clips(self) -> bool:

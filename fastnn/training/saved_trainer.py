@@ -147,6 +147,36 @@ def check_threads(threads: Any) -> int | None:
     return count
 
 
+def problem_to_plain(problem: Problem) -> dict[str, Any]:
+    """Return the settings of a problem as `json` can write them."""
+    return {
+        "network": network_to_dict(problem.network),
+        "loss": loss_to_plain(problem.loss),
+        "optimizer": optimizer_to_dict(problem.optimizer),
+        "dtype": problem.dtype.name,
+        **{name: getattr(problem, name) for name in _PLAIN},
+    }
+
+
+def problem_from_plain(values: dict[str, Any], where: str) -> Problem:
+    """Return the problem that `problem_to_plain` gave, among whatever else there is in `values`.
+
+    Raises
+    ------
+    CorruptFile
+        Values that describe no problem; the message names `where` they came from.
+    """
+    settings = {
+        "network": network_from_dict(values["network"], where),
+        "loss": loss_from_plain(values["loss"], where),
+        "optimizer": optimizer_from_dict(values["optimizer"], where),
+        "dtype": values["dtype"],
+        **{name: values[name] for name in _PLAIN},
+    }
+    with _damaged(where):
+        return Problem.of_file(settings)
+
+
 def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.storage.tensor_file.write`."""
     problem = model.problem
@@ -156,12 +186,8 @@ def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
         before = to_tensors(problem, earlier.parameters, earlier.slots)
         before = {f"{_EARLIER}{name}": array for name, array in before.items()}
     content = {
-        "network": network_to_dict(problem.network),
-        "loss": loss_to_plain(problem.loss),
-        "optimizer": optimizer_to_dict(problem.optimizer),
-        "dtype": problem.dtype.name,
+        **problem_to_plain(problem),
         "history": model.history.to_dict(),
-        **{name: getattr(problem, name) for name in _PLAIN},
         **{name: getattr(model, name) for name in _RUN},
         "callbacks": callbacks,
         "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
@@ -200,15 +226,8 @@ def load(
     if content.keys() != _KEYS:
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
     run = {name: content[name] for name in _RUN}
+    problem = problem_from_plain(content, where)
     with _damaged(where):
-        settings = {
-            "network": network_from_dict(content["network"], where),
-            "loss": loss_from_plain(content["loss"], where),
-            "optimizer": optimizer_from_dict(content["optimizer"], where),
-            "dtype": content["dtype"],
-            **{name: content[name] for name in _PLAIN},
-        }
-        problem = Problem.of_file(settings)
         if target is None:
             choose(run["target"])
     if target is not None:
@@ -216,7 +235,7 @@ def load(
     if threads is not None:
         run["threads"] = threads
     if precision is not None:
-        problem = Problem.of_file(settings | {"precision": precision})
+        problem = problem.in_precision(precision)
     try:
         choose(run["target"], problem)
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision

@@ -119,6 +119,8 @@ def sweep(
     def train(index: int, check: Callable[[], None]) -> Run:
         trainer = Trainer.__new__(Trainer)
         trainer.__setstate__(_with_arrays(models[index]))
+        this_call = object()
+        trainer._fitting.take(this_call)  # whose callbacks may no more than those of fit
         own, watch = own_callbacks(calls), Watch(check)
         watches.append(watch)
 
