@@ -55,7 +55,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("engine", "batched_models"),
     ),
     "fastnn.training": (
-        ("text_table", "progress", "plain_values"),
+        ("text_table", "progress", "plain_values", "series"),
         ("restart_results",),
         ("history", "scores"),
         ("predictor", "saved_trainer"),

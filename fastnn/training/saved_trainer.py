@@ -36,7 +36,7 @@ from fastnn.training.plain_values import (
 )
 
 MOST_THREADS = 1024
-_EARLIER = "earlier."  # what the names of its arrays begin with
+_EARLIER, _HISTORY = "earlier.", "history."  # what the names of their arrays begin with
 ON_DIVERGENCE = ("raise", "restore")
 # What files have that are from before there were these settings.
 _LATER: dict[str, Any] = {
@@ -55,7 +55,8 @@ _RUN = (
     "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
     "max_restores", "remaining",
 )  # fmt: skip
-_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history", "callbacks", "earlier"}
+_PROBLEM = (*_PLAIN, "network", "loss", "optimizer", "dtype")
+_KEYS = {*_PROBLEM, *_RUN, "history", "callbacks", "earlier"}
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,8 @@ def problem_from_plain(values: dict[str, Any], where: str) -> Problem:
     CorruptFile
         Values that describe no problem; the message names `where` they came from.
     """
+    if not isinstance(values, dict) or not values.keys() >= {*_PROBLEM}:
+        raise CorruptFile(f"{where} is damaged: settings of its problem are missing")
     settings = {
         "network": network_from_dict(values["network"], where),
         "loss": loss_from_plain(values["loss"], where),
@@ -185,15 +188,17 @@ def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     if earlier is not None:
         before = to_tensors(problem, earlier.parameters, earlier.slots)
         before = {f"{_EARLIER}{name}": array for name, array in before.items()}
+    history, rows = model.history.to_arrays()
+    rows = {f"{_HISTORY}{name}": array for name, array in rows.items()}
     content = {
         **problem_to_plain(problem),
-        "history": model.history.to_dict(),
+        "history": history,
         **{name: getattr(model, name) for name in _RUN},
         "callbacks": callbacks,
         "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
     }
     arrays = to_tensors(problem, model.parameters, model.slots)
-    tensor_file.write(path, arrays | states | before, content)
+    tensor_file.write(path, arrays | states | before | rows, content)
 
 
 def load(
@@ -243,8 +248,8 @@ def load(
     with _damaged(where):
         callbacks = callback_states.from_file(content["callbacks"], tensors, where)
         earlier = _earlier(problem, content["earlier"], tensors, where)
+        history = History.from_arrays(content["history"], _taken(tensors, _HISTORY))
         parameters, slots = from_tensors(problem, tensors, where)
-        history = History.from_dict(content["history"])
         return Model(
             problem,
             history=history,
@@ -265,9 +270,13 @@ def _earlier(
     if not isinstance(values, dict) or values.keys() != {"epoch", "step"}:
         raise CorruptFile(f"{where} is damaged: earlier cannot be {values!r:.80}")
     epoch, step = (whole(value, name, 0) for name, value in values.items())
-    names = [name for name in tensors if name.startswith(_EARLIER)]
-    before = {name.removeprefix(_EARLIER): tensors.pop(name) for name in names}
-    return Earlier(epoch, step, *from_tensors(problem, before, where))
+    return Earlier(epoch, step, *from_tensors(problem, _taken(tensors, _EARLIER), where))
+
+
+def _taken(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with `prefix`, without it; take them out of `tensors`."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 @contextmanager

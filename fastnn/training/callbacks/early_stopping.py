@@ -141,6 +141,7 @@ class EarlyStopping(Bundled):
 
     def _better(self, history: History, best: Stateful) -> bool:
         """Return whether the last epoch is better than the best one."""
-        loss, least = (getattr(each, self.monitor)[-1] for each in (history, best.history))
+        series = getattr(history, self.monitor)  # with the best's entry: that is one of its epochs
+        loss, least = series[-1], series[len(best.history) - 1]
         # NaN, as of outputs that overflow, is worse than any number.
         return loss < least - self.min_delta or (math.isnan(least) and not math.isnan(loss))
