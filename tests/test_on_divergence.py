@@ -4,7 +4,7 @@ import copy
 import math
 
 import pytest
-from trainer_cases import LABELS, REAL, TARGETS, X, state_of, trainer_of
+from trainer_cases import REAL, TARGETS, X, state_of, trainer_of
 
 from fastnn import (
     SGD,

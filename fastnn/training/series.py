@@ -47,15 +47,19 @@ class Series(list[Any]):
     def prefix(self, length: int) -> Prefix:
         """Return the first `length` entries, without copying them."""
         with _SHARING:
-            entries = self._shared and self._shared()
+            entries = None if self._shared is None else self._shared()
             if entries is None:
                 entries = _Entries(self)
                 self._shared = weakref.ref(entries)
         return Prefix(entries, length)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickle and copy a plain list."""
+        return list, (list(self),)
+
     def _leave(self) -> None:
         with _SHARING:
-            entries = self._shared and self._shared()
+            entries = None if self._shared is None else self._shared()
             if entries is not None:
                 entries.values = list(self)
             self._shared = None
