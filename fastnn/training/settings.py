@@ -222,13 +222,15 @@ class Adjustable(Stateful):
         problem = replace(before, **given)
         _check_shapes(before.network, problem.network)
         kept = shares_state(before.optimizer.rule, problem.optimizer.rule)
-        parameters, slots = _carried(before, problem, state.read(), kept)
+        # Otherwise the engine stays, and arrays are not even read.
+        anew = problem != before or run[:2] != state.run[:2]
+        arrays = _carried(before, problem, state.read(), kept) if anew else ([], [])
         step = state.step if kept else 0
         factor = 1.0 if rated else state.rate_factor
         # Which checks all that is no part of the problem, and the target with the precision.
         model = Model(
             problem, run.target, run.threads, run.shuffle, state.epoch, step, factor, History(),
-            parameters, slots, run.on_divergence, run.max_restores,
+            *arrays, run.on_divergence, run.max_restores,
         )  # fmt: skip
         run = Run(*(getattr(model, name) for name in Run._fields))
         said = _said(before, problem, kept, step)
@@ -237,9 +239,9 @@ class Adjustable(Stateful):
         ]
         said.append(_change("rate_factor", state.rate_factor, factor))
         if problem != before:
-            state = state._replace(problem=problem, earlier=None, past=(*state.past, before))
-        if problem != before or run[:2] != state.run[:2]:
-            state = state._replace(arrays=(parameters, slots), engine=None, snapshot=None)
+            state = state.under(problem, arrays)
+        elif anew:
+            state = state._replace(arrays=arrays, engine=None, snapshot=None)
         self._state = state._replace(run=run, step=step, rate_factor=factor)
         return "; ".join(filter(None, said))
 
@@ -294,11 +296,7 @@ class Adjustable(Stateful):
         wider = replace(last, units=count)
         problem = replace(before, network=Network(before.network.inputs, [*layers, wider]))
         check_size(problem)
-        arrays = with_more_outputs(problem, *state.read())
-        self._state = state._replace(
-            problem=problem, arrays=arrays, engine=None, snapshot=None, earlier=None,
-            past=(*state.past, before),
-        )  # fmt: skip
+        self._state = state.under(problem, with_more_outputs(problem, *state.read()))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign what can be assigned.

@@ -57,8 +57,9 @@ class State(NamedTuple):
         Epochs done when the last call of `fit` has done all of its own.
     earlier
         What this was an epoch before, where divergence may take it back.
-    past
-        The problems that the trainer had before, of which there may be copies to go back to.
+    begun
+        The problems that the trainer has had before any epoch: copies of it then may be gone back
+        to, and no history tells them from those of others.
     """
 
     problem: Problem
@@ -72,11 +73,18 @@ class State(NamedTuple):
     snapshot: Any = None
     goal: int = 0
     earlier: State | None = None
-    past: tuple[Problem, ...] = ()
+    begun: tuple[Problem, ...] = ()
 
     def read(self) -> tuple[Parameters, list[Parameters]]:
         """Return parameters and optimizer state; arrays that are not to be written to."""
         return self.engine.unpack(self.snapshot) if self.arrays is None else self.arrays
+
+    def under(self, problem: Problem, arrays: tuple[Parameters, list[Parameters]]) -> State:
+        """Return the state with another problem, and parameters and optimizer state for it."""
+        begun = self.begun if self.epoch else (*self.begun, problem)
+        return self._replace(
+            problem=problem, arrays=arrays, engine=None, snapshot=None, earlier=None, begun=begun
+        )
 
 
 def _assignable(name: str, doc: str) -> Any:
@@ -122,6 +130,7 @@ class Stateful(Predictor, Stored):
         state = State(
             model.problem, run, model.history, model.epoch, model.step, model.rate_factor,
             (model.parameters, model.slots), goal=model.epoch + model.remaining,
+            begun=() if model.epoch else (model.problem,),
         )  # fmt: skip
         if (before := model.earlier) is not None:
             arrays = before.parameters, before.slots
@@ -238,37 +247,33 @@ class Stateful(Predictor, Stored):
         # Of epochs that two trainers share, the history knows; before any, only settings do.
         if (
             then is None
-            or not (then.epoch or then.problem in (self.problem, *self._state.past))
+            or not (then.epoch or then.problem in self._state.begun)
             or not self.history.agrees(then.history, then.epoch)
         ):
             raise InvalidInput(
                 "restore takes an earlier copy.copy(trainer) of the trainer itself, "
                 f"not {earlier!r:.80}"
             )
-        this_call = object()
-        idle = self._fitting.take(this_call)
+        this_call, other_data = object(), not then.problem.takes_data_of(self.problem)
+        if other_data and not self._fitting.take(this_call):
+            raise TrainerBusy(
+                "the earlier copy has another network, loss or dtype than the data of the fit "
+                "that this is called in are for; restore it when that has returned"
+            )
         try:
-            if not idle and not then.problem.takes_data_of(self.problem):
-                raise TrainerBusy(
-                    "the earlier copy has another network, loss or dtype than the data of the fit "
-                    "that this is called in are for; restore it when that has returned"
-                )
             arrays = then.read()
             self._refuse_within()
             with self._using:
                 state = self._state
                 if then.problem != state.problem:
                     choose(state.run.target, then.problem)
-                    state = state._replace(
-                        problem=then.problem, engine=None, snapshot=None,
-                        past=(*state.past, state.problem),
-                    )  # fmt: skip
+                    state = state.under(then.problem, arrays)
                 self._state = state._replace(
                     epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays,
                     goal=max(then.goal, then.epoch), earlier=None,
                 )  # fmt: skip
         finally:
-            if idle:
+            if other_data:
                 self._fitting.give_back()
 
     def _aim_at(self, goal: int) -> None:
