@@ -19,6 +19,10 @@ class InvalidInput(FastnnError, ValueError):
     """A setting or an array that cannot be used; nothing has been changed by the call."""
 
 
+class NotAssignable(InvalidInput, AttributeError):
+    """An attribute that cannot be assigned; the message says what changes it, if anything does."""
+
+
 class TargetUnavailable(FastnnError, RuntimeError):
     """The target that was asked for cannot run on this machine."""
 

@@ -209,7 +209,7 @@ def test_a_file_of_a_later_version_asks_for_an_upgrade(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tensor_file, "FORMAT", tensor_file.FORMAT + 1)
         tensor_file.write(path, SMALL, {})
-    with pytest.raises(CorruptFile, match=f"{path} has format 2 but .* up to 1; upgrade fastnn"):
+    with pytest.raises(CorruptFile, match=f"{path} has format 3 but .* up to 2; upgrade fastnn"):
         tensor_file.read(path)
 
 

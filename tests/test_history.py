@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import json
+import pickle
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fastnn.errors import CorruptFile
-from fastnn.training.history import History
+from fastnn.storage import tensor_file
+from fastnn.threads.atomic import at_once
+from fastnn.training.history import _SERIES, History
 
 
 def trained(epochs: int, validation: bool = True, **settings: Any) -> History:
@@ -164,3 +170,214 @@ def test_what_is_no_history_is_refused(values):
 
 def test_a_device_has_no_threads_to_tell_of():
     assert repr(History("cuda", 1, "chosen")) == "History of 0 epochs on cuda (chosen)"
+
+
+def many(epochs: int) -> History:
+    """Return a history of as many epochs, in one go."""
+    history = History()
+    rows = [(1.0 / (n + 1), None, None, 0.1, 1e-3 * n) for n in range(epochs)]
+    at_once(history.entering(0, rows))
+    return history
+
+
+def lists_of(history: History) -> dict[str, list[Any]]:
+    return {name: list(getattr(history, name)) for name in _SERIES}
+
+
+CHANGES = [
+    lambda series: series.__setitem__(1, 9.0),
+    lambda series: series.__setitem__(slice(0, 2), [9.0]),
+    lambda series: series.__delitem__(0),
+    lambda series: series.__imul__(0),
+    lambda series: series.insert(0, 9.0),
+    lambda series: series.pop(),
+    lambda series: series.remove(series[1]),
+    lambda series: series.clear(),
+    lambda series: series.sort(),
+    lambda series: series.reverse(),
+    lambda series: series.append(9.0),
+    lambda series: series.extend([9.0]),
+    lambda series: series.__iadd__([9.0]),
+]
+
+
+@pytest.mark.parametrize("change", range(len(CHANGES)))
+@pytest.mark.parametrize("name", _SERIES)
+def test_a_change_in_one_history_is_none_in_its_copies(name, change):
+    history = History()
+    for number in (0.3, 0.1, 0.4, 0.2):
+        history.append(number, number, number, number, number)
+    expected = lists_of(history)
+    chain = [history.copy()]
+    chain += [chain[0].copy(), history.copy()]
+    CHANGES[change](getattr(history, name))
+    assert getattr(history, name) != expected[name]
+    chain.append(chain[1].copy())
+    CHANGES[change](getattr(chain[1], name))
+    assert getattr(chain[1], name) == getattr(history, name)
+    for place in (0, 2, 3):
+        assert lists_of(chain[place]) == expected and len(chain[place]) == 4
+
+
+def test_epochs_entered_or_forgotten_in_one_history_are_not_in_its_copies():
+    history = trained(5)
+    before, expected = history.copy(), lists_of(history)
+    history.append(0.5, 0.5, 0.5)
+    later, longer = history.copy(), lists_of(history)
+    history.truncate(2)
+    history.append(0.25, 0.25, 0.25, 0.25, 0.25)
+    assert (len(before), len(later), len(history)) == (5, 6, 3)
+    assert lists_of(before) == expected and lists_of(later) == longer
+    assert history.loss == [*expected["loss"][:2], 0.25]
+    assert history.agrees(before, 2) and not history.agrees(before, 3)
+    before.append(0.1, 0.1, 0.1)
+    assert len(before) == 6 and before.loss[:5] == expected["loss"]
+
+
+def test_the_lists_are_lists_for_whoever_takes_them():
+    history = trained(3)
+    other = history.copy()
+    for each in (history, other):
+        assert (
+            isinstance(each.loss, list)
+            and json.dumps(each.loss) == "[1.0, 0.5, 0.3333333333333333]"
+        )
+        for again in (pickle.loads(pickle.dumps(each.loss)), copy.copy(each.loss), each.loss[:]):
+            assert type(again) is list and again == each.loss
+        assert type(each.to_dict()["loss"]) is list
+        assert each.loss is each.loss
+
+
+def seconds(call: Any, times: int = 200) -> float:
+    """Return the least time of a call, without the garbage collector."""
+    best = float("inf")
+    gc.disable()
+    try:
+        for _ in range(times):
+            start = time.perf_counter()
+            call()
+            best = min(best, time.perf_counter() - start)
+    finally:
+        gc.enable()
+    return best
+
+
+def test_a_copy_takes_as_long_for_a_hundred_thousand_epochs_as_for_ten():
+    short, long = many(10), many(100_000)
+    assert seconds(long.copy) < 5 * seconds(short.copy)
+    assert seconds(long.copy().copy) < 5 * seconds(short.copy().copy)
+    assert seconds(lambda: long.agrees(long.copy(), 99_999)) < 5 * seconds(
+        lambda: short.agrees(short.copy(), 9)
+    )
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2, 57])
+@pytest.mark.parametrize("validation", [False, True])
+def test_a_history_goes_through_arrays_and_pickles_unchanged(epochs, validation):
+    history = trained(epochs, validation, target="cpu", threads=2, reason="because")
+    if epochs == 57:
+        history.append(float("inf"), 0.1, 0.0)  # without validation data
+        history.append(1e-300, 0.1, 0.0, float("nan"), 0.5)
+    values, arrays = history.to_arrays()
+    found = History.from_arrays(json.loads(json.dumps(values)), arrays)
+    for other in (found, pickle.loads(pickle.dumps(history)), copy.deepcopy(history)):
+        assert repr(other.to_dict()) == repr(history.to_dict())  # NaN is no NaN's equal
+        other.append(1.0, 1.0, 1.0)
+        assert len(other) == len(history) + 1
+    assert len(arrays.get("learning_rate.numbers", "")) == {0: 0, 1: 1, 2: 1, 57: 59}[epochs]
+
+
+def test_a_pickle_of_an_earlier_version_is_read():
+    state = {"target": "cpu", "threads": 1, "reason": "", "first_epoch": 0, "best": 1}
+    state |= lists_of(trained(3)) | {"restarts": History().restarts, "restores": []}
+    history = History.__new__(History)
+    history.__setstate__(state)
+    expected = trained(3, target="cpu")
+    expected.best = 1
+    assert history == expected and history.copy() == expected
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values, arrays: values.update(epochs=4),
+        lambda values, arrays: values.update(epochs=-1),
+        lambda values, arrays: values.update(epochs=True),
+        lambda values, arrays: values.update(loss=[1.0, 0.5]),
+        lambda values, arrays: values.pop("target"),
+        lambda values, arrays: arrays.pop("loss.numbers"),
+        lambda values, arrays: arrays.update({"other.numbers": np.zeros(3)}),
+        lambda values, arrays: arrays.update({"loss.other": np.zeros(3)}),
+        lambda values, arrays: arrays.update({"loss.none": np.ones(3, bool)}),
+        lambda values, arrays: arrays.update({"validation_loss.none": np.ones(2, bool)}),
+        lambda values, arrays: arrays.update({"loss.numbers": np.zeros(2)}),
+        lambda values, arrays: arrays.update({"loss.numbers": np.zeros(3, np.float32)}),
+        lambda values, arrays: arrays.update({"loss.numbers": np.zeros((3, 1))}),
+    ],
+)
+def test_damaged_arrays_are_refused(damage):
+    values, arrays = trained(3).to_arrays()
+    damage(values, arrays)
+    with pytest.raises(CorruptFile, match="saved history is damaged"):
+        History.from_arrays(values, arrays)
+
+
+def test_a_trainer_of_many_epochs_is_copied_at_once_and_its_file_is_small(tmp_path):
+    from trainer_cases import LABELS, X, trainer_of
+
+    trainers = [trainer_of(), trainer_of()]
+    for trainer, epochs in zip(trainers, (10, 100_000), strict=True):
+        trainer.fit(X, LABELS, epochs=1)
+        model = trainer.__getstate__()
+        model.history, model.epoch = many(epochs), epochs
+        trainer.__setstate__(model)
+        trainer.fit(X, LABELS, epochs=1)
+    short, long = (seconds(lambda trainer=trainer: copy.copy(trainer)) for trainer in trainers)
+    assert long < 5 * short
+    path = tmp_path / "model.safetensors"
+    trainers[1].save(path)
+    assert path.stat().st_size < 18 * 100_001  # eight bytes for a loss, eight for its seconds
+    again = type(trainer).load(path)
+    assert again.history == trainers[1].history and again.history.learning_rate[-1] == 0.1
+
+
+def test_a_file_of_format_1_with_its_history_as_plain_values_is_read(tmp_path, monkeypatch):
+    from trainer_cases import LABELS, X, state_of, trainer_of
+
+    trainer = trainer_of()
+    trainer.fit(X, LABELS, epochs=3)
+    path = tmp_path / "model.safetensors"
+    trainer.save(path)
+    tensors, content = tensor_file.read(path)
+    tensors = {name: array for name, array in tensors.items() if not name.startswith("history.")}
+    monkeypatch.setattr(tensor_file, "FORMAT", 1)
+    tensor_file.write(path, tensors, content | {"history": trainer.history.to_dict()})
+    monkeypatch.undo()
+    again = type(trainer).load(path)
+    assert state_of(again) == state_of(trainer) and again.history == trainer.history
+
+
+def test_early_stopping_takes_as_long_after_many_epochs_as_after_few():
+    from trainer_cases import trainer_of
+
+    from fastnn import EarlyStopping
+
+    took = []
+    for epochs in (10, 100_000):
+        trainer, stopping = trainer_of(), EarlyStopping(10**9, "loss")
+        model = trainer.__getstate__()
+        model.history, model.epoch = many(epochs), epochs
+        trainer.__setstate__(model)
+
+        def better(trainer=trainer, stopping=stopping):
+            """Enter a better epoch, which is copied, and one that is not, which is compared."""
+            history = trainer.history
+            least = min(history.loss[-2:])
+            for loss in (0.5 * least, least):
+                after = trainer._state._replace(epoch=trainer.epoch + 1)
+                trainer._advance(after, [(loss, None, None, 0.1, time.perf_counter())])
+                stopping(trainer, history)
+
+        took.append(seconds(better))
+        assert stopping.best.epoch == trainer.epoch - 1
+    assert took[1] < 5 * took[0]

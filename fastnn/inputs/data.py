@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
 
 
+class UnknownLabel(InvalidInput):
+    """Labels of classes that are beyond the outputs of a network; the largest is `label`."""
+
+    label = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """Rows that an engine can train on or evaluate.
@@ -141,6 +147,9 @@ def check_validation(problem: Problem, data: Any, reader: Reader | None = None) 
     try:
         X, y, *weights = data
         return check_data(problem, X, y, weights[0] if weights else None, reader=reader)
+    except UnknownLabel as error:
+        error.args = (f"in validation_data, {error}",)
+        raise
     except InvalidInput as error:
         raise InvalidInput(f"in validation_data, {error}") from error
 
@@ -263,10 +272,12 @@ def _class_indices(array: Any, outputs: int, what: str) -> Any:
                 if label < 0 or label == outputs
                 else "give the last layer one unit a class"
             )
-            raise InvalidInput(
+            error = UnknownLabel(
                 f"{what} has label {label} at row {place[0]}, but the network has {outputs} "
                 f"output{'s' * (outputs != 1)}: labels are 0..{outputs - 1}; {remedy}"
             )
+            error.label = int(to_host(array).max())
+            raise error
     if isinstance(array, DeviceArray):
         return array.converted(np.int64).flat()
     return np.require(array.reshape(-1), np.int64, ["C", "A"])

@@ -52,6 +52,58 @@ def copy_of(parameters: Parameters) -> Parameters:
     return [tuple(array.copy() for array in layer) for layer in parameters]
 
 
+def as_dtype(parameters: Parameters, dtype: np.dtype[Any], what: str) -> Parameters:
+    """Return the same numbers in arrays of `dtype`, or raise `InvalidInput` where one overflows.
+
+    `what` is what the message calls them.
+    """
+    with np.errstate(over="ignore"):
+        found = [tuple(array.astype(dtype, copy=False) for array in layer) for layer in parameters]
+    if not all(np.isfinite(array).all() for layer in found for array in layer):
+        raise InvalidInput(
+            f"{what} cannot become {dtype}, in which one of the numbers is infinite; keep the "
+            "dtype, or set other parameters first"
+        )
+    return found
+
+
+def with_more_outputs(
+    problem: Problem, parameters: Parameters, slots: list[Parameters]
+) -> tuple[Parameters, list[Parameters]]:
+    """Return parameters and state for a last layer that has more units than these are for.
+
+    Parameters
+    ----------
+    problem
+        Its last layer is the wider one, and says how new columns of W start; they are drawn as
+        `initial_parameters` does, but from PCG64([seed, WIDER, l, units before]).
+    parameters, slots
+        Not overwritten; all numbers are kept.
+
+    Raises
+    ------
+    InvalidInput
+        As `initial_parameters` does.
+    """
+    position = len(parameters) - 1
+    last, shape = problem.network.dense[-1], problem.network.shapes[-1]
+    old = parameters[-1][0].shape[1]
+    key = [problem.seed, WIDER, position, old]
+    start = _start_of(last, shape, key, problem.dtype, position)
+    added = tuple(array[..., old:] for array in start)
+    zeros = tuple(map(np.zeros_like, added))
+    rule = UPDATES[problem.optimizer.rule]
+
+    def wider(group: Parameters, more: tuple[np.ndarray, ...]) -> Parameters:
+        joined = (np.concatenate(pair, axis=-1) for pair in zip(group[-1], more, strict=True))
+        return [*group[:-1], tuple(joined)]
+
+    means = [added] if rule.mean else []
+    fresh = [zeros] * (len(slots) - len(means)) + means
+    state = [wider(slot, more) for slot, more in zip(slots, fresh, strict=True)]
+    return wider(parameters, added), state
+
+
 def check_parameters(problem: Problem, values: Any) -> Parameters:
     """Return a caller's parameters as new C-ordered arrays of the problem's dtype.
 
@@ -176,6 +228,7 @@ def _names(problem: Problem) -> list[list[list[str]]]:
 
 
 STREAM = 0x696E6974  # ASCII "init": keeps these draws apart from those of the epochs' orders
+WIDER = 0x77696465  # ASCII "wide": and these from those
 
 
 def initial_parameters(
@@ -207,18 +260,23 @@ def initial_parameters(
         A caller's initialiser gave something other than finite real numbers of the right shape, or
         alpha is too large for float32.
     """
-    parameters: list[tuple[np.ndarray, ...]] = []
-    for position, (layer, shape) in enumerate(zip(network.dense, network.shapes, strict=True)):
-        row = activation_row(layer.activation)
-        init = row.initialiser if layer.init is None else layer.init
-        draw = INITIALISERS[init] if isinstance(init, str) else init
-        generator = np.random.Generator(np.random.PCG64([seed, STREAM, position]))
-        W = _initial_weights(
-            draw(generator, *shape), shape, dtype, f"init of Dense layer {position}"
-        )
-        slopes = [_initial_slopes(layer, dtype, position)] if row.trainable else []
-        parameters.append((W, np.zeros(shape[1], dtype), *slopes))
-    return parameters
+    return [
+        _start_of(layer, shape, [seed, STREAM, position], dtype, position)
+        for position, (layer, shape) in enumerate(zip(network.dense, network.shapes, strict=True))
+    ]
+
+
+def _start_of(
+    layer: Dense, shape: tuple[int, int], key: list[int], dtype: np.dtype[Any], position: int
+) -> tuple[np.ndarray, ...]:
+    """Return what one layer starts with, its weights drawn from PCG64(key)."""
+    row = activation_row(layer.activation)
+    init = row.initialiser if layer.init is None else layer.init
+    draw = INITIALISERS[init] if isinstance(init, str) else init
+    generator = np.random.Generator(np.random.PCG64(key))
+    W = _initial_weights(draw(generator, *shape), shape, dtype, f"init of Dense layer {position}")
+    slopes = [_initial_slopes(layer, dtype, position)] if row.trainable else []
+    return W, np.zeros(shape[1], dtype), *slopes
 
 
 def _initial_slopes(layer: Dense, dtype: np.dtype[Any], position: int) -> np.ndarray:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
-from fastnn.network import Network, rule_of
+from fastnn.network import Dense, Network, rule_of
 from fastnn.optimizers import OPTIMIZERS, Optimizer
-from fastnn.rules.table import LOSSES, loss_row, unknown_name
+from fastnn.rules.last_layers import outputs_of
+from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
@@ -110,6 +111,11 @@ class Problem:
 
     def __post_init__(self) -> None:
         """Check every setting, and that they go together."""
+        self._check_settings()
+        self._check_margin()
+
+    def _check_settings(self) -> None:
+        """Raise `InvalidInput` for a setting out of range, or one that no version has taken."""
         if not isinstance(self.network, Network):
             raise InvalidInput(f"network must be a Network, not {shown(self.network)}")
         object.__setattr__(self, "loss", rule_of("loss", self.loss, LOSSES))
@@ -135,6 +141,52 @@ class Problem:
         self._check_formulas()
         self._check_rounded()
 
+    @classmethod
+    def of_file(cls, settings: dict[str, Any]) -> Problem:
+        """Return the problem with the `settings` of a file, which may be one only to predict with.
+
+        Earlier versions trained pairs of a loss and an activation that `__post_init__` refuses, and
+        their files are still read; `check_learning` refuses to train on.
+        """
+        problem = object.__new__(cls)
+        for name, value in settings.items():
+            object.__setattr__(problem, name, value)
+        problem._check_settings()
+        return problem
+
+    def in_precision(self, precision: str) -> Problem:
+        """Return the problem of a file in another precision."""
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        return self.of_file(settings | {"precision": precision})
+
+    def check_learning(self) -> None:
+        """Raise `InvalidInput` where training could teach a layer nothing, whatever the data are.
+
+        Such a network may be made, given parameters, saved, and used for prediction.
+        """
+        if not any(dense.trainable for dense in self.network.dense):
+            raise InvalidInput(
+                "no layer of the network is trainable, so there is nothing to fit; make the network "
+                "with trainable=True in one Dense at least, or only predict and evaluate"
+            )
+        self._check_margin()
+        for position, dense in enumerate(self.network.dense):
+            before = self.network.dense[: position + 1]
+            if not is_flat(dense) or not any(layer.trainable for layer in before):
+                continue
+            if activation_row(dense.activation).flat:
+                what = "whose derivative is 0 everywhere"
+            else:
+                what = "which on one unit is 1 whatever comes in"
+            remedy = "use one with a slope, such as 'sigmoid' or 'tanh'"
+            if dense is self.network.dense[-1]:
+                remedy = f"make it Dense({dense.units}), or one with a slope, such as 'sigmoid'"
+            raise InvalidInput(
+                f"Dense layer {position} has activation {dense.activation!r}, {what}, so that "
+                f"neither it nor a layer before it can learn; {remedy}. As it is, the network can "
+                "only predict, with parameters from set_parameters"
+            )
+
     @property
     def penalties(self) -> tuple[tuple[float, float], ...]:
         """(l1, l2) of each Dense layer: its own, or those for all layers."""
@@ -145,6 +197,14 @@ class Problem:
             )
             for dense in self.network.dense
         )
+
+    def takes_data_of(self, other: Problem) -> bool:
+        """Return whether data that were checked for another problem are right for this one."""
+        mine, its = (
+            (each.loss, each.network.inputs, each.network.outputs, each.dtype, each.ignore_nan)
+            for each in (self, other)
+        )
+        return mine == its
 
     @property
     def clips(self) -> bool:
@@ -219,6 +279,31 @@ class Problem:
                 " 'binary_cross_entropy', otherwise give the last Dense one unit a class"
             )
 
+    def _check_margin(self) -> None:
+        """Raise `InvalidInput` where outputs cannot have the signs that the loss is about."""
+        last = self.network.dense[-1]
+        name = last.activation
+        if not (isinstance(self.loss, str) and isinstance(name, str)):
+            return
+        if loss_row(self.loss).targets != "binary" or loss_row(self.loss).from_logits:
+            return
+        outputs = outputs_of(name, last.alpha, self.loss)
+        if not outputs.signs:
+            raise InvalidInput(
+                f"loss {self.loss!r} tells classes apart by the sign of an output, but the last "
+                f"layer has activation {name!r}, whose outputs {outputs.are}; make it "
+                f"Dense({last.units}), of which predict gives 1 for outputs of 0 or more, else 0"
+            )
+
+
+def is_flat(dense: Dense) -> bool:
+    """Return whether what a layer gives does not change with its parameters, but for jumps.
+
+    Softmax of one unit is 1 throughout.
+    """
+    row = activation_row(dense.activation)
+    return row.flat or (row.rowwise and dense.units == 1)
+
 
 @dataclass(frozen=True)
 class EpochResult:
@@ -284,15 +369,6 @@ def check_converging(
         epoch,
         step,
     )
-
-
-def check_trainable(network: Network) -> None:
-    """Raise `InvalidInput` where training would change no layer of `network`."""
-    if not any(dense.trainable for dense in network.dense):
-        raise InvalidInput(
-            "no layer of the network is trainable, so there is nothing to fit; make the network "
-            "with trainable=True in one Dense at least, or only predict and evaluate"
-        )
 
 
 def check_precision(precision: Any) -> None:

@@ -49,6 +49,7 @@ class Update:
     source: str
     slots: int = 0  # arrays of optimizer state, each shaped as the parameters
     mean: bool = False  # the last of them is the mean of the parameters, which predicts
+    state: str = ""  # what the arrays are, where other rules have the same ones
 
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -128,11 +129,11 @@ UPDATES: dict[str, Update] = {
     row.name: row
     for row in (
         Update("sgd", "w -= lr g; Robbins & Monro 1951"),
-        Update("momentum", "v = mu v + g; w -= lr v; Polyak 1964, PyTorch's form", slots=1),
-        Update("nesterov", "v = mu v + g; w -= lr (g + mu v); Sutskever et al. 2013", slots=1),
-        Update("adam", "Kingma & Ba 2015, algorithm 1", slots=2),
-        Update("adamw", "adam after w -= lr decay w; Loshchilov & Hutter 2019", slots=2),
-        Update("nadam", "adam with Nesterov's momentum; Dozat 2016, PyTorch's form", slots=2),
+        Update("momentum", "v = mu v + g; w -= lr v; Polyak 1964, PyTorch's form", 1, state="v"),
+        Update("nesterov", "v = mu v + g; w -= lr (g + mu v); Sutskever 2013", 1, state="v"),
+        Update("adam", "Kingma & Ba 2015, algorithm 1", 2, state="m, v"),
+        Update("adamw", "adam after w -= lr decay w; Loshchilov & Hutter 2019", 2, state="m, v"),
+        Update("nadam", "adam with Nesterov's momentum; Dozat 2016, PyTorch", 2, state="m, v"),
         Update("rmsprop", "w -= lr g / (rms(g) + eps); Tieleman & Hinton 2012", slots=1),
         Update("adagrad", "w -= lr g / (sqrt(sum g^2) + eps); Duchi et al. 2011", slots=1),
         Update("lion", "w -= lr sign(mean of g); Chen et al. 2023, algorithm 2", slots=1),
@@ -146,6 +147,16 @@ ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
 CUSTOM = -1  # code of a user-defined activation or loss, see `fastnn.graph.custom`
+
+
+def shares_state(update: str, other: str) -> bool:
+    """Return whether the state of one update rule means the same to another.
+
+    >>> shares_state("momentum", "nesterov"), shares_state("rmsprop", "adagrad")
+    (True, False)
+    """
+    state = UPDATES[update].state
+    return update == other or (state != "" and state == UPDATES[other].state)
 
 
 def activation_row(activation: Any) -> Activation:

@@ -22,7 +22,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, FastnnError, InvalidInput, MissingFile, UnusableFile, shown
 from fastnn.storage.whole_files import try_folder, write_whole
 
-FORMAT = 1
+FORMAT = 2  # of what is written; files of format 1 are read too: their history is plain values
 _KEY = "fastnn"
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 _EFFECTIVE = os.access in os.supports_effective_ids
@@ -208,7 +208,7 @@ def _parse(text: str, name: str) -> dict[str, Any]:
             f"{name} has format {version} but this fastnn reads up to {FORMAT}; "
             "upgrade fastnn to read it"
         )
-    if version != FORMAT or header.keys() != {"format", "sha256", "content"}:
+    if version not in (1, FORMAT) or header.keys() != {"format", "sha256", "content"}:
         raise ValueError("its header is not one of fastnn's")
     return dict(header)
 

@@ -69,5 +69,7 @@ def go_back(trainer: Stateful, error: Diverged, rate: float) -> int:
         )
     entry = Restore(error.epoch, error.step, after.epoch, rate, FACTOR * rate)
     with trainer._using:
-        at_once([partial(restores.append, entry), partial(setattr, trainer, "_state", after)])
+        at_once(
+            [partial(restores.append, entry), partial(object.__setattr__, trainer, "_state", after)]
+        )
     return state.epoch - after.epoch

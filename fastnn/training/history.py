@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from fastnn.errors import CorruptFile, shown
 from fastnn.threads.atomic import at_once
 from fastnn.training.restart_results import Restarts
+from fastnn.training.series import Prefix, Series, pack, unpack
 from fastnn.training.text_table import aligned, cell
 
 _SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
-_LISTS = (*_SERIES, "restores")
+_PREFIX = {name: f"_{name}_before" for name in _SERIES}  # where a copy has what it shares
 _OPTIONAL = ("validation_loss", "validation_accuracy")
 _LATER = {"restarts", "restores"}  # not in files from before there were these
 _ROWS = 10  # rows of the printed table; a longer history shows evenly spaced epochs
@@ -45,6 +48,9 @@ class Restore:
 class History:
     """Lists with one entry an epoch, and where the epochs ran.
 
+    A copy shares the entries, whatever their number, until one of its lists is asked for, which
+    then is its own.
+
     Attributes
     ----------
     loss
@@ -73,11 +79,11 @@ class History:
     threads: int = 1
     reason: str = ""
     first_epoch: int = 0
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float | None] = field(default_factory=list)
-    validation_accuracy: list[float | None] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=Series)
+    validation_loss: list[float | None] = field(default_factory=Series)
+    validation_accuracy: list[float | None] = field(default_factory=Series)
+    learning_rate: list[float] = field(default_factory=Series)
+    seconds: list[float] = field(default_factory=Series)
     best: int | None = None
     restarts: Restarts = Restarts()
     restores: list[Restore] = field(default_factory=list)
@@ -105,12 +111,19 @@ class History:
 
         A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch.
         """
-        place = slice(epochs, None)
-        steps: list[Callable[[], None]] = []
-        for index, name in enumerate(_SERIES):
+        lists = [getattr(self, name) for name in _SERIES]
+        columns: list[list[float | None]] = []
+        for index in range(len(_SERIES)):
             column = [row[index] for row in rows]
-            values = [None if value is None else float(value) for value in column]
-            steps.append(partial(getattr(self, name).__setitem__, place, values))
+            columns.append([None if value is None else float(value) for value in column])
+        steps: list[Callable[[], None]]
+        if all(len(values) == epochs for values in lists):
+            steps = [partial(list.extend, *pair) for pair in zip(lists, columns, strict=True)]
+        else:  # lists in the place of these, of which there may be copies
+            joined = [
+                Series([*old[:epochs], *new]) for old, new in zip(lists, columns, strict=True)
+            ]
+            steps = [partial(vars(self).update, dict(zip(_SERIES, joined, strict=True)))]
         if self.best is not None and self.best >= epochs:
             steps.append(partial(setattr, self, "best", None))
         if epochs == 0 and self.restarts:
@@ -118,10 +131,20 @@ class History:
         return steps
 
     def copy(self) -> History:
-        """Return a history of its own with the same entries."""
-        # In one call of C, or an epoch might be entered meanwhile.
-        lists: list[Any] = list(map(list.copy, [getattr(self, name) for name in _LISTS]))
-        return replace(self, **dict(zip(_LISTS, lists, strict=True)))
+        """Return a history of its own with the same entries; takes as long for any number."""
+        state = dict(vars(self))
+        lists = [state.pop(name, ()) for name in _SERIES]
+        # In one call of C, or an epoch might be entered meanwhile; what is there then stays so.
+        counts = list(map(len, lists))
+        for name, values, count in zip(_SERIES, lists, counts, strict=True):
+            if isinstance(values, Series):
+                state[_PREFIX[name]] = values.prefix(count)
+            elif isinstance(values, list):  # a caller's own
+                state[_PREFIX[name]] = Series(values[:count]).prefix(count)
+        state["restores"] = self.restores.copy()
+        other = History.__new__(type(self))
+        vars(other).update(state)
+        return other
 
     def agrees(self, other: History, epochs: int) -> bool:
         """Return whether the first `epochs` of both are the same, as in copies of one history."""
@@ -130,9 +153,17 @@ class History:
         last = slice(max(epochs - 1, 0), epochs)
         # One row will do: two runs hardly ever take the same time to the last digit.
         return all(
-            getattr(self, name)[last] == getattr(other, name)[last]
+            self._entries(name)[0][last] == other._entries(name)[0][last]
             for name in ("loss", "learning_rate", "seconds")
         )
+
+    def _entries(self, name: str) -> tuple[list[Any], int]:
+        """Return a list that begins with all entries of a series, and their number; no copy."""
+        values = vars(self).get(name)
+        if values is None:
+            values, count = vars(self)[_PREFIX[name]]
+            return values.values, count
+        return values, len(values)
 
     @property
     def where(self) -> str:
@@ -143,11 +174,25 @@ class History:
 
     def __len__(self) -> int:
         """Return the number of epochs."""
-        return len(self.loss)
+        return self._entries("loss")[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy as plain values that `json` can write."""
-        return asdict(self) | {"restarts": self.restarts.to_list()}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values |= {name: list(values[name]) for name in _SERIES}
+        restores = [asdict(each) for each in self.restores]
+        return values | {"restarts": self.restarts.to_list(), "restores": restores}
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return a copy as plain values and arrays, in less room than `to_dict`."""
+        values = self.copy().to_dict()
+        packed = {name: pack(values.pop(name)) for name in _SERIES}
+        arrays = {
+            f"{name}.{part}": array
+            for name, parts in packed.items()
+            for part, array in parts.items()
+        }
+        return values | {"epochs": len(self)}, arrays
 
     @classmethod
     def from_dict(cls, values: Any) -> History:
@@ -173,7 +218,7 @@ class History:
                 )
             if name in _SERIES:
                 lengths.add(len(value))
-                value = list(value)
+                value = Series(value)
             setattr(history, name, value)
         if len(lengths) != 1:
             raise CorruptFile("the saved history is damaged: its lists differ in length")
@@ -181,6 +226,43 @@ class History:
         if best is not None and not (type(best) is int and 0 <= best < len(history)):
             raise CorruptFile(f"the saved history is damaged: best cannot be {best!r:.80}")
         return history
+
+    @classmethod
+    def from_arrays(cls, values: Any, arrays: dict[str, np.ndarray]) -> History:
+        """Return the history that `to_arrays` gave, or `to_dict` in files of earlier versions.
+
+        Raises
+        ------
+        CorruptFile
+            Values and arrays that neither can have given.
+        """
+        if not isinstance(values, dict) or "epochs" not in values:
+            return cls.from_dict(values)
+        count = values["epochs"]
+        if type(count) is not int or count < 0 or values.keys() & {*_SERIES}:
+            raise CorruptFile(f"the saved history is damaged: epochs cannot be {shown(count):.80}")
+        lists: dict[str, Any] = {name: {} for name in _SERIES}
+        for place, array in arrays.items():
+            name, _, part = place.partition(".")
+            if name not in lists:
+                raise CorruptFile(f"the saved history is damaged: it has no place for {place!r}")
+            lists[name][part] = array
+        others = {name: value for name, value in values.items() if name != "epochs"}
+        return cls.from_dict(others | {name: unpack(lists[name], count, name) for name in lists})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what to pickle: arrays in the place of lists."""
+        state = dict(vars(self.copy()))
+        lists: dict[str, Prefix] = {name: state.pop(_PREFIX[name]) for name in _SERIES}
+        packed = {name: (each.length, pack(each.to_list())) for name, each in lists.items()}
+        return state | {"packed": packed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled, by earlier versions as well."""
+        state = dict(state)
+        for name, (count, arrays) in state.pop("packed", {}).items():
+            state[name] = unpack(arrays, count, name)
+        vars(self).update(state | {name: Series(state[name]) for name in _SERIES})
 
     def __repr__(self) -> str:
         """Show the epochs as a table: all, or evenly spaced ones with the first and the last."""
@@ -209,6 +291,26 @@ class History:
             if any(value is not None for value in series):
                 columns.append([name, *(cell(series[i]) for i in picked)])
         return "\n".join((head, *aligned(columns), *lines))
+
+
+class _OfPrefix:
+    """Gives a series that a copy shares a list of its own, once it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, history: History | None, kind: type) -> Any:
+        if history is None:
+            return self
+        state = vars(history)
+        if _PREFIX[self._name] not in state:
+            raise AttributeError(f"this History has no {self._name}")
+        # Once it is there, Python finds it without asking here.
+        return state.setdefault(self._name, Series(state[_PREFIX[self._name]].to_list()))
+
+
+for _name in _SERIES:
+    setattr(History, _name, _OfPrefix(_name))
 
 
 def _restores(values: Any) -> list[Restore]:

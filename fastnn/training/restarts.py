@@ -108,6 +108,8 @@ def best_of(
         model = replace(model, target=chosen, history=History(chosen, 1, reason))
         own = trainer.__new__(type(trainer))
         own.__setstate__(model)
+        this_call = object()
+        own._fitting.take(this_call)  # whose callbacks may no more than those of fit
         # An engine that knows its epochs to be short does them in this thread; a thread more than
         # there are processors is put anywhere, and takes a twentieth of the time of all.
         own._open().seconds_per_row = pace

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from fastnn.training.plain_values import (
 )
 
 MOST_THREADS = 1024
-_EARLIER = "earlier."  # what the names of its arrays begin with
+_EARLIER, _HISTORY = "earlier.", "history."  # what the names of their arrays begin with
 ON_DIVERGENCE = ("raise", "restore")
 # What files have that are from before there were these settings.
 _LATER: dict[str, Any] = {
@@ -58,7 +58,8 @@ _RUN = (
     "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
     "max_restores", "remaining",
 )  # fmt: skip
-_KEYS = {*_PLAIN, *_RUN, "network", "loss", "optimizer", "dtype", "history", "callbacks", "earlier"}
+_PROBLEM = (*_PLAIN, "network", "loss", "optimizer", "dtype")
+_KEYS = {*_PROBLEM, *_RUN, "history", "callbacks", "earlier"}
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,38 @@ def check_threads(threads: Any) -> int | None:
     return count
 
 
+def problem_to_plain(problem: Problem) -> dict[str, Any]:
+    """Return the settings of a problem as `json` can write them."""
+    return {
+        "network": network_to_dict(problem.network),
+        "loss": loss_to_plain(problem.loss),
+        "optimizer": optimizer_to_dict(problem.optimizer),
+        "dtype": problem.dtype.name,
+        **{name: getattr(problem, name) for name in _PLAIN},
+    }
+
+
+def problem_from_plain(values: dict[str, Any], where: str) -> Problem:
+    """Return the problem that `problem_to_plain` gave, among whatever else there is in `values`.
+
+    Raises
+    ------
+    CorruptFile
+        Values that describe no problem; the message names `where` they came from.
+    """
+    if not isinstance(values, dict) or not values.keys() >= {*_PROBLEM}:
+        raise CorruptFile(f"{where} is damaged: settings of its problem are missing")
+    settings = {
+        "network": network_from_dict(values["network"], where),
+        "loss": loss_from_plain(values["loss"], where),
+        "optimizer": optimizer_from_dict(values["optimizer"], where),
+        "dtype": values["dtype"],
+        **{name: values[name] for name in _PLAIN},
+    }
+    with _damaged(where):
+        return Problem.of_file(settings)
+
+
 def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.storage.tensor_file.write`."""
     problem = model.problem
@@ -158,19 +191,17 @@ def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     if earlier is not None:
         before = to_tensors(problem, earlier.parameters, earlier.slots)
         before = {f"{_EARLIER}{name}": array for name, array in before.items()}
+    history, rows = model.history.to_arrays()
+    rows = {f"{_HISTORY}{name}": array for name, array in rows.items()}
     content = {
-        "network": network_to_dict(problem.network),
-        "loss": loss_to_plain(problem.loss),
-        "optimizer": optimizer_to_dict(problem.optimizer),
-        "dtype": problem.dtype.name,
-        "history": model.history.to_dict(),
-        **{name: getattr(problem, name) for name in _PLAIN},
+        **problem_to_plain(problem),
+        "history": history,
         **{name: getattr(model, name) for name in _RUN},
         "callbacks": callbacks,
         "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
     }
     arrays = to_tensors(problem, model.parameters, model.slots)
-    tensor_file.write(path, arrays | states | before, content)
+    tensor_file.write(path, arrays | states | before | rows, content)
 
 
 def load(
@@ -203,14 +234,8 @@ def load(
     if content.keys() != _KEYS:
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
     run = {name: content[name] for name in _RUN}
+    problem = problem_from_plain(content, where)
     with _damaged(where):
-        problem = Problem(
-            network_from_dict(content["network"], where),
-            loss_from_plain(content["loss"], where),
-            optimizer=optimizer_from_dict(content["optimizer"], where),
-            dtype=content["dtype"],
-            **{name: content[name] for name in _PLAIN},
-        )
         if target is None:
             choose(run["target"])
     if target is not None:
@@ -218,7 +243,7 @@ def load(
     if threads is not None:
         run["threads"] = threads
     if precision is not None:
-        problem = replace(problem, precision=precision)
+        problem = problem.in_precision(precision)
     try:
         choose(run["target"], problem)
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision
@@ -226,8 +251,8 @@ def load(
     with _damaged(where):
         callbacks = callback_states.from_file(content["callbacks"], tensors, where)
         earlier = _earlier(problem, content["earlier"], tensors, where)
+        history = History.from_arrays(content["history"], _taken(tensors, _HISTORY))
         parameters, slots = from_tensors(problem, tensors, where)
-        history = History.from_dict(content["history"])
         return Model(
             problem,
             history=history,
@@ -248,9 +273,13 @@ def _earlier(
     if not isinstance(values, dict) or values.keys() != {"epoch", "step"}:
         raise CorruptFile(f"{where} is damaged: earlier cannot be {values!r:.80}")
     epoch, step = (whole(value, name, 0) for name, value in values.items())
-    names = [name for name in tensors if name.startswith(_EARLIER)]
-    before = {name.removeprefix(_EARLIER): tensors.pop(name) for name in names}
-    return Earlier(epoch, step, *from_tensors(problem, before, where))
+    return Earlier(epoch, step, *from_tensors(problem, _taken(tensors, _EARLIER), where))
+
+
+def _taken(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with `prefix`, without it; take them out of `tensors`."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput, number, whole
 from fastnn.inputs.data import Data, check_data, check_validation
 from fastnn.inputs.parameters import initial_parameters, start_slots
-from fastnn.inputs.problem import Problem, check_trainable
+from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose, engine_class, reader_of
@@ -119,6 +119,8 @@ def sweep(
     def train(index: int, check: Callable[[], None]) -> Run:
         trainer = Trainer.__new__(Trainer)
         trainer.__setstate__(_with_arrays(models[index]))
+        this_call = object()
+        trainer._fitting.take(this_call)  # whose callbacks may no more than those of fit
         own, watch = own_callbacks(calls), Watch(check)
         watches.append(watch)
 
@@ -202,7 +204,7 @@ def _model(
     """
     try:
         model = maker.trainer(settings, seed).__getstate__()
-        check_trainable(model.problem.network)
+        model.problem.check_learning()
         data, _ = inputs.checked(model.problem, model.target)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)

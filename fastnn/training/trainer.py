@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastnn.errors import TrainerBusy, whole
-from fastnn.inputs.data import check_data, check_validation
+from fastnn.errors import InvalidInput, TrainerBusy, whole
+from fastnn.inputs.data import UnknownLabel, check_data, check_validation
 from fastnn.inputs.device_arrays import on_device
-from fastnn.inputs.problem import Problem, check_trainable
+from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
@@ -22,7 +22,7 @@ from fastnn.training.history import History
 from fastnn.training.loop import train_epochs
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
-from fastnn.training.trainer_state import Stateful
+from fastnn.training.settings import Adjustable
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer(Stateful):
+class Trainer(Adjustable):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
@@ -78,7 +78,10 @@ class Trainer(Stateful):
     Attributes
     ----------
     problem
-        The settings that decide what is computed.
+        The settings that decide what is computed; each is an attribute, too. `set` changes them,
+        and nothing can be assigned but what the next line names, `rate_factor`, and, in a class
+        derived from this one, attributes of its own: under any name but that of a setting, or under
+        one that the class has (``lr = None`` in its body). Copies and files do not have them.
     target, threads, shuffle, on_divergence, max_restores
         As given.
     epoch
@@ -122,6 +125,11 @@ class Trainer(Stateful):
         )  # fmt: skip
         model = models.begin(problem, target, threads, shuffle)
         self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Leave a user's own class open for attributes of its own."""
+        super().__init_subclass__(**settings)
+        cls._closed = False
 
     def fit(
         self,
@@ -223,6 +231,13 @@ class Trainer(Stateful):
             )
         try:
             return self._fit(X, y, epochs, validation_data, sample_weight, callbacks, restarts)
+        except UnknownLabel as error:
+            if not self.epoch or error.label < self.network.outputs:
+                raise
+            raise InvalidInput(
+                f"{error}; if these are classes that are new to the trained network, "
+                f"trainer.widen(outputs={error.label + 1}) gives it outputs for them"
+            ) from error
         finally:
             self._fitting.give_back()
 
@@ -236,9 +251,8 @@ class Trainer(Stateful):
         callbacks: Callback | Iterable[Callback],
         restarts: int,
     ) -> History:
-        self.max_restores = models.check_divergence(self.on_divergence, self.max_restores)
         epochs = whole(epochs, "epochs", 0)
-        check_trainable(self.problem.network)
+        self.problem.check_learning()
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
@@ -257,8 +271,9 @@ class Trainer(Stateful):
             with self._using:
                 state = best._state
                 self._state = state._replace(
-                    arrays=state.read(), engine=None, snapshot=None, goal=state.epoch
-                )
+                    run=self._state.run, arrays=state.read(), engine=None, snapshot=None,
+                    goal=state.epoch,
+                )  # fmt: skip
             return self.history
         self._tell_history(engine)
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))

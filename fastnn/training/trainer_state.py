@@ -23,8 +23,18 @@ from fastnn.training.predictor import Predictor
 from fastnn.training.saved_trainer import Earlier, Model
 
 
+class Run(NamedTuple):
+    """How a trainer trains, beside its `Problem`; as the arguments of `Trainer`."""
+
+    target: str
+    threads: int | None
+    shuffle: bool
+    on_divergence: str
+    max_restores: int
+
+
 class State(NamedTuple):
-    """All that training changes, as the last whole epoch left it.
+    """All that training and other settings change, as the last whole epoch left it.
 
     A trainer has one of these in one attribute, so whoever reads that has values that belong
     together, and whoever is interrupted has changed all of them or none. Parameters and optimizer
@@ -34,6 +44,8 @@ class State(NamedTuple):
     ----------
     problem, history, epoch, step, rate_factor
         As the attributes of `fastnn.training.trainer.Trainer`.
+    run
+        All other settings.
     arrays
         Parameters and optimizer state as `fastnn.targets.engine.Engine.pack` takes them, or
         None.
@@ -45,9 +57,13 @@ class State(NamedTuple):
         Epochs done when the last call of `fit` has done all of its own.
     earlier
         What this was an epoch before, where divergence may take it back.
+    begun
+        The problems that the trainer has had before any epoch: copies of it then may be gone back
+        to, and no history tells them from those of others.
     """
 
     problem: Problem
+    run: Run
     history: History
     epoch: int
     step: int
@@ -57,10 +73,27 @@ class State(NamedTuple):
     snapshot: Any = None
     goal: int = 0
     earlier: State | None = None
+    begun: tuple[Problem, ...] = ()
 
     def read(self) -> tuple[Parameters, list[Parameters]]:
         """Return parameters and optimizer state; arrays that are not to be written to."""
         return self.engine.unpack(self.snapshot) if self.arrays is None else self.arrays
+
+    def under(self, problem: Problem, arrays: tuple[Parameters, list[Parameters]]) -> State:
+        """Return the state with another problem, and parameters and optimizer state for it."""
+        begun = self.begun if self.epoch else (*self.begun, problem)
+        return self._replace(
+            problem=problem, arrays=arrays, engine=None, snapshot=None, earlier=None, begun=begun
+        )
+
+
+def _assignable(name: str, doc: str) -> Any:
+    """Return the attribute of a setting in `Run`, which is assigned as `Adjustable.set` does it."""
+
+    def assign(trainer: Any, value: Any) -> None:
+        trainer.set(**{name: value})
+
+    return property(lambda trainer: getattr(trainer._state.run, name), assign, doc=doc)
 
 
 _AT_WORK: set[CodeType] = set()
@@ -79,28 +112,25 @@ class Stateful(Predictor, Stored):
     Training makes a new state beside the old one and puts it into its place in one step, after each
     whole epoch. An engine's own memory is a means to that end: whatever is left in it, the next
     call begins from the state.
-
-    Attributes
-    ----------
-    target, threads, shuffle
-        As for `fastnn.training.trainer.Trainer`.
     """
 
-    target: str
-    threads: int | None
-    shuffle: bool
+    target: str = _assignable("target", "The target, as it was asked for.")
+    threads: int | None = _assignable("threads", "The most threads that train, or None.")
+    shuffle: bool = _assignable("shuffle", "Whether each epoch has an order of its own.")
+    on_divergence: str = _assignable("on_divergence", "What is done about NaN and infinity.")
+    max_restores: int = _assignable("max_restores", "How often that may be to go back.")
 
     def __setstate__(self, model: Model) -> None:
         """Become the trainer that `model` describes; its engine is made when it is first needed."""
-        self.target, self.threads, self.shuffle = model.target, model.threads, model.shuffle
         self._using = new_lock()  # while the engine is at work, or `_state` is replaced
         self._fitting = Turn()
-        self.on_divergence, self.max_restores = model.on_divergence, model.max_restores
         self._callback_states = model.callbacks  # until `fit` hands them over
         # All else: whoever reads or replaces it does so once, and so in whole.
+        run = Run(*(getattr(model, name) for name in Run._fields))
         state = State(
-            model.problem, model.history, model.epoch, model.step, model.rate_factor,
+            model.problem, run, model.history, model.epoch, model.step, model.rate_factor,
             (model.parameters, model.slots), goal=model.epoch + model.remaining,
+            begun=() if model.epoch else (model.problem,),
         )  # fmt: skip
         if (before := model.earlier) is not None:
             arrays = before.parameters, before.slots
@@ -120,9 +150,10 @@ class Stateful(Predictor, Stored):
                 break
         before = state.earlier
         earlier = None if before is None else Earlier(before.epoch, before.step, *before.read())
+        run = state.run
         return Model(
-            state.problem, self.target, self.threads, self.shuffle, state.epoch, state.step,
-            state.rate_factor, history, *state.read(), self.on_divergence, self.max_restores,
+            state.problem, run.target, run.threads, run.shuffle, state.epoch, state.step,
+            state.rate_factor, history, *state.read(), run.on_divergence, run.max_restores,
             max(0, state.goal - state.epoch), self._callback_states, earlier,
         )  # fmt: skip
 
@@ -200,32 +231,50 @@ class Stateful(Predictor, Stored):
     def restore(self, earlier: Stateful) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.
 
-        That is parameters, optimizer state, `epoch`, `step` and `rate_factor`. `history` keeps the
-        epochs done since, until training goes on and does them anew.
+        That is parameters, optimizer state, `epoch`, `step`, `rate_factor` and, where they have
+        been changed since, all settings of `problem`: what is to be another one is set afterwards.
+        `history` keeps the epochs done since, until training goes on and does them anew.
 
         Raises
         ------
         InvalidInput
-            Not a copy of this trainer, or of epochs that have been done anew since; nothing has
-            changed.
+            Not a copy of this trainer, or of epochs that have been done anew since; or settings
+            that the target of today cannot have. Nothing has changed.
+        TrainerBusy
+            The trainer is in `fit`, with data for which that other network, loss or dtype is not.
         """
         then = earlier._state if isinstance(earlier, Stateful) else None
+        # Of epochs that two trainers share, the history knows; before any, only settings do.
         if (
             then is None
-            or then.problem != self.problem
+            or not (then.epoch or then.problem in self._state.begun)
             or not self.history.agrees(then.history, then.epoch)
         ):
             raise InvalidInput(
                 "restore takes an earlier copy.copy(trainer) of the trainer itself, "
                 f"not {earlier!r:.80}"
             )
-        arrays = then.read()
-        self._refuse_within()
-        with self._using:
-            self._state = self._state._replace(
-                epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays,
-                goal=max(then.goal, then.epoch), earlier=None,
-            )  # fmt: skip
+        this_call, other_data = object(), not then.problem.takes_data_of(self.problem)
+        if other_data and not self._fitting.take(this_call):
+            raise TrainerBusy(
+                "the earlier copy has another network, loss or dtype than the data of the fit "
+                "that this is called in are for; restore it when that has returned"
+            )
+        try:
+            arrays = then.read()
+            self._refuse_within()
+            with self._using:
+                state = self._state
+                if then.problem != state.problem:
+                    choose(state.run.target, then.problem)
+                    state = state.under(then.problem, arrays)
+                self._state = state._replace(
+                    epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays,
+                    goal=max(then.goal, then.epoch), earlier=None,
+                )  # fmt: skip
+        finally:
+            if other_data:
+                self._fitting.give_back()
 
     def _aim_at(self, goal: int) -> None:
         """Have so many epochs to be done in all."""
@@ -245,8 +294,8 @@ class Stateful(Predictor, Stored):
         """Return the state, with an engine that works from it; to be called under `_using`."""
         state = self._state
         if state.engine is None:
-            make = engine_class(choose(self.target, state.problem)[0])
-            state = state._replace(engine=make(state.problem, self.threads))
+            make = engine_class(choose(state.run.target, state.problem)[0])
+            state = state._replace(engine=make(state.problem, state.run.threads))
         if state.arrays is not None:
             state = state._replace(arrays=None, snapshot=state.engine.pack(*state.arrays))
         self._state = state
@@ -261,7 +310,7 @@ class Stateful(Predictor, Stored):
         """
         history = after.history
         done = self._state.epoch - history.first_epoch
-        at_once([*history.entering(done, rows), partial(setattr, self, "_state", after)])
+        at_once([*history.entering(done, rows), partial(object.__setattr__, self, "_state", after)])
 
     def _refuse_within(self) -> None:
         """Refuse what would use the engine while this thread has it at work already.

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
 from fastnn.inputs.parameters import from_tensors, to_tensors
 from fastnn.storage.old_settings import renamed
+from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks.bundled import Bundled, check_monitor
 from fastnn.training.history import History
 
@@ -35,7 +36,9 @@ class EarlyStopping(Bundled):
 
     It is called after all other callbacks, so that what they do belongs to the epoch; only a
     `Checkpoint` comes later, and keeps what this one has found. The same object goes on counting in
-    the next call of `fit`, and starts anew with another trainer.
+    the next call of `fit`, and starts anew with another trainer, and where `Trainer.set` or
+    `Trainer.widen` has changed loss, dtype or outputs, which no loss compares across. Going back
+    behind a change of other settings takes that back, too, as `Trainer.restore` does.
 
     Parameters
     ----------
@@ -78,9 +81,7 @@ class EarlyStopping(Bundled):
 
     def __call__(self, trainer: Stateful, history: History) -> bool:
         """Return whether to stop, with the trainer taken back if so."""
-        best = self.best
-        if best is not None and not history.agrees(best.history, best.epoch):
-            best = None
+        best = self._best_of(trainer)
         if best is None or self._better(history, best):
             history.best = len(history) - 1
             self.best = copy.copy(trainer)
@@ -96,13 +97,14 @@ class EarlyStopping(Bundled):
 
     def state(self, trainer: Stateful) -> dict[str, Any]:
         """Return the best epoch so far, if it is one of this trainer's."""
-        best = self.best
-        if best is None or not trainer.history.agrees(best.history, best.epoch):
+        best = self._best_of(trainer)
+        if best is None:
             return {}
         model = best.__getstate__()
         arrays = to_tensors(model.problem, model.parameters, model.slots)
         numbers = {name: getattr(model, name) for name in _NUMBERS}
-        return {"monitor": self.monitor} | numbers | arrays
+        problem = models.problem_to_plain(model.problem)
+        return {"monitor": self.monitor, "problem": problem} | numbers | arrays
 
     def take_state(self, state: dict[str, Any], trainer: Stateful) -> None:
         """Go on from a best epoch, unless another loss was watched then."""
@@ -111,6 +113,9 @@ class EarlyStopping(Bundled):
             return
         numbers = {name: state.pop(name, None) for name in _NUMBERS}
         problem, where = trainer.problem, "the state of EarlyStopping in the file"
+        settings = state.pop("problem", None)  # which files of earlier versions do not have
+        if settings is not None:
+            problem = models.problem_from_plain(settings, where).in_precision(problem.precision)
         parameters, slots = from_tensors(problem, state, where)
         model = trainer.__getstate__()
         history = model.history
@@ -118,13 +123,25 @@ class EarlyStopping(Bundled):
             raise CorruptFile(f"{where} is damaged: epoch cannot be {numbers['epoch']!r}")
         history.truncate(numbers["epoch"])
         history.best = len(history) - 1
-        state = numbers | {"parameters": parameters, "slots": slots}
+        state = numbers | {"problem": problem, "parameters": parameters, "slots": slots}
         with_best = replace(model, callbacks=[], earlier=None, **state)
         self.best = trainer.__new__(type(trainer))
         self.best.__setstate__(with_best)
 
+    def _best_of(self, trainer: Stateful) -> Stateful | None:
+        """Return the best so far, if it is of this trainer and of losses like those of today."""
+        best = self.best
+        if (
+            best is None
+            or not best.problem.takes_data_of(trainer.problem)
+            or not trainer.history.agrees(best.history, best.epoch)
+        ):
+            return None
+        return best
+
     def _better(self, history: History, best: Stateful) -> bool:
         """Return whether the last epoch is better than the best one."""
-        loss, least = (getattr(each, self.monitor)[-1] for each in (history, best.history))
+        series = getattr(history, self.monitor)  # with the best's entry: that is one of its epochs
+        loss, least = series[-1], series[len(best.history) - 1]
         # NaN, as of outputs that overflow, is worse than any number.
         return loss < least - self.min_delta or (math.isnan(least) and not math.isnan(loss))
