@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import numpy as np
-
 from fastnn.graph import (
     Expression,
     erf,
@@ -22,7 +20,6 @@ from fastnn.graph import (
     where,
 )
 from fastnn.graph.custom import AnyActivation, CustomActivation
-from fastnn.graph.evaluate import evaluate
 from fastnn.graph.nodes import topological
 from fastnn.rules.activations import RRELU_MEAN, SELU_ALPHA, SELU_SCALE
 
@@ -79,17 +76,15 @@ def translated(
     inputs
         What each variable is there.
     constant
-        Makes a number; it may be infinite or NaN, as log(0) is.
+        Makes a number.
     operation
         Applies an operation, by its name in `fastnn.graph.operations.OPERATIONS`, to what its
-        arguments became. Numbers come computed, conditions of numbers do not.
+        arguments became.
     """
-    order = topological([expression.node])
-    numbers = {node for node in order if node.fixed and not node.is_condition}
     found: dict[Any, Value] = {}
-    for node in topological([expression.node], numbers):
-        if node in numbers:
-            found[node] = constant(float(evaluate([node], {}, np.dtype(np.float64))[0]))
+    for node in topological([expression.node]):
+        if node.operation == "constant":
+            found[node] = constant(node.value)
         elif node.operation == "variable":
             found[node] = inputs[node.name]
         else:

@@ -42,7 +42,7 @@ def make_module(network: Network, parameters: Parameters, probabilities: str) ->
             modules += _dense(torch, layer, *next(given))
     if probabilities:
         last = Dense(network.outputs, probabilities)
-        modules.append(make_activation(torch, last, None))
+        modules.append(make_activation(torch, last))
     return torch.nn.Sequential(*modules).eval()
 
 
@@ -66,11 +66,11 @@ def _dense(
         _fill(torch, prelu.weight, slopes[0])
         return [linear, prelu]
     try:
-        return [linear, make_activation(torch, dense, dtype)]
+        return [linear, make_activation(torch, dense)]
     except InvalidInput as error:
         raise InvalidInput(f"to_torch cannot translate Dense layer {position}: {error}") from None
 
 
 def _fill(torch: Any, parameter: Any, values: np.ndarray) -> None:
     with torch.no_grad():
-        parameter.copy_(torch.tensor(values))
+        parameter.copy_(torch.tensor(values, device="cpu"))

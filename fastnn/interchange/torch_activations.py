@@ -196,7 +196,7 @@ MODULES: dict[str, Callable[[Any, Dense], Any]] = {
 }
 
 
-def make_activation(torch: Any, dense: Dense, dtype: Any) -> Any:
+def make_activation(torch: Any, dense: Dense) -> Any:
     """Return the module of a layer's activation, for all but identity and prelu.
 
     Parameters
@@ -205,8 +205,6 @@ def make_activation(torch: Any, dense: Dense, dtype: Any) -> Any:
         The library.
     dense
         The layer.
-    dtype
-        PyTorch's, of the numbers in a formula.
 
     Raises
     ------
@@ -223,7 +221,7 @@ def make_activation(torch: Any, dense: Dense, dtype: Any) -> Any:
             )
     expression = formula_of(dense.activation)
     module = _known(torch.nn, expression)
-    return _graph(torch, expression, dtype) if module is None else module
+    return _graph(torch, expression) if module is None else module
 
 
 def _known(nn: Any, expression: Expression) -> Any:
@@ -278,21 +276,18 @@ OPERATIONS = {
     "and": "logical_and",
     "or": "logical_or",
     "not": "logical_not",
-}
+}  # without softplus and step
 
 
-def _graph(torch: Any, expression: Expression, dtype: Any) -> Any:
+def _graph(torch: Any, expression: Expression) -> Any:
     """Return a module that computes a formula: a graph of PyTorch's operations on tensors."""
     from torch import fx
 
-    root, graph = torch.nn.Module(), fx.Graph()
+    graph = fx.Graph()
     z = graph.placeholder("z")
 
     def constant(value: float) -> Any:
-        name = f"c{sum(1 for _ in root.buffers())}"
-        # A buffer follows the module to another device or dtype.
-        root.register_buffer(name, torch.tensor(value, dtype=dtype), persistent=False)
-        return graph.get_attr(name)
+        return graph.call_method("new_full", (z, (), value))  # of the dtype and the device of z
 
     def operation(name: str, arguments: list[Any]) -> Any:
         if name == "softplus":  # PyTorch's takes its threshold as a number
@@ -303,4 +298,4 @@ def _graph(torch: Any, expression: Expression, dtype: Any) -> Any:
         return graph.call_function(getattr(torch, OPERATIONS[name]), tuple(arguments))
 
     graph.output(translated(expression, {expression.names[0]: z}, constant, operation))
-    return fx.GraphModule(root, graph, "Formula")
+    return fx.GraphModule(torch.nn.Module(), graph, "Formula")
