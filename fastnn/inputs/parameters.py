@@ -127,7 +127,7 @@ def _other_form(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> st
     if [size for size in found if size != 1] == [size for size in shape if size != 1]:
         return f"these are its numbers in another form: pass numpy.reshape({name}, {shape})"
     if math.prod(found) == 1:
-        return f"if all of them are that number, pass numpy.full({shape}, {name})"
+        return f"if all of them are that number, pass numpy.full({shape}, numpy.ravel({name}))"
     return "pass parameters of the same layers, as trainer.parameters gives them"
 
 
