@@ -189,6 +189,12 @@ def test_a_softmax_at_the_end_is_that_of_the_loss(end):
     assert trainer.problem.network.dense[-1].activation == "identity"
 
 
+def test_what_does_nothing_may_follow_the_softmax_of_the_loss():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1), nn.Flatten(), nn.Dropout(0.0))
+    trainer = Trainer.from_torch(module, target="numpy")
+    assert_allclose(trainer.predict_proba(X), outputs_of(module), atol=1e-6)
+
+
 def test_a_sigmoid_at_the_end_is_that_of_the_loss():
     module = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
     trainer = Trainer.from_torch(module, loss="binary_cross_entropy", target="numpy")

@@ -209,7 +209,7 @@ def test_the_usual_dtype_and_device_of_pytorch_make_no_difference():
 
 
 def test_what_pytorch_does_not_have_is_refused_by_name():
-    with pytest.raises(InvalidInput, match="Dense layer 1: PyTorch has no module.*'hardmax'"):
+    with pytest.raises(InvalidInput, match="layer 2: PyTorch has no module.*'hardmax'"):
         trainer_of([Dense(6, "tanh"), Dropout(0.1), Dense(3, "hardmax")], loss="mse").to_torch()
 
 

@@ -122,7 +122,11 @@ def _places(torch: Any, module: Any, path: str) -> Iterator[Place]:
 
 
 def _does_nothing(place: Place) -> bool:
-    return place.kind == "Identity" or (place.kind == "Dropout" and place.module.p == 0)
+    """Return whether rows of features stay as they are."""
+    module = place.module
+    if place.kind == "Flatten":  # rows are flat already
+        return module.start_dim == 1 and module.end_dim in (-1, 1)
+    return place.kind == "Identity" or (place.kind == "Dropout" and module.p == 0)
 
 
 def _kind(nn: Any, module: Any) -> str:
@@ -199,13 +203,17 @@ def _dropout(chain: Chain, place: Place) -> None:
 
 
 def _flatten(chain: Chain, place: Place) -> None:
-    """Leave rows as they are: X has one row of features a sample already."""
-    start, end = place.module.start_dim, place.module.end_dim
-    if start != 1 or end not in (-1, 1):
-        raise place.refuse(
-            f"rows of X are flat already, and start_dim={start}, end_dim={end} would mix them or "
-            "leave them in parts; use nn.Flatten()"
-        )
+    raise place.refuse(
+        "it would put rows together or leave them in parts, while fastnn has a row of features for "
+        "each sample; use nn.Flatten()"
+    )
+
+
+def _log_softmax(chain: Chain, place: Place) -> None:
+    raise place.refuse(
+        "fastnn has it only where a network ends in it, with loss='softmax_cross_entropy', which "
+        "applies the softmax itself"
+    )
 
 
 def _activation(chain: Chain, place: Place) -> None:
@@ -303,7 +311,7 @@ def _check_shapes(place: Place, **shapes: tuple[np.ndarray, tuple[int, ...]]) ->
             raise place.refuse(f"its {name} has shape {array.shape}, not {shape}; make it anew")
 
 
-# What is done with each class of `torch.nn`: a layer of fastnn, or nothing.
+# What each class of `torch.nn` becomes, one row a class; those that do nothing are left out before.
 _ROWS: dict[str, Callable[[Chain, Place], None]] = {
     "Linear": _linear,
     "Dropout": _dropout,
@@ -311,12 +319,5 @@ _ROWS: dict[str, Callable[[Chain, Place], None]] = {
     "Flatten": _flatten,
     "PReLU": _prelu,
     **dict.fromkeys(KINDS, _activation),
-    "LogSoftmax": lambda chain, place: _log_softmax(place),
+    "LogSoftmax": _log_softmax,
 }
-
-
-def _log_softmax(place: Place) -> None:
-    raise place.refuse(
-        "fastnn has it only where a network ends in it, with loss='softmax_cross_entropy', which "
-        "applies the softmax itself"
-    )

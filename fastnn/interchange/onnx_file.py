@@ -18,7 +18,7 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import Problem
 from fastnn.interchange.formulas import formula_of, translated
 from fastnn.interchange.libraries import import_onnx
-from fastnn.network import Dense
+from fastnn.network import Dense, Dropout
 from fastnn.rules.activations import RRELU_MEAN, SELU_ALPHA, SELU_SCALE
 from fastnn.rules.table import loss_row
 from fastnn.storage.tensor_file import write_file
@@ -100,14 +100,16 @@ def onnx_bytes(problem: Problem, parameters: Parameters) -> bytes:
     helper, dtype = onnx.helper, problem.dtype
     graph = _Graph(onnx, dtype)
     name = "X"
-    for position, (dense, arrays) in enumerate(zip(problem.network.dense, parameters, strict=True)):
-        graph.prefix = f"layers.{position}"
+    given = iter(enumerate(parameters))
+    for position, layer in enumerate(problem.network.layers):
+        if isinstance(layer, Dropout):  # does nothing in prediction
+            continue
+        number, arrays = next(given)
+        graph.prefix = f"layers.{number}"  # as in a model file
         try:
-            name = graph.dense(name, dense, arrays)
+            name = graph.dense(name, layer, arrays)
         except InvalidInput as error:
-            raise InvalidInput(
-                f"to_onnx cannot translate Dense layer {position}: {error}"
-            ) from None
+            raise InvalidInput(f"to_onnx cannot translate layer {position}: {error}") from None
     graph.prefix = ""
     graph.add("Identity", name, to="outputs")
     columns = {"outputs": problem.network.outputs}
@@ -166,7 +168,7 @@ class _Graph:
         """Return the name of a number of the graph's dtype."""
         with np.errstate(over="ignore"):
             number = self._dtype.type(value)
-        name = f"number {number!s}"
+        name = f"number.{number!s}"
         if name not in self._constants:
             self._constants[name] = self.array(np.array(number), name)
         return name

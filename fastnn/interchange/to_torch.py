@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,21 +35,20 @@ def make_module(network: Network, parameters: Parameters, probabilities: str) ->
     """
     torch = import_torch()
     modules: list[Any] = []
-    given = enumerate(parameters)
-    for layer in network.layers:
-        if isinstance(layer, Dropout):
-            modules.append(torch.nn.Dropout(layer.rate))
-        else:
-            modules += _dense(torch, layer, *next(given))
+    given = iter(parameters)
+    for position, layer in enumerate(network.layers):
+        arrays = next(given) if isinstance(layer, Dense) else ()
+        try:
+            modules += _ROWS[type(layer)](torch, layer, arrays)
+        except InvalidInput as error:
+            raise InvalidInput(f"to_torch cannot translate layer {position}: {error}") from None
     if probabilities:
         last = Dense(network.outputs, probabilities)
         modules.append(make_activation(torch, last))
     return torch.nn.Sequential(*modules).eval()
 
 
-def _dense(
-    torch: Any, dense: Dense, position: int, parameters: tuple[np.ndarray, ...]
-) -> list[Any]:
+def _dense(torch: Any, dense: Dense, parameters: tuple[np.ndarray, ...]) -> list[Any]:
     """Return the modules of one layer: one, or two with its activation."""
     W, b, *slopes = parameters
     dtype = getattr(torch, W.dtype.name)
@@ -65,12 +65,17 @@ def _dense(
         prelu = torch.nn.PReLU(dense.units, init=dense.alpha, device="cpu", dtype=dtype)
         _fill(torch, prelu.weight, slopes[0])
         return [linear, prelu]
-    try:
-        return [linear, make_activation(torch, dense)]
-    except InvalidInput as error:
-        raise InvalidInput(f"to_torch cannot translate Dense layer {position}: {error}") from None
+    return [linear, make_activation(torch, dense)]
+
+
+def _dropout(torch: Any, dropout: Dropout, parameters: tuple[()]) -> list[Any]:
+    return [torch.nn.Dropout(dropout.rate)]
 
 
 def _fill(torch: Any, parameter: Any, values: np.ndarray) -> None:
     with torch.no_grad():
         parameter.copy_(torch.tensor(values, device="cpu"))
+
+
+# (torch, a layer, its parameters) -> its modules, one row a class of layers.
+_ROWS: dict[type, Callable[..., list[Any]]] = {Dense: _dense, Dropout: _dropout}
