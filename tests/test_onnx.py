@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 from all_operations import FORMULAS
 from numpy.testing import assert_allclose
+from scipy import special
 from trainer_cases import BINARY, LABELS, TARGETS, X, trainer_of
 
-from fastnn import Adam, AveragedSGD, Dense, Dropout, InvalidInput, MissingExtra, MissingFile
+from fastnn import (
+    Adam,
+    AveragedSGD,
+    Dense,
+    Dropout,
+    InvalidInput,
+    MissingExtra,
+    MissingFile,
+    graph,
+)
 from fastnn.interchange import onnx_file
 from fastnn.rules.table import ACTIVATIONS
 
@@ -76,34 +86,38 @@ def spread(trainer):
 
 
 EVERY = {**{name: name for name in ACTIVATIONS}, **dict(enumerate(FORMULAS))}
-WITH_ERF = ("gelu", 3)
 
 
-@pytest.mark.parametrize(
-    ("activation", "dtype"),
-    [
-        (name, dtype)
-        for name in EVERY
-        for dtype in DTYPES
-        if (name, dtype) not in [(each, "float64") for each in WITH_ERF]
-    ],
-)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", EVERY)
 def test_a_file_gives_what_the_trainer_gives_for_every_activation(activation, dtype, run, tmp_path):
     activation = EVERY[activation]
     trainer = spread(trainer_of([Dense(6, activation), Dropout(0.4), Dense(3)], dtype=dtype))
     check_same(trainer, tmp_path / "model.onnx", run, WIDE)
 
 
-@pytest.mark.parametrize("activation", WITH_ERF)
-def test_what_onnxruntime_has_in_float32_alone_is_refused_in_float64(activation, run, tmp_path):
-    layers = [Dense(4, "relu"), Dense(6, EVERY[activation]), Dense(3)]
-    trainer = trainer_of(layers, dtype="float64")
-    with pytest.raises(InvalidInput, match="layer 1: .* erf, .*float32") as refused:
-        trainer.to_onnx(tmp_path / "model.onnx")
-    assert "set_parameters" in str(refused.value) and not [*tmp_path.iterdir()]
-    single = trainer_of(layers)
-    single.set_parameters(trainer.parameters)
-    check_same(single, tmp_path / "model.onnx", run)
+@pytest.mark.parametrize(
+    ("function", "exact"),
+    [
+        (graph.erf, special.erf),
+        (graph.expm1, np.expm1),
+        (graph.log1p, np.log1p),
+        (graph.softplus, lambda x: np.logaddexp(0, x)),
+    ],
+    ids=["erf", "expm1", "log1p", "softplus"],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_functions_that_are_no_operators_keep_their_digits(function, exact, dtype, run, tmp_path):
+    sizes = np.logspace(-30, 2, 200)
+    x = np.concatenate([-sizes, [0.0], sizes]).astype(dtype)[:, None]
+    if exact is np.log1p:
+        x = x[x > -1][:, None]
+    trainer = trainer_of([Dense(1, lambda z: function(z))], 1, loss="mse", dtype=dtype)
+    trainer.set_parameters([(np.ones((1, 1)), np.zeros(1))])
+    trainer.to_onnx(tmp_path / "model.onnx")
+    found = run(str(tmp_path / "model.onnx"), x)["outputs"]
+    with np.errstate(over="ignore"):
+        assert_allclose(found, exact(x), rtol=1e-6 if dtype == "float32" else 3e-15)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6])

@@ -18,7 +18,7 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import Problem
 from fastnn.interchange.formulas import formula_of, translated
 from fastnn.interchange.libraries import import_onnx
-from fastnn.network import Dense, Dropout
+from fastnn.network import Dense
 from fastnn.rules.activations import RRELU_MEAN, SELU_ALPHA, SELU_SCALE
 from fastnn.rules.table import loss_row
 from fastnn.storage.tensor_file import write_file
@@ -73,7 +73,7 @@ def write_onnx(
     Raises
     ------
     InvalidInput
-        Something that ONNX or its runtime does not have, or more than 2 GiB; no path.
+        More than 2 GiB, or no path.
     MissingExtra
         The package onnx is not installed.
     MissingFile, UnusableFile
@@ -100,16 +100,9 @@ def onnx_bytes(problem: Problem, parameters: Parameters) -> bytes:
     helper, dtype = onnx.helper, problem.dtype
     graph = _Graph(onnx, dtype)
     name = "X"
-    given = iter(enumerate(parameters))
-    for position, layer in enumerate(problem.network.layers):
-        if isinstance(layer, Dropout):  # does nothing in prediction
-            continue
-        number, arrays = next(given)
-        graph.prefix = f"layers.{number}"  # as in a model file
-        try:
-            name = graph.dense(name, layer, arrays)
-        except InvalidInput as error:
-            raise InvalidInput(f"to_onnx cannot translate layer {position}: {error}") from None
+    for position, (dense, arrays) in enumerate(zip(problem.network.dense, parameters, strict=True)):
+        graph.prefix = f"layers.{position}"  # as in a model file
+        name = graph.dense(name, dense, arrays)
     graph.prefix = ""
     graph.add("Identity", name, to="outputs")
     columns = {"outputs": problem.network.outputs}
@@ -150,7 +143,7 @@ class _Graph:
         self.arrays: list[Any] = []
         self.prefix = ""
         self._onnx, self._dtype = onnx, dtype
-        self._constants: dict[str, str] = {}
+        self._known: set[str] = set()
 
     def add(self, operator: str, *inputs: str, to: str = "", **attributes: Any) -> str:
         """Add an operator, and return the name of what it gives, `to` if that is given."""
@@ -168,9 +161,12 @@ class _Graph:
         """Return the name of a number of the graph's dtype."""
         with np.errstate(over="ignore"):
             number = self._dtype.type(value)
-        name = f"number.{number!s}"
-        if name not in self._constants:
-            self._constants[name] = self.array(np.array(number), name)
+        return self._shared(f"number.{number!s}", np.array(number))
+
+    def _shared(self, name: str, values: np.ndarray) -> str:
+        """Return the name of an array that layers may share; it is added at first."""
+        if name not in self._known:
+            self._known.add(self.array(values, name))
         return name
 
     def dense(self, name: str, dense: Dense, parameters: tuple[np.ndarray, ...]) -> str:
@@ -251,13 +247,21 @@ class _Graph:
         return self.add("Add", self.add("Max", x, self.constant(0)), self._log1p(small))
 
     def _erf(self, x: str) -> str:
-        if self._dtype != np.float32:
-            raise InvalidInput(
-                "its activation needs erf, which onnxruntime has in float32 alone; make a trainer "
-                'of the same network with dtype="float32", and give it the parameters with '
-                "set_parameters"
-            )
-        return self.add("Erf", x)
+        """Add Erf, or in float64, for which onnxruntime has none, the integral that it is.
+
+        erf(x) = 2 x / sqrt(pi) times the integral of exp(-x^2 t^2) from 0 to 1, which Gauss's rule
+        with 24 points gives to 2e-15 (of it, near 0 as well) up to 6, where erf is 1.
+        """
+        if self._dtype == np.float32:
+            return self.add("Erf", x)
+        points, shares = np.polynomial.legendre.leggauss(24)  # of the interval from -1 to 1
+        squares = self._shared("erf.squares", -(((points + 1) / 2) ** 2))
+        weights = self._shared("erf.weights", shares[:, None] / np.sqrt(np.pi))
+        last = self._shared("erf.axis", np.array([-1]))
+        x = self.add("Max", self.add("Min", x, self.constant(6)), self.constant(-6))
+        exponents = self.add("Mul", self.add("Unsqueeze", self.add("Mul", x, x), last), squares)
+        integral = self.add("MatMul", self.add("Exp", exponents), weights)
+        return self.add("Mul", x, self.add("Squeeze", integral, last))
 
     def _hardmax(self, z: str, units: int) -> str:
         """Add 1 for the first largest of each row, 0 for the others."""

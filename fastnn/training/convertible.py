@@ -111,8 +111,7 @@ class Convertible(Stateful):
         Raises
         ------
         InvalidInput
-            gelu, or a formula with erf, in float64, which onnxruntime does not have; more than
-            2 GiB; or no path.
+            More than 2 GiB, or no path.
         MissingExtra
             The package onnx is not installed.
         MissingFile, UnusableFile
