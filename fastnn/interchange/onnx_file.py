@@ -154,7 +154,7 @@ class _Graph:
 
     def array(self, values: np.ndarray, name: str) -> str:
         """Add an array, and return its name."""
-        self.arrays.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.arrays.append(self._onnx.numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def constant(self, value: float) -> str:

@@ -36,7 +36,7 @@ def _relu6(z: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Formula:
+class Row:
     """A class of `torch.nn` as a formula of z and of the module's numbers."""
 
     kind: str
@@ -55,46 +55,46 @@ def _not_negative(value: float) -> bool:
     return value >= 0
 
 
-FORMULAS = (
-    Formula("GELU", _gelu_by_tanh, others={"approximate": "tanh"}),
-    Formula("Softsign", lambda z: z / (1 + abs(z))),
-    Formula("ReLU6", _relu6),
-    Formula("Hardsigmoid", lambda z: _relu6(z + 3) / 6),
-    Formula("Hardswish", lambda z: z * _relu6(z + 3) / 6),
-    Formula("LogSigmoid", lambda z: -softplus(-z)),
-    Formula("Tanhshrink", lambda z: z - tanh(z)),
-    Formula("LeakyReLU", lambda z, s: where(z > 0, z, s * z), ("negative_slope",)),
-    Formula("ELU", lambda z, a: where(z > 0, z, a * expm1(z)), ("alpha",)),
-    Formula(
+ROWS = (
+    Row("GELU", _gelu_by_tanh, others={"approximate": "tanh"}),
+    Row("Softsign", lambda z: z / (1 + abs(z))),
+    Row("ReLU6", _relu6),
+    Row("Hardsigmoid", lambda z: _relu6(z + 3) / 6),
+    Row("Hardswish", lambda z: z * _relu6(z + 3) / 6),
+    Row("LogSigmoid", lambda z: -softplus(-z)),
+    Row("Tanhshrink", lambda z: z - tanh(z)),
+    Row("LeakyReLU", lambda z, s: where(z > 0, z, s * z), ("negative_slope",)),
+    Row("ELU", lambda z, a: where(z > 0, z, a * expm1(z)), ("alpha",)),
+    Row(
         "CELU",
         lambda z, a: where(z > 0, z, a * expm1(z / a)),
         ("alpha",),
         _not_zero,
         "alpha must not be 0",
     ),
-    Formula(
+    Row(
         "Hardtanh",
         lambda z, a, b: minimum(maximum(z, a), b),
         ("min_val", "max_val"),
         operator.lt,
         "min_val must be below max_val",
     ),
-    Formula(
+    Row(
         "Hardshrink",
         lambda z, c: where((z > c) | (z < -c), z, 0),
         ("lambd",),
         _not_negative,
         "lambd must be at least 0",
     ),
-    Formula(
+    Row(
         "Softshrink",
         lambda z, c: where(z > c, z - c, where(z < -c, z + c, 0)),
         ("lambd",),
         _not_negative,
         "lambd must be at least 0",
     ),
-    Formula("Threshold", lambda z, t, v: where(z > t, z, v), ("threshold", "value")),
-    Formula(
+    Row("Threshold", lambda z, t, v: where(z > t, z, v), ("threshold", "value")),
+    Row(
         "Softplus",
         lambda z, b, t: (
             where(z > t, z, softplus(z)) if b == 1 else where(b * z > t, z, softplus(b * z) / b)
@@ -115,7 +115,7 @@ def _softplus(module: Any, dtype: np.dtype) -> Named | None:
     return None
 
 
-# (module, dtype) -> an activation that fastnn has by name, or None where `FORMULAS` has to do.
+# (module, dtype) -> an activation that fastnn has by name, or None where `ROWS` has to do.
 NAMES: dict[str, Callable[[Any, np.dtype], Named | None]] = {
     "Sigmoid": lambda module, dtype: ("sigmoid", None),
     "Tanh": lambda module, dtype: ("tanh", None),
@@ -138,7 +138,7 @@ NAMES: dict[str, Callable[[Any, np.dtype], Named | None]] = {
     "Softmax": lambda module, dtype: ("softmax", None) if module.dim in (1, -1, None) else None,
 }
 
-KINDS = tuple(dict.fromkeys([*NAMES, *(row.kind for row in FORMULAS)]))
+KINDS = tuple(dict.fromkeys([*NAMES, *(row.kind for row in ROWS)]))
 
 
 def read_activation(kind: str, module: Any, dtype: np.dtype) -> tuple[AnyActivation, float | None]:
@@ -161,7 +161,7 @@ def read_activation(kind: str, module: Any, dtype: np.dtype) -> tuple[AnyActivat
     named = NAMES[kind](module, dtype) if kind in NAMES else None
     if named is not None:
         return named
-    for row in FORMULAS:
+    for row in ROWS:
         if row.kind == kind and all(getattr(module, k) == v for k, v in row.others.items()):
             values = [number(getattr(module, name), name) for name in row.numbers]
             if not row.valid(*values):
@@ -232,7 +232,7 @@ def _known(nn: Any, expression: Expression) -> Any:
         return None
     (z,) = variables(*expression.names)
     candidates = sorted({1.0} | constants)
-    for row in FORMULAS:
+    for row in ROWS:
         for values in product(candidates, repeat=len(row.numbers)):
             # Equal formulas are the same node.
             if row.valid(*values) and row.formula(z, *values).node is expression.node:
