@@ -157,6 +157,10 @@ def test_probabilities_are_there_where_the_loss_makes_them(layers, loss, labels,
     check_same(trainer, tmp_path / "model.onnx", run)
 
 
+def test_square_weights_are_as_they_should_be(run, tmp_path):
+    check_same(trainer_of([Dense(4, "tanh"), Dense(4)]), tmp_path / "model.onnx", run)
+
+
 def test_the_mean_of_averaged_sgd_is_what_is_written(run, tmp_path):
     trainer = trainer_of([Dense(3)], optimizer=AveragedSGD(0.5))
     trainer.fit(X, LABELS, epochs=3)

@@ -91,6 +91,10 @@ def test_outputs_are_the_trainers_at_every_depth_after_training(depth, bias, tar
     assert [each.bias is not None for each in linear] == [bias] * len(linear)
 
 
+def test_square_weights_are_turned():
+    check_same_outputs(trainer_of([Dense(4, "tanh"), Dense(4)]))
+
+
 def test_the_mean_of_averaged_sgd_is_what_goes():
     trainer = trainer_of([Dense(3)], optimizer=AveragedSGD(0.5))
     trainer.fit(X, LABELS, epochs=3)
