@@ -66,6 +66,17 @@ def use_tensorboard():
         assert os.listdir(folder)
 
 
+def use_onnx():
+    """Write a network, and read it with what the package has to evaluate one."""
+    from onnx.reference import ReferenceEvaluator
+
+    trainer = trained()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.to_onnx(f"{folder}/model.onnx")
+        outputs, _ = ReferenceEvaluator(f"{folder}/model.onnx").run(None, {"X": X})
+    np.testing.assert_allclose(outputs, trainer.forward(X), rtol=1e-5)
+
+
 def use_cuda():
     """Compile a kernel to machine code, as for a device that is not there."""
     from numba import cuda, float32

@@ -28,7 +28,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("graph",),
         ("network",),
         ("inputs",),
-        ("random", "datasets"),
+        # Other libraries' networks: of values alone, so that whatever trains may offer it.
+        ("random", "datasets", "interchange"),
         ("targets",),
         ("training",),
         ("plots",),
@@ -61,7 +62,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("predictor", "saved_trainer"),
         ("model_files",),
         ("trainer_state",),
-        ("settings", "callbacks", "divergence"),
+        ("settings", "convertible", "callbacks", "divergence"),
         ("loop",),
         ("batched_models",),
         ("restarts",),
@@ -95,11 +96,13 @@ ALLOWED = {
     "pandas": ("training.sweep_result",),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
+    "torch": ("interchange",),
+    "onnx": ("interchange",),
     "tensorboard": ("training.callbacks",),
     "tensorboardX": ("training.callbacks",),
 }
 # ... and what only inside functions, because not every use of its module needs it.
-LAZY = {"tqdm", "safetensors", "pandas", "tensorboard", "tensorboardX"}
+LAZY = {"tqdm", "safetensors", "pandas", "torch", "onnx", "tensorboard", "tensorboardX"}
 LAZY_PLACES = (
     "graph",
     "storage.kernels.machine",
@@ -309,7 +312,10 @@ def loaded_after(code: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-HEAVY = {"numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplotlib", "pandas"}
+HEAVY = {
+    "numba", "llvmlite", "scipy", "tqdm", "safetensors", "sklearn", "matplotlib", "pandas", "torch",
+    "onnx",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,9 +159,28 @@ def _checked(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what: str
     """Return one array of parameters as `dtype`, or raise `InvalidInput`."""
     array = real_numbers(value, what)
     if array.shape != shape:
-        raise InvalidInput(f"{what} has shape {array.shape} but the network needs {shape}")
+        name = what.partition(" ")[0]
+        axes = ", which is (inputs, outputs)" if len(shape) == 2 else ""
+        raise InvalidInput(
+            f"{what} has shape {array.shape} but the network needs {shape}{axes}; "
+            f"{_other_form(array.shape, shape, name)}"
+        )
     check_finite(array.reshape(-1, shape[-1]), dtype, what)
     return np.array(array, dtype, order="C")
+
+
+def _other_form(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> str:
+    """Return what to do about an array of parameters that has another shape than it needs."""
+    if len(found) == 2 and found == shape[::-1]:
+        return (
+            f"this is the transpose, (outputs, inputs), as PyTorch's Linear has it: pass {name}.T, "
+            "of every layer, square ones too, or use Trainer.from_torch"
+        )
+    if [size for size in found if size != 1] == [size for size in shape if size != 1]:
+        return f"these are its numbers in another form: pass numpy.reshape({name}, {shape})"
+    if math.prod(found) == 1:
+        return f"if all of them are that number, pass numpy.full({shape}, numpy.ravel({name}))"
+    return "pass parameters of the same layers, as trainer.parameters gives them"
 
 
 def to_tensors(

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,16 @@ def write(
     """
     from safetensors.numpy import save
 
-    name, place = regular_file(path)
     # safetensors writes the memory of an array in the order in which it lies.
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
-    content = save(arrays, {_KEY: json.dumps(header)})
+    write_file(path, lambda: save(arrays, {_KEY: json.dumps(header)}))
+
+
+def write_file(path: str | bytes | os.PathLike[Any], make: Callable[[], bytes]) -> None:
+    """Write what `make` returns to `path`; the path and the errors are those of `write`."""
+    name, place = regular_file(path)
+    content = make()
     with family_errors(name):
         _check_rights(place)
         write_whole(place, content, durable=True)

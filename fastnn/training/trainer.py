@@ -18,6 +18,7 @@ from fastnn.targets.selection import choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import Callback, check_callbacks, check_fit, running
+from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
 from fastnn.training.loop import train_epochs
 from fastnn.training.progress import Progress
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer(Adjustable):
+class Trainer(Adjustable, Convertible):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2

@@ -212,6 +212,11 @@ class Stateful(Predictor, Stored):
     def set_parameters(self, parameters: Parameters) -> None:
         """Take other parameters, as `parameters` gives them; copies.
 
+        W is (inputs, outputs), for rows as samples: Z = X W + b. PyTorch's Linear, and texts in
+        which columns are samples, have its transpose (outputs, inputs), so pass W.T of those, above
+        all of a square W, whose shape cannot tell. `Trainer.from_torch` takes a whole module of
+        PyTorch.
+
         The optimizer starts anew: its state becomes zero (the mean of `AveragedSGD`, a copy of the
         parameters), `step` 0, which Adam's correction of its bias and a schedule of the learning
         rate depend on, and `rate_factor` 1. `epoch` and `history` go on.

@@ -1,0 +1,1 @@
+"""Networks as other libraries have them: modules of PyTorch, and files of ONNX."""

@@ -1,0 +1,284 @@
+"""A network and its parameters as a file of ONNX, for prediction elsewhere.
+
+The graph takes "X" (batch, inputs) and gives "outputs", what `forward` gives, and where the loss
+makes probabilities of them "probabilities", what `predict_proba` gives. Its operators are those of
+opset 13, and of these the ones that onnxruntime has in float32 and in float64.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from fastnn import __version__
+from fastnn.errors import InvalidInput
+from fastnn.inputs.parameters import Parameters
+from fastnn.inputs.problem import Problem
+from fastnn.interchange.formulas import formula_of, translated
+from fastnn.interchange.libraries import import_onnx
+from fastnn.network import Dense
+from fastnn.rules.activations import RRELU_MEAN, SELU_ALPHA, SELU_SCALE
+from fastnn.rules.table import loss_row
+from fastnn.storage.tensor_file import write_file
+
+OPSET, IR_VERSION = 13, 7  # of 2020, so that older runtimes read it
+_LARGEST = 2**31 - 2**20  # bytes in a message of protobuf, less some for all but arrays
+
+# Operators for both dtypes, and further ones for float32 alone, since onnxruntime has no others.
+_OPERATORS: dict[str, str] = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
+_OPERATORS_32: dict[str, str] = {
+    "leaky_relu": "LeakyRelu",
+    "rrelu": "LeakyRelu",
+    "elu": "Elu",
+    "selu": "Selu",
+}
+# Operations of formulas with an operator of their own; `_Graph.operation` writes the others.
+_OPERATIONS = {
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "pow": "Pow",
+    "neg": "Neg",
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "abs": "Abs",
+    "sign": "Sign",
+    "maximum": "Max",
+    "minimum": "Min",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "sin": "Sin",
+    "cos": "Cos",
+    "where": "Where",
+    "lt": "Less",
+    "le": "LessOrEqual",
+    "gt": "Greater",
+    "ge": "GreaterOrEqual",
+    "eq": "Equal",
+    "and": "And",
+    "or": "Or",
+    "not": "Not",
+}
+
+
+def write_onnx(
+    path: str | bytes | os.PathLike[Any], problem: Problem, parameters: Parameters
+) -> None:
+    """Write the network to `path`: all of it, or nothing.
+
+    Raises
+    ------
+    InvalidInput
+        More than 2 GiB, or no path.
+    MissingExtra
+        The package onnx is not installed.
+    MissingFile, UnusableFile
+        As for `fastnn.storage.tensor_file.write`.
+    """
+    write_file(path, lambda: onnx_bytes(problem, parameters))
+
+
+def onnx_bytes(problem: Problem, parameters: Parameters) -> bytes:
+    """Return the content of the file; the same network gives the same bytes.
+
+    Raises
+    ------
+    InvalidInput, MissingExtra
+        As for `write_onnx`.
+    """
+    size = sum(array.nbytes for layer in parameters for array in layer)
+    if size > _LARGEST:
+        raise InvalidInput(
+            f"the parameters have {size} bytes, but a file of ONNX has at most {_LARGEST}; make "
+            "the layers narrower, or train in float32"
+        )
+    onnx = import_onnx()
+    helper, dtype = onnx.helper, problem.dtype
+    graph = _Graph(onnx, dtype)
+    name = "X"
+    for position, (dense, arrays) in enumerate(zip(problem.network.dense, parameters, strict=True)):
+        graph.prefix = f"layers.{position}"  # as in a model file
+        name = graph.dense(name, dense, arrays)
+    graph.prefix = ""
+    graph.add("Identity", name, to="outputs")
+    columns = {"outputs": problem.network.outputs}
+    if loss_row(problem.loss).from_logits:
+        columns["probabilities"] = graph.probabilities(problem, name)
+    element = helper.np_dtype_to_tensor_dtype(dtype)
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "fastnn",
+            [helper.make_tensor_value_info("X", element, ["batch", problem.network.inputs])],
+            [
+                helper.make_tensor_value_info(output, element, ["batch", count])
+                for output, count in columns.items()
+            ],
+            graph.arrays,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fastnn",
+        producer_version=__version__,
+    )
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+class _Graph:
+    """Operators and arrays of a graph, as they are added; values are known by their names.
+
+    Attributes
+    ----------
+    prefix
+        What the names of new values begin with.
+    """
+
+    def __init__(self, onnx: Any, dtype: np.dtype) -> None:
+        self.nodes: list[Any] = []
+        self.arrays: list[Any] = []
+        self.prefix = ""
+        self._onnx, self._dtype = onnx, dtype
+        self._known: set[str] = set()
+
+    def add(self, operator: str, *inputs: str, to: str = "", **attributes: Any) -> str:
+        """Add an operator, and return the name of what it gives, `to` if that is given."""
+        name = to or f"{self.prefix}/{operator}.{len(self.nodes)}".lstrip("/")
+        node = self._onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
+        self.nodes.append(node)
+        return name
+
+    def array(self, values: np.ndarray, name: str) -> str:
+        """Add an array, and return its name."""
+        self.arrays.append(self._onnx.numpy_helper.from_array(np.asarray(values, order="C"), name))
+        return name
+
+    def constant(self, value: float) -> str:
+        """Return the name of a number of the graph's dtype."""
+        with np.errstate(over="ignore"):
+            number = self._dtype.type(value)
+        return self._shared(f"number.{number!s}", np.array(number))
+
+    def _shared(self, name: str, values: np.ndarray) -> str:
+        """Return the name of an array that layers may share; it is added at first."""
+        if name not in self._known:
+            self._known.add(self.array(values, name))
+        return name
+
+    def dense(self, name: str, dense: Dense, parameters: tuple[np.ndarray, ...]) -> str:
+        """Add a layer, and return its output after the activation."""
+        W, b, *slopes = parameters
+        factors = [name, self.array(W, f"{self.prefix}.weights")]
+        if dense.bias:
+            factors.append(self.array(b, f"{self.prefix}.bias"))
+        z = self.add("Gemm", *factors)
+        activation = dense.activation
+        if activation == "identity":
+            return z
+        if activation == "softmax":
+            return self.add("Softmax", z, axis=1)
+        if activation == "hardmax":
+            return self._hardmax(z, dense.units)
+        alpha = self.array(slopes[0], f"{self.prefix}.slopes") if slopes else ""
+        return self._elementwise(z, dense, alpha)
+
+    def _elementwise(self, z: str, dense: Dense, alpha: str) -> str:
+        """Add an activation of each number alone, by one operator if there is one."""
+        name = dense.activation
+        single = self._dtype == np.float32
+        if isinstance(name, str) and name in _OPERATORS:
+            return self.add(_OPERATORS[name], z)
+        if single and name == "prelu":
+            return self.add("PRelu", z, alpha)
+        if single and isinstance(name, str) and name in _OPERATORS_32:
+            attributes: dict[str, Any] = {"alpha": dense.alpha}
+            if name == "rrelu":
+                attributes = {"alpha": RRELU_MEAN}
+            elif name == "selu":
+                attributes = {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}
+            return self.add(_OPERATORS_32[name], z, **attributes)
+        expression = formula_of(name)
+        inputs = {expression.names[0]: z}
+        if "alpha" in expression.names[1:]:
+            assert dense.alpha is not None
+            inputs["alpha"] = alpha or self.constant(dense.alpha)
+        return translated(expression, inputs, self.constant, self.operation)
+
+    def operation(self, name: str, arguments: list[str]) -> str:
+        """Add an operation of a formula."""
+        if name in _OPERATIONS:
+            return self.add(_OPERATIONS[name], *arguments)
+        written = getattr(self, f"_{name}")(*arguments)
+        assert isinstance(written, str)
+        return written
+
+    def _ne(self, x: str, y: str) -> str:
+        return self.add("Not", self.add("Equal", x, y))
+
+    def _step(self, x: str) -> str:
+        negative = self.add("Less", x, self.constant(0))
+        return self.add("Where", negative, self.constant(0), self.constant(1))
+
+    def _expm1(self, x: str) -> str:
+        """Add tanh(x/2) (exp(x) + 1), which loses nothing near 0."""
+        half = self.add("Tanh", self.add("Mul", x, self.constant(0.5)))
+        return self.add("Mul", half, self.add("Add", self.add("Exp", x), self.constant(1)))
+
+    def _log1p(self, x: str) -> str:
+        """Add log(1 + x), between -1 and 1 times x / ((1 + x) - 1), which mends the rounding.
+
+        Goldberg 1991, What every computer scientist should know about floating-point arithmetic,
+        theorem 4.
+        """
+        one = self.constant(1)
+        u = self.add("Add", one, x)
+        log, rest = self.add("Log", u), self.add("Sub", u, one)
+        mended = self.add("Div", self.add("Mul", log, x), rest)
+        near = self.add("Where", self.add("Equal", u, one), x, mended)
+        return self.add("Where", self.add("Greater", x, one), log, near)
+
+    def _softplus(self, x: str) -> str:
+        """Add max(x, 0) + log1p(exp(-|x|))."""
+        small = self.add("Exp", self.add("Neg", self.add("Abs", x)))
+        return self.add("Add", self.add("Max", x, self.constant(0)), self._log1p(small))
+
+    def _erf(self, x: str) -> str:
+        """Add Erf, or in float64, for which onnxruntime has none, the integral that it is.
+
+        erf(x) = 2 x / sqrt(pi) times the integral of exp(-x^2 t^2) from 0 to 1, which Gauss's rule
+        with 24 points gives to 2e-15 (of it, near 0 as well) up to 6, where erf is 1.
+        """
+        if self._dtype == np.float32:
+            return self.add("Erf", x)
+        points, shares = np.polynomial.legendre.leggauss(24)  # of the interval from -1 to 1
+        squares = self._shared("erf.squares", -(((points + 1) / 2) ** 2))
+        weights = self._shared("erf.weights", shares[:, None] / np.sqrt(np.pi))
+        last = self._shared("erf.axis", np.array([-1]))
+        x = self.add("Max", self.add("Min", x, self.constant(6)), self.constant(-6))
+        exponents = self.add("Mul", self.add("Unsqueeze", self.add("Mul", x, x), last), squares)
+        integral = self.add("MatMul", self.add("Exp", exponents), weights)
+        return self.add("Mul", x, self.add("Squeeze", integral, last))
+
+    def _hardmax(self, z: str, units: int) -> str:
+        """Add 1 for the first largest of each row, 0 for the others."""
+        best = self.add("ArgMax", z, axis=1, keepdims=1)
+        numbers = self.array(np.arange(units), f"{self.prefix}.numbers")
+        return self.add(
+            "Where", self.add("Equal", best, numbers), self.constant(1), self.constant(0)
+        )
+
+    def probabilities(self, problem: Problem, outputs: str) -> int:
+        """Add what `predict_proba` gives, and return how many columns it has."""
+        if loss_row(problem.loss).targets == "classes":
+            self.add("Softmax", outputs, axis=1, to="probabilities")
+            return problem.network.outputs
+        if problem.network.outputs > 1:
+            self.add("Sigmoid", outputs, to="probabilities")
+            return problem.network.outputs
+        both = self.add("Concat", self.add("Neg", outputs), outputs, axis=1)
+        self.add("Sigmoid", both, to="probabilities")
+        return 2

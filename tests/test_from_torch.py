@@ -1,0 +1,430 @@
+"""Modules of PyTorch as trainers: the same outputs and the same training, or a refusal by name."""
+
+import copy
+import re
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from trainer_cases import LABELS, REAL, TARGETS, X
+
+from fastnn import SGD, Adam, AveragedSGD, Dense, Dropout, InvalidInput, Trainer
+from fastnn.interchange.torch_activations import KINDS
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+nn = torch.nn
+
+DTYPES = [torch.float32, torch.float64]
+TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
+
+# Each class with its usual settings and with others.
+ACTIVATIONS = [
+    nn.CELU(),
+    nn.CELU(0.4),
+    nn.ELU(),
+    nn.ELU(0.3),
+    nn.ELU(-0.3),
+    nn.GELU(),
+    nn.GELU("tanh"),
+    nn.Hardshrink(),
+    nn.Hardshrink(0.1),
+    nn.Hardsigmoid(),
+    nn.Hardswish(),
+    nn.Hardtanh(),
+    nn.Hardtanh(-0.3, 0.2),
+    nn.LeakyReLU(),
+    nn.LeakyReLU(0.3),
+    nn.LeakyReLU(-0.3),
+    nn.LogSigmoid(),
+    nn.Mish(),
+    nn.ReLU(),
+    nn.ReLU(inplace=True),
+    nn.ReLU6(),
+    nn.RReLU(),
+    nn.SELU(),
+    nn.SiLU(),
+    nn.Sigmoid(),
+    nn.Softmax(1),
+    nn.Softmax(-1),
+    nn.Softplus(),
+    nn.Softplus(2.0),
+    nn.Softplus(1.0, 2.0),
+    nn.Softplus(-0.7, 1.5),
+    nn.Softshrink(),
+    nn.Softshrink(0.1),
+    nn.Softsign(),
+    nn.Tanh(),
+    nn.Tanhshrink(),
+    nn.Threshold(0.2, -0.5),
+]
+KEEPING_SLOPES = [nn.PReLU(), nn.PReLU(6), nn.PReLU(6, init=-0.4)]
+
+
+def module_of(*activations, dtype=torch.float64, seed=0, bias=True, rate=0.0):
+    """Return a chain of layers of 6 units, each with one of the activations, and 3 outputs."""
+    torch.manual_seed(seed)
+    layers, inputs = [], 4
+    for activation in activations:
+        layers += [nn.Linear(inputs, 6, bias=bias), copy.deepcopy(activation)]
+        if rate:
+            layers.append(nn.Dropout(rate))
+        inputs = 6
+    return nn.Sequential(*layers, nn.Linear(inputs, 3, bias=bias)).to(dtype)
+
+
+def outputs_of(module, rows=X):
+    """Return what a module gives in evaluation, whichever mode it is in."""
+    dtype = next(module.parameters()).dtype
+    with torch.no_grad():
+        return copy.deepcopy(module).eval()(torch.tensor(rows, dtype=dtype)).numpy()
+
+
+def check_same_outputs(module, rows=X, **settings):
+    """Return the trainer of a module, when it has given what the module gives."""
+    before = copy.deepcopy(module.state_dict())
+    trainer = Trainer.from_torch(module, **settings)
+    expected = outputs_of(module, rows)
+    found = trainer.forward(rows.astype(expected.dtype))
+    assert found.dtype == expected.dtype == trainer.problem.dtype
+    tolerance = 1e-6 if expected.dtype == np.float32 else 1e-12
+    assert_allclose(found, expected, rtol=tolerance, atol=tolerance * max(1, abs(expected).max()))
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    return trainer
+
+
+def test_every_class_that_is_known_is_among_those_tried():
+    assert {type(each).__name__ for each in ACTIVATIONS} == set(KINDS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, *KEEPING_SLOPES], ids=str)
+def test_outputs_are_pytorchs_for_every_activation(activation, dtype):
+    wide = 20 * X  # far on both sides of every threshold
+    check_same_outputs(module_of(activation, dtype=dtype), wide, target="numpy")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_outputs_are_pytorchs_at_every_depth(depth, dtype, target):
+    activations = [nn.Tanh(), nn.LeakyReLU(0.2), nn.PReLU(6)][:depth]
+    for bias in (True, False):
+        module = module_of(*activations, dtype=dtype, bias=bias, rate=0.3)
+        trainer = check_same_outputs(module, target=target)
+        assert [dense.bias for dense in trainer.problem.network.dense] == [bias] * (depth + 1)
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_a_single_linear_is_a_network(rows):
+    check_same_outputs(nn.Linear(4, 3), X[:rows], target="numpy")
+    check_same_outputs(nn.Linear(4, 1, bias=False), X[:rows], loss="mse", target="numpy")
+
+
+def test_a_square_weight_is_turned():
+    trainer = check_same_outputs(nn.Linear(4, 4), target="numpy")
+    assert trainer.parameters[0][0].shape == (4, 4)
+
+
+def test_nested_chains_are_one_chain():
+    class Perceptron(nn.Sequential):
+        pass
+
+    relu = nn.ReLU()  # one that occurs twice
+    inner = nn.Sequential(OrderedDict(first=nn.Linear(6, 5), act=relu, none=nn.Identity()))
+    module = Perceptron(
+        nn.Flatten(), nn.Sequential(nn.Linear(4, 6), relu), nn.Sequential(inner), nn.Linear(5, 3)
+    )
+    trainer = check_same_outputs(module, target="numpy")
+    assert [dense.activation for dense in trainer.problem.network.dense] == [
+        "relu",
+        "relu",
+        "identity",
+    ]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_acts_in_fit_alone_whatever_the_mode(training):
+    module = nn.Sequential(
+        nn.Dropout(0.1), nn.Linear(4, 6), nn.Tanh(), nn.Dropout(0.3), nn.Dropout(0), nn.Linear(6, 3)
+    ).train(training)
+    trainer = check_same_outputs(module, target="numpy")
+    assert trainer.problem.network.layers == (
+        Dropout(0.1),
+        Dense(6, "tanh"),
+        Dropout(0.3),
+        Dense(3),
+    )
+    assert module.training == training
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.2), nn.PReLU(6)], ids=str)
+def test_dropout_before_an_activation_that_scales_is_dropout_after_it(activation):
+    module = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), activation, nn.Linear(6, 3))
+    trainer = check_same_outputs(module, target="numpy")
+    assert [type(layer) for layer in trainer.problem.network.layers] == [Dense, Dropout, Dense]
+    z = torch.randn(9, 6)
+    for factor in (0.0, 2.0):  # what dropout multiplies by
+        torch.testing.assert_close(activation(factor * z), factor * activation(z))
+
+
+@pytest.mark.parametrize("slopes", [nn.PReLU(init=0.1), nn.PReLU(6, init=-0.2)], ids=str)
+def test_slopes_are_taken_and_learned_for_each_unit(slopes):
+    trainer = check_same_outputs(module_of(slopes), target="numpy")
+    start = trainer.parameters[0][2]
+    assert_allclose(start, slopes.weight.detach().numpy().repeat(7 - len(slopes.weight))[:6])
+    trainer.fit(X.astype(float), LABELS, epochs=2)
+    assert len(set(trainer.parameters[0][2])) == 6
+
+
+@pytest.mark.parametrize("end", [nn.Softmax(1), nn.Softmax(-1), nn.LogSoftmax(1)], ids=str)
+def test_a_softmax_at_the_end_is_that_of_the_loss(end):
+    module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3), end)
+    trainer = Trainer.from_torch(module, target="numpy")
+    expected = outputs_of(module)
+    if isinstance(end, nn.LogSoftmax):
+        expected = np.exp(expected)
+    assert_allclose(trainer.predict_proba(X), expected, atol=1e-6)
+    assert_allclose(trainer.forward(X), outputs_of(module[:-1]), atol=1e-6)
+    assert trainer.problem.network.dense[-1].activation == "identity"
+
+
+def test_what_does_nothing_may_follow_the_softmax_of_the_loss():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1), nn.Flatten(), nn.Dropout(0.0))
+    trainer = Trainer.from_torch(module, target="numpy")
+    assert_allclose(trainer.predict_proba(X), outputs_of(module), atol=1e-6)
+
+
+def test_a_sigmoid_at_the_end_is_that_of_the_loss():
+    module = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+    trainer = Trainer.from_torch(module, loss="binary_cross_entropy", target="numpy")
+    assert_allclose(trainer.predict_proba(X)[:, 1], outputs_of(module)[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("end", [nn.Softmax(1), nn.Sigmoid(), nn.Tanh()], ids=str)
+def test_with_another_loss_the_last_activation_stays(end):
+    check_same_outputs(nn.Sequential(nn.Linear(4, 3), end), loss="mse", target="numpy")
+
+
+def torch_training(module, loss, targets, epochs, rate):
+    """Train in place with PyTorch's SGD on batches of 8 rows in their order."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=rate, momentum=0.9)
+    rows, y = torch.tensor(X, dtype=torch.float64), torch.tensor(targets)
+    for _ in range(epochs):
+        for batch in torch.arange(len(rows)).split(8):
+            optimizer.zero_grad()
+            loss(module(rows[batch]), y[batch]).backward()
+            optimizer.step()
+
+
+def check_same_training(module, torch_loss, targets, loss, **settings):
+    """Train a module and its trainer, which begin alike, and compare what they have learned."""
+    optimizer = SGD(0.05, momentum=0.9)
+    trainer = Trainer.from_torch(
+        module, loss=loss, optimizer=optimizer, batch_size=8, shuffle=False, **settings
+    )
+    start = trainer.forward(X.astype(float))
+    trainer.fit(X.astype(float), targets, epochs=3)
+    torch_training(module, torch_loss, targets, 3, 0.05)
+    found, expected = trainer.forward(X.astype(float)), outputs_of(module)
+    assert abs(found - start).max() > 1e-3
+    assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
+
+
+LEARNING = [each for each in ACTIVATIONS if not isinstance(each, nn.RReLU)]
+
+
+@pytest.mark.parametrize("activation", [*LEARNING, nn.PReLU(6)], ids=str)
+def test_training_goes_on_as_pytorchs_would(activation):
+    module = module_of(activation)
+    loss = nn.CrossEntropyLoss()
+    check_same_training(module, loss, LABELS, "softmax_cross_entropy", target="numpy")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_training_goes_on_as_pytorchs_would_at_depth_and_on_every_target(target):
+    module = module_of(nn.Tanh(), nn.Softsign(), nn.PReLU(6))
+    check_same_training(
+        module, nn.CrossEntropyLoss(), LABELS, "softmax_cross_entropy", target=target
+    )
+
+
+def test_training_with_a_log_softmax_is_that_of_its_negative_log_likelihood():
+    module = nn.Sequential(*module_of(nn.Tanh()), nn.LogSoftmax(1))
+    trainer = Trainer.from_torch(
+        module, optimizer=SGD(0.05, momentum=0.9), batch_size=8, shuffle=False
+    )
+    trainer.fit(X.astype(float), LABELS, epochs=3)
+    torch_training(module, nn.NLLLoss(), LABELS, 3, 0.05)
+    assert_allclose(trainer.forward(X.astype(float)), outputs_of(module[:-1]), rtol=1e-8)
+
+
+def test_training_of_a_regression_goes_on_as_pytorchs_would():
+    module = nn.Sequential(nn.Linear(4, 6, bias=False), nn.GELU("tanh"), nn.Linear(6, 1)).double()
+    targets = REAL.astype(float)
+    check_same_training(module, lambda p, y: nn.functional.mse_loss(p[:, 0], y) / 2, targets, "mse")
+
+
+def test_settings_are_those_of_the_trainer():
+    module = module_of(nn.ReLU(), dtype=torch.float32)
+    trainer = Trainer.from_torch(module, optimizer=Adam(0.01), dtype="float64", seed=5, l2=0.1)
+    assert trainer.problem.optimizer == Adam(0.01)
+    assert (trainer.problem.dtype, trainer.problem.seed, trainer.problem.l2) == (np.float64, 5, 0.1)
+    assert_allclose(trainer.forward(X.astype(float)), outputs_of(module.double()), atol=1e-12)
+    with pytest.raises(TypeError, match="batchsize"):
+        Trainer.from_torch(module, batchsize=3)
+
+
+def test_the_mean_of_averaged_sgd_starts_from_the_module():
+    check_same_outputs(module_of(nn.Tanh()), optimizer=AveragedSGD(0.1), target="numpy")
+
+
+def test_a_trainer_shares_nothing_with_its_module():
+    module = nn.Linear(4, 3)
+    trainer = Trainer.from_torch(module, target="numpy")
+    before = trainer.forward(X)
+    with torch.no_grad():
+        module.weight.zero_()
+    assert np.array_equal(trainer.forward(X), before)
+
+
+def test_weights_in_any_order_of_memory_are_taken():
+    module = nn.Linear(4, 3)
+    module.weight = nn.Parameter(torch.randn(4, 3).T)
+    check_same_outputs(module, target="numpy")
+
+
+def shared():
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    return nn.Sequential(first, nn.Tanh(), second)
+
+
+def frozen():
+    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    module[0].weight.requires_grad_(False)
+    return module
+
+
+def hooked():
+    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    module[1].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return module
+
+
+def hooked_gradient():
+    module = nn.Sequential(nn.Linear(4, 3))
+    module[0].weight.register_hook(lambda gradient: 0 * gradient)
+    return module
+
+
+def parametrized():
+    return nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)))
+
+
+def patched():
+    module = nn.Sequential(nn.Linear(4, 3))
+    module[0].forward = lambda x: x
+    return module
+
+
+def resized():
+    module = nn.Sequential(nn.Linear(4, 3))
+    module[0].bias = nn.Parameter(torch.zeros(1))
+    return module
+
+
+class Residual(nn.Module):
+    """One whose forward is more than a chain."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x):
+        """Add what comes in."""
+        return x + self.inner(x)
+
+
+class Doubling(nn.Linear):
+    """One that is no Linear any more."""
+
+    def forward(self, x):
+        """Return twice as much."""
+        return 2 * super().forward(x)
+
+
+class Backwards(nn.Sequential):
+    """One that is no chain of its children alone."""
+
+    def forward(self, x):
+        """Change what comes in."""
+        return super().forward(-x)
+
+
+L = nn.Linear
+REFUSED = {
+    "convolution": (lambda: nn.Sequential(L(4, 3), nn.Conv1d(1, 1, 2)), "1, Conv1d.*fastnn has"),
+    "nested": (lambda: nn.Sequential(nn.Sequential(L(4, 3), nn.GLU())), r"module 0\.1, GLU"),
+    "named": (lambda: nn.Sequential(OrderedDict(body=L(4, 3), norm=nn.RMSNorm(3))), "module norm"),
+    "softmin": (lambda: nn.Sequential(L(4, 3), nn.Softmin(1), L(3, 3)), "module 1, Softmin"),
+    "own module": (lambda: nn.Sequential(L(4, 4), Residual()), "1, Residual.*children"),
+    "own root": (Residual, "the module Residual.*children"),
+    "own forward": (lambda: nn.Sequential(Doubling(4, 3)), "module 0, Doubling"),
+    "own chain": (lambda: Backwards(L(4, 3)), "the module Backwards"),
+    "patched": (patched, "module 0, Linear"),
+    "empty": (lambda: nn.Sequential(), "no nn.Linear"),
+    "only relu": (lambda: nn.ReLU(), "before any nn.Linear"),
+    "first relu": (lambda: nn.Sequential(nn.ReLU(), L(4, 3)), "0, ReLU.*before any"),
+    "two": (lambda: nn.Sequential(L(4, 5), nn.ReLU(), nn.Tanh(), L(5, 3)), "2, Tanh.*one activa"),
+    "end": (lambda: nn.Sequential(L(4, 3), nn.Dropout(0.1)), "1, Dropout.*at the end"),
+    "all dropped": (lambda: nn.Sequential(L(4, 5), nn.Dropout(1.0), L(5, 3)), "1, Dropout.*rate"),
+    "alpha dropout": (lambda: nn.Sequential(L(4, 5), nn.AlphaDropout(), L(5, 3)), "AlphaDropout"),
+    "dropout before tanh": (
+        lambda: nn.Sequential(L(4, 5), nn.Dropout(0.1), nn.Tanh(), L(5, 3)),
+        "2, Tanh.*put the nn.Dropout behind it",
+    ),
+    "widths": (lambda: nn.Sequential(L(4, 5), L(6, 3)), "1, Linear.*takes 6 inputs.*gives 5"),
+    "slopes": (lambda: nn.Sequential(L(4, 5), nn.PReLU(2), L(5, 3)), "1, PReLU.*2 slopes.*5"),
+    "rrelu": (lambda: nn.Sequential(L(4, 5), nn.RReLU(0.1, 0.2), L(5, 3)), "RReLU.*LeakyReLU"),
+    "softmax over rows": (lambda: nn.Sequential(L(4, 5), nn.Softmax(0), L(5, 3)), "use dim=1"),
+    "last softmax over rows": (lambda: nn.Sequential(L(4, 3), nn.Softmax(0)), "use dim=1"),
+    "sigmoid": (lambda: nn.Sequential(L(4, 3), nn.Sigmoid()), "loss='binary_cross_entropy'"),
+    "inner log": (lambda: nn.Sequential(L(4, 5), nn.LogSoftmax(1), L(5, 3)), "1, LogSoftmax"),
+    "flatten": (lambda: nn.Sequential(nn.Flatten(0), L(4, 3)), r"0, Flatten.*nn.Flatten\(\)"),
+    "celu": (lambda: nn.Sequential(L(4, 5), nn.CELU(0.0), L(5, 3)), "1, CELU.*must not be 0"),
+    "infinite": (
+        lambda: nn.Sequential(L(4, 5), nn.Hardtanh(0, float("inf")), L(5, 3)),
+        "1, Hardtanh.*max_val must be a finite number",
+    ),
+    "half": (lambda: nn.Sequential(L(4, 3)).half(), r"0, Linear.*float16.*module.float\(\)"),
+    "mixed": (lambda: nn.Sequential(L(4, 3), L(3, 3).double()), "1, Linear.*float64.*float32"),
+    "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)), "0, LazyLinear.*batch first"),
+    "meta": (lambda: nn.Sequential(L(4, 3, device="meta")), "0, Linear.*meta"),
+    "shared": (shared, "2, Linear.*shares its weight with module 0"),
+    "twice": (lambda: nn.Sequential(*[L(4, 4)] * 2), "1, Linear.*shares its weight with module 0"),
+    "frozen": (frozen, "0, Linear.*weight has requires_grad=False"),
+    "hooked": (hooked, "1, ReLU.*hooks"),
+    "hooked gradient": (hooked_gradient, "0, Linear.*weight has hooks"),
+    "parametrized": (parametrized, "0, Parametrized.*remove_parametrizations"),
+    "resized": (resized, r"0, Linear.*bias has shape \(1,\), not \(3,\)"),
+    "state": (lambda: L(4, 3).state_dict(), "takes a module of PyTorch.*OrderedDict"),
+    "class": (lambda: nn.Linear, "takes a module of PyTorch.*type"),
+    "one output": (lambda: L(4, 1), "one output a class"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_fastnn_cannot_have_is_refused_by_name_and_place(case):
+    make, message = REFUSED[case]
+    with pytest.raises(InvalidInput, match=re.compile(message, re.DOTALL)):
+        Trainer.from_torch(make(), target="numpy")
+
+
+def test_a_number_that_is_not_finite_is_refused():
+    module = nn.Linear(4, 3)
+    with torch.no_grad():
+        module.weight[2, 1] = float("nan")
+    with pytest.raises(InvalidInput, match="W of Dense layer 0 value nan at row 1, column 2"):
+        Trainer.from_torch(module)
