@@ -300,12 +300,12 @@ def test_a_pickle_of_an_earlier_version_is_read():
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda values, arrays: values.update(epochs=4),
-        lambda values, arrays: values.update(epochs=-1),
-        lambda values, arrays: values.update(epochs=True),
+        lambda values, arrays: values.update(epochs=3),
+        lambda values, arrays: arrays.update({"loss.numbers": np.zeros(4)}),
         lambda values, arrays: values.update(loss=[1.0, 0.5]),
         lambda values, arrays: values.pop("target"),
         lambda values, arrays: arrays.pop("loss.numbers"),
+        lambda values, arrays: arrays.update({"loss.numbers": np.zeros(0)}),
         lambda values, arrays: arrays.update({"other.numbers": np.zeros(3)}),
         lambda values, arrays: arrays.update({"loss.other": np.zeros(3)}),
         lambda values, arrays: arrays.update({"loss.none": np.ones(3, bool)}),

@@ -184,15 +184,18 @@ class History:
         return values | {"restarts": self.restarts.to_list(), "restores": restores}
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return a copy as plain values and arrays, in less room than `to_dict`."""
+        """Return a copy as plain values and arrays, in less room than `to_dict`.
+
+        The losses are there one by one, so that no file says of more epochs than it has room for.
+        """
         values = self.copy().to_dict()
-        packed = {name: pack(values.pop(name)) for name in _SERIES}
+        packed = {name: pack(values.pop(name), name == "loss") for name in _SERIES}
         arrays = {
             f"{name}.{part}": array
             for name, parts in packed.items()
             for part, array in parts.items()
         }
-        return values | {"epochs": len(self)}, arrays
+        return values, arrays
 
     @classmethod
     def from_dict(cls, values: Any) -> History:
@@ -236,19 +239,16 @@ class History:
         CorruptFile
             Values and arrays that neither can have given.
         """
-        if not isinstance(values, dict) or "epochs" not in values:
+        if not isinstance(values, dict) or values.keys() & {*_SERIES}:
             return cls.from_dict(values)
-        count = values["epochs"]
-        if type(count) is not int or count < 0 or values.keys() & {*_SERIES}:
-            raise CorruptFile(f"the saved history is damaged: epochs cannot be {shown(count):.80}")
+        count = np.size(arrays.get("loss.numbers", ()))
         lists: dict[str, Any] = {name: {} for name in _SERIES}
         for place, array in arrays.items():
             name, _, part = place.partition(".")
             if name not in lists:
                 raise CorruptFile(f"the saved history is damaged: it has no place for {place!r}")
             lists[name][part] = array
-        others = {name: value for name, value in values.items() if name != "epochs"}
-        return cls.from_dict(others | {name: unpack(lists[name], count, name) for name in lists})
+        return cls.from_dict(values | {name: unpack(lists[name], count, name) for name in lists})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what to pickle: arrays in the place of lists."""

@@ -82,8 +82,10 @@ for _name in ("__setitem__", "__delitem__", "__imul__", *_CHANGES):
     setattr(Series, _name, _leaving(_name))
 
 
-def pack(values: list[Any]) -> dict[str, np.ndarray]:
+def pack(values: list[Any], one_by_one: bool = False) -> dict[str, np.ndarray]:
     """Return numbers and Nones as arrays: nothing for Nones alone, and one number for equal ones.
+
+    With `one_by_one`, equal numbers, too, are as many as they are.
 
     >>> pack([0.5, 0.5, 0.5])
     {'numbers': array([0.5])}
@@ -97,7 +99,8 @@ def pack(values: list[Any]) -> dict[str, np.ndarray]:
     if none.any():
         return {"numbers": numbers, "none": none}
     bits = numbers.view(np.int64)
-    return {"numbers": numbers[:1] if (bits == bits[0]).all() else numbers}
+    equal = not one_by_one and (bits == bits[0]).all()
+    return {"numbers": numbers[:1] if equal else numbers}
 
 
 def unpack(arrays: dict[str, np.ndarray], count: int, what: str) -> list[Any]:
