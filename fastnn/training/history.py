@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from fastnn.errors import CorruptFile, shown
+from fastnn.rules.table import unknown_name
 from fastnn.threads.atomic import at_once
 from fastnn.training.restart_results import Restarts
 from fastnn.training.text_table import aligned, cell
@@ -15,7 +16,7 @@ from fastnn.training.text_table import aligned, cell
 _SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 _LISTS = (*_SERIES, "restores")
 _OPTIONAL = ("validation_loss", "validation_accuracy")
-_LATER = {"restarts", "restores"}  # not in files from before there were these
+_LATER = {"restarts", "restores", "metrics"}  # not in files from before there were these
 _ROWS = 10  # rows of the printed table; a longer history shows evenly spaced epochs
 
 
@@ -51,6 +52,9 @@ class History:
         Mean loss of the epoch's samples, each measured just before its own update.
     validation_loss, validation_accuracy
         After the epoch, on the validation data; None in an epoch without them.
+    metrics
+        Such lists of the metrics that `fit` was asked for, by name: "validation_auc" and so on.
+        ``history["validation_auc"]`` is one of them, and ``history["loss"]`` is `loss`.
     learning_rate
         Of the epoch's last step.
     seconds
@@ -81,6 +85,35 @@ class History:
     best: int | None = None
     restarts: Restarts = Restarts()
     restores: list[Restore] = field(default_factory=list)
+    metrics: dict[str, list[float | None]] = field(default_factory=dict)
+
+    __iter__ = None  # by name there is more than one list, and none of them is the first
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a pickle has; older ones have no metrics."""
+        self.__dict__.update({"metrics": {}} | state)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all lists with one entry an epoch."""
+        return (*_SERIES, *self.metrics)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """Return the list of that name, such as ``history["validation_loss"]``.
+
+        Raises
+        ------
+        InvalidInput
+            There is none.
+        """
+        if name not in self:
+            raise unknown_name("series of the history", name, self.names)
+        found: list[Any] = self.metrics[name] if name in self.metrics else getattr(self, name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is a list of that name."""
+        return isinstance(name, str) and name in self.names
 
     def append(
         self,
@@ -99,11 +132,15 @@ class History:
         at_once(self.entering(epochs, []))
 
     def entering(
-        self, epochs: int, rows: Sequence[tuple[float | None, ...]]
+        self,
+        epochs: int,
+        rows: Sequence[tuple[float | None, ...]],
+        metrics: Mapping[str, float | None] | None = None,
     ) -> list[Callable[[], None]]:
         """Return what keeps the first `epochs` and adds rows to them, for `at_once`.
 
-        A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch.
+        A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch;
+        `metrics` are those of the last one, by the names of their lists.
         """
         place = slice(epochs, None)
         steps: list[Callable[[], None]] = []
@@ -111,17 +148,41 @@ class History:
             column = [row[index] for row in rows]
             values = [None if value is None else float(value) for value in column]
             steps.append(partial(getattr(self, name).__setitem__, place, values))
+        for name in {**self.metrics, **(metrics or {})}:
+            values = [None] * len(rows)
+            measured = metrics.get(name) if metrics else None
+            if measured is not None:
+                values[-1] = float(measured)
+            if name in self.metrics:
+                steps.append(partial(self.metrics[name].__setitem__, place, values))
+            else:
+                whole = [None] * epochs + values
+                steps.append(partial(self.metrics.__setitem__, name, whole))
         if self.best is not None and self.best >= epochs:
             steps.append(partial(setattr, self, "best", None))
         if epochs == 0 and self.restarts:
             steps.append(partial(setattr, self, "restarts", Restarts()))
         return steps
 
+    def enter_last(self, values: Mapping[str, float]) -> None:
+        """Enter what was measured after the last epoch, by the names of the lists."""
+        for name, value in values.items():
+            if name not in self:
+                self.metrics[name] = [None] * len(self)
+            self[name][-1] = value
+
     def copy(self) -> History:
         """Return a history of its own with the same entries."""
         # In one call of C, or an epoch might be entered meanwhile.
-        lists: list[Any] = list(map(list.copy, [getattr(self, name) for name in _LISTS]))
-        return replace(self, **dict(zip(_LISTS, lists, strict=True)))
+        while True:
+            names = list(self.metrics)
+            own = [getattr(self, name) for name in _LISTS] + [self.metrics[each] for each in names]
+            lists: list[Any] = list(map(list.copy, own))
+            if names == list(self.metrics):  # else a metric has been entered for the first time
+                break
+        series = dict(zip(_LISTS, lists, strict=False))
+        metrics = dict(zip(names, lists[len(_LISTS) :], strict=True))
+        return replace(self, **series, metrics=metrics)
 
     def agrees(self, other: History, epochs: int) -> bool:
         """Return whether the first `epochs` of both are the same, as in copies of one history."""
@@ -164,7 +225,16 @@ class History:
         values = dict(values)
         history.restarts = Restarts.from_list(values.pop("restarts", []))
         history.restores = _restores(values.pop("restores", []))
-        lengths = set()
+        metrics = values.pop("metrics", {})
+        if not isinstance(metrics, dict) or not all(
+            isinstance(name, str) and name not in _LISTS and _is_series(name, value, optional=True)
+            for name, value in metrics.items()
+        ):
+            raise CorruptFile(
+                f"the saved history is damaged: metrics cannot be {shown(metrics):.80}"
+            )
+        history.metrics = {name: list(value) for name, value in metrics.items()}
+        lengths = set(map(len, metrics.values()))
         for name, value in values.items():
             fits = _is_series if name in _SERIES else _same_kind
             if name != "best" and not fits(name, value):
@@ -204,8 +274,8 @@ class History:
         shown = min(count, _ROWS)
         picked = [round(row * (count - 1) / max(1, shown - 1)) for row in range(shown)]
         columns = [["epoch", *(str(self.first_epoch + index + 1) for index in picked)]]
-        for name in _SERIES:
-            series = getattr(self, name)
+        for name in self.names:
+            series = self[name]
             if any(value is not None for value in series):
                 columns.append([name, *(cell(series[i]) for i in picked)])
         return "\n".join((head, *aligned(columns), *lines))
@@ -225,10 +295,11 @@ def _restores(values: Any) -> list[Restore]:
     return [Restore(**each) for each in values]
 
 
-def _is_series(name: str, value: Any) -> bool:
-    """Return whether `value` can be the list called `name`."""
+def _is_series(name: str, value: Any, optional: bool = False) -> bool:
+    """Return whether `value` can be the list called `name`; what is optional has None in places."""
+    optional = optional or name in _OPTIONAL
     return isinstance(value, list) and all(
-        (entry is None and name in _OPTIONAL)
+        (entry is None and optional)
         or (isinstance(entry, (int, float)) and not isinstance(entry, bool))
         for entry in value
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple, TypeVar
@@ -253,7 +253,12 @@ class Stateful(Predictor, Stored):
         state.engine.restore(state.snapshot)
         return state
 
-    def _advance(self, after: State, rows: Sequence[tuple[float | None, ...]]) -> None:
+    def _advance(
+        self,
+        after: State,
+        rows: Sequence[tuple[float | None, ...]],
+        metrics: Mapping[str, float | None] | None = None,
+    ) -> None:
         """Be in a state some epochs later, whose rows enter the history in the same moment.
 
         They follow the epochs that are done, in the place of those that `restore` has gone back
@@ -261,7 +266,8 @@ class Stateful(Predictor, Stored):
         """
         history = after.history
         done = self._state.epoch - history.first_epoch
-        at_once([*history.entering(done, rows), partial(setattr, self, "_state", after)])
+        steps = history.entering(done, rows, metrics)
+        at_once([*steps, partial(setattr, self, "_state", after)])
 
     def _refuse_within(self) -> None:
         """Refuse what would use the engine while this thread has it at work already.
@@ -274,8 +280,8 @@ class Stateful(Predictor, Stored):
             if frame.f_code in _AT_WORK and any(each is self for each in frame.f_locals.values()):
                 raise TrainerBusy(
                     "this is called in the middle of an epoch or a prediction of the same trainer, "
-                    "by a signal's handler; save, copy or pickle the trainer there, which give its "
-                    "last whole epoch, or have a callback do this"
+                    "by a signal's handler, a metric, or a StepCallback; save, copy or pickle the "
+                    "trainer there, which give its last whole epoch, or have a callback do this"
                 )
             frame = frame.f_back
 
