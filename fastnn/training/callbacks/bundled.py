@@ -87,8 +87,8 @@ def check_monitor(monitor: Any, mode: Any, what: str = "monitor") -> None:
         named and mode != "auto" and monitor.startswith(PREFIX) and monitor != PREFIX
     ):
         raise InvalidInput(
-            f"{what} must be one of {', '.join(known)}; or a function (y, outputs), or "
-            f"validation_ and the name of a metric of yours, with mode='min' or mode='max'; "
+            f"{what} must be one of {', '.join(known)}; or, with mode='min' or mode='max', a "
+            f"function (y, outputs) or validation_ and the name of a metric of yours, "
             f"not {shown(monitor)}"
         )
     if mode == "auto":
