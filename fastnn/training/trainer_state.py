@@ -280,7 +280,7 @@ class Stateful(Predictor, Stored):
             if frame.f_code in _AT_WORK and any(each is self for each in frame.f_locals.values()):
                 raise TrainerBusy(
                     "this is called in the middle of an epoch or a prediction of the same trainer, "
-                    "by a signal's handler, a metric, or a StepCallback; save, copy or pickle the "
+                    "by a metric, a StepCallback or a signal's handler; save, copy or pickle the "
                     "trainer there, which give its last whole epoch, or have a callback do this"
                 )
             frame = frame.f_back
