@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 import pytest
+from ctrl_c import interrupted, needs_signals
+from numba import config
 from simulator import SIMULATED
 from trainer_cases import LABELS, REAL, WEIGHTS, X, state_of, trainer_of
 
@@ -40,19 +42,16 @@ def trained(epochs=EPOCHS, callbacks=(), y=LABELS, A=X, **settings):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Return the numbers of epochs of all calls so far, of engines whose epochs are short."""
+    """Return the numbers of epochs of all calls so far; what is known to be short goes by seven."""
     found = []
-
-    def most_within(trainer, rows, seconds):
-        known = original(trainer, rows, seconds)
-        return 7 if known > 1 else known
 
     def train_block(trainer, data, validation, count, *more):
         found.append(count)
         return block(trainer, data, validation, count, *more)
 
-    original, block = loop._most_within, loop._train_block
-    monkeypatch.setattr(loop, "_most_within", most_within)
+    block = loop._train_block
+    monkeypatch.setattr(loop, "BLOCK_EPOCHS", 7)
+    monkeypatch.setattr("fastnn.training.trainer.BLOCK_SECONDS", 1000.0)
     monkeypatch.setattr(loop, "_train_block", train_block)
     return found
 
@@ -90,7 +89,7 @@ def test_weights_and_several_calls_of_fit_are_the_same(calls):
     assert state_of(parts) == state_of(whole) and max(calls) == 7
 
 
-def test_what_is_nothing_known_of_is_done_one_by_one(calls):
+def test_epochs_of_which_nothing_is_known_are_done_one_by_one(calls):
     trained(epochs=3)
     assert calls == [1, 2]
     numpy = trained(epochs=3, target="numpy")
@@ -203,7 +202,34 @@ def test_an_error_in_what_follows_a_call_does_no_epochs_twice(calls, monkeypatch
     assert calls == [1, 7, 7] and trainer.epoch == len(trainer.history) == 15
 
 
-@pytest.mark.skipif(SIMULATED, reason="takes too long")
+CTRL_C = """
+import numpy as np
+from fastnn import Dense, Network, Trainer
+
+X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+y = (X[:, 0] > 0).astype(int)
+trainer, other = (Trainer(Network(4, [Dense(9, "tanh"), Dense(2)]), batch_size=8) for _ in range(2))
+trainer.fit(X, y, 2)
+print("ready", flush=True)
+try:
+    trainer.fit(X, y, 1_000_000)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+other.fit(X, y, trainer.epoch)
+same = zip(trainer.parameters, other.parameters)
+print(trainer.epoch > 100, trainer.epoch == len(trainer.history), trainer.step == 7 * trainer.epoch,
+      trainer.remaining == 1_000_002 - trainer.epoch, trainer.history.loss == other.history.loss,
+      all((a == b).all() for p, q in same for a, b in zip(p, q)))
+"""
+
+
+@needs_signals
+@pytest.mark.skipif(bool(config.DISABLE_JIT or SIMULATED), reason="epochs are not short")
+def test_ctrl_c_among_short_epochs_leaves_whole_ones():
+    assert interrupted(CTRL_C).split() == ["True"] * 6
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT or SIMULATED), reason="takes too long")
 def test_other_threads_see_whole_epochs_soon():
     trainer = trainer_of(target="cpu", layers=[Dense(32, "tanh"), Dense(3)])
     trainer.fit(X, LABELS, 10)

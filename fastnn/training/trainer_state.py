@@ -24,7 +24,7 @@ from fastnn.training.saved_trainer import Earlier, Model
 
 
 class State(NamedTuple):
-    """All that training changes, as the last whole epoch left it.
+    """All that training changes, as the last whole epoch left it, or the last of some short ones.
 
     A trainer has one of these in one attribute, so whoever reads that has values that belong
     together, and whoever is interrupted has changed all of them or none. Parameters and optimizer
@@ -77,8 +77,8 @@ class Stateful(Predictor, Stored):
     """A predictor with a `State`, and with an engine that works from it.
 
     Training makes a new state beside the old one and puts it into its place in one step, after each
-    whole epoch. An engine's own memory is a means to that end: whatever is left in it, the next
-    call begins from the state.
+    whole epoch, or after as many short ones as `fit` does in one call. An engine's own memory is a
+    means to that end: whatever is left in it, the next call begins from the state.
 
     Attributes
     ----------
@@ -111,7 +111,8 @@ class Stateful(Predictor, Stored):
     def __getstate__(self) -> Model:
         """Return all but the engine, for `save`, `pickle` and `copy`.
 
-        While an epoch is under way in another thread, that is the trainer as before it.
+        While an epoch, or a call for some short ones, is under way in another thread, that is the
+        trainer as before it.
         """
         while True:
             state = self._state
