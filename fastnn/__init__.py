@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         CSVLogger,
         EarlyStopping,
         ReduceOnPlateau,
+        StepCallback,
         TensorBoard,
     )
     from fastnn.training.history import History
@@ -75,6 +76,7 @@ __all__ = [
     "Network",
     "RMSProp",
     "ReduceOnPlateau",
+    "StepCallback",
     "TargetUnavailable",
     "TensorBoard",
     "Trainer",
@@ -93,6 +95,7 @@ _HOMES = {
         "Checkpoint",
         "EarlyStopping",
         "ReduceOnPlateau",
+        "StepCallback",
         "TensorBoard",
     ),
     "errors": (

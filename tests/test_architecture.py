@@ -59,6 +59,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("text_table", "progress", "plain_values", "series"),
         ("restart_results",),
         ("history", "scores"),
+        ("metrics",),
         ("predictor", "saved_trainer"),
         ("model_files",),
         ("trainer_state",),

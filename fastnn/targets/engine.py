@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastnn.inputs.problem import EpochResult, Problem
 
 Progress = Callable[[int, float], None]
+Look = Callable[[int, float, float], None]
 
 
 class Engine(ABC):
@@ -113,6 +114,37 @@ class Engine(ABC):
         progress: Progress | None = None,
     ) -> list[EpochResult]:
         """Train some epochs, one after another."""
+
+    def train_epoch_in_parts(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        stops: Sequence[int],
+        look: Look,
+        progress: Progress | None = None,
+    ) -> EpochResult:
+        """Train as `train_epoch` does, to the same bits, and call `look` after some of the steps.
+
+        Parameters
+        ----------
+        stops
+            After how many steps of the epoch, ascending.
+        look
+            Given how many those are, and over their rows the sums of weight times loss and of
+            weight. It may predict, and take snapshots, with this engine. What it raises ends the
+            epoch.
+        data, order, rates, epoch, step, progress
+            As for `train_epoch`.
+        """
+        raise NotImplementedError  # where `hides_steps` says why
+
+    @staticmethod
+    def hides_steps(problem: Problem) -> str:
+        """Return why nobody can look on between the steps of an epoch; "" where they can."""
+        return ""
 
     @abstractmethod
     def forward(self, X: Any) -> np.ndarray:

@@ -15,9 +15,10 @@ from fastnn.targets.selection import describe
 from fastnn.training import saved_trainer as models
 from fastnn.training.history import History
 from fastnn.training.loop import BLOCK_EPOCHS, block_rates
+from fastnn.training.metrics import PREFIX, Metric, measured
 from fastnn.training.progress import Progress
 from fastnn.training.saved_trainer import Model
-from fastnn.training.scores import Outputs, scores
+from fastnn.training.scores import Outputs
 
 if TYPE_CHECKING:
     from fastnn.targets.cuda.batched_models import Several
@@ -44,12 +45,19 @@ class Together:
     engine: Several
     errors: dict[int, Diverged]
 
-    def train(self, data: Data, validation: Data | None, epochs: int, progress: Progress) -> None:
+    def train(
+        self,
+        data: Data,
+        validation: Data | None,
+        epochs: int,
+        progress: Progress,
+        metrics: tuple[Metric, ...] = (),
+    ) -> None:
         """Do so many epochs, as many a launch as memory for their orders allows."""
         most = max(1, min(BLOCK_EPOCHS, ORDER_ROWS // (len(data) * len(self.models))))
         while epochs and len(self.errors) < len(self.models):
             count = min(most if validation is None else 1, epochs)
-            self._train_block(data, validation, count, progress)
+            self._train_block(data, validation, count, progress, metrics)
             epochs -= count
 
     def finish(self, network: int) -> Model:
@@ -59,7 +67,12 @@ class Together:
         return found
 
     def _train_block(
-        self, data: Data, validation: Data | None, count: int, progress: Progress
+        self,
+        data: Data,
+        validation: Data | None,
+        count: int,
+        progress: Progress,
+        metrics: tuple[Metric, ...],
     ) -> None:
         """Do `count` epochs; where one of several diverges, all of them again one by one."""
         start, first = time.perf_counter(), self._leader()
@@ -75,7 +88,7 @@ class Together:
             self.engine.restore(before)
             for _ in range(count):
                 if len(self.errors) < len(self.models):
-                    self._train_block(data, validation, 1, progress)
+                    self._train_block(data, validation, 1, progress, metrics)
             return
         seconds = (time.perf_counter() - start) / count
         for network, (own, bad) in enumerate(zip(results, failed, strict=True)):
@@ -84,18 +97,19 @@ class Together:
             elif own:
                 self._enter(network, own, rates, seconds)
         if validation is not None:
-            self._validate(validation)
+            self._validate(validation, metrics)
         done = sum(len(model.history) for model in self.models)
         progress.show(f"{len(self.models)} restarts", done)
 
-    def _validate(self, validation: Data) -> None:
+    def _validate(self, validation: Data, metrics: tuple[Metric, ...]) -> None:
         """Enter the scores of the epoch just done."""
         for network, outputs in enumerate(self.engine.forward(validation.X)):
             if network not in self.errors:
                 model = self.models[network]
-                found = scores(model.problem, Outputs(outputs), validation)
-                model.history.validation_loss[-1] = found["loss"]
-                model.history.validation_accuracy[-1] = found.get("accuracy")
+                found, error = measured(model.problem, Outputs(outputs), validation, metrics)
+                if error is not None:
+                    raise error
+                model.history.enter_last({PREFIX + name: value for name, value in found.items()})
 
     def _leader(self) -> Model:
         """Return a model that is still trained: all of those have done the same epochs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import CorruptFile, shown
+from fastnn.rules.table import unknown_name
 from fastnn.threads.atomic import at_once
 from fastnn.training.restart_results import Restarts
 from fastnn.training.series import Prefix, Series, pack, unpack
@@ -17,8 +18,10 @@ from fastnn.training.text_table import aligned, cell
 
 _SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 _PREFIX = {name: f"_{name}_before" for name in _SERIES}  # where a copy has what it shares
+_METRICS = "_metrics_before"
+_METRIC = "metric-"  # and its place among them: in a file, for a name may be any text
 _OPTIONAL = ("validation_loss", "validation_accuracy")
-_LATER = {"restarts", "restores"}  # not in files from before there were these
+_LATER = {"restarts", "restores", "metrics"}  # not in files from before there were these
 _ROWS = 10  # rows of the printed table; a longer history shows evenly spaced epochs
 
 
@@ -57,6 +60,9 @@ class History:
         Mean loss of the epoch's samples, each measured just before its own update.
     validation_loss, validation_accuracy
         After the epoch, on the validation data; None in an epoch without them.
+    metrics
+        Such lists of the metrics that `fit` was asked for, by name: "validation_auc" and so on.
+        ``history["validation_auc"]`` is one of them, and ``history["loss"]`` is `loss`.
     learning_rate
         Of the epoch's last step.
     seconds
@@ -87,6 +93,31 @@ class History:
     best: int | None = None
     restarts: Restarts = Restarts()
     restores: list[Restore] = field(default_factory=list)
+    metrics: dict[str, list[float | None]] = field(default_factory=dict)
+
+    __iter__ = None  # by name there is more than one list, and none of them is the first
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all lists with one entry an epoch."""
+        return (*_SERIES, *self.metrics)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """Return the list of that name, such as ``history["validation_loss"]``.
+
+        Raises
+        ------
+        InvalidInput
+            There is none.
+        """
+        if name not in self:
+            raise unknown_name("series of the history", name, self.names)
+        found: list[Any] = self.metrics[name] if name in self.metrics else getattr(self, name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is a list of that name."""
+        return isinstance(name, str) and name in self.names
 
     def append(
         self,
@@ -105,42 +136,63 @@ class History:
         at_once(self.entering(epochs, []))
 
     def entering(
-        self, epochs: int, rows: Sequence[tuple[float | None, ...]]
+        self,
+        epochs: int,
+        rows: Sequence[tuple[float | None, ...]],
+        metrics: Mapping[str, float | None] | None = None,
     ) -> list[Callable[[], None]]:
         """Return what keeps the first `epochs` and adds rows to them, for `at_once`.
 
-        A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch.
+        A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch;
+        `metrics` are those of the last one, by the names of their lists.
         """
         lists = [getattr(self, name) for name in _SERIES]
         columns: list[list[float | None]] = []
         for index in range(len(_SERIES)):
             column = [row[index] for row in rows]
             columns.append([None if value is None else float(value) for value in column])
+        measured = dict(metrics or {})
+        kept = {name: self.metrics.get(name, [None] * epochs) for name in self.metrics | measured}
+        for name in kept:
+            value = measured.get(name)
+            last = [None if value is None else float(value)]
+            columns.append([*[None] * (len(rows) - 1), *last][: len(rows)])
+        lists += kept.values()
         steps: list[Callable[[], None]]
-        if all(len(values) == epochs for values in lists):
+        if all(len(values) == epochs for values in lists) and kept.keys() == self.metrics.keys():
             steps = [partial(list.extend, *pair) for pair in zip(lists, columns, strict=True)]
         else:  # lists in the place of these, of which there may be copies
             joined = [
                 Series([*old[:epochs], *new]) for old, new in zip(lists, columns, strict=True)
             ]
-            steps = [partial(vars(self).update, dict(zip(_SERIES, joined, strict=True)))]
+            state: dict[str, Any] = dict(zip(_SERIES, joined, strict=False))
+            state["metrics"] = dict(zip(kept, joined[len(_SERIES) :], strict=True))
+            steps = [partial(vars(self).update, state)]
         if self.best is not None and self.best >= epochs:
             steps.append(partial(setattr, self, "best", None))
         if epochs == 0 and self.restarts:
             steps.append(partial(setattr, self, "restarts", Restarts()))
         return steps
 
+    def enter_last(self, values: Mapping[str, float]) -> None:
+        """Enter what was measured after the last epoch, by the names of the lists."""
+        for name, value in values.items():
+            if name not in self:
+                self.metrics[name] = Series([None] * len(self))
+            self[name][-1] = value
+
     def copy(self) -> History:
         """Return a history of its own with the same entries; takes as long for any number."""
         state = dict(vars(self))
-        lists = [state.pop(name, ()) for name in _SERIES]
+        lists = {name: state.pop(name) for name in _SERIES if name in state}
+        metrics = state.pop("metrics", None)
         # In one call of C, or an epoch might be entered meanwhile; what is there then stays so.
-        counts = list(map(len, lists))
-        for name, values, count in zip(_SERIES, lists, counts, strict=True):
-            if isinstance(values, Series):
-                state[_PREFIX[name]] = values.prefix(count)
-            elif isinstance(values, list):  # a caller's own
-                state[_PREFIX[name]] = Series(values[:count]).prefix(count)
+        counts = iter(list(map(len, [*lists.values(), *(metrics or {}).values()])))
+        state |= {_PREFIX[name]: _prefix(values, next(counts)) for name, values in lists.items()}
+        if metrics is not None:
+            state[_METRICS] = {
+                name: _prefix(values, next(counts)) for name, values in metrics.items()
+            }
         state["restores"] = self.restores.copy()
         other = History.__new__(type(self))
         vars(other).update(state)
@@ -180,6 +232,7 @@ class History:
         """Return a copy as plain values that `json` can write."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values |= {name: list(values[name]) for name in _SERIES}
+        values["metrics"] = {name: list(series) for name, series in self.metrics.items()}
         restores = [asdict(each) for each in self.restores]
         return values | {"restarts": self.restarts.to_list(), "restores": restores}
 
@@ -190,12 +243,14 @@ class History:
         """
         values = self.copy().to_dict()
         packed = {name: pack(values.pop(name), name == "loss") for name in _SERIES}
+        metrics = values.pop("metrics")
+        packed |= {f"{_METRIC}{place}": pack(each) for place, each in enumerate(metrics.values())}
         arrays = {
             f"{name}.{part}": array
             for name, parts in packed.items()
             for part, array in parts.items()
         }
-        return values, arrays
+        return values | {"metrics": list(metrics)}, arrays
 
     @classmethod
     def from_dict(cls, values: Any) -> History:
@@ -212,7 +267,16 @@ class History:
         values = dict(values)
         history.restarts = Restarts.from_list(values.pop("restarts", []))
         history.restores = _restores(values.pop("restores", []))
-        lengths = set()
+        metrics = values.pop("metrics", {})
+        if not isinstance(metrics, dict) or not all(
+            isinstance(name, str) and name not in values and _is_series(name, value, optional=True)
+            for name, value in metrics.items()
+        ):
+            raise CorruptFile(
+                f"the saved history is damaged: metrics cannot be {shown(metrics):.80}"
+            )
+        history.metrics = {name: Series(value) for name, value in metrics.items()}
+        lengths = set(map(len, metrics.values()))
         for name, value in values.items():
             fits = _is_series if name in _SERIES else _same_kind
             if name != "best" and not fits(name, value):
@@ -242,27 +306,34 @@ class History:
         if not isinstance(values, dict) or values.keys() & {*_SERIES}:
             return cls.from_dict(values)
         count = np.size(arrays.get("loss.numbers", ()))
-        lists: dict[str, Any] = {name: {} for name in _SERIES}
+        names = values.get("metrics", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise CorruptFile(f"the saved history is damaged: metrics cannot be {shown(names):.80}")
+        places = [f"{_METRIC}{place}" for place in range(len(names))]
+        lists: dict[str, Any] = {name: {} for name in (*_SERIES, *places)}
         for place, array in arrays.items():
             name, _, part = place.partition(".")
             if name not in lists:
                 raise CorruptFile(f"the saved history is damaged: it has no place for {place!r}")
             lists[name][part] = array
-        return cls.from_dict(values | {name: unpack(lists[name], count, name) for name in lists})
+        unpacked = {name: unpack(lists[name], count, name) for name in lists}
+        metrics = {name: unpacked.pop(place) for name, place in zip(names, places, strict=True)}
+        return cls.from_dict(values | unpacked | {"metrics": metrics})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what to pickle: arrays in the place of lists."""
         state = dict(vars(self.copy()))
         lists: dict[str, Prefix] = {name: state.pop(_PREFIX[name]) for name in _SERIES}
-        packed = {name: (each.length, pack(each.to_list())) for name, each in lists.items()}
-        return state | {"packed": packed}
+        metrics: dict[str, Prefix] = state.pop(_METRICS)
+        return state | {"packed": _packed(lists), "packed_metrics": _packed(metrics)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what was pickled, by earlier versions as well."""
         state = dict(state)
-        for name, (count, arrays) in state.pop("packed", {}).items():
-            state[name] = unpack(arrays, count, name)
+        state |= _unpacked(state.pop("packed", {}))
+        metrics = _unpacked(state.pop("packed_metrics", {}))
         vars(self).update(state | {name: Series(state[name]) for name in _SERIES})
+        self.metrics = {name: Series(values) for name, values in metrics.items()}
 
     def __repr__(self) -> str:
         """Show the epochs as a table: all, or evenly spaced ones with the first and the last."""
@@ -286,8 +357,8 @@ class History:
         shown = min(count, _ROWS)
         picked = [round(row * (count - 1) / max(1, shown - 1)) for row in range(shown)]
         columns = [["epoch", *(str(self.first_epoch + index + 1) for index in picked)]]
-        for name in _SERIES:
-            series = getattr(self, name)
+        for name in self.names:
+            series = self[name]
             if any(value is not None for value in series):
                 columns.append([name, *(cell(series[i]) for i in picked)])
         return "\n".join((head, *aligned(columns), *lines))
@@ -309,8 +380,35 @@ class _OfPrefix:
         return state.setdefault(self._name, Series(state[_PREFIX[self._name]].to_list()))
 
 
+class _MetricsOfPrefixes:
+    """The same for the metrics."""
+
+    def __get__(self, history: History | None, kind: type) -> Any:
+        if history is None:
+            return self
+        state = vars(history)
+        if _METRICS not in state:
+            raise AttributeError("this History has no metrics")
+        own = {name: Series(each.to_list()) for name, each in state[_METRICS].items()}
+        return state.setdefault("metrics", own)
+
+
 for _name in _SERIES:
     setattr(History, _name, _OfPrefix(_name))
+setattr(History, "metrics", _MetricsOfPrefixes())  # noqa: B010, of another type than the field
+
+
+def _prefix(values: Any, count: int) -> Prefix:
+    """Return the first entries of a series, or of a list that a caller has put into its place."""
+    return (values if isinstance(values, Series) else Series(values[:count])).prefix(count)
+
+
+def _packed(lists: dict[str, Prefix]) -> dict[str, tuple[int, dict[str, np.ndarray]]]:
+    return {name: (each.length, pack(each.to_list())) for name, each in lists.items()}
+
+
+def _unpacked(packed: dict[str, tuple[int, dict[str, np.ndarray]]]) -> dict[str, list[Any]]:
+    return {name: unpack(arrays, count, name) for name, (count, arrays) in packed.items()}
 
 
 def _restores(values: Any) -> list[Restore]:
@@ -327,10 +425,11 @@ def _restores(values: Any) -> list[Restore]:
     return [Restore(**each) for each in values]
 
 
-def _is_series(name: str, value: Any) -> bool:
-    """Return whether `value` can be the list called `name`."""
+def _is_series(name: str, value: Any, optional: bool = False) -> bool:
+    """Return whether `value` can be the list called `name`; what is optional has None in places."""
+    optional = optional or name in _OPTIONAL
     return isinstance(value, list) and all(
-        (entry is None and name in _OPTIONAL)
+        (entry is None and optional)
         or (isinstance(entry, (int, float)) and not isinstance(entry, bool))
         for entry in value
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +12,9 @@ from fastnn.errors import Diverged
 from fastnn.inputs.data import Data
 from fastnn.inputs.problem import check_converging
 from fastnn.schedules import rates_of
-from fastnn.training.callbacks import Callback, call_all
+from fastnn.training.callbacks import Callback, Looks, call_all
 from fastnn.training.divergence import go_back, remember
+from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.saved_trainer import Model
 from fastnn.training.scores import scores
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 # How much is done in one compiled call: enough that what Python does between two calls, one
 # restart at a time, is little, and no more than some megabytes of orders.
 BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
+# What Ctrl-C, and whoever predicts in another thread, waits for where `fit` does several epochs in
+# a call: less than what engines do in the thread that asks, as a call of one short epoch is done.
+BLOCK_SECONDS = 0.04
 
 
 def train_epochs(
@@ -34,19 +38,22 @@ def train_epochs(
     epochs: int,
     calls: tuple[Callback, ...],
     progress: Progress | Watch,
+    metrics: tuple[Metric, ...] = (),
 ) -> None:
     """Do up to so many epochs, one after another, with the callbacks after each.
 
     Raises
     ------
+    InvalidInput
+        A metric failed; the epoch is done, without it.
     Diverged
         A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored the
         trainer often enough; it is as after the last good epoch.
     """
-    left = epochs
+    left, looks = epochs, Looks(calls)
     while left:
         try:
-            _train_block(trainer, data, validation, 1, progress)
+            _train_block(trainer, data, validation, 1, progress, metrics, looks)
         except Diverged as error:
             rates = block_rates(trainer._state, len(data), 1)[0]
             left += go_back(trainer, error, float(rates[error.step]))
@@ -63,10 +70,13 @@ def _train_block(
     validation: Data | None,
     count: int,
     progress: Progress | Watch,
+    metrics: tuple[Metric, ...] = (),
+    looks: Looks | None = None,
 ) -> None:
     """Do `count` epochs and make what they come to the state, or change nothing and raise.
 
-    They share their seconds, which are without the validation: that is for one epoch alone.
+    They share their seconds, which are without the validation: that, and looking on between steps,
+    is for one epoch alone. Where a metric fails, its epoch is done, and the error is raised then.
     """
     start = time.perf_counter()
     with trainer._using:
@@ -75,23 +85,57 @@ def _train_block(
         orders, rates = _block(trainer, state, data, count)
         progress.start_epoch(epoch)
         report = progress.update if progress.shown else None
-        results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
+        before, results = state, []
+        if looks:
+            look = looks.begin(trainer, engine, state.step)
+            stops = looks.stops(state.step, rates.size)
+            results = [
+                engine.train_epoch_in_parts(
+                    data, orders[0], rates[0], epoch, state.step, stops, look, report
+                )
+            ]
+        else:
+            if count > 1 and trainer.on_divergence == "restore":
+                # The last one may have to be taken back by itself.
+                results = engine.train_epochs(
+                    data, orders[:-1], rates[:-1], epoch, state.step, report
+                )
+                step = state.step + rates[:-1].size
+                before = state._replace(epoch=epoch + count - 1, step=step)
+                before = before._replace(snapshot=engine.snapshot())
+            if not results or results[-1].bad_step is None:
+                done = len(results)
+                results += engine.train_epochs(
+                    data, orders[done:], rates[done:], epoch + done, before.step, report
+                )
         seconds = (time.perf_counter() - start) / count
         last = len(results) - 1
         check_converging(results[last], engine.finite, rates[last], epoch + last)
-        found = {} if validation is None else scores(problem, engine.forward, validation)
-        loss, accuracy = found.get("loss"), found.get("accuracy")
+        found: dict[str, float] = {}
+        error = None
+        if metrics and validation is not None:
+            found, error = measured(problem, engine.forward, validation, metrics)
+        elif validation is not None:
+            found = scores(problem, engine.forward, validation)
+        loss, accuracy = found.pop("loss", None), found.pop("accuracy", None)
         after = state._replace(
             epoch=epoch + count, step=state.step + rates.size, snapshot=engine.snapshot(),
-            earlier=remember(trainer, state),
+            earlier=remember(trainer, before),
         )  # fmt: skip
         rows = [
             (result.loss, loss, accuracy, own[-1], seconds)
             for result, own in zip(results, rates, strict=True)
         ]
-        trainer._advance(after, rows)
-    for result in results:
-        progress.end_epoch(result.loss, loss)
+        series = {each.series: found.get(each.name) for each in metrics}
+        trainer._advance(after, rows, series)
+    if looks:
+        look.end()
+    for number, result in enumerate(results):
+        if number:
+            progress.start_epoch(epoch + number)
+        progress.end_epoch(result.loss, loss, found)
+    if error is not None:
+        raise error
 
 
 def _block(
@@ -115,8 +159,22 @@ def block_rates(state: State | Model, n: int, epochs: int) -> np.ndarray:
     return rates.reshape(epochs, steps)
 
 
-def train_in_blocks(trainer: Stateful, data: Data, epochs: int, watch: Watch) -> None:
-    """Train without validation and callbacks, as many epochs a call as `BLOCK_ROWS` allow.
+def train_in_blocks(
+    trainer: Stateful,
+    data: Data,
+    epochs: int,
+    progress: Progress | Watch,
+    longest: float = math.inf,
+) -> None:
+    """Train without validation and callbacks, many short epochs a call, to the same bits.
+
+    Parameters
+    ----------
+    trainer, data, epochs, progress
+        As for `train_epochs`.
+    longest
+        How many seconds a call of more than one epoch may take, as far as is known before. Where
+        that is finite, what nothing is known of is done one by one.
 
     Raises
     ------
@@ -126,9 +184,24 @@ def train_in_blocks(trainer: Stateful, data: Data, epochs: int, watch: Watch) ->
     most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
     left = epochs
     while left:
-        count = min(most, left)
+        count = min(_most_within(trainer, len(data), longest), most, left)
         left -= count
-        with suppress(Diverged):
-            _train_block(trainer, data, None, count, watch)
-            continue
-        train_epochs(trainer, data, None, count, (), watch)  # finds where, and may go on
+        if count > 1:
+            done = trainer.epoch
+            try:
+                _train_block(trainer, data, None, count, progress)
+                continue
+            except Exception:
+                if trainer.epoch != done:
+                    raise
+        train_epochs(trainer, data, None, count, (), progress)  # finds where, and may go on
+
+
+def _most_within(trainer: Stateful, rows: int, seconds: float) -> int:
+    """Return how many epochs one call of the engine may do, by what it took for the last ones."""
+    engine = trainer._state.engine
+    if math.isinf(seconds):
+        return BLOCK_EPOCHS
+    if engine is None or engine.threads > 1 or math.isinf(engine.seconds_per_row):
+        return 1
+    return max(1, int(seconds / max(rows * engine.seconds_per_row, seconds / BLOCK_EPOCHS)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn.inputs.data import check_data, check_features
 from fastnn.inputs.problem import Problem
+from fastnn.training.metrics import check_measurable, check_metrics, measured
 from fastnn.training.scores import check_probabilistic, predictions, probabilities, scores
 
 if TYPE_CHECKING:
@@ -75,8 +76,12 @@ class Predictor(ABC):
         features = check_features(X, problem.network.inputs, problem.dtype, reader=reader)
         return self._outputs()(features)
 
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(
+        self, X: Any, y: Any, sample_weight: Any = None, metrics: Any = ()
+    ) -> dict[str, float]:
         """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
+
+        `metrics`, as for `fit`, are in it by their names.
 
         loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
         where c_r is 1 for a right label; for several binary outputs, the share of right ones. With
@@ -86,4 +91,11 @@ class Predictor(ABC):
         """
         reader = self._reader(X, y, sample_weight)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
-        return scores(self.problem, self._outputs(), data)
+        asked = check_metrics(self.problem, metrics)
+        check_measurable(self.problem, asked, data)
+        if not asked:
+            return scores(self.problem, self._outputs(), data)
+        found, error = measured(self.problem, self._outputs(), data, asked)
+        if error is not None:
+            raise error
+        return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 
@@ -69,19 +69,31 @@ class Progress:
         self._bar.set_description_str(name, refresh=False)
 
     def update(self, steps_done: int, loss: float) -> None:
-        """Show that `steps_done` minibatches of this epoch are done, at mean loss `loss`."""
+        """Show that `steps_done` minibatches of this epoch are done, at mean loss `loss`.
+
+        Where several epochs are done in one call, those of the epochs after it count on.
+        """
         if self._bar is None:
             return
-        text = f"batch {steps_done}/{self._steps}, loss {loss:.4g}"
-        self._move(min(steps_done * self._batch_size, self._n), text)
+        epochs = max(0, steps_done - 1) // self._steps  # before the one that these are in
+        steps = steps_done - epochs * self._steps
+        text = f"batch {steps}/{self._steps}, loss {loss:.4g}"
+        self._move(epochs * self._n + min(steps * self._batch_size, self._n), text)
 
-    def end_epoch(self, loss: float, validation_loss: float | None = None) -> None:
-        """Show that the epoch is done."""
+    def end_epoch(
+        self,
+        loss: float,
+        validation_loss: float | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Show that the epoch is done, with what was measured on the validation data by name."""
         if self._bar is None:
             return
         text = f"loss {loss:.4g}"
         if validation_loss is not None:
             text += f", validation loss {validation_loss:.4g}"
+        for name, value in (metrics or {}).items():
+            text += f", {name} {value:.4g}"
         self._move(self._n, text)
         self._done += 1
 
@@ -128,7 +140,12 @@ class Watch:
         """Take note of steps done."""
         self.check()
 
-    def end_epoch(self, loss: float, validation_loss: float | None = None) -> None:
+    def end_epoch(
+        self,
+        loss: float,
+        validation_loss: float | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
         """Take note of an epoch that is done."""
         self.epochs += 1
 

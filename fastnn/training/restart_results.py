@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fastnn.errors import CorruptFile, shown
@@ -29,6 +29,8 @@ class Restart:
         Time of all epochs, validation not included, on one thread beside the others.
     diverged
         Whether a loss or a parameter became NaN or infinite; it then ends with the last good epoch.
+    metrics
+        The metrics of the last of these epochs by their names in the history.
     """
 
     seed: int
@@ -38,12 +40,16 @@ class Restart:
     validation_accuracy: float | None
     seconds: float
     diverged: bool
+    metrics: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
         """The validation loss if there is one, else the loss; infinite after divergence."""
         found = self.loss if self.validation_loss is None else self.validation_loss
         return math.inf if self.diverged or found is None or math.isnan(found) else found
+
+
+_PLAIN = tuple(each.name for each in fields(Restart) if each.name != "metrics")
 
 
 class Restarts(tuple[Restart, ...]):
@@ -62,12 +68,15 @@ class Restarts(tuple[Restart, ...]):
             return "Restarts()"
         best = self.best
         columns = [["restart", *map(str, range(len(self)))]]
-        for name in (each.name for each in fields(Restart)):
-            values = [getattr(each, name) for each in self]
+        metrics = {name: None for each in self for name in each.metrics}
+        for name in (*_PLAIN, *metrics):
+            values = [
+                each.metrics.get(name) if name in metrics else getattr(each, name) for each in self
+            ]
             if name == "diverged":
                 if any(values):
                     columns.append([name, *("yes" if value else "" for value in values)])
-            elif name not in _NUMBERS or any(value is not None for value in values):
+            elif name not in (*_NUMBERS, *metrics) or any(value is not None for value in values):
                 columns.append([name, *map(cell, values)])
         columns.append(["", *("<- best" if r == best else "" for r in range(len(self)))])
         lines = [line.rstrip() for line in aligned(columns)]
@@ -86,9 +95,11 @@ class Restarts(tuple[Restart, ...]):
         CorruptFile
             Values that `to_list` cannot have given.
         """
-        names = {each.name for each in fields(Restart)}
         if not isinstance(values, list) or not all(
-            isinstance(each, dict) and each.keys() == names and _fits(each) for each in values
+            isinstance(each, dict)
+            and each.keys() | {"metrics"} == {*_PLAIN, "metrics"}
+            and _fits(each)
+            for each in values
         ):
             raise CorruptFile(
                 f"the saved history is damaged: restarts cannot be {shown(values):.80}; "
@@ -104,4 +115,6 @@ def _fits(values: dict[str, Any]) -> bool:
         and all(values[name] is None or type(values[name]) in (int, float) for name in _NUMBERS)
         and type(values["seconds"]) in (int, float)
         and type(values["diverged"]) is bool
+        and isinstance(metrics := values.get("metrics", {}), dict)
+        and all(value is None or type(value) in (int, float) for value in metrics.values())
     )

@@ -19,6 +19,7 @@ from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import Callback, call_all, own_callbacks, take_over
 from fastnn.training.history import History
 from fastnn.training.loop import train_epochs, train_in_blocks
+from fastnn.training.metrics import Metric
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.restart_results import Restart, Restarts
 
@@ -60,6 +61,7 @@ def best_of(
     validation: Data | None,
     epochs: int,
     callbacks: tuple[Callback, ...],
+    metrics: tuple[Metric, ...] = (),
 ) -> Stateful:
     """Train so many networks, and return the best, with the ends of all in its history.
 
@@ -69,7 +71,7 @@ def best_of(
         The first of them, as it is before any epoch, with all its settings; not changed.
     restarts, epochs
         At least 1.
-    data, validation, callbacks
+    data, validation, callbacks, metrics
         Checked; all networks share the data.
 
     Raises
@@ -82,7 +84,7 @@ def best_of(
     # Those of one launch share their rates, which halving the rates of one would end.
     plain = not callbacks and data.unequal_weights is None and first.on_divergence == "raise"
     if chosen == "cuda" and plain and _together(first.problem, restarts):
-        return _best_together(trainer, restarts, data, validation, epochs, reason)
+        return _best_together(trainer, restarts, data, validation, epochs, reason, metrics)
     if validation is not None:
         trainer._outputs()(validation.X[:1])  # compiled before several threads want it
     workers = first.threads or available_threads() if chosen == "cpu" else 1
@@ -125,7 +127,7 @@ def best_of(
             if validation is None and not calls and own.on_divergence == "raise":
                 train_in_blocks(own, data, epochs, watch)
             else:
-                train_epochs(own, data, validation, epochs, (call,), watch)
+                train_epochs(own, data, validation, epochs, (call,), watch, metrics)
         except Diverged as error:
             errors[index] = error
         pace = min(pace, own._open().seconds_per_row)
@@ -167,6 +169,7 @@ def _best_together(
     validation: Data | None,
     epochs: int,
     reason: str,
+    metrics: tuple[Metric, ...],
 ) -> Stateful:
     """Train all networks in one launch of a device, and return the best; as `best_of`."""
     from fastnn.training.batched_models import begin_together
@@ -177,7 +180,7 @@ def _best_together(
     steps = -(-len(data) // first.problem.batch_size)
     progress = Progress(restarts * epochs, steps, first.problem.batch_size, len(data))
     try:
-        together.train(data, validation, epochs, progress)
+        together.train(data, validation, epochs, progress, metrics)
         found = Restarts(
             _ending(model, index in together.errors) for index, model in enumerate(together.models)
         )
@@ -216,4 +219,5 @@ def _ending(trainer: Stateful | Model, diverged: bool) -> Restart:
         history.validation_accuracy[last] if epochs else None,
         sum(history.seconds),
         diverged,
+        {name: values[last] for name, values in history.metrics.items()} if epochs else {},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import accumulate
 from statistics import median
@@ -20,9 +20,21 @@ from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose, engine_class, reader_of
 from fastnn.threads.processors import available_threads
 from fastnn.threads.tasks import run_tasks
-from fastnn.training.callbacks import Callback, call_all, check_callbacks, own_callbacks
+from fastnn.training.callbacks import (
+    Callback,
+    call_all,
+    check_callbacks,
+    own_callbacks,
+    watched_metrics,
+)
 from fastnn.training.history import History
 from fastnn.training.loop import train_epochs
+from fastnn.training.metrics import (
+    Metric,
+    check_measurable,
+    check_metrics,
+    check_validated,
+)
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.saved_trainer import Model
 from fastnn.training.sweep_result import Run, SweepResult, short
@@ -44,6 +56,7 @@ def sweep(
     stop: bool = False,
     callbacks: Callback | Iterable[Callback] = (),
     workers: int | None = None,
+    metrics: Any = (),
 ) -> SweepResult:
     """Train once for every combination of settings and every seed, and return a table of all.
 
@@ -87,6 +100,10 @@ def sweep(
         beside the others, which share memory and caches with it: for undisturbed times take
         ``workers=1``. On the NumPy target there is always one.
 
+    metrics
+        As for `Trainer.fit`; those of each run's last epoch are columns of the table. Every run's
+        loss must have them.
+
     Returns
     -------
     SweepResult
@@ -108,7 +125,12 @@ def sweep(
     calls = check_callbacks(callbacks, validation_data is not None, several)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     inputs = _Inputs(X, y, sample_weight, validation_data)
-    models = [_model(maker, each, seed, inputs, count, aim) for each in settings for seed in chosen]
+    watched = _Watched(metrics, calls)
+    models = [
+        _model(maker, each, seed, inputs, count, aim, watched)
+        for each in settings
+        for seed in chosen
+    ]
     kinds = {(m.problem.network, m.problem.dtype, m.problem.precision, m.target): m for m in models}
     for model in kinds.values():
         workers = 1 if choose(model.target, model.problem)[0] == "numpy" else workers
@@ -135,7 +157,8 @@ def sweep(
         engine.prepare()
         diverged = False
         try:
-            train_epochs(trainer, data, validation, count, (call,), watch)
+            asked = watched.metrics(trainer.problem, validation)
+            train_epochs(trainer, data, validation, count, (call,), watch, asked)
         except Diverged:
             diverged = True
         return _run(trainer, settings[index // len(chosen)], aim, diverged)
@@ -179,6 +202,23 @@ class _Inputs:
         return len(next(iter(self._found.values()))[0])
 
 
+class _Watched:
+    """What every run measures: metrics as they were given, and those that callbacks watch."""
+
+    def __init__(self, given: Any, callbacks: tuple[Callback, ...]) -> None:
+        self._given = list(given) if isinstance(given, Iterator) else given
+        self._callbacks = callbacks
+
+    def metrics(self, problem: Problem, validation: Data | None) -> tuple[Metric, ...]:
+        """Return the metrics of a problem, or raise `InvalidInput` where it cannot have them."""
+        asked = check_metrics(problem, self._given)
+        check_validated(asked, validation)
+        asked = watched_metrics(self._callbacks, problem, asked, validation is not None)
+        if validation is not None:
+            check_measurable(problem, asked, validation, "the validation data")
+        return asked
+
+
 def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:
     """Return the accuracy to reach, or None; raise `InvalidInput` where it cannot be."""
     if not isinstance(stop, (bool, np.bool_)):
@@ -196,7 +236,13 @@ def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:
 
 
 def _model(
-    maker: Maker, settings: dict[str, Any], seed: int, inputs: _Inputs, epochs: int, aim: Any
+    maker: Maker,
+    settings: dict[str, Any],
+    seed: int,
+    inputs: _Inputs,
+    epochs: int,
+    aim: Any,
+    watched: _Watched,
 ) -> Model:
     """Return the model that a run starts from, with one thread, checked with its data.
 
@@ -205,7 +251,8 @@ def _model(
     try:
         model = maker.trainer(settings, seed).__getstate__()
         model.problem.check_learning()
-        data, _ = inputs.checked(model.problem, model.target)
+        data, validation = inputs.checked(model.problem, model.target)
+        watched.metrics(model.problem, validation)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)
         if aim is not None and loss_row(model.problem.loss).targets == "real":
@@ -262,4 +309,5 @@ def _run(trainer: Trainer, settings: dict[str, Any], aim: float | None, diverged
         None if reached is None else reached + 1,
         None if reached is None else times[reached],
         diverged,
+        {name: values[last] for name, values in history.metrics.items()} if epochs else {},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from statistics import median
 from typing import TYPE_CHECKING, Any, overload
 
@@ -47,6 +47,8 @@ class Run:
         where it did not.
     diverged
         Whether a loss or a parameter became NaN or infinite; the rest is of the last good epoch.
+    metrics
+        The metrics of the last of these epochs by their names in the history.
     """
 
     settings: dict[str, Any]
@@ -60,6 +62,7 @@ class Run:
     epochs_to_accuracy: int | None
     seconds_to_accuracy: float | None
     diverged: bool
+    metrics: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -68,11 +71,11 @@ class Run:
         return math.inf if self.diverged or loss is None or math.isnan(loss) else loss
 
     def to_dict(self) -> dict[str, Any]:
-        """Return settings and results in one flat dict, a copy."""
-        return self.settings | {name: getattr(self, name) for name in RESULTS}
+        """Return settings, results and metrics in one flat dict, a copy."""
+        return self.settings | {name: getattr(self, name) for name in RESULTS} | self.metrics
 
 
-RESULTS = tuple(each.name for each in fields(Run) if each.name != "settings")
+RESULTS = tuple(each.name for each in fields(Run) if each.name not in ("settings", "metrics"))
 
 
 class SweepResult(Sequence[Run]):
@@ -84,6 +87,8 @@ class SweepResult(Sequence[Run]):
         The runs, a list of `Run`.
     names
         The names of the settings, in the order of the grid.
+    results
+        The names of the results, in the order of the columns.
     accuracy
         As given to `sweep`.
     """
@@ -92,6 +97,7 @@ class SweepResult(Sequence[Run]):
         self, rows: Sequence[Run], names: Sequence[str], accuracy: float | None = None
     ) -> None:
         self.rows, self.names, self.accuracy = list(rows), tuple(names), accuracy
+        self.results = (*RESULTS, *dict.fromkeys(name for run in rows for name in run.metrics))
 
     def __len__(self) -> int:
         """Return the number of runs."""
@@ -129,7 +135,7 @@ class SweepResult(Sequence[Run]):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of settings and results, those left out in which no run has anything."""
-        return (*self.names, *(name for name in RESULTS if self._tells(name)))
+        return (*self.names, *(name for name in self.results if self._tells(name)))
 
     def column(self, name: str) -> list[Any]:
         """Return one setting or result of every run.
@@ -139,9 +145,9 @@ class SweepResult(Sequence[Run]):
         InvalidInput
             An unknown name.
         """
-        if name not in (*self.names, *RESULTS):
-            raise unknown_name("column", name, (*self.names, *RESULTS))
-        return [run.to_dict()[name] for run in self.rows]
+        if name not in (*self.names, *self.results):
+            raise unknown_name("column", name, (*self.names, *self.results))
+        return [run.to_dict().get(name) for run in self.rows]
 
     def to_frame(self) -> Any:
         """Return a `pandas.DataFrame` with one row a run and all columns.
@@ -159,7 +165,7 @@ class SweepResult(Sequence[Run]):
                 'install it with: pip install "fastnn[tables]"'
             ) from error
         return pandas.DataFrame(
-            [run.to_dict() for run in self.rows], columns=[*self.names, *RESULTS]
+            [run.to_dict() for run in self.rows], columns=[*self.names, *self.results]
         )
 
     def __repr__(self) -> str:
@@ -265,7 +271,7 @@ class SweepResult(Sequence[Run]):
     def _tells(self, name: str) -> bool:
         """Return whether a result was asked for, or is there in any run."""
         asked = self.accuracy is not None and name.endswith("_to_accuracy")
-        values = (getattr(run, name) for run in self.rows)
+        values = (run.to_dict().get(name) for run in self.rows)
         return asked or any(value is not None and value is not False for value in values)
 
 

@@ -17,10 +17,17 @@ from fastnn.targets.engine import Engine
 from fastnn.targets.selection import choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
-from fastnn.training.callbacks import Callback, check_callbacks, check_fit, running
+from fastnn.training.callbacks import (
+    Callback,
+    check_callbacks,
+    check_fit,
+    running,
+    watched_metrics,
+)
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
-from fastnn.training.loop import train_epochs
+from fastnn.training.loop import BLOCK_SECONDS, train_epochs, train_in_blocks
+from fastnn.training.metrics import check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
 from fastnn.training.settings import Adjustable
@@ -141,17 +148,22 @@ class Trainer(Adjustable, Convertible):
         sample_weight: Any = None,
         callbacks: Callback | Iterable[Callback] = (),
         restarts: int = 1,
+        metrics: Any = (),
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
         ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Meanwhile other
-        threads may predict, copy, pickle and save: that is the trainer after its last whole epoch.
+        threads may predict, copy, pickle and save: that is the trainer after its last whole epoch;
+        or, where epochs are short, and there are neither callbacks nor validation data, after some
+        whole epochs a few hundredths of a second ago, since so many are then done in one call. They
+        share its seconds evenly.
 
         With `restarts`, as many networks start apart, train side by side, each on one thread, and
         the trainer becomes the best of them. The first is the trainer as it is; each other one is
         what a new `Trainer` would be with another seed, which follows from `seed` and its number:
         initial weights, order and dropout are its own. The best has the smallest validation loss
-        after its last epoch, without validation data the smallest loss. The trainer then has its
+        after its last epoch, without validation data the smallest loss, whatever metrics and
+        monitors there are. The trainer then has its
         seed too, and goes on as if that network alone had been trained.
 
         Weights of targets make positive labels count more than negative ones, as PyTorch's
@@ -196,14 +208,42 @@ class Trainer(Adjustable, Convertible):
             comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
             that the epoch belongs to, and True stops that one; calls come from several threads but
             one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own;
-            `Checkpoint`, `CSVLogger` and `TensorBoard`, which follow one training, are refused.
+            `Checkpoint`, `CSVLogger`, `TensorBoard` and `StepCallback`, which follow one training,
+            are refused. An epoch is one compiled call, so there are no callbacks once a minibatch,
+            and objects with such methods are refused; `StepCallback` looks on every so many steps.
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
             None for one on each processor; on the NumPy target, one. On CUDA they all do, each in
             a block of threads, or one after another where there are weights or callbacks, or
-            where that is quicker. Without validation data and callbacks, short epochs are done
-            many in one call and share its seconds evenly.
+            where that is quicker.
+        metrics
+            What else to measure on the validation data after each epoch, one or a list of: a name;
+            a function; a pair (name, function). Or a dict of functions by name. The history has
+            them as "validation_" and the name, such as ``history["validation_auc"]``, with None in
+            epochs without. Names:
+
+            - "auc": area under the ROC curve, equal scores counting half. For one binary output, or
+              two classes, of label 1; for more, the mean over the outputs, or over the classes
+              (each against the rest). Refused where a label or a class has no row.
+            - "log_loss": mean of -log p of the labels; not for losses without probabilities.
+            - "f1": 2 TP / (2 TP + FP + FN), 0 for 0 / 0. For one binary output, or two classes, of
+              label 1; for more, the mean over the outputs, or over the classes that are there or
+              predicted.
+            - "rmse", "mae": root of the mean square, and mean size, of y - prediction.
+            - "r2": 1 - sum (y - prediction)^2 / sum (y - mean y)^2; refused for targets that are
+              all the same.
+            - "accuracy" and "loss" are measured anyway.
+
+            The last three are for regressions, the others for labels. Of several outputs they are
+            the mean of those of each. All are those of scikit-learn, and weighted if the validation
+            data are; infinite or NaN outputs make them NaN. A function is called as ``f(y,
+            outputs)``, or ``f(y, outputs, sample_weight=weights)`` where there are weights, which
+            needs that argument, returns a number, and is called by its ``__name__``. `outputs` is
+            what `forward` returns, and `y` the targets: labels of classes (m,) or binary ones,
+            int64, or numbers. Both are (m,) for one output, not (m, 1), and read only. If a
+            function fails, or returns NaN, infinity or no number, the epoch is done, without that
+            metric, and `fit` raises.
 
         Returns
         -------
@@ -216,13 +256,14 @@ class Trainer(Adjustable, Convertible):
         InvalidInput
             Something that cannot be trained on; nothing has changed. Learning rates are looked at
             a million steps ahead; one further on is found when its epoch comes, and the epochs
-            before it stay done.
+            before it stay done. Or a metric failed; its epoch is done.
         TrainerBusy
             The trainer is in `fit` already: in another thread, or in whose callback this is.
         Diverged
             A loss or a parameter became NaN or infinite, and `on_divergence` is "raise", or
-            `max_restores` are used up; with restarts, in all of them. As after any error, and after
-            Ctrl-C, the trainer is as the last whole epoch left it.
+            `max_restores` are used up; with restarts, in all of them. As after any error, the
+            trainer is as the last whole epoch left it. After Ctrl-C, too; but of short epochs that
+            are done in one call, as above, all are taken back.
         """
         this_call = object()
         if not self._fitting.take(this_call):
@@ -231,7 +272,9 @@ class Trainer(Adjustable, Convertible):
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
             )
         try:
-            return self._fit(X, y, epochs, validation_data, sample_weight, callbacks, restarts)
+            return self._fit(
+                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics
+            )
         except UnknownLabel as error:
             if not self.epoch or error.label < self.network.outputs:
                 raise
@@ -251,6 +294,7 @@ class Trainer(Adjustable, Convertible):
         sample_weight: Any,
         callbacks: Callback | Iterable[Callback],
         restarts: int,
+        metrics: Any,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
         self.problem.check_learning()
@@ -261,6 +305,11 @@ class Trainer(Adjustable, Convertible):
         restarts = check_restarts(restarts, self.epoch, epochs)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
+        asked = check_metrics(self.problem, metrics)
+        check_validated(asked, validation)
+        asked = watched_metrics(calls, self.problem, asked, validation is not None)
+        if validation is not None:
+            check_measurable(self.problem, asked, validation, "the validation data")
         steps = -(-len(data) // self.problem.batch_size)
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         check_fit(calls, self)
@@ -268,7 +317,7 @@ class Trainer(Adjustable, Convertible):
         engine.prepare()
         validation = validation and engine.to_device(validation)
         if restarts > 1:
-            best = best_of(self, restarts, data, validation, epochs, calls)
+            best = best_of(self, restarts, data, validation, epochs, calls, asked)
             with self._using:
                 state = best._state
                 self._state = state._replace(
@@ -281,7 +330,10 @@ class Trainer(Adjustable, Convertible):
         try:
             with running(self, calls, progress) as reported:
                 self._aim_at(self.epoch + epochs)
-                train_epochs(self, data, validation, epochs, calls, reported)
+                if validation is None and not calls:
+                    train_in_blocks(self, data, epochs, reported, BLOCK_SECONDS)
+                else:
+                    train_epochs(self, data, validation, epochs, calls, reported, asked)
                 self._finish()
         finally:
             progress.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple, TypeVar
@@ -34,7 +34,9 @@ class Run(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that training and other settings change, as the last whole epoch left it.
+    """All that training and settings change, as the last whole epoch left it, or the last of some.
+
+    Of short ones `fit` does some in one call.
 
     A trainer has one of these in one attribute, so whoever reads that has values that belong
     together, and whoever is interrupted has changed all of them or none. Parameters and optimizer
@@ -110,8 +112,8 @@ class Stateful(Predictor, Stored):
     """A predictor with a `State`, and with an engine that works from it.
 
     Training makes a new state beside the old one and puts it into its place in one step, after each
-    whole epoch. An engine's own memory is a means to that end: whatever is left in it, the next
-    call begins from the state.
+    whole epoch, or after as many short ones as `fit` does in one call. An engine's own memory is a
+    means to that end: whatever is left in it, the next call begins from the state.
     """
 
     target: str = _assignable("target", "The target, as it was asked for.")
@@ -141,7 +143,8 @@ class Stateful(Predictor, Stored):
     def __getstate__(self) -> Model:
         """Return all but the engine, for `save`, `pickle` and `copy`.
 
-        While an epoch is under way in another thread, that is the trainer as before it.
+        While an epoch, or a call for some short ones, is under way in another thread, that is the
+        trainer as before it.
         """
         while True:
             state = self._state
@@ -307,7 +310,12 @@ class Stateful(Predictor, Stored):
         state.engine.restore(state.snapshot)
         return state
 
-    def _advance(self, after: State, rows: Sequence[tuple[float | None, ...]]) -> None:
+    def _advance(
+        self,
+        after: State,
+        rows: Sequence[tuple[float | None, ...]],
+        metrics: Mapping[str, float | None] | None = None,
+    ) -> None:
         """Be in a state some epochs later, whose rows enter the history in the same moment.
 
         They follow the epochs that are done, in the place of those that `restore` has gone back
@@ -315,7 +323,8 @@ class Stateful(Predictor, Stored):
         """
         history = after.history
         done = self._state.epoch - history.first_epoch
-        at_once([*history.entering(done, rows), partial(object.__setattr__, self, "_state", after)])
+        steps = history.entering(done, rows, metrics)
+        at_once([*steps, partial(object.__setattr__, self, "_state", after)])
 
     def _refuse_within(self) -> None:
         """Refuse what would use the engine while this thread has it at work already.
@@ -328,8 +337,8 @@ class Stateful(Predictor, Stored):
             if frame.f_code in _AT_WORK and any(each is self for each in frame.f_locals.values()):
                 raise TrainerBusy(
                     "this is called in the middle of an epoch or a prediction of the same trainer, "
-                    "by a signal's handler; save, copy or pickle the trainer there, which give its "
-                    "last whole epoch, or have a callback do this"
+                    "by a metric, a StepCallback or a signal's handler; save, copy or pickle the "
+                    "trainer there, which give its last whole epoch, or have a callback do this"
                 )
             frame = frame.f_back
 

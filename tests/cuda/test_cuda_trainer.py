@@ -125,8 +125,13 @@ def test_rules_of_the_callers_own_train_as_on_the_numpy_target() -> None:
 
 @pytest.mark.parametrize(
     ("more", "together"),
-    [({}, True), (VALIDATION, True), ({"sample_weight": WEIGHTS}, False)],
-    ids=["together", "validated together", "one by one"],
+    [
+        ({}, True),
+        (VALIDATION, True),
+        (VALIDATION | {"metrics": ["auc", "f1"]}, True),
+        ({"sample_weight": WEIGHTS}, False),
+    ],
+    ids=["together", "validated together", "measured together", "one by one"],
 )
 def test_restarts_come_to_the_best_of_the_numpy_target(
     more: dict[str, Any], together: bool, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +154,10 @@ def test_restarts_come_to_the_best_of_the_numpy_target(
         for name in ("validation_loss", "validation_accuracy"):
             scores = [[getattr(each, name) for each in ends] for ends in (one, other)]
             np.testing.assert_allclose(*scores, rtol=1e-9)
+    for name in more.get("metrics", ()):
+        scores = [[each.metrics[f"validation_{name}"] for each in ends] for ends in (one, other)]
+        np.testing.assert_allclose(*scores, rtol=1e-9)
+        assert len(pair[0].history[f"validation_{name}"]) == 4
     assert_near(*pair)
     assert bool(made) == together
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from fastnn.targets.cpu.plan import (
     NONZERO_SIZE,
     PREFETCH,
     SAMPLES,
+    STEPS,
     WEIGHTED,
     Plan,
     make_plan,
@@ -148,6 +149,69 @@ class Engine(interface.Engine):
     ) -> list[EpochResult]:
         """Train some epochs in one compiled call; more than one takes an engine of one thread."""
         with self._lock:
+            begun = self._begin(data, orders, rates, epoch, step)
+            self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
+        return results_of(begun)
+
+    def train_epoch_in_parts(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        stops: Sequence[int],
+        look: interface.Look,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> EpochResult:
+        """Train one epoch in a compiled call for each part, which begins where the last one ended.
+
+        The calls share all arrays, so that each finds them as the one before has left them, but for
+        the tiles that threads claim, and for the stop that has ended that one's threads.
+        """
+        with self._lock:
+            begun, done = self._begin(data, order[None], rates[None], epoch, step, parted=True), 0
+            for stop in dict.fromkeys((*stops, len(rates))):
+                begun.head[STEPS] = stop
+                begun.control[0, words.STOP] = 0
+                begun.control[0, words.TICKETS :: words.LINE] = words.NOT_OPEN
+                self._held = None
+                rows = min(len(order), stop * self.problem.batch_size) - done
+                self._run(begun.train, rows, begun.numbers, begun.control, progress)
+                done += rows
+                if begun.control[0, words.BAD_STEP] >= 0:
+                    break
+                if stop in stops:
+                    look(stop, *begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
+        return results_of(begun)[0]
+
+    @staticmethod
+    def hides_steps(problem: Problem) -> str:
+        """Return why nobody can look on: a pipeline has no weights between its steps."""
+        dense = problem.network.dense
+        if (
+            problem.batch_size == 1
+            and problem.network.shapes == ((problem.network.inputs, 1),)
+            and dense[0].activation == "identity"
+            and problem.optimizer.rule == "sgd"
+        ):
+            return (
+                "a linear model with plain SGD on one row at a time, whose steps overlap; use "
+                "batch_size=2, a momentum, or target='numpy'"
+            )
+        return ""
+
+    def _begin(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        parted: bool = False,
+    ) -> Begun:
+        """Return some epochs, ready to be run; with `parted` they have a `head` of their own."""
+        with self._lock:
             self._settle()
             if self._working.plan.head[SAMPLES] != len(data.X):
                 self._working = self._follow(self._plan_for(len(data.X)), self._working)
@@ -174,20 +238,15 @@ class Engine(interface.Engine):
                 rates=np.ascontiguousarray(rates),
                 numbers=numbers,
             )
+            head = plan.head
+            if parted:
+                head = shared["head"] = plan.head.copy()
             jobs = make_jobs(working.fixed, shared, own)
             self._held = None
             compiled = checked(entry(self._entry("train_epoch")))
             kept, threads = (working, data, shared, own), () if self._linear else (self.threads,)
             train = partial(train_seat, compiled, jobs, threads, kept)
-            self._run(train, orders.size, numbers, control, progress)
-        results: list[EpochResult] = []
-        for number in range(epochs):
-            bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
-            loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
-            results.append(EpochResult(float(loss), bad if bad >= 0 else None))
-            if bad >= 0:
-                break
-        return results
+        return Begun(train, numbers, control, head)
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
@@ -341,6 +400,39 @@ class Engine(interface.Engine):
         if self._task is not None:
             self._task.settle()
             self._task = None
+
+
+class Begun(NamedTuple):
+    """Epochs that are ready to be run.
+
+    Attributes
+    ----------
+    train
+        Runs them, in the seat of a thread, from the step where they are to the last that `head`
+        says.
+    numbers, control
+        What changes meanwhile, a row for each epoch.
+    head
+        What the compiled code is told about the whole.
+    """
+
+    train: Callable[[int], None]
+    numbers: np.ndarray
+    control: np.ndarray
+    head: np.ndarray
+
+
+def results_of(begun: Begun) -> list[EpochResult]:
+    """Return what epochs came to, up to the first in which a loss is not finite."""
+    numbers, control = begun.numbers, begun.control
+    results: list[EpochResult] = []
+    for number in range(len(control)):
+        bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
+        loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
+        results.append(EpochResult(float(loss), bad if bad >= 0 else None))
+        if bad >= 0:
+            break
+    return results
 
 
 def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:

@@ -141,6 +141,11 @@ class Engine(interface.Engine):
                 self.seconds_per_row = (time.perf_counter() - start) / orders.size
         return read_results(found, int(bad[0]), each)
 
+    @staticmethod
+    def hides_steps(problem: Problem) -> str:
+        """Return why nobody can look on: a launch does many steps, and as many as it likes."""
+        return "target 'cuda', where one launch does many steps; use target='cpu'"
+
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
         with self._session.lock, self._session.guarded("predicting"):

@@ -168,7 +168,6 @@ class Engine(interface.Engine):
         batch = take(self.problem, data, slice(None))
         return loss_and_gradients(self.problem, self._state[0], batch)
 
-    @np.errstate(all="ignore")
     def train_epoch(
         self,
         data: Data,
@@ -200,6 +199,34 @@ class Engine(interface.Engine):
         EpochResult
             Mean loss; or, where a step's loss was not finite, that loss and that step.
         """
+        return self.train_epoch_in_parts(
+            data, order, rates, epoch, step, (), lambda *_: None, progress
+        )
+
+    @np.errstate(all="ignore")
+    def train_epoch_in_parts(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        stops: Sequence[int],
+        look: interface.Look,
+        progress: interface.Progress | None = None,
+    ) -> EpochResult:
+        """Train as `train_epoch` does, and call `look` after the steps whose numbers `stops` has.
+
+        Parameters
+        ----------
+        stops
+            After how many steps of the epoch, ascending.
+        look
+            Given how many those are, and over their rows the sums of weight times loss and of
+            weight.
+        data, order, rates, epoch, step, progress
+            As for `train_epoch`.
+        """
         size = self.problem.batch_size
         loss_sum = weight_sum = mean = 0.0
         called = time.monotonic()
@@ -219,6 +246,8 @@ class Engine(interface.Engine):
             if progress and time.monotonic() - called >= PROGRESS_SECONDS:
                 called = time.monotonic()
                 progress(index + 1, mean)
+            if index + 1 in stops:
+                look(index + 1, loss_sum, weight_sum)
         return EpochResult(mean, None)
 
     def train_epochs(

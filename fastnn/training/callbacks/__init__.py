@@ -7,12 +7,14 @@ from fastnn.training.callbacks.calling import (
     check_fit,
     own_callbacks,
     take_over,
+    watched_metrics,
 )
 from fastnn.training.callbacks.checkpoint import Checkpoint
 from fastnn.training.callbacks.csv_logger import CSVLogger
 from fastnn.training.callbacks.early_stopping import EarlyStopping
 from fastnn.training.callbacks.reduce_on_plateau import ReduceOnPlateau
 from fastnn.training.callbacks.running import running
+from fastnn.training.callbacks.step_callback import Looks, StepCallback
 from fastnn.training.callbacks.tensorboard import TensorBoard
 
 __all__ = [
@@ -20,7 +22,9 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "Looks",
     "ReduceOnPlateau",
+    "StepCallback",
     "TensorBoard",
     "call_all",
     "check_callbacks",
@@ -28,4 +32,5 @@ __all__ = [
     "own_callbacks",
     "running",
     "take_over",
+    "watched_metrics",
 ]

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.rules.table import unknown_name
 from fastnn.training.history import History
+from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX
 
 if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 # (the Trainer, its history) -> True to stop training; anything else means nothing.
 Callback = Callable[[Any, History], object]
 
-MONITORS = ("validation_loss", "loss")
+# Some row's y and outputs -> a number, or the name of a series of the history.
+Monitor = str | Callable[..., Any]
+MODES = ("auto", "min", "max")
 
 
 class Bundled:
@@ -39,6 +43,10 @@ class Bundled:
         """Return the name of the series of the history that it cannot do without, or ""."""
         return ""
 
+    def metric(self) -> Any:
+        """Return what `fit` has to measure for that series, as `metrics` takes it, or None."""
+        return None
+
     def check(self, trainer: Stateful) -> None:
         """Refuse a call of `fit` that this cannot follow, before anything is compiled for it."""
 
@@ -56,7 +64,58 @@ class Bundled:
         """Go on from what `state` returned."""
 
 
-def check_monitor(monitor: Any) -> None:
-    """Raise `InvalidInput` where `monitor` is not the name of a loss in the history."""
-    if monitor not in MONITORS:
-        raise InvalidInput(f"monitor must be 'validation_loss' or 'loss', not {shown(monitor)}")
+def check_monitor(monitor: Any, mode: Any, what: str = "monitor") -> None:
+    """Raise `InvalidInput` where `monitor` cannot be watched, or `mode` does not say how.
+
+    Parameters
+    ----------
+    monitor
+        "loss", or the name of a series that is measured on the validation data, or a function.
+    mode
+        "min" or "max", whether the smallest or the largest value is best; "auto" for what fastnn
+        knows by name.
+    what
+        What messages call the monitor.
+    """
+    if not isinstance(mode, str) or mode not in MODES:
+        raise unknown_name("mode", mode, MODES)
+    known = ["loss", *(PREFIX + name for name in LARGER_IS_BETTER)]
+    named = isinstance(monitor, str)
+    if named and monitor in known:
+        return
+    if not callable(monitor) and not (
+        named and mode != "auto" and monitor.startswith(PREFIX) and monitor != PREFIX
+    ):
+        raise InvalidInput(
+            f"{what} must be one of {', '.join(known)}; or, with mode='min' or mode='max', a "
+            f"function (y, outputs) or validation_ and the name of a metric of yours, "
+            f"not {shown(monitor)}"
+        )
+    if mode == "auto":
+        raise InvalidInput(
+            f"{what} is the function {shown(monitor):.80}, of which fastnn does not know whether "
+            "larger is better; give mode='max' if it is, else mode='min'"
+        )
+
+
+def series_of(monitor: Monitor) -> str:
+    """Return the name of the series that has what is watched."""
+    if isinstance(monitor, str):
+        return monitor
+    return PREFIX + getattr(monitor, "__name__", type(monitor).__name__)
+
+
+def metric_of(monitor: Monitor) -> Any:
+    """Return what `fit` has to measure for a monitor, as its `metrics` takes it, or None."""
+    if not isinstance(monitor, str):
+        return (series_of(monitor).removeprefix(PREFIX), monitor)
+    name = monitor.removeprefix(PREFIX)
+    return name if monitor != name and name in LARGER_IS_BETTER else None
+
+
+def sign_of(monitor: Monitor, mode: str) -> int:
+    """Return 1 where the smallest value is best, else -1: sign times value is smallest then."""
+    if mode == "auto":
+        assert isinstance(monitor, str)
+        return -1 if LARGER_IS_BETTER[monitor.removeprefix(PREFIX)] else 1
+    return 1 if mode == "min" else -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import loss_row
 from fastnn.training.callbacks.bundled import Bundled, Callback
 from fastnn.training.callbacks.early_stopping import EarlyStopping
 from fastnn.training.callbacks.reduce_on_plateau import ReduceOnPlateau
 from fastnn.training.history import History
+from fastnn.training.metrics import PREFIX, Metric, with_metric
 
 if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
@@ -52,6 +56,7 @@ def check_callbacks(callbacks: Any, validated: bool, several: str = "") -> tuple
                 f"{where} is the class {callback.__name__}; pass an object of it, "
                 f"such as {callback.__name__}()"
             )
+        _check_hooks(callback, where)
         if not callable(callback):
             raise InvalidInput(
                 f"{where} must be a function (trainer, history), not {shown(callback):.80}"
@@ -59,6 +64,58 @@ def check_callbacks(callbacks: Any, validated: bool, several: str = "") -> tuple
         if isinstance(callback, Bundled):
             _check_bundled(callback, where, validated, several)
     return tuple(sorted(found, key=_turn))
+
+
+# What Keras, Lightning, skorch and fastai call what they call more than once an epoch.
+_WITHIN_EPOCHS = re.compile(
+    r"(on_|before_|after_)(train_|before_|after_)*(batch|step|backward|zero_grad|optimizer_step)"
+    r"(_begin|_start|_end)?"
+)
+
+
+def _check_hooks(callback: Any, where: str) -> None:
+    """Raise `InvalidInput` for an object that wants to be called within epochs."""
+    hooks = [name for name in dir(callback) if _WITHIN_EPOCHS.fullmatch(name)]
+    if hooks and not isinstance(callback, Bundled):
+        raise InvalidInput(
+            f"{where}, {shown(callback):.80}, has {hooks[0]}, to be called once a minibatch, but "
+            "an epoch is one compiled call, without Python between its steps; pass a function "
+            "(trainer, history), which is called after each epoch, or to look on every so many "
+            "steps fastnn.StepCallback(function, every=100)"
+        )
+
+
+def watched_metrics(
+    callbacks: tuple[Callback, ...],
+    problem: Problem,
+    metrics: tuple[Metric, ...],
+    validated: bool,
+) -> tuple[Metric, ...]:
+    """Return the metrics that a call of `fit` measures: its own, and those that callbacks watch.
+
+    Raises
+    ------
+    InvalidInput
+        A callback watches what the history will not have.
+    """
+    bundled = [each for each in callbacks if isinstance(each, Bundled)]
+    for callback in bundled:
+        if (wanted := callback.metric()) is not None:
+            where = f"what {shown(callback):.100} watches"
+            metrics = with_metric(problem, metrics, wanted, where)
+    series = ["loss"]
+    if validated:
+        labelled = loss_row(problem.loss).targets in ("classes", "binary")
+        series += [PREFIX + name for name in ("loss", "accuracy")[: 1 + labelled]]
+        series += [each.series for each in metrics]
+    for callback in bundled:
+        if callback.series() and callback.series() not in series:
+            raise InvalidInput(
+                f"{shown(callback):.100} watches {callback.series()!r}, which the history will not "
+                f"have, but {', '.join(series)}; watch one of those, or give fit "
+                f'metrics={{"{callback.series().removeprefix(PREFIX)}": function}}'
+            )
+    return metrics
 
 
 def _check_bundled(callback: Bundled, where: str, validated: bool, several: str) -> None:

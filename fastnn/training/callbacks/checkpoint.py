@@ -15,16 +15,21 @@ from fastnn.errors import CorruptFile, InvalidInput, shown, whole
 from fastnn.storage import tensor_file
 from fastnn.storage.checkpoint_files import Place, place_of
 from fastnn.training import saved_trainer as models
-from fastnn.training.callbacks.bundled import Bundled, Callback
+from fastnn.training.callbacks.bundled import (
+    Bundled,
+    Callback,
+    Monitor,
+    check_monitor,
+    metric_of,
+    series_of,
+    sign_of,
+)
 from fastnn.training.callbacks.states import states_of
 from fastnn.training.history import History
 from fastnn.training.plain_values import optimizer_to_dict
 
 if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
-
-# What may be best, and whether that is the smallest.
-_SMALLEST = {"validation_loss": True, "loss": True, "validation_accuracy": False}
 
 
 @dataclass
@@ -65,14 +70,17 @@ class Checkpoint(Bundled):
     keep
         How many files stay, at least 1; older ones are removed. None keeps all.
     best
-        "validation_loss", "loss" or "validation_accuracy": the best epoch by that series of the
-        history is saved as well, whatever `every` says, with ``best`` in the place of the number.
+        What the best epoch is best by, as the monitor of `fastnn.EarlyStopping`: "validation_loss",
+        "loss", "validation_accuracy", ... or a function (y, outputs). That epoch is saved as well,
+        whatever `every` says, with ``best`` in the place of the number.
     on_signal
         Whether SIGTERM, and SIGUSR1 where it would end the process, end the call of `fit` instead:
         the epoch under way is taken back, the state of the last whole one saved, and `fit` returns;
         `Trainer.remaining` then is above 0. During `fit` and in the main thread only, as Python has
         it; all handlers are put back, and a user-defined one for SIGTERM is called in the end.
         Ctrl-C remains an error, and saves the last whole epoch, too.
+    mode
+        Whether the smallest or the largest is best, as for `fastnn.EarlyStopping`.
 
     Attributes
     ----------
@@ -90,8 +98,9 @@ class Checkpoint(Bundled):
     path: str | os.PathLike[str]
     every: int = 1
     keep: int | None = 3
-    best: str | None = None
+    best: Monitor | None = None
     on_signal: bool = True
+    mode: str = "auto"
     turn: ClassVar[int] = 2
     one_training: ClassVar[bool] = True
     signal: SignalNumber | None = field(default=None, init=False, repr=False, compare=False)
@@ -107,16 +116,19 @@ class Checkpoint(Bundled):
         whole(self.every, "every", 1)
         if self.keep is not None:
             whole(self.keep, "keep, where it is not None,", 1)
-        if self.best is not None and self.best not in _SMALLEST:
-            known = ", ".join(_SMALLEST)
-            raise InvalidInput(f"best must be one of {known}, not {shown(self.best)}")
+        if self.best is not None:
+            check_monitor(self.best, self.mode, "best")
         if not isinstance(self.on_signal, (bool, np.bool_)):
             raise InvalidInput(f"on_signal must be True or False, not {shown(self.on_signal)}")
         self._place()
 
     def series(self) -> str:
         """Return the series that says which epoch is best."""
-        return self.best or ""
+        return "" if self.best is None else series_of(self.best)
+
+    def metric(self) -> Any:
+        """Return what has to be measured for it."""
+        return None if self.best is None else metric_of(self.best)
 
     def check(self, trainer: Stateful) -> None:
         """Make the folder, and refuse what could not be saved or resumed."""
@@ -175,23 +187,31 @@ class Checkpoint(Bundled):
 
     def state(self, trainer: Stateful) -> dict[str, Any]:
         """Return which epoch is the best."""
-        return {} if self._best is None else {"by": self.best, "epoch": self._best}
+        return {} if self._best is None else {**self._by(), "epoch": self._best}
 
     def take_state(self, state: dict[str, Any], trainer: Stateful) -> None:
         """Go on from the best epoch, unless it was best by something else."""
-        self._best = state.get("epoch") if state.get("by") == self.best else None
+        # Older files have no sign, and are best by what has a name of fastnn's.
+        same = all(state.get(name, value) == value for name, value in self._by().items())
+        self._best = state.get("epoch") if same and "by" in state else None
+
+    def _by(self) -> dict[str, Any]:
+        """Return what the best epoch is best by."""
+        if self.best is None:
+            return {"by": None}
+        return {"by": self.series(), "sign": sign_of(self.best, self.mode)}
 
     def _is_best(self, trainer: Stateful, history: History) -> bool:
         """Take note of the epoch just done if it is the best, and return whether it is."""
         if self.best is None or trainer.epoch != _epochs_of(history):
             return False  # taken back to an earlier one, which has been here
-        values, last = getattr(history, self.best), len(history) - 1
+        values, last = history[self.series()], len(history) - 1
         if self._best is not None:
             index, *known = self._best
             if index >= last or known != [values[index], history.seconds[index]]:
                 self._best = None  # of another training, or of an epoch done anew
         value = values[last]
-        sign = 1 if _SMALLEST[self.best] else -1
+        sign = sign_of(self.best, self.mode)
         if value is None or value != value:  # NaN, as of outputs that overflow
             return False
         if self._best is not None and not sign * value < sign * self._best[1]:

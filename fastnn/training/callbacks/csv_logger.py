@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,17 +19,18 @@ if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
 
 _COLUMNS = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
-_HEADER = ",".join(("epoch", *_COLUMNS)) + "\n"
+_START = ",".join(("epoch", *_COLUMNS))  # of the first line; names of metrics follow
 
 
 @dataclass
 class CSVLogger(Bundled):
     """Write the history to a file of comma-separated values, one row an epoch, as it grows.
 
-    The columns are epoch, counted from 1, and the series of `History`; a number is written with all
-    its digits, and what an epoch lacks is left empty. A row is in the file before the next epoch
-    begins. The file always has the epochs of the trainer's history: those of earlier calls of
-    `fit` and of a resumed training, too, each once; what another training wrote is replaced.
+    The columns are epoch, counted from 1, and the series of `History`, metrics included; a number
+    is written with all its digits, and what an epoch lacks is left empty. A row is in the file
+    before the next epoch begins. The file always has the epochs of the trainer's history: those of
+    earlier calls of `fit` and of a resumed training, too, each once; what another training wrote is
+    replaced.
 
     >>> import os, tempfile
     >>> from fastnn import CSVLogger, Dense, Network, Trainer, datasets
@@ -72,8 +74,8 @@ class CSVLogger(Bundled):
             start = b""
             if path.exists():
                 with open(path, "rb") as log:
-                    start = log.readline(len(_HEADER))
-        if not _HEADER.encode().startswith(start):
+                    start = log.readline(len(_START) + 1)
+        if not any(f"{_START}{end}".encode().startswith(start) for end in ",\n"):
             raise InvalidInput(
                 f"{path} is there and no log of fastnn: it starts with {start!r:.80}; give "
                 "CSVLogger another path"
@@ -93,15 +95,25 @@ class CSVLogger(Bundled):
                 with open(path, "a", encoding="utf-8", newline="") as log:
                     log.write(_text(history, count - 1))
             else:
-                write_whole(path, (_HEADER + _text(history, 0)).encode())
+                write_whole(path, (_header(history) + _text(history, 0)).encode())
             self._rows, self._size = count, path.stat().st_size
+
+
+def _header(history: History) -> str:
+    """Return the first line."""
+    return _lines([("epoch", *_COLUMNS, *history.metrics)])
 
 
 def _text(history: History, first: int) -> str:
     """Return the rows of the epochs from that of index `first` on."""
+    columns = [history[name] for name in (*_COLUMNS, *history.metrics)]
+    return _lines(
+        (history.first_epoch + index + 1, *(column[index] for column in columns))
+        for index in range(first, len(history))
+    )
+
+
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for index in range(first, len(history)):
-        values = (getattr(history, name)[index] for name in _COLUMNS)
-        writer.writerow([history.first_epoch + index + 1, *values])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""An end to training where a loss has stopped falling."""
+"""An end to training where what is watched gets no better."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
 from fastnn.inputs.parameters import from_tensors, to_tensors
 from fastnn.storage.old_settings import renamed
 from fastnn.training import saved_trainer as models
-from fastnn.training.callbacks.bundled import Bundled, check_monitor
+from fastnn.training.callbacks.bundled import (
+    Bundled,
+    Monitor,
+    check_monitor,
+    metric_of,
+    series_of,
+    sign_of,
+)
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
@@ -25,14 +32,15 @@ _NUMBERS = ("epoch", "step", "rate_factor")  # what tells the best epoch beside 
 @renamed(min_delta="minimum_change")
 @dataclass
 class EarlyStopping(Bundled):
-    """Stop training when a loss has stopped falling, and go back to the best epoch.
+    """Stop training when what is watched gets no better, and go back to the best epoch.
 
-    An epoch is better where its loss < loss of the best epoch - min_delta. When more than
-    `patience` epochs in a row were not better, training stops, and with `restore_best` the trainer
-    becomes exactly what it was after the best epoch: parameters, optimizer state, epoch, step and
-    rate. `History.best` says which epoch that is. Where the epochs run out first, the trainer stays
-    as the last one left it, so that another call of `fit` can go on; `best` is there all the same.
-    Prechelt 1998, "Early stopping - but when?".
+    An epoch is better where its value < value of the best epoch - min_delta, or with mode "max"
+    where its value > value of the best epoch + min_delta; NaN is worse than any number. When more
+    than `patience` epochs in a row were not better, training stops, and with `restore_best` the
+    trainer becomes exactly what it was after the best epoch: parameters, optimizer state, epoch,
+    step and rate. `History.best` says which epoch that is. Where the epochs run out first, the
+    trainer stays as the last one left it, so that another call of `fit` can go on; `best` is there
+    all the same. Prechelt 1998, "Early stopping - but when?".
 
     It is called after all other callbacks, so that what they do belongs to the epoch; only a
     `Checkpoint` comes later, and keeps what this one has found. The same object goes on counting in
@@ -45,11 +53,17 @@ class EarlyStopping(Bundled):
     patience
         Epochs in a row that may pass without a better one.
     monitor
-        "validation_loss" or "loss".
+        What is watched: "validation_loss", "loss", or "validation_" and the name of a metric as
+        `Trainer.fit` takes them, such as "validation_accuracy" or "validation_auc"; or a function
+        (y, outputs) of yours. A metric that `fit` was not asked for is measured, and is in the
+        history, all the same.
     min_delta
-        How much smaller a better loss must be, at least 0.
+        How much better a better value must be, at least 0.
     restore_best
         Whether to go back.
+    mode
+        "min" or "max": whether a smaller or a larger value is better. "auto" knows that of whatever
+        has a name of fastnn's; of a function of yours this must be said.
 
     Attributes
     ----------
@@ -59,20 +73,22 @@ class EarlyStopping(Bundled):
     Raises
     ------
     InvalidInput
-        A setting out of range.
+        A setting out of range. In `fit`: a monitor that is not measured there; the message lists
+        those that are.
     """
 
     patience: int = 10
-    monitor: str = "validation_loss"
+    monitor: Monitor = "validation_loss"
     min_delta: float = 0.0
     restore_best: bool = True
+    mode: str = "auto"
     turn = 1
     best: Stateful | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""
         whole(self.patience, "patience", 0)
-        check_monitor(self.monitor)
+        check_monitor(self.monitor, self.mode)
         number(self.min_delta, "min_delta", 0.0)
         if not isinstance(self.restore_best, (bool, np.bool_)):
             raise InvalidInput(
@@ -92,8 +108,12 @@ class EarlyStopping(Bundled):
         return stop
 
     def series(self) -> str:
-        """Return the loss that is watched."""
-        return self.monitor
+        """Return the series that is watched."""
+        return series_of(self.monitor)
+
+    def metric(self) -> Any:
+        """Return what has to be measured for it."""
+        return metric_of(self.monitor)
 
     def state(self, trainer: Stateful) -> dict[str, Any]:
         """Return the best epoch so far, if it is one of this trainer's."""
@@ -103,13 +123,15 @@ class EarlyStopping(Bundled):
         model = best.__getstate__()
         arrays = to_tensors(model.problem, model.parameters, model.slots)
         numbers = {name: getattr(model, name) for name in _NUMBERS}
+        sign = sign_of(self.monitor, self.mode)
         problem = models.problem_to_plain(model.problem)
-        return {"monitor": self.monitor, "problem": problem} | numbers | arrays
+        return {"monitor": self.series(), "sign": sign, "problem": problem} | numbers | arrays
 
     def take_state(self, state: dict[str, Any], trainer: Stateful) -> None:
-        """Go on from a best epoch, unless another loss was watched then."""
+        """Go on from a best epoch, unless it was best by something else."""
         state = dict(state)
-        if state.pop("monitor", None) != self.monitor:
+        was = state.pop("monitor", None), state.pop("sign", 1)  # older files watch losses
+        if was != (self.series(), sign_of(self.monitor, self.mode)):
             return
         numbers = {name: state.pop(name, None) for name in _NUMBERS}
         problem, where = trainer.problem, "the state of EarlyStopping in the file"
@@ -141,7 +163,12 @@ class EarlyStopping(Bundled):
 
     def _better(self, history: History, best: Stateful) -> bool:
         """Return whether the last epoch is better than the best one."""
-        series = getattr(history, self.monitor)  # with the best's entry: that is one of its epochs
-        loss, least = series[-1], series[len(best.history) - 1]
+        series, sign = self.series(), sign_of(self.monitor, self.mode)
+        # With the best's entry: that is one of the trainer's epochs.
+        values = history[series] if series in history else []
+        then = values[len(best.history) - 1] if len(values) >= len(best.history) else None
+        if then is None:  # something else was watched, and this was not measured
+            return True
+        value, least = sign * history[series][-1], sign * then
         # NaN, as of outputs that overflow, is worse than any number.
-        return loss < least - self.min_delta or (math.isnan(least) and not math.isnan(loss))
+        return value < least - self.min_delta or (math.isnan(least) and not math.isnan(value))

@@ -1,14 +1,21 @@
-"""A smaller learning rate where a loss has stopped falling."""
+"""A smaller learning rate where what is watched gets no better."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import number, whole
 from fastnn.storage.old_settings import renamed
-from fastnn.training.callbacks.bundled import Bundled, check_monitor
+from fastnn.training.callbacks.bundled import (
+    Bundled,
+    Monitor,
+    check_monitor,
+    metric_of,
+    series_of,
+    sign_of,
+)
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
@@ -18,14 +25,15 @@ if TYPE_CHECKING:
 @renamed(min_lr="minimum")
 @dataclass(frozen=True)
 class ReduceOnPlateau(Bundled):
-    """Multiply the learning rate by `factor` whenever a loss has stopped falling.
+    """Multiply the learning rate by `factor` whenever what is watched gets no better.
 
-    An epoch is better where its loss < (1 - threshold) best; the best starts at infinity. When
+    An epoch is better where its value < (1 - threshold) best, or with mode "max" where its value >
+    (1 + threshold) best; the best starts at infinity, or minus infinity. When
     more than `patience` epochs in a row were not better, `Trainer.rate_factor`, by which every
     further rate is multiplied, is itself multiplied by `factor`, and the epochs are counted from 0
     again. This is the rule of PyTorch's ReduceLROnPlateau.
 
-    The losses are read from the whole history, epochs of earlier calls included, so a trainer goes
+    The values are read from the whole history, epochs of earlier calls included, so a trainer goes
     on exactly where it stopped, also after a save and a load. What is kept here only spares reading
     the same epochs again.
 
@@ -36,25 +44,26 @@ class ReduceOnPlateau(Bundled):
     patience
         Epochs in a row that may pass without a better one.
     threshold
-        By what part of the best loss a better one must be smaller, at least 0 and below 1.
+        By what part of the best value a better one must differ, at least 0 and below 1.
     min_lr
         No reduction takes the rate below this, as counted at the last step of the epoch.
-    monitor
-        "validation_loss" or "loss".
+    monitor, mode
+        What is watched, and whether smaller or larger is better, as for `fastnn.EarlyStopping`.
 
     Raises
     ------
     InvalidInput
-        A setting out of range.
+        A setting out of range. In `fit`: a monitor that is not measured there.
     """
 
     factor: float = 0.1
     patience: int = 10
     threshold: float = 1e-4
     min_lr: float = 0.0
-    monitor: str = "validation_loss"
-    # How many epochs have been read, which the last of them was, and the best loss and the epochs
-    # without a better one that were found in them.
+    monitor: Monitor = "validation_loss"
+    mode: str = "auto"
+    # How many epochs have been read, which the last of them was, and in them the best value, times
+    # the sign by which smaller is better, and the epochs without a better one.
     _read: tuple[int, object, float, int] = field(
         default=(0, None, math.inf, 0), init=False, repr=False, compare=False
     )
@@ -65,7 +74,7 @@ class ReduceOnPlateau(Bundled):
         whole(self.patience, "patience", 0)
         number(self.threshold, "threshold", 0.0, 1.0, open_high=True)
         number(self.min_lr, "min_lr", 0.0)
-        check_monitor(self.monitor)
+        check_monitor(self.monitor, self.mode)
 
     def __call__(self, trainer: Stateful, history: History) -> None:
         """Reduce the rates that follow, if it is time to."""
@@ -74,21 +83,25 @@ class ReduceOnPlateau(Bundled):
             trainer.rate_factor *= max(self.factor, self.min_lr / rate)
 
     def series(self) -> str:
-        """Return the loss that is watched."""
-        return self.monitor
+        """Return the series that is watched."""
+        return series_of(self.monitor)
+
+    def metric(self) -> Any:
+        """Return what has to be measured for it."""
+        return metric_of(self.monitor)
 
     def _due(self, history: History) -> bool:
-        """Return whether the last loss is one too many without a better one."""
-        losses, due = getattr(history, self.monitor), False
+        """Return whether the last value is one too many without a better one."""
+        values, due, sign = history[self.series()], False, sign_of(self.monitor, self.mode)
         done, last, best, worse = self._read
         if done >= len(history) or last != _mark(history, done):  # another history, or done anew
             done, best, worse = 0, math.inf, 0
-        for loss in losses[done:]:
+        for value in values[done:]:
             due = False
-            if loss is None:  # an epoch without validation data
+            if value is None:  # an epoch without validation data
                 continue
-            better = loss < (1.0 - self.threshold) * best
-            best, worse = (loss, 0) if better else (best, worse + 1)
+            better = sign * value < (1.0 - sign * self.threshold) * best
+            best, worse = (sign * value, 0) if better else (best, worse + 1)
             due = worse > self.patience
             worse = 0 if due else worse
         done = len(history)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -103,6 +103,11 @@ class Interruptible(Watch):
         self.check()
         self._progress.update(steps_done, loss)
 
-    def end_epoch(self, loss: float, validation_loss: float | None = None) -> None:
+    def end_epoch(
+        self,
+        loss: float,
+        validation_loss: float | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
         """Show that the epoch is done."""
-        self._progress.end_epoch(loss, validation_loss)
+        self._progress.end_epoch(loss, validation_loss, metrics)

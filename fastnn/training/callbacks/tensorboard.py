@@ -15,6 +15,7 @@ from fastnn.storage.tensor_file import family_errors
 from fastnn.storage.whole_files import try_folder
 from fastnn.training.callbacks.bundled import Bundled, Callback
 from fastnn.training.history import History
+from fastnn.training.metrics import PREFIX
 
 if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
@@ -33,9 +34,10 @@ TAGS = {
 class TensorBoard(Bundled):
     """Write a point an epoch to the curves that TensorBoard shows: ``tensorboard --logdir ...``.
 
-    The curves are loss/train, loss/validation, accuracy/validation, learning_rate and seconds; the
-    step is the number of epochs done. Points are in the file before the next epoch begins. Where a
-    training is resumed, or goes back, points of the epochs that are done anew are dropped.
+    The curves are loss/train, loss/validation, accuracy/validation, learning_rate and seconds, and
+    for each metric of `fit` one such as auc/validation; the step is the number of epochs done.
+    Points are in the file before the next epoch begins. Where a training is resumed, or goes back,
+    points of the epochs that are done anew are dropped.
 
     Needs ``tensorboard``, the extra of that name, or ``tensorboardX``.
 
@@ -88,8 +90,9 @@ class TensorBoard(Bundled):
             self.end(trainer)
             with family_errors(os.fspath(self.folder)):
                 self._writer = _maker()(os.fspath(self.folder), step)
-        for name, tag in TAGS.items():
-            value = getattr(history, name)[-1]
+        tags = TAGS | {name: f"{name.removeprefix(PREFIX)}/validation" for name in history.metrics}
+        for name, tag in tags.items():
+            value = history[name][-1]
             if value is not None:
                 self._writer.add_scalar(tag, value, step)
         self._writer.flush()

@@ -227,7 +227,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     @njit(**MERGED)
     def alone(job, me):
         head, control = head_of(job), control_of(job)
-        for step in range(head[STEPS]):
+        for step in range(control[STEP], head[STEPS]):
             samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
             begin_step(job, control[FIRST_STEP], step, samples)
             for p in range(head[PHASES]):
@@ -245,9 +245,10 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         head, control = head_of(job), control_of(job)
         count = head[PHASES]
         if me == 0:
-            samples = min(head[BATCH], head[SAMPLES])
-            begin_step(job, control[FIRST_STEP], ZERO, samples)
-            open_phase(job, ZERO, threads)
+            step = control[STEP]
+            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+            begin_step(job, control[FIRST_STEP], step, samples)
+            open_phase(job, step * count, threads)
         # Tiles are counted as done once a phase and thread: the count travels between the cores.
         idle = finished = number = 0
         while atomic_load(control, STOP) == 0:

@@ -235,7 +235,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         if textbook and layers[0, ACTIVATION] == IDENTITY and in_place(job):
             one_by_one(head[LOSS], job)
             return
-        for step in range(head[STEPS]):
+        for step in range(control[STEP], head[STEPS]):
             first = step * head[BATCH]
             samples = min(head[BATCH], head[SAMPLES] - first)
             begin_step(job, control[FIRST_STEP], step, samples)

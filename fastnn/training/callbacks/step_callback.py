@@ -1,0 +1,195 @@
+"""A look at a training between the steps of an epoch, by functions that only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fastnn.errors import InvalidInput, TrainerBusy, shown, whole
+from fastnn.inputs.parameters import Parameters, copy_of
+from fastnn.inputs.problem import Problem
+from fastnn.rules.table import UPDATES
+from fastnn.targets.selection import choose, engine_class
+from fastnn.training.callbacks.bundled import Bundled
+from fastnn.training.history import History
+from fastnn.training.predictor import Predictor
+
+if TYPE_CHECKING:
+    from fastnn.targets.engine import Engine
+    from fastnn.training.trainer_state import Stateful
+
+
+class TrainerView(Predictor):
+    """A trainer in the middle of an epoch, to be read during the call that it was made for.
+
+    It predicts and evaluates as the trainer would if it stopped here.
+
+    Attributes
+    ----------
+    epoch
+        Epochs done.
+    step
+        Updates done since the optimizer's state was zero, those of the epoch under way included.
+    history
+        A copy of the `History` of the epochs done.
+    """
+
+    def __init__(self, trainer: Stateful, engine: Engine, step: int) -> None:
+        self._problem, self._engine = trainer.problem, engine
+        self.epoch, self.step, self.history = trainer.epoch, step, trainer.history.copy()
+        self._over = False
+
+    @property
+    def problem(self) -> Problem:
+        """The settings that decide what is computed."""
+        return self._problem
+
+    @property
+    def parameters(self) -> Parameters:
+        """Copies of the parameters that predict, as `Trainer.parameters` has them."""
+        engine = self._opened()
+        parameters, slots = engine.unpack(engine.snapshot())
+        return copy_of(slots[-1] if UPDATES[self._problem.optimizer.rule].mean else parameters)
+
+    def _outputs(self) -> Callable[[Any], np.ndarray]:
+        return lambda X: self._opened().forward(X)
+
+    def _reader(self, *values: Any) -> None:
+        return None  # the targets on which this is possible read no device
+
+    def _opened(self) -> Engine:
+        if self._over:
+            raise TrainerBusy(
+                "this is a view of a trainer for a StepCallback's function, and that has returned: "
+                "training has gone on since; keep view.parameters, which are copies, instead"
+            )
+        return self._engine
+
+    def close(self) -> None:
+        """Show nothing any more."""
+        self._over = True
+
+
+@dataclass
+class StepCallback(Bundled):
+    """Call a function that only reads after every so many steps, within epochs too.
+
+    An epoch is one compiled call, and so are the steps between two calls of the function here:
+    training comes to the same bits as without it, at the cost of some hundredths of a millisecond a
+    call. What is to change anything belongs into a callback after the epoch.
+
+    >>> from fastnn import Dense, Network, StepCallback, Trainer, datasets
+    >>> X, y = datasets.xor(400)
+    >>> def watch(trainer, step, loss):
+    ...     print(step, trainer.epoch, trainer.parameters[0][0].shape)
+    >>> trainer = Trainer(Network(2, [Dense(2)]), batch_size=10, target="numpy")
+    >>> history = trainer.fit(X, y, epochs=2, callbacks=StepCallback(watch, every=30))
+    30 0 (2, 2)
+    60 1 (2, 2)
+
+    Parameters
+    ----------
+    function
+        Called as ``function(trainer, step, loss)``. `trainer` is a read-only view of the trainer as
+        it is after so many steps, with `predict`, `predict_proba`, `forward`, `evaluate`,
+        `parameters` (copies), `problem`, `epoch`, `step` and `history`; it is good until the
+        function returns. The trainer itself, and whoever reads it in another thread, is as its last
+        whole epoch left it until this one is done. `step` counts the updates, as `Trainer.step`
+        does. `loss` is the mean of the rows of the steps since the last call, or since `fit` began,
+        each measured just before its own update. What the function returns means nothing. An error
+        in it comes out of `fit`, and takes the epoch back.
+    every
+        After how many steps, at least 1; steps count over the epochs.
+
+    Raises
+    ------
+    InvalidInput
+        No function, or a number out of range. In `fit`: restarts or a sweep; target "cuda", where
+        one launch does many steps; or, on the CPU, a linear model with plain SGD on one row at a
+        time, whose steps overlap.
+    """
+
+    function: Callable[[TrainerView, int, float], object]
+    every: int = 100
+    one_training: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not callable(self.function) or isinstance(self.function, type):
+            raise InvalidInput(
+                "StepCallback takes a function (trainer, step, loss), "
+                f"not {shown(self.function):.80}"
+            )
+        self.every = whole(self.every, "every", 1)
+
+    def __call__(self, trainer: Stateful, history: History) -> None:
+        """Do nothing after an epoch."""
+
+    def check(self, trainer: Stateful) -> None:
+        """Refuse a training whose steps cannot be told apart."""
+        engine: Any = engine_class(choose(trainer.target, trainer.problem)[0])
+        if reason := engine.hides_steps(trainer.problem):
+            raise InvalidInput(
+                f"a StepCallback cannot look on between the steps of {reason}; or leave it out, "
+                "and have a callback (trainer, history) after each epoch"
+            )
+
+
+class Looks:
+    """Calls the functions of `StepCallback` during one call of `fit`."""
+
+    def __init__(self, callbacks: tuple[Any, ...]) -> None:
+        self.callbacks = [each for each in callbacks if isinstance(each, StepCallback)]
+        # Sums of weight times loss, and of weight, since the last call of each function: those of
+        # the epochs done.
+        self._before = [(0.0, 0.0)] * len(self.callbacks)
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self.callbacks)
+
+    def stops(self, step: int, steps: int) -> list[int]:
+        """Return after how many of an epoch's steps to call one, where `step` are done before."""
+        found = {steps}  # so that what the whole epoch came to is known
+        for callback in self.callbacks:
+            first = callback.every - step % callback.every
+            found.update(range(first, steps + 1, callback.every))
+        return sorted(found)
+
+    def begin(self, trainer: Stateful, engine: Engine, step: int) -> Look:
+        """Return what looks on at the epoch before which `step` steps were done."""
+        return Look(self, trainer, engine, step)
+
+
+class Look:
+    """Looks on at one epoch; what it adds up counts if the epoch is done."""
+
+    def __init__(self, looks: Looks, trainer: Stateful, engine: Engine, step: int) -> None:
+        self._looks, self._trainer, self._engine, self._step = looks, trainer, engine, step
+        self._since = list(looks._before)  # to be added to what the epoch has come to since
+        self._sums = 0.0, 0.0
+        self._heeded = np.geterr()
+
+    def __call__(self, done: int, loss_sum: float, weight_sum: float) -> None:
+        """Call those functions whose turn it is after so many steps of the epoch."""
+        step, self._sums = self._step + done, (loss_sum, weight_sum)
+        for index, callback in enumerate(self._looks.callbacks):
+            if step % callback.every:
+                continue
+            loss, weight = self._since[index]
+            loss, weight = loss + loss_sum, weight + weight_sum
+            self._since[index] = -loss_sum, -weight_sum
+            view = TrainerView(self._trainer, self._engine, step)
+            try:
+                with np.errstate(**self._heeded):
+                    callback.function(view, step, loss / weight if weight > 0 else 0.0)
+            finally:
+                view.close()
+
+    def end(self) -> None:
+        """Take note that the epoch is done."""
+        before = [(loss + self._sums[0], weight + self._sums[1]) for loss, weight in self._since]
+        self._looks._before = before
