@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.inputs.arrays import check_finite, first_place, name_value, numbers_anywhere
-from fastnn.inputs.device_arrays import DeviceArray
+from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 

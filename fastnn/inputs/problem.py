@@ -166,8 +166,8 @@ class Problem:
         """
         if not any(dense.trainable for dense in self.network.dense):
             raise InvalidInput(
-                "no layer of the network is trainable, so there is nothing to fit; make the network "
-                "with trainable=True in one Dense at least, or only predict and evaluate"
+                "no layer of the network is trainable, so there is nothing to fit; make one Dense "
+                "with trainable=True at least, or only predict and evaluate"
             )
         self._check_margin()
         for position, dense in enumerate(self.network.dense):
