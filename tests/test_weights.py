@@ -328,6 +328,20 @@ def test_restarts_and_sweeps_know_weights_of_targets_and_missing_ones(target):
         sweep(logistic(2, target=target), X, MISSING, 1, grid={"ignore_nan": [True, False]})
 
 
+def test_points_without_a_label_are_not_drawn():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    from fastnn import plots
+
+    trainer = trainer_of([Dense(1)], 2, loss="binary_cross_entropy", ignore_nan=True)
+    y = np.array([0.0, np.nan, 1.0, 1.0, np.nan])
+    ax = plots.decision_boundary(trainer, X[:5, :2], y, Figure().add_subplot())
+    drawn = {each.get_label(): each.get_offsets().data for each in ax.collections}
+    np.testing.assert_array_equal(drawn["class 0"], X[[0], :2])
+    np.testing.assert_array_equal(drawn["class 1"], X[[2, 3], :2])
+
+
 def test_resuming_goes_on_to_the_same_bits(tmp_path):
     from fastnn import Checkpoint
 
@@ -337,6 +351,14 @@ def test_resuming_goes_on_to_the_same_bits(tmp_path):
     second = Trainer.resume(tmp_path / "m")
     second.fit(X, MISSING, 2, sample_weight=PAIR_WEIGHTS)
     assert state_of(second)[3] == state_of(whole)[3]
+
+
+def test_a_pickle_from_before_the_setting_has_none_missing():
+    problem = logistic(2).problem
+    del problem.__dict__["ignore_nan"]
+    found = pickle.loads(pickle.dumps(problem))
+    assert "ignore_nan" not in found.__dict__ and found == logistic(2).problem
+    assert found.ignore_nan is False
 
 
 def test_a_wild_row_of_weight_zero_does_no_harm():
