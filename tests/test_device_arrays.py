@@ -5,6 +5,7 @@ The arrays here only say that they are on a device; a reader on the host stands 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,19 @@ def test_a_target_that_reads_them_has_them_in_place():
     assert data.targets.shape == (9,)
     # The sums of the weights of batches are made on the host.
     assert isinstance(data.weights, np.ndarray)
+
+
+def test_missing_targets_and_weights_of_targets_may_be_on_the_device():
+    problem = replace(PROBLEM, loss="mse", ignore_nan=True)
+    y, weights = np.ones((9, 3), np.float32), np.linspace(1, 2, 27).reshape(9, 3)
+    y[4, 1] = np.nan
+    data = check_data(problem, Cuda(X), Cuda(y), Cuda(weights), reader=READER)
+    expected = check_data(problem, X, y, weights)
+    assert np.array_equal(data.targets, expected.targets)
+    assert np.array_equal(data.weights, np.where(np.isnan(y), 0, weights))
+    assert np.array_equal(data.weights, expected.weights)
+    whole = check_data(problem, Cuda(X), Cuda(np.ones((9, 3), np.float32)), reader=READER)
+    assert isinstance(whole.targets, DeviceArray) and whole.weights is None
 
 
 def test_either_of_features_and_targets_may_be_on_the_device():

@@ -31,9 +31,9 @@ class Problem:
     weights of layers, never on biases or slopes.
 
     Sums are over all n rows. The gradient of a batch of m rows is sum_r w_r dl_r / (m w), where w =
-    sum_r w_r / n is the mean weight of all rows, so that over the batches of an epoch its mean is
-    the gradient of that objective, whatever rows fall together (Bottou, Curtis & Nocedal 2018,
-    section 3). A last batch of fewer rows is divided by its own number of rows; one whose weights
+    sum_r w_r / n is the mean weight of all rows, so that its mean over equal batches is the
+    gradient of that objective, whatever rows fall together (Bottou, Curtis & Nocedal 2018, section
+    3). A last batch of fewer rows is divided by its own number of rows; one whose weights
     are all 0 is a step with the gradient of the penalty alone. Of a loss that is the mean of l_rj
     over the outputs j of a row, every target may have a weight: then the objective is sum_rj w_rj
     l_rj / sum_rj w_rj, and the gradient of a batch sum_rj w_rj dl_rj / (m outputs w), w being the

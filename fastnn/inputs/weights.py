@@ -117,11 +117,11 @@ def fill_missing(y: Any, what: str, reader: Reader | None) -> tuple[Any, np.ndar
     """
     array = numbers_anywhere(y, what, reader)
     if array.dtype.kind != "f":
-        return array, None
+        return y, None
     there = to_host(array)
     missing = np.isnan(there)
     if not missing.any():
-        return array, None
+        return y, None
     if missing.all():
         raise InvalidInput(
             f"{what} is NaN everywhere, so that there is nothing to compare outputs with; pass at "

@@ -33,7 +33,8 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
     trainer
         A classifier of two inputs: softmax_cross_entropy, or a binary loss on one output.
     X, y
-        Points (n, 2) and their labels (n,), as for `Trainer.fit`; the region drawn is theirs.
+        Points (n, 2) and their labels (n,), as for `Trainer.fit`; the region drawn is theirs. A
+        point whose label is missing (`ignore_nan`) is not drawn.
     ax
         Where to draw; None makes a new figure.
 
@@ -49,6 +50,7 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
     _check_planar(problem)
     data = check_data(problem, X, y)
     labels = data.targets.reshape(len(data)).astype(np.int64)
+    there = np.ones(len(data), bool) if data.weights is None else data.weights > 0
     ax = axes_or_new(ax, 6.5, 4.8)
 
     low, high = data.X.min(axis=0).astype(float), data.X.max(axis=0).astype(float)
@@ -64,8 +66,8 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
         if lead.min() < 0 < lead.max():
             ax.contour(across, up, lead, [0], colors="black", linewidths=1.2, zorder=1)
     size = float(np.clip(600 / np.sqrt(len(labels)), 8, 40))  # many points need small markers
-    for index in np.unique(labels):
-        points = data.X[labels == index]
+    for index in np.unique(labels[there]):
+        points = data.X[there & (labels == index)]
         ax.scatter(
             points[:, 0], points[:, 1], s=size, color=colour(index), marker=marker(index),
             edgecolors="black", linewidths=0.4, label=f"class {index}", zorder=2,

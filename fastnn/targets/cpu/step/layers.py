@@ -201,7 +201,7 @@ def make_layers(
                     (r1 - r0) * width, alphas[layer],
                 )  # fmt: skip
 
-    @njit(**MERGED)
+    @njit(**EXACT)
     def add_weighted(job, first, r0, r1, p):
         """Add w l of the targets of panel p, whose losses l lie in DELTA, to the losses of rows."""
         memory, head, layers, order, weights, row_loss = (
@@ -223,7 +223,7 @@ def make_layers(
                     loss = memory[U(layers[last, DELTA] + start + r * width + c)]
                     row_loss[U(r)] += weight * loss
 
-    @njit(**MERGED)
+    @njit(**EXACT)
     def scale_targets(job, first, r0, r1, p, inverse, share):
         """Multiply the derivatives in panel p of DELTA by the weights of the targets."""
         memory, head, layers, order, weights = (

@@ -29,18 +29,7 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     exp, log, value, gradient = rules.exp, rules.log, rules.loss, rules.gradient
 
     @inner
-    def no_loss(act, d, n):
-        """Give a row of weight 0 no derivative, whatever that of its loss is."""
-        for j in range(n):
-            act[U(d + j)] = zero
-        return 0.0
-
-    @inner
-    def loss_by_class(act, p, d, n, weighted, classes, targets, weights, s, inverse):
-        weight = weights[U(s)] if weighted == 1 else 1.0
-        if weight == 0.0:
-            return no_loss(act, d, n)
-        label, share = classes[U(s)], real(weight * inverse)
+    def cross_entropy(act, p, d, n, label, share):
         top = act[U(p)]
         for j in range(1, n):
             z = act[U(p + j)]
@@ -51,11 +40,28 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         for j in range(n):
             hit = one if j == label else zero
             act[U(d + j)] = (exp(act[U(p + j)] - top) / total - hit) * share
-        return weight * np.float64(log(total) - (act[U(p + label)] - top))
+        return np.float64(log(total) - (act[U(p + label)] - top))
+
+    @inner
+    def mean_loss(act, p, d, n, targets, s, share):
+        total, count = 0.0, real(n)
+        for j in range(n):
+            output, target = act[U(p + j)], targets[U(s), U(j)]
+            total += np.float64(value(output, target))
+            act[U(d + j)] = gradient(output, target) / count * share
+        return total / n
+
+    @inner
+    def loss_by_class(act, p, d, n, classes, targets, s, share):
+        return cross_entropy(act, p, d, n, classes[U(s)], share)
+
+    @inner
+    def loss_by_number(act, p, d, n, classes, targets, s, share):
+        return mean_loss(act, p, d, n, targets, s, share)
 
     @inner
     def loss_by_target(act, p, d, n, targets, weights, s, inverse):
-        """Do what `loss_by_number` does where each target of a row has a weight."""
+        """Do what `mean_loss` does where each target has a weight, and return the sum with it."""
         total, count = 0.0, real(n)
         for j in range(n):
             output, target, weight = act[U(p + j)], targets[U(s), U(j)], weights[U(s * n + j)]
@@ -67,20 +73,12 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         return total / n
 
     @inner
-    def loss_by_number(act, p, d, n, weighted, classes, targets, weights, s, inverse):
-        if weighted == 2:
-            return loss_by_target(act, p, d, n, targets, weights, s, inverse)
-        weight = weights[U(s)] if weighted == 1 else 1.0
-        if weight == 0.0:
-            return no_loss(act, d, n)
-        total, count, share = 0.0, real(n), real(weight * inverse)
-        for j in range(n):
-            output, target = act[U(p + j)], targets[U(s), U(j)]
-            total += np.float64(value(output, target))
-            act[U(d + j)] = gradient(output, target) / count * share
-        return weight * (total / n)
+    def never(act, p, d, n, targets, weights, s, inverse):
+        return 0.0
 
-    row_loss = loss_by_class if loss_row(recipe.loss).rowwise else loss_by_number
+    row_loss, by_target = loss_by_number, loss_by_target
+    if loss_row(recipe.loss).rowwise:
+        row_loss, by_target = loss_by_class, never
 
     @inner
     def loss(act, words, weighted, steps, step, classes, targets, weights, order, rows, first,
@@ -92,7 +90,15 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         while r < rows:
             s = order[U(first + r)]
             p, d = output + r * ldn, delta + r * ldn
-            total += row_loss(act, p, d, n, weighted, classes, targets, weights, s, inverse)
+            weight = weights[U(s)] if weighted == 1 else 1.0
+            if weighted == 2:
+                total += by_target(act, p, d, n, targets, weights, s, inverse)
+            elif weight > 0.0:
+                share = real(weight * inverse)
+                total += weight * row_loss(act, p, d, n, classes, targets, s, share)
+            else:  # no derivative, whatever that of its loss is
+                for j in range(n):
+                    act[U(d + j)] = zero
             r += team
         return total
 
