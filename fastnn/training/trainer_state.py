@@ -321,6 +321,7 @@ class Stateful(Predictor, Stored):
         They follow the epochs that are done, in the place of those that `restore` has gone back
         behind. To be called under `_using`.
         """
+        # By object's own method, which is one of C: a trainer's is not.
         history = after.history
         done = self._state.epoch - history.first_epoch
         steps = history.entering(done, rows, metrics)
