@@ -33,26 +33,28 @@ class TrainerView(Predictor):
         Epochs done.
     step
         Updates done since the optimizer's state was zero, those of the epoch under way included.
-    history
-        A copy of the `History` of the epochs done.
     """
 
     def __init__(self, trainer: Stateful, engine: Engine, step: int) -> None:
-        self._problem, self._engine = trainer.problem, engine
-        self.epoch, self.step, self.history = trainer.epoch, step, trainer.history.copy()
-        self._over = False
+        self._trainer, self._engine, self._over = trainer, engine, False
+        self.epoch, self.step = trainer.epoch, step
 
     @property
     def problem(self) -> Problem:
         """The settings that decide what is computed."""
-        return self._problem
+        return self._trainer.problem
+
+    @property
+    def history(self) -> History:
+        """A copy of the `History` of the epochs done."""
+        return self._trainer.history.copy()
 
     @property
     def parameters(self) -> Parameters:
         """Copies of the parameters that predict, as `Trainer.parameters` has them."""
         engine = self._opened()
         parameters, slots = engine.unpack(engine.snapshot())
-        return copy_of(slots[-1] if UPDATES[self._problem.optimizer.rule].mean else parameters)
+        return copy_of(slots[-1] if UPDATES[self.problem.optimizer.rule].mean else parameters)
 
     def _outputs(self) -> Callable[[Any], np.ndarray]:
         return lambda X: self._opened().forward(X)
