@@ -153,23 +153,28 @@ class Looks:
         """Return whether there are any."""
         return bool(self.callbacks)
 
-    def stops(self, step: int, steps: int) -> list[int]:
-        """Return after how many of an epoch's steps to call one, where `step` are done before."""
-        found = {steps}  # so that what the whole epoch came to is known
-        for callback in self.callbacks:
-            first = callback.every - step % callback.every
-            found.update(range(first, steps + 1, callback.every))
-        return sorted(found)
-
-    def begin(self, trainer: Stateful, engine: Engine, step: int) -> Look:
-        """Return what looks on at the epoch before which `step` steps were done."""
-        return Look(self, trainer, engine, step)
+    def begin(self, trainer: Stateful, engine: Engine, step: int, steps: int) -> Look:
+        """Return what looks on at an epoch of `steps` steps, before which `step` were done."""
+        return Look(self, trainer, engine, step, steps)
 
 
 class Look:
-    """Looks on at one epoch; what it adds up counts if the epoch is done."""
+    """Looks on at one epoch; what it adds up counts if the epoch is done.
 
-    def __init__(self, looks: Looks, trainer: Stateful, engine: Engine, step: int) -> None:
+    Attributes
+    ----------
+    stops
+        After how many of the epoch's steps it is to be called: whenever a function is, and last.
+    """
+
+    def __init__(
+        self, looks: Looks, trainer: Stateful, engine: Engine, step: int, steps: int
+    ) -> None:
+        found = {steps}
+        for callback in looks.callbacks:
+            first = callback.every - step % callback.every
+            found.update(range(first, steps + 1, callback.every))
+        self.stops = sorted(found)
         self._looks, self._trainer, self._engine, self._step = looks, trainer, engine, step
         self._since = list(looks._before)  # to be added to what the epoch has come to since
         self._sums = 0.0, 0.0
