@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -430,6 +431,28 @@ def test_the_best_restart_keeps_its_metrics_and_all_are_in_the_table(target):
     assert "validation_auc" in repr(history.restarts)
     again = History.from_dict(json.loads(json.dumps(history.to_dict())))
     assert again.restarts == history.restarts
+
+
+@pytest.mark.parametrize("many", ["restarts", "sweep"])
+def test_a_function_is_called_once_at_a_time(many):
+    inside, most = [], []
+
+    def slow(y, outputs):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.002)
+        inside.pop()
+        return 1.0
+
+    trainer, validation = trainer_for("number", target="cpu", threads=4), (X, REAL)
+    if many == "restarts":
+        trainer.fit(X, REAL, 3, validation, restarts=8, metrics=slow)
+    else:
+        sweep(
+            trainer, X, REAL, 3, grid={"l2": [0]}, seeds=8, validation_data=validation,
+            workers=4, metrics=slow,
+        )  # fmt: skip
+    assert len(most) == 24 and max(most) == 1
 
 
 def test_a_metric_that_fails_in_a_restart_leaves_the_trainer_as_it_was():

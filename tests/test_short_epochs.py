@@ -31,10 +31,10 @@ SETTINGS = {
     "nadam": {"optimizer": Nadam(Exponential(0.01, 0.99)), "layers": [Dense(3)]},
     "dropout": {"layers": [Dropout(0.2), Dense(7, "rrelu"), Dense(3)], "batch_size": 5},
     "in order": {"shuffle": False, "optimizer": SGD(lambda step: 0.1 / (1 + step))},
-    "restore": {"on_divergence": "restore"},
+    "restore": {"on_divergence": "restore", "optimizer": Adam(0.01)},
     "one at a time": {"threads": 2},
 }
-EPOCHS = few(30, 5)
+EPOCHS = few(29, 5)  # the last call does more than one
 
 
 def one_by_one(trainer, history):
@@ -69,7 +69,8 @@ def test_many_in_a_call_are_the_same_as_one_by_one(case, target, calls):
     settings = {"target": target} | SETTINGS[case]
     many, one = trained(**settings), trainer_of(**settings)
     assert sum(calls) == EPOCHS
-    alone = target == "numpy" or (case == "one at a time" and target == "cpu")
+    alone = target == "numpy" or many._open().threads > 1
+    assert many._open().threads == 1 or case == "one at a time"
     assert max(calls) == (1 if alone else min(7, EPOCHS - 1))
     one.fit(X, LABELS, EPOCHS, callbacks=one_by_one)
     assert state_of(many) == state_of(one)

@@ -39,6 +39,10 @@ OPTIMIZERS = {
 }
 
 
+def nothing(*arguments):
+    """Do nothing."""
+
+
 def use(trainer, step, loss):
     """Do all that a view can do."""
     trainer.predict(X[:5])
@@ -193,6 +197,26 @@ def test_a_view_is_over_when_the_function_returns():
             use()
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_whoever_ends_training_is_asked_between_short_parts(target, monkeypatch):
+    monkeypatch.setattr("fastnn.targets.cpu.engine.TICK_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn.targets.numpy.epoch.PROGRESS_SECONDS", 0.0)
+    steps = []
+
+    def update(self, step, loss):
+        steps.append((step, np.isfinite(loss)))
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+
+    trainer = trainer_of(target=target, threads=1)
+    trainer.fit(X, LABELS, 2)
+    monkeypatch.setattr("fastnn.training.trainer.Progress.shown", True)
+    monkeypatch.setattr("fastnn.training.trainer.Progress.update", update)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, LABELS, 2, callbacks=StepCallback(nothing, 1))
+    assert steps == [(1, True), (2, True), (3, True)] and trainer.epoch == 2
+
+
 def test_what_a_function_returns_stops_nothing():
     trainer = trainer_of()
     trainer.fit(X, LABELS, 2, callbacks=StepCallback(lambda *all: True, 1))
@@ -267,10 +291,6 @@ def test_a_launch_of_cuda_cannot_be_looked_into(monkeypatch):
     monkeypatch.setattr(step_callback, "engine_class", lambda target: Engine)
     with pytest.raises(InvalidInput, match="target 'cuda', where one launch does many steps"):
         trainer_of().fit(X, LABELS, 1, callbacks=StepCallback(print))
-
-
-def nothing(*arguments):
-    """Do nothing, as a hook."""
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ class History:
     learning_rate
         Of the epoch's last step.
     seconds
-        Time of the epoch, validation not included.
+        Time of the epoch, validation not included; short epochs that `fit` has done in one call
+        share its time evenly.
     first_epoch
         Number of the first entry's epoch; above 0 if training went on from an earlier call.
     target, threads, reason

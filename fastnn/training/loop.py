@@ -86,28 +86,24 @@ def _train_block(
         progress.start_epoch(epoch)
         report = progress.update if progress.shown else None
         before, results = state, []
-        if looks:
-            look = looks.begin(trainer, engine, state.step)
-            stops = looks.stops(state.step, rates.size)
-            results = [
-                engine.train_epoch_in_parts(
-                    data, orders[0], rates[0], epoch, state.step, stops, look, report
-                )
-            ]
-        else:
-            if count > 1 and trainer.on_divergence == "restore":
-                # The last one may have to be taken back by itself.
-                results = engine.train_epochs(
-                    data, orders[:-1], rates[:-1], epoch, state.step, report
-                )
-                step = state.step + rates[:-1].size
-                before = state._replace(epoch=epoch + count - 1, step=step)
-                before = before._replace(snapshot=engine.snapshot())
-            if not results or results[-1].bad_step is None:
-                done = len(results)
-                results += engine.train_epochs(
-                    data, orders[done:], rates[done:], epoch + done, before.step, report
-                )
+        look = looks.begin(trainer, engine, state.step, rates.size) if looks else None
+        if look is not None:
+            result = engine.train_epoch_in_parts(
+                data, orders[0], rates[0], epoch, state.step, look.stops, look, report
+            )
+            results.append(result)
+        elif count > 1 and trainer.on_divergence == "restore":
+            # The last one may have to be taken back by itself.
+            results = engine.train_epochs(data, orders[:-1], rates[:-1], epoch, state.step, report)
+            before = state._replace(
+                epoch=epoch + count - 1, step=state.step + rates[:-1].size,
+                snapshot=engine.snapshot(),
+            )  # fmt: skip
+        done = len(results)
+        if done < count and (not done or results[-1].bad_step is None):
+            results += engine.train_epochs(
+                data, orders[done:], rates[done:], epoch + done, before.step, report
+            )
         seconds = (time.perf_counter() - start) / count
         last = len(results) - 1
         check_converging(results[last], engine.finite, rates[last], epoch + last)
@@ -128,7 +124,7 @@ def _train_block(
         ]
         series = {each.series: found.get(each.name) for each in metrics}
         trainer._advance(after, rows, series)
-    if looks:
+    if look is not None:
         look.end()
     for number, result in enumerate(results):
         if number:

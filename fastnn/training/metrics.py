@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row, unknown_name
+from fastnn.threads.atomic import new_lock
 from fastnn.training.scores import predictions, scores
 
 # Series of a history that are measured on the validation data begin so.
@@ -38,11 +38,14 @@ class Metric:
         caller's.
     built_in
         Which of the two it is.
+    lock
+        Held by the thread that calls the caller's: nobody expects to be called twice at a time.
     """
 
     name: str
     function: Callable[..., Any]
     built_in: bool
+    lock: Any = field(default_factory=new_lock)
 
     @property
     def series(self) -> str:
@@ -313,9 +316,6 @@ def measured(
     return found, None
 
 
-_calling = threading.RLock()  # nobody expects a function of theirs to be called twice at a time
-
-
 def _call(problem: Problem, metric: Metric, outputs: np.ndarray, data: Data) -> float:
     """Return the value of a user-defined metric, or raise `InvalidInput`."""
     y = to_host(data.targets)
@@ -328,7 +328,7 @@ def _call(problem: Problem, metric: Metric, outputs: np.ndarray, data: Data) -> 
     for array in (*views, *more.values()):
         array.flags.writeable = False
     try:
-        with _calling:
+        with metric.lock:
             value = metric.function(*views, **more)
     except Exception as error:
         raise InvalidInput(

@@ -81,7 +81,7 @@ class Predictor(ABC):
     ) -> dict[str, float]:
         """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
 
-        `metrics`, as for `fit`, are in it by their names.
+        `metrics`, as for `fit`, are in it by their names; a function that fails is an error.
 
         loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
         where c_r is 1 for a right label; for several binary outputs, the share of right ones. With

@@ -124,7 +124,7 @@ def best_of(
                 return call_all(calls, trainer, history)
 
         try:
-            if validation is None and not calls and own.on_divergence == "raise":
+            if validation is None and not calls:
                 train_in_blocks(own, data, epochs, watch)
             else:
                 train_epochs(own, data, validation, epochs, (call,), watch, metrics)

@@ -18,6 +18,7 @@ from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose, engine_class, reader_of
+from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.threads.tasks import run_tasks
 from fastnn.training.callbacks import (
@@ -208,6 +209,7 @@ class _Watched:
     def __init__(self, given: Any, callbacks: tuple[Callback, ...]) -> None:
         self._given = list(given) if isinstance(given, Iterator) else given
         self._callbacks = callbacks
+        self._lock = new_lock()
 
     def metrics(self, problem: Problem, validation: Data | None) -> tuple[Metric, ...]:
         """Return the metrics of a problem, or raise `InvalidInput` where it cannot have them."""
@@ -216,7 +218,7 @@ class _Watched:
         asked = watched_metrics(self._callbacks, problem, asked, validation is not None)
         if validation is not None:
             check_measurable(problem, asked, validation, "the validation data")
-        return asked
+        return tuple(replace(each, lock=self._lock) for each in asked)
 
 
 def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:

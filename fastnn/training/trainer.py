@@ -235,13 +235,15 @@ class Trainer(Adjustable, Convertible):
               all the same.
             - "accuracy" and "loss" are measured anyway.
 
-            The last three are for regressions, the others for labels. Of several outputs they are
-            the mean of those of each. All are those of scikit-learn, and weighted if the validation
-            data are; infinite or NaN outputs make them NaN. A function is called as ``f(y,
-            outputs)``, or ``f(y, outputs, sample_weight=weights)`` where there are weights, which
-            needs that argument, returns a number, and is called by its ``__name__``. `outputs` is
-            what `forward` returns, and `y` the targets: labels of classes (m,) or binary ones,
-            int64, or numbers. Both are (m,) for one output, not (m, 1), and read only. If a
+            The three of numbers are for regressions, the others for labels. Of several outputs they
+            are the mean of those of each. All are those of scikit-learn, and weighted if the
+            validation data are; infinite or NaN outputs make them NaN.
+
+            A function is called as ``f(y, outputs)``, or ``f(y, outputs, sample_weight=weights)``
+            where there are weights, which needs that argument; it returns a number, and is known by
+            its ``__name__``. `outputs` is what `forward` returns, and `y` the targets: labels of
+            classes (m,) or binary ones, int64, or numbers. Both are (m,) for one output, not
+            (m, 1), and read only. Restarts call it from several threads, but one at a time. If a
             function fails, or returns NaN, infinity or no number, the epoch is done, without that
             metric, and `fit` raises.
 

@@ -44,7 +44,7 @@ from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
 from fastnn.targets.layout import Layout
 from fastnn.threads.atomic import new_lock
-from fastnn.threads.pool import Task
+from fastnn.threads.pool import TICK_SECONDS, Task
 from fastnn.threads.processors import available_threads
 
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
@@ -171,6 +171,7 @@ class Engine(interface.Engine):
         """
         with self._lock:
             begun, done = self._begin(data, order[None], rates[None], epoch, step, parted=True), 0
+            reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
                 begun.control[0, words.STOP] = 0
@@ -181,8 +182,12 @@ class Engine(interface.Engine):
                 done += rows
                 if begun.control[0, words.BAD_STEP] >= 0:
                     break
+                loss, weight = begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist()
                 if stop in stops:
-                    look(stop, *begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
+                    look(stop, loss, weight)
+                if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
+                    progress(stop, loss / weight if weight > 0 else 0.0)  # no short part does
+                    reported = time.monotonic()
         return results_of(begun)[0]
 
     @staticmethod

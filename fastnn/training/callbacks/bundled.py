@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # (the Trainer, its history) -> True to stop training; anything else means nothing.
 Callback = Callable[[Any, History], object]
 
-# Some row's y and outputs -> a number, or the name of a series of the history.
+# The name of a series of the history, or (y, outputs) -> a number that is to be one.
 Monitor = str | Callable[..., Any]
 MODES = ("auto", "min", "max")
 

@@ -33,26 +33,28 @@ class TrainerView(Predictor):
         Epochs done.
     step
         Updates done since the optimizer's state was zero, those of the epoch under way included.
-    history
-        A copy of the `History` of the epochs done.
     """
 
     def __init__(self, trainer: Stateful, engine: Engine, step: int) -> None:
-        self._problem, self._engine = trainer.problem, engine
-        self.epoch, self.step, self.history = trainer.epoch, step, trainer.history.copy()
-        self._over = False
+        self._trainer, self._engine, self._over = trainer, engine, False
+        self.epoch, self.step = trainer.epoch, step
 
     @property
     def problem(self) -> Problem:
         """The settings that decide what is computed."""
-        return self._problem
+        return self._trainer.problem
+
+    @property
+    def history(self) -> History:
+        """A copy of the `History` of the epochs done."""
+        return self._trainer.history.copy()
 
     @property
     def parameters(self) -> Parameters:
         """Copies of the parameters that predict, as `Trainer.parameters` has them."""
         engine = self._opened()
         parameters, slots = engine.unpack(engine.snapshot())
-        return copy_of(slots[-1] if UPDATES[self._problem.optimizer.rule].mean else parameters)
+        return copy_of(slots[-1] if UPDATES[self.problem.optimizer.rule].mean else parameters)
 
     def _outputs(self) -> Callable[[Any], np.ndarray]:
         return lambda X: self._opened().forward(X)
@@ -151,23 +153,28 @@ class Looks:
         """Return whether there are any."""
         return bool(self.callbacks)
 
-    def stops(self, step: int, steps: int) -> list[int]:
-        """Return after how many of an epoch's steps to call one, where `step` are done before."""
-        found = {steps}  # so that what the whole epoch came to is known
-        for callback in self.callbacks:
-            first = callback.every - step % callback.every
-            found.update(range(first, steps + 1, callback.every))
-        return sorted(found)
-
-    def begin(self, trainer: Stateful, engine: Engine, step: int) -> Look:
-        """Return what looks on at the epoch before which `step` steps were done."""
-        return Look(self, trainer, engine, step)
+    def begin(self, trainer: Stateful, engine: Engine, step: int, steps: int) -> Look:
+        """Return what looks on at an epoch of `steps` steps, before which `step` were done."""
+        return Look(self, trainer, engine, step, steps)
 
 
 class Look:
-    """Looks on at one epoch; what it adds up counts if the epoch is done."""
+    """Looks on at one epoch; what it adds up counts if the epoch is done.
 
-    def __init__(self, looks: Looks, trainer: Stateful, engine: Engine, step: int) -> None:
+    Attributes
+    ----------
+    stops
+        After how many of the epoch's steps it is to be called: whenever a function is, and last.
+    """
+
+    def __init__(
+        self, looks: Looks, trainer: Stateful, engine: Engine, step: int, steps: int
+    ) -> None:
+        found = {steps}
+        for callback in looks.callbacks:
+            first = callback.every - step % callback.every
+            found.update(range(first, steps + 1, callback.every))
+        self.stops = sorted(found)
         self._looks, self._trainer, self._engine, self._step = looks, trainer, engine, step
         self._since = list(looks._before)  # to be added to what the epoch has come to since
         self._sums = 0.0, 0.0
