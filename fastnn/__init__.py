@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
+    from fastnn.losses import Quantile
     from fastnn.network import Dense, Dropout, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.training.callbacks import (
@@ -73,6 +74,7 @@ __all__ = [
     "MissingFile",
     "Nadam",
     "Network",
+    "Quantile",
     "RMSProp",
     "ReduceOnPlateau",
     "TargetUnavailable",
@@ -111,6 +113,7 @@ _HOMES = {
     ),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
+    "losses": ("Quantile",),
     "network": ("Dense", "Dropout", "Network"),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),

@@ -46,8 +46,8 @@ class Predictor(ABC):
         -------
         ndarray
             Classes: indices, int64 (m,). Binary losses: 0 and 1, int64, where an output of 0 or
-            more means 1. Regressions: outputs. The last two are (m,) for one output and
-            (m, outputs) for more.
+            more means 1. Poisson: rates, exp of the outputs. Other regressions: outputs. All but
+            the first are (m,) for one output and (m, outputs) for more.
         """
         return predictions(self.problem, self.forward(X))
 
@@ -79,7 +79,8 @@ class Predictor(ABC):
         """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
 
         loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
-        where c_r is 1 for a right label; for several binary outputs, the share of right ones.
+        where c_r is 1 for a right label; for several binary outputs, the share of right ones. The
+        label of a row of class probabilities is the most probable class.
         """
         reader = self._reader(X, y, sample_weight)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)

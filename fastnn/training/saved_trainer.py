@@ -43,6 +43,7 @@ _LATER: dict[str, Any] = {
     "clip_value": None,
     "clip_norm": None,
     "precision": "float32",
+    "label_smoothing": 0.0,
     "on_divergence": "raise",
     "max_restores": 5,
     "remaining": 0,
@@ -50,7 +51,9 @@ _LATER: dict[str, Any] = {
     "earlier": None,
 }
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
-_PLAIN = ("batch_size", "l1", "l2", "seed", "clip_value", "clip_norm", "precision")
+_PLAIN = (
+    "batch_size", "l1", "l2", "seed", "clip_value", "clip_norm", "precision", "label_smoothing",
+)  # fmt: skip
 _RUN = (
     "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
     "max_restores", "remaining",

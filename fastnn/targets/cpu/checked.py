@@ -31,7 +31,7 @@ _LAYER = (
     "WEIGHTS", "NARROW", "TRAINABLE", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT",
     "DELTA", "SLOPES",
 )  # fmt: skip
-_HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT")
+_HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT", "OWN_SCRATCH")
 _CANARY = -7.34567e30  # finite, since the state must be
 
 

@@ -137,7 +137,7 @@ def loss_and_gradients(
     outputs = layers[-1].A
     loss = loss_of(problem, outputs, batch.targets, batch.weights)
     share = row_weights(len(outputs), batch.weights).astype(problem.dtype)
-    dA = definition_of(problem.loss).output_gradient(outputs, batch.targets) * share[:, None]
+    dA = definition_of(problem).output_gradient(outputs, batch.targets) * share[:, None]
     gradients: Parameters = []
     for position in reversed(range(len(layers))):
         dense = problem.network.dense[position]
