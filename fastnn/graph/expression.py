@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Condition(Formula):
 
 
 class Arithmetic(Formula):
-    """Python's operators, number by number."""
+    """Python's operators, number by number, and names for what comes of them."""
 
     __add__, __radd__ = _infix("add")
     __sub__, __rsub__ = _infix("sub")
@@ -95,6 +95,21 @@ class Arithmetic(Formula):
     def __abs__(self) -> Any:
         """Return |self|."""
         return build("abs", self)
+
+    def named(self, name: str) -> Self:
+        """Return the same formula under a name, which tables and drawings then show.
+
+        Raises
+        ------
+        InvalidInput
+            A name that is no identifier or that is a variable's, or a formula without an operation.
+        """
+        nodes.check_name(name)
+        if self.node.operation not in OPERATIONS:
+            raise InvalidInput(f"{self!r} is not an intermediate result, so it takes no name")
+        if name in self.names:
+            raise InvalidInput(f"{name!r} is a variable of {self!r}; choose another name")
+        return type(self)(nodes.named(self.node, name), self.names)
 
 
 class Expression(Arithmetic):
@@ -210,21 +225,6 @@ class Expression(Arithmetic):
 
         return draw(self.table(**values), ax)
 
-    def named(self, name: str) -> Expression:
-        """Return the same formula under a name, which tables and drawings then show.
-
-        Raises
-        ------
-        InvalidInput
-            A name that is no identifier or that is a variable's, or a formula without an operation.
-        """
-        nodes.check_name(name)
-        if self.node.operation not in OPERATIONS:
-            raise InvalidInput(f"{self!r} is not an intermediate result, so it takes no name")
-        if name in self.names:
-            raise InvalidInput(f"{name!r} is a variable of {self!r}; choose another name")
-        return Expression(nodes.named(self.node, name), self.names)
-
     @cached_property
     def _adjoints(self) -> dict[Node, Node]:
         return adjoints(self.node)
@@ -247,6 +247,32 @@ class Expression(Arithmetic):
         return [spread(each, shape, dtype) for each in evaluate(roots, arrays, dtype)]
 
 
+class Taken:
+    """Which targets a formula takes, and so how many there are.
+
+    Attributes
+    ----------
+    needed
+        At least as many as this.
+    whole
+        Whether they are as many as the outputs.
+    """
+
+    def __init__(self) -> None:
+        self.needed, self.whole = 0, False
+
+    def slice(self, index: slice) -> range | None:
+        """Return what a slice takes, if it has a stop; None if it takes them to the end."""
+        bounds = index.start or 0, index.stop, 1 if index.step is None else index.step
+        known = all(isinstance(each, (int, np.integer)) for each in bounds)
+        if not known or min(bounds[:2]) < 0 or bounds[2] < 1:
+            return None
+        places = range(*map(int, bounds))
+        if places:
+            self.needed = max(self.needed, places[-1] + 1)
+        return places
+
+
 class Vector(Arithmetic):
     """A formula of several numbers: the outputs or the targets of a row, and what comes of them.
 
@@ -256,8 +282,12 @@ class Vector(Arithmetic):
     `min` and `logsumexp` of `fastnn.graph` give a number.
     """
 
+    taken: Taken | None = None  # of targets, while it is not known how many there are
+
     def __len__(self) -> int:
         """Return how many numbers there are."""
+        if self.taken is not None:
+            self.taken.whole = True
         length = self.node.length
         assert length is not None
         return length
@@ -284,6 +314,9 @@ class Vector(Arithmetic):
 
     def _place(self, index: int) -> int:
         """Return an index from 0 on."""
+        if self.taken is not None and index >= 0:
+            self.taken.needed = max(self.taken.needed, index + 1)
+            return index
         length = len(self)
         if not -length <= index < length:
             raise origin.cannot_trace(
@@ -294,6 +327,8 @@ class Vector(Arithmetic):
         return index % length
 
     def _slice(self, index: slice) -> Vector:
+        if self.taken is not None and (places := self.taken.slice(index)):
+            return self._cut(places.start, places.stop, places.step)
         try:
             start, stop, step = index.indices(len(self))
         except (TypeError, ValueError):
@@ -343,9 +378,9 @@ def _reduced(operation: str, vector: Any) -> Expression:
 
 def as_vector(array: np.ndarray) -> Vector:
     """Return the vector of constants that an array (n,) of finite numbers is."""
-    found = [node_of(each) for each in array]
+    found = [node_of(each) for each in array] if array.ndim == 1 else []
     numbers = [each for each in found if each is not None]
-    if array.ndim != 1 or not numbers or len(numbers) < len(found):
+    if not numbers or len(numbers) < len(found):
         raise array_constant(array)
     return Vector(nodes.apply("array", *numbers), ())
 
@@ -419,7 +454,7 @@ def _unequal(operation: str, arguments: Iterable[Any], lengths: tuple[int, ...])
     ]
     problem = f"{' and '.join(vectors)} cannot go together, number by number"
     remedy = (
-        f"index one, as in v[0], or slice it, as in v[0:{min(lengths)}] (targets that are used as a "
-        "whole are as many as the outputs)"
+        f"index one, as in v[0], or slice it, as in v[0:{min(lengths)}] (targets that are used as "
+        "a whole are as many as the outputs)"
     )
     return origin.cannot_trace(problem, remedy, origin.calling_place())

@@ -114,6 +114,8 @@ def _check_vectors(name: str, arguments: list[Node]) -> None:
     whole = all(each.is_integer() for each in places)
     if name in ("sum", "mean", "max", "logsumexp"):
         fits = first.length is not None
+    elif name == "take":
+        fits = first.length is not None and rest[0].length is None
     elif name == "array":
         fits = all(each.length is None for each in arguments)
         check_compiled(len(arguments))

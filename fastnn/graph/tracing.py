@@ -7,11 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from fastnn.errors import FastnnError, InvalidInput
 from fastnn.graph import nodes, origin
-from fastnn.graph.expression import Expression, Vector, as_expression
+from fastnn.graph.expression import Expression, Taken, Vector, as_expression
 from fastnn.graph.nodes import Node
 from fastnn.graph.operations import VECTOR_OPERATIONS
 from fastnn.graph.symbols import variables
@@ -79,7 +77,8 @@ def trace_row(function: Callable[..., Any], outputs: int) -> Expression:
     """
     first, second = parameter_names(function)
     given = Vector(nodes.vector(first, outputs), (first,))
-    targets = _Targets(nodes.vector(second, outputs), (second,))
+    targets, taken = Vector(nodes.vector(second, outputs), (second,)), Taken()
+    targets.taken = taken
     result = _call(function, (given, targets), (first, second))
     if not isinstance(result, Vector):
         try:
@@ -91,36 +90,7 @@ def trace_row(function: Callable[..., Any], outputs: int) -> Expression:
         found = nodes.apply("mean", result.node)
         if (number := _by_number(result.node, given.node, targets.node)) is not None:
             return Expression(number, (first, second))
-    return Expression(_fitted(found, targets, outputs), (first, second))
-
-
-class _Targets(Vector):
-    """The targets of a row, whose number is not known: which of them a formula takes says it."""
-
-    needed = 0  # as many as this, at least
-    whole = False  # as many as the outputs
-
-    def __len__(self) -> int:
-        self.whole = True
-        return super().__len__()
-
-    def _place(self, index: int) -> int:
-        if index < 0:
-            return super()._place(index)
-        self.needed = max(self.needed, index + 1)
-        return index
-
-    def _slice(self, index: slice) -> Vector:
-        bounds = index.start or 0, index.stop, 1 if index.step is None else index.step
-        if (
-            all(isinstance(each, (int, np.integer)) for each in bounds)
-            and min(bounds[:2]) >= 0 < bounds[2]
-        ):
-            start, stop, step = bounds
-            if places := range(start, stop, step):
-                self.needed = max(self.needed, places[-1] + 1)
-                return self._cut(start, stop, step)
-        return super()._slice(index)
+    return Expression(_fitted(found, targets.node, taken, outputs), (first, second))
 
 
 def _by_number(root: Node, outputs: Node, targets: Node) -> Node | None:
@@ -138,16 +108,16 @@ def _by_number(root: Node, outputs: Node, targets: Node) -> Node | None:
     return found[root]
 
 
-def _fitted(root: Node, targets: _Targets, outputs: int) -> Node:
+def _fitted(root: Node, leaf: Node, taken: Taken, outputs: int) -> Node:
     """Return the formula with as many targets as it takes."""
-    leaf, order = targets.node, nodes.topological([root])
+    order = nodes.topological([root])
     users = {each.operation for each in order if leaf in each.arguments}
-    whole = targets.whole or not targets.needed or not users <= {"item", "slice"}
-    length = outputs if whole else targets.needed
-    if targets.needed > length:
+    whole = taken.whole or not taken.needed or not users <= {"item", "slice"}
+    length = outputs if whole else taken.needed
+    if taken.needed > length:
         raise InvalidInput(
             f"{leaf.name} is used as a whole, so it has as many numbers as there are outputs, "
-            f"{outputs}, but the loss takes one of index {targets.needed - 1}; index or slice it"
+            f"{outputs}, but the loss takes one of index {taken.needed - 1}; index or slice it"
         )
     found: dict[Node, Node] = {leaf: nodes.vector(leaf.name, length)}
     alone = outputs == length == 1  # vectors of one number are that number
