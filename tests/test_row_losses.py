@@ -1,4 +1,4 @@
-"""User-defined losses of whole rows as values: what they take, what is refused, what a file keeps."""
+"""User-defined losses of whole rows as values: what is taken and refused, and what a file keeps."""
 
 import copy
 import json

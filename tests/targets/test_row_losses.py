@@ -1,4 +1,4 @@
-"""User-defined losses of whole rows: as PyTorch differentiates them, on every target that has them."""
+"""User-defined losses of whole rows: as PyTorch has them, on the targets that have them."""
 
 from contextlib import closing
 
