@@ -23,7 +23,7 @@ from fastnn.graph.simplify import ZERO, add, neg, sub
 from fastnn.graph.source import Writer, numbered, parametrized
 from fastnn.graph.statements import FUNCTIONS
 
-ROWS_TOGETHER = 16  # one vector of float32 or two of float64, where vectors are widest
+ROWS_TOGETHER = 64  # a multiple of every vector; the slots of few outputs stay in a cache
 _REDUCTIONS = {"sum": "total", "max": "largest"}
 # A node, and what is done with the text of its value.
 _Use = tuple[Node, Callable[[str], list[str]]]
@@ -38,9 +38,10 @@ class RowSource:
     ----------
     text
         Python source of the function ``rule(real, m, U)``, which returns ``rows(memory, at,
-        numbers)``; `U` makes an unsigned index. Its attribute `layout` says how many outputs and
-        targets there are, how many rows go together, and the slots of the first target, of the
-        first derivative and of the loss. Outputs are in slots 0 and on, counted from `at`.
+        count, numbers)``, for `count` rows; `U` makes an unsigned index. Its attribute `layout`
+        says how many outputs and targets there are, how many rows go together, and the slots of the
+        first target, of the first derivative and of the loss. Outputs are in slots 0 and on,
+        counted from `at`.
     functions, operations, constants
         As those of `fastnn.graph.source.RuleSource`.
     scratch
@@ -175,7 +176,11 @@ class _RowWriter(Writer):
             place = self._at(self._gradient + term.places.start, "at")
             self._rows([(term.node, self._adding(place))], set(self._slot))
         head = ["low = real(-1e999)", *self._head()]
-        body = ["", "def rows(memory, at, numbers):", *(f"    {line}" for line in self._lines)]
+        body = [
+            "",
+            "def rows(memory, at, count, numbers):",
+            *(f"    {line}" for line in self._lines),
+        ]
         lines = [*head, *body, "", "return rows"]
         text = ["def rule(real, m, U):", *(f"    {line}".rstrip() for line in lines)]
         return "\n".join((*text, "", "", f"rule.layout = {self._layout}", ""))
@@ -212,14 +217,14 @@ class _RowWriter(Writer):
             each for each in kept if each.operation in _REDUCTIONS and stage[each] == level + 1
         ]
         if start:
-            self._lines.append(f"for i in range({ROWS_TOGETHER}):")
+            self._lines.append("for i in range(count):")
             for node in start:
                 begin = self._constant(0.0) if node.operation == "sum" else "low"
                 self._lines.append(f"    {self._at(self._slot[node], 'at')} = {begin}")
 
     def _rows(self, uses: list[_Use], stops: set[Node]) -> None:
         """Write a loop over rows, for numbers that a row has one of each of."""
-        self._lines.append(f"for i in range({ROWS_TOGETHER}):")
+        self._lines.append("for i in range(count):")
         self._lines += (f"    {line}" for line in self._computed(uses, stops))
 
     def _loop(self, length: int, uses: list[_Use], later: set[Node]) -> None:
@@ -238,7 +243,7 @@ class _RowWriter(Writer):
             self._slot[node] = slot
         self._lines.append(f"for j in range({length}):")
         self._lines.append(f"    row, index = at + j * {ROWS_TOGETHER}, real(j)")
-        self._lines.append(f"    for i in range({ROWS_TOGETHER}):")
+        self._lines.append("    for i in range(count):")
         self._lines += (f"        {line}" for line in self._computed([*saved, *uses], stops))
 
     def _below(self, roots: Iterable[Node]) -> list[Node]:
