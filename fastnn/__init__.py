@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
+    from fastnn.losses import Quantile
     from fastnn.network import Dense, Dropout, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.training.callbacks import (
@@ -74,6 +75,7 @@ __all__ = [
     "MissingFile",
     "Nadam",
     "Network",
+    "Quantile",
     "RMSProp",
     "ReduceOnPlateau",
     "StepCallback",
@@ -114,6 +116,7 @@ _HOMES = {
     ),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
+    "losses": ("Quantile",),
     "network": ("Dense", "Dropout", "Network"),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),

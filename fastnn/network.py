@@ -150,20 +150,23 @@ def _width(value: Any, what: str) -> int:
     return whole(value, what, 1, _MOST_UNITS)
 
 
-def rule_of(what: str, value: Any, known: Collection[str]) -> Any:
+def rule_of(what: str, value: Any, known: Collection[str], outputs: int = 1) -> Any:
     """Return a known name as it is, and a user-defined rule as a `CustomRule`.
 
-    `what` is "activation" or "loss".
+    `what` is "activation" or "loss", of a network with so many outputs.
     """
     if not isinstance(value, str):
-        from fastnn.graph import Expression
-        from fastnn.graph.custom import KINDS
+        from fastnn.graph import Expression, custom
 
-        kind, make = KINDS[what]
-        if isinstance(value, kind):
+        kinds = custom.LOSS_KINDS if what == "loss" else (custom.CustomActivation,)
+        if isinstance(value, kinds):
             return value
         if callable(value) or isinstance(value, Expression):
-            return make(value)
+            return (
+                custom.custom_loss(value, outputs)
+                if what == "loss"
+                else custom.custom_activation(value)
+            )
     elif value in known:
         return value
     raise unknown_name(what, value, known)

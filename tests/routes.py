@@ -56,7 +56,12 @@ def settings() -> Iterator[Setting]:
             y: np.ndarray = numbers[:, :units]
             if loss == softmax:
                 y, units = labels, 3
-            elif not np.issubdtype(y.dtype, np.integer) and loss not in ("mse", "mae", "huber"):
+            elif not np.issubdtype(y.dtype, np.integer) and loss not in (
+                "mse",
+                "mae",
+                "huber",
+                "quantile",
+            ):
                 y = (y > 0).astype(float)
             yield f"{loss}, {units} outputs", [Dense(units)], loss, y, {}
             yield f"{loss}, hidden, {units}", [Dense(20, "relu"), Dense(units)], loss, y, {}

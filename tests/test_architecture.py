@@ -24,7 +24,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("threads", "rules", "sanitizer"),
         ("storage",),
         ("initializers", "schedules"),
-        ("optimizers",),
+        ("optimizers", "losses"),
         ("graph",),
         ("network",),
         ("inputs",),

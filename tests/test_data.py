@@ -158,7 +158,7 @@ def test_labels_are_a_copy_that_the_caller_cannot_change():
         ([0, np.inf, 1, 2], "value inf at row 1 is not a finite number"),
         (["a", "b", "a", "b"], r"dtype <U1.*numpy\.unique"),
         (np.array(["a", "b", "a", "b"], object), r"dtype object.*labels: numpy\.unique"),
-        (np.eye(4, 10), r"\(4, 10\).*takes \(4,\) or \(4, 1\); of one-hot rows pass y\.argmax"),
+        (np.eye(4, 9), r"\(4, 9\).*takes \(4,\) or \(4, 1\); of one-hot rows pass y\.argmax"),
         (np.zeros((4, 1, 1)), r"shape \(4, 1, 1\)"),
         (3, r"shape \(\)"),
         ([0, 1, 2], "y has 3 rows but there are 4 samples"),

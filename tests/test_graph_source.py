@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -65,10 +66,24 @@ FORMULAS = {
 }
 
 
-def rule_of(source, real=np.float64, m=NUMPY):
+def functions_of(source, real=np.float64, m=NUMPY):
     namespace = {}
     exec(source.text, namespace)
     return namespace["rule"](real, m)
+
+
+def rule_of(source, real=np.float64, m=NUMPY):
+    """Return the functions of a rule with its numbers; of an activation they still take alpha."""
+    numbers = tuple(map(real, source.constants))
+    used = {int(index) + 1 for index in re.findall(r"numbers\[(\d+)\]", source.text)}
+    with_alpha = max(used, default=0) > len(numbers)
+
+    def given(function):
+        if "value(z" in source.text:
+            return lambda *values: function(*values[:-1], (*values[-1:] * with_alpha, *numbers))
+        return lambda *values: function(*values, numbers)
+
+    return tuple(map(given, functions_of(source, real, m)))
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -115,7 +130,7 @@ def test_a_known_loss_agrees_with_the_hand_written_rule(name):
     for p in np.linspace(-3, 3, 25):
         for y in (0.0, 1.0):
             for mine, theirs in zip(found, expected, strict=True):
-                assert mine(p, y) == pytest.approx(theirs(p, y), rel=1e-14, abs=1e-16)
+                assert mine(p, y) == pytest.approx(theirs(p, y, 0.0), rel=1e-14, abs=1e-16)
 
 
 def test_a_loss_on_raw_outputs_does_not_overflow():
@@ -197,6 +212,24 @@ def test_the_text_is_the_same_in_another_process():
         assert done.stdout == here + "\n"
 
 
+def test_other_numbers_give_the_same_text():
+    def quantile(q):
+        return lambda z, y: maximum(q * (y - z), (q - 1) * (z - y)) + 0.5 * (z - y) ** 2 * q
+
+    sources = [loss_source(trace(quantile(q))) for q in (0.9, 0.5, 0.125, 3.0)]
+    assert len({source.text for source in sources}) == 1
+    assert sources[0].constants == (0.9, 0.9 - 1, 0.5, 0.9)
+    one, other = (activation_source(trace(lambda z, s=s: tanh(z * s) / s)) for s in (0.3, 7.0))
+    assert one.text == other.text and (one.constants, other.constants) == ((0.3, 0.3), (7.0, 7.0))
+
+
+@pytest.mark.parametrize(
+    "formula", [lambda z: z**2, lambda z: z**3, lambda z: z * -1, lambda z: z**0.5, lambda z: 1 / z]
+)
+def test_what_arithmetic_is_another_with_is_in_the_text(formula):
+    assert activation_source(trace(formula)).constants == ()
+
+
 def test_a_long_chain_becomes_many_short_lines():
     def chain(z):
         for _ in range(500):
@@ -229,13 +262,15 @@ def test_a_generated_rule_compiles_with_the_functions_of_the_cpu_target():
     from fastnn.targets.cpu.llvm.elementary import make_elementary
 
     m = make_elementary(np.dtype(np.float32))
-    generated = rule_of(activation_source(trace(FORMULAS["silu"])), np.float32, m)
+    generated = functions_of(activation_source(trace(FORMULAS["silu"])), np.float32, m)
     written = activations.silu(np.float32, m)
     for mine, theirs, arity in zip(generated, written, (2, 3), strict=True):
         mine, theirs = numba.njit(mine), numba.njit(theirs)
         for z in np.array([-90, -3, 0, 0.4, 20], np.float32):
             arguments = (z, z, z)[:arity]
-            assert mine(*arguments) == pytest.approx(theirs(*arguments), rel=1e-6, abs=1e-30)
+            assert mine(*arguments[:-1], ()) == pytest.approx(
+                theirs(*arguments), rel=1e-6, abs=1e-30
+            )
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,14 @@ def test_predictions_have_the_form_of_the_targets(loss, layers):
     raw, found = trainer.forward(X), trainer.predict(X)
     assert raw.shape == (37, outputs)
     assert found.shape == ((37,) if kind == "classes" or outputs == 1 else (37, outputs))
-    assert found.dtype == (np.float32 if kind == "real" else np.int64)
+    assert found.dtype == (np.float32 if kind in ("real", "counts") else np.int64)
     if kind == "classes":
         assert np.array_equal(found, raw.argmax(axis=1))
     elif kind == "binary":
         assert np.array_equal(found.reshape(raw.shape), raw >= 0)
         assert set(np.unique(found)) == {0, 1}
+    elif kind == "counts":
+        assert np.array_equal(found.reshape(raw.shape), np.exp(raw))
     else:
         assert np.array_equal(found.reshape(raw.shape), raw)
 

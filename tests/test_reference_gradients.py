@@ -29,6 +29,8 @@ def batch_of(problem: Problem, *, weighted: bool = True) -> Batch:
         return Batch(X, random.integers(0, outputs, ROWS), weights)
     if kind == "binary":
         return Batch(X, random.integers(0, 2, (ROWS, outputs)).astype(float), weights)
+    if kind == "counts":
+        return Batch(X, random.poisson(2.0, (ROWS, outputs)).astype(float), weights)
     return Batch(X, random.normal(0, 2, (ROWS, outputs)), weights)
 
 

@@ -67,6 +67,8 @@ ROW_LOSS = {
     "mse": lambda p, y: F.mse_loss(p, y, reduction="none") / 2,
     "mae": lambda p, y: F.l1_loss(p, y, reduction="none"),
     "huber": lambda p, y: F.huber_loss(p, y, reduction="none"),
+    "poisson": lambda p, y: F.poisson_nll_loss(p, y, log_input=True, reduction="none"),
+    "quantile": lambda p, y: F.l1_loss(p, y, reduction="none") / 2,
     "perceptron": lambda p, y: torch.relu(-signed(p, y)),
     "hinge": lambda p, y: torch.relu(1 - signed(p, y)),
     "squared_hinge": lambda p, y: torch.relu(1 - signed(p, y)) ** 2,
@@ -170,6 +172,8 @@ def data_of(loss: str, outputs: int, weighted: bool) -> Data:
         targets = random.integers(0, outputs, ROWS)
     elif kind == "binary":
         targets = random.integers(0, 2, (ROWS, outputs)).astype(np.float64)
+    elif kind == "counts":
+        targets = random.poisson(2.0, (ROWS, outputs)).astype(np.float64)
     else:
         targets = random.normal(0, 2, (ROWS, outputs))
     return Data(X, targets, random.uniform(0.1, 2, ROWS) if weighted else None)

@@ -10,6 +10,8 @@
 >>> J.derivative("a")
 2*c
 
+Losses of whole rows are formulas of vectors, see `fastnn.graph.vectors`.
+
 Names in this package: `variables` make formulas, `trace` makes one of a Python function, and
 `minimize` goes down one by gradient descent. An `Expression` has the methods `evaluate`,
 `gradient`, `derivative`, `table`, `draw` and `named`.
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastnn.graph.expression import Condition, Expression
+from fastnn.graph.expression import Condition, Expression, Vector
 from fastnn.graph.functions import (
     abs,
     cos,
@@ -42,6 +44,7 @@ from fastnn.graph.functions import (
 from fastnn.graph.symbols import variables
 from fastnn.graph.table import Row, Table
 from fastnn.graph.tracing import trace
+from fastnn.graph.vectors import log_softmax, logsumexp, max, mean, min, one_hot, softmax, sum
 
 if TYPE_CHECKING:
     from fastnn.graph.descent import minimize
@@ -54,6 +57,7 @@ __all__ = [
     "Restart",
     "Row",
     "Table",
+    "Vector",
     "abs",
     "cos",
     "erf",
@@ -61,15 +65,23 @@ __all__ = [
     "expm1",
     "log",
     "log1p",
+    "log_softmax",
+    "logsumexp",
+    "max",
     "maximum",
+    "mean",
+    "min",
     "minimize",
     "minimum",
+    "one_hot",
     "sigmoid",
     "sign",
     "sin",
+    "softmax",
     "softplus",
     "sqrt",
     "step",
+    "sum",
     "tanh",
     "trace",
     "variables",

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
 from fastnn.errors import InvalidInput
+from fastnn.graph.derivative import adjoints
+from fastnn.graph.evaluate import evaluate
 from fastnn.graph.expression import Expression
-from fastnn.graph.nodes import MOST_TOGETHER, check_compiled, topological
+from fastnn.graph.nodes import MOST_TOGETHER, check_compiled, topological, vector
+from fastnn.graph.row_source import RowSource, row_source
 from fastnn.graph.saved import from_plain, to_plain
+from fastnn.graph.simplify import ZERO
 from fastnn.graph.source import RuleSource, activation_source, loss_source
-from fastnn.graph.tracing import trace
+from fastnn.graph.tracing import parameter_names, trace, trace_row
 from fastnn.rules.table import Activation, Loss
 
 TARGET = "y"  # the variable of a loss given as a formula that stands for the target
@@ -49,10 +55,7 @@ class CustomRule:
         """Check the variables; drop names of intermediate results, which a file does not keep."""
         names = self.expression.names
         if len(names) != self._count:
-            raise InvalidInput(
-                f"{self._variables}, not {len(names)} ({', '.join(names) or 'none'}); "
-                "give the other parameters of the function a default"
-            )
+            raise self._wrong_count(names)
         check_compiled(len(topological([self.expression.node])))  # before it is differentiated
         plain = to_plain(self.expression)
         for name in names:
@@ -64,8 +67,15 @@ class CustomRule:
         object.__setattr__(self, "expression", from_plain(plain))
         check_compiled(self.source.operations)
 
+    @classmethod
+    def _wrong_count(cls, names: tuple[str, ...]) -> InvalidInput:
+        return InvalidInput(
+            f"{cls._variables}, not {len(names)} ({', '.join(names) or 'none'}); "
+            "give the other parameters of the function a default"
+        )
+
     @property
-    def source(self) -> RuleSource:
+    def source(self) -> RuleSource | RowSource:
         """The rule for compiled targets."""
         raise NotImplementedError
 
@@ -82,9 +92,9 @@ class CustomRule:
 
     @cached_property
     def _key(self) -> tuple[type, str]:
-        names = self.expression.names
-        rows = to_plain(self.expression)["nodes"]
-        return type(self), repr([names.index(row) if row in names else [row] for row in rows])
+        names, plain = self.expression.names, to_plain(self.expression)
+        rows = [names.index(row) if row in names else [row] for row in plain["nodes"]]
+        return type(self), repr((plain.get("lengths"), rows))
 
     def __eq__(self, other: object) -> bool:
         """Compare formulas, whatever their variables are called."""
@@ -146,10 +156,7 @@ class CustomLoss(CustomRule):
         """Check also that there is something to learn."""
         super().__post_init__()
         if self.flat:
-            raise InvalidInput(
-                f"the loss {self!r} has derivative 0 by the output {self.expression.names[0]} "
-                "everywhere, so nothing can be learned; give one that changes with the output"
-            )
+            raise _nothing_to_learn(self, "output")
 
     @cached_property
     def row(self) -> Loss:
@@ -162,9 +169,86 @@ class CustomLoss(CustomRule):
         return loss_source(self.expression)
 
 
+class CustomRowLoss(CustomRule):
+    """A loss of a row: one number, of the vectors of its outputs and its targets.
+
+    >>> from fastnn import Dense, Network, Trainer
+    >>> from fastnn.graph import exp
+    >>> def gaussian(outputs, targets):
+    ...     mean, log_variance = outputs
+    ...     return 0.5 * (log_variance + (targets[0] - mean) ** 2 * exp(-log_variance))
+    >>> Trainer(Network(3, [Dense(2)]), loss=gaussian).problem.loss
+    lambda outputs, targets: 0.5*(outputs[1] + (targets[0] - outputs[0])**2*exp(-outputs[1]))
+    """
+
+    _count = 2
+    _variables = "a loss has two variables, the outputs and the targets"
+    _what = "the loss"
+
+    def __post_init__(self) -> None:
+        """Check also that there is something to learn."""
+        super().__post_init__()
+        if self.flat:
+            raise _nothing_to_learn(self, "outputs")
+
+    @cached_property
+    def _lengths(self) -> tuple[int, int]:
+        first, second = to_plain(self.expression)["lengths"]
+        return first, second
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs it takes."""
+        return self._lengths[0]
+
+    @property
+    def columns(self) -> int:
+        """How many targets it takes."""
+        return self._lengths[1]
+
+    @cached_property
+    def row(self) -> Loss:
+        """What has to be known of it, as `fastnn.rules.table.LOSSES` has it for names."""
+        return Loss(repr(self), "user-defined", "real", rowwise=True, columns=self.columns)
+
+    @cached_property
+    def source(self) -> RowSource:
+        """The rule for compiled targets."""
+        return row_source(self.expression, self.outputs, self.columns)
+
+    @cached_property
+    def derivative(self) -> Expression:
+        """The derivatives by the outputs, a vector, or a number that all of them have."""
+        first, _ = self.expression.names
+        node = adjoints(self.expression.node).get(vector(first, self.outputs), ZERO)
+        return Expression(node, self.expression.names)
+
+    def evaluate(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the loss of each row, (m,), of outputs (m, n) and targets (m, columns)."""
+        return self._evaluated(self.expression, outputs, targets, 1)[:, 0]
+
+    def gradient(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the derivatives of the loss of each row by its outputs, (m, n)."""
+        return self._evaluated(self.derivative, outputs, targets, self.outputs)
+
+    def _evaluated(
+        self, formula: Expression, outputs: np.ndarray, targets: np.ndarray, width: int
+    ) -> np.ndarray:
+        values = dict(zip(self.expression.names, (outputs, targets), strict=True))
+        (found,) = evaluate([formula.node], values, outputs.dtype)
+        return np.array(np.broadcast_to(found, (len(outputs), width)), outputs.dtype)
+
+
+def _nothing_to_learn(loss: CustomRule, what: str) -> InvalidInput:
+    return InvalidInput(
+        f"the loss {loss!r} has derivative 0 by the {what} {loss.expression.names[0]} "
+        f"everywhere, so nothing can be learned; give one that changes with the {what}"
+    )
+
+
 # What `Dense` and `Problem` take.
 AnyActivation = str | Callable[[Any], Any] | Expression | CustomActivation
-AnyLoss = str | Callable[[Any, Any], Any] | Expression | CustomLoss
+AnyLoss = str | Callable[[Any, Any], Any] | Expression | CustomLoss | CustomRowLoss
 
 
 def check_together(rules: Iterable[CustomRule]) -> None:
@@ -190,8 +274,15 @@ def custom_activation(rule: Callable[..., Any] | Expression) -> CustomActivation
     return CustomActivation(rule if isinstance(rule, Expression) else trace(rule))
 
 
-def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
-    """Return the loss that a function of (output, target) gives, or a formula with a variable y.
+def custom_loss(rule: Callable[..., Any] | Expression, outputs: int) -> CustomLoss | CustomRowLoss:
+    """Return the loss that a function of (outputs, targets) gives, or a formula with a variable y.
+
+    Parameters
+    ----------
+    rule
+        A function of two vectors, or a formula of two numbers.
+    outputs
+        How many outputs a network has.
 
     Raises
     ------
@@ -201,8 +292,13 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
         long to be compiled, or what `fastnn.graph.trace` cannot trace.
     """
     if not isinstance(rule, Expression):
-        loss = CustomLoss(trace(rule))
-        first, second = loss.expression.names
+        parameters = parameter_names(rule)
+        if len(parameters) != 2:
+            raise CustomLoss._wrong_count(parameters)
+        formula = trace_row(rule, outputs)
+        vectors = "lengths" in to_plain(formula)
+        loss = CustomRowLoss(formula) if vectors else CustomLoss(formula)
+        first, second = parameters
         if first in _TARGETS or (first == TARGET and second in _OUTPUTS):
             raise InvalidInput(
                 f"a loss takes the output first and the target second, but {loss!r} has {first} "
@@ -210,18 +306,14 @@ def custom_loss(rule: Callable[..., Any] | Expression) -> CustomLoss:
             )
         return loss
     # Which variable of a formula comes first depends on how it is written.
-    outputs = tuple(name for name in rule.names if name != TARGET)
-    if len(outputs) != 1:
+    others = tuple(name for name in rule.names if name != TARGET)
+    if len(others) != 1:
         raise InvalidInput(
             f"a loss given as a formula has a variable {TARGET}, the target, and one other, the "
             f"output, not {', '.join(rule.names) or 'none'}; a function (output, target) may give "
             "them any names"
         )
-    return CustomLoss(Expression(rule.node, (*outputs, TARGET)))
+    return CustomLoss(Expression(rule.node, (*others, TARGET)))
 
 
-# What a user-defined rule is, and what makes it of a function or a formula.
-KINDS: dict[str, tuple[type[CustomRule], Callable[[Any], CustomRule]]] = {
-    "activation": (CustomActivation, custom_activation),
-    "loss": (CustomLoss, custom_loss),
-}
+LOSS_KINDS = (CustomLoss, CustomRowLoss)

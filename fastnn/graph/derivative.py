@@ -12,6 +12,10 @@ Where a function has a kink, the derivatives are these:
   that ``maximum(x, 0)`` and ``maximum(0, x)`` have the derivative 0 at 0 that the activation relu
   has; else each takes half.
 - ``where(c, a, b)``: the derivative of the branch taken. The condition itself has none.
+- ``max(v)`` of a vector: the largest number takes all; several that are equal have equal shares.
+
+The adjoint of a vector is a vector, or a number, which then is that of each of its numbers. What a
+number hands to a vector it takes back as a sum.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from collections.abc import Callable
 
 from fastnn.errors import InvalidInput
 from fastnn.graph.nodes import MOST_DERIVED, Node, apply, constant, topological
+from fastnn.graph.operations import OPERATIONS
 from fastnn.graph.simplify import (
     ONE,
     ZERO,
@@ -72,7 +77,13 @@ def _divisor(d: Node, y: Node, a: Node, b: Node) -> Node:
     return neg(div(mul(d, y), b))  # b^2 could overflow where a / b does not
 
 
-# One rule for each argument; None for a condition.
+def _largest(d: Node, y: Node, x: Node) -> Node:
+    """Return d for the largest numbers of x, divided by how many these are."""
+    equal = apply("eq", x, y)
+    return when(equal, div(d, apply("sum", apply("where", equal, ONE, ZERO))))
+
+
+# One rule for each argument; None for a condition, and for what is structural.
 RULES: dict[str, tuple[Rule | None, ...]] = {
     "add": (lambda d, y, a, b: d, lambda d, y, a, b: d),
     "sub": (lambda d, y, a, b: d, lambda d, y, a, b: neg(d)),
@@ -107,7 +118,40 @@ RULES: dict[str, tuple[Rule | None, ...]] = {
     "sin": (lambda d, y, x: mul(d, apply("cos", x)),),
     "cos": (lambda d, y, x: neg(mul(d, apply("sin", x))),),
     "where": (None, lambda d, y, c, a, b: when(c, d), lambda d, y, c, a, b: when(negate(c), d)),
+    "sum": (lambda d, y, x: d,),
+    "mean": (lambda d, y, x: div(d, constant(x.length or 1)),),
+    "max": (_largest,),
+    "logsumexp": (lambda d, y, x: mul(d, apply("exp", sub(x, y))),),
+    "item": (lambda d, y, x, i: apply("put", d, i, constant(x.length or 1)), None),
+    "take": (
+        lambda d, y, x, i: when(apply("eq", apply("range", constant(x.length or 1)), i), d),
+        None,
+    ),
+    "slice": (
+        lambda d, y, x, *places: apply("spread", d, *places, constant(x.length or 1)),
+        *(None,) * 3,
+    ),
+    "put": (lambda d, y, x, i, n: d if d.length is None else apply("item", d, i), None, None),
+    "spread": (
+        lambda d, y, x, *places: d if d.length is None else apply("slice", d, *places[:3]),
+        *(None,) * 4,
+    ),
 }
+
+
+def _element(index: int) -> Rule:
+    """Return the rule of one argument of `array`."""
+    return lambda d, y, *x: d if d.length is None else apply("item", d, constant(index))
+
+
+def _summed(share: Node, length: int) -> Node:
+    """Return what an argument that is one number receives from a vector of that length."""
+    if share is ZERO:
+        return share
+    return mul(constant(length), share) if share.length is None else apply("sum", share)
+
+
+_BY_NUMBER = frozenset(name for name, row in OPERATIONS.items() if row.length is None)
 
 
 def adjoints(root: Node) -> dict[Node, Node]:
@@ -133,10 +177,16 @@ def adjoints(root: Node) -> dict[Node, Node]:
             continue
         # Everything that uses the node has been here before; terms in the order of the formula.
         found[node] = total(reversed(shares.pop(node)))
-        for argument, rule in zip(node.arguments, RULES.get(node.operation, ()), strict=True):
+        if node.operation == "array":
+            rules: tuple[Rule | None, ...] = tuple(map(_element, range(len(node.arguments))))
+        else:
+            rules = RULES.get(node.operation, ())
+        for argument, rule in zip(node.arguments, rules, strict=True):
             if rule is None or argument.fixed:
                 continue
             share = rule(found[node], node, *node.arguments)
+            if argument.length is None and node.length is not None:
+                share = _summed(share, node.length) if node.operation in _BY_NUMBER else share
             if share is not ZERO:
                 shares.setdefault(argument, []).append(share)
     return found

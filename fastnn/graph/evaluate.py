@@ -64,7 +64,7 @@ def evaluate(roots: Iterable[Node], values: Mapping[str, np.ndarray], dtype: np.
         for node in topological(roots):
             if node.operation == "constant":
                 found[node] = dtype.type(node.value)
-            elif node.operation == "variable":
+            elif node.operation in ("variable", "vector"):
                 found[node] = values[node.name].astype(dtype, copy=False)
             else:
                 arguments = [found[each] for each in node.arguments]

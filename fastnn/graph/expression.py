@@ -1,14 +1,15 @@
 """Formulas that know their variables: what a reader computes with.
 
-An `Expression` holds a node and the names of the variables that it may be asked about. Those of a
-derivative are those of what it was derived from, though fewer may be left in it.
+An `Expression` is one number, a `Vector` several. Either holds a node and the names of the
+variables that it may be asked about. Those of a derivative are those of what it was derived from,
+though fewer may be left in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from fastnn.graph import nodes, origin
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.evaluate import common_form, evaluate, real_array, spread
 from fastnn.graph.nodes import Node
-from fastnn.graph.operands import Formula, node_of
+from fastnn.graph.operands import Formula, array_constant, node_of
 from fastnn.graph.operations import OPERATIONS
 from fastnn.graph.simplify import ZERO
 from fastnn.rules.table import unknown_name
@@ -34,12 +35,18 @@ def _infix(operation: str) -> tuple[Method, Method]:
     """Return the methods of an operator: with `self` on the left, and on the right."""
 
     def left(self: Any, other: Any) -> Any:
-        return NotImplemented if node_of(other) is None else build(operation, self, other)
+        return build(operation, self, other) if _goes_with(self, other) else NotImplemented
 
     def right(self: Any, other: Any) -> Any:
-        return NotImplemented if node_of(other) is None else build(operation, other, self)
+        return build(operation, other, self) if _goes_with(self, other) else NotImplemented
 
     return left, right
+
+
+def _goes_with(formula: Formula, other: Any) -> bool:
+    """Return whether `other` may stand beside a formula in an operation."""
+    vectors = formula.node.length is not None and isinstance(other, np.ndarray) and other.ndim
+    return bool(vectors) or node_of(other) is not None
 
 
 class Condition(Formula):
@@ -64,7 +71,48 @@ class Condition(Formula):
         return build("not", self)
 
 
-class Expression(Formula):
+class Arithmetic(Formula):
+    """Python's operators, number by number, and names for what comes of them."""
+
+    __add__, __radd__ = _infix("add")
+    __sub__, __rsub__ = _infix("sub")
+    __mul__, __rmul__ = _infix("mul")
+    __truediv__, __rtruediv__ = _infix("div")
+    __pow__, __rpow__ = _infix("pow")
+    __lt__, __gt__ = _infix("lt")[0], _infix("gt")[0]
+    __le__, __ge__ = _infix("le")[0], _infix("ge")[0]
+    __eq__, __ne__ = _infix("eq")[0], _infix("ne")[0]
+    __hash__ = object.__hash__
+
+    def __neg__(self) -> Any:
+        """Return -self."""
+        return build("neg", self)
+
+    def __pos__(self) -> Any:
+        """Return self."""
+        return self
+
+    def __abs__(self) -> Any:
+        """Return |self|."""
+        return build("abs", self)
+
+    def named(self, name: str) -> Self:
+        """Return the same formula under a name, which tables and drawings then show.
+
+        Raises
+        ------
+        InvalidInput
+            A name that is no identifier or that is a variable's, or a formula without an operation.
+        """
+        nodes.check_name(name)
+        if self.node.operation not in OPERATIONS:
+            raise InvalidInput(f"{self!r} is not an intermediate result, so it takes no name")
+        if name in self.names:
+            raise InvalidInput(f"{name!r} is a variable of {self!r}; choose another name")
+        return type(self)(nodes.named(self.node, name), self.names)
+
+
+class Expression(Arithmetic):
     """A formula of variables: ``J = (2*a + b)*c``.
 
     Made from `variables` by Python's operators and the functions of `fastnn.graph`. Comparisons
@@ -177,21 +225,6 @@ class Expression(Formula):
 
         return draw(self.table(**values), ax)
 
-    def named(self, name: str) -> Expression:
-        """Return the same formula under a name, which tables and drawings then show.
-
-        Raises
-        ------
-        InvalidInput
-            A name that is no identifier or that is a variable's, or a formula without an operation.
-        """
-        nodes.check_name(name)
-        if self.node.operation not in OPERATIONS:
-            raise InvalidInput(f"{self!r} is not an intermediate result, so it takes no name")
-        if name in self.names:
-            raise InvalidInput(f"{name!r} is a variable of {self!r}; choose another name")
-        return Expression(nodes.named(self.node, name), self.names)
-
     @cached_property
     def _adjoints(self) -> dict[Node, Node]:
         return adjoints(self.node)
@@ -213,27 +246,143 @@ class Expression(Formula):
         shape, dtype = common_form(arrays)
         return [spread(each, shape, dtype) for each in evaluate(roots, arrays, dtype)]
 
-    __add__, __radd__ = _infix("add")
-    __sub__, __rsub__ = _infix("sub")
-    __mul__, __rmul__ = _infix("mul")
-    __truediv__, __rtruediv__ = _infix("div")
-    __pow__, __rpow__ = _infix("pow")
-    __lt__, __gt__ = _infix("lt")[0], _infix("gt")[0]
-    __le__, __ge__ = _infix("le")[0], _infix("ge")[0]
-    __eq__, __ne__ = _infix("eq")[0], _infix("ne")[0]
-    __hash__ = object.__hash__
 
-    def __neg__(self) -> Any:
-        """Return -self."""
-        return build("neg", self)
+class Taken:
+    """Which targets a formula takes, and so how many there are.
 
-    def __pos__(self) -> Expression:
-        """Return self."""
-        return self
+    Attributes
+    ----------
+    needed
+        At least as many as this.
+    whole
+        Whether they are as many as the outputs.
+    """
 
-    def __abs__(self) -> Any:
-        """Return |self|."""
-        return build("abs", self)
+    def __init__(self) -> None:
+        self.needed, self.whole = 0, False
+
+    def slice(self, index: slice) -> range | None:
+        """Return what a slice takes, if it has a stop; None if it takes them to the end."""
+        bounds = index.start or 0, index.stop, 1 if index.step is None else index.step
+        known = all(isinstance(each, (int, np.integer)) for each in bounds)
+        if not known or min(bounds[:2]) < 0 or bounds[2] < 1:
+            return None
+        places = range(*map(int, bounds))
+        if places:
+            self.needed = max(self.needed, places[-1] + 1)
+        return places
+
+
+class Vector(Arithmetic):
+    """A formula of several numbers: the outputs or the targets of a row, and what comes of them.
+
+    Operators and functions work number by number; numbers go with vectors, and vectors with vectors
+    of the same length. ``v[0]`` and ``v[-1]`` are numbers, ``v[1:3]`` is a vector, and ``v[y]``,
+    for an expression y, is the number of that index: NaN, if there is none. `sum`, `mean`, `max`,
+    `min` and `logsumexp` of `fastnn.graph` give a number.
+    """
+
+    taken: Taken | None = None  # of targets, while it is not known how many there are
+
+    def __len__(self) -> int:
+        """Return how many numbers there are."""
+        if self.taken is not None:
+            self.taken.whole = True
+        length = self.node.length
+        assert length is not None
+        return length
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the numbers."""
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one number, or a vector of some."""
+        if isinstance(index, slice):
+            return self._slice(index)
+        if isinstance(index, Expression):
+            return self._chosen(index)
+        if isinstance(index, (bool, np.bool_)) or not isinstance(index, (int, np.integer)):
+            raise origin.cannot_trace(
+                f"an index of {self!r} must be a whole number, a slice or an expression, not "
+                f"{shown(index):.60}",
+                f"write one of 0..{len(self) - 1}",
+                origin.calling_place(),
+            )
+        place = self._place(int(index))
+        return Expression(nodes.apply("item", self.node, nodes.constant(place)), self.names)
+
+    def _place(self, index: int) -> int:
+        """Return an index from 0 on."""
+        if self.taken is not None and index >= 0:
+            self.taken.needed = max(self.taken.needed, index + 1)
+            return index
+        length = len(self)
+        if not -length <= index < length:
+            raise origin.cannot_trace(
+                f"{self!r} has {length} number{'s' * (length != 1)}, and none of index {index}",
+                f"the last is of index {length - 1}",
+                origin.calling_place(),
+            )
+        return index % length
+
+    def _slice(self, index: slice) -> Vector:
+        if self.taken is not None and (places := self.taken.slice(index)):
+            return self._cut(places.start, places.stop, places.step)
+        try:
+            start, stop, step = index.indices(len(self))
+        except (TypeError, ValueError):
+            start, stop, step = 0, 0, 1
+        if step < 1 or not range(start, stop, step):
+            problem = f"a slice of {self!r}, of {len(self)} numbers, cannot be {index}"
+            remedy = "let start, stop and step be whole numbers, step at least 1, and some be in it"
+            raise origin.cannot_trace(problem, remedy, origin.calling_place())
+        return self._cut(start, stop, step)
+
+    def _cut(self, start: int, stop: int, step: int) -> Vector:
+        places = (nodes.constant(each) for each in (start, stop, step))
+        return Vector(nodes.apply("slice", self.node, *places), self.names)
+
+    def _chosen(self, index: Expression) -> Expression:
+        """Return the number of that index; NaN where no number has it."""
+        names = tuple(dict.fromkeys((*self.names, *index.names)))
+        return Expression(nodes.apply("take", self.node, index.node), names)
+
+    def sum(self) -> Expression:
+        """Return the sum."""
+        return _reduced("sum", self)
+
+    def mean(self) -> Expression:
+        """Return the mean."""
+        return _reduced("mean", self)
+
+    def max(self) -> Expression:
+        """Return the largest number; equal ones share the derivative."""
+        return _reduced("max", self)
+
+    def min(self) -> Expression:
+        """Return the smallest number; equal ones share the derivative."""
+        smallest: Expression = -_reduced("max", -self)
+        return smallest
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return the sum of products."""
+        return _reduced("sum", self * other)
+
+    __rmatmul__ = __matmul__
+
+
+def _reduced(operation: str, vector: Any) -> Expression:
+    return Expression(nodes.apply(operation, vector.node), vector.names)
+
+
+def as_vector(array: np.ndarray) -> Vector:
+    """Return the vector of constants that an array (n,) of finite numbers is."""
+    found = [node_of(each) for each in array] if array.ndim == 1 else []
+    numbers = [each for each in found if each is not None]
+    if not numbers or len(numbers) < len(found):
+        raise array_constant(array)
+    return Vector(nodes.apply("array", *numbers), ())
 
 
 def as_expression(value: Any) -> Expression:
@@ -255,14 +404,20 @@ def as_expression(value: Any) -> Expression:
 
 
 def build(operation: str, *arguments: Any) -> Any:
-    """Return the expression or the condition of an operation on expressions and numbers.
+    """Return the expression, vector or condition of an operation on such and numbers.
 
     Raises
     ------
     InvalidInput
-        An argument that is neither, or a condition in place of a number or the reverse.
+        An argument that is neither, vectors of two lengths, or a condition in place of a number or
+        the reverse.
     """
     row = OPERATIONS[operation]
+    if any(map(is_vector, arguments)):
+        arguments = tuple(
+            as_vector(each) if isinstance(each, np.ndarray) and each.ndim else each
+            for each in arguments
+        )
     found: list[Node] = []
     names: dict[str, None] = {}
     for position, value in enumerate(arguments):
@@ -281,5 +436,25 @@ def build(operation: str, *arguments: Any) -> Any:
         found.append(node)
         if isinstance(value, Formula):
             names.update(dict.fromkeys(value.names))
-    kind = Condition if row.condition else Expression
+    lengths = dict.fromkeys(node.length for node in found if node.length is not None)
+    if len(lengths) > 1:
+        raise _unequal(operation, arguments, tuple(lengths))
+    kind = Condition if row.condition else Vector if lengths else Expression
     return kind(nodes.apply(operation, *found), tuple(names))
+
+
+def is_vector(value: Any) -> bool:
+    """Return whether `value` is a vector, or a vector of conditions."""
+    return isinstance(value, Formula) and value.node.length is not None
+
+
+def _unequal(operation: str, arguments: Iterable[Any], lengths: tuple[int, ...]) -> InvalidInput:
+    vectors = [
+        f"{each!r:.60} of {each.node.length} numbers" for each in arguments if is_vector(each)
+    ]
+    problem = f"{' and '.join(vectors)} cannot go together, number by number"
+    remedy = (
+        f"index one, as in v[0], or slice it, as in v[0:{min(lengths)}] (targets that are used as "
+        "a whole are as many as the outputs)"
+    )
+    return origin.cannot_trace(problem, remedy, origin.calling_place())

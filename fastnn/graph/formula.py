@@ -47,7 +47,7 @@ def _infix(symbol: str, binding: int, left: int, right: int) -> Form:
 
 
 # a + (b + c) and a + b + c are the same to a reader, though they may be rounded differently.
-READABLE: Style = {
+READABLE: dict[str, Form] = {
     "add": _infix(" + ", SUM, SUM, SUM),
     "sub": _infix(" - ", SUM, SUM, PRODUCT),
     "mul": _infix("*", PRODUCT, PRODUCT, PRODUCT),
@@ -62,6 +62,14 @@ READABLE: Style = {
     "maximum": Form("maximum({}, {})", ATOM, (CHOICE, CHOICE)),
     "minimum": Form("minimum({}, {})", ATOM, (CHOICE, CHOICE)),
 }
+READABLE |= {
+    "item": Form("{}[{}]", ATOM, (ATOM, CHOICE)),
+    "take": Form("{}[{}]", ATOM, (ATOM, CHOICE)),
+    "slice": Form("{}[{}:{}:{}]", ATOM, (ATOM, *(CHOICE,) * 3)),
+    "put": Form("put({}, {}, {})", ATOM, (CHOICE,) * 3),
+    "spread": Form("spread({}, {}, {}, {}, {})", ATOM, (CHOICE,) * 5),
+}
+_BY_ONES = Form("{}[{}:{}]", ATOM, (ATOM, CHOICE, CHOICE))
 READABLE = {
     **{name: Form(f"{name}({{}})", ATOM, (CHOICE,)) for name in OPERATIONS if name not in READABLE},
     **READABLE,
@@ -88,8 +96,13 @@ def texts(
         if node.operation == "constant":
             text = number(node.value)
             given[node] = text, SIGN if text.startswith("-") else ATOM
-        elif node.operation == "variable":
+        elif node.operation in ("variable", "vector"):
             given[node] = node.name, ATOM
+        elif node.operation == "array":
+            parts = [given[each][0] for each in node.arguments]
+            given[node] = f"array([{', '.join(parts)}])", ATOM
+        elif node.operation == "slice" and node.arguments[3].value == 1:
+            given[node] = apply_form(_BY_ONES, [given[a] for a in node.arguments[:3]])
         else:
             given[node] = apply_form(style[node.operation], [given[a] for a in node.arguments])
 

@@ -14,12 +14,13 @@ import numpy as np
 from fastnn.errors import InvalidInput
 from fastnn.graph import origin
 from fastnn.graph.evaluate import real_array
-from fastnn.graph.expression import Condition, Expression, as_expression, build
+from fastnn.graph.expression import Condition, Vector, as_expression, build
+from fastnn.graph.operands import Formula
 from fastnn.graph.operations import OPERATIONS
 
 
 def _apply(operation: str, *arguments: Any) -> Any:
-    if any(isinstance(each, (Expression, Condition)) for each in arguments):
+    if any(isinstance(each, Formula) for each in arguments):
         return build(operation, *arguments)
     arrays = [real_array(each, f"an argument of {operation}") for each in arguments]
     with np.errstate(all="ignore"):
@@ -101,16 +102,17 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     """
     if isinstance(condition, Condition):
         return build("where", condition, a, b)
-    chosen = np.asarray(condition) if not isinstance(condition, Expression) else None
+    chosen = np.asarray(condition) if not isinstance(condition, Formula) else None
     if chosen is None or chosen.dtype != bool:
         raise origin.no_condition(f"{condition!r:.60}", origin.calling_place())
-    if isinstance(a, Expression) or isinstance(b, Expression):
+    if isinstance(a, Formula) or isinstance(b, Formula):
         if chosen.ndim:
             raise InvalidInput(
                 f"a condition of shape {chosen.shape} cannot choose between expressions, which are "
                 "of single numbers; make it a comparison of variables"
             )
-        return as_expression(a if chosen else b)
+        taken = a if chosen else b
+        return taken if isinstance(taken, Vector) else as_expression(taken)
     branches = (real_array(each, "a branch of where") for each in (a, b))
     result = np.where(chosen, *branches)
     return result if result.ndim else float(result)

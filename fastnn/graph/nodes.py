@@ -34,18 +34,21 @@ class Node:
     Attributes
     ----------
     operation
-        "constant", "variable", or a key of `OPERATIONS`.
+        "constant", "parameter", "variable", "vector" (a variable that is one), or a key of
+        `OPERATIONS`.
     arguments
         The nodes it is applied to.
     value
-        The number of a constant.
+        The number of a constant; the index of a parameter; the length of a vector.
     name
         The name of a variable, or the name that an intermediate result was given, or "".
     fixed
         Whether no variable is below.
+    length
+        How many numbers a vector, or a vector of conditions, has; None for one number.
     """
 
-    __slots__ = ("operation", "arguments", "value", "name", "fixed", "__weakref__")
+    __slots__ = ("operation", "arguments", "value", "name", "fixed", "length", "__weakref__")
 
     def __init__(
         self, operation: str, arguments: tuple[Node, ...], value: float, name: str
@@ -54,12 +57,22 @@ class Node:
         self.arguments = arguments
         self.value = value
         self.name = name
-        self.fixed: bool = operation != "variable" and all(each.fixed for each in arguments)
+        variable = operation in ("variable", "vector")
+        self.fixed: bool = not variable and all(each.fixed for each in arguments)
+        self.length: int | None = int(value) if operation == "vector" else None
+        if arguments:
+            rule = OPERATIONS[operation].length
+            self.length = rule(*arguments) if rule else length_of(arguments)
 
     @property
     def is_condition(self) -> bool:
         """Whether the node is true or false, and so no number."""
         return self.operation in OPERATIONS and OPERATIONS[self.operation].condition
+
+
+def length_of(nodes: Iterable[Node]) -> int | None:
+    """Return the length of the vectors among some nodes, which is one; None if there are none."""
+    return next((node.length for node in nodes if node.length is not None), None)
 
 
 # Keys hold the arguments' ids, which stay theirs for as long as the node keeps the arguments alive.
@@ -83,9 +96,19 @@ def constant(value: float) -> Node:
     return _the("constant", (), float(value))
 
 
+def parameter(index: int) -> Node:
+    """Return the node of a number that compiled code is given, the one of that index."""
+    return _the("parameter", (), index)
+
+
 def variable(name: str) -> Node:
     """Return the node of a variable."""
     return _the("variable", (), name=name)
+
+
+def vector(name: str, length: int) -> Node:
+    """Return the node of a variable that is a vector."""
+    return _the("vector", (), length, name)
 
 
 def apply(operation: str, *arguments: Node) -> Node:
@@ -94,7 +117,8 @@ def apply(operation: str, *arguments: Node) -> Node:
     A value that is not finite stays a formula, such as ``log(0)``.
     """
     row = OPERATIONS[operation]
-    if all(each.operation == "constant" for each in arguments) and not row.condition:
+    numbers = not row.condition and row.length is None
+    if numbers and all(each.operation == "constant" for each in arguments):
         with np.errstate(all="ignore"):
             value = float(row.value(*(np.float64(each.value) for each in arguments)))
         if math.isfinite(value):
@@ -152,7 +176,8 @@ def topological(roots: Iterable[Node], stops: Container[Node] = ()) -> list[Node
 
 def variable_names(root: Node) -> tuple[str, ...]:
     """Return the names of the variables that `root` needs, in order of appearance."""
-    return tuple(each.name for each in topological([root]) if each.operation == "variable")
+    leaves = (each for each in topological([root]) if not each.arguments)
+    return tuple(each.name for each in leaves if each.operation in ("variable", "vector"))
 
 
 FlatNode = tuple[str, tuple[int, ...], float, str]  # operation, places of arguments, value, name

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.graph import functions, origin
+from fastnn.graph import vectors as vector_functions
+from fastnn.graph.expression import as_vector, is_vector
 from fastnn.graph.operands import array_constant
 
 # By the names that NumPy's and SciPy's functions carry.
@@ -48,6 +50,19 @@ _CALLS: dict[str, Callable[..., Any]] = {
 }
 
 
+_OF_VECTORS: dict[str, Callable[..., Any]] = {
+    "sum": vector_functions.sum,
+    "mean": vector_functions.mean,
+    "max": vector_functions.max,
+    "amax": vector_functions.max,
+    "min": vector_functions.min,
+    "amin": vector_functions.min,
+    "dot": operator.matmul,
+    "matmul": operator.matmul,
+    "vecdot": operator.matmul,
+}
+
+
 def call(name: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Return what NumPy's function of this name is on expressions.
 
@@ -57,16 +72,26 @@ def call(name: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         A function or an option that a graph does not have.
     """
     place = origin.calling_place()
-    if name not in _CALLS:
+    vectors = any(map(is_vector, inputs))
+    if vectors and name in _OF_VECTORS:
+        if options.get("axis", -1) in (None, 0, -1):
+            options = {key: value for key, value in options.items() if key != "axis"}
+    elif name not in _CALLS:
         raise origin.cannot_trace(f"NumPy's {name} is unknown here", origin.substitute(name), place)
     if options:
         given = ", ".join(options)
         raise origin.cannot_trace(f"NumPy's {name} cannot take {given} here", "leave it out", place)
-    return _CALLS[name](*map(_plain, inputs))
+    known = _OF_VECTORS if vectors and name in _OF_VECTORS else _CALLS
+    return known[name](*(_plain(each, vectors) for each in inputs))
 
 
-def _plain(value: Any) -> Any:
-    """Return NumPy's number as Python's: left of an operator it would come back here for ever."""
+def _plain(value: Any, vectors: bool) -> Any:
+    """Return NumPy's number as Python's: left of an operator it would come back here for ever.
+
+    Beside vectors an array is one too.
+    """
     if isinstance(value, np.ndarray) and value.ndim:
+        if vectors:
+            return as_vector(value)
         raise array_constant(value)
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else value

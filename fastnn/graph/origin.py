@@ -24,10 +24,10 @@ _INSIDE = (
 
 # What is known elsewhere by another name, and what to write here.
 _INSTEAD = {
-    "max": "maximum(a, b)",
+    "max": "maximum(a, b), or max(v) for a vector v,",
     "fmax": "maximum(a, b)",
     "amax": "maximum(a, b)",
-    "min": "minimum(a, b)",
+    "min": "minimum(a, b), or min(v) for a vector v,",
     "fmin": "minimum(a, b)",
     "amin": "minimum(a, b)",
     "fabs": "abs(x)",
@@ -51,6 +51,10 @@ _OF_ARRAYS = frozenset(
 ONE_NUMBER = (
     "each argument of the function stands for one number, not an array: give it one argument for "
     "each number, as in lambda x, y: x**2 + y**2"
+)
+VECTORS = (
+    "what there is of a vector v is v[0], v[1:3], len(v), + - * / **, and of fastnn.graph sum(v), "
+    "mean(v), max(v), min(v), logsumexp(v), softmax(v), log_softmax(v)"
 )
 # What traces a function that it is given.
 _TRACERS = ("trace", "minimize", "Dense", "Problem", "Trainer")

@@ -56,6 +56,7 @@ def statements(
     arguments: Mapping[Node, str],
     style: Style,
     number: Callable[[float], str],
+    local: str = "t",
 ) -> tuple[list[str], list[str]]:
     """Return lines that assign to the locals t0, t1, ..., and an expression for each root.
 
@@ -69,6 +70,8 @@ def statements(
         How operations are written.
     number
         How a constant is written.
+    local
+        What names of locals begin with.
     """
     roots = list(roots)
     order = topological(roots, arguments)
@@ -84,7 +87,7 @@ def statements(
             continue
         text, _ = given[node]
         if uses[node] > 1 or (len(text) > _LONGEST and node not in roots):
-            name = f"t{len(lines)}"
+            name = f"{local}{len(lines)}"
             lines.append(f"{name} = {text}")
             given[node] = name, ATOM
     return lines, [given[root][0] for root in roots]

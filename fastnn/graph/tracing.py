@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastnn.errors import FastnnError, InvalidInput
-from fastnn.graph import origin
-from fastnn.graph.expression import Expression, as_expression
+from fastnn.graph import nodes, origin
+from fastnn.graph.expression import Expression, Taken, Vector, as_expression
+from fastnn.graph.nodes import Node
+from fastnn.graph.operations import VECTOR_OPERATIONS
 from fastnn.graph.symbols import variables
 
 
@@ -39,6 +41,101 @@ def trace(function: Callable[..., Any], names: str | Iterable[str] | None = None
     names = tuple(each.names[0] for each in arguments)
     if len(set(names)) < len(names):
         raise InvalidInput(f"two variables have one name: {', '.join(names)}; give each its own")
+    result = _call(function, arguments, names)
+    try:
+        found = as_expression(result)
+    except InvalidInput as error:
+        raise InvalidInput(f"what {label(function)} returned: {error}{_hint(result)}") from None
+    return Expression(found.node, names)
+
+
+def _hint(result: Any) -> str:
+    return "; did it forget to return?" if result is None else ""
+
+
+def trace_row(function: Callable[..., Any], outputs: int) -> Expression:
+    """Return the formula that a function of two vectors computes, the outputs and the targets.
+
+    Parameters
+    ----------
+    function
+        Returns a number, or a vector, of which the mean is meant. What it computes number by
+        number, of outputs and as many targets, comes back as the formula of one of each.
+    outputs
+        How many there are.
+
+    Returns
+    -------
+    Expression
+        Of two variables: two numbers, or two vectors. Targets that are only indexed, or sliced up
+        to a stop, are as many as that takes; else as many as the outputs.
+
+    Raises
+    ------
+    InvalidInput
+        What cannot be traced, as for `trace`.
+    """
+    first, second = parameter_names(function)
+    given = Vector(nodes.vector(first, outputs), (first,))
+    targets, taken = Vector(nodes.vector(second, outputs), (second,)), Taken()
+    targets.taken = taken
+    result = _call(function, (given, targets), (first, second))
+    if not isinstance(result, Vector):
+        try:
+            found = as_expression(result).node
+        except InvalidInput as error:
+            said = str(error).replace("an expression or a number", "a number or a vector")
+            raise InvalidInput(f"what {label(function)} returned: {said}{_hint(result)}") from None
+    else:
+        found = nodes.apply("mean", result.node)
+        if (number := _by_number(result.node, given.node, targets.node)) is not None:
+            return Expression(number, (first, second))
+    return Expression(_fitted(found, targets.node, taken, outputs), (first, second))
+
+
+def _by_number(root: Node, outputs: Node, targets: Node) -> Node | None:
+    """Return the formula of one output and target that a vector is of all of them, or None."""
+    if root.length != outputs.length:
+        return None
+    found: dict[Node, Node] = {each: nodes.variable(each.name) for each in (outputs, targets)}
+    for node in nodes.topological([root]):
+        if node in found:
+            continue
+        if node.operation in VECTOR_OPERATIONS:
+            return None
+        arguments = (found[each] for each in node.arguments)
+        found[node] = nodes.apply(node.operation, *arguments) if node.arguments else node
+    return found[root]
+
+
+def _fitted(root: Node, leaf: Node, taken: Taken, outputs: int) -> Node:
+    """Return the formula with as many targets as it takes."""
+    order = nodes.topological([root])
+    users = {each.operation for each in order if leaf in each.arguments}
+    whole = taken.whole or not taken.needed or not users <= {"item", "slice"}
+    length = outputs if whole else taken.needed
+    if taken.needed > length:
+        raise InvalidInput(
+            f"{leaf.name} is used as a whole, so it has as many numbers as there are outputs, "
+            f"{outputs}, but the loss takes one of index {taken.needed - 1}; index or slice it"
+        )
+    found: dict[Node, Node] = {leaf: nodes.vector(leaf.name, length)}
+    alone = outputs == length == 1  # vectors of one number are that number
+    for node in order:
+        if not node.arguments:
+            if alone and node.operation == "vector":
+                found[node] = nodes.variable(node.name)
+            continue
+        arguments = tuple(found.get(each, each) for each in node.arguments)
+        if alone and node.operation in VECTOR_OPERATIONS and node.length in (None, 1):
+            found[node] = nodes.constant(0) if node.operation == "range" else arguments[0]
+        else:
+            found[node] = nodes.apply(node.operation, *arguments)
+    return found.get(root, root)
+
+
+def _call(function: Callable[..., Any], arguments: Any, names: tuple[str, ...]) -> Any:
+    """Return what a function returns for variables of these names."""
     try:
         inspect.signature(function).bind(*arguments)
     except ValueError:  # a function without a signature, as some written in C
@@ -48,23 +145,21 @@ def trace(function: Callable[..., Any], names: str | Iterable[str] | None = None
             f"{label(function)} cannot be called with {', '.join(names)}: {error}"
         ) from None
     try:
-        result = function(*arguments)
+        return function(*arguments)
     except FastnnError:
         raise
     except (TypeError, AttributeError) as error:
         # Python's own words for an operation that numbers have and formulas have not.
         place = origin.raising_place(error.__traceback__)
-        raise origin.cannot_trace(str(error), _remedy(error, place), place) from error
-    try:
-        found = as_expression(result)
-    except InvalidInput as error:
-        hint = "; did it forget to return?" if result is None else ""
-        raise InvalidInput(f"what {label(function)} returned: {error}{hint}") from None
-    return Expression(found.node, names)
+        vectors = any(isinstance(each, Vector) for each in arguments)
+        remedy = _remedy(error, place, vectors)
+        raise origin.cannot_trace(str(error), remedy, place) from error
 
 
-def _remedy(error: TypeError | AttributeError, place: origin.Place | None) -> str:
+def _remedy(error: TypeError | AttributeError, place: origin.Place | None, vectors: bool) -> str:
     """Return what to write instead of what Python refused."""
+    if vectors and not (place and place.called() in origin.FUNCTIONS):
+        return origin.VECTORS
     if isinstance(error, AttributeError):
         return origin.substitute(error.name or "")
     if re.search("subscriptable|iterable|item assignment", str(error)):

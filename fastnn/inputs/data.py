@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import InvalidInput
-from fastnn.inputs.arrays import check_finite, first_place, name_value, numbers_anywhere
+from fastnn.inputs.arrays import BLOCK, check_finite, first_place, name_value, numbers_anywhere
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -24,6 +24,9 @@ from fastnn.rules.table import LOSSES, loss_row, unknown_name
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
     from fastnn.inputs.problem import Problem
+
+
+SUM_TOLERANCE = 1e-3  # of the probabilities of a row: that of half precision, and of rounded tables
 
 
 class UnknownLabel(InvalidInput):
@@ -42,7 +45,8 @@ class Data:
         Features (n, k), float32 or float64, any strides, maybe read-only, maybe the caller's own
         memory; never written to. A `DeviceArray` if they are on a device.
     targets
-        int64 (n,) for a loss over classes, else (n, outputs) of the problem's dtype; C-contiguous.
+        Labels of classes, int64 (n,); or soft labels or numbers, (n, outputs) of the problem's
+        dtype; C-contiguous.
         A `DeviceArray` if they are on a device.
     weights
         Of each row, (n,), or of each target, (n, outputs); float64, C-contiguous; None: all count
@@ -208,9 +212,11 @@ def check_targets(
     """Return `y` as the loss reads it, C-contiguous.
 
     Numbers are not copied where they are so already; labels of classes always are. Those become
-    int64 (n,); they may come as (n,) or (n, 1), integers or integral floats, 0..outputs-1. Other
-    targets become (n, outputs) of `dtype`; for one output they may come as (n,). Binary targets are
-    0 and 1.
+    int64 (n,); they may come as (n,) or (n, 1), integers or integral floats, 0..outputs-1. Soft
+    labels of classes, rows of probabilities, become (n, outputs) of `dtype`: each is at least 0,
+    and those of a row sum to 1 to within 1e-3. They are used as they are: the loss is
+    -sum_k t_k log softmax(z)_k also where the sum is not quite 1. Other targets become (n, outputs)
+    of `dtype`; for one output they may come as (n,). Binary targets are 0 and 1, counts at least 0.
 
     Raises
     ------
@@ -222,13 +228,17 @@ def check_targets(
     row = loss_row(loss)
     kind, loss_name = row.targets, row.name
     array = numbers_anywhere(y, what, reader)
-    columns = 1 if kind == "classes" else outputs
+    soft = kind == "classes" and array.ndim == 2 and array.shape[1] == outputs
+    columns = 1 if kind == "classes" and not soft else row.columns or outputs
     if columns == 1 and array.ndim == 1:
         array = array.column() if isinstance(array, DeviceArray) else array.reshape(-1, 1)
     if array.ndim != 2 or array.shape[1] != columns:
         hint = ""
         if kind == "classes" and array.ndim == 2:
-            hint = f"; of one-hot rows pass {what}.argmax(axis=1)"
+            hint = (
+                f"; of one-hot rows pass {what}.argmax(axis=1); rows of probabilities have one "
+                "column an output"
+            )
         expected = f"({n},) or ({n}, 1)" if columns == 1 else f"({n}, {columns})"
         raise InvalidInput(
             f"{what} has shape {array.shape} but {loss_name} with {outputs} "
@@ -236,12 +246,16 @@ def check_targets(
         )
     if len(array) != n:
         raise InvalidInput(f"{what} has {len(array)} rows but there are {n} samples; pass one each")
-    if kind == "classes":
+    if kind == "classes" and not soft:
         return _class_indices(array, outputs, what)
     remedy = "" if row.rowwise else "leave them out with Trainer(..., ignore_nan=True)"
     check_finite(array, dtype, what, remedy)
     if kind == "binary":
         _check_binary(array, loss_name, what)
+    elif kind == "counts" or soft:
+        _check_not_negative(array, loss_name, what, "probabilities" if soft else "counts")
+    if soft:
+        _check_sums(to_host(array), what)
     if isinstance(array, DeviceArray):
         return array.converted(dtype)
     return np.require(array, dtype, ["C", "A"])
@@ -281,6 +295,30 @@ def _class_indices(array: Any, outputs: int, what: str) -> Any:
     if isinstance(array, DeviceArray):
         return array.converted(np.int64).flat()
     return np.require(array.reshape(-1), np.int64, ["C", "A"])
+
+
+def _check_not_negative(array: Any, loss_name: str, what: str, of: str) -> None:
+    """Raise at the first value of `array` below 0."""
+    place = first_place(array, "negative")
+    if place is not None:
+        raise InvalidInput(
+            f"{what} {name_value(array, place)} is negative, but {loss_name} takes {of}, which are "
+            "at least 0"
+        )
+
+
+def _check_sums(array: np.ndarray, what: str) -> None:
+    """Raise at the first row of soft labels whose sum is not 1."""
+    for start in range(0, len(array), BLOCK):
+        sums = array[start : start + BLOCK].sum(axis=1, dtype=np.float64)
+        wrong = np.abs(sums - 1) > SUM_TOLERANCE
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InvalidInput(
+                f"{what} sums to {sums[row]:g} in row {start + row}, but rows of class "
+                f"probabilities sum to 1 (to within {SUM_TOLERANCE:g}); divide each row by its "
+                f"sum: {what} / {what}.sum(axis=1, keepdims=True). Labels have the shape (n,)"
+            )
 
 
 def _check_binary(array: Any, loss_name: str, what: str) -> None:

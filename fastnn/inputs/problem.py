@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
+from fastnn.losses import BY_NAME, KINDS
 from fastnn.network import Dense, Network, rule_of
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.last_layers import outputs_of
@@ -17,6 +18,7 @@ from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
+    from fastnn.losses import Quantile
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -59,11 +61,14 @@ class Problem:
     network
         The layers.
     loss
-        A name from `fastnn.rules.table.LOSSES`, or one of your own: a function (output, target) of
-        two numbers that `fastnn.graph.trace` can trace, such as ``lambda z, y: (z - y) ** 4``, or
-        an `Expression` whose target is called y. The loss of a row is its mean over the outputs,
-        and targets are numbers, as for mse. Of those the attribute is a
-        `fastnn.graph.custom.CustomLoss`.
+        A name from `fastnn.rules.table.LOSSES`, a `fastnn.Quantile`, or one of your own: a function
+        (outputs, targets) of the vectors of a row, by the operators and functions of
+        `fastnn.graph`. What it computes number by number, as ``lambda z, y: (z - y) ** 4`` does, is
+        the loss of each output, and the loss of a row its mean over them; what it computes of the
+        whole row, as ``lambda z, y: 0.5 * (z[1] + (y[0] - z[0])**2 * exp(-z[1]))`` does, is the
+        loss of the row, see `fastnn.graph.vectors`. Targets are numbers, as for mse. An
+        `Expression` will do too, of one output and its target, which is called y. The attribute is
+        then a `fastnn.graph.custom.CustomLoss` or `CustomRowLoss`.
     optimizer
         One of `fastnn.optimizers.OPTIMIZERS`.
     batch_size
@@ -87,6 +92,10 @@ class Problem:
     ignore_nan
         Whether a target may be NaN: it is missing then, and left out, as if its weight were 0, from
         loss, gradient and accuracy. For losses that are means over the outputs of a row.
+    label_smoothing
+        For loss softmax_cross_entropy, from 0 up to but not 1: a label y of K classes stands for
+        the probabilities (1 - s) [y = k] + s / K, and soft labels t for (1 - s) t + s / K (Szegedy
+        et al. 2016, section 7; as PyTorch's). The losses of validation and `evaluate` have it too.
 
     Raises
     ------
@@ -97,7 +106,7 @@ class Problem:
     """
 
     network: Network
-    loss: AnyLoss
+    loss: AnyLoss | Quantile
     optimizer: Optimizer
     batch_size: int
     l1: float
@@ -108,6 +117,7 @@ class Problem:
     clip_norm: float | None = None
     precision: str = "float32"
     ignore_nan: bool = False
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every setting, and that they go together."""
@@ -118,7 +128,9 @@ class Problem:
         """Raise `InvalidInput` for a setting out of range, or one that no version has taken."""
         if not isinstance(self.network, Network):
             raise InvalidInput(f"network must be a Network, not {shown(self.network)}")
-        object.__setattr__(self, "loss", rule_of("loss", self.loss, LOSSES))
+        if not isinstance(self.loss, KINDS):
+            loss = rule_of("loss", self.loss, LOSSES, self.network.outputs)
+            object.__setattr__(self, "loss", loss)
         if not isinstance(self.optimizer, Optimizer):
             known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
             raise InvalidInput(
@@ -135,6 +147,8 @@ class Problem:
             if getattr(self, name) is not None:
                 limit = number(getattr(self, name), f"{name}, if not None,", 0.0, open_low=True)
                 object.__setattr__(self, name, limit)
+        smoothing = number(self.label_smoothing, "label_smoothing", 0.0, 1.0, open_high=True)
+        object.__setattr__(self, "label_smoothing", smoothing)
         self._check_precision()
         self._check_ignore_nan()
         self._check_last_layer()
@@ -211,6 +225,19 @@ class Problem:
         """Whether the gradient has a limit."""
         return self.clip_value is not None or self.clip_norm is not None
 
+    @property
+    def target_columns(self) -> int:
+        """How many numbers a row of targets has, if they are numbers."""
+        return loss_row(self.loss).columns or self.network.outputs
+
+    @property
+    def loss_alpha(self) -> float:
+        """The parameter of the loss, as `fastnn.rules.losses` has it: a quantile, the smoothing."""
+        if loss_row(self.loss).name == "softmax_cross_entropy":
+            return self.label_smoothing
+        loss = BY_NAME.get(self.loss) if isinstance(self.loss, str) else self.loss
+        return loss.alpha if isinstance(loss, KINDS) else 0.0
+
     def _check_precision(self) -> None:
         """Raise `InvalidInput` for a precision that is unknown or no precision of the dtype."""
         check_precision(self.precision)
@@ -236,7 +263,7 @@ class Problem:
     def _check_formulas(self) -> None:
         """Raise `InvalidInput` where user-defined rules would take minutes to compile."""
         rules = [self.loss, *(dense.activation for dense in self.network.dense)]
-        formulas: list[Any] = [rule for rule in rules if not isinstance(rule, str)]
+        formulas: list[Any] = [rule for rule in rules if not isinstance(rule, (str, *KINDS))]
         if formulas:
             from fastnn.graph.custom import check_together
 
@@ -267,7 +294,7 @@ class Problem:
         """Raise `InvalidInput` where the loss cannot take what the last layer gives."""
         last = self.network.dense[-1]
         if loss_row(self.loss).from_logits and last.activation != "identity":
-            inside = "softmax" if self.loss == "softmax_cross_entropy" else "sigmoid"
+            inside = _INSIDE[loss_row(self.loss).name]
             raise InvalidInput(
                 f"loss {self.loss!r} takes raw outputs and applies the {inside} itself, but the"
                 f" last layer has activation {last.activation!r}; make it Dense({last.units})"
@@ -277,6 +304,17 @@ class Problem:
                 f"loss 'softmax_cross_entropy' needs one output a class, at least 2, but the last"
                 f" layer has {last.units}; for two classes on one output use loss"
                 " 'binary_cross_entropy', otherwise give the last Dense one unit a class"
+            )
+        needed = getattr(self.loss, "outputs", last.units)
+        if needed != last.units:
+            raise InvalidInput(
+                f"the loss {self.loss!r} was made for a network of {needed} outputs, but this one "
+                f"has {last.units}; give the function itself, which is then made for this one"
+            )
+        if self.label_smoothing and self.loss != "softmax_cross_entropy":
+            raise InvalidInput(
+                f"label_smoothing {self.label_smoothing} is for loss 'softmax_cross_entropy', not "
+                f"{self.loss!r}; leave label_smoothing=0, or smooth the targets before fit"
             )
 
     def _check_margin(self) -> None:
@@ -369,6 +407,14 @@ def check_converging(
         epoch,
         step,
     )
+
+
+# What losses that take raw outputs apply to them.
+_INSIDE = {
+    "softmax_cross_entropy": "softmax",
+    "binary_cross_entropy": "sigmoid",
+    "poisson": "exponential",
+}
 
 
 def check_precision(precision: Any) -> None:

@@ -1,7 +1,8 @@
 """Losses as scalar formulas: the value and the gradient, once, for every compiled target.
 
-Each function returns ``(value, gradient)`` for numbers of type `real`: the loss value(p, y) of one
-output p against its target y, and its derivative by p. See `activations` for `real` and `m`.
+Each function returns ``(value, gradient)`` for numbers of type `real`: the loss value(p, y, alpha)
+of one output p against its target y, and its derivative by p. `alpha` is the one parameter of those
+that have one, and 0 for the others. See `activations` for `real` and `m`.
 Losses of a whole row (softmax_cross_entropy) are not scalar: targets write those themselves.
 """
 
@@ -16,10 +17,10 @@ def binary_cross_entropy(real: Any, m: Any) -> Rule:
     """Return log(1 + exp(p)) - y p for the raw output p; the gradient is sigmoid(p) - y."""
     zero, one, exp, log1p = real(0), real(1), m.exp, m.log1p
 
-    def value(p, y):
+    def value(p, y, alpha):
         return (zero if p < zero else p) - y * p + log1p(exp(-abs(p)))
 
-    def gradient(p, y):
+    def gradient(p, y, alpha):
         return one / (one + exp(-p)) - y
 
     return value, gradient
@@ -29,11 +30,40 @@ def mse(real: Any, m: Any) -> Rule:
     """Return (p - y)^2 / 2."""
     half = real(0.5)
 
-    def value(p, y):
+    def value(p, y, alpha):
         return half * (p - y) * (p - y)
 
-    def gradient(p, y):
+    def gradient(p, y, alpha):
         return p - y
+
+    return value, gradient
+
+
+def poisson(real: Any, m: Any) -> Rule:
+    """Return exp(p) - y p for p, the logarithm of a rate; the gradient is exp(p) - y."""
+    exp = m.exp
+
+    def value(p, y, alpha):
+        return exp(p) - y * p
+
+    def gradient(p, y, alpha):
+        return exp(p) - y
+
+    return value, gradient
+
+
+def quantile(real: Any, m: Any) -> Rule:
+    """Return alpha (y - p) where p < y, (1 - alpha) (p - y) elsewhere; the gradient is 0 at p = y.
+
+    alpha is the quantile, between 0 and 1.
+    """
+    zero, one = real(0), real(1)
+
+    def value(p, y, alpha):
+        return alpha * (y - p) if p < y else (one - alpha) * (p - y)
+
+    def gradient(p, y, alpha):
+        return -alpha if p < y else (one - alpha if p > y else zero)
 
     return value, gradient
 
@@ -42,10 +72,10 @@ def mae(real: Any, m: Any) -> Rule:
     """Return |p - y|; the gradient is sign(p - y), 0 at 0."""
     zero, one = real(0), real(1)
 
-    def value(p, y):
+    def value(p, y, alpha):
         return abs(p - y)
 
-    def gradient(p, y):
+    def gradient(p, y, alpha):
         return (one if p > y else zero) - (one if p < y else zero)
 
     return value, gradient
@@ -55,11 +85,11 @@ def huber(real: Any, m: Any) -> Rule:
     """Return e^2 / 2 for |e| = |p - y| up to 1 and |e| - 1/2 beyond."""
     half, one = real(0.5), real(1)
 
-    def value(p, y):
+    def value(p, y, alpha):
         e = abs(p - y)
         return half * e * e if e <= one else e - half
 
-    def gradient(p, y):
+    def gradient(p, y, alpha):
         e = p - y
         return one if e > one else (-one if e < -one else e)
 
@@ -70,10 +100,10 @@ def perceptron(real: Any, m: Any) -> Rule:
     """Return (step(p) - y) p with step(0) = 1: |p| if the class is wrong, 0 if it is right."""
     zero, one = real(0), real(1)
 
-    def value(p, y):
+    def value(p, y, alpha):
         return ((zero if p < zero else one) - y) * p
 
-    def gradient(p, y):
+    def gradient(p, y, alpha):
         return (zero if p < zero else one) - y
 
     return value, gradient
@@ -83,11 +113,11 @@ def hinge(real: Any, m: Any) -> Rule:
     """Return max(0, 1 - s p) with s = 2 y - 1; the gradient at the kink is 0."""
     zero, one, two = real(0), real(1), real(2)
 
-    def value(p, y):
+    def value(p, y, alpha):
         margin = one - (two * y - one) * p
         return zero if margin < zero else margin
 
-    def gradient(p, y):
+    def gradient(p, y, alpha):
         s = two * y - one
         return -s if one - s * p > zero else zero
 
@@ -98,11 +128,11 @@ def squared_hinge(real: Any, m: Any) -> Rule:
     """Return max(0, 1 - s p)^2 with s = 2 y - 1."""
     zero, one, two = real(0), real(1), real(2)
 
-    def value(p, y):
+    def value(p, y, alpha):
         margin = one - (two * y - one) * p
         return zero if margin < zero else margin * margin
 
-    def gradient(p, y):
+    def gradient(p, y, alpha):
         s = two * y - one
         margin = one - s * p
         return -two * s * margin if margin > zero else zero

@@ -36,9 +36,10 @@ class Loss:
 
     name: str
     source: str
-    targets: str  # "classes": indices 0..K-1; "binary": 0 and 1; "real": numbers
-    from_logits: bool = False  # takes raw outputs and applies the sigmoid or the softmax itself
+    targets: str  # "classes": indices 0..K-1; "binary": 0 and 1; "counts": at least 0; "real"
+    from_logits: bool = False  # takes raw outputs and applies the sigmoid, softmax or exp itself
     rowwise: bool = False
+    columns: int | None = None  # numbers in a row of targets, if that is not the number of outputs
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,13 @@ LOSSES: dict[str, Loss] = {
         Loss("mse", "(p - y)^2 / 2; Bishop 2006, eq. 3.12", "real"),
         Loss("mae", "|p - y|, derivative sign(p - y) with sign(0) = 0", "real"),
         Loss("huber", "e^2 / 2 where |e| <= 1, |e| - 1/2 beyond; Huber 1964", "real"),
+        Loss(
+            "poisson",
+            "exp(z) - y z; McCullagh & Nelder 1989, chapter 6",
+            "counts",
+            from_logits=True,
+        ),
+        Loss("quantile", "q (y - p) or (1 - q) (p - y); Koenker & Bassett 1978", "real"),
         Loss("perceptron", "(step(p) - y) p, step(0) = 1; Rosenblatt 1958", "binary"),
         Loss("hinge", "max(0, 1 - (2y - 1) p); Cortes & Vapnik 1995", "binary"),
         Loss("squared_hinge", "max(0, 1 - (2y - 1) p)^2; Tang 2013", "binary"),
@@ -186,6 +194,10 @@ _ELSEWHERE = {
     "mean_squared_error": "mse",
     "squared_error": "mse",
     "l1_loss": "mae",
+    "pinball": "quantile",
+    "pinball_loss": "quantile",
+    "poisson_nll": "poisson",
+    "poisson_nll_loss": "poisson",
     "mean_absolute_error": "mae",
     "glorot_uniform": "xavier_uniform",
     "glorot_normal": "xavier_normal",

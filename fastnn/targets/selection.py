@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TargetUnavailable
-from fastnn.rules.table import unknown_name
+from fastnn.rules.table import LOSSES, loss_row, unknown_name
 from fastnn.targets.engine import Engine
 from fastnn.threads.pool import uninterrupted
 
@@ -44,6 +44,14 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     if not isinstance(name, str) or name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
     precision = "float32" if problem is None else problem.precision
+    whole_rows = problem is not None and _own_loss_of_rows(problem)
+    if name == "cuda" and whole_rows:
+        raise InvalidInput(
+            "target 'cuda' has no kernels for a loss of your own over whole rows; use target='cpu' "
+            "or 'auto', or a loss that works number by number, or one of fastnn's by name"
+        )
+    if name == "auto" and whole_rows and precision == "float32":
+        return "cpu", "auto chose cpu: the loss is one of the caller's own over whole rows"
     if name == "auto":
         return _choose_for(problem, precision, restarts)
     if name == "cuda":
@@ -58,6 +66,12 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
             "dtype throughout; use precision='float32' here"
         )
     return name, ""
+
+
+def _own_loss_of_rows(problem: Problem) -> bool:
+    """Return whether the loss is a user-defined function of whole rows."""
+    row = loss_row(problem.loss)
+    return row.rowwise and row.name not in LOSSES
 
 
 def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple[str, str]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
-from fastnn.graph.custom import CustomActivation, CustomLoss, CustomRule
+from fastnn.graph.custom import CustomActivation, CustomLoss, CustomRowLoss, CustomRule
 from fastnn.graph.nodes import MOST_TOGETHER
 from fastnn.graph.saved import from_plain, to_plain
+from fastnn.losses import KINDS as LOSS_KINDS
 from fastnn.network import Dense, Dropout, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.schedules import KINDS, WarmUp
@@ -18,6 +19,7 @@ from fastnn.storage.old_settings import by_new_names
 
 _LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
 _OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
+_LOSSES = {kind.__name__: kind for kind in LOSS_KINDS}
 _SCHEDULES = {kind.__name__: kind for kind in KINDS}
 # What settings were before there were these, which are missing in files of that time.
 _LATER: dict[str, dict[str, Any]] = {
@@ -88,7 +90,9 @@ def optimizer_from_dict(values: Any, where: str = "the saved file") -> Optimizer
 
 
 def loss_to_plain(loss: Any) -> Any:
-    """Return the name of a loss; of a user-defined one the formula."""
+    """Return the name of a loss, the settings of one that has any, or a user-defined formula."""
+    if isinstance(loss, LOSS_KINDS):
+        return _to_dict(loss)
     return _plain("loss", loss)
 
 
@@ -98,9 +102,12 @@ def loss_from_plain(values: Any, where: str = "the saved file") -> Any:
     Raises
     ------
     CorruptFile
-        A formula that is no loss; the message names `where` it came from.
+        Values that are no loss; the message names `where` they came from.
     """
-    return _rule(values, CustomLoss, where)
+    if isinstance(values, dict) and "kind" in values:
+        return _from_dict(values, _LOSSES, "loss", where)
+    vectors = isinstance(values, dict) and "lengths" in values
+    return _rule(values, CustomRowLoss if vectors else CustomLoss, where)
 
 
 def _rule(values: Any, kind: type[CustomRule], where: str) -> Any:

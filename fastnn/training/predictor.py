@@ -47,8 +47,8 @@ class Predictor(ABC):
         -------
         ndarray
             Classes: indices, int64 (m,). Binary losses: 0 and 1, int64, where an output of 0 or
-            more means 1. Regressions: outputs. The last two are (m,) for one output and
-            (m, outputs) for more.
+            more means 1. Poisson: rates, exp of the outputs. Other regressions: outputs. All but
+            the first are (m,) for one output and (m, outputs) for more.
         """
         return predictions(self.problem, self.forward(X))
 
@@ -84,10 +84,11 @@ class Predictor(ABC):
         `metrics`, as for `fit`, are in it by their names; a function that fails is an error.
 
         loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r,
-        where c_r is 1 for a right label; for several binary outputs, the share of right ones. With
-        weights of targets (m, outputs), sum_rj w_rj l_rj / sum_rj w_rj and sum_rj w_rj c_rj /
-        sum_rj w_rj: what weighs more in the loss does so in the accuracy, and without weights it is
-        the share of all labels. Missing targets (`ignore_nan`) are left out of both.
+        where c_r is 1 for a right label; for several binary outputs, the share of right ones. The
+        label of a row of class probabilities is the most probable class. With weights of targets
+        (m, outputs), sum_rj w_rj l_rj / sum_rj w_rj and sum_rj w_rj c_rj / sum_rj w_rj: what weighs
+        more in the loss does so in the accuracy, and without weights it is the share of all labels.
+        Missing targets (`ignore_nan`) are left out of both.
         """
         reader = self._reader(X, y, sample_weight)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)

@@ -44,6 +44,7 @@ _LATER: dict[str, Any] = {
     "clip_norm": None,
     "precision": "float32",
     "ignore_nan": False,
+    "label_smoothing": 0.0,
     "on_divergence": "raise",
     "max_restores": 5,
     "remaining": 0,
@@ -53,6 +54,7 @@ _LATER: dict[str, Any] = {
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
 _PLAIN = (
     "batch_size", "l1", "l2", "seed", "clip_value", "clip_norm", "precision", "ignore_nan",
+    "label_smoothing",
 )  # fmt: skip
 _RUN = (
     "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",

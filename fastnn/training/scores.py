@@ -12,34 +12,44 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
 from fastnn.inputs.weights import row_means
-from fastnn.rules.table import LOSSES, loss_row
+from fastnn.rules.table import LOSSES, Loss, loss_row
 
 # Rows scored together: enough to keep every thread busy, and no more memory for more rows.
 SCORED_ROWS = 8192
+_LABELLED = ("classes", "binary")
 
 
 def predictions(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     """Return what `outputs` (m, outputs) predict, in the form that targets may have.
 
     Classes: argmax, the first of equals, int64 (m,). Binary losses: 1 where the output is at least
-    0, else 0, int64. Otherwise the outputs themselves. The last two are (m,) for one output and
-    (m, outputs) for more.
+    0, else 0, int64. Poisson: rates, exp of the outputs. Otherwise the outputs themselves. All but
+    the first are (m,) for one output and (m, outputs) for more.
     """
     kind = loss_row(problem.loss).targets
     if kind == "classes":
         return outputs.argmax(axis=1).astype(np.int64, copy=False)
-    found = (outputs >= 0).astype(np.int64) if kind == "binary" else outputs
+    found = outputs
+    if kind == "binary":
+        found = (outputs >= 0).astype(np.int64)
+    elif kind == "counts":
+        with np.errstate(over="ignore"):  # infinity, for outputs beyond what exp has a number for
+            found = np.exp(outputs)
     return found[:, 0] if problem.network.outputs == 1 else found
 
 
 def check_probabilistic(problem: Problem) -> None:
     """Raise `InvalidInput` where the loss makes no probabilities of outputs."""
-    if not loss_row(problem.loss).from_logits:
-        known = " and ".join(repr(name) for name, loss in LOSSES.items() if loss.from_logits)
+    if not _probabilistic(loss_row(problem.loss)):
+        known = " and ".join(repr(name) for name, loss in LOSSES.items() if _probabilistic(loss))
         raise InvalidInput(
             f"loss {problem.loss!r} gives no probabilities, only {known} do; "
             "use predict, or forward for the raw outputs"
         )
+
+
+def _probabilistic(row: Loss) -> bool:
+    return row.from_logits and row.targets in _LABELLED
 
 
 def probabilities(problem: Problem, outputs: np.ndarray) -> np.ndarray:
@@ -74,8 +84,9 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
     """Return the mean loss, and where there are labels the accuracy, over the rows of `data`.
 
     loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r, with
-    c_r the share of the row's labels that are predicted right. With weights of targets they are
-    sum_rj w_rj l_rj / sum_rj w_rj and sum_rj w_rj c_rj / sum_rj w_rj. Sums are float64.
+    c_r the share of the row's labels that are predicted right; the label of a row of probabilities
+    is the first of the most probable. With weights of targets they are sum_rj w_rj l_rj / sum_rj
+    w_rj and sum_rj w_rj c_rj / sum_rj w_rj. Sums are float64.
 
     Parameters
     ----------
@@ -88,7 +99,8 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
     """
     from fastnn.targets.numpy.losses import loss_of
 
-    labelled = loss_row(problem.loss).targets != "real"
+    kind = loss_row(problem.loss).targets
+    labelled = kind in _LABELLED
     loss = right = total = 0.0
     for start in range(0, len(data), SCORED_ROWS):
         rows = slice(start, start + SCORED_ROWS)
@@ -98,7 +110,8 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
         total += weight
         loss += weight * loss_of(problem, outputs, targets, weights)
         if labelled:
-            hits = predictions(problem, outputs).reshape(targets.shape) == targets
+            labels = targets.argmax(axis=1) if kind == "classes" and targets.ndim > 1 else targets
+            hits = predictions(problem, outputs).reshape(labels.shape) == labels
             hits = hits.reshape(len(hits), -1)
             if weights.ndim == 1:
                 right += float(weights @ hits.mean(axis=1))

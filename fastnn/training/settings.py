@@ -46,6 +46,7 @@ class Settings(TypedDict, total=False):
     clip_norm: float | None
     precision: str
     ignore_nan: bool
+    label_smoothing: float
     target: str
     threads: int | None
     shuffle: bool
@@ -162,6 +163,11 @@ class Adjustable(Stateful):
         """Whether a target may be NaN, which leaves it out."""
         return self.problem.ignore_nan
 
+    @property
+    def label_smoothing(self) -> float:
+        """How much of a label goes to all classes alike."""
+        return self.problem.label_smoothing
+
     @between_fits
     def set(self, **settings: Unpack[Settings]) -> str:
         """Change settings between two calls of `fit`: all of these, or none where one is refused.
@@ -190,7 +196,7 @@ class Adjustable(Stateful):
             at the current `step`. `rate_factor` becomes 1: the rate is what is given here.
         dtype
             Parameters and state are converted.
-        loss, batch_size, l1, l2, clip_value, clip_norm, precision, ignore_nan
+        loss, batch_size, l1, l2, clip_value, clip_norm, precision, ignore_nan, label_smoothing
             As for `Trainer`.
         target, threads, shuffle, on_divergence, max_restores
             As for `Trainer`; these may be assigned, too: ``trainer.threads = 2`` is

@@ -257,7 +257,7 @@ def _model(
         watched.metrics(model.problem, validation)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)
-        if aim is not None and loss_row(model.problem.loss).targets == "real":
+        if aim is not None and loss_row(model.problem.loss).targets in ("real", "counts"):
             raise InvalidInput(
                 f"a network with loss {model.problem.loss!r} has no accuracy to reach; leave "
                 "accuracy=None"

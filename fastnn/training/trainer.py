@@ -35,6 +35,7 @@ from fastnn.training.settings import Adjustable
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
     from fastnn.inputs.device_arrays import Reader
+    from fastnn.losses import Quantile
 
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
@@ -60,7 +61,7 @@ class Trainer(Adjustable, Convertible):
     Parameters
     ----------
     network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm, precision,
-    ignore_nan
+    ignore_nan, label_smoothing
         As for `fastnn.inputs.problem.Problem`. Initial weights, order and dropout follow from
         `seed`.
     target
@@ -110,7 +111,7 @@ class Trainer(Adjustable, Convertible):
     def __init__(
         self,
         network: Network,
-        loss: AnyLoss = "softmax_cross_entropy",
+        loss: AnyLoss | Quantile = "softmax_cross_entropy",
         optimizer: Optimizer = _SGD,
         batch_size: int = 64,
         l1: float = 0.0,
@@ -126,10 +127,11 @@ class Trainer(Adjustable, Convertible):
         on_divergence: str = "raise",
         max_restores: int = 5,
         ignore_nan: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         problem = Problem(
             network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
-            precision, ignore_nan,
+            precision, ignore_nan, label_smoothing,
         )  # fmt: skip
         model = models.begin(problem, target, threads, shuffle)
         self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
@@ -187,7 +189,8 @@ class Trainer(Adjustable, Convertible):
             of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
             targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
         y
-            Labels 0..K-1 (n,); labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
+            Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
+            to within 1e-3; labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
             With `ignore_nan`, NaN among the last two is a missing target: one of weight 0.
         epochs
             How many more, at least 0.

@@ -106,6 +106,8 @@ def data_of(problem, n, *, weighted=False, seed=0):
         targets = random.integers(0, outputs, n)
     elif kind == "binary":
         targets = random.integers(0, 2, (n, outputs)).astype(problem.dtype)
+    elif kind == "counts":
+        targets = random.poisson(2.0, (n, outputs)).astype(problem.dtype)
     else:
         targets = random.normal(0, 2, (n, outputs)).astype(problem.dtype)
     shape = (n, outputs) if weighted == "targets" else n

@@ -101,7 +101,10 @@ def test_each_layer_has_its_own_alpha(fast_class, activation, alpha, dtype):
     assert_follows_numpy(fast_class, problem, data_of(problem, 11))
 
 
-@EACH
+@pytest.mark.parametrize(
+    ("hidden", "last", "loss"),
+    [case for case in pairs_among(COMBINATIONS) if case[2] != "poisson"],  # whose rate is exp
+)
 def test_huge_outputs_give_finite_losses_and_gradients(engine_class, hidden, last, loss):
     # Half of float64's exponents are left for squares, sums and products.
     layers = [Dense(2, hidden), Dense(2, last)]

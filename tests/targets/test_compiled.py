@@ -65,7 +65,7 @@ for loss, row in LOSSES.items():
         y = numbers[:, :units]
         if loss == "softmax_cross_entropy":
             y, units = labels, 3
-        elif "cross_entropy" in loss or loss in ("hinge", "squared_hinge", "perceptron"):
+        elif row.targets in ("binary", "counts"):
             y = (y > 0).astype(float)
         use([Dense(units)], loss, y)
         use([Dense(8, "relu"), Dense(units)], loss, y)

@@ -85,7 +85,12 @@ COMPILED = (
 # What looks over them changes what they become.
 _CHECKS = ("fastnn.sanitizer",) if CHECKED else ()
 # Taken now: what is imported fits these, whatever becomes of the files meanwhile.
-_HASHED = (*COMPILED, "fastnn.storage.kernels.entries", *_CHECKS)
+_HASHED = (
+    *COMPILED,
+    "fastnn.storage.kernels.entries",
+    "fastnn.targets.cpu.llvm.row_loops",  # what user-defined rules alone are compiled with
+    *_CHECKS,
+)
 
 
 def read_packaged(file: Path) -> bytes:

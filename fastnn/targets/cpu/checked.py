@@ -31,7 +31,7 @@ _LAYER = (
     "WEIGHTS", "NARROW", "TRAINABLE", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT",
     "DELTA", "SLOPES",
 )  # fmt: skip
-_HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT")
+_HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT", "OWN_SCRATCH")
 _CANARY = -7.34567e30  # finite, since the state must be
 
 
@@ -144,6 +144,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> list[Range]:
     """Return what one job lists; the memories among it are entered in `memories`."""
     found, starts = [], {}
+    rules: list[np.ndarray] = []  # what calls of user-defined rules read
     for index, (name, (dtype, columns)) in enumerate(ARRAYS.items()):
         start, length = job[2 * index : 2 * index + 2].tolist()
         if not length:
@@ -153,6 +154,7 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
         if memory is not None:
             memories[start] = memory
             itemsize = memory.itemsize
+            rules = [memory.plan.records, *memory.plan.constants.values()]
         starts[name] = start
         found.append((name, start, length * (columns or 1), itemsize))
     # "alphas" has the dtype of the memory.
@@ -164,6 +166,7 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
     samples = int(_numbers(starts["head"], SAMPLES + 1)[SAMPLES]) if rows is None else rows
     strided = int(job[2 * list(ARRAYS).index("strided") + 1])
     table = _numbers(starts["strided"], strided * STRIDED_FIELDS)
+    ranges += map(whole, rules)
     return ranges + [_span(source, samples) for source in table.reshape(strided, STRIDED_FIELDS)]
 
 

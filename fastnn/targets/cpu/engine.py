@@ -16,7 +16,7 @@ from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.random.keys import random_key
 from fastnn.random.shuffling import make_orders
 from fastnn.rules.activations import RRELU_MEAN
-from fastnn.rules.table import UPDATES, activation_row
+from fastnn.rules.table import UPDATES, activation_row, loss_row
 from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.loading import prepare as prepare_entries
 from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
@@ -77,6 +77,7 @@ class Engine(interface.Engine):
             network.shapes == ((network.inputs, 1),)
             and network.dropouts[0] == 0
             and not (first.rowwise or first.random or first.trainable)
+            and not loss_row(problem.loss).rowwise
         )
         if self._linear:
             self._layout = Layout(1, 1)
@@ -93,7 +94,7 @@ class Engine(interface.Engine):
         self._random = any(problem.network.dropouts) or any(
             activation_row(dense.activation).random for dense in network.dense
         )
-        self._alphas = np.array(alphas + factors, problem.dtype)
+        self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
         self.threads = self._choose_threads()
         self._working = self._follow(self._plan_for(1), None)
@@ -344,6 +345,7 @@ class Engine(interface.Engine):
         row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._working.plan.head
         head[WEIGHTED] = data.weighting
+        head[CLASSES] = data.targets.ndim == 1
         numbers[:, MEAN_WEIGHT] = data.mean_weight
         head[PREFETCH] = 0
         if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:

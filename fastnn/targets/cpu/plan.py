@@ -18,7 +18,7 @@ parameters, then each slot of optimizer state, then scratch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     DELTA,  # offset of (m, n): derivative of the loss by z
     PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
     SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
-    OWN_VALUE,  # where the code of the user-defined activation is, which the engine fills in
-    OWN_DERIVATIVE,  # and that of its derivative
+    OWN_VALUE,  # address of the record of the user-defined activation, which the engine fills in
+    OWN_DERIVATIVE,  # and of that of its derivative
     LAYER_FIELDS,
 ) = range(22)
 
@@ -103,11 +103,14 @@ if TYPE_CHECKING:
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
-    OWN_LOSSES,  # where the code of the user-defined loss is, which the engine fills in: for many
-    OWN_LOSS_GRADIENTS,  # numbers, for the derivatives of many,
-    OWN_GRADIENT,  # and for that of one
+    OWN_LOSSES,  # address of the record of the user-defined loss, which the engine fills in: for
+    OWN_LOSS_GRADIENTS,  # many numbers, for the derivatives of many,
+    OWN_GRADIENT,  # for that of one,
+    OWN_ROW_LOSSES,  # and for a loss of whole rows, with its derivatives;
+    OWN_SCRATCH,  # offset of the first thread's scratch for that
+    OWN_SCRATCH_SIZE,
     HEAD_FIELDS,
-) = range(31)
+) = range(34)
 
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
 K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
@@ -130,6 +133,8 @@ class Plan:
     inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
     memory_size: int
     parts_size: int  # float64 numbers: a panel's width for each thread, then sums of squares
+    records: np.ndarray  # int64 (2 layers + 3, 2): addresses of code and numbers of user's rules
+    constants: dict[int, np.ndarray]  # record -> those numbers
     buffers: list[tuple[int, int]]  # offset and count of each, in the order of their offsets
 
     def write_weights(
@@ -249,7 +254,7 @@ def make_plan(
     head[LOSS], head[UPDATE] = LOSS_CODES.get(loss.name, CUSTOM), UPDATE_CODES[rule]
     head[SIZE] = size
     head[CLASSES] = loss.targets == "classes"
-    head[TARGETS] = take(capacity * padded(shapes[-1][1]))
+    head[TARGETS] = take(capacity * padded(problem.target_columns))
     head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
     head[PADDING] = take(2 * layout.lanes)
     head[ONES] = take(2 * layout.panel)
@@ -258,6 +263,10 @@ def make_plan(
     if layout.panel == 1:
         head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
+    if loss.rowwise and head[LOSS] == CUSTOM:
+        own_loss: Any = problem.loss
+        head[OWN_SCRATCH_SIZE] = take.round(own_loss.source.scratch)
+        head[OWN_SCRATCH] = take(threads * int(head[OWN_SCRATCH_SIZE]))
     head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
     head[FIRST_TRAINED] = first_trained
     shrunk = any(
@@ -282,7 +291,7 @@ def make_plan(
     tiles, owners = cut_update(problem.network, layout, threads, batch)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
-        parts_size, take.buffers,
+        parts_size, np.zeros((2 * len(layers) + 3, 2), np.int64), {}, take.buffers,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Losses: of a row, of a batch, and their gradients.
 
-Outputs are (m, outputs), float32 or float64. Targets are int64 (m,) class indices for
-softmax_cross_entropy, and (m, outputs) of the outputs' dtype otherwise.
+Outputs are (m, outputs), float32 or float64. Targets are (m, outputs) of the outputs' dtype; for
+softmax_cross_entropy they may be int64 (m,) class indices.
 Sources are named in `fastnn.rules.table.LOSSES`.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.rules.table import loss_row
 from fastnn.targets.numpy import special
 
 if TYPE_CHECKING:
@@ -65,6 +66,50 @@ def _cross_entropy_gradient(outputs: np.ndarray, targets: np.ndarray) -> np.ndar
     return gradient
 
 
+def _soft_cross_entropy(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return -sum_k t_k log softmax(z)_k of each row."""
+    # What has no probability counts 0, however unlikely the network thinks it.
+    logs = np.where(targets > 0, special.log_softmax(outputs, axis=1), 0)
+    return -(targets * logs).sum(axis=1, dtype=np.float64)
+
+
+def _soft_cross_entropy_gradient(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return softmax(z) sum_k t_k - t."""
+    return special.softmax(outputs, axis=1) * targets.sum(axis=1, keepdims=True) - targets
+
+
+def _smoothed(outputs: np.ndarray, targets: np.ndarray, smoothing: float) -> np.ndarray:
+    """Return soft labels (m, K) in place of labels or soft labels, smoothed."""
+    classes = outputs.shape[1]
+    if targets.ndim == 1:
+        targets = np.eye(classes, dtype=outputs.dtype)[targets]
+    return ((1 - smoothing) * targets + smoothing / classes).astype(outputs.dtype, copy=False)
+
+
+def _softmax_cross_entropy(smoothing: float) -> Loss:
+    """Return the cross-entropy with labels or soft labels, smoothed."""
+
+    def row_loss(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        if targets.ndim == 1 and not smoothing:
+            return _cross_entropy(outputs, targets)
+        return _soft_cross_entropy(outputs, _smoothed(outputs, targets, smoothing))
+
+    def output_gradient(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        if targets.ndim == 1 and not smoothing:
+            return _cross_entropy_gradient(outputs, targets)
+        return _soft_cross_entropy_gradient(outputs, _smoothed(outputs, targets, smoothing))
+
+    return Loss(row_loss, output_gradient)
+
+
+def _quantile(q: float) -> Loss:
+    """Return the quantile loss; its gradient at p = y is 0."""
+    return _elementwise(
+        lambda p, y: np.maximum(q * (y - p), (1 - q) * (p - y)),
+        lambda p, y: (1 - q) * (p > y).astype(p.dtype) - q * (p < y).astype(p.dtype),
+    )
+
+
 def _log_loss(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return log(1 + exp(z)) - y z; the first two terms are exact for labels 0 and 1."""
     return np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))
@@ -88,7 +133,7 @@ def _step(p: np.ndarray) -> np.ndarray:
 
 
 LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(_cross_entropy, _cross_entropy_gradient),
+    "softmax_cross_entropy": _softmax_cross_entropy(0.0),
     "binary_cross_entropy": _elementwise(
         _log_loss,
         lambda z, y: special.expit(z) - y,
@@ -105,6 +150,11 @@ LOSSES: dict[str, Loss] = {
         _huber,
         lambda p, y: np.clip(p - y, -1, 1),
     ),
+    "poisson": _elementwise(
+        lambda z, y: np.exp(z) - y * z,
+        lambda z, y: np.exp(z) - y,
+    ),
+    "quantile": _quantile(0.5),
     "perceptron": _elementwise(
         lambda p, y: (_step(p) - y) * p,
         lambda p, y: _step(p) - y,
@@ -120,13 +170,23 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def definition_of(loss: Any) -> Loss:
-    """Return the loss of a name; a user-defined one is what NumPy makes of its formula.
+# Of those that have a parameter: what makes them of it.
+_PARAMETRIC = {"softmax_cross_entropy": _softmax_cross_entropy, "quantile": _quantile}
 
-    `loss` is `fastnn.inputs.problem.Problem.loss`.
-    """
-    if isinstance(loss, str):
-        return LOSSES[loss]
+
+def definition_of(problem: Problem) -> Loss:
+    """Return the loss of a problem; a user-defined one is what NumPy makes of its formula."""
+    loss: Any = problem.loss
+    name = loss_row(loss).name
+    if name in _PARAMETRIC:
+        return _PARAMETRIC[name](problem.loss_alpha)
+    if name in LOSSES:
+        return LOSSES[name]
+    if loss.row.rowwise:
+        return Loss(
+            lambda outputs, targets: loss.evaluate(outputs, targets).astype(np.float64),
+            loss.gradient,
+        )
     output, target = loss.expression.names
     return _elementwise(
         lambda p, y: loss.expression.evaluate(**{output: p, target: y}),
@@ -164,7 +224,7 @@ def output_gradients(
     mean_weight
         w, of all the data; None: that of this batch. Where it is 0, so is the gradient.
     """
-    gradient = definition_of(problem.loss).output_gradient(outputs, targets)
+    gradient = definition_of(problem).output_gradient(outputs, targets)
     rows, real = len(outputs), outputs.dtype.type
     if weights is None:
         return gradient * real(1 / rows)
@@ -194,7 +254,7 @@ def loss_of(
     float
         0 where the weights sum to 0; NaN or infinite where an output overflowed.
     """
-    definition = definition_of(problem.loss)
+    definition = definition_of(problem)
     share = row_weights(len(outputs), weights)
     if weights is None:
         return float(share @ definition.row_loss(outputs, targets))

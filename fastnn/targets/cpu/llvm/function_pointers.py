@@ -1,8 +1,9 @@
 """Calls of compiled code by its address: how kernels reach a user-defined rule.
 
 The kernels are compiled once for all networks; a user-defined rule is compiled by itself
-(see `fastnn.targets.cpu.user_rules`), and the plan has its address. One call a tile costs nothing.
-Where Numba is switched off an address is the number under which `registered` keeps a function.
+(see `fastnn.targets.cpu.user_rules`), and the plan has the address of two words: where its code is,
+and where the numbers of its formula are. One call a tile costs nothing. Where Numba is switched off
+`registered` keeps a function under that address.
 """
 
 from __future__ import annotations
@@ -18,15 +19,23 @@ registered: dict[int, Callable[..., Any]] = {}
 
 
 def _call(context: Any, builder: Any, result: Any, kinds: Any, args: Any) -> Any:
-    """Call the function at the address args[0]; of an array it gets a pointer to its numbers."""
+    """Call the function of which args[0] is the address of the two words.
+
+    It gets a pointer to the numbers of its formula, first, in place of the last argument, `alpha`,
+    which is that of built-in rules. Of an array it gets a pointer to its numbers.
+    """
     values = [
         context.make_array(kind)(context, builder, value).data
         if isinstance(kind, types.Array)
         else value
-        for kind, value in zip(kinds[1:], args[1:], strict=True)
+        for kind, value in zip(kinds[1:-1], args[1:-1], strict=True)
     ]
+    words = builder.inttoptr(args[0], _WORD.as_pointer())
+    code, constants = (builder.load(builder.gep(words, [_WORD(place)])) for place in range(2))
+    numbers = context.get_value_type(kinds[-1]).as_pointer()
+    values.insert(0, builder.inttoptr(constants, numbers))
     function = ir.FunctionType(result, [value.type for value in values])
-    return builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
+    return builder.call(builder.inttoptr(code, function.as_pointer()), values)
 
 
 def _procedure(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -39,7 +48,7 @@ def _number(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return _call(context, builder, result, signature.args, args)
 
 
-_INT = types.int64
+_INT, _WORD = types.int64, ir.IntType(64)
 
 
 @intrinsic
@@ -53,13 +62,20 @@ def _call_multiply_derivative(typingctx, address, memory, z_at, a_at, d_at, coun
 
 
 @intrinsic
-def _call_loss(typingctx, address, memory, p_at, y_at, to, count):
-    return types.void(_INT, memory, *[_INT] * 4), _procedure
+def _call_loss(typingctx, address, memory, p_at, y_at, to, count, alpha):
+    return types.void(_INT, memory, *[_INT] * 4, memory.dtype), _procedure
 
 
 @intrinsic
-def _call_gradient(typingctx, address, p, y):
-    return p(_INT, p, p), _number
+def _call_gradient(typingctx, address, p, y, alpha):
+    return p(_INT, p, p, p), _number
+
+
+@intrinsic
+def _call_row_losses(
+    typingctx, address, memory, p_at, y_at, d_at, to, scratch, rows, r0, r1, alpha
+):
+    return types.void(_INT, memory, *[_INT] * 8, memory.dtype), _procedure
 
 
 def _python_call(address: Any, *arguments: Any) -> Any:
@@ -68,6 +84,7 @@ def _python_call(address: Any, *arguments: Any) -> Any:
 
 if config.DISABLE_JIT:
     call_activate = call_multiply_derivative = call_loss = call_gradient = _python_call
+    call_row_losses = _python_call
 else:
     call_activate, call_multiply_derivative = _call_activate, _call_multiply_derivative
-    call_loss, call_gradient = _call_loss, _call_gradient
+    call_loss, call_gradient, call_row_losses = _call_loss, _call_gradient, _call_row_losses

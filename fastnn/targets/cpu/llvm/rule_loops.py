@@ -46,7 +46,7 @@ def switch(loops: list[tuple[int, Any]], arguments: str, call: Any = None) -> An
     The chain of comparisons is generated, for Numba has no tables of functions that it can inline.
     A loop of several codes is called from one place, so that it is compiled once. With `call`
     it is ``pick(code, own, *arguments)``: for a user-defined rule it does
-    ``call(own, *arguments)``, where `own` is the address of its loop.
+    ``call(own, *arguments)``, where `own` says where its loop is (see `function_pointers`).
     """
     lines = [f"def pick(code, {arguments}):"]
     namespace: dict[str, Any] = {}
@@ -89,23 +89,23 @@ def _derivative_loop(rule: Any, real: Any, elementary: Any) -> Any:
 
 
 def _loss_loop(function: Any) -> Any:
-    """Return loop(memory, p_at, y_at, to, count), which writes function(p, y) of each output."""
+    """Return loop(memory, p_at, y_at, to, count, alpha): function(p, y, alpha) of each output."""
 
     @njit(**EXACT)
-    def loop(memory, p_at, y_at, to, count):
+    def loop(memory, p_at, y_at, to, count, alpha):
         # In place is a loop of its own: of one for both LLVM would vectorise what is not in place.
         if to == p_at:
             for i in range(count):
-                memory[U(p_at + i)] = function(memory[U(p_at + i)], memory[U(y_at + i)])
+                memory[U(p_at + i)] = function(memory[U(p_at + i)], memory[U(y_at + i)], alpha)
             return
         for i in range(count):
-            memory[U(to + i)] = function(memory[U(p_at + i)], memory[U(y_at + i)])
+            memory[U(to + i)] = function(memory[U(p_at + i)], memory[U(y_at + i)], alpha)
 
     return loop
 
 
 def losses_loop(rule: Any, real: Any, elementary: Any) -> Any:
-    """Return losses(memory, p_at, y_at, to, count): the loss of each output."""
+    """Return losses(memory, p_at, y_at, to, count, alpha): the loss of each output."""
     return _loss_loop(njit(**INLINE)(rule(real, elementary)[0]))
 
 
@@ -114,7 +114,7 @@ def _loss_gradients_loop(rule: Any, real: Any, elementary: Any) -> Any:
 
 
 def loss_gradient(rule: Any, real: Any, elementary: Any) -> Any:
-    """Return gradient(p, y), of one number."""
+    """Return gradient(p, y, alpha), of one number."""
     return njit(**INLINE)(rule(real, elementary)[1])
 
 
@@ -123,7 +123,8 @@ _ACTIVATION_LOOPS = _activate_loop, _derivative_loop
 # its slopes for alpha, and hardmax has the derivative of step.
 ALIKE = {"rrelu": "leaky_relu", "hardmax": "step"}
 
-# What is made of a rule, as (rule, real, elementary) -> function.
+# What is made of a rule, as (rule, real, elementary) -> function. What built-in rules have for
+# `alpha`, user-defined ones have for all numbers of their formula, as a tuple.
 LOOPS: dict[str, Any] = {
     "activate": _activate_loop,
     "multiply_derivative": _derivative_loop,
@@ -200,7 +201,7 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
 
     def of_losses(make: Any) -> Any:
         loops = [(LOSS_CODES[n], make(getattr(losses, n), real, elementary)) for n in elementwise]
-        return switch(loops, "memory, p_at, y_at, to, count", call_loss)
+        return switch(loops, "memory, p_at, y_at, to, count, alpha", call_loss)
 
     kinds = {n: (getattr(updates, n), row.slots, row.mean) for n, row in UPDATES.items()}
     update_loops = {

@@ -49,6 +49,7 @@ from fastnn.targets.cpu.views import (
 )
 
 AHEAD = 16  # rows asked for ahead of time
+LOSS_ALPHA = 2  # where the parameter of the loss is among `alphas`, behind the two of one layer
 
 
 def _gradient_of(rule: Any, real: Any, elementary: Any) -> Any:
@@ -56,8 +57,8 @@ def _gradient_of(rule: Any, real: Any, elementary: Any) -> Any:
     derivative = loss_gradient(rule, real, elementary)
 
     @njit(**INLINE)
-    def gradient(own, p, y):
-        return derivative(p, y)
+    def gradient(own, p, y, alpha):
+        return derivative(p, y, alpha)
 
     return gradient
 
@@ -67,8 +68,8 @@ def _losses_of(rule: Any, real: Any, elementary: Any) -> Any:
     loop = losses_loop(rule, real, elementary)
 
     @njit(**INLINE)
-    def losses(own, memory, p_at, y_at, to, count):
-        loop(memory, p_at, y_at, to, count)
+    def losses(own, memory, p_at, y_at, to, count, alpha):
+        loop(memory, p_at, y_at, to, count, alpha)
 
     return losses
 
@@ -81,7 +82,8 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
     two products are known before c is: only the derivative of the loss is left to wait for.
     """
     real = dtype.type
-    zero, one, itemsize, memory_of = real(0), real(1), dtype.itemsize, make_view("memory", dtype)
+    zero, one, itemsize = real(0), real(1), dtype.itemsize
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     dot, axpy, advance = products.dot, products.axpy, products.advance
     own = load_float64 if dtype.itemsize == 8 else load_float32
 
@@ -89,7 +91,8 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
     def add_losses(job, z_at, y_at, first, count):
         """Add the losses of some steps; return False, and say which, where one is not finite."""
         memory, control, numbers = memory_of(job), control_of(job), numbers_of(job)
-        losses(head_of(job)[OWN_LOSSES], memory, z_at, y_at, z_at, count)
+        alpha = alphas_of(job)[LOSS_ALPHA]
+        losses(head_of(job)[OWN_LOSSES], memory, z_at, y_at, z_at, count, alpha)
         total = numbers[LOSS_SUM]
         for i in range(count):
             total += memory[U(z_at + i)]
@@ -117,7 +120,7 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
-        own_gradient = head[OWN_GRADIENT]
+        own_gradient, alpha = head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
         row = order[U(0)]
         before = here = rows + row * row_stride
         z, keep, change = dot(memory, w, here, k) + bias, one, zero
@@ -137,7 +140,7 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
                 direct, through = advance(memory, w, before, here, after, k, keep, change)
                 rate = real(rates[U(step)] * rate_factor)
                 keep = one - rate * l2
-                change = -rate * gradient(own_gradient, z, y)
+                change = -rate * gradient(own_gradient, z, y, alpha)
                 z = change * (through + trained) + (keep * direct + bias)
                 bias += trained * change
                 before, here, row = here, after, following

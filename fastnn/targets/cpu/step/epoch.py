@@ -168,7 +168,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             panels = panels_of(layers[layer, N])
             linear_forward(job, layer, first, r0, r1, ZERO, panels, ZERO, me)
             drop_outputs(job, layer, first, r0, r1, ZERO, panels)
-        loss_rows(job, first, r0, r1)
+        loss_rows(job, first, r0, r1, me)
         for layer in range(head[LAYERS] - 1, max(start - 1, head[FIRST_TRAINED]), -1):
             linear_backward(job, layer, r0, r1, ZERO, panels_of(layers[layer, K]), me)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
 from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.llvm.function_pointers import call_row_losses
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
@@ -21,6 +22,7 @@ from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
     CAPACITY,
+    CLASSES,
     DELTA,
     IN_PLACE,
     INPUT,
@@ -35,6 +37,9 @@ from fastnn.targets.cpu.plan import (
     OWN_DERIVATIVE,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
+    OWN_ROW_LOSSES,
+    OWN_SCRATCH,
+    OWN_SCRATCH_SIZE,
     OWN_VALUE,
     PADDING,
     PRIVATE,
@@ -95,6 +100,7 @@ def make_layers(
     softmax_forward, softmax_backward = softmax.softmax_forward, softmax.softmax_backward
     hardmax_forward, draw_slopes = softmax.hardmax_forward, make_draw_slopes(dtype, panel, width_of)
     prelu, cross_entropy_rows = make_prelu(dtype, panel, width_of), softmax.cross_entropy_rows
+    soft_cross_entropy_rows = softmax.soft_cross_entropy_rows
     prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
     add_rows, itemsize = narrow.forward, dtype.itemsize
     padded = gemm.padded
@@ -256,8 +262,31 @@ def make_layers(
                 for c in range(width):
                     memory[U(at + r * width + c)] = zero
 
+    @njit(**EXACT)
+    def user_loss_rows(job, r0, r1, me):
+        """Do what `loss_rows` does where the loss is a user-defined one of the whole row."""
+        memory, head, layers, row_loss = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            row_loss_of(job),
+        )
+        last, rows, sums = head[LAYERS] - 1, head[CAPACITY], head[ROW_SCRATCH]
+        d, n = layers[last, DELTA], layers[last, N]
+        call_row_losses(
+            head[OWN_ROW_LOSSES], memory, layers[last, OUTPUT], head[TARGETS], d, sums,
+            head[OWN_SCRATCH] + me * head[OWN_SCRATCH_SIZE], rows, r0, r1, one,
+        )  # fmt: skip
+        for r in range(r0, r1):
+            row_loss[U(r)] = memory[U(sums + r)]
+        scale_rows(memory, d, rows, n, r0, r1, head[PADDING], head[ROW_SCALE])
+        if head[WEIGHTED] == 1:
+            for p in range((n + panel - 1) // panel):
+                leave_out(job, r0, r1, p)
+        to_delta(job, last, r0, r1, ZERO, (n + panel - 1) // panel)
+
     @njit(**MERGED)
-    def loss_rows(job, first, r0, r1):
+    def loss_rows(job, first, r0, r1, me):
         """Write the loss of rows r0..r1 and the derivative of the batch's loss by the last z."""
         memory, head, layers, row_loss = (
             memory_of(job),
@@ -266,13 +295,19 @@ def make_layers(
             row_loss_of(job),
         )
         last = head[LAYERS] - 1
-        n, rows = layers[last, N], head[CAPACITY]
+        n, rows, alpha = layers[last, N], head[CAPACITY], alphas_of(job)[2 * head[LAYERS]]
         panels = (n + panel - 1) // panel
         if head[LOSS] == SOFTMAX_CROSS_ENTROPY:
-            cross_entropy_rows(job, first, r0, r1)
+            if head[CLASSES] == 1 and alpha == zero:
+                cross_entropy_rows(job, first, r0, r1)
+            else:
+                soft_cross_entropy_rows(job, first, r0, r1, alpha)
             if head[WEIGHTED] == 1:
                 for p in range(panels):
                     leave_out(job, r0, r1, p)
+            return
+        if head[OWN_ROW_LOSSES] != 0:
+            user_loss_rows(job, r0, r1, me)
             return
         share, sums, padding, scales = (
             one / real(n),
@@ -292,14 +327,15 @@ def make_layers(
                 layers[last, DELTA] + at,
             )
             # The losses of a panel lie where their derivatives will.
-            losses(head[LOSS], head[OWN_LOSSES], memory, p_at, y_at, d_at, count)
+            losses(head[LOSS], head[OWN_LOSSES], memory, p_at, y_at, d_at, count, alpha)
             if head[WEIGHTED] == 2:
                 add_weighted(job, first, r0, r1, p)
             else:
                 total(memory, d, rows, columns, r0, r1, padding, sums)
                 for r in range(r0, r1):
                     row_loss[U(r)] += memory[U(sums + r)]
-            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p_at, y_at, d_at, count)
+            own = head[OWN_LOSS_GRADIENTS]
+            loss_gradients(head[LOSS], own, memory, p_at, y_at, d_at, count, alpha)
             if head[WEIGHTED] == 2:
                 inverse = numbers_of(job)[U(INVERSE_WEIGHT)]
                 scale_targets(job, first, r0, r1, p, inverse, share)

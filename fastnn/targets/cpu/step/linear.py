@@ -68,7 +68,7 @@ from fastnn.targets.cpu.plan import (
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2
-from fastnn.targets.cpu.step.batch_of_one import AHEAD, make_one_by_one
+from fastnn.targets.cpu.step.batch_of_one import AHEAD, LOSS_ALPHA, make_one_by_one
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import make_norms
 from fastnn.targets.cpu.step.update import make_apply
@@ -242,10 +242,11 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             to_rows(job, first, samples, numbers[INVERSE_WEIGHT])
             to_output(job, samples)
             p, y, d, scale = layers[0, OUTPUT], head[TARGETS], layers[0, DELTA], head[ROW_SCALE]
-            losses(head[LOSS], head[OWN_LOSSES], memory, p, y, d, samples)
+            alpha = alphas[LOSS_ALPHA]
+            losses(head[LOSS], head[OWN_LOSSES], memory, p, y, d, samples, alpha)
             for r in range(samples):
                 row_loss[U(r)] = memory[U(d + r)]
-            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p, y, d, samples)
+            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p, y, d, samples, alpha)
             for r in range(samples):
                 memory[U(d + r)] *= memory[U(scale + r)]
             if head[WEIGHTED] == 1:

@@ -20,12 +20,14 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop, when
 from fastnn.targets.cpu.plan import (
     CAPACITY,
+    CLASSES,
     DELTA,
     LAYERS,
     OUTPUT,
     PADDING,
     ROW_SCALE,
     ROW_SCRATCH,
+    TARGETS,
     N,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
@@ -42,7 +44,7 @@ from fastnn.targets.cpu.views import (
 def make_softmax(
     dtype: np.dtype, panel: int, gemm: Any, lanes: Any, elementary: Any
 ) -> SimpleNamespace:
-    """Return softmax_forward and _backward, hardmax_forward and cross_entropy_rows of a dtype."""
+    """Return softmax_forward and _backward, hardmax_forward and the cross-entropies of a dtype."""
     real = dtype.type
     zero, one, lowest = real(0), real(1), real(-np.inf)
     width_of, exp, log = gemm.width_of, elementary.exp, elementary.log
@@ -137,11 +139,70 @@ def make_softmax(
             memory[U(d + at)] -= memory[U(head[ROW_SCALE] + r)]
             row_loss[U(r)] = memory[U(scratch + r)] - memory[U(z + at)]
 
+    @njit(**EXACT)
+    def smooth_targets(job, first, r0, r1, smoothing):
+        """Write (1 - s) t + s / K to the targets, t being soft labels or 1 for the label."""
+        memory, head, layers, order, classes = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            order_of(job),
+            classes_of(job),
+        )
+        n, rows, targets = layers[head[LAYERS] - 1, N], head[CAPACITY], head[TARGETS]
+        keep, base = one - smoothing, smoothing / real(n)
+        for p in range((n + panel - 1) // panel):
+            width, columns = width_of(p, n), min(panel, n - p * panel)
+            for r in range(r0, r1):
+                at = targets + p * panel * rows + r * width
+                label = classes[U(order[U(first + r)])] - p * panel if head[CLASSES] == 1 else -1
+                for c in range(columns):
+                    t = one if c == label else zero
+                    if head[CLASSES] == 0:
+                        t = memory[U(at + c)]
+                    memory[U(at + c)] = keep * t + base
+
+    @njit(**EXACT)
+    def soft_cross_entropy_rows(job, first, r0, r1, smoothing):
+        """Take sum_k t_k (log sum_j exp(z_j) - z_k) for soft labels t, or labels, smoothed."""
+        memory, head, layers, row_loss = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            row_loss_of(job),
+        )
+        last = head[LAYERS] - 1
+        n, rows, targets = layers[last, N], head[CAPACITY], head[TARGETS]
+        z, d, scratch = layers[last, OUTPUT], layers[last, DELTA], head[ROW_SCRATCH]
+        smooth_targets(job, first, r0, r1, smoothing)
+        exponentials(memory, d, z, rows, n, r0, r1, head[PADDING], scratch)
+        for r in range(r0, r1):
+            log_sum = memory[U(scratch + r)] + log(memory[U(scratch + rows + r)])
+            loss, whole = 0.0, zero
+            for p in range((n + panel - 1) // panel):
+                at = p * panel * rows + r * width_of(p, n)
+                for c in range(min(panel, n - p * panel)):
+                    t = memory[U(targets + at + c)]
+                    whole += t
+                    if t != zero:
+                        loss += np.float64(t * (log_sum - memory[U(z + at + c)]))
+            row_loss[U(r)] = loss
+            share = memory[U(head[ROW_SCALE] + r)]
+            memory[U(scratch + rows + r)] = share * whole / memory[U(scratch + rows + r)]
+        scale_rows(memory, d, rows, n, r0, r1, head[PADDING], scratch + rows)
+        for p in range((n + panel - 1) // panel):
+            width, columns = width_of(p, n), min(panel, n - p * panel)
+            for r in range(r0, r1):
+                at, share = p * panel * rows + r * width, memory[U(head[ROW_SCALE] + r)]
+                for c in range(columns):
+                    memory[U(d + at + c)] -= share * memory[U(targets + at + c)]
+
     return SimpleNamespace(
         softmax_forward=softmax_forward,
         softmax_backward=softmax_backward,
         hardmax_forward=hardmax_forward,
         cross_entropy_rows=cross_entropy_rows,
+        soft_cross_entropy_rows=soft_cross_entropy_rows,
     )
 
 

@@ -38,6 +38,7 @@ from fastnn.targets.cuda.host.numba_cuda import (
 from fastnn.targets.cuda.host.plan import (
     BATCH,
     KEPT,
+    OUTPUTS,
     ROWWISE,
     SAMPLES,
     STATE,
@@ -212,7 +213,7 @@ def make_kernel(
             prefetch(order, (np.int64(ahead),))
         if me < rows:
             s = np.int64(order[U(first + me)])
-            if by_class:
+            if by_class and job.targets.shape[1] < words[0, OUTPUTS]:
                 prefetch(job.classes, (s,))
             else:
                 prefetch(job.targets, (s, np.int64(0)))

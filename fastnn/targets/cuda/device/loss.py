@@ -10,7 +10,7 @@ from fastnn.rules.table import loss_row
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 from fastnn.targets.cuda.host.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS
-from fastnn.targets.cuda.host.scalars import INVERSE
+from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
 
 
 def make_loss(recipe: Recipe, rules: Any) -> Any:
@@ -20,8 +20,9 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     team)``
     writes the derivative of the batch's loss by each output of these rows to DELTA of the last
     layer, and returns the sum of weight times loss over the rows of this thread, in float64.
-    `targets` are numbers (n, outputs), or `classes` indices (n,); the other one is empty. Of
-    `weights` there is one for each row where `weighted` is 1, for each target where it is 2.
+    `targets` are numbers or soft labels (n, outputs), or `classes` indices (n,); the other one has
+    one element. Of `weights` there is one for each row where `weighted` is 1, for each target where
+    it is 2.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
@@ -43,37 +44,66 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         return np.float64(log(total) - (act[U(p + label)] - top))
 
     @inner
-    def mean_loss(act, p, d, n, targets, s, share):
+    def soft_cross_entropy(act, p, d, n, classes, targets, s, share, smoothing):
+        """Take sum_j t_j (log sum_i exp(z_i) - z_j) for soft labels t, or a label, smoothed."""
+        top = act[U(p)]
+        for j in range(1, n):
+            z = act[U(p + j)]
+            top = z if z > top or z != z else top
+        total, keep, base = zero, one - smoothing, smoothing / real(n)
+        for j in range(n):
+            total += exp(act[U(p + j)] - top)
+        soft = targets.shape[1] == n
+        label = -1 if soft else classes[U(s)]
+        log_total, whole, found = log(total), zero, 0.0
+        for j in range(n):
+            t = one if j == label else zero
+            if soft:
+                t = targets[U(s), U(j)]
+            t = keep * t + base
+            whole += t
+            if t != zero:
+                found += np.float64(t * (log_total - (act[U(p + j)] - top)))
+            act[U(d + j)] = t
+        for j in range(n):
+            t = act[U(d + j)]
+            act[U(d + j)] = (exp(act[U(p + j)] - top) / total * whole - t) * share
+        return found
+
+    @inner
+    def mean_loss(act, p, d, n, targets, s, share, alpha):
         total, count = 0.0, real(n)
         for j in range(n):
             output, target = act[U(p + j)], targets[U(s), U(j)]
-            total += np.float64(value(output, target))
-            act[U(d + j)] = gradient(output, target) / count * share
+            total += np.float64(value(output, target, alpha))
+            act[U(d + j)] = gradient(output, target, alpha) / count * share
         return total / n
 
     @inner
-    def loss_by_class(act, p, d, n, classes, targets, s, share):
+    def loss_by_class(act, p, d, n, classes, targets, s, share, alpha):
+        if alpha != zero or targets.shape[1] == n:
+            return soft_cross_entropy(act, p, d, n, classes, targets, s, share, alpha)
         return cross_entropy(act, p, d, n, classes[U(s)], share)
 
     @inner
-    def loss_by_number(act, p, d, n, classes, targets, s, share):
-        return mean_loss(act, p, d, n, targets, s, share)
+    def loss_by_number(act, p, d, n, classes, targets, s, share, alpha):
+        return mean_loss(act, p, d, n, targets, s, share, alpha)
 
     @inner
-    def loss_by_target(act, p, d, n, targets, weights, s, inverse):
+    def loss_by_target(act, p, d, n, targets, weights, s, inverse, alpha):
         """Do what `mean_loss` does where each target has a weight, and return the sum with it."""
         total, count = 0.0, real(n)
         for j in range(n):
             output, target, weight = act[U(p + j)], targets[U(s), U(j)], weights[U(s * n + j)]
             slope = zero
             if weight > 0.0:
-                total += weight * np.float64(value(output, target))
-                slope = gradient(output, target) / count * real(weight * inverse)
+                total += weight * np.float64(value(output, target, alpha))
+                slope = gradient(output, target, alpha) / count * real(weight * inverse)
             act[U(d + j)] = slope
         return total / n
 
     @inner
-    def never(act, p, d, n, targets, weights, s, inverse):
+    def never(act, p, d, n, targets, weights, s, inverse, alpha):
         return 0.0
 
     row_loss, by_target = loss_by_number, loss_by_target
@@ -85,17 +115,17 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
              me, team):  # fmt: skip
         last, n, inverse = words[0, LAYERS], words[0, OUTPUTS], steps[U(step), INVERSE]
         ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
-        total = 0.0
+        total, alpha = 0.0, real(steps[U(step), LOSS_ALPHA])
         r = me
         while r < rows:
             s = order[U(first + r)]
             p, d = output + r * ldn, delta + r * ldn
             weight = weights[U(s)] if weighted == 1 else 1.0
             if weighted == 2:
-                total += by_target(act, p, d, n, targets, weights, s, inverse)
+                total += by_target(act, p, d, n, targets, weights, s, inverse, alpha)
             elif weight > 0.0:
                 share = real(weight * inverse)
-                total += weight * row_loss(act, p, d, n, classes, targets, s, share)
+                total += weight * row_loss(act, p, d, n, classes, targets, s, share, alpha)
             else:  # no derivative, whatever that of its loss is
                 for j in range(n):
                     act[U(d + j)] = zero

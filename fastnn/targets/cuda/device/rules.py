@@ -45,7 +45,9 @@ class Recipe:
     def __repr__(self) -> str:
         """Return all that the kernels depend on, formulas as the source that is compiled."""
         formulas = [
-            each.source.text if isinstance(each, (CustomActivation, CustomLoss)) else each
+            (each.source.text, each.source.constants)
+            if isinstance(each, (CustomActivation, CustomLoss))
+            else each
             for each in (*self.activations, self.loss)
         ]
         return repr((self.dtype, self.rule, formulas))
@@ -63,10 +65,11 @@ def recipe_of(problem: Problem, rule: str | None = None) -> Recipe:
         for dense in problem.network.dense
         if not activation_row(dense.activation).rowwise
     )
+    loss: Any = problem.loss
     return Recipe(
         problem.dtype.name,
         tuple(used),
-        problem.loss,
+        loss if isinstance(loss, CustomLoss) else loss_row(loss).name,
         rule or problem.optimizer.rule,
     )
 
@@ -82,10 +85,10 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
     """Return the device functions of a recipe.
 
     activate(code, z, alpha) -> a;  derivative(code, z, a, alpha) -> da/dz;
-    loss(p, y) -> the loss of one output;  gradient(p, y) -> its derivative by p (of losses that
-    are not rowwise);  update(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2,
-    c3, threshold) -> (w, s, t): the rule's step, the soft threshold of l1, and the mean of weights;
-    exp, log.
+    loss(p, y, alpha) -> the loss of one output;  gradient(p, y, alpha) -> its derivative by p (of
+    losses that are not rowwise);  update(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon,
+    shrink, c1, c2, c3, threshold) -> (w, s, t): the rule's step, the soft threshold of l1, and the
+    mean of weights;  exp, log.
     """
     dtype = np.dtype(recipe.dtype)
     real, m = dtype.type, make_elementary(dtype)
@@ -121,10 +124,19 @@ def _formula(rule: Any, module: Any, real: Any, m: SimpleNamespace) -> tuple[Any
     if isinstance(rule, (CustomActivation, CustomLoss)):
         namespace: dict[str, Any] = {}
         exec(rule.source.text, namespace)
-        make = namespace["rule"]
-    else:
-        # Learned and drawn slopes are those of leaky_relu, with an alpha of their own.
-        make = getattr(module, {"prelu": "leaky_relu", "rrelu": "leaky_relu"}.get(rule, rule))
+        first, second = map(inner, namespace["rule"](real, m))
+        numbers = tuple(map(real, rule.source.constants or (0.0,)))
+        if isinstance(rule, CustomLoss):
+            return (
+                inner(lambda p, y, alpha: first(p, y, numbers)),
+                inner(lambda p, y, alpha: second(p, y, numbers)),
+            )
+        return (
+            inner(lambda z, alpha: first(z, numbers)),
+            inner(lambda z, a, alpha: second(z, a, numbers)),
+        )
+    # Learned and drawn slopes are those of leaky_relu, with an alpha of their own.
+    make = getattr(module, {"prelu": "leaky_relu", "rrelu": "leaky_relu"}.get(rule, rule))
     first, second = make(real, m)
     return inner(first), inner(second)
 

@@ -29,7 +29,7 @@ from fastnn.targets.cuda.host.plan import (
     N,
     Z,
 )
-from fastnn.targets.cuda.host.scalars import INVERSE
+from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
 
 
 def make_rows(
@@ -208,11 +208,6 @@ def make_rows(
         return top
 
     @inner
-    def losses_by_class(act, left, sums, given, words, weighted, steps, step, classes, targets,
-                        weights, order, first, count, me, team):  # fmt: skip
-        return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
-
-    @inner
     def losses_by_number(act, left, sums, given, words, weighted, steps, step, classes, targets,
                          weights, order, first, count, me, team):  # fmt: skip
         own = loss(
@@ -223,6 +218,16 @@ def make_rows(
             sums[U(me)] = own
         return min(count, team)
 
+    @inner
+    def losses_by_class(act, left, sums, given, words, weighted, steps, step, classes, targets,
+                        weights, order, first, count, me, team):  # fmt: skip
+        if steps[U(step), LOSS_ALPHA] != 0.0 or targets.shape[1] == words[0, OUTPUTS]:
+            return losses_by_number(
+                act, left, sums, given, words, weighted, steps, step, classes, targets, weights,
+                order, first, count, me, team,
+            )  # fmt: skip
+        return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
+
     row_losses = losses_by_class if by_class else losses_by_number
 
     @inner
@@ -232,7 +237,8 @@ def make_rows(
             r = team - 1 - me
             while r < count:
                 s = order[U(first + r)]
-                given[U(2 * r)] = classes[U(s)]
+                # Of soft labels there is one element, which says nothing.
+                given[U(2 * r)] = classes[U(min(np.int64(s), len(classes) - 1))]
                 given[U(2 * r + 1)] = weights[U(s)] if weighted == 1 else 1.0
                 r += team
 

@@ -43,7 +43,7 @@ def parts(data: Data, problem: Problem) -> list[tuple[Any, np.dtype]]:
 
     What they do not need is None.
     """
-    classes = loss_row(problem.loss).targets == "classes"
+    classes = loss_row(problem.loss).targets == "classes" and data.targets.ndim == 1
     return [
         (data.X, problem.dtype),
         (data.targets if classes else None, np.dtype(np.int64)),

@@ -19,8 +19,9 @@ FACTORS = make_factors(np.sqrt, np.maximum)
     C3,  # Nadam's factor of the mean gradient
     WEIGHT,  # sum of the weights of the rows of the batch
     INVERSE,  # 1 / (rows of the batch * mean weight of all rows), or 0
+    LOSS_ALPHA,  # the parameter of the loss, in every step the same
     STEP_FIELDS,
-) = range(8)
+) = range(9)
 
 
 def step_table(
@@ -50,6 +51,7 @@ def step_table(
     table = np.zeros((steps, STEP_FIELDS))
     beta1, beta2, _, decay = problem.optimizer.constants
     t = first_step + 1.0 + np.arange(steps)
+    table[:, LOSS_ALPHA] = problem.loss_alpha
     table[:, RATE], table[:, DECAY] = rates, rates * decay
     if rule in ("adam", "adamw"):
         table[:, C1], table[:, C2] = FACTORS.adam(beta1, beta2, t)
