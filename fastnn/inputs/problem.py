@@ -215,7 +215,10 @@ class Problem:
     def takes_data_of(self, other: Problem) -> bool:
         """Return whether data that were checked for another problem are right for this one."""
         mine, its = (
-            (each.loss, each.network.inputs, each.network.outputs, each.dtype, each.ignore_nan)
+            (
+                each.loss, each.target_columns, each.network.inputs, each.network.outputs,
+                each.dtype, each.ignore_nan,
+            )  # fmt: skip
             for each in (self, other)
         )
         return mine == its

@@ -28,6 +28,7 @@ from fastnn.training.trainer_state import Run, Stateful
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
     from fastnn.inputs.problem import Problem
+    from fastnn.losses import Quantile
     from fastnn.schedules import LearningRate
 
 
@@ -35,7 +36,7 @@ class Settings(TypedDict, total=False):
     """What `Adjustable.set` takes, each as the argument of `fastnn.training.trainer.Trainer`."""
 
     network: Network
-    loss: AnyLoss
+    loss: AnyLoss | Quantile
     optimizer: Optimizer
     learning_rate: LearningRate
     batch_size: int
@@ -109,7 +110,7 @@ class Adjustable(Stateful):
         return self.problem.network
 
     @property
-    def loss(self) -> AnyLoss:
+    def loss(self) -> AnyLoss | Quantile:
         """The name of the loss, or a user-defined one."""
         return self.problem.loss
 
