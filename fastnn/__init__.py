@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
-    from fastnn.network import Dense, Dropout, Network
+    from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -55,6 +55,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "AveragedSGD",
+    "BatchNorm",
     "CSVLogger",
     "CacheWarning",
     "Checkpoint",
@@ -68,6 +69,7 @@ __all__ = [
     "FastnnError",
     "History",
     "InvalidInput",
+    "LayerNorm",
     "Lion",
     "MissingExtra",
     "MissingFile",
@@ -111,7 +113,7 @@ _HOMES = {
     ),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
-    "network": ("Dense", "Dropout", "Network"),
+    "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),
 }

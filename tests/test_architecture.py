@@ -26,6 +26,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("initializers", "schedules"),
         ("optimizers",),
         ("graph",),
+        ("layers",),
+        ("normalization",),
         ("network",),
         ("inputs",),
         ("random", "datasets"),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
-from fastnn.network import Network, rule_of
+from fastnn.layers import rule_of
+from fastnn.network import BatchNorm, Dense, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
@@ -106,19 +107,41 @@ class Problem:
 
     @property
     def penalties(self) -> tuple[tuple[float, float], ...]:
-        """(l1, l2) of each Dense layer: its own, or those for all layers."""
+        """(l1, l2) of each layer with parameters: a Dense's own, or those for all Dense layers."""
         return tuple(
             (
-                self.l1 if dense.l1 is None else dense.l1,
-                self.l2 if dense.l2 is None else dense.l2,
+                self.l1 if layer.l1 is None else layer.l1,
+                self.l2 if layer.l2 is None else layer.l2,
             )
-            for dense in self.network.dense
+            if isinstance(layer, Dense)
+            else (0.0, 0.0)
+            for layer in self.network.parametric
         )
 
     @property
     def clips(self) -> bool:
         """Whether the gradient has a limit."""
         return self.clip_value is not None or self.clip_norm is not None
+
+    def check_batches(self, rows: int) -> None:
+        """Raise `InvalidInput` where `rows` rows give a minibatch that is too small to train on.
+
+        That is one of a single row, of which `BatchNorm` has no variance.
+        """
+        size = min(self.batch_size, rows)
+        if size > 1 and rows % size != 1:
+            return
+        if not any(isinstance(layer, BatchNorm) for layer in self.network.parametric):
+            return
+        near = [other for other in range(max(2, size - 1), size + 8) if rows % other != 1]
+        remedy = f"take another batch_size, such as {near[0]}" if near else "leave out one row"
+        if rows == 1:
+            remedy = "give it more rows"
+        what = "batch_size=1" if size == 1 else f"{rows} rows in batches of {self.batch_size}"
+        raise InvalidInput(
+            f"BatchNorm needs at least 2 rows in every batch, but {what} gives one of a single "
+            f"row, which has no variance; {remedy}, or use LayerNorm"
+        )
 
     def _check_precision(self) -> None:
         """Raise `InvalidInput` for a precision that is unknown or no precision of the dtype."""
@@ -131,7 +154,7 @@ class Problem:
 
     def _check_formulas(self) -> None:
         """Raise `InvalidInput` where user-defined rules would take minutes to compile."""
-        rules = [self.loss, *(dense.activation for dense in self.network.dense)]
+        rules = [self.loss, *(layer.activation for layer in self.network.parametric)]
         formulas: list[Any] = [rule for rule in rules if not isinstance(rule, str)]
         if formulas:
             from fastnn.graph.custom import check_together
@@ -141,17 +164,17 @@ class Problem:
     def _check_rounded(self) -> None:
         """Raise `InvalidInput` for a setting that is infinite in the dtype, or an epsilon of 0."""
         settings = [("l1", self.l1), ("l2", self.l2), *vars(self.optimizer).items()]
-        for layer, dense in enumerate(self.network.dense):
+        for layer, called in zip(self.network.parametric, self.network.names, strict=True):
             settings += [
-                (f"{name} of Dense layer {layer}", getattr(dense, name))
-                for name in ("alpha", "l1", "l2")
+                (f"{name} of {called}", getattr(layer, name, None))
+                for name in ("alpha", "l1", "l2", "epsilon")
             ]
         for name, value in settings:
             if not isinstance(value, float):
                 continue
             with np.errstate(all="ignore"):
                 rounded = self.dtype.type(value)
-            if np.isinf(rounded) or (name == "epsilon" and rounded == 0):
+            if np.isinf(rounded) or (name.startswith("epsilon") and rounded == 0):
                 need = "finite" if rounded else "above 0"
                 remedy = ", or use dtype='float64'" if self.dtype == DTYPES[0] else ""
                 raise InvalidInput(

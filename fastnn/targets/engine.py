@@ -65,11 +65,11 @@ class Engine(ABC):
         """
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Copy in [(W, b), ...], with prelu (W, b, slopes), and such a list for each state slot."""
+        """Copy in the arrays of each layer, as `parameters` gives them, and so for each slot."""
         self.restore(self.pack(parameters, slots))
 
     def parameters(self) -> Parameters:
-        """Return copies of [(W, b), ...], with prelu (W, b, slopes), in the problem's dtype."""
+        """Return copies of the arrays of each layer in the dtype; see `Network.parameters`."""
         return self.unpack(self.snapshot())[0]
 
     def slots(self) -> list[Parameters]:
@@ -119,14 +119,15 @@ class Engine(ABC):
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
 
     def gradients(self, data: Data) -> tuple[float, Parameters]:
-        """Return the data loss over all rows and the gradient of loss plus penalty; no dropout."""
+        """Return the data loss over all rows and the gradient of loss plus penalty; no dropout.
+
+        They are those of one step on a batch of all rows: statistics of `BatchNorm` are of these.
+        """
         # Neither dropout nor drawn slopes, and one batch of all rows.
-        layers = [
-            replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
-            if activation_row(each.activation).random
-            else each
-            for each in self.problem.network.dense
-        ]
+        layers: list[Any] = list(self.problem.network.parametric)
+        for position, each in enumerate(layers):
+            if activation_row(each.activation).random:
+                layers[position] = replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
         network = Network(self.problem.network.inputs, layers)
         other = self._storing_gradients(
             replace(self.problem, network=network, batch_size=len(data))

@@ -37,13 +37,15 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     Raises
     ------
     InvalidInput
-        An unknown name, or a target that does not have the problem's precision.
+        An unknown name, or a target that does not have the problem's precision or its layers.
     TargetUnavailable
         A target that cannot run here: what was looked for, what was found, and what to install.
     """
     if not isinstance(name, str) or name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
     precision = "float32" if problem is None else problem.precision
+    if name == "cuda" and problem and (lacking := _lacks(problem)):
+        raise InvalidInput(f"target 'cuda' {lacking}; use target='cpu'")
     if name == "auto":
         return _choose_for(problem, precision, restarts)
     if name == "cuda":
@@ -60,6 +62,12 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     return name, ""
 
 
+def _lacks(problem: Problem) -> str:
+    """Return what of a problem CUDA cannot compute, or ""."""
+    kinds = problem.network.normalized
+    return f"does not have {' and '.join(kinds)} yet" if kinds else ""
+
+
 def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple[str, str]:
     """Return what "auto" stands for, and why; CUDA for other precisions than float32."""
     from fastnn.targets.cuda.host import availability
@@ -67,6 +75,8 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
 
     if availability.simulated():
         against = "CUDA is Numba's simulator here, which is for tests"
+    elif problem and (lacking := _lacks(problem)):
+        against = f"CUDA {lacking}"
     elif problem and precision == "float32" and (little := why_not(problem, restarts)):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little

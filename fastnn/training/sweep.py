@@ -167,6 +167,7 @@ class _Inputs:
         if kind not in self._found:
             data = check_data(problem, *self._given, reader=reader)
             self._found[kind] = data, check_validation(problem, self._validation, reader)
+        problem.check_batches(len(self))
         return self._found[kind]
 
     def __len__(self) -> int:

@@ -15,10 +15,12 @@ from fastnn.targets import engine as interface
 from fastnn.targets.numpy.passes import (
     Batch,
     Parameters,
+    backward,
     drawn_slopes,
     dropout_masks,
     forward,
     loss_and_gradients,
+    move_statistics,
 )
 from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held
 
@@ -47,19 +49,22 @@ def update(
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
     # Weight decay, the last constant, acts on W and on nothing else.
-    hypers = Hyper(rate, constants, t), Hyper(rate, (*constants[:3], 0.0), t)
+    hypers = Hyper(rate, (*constants[:3], 0.0), t), Hyper(rate, constants, t)
     updated: Parameters = []
     state: list[Parameters] = [[] for _ in slots]
-    for layer, arrays in enumerate(parameters):
-        found = [
-            rule(array, gradients[layer][k], [slot[layer][k] for slot in slots], hypers[k > 0])
-            for k, array in enumerate(arrays)
-        ]
-        limit = problem.network.dense[layer].max_norm
+    for layer, (arrays, wanted) in enumerate(
+        zip(parameters, problem.network.parameters, strict=True)
+    ):
+        found = []
+        for k, (array, each) in enumerate(zip(arrays, wanted, strict=True)):
+            gradient, own = gradients[layer][k], [slot[layer][k] for slot in slots]
+            hyper = hypers[each.penalised]
+            found.append(rule(array, gradient, own, hyper) if each.trained else (array, own))
+        limit = getattr(problem.network.parametric[layer], "max_norm", None)
         if limit is not None:
             W, slots_W = held(found[0][0], limit), found[0][1]
             if RULES[problem.optimizer.rule].mean:
-                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[0])]
+                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[1])]
             found[0] = W, slots_W
         updated.append(tuple(array for array, _ in found))
         for number, slot in enumerate(state):
@@ -92,10 +97,12 @@ def train_step(
     slopes
         Of rrelu in this step.
     """
-    loss, gradients = loss_and_gradients(problem, parameters, batch, masks, slopes)
+    layers = forward(problem, parameters, batch.X, masks, slopes, training=True)
+    loss, gradients = backward(problem, parameters, layers, batch, masks)
     if not math.isfinite(loss):
         return loss, parameters, slots
-    return loss, *update(problem, parameters, slots, gradients, rate, t)
+    parameters, state = update(problem, parameters, slots, gradients, rate, t)
+    return loss, *move_statistics(problem, layers, parameters, state)
 
 
 class Engine(interface.Engine):
