@@ -1,39 +1,26 @@
-"""LayerNorm and BatchNorm against PyTorch's, by central differences, and through a trainer's life."""
-
-import copy
-import pickle
+"""LayerNorm and BatchNorm against PyTorch's, and their gradients by central differences."""
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from test_reference_torch import OPTIMIZERS, clip, torch_optimizer
-from trainer_cases import state_of, trainer_of
 
 from fastnn import (
     SGD,
-    Adam,
     AdamW,
     AveragedSGD,
     BatchNorm,
-    Checkpoint,
     Dense,
     Dropout,
-    EarlyStopping,
     LayerNorm,
-    Lion,
     Network,
-    Trainer,
-    sweep,
 )
-from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import UPDATES
-from fastnn.storage import tensor_file
-from fastnn.targets.numpy import Engine
 from fastnn.targets.numpy.passes import Batch, dropout_masks, loss_and_gradients
-from fastnn.targets.selection import choose, engine_class
+from fastnn.targets.selection import engine_class
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -156,9 +143,11 @@ class TorchNetwork:
             self.slopes.append([own[-1].requires_grad_(True)] if prelu else [])
 
     def weights(self):
+        """Return what has a penalty."""
         return [m.weight for m in self.modules if isinstance(m, torch.nn.Linear)]
 
     def others(self):
+        """Return what has none."""
         own = {id(each) for each in self.weights()}
         every = [each for module in self.modules for each in module.parameters()]
         return [
@@ -167,6 +156,7 @@ class TorchNetwork:
         ]
 
     def __call__(self, a):
+        """Return the outputs."""
         for layer, module, slopes in zip(
             self.problem.network.parametric, self.modules, self.slopes, strict=True
         ):
@@ -174,10 +164,12 @@ class TorchNetwork:
         return a
 
     def train(self, mode):
+        """Take the batch's statistics, or the running ones."""
         for module in self.modules:
             module.train(mode)
 
     def parameters(self, of=lambda each: each):
+        """Return them as fastnn has them; `of` them another value for each."""
         found = []
         for module, slopes in zip(self.modules, self.slopes, strict=True):
             weight = of(module.weight)
@@ -234,7 +226,7 @@ def check_follows_pytorch(problem, target, weighted=False, threads=1):
     mean = UPDATES[problem.optimizer.rule].mean
     found = engine.slots()[-1] if mean else engine.parameters()
     for own, wanted, start in zip(found, expected, parameters, strict=True):
-        assert own[0].shape == (1,) or not np.array_equal(own[0], start[0])
+        assert own[0].size == 1 or not np.array_equal(own[0], start[0])
         for array, value in zip(own, wanted, strict=True):
             assert_allclose(array, value, rtol=1e-8, atol=1e-9)
     if not mean:

@@ -133,7 +133,8 @@ class Problem:
             return
         if not any(isinstance(layer, BatchNorm) for layer in self.network.parametric):
             return
-        near = [other for other in range(max(2, size - 1), size + 8) if rows % other != 1]
+        first = 32 if size == 1 else max(2, size - 1)
+        near = [other for other in range(first, first + 9) if rows % other != 1]
         remedy = f"take another batch_size, such as {near[0]}" if near else "leave out one row"
         if rows == 1:
             remedy = "give it more rows"

@@ -31,6 +31,7 @@ from fastnn.targets.cpu.plan import (
     INFERENCE_ROWS,
     LOOK_ROWS,
     NONZERO_SIZE,
+    NORM,
     PREFETCH,
     SAMPLES,
     WEIGHTED,
@@ -73,7 +74,7 @@ class Engine(interface.Engine):
         network = problem.network
         first = activation_row(network.dense[0].activation)
         self._linear = (
-            network.shapes == ((network.inputs, 1),)
+            network.widths == network.shapes == ((network.inputs, 1),)
             and network.dropouts[0] == 0
             and not (first.rowwise or first.random or first.trainable)
         )
@@ -86,12 +87,14 @@ class Engine(interface.Engine):
         self._slots = UPDATES[self._rule].slots
         alphas = [
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
-            for dense in network.dense
+            for dense in network.parametric
         ]
         factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
         self._random = any(problem.network.dropouts) or any(
-            activation_row(dense.activation).random for dense in network.dense
+            activation_row(dense.activation).random for dense in network.parametric
         )
+        for name in ("epsilon", "momentum"):  # of normalizations
+            factors += [getattr(layer, name, 0.0) for layer in network.parametric]
         self._alphas = np.array(alphas + factors, problem.dtype)
         self._numbers = start_numbers(problem)
         self.threads = self._choose_threads()
@@ -286,6 +289,7 @@ class Engine(interface.Engine):
             side_by_side
             and data.X.dtype == self.problem.dtype
             and self.problem.network.dropouts[0] == 0
+            and self._working.plan.layers[0, NORM] == 0
             and self.problem.network.dense[0].units <= IN_PLACE_UNITS
         )
         return numbers, control

@@ -38,9 +38,9 @@ L1, L2, COLUMN_NORM, LAYER_NUMBERS = range(4)
 
 def start_numbers(problem: Problem) -> np.ndarray:
     """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
-    numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(problem.network.dense))
+    numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(problem.network.parametric))
     numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
-    norms = [dense.max_norm for dense in problem.network.dense]
+    norms = [getattr(layer, "max_norm", None) for layer in problem.network.parametric]
     limits = [
         math.inf if each is None else each
         for each in (problem.clip_value, problem.clip_norm, *norms)

@@ -132,7 +132,7 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
 
     Prediction needs the values of activations alone.
     """
-    for layer, dense in enumerate(problem.network.dense):
+    for layer, dense in enumerate(problem.network.parametric):
         own: Any = dense.activation
         if not isinstance(own, str):
             rule = own.source.text

@@ -30,6 +30,7 @@ from fastnn.targets.cpu.plan import (
     MASK,
     NARROW,
     NEEDS_Z,
+    NORM,
     ONES,
     OUTPUT,
     OWN_DERIVATIVE,
@@ -79,6 +80,7 @@ def make_layers(
     rules: Any,
     lanes: Any,
     softmax: Any,
+    normalization: Any,
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
     real = dtype.type
@@ -92,6 +94,7 @@ def make_layers(
     hardmax_forward, draw_slopes = softmax.hardmax_forward, make_draw_slopes(dtype, panel, width_of)
     prelu, cross_entropy_rows = make_prelu(dtype, panel, width_of), softmax.cross_entropy_rows
     prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
+    normalize, normalize_back = normalization.normalize, normalization.normalize_back
     add_rows, itemsize = narrow.forward, dtype.itemsize
     padded = gemm.padded
     lane_count, transpose_block = np.int64(panel // 2), make_transpose(dtype)
@@ -125,13 +128,16 @@ def make_layers(
     def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
         """Write activation(x W + b) for rows r0..r1 and panels p0..p1 of a layer's outputs.
 
-        x is `own` numbers beyond the layer's inputs: a thread's own copy of them; or, for the first
-        layer, the caller's rows order[first + r], where they can be read in place.
+        Where the layer is a normalization, that of x takes the place of x W + b. x is `own` numbers
+        beyond the layer's inputs: a thread's own copy of them; or, for the first layer, the
+        caller's rows order[first + r], where they can be read in place.
         """
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
-        if layers[layer, NARROW] >= 0:
+        if layers[layer, NORM] > 0:
+            normalize(job, layer, r0, r1, p0, p1, own, me)
+        elif layers[layer, NARROW] >= 0:
             narrow_forward(job, first, r0, r1, own)
         elif layer == 0 and head[IN_PLACE] == 1:
             strided = strided_of(job)
@@ -272,12 +278,17 @@ def make_layers(
 
     @njit(**EXACT)
     def linear_backward(job, layer, r0, r1, p0, p1, me):
-        """Write (delta W^T) mask da/dz: the derivative by z of the layer before, panels p0..p1."""
+        """Write (delta W^T) mask da/dz: the derivative by z of the layer before, panels p0..p1.
+
+        Where the layer is a normalization, its derivative takes the place of delta W^T.
+        """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         delta, out = layers[layer, DELTA], layers[layer - 1, DELTA]
         zeros = -1 - (head[ONES] + panel)
-        if layers[layer, TRANSPOSED] >= 0:
+        if layers[layer, NORM] > 0:
+            normalize_back(job, layer, r0, r1, p0, p1, me)
+        elif layers[layer, TRANSPOSED] >= 0:
             multiply(
                 memory, delta, rows, n, r0, r1, layers[layer, TRANSPOSED], n, zeros, p0, p1, k, out
             )
