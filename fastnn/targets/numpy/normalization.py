@@ -35,9 +35,10 @@ class LayerNormKind(Kind):
         return dX, ((dZ * x_hat).sum(axis=0), dZ.sum(axis=0))
 
     def _statistics(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        along: Any = {"axis": self.axis, "keepdims": True}
-        mean = X.mean(**along)
-        return mean, np.square(X - mean).mean(**along)
+        # Summed in float64, so that columns far from zero keep their digits.
+        along: Any = {"axis": self.axis, "keepdims": True, "dtype": np.float64}
+        mean = X.mean(**along).astype(X.dtype)
+        return mean, np.square(X - mean).mean(**along).astype(X.dtype)
 
     def _normalized(
         self, layer: Any, own: LayerArrays, X: np.ndarray, mean: np.ndarray, variance: np.ndarray
