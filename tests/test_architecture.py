@@ -40,7 +40,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
-        ("llvm", "tiling", "scalars", "shuffle"),
+        ("llvm", "kinds", "scalars", "shuffle"),
+        ("tiling",),
         ("plan",),
         ("arguments", "products"),
         ("views", "checked"),

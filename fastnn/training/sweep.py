@@ -68,7 +68,7 @@ def sweep(
     grid
         Lists of values by name: an argument of `make` or of `Trainer` (``batch_size``, ``l2``,
         ``optimizer``, ...), a setting of the optimizer (``learning_rate``, ``momentum``, ...), or
-        of all hidden layers (``units``, ``activation``, ...; ``dropout``: the rate of every
+        of all hidden Dense layers (``units``, ``activation``, ...; ``dropout``: the rate of every
         `Dropout`).
     seeds
         How many seeds, counted from that of the trainer, or from 0 for a function; or a list.

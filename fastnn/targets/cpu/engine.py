@@ -24,14 +24,15 @@ from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_job, make_jobs, make_strided_views
 from fastnn.targets.cpu.checked import checked
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
     IN_PLACE,
     INFERENCE_ROWS,
+    LAYER_KIND,
     LOOK_ROWS,
     NONZERO_SIZE,
-    NORM,
     PREFETCH,
     SAMPLES,
     WEIGHTED,
@@ -289,7 +290,7 @@ class Engine(interface.Engine):
             side_by_side
             and data.X.dtype == self.problem.dtype
             and self.problem.network.dropouts[0] == 0
-            and self._working.plan.layers[0, NORM] == 0
+            and self._working.plan.layers[0, LAYER_KIND] == LINEAR
             and self.problem.network.dense[0].units <= IN_PLACE_UNITS
         )
         return numbers, control

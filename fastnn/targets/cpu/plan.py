@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.inputs.memory import check_memory
-from fastnn.network import BatchNorm, Dense, LayerNorm
+from fastnn.network import Dense
 from fastnn.rules.table import (
     ACTIVATION_CODES,
     CUSTOM,
@@ -35,6 +35,7 @@ from fastnn.rules.table import (
     loss_row,
 )
 from fastnn.sanitizer import CHECKED
+from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
     FORWARD,
@@ -73,19 +74,17 @@ if TYPE_CHECKING:
     SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
     OWN_VALUE,  # where the code of the user-defined activation is, which the engine fills in
     OWN_DERIVATIVE,  # and that of its derivative
-    NORM,  # code of the kind of layer: 0 for x W + b, or BY_ROWS or BY_COLUMNS
+    LAYER_KIND,  # code: LINEAR, BY_ROWS or BY_COLUMNS
     GAMMA,  # offset of the n factors of a normalization, or -1
     BETA,  # offset of the n numbers that it adds, or -1
     MEAN,  # offset of the n running means, or -1
     VARIANCE,  # offset of the n running variances, or -1
     X_HAT,  # offset of (m, n): normalized inputs; in the end, derivatives by GAMMA; or -1
-    STATISTICS,  # offset of 1 / sqrt(variance + epsilon) of m rows; or of n means, n variances and
-    # n such numbers, which lie padded(n) apart, but -1 in prediction; or -1
+    STATISTICS,  # of rows: offset of 1 / sqrt(variance + epsilon) of m rows; of columns: of five
+    # vectors (n,), which lie padded(n) apart, or -1 in prediction; else -1
     LAYER_FIELDS,
 ) = range(29)
 
-BY_ROWS, BY_COLUMNS = 1, 2  # what is normalized
-NORMS = {Dense: 0, LayerNorm: BY_ROWS, BatchNorm: BY_COLUMNS}
 # Where in a row the parameters lie that a layer has one of a unit, but the bias: in their order.
 UNIT_FIELDS = {
     "gamma": GAMMA,
@@ -235,13 +234,13 @@ def make_plan(
     for index, (layer, (k, n)) in enumerate(zip(problem.network.parametric, shapes, strict=True)):
         row = layers[index]
         activation = activation_row(layer.activation)
-        row[[K, N, NORM]] = k, n, NORMS[type(layer)]
+        row[[K, N, LAYER_KIND]] = k, n, KINDS[type(layer)].code
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
         row[[MASK, TRANSPOSED, NARROW, SLOPES, X_HAT, STATISTICS, WEIGHTS]] = -1
         row[list(UNIT_FIELDS.values())] = -1
         row[BIAS] = layer.bias if isinstance(layer, Dense) else 0
-        if row[NORM] > 0:
+        if row[LAYER_KIND] != LINEAR:
             pass
         elif index == 0 and is_narrow(layout, k, n):
             row[WEIGHTS], row[NARROW] = take(n * k), take(padded(n))
@@ -276,9 +275,9 @@ def make_plan(
             row[MASK] = take(capacity * padded(k))
             row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
             row[THRESHOLD] = int(rate * 2**32)
-        if row[NORM] == BY_COLUMNS:
-            row[X_HAT], row[STATISTICS] = take(capacity * padded(n)), take(3 * padded(n))
-        small = row[NORM] == 0 and k * n * problem.dtype.itemsize <= ALONE_BYTES
+        if row[LAYER_KIND] == BY_COLUMNS:
+            row[X_HAT], row[STATISTICS] = take(capacity * padded(n)), take(5 * padded(n))
+        small = row[LAYER_KIND] == LINEAR and k * n * problem.dtype.itemsize <= ALONE_BYTES
         if small and index > 0 and index >= together:
             row[TRANSPOSED] = take(n * padded(k))
         row[DELTA] = take(capacity * padded(n))
@@ -347,7 +346,7 @@ def _place_activations(
         row[UNDROPPED] = row[INPUT] = inputs
         inputs = row[OUTPUT] = take(rows * layout.padded(int(row[N])))
         row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
-        if row[NORM] == BY_ROWS:
+        if row[LAYER_KIND] == BY_ROWS:
             row[X_HAT], row[STATISTICS] = take(rows * layout.padded(int(row[N]))), take(rows)
 
 
@@ -361,6 +360,6 @@ def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
     parts = threads * layout.panel
     for row in layers:
         row[PARTS] = parts
-        chunks = 0 if row[NORM] > 0 else layout.panels(int(row[K]))
+        chunks = layout.panels(int(row[K])) if row[LAYER_KIND] == LINEAR else 0
         parts += layout.panels(int(row[N])) * (chunks + 1)
     return parts

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.network import BatchNorm, Dense, Network
+from fastnn.network import Dense, Network
+from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
 from fastnn.targets.layout import Layout
 
 if TYPE_CHECKING:
@@ -55,11 +56,11 @@ def list_phases(
     """
     shapes, itemsize = problem.network.widths, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
-    kinds = [type(layer) for layer in problem.network.parametric]
+    kinds = [KINDS[type(layer)] for layer in problem.network.parametric]
     alone = [
         index
         for index, (kind, (k, n)) in enumerate(zip(kinds, shapes, strict=True))
-        if kind is BatchNorm or (kind is Dense and k * n * itemsize > limit)
+        if kind.whole_columns or (kind.code == LINEAR and k * n * itemsize > limit)
     ]
     together = alone[-1] + 1 if alone else 0
     # The loss needs whole rows, so the last layer is never cut by columns.
@@ -71,8 +72,8 @@ def list_phases(
         k, n = shapes[layer]
         high, columns = _blocks(k, layout.panels(n), layout, rows, threads)
         group = 1
-        if kinds[layer] is not Dense:
-            high, columns = _normalized(kinds[layer], layout.panels(n), rows, threads)
+        if kinds[layer].code != LINEAR:
+            high, columns = _whole(kinds[layer], layout.panels(n), rows, threads)
         elif layer == 0:
             # A thread goes through X once: what the first of its panels reads, the others use.
             group = -(-layout.panels(n) // (columns * threads))
@@ -86,8 +87,8 @@ def list_phases(
         # Every tile transposes its part of W, so it takes as many rows as it can.
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
         high = min(rows, 512)
-        if kinds[layer] is not Dense:
-            high, columns = _normalized(kinds[layer], layout.panels(k), rows, threads)
+        if kinds[layer].code != LINEAR:
+            high, columns = _whole(kinds[layer], layout.panels(k), rows, threads)
         phases.append((BACKWARD, layer, high, columns, 1))
     phases.append((UPDATE_TILES, 0, 1, 1, 1))
     if own_rule and problem.clip_norm is not None:
@@ -107,11 +108,10 @@ def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tup
     return max(16, rows // 64 * 8, min(high, 128)), columns
 
 
-def _normalized(kind: type, panels: int, rows: int, threads: int) -> tuple[int, int]:
-    """Return rows and panels of a tile of a normalization: whole columns, or whole rows."""
-    if kind is BatchNorm:
-        return rows, max(1, panels // (2 * threads))
-    return max(8, -(-rows // (2 * threads) // 8) * 8), panels
+def _whole(kind: Kind, panels: int, rows: int, threads: int) -> tuple[int, int]:
+    """Return rows and panels of a tile of what is no product."""
+    high = rows if kind.whole_columns else max(8, -(-rows // (2 * threads) // 8) * 8)
+    return high, panels if kind.whole_rows else max(1, panels // (2 * threads))
 
 
 def cut_update(
@@ -127,7 +127,7 @@ def cut_update(
     owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
     for layer, (k, n) in enumerate(network.widths):
         chunks, panels = layout.panels(k), layout.panels(n)
-        if not isinstance(network.parametric[layer], Dense):
+        if KINDS[type(network.parametric[layer])].code != LINEAR:
             cuts = [panels * each // threads for each in range(threads + 1)]
             for share, (p0, p1) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
                 if p0 < p1:

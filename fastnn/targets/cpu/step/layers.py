@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
 from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
@@ -24,13 +25,13 @@ from fastnn.targets.cpu.plan import (
     DELTA,
     IN_PLACE,
     INPUT,
+    LAYER_KIND,
     LAYERS,
     LOOK_ROWS,
     LOSS,
     MASK,
     NARROW,
     NEEDS_Z,
-    NORM,
     ONES,
     OUTPUT,
     OWN_DERIVATIVE,
@@ -135,7 +136,7 @@ def make_layers(
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
-        if layers[layer, NORM] > 0:
+        if layers[layer, LAYER_KIND] != LINEAR:
             normalize(job, layer, r0, r1, p0, p1, own, me)
         elif layers[layer, NARROW] >= 0:
             narrow_forward(job, first, r0, r1, own)
@@ -286,7 +287,7 @@ def make_layers(
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         delta, out = layers[layer, DELTA], layers[layer - 1, DELTA]
         zeros = -1 - (head[ONES] + panel)
-        if layers[layer, NORM] > 0:
+        if layers[layer, LAYER_KIND] != LINEAR:
             normalize_back(job, layer, r0, r1, p0, p1, me)
         elif layers[layer, TRANSPOSED] >= 0:
             multiply(

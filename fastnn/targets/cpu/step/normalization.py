@@ -14,19 +14,18 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules.table import UPDATE_CODES
+from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
     BETA,
-    BY_COLUMNS,
-    BY_ROWS,
     CAPACITY,
     DELTA,
     GAMMA,
     INPUT,
+    LAYER_KIND,
     LAYERS,
     MEAN,
-    NORM,
     OUTPUT,
     PADDING,
     ROW_SCRATCH,
@@ -37,10 +36,12 @@ from fastnn.targets.cpu.plan import (
     X_HAT,
     N,
 )
-from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view, parts_of
 
 AVERAGED = UPDATE_CODES["averaged_sgd"]
+# What is kept of each column of a batch at STATISTICS, one vector (n,) after another: mean,
+# variance and 1 / sqrt(variance + epsilon) of x; the means of delta and of delta x_hat.
+VARIANCES, INVERSES, DELTA_MEANS, SLOPE_MEANS = range(1, 5)
 
 
 def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> SimpleNamespace:
@@ -56,23 +57,8 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
     """
     real = dtype.type
     one, width_of, padded = real(1), gemm.width_of, gemm.padded
-    total, shift_rows, scale_rows = lanes.total, lanes.shift_rows, lanes.scale_rows
+    total, shift_rows = lanes.total, lanes.shift_rows
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
-
-    @njit(**EXACT)
-    def scale_and_shift(job, layer, r0, r1, p0, p1):
-        """Write gamma x_hat + beta."""
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        n, rows = layers[layer, N], head[CAPACITY]
-        for p in range(p0, p1):
-            width, start = width_of(p, n), p * panel * rows
-            gamma, beta = layers[layer, GAMMA] + p * panel, layers[layer, BETA] + p * panel
-            for r in range(r0, r1):
-                x_hat = layers[layer, X_HAT] + start + r * width
-                out = layers[layer, OUTPUT] + start + r * width
-                for c in range(width):
-                    value = memory[U(gamma + c)] * memory[U(x_hat + c)] + memory[U(beta + c)]
-                    memory[U(out + c)] = value
 
     @njit(**EXACT)
     def normalize_rows(job, layer, r0, r1, own):
@@ -97,8 +83,16 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
         for r in range(r0, r1):
             variance = memory[U(inverses + r)] * share
             memory[U(inverses + r)] = one / real(math.sqrt(variance + epsilon))
-        scale_rows(memory, x_hat, rows, n, r0, r1, padding, inverses)
-        scale_and_shift(job, layer, r0, r1, ZERO, panels)
+        for p in range(panels):
+            width, start = width_of(p, n), p * panel * rows
+            gamma, beta = layers[layer, GAMMA] + p * panel, layers[layer, BETA] + p * panel
+            for r in range(r0, r1):
+                at, inverse = start + r * width, memory[U(inverses + r)]
+                for c in range(width):  # padding is zero in all of them
+                    value = memory[U(x_hat + at + c)] * inverse
+                    memory[U(x_hat + at + c)] = value
+                    value = memory[U(gamma + c)] * value + memory[U(beta + c)]
+                    memory[U(out + at + c)] = value
 
     @njit(**EXACT)
     def normalize_rows_back(job, layer, r0, r1):
@@ -132,53 +126,56 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
                     memory[U(out + at + c)] = inverse * g
 
     @njit(**EXACT)
-    def column_statistics(job, layer, r0, r1, p, own, me):
-        """Write mean, variance and 1 / sqrt(variance + epsilon) of the columns of panel p."""
-        memory, alphas, head, layers, parts = (
-            memory_of(job),
-            alphas_of(job),
-            head_of(job),
-            layers_of(job),
-            parts_of(job),
-        )
-        n, sums = layers[layer, N], me * panel
-        width, columns, apart = width_of(p, n), min(panel, n - p * panel), padded(n)
-        x = layers[layer, INPUT] + own + p * panel * head[CAPACITY]
-        at, count = layers[layer, STATISTICS] + p * panel, float(r1 - r0)
-        epsilon = np.float64(alphas[2 * head[LAYERS] + layer])
+    def column_mean(job, at, height, width, columns, to, me):
+        """Write the mean of each column of a panel, of `height` rows, summed in float64."""
+        memory, parts, sums = memory_of(job), parts_of(job), me * panel
         for c in range(columns):
             parts[U(sums + c)] = 0.0
-        for r in range(r0, r1):
+        for i in range(at, at + height * width, width):
             for c in range(columns):
-                parts[U(sums + c)] += np.float64(memory[U(x + r * width + c)])
+                parts[U(sums + c)] += np.float64(memory[U(i + c)])
         for c in range(columns):
-            memory[U(at + c)] = real(parts[U(sums + c)] / count)
+            memory[U(to + c)] = real(parts[U(sums + c)] / float(height))
+
+    @njit(**EXACT)
+    def column_product(job, at, other, height, width, columns, to, me):
+        """Write the mean of the products of two such columns."""
+        memory, parts, sums = memory_of(job), parts_of(job), me * panel
+        for c in range(columns):
             parts[U(sums + c)] = 0.0
-        for r in range(r0, r1):
+        for i in range(0, height * width, width):
             for c in range(columns):
-                off = np.float64(memory[U(x + r * width + c)] - memory[U(at + c)])
-                parts[U(sums + c)] += off * off
+                product = memory[U(at + i + c)] * memory[U(other + i + c)]
+                parts[U(sums + c)] += np.float64(product)
         for c in range(columns):
-            variance = parts[U(sums + c)] / count
-            memory[U(at + apart + c)] = real(variance)
-            memory[U(at + 2 * apart + c)] = real(1.0 / math.sqrt(variance + epsilon))
+            memory[U(to + c)] = real(parts[U(sums + c)] / float(height))
 
     @njit(**EXACT)
     def normalize_columns(job, layer, r0, r1, p0, p1, own, me):
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         n, rows, apart = layers[layer, N], head[CAPACITY], padded(layers[layer, N])
+        epsilon = alphas[2 * head[LAYERS] + layer]
         for p in range(p0, p1):
-            width, columns, start = width_of(p, n), min(panel, n - p * panel), p * panel * rows
-            column_statistics(job, layer, r0, r1, p, own, me)
+            width, columns = width_of(p, n), min(panel, n - p * panel)
+            start, height = p * panel * rows + r0 * width, r1 - r0
+            x, x_hat = layers[layer, INPUT] + own + start, layers[layer, X_HAT] + start
+            out = layers[layer, OUTPUT] + start
+            gamma, beta = layers[layer, GAMMA] + p * panel, layers[layer, BETA] + p * panel
             mean = layers[layer, STATISTICS] + p * panel
-            inverse = mean + 2 * apart
-            for r in range(r0, r1):
-                x = layers[layer, INPUT] + own + start + r * width
-                x_hat = layers[layer, X_HAT] + start + r * width
+            variance, inverse = mean + VARIANCES * apart, mean + INVERSES * apart
+            column_mean(job, x, height, width, columns, mean, me)
+            for i in range(0, height * width, width):
                 for c in range(columns):
-                    off = memory[U(x + c)] - memory[U(mean + c)]
-                    memory[U(x_hat + c)] = off * memory[U(inverse + c)]
-        scale_and_shift(job, layer, r0, r1, p0, p1)
+                    memory[U(x_hat + i + c)] = memory[U(x + i + c)] - memory[U(mean + c)]
+            column_product(job, x_hat, x_hat, height, width, columns, variance, me)
+            for c in range(columns):
+                memory[U(inverse + c)] = one / real(math.sqrt(memory[U(variance + c)] + epsilon))
+            for i in range(0, height * width, width):
+                for c in range(columns):
+                    value = memory[U(x_hat + i + c)] * memory[U(inverse + c)]
+                    memory[U(x_hat + i + c)] = value
+                    value = memory[U(gamma + c)] * value + memory[U(beta + c)]
+                    memory[U(out + i + c)] = value
 
     @njit(**EXACT)
     def predict_columns(job, layer, r0, r1, p0, p1):
@@ -205,40 +202,28 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
 
     @njit(**EXACT)
     def normalize_columns_back(job, layer, r0, r1, p0, p1, me):
-        memory, head, layers, parts = memory_of(job), head_of(job), layers_of(job), parts_of(job)
-        n, rows, sums = layers[layer, N], head[CAPACITY], me * panel
-        apart, count = padded(n), float(r1 - r0)
-        delta, x_hat, out = layers[layer, DELTA], layers[layer, X_HAT], layers[layer - 1, DELTA]
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        n, rows, apart = layers[layer, N], head[CAPACITY], padded(layers[layer, N])
         for p in range(p0, p1):
-            width, columns, start = width_of(p, n), min(panel, n - p * panel), p * panel * rows
-            gamma, at = layers[layer, GAMMA] + p * panel, layers[layer, STATISTICS] + p * panel
-            inverse = at + 2 * apart
-            for c in range(columns):
-                parts[U(sums + c)] = 0.0
-            for r in range(start + r0 * width, start + r1 * width, width):
+            width, columns = width_of(p, n), min(panel, n - p * panel)
+            start, height = p * panel * rows + r0 * width, r1 - r0
+            delta, x_hat = layers[layer, DELTA] + start, layers[layer, X_HAT] + start
+            out, gamma = layers[layer - 1, DELTA] + start, layers[layer, GAMMA] + p * panel
+            statistics = layers[layer, STATISTICS] + p * panel
+            inverse, mean = statistics + INVERSES * apart, statistics + DELTA_MEANS * apart
+            slope = statistics + SLOPE_MEANS * apart
+            column_mean(job, delta, height, width, columns, mean, me)
+            column_product(job, delta, x_hat, height, width, columns, slope, me)
+            for i in range(0, height * width, width):
                 for c in range(columns):
-                    parts[U(sums + c)] += np.float64(memory[U(delta + r + c)])
-            for r in range(start + r0 * width, start + r1 * width, width):
-                for c in range(columns):
-                    memory[U(out + r + c)] = memory[U(delta + r + c)] - real(
-                        parts[U(sums + c)] / count
-                    )
-            for c in range(columns):
-                parts[U(sums + c)] = 0.0
-            for r in range(start + r0 * width, start + r1 * width, width):
-                for c in range(columns):
-                    product = memory[U(delta + r + c)] * memory[U(x_hat + r + c)]
-                    parts[U(sums + c)] += np.float64(product)
-            for r in range(start + r0 * width, start + r1 * width, width):
-                for c in range(columns):
-                    mean = real(parts[U(sums + c)] / count)
-                    g = memory[U(out + r + c)] - memory[U(x_hat + r + c)] * mean
-                    memory[U(out + r + c)] = g * (memory[U(gamma + c)] * memory[U(inverse + c)])
+                    share = memory[U(mean + c)] + memory[U(x_hat + i + c)] * memory[U(slope + c)]
+                    factor = memory[U(gamma + c)] * memory[U(inverse + c)]
+                    memory[U(out + i + c)] = factor * (memory[U(delta + i + c)] - share)
 
     @njit(**EXACT)
     def normalize(job, layer, r0, r1, p0, p1, own, me):
         layers = layers_of(job)
-        if layers[layer, NORM] == BY_ROWS:
+        if layers[layer, LAYER_KIND] == BY_ROWS:
             normalize_rows(job, layer, r0, r1, own)
         elif layers[layer, STATISTICS] >= 0:
             normalize_columns(job, layer, r0, r1, p0, p1, own, me)
@@ -247,7 +232,7 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
 
     @njit(**EXACT)
     def normalize_back(job, layer, r0, r1, p0, p1, me):
-        if layers_of(job)[layer, NORM] == BY_ROWS:
+        if layers_of(job)[layer, LAYER_KIND] == BY_ROWS:
             normalize_rows_back(job, layer, r0, r1)
         else:
             normalize_columns_back(job, layer, r0, r1, p0, p1, me)
@@ -263,7 +248,7 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
     @njit(**EXACT)
     def move(job, layer, p, samples):
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
-        if layers[layer, NORM] != BY_COLUMNS:
+        if layers[layer, LAYER_KIND] != BY_COLUMNS:
             return
         n, momentum = layers[layer, N], alphas[3 * head[LAYERS] + layer]
         unbiased = real(float(samples) / float(samples - 1))
@@ -272,7 +257,7 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
             mean, variance = layers[layer, MEAN] + unit, layers[layer, VARIANCE] + unit
             change = memory[U(batch)] - memory[U(mean)]
             memory[U(mean)] += momentum * change
-            change = memory[U(batch + padded(n))] * unbiased - memory[U(variance)]
+            change = memory[U(batch + VARIANCES * padded(n))] * unbiased - memory[U(variance)]
             memory[U(variance)] += momentum * change
             if head[UPDATE] == AVERAGED:  # the mean of the parameters has them as they are
                 memory[U(mean + head[SIZE])] = memory[U(mean)]

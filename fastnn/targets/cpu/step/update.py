@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_clip
@@ -18,10 +19,10 @@ from fastnn.targets.cpu.plan import (
     IN_PLACE,
     INPUT,
     KEPT,
+    LAYER_KIND,
     LIST_SLACK,
     LOOK_ROWS,
     NARROW,
-    NORM,
     OWN_INPUTS,
     PRIVATE,
     PRIVATE_SIZE,
@@ -179,7 +180,7 @@ def make_update(
         )
         direct = head[DIRECT] == 1
         factor = -real(numbers[RATE]) if direct else one
-        normalizes = layers[layer, NORM] > 0
+        normalizes = layers[layer, LAYER_KIND] != LINEAR
         for p in range(p0, p1):
             width = width_of(p, layers[layer, N])
             if normalizes:
