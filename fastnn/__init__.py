@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         UnusableFile,
     )
     from fastnn.losses import Quantile
-    from fastnn.network import Dense, Dropout, Network
+    from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -57,6 +57,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "AveragedSGD",
+    "BatchNorm",
     "CSVLogger",
     "CacheWarning",
     "Checkpoint",
@@ -70,6 +71,7 @@ __all__ = [
     "FastnnError",
     "History",
     "InvalidInput",
+    "LayerNorm",
     "Lion",
     "MissingExtra",
     "MissingFile",
@@ -117,7 +119,7 @@ _HOMES = {
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "losses": ("Quantile",),
-    "network": ("Dense", "Dropout", "Network"),
+    "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),
 }

@@ -6,8 +6,7 @@ a `Network` or an optimizer holds a valid one. The optimizers are written in `fa
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ import numpy as np
 
 from fastnn.errors import InvalidInput, number, shown, whole
 from fastnn.initializers import INITIALISERS, Initialiser
+from fastnn.layers import Layer, Parameter
+from fastnn.normalization import BatchNorm, LayerNorm
 from fastnn.optimizers import (
     SGD,
     Adagrad,
@@ -27,7 +28,7 @@ from fastnn.optimizers import (
     Optimizer,
     RMSProp,
 )
-from fastnn.rules.table import ACTIVATIONS, activation_row, unknown_name
+from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyActivation
@@ -38,9 +39,11 @@ __all__ = [
     "Adam",
     "AdamW",
     "AveragedSGD",
+    "BatchNorm",
     "Dense",
     "Dropout",
     "Initialiser",
+    "LayerNorm",
     "Lion",
     "Nadam",
     "Network",
@@ -52,7 +55,7 @@ _MOST_UNITS = 2**31 - 1  # and of inputs: no such layer fits into any memory
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """A fully connected layer: a = activation(x W + b).
 
     Parameters
@@ -116,21 +119,13 @@ class Dense:
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
         object.__setattr__(self, "units", _width(self.units, "units of a Dense layer"))
-        object.__setattr__(self, "activation", rule_of("activation", self.activation, ACTIVATIONS))
+        self.check_activation()
         for name in ("bias", "trainable"):
             if not isinstance(value := getattr(self, name), (bool, np.bool_)):
                 raise InvalidInput(f"{name} must be True or False, not {shown(value)}")
         if self.init is not None and not callable(self.init):
             if not isinstance(self.init, str) or self.init not in INITIALISERS:
                 raise unknown_name("initialiser", self.init, INITIALISERS)
-        row = activation_row(self.activation)
-        if self.alpha is None:
-            object.__setattr__(self, "alpha", row.alpha)
-        elif row.alpha is None:
-            raise InvalidInput(f"activation {self.activation!r} has no alpha; leave alpha=None")
-        else:
-            low = -math.inf if row.trainable else 0.0
-            object.__setattr__(self, "alpha", number(self.alpha, "alpha", low))
         for name in ("l1", "l2", "max_norm"):
             if (value := getattr(self, name)) is not None:
                 what = f"{name} of a Dense layer, if not None,"
@@ -145,31 +140,20 @@ class Dense:
             )
         object.__setattr__(self, "rate_factor", factor)
 
+    def outputs_of(self, inputs: int) -> int:
+        """Return `units`."""
+        return self.units
+
+    def own_parameters(self, inputs: int) -> tuple[Parameter, ...]:
+        """Return W (inputs, units), which the initialiser draws, and b (units,)."""
+        return (
+            Parameter("weights", (inputs, self.units), "W", start=None, penalised=True),
+            Parameter("bias", (self.units,), "b"),
+        )
+
 
 def _width(value: Any, what: str) -> int:
     return whole(value, what, 1, _MOST_UNITS)
-
-
-def rule_of(what: str, value: Any, known: Collection[str], outputs: int = 1) -> Any:
-    """Return a known name as it is, and a user-defined rule as a `CustomRule`.
-
-    `what` is "activation" or "loss", of a network with so many outputs.
-    """
-    if not isinstance(value, str):
-        from fastnn.graph import Expression, custom
-
-        kinds = custom.LOSS_KINDS if what == "loss" else (custom.CustomActivation,)
-        if isinstance(value, kinds):
-            return value
-        if callable(value) or isinstance(value, Expression):
-            return (
-                custom.custom_loss(value, outputs)
-                if what == "loss"
-                else custom.custom_activation(value)
-            )
-    elif value in known:
-        return value
-    raise unknown_name(what, value, known)
 
 
 @dataclass(frozen=True)
@@ -187,6 +171,10 @@ class Dropout:
         object.__setattr__(self, "rate", rate)
 
 
+LAYERS = (Dense, Dropout, LayerNorm, BatchNorm)  # every kind of layer
+_KNOWN = "Dense, Dropout, LayerNorm or BatchNorm"
+
+
 @dataclass(frozen=True)
 class Network:
     """A feed-forward network: `inputs` features through `layers` in order.
@@ -194,37 +182,70 @@ class Network:
     >>> Network(784, [Dense(128, "relu"), Dropout(0.2), Dense(10)]).outputs
     10
 
+    The last layer is a `Dense`; the others come in any order. Layers follow one another and nothing
+    else: there are no residual connections yet.
+
     Raises
     ------
     InvalidInput
-        No layer, one that is neither `Dense` nor `Dropout`, or a last one that is not `Dense`.
+        No layer, one that is none of `Dense`, `Dropout`, `LayerNorm` and `BatchNorm`, or a last one
+        that is not `Dense`.
     """
 
     inputs: int
-    layers: tuple[Dense | Dropout, ...]
+    layers: tuple[Layer | Dropout, ...]
 
-    def __init__(self, inputs: int, layers: Iterable[Dense | Dropout]) -> None:
+    def __init__(self, inputs: int, layers: Iterable[Layer | Dropout]) -> None:
         object.__setattr__(self, "inputs", _width(inputs, "inputs of a Network"))
-        if isinstance(layers, (Dense, Dropout, str)) or not isinstance(layers, Iterable):
-            raise InvalidInput(f"layers must be a list of Dense and Dropout, not {shown(layers)}")
+        if isinstance(layers, (*LAYERS, str)) or not isinstance(layers, Iterable):
+            raise InvalidInput(f"layers must be a list of {_KNOWN}, not {shown(layers)}")
         object.__setattr__(self, "layers", tuple(layers))
         for position, layer in enumerate(self.layers):
-            if not isinstance(layer, (Dense, Dropout)):
-                raise InvalidInput(
-                    f"layer {position} must be a Dense or a Dropout, not {shown(layer)}"
-                )
+            if not isinstance(layer, LAYERS):
+                raise InvalidInput(f"layer {position} must be a {_KNOWN}, not {shown(layer)}")
         if not self.layers or not isinstance(self.layers[-1], Dense):
             raise InvalidInput("a Network must end in a Dense layer, which gives its outputs")
 
     @cached_property
+    def parametric(self) -> tuple[Layer, ...]:
+        """The layers that have parameters, in order: all but dropout."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Layer))
+
+    @cached_property
+    def widths(self) -> tuple[tuple[int, int], ...]:
+        """(inputs, outputs) of each layer in `parametric`."""
+        found: list[tuple[int, int]] = []
+        inputs = self.inputs
+        for layer in self.parametric:
+            found.append((inputs, layer.outputs_of(inputs)))
+            inputs = found[-1][1]
+        return tuple(found)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What messages call each layer in `parametric`: its kind and its position there.
+
+        >>> Network(4, [Dense(3), Dropout(0.1), LayerNorm(), Dense(2)]).names
+        ('Dense layer 0', 'LayerNorm layer 1', 'Dense layer 2')
+        """
+        kinds = [type(layer).__name__ for layer in self.parametric]
+        return tuple(f"{kind} layer {position}" for position, kind in enumerate(kinds))
+
+    @cached_property
     def dense(self) -> tuple[Dense, ...]:
-        """The Dense layers, in order: those that have parameters."""
+        """The Dense layers, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+
+    @cached_property
+    def normalized(self) -> tuple[str, ...]:
+        """The kinds of normalization that are among the layers, by name."""
+        kinds = [type(layer).__name__ for layer in self.parametric if not isinstance(layer, Dense)]
+        return tuple(dict.fromkeys(kinds))
 
     @property
     def first_trained(self) -> int:
-        """Which of the Dense layers is the first that is trainable, from 0; 0 where none is."""
-        return next((i for i, layer in enumerate(self.dense) if layer.trainable), 0)
+        """Which of the layers in `parametric` is the first that is trainable; 0 where none is."""
+        return next((i for i, layer in enumerate(self.parametric) if layer.trainable), 0)
 
     @property
     def outputs(self) -> int:
@@ -234,25 +255,32 @@ class Network:
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of each Dense layer: the shape of its W."""
-        widths = (self.inputs, *(layer.units for layer in self.dense))
-        return tuple(zip(widths[:-1], widths[1:], strict=True))
+        return tuple(
+            widths
+            for layer, widths in zip(self.parametric, self.widths, strict=True)
+            if isinstance(layer, Dense)
+        )
+
+    @cached_property
+    def parameters(self) -> tuple[tuple[Parameter, ...], ...]:
+        """What there is to know of the parameters of each layer in `parametric`."""
+        return tuple(
+            layer.parameters_of(inputs)
+            for layer, (inputs, _) in zip(self.parametric, self.widths, strict=True)
+        )
 
     @property
     def parameter_shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
-        """Names and shapes of the parameters of each Dense layer, in their order everywhere.
+        """Names and shapes of the parameters of each layer, in their order everywhere.
 
         >>> Network(4, [Dense(3, "prelu")]).parameter_shapes
         ({'weights': (4, 3), 'bias': (3,), 'slopes': (3,)},)
         """
-        found: list[dict[str, tuple[int, ...]]] = []
-        for dense, shape in zip(self.dense, self.shapes, strict=True):
-            trainable = {"slopes": shape[1:]} if activation_row(dense.activation).trainable else {}
-            found.append({"weights": shape, "bias": shape[1:], **trainable})
-        return tuple(found)
+        return tuple({each.name: each.shape for each in layer} for layer in self.parameters)
 
     @property
     def dropouts(self) -> tuple[float, ...]:
-        """The dropout rate on the input of each Dense layer; 0.0 where there is none.
+        """The dropout rate on the input of each layer in `parametric`; 0.0 where there is none.
 
         Dropouts in a row act as one that keeps the product of their keeping probabilities.
         """

@@ -26,6 +26,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("initializers", "schedules"),
         ("optimizers", "losses"),
         ("graph",),
+        ("layers",),
+        ("normalization",),
         ("network",),
         ("inputs",),
         # Other libraries' networks: of values alone, so that whatever trains may offer it.
@@ -39,7 +41,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
-        ("llvm", "tiling", "scalars", "shuffle"),
+        ("llvm", "kinds", "scalars", "shuffle"),
+        ("tiling",),
         ("plan",),
         ("arguments", "products"),
         ("views", "checked"),

@@ -312,7 +312,10 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
         (lambda: Network(0, [Dense(1)]), "inputs of a Network must be .* at least 1, not 0"),
         (lambda: Network(4, []), "must end in a Dense"),
         (lambda: Network(4, [Dense(2), Dropout(0.5)]), "must end in a Dense"),
-        (lambda: Network(4, [Dense(2), 3]), "layer 1 must be a Dense or a Dropout, not 3"),
+        (
+            lambda: Network(4, [Dense(2), 3]),
+            "layer 1 must be a Dense, Dropout, LayerNorm or BatchNorm, not 3",
+        ),
         (lambda: Network(4, Dense(2)), "layers must be a list"),
         (lambda: Network(4, 3), "layers must be a list"),
         (lambda: Dense(0), "units of a Dense layer must be .* at least 1, not 0"),

@@ -12,23 +12,28 @@ from fastnn.initializers import INITIALISERS
 from fastnn.inputs.arrays import check_finite, real_numbers
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.problem import Problem
+from fastnn.network import Dense
 from fastnn.rules.table import UPDATES, activation_row
 
 if TYPE_CHECKING:
-    from fastnn.network import Dense, Network
+    from fastnn.layers import Parameter
+    from fastnn.network import Network
 
 
-Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
-_LETTERS = {"weights": "W", "bias": "b"}  # what messages call them
+Parameters = list[tuple[np.ndarray, ...]]  # of each layer's arrays: see `Network.parameters`
 
 
 def check_size(problem: Problem) -> None:
     """Raise `InvalidInput` where parameters and optimizer state cannot fit into memory."""
-    sizes = [k * n + 2 * n for k, n in problem.network.shapes]
+    network = problem.network
+    sizes = [
+        k * n + 2 * n if isinstance(layer, Dense) else 5 * n
+        for layer, (k, n) in zip(network.parametric, network.widths, strict=True)
+    ]
     copies = 1 + UPDATES[problem.optimizer.rule].slots
     # Initial weights are drawn in float64.
     needed = problem.dtype.itemsize * copies * sum(sizes) + 8 * max(sizes)
-    widest = max(problem.network.inputs, *(dense.units for dense in problem.network.dense))
+    widest = max(network.inputs, *(dense.units for dense in network.dense))
     check_memory(
         needed,
         f"a network of {sum(sizes)} parameters, its widest layer of {widest} numbers,",
@@ -86,11 +91,9 @@ def with_more_outputs(
     InvalidInput
         As `initial_parameters` does.
     """
-    position = len(parameters) - 1
-    last, shape = problem.network.dense[-1], problem.network.shapes[-1]
-    old = parameters[-1][0].shape[1]
-    key = [problem.seed, WIDER, position, old]
-    start = _start_of(last, shape, key, problem.dtype, position)
+    network, old = problem.network, parameters[-1][0].shape[1]
+    key = [problem.seed, WIDER, len(network.dense) - 1, old]
+    start = _start_of(network, len(parameters) - 1, key, problem.dtype)
     added = tuple(array[..., old:] for array in start)
     zeros = tuple(map(np.zeros_like, added))
     rule = UPDATES[problem.optimizer.rule]
@@ -113,59 +116,67 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
     problem
         Gives the shapes, which layers have a bias, and the dtype.
     values
-        [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense layer, with prelu (W, b, slopes).
+        A list of the arrays of each layer that has parameters, as `Network.parameters` tells them:
+        (W (n_in, n_out), b (n_out,)) of a Dense, with prelu (W, b, slopes); (gamma, beta) of a
+        LayerNorm; (gamma, beta, mean, variance) of a BatchNorm.
 
     Raises
     ------
     InvalidInput
-        Another number of layers, another shape, not finite numbers, or a bias where there is none.
+        Another number of layers, another shape, not finite numbers, a negative variance, or a bias
+        where there is none.
     """
     network = problem.network
-    layers = len(network.dense)
+    layers = len(network.parametric)
     if not isinstance(values, (list, tuple)) or len(values) != layers:
         count = f" of {len(values)}" if isinstance(values, (list, tuple)) else ""
+        each = f"{layers} pairs (W, b), one a Dense layer"
+        if network.normalized:
+            each = f"the arrays of {layers} layers: {', '.join(network.names)}"
         raise InvalidInput(
-            f"parameters must be a list of {layers} pairs (W, b), one a Dense layer, as "
+            f"parameters must be a list of {each}, as "
             f"trainer.parameters gives it, not a {type(values).__name__}{count}"
         )
     checked: Parameters = []
-    for position, (dense, shapes) in enumerate(
-        zip(network.dense, network.parameter_shapes, strict=True)
+    for position, (dense, called, wanted) in enumerate(
+        zip(network.parametric, network.names, network.parameters, strict=True)
     ):
         given = values[position]
-        names = [_LETTERS.get(name, name) for name in shapes]
-        if not isinstance(given, (list, tuple)) or len(given) != len(shapes):
-            what = {2: "a pair", 3: "a triple"}[len(shapes)]
+        letters = [each.letter or each.name for each in wanted]
+        if not isinstance(given, (list, tuple)) or len(given) != len(wanted):
+            what = {2: "a pair", 3: "a triple"}.get(len(wanted), "a tuple")
+            shapes = " and ".join(str(each.shape) for each in wanted)
             raise InvalidInput(
-                f"parameters of Dense layer {position} must be {what} ({', '.join(names)}) of "
-                f"arrays of shapes {' and '.join(map(str, shapes.values()))}, "
-                f"not {shown(given):.80}"
+                f"parameters of {called} must be {what} ({', '.join(letters)}) of "
+                f"arrays of shapes {shapes}, not {shown(given):.80}"
             )
         layer = tuple(
-            _checked(array, shape, problem.dtype, f"{name} of Dense layer {position}")
-            for name, array, shape in zip(names, given, shapes.values(), strict=True)
+            _checked(array, each, problem.dtype, f"{letter} of {called}")
+            for letter, array, each in zip(letters, given, wanted, strict=True)
         )
         b = layer[1]
-        if not dense.bias and b.any():
+        if isinstance(dense, Dense) and not dense.bias and b.any():
             raise InvalidInput(
-                f"b of Dense layer {position} must be zeros, since the layer has bias=False; "
+                f"b of {called} must be zeros, since the layer has bias=False; "
                 f"its value at {int(b.nonzero()[0][0])} is {b[b.nonzero()][0].item()!r}"
             )
         checked.append(layer)
     return checked
 
 
-def _checked(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> np.ndarray:
+def _checked(value: Any, wanted: Parameter, dtype: np.dtype[Any], what: str) -> np.ndarray:
     """Return one array of parameters as `dtype`, or raise `InvalidInput`."""
     array = real_numbers(value, what)
-    if array.shape != shape:
+    if array.shape != wanted.shape:
         name = what.partition(" ")[0]
-        axes = ", which is (inputs, outputs)" if len(shape) == 2 else ""
+        axes = ", which is (inputs, outputs)" if len(wanted.shape) == 2 else ""
         raise InvalidInput(
-            f"{what} has shape {array.shape} but the network needs {shape}{axes}; "
-            f"{_other_form(array.shape, shape, name)}"
+            f"{what} has shape {array.shape} but the network needs {wanted.shape}{axes}; "
+            f"{_other_form(array.shape, wanted.shape, name)}"
         )
-    check_finite(array.reshape(-1, shape[-1]), dtype, what)
+    check_finite(array.reshape(-1, wanted.shape[-1]), dtype, what)
+    if array.min() < wanted.low:
+        raise InvalidInput(f"{what} must be at least {wanted.low:g}, not {array.min().item()!r}")
     return np.array(array, dtype, order="C")
 
 
@@ -215,12 +226,13 @@ def from_tensors(
         An array is missing or unknown, has another shape or dtype, or is not finite.
     """
     groups = _names(problem)
-    shapes = {
-        name: shape
+    wanted = {
+        name: each
         for group in groups
-        for names, layer in zip(group, problem.network.parameter_shapes, strict=True)
-        for name, shape in zip(names, layer.values(), strict=True)
+        for names, layer in zip(group, problem.network.parameters, strict=True)
+        for name, each in zip(names, layer, strict=True)
     }
+    shapes = {name: each.shape for name, each in wanted.items()}
     for name in sorted(shapes.keys() ^ tensors.keys()):
         verb = "lacks" if name in shapes else "has no place for"
         raise CorruptFile(f"{where} is damaged: its network {verb} the array {name!r}")
@@ -233,6 +245,8 @@ def from_tensors(
             )
         if not np.isfinite(found).all():
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is not finite")
+        if found.min() < wanted[name].low:
+            raise CorruptFile(f"{where} is damaged: {name!r} has a number that is negative")
     read = [[tuple(tensors[name] for name in names) for names in group] for group in groups]
     return read[0], read[1:]
 
@@ -256,8 +270,8 @@ def initial_parameters(
 ) -> list[tuple[np.ndarray, ...]]:
     """Return the parameters that training starts from.
 
-    W of layer l is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded; b is zero, and
-    the slopes of prelu are the layer's alpha.
+    W of the l-th Dense layer is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded;
+    all others start as their layer says: b at zero, the slopes of prelu at alpha, gamma at one.
 
     Parameters
     ----------
@@ -270,9 +284,9 @@ def initial_parameters(
 
     Returns
     -------
-    list of (W, b)
-        One pair a Dense: W (n_in, n_out) and b (n_out,), new C-ordered arrays of `dtype`; with
-        prelu (W, b, slopes), slopes (n_out,).
+    list of tuples
+        The arrays of each layer with parameters, new C-ordered arrays of `dtype`; see
+        `check_parameters`.
 
     Raises
     ------
@@ -280,34 +294,36 @@ def initial_parameters(
         A caller's initialiser gave something other than finite real numbers of the right shape, or
         alpha is too large for float32.
     """
-    return [
-        _start_of(layer, shape, [seed, STREAM, position], dtype, position)
-        for position, (layer, shape) in enumerate(zip(network.dense, network.shapes, strict=True))
-    ]
+    parameters: list[tuple[np.ndarray, ...]] = []
+    drawn = 0
+    for position, layer in enumerate(network.parametric):
+        parameters.append(_start_of(network, position, [seed, STREAM, drawn], dtype))
+        drawn += isinstance(layer, Dense)
+    return parameters
 
 
 def _start_of(
-    layer: Dense, shape: tuple[int, int], key: list[int], dtype: np.dtype[Any], position: int
+    network: Network, position: int, key: list[int], dtype: np.dtype
 ) -> tuple[np.ndarray, ...]:
-    """Return what one layer starts with, its weights drawn from PCG64(key)."""
-    row = activation_row(layer.activation)
-    init = row.initialiser if layer.init is None else layer.init
+    """Return what one layer starts with, the weights of a Dense drawn from PCG64(key)."""
+    layer, (k, n) = network.parametric[position], network.widths[position]
+    called, wanted = network.names[position], network.parameters[position]
+    if not isinstance(layer, Dense):
+        return tuple(_filled(each, layer.alpha, dtype, called) for each in wanted)
+    init = activation_row(layer.activation).initialiser if layer.init is None else layer.init
     draw = INITIALISERS[init] if isinstance(init, str) else init
     generator = np.random.Generator(np.random.PCG64(key))
-    W = _initial_weights(draw(generator, *shape), shape, dtype, f"init of Dense layer {position}")
-    slopes = [_initial_slopes(layer, dtype, position)] if row.trainable else []
-    return W, np.zeros(shape[1], dtype), *slopes
+    W = _initial_weights(draw(generator, k, n), (k, n), dtype, f"init of {called}")
+    return W, *(_filled(each, layer.alpha, dtype, called) for each in wanted[1:])
 
 
-def _initial_slopes(layer: Dense, dtype: np.dtype[Any], position: int) -> np.ndarray:
-    """Return the slopes that a layer of prelu starts with, or raise `InvalidInput`."""
+def _filled(wanted: Parameter, alpha: Any, dtype: np.dtype[Any], called: str) -> np.ndarray:
+    """Return an array that is not drawn as training starts with it, or raise `InvalidInput`."""
     with np.errstate(over="ignore"):
-        slopes = np.full(layer.units, layer.alpha, dtype)
-    if not np.isfinite(slopes).all():
-        raise InvalidInput(
-            f"alpha of Dense layer {position} must be finite in {dtype}, not {layer.alpha!r}"
-        )
-    return slopes
+        found = np.full(wanted.shape, wanted.start, dtype)
+    if not np.isfinite(found).all():
+        raise InvalidInput(f"alpha of {called} must be finite in {dtype}, not {alpha!r}")
+    return found
 
 
 def _initial_weights(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
+from fastnn.layers import Layer, rule_of
 from fastnn.losses import BY_NAME, KINDS
-from fastnn.network import Dense, Network, rule_of
+from fastnn.network import BatchNorm, Dense, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.last_layers import outputs_of
 from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
@@ -184,40 +185,50 @@ class Problem:
                 "with trainable=True at least, or only predict and evaluate"
             )
         self._check_margin()
-        for position, dense in enumerate(self.network.dense):
-            before = self.network.dense[: position + 1]
-            if not is_flat(dense) or not any(layer.trainable for layer in before):
+        layers = self.network.parametric
+        for position, (layer, (_, units)) in enumerate(
+            zip(layers, self.network.widths, strict=True)
+        ):
+            if not is_flat(layer, units) or not any(
+                each.trainable for each in layers[: position + 1]
+            ):
                 continue
-            if activation_row(dense.activation).flat:
+            if activation_row(layer.activation).flat:
                 what = "whose derivative is 0 everywhere"
             else:
                 what = "which on one unit is 1 whatever comes in"
             remedy = "use one with a slope, such as 'sigmoid' or 'tanh'"
-            if dense is self.network.dense[-1]:
-                remedy = f"make it Dense({dense.units}), or one with a slope, such as 'sigmoid'"
+            if layer is layers[-1]:
+                remedy = f"make it Dense({units}), or one with a slope, such as 'sigmoid'"
             raise InvalidInput(
-                f"Dense layer {position} has activation {dense.activation!r}, {what}, so that "
+                f"{self.network.names[position]} has activation {layer.activation!r}, {what}, so that "
                 f"neither it nor a layer before it can learn; {remedy}. As it is, the network can "
                 "only predict, with parameters from set_parameters"
             )
 
     @property
     def penalties(self) -> tuple[tuple[float, float], ...]:
-        """(l1, l2) of each Dense layer: its own, or those for all layers."""
+        """(l1, l2) of each layer with parameters: a Dense's own, or those for all Dense layers."""
         return tuple(
             (
-                self.l1 if dense.l1 is None else dense.l1,
-                self.l2 if dense.l2 is None else dense.l2,
+                self.l1 if layer.l1 is None else layer.l1,
+                self.l2 if layer.l2 is None else layer.l2,
             )
-            for dense in self.network.dense
+            if isinstance(layer, Dense)
+            else (0.0, 0.0)
+            for layer in self.network.parametric
         )
 
     def takes_data_of(self, other: Problem) -> bool:
         """Return whether data that were checked for another problem are right for this one."""
         mine, its = (
             (
-                each.loss, each.target_columns, each.network.inputs, each.network.outputs,
-                each.dtype, each.ignore_nan,
+                each.loss,
+                each.target_columns,
+                each.network.inputs,
+                each.network.outputs,
+                each.dtype,
+                each.ignore_nan,
             )  # fmt: skip
             for each in (self, other)
         )
@@ -240,6 +251,27 @@ class Problem:
             return self.label_smoothing
         loss = BY_NAME.get(self.loss) if isinstance(self.loss, str) else self.loss
         return loss.alpha if isinstance(loss, KINDS) else 0.0
+
+    def check_batches(self, rows: int) -> None:
+        """Raise `InvalidInput` where `rows` rows give a minibatch that is too small to train on.
+
+        That is one of a single row, of which `BatchNorm` has no variance.
+        """
+        size = min(self.batch_size, rows)
+        if size > 1 and rows % size != 1:
+            return
+        if not any(isinstance(layer, BatchNorm) for layer in self.network.parametric):
+            return
+        first = 32 if size == 1 else max(2, size - 1)
+        near = [other for other in range(first, first + 9) if rows % other != 1]
+        remedy = f"take another batch_size, such as {near[0]}" if near else "leave out one row"
+        if rows == 1:
+            remedy = "give it more rows"
+        what = "batch_size=1" if size == 1 else f"{rows} rows in batches of {self.batch_size}"
+        raise InvalidInput(
+            f"BatchNorm needs at least 2 rows in every batch, but {what} gives one of a single "
+            f"row, which has no variance; {remedy}, or use LayerNorm"
+        )
 
     def _check_precision(self) -> None:
         """Raise `InvalidInput` for a precision that is unknown or no precision of the dtype."""
@@ -265,7 +297,7 @@ class Problem:
 
     def _check_formulas(self) -> None:
         """Raise `InvalidInput` where user-defined rules would take minutes to compile."""
-        rules = [self.loss, *(dense.activation for dense in self.network.dense)]
+        rules = [self.loss, *(layer.activation for layer in self.network.parametric)]
         formulas: list[Any] = [rule for rule in rules if not isinstance(rule, (str, *KINDS))]
         if formulas:
             from fastnn.graph.custom import check_together
@@ -275,17 +307,17 @@ class Problem:
     def _check_rounded(self) -> None:
         """Raise `InvalidInput` for a setting that is infinite in the dtype, or an epsilon of 0."""
         settings = [("l1", self.l1), ("l2", self.l2), *vars(self.optimizer).items()]
-        for layer, dense in enumerate(self.network.dense):
+        for layer, called in zip(self.network.parametric, self.network.names, strict=True):
             settings += [
-                (f"{name} of Dense layer {layer}", getattr(dense, name))
-                for name in ("alpha", "l1", "l2")
+                (f"{name} of {called}", getattr(layer, name, None))
+                for name in ("alpha", "l1", "l2", "epsilon")
             ]
         for name, value in settings:
             if not isinstance(value, float):
                 continue
             with np.errstate(all="ignore"):
                 rounded = self.dtype.type(value)
-            if np.isinf(rounded) or (name == "epsilon" and rounded == 0):
+            if np.isinf(rounded) or (name.startswith("epsilon") and rounded == 0):
                 need = "finite" if rounded else "above 0"
                 remedy = ", or use dtype='float64'" if self.dtype == DTYPES[0] else ""
                 raise InvalidInput(
@@ -337,13 +369,13 @@ class Problem:
             )
 
 
-def is_flat(dense: Dense) -> bool:
+def is_flat(layer: Layer, units: int) -> bool:
     """Return whether what a layer gives does not change with its parameters, but for jumps.
 
     Softmax of one unit is 1 throughout.
     """
-    row = activation_row(dense.activation)
-    return row.flat or (row.rowwise and dense.units == 1)
+    row = activation_row(layer.activation)
+    return row.flat or (row.rowwise and units == 1)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.parameters import Parameters
 from fastnn.interchange.libraries import import_torch
 from fastnn.interchange.torch_activations import KINDS, read_activation
-from fastnn.network import Dense, Dropout, Network, rule_of
+from fastnn.layers import rule_of
+from fastnn.network import Dense, Dropout, Network
 from fastnn.rules.table import LOSSES, loss_row
 
 # max(0, c z) = c max(0, z): these may stand on either side of a dropout.

@@ -66,11 +66,11 @@ class Engine(ABC):
         """
 
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Copy in [(W, b), ...], with prelu (W, b, slopes), and such a list for each state slot."""
+        """Copy in the arrays of each layer, as `parameters` gives them, and so for each slot."""
         self.restore(self.pack(parameters, slots))
 
     def parameters(self) -> Parameters:
-        """Return copies of [(W, b), ...], with prelu (W, b, slopes), in the problem's dtype."""
+        """Return copies of the arrays of each layer in the dtype; see `Network.parameters`."""
         return self.unpack(self.snapshot())[0]
 
     def slots(self) -> list[Parameters]:
@@ -153,15 +153,16 @@ class Engine(ABC):
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus l2; no dropout.
 
-        The gradient is that by all parameters, trainable or not.
+        The gradient is that by all parameters, trainable or not. They are those of one step on a
+        batch of all rows: statistics of `BatchNorm` are of these.
         """
         # Neither dropout nor drawn slopes, and one batch of all rows.
-        layers = [
-            replace(each, trainable=True, activation="leaky_relu", alpha=RRELU_MEAN)
-            if activation_row(each.activation).random
-            else replace(each, trainable=True)
-            for each in self.problem.network.dense
-        ]
+        layers: list[Any] = list(self.problem.network.parametric)
+        for position, each in enumerate(layers):
+            if activation_row(each.activation).random:
+                layers[position] = each = replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
+            if not each.trainable:
+                layers[position] = replace(each, trainable=True)
         network = Network(self.problem.network.inputs, layers)
         other = self._storing_gradients(
             replace(self.problem, network=network, batch_size=len(data))

@@ -37,21 +37,15 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     Raises
     ------
     InvalidInput
-        An unknown name, or a target that does not have the problem's precision.
+        An unknown name, or a target that does not have the problem's precision or its layers.
     TargetUnavailable
         A target that cannot run here: what was looked for, what was found, and what to install.
     """
     if not isinstance(name, str) or name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
     precision = "float32" if problem is None else problem.precision
-    whole_rows = problem is not None and _own_loss_of_rows(problem)
-    if name == "cuda" and whole_rows:
-        raise InvalidInput(
-            "target 'cuda' has no kernels for a loss of your own over whole rows; use target='cpu' "
-            "or 'auto', or a loss that works number by number, or one of fastnn's by name"
-        )
-    if name == "auto" and whole_rows and precision == "float32":
-        return "cpu", "auto chose cpu: the loss is one of the caller's own over whole rows"
+    if name == "cuda" and problem and (lacking := _lacks(problem)):
+        raise InvalidInput(f"target 'cuda' {lacking}; use target='cpu' or 'auto'")
     if name == "auto":
         return _choose_for(problem, precision, restarts)
     if name == "cuda":
@@ -68,10 +62,14 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     return name, ""
 
 
-def _own_loss_of_rows(problem: Problem) -> bool:
-    """Return whether the loss is a user-defined function of whole rows."""
+def _lacks(problem: Problem) -> str:
+    """Return what of a problem CUDA cannot compute, or ""."""
+    if kinds := problem.network.normalized:
+        return f"does not have {' and '.join(kinds)} yet"
     row = loss_row(problem.loss)
-    return row.rowwise and row.name not in LOSSES
+    if row.rowwise and row.name not in LOSSES:
+        return "has no kernels for a loss of your own over whole rows"
+    return ""
 
 
 def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple[str, str]:
@@ -81,6 +79,8 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
 
     if availability.simulated():
         against = "CUDA is Numba's simulator here, which is for tests"
+    elif problem and (lacking := _lacks(problem)):
+        against = f"CUDA {lacking}"
     elif problem and precision == "float32" and (little := why_not(problem, restarts)):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little

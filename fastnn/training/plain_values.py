@@ -12,12 +12,12 @@ from fastnn.graph.custom import CustomActivation, CustomLoss, CustomRowLoss, Cus
 from fastnn.graph.nodes import MOST_TOGETHER
 from fastnn.graph.saved import from_plain, to_plain
 from fastnn.losses import KINDS as LOSS_KINDS
-from fastnn.network import Dense, Dropout, Network
+from fastnn.network import LAYERS, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.schedules import KINDS, WarmUp
 from fastnn.storage.old_settings import by_new_names
 
-_LAYERS = {kind.__name__: kind for kind in (Dense, Dropout)}
+_LAYERS = {kind.__name__: kind for kind in LAYERS}
 _OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
 _LOSSES = {kind.__name__: kind for kind in LOSS_KINDS}
 _SCHEDULES = {kind.__name__: kind for kind in KINDS}

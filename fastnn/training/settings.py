@@ -352,19 +352,19 @@ def _check_shapes(before: Network, after: Network) -> None:
     """Raise `InvalidInput` where a network cannot take over the parameters of another."""
     if before.parameter_shapes == after.parameter_shapes:
         return
-    same = before.inputs == after.inputs and len(before.dense) == len(after.dense)
+    same = before.inputs == after.inputs and before.names == after.names
     remedy = "make a new Trainer, and give it what fits with set_parameters"
     if before.inputs != after.inputs:
         what = f"takes {after.inputs} inputs, not {before.inputs}"
     elif not same:
-        what = f"has {len(after.dense)} Dense layers, not {len(before.dense)}"
+        what = f"has {', '.join(after.names)}, not {', '.join(before.names)}"
     else:
         layers = zip(before.parameter_shapes, after.parameter_shapes, strict=True)
         differing = [(place, a, b) for place, (a, b) in enumerate(layers) if a != b]
         place, shapes, others = differing[0]
-        what = f"has {_words(others)} in Dense layer {place}, not {_words(shapes)}"
+        what = f"has {_words(others)} in {before.names[place]}, not {_words(shapes)}"
         grown = (
-            len(differing) == 1 and place == len(before.dense) - 1 and list(shapes) == list(others)
+            len(differing) == 1 and place == len(before.names) - 1 and list(shapes) == list(others)
         )
         if grown and after.outputs > before.outputs:
             remedy = f"trainer.widen(outputs={after.outputs}) gives the last layer more outputs"
@@ -387,11 +387,12 @@ def _carried(
     if not kept and UPDATES[before.optimizer.rule].mean:
         parameters = slots[-1]
     parameters = as_dtype(parameters, after.dtype, "parameters")
-    for place, (old, new) in enumerate(zip(before.network.dense, after.network.dense, strict=True)):
+    layers = zip(before.network.parametric, after.network.parametric, strict=True)
+    for place, (old, new) in enumerate(layers):
         b = parameters[place][1]
-        if old.bias and not new.bias and b.any():
+        if getattr(old, "bias", False) and not getattr(new, "bias", False) and b.any():
             raise InvalidInput(
-                f"network has bias=False in Dense layer {place}, whose b is {shown(b.tolist())}; "
+                f"network has bias=False in {before.network.names[place]}, whose b is {shown(b.tolist())}; "
                 "leave bias=True, or set b to zeros with set_parameters first"
             )
     if not kept:

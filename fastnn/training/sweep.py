@@ -82,7 +82,7 @@ def sweep(
     grid
         Lists of values by name: an argument of `make` or of `Trainer` (``batch_size``, ``l2``,
         ``optimizer``, ...), a setting of the optimizer (``learning_rate``, ``momentum``, ...), or
-        of all hidden layers (``units``, ``activation``, ...; ``dropout``: the rate of every
+        of all hidden Dense layers (``units``, ``activation``, ...; ``dropout``: the rate of every
         `Dropout`).
     seeds
         How many seeds, counted from that of the trainer, or from 0 for a function; or a list.
@@ -196,6 +196,7 @@ class _Inputs:
         if kind not in self._found:
             data = check_data(problem, *self._given, reader=reader)
             self._found[kind] = data, check_validation(problem, self._validation, reader)
+        problem.check_batches(len(self))
         return self._found[kind]
 
     def __len__(self) -> int:

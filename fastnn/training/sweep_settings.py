@@ -155,15 +155,14 @@ def _with_layers(network: Network, settings: dict[str, Any]) -> Network:
     rate = {"rate": settings.pop(DROPOUT)} if DROPOUT in settings else {}
     if "activation" in settings:
         settings.setdefault("alpha", None)  # that of the activation before may not fit
-    *hidden, last = network.layers
+    hidden: list[Any] = list(network.layers[:-1])
     for kind, wanted, what in ((Dense, settings, "hidden layer"), (Dropout, rate, "Dropout")):
         if wanted and not any(isinstance(layer, kind) for layer in hidden):
             name = DROPOUT if wanted is rate else next(iter(wanted))
             raise InvalidInput(f"{name!r} is a setting of every {what}, but the network has none")
-    layers = [
-        replace(layer, **(settings if isinstance(layer, Dense) else rate)) for layer in hidden
-    ]
-    return Network(network.inputs, [*layers, last])
+    own = {Dense: settings, Dropout: rate}
+    layers = [replace(layer, **own.get(type(layer), {})) for layer in hidden]
+    return Network(network.inputs, [*layers, network.layers[-1]])
 
 
 def combinations(grid: Any) -> list[dict[str, Any]]:

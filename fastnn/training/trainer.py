@@ -306,6 +306,7 @@ class Trainer(Adjustable, Convertible):
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader)
         restarts = check_restarts(restarts, self.epoch, epochs)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""

@@ -203,10 +203,11 @@ class Stateful(Predictor, Stored):
 
     @property
     def parameters(self) -> Parameters:
-        """Copies of [(W (n_in, n_out), b (n_out,)), ...], one pair a Dense, in the dtype.
+        """Copies of [(W (n_in, n_out), b (n_out,)), ...], one tuple a layer, in the dtype.
 
-        A layer with prelu has (W, b, slopes), slopes (n_out,) being those below zero. They are what
-        predicts: of `AveragedSGD`, the mean.
+        A Dense with prelu has (W, b, slopes), slopes (n_out,) being those below zero; a `LayerNorm`
+        has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
+        these. They are what predicts: of `AveragedSGD`, the mean.
         """
         mean = UPDATES[self.problem.optimizer.rule].mean
         parameters, slots = self._state.read()
@@ -227,8 +228,8 @@ class Stateful(Predictor, Stored):
         Raises
         ------
         InvalidInput
-            Another number of layers, another shape, numbers that are not finite, or a bias for a
-            layer that has none; nothing has changed.
+            Another number of layers, another shape, numbers that are not finite, a negative
+            variance, or a bias for a layer that has none; nothing has changed.
         """
         checked = check_parameters(self.problem, parameters)
         arrays = checked, start_slots(self.problem, checked)

@@ -19,7 +19,18 @@ from simulator import SIMULATED
 import fastnn
 from fastnn.inputs.data import Data
 from fastnn.inputs.problem import Problem
-from fastnn.network import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, Network, RMSProp
+from fastnn.network import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    AveragedSGD,
+    Dense,
+    Lion,
+    Nadam,
+    Network,
+    RMSProp,
+)
 from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, loss_row
 from fastnn.targets import numpy as reference
 
@@ -88,8 +99,8 @@ class Run(NamedTuple):
 
 
 def names_of(layer, before=""):
-    """Return what the arrays of a layer are called where they differ: slopes are the last."""
-    return [f"{before}{name} of layer {layer}" for name in ("W", "b", "slopes")]
+    """Return what the arrays of a layer are called where they differ; of a Dense W, b, slopes."""
+    return [f"{before}{name} of layer {layer}" for name in ("W", "b", "slopes", "4th", "5th")]
 
 
 def problem_of(inputs, layers, loss="mse", optimizer=OPTIMIZERS["sgd"], **changes):
@@ -117,11 +128,18 @@ def data_of(problem, n, *, weighted=False, seed=0):
 def parameters_of(problem, seed=1):
     """Return weights that keep the scale of what passes through, and biases that are not zero.
 
-    Slopes of prelu are of either sign.
+    Slopes of prelu are of either sign, gamma is around 1, and running variances are positive.
     """
     random = np.random.default_rng(seed)
-    layers = []
-    for dense, (k, n) in zip(problem.network.dense, problem.network.shapes, strict=True):
+    network, layers = problem.network, []
+    for dense, (k, n), wanted in zip(
+        network.parametric, network.widths, network.parameters, strict=True
+    ):
+        if not isinstance(dense, Dense):
+            own = [each.start + random.normal(0, 0.3, n) for each in wanted]
+            own = [np.maximum(each.low + 0.1, a) for each, a in zip(wanted, own, strict=True)]
+            layers.append(tuple(each.astype(problem.dtype) for each in own))
+            continue
         own = [random.normal(0, 1 / math.sqrt(k), (k, n)), random.normal(0, 0.3, n) * dense.bias]
         if dense.activation == "prelu":
             own.append(random.normal(0, 0.5, n))

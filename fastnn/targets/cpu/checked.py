@@ -29,7 +29,7 @@ from fastnn.targets.layout import aligned_zeros
 # Offsets in the plan, by which a place in memory is called.
 _LAYER = (
     "WEIGHTS", "NARROW", "TRAINABLE", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT",
-    "DELTA", "SLOPES",
+    "DELTA", "SLOPES", "GAMMA", "BETA", "MEAN", "VARIANCE", "X_HAT", "STATISTICS",
 )  # fmt: skip
 _HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT", "OWN_SCRATCH")
 _CANARY = -7.34567e30  # finite, since the state must be

@@ -24,11 +24,13 @@ from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_job, make_jobs, make_strided_views
 from fastnn.targets.cpu.checked import checked
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
     IN_PLACE,
     INFERENCE_ROWS,
+    LAYER_KIND,
     LOOK_ROWS,
     NONZERO_SIZE,
     PREFETCH,
@@ -74,7 +76,7 @@ class Engine(interface.Engine):
         network = problem.network
         first = activation_row(network.dense[0].activation)
         self._linear = (
-            network.shapes == ((network.inputs, 1),)
+            network.widths == network.shapes == ((network.inputs, 1),)
             and network.dropouts[0] == 0
             and not (first.rowwise or first.random or first.trainable)
             and not loss_row(problem.loss).rowwise
@@ -88,12 +90,14 @@ class Engine(interface.Engine):
         self._slots = UPDATES[self._rule].slots
         alphas = [
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
-            for dense in network.dense
+            for dense in network.parametric
         ]
         factors = [1.0 / (1.0 - rate) for rate in problem.network.dropouts]
         self._random = any(problem.network.dropouts) or any(
-            activation_row(dense.activation).random for dense in network.dense
+            activation_row(dense.activation).random for dense in network.parametric
         )
+        for name in ("epsilon", "momentum"):  # of normalizations
+            factors += [getattr(layer, name, 0.0) for layer in network.parametric]
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
         self.threads = self._choose_threads()
@@ -197,7 +201,7 @@ class Engine(interface.Engine):
         dense = problem.network.dense
         if (
             problem.batch_size == 1
-            and problem.network.shapes == ((problem.network.inputs, 1),)
+            and problem.network.widths == problem.network.shapes == ((problem.network.inputs, 1),)
             and dense[0].activation == "identity"
             and problem.optimizer.rule == "sgd"
         ):
@@ -354,6 +358,7 @@ class Engine(interface.Engine):
             side_by_side
             and data.X.dtype == self.problem.dtype
             and self.problem.network.dropouts[0] == 0
+            and self._working.plan.layers[0, LAYER_KIND] == LINEAR
             and self.problem.network.dense[0].units <= IN_PLACE_UNITS
         )
         return numbers, control

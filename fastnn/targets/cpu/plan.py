@@ -11,8 +11,9 @@ Columns beyond the last are padding: zero in weights, and never read as inputs.
 
 The weights of a layer are a matrix of k + 1 rows: row k is the bias. A first layer of few outputs
 is the exception (see `fastnn.targets.cpu.products.narrow`): n rows of k weights, then the n biases.
-After either come the n slopes of prelu. All numbers of one dtype live in one buffer, `memory`:
-parameters, then each slot of optimizer state, then scratch.
+What else a layer has one number a unit of, such as the slopes of prelu, follows by itself: see
+`UNIT_FIELDS`. A normalization has nothing but such. All numbers of one dtype live in one buffer,
+`memory`: parameters, then each slot of optimizer state, then scratch.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.inputs.memory import check_memory
+from fastnn.network import Dense
 from fastnn.rules.table import (
     ACTIVATION_CODES,
     CUSTOM,
@@ -33,6 +35,7 @@ from fastnn.rules.table import (
     loss_row,
 )
 from fastnn.sanitizer import CHECKED
+from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
     FORWARD,
@@ -71,8 +74,25 @@ if TYPE_CHECKING:
     SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
     OWN_VALUE,  # address of the record of the user-defined activation, which the engine fills in
     OWN_DERIVATIVE,  # and of that of its derivative
+    LAYER_KIND,  # code: LINEAR, BY_ROWS or BY_COLUMNS
+    GAMMA,  # offset of the n factors of a normalization, or -1
+    BETA,  # offset of the n numbers that it adds, or -1
+    MEAN,  # offset of the n running means, or -1
+    VARIANCE,  # offset of the n running variances, or -1
+    X_HAT,  # offset of (m, n): normalized inputs; in the end, derivatives by GAMMA; or -1
+    STATISTICS,  # of rows: offset of 1 / sqrt(variance + epsilon) of m rows; of columns: of five
+    # vectors (n,), which lie padded(n) apart, or -1 in prediction; else -1
     LAYER_FIELDS,
-) = range(22)
+) = range(29)
+
+# Where in a row the parameters lie that a layer has one of a unit, but the bias: in their order.
+UNIT_FIELDS = {
+    "gamma": GAMMA,
+    "beta": BETA,
+    "mean": MEAN,
+    "variance": VARIANCE,
+    "slopes": TRAINABLE,
+}
 
 # Fields of `Plan.head`.
 (
@@ -140,11 +160,17 @@ class Plan:
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
     ) -> None:
-        """Store (k + 1, n) weights and a row of slopes of a layer, or state slot (`copy` >= 1)."""
-        n, trainable = self.layers[layer, [N, TRAINABLE]]
-        if trainable >= 0:
-            memory[trainable + copy * self.head[SIZE] :][:n] = weights[-1]
-            weights = weights[:-1]
+        """Store the parameters of a layer, or a state slot of them (`copy` >= 1).
+
+        They are (k + 1, n) weights, if it has any, followed by a row for each of `UNIT_FIELDS` that
+        it has.
+        """
+        units = self._units(memory, layer, copy)
+        for unit, values in zip(units, weights[len(weights) - len(units) :], strict=True):
+            unit[:] = values
+        weights = weights[: len(weights) - len(units)]
+        if self.layers[layer, WEIGHTS] < 0:
+            return
         if self.layers[layer, NARROW] < 0:
             self.layout.split(weights, self._panels(memory, layer, copy))
         else:
@@ -153,17 +179,28 @@ class Plan:
 
     def read_weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
         """Return a copy of what `write_weights` stored."""
-        k, n, trainable = self.layers[layer, [K, N, TRAINABLE]]
-        every = np.empty((k + 1 + (trainable >= 0), n), memory.dtype)
-        weights = every[: k + 1]
-        if trainable >= 0:
-            every[-1] = memory[trainable + copy * self.head[SIZE] :][:n]
+        k, n, start = self.layers[layer, [K, N, WEIGHTS]]
+        units = self._units(memory, layer, copy)
+        height = k + 1 if start >= 0 else 0
+        every = np.empty((height + len(units), n), memory.dtype)
+        weights = every[:height]
+        for to, unit in zip(every[height:], units, strict=True):
+            to[:] = unit
+        if start < 0:
+            return every
         if self.layers[layer, NARROW] < 0:
             self.layout.join(self._panels(memory, layer, copy), weights)
         else:
             transposed, bias = self._narrow(memory, layer, copy)
             weights[:-1], weights[-1] = transposed.T, bias
         return every
+
+    def _units(self, memory: np.ndarray, layer: int, copy: int) -> list[np.ndarray]:
+        """Return views of the parameters in `UNIT_FIELDS` that a layer has."""
+        row = self.layers[layer]
+        offset, n = copy * self.head[SIZE], row[N]
+        places = [row[field] for field in UNIT_FIELDS.values() if row[field] >= 0]
+        return [memory[at + offset :][:n] for at in places]
 
     def _panels(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
         row = self.layers[layer]
@@ -192,7 +229,7 @@ def make_plan(
     """
     rule = rule or problem.optimizer.rule
     take = Allocator(max(1, 64 // problem.dtype.itemsize))
-    shapes = problem.network.shapes
+    shapes = problem.network.widths
     batch, first_trained = min(problem.batch_size, samples), problem.network.first_trained
     # An odd number of rows: the same row of all panels would else fall into one set of the cache.
     # A row that nothing uses would hide a stray access from the checks.
@@ -200,19 +237,24 @@ def make_plan(
     padded = layout.padded
 
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
-    for index, (dense, (k, n)) in enumerate(zip(problem.network.dense, shapes, strict=True)):
+    for index, (layer, (k, n)) in enumerate(zip(problem.network.parametric, shapes, strict=True)):
         row = layers[index]
-        activation = activation_row(dense.activation)
-        row[[K, N, BIAS]] = k, n, dense.bias
+        activation = activation_row(layer.activation)
+        row[[K, N, LAYER_KIND]] = k, n, KINDS[type(layer)].code
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
-        row[MASK] = row[TRANSPOSED] = row[NARROW] = row[TRAINABLE] = row[SLOPES] = -1
-        if index == 0 and is_narrow(layout, k, n):
+        row[[MASK, TRANSPOSED, NARROW, SLOPES, X_HAT, STATISTICS, WEIGHTS]] = -1
+        row[list(UNIT_FIELDS.values())] = -1
+        row[BIAS] = layer.bias if isinstance(layer, Dense) else 0
+        if row[LAYER_KIND] != LINEAR:
+            pass
+        elif index == 0 and is_narrow(layout, k, n):
             row[WEIGHTS], row[NARROW] = take(n * k), take(padded(n))
         else:
             row[WEIGHTS] = take((k + 1) * padded(n))
-        if activation.trainable:
-            row[TRAINABLE] = take(padded(n))
+        for parameter in problem.network.parameters[index]:
+            if parameter.name in UNIT_FIELDS:
+                row[UNIT_FIELDS[parameter.name]] = take(padded(n))
     size = take.used
     take.copy(1 + UPDATES[rule].slots)
     own_rule = rule == problem.optimizer.rule
@@ -221,7 +263,7 @@ def make_plan(
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
     if UPDATES[rule].mean:  # the last slot is what predicts
-        for field in (WEIGHTS, NARROW, TRAINABLE):
+        for field in (WEIGHTS, NARROW, *UNIT_FIELDS.values()):
             there = layers[:, field] >= 0
             inference[:, there, field] += size * UPDATES[rule].slots
     for own in inference:
@@ -240,10 +282,13 @@ def make_plan(
             row[MASK] = take(capacity * padded(k))
             row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
             row[THRESHOLD] = int(rate * 2**32)
-        if index >= back_to and k * n * problem.dtype.itemsize <= ALONE_BYTES:
+        if row[LAYER_KIND] == BY_COLUMNS:
+            row[X_HAT], row[STATISTICS] = take(capacity * padded(n)), take(5 * padded(n))
+        small = row[LAYER_KIND] == LINEAR and k * n * problem.dtype.itemsize <= ALONE_BYTES
+        if small and index >= back_to:
             row[TRANSPOSED] = take(n * padded(k))
         row[DELTA] = take(capacity * padded(n))
-        if activation_row(problem.network.dense[index].activation).random:
+        if activation_row(problem.network.parametric[index].activation).random:
             row[SLOPES] = take(capacity * padded(n))
 
     head = np.zeros(HEAD_FIELDS, np.int64)
@@ -270,8 +315,8 @@ def make_plan(
     head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
     head[FIRST_TRAINED] = first_trained
     shrunk = any(
-        l1 and dense.trainable
-        for dense, (l1, _) in zip(problem.network.dense, problem.penalties, strict=True)
+        l1 and layer.trainable
+        for layer, (l1, _) in zip(problem.network.parametric, problem.penalties, strict=True)
     )
     head[DIRECT] = rule == "sgd" and not problem.clips and not shrunk
     head[OWN_INPUTS] = step if own else 0
@@ -315,16 +360,20 @@ def _place_activations(
         row[UNDROPPED] = row[INPUT] = inputs
         inputs = row[OUTPUT] = take(rows * layout.padded(int(row[N])))
         row[Z] = take(rows * layout.padded(int(row[N]))) if row[NEEDS_Z] else inputs
+        if row[LAYER_KIND] == BY_ROWS:
+            row[X_HAT], row[STATISTICS] = take(rows * layout.padded(int(row[N]))), take(rows)
 
 
 def _place_parts(layers: np.ndarray, layout: Layout, threads: int) -> int:
     """Give the pieces of every layer's gradient a place for their sums of squares; return the end.
 
-    A piece is a panel of outputs by a panel of inputs, or by bias and slopes: tiles are whole
-    pieces, so that the sums do not depend on how tiles are cut. Narrow layers are one panel.
+    A piece is a panel of outputs by a panel of inputs, or by all else: tiles are whole
+    pieces, so that the sums do not depend on how tiles are cut. Narrow layers are one panel, and
+    normalizations have no inputs here.
     """
     parts = threads * layout.panel
     for row in layers:
         row[PARTS] = parts
-        parts += layout.panels(int(row[N])) * (layout.panels(int(row[K])) + 1)
+        chunks = layout.panels(int(row[K])) if row[LAYER_KIND] == LINEAR else 0
+        parts += layout.panels(int(row[N])) * (chunks + 1)
     return parts

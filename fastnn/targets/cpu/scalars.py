@@ -39,11 +39,12 @@ L1, L2, COLUMN_NORM, RATE_FACTOR, LAYER_NUMBERS = range(5)
 
 def start_numbers(problem: Problem) -> np.ndarray:
     """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
-    numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(problem.network.dense))
+    layers = problem.network.parametric
+    numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
     numbers[MEAN_WEIGHT] = 1.0
     numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
-    layers = problem.network.dense
-    norms, factors = [dense.max_norm for dense in layers], [dense.rate_factor for dense in layers]
+    norms = [getattr(layer, "max_norm", None) for layer in layers]
+    factors = [layer.rate_factor for layer in layers]
     limits = [
         math.inf if each is None else each
         for each in (problem.clip_value, problem.clip_norm, *norms)

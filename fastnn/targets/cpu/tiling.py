@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.network import Dense, Network
+from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
 from fastnn.targets.layout import Layout
 
 if TYPE_CHECKING:
@@ -49,11 +51,19 @@ LOOK_TILES = 12  # tiles that LOOK_ROWS rows are cut into, at most
 def list_phases(
     problem: Problem, layout: Layout, rows: int, threads: int, own_rule: bool
 ) -> np.ndarray:
-    """List the phases of a step: large layers one by one, the small ones after them together."""
-    shapes, itemsize = problem.network.shapes, problem.dtype.itemsize
+    """List the phases of a step: large layers one by one, the small ones after them together.
+
+    What is normalized over the batch has phases of its own, too, for its columns need all rows.
+    """
+    shapes, itemsize = problem.network.widths, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
-    large = [index for index, (k, n) in enumerate(shapes) if k * n * itemsize > limit]
-    together = large[-1] + 1 if large else 0
+    kinds = [KINDS[type(layer)] for layer in problem.network.parametric]
+    alone = [
+        index
+        for index, (kind, (k, n)) in enumerate(zip(kinds, shapes, strict=True))
+        if kind.whole_columns or (kind.code == LINEAR and k * n * itemsize > limit)
+    ]
+    together = alone[-1] + 1 if alone else 0
     # The loss needs whole rows, so the last layer is never cut by columns.
     together = min(together, len(shapes) - 1)
     phases = []
@@ -63,7 +73,9 @@ def list_phases(
         k, n = shapes[layer]
         high, columns = _blocks(k, layout.panels(n), layout, rows, threads)
         group = 1
-        if layer == 0:
+        if kinds[layer].code != LINEAR:
+            high, columns = _whole(kinds[layer], layout.panels(n), rows, threads)
+        elif layer == 0:
             # A thread goes through X once: what the first of its panels reads, the others use.
             group = -(-layout.panels(n) // (columns * threads))
             if n <= IN_PLACE_UNITS:
@@ -75,12 +87,16 @@ def list_phases(
         k, n = shapes[layer]
         # Every tile transposes its part of W, so it takes as many rows as it can.
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
-        phases.append((BACKWARD, layer, min(rows, 512), columns, 1))
+        high = min(rows, 512)
+        if kinds[layer].code != LINEAR:
+            high, columns = _whole(kinds[layer], layout.panels(k), rows, threads)
+        phases.append((BACKWARD, layer, high, columns, 1))
     phases.append((UPDATE_TILES, 0, 1, 1, 1))
     if own_rule and problem.clip_norm is not None:
         phases.append((APPLY_TILES, 0, 1, 1, 1))
-    for layer, dense in enumerate(problem.network.dense):
-        if own_rule and dense.trainable and dense.max_norm is not None:
+    for layer, each in enumerate(problem.network.parametric):
+        limited = getattr(each, "max_norm", None) is not None
+        if own_rule and each.trainable and limited:
             phases.append((MAX_NORM, layer, rows, 1, 1))
     return np.array(phases, np.int64)
 
@@ -94,24 +110,34 @@ def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tup
     return max(16, rows // 64 * 8, min(high, 128)), columns
 
 
+def _whole(kind: Kind, panels: int, rows: int, threads: int) -> tuple[int, int]:
+    """Return rows and panels of a tile of what is no product."""
+    high = rows if kind.whole_columns else max(8, -(-rows // (2 * threads) // 8) * 8)
+    return high, panels if kind.whole_rows else max(1, panels // (2 * threads))
+
+
 def cut_update(
     network: Network, layout: Layout, threads: int, capacity: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut all weights that are trained into tiles.
 
-    Each thread gets the columns that it also computes forward.
+    Each thread gets the columns that it also computes forward. A normalization has tiles of no
+    inputs, for what it has one number a unit.
     """
-    trained = [
-        (layer, shape)
-        for layer, (dense, shape) in enumerate(zip(network.dense, network.shapes, strict=True))
-        if dense.trainable
-    ]
-    work = sum(k * n for _, (k, n) in trained)
+    layers = zip(network.parametric, network.widths, strict=True)
+    trained = [(layer, shape) for layer, (each, shape) in enumerate(layers) if each.trainable]
+    work = sum(k * n for layer, (k, n) in trained if isinstance(network.parametric[layer], Dense))
     # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
     target = max(work // (UPDATE_TILE_SHARE * threads), (1 << 17) // capacity)
     owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
     for layer, (k, n) in trained:
         chunks, panels = layout.panels(k), layout.panels(n)
+        if KINDS[type(network.parametric[layer])].code != LINEAR:
+            cuts = [panels * each // threads for each in range(threads + 1)]
+            for share, (p0, p1) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+                if p0 < p1:
+                    owned[share].append((layer, k, k, p0, p1))
+            continue
         together = max(1, min(TILE_COLUMNS // layout.panel, -(-panels // threads)))
         groups = -(-panels // together)
         high = max(1, min(chunks, round(target / (layout.panel * min(n, together * layout.panel)))))

@@ -173,7 +173,7 @@ def place_rules(problem: Problem, plan: Plan, training: bool) -> None:
     Prediction needs the values of activations alone.
     """
     placing = _Placing(plan, problem.dtype)
-    for layer, dense in enumerate(problem.network.dense):
+    for layer, dense in enumerate(problem.network.parametric):
         own: Any = dense.activation
         if not isinstance(own, str):
             value = placing.place(2 * layer, own.source, "activate")

@@ -61,7 +61,7 @@ class Working:
         wrote(self.memory)
         # Training keeps the transposed copies of weights so.
         layout = self.plan.layout
-        for layer, (k, n) in enumerate(self._problem.network.shapes):
+        for layer, (k, n) in enumerate(self._problem.network.widths):
             at = int(self.plan.layers[layer, TRANSPOSED])
             if at >= 0:
                 every = self.plan.read_weights(self.memory, layer)
@@ -82,7 +82,9 @@ class Working:
         copies: list[Parameters] = []
         for copy in range(1 + self._slots):
             copies.append([])
-            for layer, (k, _) in enumerate(self._problem.network.shapes):
+            for layer, each in enumerate(self._problem.network.parameters):
                 every = self.plan.read_weights(state, layer, copy)
-                copies[copy].append((every[:k].copy(), *(row.copy() for row in every[k:])))
+                k = each[0].shape[0] if len(each[0].shape) > 1 else 0
+                weights = [every[:k].copy()] if k else []
+                copies[copy].append((*weights, *(row.copy() for row in every[k:])))
         return copies[0], copies[1:]

@@ -15,10 +15,12 @@ from fastnn.targets import engine as interface
 from fastnn.targets.numpy.passes import (
     Batch,
     Parameters,
+    backward,
     drawn_slopes,
     dropout_masks,
     forward,
     loss_and_gradients,
+    move_statistics,
 )
 from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held, shrunk
 
@@ -50,32 +52,33 @@ def update(
     trainable are as before, and their gradient counts in no norm.
     """
     network = problem.network
-    learning = [layer for layer, dense in enumerate(network.dense) if dense.trainable]
+    learning = [layer for layer, each in enumerate(network.parametric) if each.trainable]
     limited = clipped([gradients[each] for each in learning], problem.clip_value, problem.clip_norm)
     of_layer = dict(zip(learning, limited, strict=True))
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
     updated: Parameters = []
     state: list[Parameters] = [[] for _ in slots]
-    for layer, (dense, arrays) in enumerate(zip(network.dense, parameters, strict=True)):
+    for layer, (described, arrays) in enumerate(zip(network.parametric, parameters, strict=True)):
         if layer not in of_layer:
             updated.append(arrays)
             for number, slot in enumerate(state):
                 slot.append(slots[number][layer])
             continue
-        own_rate = rate * dense.rate_factor
+        own_rate = rate * described.rate_factor
         # Weight decay, the last constant, acts on W and on nothing else.
-        hypers = Hyper(own_rate, constants, t), Hyper(own_rate, (*constants[:3], 0.0), t)
-        found = [
-            rule(array, of_layer[layer][k], [slot[layer][k] for slot in slots], hypers[k > 0])
-            for k, array in enumerate(arrays)
-        ]
-        l1, limit = problem.penalties[layer][0], dense.max_norm
+        hypers = Hyper(own_rate, (*constants[:3], 0.0), t), Hyper(own_rate, constants, t)
+        found = []
+        for k, (array, each) in enumerate(zip(arrays, network.parameters[layer], strict=True)):
+            gradient, own = of_layer[layer][k], [slot[layer][k] for slot in slots]
+            hyper = hypers[each.penalised]
+            found.append(rule(array, gradient, own, hyper) if each.trained else (array, own))
+        l1, limit = problem.penalties[layer][0], getattr(described, "max_norm", None)
         if l1 or limit is not None:
             W, slots_W = shrunk(found[0][0], own_rate * l1), found[0][1]
             W = W if limit is None else held(W, limit)
             if RULES[problem.optimizer.rule].mean:
-                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[0])]
+                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[1])]
             found[0] = W, slots_W
         updated.append(tuple(array for array, _ in found))
         for number, slot in enumerate(state):
@@ -108,10 +111,12 @@ def train_step(
     slopes
         Of rrelu in this step.
     """
-    loss, gradients = loss_and_gradients(problem, parameters, batch, masks, slopes)
+    layers = forward(problem, parameters, batch.X, masks, slopes, training=True)
+    loss, gradients = backward(problem, parameters, layers, batch, masks)
     if not math.isfinite(loss):
         return loss, parameters, slots
-    return loss, *update(problem, parameters, slots, gradients, rate, t)
+    parameters, state = update(problem, parameters, slots, gradients, rate, t)
+    return loss, *move_statistics(problem, layers, parameters, state)
 
 
 class Engine(interface.Engine):

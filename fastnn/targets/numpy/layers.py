@@ -1,12 +1,75 @@
-"""The linear layer, forward and backward, the dropout on its input, and rrelu's random slopes."""
+"""The linear layer, forward and backward, the dropout on its input, and rrelu's random slopes.
+
+`Kind` is what every kind of layer with parameters does here; `fastnn.targets.numpy.kinds` has them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.random.keys import random_key
+
+
+class Kept(NamedTuple):
+    """What a layer makes of its input: z, and what its backward pass needs besides input and z."""
+
+    Z: np.ndarray
+    values: tuple[np.ndarray, ...] = ()
+
+
+class Kind:
+    """What one kind of layer does; the activation after it is none of its business."""
+
+    def forward(
+        self, layer: Any, own: tuple[np.ndarray, ...], X: np.ndarray, training: bool
+    ) -> Kept:
+        """Return z (m, n_out) of X (m, n_in), and what is kept; `own` are the layer's arrays."""
+        raise NotImplementedError
+
+    def backward(
+        self,
+        layer: Any,
+        own: tuple[np.ndarray, ...],
+        X: np.ndarray,
+        kept: tuple[np.ndarray, ...],
+        dZ: np.ndarray,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Return dX, and the gradient by each of the arrays that z depends on."""
+        raise NotImplementedError
+
+    def moved(
+        self,
+        layer: Any,
+        own: tuple[np.ndarray, ...],
+        X: np.ndarray,
+        kept: tuple[np.ndarray, ...],
+    ) -> tuple[np.ndarray, ...]:
+        """Return the arrays with those that no optimizer trains as this step leaves them."""
+        return own
+
+
+class LinearKind(Kind):
+    """Z = X W + b."""
+
+    def forward(
+        self, layer: Any, own: tuple[np.ndarray, ...], X: np.ndarray, training: bool
+    ) -> Kept:
+        """See `linear_forward`."""
+        return Kept(linear_forward(X, own[0], own[1]))
+
+    def backward(
+        self,
+        layer: Any,
+        own: tuple[np.ndarray, ...],
+        X: np.ndarray,
+        kept: tuple[np.ndarray, ...],
+        dZ: np.ndarray,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """See `linear_backward`; db is 0 where there is no bias."""
+        dX, dW, db = linear_backward(X, own[0], dZ)
+        return dX, (dW, db if layer.bias else np.zeros_like(own[1]))
 
 
 def linear_forward(X: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -9,15 +9,16 @@ import numpy as np
 
 from fastnn.inputs.problem import Problem
 from fastnn.inputs.weights import row_means
-from fastnn.rules.table import activation_row
+from fastnn.rules.table import UPDATES, activation_row
 from fastnn.targets.numpy.activations import activation_of
-from fastnn.targets.numpy.layers import dropout_mask, linear_backward, linear_forward, random_slopes
+from fastnn.targets.numpy.kinds import KINDS
+from fastnn.targets.numpy.layers import dropout_mask, random_slopes
 from fastnn.targets.numpy.losses import loss_of, output_gradients
 
 if TYPE_CHECKING:
-    from fastnn.network import Dense
+    from fastnn import layers as described
 
-Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
+Parameters = list[tuple[np.ndarray, ...]]  # of each layer's arrays: see `Network.parameters`
 
 
 class Batch(NamedTuple):
@@ -38,21 +39,22 @@ class Batch(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What the backward pass needs of one Dense layer: input after dropout, z, and output a.
+    """What the backward pass needs of one layer: input after dropout, z, and output a.
 
-    Where slopes were drawn, `slope` is da/dz.
+    Where slopes were drawn, `slope` is da/dz; `kept` is what the kind of layer keeps for itself.
     """
 
     X: np.ndarray
     Z: np.ndarray
     A: np.ndarray
     slope: np.ndarray | None = None
+    kept: tuple[np.ndarray, ...] = ()
 
 
 def dropout_masks(
     problem: Problem, rows: int, epoch: int, step_in_epoch: int
 ) -> list[np.ndarray | None]:
-    """Return the mask (rows, n_in) on the input of each Dense layer; None where nothing drops."""
+    """Return the mask (rows, n_in) on the input of each layer with parameters, or None."""
     return [
         dropout_mask(
             rate,
@@ -67,7 +69,7 @@ def dropout_masks(
         if rate
         else None
         for layer, (rate, (width, _)) in enumerate(
-            zip(problem.network.dropouts, problem.network.shapes, strict=True)
+            zip(problem.network.dropouts, problem.network.widths, strict=True)
         )
     ]
 
@@ -75,11 +77,11 @@ def dropout_masks(
 def drawn_slopes(
     problem: Problem, rows: int, epoch: int, step_in_epoch: int
 ) -> list[np.ndarray | None]:
-    """Return the slopes (rows, n_out) below 0 of each Dense layer; None where none are drawn."""
-    layers = problem.network.dense
+    """Return the slopes (rows, n_out) below 0 of each layer; None where none are drawn."""
+    layers = problem.network.parametric
     return [
         random_slopes(
-            (rows, dense.units),
+            (rows, problem.network.widths[layer][1]),
             seed=problem.seed,
             epoch=epoch,
             step=step_in_epoch,
@@ -99,31 +101,35 @@ def forward(
     X: np.ndarray,
     masks: Sequence[np.ndarray | None] | None = None,
     slopes: Sequence[np.ndarray | None] | None = None,
+    training: bool = False,
 ) -> list[Layer]:
-    """Return what every Dense layer saw and gave, first to last.
+    """Return what every layer with parameters saw and gave, first to last.
 
-    No dropout without `masks`; the mean slope of rrelu without `slopes`.
+    No dropout without `masks`; the mean slope of rrelu without `slopes`; running statistics but in
+    training.
     """
     layers: list[Layer] = []
     A = X
-    for position, (dense, own) in enumerate(zip(problem.network.dense, parameters, strict=True)):
+    for position, (layer, own) in enumerate(
+        zip(problem.network.parametric, parameters, strict=True)
+    ):
         mask = masks[position] if masks else None
         X = A if mask is None else A * mask
-        Z = linear_forward(X, own[0], own[1])
+        Z, kept = KINDS[type(layer)].forward(layer, own, X, training)
         drawn = slopes[position] if slopes else None
         if drawn is None:
-            A = activation_of(dense.activation).value(Z, _alpha(dense, own))
-            layers.append(Layer(X, Z, A))
+            A = activation_of(layer.activation).value(Z, _alpha(layer, own))
+            layers.append(Layer(X, Z, A, None, kept))
         else:
             slope = np.where(Z > 0, Z.dtype.type(1), drawn)
             A = Z * slope
-            layers.append(Layer(X, Z, A, slope))
+            layers.append(Layer(X, Z, A, slope, kept))
     return layers
 
 
-def _alpha(dense: Dense, own: tuple[np.ndarray, ...]) -> Any:
+def _alpha(layer: described.Layer, own: tuple[np.ndarray, ...]) -> Any:
     """Return the parameter of a layer's activation: a number, or the slopes that it has learned."""
-    return own[2] if activation_row(dense.activation).trainable else dense.alpha or 0.0
+    return own[-1] if activation_row(layer.activation).trainable else layer.alpha or 0.0
 
 
 def loss_and_gradients(
@@ -133,30 +139,69 @@ def loss_and_gradients(
     masks: Sequence[np.ndarray | None] | None = None,
     slopes: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[float, Parameters]:
-    """Return the data loss, and the gradient (dW, db) of it and the l2 penalty by each (W, b).
+    """Return the data loss, and the gradient of data loss and l2 penalty by each parameter."""
+    layers = forward(problem, parameters, batch.X, masks, slopes, training=True)
+    return backward(problem, parameters, layers, batch, masks)
 
-    dW = X^T dZ + l2 W; db = sum dZ, or 0 for a layer without bias; by the slopes of prelu
-    sum dA min(0, Z). Of the last layer dA is what `output_gradients` says: the loss is divided by
-    the weights of the batch, the gradient by those of as many rows on average.
+
+def backward(
+    problem: Problem,
+    parameters: Parameters,
+    layers: list[Layer],
+    batch: Batch,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> tuple[float, Parameters]:
+    """Return the data loss, and the gradient of data loss and l2 penalty by each parameter.
+
+    That by weights is the layer's own, dW, + l2 W; by the slopes of prelu it is sum dA min(0, Z).
+    Of the last layer dA is what `output_gradients` says: the loss is divided by the weights of the
+    batch, the gradient by those of as many rows on average. `layers` is what `forward` returned.
     """
-    layers = forward(problem, parameters, batch.X, masks, slopes)
     outputs = layers[-1].A
     loss = loss_of(problem, outputs, batch.targets, batch.weights)
     dA = output_gradients(problem, outputs, batch.targets, batch.weights, batch.mean_weight)
     gradients: Parameters = []
     for position in reversed(range(len(layers))):
-        dense = problem.network.dense[position]
-        X, Z, A, slope = layers[position]
-        own = parameters[position]
-        W, b = own[:2]
-        below = [(dA * np.minimum(Z, 0)).sum(axis=0)] if len(own) > 2 else []
+        layer, own = problem.network.parametric[position], parameters[position]
+        X, Z, A, slope, kept = layers[position]
+        trainable = activation_row(layer.activation).trainable
+        below = [(dA * np.minimum(Z, 0)).sum(axis=0)] if trainable else []
         if slope is None:
-            dZ = activation_of(dense.activation).input_gradient(Z, A, dA, _alpha(dense, own))
+            dZ = activation_of(layer.activation).input_gradient(Z, A, dA, _alpha(layer, own))
         else:
             dZ = dA * slope
-        dA, dW, db = linear_backward(X, W, dZ)
+        dA, found = KINDS[type(layer)].backward(layer, own, X, kept, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
-        dW = dW + problem.penalties[position][1] * W
-        gradients.insert(0, (dW, db if dense.bias else np.zeros_like(b), *below))
+        l2 = problem.penalties[position][1]
+        penalised = [
+            g + l2 * w if each.penalised else g
+            for g, w, each in zip(found, own, problem.network.parameters[position], strict=False)
+        ]
+        gradients.insert(0, (*penalised, *below))
     return loss, gradients
+
+
+def move_statistics(
+    problem: Problem, layers: list[Layer], parameters: Parameters, slots: list[Parameters]
+) -> tuple[Parameters, list[Parameters]]:
+    """Return parameters and slots with what no optimizer trains as a step leaves it.
+
+    `layers` is what `forward` returned. A mean of the parameters has these as they are.
+    """
+    known = problem.network.parameters
+    if all(each.trained for layer in known for each in layer):
+        return parameters, slots
+    moved = [
+        KINDS[type(layer)].moved(layer, own, X, kept)
+        for layer, own, (X, _, _, _, kept) in zip(
+            problem.network.parametric, parameters, layers, strict=True
+        )
+    ]
+    if UPDATES[problem.optimizer.rule].mean:
+        mean = [
+            tuple(m if each.trained else w for m, w, each in zip(means, own, wanted, strict=True))
+            for means, own, wanted in zip(slots[-1], moved, known, strict=True)
+        ]
+        slots = [*slots[:-1], mean]
+    return moved, slots

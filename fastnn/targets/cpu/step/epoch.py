@@ -63,6 +63,7 @@ from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, prefetch
 from fastnn.targets.cpu.step.gather import make_gather
 from fastnn.targets.cpu.step.layers import make_layers
 from fastnn.targets.cpu.step.nonzero_columns import make_nonzero
+from fastnn.targets.cpu.step.normalization import make_normalization
 from fastnn.targets.cpu.step.norms import make_norms
 from fastnn.targets.cpu.step.per_unit import make_per_unit
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
@@ -112,7 +113,10 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     softmax = make_softmax(dtype, panel, gemm, lanes, elementary)
     narrow = make_narrow(dtype)
     find_nonzero, find_tiles = make_nonzero(dtype, shape)
-    layers_ = make_layers(dtype, panel, gemm, narrow, find_tiles, rules, lanes, softmax)
+    normalization = make_normalization(dtype, panel, gemm, lanes)
+    layers_ = make_layers(
+        dtype, panel, gemm, narrow, find_tiles, rules, lanes, softmax, normalization
+    )
     per_unit, keep_transposed = make_per_unit(dtype, panel, gemm), layers_.keep_transposed
     norms = make_norms(dtype, panel, gemm.width_of, per_unit.place_of, keep_transposed)
     update_tile, apply_tile = make_update(
@@ -125,6 +129,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         per_unit,
         keep_transposed,
         norms.add_squares,
+        normalization,
     )
     end_gradient, clip_columns = norms.end_gradient, norms.clip_columns
     memory_of = make_view("memory", dtype)

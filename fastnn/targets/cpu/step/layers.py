@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
 from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.function_pointers import call_row_losses
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of
@@ -26,6 +27,7 @@ from fastnn.targets.cpu.plan import (
     DELTA,
     IN_PLACE,
     INPUT,
+    LAYER_KIND,
     LAYERS,
     LOOK_ROWS,
     LOSS,
@@ -88,6 +90,7 @@ def make_layers(
     rules: Any,
     lanes: Any,
     softmax: Any,
+    normalization: Any,
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
     real = dtype.type
@@ -102,6 +105,7 @@ def make_layers(
     prelu, cross_entropy_rows = make_prelu(dtype, panel, width_of), softmax.cross_entropy_rows
     soft_cross_entropy_rows = softmax.soft_cross_entropy_rows
     prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
+    normalize, normalize_back = normalization.normalize, normalization.normalize_back
     add_rows, itemsize = narrow.forward, dtype.itemsize
     padded = gemm.padded
     lane_count, transpose_block = np.int64(panel // 2), make_transpose(dtype)
@@ -135,13 +139,16 @@ def make_layers(
     def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
         """Write activation(x W + b) for rows r0..r1 and panels p0..p1 of a layer's outputs.
 
-        x is `own` numbers beyond the layer's inputs: a thread's own copy of them; or, for the first
-        layer, the caller's rows order[first + r], where they can be read in place.
+        Where the layer is a normalization, that of x takes the place of x W + b. x is `own` numbers
+        beyond the layer's inputs: a thread's own copy of them; or, for the first layer, the
+        caller's rows order[first + r], where they can be read in place.
         """
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
-        if layers[layer, NARROW] >= 0:
+        if layers[layer, LAYER_KIND] != LINEAR:
+            normalize(job, layer, r0, r1, p0, p1, own, me)
+        elif layers[layer, NARROW] >= 0:
             narrow_forward(job, first, r0, r1, own)
         elif layer == 0 and head[IN_PLACE] == 1:
             strided = strided_of(job)
@@ -379,12 +386,17 @@ def make_layers(
 
     @njit(**EXACT)
     def linear_backward(job, layer, r0, r1, p0, p1, me):
-        """Write (delta W^T) mask da/dz: the derivative by z of the layer before, panels p0..p1."""
+        """Write (delta W^T) mask da/dz: the derivative by z of the layer before, panels p0..p1.
+
+        Where the layer is a normalization, its derivative takes the place of delta W^T.
+        """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         delta, out = layers[layer, DELTA], layers[layer - 1, DELTA]
         zeros = -1 - (head[ONES] + panel)
-        if layers[layer, TRANSPOSED] >= 0:
+        if layers[layer, LAYER_KIND] != LINEAR:
+            normalize_back(job, layer, r0, r1, p0, p1, me)
+        elif layers[layer, TRANSPOSED] >= 0:
             multiply(
                 memory, delta, rows, n, r0, r1, layers[layer, TRANSPOSED], n, zeros, p0, p1, k, out
             )

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import KEPT, NARROW, PARTS, SIZE, UPDATE, WEIGHTS, K, N
+from fastnn.targets.cpu.plan import KEPT, LAYER_KIND, NARROW, PARTS, SIZE, UPDATE, WEIGHTS, K, N
 from fastnn.targets.cpu.products.dot import make_squares
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM
@@ -50,6 +51,8 @@ def make_norms(
         memory, head, layers, parts = memory_of(job), head_of(job), layers_of(job), parts_of(job)
         k, n = layers[layer, K], layers[layer, N]
         width, chunks = width_of(p, n), (k + panel - 1) // panel
+        if layers[layer, LAYER_KIND] != LINEAR:
+            chunks = ZERO
         part = layers[layer, PARTS] + p * (chunks + 1)
         narrow = layers[layer, NARROW] >= 0
         weights = head[KEPT] + layers[layer, WEIGHTS] + p * panel * (k + 1)

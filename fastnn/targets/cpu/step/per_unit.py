@@ -1,6 +1,7 @@
-"""What a layer has one number of a unit: its bias, and with prelu its slope below 0.
+"""What a layer trains one number of a unit: bias or beta, with prelu its slope below 0, gamma.
 
-The derivative by either is the sum of a column: of delta, and of what `prelu_backward` leaves at Z.
+The derivative by each is the sum of a column: of delta, of what `prelu_backward` leaves at Z, and
+of what `weigh` leaves at X_HAT.
 """
 
 from __future__ import annotations
@@ -12,11 +13,25 @@ import numpy as np
 
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import INLINE, MERGED
-from fastnn.targets.cpu.plan import BIAS, CAPACITY, DELTA, NARROW, ONES, TRAINABLE, WEIGHTS, K, N, Z
+from fastnn.targets.cpu.plan import (
+    BETA,
+    BIAS,
+    CAPACITY,
+    DELTA,
+    GAMMA,
+    NARROW,
+    ONES,
+    TRAINABLE,
+    WEIGHTS,
+    X_HAT,
+    K,
+    N,
+    Z,
+)
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
 
-KINDS = 2  # 0: the bias; 1: the slope
+KINDS = 3  # 0: bias or beta; 1: the slope; 2: gamma
 
 
 def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
@@ -35,6 +50,11 @@ def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
         if kind == 1:
             if layers[layer, TRAINABLE] >= 0:
                 at = layers[layer, TRAINABLE] + p * panel
+        elif kind == 2:
+            if layers[layer, GAMMA] >= 0:
+                at = layers[layer, GAMMA] + p * panel
+        elif layers[layer, BETA] >= 0:
+            at = layers[layer, BETA] + p * panel
         elif layers[layer, BIAS] == 1:
             k, n = layers[layer, K], layers[layer, N]
             at = layers[layer, NARROW]
@@ -45,7 +65,9 @@ def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
     @njit(**MERGED)
     def sum_columns(job, layer, p, kind, samples, out, alpha, beta):
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        of = layers[layer, Z] if kind == 1 else layers[layer, DELTA]
+        of = layers[layer, DELTA]
+        if kind > 0:
+            of = layers[layer, Z] if kind == 1 else layers[layer, X_HAT]
         of += p * panel * head[CAPACITY]
         width = width_of(p, layers[layer, N])
         accumulate(memory, head[ONES], ZERO, ZERO, of, samples, out, ONE, width, alpha, beta)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_clip
@@ -18,6 +19,7 @@ from fastnn.targets.cpu.plan import (
     IN_PLACE,
     INPUT,
     KEPT,
+    LAYER_KIND,
     LIST_SLACK,
     LOOK_ROWS,
     NARROW,
@@ -111,6 +113,7 @@ def make_update(
     per_unit: Any,
     keep_transposed: Any,
     add_squares: Any,
+    normalization: Any,
 ) -> tuple[Any, Any]:
     """Return ``update_tile(job, tile, first, samples, me)`` and ``apply_tile(job, tile)``.
 
@@ -125,6 +128,7 @@ def make_update(
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     apply, add_samples = make_apply(dtype, rules), narrow.gradient
     place_of, sum_columns = per_unit.place_of, per_unit.sum_columns
+    weigh, move = normalization.weigh, normalization.move
 
     @njit(**EXACT)
     def add(job, layer, i0, i1, p0, p1, first, samples, own, me, out, apart, origin, alpha, beta):
@@ -171,9 +175,13 @@ def make_update(
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         direct = head[DIRECT] == 1
         factor = -real(layer_rate(job, layer)) if direct else one
+        normalizes = layers[layer, LAYER_KIND] != LINEAR
         for p in range(p0, p1):
             width = width_of(p, layers[layer, N])
-            for kind in range(KINDS if layers[layer, TRAINABLE] >= 0 else 1):
+            if normalizes:
+                weigh(job, layer, p, samples)
+                move(job, layer, p, samples)
+            for kind in range(KINDS if normalizes or layers[layer, TRAINABLE] >= 0 else 1):
                 at = place_of(job, layer, p, kind)
                 if at < 0:
                     continue
@@ -271,7 +279,7 @@ def make_update(
             runs, start, count = ONE, weights + i0 * width, (i1 - i0) * width
             if layers[layer, NARROW] >= 0:
                 runs, start, count = n, weights + i0, i1 - i0
-            for j in range(runs):
+            for j in range(runs if i0 < i1 else 0):
                 apply(job, layer, start + j * k, start + j * k + kept, count, False)
             for kind in range(KINDS if i1 == k else 0):
                 at = place_of(job, layer, p, kind)
@@ -286,7 +294,9 @@ def make_update(
         p0, p1 = tiles[tile, 3], tiles[tile, 4]
         own = me * head[OWN_INPUTS] if layer == 0 else ZERO
         gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
-        if layers[layer, NARROW] >= 0:
+        if i0 == i1:
+            pass  # nothing but one number a unit
+        elif layers[layer, NARROW] >= 0:
             narrow_update(job, i0, i1, first, samples, own, gradient)
         elif head[DIRECT] == 1:
             direct(job, layer, i0, i1, p0, p1, first, samples, own, me)

@@ -1,0 +1,38 @@
+"""The kinds of layers that have parameters: which code computes them, and how they are cut.
+
+What computes a kind is in `fastnn.targets.cpu.step`, and what it needs of memory in the plan.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastnn.network import BatchNorm, Dense, LayerNorm
+
+LINEAR, BY_ROWS, BY_COLUMNS = range(3)  # codes: x W + b; rows, or columns, are normalized
+
+
+class Kind(NamedTuple):
+    """What plan and tiling have to know of one kind of layer.
+
+    Attributes
+    ----------
+    code
+        Of what computes it.
+    whole_rows
+        Whether a tile takes whole rows: all columns.
+    whole_columns
+        Whether a tile takes whole columns: all rows of the batch. Such a layer is a phase of its
+        own, and so are those before it.
+    """
+
+    code: int
+    whole_rows: bool = False
+    whole_columns: bool = False
+
+
+KINDS: dict[type, Kind] = {
+    Dense: Kind(LINEAR),
+    LayerNorm: Kind(BY_ROWS, whole_rows=True),
+    BatchNorm: Kind(BY_COLUMNS, whole_columns=True),
+}
