@@ -317,7 +317,10 @@ def test_parameters_and_state_are_converted_to_another_dtype_or_it_is_refused():
             "'relu', whose outputs are 0 or more.*make it",
         ),
         ({"network": Network(5, LAYERS)}, "takes 5 inputs, not 4; make a new Trainer"),
-        ({"network": Network(4, [Dense(3)])}, "has 1 Dense layers, not 2; make a new"),
+        (
+            {"network": Network(4, [Dense(3)])},
+            "has Dense layer 0, not Dense layer 0, Dense layer 1; make a new",
+        ),
         (
             {"network": Network(4, [Dense(7), Dense(3)])},
             r"has weights \(4, 7\), bias \(7,\) in Dense layer 0, not .*make a new Trainer",

@@ -185,13 +185,10 @@ class Problem:
                 "with trainable=True at least, or only predict and evaluate"
             )
         self._check_margin()
-        layers = self.network.parametric
-        for position, (layer, (_, units)) in enumerate(
-            zip(layers, self.network.widths, strict=True)
-        ):
-            if not is_flat(layer, units) or not any(
-                each.trainable for each in layers[: position + 1]
-            ):
+        layers, learns = self.network.parametric, False
+        for position, layer in enumerate(layers):
+            units, learns = self.network.widths[position][1], learns or layer.trainable
+            if not learns or not is_flat(layer, units):
                 continue
             if activation_row(layer.activation).flat:
                 what = "whose derivative is 0 everywhere"
@@ -201,9 +198,9 @@ class Problem:
             if layer is layers[-1]:
                 remedy = f"make it Dense({units}), or one with a slope, such as 'sigmoid'"
             raise InvalidInput(
-                f"{self.network.names[position]} has activation {layer.activation!r}, {what}, so that "
-                f"neither it nor a layer before it can learn; {remedy}. As it is, the network can "
-                "only predict, with parameters from set_parameters"
+                f"{self.network.names[position]} has activation {layer.activation!r}, {what}, so "
+                f"that neither it nor a layer before it can learn; {remedy}. As it is, the network "
+                "can only predict, with parameters from set_parameters"
             )
 
     @property

@@ -392,8 +392,8 @@ def _carried(
         b = parameters[place][1]
         if getattr(old, "bias", False) and not getattr(new, "bias", False) and b.any():
             raise InvalidInput(
-                f"network has bias=False in {before.network.names[place]}, whose b is {shown(b.tolist())}; "
-                "leave bias=True, or set b to zeros with set_parameters first"
+                f"network has bias=False in {before.network.names[place]}, whose b is "
+                f"{shown(b.tolist())}; leave bias=True, or set b to zeros with set_parameters first"
             )
     if not kept:
         return parameters, start_slots(after, parameters)
