@@ -27,7 +27,7 @@ class Problem:
     """One training problem, whole and checked: everything an engine needs but the data.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
-    by minibatches of `batch_size` rows. The penalty acts on weights, never on biases or slopes.
+    by minibatches of `batch_size` rows. The penalty acts on weights and on nothing else.
 
     Parameters
     ----------

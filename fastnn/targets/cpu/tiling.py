@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.network import Dense, Network
 from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
 from fastnn.targets.layout import Layout
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
+    from fastnn.network import Network
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 # Tiles go row block by row block through GROUP column blocks, then through the next GROUP.
@@ -56,7 +56,7 @@ def list_phases(
     """
     shapes, itemsize = problem.network.widths, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
-    kinds = [KINDS[type(layer)] for layer in problem.network.parametric]
+    kinds = [KINDS[layer.kind] for layer in problem.network.parametric]
     alone = [
         index
         for index, (kind, (k, n)) in enumerate(zip(kinds, shapes, strict=True))
@@ -94,7 +94,7 @@ def list_phases(
     if own_rule and problem.clip_norm is not None:
         phases.append((APPLY_TILES, 0, 1, 1, 1))
     for layer, each in enumerate(problem.network.parametric):
-        if own_rule and isinstance(each, Dense) and each.max_norm is not None:
+        if own_rule and getattr(each, "max_norm", None) is not None:
             phases.append((MAX_NORM, layer, rows, 1, 1))
     return np.array(phases, np.int64)
 
@@ -127,7 +127,7 @@ def cut_update(
     owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
     for layer, (k, n) in enumerate(network.widths):
         chunks, panels = layout.panels(k), layout.panels(n)
-        if KINDS[type(network.parametric[layer])].code != LINEAR:
+        if KINDS[network.parametric[layer].kind].code != LINEAR:
             cuts = [panels * each // threads for each in range(threads + 1)]
             for share, (p0, p1) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
                 if p0 < p1:
