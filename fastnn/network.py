@@ -228,7 +228,7 @@ class Network:
         >>> Network(4, [Dense(3), Dropout(0.1), LayerNorm(), Dense(2)]).names
         ('Dense layer 0', 'LayerNorm layer 1', 'Dense layer 2')
         """
-        kinds = [type(layer).__name__ for layer in self.parametric]
+        kinds = [layer.kind for layer in self.parametric]
         return tuple(f"{kind} layer {position}" for position, kind in enumerate(kinds))
 
     @cached_property
@@ -239,7 +239,7 @@ class Network:
     @cached_property
     def normalized(self) -> tuple[str, ...]:
         """The kinds of normalization that are among the layers, by name."""
-        kinds = [type(layer).__name__ for layer in self.parametric if not isinstance(layer, Dense)]
+        kinds = [layer.kind for layer in self.parametric if not isinstance(layer, Dense)]
         return tuple(dict.fromkeys(kinds))
 
     def with_trainable(self, trainable: Iterable[bool]) -> Network:

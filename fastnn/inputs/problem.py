@@ -31,7 +31,7 @@ class Problem:
 
     minimise  sum_r w_r l_r / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
     by minibatches of `batch_size` rows, l_r being loss(network(x_r), y_r). The penalty acts on
-    weights of layers, never on biases or slopes.
+    the weights W of Dense layers, and on nothing else.
 
     Sums are over all n rows. The gradient of a batch of m rows is sum_r w_r dl_r / (m w), where w =
     sum_r w_r / n is the mean weight of all rows, so that its mean over equal batches is the
