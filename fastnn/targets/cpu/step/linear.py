@@ -57,7 +57,6 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     ROW_SCALE,
     SAMPLES,
-    SIZE,
     STEPS,
     TARGETS,
     WEIGHTED,
