@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InvalidInput,
         MissingExtra,
         MissingFile,
+        NotAssignable,
         TargetUnavailable,
         UnusableFile,
     )
@@ -75,6 +76,7 @@ __all__ = [
     "Lion",
     "MissingExtra",
     "MissingFile",
+    "NotAssignable",
     "Nadam",
     "Network",
     "Quantile",
@@ -112,6 +114,7 @@ _HOMES = {
         "InvalidInput",
         "MissingExtra",
         "MissingFile",
+        "NotAssignable",
         "TargetUnavailable",
         "TrainerBusy",
         "UnusableFile",
