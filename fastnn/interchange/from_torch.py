@@ -122,8 +122,8 @@ def read_module(module: Any, loss: Any) -> tuple[Network, Parameters, np.dtype]:
         raise places[-1].refuse("a network ends in its outputs; take the dropout at the end out")
     if dense[-1] is not chain.layers[-1]:
         raise chain.last.refuse(
-            "a network ends in a Linear and its activation, and behind this one there is none; put "
-            "an nn.Linear there, or take this out"
+            "a network ends in a Linear and its activation; put an nn.Linear behind this one, of "
+            "which the weight may be the identity, with bias=False and requires_grad=False"
         )
     return Network(chain.inputs, chain.layers), chain.parameters, chain.dtype
 
@@ -162,7 +162,8 @@ def _kind(nn: Any, module: Any) -> str:
 
     "" for a module with a `forward` of its own.
     """
-    kind: Any = getattr(module, "cls_to_become", None) or type(module)  # of lazy ones
+    kind: Any = type(module)
+    kind = getattr(kind, "cls_to_become", None) or kind  # of lazy ones
     for base in kind.__mro__:
         if base is getattr(nn, base.__name__, None) and base is not nn.Module:
             same = kind.forward is base.forward and "forward" not in vars(module)

@@ -237,8 +237,8 @@ class _Graph:
         """
         scale = gamma / np.sqrt(variance.astype(np.float64) + layer.epsilon)
         difference = self.add("Sub", x, self.array(mean, f"{self.prefix}.mean"))
-        scale = self.array(scale.astype(self._dtype), f"{self.prefix}.scale")
-        scaled = self.add("Mul", difference, scale)
+        factor = self.array(scale.astype(self._dtype), f"{self.prefix}.scale")
+        scaled = self.add("Mul", difference, factor)
         return self.add("Add", scaled, self.array(beta, f"{self.prefix}.beta")), slopes
 
     def _elementwise(self, z: str, layer: Layer, alpha: str) -> str:
