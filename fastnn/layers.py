@@ -1,7 +1,8 @@
 """What every layer with parameters says of itself: whoever goes through a network asks it.
 
-A kind of layer is a class here or in a module of its own, a row in `fastnn.network.LAYERS`, and the
-module of each target that computes it, which stands in that target's table of kinds.
+A kind of layer is a class in a module of its own and an entry in `fastnn.network.LAYERS`, and for
+each target a module that computes it and a row in its table: `fastnn.targets.numpy.kinds.KINDS`,
+`fastnn.targets.cpu.kinds.KINDS`. Parameters, files and updates follow from what the class says.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class Layer:
     alpha: float | None
     trainable: bool = True
     rate_factor: float = 1.0
+
+    @property
+    def kind(self) -> str:
+        """The name of its class, by which tables have it."""
+        return type(self).__name__
 
     def outputs_of(self, inputs: int) -> int:
         """Return how many numbers come out where `inputs` go in."""

@@ -7,7 +7,7 @@ a `Network` or an optimizer holds a valid one. The optimizers are written in `fa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +228,7 @@ class Network:
         >>> Network(4, [Dense(3), Dropout(0.1), LayerNorm(), Dense(2)]).names
         ('Dense layer 0', 'LayerNorm layer 1', 'Dense layer 2')
         """
-        kinds = [type(layer).__name__ for layer in self.parametric]
+        kinds = [layer.kind for layer in self.parametric]
         return tuple(f"{kind} layer {position}" for position, kind in enumerate(kinds))
 
     @cached_property
@@ -239,8 +239,30 @@ class Network:
     @cached_property
     def normalized(self) -> tuple[str, ...]:
         """The kinds of normalization that are among the layers, by name."""
-        kinds = [type(layer).__name__ for layer in self.parametric if not isinstance(layer, Dense)]
+        kinds = [layer.kind for layer in self.parametric if not isinstance(layer, Dense)]
         return tuple(dict.fromkeys(kinds))
+
+    def with_trainable(self, trainable: Iterable[bool]) -> Network:
+        """Return this network with other layers frozen: `trainable` has one bool a Dense.
+
+        >>> network = Network(4, [Dense(3), Dropout(0.1), Dense(2)]).with_trainable([False, True])
+        >>> [layer.trainable for layer in network.dense]
+        [False, True]
+        """
+        flags = list(trainable) if isinstance(trainable, Iterable) else [trainable]
+        if isinstance(trainable, str) or len(flags) != len(self.dense):
+            raise InvalidInput(
+                f"trainable must have one True or False for each of the {len(self.dense)} Dense "
+                f"layers, not {shown(trainable)}"
+            )
+        left = iter(flags)
+        return Network(
+            self.inputs,
+            [
+                replace(layer, trainable=next(left)) if isinstance(layer, Dense) else layer
+                for layer in self.layers
+            ],
+        )
 
     @property
     def first_trained(self) -> int:

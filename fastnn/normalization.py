@@ -24,7 +24,7 @@ class Normalization(Layer):
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
-        what = f"epsilon of {type(self).__name__}"
+        what = f"epsilon of {self.kind}"
         object.__setattr__(self, "epsilon", number(self.epsilon, what, 0.0, open_low=True))
         self.check_activation()
 

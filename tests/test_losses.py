@@ -157,7 +157,9 @@ def test_restarts_and_sweeps_take_them():
     grid = {"label_smoothing": [0.0, 0.3]}
     rows = sweep(trainer_of(), X, LABELS, 1, grid=grid)
     assert rows[0].training_loss != rows[1].training_loss
-    quantiles = sweep(trainer_of(ONE), X, REAL, 1, grid={"loss": [Quantile(0.1), Quantile(0.9)]})
+    quantiles = sweep(
+        trainer_of(ONE, loss="mse"), X, REAL, 1, grid={"loss": [Quantile(0.1), Quantile(0.9)]}
+    )
     assert quantiles[0].training_loss != quantiles[1].training_loss
 
 

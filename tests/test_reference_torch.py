@@ -75,15 +75,18 @@ ROW_LOSS = {
 }
 
 
-def torch_optimizer(problem, layers):
-    """Return PyTorch's own optimizer; weight decay in a group of a layer's weights alone."""
-    optimizer, decay = problem.optimizer, problem.optimizer.constants[3]
-    groups = []
-    for layer, (W, *others) in zip(problem.network.dense, layers, strict=True):
-        if layer.trainable:
-            rate = {"lr": layer.rate_factor * optimizer.learning_rate}
-            groups.append({"params": [W], "weight_decay": decay, **rate})
-            groups.append({"params": others, "weight_decay": 0.0, **rate})
+def group(optimizer, weights, others, factor=1.0):
+    """Return two groups of parameters for `torch_optimizer`; weight decay is for weights alone."""
+    rate = {"lr": factor * optimizer.learning_rate}
+    decay = optimizer.constants[3]
+    return [
+        {"params": weights, "weight_decay": decay, **rate},
+        {"params": others, "weight_decay": 0.0, **rate},
+    ]
+
+
+def torch_optimizer(optimizer, groups):
+    """Return PyTorch's own optimizer."""
     if isinstance(optimizer, SGD):
         return torch.optim.SGD(
             groups,
@@ -119,7 +122,13 @@ def torch_training(problem, parameters, data, orders):
         for layer, own in zip(network.dense, parameters, strict=True)
     ]
     weights, every = [W for W, *_ in layers], [each for own in layers for each in own]
-    optimizer = torch_optimizer(problem, layers)
+    groups = [
+        each
+        for layer, (W, *rest) in zip(problem.network.dense, layers, strict=True)
+        if layer.trainable
+        for each in group(problem.optimizer, [W], rest, layer.rate_factor)
+    ]
+    optimizer = torch_optimizer(problem.optimizer, groups)
     means, updates = [each.detach().clone() for each in every], 0
     X, y = torch.tensor(data.X), torch.tensor(data.targets)
     w = torch.ones(ROWS, dtype=X.dtype) if data.weights is None else torch.tensor(data.weights)

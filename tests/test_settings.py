@@ -317,7 +317,10 @@ def test_parameters_and_state_are_converted_to_another_dtype_or_it_is_refused():
             "'relu', whose outputs are 0 or more.*make it",
         ),
         ({"network": Network(5, LAYERS)}, "takes 5 inputs, not 4; make a new Trainer"),
-        ({"network": Network(4, [Dense(3)])}, "has 1 Dense layers, not 2; make a new"),
+        (
+            {"network": Network(4, [Dense(3)])},
+            "has Dense layer 0, not Dense layer 0, Dense layer 1; make a new",
+        ),
         (
             {"network": Network(4, [Dense(7), Dense(3)])},
             r"has weights \(4, 7\), bias \(7,\) in Dense layer 0, not .*make a new Trainer",
@@ -524,7 +527,7 @@ def test_the_names_that_set_takes_are_those_of_a_trainer_and_the_rate():
     import inspect
 
     names = {*inspect.signature(Trainer).parameters}
-    assert {*SETTINGS} == names - {"seed"} | {"learning_rate"}
+    assert {*SETTINGS} == names - {"seed"} | {"learning_rate", "trainable"}
 
 
 def test_binary_and_regression_settings_go_over():
@@ -535,3 +538,28 @@ def test_binary_and_regression_settings_go_over():
     trainer.set(loss="mse")
     trainer.fit(X, REAL, epochs=1)
     assert len(trainer.history) == 3
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_layers_are_frozen_and_trained_again_between_fits(target):
+    trainer = trainer_of(target=target, optimizer=Adam(0.01))
+    trainer.fit(X, LABELS, 2)
+    before, state = trainer.parameters, slots_of(trainer)
+    trainer.set(trainable=[False, True])
+    trainer.fit(X, LABELS, 2)
+    assert same(trainer.parameters[:1], before[:1])
+    assert not same(trainer.parameters[1:], before[1:])
+    for slot, its in zip(slots_of(trainer), state, strict=True):
+        assert same(slot[:1], its[:1])
+    trainer.set(trainable=[True, True])
+    trainer.fit(X, LABELS, 1)
+    assert not same(trainer.parameters[:1], before[:1])
+
+
+@pytest.mark.parametrize("flags", [[True], [True] * 3, True, "no", [1.5, True], None])
+def test_trainable_is_one_bool_for_each_dense_layer(flags):
+    trainer = trainer_of()
+    before = everything(trainer)
+    with pytest.raises(InvalidInput, match="trainable must"):
+        trainer.set(trainable=flags, batch_size=3)
+    assert everything(trainer) == before

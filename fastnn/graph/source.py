@@ -67,13 +67,13 @@ def activation_source(expression: Expression) -> RuleSource:
     >>> print(source.text)
     def rule(real, m):
         c0 = real(1.0)
-        c1 = real(2.0)
+        c1 = real(-2.0)
     <BLANKLINE>
         def value(z, numbers):
             return numbers[0] / (c0 + z * z)
     <BLANKLINE>
         def derivative(z, a, numbers):
-            return -(a / (c0 + z * z) * (c1 * z))
+            return c1 * (a / (c0 + z * z) * z)
     <BLANKLINE>
         return value, derivative
     <BLANKLINE>

@@ -31,7 +31,7 @@ class Problem:
 
     minimise  sum_r w_r l_r / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
     by minibatches of `batch_size` rows, l_r being loss(network(x_r), y_r). The penalty acts on
-    weights of layers, never on biases or slopes.
+    the weights W of Dense layers, and on nothing else.
 
     Sums are over all n rows. The gradient of a batch of m rows is sum_r w_r dl_r / (m w), where w =
     sum_r w_r / n is the mean weight of all rows, so that its mean over equal batches is the
@@ -185,13 +185,10 @@ class Problem:
                 "with trainable=True at least, or only predict and evaluate"
             )
         self._check_margin()
-        layers = self.network.parametric
-        for position, (layer, (_, units)) in enumerate(
-            zip(layers, self.network.widths, strict=True)
-        ):
-            if not is_flat(layer, units) or not any(
-                each.trainable for each in layers[: position + 1]
-            ):
+        layers, learns = self.network.parametric, False
+        for position, layer in enumerate(layers):
+            units, learns = self.network.widths[position][1], learns or layer.trainable
+            if not learns or not is_flat(layer, units):
                 continue
             if activation_row(layer.activation).flat:
                 what = "whose derivative is 0 everywhere"
@@ -201,9 +198,9 @@ class Problem:
             if layer is layers[-1]:
                 remedy = f"make it Dense({units}), or one with a slope, such as 'sigmoid'"
             raise InvalidInput(
-                f"{self.network.names[position]} has activation {layer.activation!r}, {what}, so that "
-                f"neither it nor a layer before it can learn; {remedy}. As it is, the network can "
-                "only predict, with parameters from set_parameters"
+                f"{self.network.names[position]} has activation {layer.activation!r}, {what}, so "
+                f"that neither it nor a layer before it can learn; {remedy}. As it is, the network "
+                "can only predict, with parameters from set_parameters"
             )
 
     @property

@@ -87,7 +87,7 @@ def _check_planar(problem: Problem) -> None:
             "train one on two columns of X"
         )
     kind = loss_row(problem.loss).targets
-    if kind == "real":
+    if kind in ("real", "counts"):
         raise InvalidInput(f"loss {problem.loss!r} is a regression's, which has no classes to draw")
     if kind == "binary" and network.outputs != 1:
         raise InvalidInput(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack
@@ -36,6 +36,7 @@ class Settings(TypedDict, total=False):
     """What `Adjustable.set` takes, each as the argument of `fastnn.training.trainer.Trainer`."""
 
     network: Network
+    trainable: Iterable[bool]
     loss: AnyLoss | Quantile
     optimizer: Optimizer
     learning_rate: LearningRate
@@ -192,6 +193,9 @@ class Adjustable(Stateful):
         network
             One with the same shapes of all parameters: other activations, dropout, penalties or
             limits. `widen` gives the last layer more outputs.
+        trainable
+            Which Dense layers are trained from now on, one bool for each: the others are frozen,
+            and keep parameters and state to the bit.
         optimizer, learning_rate
             Another optimizer, or the same with another rate, a number or a schedule, which goes on
             at the current `step`. `rate_factor` becomes 1: the rate is what is given here.
@@ -232,6 +236,11 @@ class Adjustable(Stateful):
         if "learning_rate" in given and isinstance(optimizer, Optimizer):
             given["optimizer"] = replace(optimizer, learning_rate=given["learning_rate"])
         given.pop("learning_rate", None)
+        if "trainable" in given:
+            network = given.get("network", before.network)
+            if isinstance(network, Network):  # else `Problem` refuses it
+                given["network"] = network.with_trainable(given["trainable"])
+            del given["trainable"]
         problem = replace(before, **given)
         _check_shapes(before.network, problem.network)
         kept = shares_state(before.optimizer.rule, problem.optimizer.rule)
@@ -392,8 +401,8 @@ def _carried(
         b = parameters[place][1]
         if getattr(old, "bias", False) and not getattr(new, "bias", False) and b.any():
             raise InvalidInput(
-                f"network has bias=False in {before.network.names[place]}, whose b is {shown(b.tolist())}; "
-                "leave bias=True, or set b to zeros with set_parameters first"
+                f"network has bias=False in {before.network.names[place]}, whose b is "
+                f"{shown(b.tolist())}; leave bias=True, or set b to zeros with set_parameters first"
             )
     if not kept:
         return parameters, start_slots(after, parameters)

@@ -18,7 +18,7 @@ from pairs import all_pairs
 
 from fastnn.graph import tanh
 from fastnn.inputs.problem import Problem
-from fastnn.network import SGD, Adam, AveragedSGD, Dense, Dropout, Network
+from fastnn.network import SGD, Adam, AdamW, AveragedSGD, Dense, Dropout, Network
 
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
 HELD = [Dense(32, "prelu", max_norm=1.0)]
@@ -45,6 +45,11 @@ RECIPES: dict[str, tuple[Any, ...]] = {
         20,
         [Dense(32, lambda z: tanh(z) * z), Dense(16, "mish"), Dense(3, "hardmax"), Dense(2)],
         lambda z, y: (z - y) ** 4, AveragedSGD(0.1), "float32", {"clip_norm": 1.0},
+    ),
+    "trained apart float32": (
+        20,
+        [Dense(32, "relu", rate_factor=0.5), Dense(16, "prelu", trainable=False), Dense(3, l1=0.1)],
+        "mse", AdamW(), "float32", {"clip_norm": 1.0},
     ),
 }  # fmt: skip
 

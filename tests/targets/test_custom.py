@@ -223,9 +223,9 @@ def test_prediction_alone_compiles_values_alone(monkeypatch):
 
     asked, compiled = [], user_rules.compiled
 
-    def noted(rule, operation, *rest):
+    def noted(rule, count, operation, *rest):
         asked.append(operation)
-        return compiled(rule, operation, *rest)
+        return compiled(rule, count, operation, *rest)
 
     monkeypatch.setattr(user_rules, "compiled", noted)
     problem = problem_of(3, [Dense(4, lambda z: z / (1 + abs(z))), Dense(2)], LOSSES["mse"])

@@ -1,13 +1,12 @@
 """The kinds of layers that have parameters: which code computes them, and how they are cut.
 
-What computes a kind is in `fastnn.targets.cpu.step`, and what it needs of memory in the plan.
+What computes a kind is in `fastnn.targets.cpu.step`, and what it needs of memory in the plan. Kinds
+go by name, since what is imported here counts among the sources of compiled code.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-from fastnn.network import BatchNorm, Dense, LayerNorm
 
 LINEAR, BY_ROWS, BY_COLUMNS = range(3)  # codes: x W + b; rows, or columns, are normalized
 
@@ -31,8 +30,8 @@ class Kind(NamedTuple):
     whole_columns: bool = False
 
 
-KINDS: dict[type, Kind] = {
-    Dense: Kind(LINEAR),
-    LayerNorm: Kind(BY_ROWS, whole_rows=True),
-    BatchNorm: Kind(BY_COLUMNS, whole_columns=True),
+KINDS = {
+    "Dense": Kind(LINEAR),
+    "LayerNorm": Kind(BY_ROWS, whole_rows=True),
+    "BatchNorm": Kind(BY_COLUMNS, whole_columns=True),
 }

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.inputs.memory import check_memory
-from fastnn.network import Dense
 from fastnn.rules.table import (
     ACTIVATION_CODES,
     CUSTOM,
@@ -240,12 +239,12 @@ def make_plan(
     for index, (layer, (k, n)) in enumerate(zip(problem.network.parametric, shapes, strict=True)):
         row = layers[index]
         activation = activation_row(layer.activation)
-        row[[K, N, LAYER_KIND]] = k, n, KINDS[type(layer)].code
+        row[[K, N, LAYER_KIND]] = k, n, KINDS[layer.kind].code
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
         row[[MASK, TRANSPOSED, NARROW, SLOPES, X_HAT, STATISTICS, WEIGHTS]] = -1
         row[list(UNIT_FIELDS.values())] = -1
-        row[BIAS] = layer.bias if isinstance(layer, Dense) else 0
+        row[BIAS] = getattr(layer, "bias", False)
         if row[LAYER_KIND] != LINEAR:
             pass
         elif index == 0 and is_narrow(layout, k, n):

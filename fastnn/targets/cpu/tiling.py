@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.network import Dense, Network
 from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
 from fastnn.targets.layout import Layout
 
@@ -57,7 +56,7 @@ def list_phases(
     """
     shapes, itemsize = problem.network.widths, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
-    kinds = [KINDS[type(layer)] for layer in problem.network.parametric]
+    kinds = [KINDS[layer.kind] for layer in problem.network.parametric]
     alone = [
         index
         for index, (kind, (k, n)) in enumerate(zip(kinds, shapes, strict=True))
@@ -126,13 +125,14 @@ def cut_update(
     """
     layers = zip(network.parametric, network.widths, strict=True)
     trained = [(layer, shape) for layer, (each, shape) in enumerate(layers) if each.trainable]
-    work = sum(k * n for layer, (k, n) in trained if isinstance(network.parametric[layer], Dense))
+    linear = [each for each in trained if KINDS[network.parametric[each[0]].kind].code == LINEAR]
+    work = sum(k * n for _, (k, n) in linear)
     # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
     target = max(work // (UPDATE_TILE_SHARE * threads), (1 << 17) // capacity)
     owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
     for layer, (k, n) in trained:
         chunks, panels = layout.panels(k), layout.panels(n)
-        if KINDS[type(network.parametric[layer])].code != LINEAR:
+        if KINDS[network.parametric[layer].kind].code != LINEAR:
             cuts = [panels * each // threads for each in range(threads + 1)]
             for share, (p0, p1) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
                 if p0 < p1:

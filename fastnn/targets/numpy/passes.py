@@ -16,7 +16,7 @@ from fastnn.targets.numpy.layers import dropout_mask, random_slopes
 from fastnn.targets.numpy.losses import loss_of, output_gradients
 
 if TYPE_CHECKING:
-    from fastnn import layers as described
+    from fastnn.layers import Layer as Described
 
 Parameters = list[tuple[np.ndarray, ...]]  # of each layer's arrays: see `Network.parameters`
 
@@ -115,7 +115,7 @@ def forward(
     ):
         mask = masks[position] if masks else None
         X = A if mask is None else A * mask
-        Z, kept = KINDS[type(layer)].forward(layer, own, X, training)
+        Z, kept = KINDS[layer.kind].forward(layer, own, X, training)
         drawn = slopes[position] if slopes else None
         if drawn is None:
             A = activation_of(layer.activation).value(Z, _alpha(layer, own))
@@ -127,7 +127,7 @@ def forward(
     return layers
 
 
-def _alpha(layer: described.Layer, own: tuple[np.ndarray, ...]) -> Any:
+def _alpha(layer: Described, own: tuple[np.ndarray, ...]) -> Any:
     """Return the parameter of a layer's activation: a number, or the slopes that it has learned."""
     return own[-1] if activation_row(layer.activation).trainable else layer.alpha or 0.0
 
@@ -170,7 +170,7 @@ def backward(
             dZ = activation_of(layer.activation).input_gradient(Z, A, dA, _alpha(layer, own))
         else:
             dZ = dA * slope
-        dA, found = KINDS[type(layer)].backward(layer, own, X, kept, dZ)
+        dA, found = KINDS[layer.kind].backward(layer, own, X, kept, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
         l2 = problem.penalties[position][1]
@@ -193,7 +193,7 @@ def move_statistics(
     if all(each.trained for layer in known for each in layer):
         return parameters, slots
     moved = [
-        KINDS[type(layer)].moved(layer, own, X, kept)
+        KINDS[layer.kind].moved(layer, own, X, kept)
         for layer, own, (X, _, _, _, kept) in zip(
             problem.network.parametric, parameters, layers, strict=True
         )

@@ -57,7 +57,6 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     ROW_SCALE,
     SAMPLES,
-    SIZE,
     STEPS,
     TARGETS,
     WEIGHTED,
@@ -211,7 +210,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 apply(job, ZERO, w + k, out, 1, True)
         if head[KEPT] > 0:
             kept = head[KEPT]
-            set_scale(job, squares(memory, kept, head[SIZE], 1.0))
+            set_scale(job, squares(memory, kept, k + 1, 1.0))
             apply(job, ZERO, w, w + kept, k, False)
             if layers[0, BIAS] == 1:
                 apply(job, ZERO, w + k, w + k + kept, 1, True)
