@@ -162,8 +162,8 @@ def _kind(nn: Any, module: Any) -> str:
 
     "" for a module with a `forward` of its own.
     """
-    kind: Any = type(module)
-    kind = getattr(kind, "cls_to_become", None) or kind  # of lazy ones
+    becomes = getattr(module, "cls_to_become", None)  # of lazy ones
+    kind: Any = type(module) if becomes is None else becomes
     for base in kind.__mro__:
         if base is getattr(nn, base.__name__, None) and base is not nn.Module:
             same = kind.forward is base.forward and "forward" not in vars(module)
