@@ -162,8 +162,9 @@ def _kind(nn: Any, module: Any) -> str:
 
     "" for a module with a `forward` of its own.
     """
-    becomes = getattr(module, "cls_to_become", None)  # of lazy ones
-    kind: Any = type(module) if becomes is None else becomes
+    kind: Any = type(module)
+    if getattr(kind, "cls_to_become", None) is not None:  # of lazy ones
+        kind = kind.cls_to_become
     for base in kind.__mro__:
         if base is getattr(nn, base.__name__, None) and base is not nn.Module:
             same = kind.forward is base.forward and "forward" not in vars(module)
