@@ -162,11 +162,10 @@ def _kind(nn: Any, module: Any) -> str:
 
     "" for a module with a `forward` of its own.
     """
-    kind: Any = type(module)
-    if getattr(kind, "cls_to_become", None) is not None:  # of lazy ones
-        kind = kind.cls_to_become
+    kind: Any = getattr(module, "cls_to_become", None) or type(module)  # the first, of lazy ones
     for base in kind.__mro__:
-        if base is getattr(nn, base.__name__, None) and base is not nn.Module:
+        known = base is getattr(nn, base.__name__, None) and base is not nn.Module
+        if known:
             same = kind.forward is base.forward and "forward" not in vars(module)
             return base.__name__ if same else ""
     return ""
