@@ -125,7 +125,7 @@ def test_a_norm_is_in_a_file_with_its_activation(norm, activation, dtype, run, t
     check_same(spread(trainer_of(layers, dtype=dtype)), tmp_path / "model.onnx", run)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["numpy", "cpu"])  # CUDA has no norms
 @pytest.mark.parametrize("optimizer", [Adam(0.05), AveragedSGD(0.1)], ids=["adam", "averaged"])
 def test_a_file_has_the_statistics_that_training_has_left(optimizer, target, run, tmp_path):
     layers = [BatchNorm(), Dense(6), BatchNorm(activation="relu"), Dense(5), LayerNorm(), Dense(3)]

@@ -106,7 +106,7 @@ def test_a_norm_goes_with_its_activation_and_comes_back_as_it_was(norm, activati
         assert all(map(np.array_equal, arrays, expected))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["numpy", "cpu"])  # CUDA has no norms
 def test_a_norm_has_the_statistics_that_training_has_left(target):
     layers = [BatchNorm(), Dense(6), BatchNorm(activation="relu"), Dense(5), LayerNorm(), Dense(3)]
     trainer = trainer_of(layers, optimizer=Adam(0.05), target=target, dtype="float64")
