@@ -9,8 +9,22 @@ import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import LABELS, REAL, TARGETS, X
 
-from fastnn import SGD, Adam, AveragedSGD, Dense, Dropout, InvalidInput, Trainer
+from fastnn import (
+    SGD,
+    Adam,
+    AveragedSGD,
+    BatchNorm,
+    Dense,
+    Dropout,
+    InvalidInput,
+    LayerNorm,
+    Quantile,
+    Trainer,
+    graph,
+)
+from fastnn.interchange import from_torch
 from fastnn.interchange.torch_activations import KINDS
+from fastnn.rules.table import LOSSES
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 nn = torch.nn
@@ -168,6 +182,179 @@ def test_dropout_before_an_activation_that_scales_is_dropout_after_it(activation
         torch.testing.assert_close(activation(factor * z), factor * activation(z))
 
 
+NORM_TARGETS = ["numpy", "cpu"]  # CUDA has no norms
+
+
+def losses_modules(target):
+    """Return modules of one layer, of two, and of norms where there are some."""
+    modules = [module_of(), module_of(nn.Tanh())]
+    return [*modules, normalized()] if target in NORM_TARGETS else modules
+
+
+def normalized(*activations, first=True, dtype=torch.float64):
+    """Return a chain with norms of all kinds in all places, whose parameters are not usual."""
+    torch.manual_seed(0)
+    layers = [nn.BatchNorm1d(4, eps=1e-3, momentum=0.3)] if first else []
+    layers += [nn.Linear(4, 6, bias=False), nn.BatchNorm1d(6, momentum=0.0), nn.Tanh()]
+    layers += [nn.LayerNorm(6, eps=1e-3), nn.Linear(6, 5), nn.LayerNorm(5), nn.SiLU()]
+    for activation in activations:
+        layers += [nn.Linear(5, 5), nn.BatchNorm1d(5), copy.deepcopy(activation)]
+        layers += [nn.LayerNorm(5), copy.deepcopy(activation)]
+    module = nn.Sequential(*layers, nn.Linear(5, 3)).to(dtype)
+    with torch.no_grad():
+        for values in [*module.parameters(), *module.buffers()]:
+            if values.is_floating_point():
+                values += 0.2 * torch.rand_like(values)
+    return module
+
+
+@pytest.mark.parametrize("target", NORM_TARGETS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("training", [True, False])
+def test_norms_give_what_they_give_in_evaluation_whatever_the_mode(training, dtype, target):
+    module = normalized(nn.ReLU(), dtype=dtype).train(training)
+    trainer = check_same_outputs(module, 3 * X + 5, target=target)
+    assert trainer.problem.network.layers == (
+        BatchNorm(0.3, 1e-3),
+        Dense(6, bias=False),
+        BatchNorm(0.0, activation="tanh"),
+        LayerNorm(1e-3),
+        Dense(5),
+        LayerNorm(activation="silu"),
+        Dense(5),
+        BatchNorm(activation="relu"),
+        LayerNorm(activation="relu"),
+        Dense(3),
+    )
+    assert module.training == training
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, nn.PReLU(), nn.PReLU(5, init=-0.4)], ids=str)
+def test_the_activation_behind_a_norm_is_the_norms(activation):
+    module = normalized(activation)
+    trainer = check_same_outputs(module, target="numpy")
+    assert len(trainer.problem.network.layers) == 10
+    # PyTorch has 1/6 of Hardsigmoid's and the derivative of CELU in float32 precision.
+    rough = isinstance(activation, nn.Hardsigmoid) or str(activation) == "CELU(alpha=0.4)"
+    if not isinstance(activation, nn.RReLU) and str(activation) != "PReLU(num_parameters=1)":
+        loss, tolerance = nn.CrossEntropyLoss(), 1e-5 if rough else 1e-8
+        check_same_training(
+            module, loss, LABELS, "softmax_cross_entropy", tolerance, target="numpy"
+        )
+
+
+@pytest.mark.parametrize("target", NORM_TARGETS)
+@pytest.mark.parametrize("first", [True, False])
+def test_norms_and_their_statistics_are_trained_as_pytorchs(first, target):
+    module = normalized(nn.ReLU(), first=first)
+    trainer = check_same_training(
+        module, nn.CrossEntropyLoss(), LABELS, "softmax_cross_entropy", target=target
+    )
+    found = trainer.to_torch().state_dict()
+    for name, values in module.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(found[name], values, rtol=1e-8, atol=1e-9)
+
+
+def test_a_norm_at_the_end_may_be_followed_by_the_identity():
+    module = normalized().append(nn.BatchNorm1d(3).double())
+    with pytest.raises(InvalidInput, match="9, BatchNorm1d.*a network ends in a Linear"):
+        Trainer.from_torch(module)
+    last = nn.Linear(3, 3, bias=False).double().requires_grad_(False)
+    last.weight.copy_(torch.eye(3))
+    module.append(last)
+    check_same_outputs(module, target="numpy")
+    check_same_training(
+        module, nn.CrossEntropyLoss(), LABELS, "softmax_cross_entropy", target="numpy"
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_frozen_linears_are_layers_that_are_not_trained(target):
+    module = module_of(nn.Tanh(), nn.PReLU(6), nn.PReLU(6))
+    for frozen in (0, 2, 3):
+        module[frozen].requires_grad_(False)
+    trainer = check_same_training(
+        module, nn.CrossEntropyLoss(), LABELS, "softmax_cross_entropy", target=target
+    )
+    layers = trainer.problem.network.dense
+    assert [layer.trainable for layer in layers] == [False, False, True, True]
+    bare = nn.Sequential(nn.Linear(4, 3, bias=False).requires_grad_(False), nn.Linear(3, 3))
+    layers = check_same_outputs(bare, target=target).problem.network.dense
+    assert [layer.trainable for layer in layers] == [False, True]
+
+
+def test_a_module_that_is_frozen_throughout_can_predict():
+    module = module_of(nn.Tanh()).requires_grad_(False)
+    trainer = check_same_outputs(module, target="numpy")
+    with pytest.raises(InvalidInput, match="no layer of the network is trainable"):
+        trainer.fit(X, LABELS)
+
+
+def row_loss(outputs, targets):
+    """Return what a normal density's logarithm comes to, and something of the third output."""
+    error = targets[0] - outputs[0]
+    return 0.5 * (outputs[1] + error**2 * graph.exp(-outputs[1])) + outputs[2] ** 2
+
+
+def torch_row_loss(p, y):
+    """Return the same of a batch."""
+    losses = 0.5 * (p[:, 1] + (y - p[:, 0]) ** 2 * torch.exp(-p[:, 1])) + p[:, 2] ** 2
+    return losses.mean()
+
+
+def pinball(p, y):
+    """Return the loss of the quantile 0.8."""
+    return torch.maximum(0.8 * (y - p), 0.2 * (p - y)).mean()
+
+
+COUNTS = np.stack([LABELS, LABELS[::-1], 2 * LABELS], axis=1)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("loss", "torch_loss", "targets"),
+    [
+        (row_loss, torch_row_loss, REAL.astype(float)),
+        (Quantile(0.8), pinball, X[:, :3].astype(float)),
+        ("quantile", lambda p, y: nn.functional.l1_loss(p, y) / 2, X[:, :3].astype(float)),
+        ("poisson", nn.PoissonNLLLoss(), COUNTS.astype(float)),
+    ],
+    ids=["row", "Quantile", "quantile", "poisson"],
+)
+def test_training_with_other_losses_goes_on_as_pytorchs_would(loss, torch_loss, targets, target):
+    for module in losses_modules(target):
+        check_same_training(module, torch_loss, targets, loss, target=target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_training_with_smoothed_labels_goes_on_as_pytorchs_would(target):
+    for module in losses_modules(target):
+        check_same_training(
+            module,
+            nn.CrossEntropyLoss(label_smoothing=0.2),
+            LABELS,
+            "softmax_cross_entropy",
+            label_smoothing=0.2,
+            target=target,
+        )
+
+
+def test_a_loss_of_rows_is_made_for_the_outputs_of_the_module():
+    with pytest.raises(InvalidInput, match="outputs"):
+        Trainer.from_torch(nn.Linear(4, 2), loss=row_loss)
+    with pytest.raises(InvalidInput, match="unknown loss 'mce'"):
+        Trainer.from_torch(nn.Linear(4, 2), loss="mce")
+
+
+def test_every_loss_that_applies_something_has_its_last_modules():
+    names = {row.name for row in LOSSES.values() if row.from_logits}
+    assert from_torch._OF_LOSS.keys() == names
+    for end in (nn.Sigmoid(), nn.Softmax(1), nn.Softplus()):
+        with pytest.raises(InvalidInput, match="loss 'poisson' takes raw outputs"):
+            Trainer.from_torch(nn.Sequential(nn.Linear(4, 3), end), loss="poisson")
+
+
 @pytest.mark.parametrize("slopes", [nn.PReLU(init=0.1), nn.PReLU(6, init=-0.2)], ids=str)
 def test_slopes_are_taken_and_learned_for_each_unit(slopes):
     trainer = check_same_outputs(module_of(slopes), target="numpy")
@@ -208,6 +395,7 @@ def test_with_another_loss_the_last_activation_stays(end):
 
 def torch_training(module, loss, targets, epochs, rate):
     """Train in place with PyTorch's SGD on batches of 8 rows in their order."""
+    module.train()
     optimizer = torch.optim.SGD(module.parameters(), lr=rate, momentum=0.9)
     rows, y = torch.tensor(X, dtype=torch.float64), torch.tensor(targets)
     for _ in range(epochs):
@@ -217,7 +405,7 @@ def torch_training(module, loss, targets, epochs, rate):
             optimizer.step()
 
 
-def check_same_training(module, torch_loss, targets, loss, **settings):
+def check_same_training(module, torch_loss, targets, loss, tolerance=1e-8, **settings):
     """Train a module and its trainer, which begin alike, and compare what they have learned."""
     optimizer = SGD(0.05, momentum=0.9)
     trainer = Trainer.from_torch(
@@ -228,7 +416,8 @@ def check_same_training(module, torch_loss, targets, loss, **settings):
     torch_training(module, torch_loss, targets, 3, 0.05)
     found, expected = trainer.forward(X.astype(float)), outputs_of(module)
     assert abs(found - start).max() > 1e-3
-    assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
+    assert_allclose(found, expected, rtol=tolerance, atol=tolerance / 10)
+    return trainer
 
 
 LEARNING = [each for each in ACTIVATIONS if not isinstance(each, nn.RReLU)]
@@ -300,9 +489,22 @@ def shared():
     return nn.Sequential(first, nn.Tanh(), second)
 
 
-def frozen():
-    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
-    module[0].weight.requires_grad_(False)
+def frozen(*names, norm=nn.LayerNorm):
+    module = nn.Sequential(nn.Linear(4, 5), nn.PReLU(5), norm(5), nn.PReLU(5), nn.Linear(5, 3))
+    for name in names:
+        module.get_parameter(name).requires_grad_(False)
+    return module
+
+
+def norm_of(norm, **attributes):
+    for name, value in attributes.items():
+        setattr(norm, name, value)
+    return nn.Sequential(nn.Linear(4, 5), norm, nn.Linear(5, 3))
+
+
+def shared_statistics():
+    module = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    module[2].running_mean = module[1].running_mean
     return module
 
 
@@ -374,7 +576,7 @@ REFUSED = {
     "own chain": (lambda: Backwards(L(4, 3)), "the module Backwards"),
     "patched": (patched, "module 0, Linear"),
     "empty": (lambda: nn.Sequential(), "no nn.Linear"),
-    "only relu": (lambda: nn.ReLU(), "before any nn.Linear"),
+    "only relu": (lambda: nn.ReLU(), "before any layer"),
     "first relu": (lambda: nn.Sequential(nn.ReLU(), L(4, 3)), "0, ReLU.*before any"),
     "two": (lambda: nn.Sequential(L(4, 5), nn.ReLU(), nn.Tanh(), L(5, 3)), "2, Tanh.*one activa"),
     "end": (lambda: nn.Sequential(L(4, 3), nn.Dropout(0.1)), "1, Dropout.*at the end"),
@@ -403,7 +605,77 @@ REFUSED = {
     "meta": (lambda: nn.Sequential(L(4, 3, device="meta")), "0, Linear.*meta"),
     "shared": (shared, "2, Linear.*shares its weight with module 0"),
     "twice": (lambda: nn.Sequential(*[L(4, 4)] * 2), "1, Linear.*shares its weight with module 0"),
-    "frozen": (frozen, "0, Linear.*weight has requires_grad=False"),
+    "frozen weight": (lambda: frozen("0.weight"), r"0, Linear.*weight.*requires_grad_\(\)"),
+    "frozen bias": (lambda: frozen("4.bias"), "4, Linear.*bias has requires_grad=False"),
+    "frozen slopes": (lambda: frozen("1.weight"), "1, PReLU.*weight and module 0, Linear"),
+    "frozen all but slopes": (lambda: frozen("0.weight", "0.bias"), "1, PReLU.*or neither"),
+    "frozen slopes of a norm": (lambda: frozen("3.weight"), "3, PReLU.*module 2, LayerNorm"),
+    "frozen norm": (
+        lambda: frozen("2.weight", "2.bias"),
+        r"2, LayerNorm.*trains every norm.*requires_grad_\(\).*of X",
+    ),
+    "frozen beta": (lambda: frozen("2.bias", norm=nn.BatchNorm1d), "2, BatchNorm1d.*requires_grad"),
+    "last norm": (lambda: nn.Sequential(L(4, 3), nn.LayerNorm(3)), "1, LayerNorm.*ends in a Lin"),
+    "last norm activated": (
+        lambda: nn.Sequential(L(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.0), nn.ReLU()),
+        "1, BatchNorm1d.*ends in a Linear",
+    ),
+    "last norm of softmax": (
+        lambda: nn.Sequential(L(4, 3), nn.BatchNorm1d(3), nn.Softmax(1)),
+        "1, BatchNorm1d.*ends in a Linear",
+    ),
+    "only norms": (lambda: nn.Sequential(nn.LayerNorm(4)), "no nn.Linear"),
+    "width of norm": (lambda: norm_of(nn.BatchNorm1d(4)), "BatchNorm1d.*takes 4 inputs.*gives 5"),
+    "width after norm": (
+        lambda: nn.Sequential(nn.LayerNorm(5), L(4, 3)),
+        "1, Linear.*takes 4 inputs.*gives 5",
+    ),
+    "dimensions": (
+        lambda: norm_of(nn.LayerNorm((2, 5))),
+        r"LayerNorm.*2 dimensions.*LayerNorm\(10",
+    ),
+    "not affine": (
+        lambda: norm_of(nn.LayerNorm(5, elementwise_affine=False)),
+        "LayerNorm.*no weight.*elementwise_affine=True",
+    ),
+    "no beta": (lambda: norm_of(nn.LayerNorm(5, bias=False)), "LayerNorm.*no bias.*with bias=True"),
+    "batch not affine": (
+        lambda: norm_of(nn.BatchNorm1d(5, affine=False)),
+        "BatchNorm1d.*no weight.*with affine=True",
+    ),
+    "no statistics": (
+        lambda: norm_of(nn.BatchNorm1d(5, track_running_stats=False)),
+        "BatchNorm1d.*running statistics.*track_running_stats=True",
+    ),
+    "statistics not kept": (
+        lambda: norm_of(nn.BatchNorm1d(5), track_running_stats=False),
+        "BatchNorm1d.*running statistics",
+    ),
+    "statistics taken out": (
+        lambda: norm_of(nn.BatchNorm1d(5), running_var=None),
+        "BatchNorm1d.*running statistics",
+    ),
+    "cumulative": (lambda: norm_of(nn.BatchNorm1d(5, momentum=None)), "1, Batch.*momentum is None"),
+    "momentum": (lambda: norm_of(nn.BatchNorm1d(5, momentum=1.5)), "1, BatchNorm1d.*momentum.*1.5"),
+    "epsilon": (lambda: norm_of(nn.LayerNorm(5, eps=0.0)), "1, LayerNorm.*epsilon of LayerNorm"),
+    "variance": (
+        lambda: norm_of(nn.BatchNorm1d(5), running_var=torch.full((5,), -1.0)),
+        "variance of BatchNorm layer 1 must be at least 0",
+    ),
+    "resized norm": (
+        lambda: norm_of(nn.BatchNorm1d(5), running_mean=torch.zeros(1)),
+        r"1, BatchNorm1d.*running_mean has shape \(1,\), not \(5,\)",
+    ),
+    "shared statistics": (shared_statistics, "2, BatchNorm1d.*shares its running_mean with module"),
+    "half a norm": (lambda: norm_of(nn.LayerNorm(5).half()), "1, LayerNorm.*float16"),
+    "mixed norm": (lambda: norm_of(nn.BatchNorm1d(5).double()), "1, Batch.*float64.*float32"),
+    "images": (lambda: norm_of(nn.BatchNorm2d(5)), "1, BatchNorm2d.*fastnn has.*BatchNorm1d"),
+    "groups": (lambda: norm_of(nn.GroupNorm(1, 5)), "1, GroupNorm.*fastnn has.*LayerNorm"),
+    "lazy norm": (lambda: norm_of(nn.LazyBatchNorm1d()), "1, LazyBatchNorm1d.*batch first"),
+    "two after a norm": (
+        lambda: nn.Sequential(L(4, 5), nn.LayerNorm(5), nn.ReLU(), nn.Tanh(), L(5, 3)),
+        "3, Tanh.*one activa",
+    ),
     "hooked": (hooked, "1, ReLU.*hooks"),
     "hooked gradient": (hooked_gradient, "0, Linear.*weight has hooks"),
     "parametrized": (parametrized, "0, Parametrized.*remove_parametrizations"),

@@ -1,5 +1,6 @@
 """Trainers as files of ONNX: onnxruntime, or what the package onnx has, gives what they give."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -7,16 +8,19 @@ import pytest
 from all_operations import FORMULAS
 from numpy.testing import assert_allclose
 from scipy import special
-from trainer_cases import BINARY, LABELS, TARGETS, X, trainer_of
+from trainer_cases import BINARY, LABELS, TARGETS, X, spread, trainer_of
 
 from fastnn import (
     Adam,
     AveragedSGD,
+    BatchNorm,
     Dense,
     Dropout,
     InvalidInput,
+    LayerNorm,
     MissingExtra,
     MissingFile,
+    Quantile,
     graph,
 )
 from fastnn.interchange import onnx_file
@@ -63,26 +67,13 @@ def check_same(trainer, path, run, rows=X):
         expected = {"outputs": trainer.forward(some)}
         if trainer.problem.loss in ("softmax_cross_entropy", "binary_cross_entropy"):
             expected["probabilities"] = trainer.predict_proba(some)
+        if trainer.problem.loss == "poisson":
+            expected["rates"] = trainer.predict(some).reshape(count, -1)
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             assert found[name].dtype == values.dtype == dtype
             limit = tolerance * max(1, abs(values).max())
             assert_allclose(found[name], values, rtol=tolerance, atol=limit)
-
-
-def spread(trainer):
-    """Return a trainer whose weights, biases and slopes have been changed at random."""
-    random = np.random.default_rng(1)
-    trainer.set_parameters(
-        [
-            (W + random.normal(0, 0.1, W.shape), b + dense.bias * random.normal(size=b.shape))
-            + tuple(s + random.normal(0, 0.1, s.shape) for s in slopes)
-            for dense, (W, b, *slopes) in zip(
-                trainer.problem.network.dense, trainer.parameters, strict=True
-            )
-        ]
-    )
-    return trainer
 
 
 EVERY = {**{name: name for name in ACTIVATIONS}, **dict(enumerate(FORMULAS))}
@@ -120,6 +111,42 @@ def test_functions_that_are_no_operators_keep_their_digits(function, exact, dtyp
         assert_allclose(found, exact(x), rtol=1e-6 if dtype == "float32" else 3e-15)
 
 
+NORMS = [BatchNorm(0.3, epsilon=1e-3), LayerNorm(1e-4)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "activation", ["identity", "relu", "prelu", "elu", "softmax", "hardmax", FORMULAS[0]]
+)
+@pytest.mark.parametrize("norm", NORMS, ids=["batch", "layer"])
+def test_a_norm_is_in_a_file_with_its_activation(norm, activation, dtype, run, tmp_path):
+    norm = dataclasses.replace(norm, activation=activation)
+    layers = [norm, Dropout(0.2), Dense(6, "tanh"), norm, Dense(5), norm, Dense(3)]
+    check_same(spread(trainer_of(layers, dtype=dtype)), tmp_path / "model.onnx", run)
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])  # CUDA has no norms
+@pytest.mark.parametrize("optimizer", [Adam(0.05), AveragedSGD(0.1)], ids=["adam", "averaged"])
+def test_a_file_has_the_statistics_that_training_has_left(optimizer, target, run, tmp_path):
+    layers = [BatchNorm(), Dense(6), BatchNorm(activation="relu"), Dense(5), LayerNorm(), Dense(3)]
+    trainer = trainer_of(layers, optimizer=optimizer, target=target)
+    trainer.fit(3 * X + 5, LABELS, epochs=3)
+    check_same(trainer, tmp_path / "model.onnx", run, 3 * X + 5)
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=["batch", "layer"])
+def test_a_norm_in_a_file_keeps_the_digits_of_numbers_far_from_zero(norm, run, tmp_path):
+    rows = (np.random.default_rng(0).normal(size=(37, 1000)) + 300).astype(np.float32)
+    trainer = trainer_of([norm, Dense(3)], 1000, loss="mse")
+    parameters = trainer.parameters
+    if len(parameters[0]) == 4:
+        parameters[0] = (*parameters[0][:2], rows.mean(axis=0), rows.var(axis=0))
+        trainer.set_parameters(parameters)
+    trainer.to_onnx(tmp_path / "model.onnx")
+    found = run(str(tmp_path / "model.onnx"), rows)["outputs"]
+    assert_allclose(found, trainer.forward(rows), rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["leaky_relu", "elu", "prelu"])
@@ -148,10 +175,20 @@ def test_a_file_gives_what_a_trained_network_gives(depth, bias, target, run, tmp
         ([Dense(2, "softmax")], "mse", X[:, :2]),
         ([Dense(1)], "hinge", BINARY),
         ([Dense(1)], lambda z, y: (z - y) ** 4, X[:, 0]),
+        ([Dense(2)], lambda z, y: graph.abs(z[0] - y[0]) + (z[1] - y[0]) ** 2, X[:, 0]),
+        ([Dense(1)], "quantile", X[:, 0]),
+        ([Dense(2)], Quantile(0.9), X[:, :2]),
+        ([Dense(1)], "poisson", LABELS),
+        ([Dense(5, "relu"), Dense(2)], "poisson", np.stack([LABELS, BINARY], 1)),
     ],
-    ids=["binary", "binaries", "mse", "softmax", "hinge", "custom"],
-)
-def test_probabilities_are_there_where_the_loss_makes_them(layers, loss, labels, run, tmp_path):
+    ids=[
+        "binary", "binaries", "mse", "softmax", "hinge", "custom", "rows", "median", "quantiles",
+        "count", "counts",
+    ],
+)  # fmt: skip
+def test_probabilities_and_rates_are_there_where_the_loss_makes_them(
+    layers, loss, labels, run, tmp_path
+):
     trainer = trainer_of(layers, loss=loss)
     trainer.fit(X, labels, epochs=1)
     check_same(trainer, tmp_path / "model.onnx", run)

@@ -1,6 +1,7 @@
 """Trainers as modules of PyTorch: the same outputs, and what PyTorch may do with such a module."""
 
 import copy
+import dataclasses
 import io
 import pickle
 import sys
@@ -9,9 +10,19 @@ import numpy as np
 import pytest
 from all_operations import FORMULAS
 from numpy.testing import assert_allclose
-from trainer_cases import BINARY, LABELS, REAL, TARGETS, X, trainer_of
+from trainer_cases import BINARY, LABELS, REAL, TARGETS, X, spread, trainer_of
 
-from fastnn import Adam, AveragedSGD, Dense, Dropout, InvalidInput, MissingExtra, Trainer
+from fastnn import (
+    Adam,
+    AveragedSGD,
+    BatchNorm,
+    Dense,
+    Dropout,
+    InvalidInput,
+    LayerNorm,
+    MissingExtra,
+    Trainer,
+)
 from fastnn.rules.table import ACTIVATIONS
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -41,21 +52,6 @@ def check_same_outputs(trainer, rows=WIDE):
     tolerance = 2e-6 if dtype == np.float32 else 1e-12
     assert_allclose(found, expected, rtol=tolerance, atol=tolerance * max(1, abs(expected).max()))
     return module
-
-
-def spread(trainer):
-    """Return a trainer whose weights, biases and slopes have been changed at random."""
-    random = np.random.default_rng(1)
-    trainer.set_parameters(
-        [
-            (W + random.normal(0, 0.1, W.shape), b + dense.bias * random.normal(size=b.shape))
-            + tuple(s + random.normal(0, 0.1, s.shape) for s in slopes)
-            for dense, (W, b, *slopes) in zip(
-                trainer.problem.network.dense, trainer.parameters, strict=True
-            )
-        ]
-    )
-    return trainer
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -89,6 +85,51 @@ def test_outputs_are_the_trainers_at_every_depth_after_training(depth, bias, tar
     assert all(isinstance(each, kinds[Dropout] + kinds[Dense]) for each in module)
     linear = [each for each in module if isinstance(each, nn.Linear)]
     assert [each.bias is not None for each in linear] == [bias] * len(linear)
+
+
+NORMS = [BatchNorm(0.3, epsilon=1e-3), LayerNorm(1e-4)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["identity", "elu", "prelu", "softmax", FORMULAS[0]])
+@pytest.mark.parametrize("norm", NORMS, ids=["batch", "layer"])
+def test_a_norm_goes_with_its_activation_and_comes_back_as_it_was(norm, activation, dtype):
+    norm = dataclasses.replace(norm, activation=activation)
+    layers = [norm, Dropout(0.2), Dense(6, "tanh"), norm, Dense(5), norm, Dense(3)]
+    trainer = spread(trainer_of(layers, dtype=dtype))
+    module = check_same_outputs(trainer, X)
+    if activation is FORMULAS[0]:
+        return  # PyTorch has no module for it by which it would come back
+    back = Trainer.from_torch(module, target="numpy")
+    assert back.problem.network == trainer.problem.network
+    for arrays, expected in zip(back.parameters, trainer.parameters, strict=True):
+        assert all(map(np.array_equal, arrays, expected))
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])  # CUDA has no norms
+def test_a_norm_has_the_statistics_that_training_has_left(target):
+    layers = [BatchNorm(), Dense(6), BatchNorm(activation="relu"), Dense(5), LayerNorm(), Dense(3)]
+    trainer = trainer_of(layers, optimizer=Adam(0.05), target=target, dtype="float64")
+    trainer.fit(3 * X + 5, LABELS, epochs=3)
+    module = check_same_outputs(trainer, 3 * X + 5)
+    assert_allclose(module[0].running_mean.numpy(), trainer.parameters[0][2])
+    assert all(each.num_batches_tracked == 0 for each in (module[0], module[2]))
+
+
+def test_a_layer_that_is_not_trained_is_frozen_and_comes_back_so():
+    layers = [
+        Dense(6, "prelu", trainable=False),
+        LayerNorm(activation="prelu"),
+        Dense(5, "tanh", bias=False, trainable=False),
+        Dense(4, lambda z: z / (1 + abs(z)), trainable=False),
+        Dense(3, "prelu", rate_factor=0.5),
+    ]
+    trainer = trainer_of(layers, loss="mse")
+    module = check_same_outputs(trainer)
+    trained = {name for name, each in module.named_parameters() if each.requires_grad}
+    assert trained == {"2.weight", "2.bias", "3.weight", "8.weight", "8.bias", "9.weight"}
+    back = Trainer.from_torch(module, loss="mse", target="numpy").problem.network
+    assert [layer.trainable for layer in back.parametric] == [False, True, False, False, True]
 
 
 def test_square_weights_are_turned():

@@ -24,6 +24,26 @@ def trainer_of(layers=LAYERS, inputs=4, **settings) -> Trainer:
     return Trainer(Network(inputs, layers), **(defaults | settings))
 
 
+def spread(trainer: Trainer) -> Trainer:
+    """Return a trainer all of whose parameters have been changed at random."""
+    random = np.random.default_rng(1)
+    network = trainer.problem.network
+
+    def changed(layer, parameter, array):
+        if parameter.name == "bias":
+            return array + layer.bias * random.normal(size=array.shape)
+        return np.maximum(array + random.normal(0, 0.1, array.shape), parameter.low)
+
+    layers = zip(network.parametric, network.parameters, trainer.parameters, strict=True)
+    trainer.set_parameters(
+        [
+            tuple(changed(layer, *each) for each in zip(parameters, arrays, strict=True))
+            for layer, parameters, arrays in layers
+        ]
+    )
+    return trainer
+
+
 def state_of(trainer: Trainer) -> tuple[object, ...]:
     """Return all that training changes, to the bit, but for the times."""
     model = trainer.__getstate__()

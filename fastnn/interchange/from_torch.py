@@ -16,9 +16,8 @@ from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.parameters import Parameters
 from fastnn.interchange.libraries import import_torch
 from fastnn.interchange.torch_activations import KINDS, read_activation
-from fastnn.layers import rule_of
-from fastnn.network import Dense, Dropout, Network
-from fastnn.rules.table import LOSSES, loss_row
+from fastnn.layers import Layer
+from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
 
 # max(0, c z) = c max(0, z): these may stand on either side of a dropout.
 _HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "rrelu")
@@ -26,6 +25,7 @@ _HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "rrelu")
 _OF_LOSS = {
     "softmax_cross_entropy": ("Softmax", "LogSoftmax"),
     "binary_cross_entropy": ("Sigmoid",),
+    "poisson": (),  # the exponential, of which PyTorch has no module
 }
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -49,16 +49,37 @@ class Chain:
 
     torch: Any
     inputs: int = 0
-    layers: list[Dense | Dropout] = field(default_factory=list)
+    width: int = 0  # numbers in a row of what has been read so far
+    layers: list[Layer | Dropout] = field(default_factory=list)
     parameters: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     dtype: np.dtype | None = None
-    activated: bool = False  # whether the last Dense has its activation
+    last: Place | None = None  # the module that the last layer with parameters began with
+    activated: bool = False  # whether that layer has its activation
     tensors: dict[int, str] = field(default_factory=dict)  # id of each parameter -> whose it is
 
-    def last_dense(self) -> int | None:
-        """Return the position of the last Dense among the layers."""
-        dense = [at for at, layer in enumerate(self.layers) if isinstance(layer, Dense)]
-        return dense[-1] if dense else None
+    def begin(
+        self,
+        place: Place,
+        inputs: int,
+        outputs: int,
+        parameters: tuple[np.ndarray, ...],
+        make: Callable[..., Layer],
+        *values: Any,
+        **settings: Any,
+    ) -> None:
+        """Begin a layer with parameters, which `make` makes of its settings."""
+        if self.parameters and inputs != self.width:
+            raise place.refuse(
+                f"it takes {inputs} inputs, but what comes before gives {self.width}"
+            )
+        self.layers.append(_checked(place, make, *values, **settings))
+        self.inputs = self.inputs or inputs
+        self.parameters.append(parameters)
+        self.width, self.last, self.activated = outputs, place, False
+
+    def last_layer(self) -> int:
+        """Return the position of the last layer with parameters, of which there is one."""
+        return max(at for at, layer in enumerate(self.layers) if isinstance(layer, Layer))
 
 
 def read_module(module: Any, loss: Any) -> tuple[Network, Parameters, np.dtype]:
@@ -85,19 +106,25 @@ def read_module(module: Any, loss: Any) -> tuple[Network, Parameters, np.dtype]:
             "from_torch takes a module of PyTorch, such as nn.Sequential(nn.Linear(4, 3)), not "
             f"{type(module).__name__} {shown(module):.60}"
         )
-    loss = rule_of("loss", loss, LOSSES)
     places = [place for place in _places(torch, module, "") if not _does_nothing(place)]
-    if places and loss_row(loss).from_logits:
+    # Others apply nothing; whether there is such a loss at all is known with the outputs.
+    if places and isinstance(loss, str) and loss in _OF_LOSS:
         _check_end(places, loss)
     chain = Chain(torch)
     for place in places:
         _ROWS[place.kind](chain, place)
-    if chain.last_dense() is None or chain.dtype is None:
+    dense = [layer for layer in chain.layers if isinstance(layer, Dense)]
+    if not dense or chain.dtype is None or chain.last is None:
         raise InvalidInput(
             f"from_torch finds no nn.Linear in {_shown(module)}; give it a module that has one"
         )
     if isinstance(chain.layers[-1], Dropout):
         raise places[-1].refuse("a network ends in its outputs; take the dropout at the end out")
+    if dense[-1] is not chain.layers[-1]:
+        raise chain.last.refuse(
+            "a network ends in a Linear and its activation; put an nn.Linear behind this one, of "
+            "which the weight may be the identity, with bias=False and requires_grad=False"
+        )
     return Network(chain.inputs, chain.layers), chain.parameters, chain.dtype
 
 
@@ -135,10 +162,10 @@ def _kind(nn: Any, module: Any) -> str:
 
     "" for a module with a `forward` of its own.
     """
-    kind: Any = type(module)
+    kind: Any = getattr(module, "cls_to_become", None) or type(module)  # the first, of lazy ones
     for base in kind.__mro__:
         known = base is getattr(nn, base.__name__, None) and base is not nn.Module
-        if known and not base.__name__.startswith("Lazy"):  # which become what they derive from
+        if known:
             same = kind.forward is base.forward and "forward" not in vars(module)
             return base.__name__ if same else ""
     return ""
@@ -182,21 +209,70 @@ def _check_end(places: list[Place], loss: str) -> None:
 
 
 def _linear(chain: Chain, place: Place) -> None:
-    """Begin a layer."""
+    """Begin a Dense."""
     module = place.module
     inputs, units = module.in_features, module.out_features
-    before = chain.parameters[-1][1].size if chain.parameters else inputs
-    if inputs != before:
-        raise place.refuse(f"it takes {inputs} inputs, but what comes before gives {before}")
     W = _array(chain, place, "weight").T
     bias = module.bias is not None
     b = _array(chain, place, "bias") if bias else np.zeros(units, W.dtype)
     _check_shapes(place, weight=(W.T, (units, inputs)), bias=(b, (units,)))
-    if not chain.parameters:
-        chain.inputs = inputs
-    chain.layers.append(_checked(place, Dense, units, bias=bias))
-    chain.parameters.append((W, b))
-    chain.activated = False
+    trainable = _trainable(place, "weight", "bias") if bias else _trainable(place, "weight")
+    chain.begin(place, inputs, units, (W, b), Dense, units, bias=bias, trainable=trainable)
+
+
+def _layer_norm(chain: Chain, place: Place) -> None:
+    shape = tuple(place.module.normalized_shape)
+    if len(shape) != 1:
+        raise place.refuse(
+            f"it normalizes over {len(shape)} dimensions, while fastnn has a row of features for "
+            f"each sample; use nn.LayerNorm({np.prod(shape)}) of rows"
+        )
+    _norm(chain, place, shape[0], "elementwise_affine", ("weight", "bias"), LayerNorm)
+
+
+def _batch_norm(chain: Chain, place: Place) -> None:
+    module = place.module
+    if not module.track_running_stats or module.running_mean is None or module.running_var is None:
+        raise place.refuse(
+            "it keeps no running statistics, with which fastnn's BatchNorm predicts; make it with "
+            "track_running_stats=True"
+        )
+    if module.momentum is None:
+        raise place.refuse(
+            "its momentum is None, which makes the running statistics a mean over all batches, "
+            "while fastnn has a moving one; set it to a number, such as 0.1"
+        )
+    names = ("weight", "bias", "running_mean", "running_var")
+    size, momentum = module.num_features, module.momentum
+    _norm(chain, place, size, "affine", names, BatchNorm, momentum=momentum)
+
+
+def _norm(
+    chain: Chain,
+    place: Place,
+    size: int,
+    affine: str,
+    names: tuple[str, ...],
+    make: Callable[..., Layer],
+    **settings: Any,
+) -> None:
+    """Begin a layer that normalizes `size` numbers; `affine` is what weight and bias depend on."""
+    for name, setting in (("weight", affine), ("bias", "bias")):
+        if getattr(place.module, name) is None:
+            raise place.refuse(
+                f"it has no {name}, while fastnn trains weight and bias of every norm; make it "
+                f"with {setting}=True, which begins with the same outputs"
+            )
+    arrays = {name: _array(chain, place, name) for name in names}
+    _check_shapes(place, **{name: (array, (size,)) for name, array in arrays.items()})
+    if not (_trained(place, "weight") and _trained(place, "bias")):
+        raise place.refuse(
+            "its weight or bias has requires_grad=False, but fastnn trains every norm; call "
+            "requires_grad_() on it if it may, or else give from_torch what comes after the frozen "
+            "layers, and train that on what these make of X"
+        )
+    parameters, epsilon = tuple(arrays.values()), place.module.eps
+    chain.begin(place, size, size, parameters, make, epsilon=epsilon, **settings)
 
 
 def _dropout(chain: Chain, place: Place) -> None:
@@ -228,20 +304,27 @@ def _activation(chain: Chain, place: Place) -> None:
 
 def _prelu(chain: Chain, place: Place) -> None:
     slopes = _array(chain, place, "weight")
-    _activate(chain, place, activation="prelu", alpha=place.module.init)
-    units = chain.parameters[-1][1].size
-    if slopes.shape not in ((1,), (units,)):
+    layer = _activate(chain, place, activation="prelu", alpha=place.module.init)
+    if slopes.shape not in ((1,), (chain.width,)):
         raise place.refuse(
-            f"it has {len(slopes)} slopes, but the layer has {units} units; use one or {units}"
+            f"it has {len(slopes)} slopes, but the layer has {chain.width} units; use one or "
+            f"{chain.width}"
         )
-    chain.parameters[-1] += (np.broadcast_to(slopes, units),)
+    if _trained(place, "weight") != layer.trainable:
+        assert chain.last is not None
+        raise place.refuse(
+            f"of its weight and {chain.last.text} one has requires_grad=False, but fastnn trains a "
+            "layer with its slopes or neither; call requires_grad_() on both, or, if that is a "
+            "Linear, requires_grad_(False)"
+        )
+    chain.parameters[-1] += (np.broadcast_to(slopes, chain.width),)
 
 
-def _activate(chain: Chain, place: Place, **settings: Any) -> None:
-    """Give the last Dense an activation."""
-    at = chain.last_dense()
-    if at is None:
-        raise place.refuse("it comes before any nn.Linear; apply it to X instead")
+def _activate(chain: Chain, place: Place, **settings: Any) -> Layer:
+    """Give the last layer an activation, and return it."""
+    if chain.last is None:
+        raise place.refuse("it comes before any layer with parameters; apply it to X instead")
+    at = chain.last_layer()
     if chain.activated:
         raise place.refuse(
             "a layer has one activation, and this one has another already; give "
@@ -249,8 +332,9 @@ def _activate(chain: Chain, place: Place, **settings: Any) -> None:
         )
     if at < len(chain.layers) - 1 and settings["activation"] not in _HOMOGENEOUS:
         raise place.refuse("it comes after a dropout; put the nn.Dropout behind it")
-    chain.layers[at] = _checked(place, replace, chain.layers[at], **settings)
-    chain.activated = True
+    layer: Layer = _checked(place, replace, chain.layers[at], **settings)
+    chain.layers[at], chain.activated = layer, True
+    return layer
 
 
 def _checked(place: Place, make: Callable[..., Any], *values: Any, **settings: Any) -> Any:
@@ -290,19 +374,26 @@ def _array(chain: Chain, place: Place, name: str) -> np.ndarray:
             f"it shares its {name} with {owner}, but fastnn trains each layer's own; pass "
             "a module in which each layer has parameters of its own"
         )
-    _check_trainable(place, name, tensor)
+    if tensor._backward_hooks:
+        raise place.refuse(f"its {name} has hooks, which fastnn would not call; remove them")
     return tensor.numpy(force=True)
 
 
-def _check_trainable(place: Place, name: str, tensor: Any) -> None:
-    """Refuse a parameter that PyTorch would not train, or not by its gradient alone."""
-    if not tensor.requires_grad:
+def _trained(place: Place, name: str) -> bool:
+    """Return whether PyTorch trains a parameter."""
+    return bool(getattr(place.module, name).requires_grad)
+
+
+def _trainable(place: Place, *names: str) -> bool:
+    """Return whether PyTorch trains the parameters, or refuse if it trains some of them."""
+    frozen = [name for name in names if not _trained(place, name)]
+    if frozen and len(frozen) < len(names):
         raise place.refuse(
-            f"its {name} has requires_grad=False, but fastnn trains all parameters; call "
-            "module.requires_grad_() if it may"
+            f"its {frozen[0]} has requires_grad=False and the rest of it has not, but fastnn "
+            "trains a whole layer or nothing of it; call requires_grad_(False) or "
+            "requires_grad_() on the module"
         )
-    if tensor._backward_hooks:
-        raise place.refuse(f"its {name} has hooks, which fastnn would not call; remove them")
+    return not frozen
 
 
 def _check_shapes(place: Place, **shapes: tuple[np.ndarray, tuple[int, ...]]) -> None:
@@ -315,6 +406,8 @@ def _check_shapes(place: Place, **shapes: tuple[np.ndarray, tuple[int, ...]]) ->
 # What each class of `torch.nn` becomes, one row a class; those that do nothing are left out before.
 _ROWS: dict[str, Callable[[Chain, Place], None]] = {
     "Linear": _linear,
+    "LayerNorm": _layer_norm,
+    "BatchNorm1d": _batch_norm,
     "Dropout": _dropout,
     "Identity": lambda chain, place: None,
     "Flatten": _flatten,

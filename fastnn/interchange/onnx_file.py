@@ -1,13 +1,15 @@
 """A network and its parameters as a file of ONNX, for prediction elsewhere.
 
-The graph takes "X" (batch, inputs) and gives "outputs", what `forward` gives, and where the loss
-makes probabilities of them "probabilities", what `predict_proba` gives. Its operators are those of
-opset 13, and of these the ones that onnxruntime has in float32 and in float64.
+The graph takes "X" (batch, inputs) and gives "outputs", what `forward` gives. Where the loss
+applies a function to them itself there is a second output: "probabilities", what `predict_proba`
+gives, or of poisson "rates", what `predict` gives. Its operators are those of opset 13, and of
+these the ones that onnxruntime has in float32 and in float64.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,13 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import Problem
 from fastnn.interchange.formulas import formula_of, translated
 from fastnn.interchange.libraries import import_onnx
-from fastnn.network import Dense
+from fastnn.layers import Layer
+from fastnn.network import BatchNorm, Dense, LayerNorm
 from fastnn.rules.activations import RRELU_MEAN, SELU_ALPHA, SELU_SCALE
 from fastnn.rules.table import loss_row
 from fastnn.storage.tensor_file import write_file
+
+_Linear = tuple[str, tuple[np.ndarray, ...]]  # z of a layer, and what is left for its activation
 
 OPSET, IR_VERSION = 13, 7  # of 2020, so that older runtimes read it
 _LARGEST = 2**31 - 2**20  # bytes in a message of protobuf, less some for all but arrays
@@ -100,20 +105,21 @@ def onnx_bytes(problem: Problem, parameters: Parameters) -> bytes:
     helper, dtype = onnx.helper, problem.dtype
     graph = _Graph(onnx, dtype)
     name = "X"
-    for position, (dense, arrays) in enumerate(zip(problem.network.dense, parameters, strict=True)):
+    network = problem.network
+    for position, (layer, arrays) in enumerate(zip(network.parametric, parameters, strict=True)):
         graph.prefix = f"layers.{position}"  # as in a model file
-        name = graph.dense(name, dense, arrays)
+        name = graph.layer(name, layer, arrays)
     graph.prefix = ""
-    graph.add("Identity", name, to="outputs")
-    columns = {"outputs": problem.network.outputs}
+    graph.add("Identity", name, result="outputs")
+    columns = {"outputs": network.outputs}
     if loss_row(problem.loss).from_logits:
-        columns["probabilities"] = graph.probabilities(problem, name)
+        columns |= graph.of_outputs(problem, name)
     element = helper.np_dtype_to_tensor_dtype(dtype)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "fastnn",
-            [helper.make_tensor_value_info("X", element, ["batch", problem.network.inputs])],
+            [helper.make_tensor_value_info("X", element, ["batch", network.inputs])],
             [
                 helper.make_tensor_value_info(output, element, ["batch", count])
                 for output, count in columns.items()
@@ -145,9 +151,9 @@ class _Graph:
         self._onnx, self._dtype = onnx, dtype
         self._known: set[str] = set()
 
-    def add(self, operator: str, *inputs: str, to: str = "", **attributes: Any) -> str:
-        """Add an operator, and return the name of what it gives, `to` if that is given."""
-        name = to or f"{self.prefix}/{operator}.{len(self.nodes)}".lstrip("/")
+    def add(self, operator: str, *inputs: str, result: str = "", **attributes: Any) -> str:
+        """Add an operator, and return the name of what it gives: `result`, if that is given."""
+        name = result or f"{self.prefix}/{operator}.{len(self.nodes)}".lstrip("/")
         node = self._onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
         self.nodes.append(node)
         return name
@@ -169,33 +175,82 @@ class _Graph:
             self._known.add(self.array(values, name))
         return name
 
-    def dense(self, name: str, dense: Dense, parameters: tuple[np.ndarray, ...]) -> str:
+    def layer(self, x: str, layer: Layer, parameters: tuple[np.ndarray, ...]) -> str:
         """Add a layer, and return its output after the activation."""
-        W, b, *slopes = parameters
-        factors = [name, self.array(W, f"{self.prefix}.weights")]
-        if dense.bias:
-            factors.append(self.array(b, f"{self.prefix}.bias"))
-        z = self.add("Gemm", *factors)
-        activation = dense.activation
+        z, slopes = _LAYERS[type(layer)](self, x, layer, *parameters)
+        activation = layer.activation
         if activation == "identity":
             return z
         if activation == "softmax":
             return self.add("Softmax", z, axis=1)
         if activation == "hardmax":
-            return self._hardmax(z, dense.units)
+            return self._hardmax(z, parameters[1].size)
         alpha = self.array(slopes[0], f"{self.prefix}.slopes") if slopes else ""
-        return self._elementwise(z, dense, alpha)
+        return self._elementwise(z, layer, alpha)
 
-    def _elementwise(self, z: str, dense: Dense, alpha: str) -> str:
+    def dense(
+        self, x: str, dense: Dense, W: np.ndarray, b: np.ndarray, *slopes: np.ndarray
+    ) -> _Linear:
+        """Add x W + b."""
+        factors = [x, self.array(W, f"{self.prefix}.weights")]
+        if dense.bias:
+            factors.append(self.array(b, f"{self.prefix}.bias"))
+        return self.add("Gemm", *factors), slopes
+
+    def layer_norm(
+        self, x: str, layer: LayerNorm, gamma: np.ndarray, beta: np.ndarray, *slopes: np.ndarray
+    ) -> _Linear:
+        """Add gamma (x - mean) / sqrt(variance + epsilon) + beta, with each row's own statistics.
+
+        Opset 13 has no operator for it. As on the targets the mean is summed in float64, so that
+        rows far from zero keep their digits.
+        """
+        difference = self.add("Sub", x, self._row_mean(x, np.float64))
+        squares = self.add("Mul", difference, difference)
+        variance = self._row_mean(squares, self._dtype)
+        root = self.add("Sqrt", self.add("Add", variance, self.constant(layer.epsilon)))
+        scaled = self.add("Div", difference, root)
+        scaled = self.add("Mul", scaled, self.array(gamma, f"{self.prefix}.gamma"))
+        return self.add("Add", scaled, self.array(beta, f"{self.prefix}.beta")), slopes
+
+    def _row_mean(self, x: str, dtype: Any) -> str:
+        """Add the mean of each row, summed in a dtype."""
+        if dtype == self._dtype:
+            return self.add("ReduceMean", x, axes=[1], keepdims=1)
+        to, back = map(self._onnx.helper.np_dtype_to_tensor_dtype, (np.dtype(dtype), self._dtype))
+        mean = self.add("ReduceMean", self.add("Cast", x, to=to), axes=[1], keepdims=1)
+        return self.add("Cast", mean, to=back)
+
+    def batch_norm(
+        self,
+        x: str,
+        layer: BatchNorm,
+        gamma: np.ndarray,
+        beta: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        *slopes: np.ndarray,
+    ) -> _Linear:
+        """Add (x - mean) scale + beta, with scale = gamma / sqrt(variance + epsilon).
+
+        The operator BatchNormalization has its epsilon in float32, whatever x is in.
+        """
+        scale = gamma / np.sqrt(variance.astype(np.float64) + layer.epsilon)
+        difference = self.add("Sub", x, self.array(mean, f"{self.prefix}.mean"))
+        factor = self.array(scale.astype(self._dtype), f"{self.prefix}.scale")
+        scaled = self.add("Mul", difference, factor)
+        return self.add("Add", scaled, self.array(beta, f"{self.prefix}.beta")), slopes
+
+    def _elementwise(self, z: str, layer: Layer, alpha: str) -> str:
         """Add an activation of each number alone, by one operator if there is one."""
-        name = dense.activation
+        name = layer.activation
         single = self._dtype == np.float32
         if isinstance(name, str) and name in _OPERATORS:
             return self.add(_OPERATORS[name], z)
         if single and name == "prelu":
             return self.add("PRelu", z, alpha)
         if single and isinstance(name, str) and name in _OPERATORS_32:
-            attributes: dict[str, Any] = {"alpha": dense.alpha}
+            attributes: dict[str, Any] = {"alpha": layer.alpha}
             if name == "rrelu":
                 attributes = {"alpha": RRELU_MEAN}
             elif name == "selu":
@@ -204,8 +259,8 @@ class _Graph:
         expression = formula_of(name)
         inputs = {expression.names[0]: z}
         if "alpha" in expression.names[1:]:
-            assert dense.alpha is not None
-            inputs["alpha"] = alpha or self.constant(dense.alpha)
+            assert layer.alpha is not None
+            inputs["alpha"] = alpha or self.constant(layer.alpha)
         return translated(expression, inputs, self.constant, self.operation)
 
     def operation(self, name: str, arguments: list[str]) -> str:
@@ -271,14 +326,24 @@ class _Graph:
             "Where", self.add("Equal", best, numbers), self.constant(1), self.constant(0)
         )
 
-    def probabilities(self, problem: Problem, outputs: str) -> int:
-        """Add what `predict_proba` gives, and return how many columns it has."""
-        if loss_row(problem.loss).targets == "classes":
-            self.add("Softmax", outputs, axis=1, to="probabilities")
-            return problem.network.outputs
-        if problem.network.outputs > 1:
-            self.add("Sigmoid", outputs, to="probabilities")
-            return problem.network.outputs
-        both = self.add("Concat", self.add("Neg", outputs), outputs, axis=1)
-        self.add("Sigmoid", both, to="probabilities")
-        return 2
+    def of_outputs(self, problem: Problem, outputs: str) -> dict[str, int]:
+        """Add what the loss makes of raw outputs; return its name and how many columns it has."""
+        targets, columns = loss_row(problem.loss).targets, problem.network.outputs
+        if targets == "counts":
+            self.add("Exp", outputs, result="rates")
+            return {"rates": columns}
+        if targets == "classes":
+            self.add("Softmax", outputs, axis=1, result="probabilities")
+            return {"probabilities": columns}
+        if columns == 1:
+            outputs, columns = self.add("Concat", self.add("Neg", outputs), outputs, axis=1), 2
+        self.add("Sigmoid", outputs, result="probabilities")
+        return {"probabilities": columns}
+
+
+# (graph, x, a layer, its parameters) -> z and the slopes of prelu, one row a class of layers.
+_LAYERS: dict[type, Callable[..., _Linear]] = {
+    Dense: _Graph.dense,
+    LayerNorm: _Graph.layer_norm,
+    BatchNorm: _Graph.batch_norm,
+}

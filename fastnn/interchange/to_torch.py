@@ -11,7 +11,8 @@ from fastnn.errors import InvalidInput
 from fastnn.inputs.parameters import Parameters
 from fastnn.interchange.libraries import import_torch
 from fastnn.interchange.torch_activations import make_activation
-from fastnn.network import Dense, Dropout, Network
+from fastnn.layers import Layer
+from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
 
 
 def make_module(network: Network, parameters: Parameters, probabilities: str) -> Any:
@@ -22,7 +23,7 @@ def make_module(network: Network, parameters: Parameters, probabilities: str) ->
     network
         The layers.
     parameters
-        Of each Dense, float32 or float64.
+        Of each layer that has some, float32 or float64.
     probabilities
         "softmax" or "sigmoid" for a last module that makes probabilities of the outputs, or "".
 
@@ -37,7 +38,7 @@ def make_module(network: Network, parameters: Parameters, probabilities: str) ->
     modules: list[Any] = []
     given = iter(parameters)
     for position, layer in enumerate(network.layers):
-        arrays = next(given) if isinstance(layer, Dense) else ()
+        arrays = next(given) if isinstance(layer, Layer) else ()
         try:
             modules += _ROWS[type(layer)](torch, layer, arrays)
         except InvalidInput as error:
@@ -49,23 +50,55 @@ def make_module(network: Network, parameters: Parameters, probabilities: str) ->
 
 
 def _dense(torch: Any, dense: Dense, parameters: tuple[np.ndarray, ...]) -> list[Any]:
-    """Return the modules of one layer: one, or two with its activation."""
     W, b, *slopes = parameters
-    dtype = getattr(torch, W.dtype.name)
     # So that PyTorch draws no numbers, which would change those that its user draws next.
     linear = torch.nn.utils.skip_init(
-        torch.nn.Linear, *W.shape, bias=dense.bias, device="cpu", dtype=dtype
+        torch.nn.Linear, *W.shape, bias=dense.bias, **_made(torch, W.dtype)
     )
     _fill(torch, linear.weight, W.T)
     if dense.bias:
         _fill(torch, linear.bias, b)
-    if dense.activation == "identity":
-        return [linear]
-    if dense.activation == "prelu":
-        prelu = torch.nn.PReLU(dense.units, init=dense.alpha, device="cpu", dtype=dtype)
+    modules = [linear, *_activation(torch, dense, b, slopes)]
+    if not dense.trainable:
+        for module in modules:
+            module.requires_grad_(False)
+    return modules
+
+
+def _layer_norm(torch: Any, layer: LayerNorm, parameters: tuple[np.ndarray, ...]) -> list[Any]:
+    gamma, beta, *slopes = parameters
+    norm = torch.nn.LayerNorm(gamma.size, layer.epsilon, **_made(torch, gamma.dtype))
+    _fill(torch, norm.weight, gamma)
+    _fill(torch, norm.bias, beta)
+    return [norm, *_activation(torch, layer, beta, slopes)]
+
+
+def _batch_norm(torch: Any, layer: BatchNorm, parameters: tuple[np.ndarray, ...]) -> list[Any]:
+    gamma, beta, mean, variance, *slopes = parameters
+    norm = torch.nn.BatchNorm1d(
+        gamma.size, layer.epsilon, layer.momentum, **_made(torch, gamma.dtype)
+    )
+    _fill(torch, norm.weight, gamma)
+    _fill(torch, norm.bias, beta)
+    _fill(torch, norm.running_mean, mean)
+    _fill(torch, norm.running_var, variance)
+    return [norm, *_activation(torch, layer, beta, slopes)]
+
+
+def _activation(torch: Any, layer: Layer, b: np.ndarray, slopes: list[np.ndarray]) -> list[Any]:
+    """Return the module of a layer's activation, or none; b has a number for each unit."""
+    if layer.activation == "identity":
+        return []
+    if layer.activation == "prelu":
+        prelu = torch.nn.PReLU(b.size, init=layer.alpha, **_made(torch, b.dtype))
         _fill(torch, prelu.weight, slopes[0])
-        return [linear, prelu]
-    return [linear, make_activation(torch, dense)]
+        return [prelu]
+    return [make_activation(torch, layer)]
+
+
+def _made(torch: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return the arguments of a module that say where it is, and of what dtype."""
+    return {"device": "cpu", "dtype": getattr(torch, dtype.name)}
 
 
 def _dropout(torch: Any, dropout: Dropout, parameters: tuple[()]) -> list[Any]:
@@ -78,4 +111,9 @@ def _fill(torch: Any, parameter: Any, values: np.ndarray) -> None:
 
 
 # (torch, a layer, its parameters) -> its modules, one row a class of layers.
-_ROWS: dict[type, Callable[..., list[Any]]] = {Dense: _dense, Dropout: _dropout}
+_ROWS: dict[type, Callable[..., list[Any]]] = {
+    Dense: _dense,
+    Dropout: _dropout,
+    LayerNorm: _layer_norm,
+    BatchNorm: _batch_norm,
+}

@@ -21,7 +21,7 @@ from fastnn.graph import Expression, abs, expm1, maximum, minimum, softplus, tan
 from fastnn.graph.custom import AnyActivation, CustomActivation
 from fastnn.graph.nodes import topological
 from fastnn.interchange.formulas import formula_of, translated
-from fastnn.network import Dense
+from fastnn.layers import Layer
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 
 Named = tuple[str, float | None]  # an activation of fastnn and its alpha
@@ -142,7 +142,7 @@ KINDS = tuple(dict.fromkeys([*NAMES, *(row.kind for row in ROWS)]))
 
 
 def read_activation(kind: str, module: Any, dtype: np.dtype) -> tuple[AnyActivation, float | None]:
-    """Return the activation and the alpha of a `Dense` that is what a module of PyTorch is.
+    """Return the activation and the alpha of a layer that is what a module of PyTorch is.
 
     Parameters
     ----------
@@ -178,32 +178,32 @@ _REFUSED = {
 
 
 # (torch.nn, the layer) -> the module of an activation that fastnn has by name; prelu has slopes.
-MODULES: dict[str, Callable[[Any, Dense], Any]] = {
-    "sigmoid": lambda nn, dense: nn.Sigmoid(),
-    "tanh": lambda nn, dense: nn.Tanh(),
-    "relu": lambda nn, dense: nn.ReLU(),
-    "leaky_relu": lambda nn, dense: nn.LeakyReLU(dense.alpha),
-    "rrelu": lambda nn, dense: nn.RReLU(),
-    "elu": lambda nn, dense: nn.ELU(dense.alpha),
-    "selu": lambda nn, dense: nn.SELU(),
-    "gelu": lambda nn, dense: nn.GELU(),
-    "silu": lambda nn, dense: nn.SiLU(),
-    "mish": lambda nn, dense: nn.Mish(),
-    "hardtanh": lambda nn, dense: nn.Hardtanh(),
+MODULES: dict[str, Callable[[Any, Layer], Any]] = {
+    "sigmoid": lambda nn, layer: nn.Sigmoid(),
+    "tanh": lambda nn, layer: nn.Tanh(),
+    "relu": lambda nn, layer: nn.ReLU(),
+    "leaky_relu": lambda nn, layer: nn.LeakyReLU(layer.alpha),
+    "rrelu": lambda nn, layer: nn.RReLU(),
+    "elu": lambda nn, layer: nn.ELU(layer.alpha),
+    "selu": lambda nn, layer: nn.SELU(),
+    "gelu": lambda nn, layer: nn.GELU(),
+    "silu": lambda nn, layer: nn.SiLU(),
+    "mish": lambda nn, layer: nn.Mish(),
+    "hardtanh": lambda nn, layer: nn.Hardtanh(),
     # Beyond its threshold PyTorch has z, which from 40 on is softplus in float64, too.
-    "softplus": lambda nn, dense: nn.Softplus(threshold=40.0),
-    "softmax": lambda nn, dense: nn.Softmax(dim=1),
+    "softplus": lambda nn, layer: nn.Softplus(threshold=40.0),
+    "softmax": lambda nn, layer: nn.Softmax(dim=1),
 }
 
 
-def make_activation(torch: Any, dense: Dense) -> Any:
+def make_activation(torch: Any, layer: Layer) -> Any:
     """Return the module of a layer's activation, for all but identity and prelu.
 
     Parameters
     ----------
     torch
         The library.
-    dense
+    layer
         The layer.
 
     Raises
@@ -211,15 +211,15 @@ def make_activation(torch: Any, dense: Dense) -> Any:
     InvalidInput
         PyTorch has no such thing; the message is the end of one.
     """
-    if isinstance(dense.activation, str):
-        if dense.activation in MODULES:
-            return MODULES[dense.activation](torch.nn, dense)
-        if dense.activation == "hardmax":
+    if isinstance(layer.activation, str):
+        if layer.activation in MODULES:
+            return MODULES[layer.activation](torch.nn, layer)
+        if layer.activation == "hardmax":
             raise InvalidInput(
                 "PyTorch has no module for activation 'hardmax'; make a trainer without it, which "
                 "has the same parameters, and take argmax(dim=1) of what the module gives"
             )
-    expression = formula_of(dense.activation)
+    expression = formula_of(layer.activation)
     module = _known(torch.nn, expression)
     return _graph(torch, expression) if module is None else module
 

@@ -28,19 +28,28 @@ class Convertible(Stateful):
         with `CrossEntropyLoss` on the same batches. The module is not changed, and shares nothing
         with the trainer. A Linear's weight (outputs, inputs) becomes W (inputs, outputs).
 
-        Modules that are known: Sequential, nested too, of Linear, Dropout, Flatten(), Identity and
-        activations: CELU, ELU, GELU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU,
-        LogSigmoid, Mish, PReLU, ReLU, ReLU6, RReLU, SELU, SiLU, Sigmoid, Softmax, Softplus,
-        Softshrink, Softsign, Tanh, Tanhshrink, Threshold. Those that fastnn has no name for
-        become formulas. Everything else is refused, and so are a dropout at the end, a second
-        activation of a layer, and parameters that are shared, frozen or hooked.
+        Modules that are known: Sequential, nested too, of Linear, LayerNorm, BatchNorm1d, Dropout,
+        Flatten(), Identity and activations: CELU, ELU, GELU, Hardshrink, Hardsigmoid, Hardswish,
+        Hardtanh, LeakyReLU, LogSigmoid, Mish, PReLU, ReLU, ReLU6, RReLU, SELU, SiLU, Sigmoid,
+        Softmax, Softplus, Softshrink, Softsign, Tanh, Tanhshrink, Threshold. Those that fastnn has
+        no name for become formulas. Everything else is refused, and so are a dropout or a norm
+        after the last Linear, a second activation of a layer, and parameters that are shared or
+        hooked.
+
+        A LayerNorm over the last dimension and a BatchNorm1d become a `LayerNorm` and a `BatchNorm`
+        with their epsilon, weight, bias, momentum and running statistics. fastnn trains every norm,
+        so those that are frozen, or have no weight or bias, are refused; and so is a BatchNorm1d
+        without running statistics, or with momentum=None. A Linear with requires_grad=False on all
+        of its parameters, and on those of a PReLU behind it, becomes a Dense(trainable=False); one
+        of which a part is frozen is refused.
 
         Losses with cross entropy take raw outputs, as PyTorch's `CrossEntropyLoss` and
         `BCEWithLogitsLoss` do. A module that ends in Softmax or LogSoftmax (with
         loss="softmax_cross_entropy"), or in Sigmoid (with loss="binary_cross_entropy"), becomes a
         network that ends before it, for the loss applies it: `predict_proba` then gives what
         Softmax and Sigmoid gave, and `forward` what went into them. With other losses they stay
-        in the network, and `forward` gives what the module gives.
+        in the network, and `forward` gives what the module gives. Loss "poisson" takes logarithms
+        of rates, as `PoissonNLLLoss` does.
 
         Predictions are those of ``module.eval()``; dropout acts in `fit` alone, in whichever mode
         the module is. A PReLU with one slope for all units becomes a slope for each unit, all of
@@ -74,8 +83,10 @@ class Convertible(Stateful):
         It is in mode ``eval()``, in which dropout does nothing, of the trainer's dtype, and shares
         nothing with the trainer. A user-defined activation becomes the module of PyTorch that has
         its formula, or else a graph of PyTorch's operations (`torch.fx.GraphModule`), which can be
-        pickled and differentiated without fastnn. Penalties and limits of weights are
-        settings of the training, and left out.
+        pickled and differentiated without fastnn. Parameters of a Dense(trainable=False) have
+        requires_grad=False. Penalties, limits of weights and rate_factor are settings of the
+        training, and left out, as is the exponential that makes rates of outputs with loss
+        "poisson".
 
         Parameters
         ----------
@@ -104,7 +115,8 @@ class Convertible(Stateful):
 
         Its input "X" is (batch, inputs) for any batch, in the trainer's dtype. Its output "outputs"
         is what `forward` gives; with loss="softmax_cross_entropy" or "binary_cross_entropy"
-        there is another one, "probabilities", which is what `predict_proba` gives.
+        there is another one, "probabilities", which is what `predict_proba` gives, and with
+        loss="poisson" another one, "rates" (batch, outputs), which is what `predict` gives.
         ``onnxruntime.InferenceSession(path).run(["outputs"], {"X": X})`` computes only the first.
         User-defined activations are written as operators. It is opset 13, which onnxruntime has
         been reading since version 1.6.

@@ -98,6 +98,7 @@ class Engine(interface.Engine):
         )
         for name in ("epsilon", "momentum"):  # of normalizations
             factors += [getattr(layer, name, 0.0) for layer in network.parametric]
+        # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
         self.threads = self._choose_threads()

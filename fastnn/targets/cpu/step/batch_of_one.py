@@ -49,7 +49,7 @@ from fastnn.targets.cpu.views import (
 )
 
 AHEAD = 16  # rows asked for ahead of time
-LOSS_ALPHA = 2  # where the parameter of the loss is among `alphas`, behind the two of one layer
+LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer
 
 
 def _gradient_of(rule: Any, real: Any, elementary: Any) -> Any:

@@ -302,7 +302,7 @@ def make_layers(
             row_loss_of(job),
         )
         last = head[LAYERS] - 1
-        n, rows, alpha = layers[last, N], head[CAPACITY], alphas_of(job)[2 * head[LAYERS]]
+        n, rows, alpha = layers[last, N], head[CAPACITY], alphas_of(job)[4 * head[LAYERS]]
         panels = (n + panel - 1) // panel
         if head[LOSS] == SOFTMAX_CROSS_ENTROPY:
             if head[CLASSES] == 1 and alpha == zero:
