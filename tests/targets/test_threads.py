@@ -26,7 +26,7 @@ NETWORKS = {
             *(Dense(31, name) for name in ("softplus", "prelu", "rrelu")),
             Dense(9, "softmax"),
         ],
-        "squared_hinge",
+        "mse",
         50,
         120,
     ),
