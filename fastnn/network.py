@@ -132,12 +132,12 @@ class Dense(Layer):
                 object.__setattr__(
                     self, name, number(value, what, 0.0, open_low=name == "max_norm")
                 )
-        factor = number(self.rate_factor, "rate_factor of a Dense layer", 0.0)
-        if factor == 0.0:
+        if isinstance(self.rate_factor, (int, float, np.number)) and self.rate_factor == 0:
             raise InvalidInput(
                 "rate_factor of a Dense layer must be above 0, not 0; a layer that keeps its "
                 "weights is Dense(..., trainable=False)"
             )
+        factor = number(self.rate_factor, "rate_factor of a Dense layer", 0.0, open_low=True)
         object.__setattr__(self, "rate_factor", factor)
 
     def outputs_of(self, inputs: int) -> int:

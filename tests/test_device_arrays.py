@@ -262,7 +262,7 @@ def broken(array, place, value):
         (X, LABELS[:5]),
         (X, broken(LABELS, 4, 0.5)),
         (X, LABELS + 1),
-        (X, np.eye(3)[LABELS]),
+        (X, 2 * np.eye(3)[LABELS]),
         (X, LABELS, broken(np.ones(9), 4, -1)),
         (X, LABELS, np.ones((9, 2))),
     ],

@@ -19,6 +19,7 @@ from fastnn import (
     Dense,
     Dropout,
     EarlyStopping,
+    LayerNorm,
     Lion,
     Nadam,
     Network,
@@ -305,9 +306,9 @@ def test_parameters_and_state_are_converted_to_another_dtype_or_it_is_refused():
         ({"batch_size": 4, "optimizer": "adam", "learning_rate": 0.1}, "optimizer must be one of"),
         ({"batch_size": 4, "learning_rate": -0.1}, "learning_rate must be"),
         ({"batch_size": 4, "learning_rate": Constant}, "not the class Constant"),
-        ({"batch_size": 4, "lr": 0.1}, "unknown setting 'lr'; did you mean 'learning_rate'"),
-        ({"batch_size": 4, "momentum": 0.1}, "unknown setting 'momentum'"),
-        ({"batch_size": 4, "seed": 1}, r"seed cannot be changed: .*make a new Trainer"),
+        ({"batch_size": 4, "lr": 0.1}, r"does not change lr; trainer\.set\(learning_rate"),
+        ({"batch_size": 4, "momentum": 0.1}, "momentum is a setting of an optimizer"),
+        ({"batch_size": 4, "seed": 1}, r"does not change seed; .*make a new Trainer"),
         ({"batch_size": 4, "loss": "hinged"}, "unknown loss 'hinged'; did you mean 'hinge'"),
         ({"precision": "tf32", "batch_size": 4}, "needs target 'cuda'"),
         ({"dtype": "float16", "batch_size": 4}, "dtype must be"),
@@ -563,3 +564,40 @@ def test_trainable_is_one_bool_for_each_dense_layer(flags):
     with pytest.raises(InvalidInput, match="trainable must"):
         trainer.set(trainable=flags, batch_size=3)
     assert everything(trainer) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rate_factor": 0.1}, r"trainer\.rate_factor = "),
+        ({"momentum": 0.9}, r"setting of an optimizer; trainer\.set\(optimizer="),
+        ({"max_norm": 1.0}, r"setting of layers: trainer\.set\(network="),
+        ({"epochs": 3}, "argument of fit"),
+        ({"random_state": 3}, r"Trainer\(\.\.\., seed="),
+    ],
+    ids=str,
+)
+def test_what_set_does_not_take_is_said_to_be_where_it_is(settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        trainer_of().set(**settings)
+
+
+def test_set_says_which_layers_are_frozen():
+    trainer = trainer_of()
+    assert trainer.set(trainable=[False, True]) == "trainable [True, True] -> [False, True]"
+    assert trainer.trainable == (False, True)
+    assert trainer.learning_rate == trainer.optimizer.learning_rate
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_normalizations_are_trained_where_they_alone_are(target):
+    layers = [Dense(5, "tanh", trainable=False), LayerNorm(), Dense(3, trainable=False)]
+    trainer, other = trainer_of(layers, target=target), trainer_of(layers, target="numpy")
+    before = trainer.parameters
+    for each in (trainer, other):
+        each.fit(X, LABELS, 2)
+    assert same(trainer.parameters[::2], before[::2])
+    assert not same(trainer.parameters[1:2], before[1:2])
+    for one, its in zip(trainer.parameters, other.parameters, strict=True):
+        for mine, others in zip(one, its, strict=True):
+            np.testing.assert_allclose(mine, others, rtol=1e-4, atol=1e-5)

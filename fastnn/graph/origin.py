@@ -17,7 +17,8 @@ from fastnn.errors import InvalidInput
 _PACKAGE = Path(__file__).parent.parent
 _INSIDE = (
     str(_PACKAGE / "graph"),
-    *(str(_PACKAGE / name) for name in ("network.py", "inputs/problem.py", "training/trainer.py")),
+    *(str(_PACKAGE / name) for name in ("layers.py", "network.py", "normalization.py")),
+    *(str(_PACKAGE / name) for name in ("inputs/problem.py", "interchange", "training")),
     str(Path(np.__file__).parent),
     "<__array_function__",
 )

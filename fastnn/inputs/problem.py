@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,17 +169,22 @@ class Problem:
         problem._check_settings()
         return problem
 
-    def in_precision(self, precision: str) -> Problem:
-        """Return the problem of a file in another precision."""
-        settings = {each.name: getattr(self, each.name) for each in fields(self)}
-        return self.of_file(settings | {"precision": precision})
+    def changed(self, **settings: Any) -> Problem:
+        """Return the problem with other settings, all checked.
+
+        Of a file's problem that may only predict, that holds for all but network and loss.
+        """
+        if settings.keys() & {"network", "loss"}:
+            return replace(self, **settings)
+        mine = {each.name: getattr(self, each.name) for each in fields(self)}
+        return self.of_file(mine | settings)
 
     def check_learning(self) -> None:
         """Raise `InvalidInput` where training could teach a layer nothing, whatever the data are.
 
         Such a network may be made, given parameters, saved, and used for prediction.
         """
-        if not any(dense.trainable for dense in self.network.dense):
+        if not any(layer.trainable for layer in self.network.parametric):
             raise InvalidInput(
                 "no layer of the network is trainable, so there is nothing to fit; make one Dense "
                 "with trainable=True at least, or only predict and evaluate"
@@ -288,8 +293,8 @@ class Problem:
         if self.ignore_nan and (row.rowwise or row.targets == "classes"):
             raise InvalidInput(
                 f"ignore_nan=True leaves out single targets, but {row.name} is a loss of the whole "
-                "row; leave ignore_nan=False, and drop the rows without a target or give them "
-                "sample_weight 0"
+                "row; leave ignore_nan=False, and drop the rows without a target, or fill those in "
+                "with any that is possible and give these rows sample_weight 0"
             )
 
     def _check_formulas(self) -> None:
@@ -425,8 +430,8 @@ def check_converging(
         raise DivergedAtOnce(
             f"training diverged at once: the loss was {result.loss} before any update; scale the "
             "columns of X to about unit variance, and see that an alpha is not large, and that an "
-            "activation or a loss of your own is finite where it is used. The trainer is as it was "
-            "before",
+            "activation or a loss of your own is finite where it is used (an index that no output "
+            "has gives NaN). The trainer is as it was before",
             epoch,
             step,
         )

@@ -165,8 +165,9 @@ def _check_metric(problem: Problem, given: Any, where: str) -> Metric | None:
     usable = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST
     if not usable or name == "<lambda>":
         raise InvalidInput(
-            f"{where}, {shown(function):.80}, needs a name for the history, and has "
-            f'{shown(name):.80}; give it one, as in metrics={{"name": function}}'
+            f"{where} is a function that needs a name for the history, and has "
+            f'{shown(name):.80}; write it with def, or give it one, as in metrics={{"name": '
+            f'function}}, which monitor="{PREFIX}name" watches'
         )
     if name in (*_ALWAYS, *_ROWS):
         raise InvalidInput(
@@ -210,16 +211,24 @@ def check_validated(metrics: tuple[Metric, ...], validation: Data | None) -> Non
 
 def _named(problem: Problem, name: str) -> Metric | None:
     labelled, probable = _kind(problem)
+    # Of a loss of the whole row nobody knows which output is to be near which target.
+    paired = labelled or problem.target_columns == problem.network.outputs
     known = [
         other
         for other, row in _ROWS.items()
-        if row.labels == labelled and (row.takes != "log_odds" or probable)
+        if row.labels == labelled and paired and (row.takes != "log_odds" or probable)
     ]
     known += ["accuracy"] * labelled
     if name == "loss" or (name in _ALWAYS and labelled):
         return None
     if name in known:
         return Metric(name, _ROWS[name].column, True)
+    if name in _ROWS and not _ROWS[name].labels and not paired:
+        raise InvalidInput(
+            f"metric {name!r} compares each output with a target, but the loss has "
+            f"{problem.target_columns} targets a row for {problem.network.outputs} outputs; pass a "
+            "function (y, outputs)"
+        )
     if name in (*_ALWAYS, *_ROWS):
         raise InvalidInput(
             f"metric {name!r} is not for loss {shown(problem.loss)}, which has "

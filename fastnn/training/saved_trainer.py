@@ -245,7 +245,7 @@ def load(
     if threads is not None:
         run["threads"] = threads
     if precision is not None:
-        problem = problem.in_precision(precision)
+        problem = problem.changed(precision=precision)
     try:
         choose(run["target"], problem)
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision

@@ -68,6 +68,17 @@ _WAYS = {
     "step": "fit counts it, and trainer.set_parameters(...) begins anew",
     "remaining": "fit counts it: pass fit the epochs that are wanted",
     "lr": "trainer.set(learning_rate=...) changes the rate",
+    "random_state": "a trainer's is its seed: make a new Trainer(..., seed=...)",
+}
+# And of what belongs elsewhere: to layers, and to fit.
+_OF_LAYERS = {each.name for each in fields(Dense)} - {"l1", "l2", "trainable", "rate_factor"}
+_WAYS |= {
+    name: "it is a setting of layers: trainer.set(network=...) takes a network with others"
+    for name in (*_OF_LAYERS, "dropout")
+}
+_WAYS |= {
+    name: "it is an argument of fit"
+    for name in ("epochs", "validation_data", "sample_weight", "callbacks", "restarts", "metrics")
 }
 
 Own = TypeVar("Own", bound=Stateful)
@@ -119,6 +130,16 @@ class Adjustable(Stateful):
     def optimizer(self) -> Optimizer:
         """The optimizer, with its learning rate."""
         return self.problem.optimizer
+
+    @property
+    def learning_rate(self) -> LearningRate:
+        """The optimizer's learning rate: a number, a schedule or a function of the step."""
+        return self.problem.optimizer.learning_rate
+
+    @property
+    def trainable(self) -> tuple[bool, ...]:
+        """Whether each Dense layer is trained."""
+        return tuple(layer.trainable for layer in self.problem.network.dense)
 
     @property
     def batch_size(self) -> int:
@@ -224,8 +245,15 @@ class Adjustable(Stateful):
         """
         given: dict[str, Any] = dict(settings)
         for name in given:
-            if name == "seed":
-                raise InvalidInput(f"seed cannot be changed: {_WAYS['seed']}")
+            if name == "rate_factor":
+                raise InvalidInput("rate_factor is assigned: trainer.rate_factor = 0.5")
+            if name in _WAYS:
+                raise InvalidInput(f"set does not change {name}; {_WAYS[name]}")
+            if name in _OF_OPTIMIZERS:
+                raise InvalidInput(
+                    f"{name} is a setting of an optimizer; trainer.set(optimizer=...) takes one "
+                    f"with another {name}"
+                )
             if name not in SETTINGS:
                 raise unknown_name("setting", name, SETTINGS)
         state = self._state
@@ -241,7 +269,7 @@ class Adjustable(Stateful):
             if isinstance(network, Network):  # else `Problem` refuses it
                 given["network"] = network.with_trainable(given["trainable"])
             del given["trainable"]
-        problem = replace(before, **given)
+        problem = before.changed(**given)
         _check_shapes(before.network, problem.network)
         kept = shares_state(before.optimizer.rule, problem.optimizer.rule)
         # Otherwise the engine stays, and arrays are not even read.
@@ -271,10 +299,11 @@ class Adjustable(Stateful):
     def widen(self, outputs: int) -> None:
         """Give the last layer more outputs, as when a stream brings classes that are new.
 
-        Old outputs, parameters and optimizer state keep their bits. The weights into new outputs
-        are drawn as the layer's `init` says, from the seed; their biases are zero, slopes of prelu
-        alpha, and their optimizer state zero (the mean of `AveragedSGD` a copy of the weights).
-        `epoch`, `step` and `history` go on.
+        Old parameters and optimizer state keep their bits, and so do the old outputs before a
+        softmax; probabilities then have new classes to share with. The weights into new outputs are
+        drawn as the layer's `init` says, from the seed, so that `predict` may give new classes at
+        once; their biases are zero, slopes of prelu alpha, and their optimizer state zero (the mean
+        of `AveragedSGD` a copy of the weights). `epoch`, `step` and `history` go on.
 
         >>> from fastnn import Dense, Network, Trainer
         >>> trainer = Trainer(Network(2, [Dense(4, "tanh"), Dense(3)]), target="numpy")
@@ -411,7 +440,10 @@ def _carried(
 
 def _said(before: Problem, after: Problem, kept: bool, step: int) -> list[str]:
     """Return what has changed, in words; "" for what has not."""
-    parts = ["network: other layers of the same shapes"] * (before.network != after.network)
+    flags = [[layer.trainable for layer in each.network.dense] for each in (before, after)]
+    thawed = [each.network.with_trainable([True] * len(flags[0])) for each in (before, after)]
+    parts = ["network: other layers of the same shapes"] * (thawed[0] != thawed[1])
+    parts.append(_change("trainable", *flags))
     for name in (each.name for each in fields(before) if each.name not in ("network", "optimizer")):
         parts.append(_change(name, getattr(before, name), getattr(after, name)))
     old, new = before.optimizer, after.optimizer

@@ -33,11 +33,11 @@ from fastnn.storage.kernels.machine import processor
 compile_apart = loading.compile_apart
 SOMEBODY = 54321  # a number of no user
 RULE = """def rule(real, m):
-    def value(z, alpha):
-        return z * real(3.0)
+    def value(z, numbers):
+        return z * numbers[0]
 
-    def derivative(z, a, alpha):
-        return real(3.0)
+    def derivative(z, a, numbers):
+        return numbers[0]
 
     return value, derivative
 """
@@ -60,10 +60,11 @@ def rule() -> tuple[bool, bool]:
 
     from fastnn.targets.cpu import user_rules
 
-    loop = user_rules.Compiled(RULE, "activate", np.dtype(np.float64))
-    kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_double
-    numbers = np.arange(8.0)
-    ctypes.CFUNCTYPE(None, *kinds)(loop.address)(numbers.ctypes.data, 0, 8, 0.0)
+    loop = user_rules.Compiled(RULE, 1, "activate", np.dtype(np.float64))
+    kinds = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+    numbers, constants = np.arange(8.0), np.array([3.0])
+    call = ctypes.CFUNCTYPE(None, *kinds)(loop.address)
+    call(constants.ctypes.data, numbers.ctypes.data, 0, 8)
     return numbers.tolist() == [3.0 * i for i in range(8)], loop.loaded
 
 

@@ -137,7 +137,8 @@ class EarlyStopping(Bundled):
         problem, where = trainer.problem, "the state of EarlyStopping in the file"
         settings = state.pop("problem", None)  # which files of earlier versions do not have
         if settings is not None:
-            problem = models.problem_from_plain(settings, where).in_precision(problem.precision)
+            saved = models.problem_from_plain(settings, where)
+            problem = saved.changed(precision=problem.precision)
         parameters, slots = from_tensors(problem, state, where)
         model = trainer.__getstate__()
         history = model.history
