@@ -54,26 +54,29 @@ def softmax_float64(job, n, rows, repeats):
 
 def function_nanoseconds(name: str, dtype: np.dtype, seconds: float) -> float:
     """Return the nanoseconds a number of the loop that replaces z by a function of it."""
-    rule = CustomActivation(graph.trace(FUNCTIONS[name])).source.text
-    kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, np.ctypeslib.as_ctypes_type(dtype)
-    loop = ctypes.CFUNCTYPE(None, *kinds)(user_rules.compiled(rule, "activate", dtype).address)
+    source = CustomActivation(graph.trace(FUNCTIONS[name])).source
+    assert not source.constants
+    kinds = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+    address = user_rules.compiled(source.text, 0, "activate", dtype).address
+    loop = ctypes.CFUNCTYPE(None, *kinds)(address)
     z = np.random.default_rng(0).uniform(0.1, 10.0, COUNT).astype(dtype)
     memory = z.copy()
-    at = memory.ctypes.data
+    numbers = np.zeros(1, dtype)  # of the formula, which has none
+    at, none = memory.ctypes.data, numbers.ctypes.data
 
     def timed(repeats: int) -> float:
         total = 0.0
         for _ in range(repeats):
             memory[:] = z  # or it would soon be all infinities
             start = perf_counter()
-            loop(at, 0, COUNT, 0.0)
+            loop(none, at, 0, COUNT)
             total += perf_counter() - start
         return total
 
-    loop(at, 0, COUNT, 0.0)
+    loop(none, at, 0, COUNT)
     np.testing.assert_allclose(memory, getattr(np, name)(z), rtol=1e-5, atol=1e-6)
     # A call from Python is nearly a tenth of what exp takes.
-    empty = best_seconds(of_calls(lambda: loop(at, 0, 0, 0.0)), seconds)
+    empty = best_seconds(of_calls(lambda: loop(none, at, 0, 0)), seconds)
     return (best_seconds(timed, seconds) - empty) / COUNT * 1e9
 
 
