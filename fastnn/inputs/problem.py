@@ -403,6 +403,12 @@ class DivergedAtOnce(Diverged):
     """The loss of an epoch's first step, before any update in it, was not finite."""
 
 
+# What stands at the end of an epoch is judged by the next, where that begins.
+_TOO_LARGE = (
+    ", whose numbers may be too large already: then go back to an earlier copy, or set_parameters"
+)
+
+
 def check_converging(
     result: EpochResult, finite: Callable[[], bool], rates: np.ndarray, epoch: int
 ) -> None:
@@ -435,12 +441,12 @@ def check_converging(
             epoch,
             step,
         )
-    kind = DivergedAtOnce if at_once else Diverged
+    kind, already = (DivergedAtOnce, _TOO_LARGE) if at_once else (Diverged, "")
     raise kind(
         f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
         f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
         "about unit variance; an alpha, l1, l2 or weight_decay can be too large as well. The "
-        "trainer is as the last good epoch left it",
+        f"trainer is as the last good epoch left it{already}",
         epoch,
         step,
     )

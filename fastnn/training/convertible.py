@@ -73,7 +73,8 @@ class Convertible(Stateful):
         from fastnn.interchange.from_torch import read_module
 
         network, parameters, dtype = read_module(module, loss)
-        trainer = cls(network, loss=loss, **{"dtype": dtype, **settings})  # type: ignore[call-arg]
+        make: Any = cls  # a Trainer's class, whose arguments are not known here
+        trainer: Self = make(network, loss=loss, **{"dtype": dtype, **settings})
         trainer.set_parameters(parameters)
         return trainer
 

@@ -394,9 +394,9 @@ class _MetricsOfPrefixes:
         return state.setdefault("metrics", own)
 
 
-for _name in _SERIES:
-    setattr(History, _name, _OfPrefix(_name))
-setattr(History, "metrics", _MetricsOfPrefixes())  # noqa: B010, of another type than the field
+_SHARED: dict[str, Any] = {name: _OfPrefix(name) for name in _SERIES}
+for _name, _descriptor in (_SHARED | {"metrics": _MetricsOfPrefixes()}).items():
+    setattr(History, _name, _descriptor)
 
 
 def _prefix(values: Any, count: int) -> Prefix:

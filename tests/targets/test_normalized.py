@@ -23,8 +23,8 @@ from target_cases import (
 from fastnn.inputs.data import Data
 from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm
 from fastnn.targets import numpy as reference
+from fastnn.targets.cpu import engine as cpu
 
-cpu = pytest.importorskip("fastnn.targets.cpu.engine")
 pytestmark = pytest.mark.skipif(SIMULATED, reason="CUDA does not have normalization yet")
 
 TARGETS = cpu.Engine, reference.Engine
