@@ -18,8 +18,9 @@ def no_threads(monkeypatch):
     def refuse(function, arguments):
         raise RuntimeError("can't start new thread")
 
+    # A pool of its own: in that of the process, a thread of an earlier test may yet become idle.
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
     monkeypatch.setattr(pool, "start_new_thread", refuse)
-    monkeypatch.setattr(pool._pool, "_idle", type(pool._pool._idle)())
 
 
 def test_every_seat_has_a_thread_of_its_own():
