@@ -69,7 +69,7 @@ def test_blocks_of_any_length_give_the_same_sums(block, monkeypatch):
     X = normal(300) * [1.0, 1e200, 1e-200] + [1e8, 0.0, 0.0]
     X[40:] *= 100.0
     monkeypatch.setattr(
-        "fastnn.inputs.scaling._blocks",
+        "fastnn.inputs.moments.blocks_of_rows",
         lambda n, *_, **__: (slice(at, min(n, at + block)) for at in range(0, n, block)),
     )
     mean, scale = exact(X)
@@ -130,7 +130,7 @@ def test_what_is_constant_is_decided_as_scikit_learn_does():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("block", [5, 1 << 16])
 def test_sparse_columns_have_the_deviation_of_dense_ones(kind, weighted, block, monkeypatch):
-    monkeypatch.setattr("fastnn.inputs.scaling.BLOCK", block)
+    monkeypatch.setattr("fastnn.inputs.moments.BLOCK", block)
     rng = np.random.default_rng(7)
     X = rng.normal(size=(60, 9)) * (rng.random((60, 9)) < 0.3)
     X[:, 0], X[:, 1], X[:, 2] = 0.0, 1e8 + rng.normal(size=60), 4.25
