@@ -25,8 +25,10 @@ if TYPE_CHECKING:
         MissingFile,
         NotAssignable,
         TargetUnavailable,
+        TrainingWarning,
         UnusableFile,
     )
+    from fastnn.inputs.scaling import Scaling
     from fastnn.losses import Quantile
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
@@ -82,11 +84,13 @@ __all__ = [
     "Quantile",
     "RMSProp",
     "ReduceOnPlateau",
+    "Scaling",
     "StepCallback",
     "TargetUnavailable",
     "TensorBoard",
     "Trainer",
     "TrainerBusy",
+    "TrainingWarning",
     "UnusableFile",
     "datasets",
     "graph",
@@ -117,10 +121,12 @@ _HOMES = {
         "NotAssignable",
         "TargetUnavailable",
         "TrainerBusy",
+        "TrainingWarning",
         "UnusableFile",
     ),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
+    "inputs.scaling": ("Scaling",),
     "losses": ("Quantile",),
     "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
     "training.sweep": ("sweep",),
