@@ -66,7 +66,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("predictor", "saved_trainer"),
         ("model_files",),
         ("trainer_state",),
-        ("settings", "convertible", "callbacks", "divergence"),
+        ("settings", "convertible", "callbacks", "divergence", "learning_check"),
         ("loop",),
         ("batched_models",),
         ("restarts",),

@@ -22,6 +22,7 @@ from fastnn.inputs.moments import (
     moments_of_rows,
     moments_of_sparse,
 )
+from fastnn.network import BatchNorm
 from fastnn.rules.table import loss_row
 
 if TYPE_CHECKING:
@@ -175,9 +176,13 @@ def out_of_scale(problem: Problem, data: Data) -> str:
 def _told(problem: Problem, data: Data, small: bool) -> list[str]:
     """Return a sentence for X and one for y, of those that are out of scale."""
     features, targets = data.magnitudes
-    counts = loss_row(problem.loss).targets == "counts"
+    kind = loss_row(problem.loss).targets
+    if kind in ("classes", "binary"):
+        targets = None
+    if isinstance(problem.network.parametric[0], BatchNorm):
+        features = None  # which has other units for each column before anything else
     names = getattr(data, "feature_names", None)
-    remedies = {"X": _STANDARDIZE, "y": _divided(targets, counts)}
+    remedies = {"X": _STANDARDIZE, "y": _divided(targets, kind == "counts")}
     told = []
     for what, found in (("X", features), ("y", targets)):
         if found is None:

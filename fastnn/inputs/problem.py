@@ -443,8 +443,8 @@ def check_converging(
         raise DivergedAtOnce(
             f"training diverged at once: the loss was {result.loss} before any update; "
             f"{f'{cause}; also' if cause else 'X and y are not large, so'} see that no parameter "
-            "or alpha is, and that an activation or a loss of your own is finite where it is used (an "
-            "index that no output has gives NaN). The trainer is as it was before",
+            "or alpha is, and that an activation or a loss of your own is finite where it is used "
+            "(an index that no output has gives NaN). The trainer is as it was before",
             epoch,
             step,
             cause,

@@ -26,6 +26,7 @@ from fastnn.training.callbacks import (
 )
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
+from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, train_epochs, train_in_blocks
 from fastnn.training.metrics import check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
@@ -256,6 +257,13 @@ class Trainer(Adjustable, Convertible):
             `history`: of all epochs so far, those of earlier calls included. With restarts, it is
             that of the best network, and its `restarts` says how each of them ended.
 
+        Warns
+        -----
+        TrainingWarning
+            At the end the network does no better than a constant, the mean of y say, and a reason
+            is known: a layer all of whose units have died, or columns of X or y that are beyond 100
+            or more than 100 times apart. It names them and says what to do.
+
         Raises
         ------
         InvalidInput
@@ -330,6 +338,7 @@ class Trainer(Adjustable, Convertible):
                     run=self._state.run, arrays=state.read(), engine=None, snapshot=None,
                     goal=state.epoch,
                 )  # fmt: skip
+            warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
@@ -343,6 +352,8 @@ class Trainer(Adjustable, Convertible):
                 self._finish()
         finally:
             progress.close()
+        if epochs:
+            warn_if_nothing_learnt(self, data)
         return self.history
 
     def __repr__(self) -> str:
