@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.errors import TrainingWarning
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray, to_host
-from fastnn.inputs.magnitudes import out_of_scale
+from fastnn.inputs.magnitudes import FAR, LARGE, out_of_scale
 from fastnn.inputs.moments import is_sparse
 from fastnn.inputs.problem import Problem
 from fastnn.inputs.weights import row_means
@@ -64,6 +64,8 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
     if constant is not None and losses[-1] < constant - CLEARLY * abs(constant):
         return
     sample = _spread(data)
+    if len(problem.network.parametric) == 1 and _usual(problem, sample):
+        return
     outputs = trainer._outputs()(sample.X)
     if _learnt(problem, outputs, sample):
         return
@@ -106,23 +108,72 @@ def _spread(data: Data) -> Sample:
     )
 
 
+def _usual(problem: Problem, sample: Sample) -> bool:
+    """Return whether some rows are of a size that `out_of_scale` would find nothing in."""
+    arrays = [sample.X]
+    if loss_row(problem.loss).targets not in ("classes", "binary"):
+        arrays.append(sample.targets)
+    for array in arrays:
+        if is_sparse(array):
+            return False
+        span = np.abs(array).max(axis=0)
+        largest = span.max()
+        if largest > LARGE or span.min() < max(largest, 1.0) / FAR:
+            return False
+    return True
+
+
 def _loss_of_constant(
     problem: Problem, targets: np.ndarray, weights: np.ndarray | None
 ) -> float | None:
     """Return the loss where the outputs are the same for all rows, those that suit the targets.
 
-    None where it is not known which these are.
+    None where it is not known which these are. By formulas, of what many networks are trained with,
+    since short trainings take no longer than what `_loss` does.
     """
-    if weights is None and problem.loss == "mse":
+    row = loss_row(problem.loss)
+    if targets.ndim == 1 and not problem.label_smoothing:
+        counts = np.bincount(targets, weights)
+        return float(_entropy(counts / counts.sum()).sum())
+    if row.name in _OF_MEAN or row.name == "mse":
         y = targets.astype(np.float64)
-        y -= np.add.reduce(y) / len(y)
-        return 0.5 * float(np.vdot(y, y)) / y.size
-    if weights is None and targets.ndim == 1 and not problem.label_smoothing:
-        counts = np.bincount(targets)
-        share = counts[counts > 0] / len(targets)
-        return -float(share @ np.log(share))
+        if weights is None:
+            mean = np.add.reduce(y) / len(y)
+            found = 0.5 * np.square(y - mean) if row.name == "mse" else _OF_MEAN[row.name](mean)
+            return float(found.sum()) / found.size
+        each = np.broadcast_to(weights.reshape(len(y), -1), y.shape)
+        mean = _mean(y, weights)
+        if row.name == "mse":
+            return 0.5 * float(np.vdot(each, np.square(y - mean))) / max(float(each.sum()), 1e-300)
+        return float(each.sum(axis=0) @ _OF_MEAN[row.name](mean)) / max(float(each.sum()), 1e-300)
+    if row.name in ("mae", "huber", "quantile") and weights is None:
+        level = problem.loss_alpha if row.name == "quantile" else 0.5
+        y = targets.astype(np.float64)
+        rank = int(level * (len(y) - 1))
+        error = y - np.partition(y, rank, axis=0)[rank]
+        size = np.abs(error)
+        if row.name == "huber":
+            size = np.where(size > 1, size - 0.5, 0.5 * size * size)
+        elif row.name == "quantile":
+            size = np.where(error > 0, level * size, (1 - level) * size)
+        return float(size.sum()) / size.size
     found = _constants(problem, targets, weights)
     return min((_loss(problem, each, targets, weights) for each in found), default=None)
+
+
+def _entropy(share: np.ndarray) -> np.ndarray:
+    """Return -p log p of each p."""
+    return -share * np.log(np.maximum(share, 1e-300))
+
+
+# The loss of the best constant as a function of the mean m of the targets.
+_OF_MEAN = {
+    "binary_cross_entropy": lambda m: _entropy(m) + _entropy(1 - m),
+    "poisson": lambda m: m + _entropy(m),
+    "perceptron": lambda m: 0.0 * m,
+    "hinge": lambda m: 2 * np.minimum(m, 1 - m),
+    "squared_hinge": lambda m: 4 * m * (1 - m),
+}
 
 
 def _constants(
@@ -137,9 +188,10 @@ def _constants(
         return []
     mean = _mean(targets, weights)
     if row.targets == "binary":
-        side = np.where(mean >= 0.5, 1.0, -1.0)
-        share = mean.clip(1e-12, 1 - 1e-12)
-        return [np.log(share / (1 - share)) if row.from_logits else side, 0.0 * side]
+        if row.from_logits:
+            share = mean.clip(1e-12, 1 - 1e-12)
+            return [np.log(share / (1 - share))]
+        return [np.where(mean >= 0.5, 1.0, -1.0), 2 * mean - 1, 0.0 * mean]
     if row.targets == "counts":
         return [np.log(np.maximum(mean, 1e-12))]
     middle = problem.loss_alpha if row.name == "quantile" else 0.5
