@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,19 +153,24 @@ def test_the_cause_travels_with_the_error():
 
 def test_names_of_columns_are_told_where_the_data_have_them():
     data = Data(1e5 * X, Y.reshape(-1, 1))
-    object.__setattr__(data, "feature_names", ("age", "income", "rooms"))
+    object.__setattr__(data, "names", ("age", "income", "rooms"))
     column = int(np.abs(X).max(axis=0).argmax())
     name = ("age", "income", "rooms")[column]
     assert f"column {column} ({name!r}) has mean" in large_numbers(trainer_of().problem, data)
 
 
-@pytest.mark.parametrize("form", ["C", "F", "int8", "csr", "csc"])
+@pytest.mark.parametrize("form", ["C", "F", "int8", "csr", "csc", "rows"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_magnitudes_are_those_of_the_rows_that_count(form, weighted):
     dense = RANDOM.integers(-128, 128, (90, 5)) * (RANDOM.random((90, 5)) < 0.5)
     weights = np.where(RANDOM.random(90) < 0.4, 0.0, 1.0) if weighted else None
     if form == "int8":
         array = dense.astype(np.int8)
+    elif form == "rows":
+        matrix = scipy.sparse.csr_array(np.vstack([np.ones((3, 5)), dense]))  # but for the first 3
+        array = SimpleNamespace(
+            starts=matrix.indptr[3:], columns=matrix.indices, values=matrix.data, shape=(90, 5)
+        )
     elif form in ("csr", "csc"):
         array = scipy.sparse.csr_array(dense.astype(float)).asformat(form)
     else:

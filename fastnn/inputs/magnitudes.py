@@ -111,12 +111,11 @@ def magnitudes_of(array: Any, weights: np.ndarray | None) -> Magnitudes:
     far = int(np.abs(largest).argmax())
     others = np.ones(array.shape[0]) if weights is None else weights.copy()
     others[at[far]] = 0.0
+    place = 0 if isinstance(array, np.ndarray) else far
     if sparse:
-        rest = moments_of_sparse(compressed(array[:, [far]]), others)
+        rest = moments_of_sparse(array, others)
     else:
-        column = array if isinstance(array, DeviceArray) else array[:, far : far + 1]
-        rest = moments_of_rows(column, others)
-    place = far if isinstance(array, DeviceArray) else 0
+        rest = moments_of_rows(array if place == far else array[:, far : far + 1], others)
     size = math.hypot(rest.means[place], rest.deviations()[place])
     return Magnitudes(found.means, found.deviations(), largest, at, far, size)
 
@@ -181,7 +180,7 @@ def _told(problem: Problem, data: Data, small: bool) -> list[str]:
         targets = None
     if isinstance(problem.network.parametric[0], BatchNorm):
         features = None  # which has other units for each column before anything else
-    names = getattr(data, "feature_names", None)
+    names = getattr(data, "names", None)
     remedies = {"X": _STANDARDIZE, "y": _divided(targets, kind == "counts")}
     told = []
     for what, found in (("X", features), ("y", targets)):

@@ -21,6 +21,17 @@ _SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 _LARGEST = float(np.finfo(np.float64).max)
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a CSR, by the names that SciPy has for its arrays."""
+
+    shape: tuple[int, int]
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    format: str = "csr"
+
+
 @dataclass(frozen=True)
 class Moments:
     """Of each column: weights, mean and sum of weighted squares about it, in units of powers of 2.
@@ -196,12 +207,15 @@ def entries(matrix: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
 
 
 def is_sparse(X: Any) -> bool:
-    """Return whether X is a sparse matrix or array, as SciPy has them, without importing that."""
-    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+    """Return whether X is a sparse matrix or array, as SciPy or an engine has it; imports neither."""
+    return hasattr(X, "tocsr") or hasattr(X, "starts")
 
 
 def compressed(X: Any) -> Any:
     """Return a sparse X as the CSR or CSC that it is, or as a CSR; with one entry a place."""
+    if hasattr(X, "starts"):
+        first, last = int(X.starts[0]), int(X.starts[-1])
+        return Rows(X.shape, X.starts - first, X.columns[first:last], X.values[first:last])
     matrix = X if X.format in ("csr", "csc") else X.tocsr()
     if not matrix.has_canonical_format:  # several entries of one place count by their sum
         matrix = matrix.copy()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
 
 SAMPLE = 1024  # rows looked at
+DENSE = 1 << 22  # numbers of these where they are sparse, and become dense
 # By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
 # rows of a sample differ from the others; and so that something was learnt.
 CLEARLY, LEARNT = 0.2, 0.01
@@ -63,7 +64,7 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
     )
     if constant is not None and losses[-1] < constant - CLEARLY * abs(constant):
         return
-    sample = _spread(data)
+    sample = _spread(data, problem.dtype)
     if len(problem.network.parametric) == 1 and _usual(problem, sample):
         return
     outputs = trainer._outputs()(sample.X)
@@ -91,12 +92,16 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'s' * (count != 1)}"
 
 
-def _spread(data: Data) -> Sample:
+def _spread(data: Data, dtype: np.dtype[Any]) -> Sample:
     """Return some rows from everywhere in the data."""
     n, weights = len(data), data.unequal_weights
     if not _on_device(data):
-        some = slice(None, None, -(-n // SAMPLE))
-        return Sample(data.X[some], data.targets[some], None if weights is None else weights[some])
+        count = SAMPLE
+        if hasattr(data.X, "dense"):
+            count = max(8, min(SAMPLE, DENSE // data.X.shape[1]))
+        some = slice(None, None, -(-n // count))
+        X = data.X.dense(some, dtype) if hasattr(data.X, "dense") else data.X[some]
+        return Sample(X, data.targets[some], None if weights is None else weights[some])
     # On a device rows are taken without a step: eight runs of them.
     length = SAMPLE // 8
     runs = [slice(start, start + length) for start in range(0, n, max(length, -(-n // 8)))]
@@ -116,7 +121,7 @@ def _usual(problem: Problem, sample: Sample) -> bool:
     for array in arrays:
         if is_sparse(array):
             return False
-        span = np.abs(array).max(axis=0)
+        span = np.abs(array.astype(np.float64)).max(axis=0)
         largest = span.max()
         if largest > LARGE or span.min() < max(largest, 1.0) / FAR:
             return False
