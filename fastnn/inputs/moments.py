@@ -207,7 +207,7 @@ def entries(matrix: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
 
 
 def is_sparse(X: Any) -> bool:
-    """Return whether X is a sparse matrix or array, as SciPy or an engine has it; imports neither."""
+    """Return whether X is a sparse matrix or array, as SciPy has it or an engine."""
     return hasattr(X, "tocsr") or hasattr(X, "starts")
 
 

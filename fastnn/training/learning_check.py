@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 1024  # rows looked at
 DENSE = 1 << 22  # numbers of these where they are sparse, and become dense
+ENOUGH = 10  # updates after which units that suit a network would have led to something
 # By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
 # rows of a sample differ from the others; and so that something was learnt.
 CLEARLY, LEARNT = 0.2, 0.01
@@ -71,9 +72,10 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
     if _learnt(problem, outputs, sample):
         return
     blocked = _blocked(problem, trainer.parameters, sample)
-    scale = out_of_scale(problem, data)
+    scale = out_of_scale(problem, data) if blocked or state.step >= ENOUGH else ""
     if blocked or scale:
-        text = f"after {_epochs(state.epoch)} the network does no better than a constant"
+        # The same words each time, which Python shows once where `fit` is called in a loop.
+        text = "the network does no better than a constant"
         if blocked:
             text += f": {blocked}"
             scale = scale or (
@@ -86,10 +88,6 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
 
 def _on_device(data: Data) -> bool:
     return isinstance(data.X, DeviceArray) or isinstance(data.targets, DeviceArray)
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def _spread(data: Data, dtype: np.dtype[Any]) -> Sample:
@@ -188,6 +186,7 @@ def _constants(
     row = loss_row(problem.loss)
     if row.targets == "classes":
         share = _mean(_probabilities(problem, targets), weights)
+        share += problem.label_smoothing * (1 / len(share) - share)
         return [np.log(np.maximum(share, 1e-12))]
     if targets.shape[1] != problem.network.outputs or (weights is not None and not weights.any()):
         return []
