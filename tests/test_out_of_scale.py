@@ -311,6 +311,21 @@ def test_calls_in_a_loop_warn_in_the_same_words():
     assert len(caught) == 3 and len({str(each.message) for each in caught}) == 1
 
 
+@pytest.mark.parametrize("classes", [False, True])
+def test_rows_of_weight_0_say_nothing(classes):
+    """Where the one row that counts is not among those that are looked at."""
+    rows, weights = np.repeat(X, 15, axis=0), np.zeros(15 * ROWS)
+    weights[1] = 1.0
+    y = np.repeat(LABELS if classes else Y, 15)
+    settings = {"loss": "softmax_cross_entropy", "layers": CLASSES} if classes else {}
+    assert warnings_of(rows, y, epochs=1, fit={"sample_weight": weights}, **settings) == []
+
+
+def test_targets_whose_squares_overflow_are_looked_at():
+    (found,) = warnings_of(X, 1e300 * Y, "mae", dtype="float64", optimizer=SGD(1e-3))
+    assert "y is large" in found
+
+
 def test_no_epochs_give_no_warning():
     assert warnings_of(1e-8 * X, Y, epochs=0) == []
 

@@ -75,6 +75,7 @@ class Magnitudes:
         return (self.deviation > 0) & (span < max(1.0, float(span.max())) / FAR)
 
 
+@np.errstate(over="ignore", under="ignore")
 def magnitudes_of(array: Any, weights: np.ndarray | None) -> Magnitudes:
     """Return how large the columns of checked features or targets are.
 

@@ -53,37 +53,45 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
     data
         What it was trained on.
     """
+    text = _reason(trainer, data)
+    if text:
+        warnings.warn(text, TrainingWarning, stacklevel=_outside())
+
+
+@np.errstate(all="ignore")  # of what overflows nothing is said
+def _reason(trainer: Stateful, data: Data) -> str:
+    """Return what to warn of, or "" where there is nothing."""
     state = trainer._state
     problem, history = state.problem, state.history
-    losses = history.loss[: state.epoch - history.first_epoch][-1:]
-    if not losses or not (isinstance(data.X, (np.ndarray, DeviceArray)) or is_sparse(data.X)):
-        return
+    last = state.epoch - history.first_epoch - 1
+    if last < 0 or not (isinstance(data.X, (np.ndarray, DeviceArray)) or is_sparse(data.X)):
+        return ""
     some = slice(0, SAMPLE) if _on_device(data) else slice(None, None, -(-len(data) // SAMPLE))
     weights = data.unequal_weights
     constant = _loss_of_constant(
         problem, to_host(data.targets[some]), None if weights is None else weights[some]
     )
-    if constant is not None and losses[-1] < constant - CLEARLY * abs(constant):
-        return
+    if constant is not None and history.loss[last] < constant - CLEARLY * abs(constant):
+        return ""
     sample = _spread(data, problem.dtype)
     if len(problem.network.parametric) == 1 and _usual(problem, sample):
-        return
+        return ""
     outputs = trainer._outputs()(sample.X)
     if _learnt(problem, outputs, sample):
-        return
+        return ""
     blocked = _blocked(problem, trainer.parameters, sample)
     scale = out_of_scale(problem, data) if blocked or state.step >= ENOUGH else ""
-    if blocked or scale:
-        # The same words each time, which Python shows once where `fit` is called in a loop.
-        text = "the network does no better than a constant"
-        if blocked:
-            text += f": {blocked}"
-            scale = scale or (
-                "lower the learning rate, or take an activation that has a slope everywhere, such "
-                "as 'leaky_relu'"
-            )
-            scale += ". Then begin with a new Trainer"
-        warnings.warn(f"{text}; {scale}", TrainingWarning, stacklevel=_outside())
+    if not (blocked or scale):
+        return ""
+    # The same words each time, which Python shows once where `fit` is called in a loop.
+    text = "the network does no better than a constant"
+    if not blocked:
+        return f"{text}; {scale}"
+    remedy = scale or (
+        "lower the learning rate, or take an activation that has a slope everywhere, such as "
+        "'leaky_relu'"
+    )
+    return f"{text}: {blocked}; {remedy}. Then begin with a new Trainer"
 
 
 def _on_device(data: Data) -> bool:
@@ -135,6 +143,8 @@ def _loss_of_constant(
     since short trainings take no longer than what `_loss` does.
     """
     row = loss_row(problem.loss)
+    if weights is not None and not weights.any():
+        return None
     if targets.ndim == 1 and not problem.label_smoothing:
         counts = np.bincount(targets, weights)
         return float(_entropy(counts / counts.sum()).sum())
@@ -188,7 +198,7 @@ def _constants(
         share = _mean(_probabilities(problem, targets), weights)
         share += problem.label_smoothing * (1 / len(share) - share)
         return [np.log(np.maximum(share, 1e-12))]
-    if targets.shape[1] != problem.network.outputs or (weights is not None and not weights.any()):
+    if targets.shape[1] != problem.network.outputs:
         return []
     mean = _mean(targets, weights)
     if row.targets == "binary":

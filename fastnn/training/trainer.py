@@ -257,13 +257,6 @@ class Trainer(Adjustable, Convertible):
             `history`: of all epochs so far, those of earlier calls included. With restarts, it is
             that of the best network, and its `restarts` says how each of them ended.
 
-        Warns
-        -----
-        TrainingWarning
-            At the end the network does no better than a constant, the mean of y say, and a reason
-            is known: a layer all of whose units have died, or columns of X or y that are beyond 100
-            or more than 100 times apart. It names them and says what to do.
-
         Raises
         ------
         InvalidInput
@@ -274,9 +267,18 @@ class Trainer(Adjustable, Convertible):
             The trainer is in `fit` already: in another thread, or in whose callback this is.
         Diverged
             A loss or a parameter became NaN or infinite, and `on_divergence` is "raise", or
-            `max_restores` are used up; with restarts, in all of them. As after any error, the
+            `max_restores` are used up; with restarts, in all of them. It says which of X and y is
+            large, with column and row, where one is. As after any error, the
             trainer is as the last whole epoch left it. After Ctrl-C, too; but of short epochs that
             are done in one call, as above, all are taken back.
+
+        Warns
+        -----
+        TrainingWarning
+            Once, at the end, where the network does no better than a constant (the mean of y, say)
+            and the reason is known: a layer all of whose units have died, or columns of X or y that
+            are beyond 100, below 0.01, or more than 100 times apart. It names them, and says what
+            to do.
         """
         this_call = object()
         if not self._fitting.take(this_call):
