@@ -115,6 +115,13 @@ def test_labels_are_never_large():
     assert "X is large" in text and "y" not in text.split("; ")[2].split()
 
 
+def test_rare_soft_labels_are_not_small():
+    rare = RANDOM.random(ROWS) / 200
+    data = Data(X, np.column_stack([rare, 1 - rare]))
+    assert out_of_scale(trainer_of("softmax_cross_entropy", CLASSES).problem, data) == ""
+    assert "y is small" in out_of_scale(trainer_of(layers=[Dense(2)]).problem, data)
+
+
 def test_epochs_later_and_in_a_call_of_many_the_same_is_told():
     trainer = trainer_of(layers=[Dense(1)], optimizer=SGD(0.03))
     trainer.fit(X, Y, 5)

@@ -59,7 +59,7 @@ HOSTILE = {
 def test_mean_and_deviation_are_exact_to_rounding(X, order):
     mean, scale = exact(X)
     found = Scaling.fit(np.asarray(X, order=order))
-    np.testing.assert_allclose(found.scale, scale, rtol=1e-7, atol=5e-324)
+    np.testing.assert_allclose(found.scale, scale, rtol=1e-10, atol=5e-324)
     assert (np.abs(found.mean - mean) <= 4e-16 * np.abs(X).max(axis=0).astype(float)).all()
     assert found.mean.dtype == found.scale.dtype == np.float64
 
@@ -151,6 +151,14 @@ def test_sparse_columns_have_the_deviation_of_dense_ones(kind, weighted, block, 
     np.testing.assert_array_equal(scaled.toarray(), X / found.scale)
     np.testing.assert_allclose(found.undo(scaled).toarray(), X, rtol=1e-15)
     assert not np.shares_memory(scaled.indices, matrix.indices)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_rounding_leaves_of_the_weights_is_no_zero(seed):
+    X = 1e8 + normal(3000, 1, seed)
+    weights = np.random.default_rng(seed).random(3000)
+    found = Scaling.fit(scipy.sparse.csr_array(X), weights)
+    np.testing.assert_allclose(found.scale, Scaling.fit(X, weights).scale, rtol=1e-8)
 
 
 def test_entries_of_one_place_count_by_their_sum():
