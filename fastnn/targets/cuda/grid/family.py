@@ -116,9 +116,8 @@ class Grid:
 
 def _shape(problem: Problem, rule: str, limits: Limits, batch: int) -> Shape | None:
     """Return how to split a problem on a device, or None where no split fits."""
-    rows = -(-batch // limits.sms)
+    plan = row_plan(problem, rule, -(-batch // limits.sms))
     return choose_shape(
-        row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
-        limits.sms, THREADS,
-        limits.shared_bytes - static_bytes(len(problem.network.dense)), problem.network.outputs,
+        plan, problem.network.shapes[0], batch, problem.dtype, limits.sms, THREADS,
+        limits.shared_bytes - static_bytes(plan), problem.network.outputs,
     )  # fmt: skip

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.rules.table import loss_row
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, one_by_one
 from fastnn.targets.cuda.host.plan import (
@@ -48,7 +47,7 @@ def make_rows(
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one = real(0), real(1)
-    exp, log, by_class = rules.exp, rules.log, loss_row(recipe.loss).rowwise
+    exp, log, by_class = rules.exp, rules.log, recipe.by_class
     ahead, finish_forward = o.ahead, o.finish_forward
     back, finish_backward = o.back, o.finish_backward
     forward_rows, backward_rows = o.forward_rows, o.backward_rows
@@ -208,23 +207,23 @@ def make_rows(
         return top
 
     @inner
-    def losses_by_number(act, left, sums, given, words, weighted, steps, step, classes, targets,
-                         weights, order, first, count, me, team):  # fmt: skip
+    def losses_by_number(act, left, sums, given, words, numbers, weighted, steps, step, classes,
+                         targets, weights, order, first, count, me, team):  # fmt: skip
         own = loss(
-            act, words, weighted, steps, step, classes, targets, weights, order, count, first, me,
-            team,
+            act, words, numbers, weighted, steps, step, classes, targets, weights, order, count,
+            first, me, team,
         )  # fmt: skip
         if me < count:
             sums[U(me)] = own
         return min(count, team)
 
     @inner
-    def losses_by_class(act, left, sums, given, words, weighted, steps, step, classes, targets,
-                        weights, order, first, count, me, team):  # fmt: skip
+    def losses_by_class(act, left, sums, given, words, numbers, weighted, steps, step, classes,
+                        targets, weights, order, first, count, me, team):  # fmt: skip
         if steps[U(step), LOSS_ALPHA] != 0.0 or targets.shape[1] == words[0, OUTPUTS]:
             return losses_by_number(
-                act, left, sums, given, words, weighted, steps, step, classes, targets, weights,
-                order, first, count, me, team,
+                act, left, sums, given, words, numbers, weighted, steps, step, classes, targets,
+                weights, order, first, count, me, team,
             )  # fmt: skip
         return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
 
@@ -311,8 +310,8 @@ def make_rows(
             cuda.syncthreads()
         layer_given = par, act, left, words, numbers, keys, count, first, me, team
         further(layer_given)
-        entries = row_losses(act, left, sums, given, words, weighted, steps, step, classes, targets,
-                             weights, order, first, count, me, team)  # fmt: skip
+        entries = row_losses(act, left, sums, given, words, numbers, weighted, steps, step, classes,
+                             targets, weights, order, first, count, me, team)  # fmt: skip
         cuda.syncthreads()
         if me == 0:
             total = 0.0

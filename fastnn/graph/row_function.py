@@ -1,0 +1,119 @@
+"""Losses of whole rows as source: a function of one row, its numbers in local variables.
+
+Outputs, targets and derivatives are read and written where they lie, and nothing is kept between
+two loops over the numbers of a row but what a row has one of: what is dear is computed again, as a
+device does sooner than it fetches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from fastnn.graph.expression import Expression
+from fastnn.graph.nodes import Node, parameter
+from fastnn.graph.row_formula import RowFormula, RowWriter, Term, Use, row_formula
+
+
+def row_function(expression: Expression, outputs: int, targets: int) -> str:
+    """Return the source of a loss: one number, of two vectors of these lengths.
+
+    Returns
+    -------
+    str
+        Python source of the function ``rule(real, m, U)``, which returns ``row(act, p, d, targets,
+        s, share, numbers, at)``; `U` makes an unsigned index. That returns the loss for the outputs
+        at act[p] and on and the targets in row s, and writes its derivatives by the outputs, times
+        `share`, to act[d] and on. The formula's constants, which are those of
+        `fastnn.graph.row_source.RowSource`, are at numbers[at] and on.
+
+    >>> from fastnn.graph import trace, vectors
+    >>> from fastnn.graph.tracing import trace_row
+    >>> print(row_function(trace_row(lambda z, y: vectors.sum(z) * y[0] * 0.5, 3), 3, 1))
+    def rule(real, m, U):
+        low = real(-1e999)
+        c0 = real(0.0)
+    <BLANKLINE>
+    """
+    return _LocalWriter(row_formula(expression, outputs, targets)).source()
+
+
+class _LocalWriter(RowWriter):
+    """Writes the function of one loss, for a row by itself."""
+
+    def __init__(self, formula: RowFormula) -> None:
+        super().__init__(formula)
+        self._known = {}
+        self._held.update(map(parameter, range(len(formula.constants))))
+        self._names: dict[Node, str] = {}  # of what a row has one of
+
+    def source(self) -> str:
+        """Return the source."""
+        self._write()
+        head = ["low = real(-1e999)", *self._head()]
+        signature = "def row(act, p, d, targets, s, share, numbers, at):"
+        lines = [*head, "", signature, *(f"    {line}" for line in self._lines), "", "return row"]
+        return "\n".join(("def rule(real, m, U):", *(f"    {line}".rstrip() for line in lines), ""))
+
+    def _hold(self, node: Node) -> None:
+        self._names[node] = f"r{len(self._names)}"
+        self._held.add(node)
+
+    def _storing(self, node: Node) -> Callable[[str], list[str]]:
+        return partial(_assigned, self._names[node], "=")
+
+    def _reducing(self, node: Node) -> Callable[[str], list[str]]:
+        to = self._names[node]
+        if node.operation == "sum":
+            return partial(_assigned, to, "+=")
+        return lambda text: [f"x = {text}", f"{to} = x if x > {to} or x != x else {to}"]
+
+    def _deriving(self) -> Callable[[str], list[str]]:
+        return lambda text: [f"act[U(d + j)] = ({text}) * share"]
+
+    def _adding(self, term: Term) -> Callable[[str], list[str]]:
+        place = f"{term.places.start} + {term.places.step} * j"
+        return lambda text: [f"act[U(d + {place})] += ({text}) * share"]
+
+    def _begin(self, reductions: list[Node]) -> None:
+        for node in reductions:
+            begin = self._constant(0.0) if node.operation == "sum" else "low"
+            self._lines.append(f"{self._names[node]} = {begin}")
+
+    def _row(self, uses: list[Use], stops: set[Node]) -> None:
+        self._lines += self._computed(uses, stops)
+
+    def _loop(self, length: int, uses: list[Use], later: set[Node]) -> None:
+        self._lines.append(f"for j in range({length}):")
+        self._lines.append("    index = real(j)")
+        self._lines += (f"    {line}" for line in self._computed(uses, self._held))
+
+    def _finish(self) -> None:
+        for term in self._formula.singles:
+            place = f"act[U(d + {term.places.start})]"
+            adding = partial(_assigned, place, "+=")
+            self._row([(term.node, lambda text, to=adding: to(f"({text}) * share"))], self._held)
+        self._row([(self._formula.loss, lambda text: [f"return {text}"])], self._held)
+
+    def _read(self, node: Node, stops: set[Node]) -> str | None:
+        if node.operation == "item":
+            x, index = node.arguments
+            return self._number(x, str(int(index.value)))
+        if node.operation == "slice":
+            x, start, _, step = node.arguments
+            return self._number(x, f"{int(start.value)} + {int(step.value)} * j")
+        if node.operation == "parameter":
+            return f"real(numbers[U(at + {int(node.value)})])"
+        if node not in stops:
+            return None
+        return self._names[node] if node.length is None else self._number(node, "j")
+
+    def _number(self, leaf: Node, place: str) -> str:
+        """Return one number of the outputs or the targets."""
+        if leaf is self._formula.outputs:
+            return f"act[U(p + {place})]"
+        return f"targets[U(s), U({place})]"
+
+
+def _assigned(to: str, how: str, text: str) -> list[str]:
+    return [f"{to} {how} {text}"]
