@@ -27,12 +27,26 @@ def row_function(expression: Expression, outputs: int, targets: int) -> str:
         `share`, to act[d] and on. The formula's constants, which are those of
         `fastnn.graph.row_source.RowSource`, are at numbers[at] and on.
 
-    >>> from fastnn.graph import trace, vectors
     >>> from fastnn.graph.tracing import trace_row
-    >>> print(row_function(trace_row(lambda z, y: vectors.sum(z) * y[0] * 0.5, 3), 3, 1))
+    >>> loss = trace_row(lambda z, y: -3 * z[0] * y[0], 2)
+    >>> print(row_function(loss, 2, 1))
     def rule(real, m, U):
         low = real(-1e999)
         c0 = real(0.0)
+    <BLANKLINE>
+        def row(act, p, d, targets, s, share, numbers, at):
+            v0 = real(numbers[U(at + 0)])
+            v1 = act[U(p + 0)]
+            v2 = targets[U(s), U(0)]
+            r0 = v0 * v1 * v2
+            r1 = v2 * v0
+            for j in range(2):
+                index = real(j)
+                act[U(d + j)] = (c0) * share
+            act[U(d + 0)] += (r1) * share
+            return r0
+    <BLANKLINE>
+        return row
     <BLANKLINE>
     """
     return _LocalWriter(row_formula(expression, outputs, targets)).source()
@@ -72,8 +86,8 @@ class _LocalWriter(RowWriter):
         return lambda text: [f"act[U(d + j)] = ({text}) * share"]
 
     def _adding(self, term: Term) -> Callable[[str], list[str]]:
-        place = f"{term.places.start} + {term.places.step} * j"
-        return lambda text: [f"act[U(d + {place})] += ({text}) * share"]
+        to = f"act[U(d + {_along(term.places)})]"
+        return lambda text: [f"{to} += ({text}) * share"]
 
     def _begin(self, reductions: list[Node]) -> None:
         for node in reductions:
@@ -90,18 +104,16 @@ class _LocalWriter(RowWriter):
 
     def _finish(self) -> None:
         for term in self._formula.singles:
-            place = f"act[U(d + {term.places.start})]"
-            adding = partial(_assigned, place, "+=")
-            self._row([(term.node, lambda text, to=adding: to(f"({text}) * share"))], self._held)
+            self._row([(term.node, self._adding(term))], self._held)
         self._row([(self._formula.loss, lambda text: [f"return {text}"])], self._held)
 
     def _read(self, node: Node, stops: set[Node]) -> str | None:
         if node.operation == "item":
             x, index = node.arguments
-            return self._number(x, str(int(index.value)))
+            return self._number(x, f"{int(index.value)}")
         if node.operation == "slice":
-            x, start, _, step = node.arguments
-            return self._number(x, f"{int(start.value)} + {int(step.value)} * j")
+            x, *places = node.arguments
+            return self._number(x, _along(range(*(int(each.value) for each in places))))
         if node.operation == "parameter":
             return f"real(numbers[U(at + {int(node.value)})])"
         if node not in stops:
@@ -113,6 +125,13 @@ class _LocalWriter(RowWriter):
         if leaf is self._formula.outputs:
             return f"act[U(p + {place})]"
         return f"targets[U(s), U({place})]"
+
+
+def _along(places: range) -> str:
+    """Return place j of some."""
+    if len(places) == 1:
+        return f"{places.start}"
+    return f"{places.start} + {places.step} * j"
 
 
 def _assigned(to: str, how: str, text: str) -> list[str]:

@@ -159,7 +159,7 @@ def test_what_follows_tensor_cores_is_what_follows_other_products(
             assert_follows_numpy(engine_of("tiled"), problem, data_of(problem, 15), epochs=1)
 
 
-@EVERY
+@pytest.mark.parametrize("family", ["block", "grid", "tiled"])
 def test_losses_of_whole_rows_and_other_numbers_compile_nothing(family: str) -> None:
     compiled = []
     for factor in (0.4, 1.3):
