@@ -326,6 +326,14 @@ def test_what_it_does_not_support_is_said():
     assert grid.Grid.reason_against(held, "gradient", H200) == ""
     wide = problem_of(4096, [Dense(4096), Dense(4)])
     assert "232448 bytes" in grid.Grid.reason_against(wide, "sgd", H200)
+
+    def long(z):
+        for i in range(240):
+            z = z * (0.9 + i / 1000)
+        return z
+
+    deep = problem_of(9, [Dense(4, long), *[Dense(4)] * 30])
+    assert "31 layers and the numbers" in grid.Grid.reason_against(deep, "sgd", H200)
     turing = Limits("T4", 40, 65536, (7, 5))
     assert "cp.async" in grid.Grid.reason_against(problem_of(9, layers), "sgd", turing)
     assert grid.Grid.seconds(wide, H200) == math.inf
