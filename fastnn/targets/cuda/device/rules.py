@@ -26,6 +26,8 @@ from fastnn.targets.cuda.host.formulas import (
 )
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 
+MOST_IN_REGISTERS = 16  # constants of a formula
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -92,20 +94,19 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
     """
     dtype = np.dtype(recipe.dtype)
     real, m = dtype.type, make_elementary(dtype)
-    pairs = [_activation(each, real, m) for each in recipe.activations]
-    values, derivatives = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     places, own = recipe.places, recipe.loss
-    read_layer = make_reader(real, places.each - LAYER_NUMBERS)
+    take_layer, given = make_constants(real, places.each - LAYER_NUMBERS)
     loss = gradient = row_loss = None
     loss_parameter = inner(lambda numbers, alpha: alpha)
-    if isinstance(own, Formula) and own.rowwise:
-        row_loss = inner(_made(own, real, m, U))
-    elif isinstance(own, Formula):
-        loss, gradient = map(inner, _made(own, real, m))
-        read, at_loss = make_reader(real, own.count), places.loss
-        loss_parameter = inner(lambda numbers, alpha: read(numbers, at_loss))
-    elif not recipe.by_class:
-        loss, gradient = map(inner, getattr(losses, own)(real, m))
+    with np.errstate(all="ignore"):  # constants of a user-defined rule may not fit in float32
+        pairs = [_activation(each, real, m, given) for each in recipe.activations]
+        if isinstance(own, Formula) and own.rowwise:
+            row_loss = inner(_made(own, real, m, U))
+        elif isinstance(own, Formula):
+            loss, gradient, loss_parameter = _loss(own, real, m, places.loss)
+        elif not recipe.by_class:
+            loss, gradient = map(inner, getattr(losses, own)(real, m))
+    values, derivatives = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     step = inner(getattr(updates, recipe.rule)(real, m))
     shrunk, mean = inner(updates.soft_threshold(real)), inner(updates.mean_of_weights(real))
     averages = UPDATES[recipe.rule].mean
@@ -118,7 +119,7 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
 
     @inner
     def layer_constants(numbers, layer):
-        return read_layer(numbers, places.layers + layer * places.each + LAYER_NUMBERS)
+        return take_layer(numbers, places.layers + layer * places.each + LAYER_NUMBERS)
 
     return SimpleNamespace(
         layer_constants=layer_constants,
@@ -134,12 +135,20 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
     )
 
 
-def make_reader(real: Any, count: int) -> Any:
-    """Return ``read(numbers, at)``: so many numbers from number `at` on, a tuple of type `real`."""
+def make_constants(real: Any, count: int) -> tuple[Any, Any]:
+    """Return ``take(numbers, at)`` and ``given(taken)`` for so many constants.
+
+    What is taken is there for the whole of a layer or a batch; given are the constants, a tuple of
+    type `real`. Few are read as they are taken, and stay in registers; many are read where they are
+    used, as there would be no registers left.
+    """
     each = "".join(f"real(numbers[U(at + {place})]), " for place in range(count))
     namespace: dict[str, Any] = {"real": real, "U": U}
     exec(f"def read(numbers, at):\n    return ({each})", namespace)
-    return inner(namespace["read"])
+    read = inner(namespace["read"])
+    if count <= MOST_IN_REGISTERS:
+        return read, inner(lambda taken: taken)
+    return inner(lambda numbers, at: (numbers, at)), inner(lambda taken: read(taken[0], taken[1]))
 
 
 def _made(formula: Formula, *given: Any) -> Any:
@@ -149,13 +158,24 @@ def _made(formula: Formula, *given: Any) -> Any:
     return namespace["rule"](*given)
 
 
-def _activation(rule: str | Formula, real: Any, m: SimpleNamespace) -> tuple[Any, Any]:
+def _loss(formula: Formula, real: Any, m: SimpleNamespace, at: int) -> tuple[Any, Any, Any]:
+    """Return value and gradient of a loss of one output, and what reads their last argument."""
+    first, second = map(inner, _made(formula, real, m))
+    take, given = make_constants(real, formula.count)
+    return (
+        inner(lambda p, y, taken: first(p, y, given(taken))),
+        inner(lambda p, y, taken: second(p, y, given(taken))),
+        inner(lambda numbers, alpha: take(numbers, at)),
+    )
+
+
+def _activation(rule: str | Formula, real: Any, m: SimpleNamespace, given: Any) -> tuple[Any, Any]:
     """Return value and derivative of an activation, which take alpha and constants last."""
     if isinstance(rule, Formula):
         first, second = map(inner, _made(rule, real, m))
         return (
-            inner(lambda z, alpha, constants: first(z, constants)),
-            inner(lambda z, a, alpha, constants: second(z, a, constants)),
+            inner(lambda z, alpha, constants: first(z, given(constants))),
+            inner(lambda z, a, alpha, constants: second(z, a, given(constants))),
         )
     # Learned and drawn slopes are those of leaky_relu, with an alpha of their own.
     make = getattr(activations, {"prelu": "leaky_relu", "rrelu": "leaky_relu"}.get(rule, rule))
