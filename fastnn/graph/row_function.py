@@ -1,5 +1,6 @@
 """Losses of whole rows as source: a function of one row, its numbers in local variables.
 
+One thread calls it for a row, or several for one row together: each has every n-th output.
 Outputs, targets and derivatives are read and written where they lie, and nothing is kept between
 two loops over the numbers of a row but what a row has one of: what is dear is computed again, as a
 device does sooner than it fetches it.
@@ -21,29 +22,36 @@ def row_function(expression: Expression, outputs: int, targets: int) -> str:
     Returns
     -------
     str
-        Python source of the function ``rule(real, m, U)``, which returns ``row(act, p, d, targets,
-        s, share, numbers, at)``; `U` makes an unsigned index. That returns the loss for the outputs
-        at act[p] and on and the targets in row s, and writes its derivatives by the outputs, times
-        `share`, to act[d] and on. The formula's constants, which are those of
-        `fastnn.graph.row_source.RowSource`, are at numbers[at] and on.
+        Python source of the function ``rule(real, m, U, together)``, which returns ``row(act, p, d,
+        targets, s, share, numbers, at, team, lane, lanes)``; `U` makes an unsigned index. That
+        returns the loss for the outputs at act[p] and on and the targets in row s, and writes its
+        derivatives by the outputs, times `share`, to act[d] and on. The formula's constants, which
+        are those of `fastnn.graph.row_source.RowSource`, are at numbers[at] and on.
+
+        A caller has the outputs `lane`, `lane` + `lanes`, ...; all callers of a row call
+        ``together.total(team, x)`` and ``together.largest(team, x)`` for the sum and the largest of
+        all their numbers, and ``together.wait(team)`` before one changes what another wrote.
 
     >>> from fastnn.graph.tracing import trace_row
     >>> loss = trace_row(lambda z, y: -3 * z[0] * y[0], 2)
     >>> print(row_function(loss, 2, 1))
-    def rule(real, m, U):
+    def rule(real, m, U, together):
+        total, largest, wait = together.total, together.largest, together.wait
         low = real(-1e999)
         c0 = real(0.0)
     <BLANKLINE>
-        def row(act, p, d, targets, s, share, numbers, at):
+        def row(act, p, d, targets, s, share, numbers, at, team, lane, lanes):
             v0 = real(numbers[U(at + 0)])
             v1 = act[U(p + 0)]
             v2 = targets[U(s), U(0)]
             r0 = v0 * v1 * v2
             r1 = v2 * v0
-            for j in range(2):
+            for j in range(lane, 2, lanes):
                 index = real(j)
                 act[U(d + j)] = (c0) * share
-            act[U(d + 0)] += (r1) * share
+            wait(team)
+            if lane == 0:
+                act[U(d + 0)] += (r1) * share
             return r0
     <BLANKLINE>
         return row
@@ -60,14 +68,17 @@ class _LocalWriter(RowWriter):
         self._known = {}
         self._held.update(map(parameter, range(len(formula.constants))))
         self._names: dict[Node, str] = {}  # of what a row has one of
+        self._begun: list[Node] = []  # sums and largest numbers of loops to come
 
     def source(self) -> str:
         """Return the source."""
         self._write()
-        head = ["low = real(-1e999)", *self._head()]
-        signature = "def row(act, p, d, targets, s, share, numbers, at):"
+        joint = "total, largest, wait = together.total, together.largest, together.wait"
+        head = [joint, "low = real(-1e999)", *self._head()]
+        signature = "def row(act, p, d, targets, s, share, numbers, at, team, lane, lanes):"
         lines = [*head, "", signature, *(f"    {line}" for line in self._lines), "", "return row"]
-        return "\n".join(("def rule(real, m, U):", *(f"    {line}".rstrip() for line in lines), ""))
+        first = "def rule(real, m, U, together):"
+        return "\n".join((first, *(f"    {line}".rstrip() for line in lines), ""))
 
     def _hold(self, node: Node) -> None:
         self._names[node] = f"r{len(self._names)}"
@@ -90,6 +101,7 @@ class _LocalWriter(RowWriter):
         return lambda text: [f"{to} += ({text}) * share"]
 
     def _begin(self, reductions: list[Node]) -> None:
+        self._begun = reductions
         for node in reductions:
             begin = self._constant(0.0) if node.operation == "sum" else "low"
             self._lines.append(f"{self._names[node]} = {begin}")
@@ -98,13 +110,24 @@ class _LocalWriter(RowWriter):
         self._lines += self._computed(uses, stops)
 
     def _loop(self, length: int, uses: list[Use], later: set[Node]) -> None:
-        self._lines.append(f"for j in range({length}):")
+        roots = [node for node, _ in uses]
+        if any(term.node in roots for term in self._formula.slices):
+            self._lines.append("wait(team)")
+        self._lines.append(f"for j in range(lane, {length}, lanes):")
         self._lines.append("    index = real(j)")
         self._lines += (f"    {line}" for line in self._computed(uses, self._held))
+        done = [node for node in self._begun if node.arguments[0] in roots]
+        self._begun = [node for node in self._begun if node not in done]
+        for node in done:
+            name, how = self._names[node], "total" if node.operation == "sum" else "largest"
+            self._lines.append(f"{name} = {how}(team, {name})")
 
     def _finish(self) -> None:
+        if self._formula.singles:
+            self._lines += ("wait(team)", "if lane == 0:")
         for term in self._formula.singles:
-            self._row([(term.node, self._adding(term))], self._held)
+            lines = self._computed([(term.node, self._adding(term))], self._held)
+            self._lines += (f"    {line}" for line in lines)
         self._row([(self._formula.loss, lambda text: [f"return {text}"])], self._held)
 
     def _read(self, node: Node, stops: set[Node]) -> str | None:

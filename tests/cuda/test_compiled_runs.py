@@ -162,8 +162,9 @@ def test_what_follows_tensor_cores_is_what_follows_other_products(
 @pytest.mark.parametrize("family", ["block", "grid", "tiled"])
 def test_losses_of_whole_rows_and_other_numbers_compile_nothing(family: str) -> None:
     compiled = []
+    outputs = 33 if family == "grid" else 3  # there a wide row is shared by threads
     for factor in (0.4, 1.3):
-        layers = [Dense(3, lambda z, f=factor: tanh(f * z) / f)]
+        layers = [Dense(outputs, lambda z, f=factor: tanh(f * z) / f)]
         problem = problem_of(
             2, layers, lambda z, y, f=factor: f * logsumexp(z) - f * 0.5 * z[1] * y[0] + z @ z,
             dtype="float32", batch_size=5,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.rules import ALONE, Recipe
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 from fastnn.targets.cuda.host.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS
 from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
@@ -27,7 +27,8 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     real = dtype.type
     zero, one = real(0), real(1)
     exp, log, value, gradient = rules.exp, rules.log, rules.loss, rules.gradient
-    loss_parameter, formula, at_loss = rules.loss_parameter, rules.row_loss, recipe.places.loss
+    loss_parameter, at_loss = rules.loss_parameter, recipe.places.loss
+    formula = rules.make_row_loss(ALONE) if rules.make_row_loss else None
 
     @inner
     def cross_entropy(act, p, d, n, label, share):
@@ -91,7 +92,7 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
 
     @inner
     def loss_by_formula(act, p, d, n, numbers, classes, targets, s, share, alpha):
-        return np.float64(formula(act, p, d, targets, s, share, numbers, at_loss))
+        return np.float64(formula(act, p, d, targets, s, share, numbers, at_loss, 0, 0, 1))
 
     @inner
     def loss_by_target(act, p, d, n, targets, weights, s, inverse, alpha):

@@ -7,6 +7,7 @@ all that exist. User-defined rules are compiled in like built-in ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,7 +88,7 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
     activate(code, z, alpha, constants) -> a;  derivative(code, z, a, alpha, constants) -> da/dz;
     loss_parameter(numbers, alpha) -> what the loss is given: its formula's constants, or alpha;
     loss(p, y, parameter) -> the loss of one output;  gradient(p, y, parameter) -> its derivative by
-    p;  of a formula of whole rows there is row_loss in their place, see
+    p;  of a formula of whole rows there is make_row_loss(together) in their place, see
     `fastnn.graph.row_function`, and of a loss of classes nothing;  update(w, g, s, t, lr, beta1,
     rest1, beta2, rest2, epsilon, shrink, c1, c2, c3, threshold) -> (w, s, t): the rule's step, the
     soft threshold of l1, and the mean of weights;  exp, log.
@@ -96,12 +97,12 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
     real, m = dtype.type, make_elementary(dtype)
     places, own = recipe.places, recipe.loss
     take_layer, given = make_constants(real, places.each - LAYER_NUMBERS)
-    loss = gradient = row_loss = None
+    loss = gradient = make_row_loss = None
     loss_parameter = inner(lambda numbers, alpha: alpha)
     with np.errstate(all="ignore"):  # constants of a user-defined rule may not fit in float32
         pairs = [_activation(each, real, m, given) for each in recipe.activations]
         if isinstance(own, Formula) and own.rowwise:
-            row_loss = inner(_made(own, real, m, U))
+            make_row_loss = partial(_row_loss, own, real, m)
         elif isinstance(own, Formula):
             loss, gradient, loss_parameter = _loss(own, real, m, places.loss)
         elif not recipe.by_class:
@@ -128,7 +129,7 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
         loss_parameter=loss_parameter,
         loss=loss,
         gradient=gradient,
-        row_loss=row_loss,
+        make_row_loss=make_row_loss,
         update=update,
         exp=m.exp,
         log=m.log,
@@ -156,6 +157,17 @@ def _made(formula: Formula, *given: Any) -> Any:
     namespace: dict[str, Any] = {}
     exec(formula.text, namespace)
     return namespace["rule"](*given)
+
+
+ALONE = SimpleNamespace(  # for a thread that has a row by itself
+    total=inner(lambda team, x: x), largest=inner(lambda team, x: x), wait=inner(lambda team: None)
+)
+
+
+def _row_loss(formula: Formula, real: Any, m: SimpleNamespace, together: Any) -> Any:
+    """Return the function of a row's loss, for threads that come together in this way."""
+    with np.errstate(all="ignore"):
+        return inner(_made(formula, real, m, U, together))
 
 
 def _loss(formula: Formula, real: Any, m: SimpleNamespace, at: int) -> tuple[Any, Any, Any]:

@@ -81,7 +81,10 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
     all_trained = bool(words[1:, TRAINED].all())
-    by_rows, update = make_rows(recipe, layers, rules, o, t), make_learn(recipe, o, t, all_trained)
+    by_rows, update = (
+        make_rows(recipe, words, team, rules, o, t),
+        make_learn(recipe, o, t, all_trained),
+    )
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
     arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
