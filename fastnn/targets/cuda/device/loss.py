@@ -28,7 +28,7 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     zero, one = real(0), real(1)
     exp, log, value, gradient = rules.exp, rules.log, rules.loss, rules.gradient
     loss_parameter, at_loss = rules.loss_parameter, recipe.places.loss
-    formula = rules.make_row_loss(ALONE) if rules.make_row_loss else None
+    formula: Any = rules.make_row_loss(ALONE) if rules.make_row_loss else None
 
     @inner
     def cross_entropy(act, p, d, n, label, share):

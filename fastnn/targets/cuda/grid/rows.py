@@ -252,9 +252,8 @@ def make_rows(
         return top
 
     joined = make_joined(zero)
-    formula, at_loss = None, recipe.places.loss
-    if rules.make_row_loss and outputs >= SHARED_FROM:
-        formula = rules.make_row_loss(joined)
+    shared, at_loss = rules.make_row_loss and outputs >= SHARED_FROM, recipe.places.loss
+    formula: Any = rules.make_row_loss(joined) if shared else None
     # Threads that share a row, all of one warp if there are so many.
     lanes = min(LANES, 1 << (team_size.bit_length() - 1))
     groups = team_size // lanes
@@ -307,7 +306,7 @@ def make_rows(
         return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
 
     row_losses = losses_by_class if by_class else losses_by_number
-    if formula is not None:
+    if shared:
         row_losses = losses_by_formula
 
     @inner
