@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fastnn.graph.expression import Expression
-from fastnn.graph.nodes import Node, parameter
+from fastnn.graph.nodes import Node, parameter, topological
 from fastnn.graph.row_formula import RowFormula, RowWriter, Term, Use, row_formula
 
 
@@ -69,6 +69,11 @@ class _LocalWriter(RowWriter):
         self._held.update(map(parameter, range(len(formula.constants))))
         self._names: dict[Node, str] = {}  # of what a row has one of
         self._begun: list[Node] = []  # sums and largest numbers of loops to come
+        self._arrays: dict[Node, int] = {}  # of constants, and the place of the first
+        for node in topological(formula.roots):
+            if (first := _array_of_constants(node)) is not None:
+                self._arrays[node] = first
+        self._held.update(self._arrays)
 
     def source(self) -> str:
         """Return the source."""
@@ -139,6 +144,8 @@ class _LocalWriter(RowWriter):
             return self._number(x, _along(range(*(int(each.value) for each in places))))
         if node.operation == "parameter":
             return f"real(numbers[U(at + {int(node.value)})])"
+        if node in self._arrays:
+            return f"real(numbers[U(at + {self._arrays[node]} + j)])"
         if node not in stops:
             return None
         return self._names[node] if node.length is None else self._number(node, "j")
@@ -148,6 +155,30 @@ class _LocalWriter(RowWriter):
         if leaf is self._formula.outputs:
             return f"act[U(p + {place})]"
         return f"targets[U(s), U({place})]"
+
+
+def _array_of_constants(node: Node) -> int | None:
+    """Return the first parameter of an array of all that follow it, as lowered; else None."""
+    length, numbers = node.length, list[Node]()
+    while node.operation == "where":
+        condition, value, rest = node.arguments
+        if condition.operation != "eq":
+            return None
+        places, place = condition.arguments
+        if (places.operation, place.operation) != ("range", "constant"):
+            return None
+        if place.value != len(numbers):
+            return None
+        numbers.append(value)
+        node = rest
+    numbers.append(node)
+    if len(numbers) < 2 or len(numbers) != length:
+        return None
+    if any(each.operation != "parameter" for each in numbers):
+        return None
+    first = int(numbers[0].value)
+    follow = [int(each.value) for each in numbers] == list(range(first, first + length))
+    return first if follow else None
 
 
 def _along(places: range) -> str:

@@ -20,7 +20,7 @@ from target_cases import (
     zero_slots,
 )
 
-from fastnn.graph import exp, logsumexp, tanh
+from fastnn.graph import exp, log_softmax, logsumexp, one_hot, tanh, where
 from fastnn.inputs.data import Data
 from fastnn.network import Dense, Dropout
 
@@ -85,6 +85,27 @@ def test_one_output_with_several_targets_follows_the_numpy_target(fast_class):
             targets = np.random.default_rng(1).uniform(size=(21, 2))
             data = Data(data_of(problem, 21).X, targets)
             assert_follows_numpy(fast_class, problem, data)
+
+
+def weighted_entropy(weights):
+    """Return the cross-entropy of classes with weights, and some more arrays of constants."""
+
+    def loss(z, y):
+        here = one_hot(y[0], len(z))
+        other = where(here == 1, 0.3, 0.7)
+        return -(weights * here) @ log_softmax(z) + np.sum(weights[1:] * other[1:] * z[1:] ** 2)
+
+    return loss
+
+
+def test_arrays_of_constants_follow_the_numpy_target(fast_class):
+    # 1 and 0 are in the text of code, other numbers are arguments.
+    for weights in ([0.5, 2.0, 3.0], [1.0, 2.0, 0.0], [0.5, 4.0]):
+        outputs = len(weights)
+        loss = weighted_entropy(np.array(weights))
+        problem = problem_of(3, [Dense(4, "tanh"), Dense(outputs)], loss)
+        labels = np.random.default_rng(2).integers(0, outputs, (13, 1)).astype(problem.dtype)
+        assert_follows_numpy(fast_class, problem, Data(data_of(problem, 13).X, labels))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
