@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TargetUnavailable
-from fastnn.rules.table import LOSSES, loss_row, unknown_name
+from fastnn.rules.table import unknown_name
 from fastnn.targets.engine import Engine
 from fastnn.threads.pool import uninterrupted
 
@@ -66,9 +66,6 @@ def _lacks(problem: Problem) -> str:
     """Return what of a problem CUDA cannot compute, or ""."""
     if kinds := problem.network.normalized:
         return f"does not have {' and '.join(kinds)} yet"
-    row = loss_row(problem.loss)
-    if row.rowwise and row.name not in LOSSES:
-        return "has no kernels for a loss of your own over whole rows"
     return ""
 
 
