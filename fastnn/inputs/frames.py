@@ -1,0 +1,396 @@
+"""Tables of pandas, polars and pyarrow, and of whatever resembles or exports them, as columns.
+
+None of these libraries is imported: what is one of their objects has imported it. A column comes as
+a NumPy array, in place where it lies as one, else as a copy of itself alone; missing values as NaN.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.errors import InvalidInput, shown
+
+_SHOWN = 5  # names in a message
+
+# What to do about values that are no numbers, by the kind of their dtype.
+_LABELS = "labels: numpy.unique(y, return_inverse=True)[1]"
+REMEDIES = {
+    "U": f"turn strings into numbers first, such as with .astype(float) ({_LABELS})",
+    "c": "pass real and imaginary parts as columns of their own",
+    "M": "turn dates into numbers first, such as days since a start",
+    "m": "divide by a unit first, such as numpy.timedelta64(1, 's')",
+    "V": "pass a plain array, such as one made with .astype('float32')",
+    "O": "pass numbers",
+}
+REMEDIES["S"] = REMEDIES["T"] = REMEDIES["U"]
+
+
+class Column(NamedTuple):
+    """One column of a frame, or a series.
+
+    Attributes
+    ----------
+    label
+        What the user knows it by; None: nothing.
+    kind
+        What its library calls the type of its values.
+    dtype
+        Of the array that `read` returns where no value is missing; None: it depends on the values.
+    read
+        Returns the values, an array (n,) of any dtype. Those of objects may be anything.
+    remedy
+        What to do where the values are no numbers and `read` is not to be called; else "".
+    """
+
+    label: Any
+    kind: str
+    dtype: np.dtype[Any] | None
+    read: Callable[[], np.ndarray]
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A table, or a series where `flat`.
+
+    Attributes
+    ----------
+    columns
+        In the user's order.
+    rows
+        How many values each has.
+    flat
+        Whether it is one series, of shape (rows,).
+    whole
+        Returns the table as an array (rows, columns) if it lies in memory as one; else None.
+    fill
+        How missing values are filled, as messages have it, with the name of the argument for {0}.
+    """
+
+    columns: tuple[Column, ...]
+    rows: int
+    flat: bool
+    whole: Callable[[], np.ndarray | None]
+    fill: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of a NumPy array."""
+        return (self.rows,) if self.flat else (self.rows, len(self.columns))
+
+    @property
+    def labels(self) -> tuple[Any, ...] | None:
+        """What the user knows the columns by; None of a series without a name."""
+        labels = tuple(column.label for column in self.columns)
+        return None if self.flat and labels == (None,) else labels
+
+
+def frame_of(value: Any, what: str) -> Frame | None:
+    """Return `value` as a frame; None: it is none, but perhaps an array.
+
+    Raises
+    ------
+    InvalidInput
+        A query that has not been run yet, or a table that no library here can read.
+    """
+    if isinstance(value, (np.ndarray, list, tuple, Frame)):
+        return value if isinstance(value, Frame) else None
+    if _has(value, "iloc", "dtypes", "columns"):
+        if hasattr(type(value), "__dask_graph__"):
+            raise InvalidInput(f"{what} is a table without rows yet; pass {what}.compute()")
+        return _of_pandas(value, what)
+    if _is(value, "pandas", "Index", "api.extensions.ExtensionArray"):
+        value = sys.modules["pandas"].Series(value)
+    if _has(value, "iloc", "dtype", "name"):
+        return Frame(
+            (_pandas_column(value, value.name, what, what),), len(value), True, _none, _PANDAS
+        )
+    if _is(value, "polars", "LazyFrame"):
+        raise InvalidInput(
+            f"{what} is a LazyFrame, a query without rows yet; pass {what}.collect()"
+        )
+    if _is(value, "polars", "DataFrame"):
+        columns = tuple(
+            _polars_column(each, each.name, what, f"{what}[{each.name!r}]") for each in value
+        )
+        return Frame(columns, value.height, False, lambda: _polars_whole(value), _POLARS)
+    if _is(value, "polars", "Series"):
+        column = _polars_column(value, value.name or None, what, what)
+        return Frame((column,), len(value), True, _none, _POLARS)
+    if _is(value, "pyarrow", "Table", "RecordBatch"):
+        names = value.schema.names
+        columns = tuple(
+            _arrow_column(name, value.column(place), f"{what}.column({place})")
+            for place, name in enumerate(names)
+        )
+        return Frame(columns, value.num_rows, False, _none, _ARROW)
+    if _is(value, "pyarrow", "Array", "ChunkedArray"):
+        return Frame((_arrow_column(None, value, what),), len(value), True, _none, _ARROW)
+    return _exported(value, what)
+
+
+def feature_names(value: Any, what: str) -> tuple[str, ...] | None:
+    """Return the names of the columns of a frame; None of what has none, or others than strings.
+
+    >>> feature_names(np.ones((2, 2)), "X") is None
+    True
+
+    Raises
+    ------
+    InvalidInput
+        Names of which some are strings and some are not.
+    """
+    frame = frame_of(value, what)
+    if frame is None or frame.flat or not frame.columns:
+        return None
+    names = [column.label for column in frame.columns]
+    strings = sum(isinstance(name, str) for name in names)
+    if strings == len(names):
+        return tuple(map(str, names))
+    if strings:
+        other = next(name for name in names if not isinstance(name, str))
+        raise InvalidInput(
+            f"{what} has columns some of whose names are strings and some, such as {shown(other)}, "
+            f"are not; make all of them strings, such as with {what}.columns = "
+            f"{what}.columns.astype(str)"
+        )
+    return None
+
+
+def check_names(given: tuple[str, ...] | None, known: tuple[str, ...] | None, what: str) -> None:
+    """Raise `InvalidInput` where a frame has not the columns that `fit` has seen, in their order.
+
+    What has no names is taken by position.
+    """
+    if given is None or known is None or given == known:
+        return
+    parts = []
+    if unseen := [name for name in given if name not in set(known)]:
+        parts.append(f"names that fit has not seen: {_listed(unseen)}")
+    if missing := [name for name in known if name not in set(given)]:
+        parts.append(f"names that fit has seen and that are missing now: {_listed(missing)}")
+    if not parts:
+        pairs = enumerate(zip(given, known, strict=False))
+        place, (name, expected) = next(
+            (each for each in pairs if each[1][0] != each[1][1]),
+            (min(len(given), len(known)), ("", "")),
+        )
+        parts.append(
+            f"the same names in another order, from column {place} on"
+            + (f": {name!r}, not {expected!r}" if name else "")
+        )
+    raise InvalidInput(
+        f"the columns of {what} are not those that fit has seen, in their order; "
+        f"{'; '.join(parts)}. Pass those that trainer.feature_names lists, in that order, or an "
+        "array, which is taken by position"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(f"{name!r:.60}" for name in every[:_SHOWN]) + more
+
+
+def _has(value: Any, *names: str) -> bool:
+    """Return whether the type of a value has all of these attributes."""
+    kind = type(value)
+    return all(hasattr(kind, name) or hasattr(value, name) for name in names)
+
+
+def _is(value: Any, library: str, *kinds: str) -> bool:
+    """Return whether a value is one of some classes of a library, if that has been imported."""
+    for path in kinds:
+        found: Any = sys.modules.get(library)
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        if isinstance(found, type) and isinstance(value, found):
+            return True
+    return False
+
+
+def _none() -> None:
+    return None
+
+
+# pandas, and what resembles it.
+
+_PANDAS = "{0}.fillna({0}.mean())"
+_CATEGORIES = (
+    "categories are no numbers: pass their codes with {0}.cat.codes, or a column for each with "
+    "pandas.get_dummies({1})"
+)
+
+
+def _of_pandas(value: Any, what: str) -> Frame:
+    labels = list(value.columns)
+    columns = tuple(
+        _pandas_column(value.iloc[:, place], label, what, f"{what}[{label!r}]")
+        for place, label in enumerate(labels)
+    )
+    return Frame(columns, len(value), False, lambda: _pandas_whole(value, columns), _PANDAS)
+
+
+def _pandas_column(series: Any, label: Any, what: str, place: str) -> Column:
+    dtype = series.dtype
+    kind = getattr(dtype, "kind", "O")
+    if str(dtype) == "category":
+        remedy = _CATEGORIES.format(place, what)
+        return Column(label, str(dtype), None, series.to_numpy, remedy)
+    if hasattr(dtype, "subtype") and hasattr(dtype, "fill_value"):  # sparse
+        return Column(label, str(dtype), dtype.subtype, lambda: np.asarray(series.array.to_dense()))
+    if isinstance(dtype, np.dtype):
+        known = dtype if kind in "biuf" else None
+        return Column(label, str(dtype), known, series.to_numpy)
+    if getattr(dtype, "type", None) is str or kind in "mM":
+        remedy = REMEDIES["U" if kind not in "mM" else kind]
+        return Column(label, str(dtype), None, series.to_numpy, remedy)
+    numbers = getattr(dtype, "numpy_dtype", None)
+    if kind in "biuf" and isinstance(numbers, np.dtype):
+        return Column(label, str(dtype), numbers, lambda: _nullable(series, numbers))
+    return Column(label, str(dtype), None, lambda: series.to_numpy(dtype=object))
+
+
+def _nullable(series: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return a column of a dtype that knows of missing values; NaN where there are any."""
+    if series.hasnans:
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    return series.to_numpy(dtype=dtype)
+
+
+def _pandas_whole(value: Any, columns: tuple[Column, ...]) -> np.ndarray | None:
+    kinds = {column.kind for column in columns}
+    if len(kinds) != 1 or not isinstance(value.dtypes.iloc[0], np.dtype):
+        return None
+    if columns[0].dtype is None or not len(value):
+        return None
+    first, last = (_owner(columns[place].read()) for place in (0, -1))
+    return value.to_numpy() if first is last else None
+
+
+def _owner(array: np.ndarray) -> Any:
+    """Return the object that an array is a part of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+# polars
+
+_POLARS = "{0}.fill_null(0).fill_nan(0)"
+
+
+def _polars_column(series: Any, label: Any, what: str, place: str) -> Column:
+    polars, kind = sys.modules["polars"], series.dtype
+    name = str(kind)
+    if kind in (polars.Categorical, polars.Enum):
+        remedy = (
+            f"categories are no numbers: pass their codes with {place}.to_physical(), or a column "
+            f"for each with {what}.to_dummies()"
+        )
+        return Column(label, name, None, series.to_numpy, remedy)
+    if kind == polars.Object:
+        return Column(label, name, None, lambda: _objects(series.to_list()))
+    if not (kind.is_numeric() or kind in (polars.Boolean, polars.Null)):
+        remedy = REMEDIES["M" if kind.is_temporal() else "U" if kind == polars.String else "O"]
+        return Column(label, name, None, series.to_numpy, remedy)
+    real = polars.Float64
+
+    def read() -> np.ndarray:
+        if series.null_count():
+            return series.cast(real).fill_null(float("nan")).to_numpy()
+        found = series.to_numpy()
+        return found if found.dtype.kind in "biuf" else series.cast(real).to_numpy()
+
+    return Column(label, name, _NAMES.get(name), read)
+
+
+def _polars_whole(value: Any) -> np.ndarray | None:
+    kinds = set(value.dtypes)
+    if len(kinds) != 1 or str(next(iter(kinds))) not in _NAMES or not value.height:
+        return None
+    try:
+        return value.to_numpy(allow_copy=False)
+    except RuntimeError:  # its columns lie apart, or values are missing
+        return None
+
+
+# pyarrow
+
+_ARROW = "pyarrow.compute.fill_null"
+
+
+def _arrow_column(label: Any, column: Any, place: str) -> Column:
+    arrow, kind = sys.modules["pyarrow"], column.type
+    types, name = arrow.types, str(kind)
+    if types.is_dictionary(kind):
+        remedy = f"categories are no numbers: pass their codes, the indices of {place}'s chunks"
+        return Column(label, name, None, column.to_numpy, remedy)
+    exact = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    if not (exact or types.is_decimal(kind) or types.is_null(kind)):
+        text = types.is_string(kind) or types.is_large_string(kind)
+        remedy = REMEDIES["M" if types.is_temporal(kind) else "U" if text else "O"]
+        return Column(label, name, None, column.to_numpy, remedy)
+
+    def read() -> np.ndarray:
+        plain = exact and not column.null_count
+        found = column if plain else column.cast(arrow.float64(), safe=False)
+        if isinstance(found, arrow.ChunkedArray):
+            return found.to_numpy()
+        return found.to_numpy(zero_copy_only=False)
+
+    return Column(label, name, np.dtype(kind.to_pandas_dtype()) if exact else None, read)
+
+
+# Anything that exports a table, read by whichever library there is.
+
+
+def _exported(value: Any, what: str) -> Frame | None:
+    if hasattr(value, "__array__"):
+        return None
+    stream = hasattr(value, "__arrow_c_stream__")
+    if stream or hasattr(value, "__arrow_c_array__"):
+        arrow, polars = sys.modules.get("pyarrow"), sys.modules.get("polars")
+        try:
+            if arrow is not None and hasattr(arrow, "table"):
+                table = arrow.table(value) if stream else arrow.record_batch(value)
+                return frame_of(table, what)
+            if polars is not None and hasattr(polars, "DataFrame"):
+                return frame_of(polars.DataFrame(value), what)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidInput(
+                f"{what} ({type(value).__name__}) cannot be read as a table: {error}; pass a "
+                "NumPy array"
+            ) from error
+    elif hasattr(value, "__dataframe__"):
+        polars = sys.modules.get("polars")
+        if polars is not None and hasattr(polars, "from_dataframe"):
+            return frame_of(polars.from_dataframe(value), what)
+    else:
+        return None
+    raise InvalidInput(
+        f"{what} ({type(value).__name__}) is a table for other libraries to read, but neither "
+        f"pyarrow nor polars has been imported; pass pyarrow.table({what}), or a NumPy array"
+    )
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    """Return a one-dimensional array of objects, whatever they are."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
+
+
+# What polars calls the types that NumPy has too.
+_NAMES = {
+    name: np.dtype(name.lower())
+    for name in (
+        "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32",
+        "Float64",
+    )
+} | {"Boolean": np.dtype(bool)}  # fmt: skip
