@@ -22,7 +22,8 @@ ADDRESS, ROW_STRIDE, COLUMN_STRIDE, DTYPE, COLUMNS, STRIDED_FIELDS = range(6)  #
 def make_strided_views(*matrices: np.ndarray) -> np.ndarray:
     """Return the table for two-dimensional arrays of `SOURCES`, which must stay alive."""
     rows = [
-        (m.__array_interface__["data"][0], *m.strides, CODES[m.dtype], m.shape[1]) for m in matrices
+        (m.__array_interface__["data"][0], *m.strides, CODES[m.dtype.str], m.shape[1])
+        for m in matrices
     ]
     return np.array(rows, np.int64)
 

@@ -28,6 +28,7 @@ from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
+    COPIED,
     IN_PLACE,
     INFERENCE_ROWS,
     LAYER_KIND,
@@ -362,7 +363,7 @@ class Engine(interface.Engine):
         )
         head[IN_PLACE] = by_rows and side_by_side and data.X.dtype == self.problem.dtype
         if by_rows and data.X.dtype not in DTYPES:
-            head[IN_PLACE] = 2  # then rows of floats in their place, which give the same bits
+            head[IN_PLACE] = COPIED  # the same sums as of an array of floats
         return numbers, control
 
     def _run(

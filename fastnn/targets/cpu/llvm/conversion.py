@@ -24,7 +24,7 @@ SOURCES = tuple(
         "uint32",
     )
 )  # fmt: skip
-CODES = {dtype: code for code, dtype in enumerate(SOURCES)}
+CODES = {dtype.str: code for code, dtype in enumerate(SOURCES)}
 
 _SIGN, _REST, _SHIFT, _SCALE = 0x8000, 0x7FFF, 13, 2.0**112  # of half precision
 

@@ -67,7 +67,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     own_load = load_float64 if dtype.itemsize == 8 else load_float32
-    itemsize, own_code, convert = dtype.itemsize, CODES[dtype], make_convert(dtype)
+    itemsize, own_code, convert = dtype.itemsize, CODES[dtype.str], make_convert(dtype)
 
     @njit(**EXACT)
     def gather_matrix(memory, strided, which, order, first, r0, r1, rows, to):

@@ -104,7 +104,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     losses, loss_gradients = rules.losses, rules.loss_gradients
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
     squares, set_scale, clip_column = norms.squares, norms.set_scale, norms.clip_column
-    itemsize, own_code, convert = dtype.itemsize, CODES[dtype], make_convert(dtype)
+    itemsize, own_code, convert = dtype.itemsize, CODES[dtype.str], make_convert(dtype)
     own_load = load_float64 if dtype.itemsize == 8 else load_float32
 
     @njit(**EXACT)

@@ -27,6 +27,7 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop
 from fastnn.targets.cpu.plan import (
     BATCH,
+    COPIED,
     IN_PLACE,
     LIST_SLACK,
     LOOK_ROWS,
@@ -47,7 +48,6 @@ WORTHWHILE = 128  # columns; with fewer of them there is little to gain
 PATIENCE = 16  # steps that go over all columns after one that uses them all
 ALWAYS = np.int64(1 << 62)
 LISTS_ALL = np.int64(-1)  # a thread's note that its first tile has a list of all columns
-COPIED = 2  # see IN_PLACE
 BYTE = 8  # bits that become numbers of a list together
 
 
