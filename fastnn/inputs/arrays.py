@@ -138,14 +138,17 @@ def _check_real(array: Any, what: str) -> None:
     raise InvalidInput(f"{what} has dtype {array.dtype}, not real numbers; {remedy}")
 
 
-def _from_objects(array: np.ndarray, what: str, missing: bool) -> np.ndarray:
-    """Return an array of objects as float64, or raise at the first one that is no number."""
-    known = {kind: _meaning(kind) for kind in set(map(type, array.flat))}
+def _from_objects(array: np.ndarray, what: str, missing: bool, kind: str = "object") -> np.ndarray:
+    """Return an array of objects as float64, or raise at the first one that is no number.
+
+    `kind` is what messages call their dtype.
+    """
+    known = {each: _meaning(each) for each in set(map(type, array.flat))}
     numbers = array.ravel()
     if missing and "missing" in known.values():
         gap = np.array([known[type(each)] == "missing" for each in numbers])
         numbers = np.where(gap, np.nan, numbers)
-        known = {kind: meaning for kind, meaning in known.items() if meaning != "missing"}
+        known = {each: meaning for each, meaning in known.items() if meaning != "missing"}
     if set(known.values()) <= {"number"}:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             return numbers.astype(np.float64).reshape(array.shape)
@@ -164,7 +167,7 @@ def _from_objects(array: np.ndarray, what: str, missing: bool) -> np.ndarray:
         place = np.unravel_index(index, array.shape)
         where = ", ".join(f"{axis} {at}" for axis, at in zip(_AXES, place, strict=False))
         raise InvalidInput(
-            f"{what} has dtype object, not real numbers; "
+            f"{what} has dtype {kind}, not real numbers; "
             f"the value {shown(value):.40}{where and f' at {where}'} {why}; {remedy}"
         )
     return array.astype(np.float64)
@@ -226,7 +229,7 @@ def _column(frame: Frame, place: int, what: str, missing: bool) -> np.ndarray:
     _check_column(column, what)
     array, called = column.read(), _called(column, what)
     if array.dtype.kind == "O":
-        return _from_objects(array, called, missing)
+        return _from_objects(array, called, missing, column.kind)
     _check_real(array, called)
     return array
 

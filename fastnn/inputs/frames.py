@@ -302,10 +302,9 @@ def _polars_column(series: Any, label: Any, what: str, place: str) -> Column:
     real = polars.Float64
 
     def read() -> np.ndarray:
-        if series.null_count():
+        if series.null_count() or name not in _NAMES:
             return series.cast(real).fill_null(float("nan")).to_numpy()
-        found = series.to_numpy()
-        return found if found.dtype.kind in "biuf" else series.cast(real).to_numpy()
+        return series.to_numpy()
 
     return Column(label, name, _NAMES.get(name), read)
 

@@ -27,6 +27,7 @@ SOURCES = tuple(
 CODES = {dtype.str: code for code, dtype in enumerate(SOURCES)}
 
 _SIGN, _REST, _SHIFT, _SCALE = 0x8000, 0x7FFF, 13, 2.0**112  # of half precision
+_INFINITE, _EXPONENT = 0x7C00, 0x7F800000  # of half precision, and of single
 
 
 def _like(kind: ir.Type, element: ir.Type) -> ir.Type:
@@ -108,18 +109,23 @@ class _Writer(Writer):
         return builder.fpext(value, real) if wider else builder.fptrunc(value, real)
 
     def single_of_half(self, builder: Any, bits: Any) -> Any:
-        """Return finite numbers of half precision, given as bits, in single precision.
+        """Return numbers of half precision, given as bits, in single precision.
 
         Their bits without the sign, moved to where single precision has them, are those of the
-        number times 2^-112, also where it is subnormal. LLVM's own conversion is a call of a
-        library where the processor has no instruction for it.
+        number times 2^-112, also where it is subnormal; infinity and NaN have an exponent of their
+        own. LLVM's conversion is a call of a library where the processor has no instruction for it.
         """
         word, single = _like(bits.type, ir.IntType(32)), _like(bits.type, ir.FloatType())
         bits = builder.zext(bits, word)
-        rest = builder.shl(builder.and_(bits, _constant(word, _REST)), _constant(word, _SHIFT))
+        rest = builder.and_(bits, _constant(word, _REST))
+        infinite = builder.icmp_unsigned(">=", rest, _constant(word, _INFINITE))
+        rest = builder.shl(rest, _constant(word, _SHIFT))
         size = builder.fmul(builder.bitcast(rest, single), _constant(single, _SCALE))
+        size = builder.select(
+            infinite, builder.or_(rest, _constant(word, _EXPONENT)), builder.bitcast(size, word)
+        )
         sign = builder.shl(builder.and_(bits, _constant(word, _SIGN)), _constant(word, 16))
-        return builder.bitcast(builder.or_(builder.bitcast(size, word), sign), single)
+        return builder.bitcast(builder.or_(size, sign), single)
 
 
 def _element(dtype: np.dtype) -> ir.Type:
