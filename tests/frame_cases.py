@@ -57,7 +57,7 @@ class LikePandas:
 
     def __init__(self, frame) -> None:
         self.iloc, self.dtypes, self.columns = frame.iloc, frame.dtypes, frame.columns
-        self.frame = frame
+        self.frame, self.items = frame, frame.items
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -6,6 +6,7 @@ An array on a CUDA device stays there: the target's kernels search it, by the sa
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from numbers import Real
@@ -16,6 +17,7 @@ import numpy as np
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.device_arrays import DeviceArray, on_device, open_device_array, refusal
 from fastnn.inputs.frames import REMEDIES, Column, Frame, frame_of
+from fastnn.inputs.memory import check_memory
 
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
@@ -201,7 +203,11 @@ def _from_frame(frame: Frame, what: str, dtype: np.dtype | None, missing: bool) 
         return np.stack(every, axis=1) if every else np.empty(frame.shape)
     small = common is not None and common.kind in "biu" and common.itemsize <= dtype.itemsize
     small = small and common is not None and common.itemsize < 8
-    out = np.empty(frame.shape, common if small else dtype)
+    kind = common if small and common is not None else np.dtype(dtype)
+    check_memory(
+        math.prod(frame.shape) * kind.itemsize, f"{what} as an array", "pass fewer rows at a time"
+    )
+    out = np.empty(frame.shape, kind)
     for start in range(0, len(known), COLUMNS):
         places = range(start, min(start + COLUMNS, len(known)))
         some = [_column(frame, place, what, missing) for place in places]

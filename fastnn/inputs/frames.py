@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,7 +101,9 @@ def frame_of(value: Any, what: str) -> Frame | None:
     """
     if isinstance(value, (np.ndarray, list, tuple, Frame)):
         return value if isinstance(value, Frame) else None
-    if _has(value, "iloc", "dtypes", "columns"):
+    if type(value).__module__.partition(".")[0] == "cudf":
+        return None  # on a device, and it says itself how it is brought to the host
+    if _has(value, "iloc", "dtypes", "columns", "items"):
         if hasattr(type(value), "__dask_graph__"):
             raise InvalidInput(f"{what} is a table without rows yet; pass {what}.compute()")
         return _of_pandas(value, what)
@@ -108,7 +111,11 @@ def frame_of(value: Any, what: str) -> Frame | None:
         value = sys.modules["pandas"].Series(value)
     if _has(value, "iloc", "dtype", "name"):
         return Frame(
-            (_pandas_column(value, value.name, what, what),), len(value), True, _none, _PANDAS
+            (_pandas_column(lambda: value, value.dtype, value.name, what, what),),
+            len(value),
+            True,
+            _none,
+            _PANDAS,
         )
     if _is(value, "polars", "LazyFrame"):
         raise InvalidInput(
@@ -228,32 +235,40 @@ _CATEGORIES = (
 
 
 def _of_pandas(value: Any, what: str) -> Frame:
-    labels = list(value.columns)
+    labels, dtypes = list(value.columns), list(value.dtypes)
+    every = cache(lambda: [series for _, series in value.items()])  # quicker than one by one
     columns = tuple(
-        _pandas_column(value.iloc[:, place], label, what, f"{what}[{label!r}]")
-        for place, label in enumerate(labels)
+        _pandas_column(partial(_at, every, place), dtype, label, what, f"{what}[{label!r}]")
+        for place, (label, dtype) in enumerate(zip(labels, dtypes, strict=True))
     )
     return Frame(columns, len(value), False, lambda: _pandas_whole(value, columns), _PANDAS)
 
 
-def _pandas_column(series: Any, label: Any, what: str, place: str) -> Column:
-    dtype = series.dtype
-    kind = getattr(dtype, "kind", "O")
-    if str(dtype) == "category":
-        remedy = _CATEGORIES.format(place, what)
-        return Column(label, str(dtype), None, series.to_numpy, remedy)
-    if hasattr(dtype, "subtype") and hasattr(dtype, "fill_value"):  # sparse
-        return Column(label, str(dtype), dtype.subtype, lambda: np.asarray(series.array.to_dense()))
+def _at(every: Callable[[], list[Any]], place: int) -> Any:
+    """Return a column of a frame by its place, for names may be there twice."""
+    return every()[place]
+
+
+def _pandas_column(
+    series: Callable[[], Any], dtype: Any, label: Any, what: str, place: str
+) -> Column:
+    kind, name = getattr(dtype, "kind", "O"), str(dtype)
+
+    def read() -> np.ndarray:
+        return series().to_numpy()
+
     if isinstance(dtype, np.dtype):
-        known = dtype if kind in "biuf" else None
-        return Column(label, str(dtype), known, series.to_numpy)
+        return Column(label, name, dtype if kind in "biuf" else None, read)
+    if name == "category":
+        return Column(label, name, None, read, _CATEGORIES.format(place, what))
+    if hasattr(dtype, "subtype") and hasattr(dtype, "fill_value"):  # sparse
+        return Column(label, name, dtype.subtype, lambda: np.asarray(series().array.to_dense()))
     if getattr(dtype, "type", None) is str or kind in "mM":
-        remedy = REMEDIES["U" if kind not in "mM" else kind]
-        return Column(label, str(dtype), None, series.to_numpy, remedy)
+        return Column(label, name, None, read, REMEDIES[kind if kind in "mM" else "U"])
     numbers = getattr(dtype, "numpy_dtype", None)
     if kind in "biuf" and isinstance(numbers, np.dtype):
-        return Column(label, str(dtype), numbers, lambda: _nullable(series, numbers))
-    return Column(label, str(dtype), None, lambda: series.to_numpy(dtype=object))
+        return Column(label, name, numbers, lambda: _nullable(series(), numbers))
+    return Column(label, name, None, lambda: series().to_numpy(dtype=object))
 
 
 def _nullable(series: Any, dtype: np.dtype[Any]) -> np.ndarray:
@@ -265,11 +280,11 @@ def _nullable(series: Any, dtype: np.dtype[Any]) -> np.ndarray:
 
 def _pandas_whole(value: Any, columns: tuple[Column, ...]) -> np.ndarray | None:
     kinds = {column.kind for column in columns}
-    if len(kinds) != 1 or not isinstance(value.dtypes.iloc[0], np.dtype):
+    if len(kinds) != 1 or columns[0].dtype is None or not len(value):
         return None
-    if columns[0].dtype is None or not len(value):
+    if columns[0].kind != str(columns[0].dtype):  # one that knows of missing values
         return None
-    first, last = (_owner(columns[place].read()) for place in (0, -1))
+    first, last = (_owner(value.iloc[:, place].to_numpy()) for place in (0, -1))
     return value.to_numpy() if first is last else None
 
 
