@@ -194,8 +194,7 @@ class Network:
     else: there are no residual connections yet.
 
     With `inputs` None a `Trainer` takes the number from the first X that its `fit` sees, and
-    ``trainer.network`` has it from then on; this network stays as it is. Where two such are equal
-    says nothing of what becomes of them.
+    ``trainer.network`` has it from then on; this network stays as it is.
 
     >>> Network(None, [Dense(3)]).with_inputs(4) == Network(4, [Dense(3)])
     True

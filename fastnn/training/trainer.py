@@ -281,12 +281,13 @@ class Trainer(Adjustable, Convertible):
             trainer is as the last whole epoch left it. After Ctrl-C, too; but of short epochs that
             are done in one call, as above, all are taken back.
         """
-        this_call, before = object(), self._state
+        this_call = object()
         if not self._fitting.take(this_call):
             raise TrainerBusy(
                 "this trainer is in fit already, in another thread or in the call that this one "
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
             )
+        before = self._state
         try:
             return self._fit(
                 X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics
