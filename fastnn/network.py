@@ -211,7 +211,7 @@ class Network:
 
     def __init__(self, inputs: int | None, layers: Iterable[Layer | Dropout]) -> None:
         if inputs is not None:
-            inputs = _width(inputs, "inputs of a Network, if not None,")
+            inputs = _width(inputs, "inputs of a Network")
         object.__setattr__(self, "inputs", inputs)
         if isinstance(layers, (*LAYERS, str)) or not isinstance(layers, Iterable):
             raise InvalidInput(f"layers must be a list of {_KNOWN}, not {shown(layers)}")

@@ -98,7 +98,7 @@ def test_what_needs_it_is_refused(attribute):
 
 @pytest.mark.parametrize("inputs", [0, -1, 1.5, True, "4"])
 def test_other_numbers_are_refused_as_before(inputs):
-    with pytest.raises(InvalidInput, match="inputs of a Network, if not None, must be a whole num"):
+    with pytest.raises(InvalidInput, match="inputs of a Network must be a whole number"):
         Network(inputs, LAYERS)
 
 

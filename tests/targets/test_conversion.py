@@ -146,7 +146,7 @@ def test_no_array_of_floats_is_made_of_bytes(first):
     problem = problem_of(100, FIRST[first], batch_size=64)
     pair = pair_of(problem, 20_000, "uint8")
     with_bytes = pair[0]
-    run(engine_class("cpu"), problem, with_bytes, epochs=1)
+    run(engine_class("cpu"), problem, with_bytes, epochs=1, rate=1e-6)
     tracemalloc.start()
     try:
         with_engine = started(engine_class("cpu"), problem)
