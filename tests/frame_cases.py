@@ -51,6 +51,11 @@ class Exported:
         """Export the table."""
         return self.table.__arrow_c_stream__(requested_schema)
 
+    def __arrow_c_schema__(self):
+        """Export what it is a table of."""
+        kind = self.table.schema if hasattr(self.table, "schema") else self.table.type
+        return kind.__arrow_c_schema__()
+
 
 class LikePandas:
     """A frame of a library that resembles pandas."""

@@ -14,6 +14,7 @@ from frame_cases import (
     COLUMNS,
     DAY,
     LABELS,
+    NAMES,
     REAL,
     ROWS,
     TABLE,
@@ -26,7 +27,7 @@ from frame_cases import (
     trainer_of,
 )
 
-from fastnn import InvalidInput, sweep
+from fastnn import Dense, InvalidInput, Network, Trainer, sweep
 from fastnn.inputs.data import check_features
 from fastnn.inputs.frames import feature_names
 
@@ -88,6 +89,17 @@ def test_other_frames_are_copied_once(library, kind):
     assert made.dtype == ("uint8" if kind == "uint8" else "float32") or kind == "float64"
     assert np.array_equal(made, np.column_stack(list(columns.values())))
     assert peak < 1.2 * made.nbytes + 2e6
+
+
+def test_a_stream_that_can_be_read_once_is_read_once():
+    table = arrow_table()
+    found = Trainer(Network(None, [Dense(4, "tanh"), Dense(3)]), batch_size=8, target="numpy")
+    expected = trainer_of()
+    found.fit(table.to_reader(), LABELS, 2, validation_data=(table.to_reader(), LABELS))
+    expected.fit(table, LABELS, 2)
+    assert bits(found) == bits(expected) and found.feature_names == NAMES
+    assert np.array_equal(found.predict(table.to_reader()), expected.predict(table))
+    assert len(sweep(found, table.to_reader(), LABELS, 1, grid={"batch_size": [4, 8]})) == 2
 
 
 def test_a_wide_frame_and_a_long_one_are_copied_right():
@@ -176,6 +188,10 @@ BAD = {
     "durations": (
         lambda: pandas_frame(rooms=pandas.Timedelta("1h")),
         "X column 'rooms' has dtype timedelta64.*divide by a unit",
+    ),
+    "dates among objects": (
+        lambda: pandas_frame(rooms=pandas.Series([DAY] * ROWS, dtype=object)),
+        "X column 'rooms' has dtype object, .* value datetime.date.* at row 0 is no number; turn d",
     ),
     "periods": (
         lambda: pandas_frame(rooms=pandas.Period("2020")),
@@ -320,6 +336,11 @@ SERIES = {
     "polars, a frame": lambda y: pytest.importorskip("polars").DataFrame({"y": y}),
     "pyarrow": lambda y: pytest.importorskip("pyarrow").array(y),
     "pyarrow, in chunks": lambda y: pytest.importorskip("pyarrow").chunked_array([y[:5], y[5:]]),
+    "an Arrow stream": lambda y: Exported(pytest.importorskip("pyarrow").chunked_array([y])),
+    "an Arrow stream of one column": lambda y: Exported(
+        pytest.importorskip("pyarrow").table({"y": y})
+    ),
+    "a reader": lambda y: pytest.importorskip("pyarrow").table({"y": y}).to_reader(),
     "pyarrow, a table": lambda y: pytest.importorskip("pyarrow").table({"y": y}),
     "a list": lambda y: y.tolist(),
     "a tuple": lambda y: tuple(y.tolist()),
@@ -334,8 +355,8 @@ def test_labels_numbers_and_weights_may_be_series(make):
     for outputs, loss, y in cases:
         found, expected = (trainer_of(outputs, loss=loss) for _ in range(2))
         expected.fit(TABLE, y, 2, sample_weight=weights)
-        given = make(y)
-        found.fit(TABLE, given, 2, (TABLE, given, make(weights)), sample_weight=make(weights))
+        validation = TABLE, make(y), make(weights)
+        found.fit(TABLE, make(y), 2, validation, sample_weight=make(weights))
         assert bits(found) == bits(expected)
 
 

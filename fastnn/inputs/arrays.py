@@ -6,6 +6,7 @@ An array on a CUDA device stays there: the target's kernels search it, by the sa
 from __future__ import annotations
 
 import contextlib
+import datetime
 import math
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -53,6 +54,15 @@ class Labels(NamedTuple):
 
     names: tuple[Any, ...]
     fill: str
+
+
+def as_table(value: Any, what: str) -> Any:
+    """Return a frame or a series as a `Frame`, and everything else as it is.
+
+    That is done once, before anything else, for there are streams that can be read only once.
+    """
+    frame = None if on_device(value) else frame_of(value, what)
+    return value if frame is None else frame
 
 
 def labels_of(value: Any, what: str) -> Labels | None:
@@ -165,7 +175,7 @@ def _from_objects(array: np.ndarray, what: str, missing: bool, kind: str = "obje
             except (TypeError, ValueError):
                 remedy = "fill or drop such values first"
         else:
-            remedy = REMEDIES["U"] if meaning == "string" else "fill or drop such values first"
+            remedy = REMEDIES.get(meaning, "fill or drop such values first")
         place = np.unravel_index(index, array.shape)
         where = ", ".join(f"{axis} {at}" for axis, at in zip(_AXES, place, strict=False))
         raise InvalidInput(
@@ -176,11 +186,13 @@ def _from_objects(array: np.ndarray, what: str, missing: bool, kind: str = "obje
 
 
 def _meaning(kind: type) -> str:
-    """Return what an object of this type is among numbers."""
+    """Return what an object of this type is: "number", "missing", or a key of `REMEDIES`."""
     if issubclass(kind, (Real, Decimal, np.bool_)):
         return "number"
     if issubclass(kind, (str, bytes)):
-        return "string"
+        return "U"
+    if issubclass(kind, (datetime.date, datetime.time, datetime.timedelta, np.datetime64)):
+        return "M"
     return "missing" if kind is type(None) or kind.__name__ == "NAType" else ""
 
 

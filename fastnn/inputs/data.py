@@ -20,14 +20,15 @@ from fastnn.errors import InvalidInput, whole
 from fastnn.inputs.arrays import (
     BLOCK,
     Labels,
+    as_table,
     check_finite,
     first_place,
     labels_of,
     name_value,
     numbers_anywhere,
 )
-from fastnn.inputs.device_arrays import DeviceArray, on_device, to_host
-from fastnn.inputs.frames import check_names, feature_names, frame_of
+from fastnn.inputs.device_arrays import DeviceArray, to_host
+from fastnn.inputs.frames import Frame, check_names, feature_names
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.network import unknown_inputs
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -145,8 +146,7 @@ def check_data(
         Anything that cannot be trained on.
     """
     network, loss, missing = problem.network, problem.loss, None
-    if not on_device(X) and (frame := frame_of(X, what[0])) is not None:
-        X = frame
+    X, y = as_table(X, what[0]), as_table(y, what[1])
     features = check_features(X, network.inputs, problem.dtype, what[0], reader, names)
     n, outputs, labels = len(features), network.outputs, labels_of(y, what[1])
     if problem.ignore_nan:
@@ -215,12 +215,11 @@ def check_features(
     """
     if inputs is None:
         raise unknown_inputs("predict or evaluate")
-    labels, frame = None, None if on_device(X) else frame_of(X, what)
-    if frame is not None:
-        check_names(feature_names(frame, what), names, what)
-        labels = labels_of(frame, what)
-    array = numbers_anywhere(X if frame is None else frame, what, reader, dtype)
-    _check_shape(array.shape, what, frame is not None)
+    X = as_table(X, what)
+    check_names(feature_names(X, what), names, what)
+    labels = labels_of(X, what)
+    array = numbers_anywhere(X, what, reader, dtype)
+    _check_shape(array.shape, what, isinstance(X, Frame))
     if array.shape[1] != inputs:
         raise InvalidInput(
             f"{what} has {array.shape[1]} columns but the network has {inputs} inputs; "
@@ -291,6 +290,7 @@ def check_targets(
         raise unknown_name("loss", loss, LOSSES)
     row = loss_row(loss)
     kind, loss_name = row.targets, row.name
+    y = as_table(y, what)
     labels = labels_of(y, what) if labels is None else labels
     array = numbers_anywhere(y, what, reader)
     soft = kind == "classes" and array.ndim == 2 and array.shape[1] == outputs

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.inputs.device_arrays import on_device
 
 _SHOWN = 5  # names in a message
 
@@ -103,20 +104,15 @@ def frame_of(value: Any, what: str) -> Frame | None:
         return value if isinstance(value, Frame) else None
     if type(value).__module__.partition(".")[0] == "cudf":
         return None  # on a device, and it says itself how it is brought to the host
+    if hasattr(type(value), "__dask_graph__") and _has(value, "dtypes"):
+        raise InvalidInput(f"{what} is a query without rows yet; pass {what}.compute()")
     if _has(value, "iloc", "dtypes", "columns", "items"):
-        if hasattr(type(value), "__dask_graph__"):
-            raise InvalidInput(f"{what} is a table without rows yet; pass {what}.compute()")
         return _of_pandas(value, what)
     if _is(value, "pandas", "Index", "api.extensions.ExtensionArray"):
         value = sys.modules["pandas"].Series(value)
     if _has(value, "iloc", "dtype", "name"):
-        return Frame(
-            (_pandas_column(lambda: value, value.dtype, value.name, what, what),),
-            len(value),
-            True,
-            _none,
-            _PANDAS,
-        )
+        column = _pandas_column(lambda: value, value.dtype, value.name, what, what)
+        return Frame((column,), len(value), True, _none, _PANDAS)
     if _is(value, "polars", "LazyFrame"):
         raise InvalidInput(
             f"{what} is a LazyFrame, a query without rows yet; pass {what}.collect()"
@@ -152,7 +148,7 @@ def feature_names(value: Any, what: str) -> tuple[str, ...] | None:
     InvalidInput
         Names of which some are strings and some are not.
     """
-    frame = frame_of(value, what)
+    frame = None if on_device(value) else frame_of(value, what)
     if frame is None or frame.flat or not frame.columns:
         return None
     names = [column.label for column in frame.columns]
@@ -262,7 +258,8 @@ def _pandas_column(
     if name == "category":
         return Column(label, name, None, read, _CATEGORIES.format(place, what))
     if hasattr(dtype, "subtype") and hasattr(dtype, "fill_value"):  # sparse
-        return Column(label, name, dtype.subtype, lambda: np.asarray(series().array.to_dense()))
+        known = dtype.subtype if dtype.subtype.kind in "biuf" else None
+        return Column(label, name, known, lambda: np.asarray(series().array.to_dense()))
     if getattr(dtype, "type", None) is str or kind in "mM":
         return Column(label, name, None, read, REMEDIES[kind if kind in "mM" else "U"])
     numbers = getattr(dtype, "numpy_dtype", None)
@@ -367,30 +364,40 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
 def _exported(value: Any, what: str) -> Frame | None:
     if hasattr(value, "__array__"):
         return None
-    stream = hasattr(value, "__arrow_c_stream__")
-    if stream or hasattr(value, "__arrow_c_array__"):
-        arrow, polars = sys.modules.get("pyarrow"), sys.modules.get("polars")
-        try:
-            if arrow is not None and hasattr(arrow, "table"):
-                table = arrow.table(value) if stream else arrow.record_batch(value)
-                return frame_of(table, what)
-            if polars is not None and hasattr(polars, "DataFrame"):
-                return frame_of(polars.DataFrame(value), what)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InvalidInput(
-                f"{what} ({type(value).__name__}) cannot be read as a table: {error}; pass a "
-                "NumPy array"
-            ) from error
-    elif hasattr(value, "__dataframe__"):
-        polars = sys.modules.get("polars")
-        if polars is not None and hasattr(polars, "from_dataframe"):
-            return frame_of(polars.from_dataframe(value), what)
-    else:
-        return None
-    raise InvalidInput(
-        f"{what} ({type(value).__name__}) is a table for other libraries to read, but neither "
-        f"pyarrow nor polars has been imported; pass pyarrow.table({what}), or a NumPy array"
-    )
+    arrow, polars, found = sys.modules.get("pyarrow"), sys.modules.get("polars"), None
+    try:
+        if hasattr(value, "__arrow_c_stream__"):
+            found = _from_stream(value, arrow, polars)
+        elif hasattr(value, "__arrow_c_array__"):
+            found = None if arrow is None else arrow.array(value)
+            if found is not None and arrow.types.is_struct(found.type):
+                found = arrow.RecordBatch.from_struct_array(found)
+        elif hasattr(value, "__dataframe__"):
+            found = None if polars is None else polars.from_dataframe(value)
+        else:
+            return None
+    except Exception as error:  # each of these libraries has errors of its own
+        raise InvalidInput(
+            f"{what} ({type(value).__name__}) cannot be read as a table: {error}; pass a NumPy "
+            "array"
+        ) from error
+    if found is None:
+        raise InvalidInput(
+            f"{what} ({type(value).__name__}) is a table for other libraries to read, but none "
+            f"that can has been imported; pass pyarrow.table({what}), or a NumPy array"
+        )
+    return frame_of(found, what)
+
+
+def _from_stream(value: Any, arrow: Any, polars: Any) -> Any:
+    """Return what exports a stream as an object of one of these libraries, or None."""
+    if arrow is None:
+        return None if polars is None else polars.DataFrame(value)
+    if not isinstance(value, arrow.RecordBatchReader):  # which can be read only once
+        schema = arrow.field(value).type if hasattr(value, "__arrow_c_schema__") else None
+        if schema is not None and not arrow.types.is_struct(schema):
+            return arrow.chunked_array(value)
+    return arrow.table(value)
 
 
 def _objects(values: list[Any]) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.inputs.arrays import (
+    as_table,
     check_finite,
     first_place,
     labels_of,
@@ -59,6 +60,7 @@ def check_weights(
         Wrong shape, a weight that is negative, NaN or infinite, or no weight above 0.
     """
     what = "sample_weight"
+    sample_weight = as_table(sample_weight, what)
     array = numbers_anywhere(sample_weight, what, reader)
     _check_shape(array.shape, n, outputs, loss, what)
     array = to_host(array)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, whole
+from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import Data, check_data, check_validation, width_of
 from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.inputs.problem import Problem
@@ -181,7 +182,8 @@ class _Inputs:
     """The caller's data, checked once for all problems that need them in the same form."""
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
-        self._given = X, y, sample_weight
+        given = {"X": X, "y": y, "sample_weight": sample_weight}
+        self._given = tuple(as_table(value, name) for name, value in given.items())
         self._validation = validation
         self._found: dict[Any, tuple[Data, Data | None]] = {}
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TrainerBusy, whole
+from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
 from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.problem import Problem
@@ -319,6 +320,7 @@ class Trainer(Adjustable, Convertible):
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
+        X = as_table(X, "X")
         if self.network.inputs is None:
             self._begin(width_of(X, reader=reader), None)
         self.problem.check_learning()
