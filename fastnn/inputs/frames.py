@@ -364,7 +364,9 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
 def _exported(value: Any, what: str) -> Frame | None:
     if hasattr(value, "__array__"):
         return None
-    arrow, polars, found = sys.modules.get("pyarrow"), sys.modules.get("polars"), None
+    arrow: Any = sys.modules.get("pyarrow")
+    polars: Any = sys.modules.get("polars")
+    found: Any = None
     try:
         if hasattr(value, "__arrow_c_stream__"):
             found = _from_stream(value, arrow, polars)

@@ -182,8 +182,8 @@ class _Inputs:
     """The caller's data, checked once for all problems that need them in the same form."""
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
-        given = {"X": X, "y": y, "sample_weight": sample_weight}
-        self._given = tuple(as_table(value, name) for name, value in given.items())
+        weights = as_table(sample_weight, "sample_weight")
+        self._given = as_table(X, "X"), as_table(y, "y"), weights
         self._validation = validation
         self._found: dict[Any, tuple[Data, Data | None]] = {}
 
