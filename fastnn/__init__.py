@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fastnn.storage.old_names import find_old_names as _find_old_names
 
 if TYPE_CHECKING:
-    from fastnn import datasets, graph, plots, schedules
+    from fastnn import datasets, graph, guide, plots, schedules
     from fastnn.errors import (
         CacheWarning,
         CorruptFile,
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
         MissingFile,
         NotAssignable,
         TargetUnavailable,
+        TrainerBusy,
+        TrainingWarning,
         UnusableFile,
     )
+    from fastnn.inputs.scaling import Scaling
     from fastnn.losses import Quantile
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
@@ -82,14 +85,17 @@ __all__ = [
     "Quantile",
     "RMSProp",
     "ReduceOnPlateau",
+    "Scaling",
     "StepCallback",
     "TargetUnavailable",
     "TensorBoard",
     "Trainer",
     "TrainerBusy",
+    "TrainingWarning",
     "UnusableFile",
     "datasets",
     "graph",
+    "guide",
     "plots",
     "schedules",
     "sweep",
@@ -117,10 +123,12 @@ _HOMES = {
         "NotAssignable",
         "TargetUnavailable",
         "TrainerBusy",
+        "TrainingWarning",
         "UnusableFile",
     ),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
+    "inputs.scaling": ("Scaling",),
     "losses": ("Quantile",),
     "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
     "training.sweep": ("sweep",),
@@ -132,7 +140,7 @@ def __getattr__(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
 
-    if name in ("datasets", "graph", "plots", "schedules"):
+    if name in ("datasets", "graph", "guide", "plots", "schedules"):
         return import_module(f"fastnn.{name}")
     for home, names in _HOMES.items():
         if name in names:

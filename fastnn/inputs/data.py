@@ -29,6 +29,7 @@ from fastnn.inputs.arrays import (
 )
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.frames import Frame, check_names, feature_names
+from fastnn.inputs.magnitudes import Magnitudes, of_features, of_targets
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.network import unknown_inputs
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -113,6 +114,11 @@ class Data:
     def mean_weight(self) -> float:
         """Of `unequal_weights`, the mean over all rows and targets; 1 without them."""
         return 1.0 if self.unequal_weights is None else float(self.unequal_weights.mean())
+
+    @cached_property
+    def magnitudes(self) -> tuple[Magnitudes | None, Magnitudes | None]:
+        """How large features and targets are, for messages; all of the data is read."""
+        return of_features(self), of_targets(self)
 
 
 def check_data(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.errors import Diverged
 from fastnn.inputs.data import Data
+from fastnn.inputs.magnitudes import large_numbers
 from fastnn.inputs.problem import check_converging
 from fastnn.schedules import rates_of
 from fastnn.training.callbacks import Callback, Looks, call_all
@@ -106,7 +108,8 @@ def _train_block(
             )
         seconds = (time.perf_counter() - start) / count
         last = len(results) - 1
-        check_converging(results[last], engine.finite, rates[last], epoch + last)
+        large = partial(large_numbers, problem, data)
+        check_converging(results[last], engine.finite, rates[last], epoch + last, large)
         found: dict[str, float] = {}
         error = None
         if metrics and validation is not None:

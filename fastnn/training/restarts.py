@@ -201,10 +201,11 @@ def _check_any_left(errors: dict[int, Diverged], restarts: int) -> None:
         error = errors[0]
         raise Diverged(
             f"all {restarts} restarts diverged, the first in epoch {error.epoch}, step "
-            f"{error.step} (both counted from 0); lower the learning rate, and scale the columns "
-            "of X to about unit variance. The trainer is as it was before",
+            f"{error.step} (both counted from 0); {f'{error.cause}; or ' if error.cause else ''}"
+            "lower the learning rate. The trainer is as it was before",
             error.epoch,
             error.step,
+            error.cause,
         ) from error
 
 

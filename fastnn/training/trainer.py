@@ -27,6 +27,7 @@ from fastnn.training.callbacks import (
 )
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
+from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, train_epochs, train_in_blocks
 from fastnn.training.metrics import check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
@@ -278,9 +279,18 @@ class Trainer(Adjustable, Convertible):
             The trainer is in `fit` already: in another thread, or in whose callback this is.
         Diverged
             A loss or a parameter became NaN or infinite, and `on_divergence` is "raise", or
-            `max_restores` are used up; with restarts, in all of them. As after any error, the
+            `max_restores` are used up; with restarts, in all of them. It says which of X and y is
+            large, with column and row, where one is. As after any error, the
             trainer is as the last whole epoch left it. After Ctrl-C, too; but of short epochs that
             are done in one call, as above, all are taken back.
+
+        Warns
+        -----
+        TrainingWarning
+            Once, at the end, where the network does no better than a constant (the mean of y, say)
+            and the reason is known: a layer all of whose units have died, or columns of X or y that
+            are beyond 100, below 0.01, or more than 100 times apart. It names them, and says what
+            to do.
         """
         this_call = object()
         if not self._fitting.take(this_call):
@@ -351,6 +361,7 @@ class Trainer(Adjustable, Convertible):
                     run=self._state.run, arrays=state.read(), engine=None, snapshot=None,
                     goal=state.epoch,
                 )  # fmt: skip
+            warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
         progress = Progress(epochs, steps, self.problem.batch_size, len(data))
@@ -364,6 +375,8 @@ class Trainer(Adjustable, Convertible):
                 self._finish()
         finally:
             progress.close()
+        if epochs:
+            warn_if_nothing_learnt(self, data)
         return self.history
 
     def __repr__(self) -> str:

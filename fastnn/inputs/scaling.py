@@ -1,0 +1,341 @@
+"""Standardization: the mean and the standard deviation of each column, and what they do to arrays.
+
+Dense arrays are read once, in blocks; what is sparse stays so, and is only divided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.inputs.arrays import name_value, real_numbers
+from fastnn.inputs.moments import (
+    blocks_of_rows,
+    compressed,
+    entries,
+    is_sparse,
+    moments_of_rows,
+    moments_of_sparse,
+)
+from fastnn.inputs.parameters import Parameters
+from fastnn.inputs.weights import check_weights
+
+_FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """What brings each column to mean 0 and variance 1, and back.
+
+    apply(x)_j = (x_j - mean_j) / scale_j,  undo(z)_j = z_j scale_j + mean_j
+
+    >>> X = np.array([[1e5, 3.0, 7.0], [2e5, 5.0, 7.0]])
+    >>> scaling = Scaling.fit(X)
+    >>> scaling.mean, scaling.scale
+    (array([1.5e+05, 4.0e+00, 7.0e+00]), array([5.e+04, 1.e+00, 1.e+00]))
+    >>> scaling.apply(X)
+    array([[-1., -1.,  0.],
+           [ 1.,  1.,  0.]])
+    >>> bool((scaling.undo(scaling.apply(X)) == X).all())
+    True
+
+    Parameters
+    ----------
+    mean, scale
+        float64 (columns,), finite, `scale` above 0; copied, and not to be written to.
+
+    Raises
+    ------
+    InvalidInput
+        Arrays that are none of this.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Copy the arrays, and check them."""
+        for name in ("mean", "scale"):
+            array = np.array(real_numbers(getattr(self, name), name), np.float64)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
+            raise InvalidInput(
+                "mean and scale must have one number a column, but their shapes are "
+                f"{self.mean.shape} and {self.scale.shape}"
+            )
+        wrong = ~np.isfinite(self.mean) | ~np.isfinite(self.scale) | (self.scale <= 0)
+        if wrong.any():
+            column = int(wrong.argmax())
+            raise InvalidInput(
+                "mean must be finite, and scale finite and above 0, but column "
+                f"{column} has {self.mean[column].item()!r} and {self.scale[column].item()!r}"
+            )
+
+    @classmethod
+    def fit(cls, X: Any, sample_weight: Any = None) -> Self:
+        """Return the mean and the standard deviation of each column.
+
+        mean_j = sum_r w_r x_rj / sum_r w_r,  scale_j^2 = sum_r w_r (x_rj - mean_j)^2 / sum_r w_r
+
+        X is read once, and not copied; see `fastnn.inputs.moments`. A column that is one number up
+        to rounding has scale 1, as scikit-learn's StandardScaler decides: where scale^2 is at most
+        n eps scale^2 + (n eps mean)^2, n being the number of rows that count.
+
+        Parameters
+        ----------
+        X
+            (n, columns), or (n,) for one column; floating numbers, integers or bool. Or a sparse
+            matrix or array of SciPy: then `mean` is 0, so that zeros stay zeros, and `scale` is the
+            standard deviation of all numbers, zeros that are not stored included.
+        sample_weight
+            (n,), at least 0; None: all count 1. Rows of weight 0 are not looked at.
+
+        Raises
+        ------
+        InvalidInput
+            No rows, another rank, not real numbers, NaN or infinity, or weights that cannot be.
+        """
+        sparse = is_sparse(X)
+        array = compressed(X) if sparse else _two_dimensional(X)
+        if sparse:
+            real_numbers(array.data, "X")
+        if not array.shape[0]:
+            raise InvalidInput(f"X has no rows (shape {array.shape}); pass at least one")
+        weights = None if sample_weight is None else check_weights(sample_weight, array.shape[0])
+        found = (moments_of_sparse if sparse else moments_of_rows)(array, weights)
+        if not found.finite:
+            _refuse(array, weights)
+        scale = found.deviations()
+        scale[scale == 0] = 1.0
+        return cls(np.zeros_like(scale) if sparse else found.means, scale)
+
+    def apply(self, X: Any, dtype: Any = None) -> Any:
+        """Return (X - mean) / scale, computed in float64, in a new array of X's floating dtype.
+
+        Parameters
+        ----------
+        X
+            (m, columns), or (m,) for one column; not changed. A sparse one is only divided, and
+            gives a CSC for a CSC, else a CSR; it is refused where `mean` is not 0.
+        dtype
+            Of the result; None: X's own, if that is float32 or float64, else float64.
+
+        Raises
+        ------
+        InvalidInput
+            Another number of columns, not real numbers, or a result beyond the dtype. NaN and
+            infinity in X pass.
+        """
+        return self._changed(X, dtype, self._standardized, np.divide)
+
+    def undo(self, X: Any, dtype: Any = None) -> Any:
+        """Return X scale + mean, in a new array: what `apply` was given, to rounding.
+
+        Parameters and what is raised are as for `apply`.
+        """
+        return self._changed(X, dtype, self._in_units, np.multiply)
+
+    def fold_inputs(self, parameters: Parameters) -> Parameters:
+        """Return parameters that do to X what these do to ``apply(X)``.
+
+        The first layer becomes W / scale[:, None] and b - (mean / scale) W, computed in float64 and
+        rounded to the dtype of W. A network that takes columns in such units sums numbers as large
+        as mean / scale: where that is 1e4, float32 has 3 decimals left.
+
+        Parameters
+        ----------
+        parameters
+            As `Trainer.parameters`; not changed. The first layer is a Dense. One with bias=False
+            may get a b that is not 0, which `Trainer.set_parameters` refuses.
+
+        Raises
+        ------
+        InvalidInput
+            The first layer is none of a Dense with so many inputs, or a number overflows.
+        """
+        W, b, *rest = self._dense(parameters, 0, axis=0, what="first", of="inputs")
+        with np.errstate(over="ignore", invalid="ignore"):
+            folded = W / self.scale[:, None], b - (self.mean / self.scale) @ W
+        return [(*_rounded(folded, parameters[0]), *rest), *parameters[1:]]
+
+    def fold_outputs(self, parameters: Parameters) -> Parameters:
+        """Return parameters of a network whose outputs are what `undo` makes of those of these.
+
+        The last layer becomes W scale and b scale + mean. That is right where its outputs are
+        X W + b as they are: with activation "identity" and a loss of plain numbers.
+
+        Parameters
+        ----------
+        parameters
+            As `Trainer.parameters`; not changed. The last layer is a Dense.
+
+        Raises
+        ------
+        InvalidInput
+            The last layer is none of a Dense with so many outputs, it has prelu, or a number
+            overflows.
+        """
+        W, b, *rest = self._dense(parameters, -1, axis=1, what="last", of="outputs")
+        if rest:
+            raise InvalidInput(
+                "the last layer has prelu, which is not linear, so that its outputs cannot be "
+                "scaled by its W and b; use undo on what the network predicts"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            folded = W * self.scale, b * self.scale + self.mean
+        return [*parameters[:-1], _rounded(folded, parameters[-1])]
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both have the same numbers."""
+        if not isinstance(other, Scaling):
+            return NotImplemented
+        return np.array_equal(self.mean, other.mean) and np.array_equal(self.scale, other.scale)
+
+    def _dense(
+        self, parameters: Parameters, index: int, axis: int, what: str, of: str
+    ) -> tuple[np.ndarray, ...]:
+        """Return the arrays of a layer in float64, if it is a Dense with so many units."""
+        layer = tuple(np.asarray(array, np.float64) for array in parameters[index])
+        if layer[0].ndim != 2 or layer[0].shape[axis] != len(self.mean):
+            shapes = " and ".join(str(array.shape) for array in layer)
+            raise InvalidInput(
+                f"the {what} layer must be a Dense of {len(self.mean)} {of} to take in a scaling "
+                f"of so many columns, but its arrays have the shapes {shapes}"
+            )
+        return layer
+
+    def _changed(self, X: Any, dtype: Any, dense: Any, sparse: Any) -> Any:
+        """Return a new array in which `dense` or `sparse` has changed each number of X."""
+        if is_sparse(X):
+            return self._changed_sparse(X, dtype, sparse)
+        array = _two_dimensional(X)
+        self._check_columns(array.shape)
+        result = np.empty(array.shape, _dtype_of(array, dtype))
+        for rows in blocks_of_rows(*array.shape):
+            with np.errstate(over="ignore", invalid="ignore"):
+                result[rows] = dense(array[rows])
+            _check_rounded(array, result, rows)
+        return result.reshape(np.shape(X))
+
+    def _changed_sparse(self, X: Any, dtype: Any, change: Any) -> Any:
+        """Return a sparse matrix of the same places, whose numbers are scaled."""
+        matrix = compressed(X)
+        real_numbers(matrix.data, "X")
+        self._check_columns(matrix.shape)
+        if self.mean.any():
+            first = int(self.mean.nonzero()[0][0])
+            raise InvalidInput(
+                f"X is sparse, but this scaling subtracts {self.mean[first]:g} from column "
+                f"{first}, which would make it dense; use Scaling.fit on sparse data, or pass "
+                "X.toarray()"
+            )
+        result = matrix.astype(_dtype_of(matrix, dtype), copy=True)
+        done = 0
+        for _, column, values in entries(matrix):
+            some = slice(done, done + len(values))
+            with np.errstate(over="ignore", invalid="ignore"):
+                result.data[some] = change(values, self.scale[column])
+            _check_rounded(matrix.data.reshape(-1, 1), result.data.reshape(-1, 1), some)
+            done = some.stop
+        return result
+
+    def _check_columns(self, shape: tuple[int, ...]) -> None:
+        """Raise `InvalidInput` for another number of columns."""
+        if shape[1] != len(self.mean):
+            raise InvalidInput(
+                f"X has {shape[1]} columns, but this scaling is for {len(self.mean)}; pass the "
+                "columns that it was fitted on"
+            )
+
+    def _standardized(self, block: np.ndarray) -> np.ndarray:
+        """Return (block - mean) / scale in float64, also where the difference has no number."""
+        found = np.subtract(block, self.mean, dtype=np.float64)
+        if np.isinf(found).any():
+            halves = np.multiply(block, 0.5, dtype=np.float64) - 0.5 * self.mean
+            return halves / self.scale * 2.0
+        found /= self.scale
+        return found
+
+    def _in_units(self, block: np.ndarray) -> np.ndarray:
+        """Return block scale + mean in float64."""
+        found = np.multiply(block, self.scale, dtype=np.float64)
+        found += self.mean
+        return found
+
+
+def _two_dimensional(X: Any) -> np.ndarray:
+    """Return X as a real array (n, columns), not copied if it is one; one column of (n,)."""
+    array = real_numbers(X, "X")
+    if array.ndim == 1:
+        array = array.reshape(-1, 1)
+    if array.ndim != 2:
+        raise InvalidInput(
+            f"X has shape {array.shape} but must be two-dimensional, one row a sample, or (n,) for "
+            "one column"
+        )
+    return array
+
+
+def _dtype_of(array: Any, dtype: Any) -> np.dtype[Any]:
+    """Return the dtype of what becomes of an array."""
+    if dtype is not None:
+        return np.dtype(dtype)
+    native = array.dtype.newbyteorder("=")
+    return native if native in _FLOATING else _FLOATING[1]
+
+
+def _refuse(array: Any, weights: np.ndarray | None) -> None:
+    """Raise for a value that is not finite, the first one of a row that counts."""
+    for rows, columns, values in entries(array) if is_sparse(array) else _numbers(array):
+        wrong = ~np.isfinite(values)
+        if weights is not None:
+            wrong &= weights[rows] > 0
+        if wrong.any():
+            at = int(wrong.argmax())
+            beside = f", column {columns[at]}" if array.shape[1] > 1 else ""
+            raise InvalidInput(
+                f"X value {values[at].item()!r} at row {rows[at]}{beside} is not a finite number; "
+                "drop such rows or fill them, such as with numpy.nan_to_num"
+            )
+
+
+def _numbers(array: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield rows, columns and values of a dense array, as `entries` does of a sparse one."""
+    for rows in blocks_of_rows(*array.shape):
+        block = array[rows]
+        places = np.indices(block.shape)
+        yield rows.start + places[0].ravel(), places[1].ravel(), block.ravel()
+
+
+def _check_rounded(array: np.ndarray, result: np.ndarray, rows: slice) -> None:
+    """Raise where a finite number became infinite."""
+    if np.isfinite(result[rows]).all():
+        return
+    wrong = np.isfinite(array[rows]) & ~np.isfinite(result[rows])
+    if wrong.any():
+        row, column = divmod(int(wrong.argmax()), wrong.shape[1])
+        raise InvalidInput(
+            f"X {name_value(array, (rows.start + row, column))} is infinite in {result.dtype} once "
+            "it is scaled; pass float64, or data like those that the scaling was fitted on"
+        )
+
+
+def _rounded(
+    folded: tuple[np.ndarray, np.ndarray], layer: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, ...]:
+    """Return arrays in the dtypes of those of a layer, or raise where one overflows."""
+    with np.errstate(over="ignore"):
+        found = tuple(
+            array.astype(np.asarray(like).dtype) for array, like in zip(folded, layer, strict=False)
+        )
+    if not all(np.isfinite(array).all() for array in found):
+        raise InvalidInput(
+            f"the parameters would be infinite in {found[0].dtype} in units of such a scale; keep "
+            "the scaling beside the network, or pass float64 parameters"
+        )
+    return found
