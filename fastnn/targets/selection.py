@@ -78,6 +78,8 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
         against = "CUDA is Numba's simulator here, which is for tests"
     elif problem and (lacking := _lacks(problem)):
         against = f"CUDA {lacking}"
+    elif problem and problem.network.inputs is None:
+        against = "the network does not know its number of inputs yet"
     elif problem and precision == "float32" and (little := why_not(problem, restarts)):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little

@@ -157,7 +157,7 @@ def begin_together(first: Model, seeds: list[int], chosen: str, reason: str) -> 
     for seed in seeds[1:]:
         problem = replace(first.problem, seed=seed)
         model = models.begin(problem, first.target, first.threads, first.shuffle)
-        model.rate_factor = first.rate_factor
+        model.rate_factor, model.feature_names = first.rate_factor, first.feature_names
         every.append(model)
     for network, model in enumerate(every):
         model.history.reason = describe(reason, engine)

@@ -29,6 +29,11 @@ class Predictor(ABC):
     def problem(self) -> Problem:
         """The settings that decide what is computed."""
 
+    @property
+    @abstractmethod
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names that the columns of a frame have to have, in their order; None: any."""
+
     @abstractmethod
     def _outputs(self) -> Callable[[Any], np.ndarray]:
         """Return what computes outputs (m, outputs) of checked features (m, inputs).
@@ -73,7 +78,9 @@ class Predictor(ABC):
         """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
         problem = self.problem
         reader = self._reader(X)
-        features = check_features(X, problem.network.inputs, problem.dtype, reader=reader)
+        features = check_features(
+            X, problem.network.inputs, problem.dtype, reader=reader, names=self.feature_names
+        )
         return self._outputs()(features)
 
     def evaluate(
@@ -91,7 +98,8 @@ class Predictor(ABC):
         Missing targets (`ignore_nan`) are left out of both.
         """
         reader = self._reader(X, y, sample_weight)
-        data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        names = self.feature_names
+        data = check_data(self.problem, X, y, sample_weight, reader=reader, names=names)
         asked = check_metrics(self.problem, metrics)
         check_measurable(self.problem, asked, data)
         if not asked:

@@ -105,6 +105,7 @@ def best_of(
                 rate_factor=first.rate_factor,
                 on_divergence=first.on_divergence,
                 max_restores=first.max_restores,
+                feature_names=first.feature_names,
             )
         # Together they may be worth a target that one alone is not.
         model = replace(model, target=chosen, history=History(chosen, 1, reason))

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TrainerBusy, whole
-from fastnn.inputs.data import UnknownLabel, check_data, check_validation
+from fastnn.inputs.arrays import as_table
+from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
 from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Network, Optimizer
@@ -64,7 +65,8 @@ class Trainer(Adjustable, Convertible):
     network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm, precision,
     ignore_nan, label_smoothing
         As for `fastnn.inputs.problem.Problem`. Initial weights, order and dropout follow from
-        `seed`.
+        `seed`. A ``Network(None, [...])`` takes its number of inputs from the first X that `fit`
+        sees; before, the trainer has no parameters and can only be set, copied, pickled and fit.
     target
         "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
         else the CPU; `history.reason` says which and why.
@@ -94,6 +96,10 @@ class Trainer(Adjustable, Convertible):
         one that the class has (``lr = None`` in its body). Copies and files do not have them.
     target, threads, shuffle, on_divergence, max_restores
         As given.
+    feature_names
+        The names of the columns of the first frame that `fit` was given, if all are strings; else
+        None. A frame with names has to have these, in this order, in every later call of `fit`,
+        `predict` and others. Arrays have no names and are taken by position.
     epoch
         Epochs done.
     step
@@ -185,10 +191,16 @@ class Trainer(Adjustable, Convertible):
         Parameters
         ----------
         X
-            Features (n, inputs). float32 and float64 arrays of any strides are read in place. With
-            target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
-            of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
-            targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
+            Features (n, inputs): an array, a list of rows, a frame of pandas or polars, a table of
+            pyarrow. Booleans, integers of up to 32 bits and floats of up to 64 are read in place,
+            whatever their strides, a batch at a time; 64-bit integers and frames whose columns lie
+            apart are copied once. Objects have to be numbers; strings, dates and categories
+            are refused, and so are missing values. The names of a frame's columns become
+            `feature_names`. Rows of X, y and weights go together by their position, not by an
+            index. With target "cuda", X, y, sample_weight and validation_data may be on the device,
+            as arrays of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or
+            DLPack; other targets refuse such arrays. Numbers must not change while `fit` runs;
+            labels may.
         y
             Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
             to within 1e-3; labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
@@ -286,11 +298,15 @@ class Trainer(Adjustable, Convertible):
                 "this trainer is in fit already, in another thread or in the call that this one "
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
             )
+        before = self._state
         try:
             return self._fit(
                 X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics
             )
-        except UnknownLabel as error:
+        except BaseException as error:
+            self._forget(before)
+            if not isinstance(error, UnknownLabel):
+                raise
             if not self.epoch or error.label < self.network.outputs:
                 raise
             raise InvalidInput(
@@ -312,12 +328,17 @@ class Trainer(Adjustable, Convertible):
         metrics: Any,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
-        self.problem.check_learning()
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         reader = self._reader(X, y, sample_weight, *validated)
-        data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        X = as_table(X, "X")
+        if self.network.inputs is None:
+            self._begin(width_of(X, reader=reader), None)
+        self.problem.check_learning()
+        names = self.feature_names
+        data = check_data(self.problem, X, y, sample_weight, reader=reader, names=names)
+        self._begin(None, data.names)
         self.problem.check_batches(len(data))
-        validation = check_validation(self.problem, validation_data, reader)
+        validation = check_validation(self.problem, validation_data, reader, self.feature_names)
         restarts = check_restarts(restarts, self.epoch, epochs)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
@@ -361,7 +382,7 @@ class Trainer(Adjustable, Convertible):
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""
         problem = self.problem
-        sizes = problem.network.inputs, *(dense.units for dense in problem.network.dense)
+        sizes = problem.network.inputs or "?", *(dense.units for dense in problem.network.dense)
         widths = "-".join(map(str, sizes))
         return (
             f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "

@@ -19,10 +19,11 @@ from fastnn.targets.cpu.arguments import (
     ARRAYS,
     COLUMN_STRIDE,
     COLUMNS,
-    IS_DOUBLE,
+    DTYPE,
     ROW_STRIDE,
     STRIDED_FIELDS,
 )
+from fastnn.targets.cpu.llvm.conversion import SOURCES
 from fastnn.targets.cpu.plan import SAMPLES, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 
@@ -172,7 +173,7 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
 
 def _span(source: np.ndarray, rows: int) -> Range:
     """Return the bytes that a caller's matrix spans, whatever its strides."""
-    item = 8 if source[IS_DOUBLE] else 4
+    item = SOURCES[source[DTYPE]].itemsize
     strides = (
         int(source[ROW_STRIDE]) * (rows - 1),
         int(source[COLUMN_STRIDE]) * (int(source[COLUMNS]) - 1),

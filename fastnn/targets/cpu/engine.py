@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import Parameters
-from fastnn.inputs.problem import EpochResult, Problem
+from fastnn.inputs.problem import DTYPES, EpochResult, Problem
 from fastnn.random.keys import random_key
 from fastnn.random.shuffling import make_orders
 from fastnn.rules.activations import RRELU_MEAN
@@ -28,6 +28,7 @@ from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
+    COPIED,
     IN_PLACE,
     INFERENCE_ROWS,
     LAYER_KIND,
@@ -355,13 +356,14 @@ class Engine(interface.Engine):
         head[PREFETCH] = 0
         if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:
             head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))
-        head[IN_PLACE] = (
-            side_by_side
-            and data.X.dtype == self.problem.dtype
-            and self.problem.network.dropouts[0] == 0
+        by_rows = (
+            self.problem.network.dropouts[0] == 0
             and self._working.plan.layers[0, LAYER_KIND] == LINEAR
             and self.problem.network.dense[0].units <= IN_PLACE_UNITS
         )
+        head[IN_PLACE] = by_rows and side_by_side and data.X.dtype == self.problem.dtype
+        if by_rows and data.X.dtype not in DTYPES:
+            head[IN_PLACE] = COPIED  # the same sums as of an array of floats
         return numbers, control
 
     def _run(

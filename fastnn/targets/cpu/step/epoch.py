@@ -60,6 +60,7 @@ from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
 from fastnn.targets.cpu.products.narrow import make_narrow
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, prefetch_rows
+from fastnn.targets.cpu.step.first_rows import make_first_rows
 from fastnn.targets.cpu.step.gather import make_gather
 from fastnn.targets.cpu.step.layers import make_layers
 from fastnn.targets.cpu.step.nonzero_columns import make_nonzero
@@ -112,10 +113,11 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     lanes = make_lanes(dtype, panel)
     softmax = make_softmax(dtype, panel, gemm, lanes, elementary)
     narrow = make_narrow(dtype)
-    find_nonzero, find_tiles = make_nonzero(dtype, shape)
+    first_rows = make_first_rows(dtype, gemm)
+    find_nonzero, find_tiles = make_nonzero(dtype, shape, first_rows)
     normalization = make_normalization(dtype, panel, gemm, lanes)
     layers_ = make_layers(
-        dtype, panel, gemm, narrow, find_tiles, rules, lanes, softmax, normalization
+        dtype, panel, gemm, narrow, first_rows, find_tiles, rules, lanes, softmax, normalization
     )
     per_unit, keep_transposed = make_per_unit(dtype, panel, gemm), layers_.keep_transposed
     norms = make_norms(dtype, panel, gemm.width_of, per_unit.place_of, keep_transposed)
@@ -124,6 +126,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         panel,
         gemm,
         narrow,
+        first_rows,
         find_nonzero,
         rules,
         per_unit,
@@ -184,7 +187,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         first = step * head[BATCH]
         if kind == UPDATE_TILES:
             following = min(head[BATCH], head[SAMPLES] - first - samples)
-            if head[PREFETCH] > 0 and head[IN_PLACE] == 0 and following > 0:
+            if head[PREFETCH] > 0 and head[IN_PLACE] != 1 and following > 0:
                 prefetch_rows(job, first + samples, following, tile, me)
             own_inputs(job, step, samples, me)
             update_tile(job, tile, first, samples, me)

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_clip
 from fastnn.targets.cpu.plan import (
     CAPACITY,
@@ -51,14 +49,11 @@ from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, rows
 from fastnn.targets.cpu.step.per_unit import KINDS
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
 from fastnn.targets.cpu.views import (
-    counting_of,
     head_of,
     layers_of,
     make_view,
     nonzero_of,
     numbers_of,
-    order_of,
-    strided_of,
     tiles_of,
 )
 
@@ -108,6 +103,7 @@ def make_update(
     panel: int,
     gemm: Any,
     narrow: Any,
+    first_rows: Any,
     find_nonzero: Any,
     rules: Any,
     per_unit: Any,
@@ -121,9 +117,7 @@ def make_update(
     """
     real = dtype.type
     zero, one = real(0), real(1)
-    width_of, padded, accumulate, s_block = (
-        gemm.width_of, gemm.padded, gemm.accumulate, gemm.block,
-    )  # fmt: skip
+    width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     apply, add_samples = make_apply(dtype, rules), narrow.gradient
@@ -140,25 +134,26 @@ def make_update(
         """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
-        in_place = layer == 0 and head[IN_PLACE] == 1
+        as_rows = layer == 0 and head[IN_PLACE] > 0
         # The same sums wherever the rows of X are read: in place or as a copy.
         size = head[LOOK_ROWS] if layer == 0 and n <= IN_PLACE_UNITS else s_block
-        strided, nonzero, columns = strided_of(job), nonzero_of(job), ZERO
+        nonzero, columns = nonzero_of(job), ZERO
+        order, base, address, stride = first_rows(job, first, own)
         for s in range(0, samples, size):
             count, keep = min(size, samples - s), beta if s == 0 else one
-            if in_place:
+            if as_rows:
                 columns = find_nonzero(job, first, s // size, samples, me)
             for p in range(p0, p1):
                 width = width_of(p, n)
                 delta = layers[layer, DELTA] + p * panel * rows + s * width
                 to = out + (p - p0) * apart - origin * width
-                if in_place:
+                if as_rows:
                     starts = columns + k + LIST_SLACK
                     begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
                     accumulate_caller(
-                        memory, order_of(job), first + s, strided[0, ADDRESS],
-                        strided[0, ROW_STRIDE], nonzero, columns + nonzero[U(begin)],
-                        columns + nonzero[U(end)], delta, count, to, width, alpha, keep,
+                        memory, order, base + s, address, stride, nonzero,
+                        columns + nonzero[U(begin)], columns + nonzero[U(end)], delta, count, to,
+                        width, alpha, keep,
                     )  # fmt: skip
                 else:
                     for i in range(i0, i1, panel):
@@ -203,7 +198,7 @@ def make_update(
             one - rate * real(layer_number(job, layer, L2)),
             layers[layer, WEIGHTS] + p0 * apart,
         )
-        if keep != one and layer == 0 and head[IN_PLACE] == 1:
+        if keep != one and layer == 0 and head[IN_PLACE] > 0:
             # Not all of these rows of W are looked at again.
             for p in range(p0, p1):
                 width, start = width_of(p, n), weights + (p - p0) * apart
@@ -232,22 +227,14 @@ def make_update(
     @njit(**EXACT)
     def narrow_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
         """Update `out`, (n, i1 - i0), with samples times delta of a transposed first layer."""
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        n, k, d = layers[0, N], layers[0, K], layers[0, DELTA]
+        memory, layers = memory_of(job), layers_of(job)
+        n, d = layers[0, N], layers[0, DELTA]
         width = width_of(ZERO, n)
-        if head[IN_PLACE] == 1:
-            strided = strided_of(job)
-            address = strided[0, ADDRESS] + i0 * itemsize
-            add_samples(
-                memory, order_of(job), first, rows_ahead(job, first + samples), address,
-                strided[0, ROW_STRIDE], samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
-            )  # fmt: skip
-        else:
-            start, stride = layers[0, INPUT] + own + i0, padded(k) * itemsize
-            add_samples(
-                memory, counting_of(job), ZERO, ZERO, address_of(memory, start), stride, samples,
-                i1 - i0, d, width, n, out, out_stride, alpha, beta,
-            )  # fmt: skip
+        order, base, address, stride = first_rows(job, first, own)
+        add_samples(
+            memory, order, base, rows_ahead(job, first + samples), address + i0 * itemsize,
+            stride, samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
+        )  # fmt: skip
 
     @njit(**MERGED)
     def narrow_update(job, i0, i1, first, samples, own, gradient):
