@@ -33,7 +33,9 @@ TARGETS = ["numpy"] if SIMULATED else ["cpu", "numpy"]
 
 def trainer_of(layers=None, optimizer=SGD(0.2, momentum=0.9), **settings):  # noqa: B008
     network = Network(200, layers or [Dense(16, "tanh"), Dense(3)])
-    return Trainer(network, optimizer=optimizer, **{"batch_size": 16, "dtype": "float64"} | settings)
+    return Trainer(
+        network, optimizer=optimizer, **{"batch_size": 16, "dtype": "float64"} | settings
+    )
 
 
 def bits(trainer):

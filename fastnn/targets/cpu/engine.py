@@ -289,7 +289,10 @@ class Engine(interface.Engine):
             jobs = make_jobs(working.fixed, shared, own)
             self._held = None
             compiled = checked(entry(self._entry("train_epoch")))
-            kept, threads = (working, data, shared, own), () if self._one_output else (self.threads,)
+            kept, threads = (
+                (working, data, shared, own),
+                () if self._one_output else (self.threads,),
+            )
             train = partial(train_seat, compiled, jobs, threads, kept)
             alone = partial(train_seat, compiled, jobs, threads and (1,), kept)
         return Begun(train, numbers, control, head, alone, shared["touched"], shared["jumps"])
@@ -549,7 +552,7 @@ def _sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
     if head[LAZY] == CUT:
         jumps = np.zeros(inputs)
     elif head[LAZY] >= STAMPED:
-        touched = np.zeros(2 * inputs + len(working.plan.tiles), np.int64)
+        touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
         jumps = np.zeros(2 * words.JUMP * int(head[EPOCH_STEPS]))
     return dict(sparse=make_sparse_table(X), touched=touched, jumps=jumps)
 

@@ -246,8 +246,8 @@ def make_plan(
     """Lay out `problem` for data of `samples` rows and a team of `threads`.
 
     `rule` is another update rule than the optimizer's. With `sparse` the first layer reads sparse
-    rows: nothing has the size of a batch of them, and W is in panels however few its units. Which numbers are summed in which order does
-    not depend on `threads`; only how the work is cut does.
+    rows: nothing has the size of a batch of them, and W is in panels however few its units. Which
+    numbers are summed in which order does not depend on `threads`; only how the work is cut does.
     """
     rule = rule or problem.optimizer.rule
     take = Allocator(max(1, 64 // problem.dtype.itemsize))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fastnn.rules.table import UPDATE_CODES
 from fastnn.targets.cpu.arguments import CUT, JUMP, A, B, C, D, E
-from fastnn.targets.cpu.laziness import STAMPED, STEPWISE
+from fastnn.targets.cpu.laziness import STAMPED
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE

@@ -108,7 +108,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     squares, set_scale, clip_column = norms.squares, norms.set_scale, norms.clip_column
     itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
     sparse = make_sparse_linear(dtype)
-    sparse_dot, use, ask_for = sparse.sparse_dot, sparse.use, sparse.ask_for
+    sparse_products, use = sparse.sparse_products, sparse.use
     update_sparse, make_good = sparse.update_sparse, sparse.make_good
 
     @njit(**EXACT)
@@ -149,13 +149,15 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         ahead = max(AHEAD, samples)
+        scale, sparse = real(1), head[IN_PLACE] == SPARSE
+        if sparse:
+            use(job, first, samples)
+            sparse_products(job, order, first, ZERO, samples, layers[0, OUTPUT])
+            scale = real(numbers_of(job)[U(SCALE)])
         for r in range(samples):
             row = order[U(first + r)]
-            if head[IN_PLACE] == SPARSE:
-                ask_for(job, first + r)
-                use(job, row)
-                z = real(numbers_of(job)[U(SCALE)]) * sparse_dot(job, row)
-                memory[U(layers[0, OUTPUT] + r)] = z + bias
+            if sparse:
+                memory[U(layers[0, OUTPUT] + r)] = scale * memory[U(layers[0, OUTPUT] + r)] + bias
             else:
                 address = row_address(job, row, layers[0, INPUT] + r * k)
                 if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
@@ -164,8 +166,9 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                     for at in range(0, k * itemsize, 64):
                         prefetch(start + at)
                     prefetch(start + k * itemsize - 1)
-                z = dot(memory, layers[0, WEIGHTS], address, k) + bias
-                memory[U(layers[0, OUTPUT] + r)] = z
+                memory[U(layers[0, OUTPUT] + r)] = (
+                    dot(memory, layers[0, WEIGHTS], address, k) + bias
+                )
             target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
             memory[U(head[TARGETS] + r)] = load(target, strided[1, IS_DOUBLE])
             weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
@@ -293,7 +296,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         bias = memory[U(layers[0, WEIGHTS] + k)]
         for row in range(start, end):
             if head[IN_PLACE] == SPARSE:
-                z = sparse_dot(job, row) + bias
+                sparse_products(job, order_of(job), row, ZERO, ONE, layers[0, OUTPUT])
+                z = memory[U(layers[0, OUTPUT])] + bias
             else:
                 address = row_address(job, row, layers[0, INPUT])
                 z = dot(memory, layers[0, WEIGHTS], address, k) + bias
