@@ -7,11 +7,15 @@ which holds address and length of all of them, and make a view of what they need
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.targets.cpu.plan import LAYER_FIELDS
 from fastnn.targets.cpu.tiling import PHASE_FIELDS, TILE_FIELDS
+
+if TYPE_CHECKING:
+    from fastnn.inputs.sparse_rows import SparseRows
 
 # Compiled code reads them by address, so that one compilation serves every layout and both float
 # types.

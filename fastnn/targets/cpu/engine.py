@@ -107,9 +107,8 @@ class Engine(interface.Engine):
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
         self.threads = self._choose_threads(None)
-        first = self._plan_for(1, None)
-        self._of_states = first
-        self._working = Working(problem, first, self._slots, self._alphas)
+        self._of_states = self._plan_for(1, None)  # whose states are those of every plan
+        self._working = Working(problem, self._of_states, self._slots, self._alphas)
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.
         self._held: np.ndarray | None = None
