@@ -32,7 +32,14 @@ from fastnn.targets.cpu.arguments import (
 )
 from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.kinds import LINEAR
-from fastnn.targets.cpu.laziness import CUT, EAGER, STAMPED, Laziness, choose_laziness
+from fastnn.targets.cpu.laziness import (
+    COUNTED_STEPS,
+    CUT,
+    EAGER,
+    STAMPED,
+    Laziness,
+    choose_laziness,
+)
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
@@ -209,23 +216,22 @@ class Engine(interface.Engine):
 
         They are other ones only in the middle of an epoch on sparse rows that is done lazily.
         """
-        working = self._working
-        if not unfinished or begun.head[LAZY] == EAGER:
-            yield
-            return
-        changing = [working.memory[: working.size], begun.touched, begun.jumps]
-        kept = [array.copy() for array in changing]
-        begun.alone(0)
-        self._held = None
+        working, changing = self._working, []
+        if unfinished and begun.head[LAZY] != EAGER:
+            changing = [working.memory[: working.size], begun.touched, begun.jumps]
+            kept = [array.copy() for array in changing]
+            begun.alone(0)
+            self._held = None
         try:
             yield
         finally:
+            # Who looked may have predicted, which takes another plan for other features.
             self._settle()
-            if self._working is not working:
-                self._working = working
-            self._held = None
-            for array, old in zip(changing, kept, strict=True):
-                array[:] = old
+            self._working = working
+            if changing:
+                self._held = None
+                for array, old in zip(changing, kept, strict=True):
+                    array[:] = old
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
@@ -552,7 +558,7 @@ def _sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
         jumps = np.zeros(inputs)
     elif head[LAZY] >= STAMPED:
         touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
-        jumps = np.zeros(2 * words.JUMP * int(head[EPOCH_STEPS]))
+        jumps = np.zeros(2 * words.JUMP * min(int(head[EPOCH_STEPS]), COUNTED_STEPS))
     return dict(sparse=make_sparse_table(X), touched=touched, jumps=jumps)
 
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _LINEAR = ("sgd", "momentum", "nesterov", "averaged_sgd")
 _DIVIDED = ("rmsprop", "adagrad")
+# After so many steps all of W is brought up to date, and steps are counted from 0 again: what is
+# kept of them does not grow with the epoch.
+COUNTED_STEPS = 1 << 14
 # Rows that a batch uses are updated one by one, which takes so many times as long as all in a row.
 SCATTERED = 4.0
 

@@ -1,7 +1,7 @@
 """The update of a first layer that reads sparse rows, of those rows of W that its batch uses.
 
 `fastnn.targets.cpu.laziness` says what is made good later, and when. `touched` has, of each input,
-the number of steps of this epoch that its row of W is good for; then of each tile, from the place
+the number of counted steps that its row of W is good for; then of each tile, from the place
 of its first input on, the inputs that the batch uses, and likewise what these rows were good for
 before; and how many those are of each tile.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.rules.table import UPDATE_CODES
 from fastnn.rules.updates import soft_threshold
 from fastnn.targets.cpu.arguments import CUT, A, B, C, D, E
-from fastnn.targets.cpu.laziness import SCALED, STEPWISE
+from fastnn.targets.cpu.laziness import COUNTED_STEPS, SCALED, STEPWISE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of, prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U
@@ -111,7 +111,7 @@ def make_lazy(
 
     @njit(**EXACT)
     def follow(job, i, since, steps):
-        """Bring the row of W of input i, good for `since` steps of the epoch, up to `steps`."""
+        """Bring the row of W of input i, good for `since` of the counted steps, up to `steps`."""
         head, layers, jumps = head_of(job), layers_of(job), jumps_of(job)
         if since >= steps:
             return
@@ -164,7 +164,7 @@ def make_lazy(
             touched_of(job),
         )
         k, n, gradient = layers[0, K], layers[0, N], head[GRADIENT]
-        i0, i1, step = tiles[tile, 1], tiles[tile, 2], first // head[BATCH]
+        i0, i1, step = tiles[tile, 1], tiles[tile, 2], first // head[BATCH] % COUNTED_STEPS
         if tiles[tile, 0] != 0 or i0 == i1:
             return
         count, used, since = ZERO, k + i0, 2 * k + i0
@@ -215,7 +215,7 @@ def make_lazy(
         tiles = tiles_of(job)
         for tile in range(len(tiles)):
             if tiles[tile, 0] == 0 and tiles[tile, 1] < tiles[tile, 2]:
-                make_tile_good(job, tiles[tile, 1], tiles[tile, 2], steps)
+                make_tile_good(job, tiles[tile, 1], tiles[tile, 2], steps % COUNTED_STEPS)
 
     @njit(**MERGED)
     def update_lazily(job, tile, first, samples, me):
@@ -243,8 +243,9 @@ def make_lazy(
                 width = width_of(p, n)
                 at = p * apart + i * width
                 apply(job, ZERO, w + at, gradient + at, width, False)
-        if step + 1 == head[EPOCH_STEPS]:
-            make_tile_good(job, i0, i1, step + 1)
+        counted = step % COUNTED_STEPS + 1
+        if step + 1 == head[EPOCH_STEPS] or counted == COUNTED_STEPS:
+            make_tile_good(job, i0, i1, counted)
 
     return SimpleNamespace(
         make_good=make_good, update_lazily=update_lazily, make_all_good=make_all_good
