@@ -41,7 +41,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
-        ("llvm", "kinds", "scalars", "shuffle"),
+        ("llvm", "kinds", "laziness", "scalars", "shuffle"),
         ("tiling",),
         ("plan",),
         ("arguments", "products"),
