@@ -194,19 +194,20 @@ class Trainer(Adjustable, Convertible):
             Features (n, inputs): an array, a list of rows, a sparse matrix or array of SciPy, a
             frame of pandas or polars, a table of pyarrow. Booleans, integers of up to 32 bits and
             floats of up to 64 are read in place, whatever their strides, a batch at a time; 64-bit
-            integers and frames whose columns lie apart are copied once. Objects have to be numbers; strings,
-            dates and categories are refused, and so are missing values. The names of a frame's
-            columns become `feature_names`. Rows of X, y and weights go together by their position,
-            not by an index. What is sparse never becomes dense, and a CSR of floats is read in
-            place, unless indices are out of order. A step then takes time for the numbers that are
-            stored, and not for all inputs: with `SGD` and `AveragedSGD`, whatever momentum and
-            penalties are, and with `RMSProp` and `Adagrad` without l2. But `Adam`, `AdamW`, `Nadam`
-            and `Lion`, `clip_norm`, `clip_value` with l2, and `max_norm` change every weight in
-            every step; so does what is quicker where a batch uses most inputs. Results are the
-            same but for rounding. CUDA does not read sparse features, nor does a first layer that
-            is a norm. With target "cuda", X, y, sample_weight and validation_data may be on the
-            device, as arrays of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__``
-            or DLPack; other targets refuse such arrays. Numbers must not change while `fit` runs;
+            integers and frames whose columns lie apart are copied once. Objects have to be numbers;
+            strings, dates and categories are refused, and so are missing values. The names of a
+            frame's columns become `feature_names`. Rows of X, y and weights go together by their
+            position, not by an index. What is sparse never becomes dense, and a CSR of floats is
+            read in place, unless indices are out of order. A step then takes time for the numbers
+            that are stored, and not for all inputs: with `SGD` and `AveragedSGD`, whatever momentum
+            and penalties are, and with `RMSProp` and `Adagrad` without l2. But `Adam`, `AdamW`,
+            `Nadam` and `Lion`, `clip_norm`, `clip_value` with l2, and `max_norm` change every
+            weight in every step; so does what is quicker where a batch uses most inputs. Results
+            are the same but for rounding. CUDA does not read sparse features, nor does a first
+            layer that is a norm. With target "cuda", X, y, sample_weight and validation_data may be
+            on the device, as arrays of CuPy, PyTorch, Numba or whatever has
+            ``__cuda_array_interface__`` or DLPack; other targets refuse such arrays. Numbers must
+            not change while `fit` runs;
             labels may.
         y
             Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
