@@ -5,6 +5,7 @@ An array on a CUDA device stays there: the target's kernels search it, by the sa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.device_arrays import DeviceArray, on_device, open_device_array, refusal
+from fastnn.inputs.npy_files import open_npy
+from fastnn.inputs.pages import in_pieces
 
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
@@ -43,8 +46,11 @@ _REMEDIES["S"] = _REMEDIES["T"] = _REMEDIES["U"]
 def numbers_anywhere(value: Any, what: str, reader: Reader | None) -> Any:
     """Return `value` as `real_numbers` does, or where it is on a device, as a `DeviceArray`.
 
-    `reader` is of a target that reads such arrays; None refuses them.
+    A path is that of a .npy file, and stands for the array in it. `reader` is of a target that
+    reads arrays on a device; None refuses them.
     """
+    if isinstance(value, (str, os.PathLike)):
+        value = open_npy(value, what)
     if not on_device(value):
         return real_numbers(value, what)
     array = open_device_array(value, what, reader)
@@ -107,7 +113,9 @@ def check_finite(array: Any, dtype: np.dtype, what: str, missing: str = "") -> N
     limit = min(np.finfo(array.dtype).max, np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
         fine = isinstance(array, np.ndarray) and all(
-            -limit <= block.min() and block.max() <= limit for block in _blocks(array)
+            -limit <= block.min() and block.max() <= limit
+            for piece in in_pieces(array)
+            for block in _blocks(piece)
         )
         place = None if fine else first_place(array, "beyond", limit)
     if place is None:

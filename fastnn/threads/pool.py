@@ -90,6 +90,13 @@ class Task:
         if self.stopped and _pool.ending:
             raise SystemExit  # which ends the thread that asked, and says nothing
 
+    def begin(self) -> None:
+        """Have threads begin the work, as far as there are some, and wait for nothing.
+
+        For what helps and may be left undone; `settle` ends it.
+        """
+        _pool.start(self, self._seats)
+
     def settle(self) -> None:
         """Stop, and wait until no thread is at work any more; none will be from then on."""
         self.stop()

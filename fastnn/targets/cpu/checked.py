@@ -20,10 +20,12 @@ from fastnn.targets.cpu.arguments import (
     COLUMN_STRIDE,
     COLUMNS,
     IS_DOUBLE,
+    POSITIONS,
     ROW_STRIDE,
+    STEP,
     STRIDED_FIELDS,
 )
-from fastnn.targets.cpu.plan import SAMPLES, SIZE, Plan
+from fastnn.targets.cpu.plan import BATCH, SAMPLES, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.
@@ -156,6 +158,9 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
             itemsize = memory.itemsize
             rules = [memory.plan.records, *memory.plan.constants.values()]
         starts[name] = start
+        if name == "order":  # of a part of an epoch: what is before it is not there
+            done = _done(job)
+            start, length = start + done * itemsize, length - done
         found.append((name, start, length * (columns or 1), itemsize))
     # "alphas" has the dtype of the memory.
     itemsize = next((m.itemsize for m in memories.values()), 8)
@@ -168,6 +173,12 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
     table = _numbers(starts["strided"], strided * STRIDED_FIELDS)
     ranges += map(whole, rules)
     return ranges + [_span(source, samples) for source in table.reshape(strided, STRIDED_FIELDS)]
+
+
+def _done(job: np.ndarray) -> int:
+    """Return how many rows of its epoch a job has done."""
+    head, control = (int(job[POSITIONS[name]]) for name in ("head", "control"))
+    return int(_numbers(control, STEP + 1)[STEP] * _numbers(head, BATCH + 1)[BATCH])
 
 
 def _span(source: np.ndarray, rows: int) -> Range:

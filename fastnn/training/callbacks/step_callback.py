@@ -57,7 +57,7 @@ class TrainerView(Predictor):
         return copy_of(slots[-1] if UPDATES[self.problem.optimizer.rule].mean else parameters)
 
     def _outputs(self) -> Callable[[Any], np.ndarray]:
-        return lambda X: self._opened().forward(X)
+        return lambda X: self._opened().outputs(X)
 
     def _reader(self, *values: Any) -> None:
         return None  # the targets on which this is possible read no device
