@@ -22,7 +22,10 @@ PIECE_BYTES = 16 << 20
 # many times before the first of them is waited for.
 ASKED_BYTES, ASKED_AHEAD = 1 << 20, 8
 _PAGE = mmap.PAGESIZE
+# What the system may have mapped where one byte was read.
+LARGE_PAGE = max(_PAGE, 2 << 20)
 _WANTED = getattr(mmap, "MADV_WILLNEED", None)  # Windows has none of these
+_SCATTERED, _USUAL = (getattr(mmap, f"MADV_{name}", None) for name in ("RANDOM", "NORMAL"))
 _LET_GO = getattr(mmap, "MADV_DONTNEED", None)
 
 
@@ -72,20 +75,27 @@ class Pages:
                 # A byte of each page, without Python's lock, waits for the page and maps it.
                 whole[start:end:_PAGE].max(initial=0)
 
+    def read_scattered(self, scattered: bool) -> None:
+        """Have the system read what is used and asked for, and not what lies around it as well."""
+        advice = _SCATTERED if scattered else _USUAL
+        if advice is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._source.madvise(advice)
+
     def let_go(self, runs: np.ndarray) -> None:
         """Have the rows of some runs no longer in the memory of the process, if that is safe."""
         if not self._unwritten or _LET_GO is None:
             return
         with contextlib.suppress(OSError, ValueError):  # locked into memory, or closed
             for first, last in runs.tolist():
-                start, end = self._bytes(first, last)
+                start, end = self._bytes(first, last, LARGE_PAGE)
                 self._source.madvise(_LET_GO, start, end - start)
 
-    def _bytes(self, first: int, last: int) -> tuple[int, int]:
+    def _bytes(self, first: int, last: int, page: int = _PAGE) -> tuple[int, int]:
         """Return which bytes of the map the pages of rows first..last-1 are."""
         start = self._low + first * self.row_bytes
         end = self._low + (last - 1) * self.row_bytes + self._span
-        return start // _PAGE * _PAGE, min(-(-end // _PAGE) * _PAGE, len(self._source))
+        return start // page * page, min(-(-end // page) * page, len(self._source))
 
 
 def pages_of(array: Any) -> Pages | None:

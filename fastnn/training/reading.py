@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,30 +95,44 @@ class Reading:
 
         def look_on(done: int, loss_sum: float, weight_sum: float) -> None:
             if self._done < len(self._stops) and done == self._stops[self._done]:
-                self._stop()
-                self._let_go(self._done + 1)
-                self._read(self._done + 1)
+                loss = loss_sum / weight_sum if weight_sum > 0 else 0.0
+                self._go_on(self._done + 1, progress and partial(progress, done, loss))
             if look is not None:
                 look(done, loss_sum, weight_sum)
 
-        self._read(0, 2)
+        scattered = isinstance(self._order, WindowOrder)
         try:
+            for each in self._pages:
+                each.read_scattered(scattered)
+            self._read(0)
+            self._go_on(0, progress and partial(progress, 0, 0.0))
             return engine.train_epoch_in_parts(
                 data, self._order, rates, epoch, step, stops, look_on, progress
             )
         finally:
-            self._stop()
+            if self._task is not None:
+                self._task.settle()
             self._let_go(len(self._edges) - 1)
+            for each in self._pages:
+                each.read_scattered(False)
+
+    def _go_on(self, piece: int, tick: Callable[[], None] | None) -> None:
+        """Let go of the pieces before this one, wait for its rows, and begin to read the next."""
+        self._let_go(piece)
+        if self._task is not None:
+            self._task.join(tick or (lambda: None))
+        self._read(piece + 1)
 
     def _runs(self, first: int, last: int) -> np.ndarray:
         """Return where the rows of pieces first..last-1 lie, as far as there are so many."""
         pieces = len(self._edges) - 1
         return self._order.runs(self._edges[min(first, pieces)], self._edges[min(last, pieces)])
 
-    def _read(self, first: int, count: int = 1) -> None:
-        """Have a thread read some pieces, if there are so many."""
-        runs = self._runs(first, first + count)
-        task: Task
+    def _read(self, piece: int) -> None:
+        """Have a thread read a piece, if there is one."""
+        runs = self._runs(piece, piece + 1)
+        if not len(runs):
+            return
 
         def work(seat: int) -> None:
             for each in self._pages:
@@ -124,11 +140,6 @@ class Reading:
 
         task = self._task = Task(work, 1)
         task.begin()
-
-    def _stop(self) -> None:
-        if self._task is not None:
-            self._task.settle()
-            self._task = None
 
     def _let_go(self, until: int) -> None:
         """Let go of the pieces below `until`."""
