@@ -18,6 +18,7 @@ import numpy as np
 from fastnn.errors import InvalidInput
 from fastnn.inputs.arrays import BLOCK, check_finite, first_place, name_value, numbers_anywhere
 from fastnn.inputs.device_arrays import DeviceArray, to_host
+from fastnn.inputs.memory import check_memory
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
@@ -197,6 +198,11 @@ def check_features(
     # A dtype in foreign byte order equals neither of the two.
     if array.dtype in (np.float32, np.float64) and array.flags.aligned:
         return array
+    check_memory(
+        array.size * np.dtype(dtype).itemsize,
+        f"{what}, whose dtype {array.dtype} is converted to {np.dtype(dtype)},",
+        f"write it as {np.dtype(dtype)}, which is read in place, or pass fewer rows at a time",
+    )
     return array.astype(dtype, order="C")
 
 

@@ -138,6 +138,23 @@ def in_pieces(array: Any) -> Iterator[Any]:
         pages.let_go(np.array([[first, last]]))
 
 
+def by_pieces(function: Callable[[Any], np.ndarray], array: Any) -> np.ndarray:
+    """Return ``function(array)``, a row for each row, from the pieces that `in_pieces` yields."""
+    found: np.ndarray | None = None
+    first = 0
+    for piece in in_pieces(array):
+        part = function(piece)
+        if len(piece) == len(array):
+            found = part
+        elif found is None:
+            found = np.empty((len(array), *part.shape[1:]), part.dtype)
+        if found is not part:
+            found[first : first + len(piece)] = part
+        first += len(piece)
+    assert found is not None, "arrays have rows"
+    return found
+
+
 def _address(source: mmap.mmap) -> int:
     """Return where a map begins."""
     return int(np.frombuffer(source, np.uint8, 1).__array_interface__["data"][0])

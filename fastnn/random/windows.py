@@ -18,7 +18,7 @@ from fastnn.random.row_orders import mixed, order_key
 
 # How many blocks fill a window: so many that each window has some of all that is in the data, and
 # so few that a block is still a long read.
-BLOCKS_IN_WINDOW = 128
+BLOCKS_IN_WINDOW = 64
 
 # keys uint64 (k,), n -> the numbers 0..n-1 in the order of each, int64 (k, n), as
 # `fastnn.random.row_orders.shuffled` defines it
@@ -64,10 +64,10 @@ class InOrder:
 class WindowOrder(InOrder):
     """The order of an epoch whose rows are shuffled within windows of `window` rows.
 
-    Blocks of b = max(1, floor(window / 128)) rows of the data that follow one another, but for the
+    Blocks of b = max(1, floor(window / 64)) rows of the data that follow one another, but for the
     first, which is shorter by a number drawn from 0..b-1, and the last, are shuffled. Window k is
     rows k window .. (k + 1) window - 1 of what they then make, shuffled: each window has rows of
-    about 128 places. All of that follows from seed, epoch, n and window.
+    about 64 places. All of that follows from seed, epoch, n and window.
 
     >>> from fastnn.random.row_orders import shuffled
     >>> order = WindowOrder(seed=0, epoch=3, n=1000, window=256, shuffle=shuffled)

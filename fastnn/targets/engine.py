@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.inputs.pages import in_pieces
+from fastnn.inputs.pages import by_pieces
 from fastnn.inputs.parameters import Parameters
 from fastnn.network import Network
 from fastnn.random.row_orders import shuffled
@@ -163,8 +163,7 @@ class Engine(ABC):
 
     def outputs(self, X: Any) -> np.ndarray:
         """Return what `forward` does, for rows in a file that is larger than memory, too."""
-        found = [self.forward(rows) for rows in in_pieces(X)]
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        return by_pieces(self.forward, X)
 
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus l2; no dropout.

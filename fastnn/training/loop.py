@@ -16,7 +16,7 @@ from fastnn.training.callbacks import Callback, Looks, call_all
 from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
-from fastnn.training.reading import begin_reading, file_pages
+from fastnn.training.reading import begin_reading, file_pages, scattered_reads
 from fastnn.training.saved_trainer import Model
 from fastnn.training.scores import scores
 from fastnn.training.trainer_state import State, works
@@ -52,16 +52,17 @@ def train_epochs(
         trainer often enough; it is as after the last good epoch.
     """
     left, looks = epochs, Looks(calls)
-    while left:
-        try:
-            _train_block(trainer, data, validation, 1, progress, metrics, looks)
-        except Diverged as error:
-            rates = block_rates(trainer._state, len(data), 1)[0]
-            left += go_back(trainer, error, float(rates[error.step]))
-            continue
-        left -= 1
-        if call_all(calls, trainer, trainer.history):
-            break
+    with scattered_reads(data, trainer.shuffle):
+        while left:
+            try:
+                _train_block(trainer, data, validation, 1, progress, metrics, looks)
+            except Diverged as error:
+                rates = block_rates(trainer._state, len(data), 1)[0]
+                left += go_back(trainer, error, float(rates[error.step]))
+                continue
+            left -= 1
+            if call_all(calls, trainer, trainer.history):
+                break
 
 
 @works

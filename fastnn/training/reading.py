@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
     from fastnn.targets.engine import Engine, Progress
 
 
+@contextmanager
+def scattered_reads(data: Data, shuffle: bool | int) -> Iterator[None]:
+    """Have the system read single rows of files meanwhile, if they are shuffled.
+
+    Else it would read much more around each of them, which windows do by themselves.
+    """
+    pages = [] if shuffle is False else _pages(data)
+    try:
+        for each in pages:
+            each.read_scattered(True)
+        yield
+    finally:
+        for each in pages:
+            each.read_scattered(False)
+
+
 def file_pages(data: Data, shuffle: bool | int, engine: Engine) -> list[Pages]:
     """Return the pages of the arrays that epochs are to read in pieces; none where they are not.
 
@@ -27,9 +44,13 @@ def file_pages(data: Data, shuffle: bool | int, engine: Engine) -> list[Pages]:
     """
     if shuffle is True or (shuffle is not False and shuffle >= len(data)):
         return []
-    found = [pages_of(array) for array in (data.X, data.targets, data.weights)]
-    pages = [each for each in found if each is not None]
+    pages = _pages(data)
     return [] if pages and engine.hides_steps(engine.problem) else pages
+
+
+def _pages(data: Data) -> list[Pages]:
+    found = [pages_of(array) for array in (data.X, data.targets, data.weights)]
+    return [each for each in found if each is not None]
 
 
 def begin_reading(data: Data, shuffle: bool | int, engine: Engine, epoch: int) -> Reading | None:
@@ -100,10 +121,7 @@ class Reading:
             if look is not None:
                 look(done, loss_sum, weight_sum)
 
-        scattered = isinstance(self._order, WindowOrder)
         try:
-            for each in self._pages:
-                each.read_scattered(scattered)
             self._read(0)
             self._go_on(0, progress and partial(progress, 0, 0.0))
             return engine.train_epoch_in_parts(
@@ -113,8 +131,6 @@ class Reading:
             if self._task is not None:
                 self._task.settle()
             self._let_go(len(self._edges) - 1)
-            for each in self._pages:
-                each.read_scattered(False)
 
     def _go_on(self, piece: int, tick: Callable[[], None] | None) -> None:
         """Let go of the pieces before this one, wait for its rows, and begin to read the next."""
