@@ -30,6 +30,7 @@ from fastnn.inputs.arrays import (
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.frames import Frame, check_names, feature_names
 from fastnn.inputs.magnitudes import Magnitudes, of_features, of_targets
+from fastnn.inputs.memory import check_memory
 from fastnn.inputs.sparse_rows import check_sparse, is_sparse
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.network import unknown_inputs
@@ -242,6 +243,11 @@ def check_features(
     # A dtype in foreign byte order equals none of these.
     if array.dtype in READABLE and array.flags.aligned:
         return array
+    check_memory(
+        array.size * np.dtype(dtype).itemsize,
+        f"{what}, whose dtype {array.dtype} is converted to {np.dtype(dtype)},",
+        f"write it as {np.dtype(dtype)}, which is read in place, or pass fewer rows at a time",
+    )
     return array.astype(dtype, order="C")
 
 

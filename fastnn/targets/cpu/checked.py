@@ -22,18 +22,20 @@ from fastnn.targets.cpu.arguments import (
     COLUMNS_ARE_WIDE,
     COLUMNS_AT,
     DTYPE,
+    POSITIONS,
     ROW_STRIDE,
     ROWS_STORED,
     SPARSE_FIELDS,
     STARTS,
     STARTS_ARE_WIDE,
+    STEP,
     STORED,
     STRIDED_FIELDS,
     VALUES,
     VALUES_ARE_DOUBLE,
 )
 from fastnn.targets.cpu.llvm.conversion import SOURCES
-from fastnn.targets.cpu.plan import SAMPLES, SIZE, Plan
+from fastnn.targets.cpu.plan import BATCH, SAMPLES, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.
@@ -170,6 +172,9 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
             itemsize = memory.itemsize
             rules = [memory.plan.records, *memory.plan.constants.values()]
         starts[name] = start
+        if name == "order":  # of a part of an epoch: what is before it is not there
+            done = _done(job)
+            start, length = start + done * itemsize, length - done
         found.append((name, start, length * (columns or 1), itemsize))
     # "alphas" has the dtype of the memory.
     itemsize = next((m.itemsize for m in memories.values()), 8)
@@ -184,6 +189,12 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
     if "sparse" in starts:
         ranges += _sparse_ranges(_numbers(starts["sparse"], SPARSE_FIELDS))
     return ranges + [_span(source, samples) for source in table.reshape(strided, STRIDED_FIELDS)]
+
+
+def _done(job: np.ndarray) -> int:
+    """Return how many rows of its epoch a job has done."""
+    head, control = (int(job[POSITIONS[name]]) for name in ("head", "control"))
+    return int(_numbers(control, STEP + 1)[STEP] * _numbers(head, BATCH + 1)[BATCH])
 
 
 def _sparse_ranges(table: np.ndarray) -> list[Range]:

@@ -16,7 +16,8 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import DTYPES, EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.random.keys import random_key
-from fastnn.random.shuffling import make_orders
+from fastnn.random.shuffling import shuffled
+from fastnn.random.windows import InOrder
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row, loss_row
 from fastnn.storage.kernels.loading import entry
@@ -154,9 +155,9 @@ class Engine(interface.Engine):
                 self._working.write(snapshot)
                 self._held = snapshot
 
-    def orders(self, epochs: range, n: int) -> np.ndarray:
-        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
-        return make_orders(self.problem.seed, epochs, n)
+    def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
+        """Return the numbers 0..n-1 in the order of each key, int64 (keys, n)."""
+        return shuffled(keys, n)
 
     def train_epochs(
         self,
@@ -176,7 +177,7 @@ class Engine(interface.Engine):
     def train_epoch_in_parts(
         self,
         data: Data,
-        order: np.ndarray,
+        order: np.ndarray | InOrder,
         rates: np.ndarray,
         epoch: int,
         step: int,
@@ -187,17 +188,21 @@ class Engine(interface.Engine):
         """Train one epoch in a compiled call for each part, which begins where the last one ended.
 
         The calls share all arrays, so that each finds them as the one before has left them, but for
-        the tiles that threads claim, and for the stop that has ended that one's threads.
+        the tiles that threads claim, and for the stop that has ended that one's threads; and each
+        has only its own part of the order.
         """
+        batch, n = self.problem.batch_size, len(data)
+        ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
         with self._lock:
-            begun, done = self._begin(data, order[None], rates[None], epoch, step, parted=True), 0
+            begun, done = self._begin(data, NO_ROWS[None], rates[None], epoch, step, True), 0
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
+                begun.place_order(order[done : min(n, stop * batch + ahead)], done)
                 begun.control[0, words.STOP] = 0
                 begun.control[0, words.TICKETS :: words.LINE] = words.NOT_OPEN
                 self._held = None
-                rows = min(len(order), stop * self.problem.batch_size) - done
+                rows = min(n, stop * batch) - done
                 self._run(begun.train, rows, begun.numbers, begun.control, progress)
                 done += rows
                 if begun.control[0, words.BAD_STEP] >= 0:
@@ -259,7 +264,10 @@ class Engine(interface.Engine):
         step: int,
         parted: bool = False,
     ) -> Begun:
-        """Return some epochs, ready to be run; with `parted` they have a `head` of their own."""
+        """Return some epochs, ready to be run.
+
+        With `parted`, it is one, with a `head` of its own and, before each part, a `place_order`.
+        """
         with self._lock:
             self._settle()
             self._follow(len(data), self._laziness(data.X))
@@ -301,7 +309,8 @@ class Engine(interface.Engine):
             )
             train = partial(train_seat, compiled, jobs, threads, kept)
             alone = partial(train_seat, compiled, jobs, threads and (1,), kept)
-        return Begun(train, numbers, control, head, alone, shared["touched"], shared["jumps"])
+        touched, jumps = shared["touched"], shared["jumps"]
+        return Begun(train, numbers, control, head, alone, touched, jumps, jobs, own)
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
@@ -526,6 +535,8 @@ class Begun(NamedTuple):
         What `train` is where one thread does all.
     touched, jumps
         How far lazy updates are: see `step.lazy_rows`.
+    jobs, own
+        The addresses of all arrays, a row for each epoch, and the arrays that are of one alone.
     """
 
     train: Callable[[int], None]
@@ -535,6 +546,20 @@ class Begun(NamedTuple):
     alone: Callable[[int], None]
     touched: np.ndarray
     jumps: np.ndarray
+    jobs: np.ndarray
+    own: dict[str, np.ndarray]
+
+    def place_order(self, rows: np.ndarray, first: int) -> None:
+        """Have the one epoch go on with these rows, int64, which are those of its places `first`...
+
+        Compiled code looks for a place from that of the whole order on, of which no more need be
+        there than it reads.
+        """
+        rows = np.ascontiguousarray(rows, np.int64)
+        self.own["order"] = rows  # alive as long as a thread is at work
+        at = words.POSITIONS["order"]
+        address = rows.__array_interface__["data"][0]
+        self.jobs[0, at : at + 2] = address - first * rows.itemsize, first + len(rows)
 
 
 def results_of(begun: Begun) -> list[EpochResult]:

@@ -62,7 +62,7 @@ class TrainerView(Predictor):
         return self._trainer.feature_names
 
     def _outputs(self) -> Callable[[Any], np.ndarray]:
-        return lambda X: self._opened().forward(X)
+        return lambda X: self._opened().outputs(X)
 
     def _reader(self, *values: Any) -> None:
         check_reads("cpu", self.problem, values[0])
