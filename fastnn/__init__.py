@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
+    from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.losses import Quantile
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
@@ -74,6 +75,8 @@ __all__ = [
     "InvalidInput",
     "LayerNorm",
     "Lion",
+    "MLPClassifier",
+    "MLPRegressor",
     "MissingExtra",
     "MissingFile",
     "Nadam",
@@ -119,6 +122,7 @@ _HOMES = {
         "TrainerBusy",
         "UnusableFile",
     ),
+    "estimators": ("MLPClassifier", "MLPRegressor"),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "losses": ("Quantile",),
