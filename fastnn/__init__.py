@@ -75,8 +75,6 @@ __all__ = [
     "InvalidInput",
     "LayerNorm",
     "Lion",
-    "MLPClassifier",
-    "MLPRegressor",
     "MissingExtra",
     "MissingFile",
     "Nadam",
@@ -97,6 +95,9 @@ __all__ = [
     "schedules",
     "sweep",
 ]
+
+# Not in __all__: `from fastnn import *` needs no extra.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
 _HOMES = {
     "training.callbacks": (
@@ -122,7 +123,7 @@ _HOMES = {
         "TrainerBusy",
         "UnusableFile",
     ),
-    "estimators": ("MLPClassifier", "MLPRegressor"),
+    "estimators": _ESTIMATORS,
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "losses": ("Quantile",),
@@ -148,4 +149,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """List the public names, those not imported yet included."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ESTIMATORS})
