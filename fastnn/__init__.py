@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
-    from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.estimators import MLPClassifier as MLPClassifier
+    from fastnn.estimators import MLPRegressor as MLPRegressor
     from fastnn.losses import Quantile
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp

@@ -27,6 +27,7 @@ from fastnn.estimators.description import (
 )
 from fastnn.estimators.forward import forward
 from fastnn.estimators.monitor import Monitor
+from fastnn.inputs.problem import penalty_of
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import ACTIVATIONS, loss_row
 from fastnn.threads.processors import available_threads
@@ -103,7 +104,7 @@ class MultilayerPerceptron(TrainedEstimator):
     intercepts_: list[np.ndarray]
     best_loss_: float | None
     best_validation_score_: float | None
-    validation_scores_: list[float] | None
+    validation_scores_: Any  # a list, or None
     t_: int
 
     def __sklearn_tags__(self) -> Any:
@@ -237,7 +238,7 @@ class MultilayerPerceptron(TrainedEstimator):
             found: Optimizer = self.optimizer
             return found if self.schedule is None else replace(found, learning_rate=rate)
         if self.solver == "adam":
-            return Adam(rate, self.beta_1, self.beta_2, self.epsilon)
+            return Adam(rate, self.beta_1, self.beta_2, self.epsilon, epsilon_hat=True)
         if self.learning_rate == "invscaling" and self.schedule is None:
             seen = 0 if first else self.t_
             done = self._trainer.step if incremental and not first else 0
@@ -268,15 +269,6 @@ class MultilayerPerceptron(TrainedEstimator):
         if row.name == "poisson":  # scikit-learn's is 0 for a perfect prediction
             own = (scipy.special.xlogy(targets, targets) - targets).reshape(len(targets), -1)
             constant = float(np.average(own.sum(axis=1), weights=weights))
-        penalty = trainer.l2 * summed_outputs(trainer.network, trainer.loss) / 2
-        before = squares(trainer.parameters, trainer.network)
-
-        def loss_of(loss: float, trainer: Any) -> float:
-            nonlocal before
-            after = squares(trainer.parameters, trainer.network)
-            mean, before = (before + after) / 2, after
-            return float(multiple * loss + constant + penalty * mean)
-
         adaptive = (
             self.optimizer is None and self.solver == "sgd" and self.learning_rate == "adaptive"
         )
@@ -285,7 +277,10 @@ class MultilayerPerceptron(TrainedEstimator):
             self.n_iter_no_change,
             by_score=self.early_stopping,
             plateau=self._divide_rate if adaptive else None,
-            loss_of=loss_of,
+            multiple=multiple,
+            constant=constant,
+            share=summed_outputs(trainer.network, trainer.loss),
+            penalty=penalty_of(trainer.problem, trainer.parameters),
             score_of=None if held_out is None else self._score_on(held_out),
             restore_best=self.early_stopping,
             verbose=bool(self.verbose),
@@ -434,7 +429,3 @@ def summed_outputs(network: Network, loss: Any) -> int:
     """Return over how many outputs the engine takes a mean where scikit-learn takes a sum."""
     return 1 if loss_row(loss).rowwise else network.outputs
 
-
-def squares(parameters: Parameters, network: Network) -> float:
-    """Return the sum of the squares of all weights."""
-    return sum(float(np.vdot(layer[0], layer[0])) for layer in parameters)
