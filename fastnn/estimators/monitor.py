@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastnn.training.callbacks.bundled import Bundled
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import EpochResult
     from fastnn.training.history import History
-    from fastnn.training.trainer_state import Stateful
-
-
-class Plateau(Protocol):
-    """What is done when there has been no progress for too long; whether that ends the fit."""
-
-    def __call__(self, trainer: Stateful, message: str) -> bool:
-        """Return whether to stop."""
 
 
 class Monitor(Bundled):
     """Notes loss and validation score of each epoch, and stops a fit that makes no progress.
 
     The loss that is noted is  multiple data loss + constant + share penalty,  the penalty being the
-    mean of what it is before and after the epoch. An epoch is no progress where its loss > best
-    loss - tol, or its score < best score + tol. After more than `patience` of them in a row, or as
-    many where `at_once`, `plateau` decides.
+    mean of what it is before each step, if it changes evenly in the epoch. An epoch is no progress
+    where its loss > best loss - tol, or its score < best score + tol. After more than `patience` of
+    them in a row, or as many where `at_once`, `plateau` decides.
 
     Parameters
     ----------
@@ -38,13 +30,15 @@ class Monitor(Bundled):
     by_score
         Whether scores decide, instead of losses.
     plateau
-        What is done then; None stops.
+        (trainer, message) -> whether to stop, called then; None stops.
     at_once
         Whether `patience` epochs without progress are enough, or it takes one more.
     multiple, constant, share
         What the noted loss is made with.
     penalty
         Before the first epoch.
+    steps
+        In an epoch.
     score_of
         trainer -> its score on the validation data, larger is better; None: there are none.
     after_epoch
@@ -79,12 +73,13 @@ class Monitor(Bundled):
         patience: float,
         *,
         by_score: bool = False,
-        plateau: Plateau | None = None,
+        plateau: Callable[[Any, str], bool] | None = None,
         at_once: bool = False,
         multiple: float = 1.0,
         constant: float = 0.0,
         share: float = 0.0,
         penalty: float = 0.0,
+        steps: int = 1,
         score_of: Callable[[Any], float] | None = None,
         after_epoch: Callable[[Any], None] | None = None,
         restore_best: bool = False,
@@ -93,7 +88,7 @@ class Monitor(Bundled):
         self.tol, self.patience, self.by_score = tol, patience, by_score
         self.plateau, self.at_once = plateau, at_once
         self.multiple, self.constant, self.share = multiple, constant, share
-        self.penalty = penalty
+        self.penalty, self.steps = penalty, steps
         self.score_of, self.after_epoch = score_of, after_epoch
         self.restore_best, self.verbose = restore_best, verbose
         self.by_results = score_of is None and after_epoch is None
@@ -159,7 +154,8 @@ class Monitor(Bundled):
     def _loss_of(self, result: EpochResult, before: float) -> tuple[float, float]:
         """Return the loss that is noted of an epoch, and the penalty after it."""
         assert result.penalty is not None, "those who follow results are told it"
-        penalty = self.share * (before + result.penalty) / 2
+        passed = (self.steps - 1) / (2 * self.steps)
+        penalty = self.share * (before + (result.penalty - before) * passed)
         return self.multiple * result.loss + self.constant + penalty, result.penalty
 
     def _waited(self, waited: int, best: float, loss: float) -> int:
