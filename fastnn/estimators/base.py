@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -118,6 +119,7 @@ def train(
     ------
     NonFiniteParameters
         A loss or a parameter became NaN or infinite; the trainer is as the last good epoch left it.
+        Where there are parameters of a best validation score, it is a ConvergenceWarning instead.
     """
     try:
         trainer.fit(
@@ -127,6 +129,14 @@ def train(
         warnings.warn("Training interrupted by user.", stacklevel=4)
         return True
     except Diverged as error:
+        if monitor.by_score and monitor.best_parameters is not None:
+            monitor.diverge()
+            warnings.warn(
+                f"{error}. The parameters of the best validation score so far are kept",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+            return False
         raise NonFiniteParameters(
             "Solver produced non-finite parameter weights. The input data may contain large values "
             f"and need to be preprocessed. {error}",

@@ -343,7 +343,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if not task.first:
             # partial_fit adds one entry, when the epoch is done; a fit may fail in the middle.
             own = copy.copy if task.anew else lambda each: each
-            monitor.losses, monitor.waited = own(self.loss_curve_), self._waited
+            monitor.losses, monitor.waited = own(self.loss_curve_), self._no_improvement_count
             if self.best_loss_ is not None:
                 monitor.best_loss = self.best_loss_
             if self.validation_scores_ is not None and self.best_validation_score_ is not None:
@@ -374,7 +374,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """Become what a fit has come to."""
         monitor = fit.monitor
         self.t_ = (0 if first else self.t_) + monitor.epochs * fit.rows
-        self._waited = monitor.waited
+        self._no_improvement_count = monitor.waited
         self.loss_curve_ = monitor.losses
         self.loss_ = monitor.losses[-1] if monitor.losses else np.inf
         scored = monitor.score_of is not None

@@ -151,6 +151,13 @@ class Monitor(Bundled):
             self.waited = 0
         return self.stopped
 
+    def diverge(self) -> None:
+        """Note an epoch that came to nothing, and that there will be no other."""
+        self.epochs += 1
+        self.losses.append(math.nan)
+        self.scores.append(math.nan)
+        self.stopped = True
+
     def _loss_of(self, result: EpochResult, before: float) -> tuple[float, float]:
         """Return the loss that is noted of an epoch, and the penalty after it."""
         assert result.penalty is not None, "those who follow results are told it"
