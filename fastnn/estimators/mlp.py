@@ -11,7 +11,6 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
-from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows
@@ -107,7 +106,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     def predict(self, X: Any) -> Any:
         """Return labels."""
-        check_is_fitted(self)
         return self._labels.decode(self._raw(self._check_X(X)), _threshold(self._trainer))
 
     def _check_probabilistic(self) -> bool:
@@ -121,7 +119,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     @available_if(lambda each: each._check_probabilistic())
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities."""
-        check_is_fitted(self)
         raw = self._raw(self._check_X(X))
         if self.out_activation_ == "softmax":
             raw = np.exp(raw - raw.max(axis=1, keepdims=True))
@@ -271,7 +268,6 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return predictions."""
-        check_is_fitted(self)
         return self._numbers(self._raw(self._check_X(X)))
 
     _scales_targets = True

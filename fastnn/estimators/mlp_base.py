@@ -8,16 +8,18 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import scipy.special
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
+from fastnn.estimators import conversion
 from fastnn.estimators.base import Rows, TrainedEstimator, check_weights, split, train
 from fastnn.estimators.description import (
     EpochScaling,
@@ -419,6 +421,69 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if self.x_scaling_ is not None:
             trainer.set_parameters(self._folded())
         return trainer
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> Self:
+        """Return an estimator with the parameters and weights of a fitted one of scikit-learn's.
+
+        It predicts the same to rounding. What was fitted by L-BFGS predicts, too; to fit it further
+        give it another solver. ``partial_fit`` and ``warm_start`` go on with an optimizer at its
+        start.
+
+        Raises
+        ------
+        InvalidInput
+            Not an estimator of scikit-learn's of the same name.
+        sklearn.exceptions.NotFittedError
+            It has not been fitted.
+        """
+        if not isinstance(fitted, cls._sklearn_kind()):
+            raise InvalidInput(
+                f"from_sklearn takes a fitted sklearn.neural_network.{cls.__name__}, not "
+                f"{fitted!r:.80}"
+            )
+        found = cls(**fitted.get_params(deep=False))
+        conversion.take_over(found, fitted)
+        return found
+
+    def to_sklearn(self) -> Any:
+        """Return scikit-learn's fitted estimator of the same name, which predicts the same.
+
+        What it does not have is left out where only a fit needs it, such as `dropout`.
+
+        Raises
+        ------
+        InvalidInput
+            An activation or a loss that it does not have.
+        sklearn.exceptions.NotFittedError
+            This one has not been fitted.
+        """
+        return conversion.fitted_sklearn(self, self._sklearn_kind())
+
+    @classmethod
+    def _sklearn_kind(cls) -> type[Any]:
+        """Return the class of scikit-learn's that has this one's name and parameters."""
+        import sklearn.neural_network
+
+        name = "MLPClassifier" if issubclass(cls, ClassifierMixin) else "MLPRegressor"
+        found: type[Any] = getattr(sklearn.neural_network, name)
+        return found
+
+    def _begin_with(self, parameters: Parameters) -> None:
+        """Become a fitted estimator with these parameters, and with attributes set already."""
+        loss, outputs = self._loss_and_outputs(np.empty((0, parameters[-1][1].size)))
+        sizes = [W.shape[1] for W, *_ in parameters[:-1]]
+        inputs = len(parameters[0][0])
+        network = network_of(inputs, sizes, self.activation, self.dropout, outputs)
+        settings = self._settings(
+            1 if self.batch_size == "auto" else self.batch_size,
+            None,
+            Task(network, loss, True, False),
+        )
+        trainer = Trainer(dtype=parameters[0][0].dtype, **settings)
+        trainer.set_parameters(parameters)
+        for name, value in shown(trainer, (None, None)).items():
+            setattr(self, name, value)
 
     def _folded(self) -> Parameters:
         """Return parameters of a network that takes and gives numbers in the caller's units."""
