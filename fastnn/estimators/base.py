@@ -146,7 +146,7 @@ def train(
         warnings.warn("Training interrupted by user.", stacklevel=4)
         return True
     except Diverged as error:
-        if monitor.by_score and monitor.best_parameters is not None:
+        if monitor.by_score and monitor.best is not None:
             monitor.diverge()
             warnings.warn(
                 f"{error}. The parameters of the best validation score so far are kept",

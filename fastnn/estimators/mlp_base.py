@@ -51,6 +51,8 @@ OUT_ACTIVATIONS = {
 }
 # Up to so many products NumPy predicts, which needs neither the engine nor its threads.
 _NUMPY_PRODUCTS = 1 << 22
+# An epoch of fewer, forward, takes some 0.3 ms: two threads would save less than a call of it costs.
+_SHORT_PRODUCTS = 5e6
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             # scikit-learn divides the penalty by the rows of a batch, and by their mean weight.
             "l2": float(self.alpha) / (size * mean_weight * task.summed),
             "target": self.target,
-            "threads": self._threads(),
+            "threads": self._threads(rows, task.network),
             "shuffle": bool(self.shuffle),
         }
 
@@ -351,7 +353,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             if self.validation_scores_ is not None and self.best_validation_score_ is not None:
                 monitor.scores = own(self.validation_scores_)
                 monitor.best_score = self.best_validation_score_
-            monitor.best_parameters = self._parameters()
+            monitor.best = self._parameters
         return monitor
 
     def _divide_rate(self, task: Task) -> Callable[[Any, str], bool]:
@@ -384,8 +386,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         self.best_validation_score_ = monitor.best_score if scored else None
         self.best_loss_ = None if self.early_stopping else monitor.best_loss
         self.n_iter_ = monitor.epochs
-        best = monitor.best_parameters if self.early_stopping else None
-        for name, value in shown(fit.trainer, fit.scalings, best).items():
+        best = monitor.best if self.early_stopping else None
+        parameters = None if best is None else best()
+        for name, value in shown(fit.trainer, fit.scalings, parameters).items():
             setattr(self, name, value)
 
     def _parameters(self) -> Parameters:
@@ -510,10 +513,16 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """Return the dtype of parameters and arithmetic: `dtype`, or that of X."""
         return X.dtype if self.dtype is None else self.dtype
 
-    def _threads(self) -> int | None:
-        """Return how many threads `n_jobs` means, -1 being all there are."""
-        if self.n_jobs is None or self.n_jobs > 0:
-            return self.n_jobs
+    def _threads(self, rows: int, network: Network) -> int | None:
+        """Return how many threads `n_jobs` means, -1 being all there are.
+
+        None leaves it to the engine, but for short epochs: one thread does many of them in a call.
+        """
+        if self.n_jobs is None:
+            short = rows * sum(k * n for k, n in network.shapes) < _SHORT_PRODUCTS
+            return 1 if short and self.target == "cpu" else None
+        if self.n_jobs > 0:
+            return int(self.n_jobs)
         if self.n_jobs == 0:
             raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
         return max(1, available_threads() + 1 + self.n_jobs)
