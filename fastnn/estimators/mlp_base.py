@@ -51,7 +51,7 @@ OUT_ACTIVATIONS = {
 }
 # Up to so many products NumPy predicts, which needs neither the engine nor its threads.
 _NUMPY_PRODUCTS = 1 << 22
-# An epoch of fewer, forward, takes some 0.3 ms: two threads would save less than a call of it costs.
+# An epoch of fewer takes some 0.3 ms: a second thread would save less than a call for it costs.
 _SHORT_PRODUCTS = 5e6
 
 
