@@ -42,7 +42,9 @@ class Labels:
             raise ValueError("Multioutput target data is not supported with label binarization")
         if y.shape[0] == 0:
             raise ValueError(f"y has 0 samples: {y!r}")
-        classes = unique_labels(y)
+        # Of numbers and strings of one type that is the same, and says so sooner.
+        plain = kind in ("binary", "multiclass") and y.dtype != object
+        classes = np.unique(y) if plain else unique_labels(y)
         if kind.startswith("multilabel"):
             return cls(classes, "multilabel", scipy.sparse.issparse(y))
         return cls(classes, "multiclass" if len(classes) > 2 else "binary")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +108,8 @@ class Engine(interface.Engine):
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
         self.tells_penalty = not self._linear
+        # What a row takes of a slow core, until it has been measured.
+        self._slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
         self.threads = self._choose_threads(None)
         first = self._plan_for(1, None)
         self._of_states = first
@@ -474,7 +477,9 @@ class Engine(interface.Engine):
             control[:, words.STOP] = 1
 
         start = time.perf_counter()
-        if self.threads == 1 and rows * self.seconds_per_row < SHORT_SECONDS:
+        known = math.isfinite(self.seconds_per_row)
+        row_seconds = self.seconds_per_row if known else self._slow_row
+        if self.threads == 1 and rows * row_seconds < SHORT_SECONDS:
             train(0)
         else:
             self._run_task(Task(train, self.threads, stop), tick)
