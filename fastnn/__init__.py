@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         TrainingWarning,
         UnusableFile,
     )
+    from fastnn.estimators import MLPClassifier as MLPClassifier
+    from fastnn.estimators import MLPRegressor as MLPRegressor
     from fastnn.inputs.scaling import Scaling
     from fastnn.losses import Quantile
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
@@ -101,6 +103,9 @@ __all__ = [
     "sweep",
 ]
 
+# Not in __all__: `from fastnn import *` needs no extra.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
 _HOMES = {
     "training.callbacks": (
         "CSVLogger",
@@ -126,6 +131,7 @@ _HOMES = {
         "TrainingWarning",
         "UnusableFile",
     ),
+    "estimators": _ESTIMATORS,
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "inputs.scaling": ("Scaling",),
@@ -152,4 +158,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """List the public names, those not imported yet included."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ESTIMATORS})

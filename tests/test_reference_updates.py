@@ -85,6 +85,18 @@ def test_adams_means_are_geometric_and_its_step_is_bias_corrected():
     assert_allclose(before - w, step, rtol=1e-13)
 
 
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_the_epsilon_with_a_hat_is_beside_the_root_that_is_not_corrected(kind):
+    decay = {"weight_decay": 0.0} if kind is AdamW else {}
+    optimizer = kind(0.1, beta1=0.8, beta2=0.9, epsilon=0.01, epsilon_hat=True, **decay)
+    gradients = [[3.0], [-1.0], [2.0]]
+    before, _ = run(optimizer, [0.0], gradients[:2])
+    w, (m, v) = run(optimizer, [0.0], gradients)
+    step = 0.1 * np.sqrt(1 - 0.9**3) / (1 - 0.8**3) * m / (np.sqrt(v) + 0.01)
+    assert_allclose(before - w, step, rtol=1e-13)
+    assert repr(optimizer).endswith("epsilon_hat=True)") and "hat" not in repr(kind())
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_adams_first_step_is_the_learning_rate_whatever_the_gradients_scale(scale):
     w, _ = run(Adam(0.1, epsilon=1e-30), [1.0, 1.0], [[scale, -scale]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -393,10 +393,23 @@ class EpochResult:
     bad_step
         The first step whose loss was NaN or infinite, counted from 0 within the epoch, or None.
         Training stopped there, before its update.
+    penalty
+        l2/2 sum W^2 after the epoch, of all Dense layers with an l2; None where the target does not
+        tell it, which `penalty_of` then does.
     """
 
     loss: float
     bad_step: int | None
+    penalty: float | None = None
+
+
+def penalty_of(problem: Problem, parameters: Sequence[tuple[np.ndarray, ...]]) -> float:
+    """Return l2/2 sum W^2 over all Dense layers that have an l2, in float64."""
+    return sum(
+        l2 / 2 * float(np.sum(np.square(arrays[0], dtype=np.float64)))
+        for (_, l2), arrays in zip(problem.penalties, parameters, strict=True)
+        if l2
+    )
 
 
 class DivergedAtOnce(Diverged):

@@ -28,7 +28,7 @@ from fastnn.training.callbacks import (
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
 from fastnn.training.learning_check import warn_if_nothing_learnt
-from fastnn.training.loop import BLOCK_SECONDS, train_epochs, train_in_blocks
+from fastnn.training.loop import BLOCK_SECONDS, go_in_blocks, train_epochs, train_in_blocks
 from fastnn.training.metrics import check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
@@ -74,8 +74,8 @@ class Trainer(Adjustable, Convertible):
         The most threads of the processor that train, 1 to 1024; fewer do where the system starts no
         more. None chooses, whenever `fit` begins, from the work in a step and from what the process
         may use then: its processors, its control groups' quota, and the environment's
-        OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for any number. CUDA
-        takes no notice of it.
+        OMP_NUM_THREADS, NUMBA_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for
+        any number. CUDA takes no notice of it.
     shuffle
         True: each epoch goes through all rows in an order of its own. False: as they lie. A whole
         number from 2 on is a window: so many rows are shuffled at a time, for data in files that
@@ -166,6 +166,7 @@ class Trainer(Adjustable, Convertible):
         callbacks: Callback | Iterable[Callback] = (),
         restarts: int = 1,
         metrics: Any = (),
+        progress: bool = True,
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
@@ -281,6 +282,8 @@ class Trainer(Adjustable, Convertible):
             (m, 1), and read only. Restarts call it from several threads, but one at a time. If a
             function fails, or returns NaN, infinity or no number, the epoch is done, without that
             metric, and `fit` raises.
+        progress
+            Whether there is a progress bar, where the standard error stream is a terminal.
 
         Returns
         -------
@@ -320,7 +323,7 @@ class Trainer(Adjustable, Convertible):
         before = self._state
         try:
             return self._fit(
-                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics
+                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics, progress
             )
         except BaseException as error:
             self._forget(before)
@@ -345,6 +348,7 @@ class Trainer(Adjustable, Convertible):
         callbacks: Callback | Iterable[Callback],
         restarts: int,
         metrics: Any,
+        progress: bool,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
@@ -375,7 +379,7 @@ class Trainer(Adjustable, Convertible):
         engine.prepare(data.X)
         validation = validation and engine.to_device(validation)
         if restarts > 1:
-            best = best_of(self, restarts, data, validation, epochs, calls, asked)
+            best = best_of(self, restarts, data, validation, epochs, calls, asked, progress)
             with self._using:
                 state = best._state
                 self._state = state._replace(
@@ -385,17 +389,17 @@ class Trainer(Adjustable, Convertible):
             warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
-        progress = Progress(epochs, steps, self.problem.batch_size, len(data))
+        bar = Progress(epochs, steps, self.problem.batch_size, len(data), wanted=progress)
         try:
-            with running(self, calls, progress) as reported:
+            with running(self, calls, bar) as reported:
                 self._aim_at(self.epoch + epochs)
-                if validation is None and not calls:
-                    train_in_blocks(self, data, epochs, reported, BLOCK_SECONDS)
+                if validation is None and go_in_blocks(calls):
+                    train_in_blocks(self, data, epochs, reported, BLOCK_SECONDS, calls)
                 else:
                     train_epochs(self, data, validation, epochs, calls, reported, asked)
                 self._finish()
         finally:
-            progress.close()
+            bar.close()
         if epochs:
             warn_if_nothing_learnt(self, data)
         return self.history

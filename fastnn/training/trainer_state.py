@@ -218,11 +218,23 @@ class Stateful(Predictor, Stored):
         has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
         these. They are what predicts: of `AveragedSGD`, the mean.
         """
-        mean = UPDATES[self.problem.optimizer.rule].mean
         if self.problem.network.inputs is None:
             raise unknown_inputs("have parameters")
-        parameters, slots = self._state.read()
-        return copy_of(slots[-1] if mean else parameters)
+        return self.parameters_later()()
+
+    def parameters_later(self) -> Callable[[], Parameters]:
+        """Return what gives `parameters` as they are now, whenever it is called.
+
+        They are not copied until then: it is for keeping the best of many epochs.
+        """
+        state = self._state
+
+        def parameters() -> Parameters:
+            mean = UPDATES[state.problem.optimizer.rule].mean
+            found, slots = state.read()
+            return copy_of(slots[-1] if mean else found)
+
+        return parameters
 
     def set_parameters(self, parameters: Parameters) -> None:
         """Take other parameters, as `parameters` gives them; copies.
@@ -247,6 +259,29 @@ class Stateful(Predictor, Stored):
         self._refuse_within()
         with self._using:
             self._state = self._state._replace(step=0, rate_factor=1.0, arrays=arrays, earlier=None)
+
+    def scale_state(self, factor: float) -> None:
+        """Multiply the optimizer's state by a number.
+
+        The velocity of `SGD` with momentum is a sum of gradients, so that a new learning rate
+        changes the steps that earlier ones go on with at once. After ``scale_state(old / new)``
+        these are as long as they were, as in libraries whose velocity has the rate in it (Keras,
+        scikit-learn; Sutskever et al. 2013).
+
+        Raises
+        ------
+        InvalidInput
+            No finite number, or one that is not above 0.
+        """
+        factor = number(factor, "factor", 0.0, open_low=True)
+        self._refuse_within()
+        with self._using:
+            parameters, slots = self._state.read()
+            scaled = [
+                [tuple(array * array.dtype.type(factor) for array in layer) for layer in slot]
+                for slot in slots
+            ]
+            self._state = self._state._replace(arrays=(parameters, scaled))
 
     def restore(self, earlier: Stateful) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.

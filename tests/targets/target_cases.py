@@ -41,6 +41,7 @@ OPTIMIZERS = {
     "nesterov": SGD(0.1, 0.9, nesterov=True),
     # An epsilon well above a gradient's rounding: else Adam's first step is that rounding's sign.
     "adam": Adam(0.1, epsilon=1e-3),
+    "adam, epsilon hat": Adam(0.1, epsilon=1e-3, epsilon_hat=True),
     "adamw": AdamW(0.1, epsilon=1e-3, weight_decay=0.1),
     "nadam": Nadam(0.1, epsilon=1e-3),
     "rmsprop": RMSProp(0.1, epsilon=1e-3),

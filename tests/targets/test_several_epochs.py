@@ -8,7 +8,8 @@ import pytest
 from pairs import all_pairs
 from target_cases import OPTIMIZERS, data_of, few, problem_of, started
 
-from fastnn.network import Dense, Dropout
+from fastnn.inputs.problem import penalty_of
+from fastnn.network import Dense, Dropout, LayerNorm
 
 NETWORKS = {"network": [Dropout(0.1), Dense(9, "gelu"), Dense(3)], "linear": [Dense(1)]}
 
@@ -46,6 +47,33 @@ def test_epochs_in_one_call_are_those_one_by_one(engine_class, network, rule, ro
         found += many.train_epochs(data, orders[2:], rates[2:], 2, 2 * steps)
         assert found == expected
         assert state_of(many) == state_of(one)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Dense(9, "gelu"), Dense(3)],
+        [Dense(1, l2=2.0), Dense(17, "relu", l2=0.0), Dense(33, "tanh", trainable=False), Dense(2)],
+        [LayerNorm(), Dense(8, bias=False), Dense(1)],
+        [Dense(1)],
+    ],
+)
+def test_the_penalty_after_each_epoch_is_that_of_its_weights(engine_class, layers):
+    problem = problem_of(5, layers, "mse", OPTIMIZERS["adam"], l2=0.3)
+    data = data_of(problem, 20)
+    orders = np.tile(np.arange(20), (2, 1))
+    rates = np.full((2, math.ceil(20 / problem.batch_size)), 0.05)
+    with closing(started(engine_class, problem)) as engine:
+        for epoch in range(2):
+            results = engine.train_epochs(
+                data, orders[:1], rates[:1], epoch, epoch * rates.size // 2
+            )
+            expected = penalty_of(problem, engine.parameters())
+            assert expected > 0
+            if engine.tells_penalty:
+                assert results[0].penalty == pytest.approx(expected, rel=1e-6)
+            else:
+                assert results[0].penalty is None
 
 
 @pytest.mark.parametrize("batch_size", [16, 64, 100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,7 @@ from fastnn.targets.cpu.plan import (
     Plan,
     make_plan,
 )
-from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
+from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, PENALTY, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
@@ -115,6 +116,9 @@ class Engine(interface.Engine):
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
+        self.tells_penalty = not self._linear
+        # What a row takes of a slow core, until it has been measured.
+        self._slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
         self.threads = self._choose_threads(None)
         self._of_states = self._plan_for(1, None)  # whose states are those of every plan
         self._working = Working(problem, self._of_states, self._slots, self._alphas)
@@ -172,7 +176,7 @@ class Engine(interface.Engine):
         with self._lock:
             begun = self._begin(data, orders, rates, epoch, step)
             self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
-        return results_of(begun)
+        return results_of(begun, self._linear)
 
     def train_epoch_in_parts(
         self,
@@ -214,7 +218,7 @@ class Engine(interface.Engine):
                 if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
                     progress(stop, loss / weight if weight > 0 else 0.0)  # no short part does
                     reported = time.monotonic()
-        return results_of(begun)[0]
+        return results_of(begun, self._linear)[0]
 
     @contextmanager
     def _made_good(self, begun: Begun, unfinished: bool) -> Iterator[None]:
@@ -492,7 +496,9 @@ class Engine(interface.Engine):
             control[:, words.STOP] = 1
 
         start = time.perf_counter()
-        if self.threads == 1 and rows * self.seconds_per_row < SHORT_SECONDS:
+        known = math.isfinite(self.seconds_per_row)
+        row_seconds = self.seconds_per_row if known else self._slow_row
+        if self.threads == 1 and rows * row_seconds < SHORT_SECONDS:
             train(0)
         else:
             self._run_task(Task(train, self.threads, stop), tick)
@@ -562,14 +568,18 @@ class Begun(NamedTuple):
         self.jobs[0, at : at + 2] = address - first * rows.itemsize, first + len(rows)
 
 
-def results_of(begun: Begun) -> list[EpochResult]:
-    """Return what epochs came to, up to the first in which a loss is not finite."""
+def results_of(begun: Begun, linear: bool) -> list[EpochResult]:
+    """Return what epochs came to, up to the first in which a loss is not finite.
+
+    Code that is for `linear` models tells no penalty.
+    """
     numbers, control = begun.numbers, begun.control
     results: list[EpochResult] = []
     for number in range(len(control)):
         bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
         loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
-        results.append(EpochResult(float(loss), bad if bad >= 0 else None))
+        penalty = None if linear else float(numbers[number, PENALTY])
+        results.append(EpochResult(float(loss), bad if bad >= 0 else None, penalty))
         if bad >= 0:
             break
     return results

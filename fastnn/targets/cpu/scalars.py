@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 (
     RATE,
     C1,  # 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
-    C2,  # sqrt(1 - beta2^t)
+    C2,  # sqrt(1 - beta2^t); with Adam's epsilon_hat 1, and C1 divided by it
     C3,  # Nadam's factor of the mean gradient
     PRODUCT,  # Nadam's mu_1 ... mu_t
     STEP_WEIGHT,  # sum of the weights of the rows of this batch
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     BETA2,
     EPSILON,
     DECAY,
+    EPSILON_HAT,  # 1: Adam's epsilon is the one with a hat, which c1 and c2 see to; else 0
     CLIP_VALUE,  # largest size of a number of the gradient, or infinity
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
+    PENALTY,  # l2/2 sum W^2 after the epoch
     SCALE,  # what the stored W of a first layer that reads sparse rows is to be multiplied by now,
     NEXT_SCALE,  # and after this step;
     RESCALE,  # what this step multiplies all that is stored by
     CUT_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
     NEXT_CUT,  # and after this step
     NUMBERS,
-) = range(23)
+) = range(25)
 
 # What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
 # what the rate is multiplied by there.
@@ -47,7 +49,7 @@ def start_numbers(problem: Problem) -> np.ndarray:
     layers = problem.network.parametric
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
     numbers[[MEAN_WEIGHT, NEXT_SCALE]] = 1.0
-    numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
+    numbers[[BETA1, BETA2, EPSILON, DECAY, EPSILON_HAT]] = problem.optimizer.constants
     norms = [getattr(layer, "max_norm", None) for layer in layers]
     factors = [layer.rate_factor for layer in layers]
     limits = [
