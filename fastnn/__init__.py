@@ -27,7 +27,13 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
-    from fastnn.losses import Quantile
+    from fastnn.losses import (
+        EpsilonInsensitive,
+        Huber,
+        Margin,
+        Quantile,
+        SquaredEpsilonInsensitive,
+    )
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.training.callbacks import (
@@ -69,11 +75,14 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "EnvironmentWarning",
+    "EpsilonInsensitive",
     "FastnnError",
     "History",
+    "Huber",
     "InvalidInput",
     "LayerNorm",
     "Lion",
+    "Margin",
     "MissingExtra",
     "MissingFile",
     "Nadam",
@@ -82,6 +91,7 @@ __all__ = [
     "Quantile",
     "RMSProp",
     "ReduceOnPlateau",
+    "SquaredEpsilonInsensitive",
     "StepCallback",
     "TargetUnavailable",
     "TensorBoard",
@@ -121,7 +131,7 @@ _HOMES = {
     ),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
-    "losses": ("Quantile",),
+    "losses": ("EpsilonInsensitive", "Huber", "Margin", "Quantile", "SquaredEpsilonInsensitive"),
     "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),

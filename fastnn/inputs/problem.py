@@ -19,7 +19,7 @@ from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
-    from fastnn.losses import Quantile
+    from fastnn.losses import ParametricLoss
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -62,7 +62,7 @@ class Problem:
     network
         The layers.
     loss
-        A name from `fastnn.rules.table.LOSSES`, a `fastnn.Quantile`, or one of your own: a function
+        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or one of your own: a function
         (outputs, targets) of the vectors of a row, by the operators and functions of
         `fastnn.graph`. What it computes number by number, as ``lambda z, y: (z - y) ** 4`` does, is
         the loss of each output, and the loss of a row its mean over them; what it computes of the
@@ -107,7 +107,7 @@ class Problem:
     """
 
     network: Network
-    loss: AnyLoss | Quantile
+    loss: AnyLoss | ParametricLoss
     optimizer: Optimizer
     batch_size: int
     l1: float
@@ -358,11 +358,11 @@ class Problem:
         """Raise `InvalidInput` where outputs cannot have the signs that the loss is about."""
         last = self.network.dense[-1]
         name = last.activation
-        if not (isinstance(self.loss, str) and isinstance(name, str)):
+        if not (isinstance(self.loss, (str, *KINDS)) and isinstance(name, str)):
             return
         if loss_row(self.loss).targets != "binary" or loss_row(self.loss).from_logits:
             return
-        outputs = outputs_of(name, last.alpha, self.loss)
+        outputs = outputs_of(name, last.alpha, loss_row(self.loss).name)
         if not outputs.signs:
             raise InvalidInput(
                 f"loss {self.loss!r} tells classes apart by the sign of an output, but the last "

@@ -164,10 +164,12 @@ def make_one_by_one(dtype: np.dtype, elementary: Any, products: Any) -> Any:
     elementwise = {
         LOSS_CODES[name]: getattr(rules, name) for name, row in LOSSES.items() if not row.rowwise
     }
-    losses = {
-        code: (_losses_of(rule, real, elementary), _gradient_of(rule, real, elementary))
-        for code, rule in elementwise.items()
+    of_rule = {
+        rule: _one_by_one(
+            _losses_of(rule, real, elementary), _gradient_of(rule, real, elementary), dtype, products
+        )
+        for rule in dict.fromkeys(elementwise.values())
     }
-    losses[CUSTOM] = call_loss, call_gradient
-    epochs = [(code, _one_by_one(*pair, dtype, products)) for code, pair in losses.items()]
+    epochs = [(code, of_rule[rule]) for code, rule in elementwise.items()]
+    epochs.append((CUSTOM, _one_by_one(call_loss, call_gradient, dtype, products)))
     return switch(epochs, "job")
