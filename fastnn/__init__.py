@@ -27,6 +27,13 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
+    from fastnn.estimators import (
+        MLPClassifier,
+        MLPRegressor,
+        Perceptron,
+        SGDClassifier,
+        SGDRegressor,
+    )
     from fastnn.losses import (
         EpsilonInsensitive,
         Huber,
@@ -105,6 +112,9 @@ __all__ = [
     "sweep",
 ]
 
+# Not in __all__: `from fastnn import *` needs no extra.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "Perceptron", "SGDClassifier", "SGDRegressor")
+
 _HOMES = {
     "training.callbacks": (
         "CSVLogger",
@@ -129,6 +139,7 @@ _HOMES = {
         "TrainerBusy",
         "UnusableFile",
     ),
+    "estimators": _ESTIMATORS,
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "losses": ("EpsilonInsensitive", "Huber", "Margin", "Quantile", "SquaredEpsilonInsensitive"),
@@ -154,4 +165,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """List the public names, those not imported yet included."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ESTIMATORS})

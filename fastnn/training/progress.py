@@ -21,6 +21,8 @@ class Progress:
         Minibatches an epoch, rows a minibatch, rows altogether.
     stream
         Where to draw; None for `sys.stderr`.
+    wanted
+        Whether to draw at all.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Progress:
         batch_size: int,
         n: int,
         stream: TextIO | None = None,
+        wanted: bool = True,
     ) -> None:
         self._epochs, self._steps = epochs, steps_per_epoch
         self._batch_size, self._n = batch_size, n
@@ -37,7 +40,7 @@ class Progress:
         self._done = 0  # epochs finished in this call
         self._bar: Any = None
         stream = sys.stderr if stream is None else stream
-        if _is_terminal(stream):
+        if wanted and _is_terminal(stream):
             from tqdm import tqdm
 
             width = _columns(stream)

@@ -62,6 +62,7 @@ def best_of(
     epochs: int,
     callbacks: tuple[Callback, ...],
     metrics: tuple[Metric, ...] = (),
+    progress_bar: bool = True,
 ) -> Stateful:
     """Train so many networks, and return the best, with the ends of all in its history.
 
@@ -73,6 +74,8 @@ def best_of(
         At least 1.
     data, validation, callbacks, metrics
         Checked; all networks share the data.
+    progress_bar
+        As `progress` of `Trainer.fit`.
 
     Raises
     ------
@@ -84,7 +87,9 @@ def best_of(
     # Those of one launch share their rates, which halving the rates of one would end.
     plain = not callbacks and data.unequal_weights is None and first.on_divergence == "raise"
     if chosen == "cuda" and plain and _together(first.problem, restarts):
-        return _best_together(trainer, restarts, data, validation, epochs, reason, metrics)
+        return _best_together(
+            trainer, restarts, data, validation, epochs, reason, metrics, progress_bar
+        )
     if validation is not None:
         trainer._outputs()(validation.X[:1])  # compiled before several threads want it
     workers = first.threads or available_threads() if chosen == "cpu" else 1
@@ -138,8 +143,9 @@ def best_of(
                 kept[:] = [(rank, own, calls)]  # which lets go of the one before
         return found
 
-    steps = -(-len(data) // first.problem.batch_size)
-    progress = Progress(restarts * epochs, steps, first.problem.batch_size, len(data))
+    size = first.problem.batch_size
+    steps = -(-len(data) // size)
+    progress = Progress(restarts * epochs, steps, size, len(data), wanted=progress_bar)
 
     def tick() -> None:
         progress.show(f"{restarts} restarts", sum(watch.epochs for watch in watches))
@@ -170,6 +176,7 @@ def _best_together(
     epochs: int,
     reason: str,
     metrics: tuple[Metric, ...],
+    progress_bar: bool,
 ) -> Stateful:
     """Train all networks in one launch of a device, and return the best; as `best_of`."""
     from fastnn.training.batched_models import begin_together
@@ -177,8 +184,9 @@ def _best_together(
     first = trainer.__getstate__()
     seeds = [restart_seed(first.problem.seed, index) for index in range(restarts)]
     together = begin_together(first, seeds, "cuda", reason)
-    steps = -(-len(data) // first.problem.batch_size)
-    progress = Progress(restarts * epochs, steps, first.problem.batch_size, len(data))
+    size = first.problem.batch_size
+    steps = -(-len(data) // size)
+    progress = Progress(restarts * epochs, steps, size, len(data), wanted=progress_bar)
     try:
         together.train(data, validation, epochs, progress, metrics)
         found = Restarts(

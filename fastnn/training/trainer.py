@@ -151,6 +151,7 @@ class Trainer(Adjustable, Convertible):
         callbacks: Callback | Iterable[Callback] = (),
         restarts: int = 1,
         metrics: Any = (),
+        progress: bool = True,
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
@@ -249,6 +250,8 @@ class Trainer(Adjustable, Convertible):
             (m, 1), and read only. Restarts call it from several threads, but one at a time. If a
             function fails, or returns NaN, infinity or no number, the epoch is done, without that
             metric, and `fit` raises.
+        progress
+            Whether there is a progress bar, where the standard error stream is a terminal.
 
         Returns
         -------
@@ -278,7 +281,7 @@ class Trainer(Adjustable, Convertible):
             )
         try:
             return self._fit(
-                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics
+                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics, progress
             )
         except UnknownLabel as error:
             if not self.epoch or error.label < self.network.outputs:
@@ -300,6 +303,7 @@ class Trainer(Adjustable, Convertible):
         callbacks: Callback | Iterable[Callback],
         restarts: int,
         metrics: Any,
+        progress: bool,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
         self.problem.check_learning()
@@ -323,7 +327,7 @@ class Trainer(Adjustable, Convertible):
         engine.prepare()
         validation = validation and engine.to_device(validation)
         if restarts > 1:
-            best = best_of(self, restarts, data, validation, epochs, calls, asked)
+            best = best_of(self, restarts, data, validation, epochs, calls, asked, progress)
             with self._using:
                 state = best._state
                 self._state = state._replace(
@@ -332,9 +336,9 @@ class Trainer(Adjustable, Convertible):
                 )  # fmt: skip
             return self.history
         self._tell_history(engine)
-        progress = Progress(epochs, steps, self.problem.batch_size, len(data))
+        bar = Progress(epochs, steps, self.problem.batch_size, len(data), wanted=progress)
         try:
-            with running(self, calls, progress) as reported:
+            with running(self, calls, bar) as reported:
                 self._aim_at(self.epoch + epochs)
                 if validation is None and not calls:
                     train_in_blocks(self, data, epochs, reported, BLOCK_SECONDS)
@@ -342,7 +346,7 @@ class Trainer(Adjustable, Convertible):
                     train_epochs(self, data, validation, epochs, calls, reported, asked)
                 self._finish()
         finally:
-            progress.close()
+            bar.close()
         return self.history
 
     def __repr__(self) -> str:

@@ -7,6 +7,8 @@ import os
 import resource
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,47 @@ def _status(name: str) -> int:
     raise KeyError(name)
 
 
-def _limited(threads: int, limit: int, room: int) -> Any:
+def _pids_root() -> Path | None:
+    """Return the folder where a control group that counts threads can be made, or None."""
+    for root in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")):
+        named = (root / "cgroup.subtree_control").exists()
+        counts = root.name == "pids" or (
+            named and "pids" in (root / "cgroup.subtree_control").read_text().split()
+        )
+        if (root / "cgroup.procs").exists() and counts and os.access(root, os.W_OK):
+            return root
+    return None
+
+
+PIDS_ROOT = _pids_root()
+
+
+@contextmanager
+def _group_of(tasks: int | None) -> Iterator[None]:
+    """Be in a control group of one's own that may start so many threads more; None: in none."""
+    if tasks is None:
+        yield
+        return
+    assert PIDS_ROOT is not None
+    group = PIDS_ROOT / f"fastnn-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "cgroup.procs").write_text("0")
+        present = int((group / "pids.current").read_text())
+        (group / "pids.max").write_text(str(present + tasks))
+        yield
+    finally:
+        (PIDS_ROOT / "cgroup.procs").write_text("0")
+        group.rmdir()
+
+
+def _limited(threads: int, limit: int, room: int, tasks: int | None = None) -> Any:
     """Train under a limit that is set when a trainer has been used, or before; compare."""
+    with _group_of(tasks):
+        return _train_limited(threads, limit, room)
+
+
+def _train_limited(threads: int, limit: int, room: int) -> Any:
     y, broken = LABELS, []
     expected = []
     used, calm = trainer_of("deep", threads), trainer_of("deep", threads)
@@ -75,6 +116,11 @@ def few_threads(threads: int, limit: int) -> Any:
     return _limited(threads, limit, 0)
 
 
+def few_tasks(threads: int, tasks: int) -> Any:
+    """Train where the control group may have so many threads more."""
+    return _limited(threads, 0, 0, tasks)
+
+
 def little_memory(threads: int, room: int) -> Any:
     """Train where the process may grow by so many megabytes."""
     return _limited(threads, 0, room)
@@ -86,6 +132,16 @@ def _few_threads(tries: int) -> Count:
     for limit in range(1, tries + 1):
         in_child(count, few_threads, 2 + limit % 7, limit, seconds=60)
     return count
+
+
+if PIDS_ROOT is not None:  # who may make no control group has no such limit to try
+
+    @part("a control group with too few threads", 2, 100)
+    def _few_tasks(tries: int) -> Count:
+        count = Count()
+        for tasks in range(tries):
+            in_child(count, few_tasks, 2 + tasks % 7, tasks // 2 % 20, seconds=60)
+        return count
 
 
 @part("too little memory", 2, 40)

@@ -118,6 +118,25 @@ def test_squares_beyond_float64_do_not_make_a_norm_infinite(engine_class, layers
     np.testing.assert_allclose(found, 2 * W / np.linalg.norm(W, axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("layers", [[Dense(1)], [Dense(3)], [Dense(21), Dense(3)]])
+@pytest.mark.parametrize("inputs", [7, 97])
+def test_squares_beyond_float64_do_not_make_the_norm_of_a_gradient_infinite(
+    engine_class, layers, inputs
+):
+    problem = problem_of(inputs, layers, "mae", SGD(1.0), batch_size=4, clip_norm=0.5)
+    data = data_of(problem, 4)
+    data.X[:] *= 1e200
+    with closing(started(engine_class, problem)) as engine:
+        before, gradients = engine.parameters(), engine.gradients(data)[1]
+        engine.train_epoch(data, np.arange(4), np.ones(1), 0, 0)
+        after = engine.parameters()
+    parts = [part.ravel() / 1e200 for pair in gradients for part in pair]
+    norm = np.linalg.norm(np.concatenate(parts))
+    for pair, changed, gradient in zip(before, after, gradients, strict=True):
+        for was, now, slope in zip(pair, changed, gradient, strict=True):
+            np.testing.assert_allclose(now, was - 0.5 * slope / 1e200 / norm, atol=1e-12)
+
+
 # inputs, layers, batch: what threads share
 LARGE = {
     "small ones": (

@@ -69,7 +69,7 @@ from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2
 from fastnn.targets.cpu.step.batch_of_one import AHEAD, LOSS_ALPHA, make_one_by_one
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
-from fastnn.targets.cpu.step.norms import make_norms
+from fastnn.targets.cpu.step.norms import UNIT, make_norms
 from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.team import ended_early
 from fastnn.targets.cpu.views import (
@@ -209,8 +209,12 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 memory[U(out)] = total
                 apply(job, ZERO, w + k, out, 1, True)
         if head[KEPT] > 0:
-            kept = head[KEPT]
-            set_scale(job, squares(memory, kept, k + 1, 1.0))
+            kept, unit = head[KEPT], 1.0
+            squared = squares(memory, kept, k + 1, unit)
+            if not math.isfinite(squared):
+                unit = UNIT
+                squared = squares(memory, kept, k + 1, unit)
+            set_scale(job, squared, unit)
             apply(job, ZERO, w, w + kept, k, False)
             if layers[0, BIAS] == 1:
                 apply(job, ZERO, w + k, w + k + kept, 1, True)
@@ -229,7 +233,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             numbers_of(job),
             row_loss_of(job),
         )
-        textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
+        textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] < 2
         textbook = textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf
         if textbook and layers[0, ACTIVATION] == IDENTITY and in_place(job):
             one_by_one(head[LOSS], job)

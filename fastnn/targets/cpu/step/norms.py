@@ -23,7 +23,7 @@ from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM
 from fastnn.targets.cpu.step.between_steps import AVERAGED, layer_number
 from fastnn.targets.cpu.step.per_unit import KINDS
-from fastnn.targets.cpu.views import head_of, layers_of, make_view, numbers_of, parts_of
+from fastnn.targets.cpu.views import head_of, layers_of, make_view, numbers_of, parts_of, tiles_of
 
 # Squares of numbers that are this much smaller do not overflow. A power of two rounds nothing.
 UNIT = 2.0**-540
@@ -34,9 +34,9 @@ def make_norms(
 ) -> SimpleNamespace:
     """Return the steps of clipping by norm, and of limiting columns, for one dtype.
 
-    add_squares(job, layer, i0, i1, p): the sums of squares of the pieces of a tile.
+    add_squares(job, layer, i0, i1, p, unit): the sums of squares of the pieces of a tile.
     end_gradient(job): add all of them up, and set the scale of this step's gradient.
-    set_scale(job, total): the second half of that, for one thread without tiles.
+    set_scale(job, total, unit): the second half of that, for one thread without tiles.
     squares(memory, at, count, unit): sum of the squares of `unit` times each number, in float64.
     clip_column(job, at, count, stride, limit, total): scale a column of W if its norm is above
     the limit, and return whether it was; `total` is the sum of its squares.
@@ -47,7 +47,7 @@ def make_norms(
     memory_of, squares = make_view("memory", dtype), make_squares(dtype)
 
     @njit(**EXACT)
-    def add_squares(job, layer, i0, i1, p):
+    def add_squares(job, layer, i0, i1, p, unit):
         memory, head, layers, parts = memory_of(job), head_of(job), layers_of(job), parts_of(job)
         k, n = layers[layer, K], layers[layer, N]
         width, chunks = width_of(p, n), (k + panel - 1) // panel
@@ -60,40 +60,49 @@ def make_norms(
             inputs, total = min(panel, i1 - i), 0.0
             if narrow:
                 for j in range(n):
-                    total += squares(memory, weights + j * k + i, inputs, 1.0)
+                    total += squares(memory, weights + j * k + i, inputs, unit)
             else:
-                total = squares(memory, weights + i * width, inputs * width, 1.0)
+                total = squares(memory, weights + i * width, inputs * width, unit)
             parts[U(part + i // panel)] = total
         if i1 == k:
             total = 0.0
             for kind in range(KINDS):
                 at = place_of(job, layer, p, kind)
                 if at >= 0:
-                    total += squares(memory, head[KEPT] + at, width, 1.0)
+                    total += squares(memory, head[KEPT] + at, width, unit)
             parts[U(part + chunks)] = total
 
     @njit(**EXACT)
-    def set_scale(job, total):
-        """Set c / (norm + epsilon), or 1 where that is more; `total` is the sum of all squares.
+    def set_scale(job, total, unit):
+        """Set c / (norm + epsilon), or 1 where that is more.
 
-        A gradient that is not finite gets NaN, and so do all parameters.
+        `total` is the sum of the squares of `unit` times each number of the gradient. Where that is
+        not finite, the scale is NaN, and so become all parameters.
         """
-        memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
-        unit = 1.0
-        if not math.isfinite(total):
-            # In float64 the squares of finite numbers can overflow; rarely, so one thread sees to
-            # it alone.
-            unit = UNIT
-            total = squares(memory, head[KEPT], head[SIZE], unit)
+        numbers = numbers_of(job)
         scale = numbers[CLIP_NORM] * unit / (math.sqrt(total) + CLIP_EPSILON * unit)
         numbers[CLIP_SCALE] = min(1.0, scale) if math.isfinite(total) else math.nan
 
     @njit(**EXACT)
-    def end_gradient(job):
+    def sum_of_parts(job):
         parts, total = parts_of(job), 0.0
         for i in range(layers_of(job)[0, PARTS], len(parts)):
             total += parts[U(i)]
-        set_scale(job, total)
+        return total
+
+    @njit(**EXACT)
+    def end_gradient(job):
+        total, unit = sum_of_parts(job), 1.0
+        if not math.isfinite(total):
+            # In float64 the squares of finite numbers can overflow; rarely, so one thread sees to
+            # it alone.
+            tiles, unit = tiles_of(job), UNIT
+            for t in range(len(tiles)):
+                layer, i0, i1 = tiles[t, 0], tiles[t, 1], tiles[t, 2]
+                for p in range(tiles[t, 3], tiles[t, 4]):
+                    add_squares(job, layer, i0, i1, p, unit)
+            total = sum_of_parts(job)
+        set_scale(job, total, unit)
 
     @njit(**EXACT)
     def clip_column(job, at, count, stride, limit, total):

@@ -308,6 +308,6 @@ def make_update(
             keep_transposed(job, layer, i0, i1, p0, p1)
         else:
             for p in range(p0, p1):
-                add_squares(job, layer, i0, i1, p)
+                add_squares(job, layer, i0, i1, p, 1.0)
 
     return update_tile, apply_tile

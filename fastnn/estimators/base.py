@@ -1,0 +1,136 @@
+"""What all estimators have in common: a Trainer inside, fitted by scikit-learn's conventions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastnn.errors import Diverged
+from fastnn.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from fastnn.estimators.monitor import Monitor
+
+FLOATS = (np.float64, np.float32)  # what X stays as, the first for all others
+
+
+class NonFiniteParameters(Diverged, ValueError):
+    """A fit that diverged: fastnn's error, and the ValueError that scikit-learn raises."""
+
+
+class TrainedEstimator(BaseEstimator):
+    """An estimator that trains a `Trainer`, which it keeps as `_trainer`."""
+
+    _trainer: Trainer
+
+    def to_trainer(self) -> Trainer:
+        """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
+
+        Its labels are the numbers of `classes_`, 0 and 1 where there are two.
+        """
+        raise NotImplementedError
+
+    def _check_X_y(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Any]:
+        """Return X and y as scikit-learn validates them; sparse X stays sparse."""
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS,
+            reset=reset, **checks,
+        )  # fmt: skip
+        return X, y
+
+    def _check_X(self, X: Any) -> Any:
+        """Return X as scikit-learn validates it at a prediction."""
+        return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
+
+
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """Return `sample_weight` (n,) as scikit-learn checks it, or None.
+
+    Raises
+    ------
+    ValueError
+        Another shape, NaN or infinity, or a negative weight.
+    """
+    if sample_weight is None:
+        return None
+    return np.asarray(_check_sample_weight(sample_weight, X, ensure_non_negative=True))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows: X (n, features), maybe sparse, y as it was given, weights (n,) or None."""
+
+    X: Any
+    y: Any
+    sample_weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return int(self.X.shape[0])
+
+
+def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tuple[Rows, Rows]:
+    """Return the rows to train on and those to validate on, drawn as scikit-learn draws them.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words: fewer than two rows to validate on, or too few of a class.
+    """
+    arrays = [rows.X, rows.y]
+    if rows.sample_weight is not None:
+        arrays.append(rows.sample_weight)
+    parts = train_test_split(
+        *arrays,
+        random_state=random_state,
+        test_size=fraction,
+        stratify=rows.y if stratify else None,
+    )
+    training, validation = Rows(*parts[::2]), Rows(*parts[1::2])
+    if len(validation) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your "
+            "dataset."
+        )
+    return training, validation
+
+
+def train(
+    trainer: Trainer,
+    X: Any,
+    y: Any,
+    weights: np.ndarray | None,
+    epochs: int,
+    monitor: Monitor,
+    callbacks: Iterable[Callable[..., Any]] = (),
+    progress: bool = False,
+) -> bool:
+    """Train up to so many epochs, with the monitor; return whether Ctrl-C has ended it.
+
+    Raises
+    ------
+    NonFiniteParameters
+        A loss or a parameter became NaN or infinite; the trainer is as the last good epoch left it.
+    """
+    try:
+        trainer.fit(
+            X, y, epochs, sample_weight=weights, callbacks=[*callbacks, monitor], progress=progress
+        )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+        return True
+    except Diverged as error:
+        raise NonFiniteParameters(
+            "Solver produced non-finite parameter weights. The input data may contain large values "
+            f"and need to be preprocessed. {error}",
+            error.epoch,
+            error.step,
+        ) from error
+    return False

@@ -1,0 +1,121 @@
+"""What to train, as an estimator's parameters describe it: network, loss and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.network import Dense, Dropout, Network
+from fastnn.schedules import Schedule
+
+# scikit-learn's names of what has another one here.
+ACTIVATIONS = {"logistic": "sigmoid"}
+REGRESSION_LOSSES = {"squared_error": "mse"}
+
+
+@dataclass(frozen=True)
+class EpochScaling(Schedule):
+    """scikit-learn's "invscaling": rate / (t + 1)^power, t being the rows seen before the epoch.
+
+    Parameters
+    ----------
+    rate, power
+        As written.
+    rows, steps
+        Of an epoch.
+    first, seen
+        The step at which an epoch begins before which so many rows had been seen.
+    fresh
+        Whether the epoch that begins there has `rate` itself.
+    """
+
+    rate: float
+    power: float
+    rows: int
+    steps: int
+    first: int = 0
+    seen: int = 0
+    fresh: bool = True
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rates at `steps`."""
+        epochs = np.maximum(np.floor((steps - self.first) / self.steps), 0.0)
+        found = self.rate / (self.seen + epochs * self.rows + 1.0) ** self.power
+        return np.where(epochs == 0, self.rate, found) if self.fresh else found
+
+
+def hidden_sizes(sizes: Any) -> list[int]:
+    """Return the units of each hidden layer, in scikit-learn's words where one is none.
+
+    >>> hidden_sizes(8), hidden_sizes((8, 4))
+    ([8], [8, 4])
+    """
+    found = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if np.any(np.array(found) <= 0):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {found}.")
+    return [int(each) for each in found]
+
+
+def for_each(value: Any, layers: int, what: str) -> list[Any]:
+    """Return one value a hidden layer: `value` for all, or those of a list.
+
+    >>> for_each("relu", 2, "activation")
+    ['relu', 'relu']
+
+    Raises
+    ------
+    InvalidInput
+        A list of another length.
+    """
+    if not isinstance(value, (list, tuple)):
+        return [value] * layers
+    if len(value) != layers:
+        raise InvalidInput(
+            f"{what} has {len(value)} entries but there are {layers} hidden layers; give one for "
+            "each, or one for all"
+        )
+    return list(value)
+
+
+def network_of(
+    inputs: int, sizes: Sequence[int], activation: Any, dropout: Any, outputs: int
+) -> Network:
+    """Return hidden layers of these sizes, each with its activation and dropout, and the outputs.
+
+    >>> network_of(4, [8, 4], ["relu", "logistic"], 0.5, 3).dense[1]
+    Dense(units=4, activation='sigmoid', init=None, bias=True, alpha=None, l1=None, l2=None, \
+max_norm=None, trainable=True, rate_factor=1.0)
+    """
+    layers: list[Any] = []
+    activations = for_each(activation, len(sizes), "activation")
+    rates = for_each(dropout, len(sizes), "dropout")
+    for units, rule, rate in zip(sizes, activations, rates, strict=True):
+        layers.append(Dense(units, ACTIVATIONS.get(rule, rule) if isinstance(rule, str) else rule))
+        if rate:
+            layers.append(Dropout(rate))
+    return Network(inputs, [*layers, Dense(outputs)])
+
+
+def draw_parameters(
+    random: np.random.RandomState, network: Network, activation: Any, dtype: Any
+) -> list[tuple[np.ndarray, ...]]:
+    """Return initial parameters as scikit-learn draws them: uniform in [-bound, bound].
+
+    bound = sqrt(6 / (inputs + outputs)), with 2 for 6 behind the logistic sigmoid: Glorot & Bengio
+    2010, equation 16. Biases, too. The slopes of prelu are where they start.
+    """
+    found: list[tuple[np.ndarray, ...]] = []
+    activations = for_each(activation, len(network.dense) - 1, "activation")
+    activations.append(activations[-1] if activations else "identity")
+    for dense, (k, n), rule in zip(network.dense, network.shapes, activations, strict=True):
+        sigmoid = isinstance(rule, str) and rule in ("logistic", "sigmoid")
+        bound = np.sqrt((2.0 if sigmoid else 6.0) / (k + n))
+        arrays = [random.uniform(-bound, bound, (k, n)), random.uniform(-bound, bound, n)]
+        if dense.activation == "prelu":
+            arrays.append(np.full(n, dense.alpha))
+        found.append(tuple(array.astype(dtype, copy=False) for array in arrays))
+    return found

@@ -1,0 +1,67 @@
+"""Scores on validation data, after each epoch: scikit-learn's numbers, in microseconds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import check_scoring
+
+if TYPE_CHECKING:
+    from fastnn.estimators.base import Rows
+
+
+def accuracy(right: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the share of rows that are right, weighted; of several labels a row, of all of them.
+
+    >>> accuracy(np.array([True, False, True, True]), None)
+    0.75
+    """
+    rows = right.all(axis=1) if right.ndim == 2 else right
+    return float(np.average(rows, weights=weights))
+
+
+def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the mean over outputs of 1 - sum w (y - p)^2 / sum w (y - mean y)^2.
+
+    Of an output that is the same in all rows 1 where it is predicted, else 0; NaN where a
+    prediction is not finite. y and p are (n, outputs).
+
+    >>> r2(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]), None)
+    0.5
+    """
+    if not np.isfinite(predicted).all():
+        return float("nan")
+    own = np.ones(len(y)) if weights is None else weights
+    left = own @ np.square(y - predicted, dtype=np.float64)
+    spread = own @ np.square(y - np.average(y, axis=0, weights=own), dtype=np.float64)
+    varied = spread > 0
+    found = np.where(left == 0, 1.0, 0.0)
+    found[varied] = 1.0 - left[varied] / spread[varied]
+    return float(found.mean())
+
+
+def scorer_of(estimator: Any, scoring: Any, rows: Rows) -> Callable[[Any], float]:
+    """Return what gives the score of a trainer by a scorer of scikit-learn's, by name or callable.
+
+    Parameters
+    ----------
+    estimator
+        Being fitted; a copy of it, with the trainer's parameters, is what the scorer gets.
+    scoring
+        As scikit-learn's `check_scoring` takes it.
+    rows
+        To score on.
+    """
+    scorer = check_scoring(estimator, scoring=scoring)
+    weights = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
+
+    def score(trainer: Any) -> float:
+        probe = copy.copy(estimator)
+        vars(probe).pop("feature_names_in_", None)  # the rows have been checked, and have no names
+        probe._show(trainer)
+        return float(scorer(probe, rows.X, rows.y, **weights))
+
+    return score

@@ -1,0 +1,498 @@
+"""Linear classifiers and regressors by stochastic gradient descent: scikit-learn's, on the engine."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.linear_model import SGDClassifier as TheirClassifier
+from sklearn.linear_model import SGDRegressor as TheirRegressor
+from sklearn.linear_model._base import LinearClassifierMixin
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import compute_class_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastnn.estimators.base import Rows
+from fastnn.estimators.linear import LinearModel, from_theirs, to_theirs
+from fastnn.inputs.scaling import Scaling
+from fastnn.rules.table import loss_row
+
+_PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
+
+
+class LinearClassifier(LinearClassifierMixin, LinearModel):
+    """What `SGDClassifier` and `Perceptron` have in common: labels, and one class against the rest."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **LinearModel._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+    classes_: np.ndarray
+    class_weight: Any
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the model, from zeros or from what is given.
+
+        Parameters
+        ----------
+        X
+            Features (n, features); arrays, frames, sparse.
+        y
+            Labels (n,) of any kind.
+        coef_init, intercept_init
+            To start from, as `coef_` and `intercept_`.
+        sample_weight
+            Weights of the rows (n,), by which each step is multiplied, beside `class_weight`.
+        X_val, y_val, sample_weight_val
+            Rows to score after each epoch: for `validation_scores_`, and for `early_stopping`,
+            which then takes none of the rows to train on.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit(
+            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+        )
+        return self._become(fitted)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any,
+        intercept_init: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+    ) -> None:
+        self._more_validate_params()
+        X, y = self._check_rows(X, y, reset=True)
+        check_classification_targets(y)
+        classes = np.unique(y)
+        if len(classes) < 2:
+            raise ValueError(
+                "The number of classes has to be greater than one; got "
+                f"{len(classes)} class"
+            )
+        weights = self._checked_weights(sample_weight, X)
+        if self.warm_start and getattr(self, "coef_", None) is not None:
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        self.classes_ = classes
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        self._fit_model(X, y, weights, start, validation)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Any:
+        """Train one epoch on some rows; called again, go on from there.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes
+            All classes that there will be; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit_more(X, y, classes, sample_weight)
+        return self._become(fitted)
+
+    def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+        first = not hasattr(self, "classes_")
+        self._more_validate_params(incremental=True)
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use "
+                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
+                "In place of y you can use a large enough sample of the full training set target "
+                "to properly estimate the class frequency distributions. Pass the resulting "
+                "weights as the class_weight parameter."
+            )
+        X, y = self._check_rows(X, y, reset=first)
+        check_classification_targets(y)
+        _check_partial_fit_first_call(self, classes)
+        if len(self.classes_) < 2:
+            raise ValueError("The number of classes has to be greater than one; got 1 class")
+        weights = self._checked_weights(sample_weight, X)
+        begun = getattr(self, "coef_", None) is not None
+        start = self._columns() if begun else self._checked_start(None, None, X.shape[1], X.dtype)
+        self._fit_model(X, y, weights, start, incremental=True)
+
+    def _outputs(self) -> int:
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    def _engine_loss(self, epsilon: float) -> Any:
+        if self.loss == "softmax_cross_entropy" and self._outputs() == 1:
+            return "binary_cross_entropy"  # the same model of two classes
+        return super()._engine_loss(epsilon)
+
+    def _places(self, y: Any) -> np.ndarray:
+        """Return the place of each label in `classes_`."""
+        places = np.searchsorted(self.classes_, y)
+        places[places == len(self.classes_)] = 0
+        unknown = self.classes_[places] != y
+        if np.any(unknown):
+            wrong = np.unique(np.asarray(y)[unknown])
+            raise ValueError(
+                f"y has the labels {wrong}, which are not in classes_ {self.classes_}"
+            )
+        return np.asarray(places)
+
+    def _indicator(self, y: Any) -> np.ndarray:
+        """Return whether each row has the label of each output, bool (n, outputs)."""
+        places = self._places(y)
+        if self._outputs() == 1:
+            return (places == 1)[:, None]
+        return places[:, None] == np.arange(len(self.classes_))
+
+    def _encode(self, y: Any) -> np.ndarray:
+        kind = loss_row(self._engine_row()).targets
+        if kind == "classes":
+            return self._places(y)
+        there = self._indicator(y)
+        return there.astype(np.float64) if kind == "binary" else np.where(there, 1.0, -1.0)
+
+    def _engine_row(self) -> Any:
+        """Return the loss, or a name of the same kind where it is a function."""
+        loss = self._engine_loss(0.0)
+        return "mse" if callable(loss) else loss
+
+    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return sample_weight
+        of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        rowwise = loss_row(self._engine_row()).rowwise
+        if self._outputs() == 1 or rowwise:
+            weights = of_classes[self._places(y)]
+            return weights if sample_weight is None else weights * sample_weight
+        weights = np.where(self._indicator(y), of_classes, 1.0)
+        return weights if sample_weight is None else weights * sample_weight[:, None]
+
+    def _splitter(self, test_size: float, random_state: Any) -> Any:
+        return StratifiedShuffleSplit(test_size=test_size, random_state=random_state)
+
+
+class SGDClassifier(LinearClassifier):
+    """Linear classifiers by stochastic gradient descent: scikit-learn's class, and more."""
+
+    def __init__(
+        self,
+        loss: Any = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: str = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int = False,
+        batch_size: int = 1,
+        optimizer: Any = None,
+        schedule: Any = None,
+        scoring: Any = None,
+        standardize: bool = False,
+        n_restarts: int = 1,
+        callbacks: Any = None,
+        target: str = "cpu",
+        dtype: Any = None,
+    ) -> None:
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.average = average
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scoring = scoring
+        self.standardize = standardize
+        self.n_restarts = n_restarts
+        self.callbacks = callbacks
+        self.target = target
+        self.dtype = dtype
+
+    def _check_proba(self) -> bool:
+        if self.loss not in _PROBABILITIES:
+            raise AttributeError(
+                f"probability estimates are not available for loss={self.loss!r}"
+            )
+        return True
+
+    @available_if(_check_proba)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, (m, classes).
+
+        Of log_loss 1 / (1 + exp(-f)) for each output f of `decision_function`, divided by their sum
+        where there are several (Zadrozny & Elkan 2002). Of modified_huber (clip(f, -1, 1) + 1) / 2
+        (Zhang 2004, appendix B). Of softmax_cross_entropy the softmax.
+        """
+        check_is_fitted(self)
+        if self.loss == "softmax_cross_entropy" and self._outputs() > 1:
+            scores = self.decision_function(X)
+            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+            return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+        if self.loss != "modified_huber":
+            return np.asarray(self._predict_proba_lr(X))
+        found = (np.clip(self.decision_function(X), -1, 1) + 1) / 2
+        if found.ndim == 1:
+            return np.column_stack([1 - found, found])
+        nowhere = ~found.any(axis=1)
+        found[nowhere] = 1.0
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+    @available_if(_check_proba)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`; of modified_huber some are -infinity."""
+        return np.asarray(np.log(self.predict_proba(X)))
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> SGDClassifier:
+        """Return the estimator with the parameters and the weights of a fitted scikit-learn one."""
+        return from_theirs(cls, fitted, TheirClassifier)
+
+    def to_sklearn(self) -> TheirClassifier:
+        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        return to_theirs(self, TheirClassifier)
+
+
+class SGDRegressor(RegressorMixin, LinearModel):
+    """Linear regression by stochastic gradient descent: scikit-learn's class, and more."""
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        random_state: Any = None,
+        learning_rate: str = "invscaling",
+        eta0: float = 0.01,
+        power_t: float = 0.25,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        average: bool | int = False,
+        batch_size: int = 1,
+        optimizer: Any = None,
+        schedule: Any = None,
+        scoring: Any = None,
+        standardize: bool = False,
+        n_restarts: int = 1,
+        callbacks: Any = None,
+        target: str = "cpu",
+        dtype: Any = None,
+    ) -> None:
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.average = average
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scoring = scoring
+        self.standardize = standardize
+        self.n_restarts = n_restarts
+        self.callbacks = callbacks
+        self.target = target
+        self.dtype = dtype
+
+    n_jobs = None
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        name: value
+        for name, value in LinearModel._parameter_constraints.items()
+        if name != "n_jobs"
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the model, from zeros or from what is given.
+
+        Parameters
+        ----------
+        X
+            Features (n, features); arrays, frames, sparse.
+        y
+            Numbers (n,).
+        coef_init, intercept_init
+            To start from, as `coef_` and `intercept_`.
+        sample_weight
+            Weights of the rows (n,), by which each step is multiplied.
+        X_val, y_val, sample_weight_val
+            Rows to score after each epoch: for `validation_scores_`, and for `early_stopping`,
+            which then takes none of the rows to train on.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit(
+            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+        )
+        return self._become(fitted)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any,
+        intercept_init: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+    ) -> None:
+        self._more_validate_params()
+        X, y = self._check_rows(X, y, reset=True, y_numeric=True)
+        weights = self._checked_weights(sample_weight, X)
+        if self.warm_start and getattr(self, "coef_", None) is not None:
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        self._fit_model(X, y, weights, start, validation)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train one epoch on some rows; called again, go on from there.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit_more(X, y, sample_weight)
+        return self._become(fitted)
+
+    def _fit_more(self, X: Any, y: Any, sample_weight: Any) -> None:
+        self._more_validate_params(incremental=True)
+        first = getattr(self, "coef_", None) is None
+        X, y = self._check_rows(X, y, reset=first, y_numeric=True)
+        weights = self._checked_weights(sample_weight, X)
+        start = self._checked_start(None, None, X.shape[1], X.dtype) if first else self._columns()
+        self._fit_model(X, y, weights, start, incremental=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the numbers (m,) that the model gives for X (m, features)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        return np.ravel(safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_)
+
+    def _outputs(self) -> int:
+        return 1
+
+    def _encode(self, y: Any) -> np.ndarray:
+        y = np.asarray(y, np.float64) if y.dtype.kind != "f" else y
+        return y if self._y_scaling is None else np.asarray(self._y_scaling.apply(y))
+
+    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        return sample_weight
+
+    def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
+        coef, intercept = super()._outside(parameters)
+        return coef[0], intercept
+
+    def _scalings(self, rows: Rows) -> tuple[Scaling, Scaling | None]:
+        if loss_row(self._engine_loss(0.0) if not callable(self.loss) else "mse").targets != "real":
+            return super()._scalings(rows)
+        return super()._scalings(rows)[0], Scaling.fit(rows.y, rows.sample_weight)
+
+    def _splitter(self, test_size: float, random_state: Any) -> Any:
+        return ShuffleSplit(test_size=test_size, random_state=random_state)
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> SGDRegressor:
+        """Return the estimator with the parameters and the weights of a fitted scikit-learn one."""
+        return from_theirs(cls, fitted, TheirRegressor)
+
+    def to_sklearn(self) -> TheirRegressor:
+        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        return to_theirs(self, TheirRegressor)

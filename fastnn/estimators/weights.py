@@ -1,0 +1,67 @@
+"""Weights of rows and of targets: those that are given, times those of their classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+
+from fastnn.estimators.labels import Labels
+
+
+def weights_of(
+    class_weight: Any, labels: Labels, y: Any, sample_weight: np.ndarray | None
+) -> np.ndarray | None:
+    """Return the weight of each row (n,), or of each of its labels (n, labels); None: all count 1.
+
+    Parameters
+    ----------
+    class_weight
+        None; "balanced", n / (classes n_c) for a class of n_c rows; or a dict of weights by class,
+        1 for a class that it does not name. Of several labels a row, "balanced" or a list with one
+        such dict for each label, of its classes 0 and 1.
+    labels, y
+        The classes, and the label or labels of each row.
+    sample_weight
+        Of each row, (n,), or None. Products of the two are the weights.
+
+    Raises
+    ------
+    ValueError
+        A `class_weight` that does not fit the labels.
+    """
+    if class_weight is None:
+        return sample_weight
+    if labels.kind == "multilabel":
+        of_labels = _of_each_label(class_weight, labels.indicator(y))
+        return of_labels if sample_weight is None else of_labels * sample_weight[:, None]
+    places = labels.places(y)
+    if isinstance(class_weight, str):
+        counts = np.bincount(places, minlength=len(labels.classes))
+        there = max(int(np.count_nonzero(counts)), 1)
+        ones = np.ones(len(counts))
+        of_classes = np.divide(len(places), there * counts, where=counts > 0, out=ones)
+    else:
+        of_classes = compute_class_weight(class_weight, classes=labels.classes, y=y)
+    weights: np.ndarray = of_classes[places]
+    return weights if sample_weight is None else weights * sample_weight
+
+
+def _of_each_label(class_weight: Any, encoded: np.ndarray) -> np.ndarray:
+    """Return the weight of each label of each row, (n, labels)."""
+    rows, count = encoded.shape
+    if isinstance(class_weight, str):
+        ones = encoded.sum(axis=0)
+        both = np.stack([rows - ones, ones]) * 2.0
+        of_classes = np.divide(rows, both, where=both > 0, out=np.ones(both.shape))
+    else:
+        if isinstance(class_weight, dict) or len(class_weight) != count:
+            raise ValueError(
+                "For multi-output, class_weight must be 'balanced' or a list of dicts, one for "
+                f"each of the {count} labels, not {class_weight!r:.80}"
+            )
+        of_classes = np.array(
+            [[own.get(value, 1.0) for own in class_weight] for value in (0, 1)], np.float64
+        )
+    return np.where(encoded, of_classes[1], of_classes[0])
