@@ -27,13 +27,11 @@ if TYPE_CHECKING:
         TargetUnavailable,
         UnusableFile,
     )
-    from fastnn.estimators import (
-        MLPClassifier,
-        MLPRegressor,
-        Perceptron,
-        SGDClassifier,
-        SGDRegressor,
-    )
+    from fastnn.estimators import MLPClassifier as MLPClassifier
+    from fastnn.estimators import MLPRegressor as MLPRegressor
+    from fastnn.estimators import Perceptron as Perceptron
+    from fastnn.estimators import SGDClassifier as SGDClassifier
+    from fastnn.estimators import SGDRegressor as SGDRegressor
     from fastnn.losses import (
         EpsilonInsensitive,
         Huber,

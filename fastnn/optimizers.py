@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,15 @@ class Optimizer(ABC):
             object.__setattr__(self, name, number(getattr(self, name), name, **_RANGES[name]))
 
     @property
-    def constants(self) -> tuple[float, float, float, float]:
-        """(beta1, momentum or start; beta2 or decay; epsilon; weight_decay); 0 for none of them."""
+    def constants(self) -> tuple[float, float, float, float, float]:
+        """(beta1, momentum or start; beta2 or decay; epsilon; weight_decay; epsilon_hat), or 0."""
         settings = vars(self)
         return (
             settings.get("beta1", settings.get("momentum", float(settings.get("start", 0)))),
             settings.get("beta2", settings.get("decay", 0.0)),
             settings.get("epsilon", 0.0),
             settings.get("weight_decay", 0.0),
+            float(settings.get("epsilon_hat", False)),
         )
 
 
@@ -92,23 +93,46 @@ class SGD(Optimizer):
         return "nesterov" if self.nesterov else "momentum"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, algorithm 1).
 
     m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
     w -= learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
+
+    With `epsilon_hat`, epsilon is the one with a hat at the end of section 2 of the paper, which
+    TensorFlow, Keras and scikit-learn have, and PyTorch has not:
+
+    w -= learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon).
+
+    >>> Adam(epsilon_hat=True)
+    Adam(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, epsilon_hat=True)
     """
 
     learning_rate: LearningRate = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = field(default=False, kw_only=True)
 
     rule = "adam"
 
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        if not isinstance(self.epsilon_hat, (bool, np.bool_)):
+            raise InvalidInput(f"epsilon_hat must be True or False, not {shown(self.epsilon_hat)}")
+        object.__setattr__(self, "epsilon_hat", bool(self.epsilon_hat))
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        """Name the settings; `epsilon_hat` where it is set, as few want it."""
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        if not settings.pop("epsilon_hat"):
+            return f"{type(self).__name__}({_written(settings)})"
+        return f"{type(self).__name__}({_written(settings)}, epsilon_hat=True)"
+
+
+@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, PyTorch's form).
 
@@ -205,6 +229,10 @@ class AveragedSGD(Optimizer):
         if start > 2**53:
             raise InvalidInput(f"start must be a whole number in [0, 2**53], not {shown(start)}")
         object.__setattr__(self, "start", start)
+
+
+def _written(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
 OPTIMIZERS: tuple[type[Optimizer], ...] = (

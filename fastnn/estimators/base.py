@@ -109,7 +109,7 @@ def train(
     weights: np.ndarray | None,
     epochs: int,
     monitor: Monitor,
-    callbacks: Iterable[Callable[..., Any]] = (),
+    callbacks: Iterable[Callable[..., Any]],
     progress: bool = False,
 ) -> bool:
     """Train up to so many epochs, with the monitor; return whether Ctrl-C has ended it.

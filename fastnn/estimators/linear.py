@@ -13,10 +13,9 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -29,6 +28,8 @@ from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.base import FLOATS, NonFiniteParameters, Rows, TrainedEstimator
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.scoring import scorer_of
+from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.losses import KINDS, EpsilonInsensitive, Huber, Margin, SquaredEpsilonInsensitive
 from fastnn.network import SGD, Dense, Network, Optimizer
@@ -37,9 +38,6 @@ from fastnn.rules.table import LOSSES, loss_row
 from fastnn.schedules import InverseScaling
 from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # scikit-learn's names of losses, and what they are here; those of `WITH_EPSILON` have a parameter.
 PLAIN_LOSSES = {
@@ -59,7 +57,7 @@ _DRAWN = "hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron"
 LOSS_NAMES = {*PLAIN_LOSSES, *WITH_EPSILON, *_DRAWN, *LOSSES}
 
 
-class LinearModel(SparseCoefMixin, TrainedEstimator):
+class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     """A linear model, fitted as scikit-learn's are that train by stochastic gradient descent."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -113,9 +111,9 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _more_validate_params(self, incremental: bool = False) -> None:
-        """Raise for parameters that do not go together."""
-        if self.early_stopping and incremental:
+    def _more_validate_params(self, first_partial: bool = False) -> None:
+        """Raise for parameters that do not go together, or not with the first `partial_fit`."""
+        if self.early_stopping and first_partial:
             raise ValueError("early_stopping should be False with partial_fit")
         plain = self.optimizer is None and self.schedule is None
         if plain and self.learning_rate == "optimal" and self.alpha == 0:
@@ -149,9 +147,11 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
 
     def _penalties(self) -> tuple[float, float]:
         """Return what alpha is of l1 and of l2."""
-        alpha = float(self.alpha)
-        ratio = {None: 0.0, "l2": 0.0, "l1": 1.0}.get(self.penalty, self.l1_ratio)
-        return (0.0, 0.0) if self.penalty is None else (alpha * ratio, alpha * (1.0 - ratio))
+        if self.penalty is None:
+            return 0.0, 0.0
+        fixed = {"l2": 0.0, "l1": 1.0}
+        ratio = float(fixed[self.penalty] if self.penalty in fixed else self.l1_ratio)
+        return float(self.alpha) * ratio, float(self.alpha) * (1.0 - ratio)
 
     def _rate(self, done: float) -> Any:
         """Return the learning rate of each update, a number or a schedule, after so many."""
@@ -176,22 +176,20 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
         return AveragedSGD(rate, start) if self.average else SGD(rate)
 
     def _settings(
-        self, inputs: int, weights: np.ndarray | None, units: float = 1.0, done: float = 0.0
+        self, inputs: int, mean_weight: float, done: float = 0.0
     ) -> tuple[dict[str, Any], float]:
         """Return the settings of a Trainer, and what its rates are multiplied by.
 
         Parameters
         ----------
-        inputs, weights
-            Columns of X, and the weights of its rows or targets.
-        units
-            What y has been divided by.
+        inputs, mean_weight
+            Columns of X, and the mean weight of its rows or of their targets.
         done
             Updates done before the trainer's own first.
         """
+        units = 1.0 if self._y_scaling is None else float(self._y_scaling.scale[0])
         loss, outputs = self._engine_loss(float(self.epsilon) / units), self._outputs()
-        mean = 1.0 if weights is None else float(weights.mean())
-        share = mean if loss_row(loss).rowwise else mean * outputs
+        share = mean_weight if loss_row(loss).rowwise else mean_weight * outputs
         l1, l2 = self._penalties()
         # Steps of an optimizer that divides by the gradient's size have the rate's size.
         factor = share if self.optimizer is None or self.optimizer.rule in _BY_GRADIENT else 1.0
@@ -218,60 +216,73 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
         incremental: bool = False,
     ) -> None:
         """Fit on checked data from `start`, or with `incremental` go on for one epoch."""
+        rows, held_out, n = Rows(X, y, sample_weight), self._held_out(*validation), X.shape[0]
         random = check_random_state(self.random_state)
-        rows, held_out = Rows(X, y, sample_weight), self._held_out(*validation)
         if self.early_stopping and held_out is None:
             rows, held_out = self._split(rows)
-        first = not incremental or self._trainer is None
-        if first:
-            self._scaling, self._y_scaling = self._scalings(rows) if self.standardize else (None, None)
-        scaled = rows.X if self._scaling is None else self._scaling.apply(rows.X)
-        targets, weights = self._encode(rows.y), self._weights(rows.y, rows.sample_weight)
-        units = 1.0 if self._y_scaling is None else float(self._y_scaling.scale[0])
+        anew = not incremental or self._trainer is None
+        if anew:
+            self._scaling, self._y_scaling = self._scalings(rows)
+        X = rows.X if self._scaling is None else self._scaling.apply(rows.X)
+        data = X, self._encode(rows.y), self._weights(rows.y, rows.sample_weight)
+        epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
         fits = []
-        for _ in range(self.n_restarts if first else 1):
-            if first:
-                done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
-                settings, factor = self._settings(X.shape[1], weights, units, done)
-                dtype = X.dtype if self.dtype is None else self.dtype
-                seed = int(random.randint(_NO_LARGER))
-                trainer = Trainer(seed=seed, dtype=dtype, **settings)
-                trainer.set_parameters([self._inside(*start)])
-            else:
-                trainer = self._trainer_now()
-                done = self.t_ - 1.0 - trainer.step
-                settings, factor = self._settings(X.shape[1], weights, units, done)
-                trainer.set(**_changed(trainer, settings))
-            trainer.rate_factor = factor
-            monitor = self._monitor(trainer, held_out, factor)
-            epochs = 1 if incremental else self.max_iter
-            self._train(trainer, scaled, targets, weights, epochs, monitor)
-            fits.append((trainer, monitor))
-        self._take(*min(fits, key=lambda fit: fit[1].rank), X.shape[0], incremental)
+        with Hooks(self, rows, epochs * times) as hooks:
+            calls = [*self._callbacks(len(rows)), *hooks.callbacks(self._shown)]
+            for _ in range(times):
+                trainer, mean_weight = self._ready_trainer(X, data[2], start, random, incremental)
+                monitor = self._monitor(trainer, held_out, mean_weight, len(rows))
+                self._train(trainer, data, epochs, [*calls, monitor])
+                fits.append((trainer, monitor))
+            self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
         if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing "
                 "max_iter to improve the fit.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
-    def _train(
-        self, trainer: Trainer, X: Any, y: Any, weights: Any, epochs: int, monitor: Monitor
-    ) -> None:
-        """Train up to so many epochs, with the monitor."""
-        calls: Iterable[Callable[..., Any]] = ()
-        if self.callbacks is not None:
-            calls = (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
-        printed = (_Lines(len(y)),) if self.verbose else ()
-        done = trainer.epoch
+    def _ready_trainer(
+        self,
+        X: Any,
+        weights: np.ndarray | None,
+        start: tuple[np.ndarray, np.ndarray],
+        random: np.random.RandomState,
+        incremental: bool,
+    ) -> tuple[Trainer, float]:
+        """Return a trainer that has all settings, and the mean weight of the rows or targets."""
+        mean = 1.0 if weights is None else float(weights.mean())
+        if incremental and self._trainer is not None:
+            trainer = self._trainer_now()
+            settings, factor = self._settings(X.shape[1], mean, self.t_ - 1.0 - trainer.step)
+            trainer.set(
+                **{name: new for name, new in settings.items() if getattr(trainer, name) != new}
+            )
+        else:
+            done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
+            settings, factor = self._settings(X.shape[1], mean, done)
+            dtype, seed = self.dtype or X.dtype, int(random.randint(_NO_LARGER))
+            trainer = Trainer(seed=seed, dtype=dtype, **settings)
+            trainer.set_parameters([self._inside(*start)])
+        trainer.rate_factor = factor
+        return trainer, mean
+
+    def _callbacks(self, rows: int) -> list[Any]:
+        """Return what is called after each epoch, before the monitor."""
+        calls: list[Any] = [_Lines(rows)] if self.verbose else []
+        if self.callbacks is None:
+            return calls
+        return [*([self.callbacks] if callable(self.callbacks) else self.callbacks), *calls]
+
+    def _train(self, trainer: Trainer, data: tuple[Any, ...], epochs: int, calls: Any) -> None:
+        """Train up to so many epochs."""
+        X, y, weights = data
+        done, bar = trainer.epoch, int(self.verbose) > 1
         try:
-            trainer.fit(
-                X, y, epochs, sample_weight=weights, callbacks=[*calls, *printed, monitor],
-                progress=int(self.verbose) > 1,
-            )  # fmt: skip
+            trainer.fit(X, y, epochs, sample_weight=weights, callbacks=calls, progress=bar)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=6)
         except Diverged as error:
             raise NonFiniteParameters(
                 f"Floating-point under-/overflow occurred at epoch #{error.epoch - done + 1}. "
@@ -281,18 +292,11 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
                 error.step,
             ) from error
 
-    def _monitor(self, trainer: Trainer, held_out: Rows | None, factor: float) -> Monitor:
+    def _monitor(
+        self, trainer: Trainer, held_out: Rows | None, mean_weight: float, rows: int
+    ) -> Monitor:
         """Return what follows a fit: the objective or the score of each epoch, and its end."""
-        l1, l2 = self._penalties()
-        outputs = 1 if loss_row(trainer.loss).rowwise else trainer.network.outputs
-        before = _penalty(trainer, l1, l2)
-
-        def objective(loss: float, trainer: Any) -> float:
-            # That of scikit-learn has the mean of the penalties at all steps.
-            nonlocal before
-            after = _penalty(trainer, l1, l2)
-            mean, before = (before + after) / 2.0, after
-            return float(loss + mean / outputs)
+        factor = trainer.rate_factor
 
         def divide_rate(trainer: Any, message: str) -> bool:
             small = trainer.rate_factor / factor * self.eta0 <= _LEAST_RATE
@@ -302,24 +306,30 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
 
         adaptive = self.optimizer is None and self.schedule is None
         adaptive = adaptive and self.learning_rate == "adaptive"
+        score = None
+        if held_out is not None:
+            score = scorer_of(self, self.scoring, held_out, self._shown)
         return Monitor(
             self.tol,
             self.n_iter_no_change,
-            by_score=held_out is not None and self.early_stopping,
+            by_score=self.early_stopping,
             plateau=divide_rate if adaptive else None,
             at_once=True,
-            loss_of=objective if self.penalty is not None else None,
-            score_of=None if held_out is None else scorer_of(self, self.scoring, held_out),
+            share=mean_weight,
+            penalty=penalty_of(trainer.problem, trainer.parameters),
+            steps=-(-rows // trainer.batch_size),
+            score_of=score,
         )
 
-    def _show(self, trainer: Trainer) -> None:
-        """Predict as a trainer in which a fit is under way."""
-        self.coef_, self.intercept_ = self._outside(trainer.parameters)
+    def _shown(self, trainer: Any) -> dict[str, Any]:
+        """Return the attributes that make the estimator predict as a trainer does now."""
+        coef, intercept = self._outside(trainer.parameters)
+        return {"coef_": coef, "intercept_": intercept}
 
     def _take(self, trainer: Trainer, monitor: Monitor, rows: int, incremental: bool) -> None:
         """Become what a fit has come to."""
         self._trainer = trainer
-        self._show(trainer)
+        self.__dict__.update(self._shown(trainer))
         self._seen = self.coef_, self.intercept_
         self.n_iter_ = monitor.epochs
         done = self.t_ if incremental and hasattr(self, "t_") else 1.0
@@ -330,9 +340,9 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
 
     # Weights in the units of X and y, and in those that are trained.
 
-    def _scalings(self, rows: Rows) -> tuple[Scaling, Scaling | None]:
-        """Return what brings the columns of X, and y where it is numbers, to one scale."""
-        return Scaling.fit(rows.X, rows.sample_weight), None
+    def _scalings(self, rows: Rows) -> tuple[Scaling | None, Scaling | None]:
+        """Return what standardizes X, and y where it is numbers; None for what is left alone."""
+        return (Scaling.fit(rows.X, rows.sample_weight) if self.standardize else None), None
 
     def _inside(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W (features, outputs) and b (outputs,) as they are trained."""
@@ -385,7 +395,7 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
         if self._trainer is not None and self._scaling is None:
             return copy.copy(self._trainer_now())
         W, b = self._columns()
-        settings, factor = self._settings(len(W), None)
+        settings, factor = self._settings(len(W), 1.0)
         settings["network"] = Network(len(W), [Dense(W.shape[1])])
         trainer = Trainer(dtype=self.dtype or b.dtype, **settings)
         trainer.set_parameters([(W, b)])
@@ -435,7 +445,9 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
     def _split(self, rows: Rows) -> tuple[Rows, Rows]:
         """Return the rows to train on and those to validate on, drawn as scikit-learn does."""
         n = len(rows)
-        splitter = self._splitter(test_size=self.validation_fraction, random_state=self.random_state)
+        splitter = self._splitter(
+            test_size=self.validation_fraction, random_state=self.random_state
+        )
         train, test = next(splitter.split(np.zeros((n, 1)), rows.y))
         weights = rows.sample_weight
         if weights is not None and not np.any(weights[test] > 0):
@@ -484,7 +496,7 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
 
     def _become(self, fitted: LinearModel) -> LinearModel:
         """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
-        vars(self).update(vars(fitted))
+        self.__dict__.update(vars(fitted))
         return self
 
     @abstractmethod
@@ -508,24 +520,11 @@ class LinearModel(SparseCoefMixin, TrainedEstimator):
 _BY_GRADIENT = ("sgd", "momentum", "nesterov", "averaged_sgd")
 
 
-def _changed(trainer: Trainer, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that a trainer has not."""
-    return {name: value for name, value in settings.items() if getattr(trainer, name) != value}
-
-
-def _penalty(trainer: Any, l1: float, l2: float) -> float:
-    """Return l1 sum|W| + l2/2 sum W^2 of what a trainer has."""
-    if not (l1 or l2):
-        return 0.0
-    W = trainer.parameters[0][0]
-    total = 0.5 * l2 * float(np.vdot(W, W))
-    return total + (l1 * float(np.abs(W).sum()) if l1 else 0.0)
-
-
 class _Lines:
     """Prints scikit-learn's line of each epoch."""
 
     def __init__(self, rows: int) -> None:
+        """Begin before the first epoch, of so many rows."""
         self.rows, self.epochs = rows, 0
 
     def __call__(self, trainer: Any, history: Any) -> None:
@@ -540,7 +539,7 @@ class _Lines:
         )
 
 
-def from_theirs(cls: type, fitted: Any, theirs: type) -> Any:
+def from_theirs(cls: Any, fitted: Any, theirs: type) -> Any:
     """Return an estimator with the parameters and the weights of a fitted one of scikit-learn.
 
     Raises
@@ -552,7 +551,7 @@ def from_theirs(cls: type, fitted: Any, theirs: type) -> Any:
     """
     if not isinstance(fitted, theirs):
         raise InvalidInput(
-            f"from_sklearn takes a fitted sklearn.linear_model.{theirs.__name__}, not {fitted!r:.80}"
+            f"from_sklearn takes a fitted {theirs.__name__} of scikit-learn's, not {fitted!r:.80}"
         )
     check_is_fitted(fitted)
     estimator: Any = cls(**fitted.get_params())
@@ -562,7 +561,7 @@ def from_theirs(cls: type, fitted: Any, theirs: type) -> Any:
     return estimator
 
 
-def to_theirs(estimator: Any, theirs: type) -> Any:
+def to_theirs(estimator: Any, theirs: Any) -> Any:
     """Return scikit-learn's estimator with the weights of a fitted one, and its parameters.
 
     Raises

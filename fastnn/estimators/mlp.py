@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows
 from fastnn.estimators.labels import Labels
-from fastnn.estimators.mlp_base import MultilayerPerceptron
+from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import weights_of
 from fastnn.layers import rule_of
@@ -96,7 +96,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         """Fit."""
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
-    @available_if(lambda each: each._check_solver())
+    @available_if(lambda each: each._check_goes_on())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
         """Go on for one epoch over these rows."""
@@ -178,21 +178,22 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             return labels.places(y)
         return labels.indicator(y)
 
-    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
-        return weights_of(self.class_weight, self._labels, y, sample_weight)
+    def _weights(self, rows: Rows) -> np.ndarray | None:
+        return weights_of(self.class_weight, self._labels, rows.y, rows.sample_weight)
 
-    def _score_on(self, rows: Rows) -> Callable[[Any], float]:
+    def _score_on(self, rows: Rows, scalings: Scalings) -> Callable[[Any], float]:
         if self.scoring is not None:
-            return scorer_of(self, self.scoring, rows)
+            return scorer_of(self, self.scoring, rows, lambda each: shown(each, scalings))
+        X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
         labels = self._labels
         several = labels.kind == "multilabel"
         right = labels.indicator(rows.y) if several else labels.places(rows.y)
         return lambda trainer: accuracy(
-            labels.found(trainer.forward(rows.X), _threshold(trainer)) == right,
+            labels.found(trainer.forward(X), _threshold(trainer)) == right,
             rows.sample_weight,
         )
 
-    def _stratifies(self, y: Any) -> bool:
+    def _stratifies(self) -> bool:
         return self._labels.kind != "multilabel"
 
 
@@ -262,7 +263,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         """Fit."""
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
-    @available_if(lambda each: each._check_solver())
+    @available_if(lambda each: each._check_goes_on())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Go on for one epoch over these rows."""
@@ -272,6 +273,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         """Return predictions."""
         check_is_fitted(self)
         return self._numbers(self._raw(self._check_X(X)))
+
+    _scales_targets = True
 
     def _numbers(self, raw: np.ndarray) -> np.ndarray:
         found = np.exp(raw) if self.out_activation_ == "exp" else raw
@@ -295,20 +298,22 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         found: np.ndarray = y.reshape(len(y), -1)
         return found
 
-    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
-        return sample_weight
+    def _weights(self, rows: Rows) -> np.ndarray | None:
+        return rows.sample_weight
 
-    def _score_on(self, rows: Rows) -> Callable[[Any], float]:
+    def _score_on(self, rows: Rows, scalings: Scalings) -> Callable[[Any], float]:
         if self.scoring is not None:
-            return scorer_of(self, self.scoring, rows)
+            return scorer_of(self, self.scoring, rows, lambda each: shown(each, scalings))
+        X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
         y = rows.y.reshape(len(rows), -1)
 
         def score(trainer: Any) -> float:
-            raw = trainer.forward(rows.X)
+            raw = trainer.forward(X)
+            raw = raw if scalings[1] is None else scalings[1].undo(raw)
             counts = loss_row(trainer.loss).targets == "counts"
             return r2(y, np.exp(raw) if counts else raw, rows.sample_weight)
 
         return score
 
-    def _stratifies(self, y: Any) -> bool:
+    def _stratifies(self) -> bool:
         return False

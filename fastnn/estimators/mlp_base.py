@@ -27,6 +27,9 @@ from fastnn.estimators.description import (
 )
 from fastnn.estimators.forward import forward
 from fastnn.estimators.monitor import Monitor
+from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.inputs.problem import penalty_of
+from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import ACTIVATIONS, loss_row
 from fastnn.threads.processors import available_threads
@@ -34,6 +37,8 @@ from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from fastnn.inputs.parameters import Parameters
+
+Scalings = tuple[Scaling | None, Scaling | None]  # of X, and of the targets of a regression
 
 _LEAST_RATE = 1e-6  # from which on "adaptive" stops instead of dividing
 # What scikit-learn calls what a loss makes of the outputs.
@@ -47,16 +52,47 @@ _NUMPY_PRODUCTS = 1 << 22
 
 
 @dataclass(frozen=True)
+class Task:
+    """What a call of `fit` or `partial_fit` has to do.
+
+    Attributes
+    ----------
+    network, loss
+        As the engine has them.
+    first
+        Whether nothing goes before it that counts.
+    incremental
+        Whether it is `partial_fit`: one epoch more of what the optimizer is at.
+    """
+
+    network: Network
+    loss: Any
+    first: bool
+    incremental: bool
+
+    @property
+    def anew(self) -> bool:
+        """Whether the optimizer starts anew."""
+        return self.first or not self.incremental
+
+    @property
+    def summed(self) -> int:
+        """Over how many outputs the engine takes a mean where scikit-learn takes a sum."""
+        return 1 if loss_row(self.loss).rowwise else self.network.outputs
+
+
+@dataclass(frozen=True)
 class Fit:
-    """A fit that has ended: what was trained, what was noted, on how many rows, how it ended."""
+    """A fit that has ended: what was trained on how many rows, what was noted, how it ended."""
 
     trainer: Trainer
     monitor: Monitor
     rows: int
+    scalings: Scalings
     interrupted: bool
 
 
-class MultilayerPerceptron(TrainedEstimator):
+class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     """A network of hidden layers, fitted as scikit-learn's are."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -103,7 +139,7 @@ class MultilayerPerceptron(TrainedEstimator):
     intercepts_: list[np.ndarray]
     best_loss_: float | None
     best_validation_score_: float | None
-    validation_scores_: list[float] | None
+    validation_scores_: Any  # a list, or None
     t_: int
 
     def __sklearn_tags__(self) -> Any:
@@ -112,12 +148,11 @@ class MultilayerPerceptron(TrainedEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _check_solver(self) -> bool:
-        """Raise for the solver that there is not."""
+    def _check_goes_on(self) -> bool:
+        """Raise where there is no `partial_fit`, in scikit-learn's words."""
         if self.solver == "lbfgs" and self.optimizer is None:
-            raise InvalidInput(
-                "solver='lbfgs' is not one of fastnn's, which trains by minibatches; use "
-                "solver='adam', or sklearn.neural_network for a fit by L-BFGS"
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
             )
         return True
 
@@ -130,7 +165,11 @@ class MultilayerPerceptron(TrainedEstimator):
         incremental: bool = False,
     ) -> Any:
         """Fit, or with `incremental` go on for one epoch."""
-        self._check_solver()
+        if self.solver == "lbfgs" and self.optimizer is None:
+            raise InvalidInput(
+                "solver='lbfgs' is not one of fastnn's, which trains by minibatches; use "
+                "solver='adam', or sklearn.neural_network for a fit by L-BFGS"
+            )
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         sizes = hidden_sizes(self.hidden_layer_sizes)
@@ -138,17 +177,18 @@ class MultilayerPerceptron(TrainedEstimator):
         X, y = self._check_rows(X, y, first)
         self._take_classes(y, incremental)
         rows = Rows(X, y, check_weights(sample_weight, X))
-        held_out = self._validate_held_out(*validation)
+        held_out = self._check_held_out(*validation)
         random = check_random_state(self.random_state)
         loss, outputs = self._loss_and_outputs(y)
         network = network_of(X.shape[1], sizes, self.activation, self.dropout, outputs)
-        fits = [
-            self._fit_once(rows, held_out, network, loss, random, first, incremental)
-            for _ in range(self.n_restarts if first else 1)
-        ]
-        fit = min(fits, key=lambda each: each.monitor.rank)
-        self._take(fit, first)
-        if not (incremental or fit.monitor.stopped or fit.interrupted):
+        task = Task(network, loss, first, incremental)
+        times = self.n_restarts if first else 1
+        with Hooks(self, rows, 1 if incremental else self.max_iter * times) as hooks:
+            fits = [self._fit_once(rows, held_out, task, random, hooks) for _ in range(times)]
+            fit = min(fits, key=lambda each: each.monitor.rank)
+            self._take(fit, first)
+        monitor = fit.monitor
+        if not (incremental or monitor.stopped) and monitor.epochs == self.max_iter:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
@@ -161,28 +201,34 @@ class MultilayerPerceptron(TrainedEstimator):
         self,
         rows: Rows,
         held_out: Rows | None,
-        network: Network,
-        loss: Any,
+        task: Task,
         random: np.random.RandomState,
-        first: bool,
-        incremental: bool,
+        hooks: Hooks,
     ) -> Fit:
         """Return one fit; of the estimator itself nothing has changed.
 
         What is random comes in scikit-learn's order: initial parameters, rows to validate on, and
         then the order of the rows.
         """
-        dtype = self._dtype(rows.X) if first else self._trainer.dtype
-        start = draw_parameters(random, network, self.activation, dtype) if first else None
+        dtype = self._dtype_for(rows.X) if task.first else self._trainer.dtype
+        start: Any = None
+        if task.first:
+            start = draw_parameters(random, task.network, self.activation, dtype)
+        elif task.anew:
+            start = self._parameters()
         if self.early_stopping and held_out is None:
-            rows, held_out = split(rows, random, self.validation_fraction, self._stratifies(rows.y))
-        targets, weights = self._encode(rows.y, loss), self._weights(rows.y, rows.sample_weight)
-        settings = self._settings(len(rows), weights, network, loss, first, incremental)
-        if first or not incremental:
+            rows, held_out = split(rows, random, self.validation_fraction, self._stratifies())
+        scalings = self._scalings(rows, task)
+        X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
+        targets, weights = self._encode(rows.y, task.loss), self._weights(rows)
+        if scalings[1] is not None:
+            targets = scalings[1].apply(targets)
+        settings = self._settings(len(rows), weights, task)
+        if task.anew:
             seed = int(random.randint(np.iinfo(np.int32).max))
             trainer = Trainer(seed=seed, dtype=dtype, **settings)
-            trainer.set_parameters(self._parameters() if start is None else start)
-            trainer.rate_factor = self._rate_factor(network, loss)
+            trainer.set_parameters(start)
+            trainer.rate_factor = self._rate_factor(task)
         else:
             trainer = self._trainer_now()
             changed = {
@@ -191,23 +237,28 @@ class MultilayerPerceptron(TrainedEstimator):
             factor = trainer.rate_factor
             trainer.set(**changed)
             trainer.rate_factor = factor
-        monitor = self._monitor(trainer, targets, weights, held_out, first)
-        epochs = 1 if incremental else self.max_iter
-        interrupted = train(
-            trainer, rows.X, targets, weights, epochs, monitor, self._callbacks(),
-            progress=int(self.verbose) > 1,
-        )  # fmt: skip
-        return Fit(trainer, monitor, len(rows), interrupted)
+        score_of = None if held_out is None else self._score_on(held_out, scalings)
+        monitor = self._monitor(trainer, task, targets, weights, score_of)
+        calls: list[Any] = [
+            *self._callbacks(),
+            *hooks.callbacks(lambda each: shown(each, scalings)),
+        ]
+        epochs, bar = 1 if task.incremental else self.max_iter, int(self.verbose) > 1
+        interrupted = train(trainer, X, targets, weights, epochs, monitor, calls, bar)
+        return Fit(trainer, monitor, len(rows), scalings, interrupted)
 
-    def _settings(
-        self,
-        rows: int,
-        weights: np.ndarray | None,
-        network: Network,
-        loss: Any,
-        first: bool,
-        incremental: bool,
-    ) -> dict[str, Any]:
+    def _scalings(self, rows: Rows, task: Task) -> Scalings:
+        """Return what standardizes X and the targets of a regression, each None where nothing."""
+        if not task.first:
+            return self.x_scaling_, self.y_scaling_
+        if not self.standardize:
+            return None, None
+        of_targets = None
+        if loss_row(task.loss).targets == "real" and self._scales_targets:
+            of_targets = Scaling.fit(rows.y.reshape(len(rows), -1), rows.sample_weight)
+        return Scaling.fit(rows.X, rows.sample_weight), of_targets
+
+    def _settings(self, rows: int, weights: np.ndarray | None, task: Task) -> dict[str, Any]:
         """Return the settings of the Trainer for so many rows and these weights."""
         size = min(200, rows) if self.batch_size == "auto" else int(self.batch_size)
         if size > rows:
@@ -218,104 +269,111 @@ class MultilayerPerceptron(TrainedEstimator):
             )
             size = rows
         mean_weight = 1.0 if weights is None else float(weights.mean())
-        steps = -(-rows // size)
         return {
-            "network": network,
-            "loss": loss,
-            "optimizer": self._optimizer_for(rows, steps, first, incremental),
+            "network": task.network,
+            "loss": task.loss,
+            "optimizer": self._optimizer_for(rows, -(-rows // size), task),
             "batch_size": size,
-            "l2": float(self.alpha) / (size * mean_weight * summed_outputs(network, loss)),
+            # scikit-learn divides the penalty by the rows of a batch, and by their mean weight.
+            "l2": float(self.alpha) / (size * mean_weight * task.summed),
             "target": self.target,
             "threads": self._threads(),
             "shuffle": bool(self.shuffle),
         }
 
-    def _optimizer_for(self, rows: int, steps: int, first: bool, incremental: bool) -> Optimizer:
+    def _optimizer_for(self, rows: int, steps: int, task: Task) -> Optimizer:
         """Return the optimizer that the parameters describe, for epochs of so many rows."""
         rate: Any = float(self.learning_rate_init) if self.schedule is None else self.schedule
         if self.optimizer is not None:
             found: Optimizer = self.optimizer
             return found if self.schedule is None else replace(found, learning_rate=rate)
-        if self.solver == "adam":
-            return Adam(rate, self.beta_1, self.beta_2, self.epsilon)
-        if self.learning_rate == "invscaling" and self.schedule is None:
-            seen = 0 if first else self.t_
-            done = self._trainer.step if incremental and not first else 0
-            fresh = first or not incremental
-            rate = EpochScaling(rate, self.power_t, rows, steps, done, seen, fresh)
+        if self.solver != "sgd":
+            epsilon = self.epsilon / task.summed
+            return Adam(rate, self.beta_1, self.beta_2, epsilon, epsilon_hat=True)
+        if self._scales_rate("invscaling") and self.schedule is None:
+            seen = 0 if task.first else self.t_
+            done = 0 if task.anew else self._trainer.step
+            rate = EpochScaling(rate, self.power_t, rows, steps, done, seen, task.anew)
         return SGD(rate, self.momentum, bool(self.nesterovs_momentum and self.momentum > 0))
 
-    def _rate_factor(self, network: Network, loss: Any) -> float:
+    def _scales_rate(self, how: str) -> bool:
+        """Return whether the learning rate of SGD changes in one of scikit-learn's ways."""
+        return self.optimizer is None and self.solver == "sgd" and self.learning_rate == how
+
+    def _rate_factor(self, task: Task) -> float:
         """Return what rates are multiplied by: scikit-learn sums gradients over outputs.
 
         The engine takes their mean, which an optimizer that divides by their size does not notice.
         """
-        by_size = self.optimizer is not None or self.solver != "sgd"
-        return 1.0 if by_size else float(summed_outputs(network, loss))
+        return float(task.summed) if self.optimizer is None and self.solver == "sgd" else 1.0
 
     def _monitor(
         self,
         trainer: Trainer,
+        task: Task,
         targets: np.ndarray,
         weights: np.ndarray | None,
-        held_out: Rows | None,
-        first: bool,
+        score_of: Callable[[Any], float] | None,
     ) -> Monitor:
         """Return what follows a fit, which goes on from what earlier ones have left."""
         row = loss_row(trainer.loss)
         multiple = trainer.network.outputs if row.targets in ("binary", "counts") else 1
         constant = 0.0
         if row.name == "poisson":  # scikit-learn's is 0 for a perfect prediction
-            own = (scipy.special.xlogy(targets, targets) - targets).reshape(len(targets), -1)
-            constant = float(np.average(own.sum(axis=1), weights=weights))
-        penalty = trainer.l2 * summed_outputs(trainer.network, trainer.loss) / 2
-        before = squares(trainer.parameters, trainer.network)
-
-        def loss_of(loss: float, trainer: Any) -> float:
-            nonlocal before
-            after = squares(trainer.parameters, trainer.network)
-            mean, before = (before + after) / 2, after
-            return float(multiple * loss + constant + penalty * mean)
-
-        adaptive = (
-            self.optimizer is None and self.solver == "sgd" and self.learning_rate == "adaptive"
-        )
+            own = (scipy.special.xlogy(targets, targets) - targets).sum(axis=1)
+            constant = float(np.average(own, weights=weights))
+        divides = self._scales_rate("adaptive")
+        momentum = trainer.optimizer.rule in ("momentum", "nesterov")
+        follows = momentum and self._scales_rate("invscaling")
         monitor = Monitor(
             self.tol,
             self.n_iter_no_change,
             by_score=self.early_stopping,
-            plateau=self._divide_rate if adaptive else None,
-            loss_of=loss_of,
-            score_of=None if held_out is None else self._score_on(held_out),
+            plateau=self._divide_rate(task) if divides else None,
+            multiple=multiple,
+            constant=constant,
+            share=task.summed,
+            penalty=penalty_of(trainer.problem, trainer.parameters),
+            steps=-(-len(targets) // trainer.batch_size),
+            score_of=score_of,
+            after_epoch=_keep_velocity if follows else None,
             restore_best=self.early_stopping,
             verbose=bool(self.verbose),
         )
-        if not first:
-            monitor.losses, monitor.waited = self.loss_curve_, self._waited
+        if not task.first:
+            # partial_fit adds one entry, when the epoch is done; a fit may fail in the middle.
+            own = copy.copy if task.anew else lambda each: each
+            monitor.losses, monitor.waited = own(self.loss_curve_), self._waited
             if self.best_loss_ is not None:
                 monitor.best_loss = self.best_loss_
             if self.validation_scores_ is not None and self.best_validation_score_ is not None:
-                monitor.scores = self.validation_scores_
+                monitor.scores = own(self.validation_scores_)
                 monitor.best_score = self.best_validation_score_
             monitor.best_parameters = self._parameters()
         return monitor
 
-    def _divide_rate(self, trainer: Any, message: str) -> bool:
-        """Divide the learning rate by 5, or stop where it is small: "adaptive"."""
-        base = self._rate_factor(trainer.network, trainer.loss)
-        rate = trainer.rate_factor / base * self.learning_rate_init
-        stop = rate <= _LEAST_RATE
-        if self.verbose:
-            what = "Learning rate too small. Stopping."
-            print(message, what if stop else f"Setting learning rate to {rate / 5:f}")
-        if not stop:
-            trainer.rate_factor /= 5.0
-        return bool(stop)
+    def _divide_rate(self, task: Task) -> Callable[[Any, str], bool]:
+        """Return what divides the learning rate by 5, or stops where it is small: "adaptive"."""
+        base = self.learning_rate_init / self._rate_factor(task)
+
+        def divide(trainer: Any, message: str) -> bool:
+            rate = trainer.rate_factor * base
+            stop = bool(rate <= _LEAST_RATE)
+            if self.verbose:
+                what = f"Setting learning rate to {rate / 5:f}"
+                print(message, "Learning rate too small. Stopping." if stop else what)
+            if not stop:
+                trainer.rate_factor /= 5.0
+                if trainer.optimizer.rule != "sgd":
+                    trainer.scale_state(5.0)
+            return stop
+
+        return divide
 
     def _take(self, fit: Fit, first: bool) -> None:
         """Become what a fit has come to."""
         monitor = fit.monitor
-        seen = 0 if first else self.t_
+        self.t_ = (0 if first else self.t_) + monitor.epochs * fit.rows
         self._waited = monitor.waited
         self.loss_curve_ = monitor.losses
         self.loss_ = monitor.losses[-1] if monitor.losses else np.inf
@@ -323,20 +381,10 @@ class MultilayerPerceptron(TrainedEstimator):
         self.validation_scores_ = monitor.scores if scored else None
         self.best_validation_score_ = monitor.best_score if scored else None
         self.best_loss_ = None if self.early_stopping else monitor.best_loss
-        self.t_ = seen + monitor.epochs * fit.rows
         self.n_iter_ = monitor.epochs
-        self._show(fit.trainer, monitor.best_parameters if self.early_stopping else None)
-
-    def _show(self, trainer: Trainer, parameters: Parameters | None = None) -> None:
-        """Have the attributes of a trainer; with `parameters`, those instead of its own."""
-        network = trainer.network
-        self._trainer = trainer
-        self.n_outputs_, self.n_layers_ = network.outputs, len(network.dense) + 1
-        self.out_activation_ = OUT_ACTIVATIONS.get(loss_row(trainer.loss).name, "identity")
-        parameters = trainer.parameters if parameters is None else parameters
-        self.coefs_ = [layer[0] for layer in parameters]
-        self.intercepts_ = [layer[1] for layer in parameters]
-        self._slopes = [layer[2:] for layer in parameters]
+        best = monitor.best_parameters if self.early_stopping else None
+        for name, value in shown(fit.trainer, fit.scalings, best).items():
+            setattr(self, name, value)
 
     def _parameters(self) -> Parameters:
         """Return `coefs_` and `intercepts_`, as they are now, as a Trainer takes them."""
@@ -345,51 +393,72 @@ class MultilayerPerceptron(TrainedEstimator):
 
     def _trainer_now(self) -> Trainer:
         """Return the trainer inside, with `coefs_` and `intercepts_` as they are now."""
-        parameters = self._parameters()
+        parameters, trainer = self._parameters(), self._trainer
         if not all(
             np.array_equal(mine, its)
-            for layer, its_layer in zip(parameters, self._trainer.parameters, strict=True)
+            for layer, its_layer in zip(parameters, trainer.parameters, strict=True)
             for mine, its in zip(layer, its_layer, strict=True)
         ):
-            factor = self._trainer.rate_factor
-            self._trainer.set_parameters(parameters)
-            self._trainer.rate_factor = factor
-        return self._trainer
+            factor = trainer.rate_factor
+            trainer.set_parameters(parameters)
+            trainer.rate_factor = factor
+        return trainer
 
     def to_trainer(self) -> Trainer:
-        """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
+        """Return a Trainer that predicts as this fitted estimator does, and trains on; a copy.
 
-        Its classes are the places in `classes_`: 0 and 1 where there are two.
+        Its classes are the places in `classes_`: 0 and 1 where there are two. With `standardize` it
+        takes, and a regression gives, numbers in the caller's units, and its optimizer is at its
+        start.
         """
         check_is_fitted(self)
-        return copy.copy(self._trainer_now())
+        trainer = copy.copy(self._trainer_now())
+        if isinstance(trainer.learning_rate, EpochScaling):
+            rate = trainer.learning_rate(trainer.step)
+            trainer.set(optimizer=replace(trainer.optimizer, learning_rate=rate))
+        if self.x_scaling_ is not None:
+            trainer.set_parameters(self._folded())
+        return trainer
+
+    def _folded(self) -> Parameters:
+        """Return parameters of a network that takes and gives numbers in the caller's units."""
+        parameters = self._parameters()
+        if self.x_scaling_ is not None:
+            parameters = self.x_scaling_.fold_inputs(parameters)
+        if self.y_scaling_ is not None:
+            parameters = self.y_scaling_.fold_outputs(parameters)
+        return parameters
 
     def _raw(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of checked features before `out_activation_`."""
         trainer = self._trainer
+        if self.x_scaling_ is not None:
+            X = self.x_scaling_.apply(X)
         products = X.shape[0] * sum(W.size for W in self.coefs_)
         if products <= _NUMPY_PRODUCTS or trainer.target == "numpy":
-            return forward(trainer.problem, self._parameters(), X)
-        return self._trainer_now().forward(X)
+            raw = forward(trainer.problem, self._parameters(), X)
+        else:
+            raw = self._trainer_now().forward(X)
+        return raw if self.y_scaling_ is None else self.y_scaling_.undo(raw)
 
-    def _dtype(self, X: Any) -> Any:
+    def _dtype_for(self, X: Any) -> Any:
         """Return the dtype of parameters and arithmetic: `dtype`, or that of X."""
         return X.dtype if self.dtype is None else self.dtype
 
     def _threads(self) -> int | None:
         """Return how many threads `n_jobs` means, -1 being all there are."""
-        if self.n_jobs is None:
-            return None
-        if self.n_jobs < 0:
-            return max(1, available_threads() + 1 + self.n_jobs)
-        return int(self.n_jobs)
+        if self.n_jobs is None or self.n_jobs > 0:
+            return self.n_jobs
+        if self.n_jobs == 0:
+            raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
+        return max(1, available_threads() + 1 + self.n_jobs)
 
     def _callbacks(self) -> tuple[Callable[..., Any], ...]:
         if self.callbacks is None:
             return ()
         return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
 
-    def _validate_held_out(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
+    def _check_held_out(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
         """Return the rows that `fit` was given to validate on, checked; None without."""
         if X is None and y is None:
             if sample_weight is not None:
@@ -400,6 +469,8 @@ class MultilayerPerceptron(TrainedEstimator):
             raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
         X, y = self._check_rows(X, y, reset=False)
         return Rows(X, y, check_weights(sample_weight, X))
+
+    _scales_targets = False  # whether `standardize` is for y, too
 
     @abstractmethod
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
@@ -418,23 +489,45 @@ class MultilayerPerceptron(TrainedEstimator):
         """Return what a loss of the engine's reads for `y`."""
 
     @abstractmethod
-    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+    def _weights(self, rows: Rows) -> np.ndarray | None:
         """Return the weights of rows or of targets."""
 
     @abstractmethod
-    def _score_on(self, rows: Rows) -> Callable[[Any], float]:
+    def _score_on(self, rows: Rows, scalings: Scalings) -> Callable[[Any], float]:
         """Return what gives the score of a trainer on some rows; larger is better."""
 
     @abstractmethod
-    def _stratifies(self, y: Any) -> bool:
+    def _stratifies(self) -> bool:
         """Return whether rows to validate on are drawn with the classes' shares."""
 
 
-def summed_outputs(network: Network, loss: Any) -> int:
-    """Return over how many outputs the engine takes a mean where scikit-learn takes a sum."""
-    return 1 if loss_row(loss).rowwise else network.outputs
+def shown(
+    trainer: Trainer,
+    scalings: Scalings,
+    parameters: Parameters | None = None,
+) -> dict[str, Any]:
+    """Return the attributes that make an estimator predict as a trainer does now.
+
+    With `parameters`, as with those instead of its own.
+    """
+    found = trainer.parameters if parameters is None else parameters
+    return {
+        "_trainer": trainer,
+        "x_scaling_": scalings[0],
+        "y_scaling_": scalings[1],
+        "n_outputs_": trainer.network.outputs,
+        "n_layers_": len(trainer.network.dense) + 1,
+        "out_activation_": OUT_ACTIVATIONS.get(loss_row(trainer.loss).name, "identity"),
+        "coefs_": [layer[0] for layer in found],
+        "intercepts_": [layer[1] for layer in found],
+        "_slopes": [layer[2:] for layer in found],
+    }
 
 
-def squares(parameters: Parameters, network: Network) -> float:
-    """Return the sum of the squares of all weights."""
-    return sum(float(np.vdot(layer[0], layer[0])) for layer in parameters)
+def _keep_velocity(trainer: Any) -> None:
+    """Have the next epoch's first step keep the size that momentum had given the last one.
+
+    scikit-learn's velocity is a step, of which the rate is a part; the engine's is a gradient.
+    """
+    rate, step = trainer.learning_rate, trainer.step
+    trainer.scale_state(rate(step - 1) / rate(step))

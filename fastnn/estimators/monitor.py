@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fastnn.training.callbacks.bundled import Bundled
 
 if TYPE_CHECKING:
+    from fastnn.inputs.problem import EpochResult
     from fastnn.training.history import History
-    from fastnn.training.trainer_state import Stateful
-
-
-class Plateau(Protocol):
-    """What is done when there has been no progress for too long; whether that ends the fit."""
-
-    def __call__(self, trainer: Stateful, message: str) -> bool:
-        """Return whether to stop."""
 
 
 class Monitor(Bundled):
     """Notes loss and validation score of each epoch, and stops a fit that makes no progress.
 
-    An epoch is no progress where its loss > best loss - tol, or its score < best score + tol. After
-    more than `patience` of them in a row, or as many where `at_once`, `plateau` decides.
+    The loss that is noted is  multiple data loss + constant + share penalty,  the penalty being the
+    mean of what it is before each step, if it changes evenly in the epoch. An epoch is no progress
+    where its loss > best loss - tol, or its score < best score + tol. After more than `patience` of
+    them in a row, or as many where `at_once`, `plateau` decides.
 
     Parameters
     ----------
@@ -35,13 +30,19 @@ class Monitor(Bundled):
     by_score
         Whether scores decide, instead of losses.
     plateau
-        What is done then; None stops.
+        (trainer, message) -> whether to stop, called then; None stops.
     at_once
         Whether `patience` epochs without progress are enough, or it takes one more.
-    loss_of
-        (data loss of an epoch, trainer) -> the loss that is noted; None: the data loss.
+    multiple, constant, share
+        What the noted loss is made with.
+    penalty
+        Before the first epoch.
+    steps
+        In an epoch.
     score_of
         trainer -> its score on the validation data, larger is better; None: there are none.
+    after_epoch
+        trainer -> None, called after each epoch; None: nothing has to be done there.
     restore_best
         Whether the parameters of the best score are kept, as `best_parameters`.
     verbose
@@ -64,6 +65,7 @@ class Monitor(Bundled):
     """
 
     turn = 2  # what other callbacks do belongs to the epoch
+    follows = True
 
     def __init__(
         self,
@@ -71,17 +73,25 @@ class Monitor(Bundled):
         patience: float,
         *,
         by_score: bool = False,
-        plateau: Plateau | None = None,
+        plateau: Callable[[Any, str], bool] | None = None,
         at_once: bool = False,
-        loss_of: Callable[[float, Stateful], float] | None = None,
-        score_of: Callable[[Stateful], float] | None = None,
+        multiple: float = 1.0,
+        constant: float = 0.0,
+        share: float = 0.0,
+        penalty: float = 0.0,
+        steps: int = 1,
+        score_of: Callable[[Any], float] | None = None,
+        after_epoch: Callable[[Any], None] | None = None,
         restore_best: bool = False,
         verbose: bool = False,
     ) -> None:
         self.tol, self.patience, self.by_score = tol, patience, by_score
         self.plateau, self.at_once = plateau, at_once
-        self.loss_of, self.score_of = loss_of, score_of
+        self.multiple, self.constant, self.share = multiple, constant, share
+        self.penalty, self.steps = penalty, steps
+        self.score_of, self.after_epoch = score_of, after_epoch
         self.restore_best, self.verbose = restore_best, verbose
+        self.by_results = score_of is None and after_epoch is None
         self.losses: list[float] = []
         self.scores: list[float] = []
         self.best_loss, self.best_score = math.inf, -math.inf
@@ -96,48 +106,73 @@ class Monitor(Bundled):
             return -self.best_score
         return self.losses[-1] if self.losses else math.inf
 
-    def __call__(self, trainer: Stateful, history: History) -> bool:
-        """Note an epoch, and return whether it is to be the last."""
-        loss = history.loss[-1]
-        self.epochs += 1
-        self.losses.append(loss if self.loss_of is None else self.loss_of(loss, trainer))
-        if self.verbose:
-            print(f"Iteration {self.epochs}, loss = {self.losses[-1]:.8f}")
-        if self.score_of is not None:
-            self.scores.append(self.score_of(trainer))
+    def calls_after(self, results: Sequence[EpochResult]) -> int:
+        """Return after how many of the next epochs there has been no progress for too long."""
+        waited, best, penalty = self.waited, self.best_loss, self.penalty
+        for number, result in enumerate(results, 1):
+            loss, penalty = self._loss_of(result, penalty)
+            waited, best = self._waited(waited, best, loss), min(best, loss)
+            if self._enough(waited):
+                return number
+        return len(results)
+
+    def take(self, results: Sequence[EpochResult]) -> None:
+        """Note the losses of epochs that are done."""
+        for result in results:
+            loss, self.penalty = self._loss_of(result, self.penalty)
+            self.epochs += 1
+            self.losses.append(loss)
             if self.verbose:
-                print(f"Validation score: {self.scores[-1]:f}")
-        if self.by_score:
-            self._judge_score(trainer)
-        else:
-            self._judge_loss()
-        enough = self.waited >= self.patience if self.at_once else self.waited > self.patience
-        if self.tol is None or not enough:
+                print(f"Iteration {self.epochs}, loss = {loss:.8f}")
+            if not self.by_score:
+                self.waited = self._waited(self.waited, self.best_loss, loss)
+                self.best_loss = min(self.best_loss, loss)
+
+    def __call__(self, trainer: Any, history: History) -> bool:
+        """Return whether the epoch that has been noted is to be the last."""
+        if self.score_of is not None:
+            self._take_score(self.score_of(trainer), trainer)
+        if self.after_epoch is not None:
+            self.after_epoch(trainer)
+        if not self._enough(self.waited):
             return False
         what = "Validation score" if self.by_score else "Training loss"
         message = (
             f"{what} did not improve more than tol={self.tol:f} for {self.patience} consecutive "
             "epochs."
         )
-        self.waited = 0
         if self.plateau is None:
             if self.verbose:
                 print(f"{message} Stopping.")
             self.stopped = True
         else:
             self.stopped = self.plateau(trainer, message)
+        if not self.stopped:
+            self.waited = 0
         return self.stopped
 
-    def _judge_loss(self) -> None:
-        loss = self.losses[-1]
-        worse = self.tol is not None and loss > self.best_loss - self.tol
-        self.waited = self.waited + 1 if worse else 0
-        self.best_loss = min(self.best_loss, loss)
+    def _loss_of(self, result: EpochResult, before: float) -> tuple[float, float]:
+        """Return the loss that is noted of an epoch, and the penalty after it."""
+        assert result.penalty is not None, "those who follow results are told it"
+        passed = (self.steps - 1) / (2 * self.steps)
+        penalty = self.share * (before + (result.penalty - before) * passed)
+        return self.multiple * result.loss + self.constant + penalty, result.penalty
 
-    def _judge_score(self, trainer: Stateful) -> None:
-        score = self.scores[-1]
-        worse = self.tol is not None and score < self.best_score + self.tol
-        self.waited = self.waited + 1 if worse else 0
+    def _waited(self, waited: int, best: float, loss: float) -> int:
+        worse = self.tol is not None and loss > best - self.tol
+        return waited + 1 if worse else 0
+
+    def _enough(self, waited: int) -> bool:
+        enough = waited >= self.patience if self.at_once else waited > self.patience
+        return self.tol is not None and enough
+
+    def _take_score(self, score: float, trainer: Any) -> None:
+        self.scores.append(score)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        if self.by_score:
+            worse = self.tol is not None and score < self.best_score + self.tol
+            self.waited = self.waited + 1 if worse else 0
         if score > self.best_score:
             self.best_score = score
             if self.restore_best:

@@ -43,7 +43,9 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
     return float(found.mean())
 
 
-def scorer_of(estimator: Any, scoring: Any, rows: Rows) -> Callable[[Any], float]:
+def scorer_of(
+    estimator: Any, scoring: Any, rows: Rows, shown: Callable[[Any], dict[str, Any]]
+) -> Callable[[Any], float]:
     """Return what gives the score of a trainer by a scorer of scikit-learn's, by name or callable.
 
     Parameters
@@ -54,6 +56,8 @@ def scorer_of(estimator: Any, scoring: Any, rows: Rows) -> Callable[[Any], float
         As scikit-learn's `check_scoring` takes it.
     rows
         To score on.
+    shown
+        Gives the attributes by which the estimator predicts as a trainer does.
     """
     scorer = check_scoring(estimator, scoring=scoring)
     weights = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
@@ -61,7 +65,7 @@ def scorer_of(estimator: Any, scoring: Any, rows: Rows) -> Callable[[Any], float
     def score(trainer: Any) -> float:
         probe = copy.copy(estimator)
         vars(probe).pop("feature_names_in_", None)  # the rows have been checked, and have no names
-        probe._show(trainer)
+        vars(probe).update(shown(trainer))
         return float(scorer(probe, rows.X, rows.y, **weights))
 
     return score

@@ -1,4 +1,4 @@
-"""Linear classifiers and regressors by stochastic gradient descent: scikit-learn's, on the engine."""
+"""Linear classifiers and regressors by stochastic gradient descent, on the engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax
 
 
 class LinearClassifier(LinearClassifierMixin, LinearModel):
-    """What `SGDClassifier` and `Perceptron` have in common: labels, and one class against the rest."""
+    """What `SGDClassifier` and `Perceptron` have in common: labels, one class against the rest."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LinearModel._parameter_constraints,
@@ -89,8 +89,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
-                "The number of classes has to be greater than one; got "
-                f"{len(classes)} class"
+                f"The number of classes has to be greater than one; got {len(classes)} class"
             )
         weights = self._checked_weights(sample_weight, X)
         if self.warm_start and getattr(self, "coef_", None) is not None:
@@ -101,9 +100,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         self._fit_model(X, y, weights, start, validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> Any:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
         """Train one epoch on some rows; called again, go on from there.
 
         Parameters
@@ -123,8 +120,8 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
 
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         first = not hasattr(self, "classes_")
-        self._more_validate_params(incremental=True)
-        if self.class_weight == "balanced":
+        self._more_validate_params(first_partial=first)
+        if first and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use "
                 "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
@@ -157,9 +154,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         unknown = self.classes_[places] != y
         if np.any(unknown):
             wrong = np.unique(np.asarray(y)[unknown])
-            raise ValueError(
-                f"y has the labels {wrong}, which are not in classes_ {self.classes_}"
-            )
+            raise ValueError(f"y has the labels {wrong}, which are not in classes_ {self.classes_}")
         return np.asarray(places)
 
     def _indicator(self, y: Any) -> np.ndarray:
@@ -266,9 +261,7 @@ class SGDClassifier(LinearClassifier):
 
     def _check_proba(self) -> bool:
         if self.loss not in _PROBABILITIES:
-            raise AttributeError(
-                f"probability estimates are not available for loss={self.loss!r}"
-            )
+            raise AttributeError(f"probability estimates are not available for loss={self.loss!r}")
         return True
 
     @available_if(_check_proba)
@@ -453,8 +446,8 @@ class SGDRegressor(RegressorMixin, LinearModel):
         return self._become(fitted)
 
     def _fit_more(self, X: Any, y: Any, sample_weight: Any) -> None:
-        self._more_validate_params(incremental=True)
         first = getattr(self, "coef_", None) is None
+        self._more_validate_params(first_partial=first)
         X, y = self._check_rows(X, y, reset=first, y_numeric=True)
         weights = self._checked_weights(sample_weight, X)
         start = self._checked_start(None, None, X.shape[1], X.dtype) if first else self._columns()
@@ -480,10 +473,12 @@ class SGDRegressor(RegressorMixin, LinearModel):
         coef, intercept = super()._outside(parameters)
         return coef[0], intercept
 
-    def _scalings(self, rows: Rows) -> tuple[Scaling, Scaling | None]:
-        if loss_row(self._engine_loss(0.0) if not callable(self.loss) else "mse").targets != "real":
-            return super()._scalings(rows)
-        return super()._scalings(rows)[0], Scaling.fit(rows.y, rows.sample_weight)
+    def _scalings(self, rows: Rows) -> tuple[Scaling | None, Scaling | None]:
+        scaling, _ = super()._scalings(rows)
+        loss = "mse" if callable(self.loss) else self._engine_loss(0.0)
+        if scaling is None or loss_row(loss).targets != "real":
+            return scaling, None
+        return scaling, Scaling.fit(rows.y, rows.sample_weight)
 
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         return ShuffleSplit(test_size=test_size, random_state=random_state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,8 @@ class Problem:
     network
         The layers.
     loss
-        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or one of your own: a function
-        (outputs, targets) of the vectors of a row, by the operators and functions of
+        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or one of your own: a
+        function (outputs, targets) of the vectors of a row, by the operators and functions of
         `fastnn.graph`. What it computes number by number, as ``lambda z, y: (z - y) ** 4`` does, is
         the loss of each output, and the loss of a row its mean over them; what it computes of the
         whole row, as ``lambda z, y: 0.5 * (z[1] + (y[0] - z[0])**2 * exp(-z[1]))`` does, is the
@@ -393,10 +393,25 @@ class EpochResult:
     bad_step
         The first step whose loss was NaN or infinite, counted from 0 within the epoch, or None.
         Training stopped there, before its update.
+    penalty
+        l1 sum|W| + l2/2 sum W^2 of all Dense layers after the epoch; None where the target does not
+        tell it, which `penalty_of` then does.
     """
 
     loss: float
     bad_step: int | None
+    penalty: float | None = None
+
+
+def penalty_of(problem: Problem, parameters: Sequence[tuple[np.ndarray, ...]]) -> float:
+    """Return l1 sum|W| + l2/2 sum W^2 over all Dense layers, in float64."""
+    total = 0.0
+    for (l1, l2), arrays in zip(problem.penalties, parameters, strict=True):
+        if l1:
+            total += l1 * float(np.sum(np.abs(arrays[0], dtype=np.float64)))
+        if l2:
+            total += l2 / 2 * float(np.sum(np.square(arrays[0], dtype=np.float64)))
+    return total
 
 
 class DivergedAtOnce(Diverged):

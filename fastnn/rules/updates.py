@@ -30,7 +30,8 @@ def make_factors(
 ) -> SimpleNamespace:
     """Return what update rules take of t, the number of the update, from 1; all of it in float64.
 
-    adam(beta1, beta2, t): 1 - beta1^t and sqrt(1 - beta2^t) (Kingma & Ba 2015, algorithm 1).
+    adam(beta1, beta2, t, hat): 1 - beta1^t and sqrt(1 - beta2^t) (Kingma & Ba 2015, algorithm 1);
+    with hat, for the epsilon with a hat of their section 2, the ratio of the two, and 1.
     momentum(beta1, t): Nadam's mu_t = beta1 (1 - 0.96^(0.004 t) / 2), which grows from beta1 / 2 to
     beta1 (Dozat 2016, with PyTorch's numbers).
     product(beta1, t): P_t = mu_1 ... mu_t, or a number below 1e-20 for one below 1e-20.
@@ -42,8 +43,9 @@ def make_factors(
     """
 
     @compiled
-    def adam(beta1, beta2, t):
-        return 1.0 - beta1**t, sqrt(1.0 - beta2**t)
+    def adam(beta1, beta2, t, hat):
+        c1, c2 = 1.0 - beta1**t, sqrt(1.0 - beta2**t)
+        return (c1 / c2, 1.0) if hat else (c1, c2)
 
     @compiled
     def momentum(beta1, t):

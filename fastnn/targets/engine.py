@@ -39,7 +39,11 @@ class Engine(ABC):
         Which of several ways the target takes, for the history; "" where there is one.
     seconds_per_row
         In training, as far as known; infinite at first.
+    tells_penalty
+        Whether what `train_epochs` returns has the penalty after each epoch.
     """
+
+    tells_penalty = False
 
     def __init__(self, problem: Problem) -> None:
         """Be the engine of `problem`, which the first call that computes begins from `restore`."""

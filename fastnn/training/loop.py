@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.errors import Diverged
 from fastnn.inputs.data import Data
-from fastnn.inputs.problem import check_converging
+from fastnn.inputs.problem import check_converging, penalty_of
 from fastnn.schedules import rates_of
-from fastnn.training.callbacks import Callback, Looks, call_all
+from fastnn.training.callbacks import Bundled, Callback, Looks, call_all
 from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
@@ -39,8 +40,10 @@ def train_epochs(
     calls: tuple[Callback, ...],
     progress: Progress | Watch,
     metrics: tuple[Metric, ...] = (),
-) -> None:
+) -> bool:
     """Do up to so many epochs, one after another, with the callbacks after each.
+
+    Returns whether one of them has ended that.
 
     Raises
     ------
@@ -53,14 +56,25 @@ def train_epochs(
     left, looks = epochs, Looks(calls)
     while left:
         try:
-            _train_block(trainer, data, validation, 1, progress, metrics, looks)
+            _train_block(trainer, data, validation, 1, progress, metrics, looks, followers(calls))
         except Diverged as error:
             rates = block_rates(trainer._state, len(data), 1)[0]
             left += go_back(trainer, error, float(rates[error.step]))
             continue
         left -= 1
         if call_all(calls, trainer, trainer.history):
-            break
+            return True
+    return False
+
+
+def followers(calls: tuple[Callback, ...]) -> tuple[Bundled, ...]:
+    """Return those of some callbacks that are told the results of epochs."""
+    return tuple(each for each in calls if isinstance(each, Bundled) and each.follows)
+
+
+def go_in_blocks(calls: tuple[Callback, ...]) -> bool:
+    """Return whether the results of epochs are all that these callbacks need."""
+    return all(isinstance(each, Bundled) and each.follows and each.by_results for each in calls)
 
 
 @works
@@ -72,8 +86,12 @@ def _train_block(
     progress: Progress | Watch,
     metrics: tuple[Metric, ...] = (),
     looks: Looks | None = None,
-) -> None:
+    following: tuple[Bundled, ...] = (),
+) -> int:
     """Do `count` epochs and make what they come to the state, or change nothing and raise.
+
+    Return how many have been done: fewer where one of those `following` wants to be called. It then
+    is as if only these had been asked for.
 
     They share their seconds, which are without the validation: that, and looking on between steps,
     is for one epoch alone. Where a metric fails, its epoch is done, and the error is raised then.
@@ -104,9 +122,19 @@ def _train_block(
             results += engine.train_epochs(
                 data, orders[done:], rates[done:], epoch + done, before.step, report
             )
-        seconds = (time.perf_counter() - start) / count
         last = len(results) - 1
         check_converging(results[last], engine.finite, rates[last], epoch + last)
+        if following:
+            if results[0].penalty is None:
+                penalty = penalty_of(problem, engine.parameters())
+                results = [replace(result, penalty=penalty) for result in results]
+            wanted = min(each.calls_after(results) for each in following)
+            if wanted < count:
+                engine.restore(state.snapshot)
+                count, orders, rates = wanted, orders[:wanted], rates[:wanted]
+                results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
+                assert len(results) == count, "what was done once can be done again"
+        seconds = (time.perf_counter() - start) / count
         found: dict[str, float] = {}
         error = None
         if metrics and validation is not None:
@@ -124,6 +152,8 @@ def _train_block(
         ]
         series = {each.series: found.get(each.name) for each in metrics}
         trainer._advance(after, rows, series)
+        for follower in following:
+            follower.take(results)
     if look is not None:
         look.end()
     for number, result in enumerate(results):
@@ -132,6 +162,7 @@ def _train_block(
         progress.end_epoch(result.loss, loss, found)
     if error is not None:
         raise error
+    return count
 
 
 def _block(
@@ -161,13 +192,16 @@ def train_in_blocks(
     epochs: int,
     progress: Progress | Watch,
     longest: float = math.inf,
+    calls: tuple[Callback, ...] = (),
 ) -> None:
-    """Train without validation and callbacks, many short epochs a call, to the same bits.
+    """Train without validation, many short epochs a call, to the same bits.
 
     Parameters
     ----------
     trainer, data, epochs, progress
         As for `train_epochs`.
+    calls
+        Callbacks that need no call after each epoch: `go_in_blocks`.
     longest
         How many seconds a call of more than one epoch may take, as far as is known before. Where
         that is finite, what nothing is known of is done one by one.
@@ -178,24 +212,34 @@ def train_in_blocks(
         As `Trainer.fit` does, in the same epoch and step.
     """
     most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
-    left = epochs
+    left, following = epochs, followers(calls)
+    assert go_in_blocks(calls), "they would miss epochs"
     while left:
-        count = min(_most_within(trainer, len(data), longest), most, left)
-        left -= count
+        count = min(_most_within(trainer, len(data), longest, following), most, left)
         if count > 1:
             done = trainer.epoch
             try:
-                _train_block(trainer, data, None, count, progress)
+                left -= _train_block(trainer, data, None, count, progress, following=following)
+                if call_all(calls, trainer, trainer.history):
+                    return
                 continue
             except Exception:
                 if trainer.epoch != done:
                     raise
-        train_epochs(trainer, data, None, count, (), progress)  # finds where, and may go on
+        left -= count
+        if train_epochs(trainer, data, None, count, calls, progress):  # finds where, and may go on
+            return
 
 
-def _most_within(trainer: Stateful, rows: int, seconds: float) -> int:
+def _most_within(
+    trainer: Stateful, rows: int, seconds: float, following: tuple[Bundled, ...]
+) -> int:
     """Return how many epochs one call of the engine may do, by what it took for the last ones."""
     engine = trainer._state.engine
+    if following and (
+        engine is None or not engine.tells_penalty or trainer.on_divergence == "restore"
+    ):
+        return 1
     if math.isinf(seconds):
         return BLOCK_EPOCHS
     if engine is None or engine.threads > 1 or math.isinf(engine.seconds_per_row):

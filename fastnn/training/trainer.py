@@ -26,7 +26,7 @@ from fastnn.training.callbacks import (
 )
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
-from fastnn.training.loop import BLOCK_SECONDS, train_epochs, train_in_blocks
+from fastnn.training.loop import BLOCK_SECONDS, go_in_blocks, train_epochs, train_in_blocks
 from fastnn.training.metrics import check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
@@ -340,8 +340,8 @@ class Trainer(Adjustable, Convertible):
         try:
             with running(self, calls, bar) as reported:
                 self._aim_at(self.epoch + epochs)
-                if validation is None and not calls:
-                    train_in_blocks(self, data, epochs, reported, BLOCK_SECONDS)
+                if validation is None and go_in_blocks(calls):
+                    train_in_blocks(self, data, epochs, reported, BLOCK_SECONDS, calls)
                 else:
                     train_epochs(self, data, validation, epochs, calls, reported, asked)
                 self._finish()

@@ -237,6 +237,29 @@ class Stateful(Predictor, Stored):
         with self._using:
             self._state = self._state._replace(step=0, rate_factor=1.0, arrays=arrays, earlier=None)
 
+    def scale_state(self, factor: float) -> None:
+        """Multiply the optimizer's state by a number.
+
+        The velocity of `SGD` with momentum is a sum of gradients, so that a new learning rate
+        changes the steps that earlier ones go on with at once. After ``scale_state(old / new)``
+        these are as long as they were, as in libraries whose velocity has the rate in it (Keras,
+        scikit-learn; Sutskever et al. 2013).
+
+        Raises
+        ------
+        InvalidInput
+            No finite number, or one that is not above 0.
+        """
+        factor = number(factor, "factor", 0.0, open_low=True)
+        self._refuse_within()
+        with self._using:
+            parameters, slots = self._state.read()
+            scaled = [
+                [tuple(array * array.dtype.type(factor) for array in layer) for layer in slot]
+                for slot in slots
+            ]
+            self._state = self._state._replace(arrays=(parameters, scaled))
+
     def restore(self, earlier: Stateful) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.
 

@@ -40,7 +40,7 @@ from fastnn.targets.cpu.plan import (
     Plan,
     make_plan,
 )
-from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
+from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, PENALTY, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
@@ -101,6 +101,7 @@ class Engine(interface.Engine):
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
+        self.tells_penalty = not any(l1 for l1, _ in problem.penalties)
         self.threads = self._choose_threads()
         self._working = self._follow(self._plan_for(1), None)
         self._lock = new_lock()  # one call at a time uses the working memory
@@ -157,7 +158,7 @@ class Engine(interface.Engine):
         with self._lock:
             begun = self._begin(data, orders, rates, epoch, step)
             self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
-        return results_of(begun)
+        return results_of(begun, self.tells_penalty)
 
     def train_epoch_in_parts(
         self,
@@ -194,7 +195,7 @@ class Engine(interface.Engine):
                 if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
                     progress(stop, loss / weight if weight > 0 else 0.0)  # no short part does
                     reported = time.monotonic()
-        return results_of(begun)[0]
+        return results_of(begun, self.tells_penalty)[0]
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
@@ -435,14 +436,15 @@ class Begun(NamedTuple):
     head: np.ndarray
 
 
-def results_of(begun: Begun) -> list[EpochResult]:
+def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
     """Return what epochs came to, up to the first in which a loss is not finite."""
     numbers, control = begun.numbers, begun.control
     results: list[EpochResult] = []
     for number in range(len(control)):
         bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
         loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
-        results.append(EpochResult(float(loss), bad if bad >= 0 else None))
+        penalty = float(numbers[number, PENALTY]) if tells_penalty else None
+        results.append(EpochResult(float(loss), bad if bad >= 0 else None, penalty))
         if bad >= 0:
             break
     return results

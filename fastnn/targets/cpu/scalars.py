@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 (
     RATE,
     C1,  # 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
-    C2,  # sqrt(1 - beta2^t)
+    C2,  # sqrt(1 - beta2^t); with Adam's epsilon_hat 1, and C1 divided by it
     C3,  # Nadam's factor of the mean gradient
     PRODUCT,  # Nadam's mu_1 ... mu_t
     STEP_WEIGHT,  # sum of the weights of the rows of this batch
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     BETA2,
     EPSILON,
     DECAY,
+    EPSILON_HAT,  # 1: Adam's epsilon is the one with a hat, which c1 and c2 see to; else 0
     CLIP_VALUE,  # largest size of a number of the gradient, or infinity
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
+    PENALTY,  # l2/2 sum W^2 after the epoch; of no use where there is an l1
     NUMBERS,
-) = range(18)
+) = range(20)
 
 # What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
 # what the rate is multiplied by there.
@@ -42,7 +44,7 @@ def start_numbers(problem: Problem) -> np.ndarray:
     layers = problem.network.parametric
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
     numbers[MEAN_WEIGHT] = 1.0
-    numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
+    numbers[[BETA1, BETA2, EPSILON, DECAY, EPSILON_HAT]] = problem.optimizer.constants
     norms = [getattr(layer, "max_norm", None) for layer in layers]
     factors = [layer.rate_factor for layer in layers]
     limits = [

@@ -57,6 +57,7 @@ def update(
     of_layer = dict(zip(learning, limited, strict=True))
     rule = UPDATES[problem.optimizer.rule]
     constants = problem.optimizer.constants
+    undecayed = *constants[:3], 0.0, constants[4]
     updated: Parameters = []
     state: list[Parameters] = [[] for _ in slots]
     for layer, (described, arrays) in enumerate(zip(network.parametric, parameters, strict=True)):
@@ -67,7 +68,7 @@ def update(
             continue
         own_rate = rate * described.rate_factor
         # Weight decay, the last constant, acts on W and on nothing else.
-        hypers = Hyper(own_rate, (*constants[:3], 0.0), t), Hyper(own_rate, constants, t)
+        hypers = Hyper(own_rate, undecayed, t), Hyper(own_rate, constants, t)
         found = []
         for k, (array, each) in enumerate(zip(arrays, network.parameters[layer], strict=True)):
             gradient, own = of_layer[layer][k], [slot[layer][k] for slot in slots]

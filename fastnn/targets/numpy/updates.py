@@ -28,13 +28,13 @@ class Hyper(NamedTuple):
     learning_rate
         Of this step.
     constants
-        (beta1, momentum or start; beta2 or decay; epsilon; weight_decay), from the optimizer.
+        Those of the optimizer, see `fastnn.optimizers.Optimizer.constants`.
     t
         Number of this update, from 1.
     """
 
     learning_rate: float
-    constants: tuple[float, float, float, float]
+    constants: tuple[float, float, float, float, float]
     t: int
 
 
@@ -97,12 +97,13 @@ def nesterov(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[
 def adam(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
     """Adam: m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  then the step, bias-corrected.
 
-    w -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + epsilon), PyTorch's order of operations.
+    w -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + epsilon), PyTorch's order of operations;
+    with epsilon_hat  w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon).
     """
-    beta1, beta2, epsilon, _ = hyper.constants
+    beta1, beta2, epsilon, _, hat = hyper.constants
     m = beta1 * slots[0] + (1 - beta1) * g
     v = beta2 * slots[1] + (1 - beta2) * g * g
-    c1, c2 = FACTORS.adam(beta1, beta2, hyper.t)
+    c1, c2 = FACTORS.adam(beta1, beta2, hyper.t, hat)
     return w - hyper.learning_rate / c1 * m / (np.sqrt(v) / c2 + epsilon), [m, v]
 
 
@@ -118,7 +119,7 @@ def nadam(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.
     w -= lr ((1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m)
     / (sqrt(v / (1 - b2^t)) + epsilon).
     """
-    beta1, beta2, epsilon, _ = hyper.constants
+    beta1, beta2, epsilon, _, _ = hyper.constants
     m = beta1 * slots[0] + (1 - beta1) * g
     v = beta2 * slots[1] + (1 - beta2) * g * g
     c1, c2, c3 = FACTORS.nadam(beta1, beta2, hyper.t, FACTORS.product(beta1, hyper.t))
@@ -127,7 +128,7 @@ def nadam(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.
 
 def rmsprop(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
     """RMSProp: v = decay v + (1 - decay) g^2;  w -= lr g / (sqrt(v) + epsilon)."""
-    _, decay, epsilon, _ = hyper.constants
+    _, decay, epsilon, _, _ = hyper.constants
     v = decay * slots[0] + (1 - decay) * g * g
     return w - hyper.learning_rate * g / (np.sqrt(v) + epsilon), [v]
 
@@ -148,7 +149,7 @@ def averaged_sgd(
 
 def lion(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
     """Lion: w -= lr (sign(b1 m + (1 - b1) g) + decay w);  m = b2 m + (1 - b2) g."""
-    beta1, beta2, _, decay = hyper.constants
+    beta1, beta2, _, decay, _ = hyper.constants
     direction = np.sign(beta1 * slots[0] + (1 - beta1) * g)
     m = beta2 * slots[0] + (1 - beta2) * g
     return w * (1 - hyper.learning_rate * decay) - hyper.learning_rate * direction, [m]

@@ -1,6 +1,6 @@
 """What is called after each epoch: any function, and those that fastnn brings along."""
 
-from fastnn.training.callbacks.bundled import Callback
+from fastnn.training.callbacks.bundled import Bundled, Callback
 from fastnn.training.callbacks.calling import (
     call_all,
     check_callbacks,
@@ -18,6 +18,7 @@ from fastnn.training.callbacks.step_callback import Looks, StepCallback
 from fastnn.training.callbacks.tensorboard import TensorBoard
 
 __all__ = [
+    "Bundled",
     "CSVLogger",
     "Callback",
     "Checkpoint",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.errors import InvalidInput, shown
@@ -11,6 +11,7 @@ from fastnn.training.history import History
 from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX
 
 if TYPE_CHECKING:
+    from fastnn.inputs.problem import EpochResult
     from fastnn.training.trainer_state import Stateful
 
 # (the Trainer, its history) -> True to stop training; anything else means nothing.
@@ -30,10 +31,17 @@ class Bundled:
         Of the callbacks of one epoch, those of a smaller turn are called first.
     one_training
         Whether it follows one training only, so that restarts and sweeps refuse it.
+    follows
+        Whether it is told the results of epochs, by `take`.
+    by_results
+        Whether those that follow need no call after each epoch, but where `calls_after` says: then
+        many short epochs are done in one call, and done again up to where one wants to be called.
     """
 
     turn: ClassVar[int] = 0
     one_training: ClassVar[bool] = False
+    follows: bool = False
+    by_results: bool = False
 
     def __call__(self, trainer: Stateful, history: History) -> object:
         """Do what there is to do after an epoch."""
@@ -55,6 +63,17 @@ class Bundled:
 
     def end(self, trainer: Stateful) -> None:
         """Clear up after a call of `fit`, however it ended."""
+
+    def calls_after(self, results: Sequence[EpochResult]) -> int:
+        """Return after how many of the next epochs this has to be called, at most all of them.
+
+        It takes note of nothing: `take` tells it what has been done, and the call comes after that.
+        For those of `by_results`; `penalty` of each result is known.
+        """
+        return len(results)
+
+    def take(self, results: Sequence[EpochResult]) -> None:
+        """Take note of epochs that are done, none of which but the last it is called after."""
 
     def state(self, trainer: Stateful) -> dict[str, Any]:
         """Return what a resumed training needs: plain values and arrays, or nothing."""

@@ -190,7 +190,10 @@ def make_one_by_one(dtype: np.dtype, elementary: Any, products: Any) -> Any:
     }
     of_rule = {
         rule: _one_by_one(
-            _losses_of(rule, real, elementary), _gradient_of(rule, real, elementary), dtype, products
+            _losses_of(rule, real, elementary),
+            _gradient_of(rule, real, elementary),
+            dtype,
+            products,
         )
         for rule in dict.fromkeys(elementwise.values())
     }

@@ -18,6 +18,7 @@ from fastnn.targets.cpu.scalars import (
     C1,
     C2,
     C3,
+    EPSILON_HAT,
     INVERSE_WEIGHT,
     LAYER_NUMBERS,
     LOSS_SUM,
@@ -105,7 +106,7 @@ def begin_step(job, first_step, step, samples):
     numbers[RATE] = rates[step]
     beta1, beta2, t = numbers[BETA1], numbers[BETA2], float(first_step + step + 1)
     if head[UPDATE] == ADAM or head[UPDATE] == ADAMW:
-        numbers[C1], numbers[C2] = adam(beta1, beta2, t)
+        numbers[C1], numbers[C2] = adam(beta1, beta2, t, numbers[EPSILON_HAT] > 0.0)
     if head[UPDATE] == NADAM:
         if step == 0:
             numbers[PRODUCT] = nadam_product(beta1, first_step)

@@ -26,6 +26,7 @@ from fastnn.targets.cpu.arguments import (
     TICKETS,
     TILE_MASK,
 )
+from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
@@ -44,8 +45,10 @@ from fastnn.targets.cpu.plan import (
     IN_PLACE,
     INPUT,
     KEPT,
+    LAYER_KIND,
     LAYERS,
     MASK,
+    NARROW,
     OUTPUT,
     OWN_INPUTS,
     PHASES,
@@ -53,13 +56,14 @@ from fastnn.targets.cpu.plan import (
     ROWWISE,
     SAMPLES,
     STEPS,
+    WEIGHTS,
     K,
     N,
 )
 from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
 from fastnn.targets.cpu.products.narrow import make_narrow
-from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
-from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, prefetch_rows
+from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L2, PENALTY
+from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, prefetch_rows
 from fastnn.targets.cpu.step.gather import make_gather
 from fastnn.targets.cpu.step.layers import make_layers
 from fastnn.targets.cpu.step.nonzero_columns import make_nonzero
@@ -131,7 +135,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         norms.add_squares,
         normalization,
     )
-    end_gradient, clip_columns = norms.end_gradient, norms.clip_columns
+    end_gradient, clip_columns, squares = norms.end_gradient, norms.clip_columns, norms.squares
     memory_of = make_view("memory", dtype)
     gather_first, drop = gather.gather_first, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
@@ -328,11 +332,29 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                     for c in range(min(width, n - p * panel)):
                         outputs[U((first + r) * n + p * panel + c)] = memory[U(at + r * width + c)]
 
-    return SimpleNamespace(train_epoch=train_epoch, forward=forward)
+    @njit(**EXACT)
+    def end_epoch(job):
+        """Set the l2 penalty, which is known when no thread has a tile left."""
+        memory, layers, total = memory_of(job), layers_of(job), 0.0
+        for layer in range(head_of(job)[LAYERS]):
+            l2 = layer_number(job, layer, L2)
+            if layers[layer, LAYER_KIND] != LINEAR or l2 == 0.0:
+                continue
+            k, n, at, found = layers[layer, K], layers[layer, N], layers[layer, WEIGHTS], 0.0
+            if layers[layer, NARROW] >= 0:
+                found = squares(memory, at, k * n, 1.0)
+            else:
+                for p in range(panels_of(n)):
+                    found += squares(memory, at + p * panel * (k + 1), k * width_of(p, n), 1.0)
+            total += 0.5 * l2 * found
+        numbers_of(job)[PENALTY] = total
+
+    return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 
 
 _single, _double = make_epoch(np.dtype(np.float32)), make_epoch(np.dtype(np.float64))
 _train_single, _train_double = _single.train_epoch, _double.train_epoch
+_end_single, _end_double = _single.end_epoch, _double.end_epoch
 _forward_single, _forward_double = _single.forward, _double.forward
 
 
@@ -343,6 +365,8 @@ def train_epoch_float32(jobs, epochs, me, threads):
         _train_single(job, me, threads)
         if ended_early(job):
             return
+        if me == 0:
+            _end_single(job)
 
 
 def train_epoch_float64(jobs, epochs, me, threads):
@@ -352,6 +376,8 @@ def train_epoch_float64(jobs, epochs, me, threads):
         _train_double(job, me, threads)
         if ended_early(job):
             return
+        if me == 0:
+            _end_double(job)
 
 
 def forward_float32(job, start, end, outputs):

@@ -193,7 +193,7 @@ def _row(dense: Dense) -> Activation:
 
 def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
     """Return the constants of the optimizer and of each layer."""
-    beta1, beta2, epsilon, _ = problem.optimizer.constants
+    beta1, beta2, epsilon, _, _ = problem.optimizer.constants
     limits = (problem.clip_value, problem.clip_norm) if own_rule else (None, None)
     clips = [math.inf if each is None else each for each in limits]
     rows = [

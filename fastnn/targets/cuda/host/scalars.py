@@ -49,12 +49,12 @@ def step_table(
     """
     steps = len(rates)
     table = np.zeros((steps, STEP_FIELDS))
-    beta1, beta2, _, decay = problem.optimizer.constants
+    beta1, beta2, _, decay, hat = problem.optimizer.constants
     t = first_step + 1.0 + np.arange(steps)
     table[:, LOSS_ALPHA] = problem.loss_alpha
     table[:, RATE], table[:, DECAY] = rates, rates * decay
     if rule in ("adam", "adamw"):
-        table[:, C1], table[:, C2] = FACTORS.adam(beta1, beta2, t)
+        table[:, C1], table[:, C2] = FACTORS.adam(beta1, beta2, t, hat)
     elif rule == "nadam":
         # After so many updates the product counts as 0, and their number may be anything.
         done = FACTORS.momentum(beta1, np.arange(min(first_step, 100)) + 1.0).prod()
