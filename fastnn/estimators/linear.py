@@ -44,7 +44,9 @@ PLAIN_LOSSES = {
     "hinge": Margin(1.0),
     "perceptron": Margin(0.0),
     "log_loss": "binary_cross_entropy",
-    "squared_error": "mse",
+    # (p - y)^2 / 2, whose derivative is limited to 1e12 as scikit-learn does it: what would diverge
+    # ends in finite numbers of no use.
+    "squared_error": Huber(1e12),
 }
 WITH_EPSILON = {
     "huber": Huber,
@@ -211,7 +213,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         X: Any,
         y: Any,
         sample_weight: np.ndarray | None,
-        start: tuple[np.ndarray, np.ndarray],
+        start: tuple[np.ndarray, np.ndarray] | None,
         validation: tuple[Any, Any, Any] = (None, None, None),
         incremental: bool = False,
     ) -> None:
@@ -247,7 +249,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         self,
         X: Any,
         weights: np.ndarray | None,
-        start: tuple[np.ndarray, np.ndarray],
+        start: tuple[np.ndarray, np.ndarray] | None,
         random: np.random.RandomState,
         incremental: bool,
     ) -> tuple[Trainer, float]:
@@ -264,7 +266,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             settings, factor = self._settings(X.shape[1], mean, done)
             dtype, seed = self.dtype or X.dtype, int(random.randint(_NO_LARGER))
             trainer = Trainer(seed=seed, dtype=dtype, **settings)
-            trainer.set_parameters([self._inside(*start)])
+            outputs = trainer.network.outputs
+            zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
+            trainer.set_parameters([zeros if start is None else self._inside(*start)])
         trainer.rate_factor = factor
         return trainer, mean
 
@@ -468,14 +472,16 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _checked_start(
         self, coef_init: Any, intercept_init: Any, features: int, dtype: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return W (features, outputs) and b (outputs,) to start from; zeros where none are given.
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return W (features, outputs) and b (outputs,) to start from; None where none are given.
 
         Raises
         ------
         ValueError
             In scikit-learn's words: a shape that does not fit.
         """
+        if coef_init is None and intercept_init is None:
+            return None
         outputs = self._outputs()
         W, b = np.zeros((features, outputs), dtype), np.zeros(outputs, dtype)
         if coef_init is not None:
@@ -539,7 +545,7 @@ class _Lines:
         )
 
 
-def from_theirs(cls: Any, fitted: Any, theirs: type) -> Any:
+def from_theirs(cls: Any, fitted: Any, theirs: Any) -> Any:
     """Return an estimator with the parameters and the weights of a fitted one of scikit-learn.
 
     Raises

@@ -136,8 +136,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
             raise ValueError("The number of classes has to be greater than one; got 1 class")
         weights = self._checked_weights(sample_weight, X)
         begun = getattr(self, "coef_", None) is not None
-        start = self._columns() if begun else self._checked_start(None, None, X.shape[1], X.dtype)
-        self._fit_model(X, y, weights, start, incremental=True)
+        self._fit_model(X, y, weights, self._columns() if begun else None, incremental=True)
 
     def _outputs(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)
@@ -450,8 +449,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
         self._more_validate_params(first_partial=first)
         X, y = self._check_rows(X, y, reset=first, y_numeric=True)
         weights = self._checked_weights(sample_weight, X)
-        start = self._checked_start(None, None, X.shape[1], X.dtype) if first else self._columns()
-        self._fit_model(X, y, weights, start, incremental=True)
+        self._fit_model(X, y, weights, None if first else self._columns(), incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers (m,) that the model gives for X (m, features)."""
