@@ -1,4 +1,4 @@
-"""The report in the README: the part between two marks, as peers.py prints it."""
+"""The report in benchmarks/README.md: the part between two marks, as peers.py prints it."""
 
 from __future__ import annotations
 

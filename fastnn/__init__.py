@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fastnn.storage.old_names import find_old_names as _find_old_names
 
 if TYPE_CHECKING:
-    from fastnn import datasets, graph, plots, schedules
+    from fastnn import datasets, graph, guide, plots, schedules
     from fastnn.errors import (
         CacheWarning,
         CorruptFile,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         MissingFile,
         NotAssignable,
         TargetUnavailable,
+        TrainerBusy,
         UnusableFile,
     )
     from fastnn.estimators import MLPClassifier as MLPClassifier
@@ -105,6 +106,7 @@ __all__ = [
     "UnusableFile",
     "datasets",
     "graph",
+    "guide",
     "plots",
     "schedules",
     "sweep",
@@ -151,7 +153,7 @@ def __getattr__(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
 
-    if name in ("datasets", "graph", "plots", "schedules"):
+    if name in ("datasets", "graph", "guide", "plots", "schedules"):
         return import_module(f"fastnn.{name}")
     for home, names in _HOMES.items():
         if name in names:

@@ -37,7 +37,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("plots", "estimators"),
         ("examples",),
         ("cli",),
-        ("__main__", "build"),
+        ("__main__", "build", "guide"),
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
@@ -97,7 +97,7 @@ ALLOWED = {
     "scipy": ("graph", "targets.numpy", "targets.cpu", "estimators"),
     "sklearn": ("examples", "estimators"),
     "matplotlib": ("graph", "plots"),
-    "pandas": ("training.sweep_result",),
+    "pandas": ("examples", "training.sweep_result"),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "torch": ("interchange",),

@@ -59,7 +59,7 @@ FEATURES = {
     "complex": (X.astype(np.complex64), "X has dtype complex64.*real and imaginary"),
     "dates": (X.astype("datetime64[s]"), "X has dtype datetime64.*turn dates into numbers"),
     "ragged": ([[1.0, 2.0, 3.0, 4.0], [1.0]], "X .list. cannot be read as an array"),
-    "sparse": (sparse.csr_matrix(X), r"X is sparse .*X.toarray\(\)"),
+    "sparse NaN": (sparse.csr_matrix(changed(X, (5, 2), np.nan)), "X value nan at row 5, column 2"),
     "masked": (np.ma.masked_less(X, 0), "X has masked values"),
 }
 

@@ -13,8 +13,9 @@ from workloads import WORKLOADS, load
 
 from fastnn import InvalidInput
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
-BEFORE_A_MERGE = README.partition("## Before a merge")[2].partition("\n## ")[0]
+ROOT = Path(__file__).resolve().parent.parent
+CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
+BEFORE_A_MERGE = CONTRIBUTING.partition("## Before a merge")[2].partition("\n## ")[0]
 
 
 def sessions(slowdown: float, count: int, noise: float = 0.002) -> list[list[Triple]]:

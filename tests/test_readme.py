@@ -1,4 +1,4 @@
-"""What is written as an example runs: the README's Python blocks, and the docstrings' prompts."""
+"""What is written as an example runs: Python blocks of README and guide, and docstrings."""
 
 import doctest
 import importlib
@@ -9,18 +9,32 @@ from pathlib import Path
 import pytest
 
 import fastnn
+import fastnn.guide as fastnn_guide
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("fastnn/guide/*.md"))]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
-def test_python_blocks_of_the_readme_run_top_to_bottom(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_python_blocks_of_a_page_run_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = PYTHON_BLOCK.findall(README.read_text("utf-8"))
-    assert blocks
-    names: dict[str, object] = {"__name__": "readme"}
-    for number, text in enumerate(blocks, start=1):
-        exec(compile(text, f"README.md, Python block {number}", "exec"), names)
+    names: dict[str, object] = {"__name__": page.stem}
+    for number, text in enumerate(PYTHON_BLOCK.findall(page.read_text("utf-8")), start=1):
+        exec(compile(text, f"{page.name}, Python block {number}", "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_links_of_a_page_lead_to_files(page):
+    for link in LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / link).exists(), link
+
+
+def test_the_guide_has_every_chapter():
+    assert fastnn_guide.__doc__ is not None
+    listed = re.findall(r"include:: (\S+)", fastnn_guide.__doc__)
+    assert sorted(listed) == [page.name for page in PAGES[1:]]
 
 
 MODULES = sorted(

@@ -1,4 +1,4 @@
-"""The report of benchmarks/peers.py: the README has its tables, and what it computes is right."""
+"""The report of benchmarks/peers.py: its page has its tables, and what it computes is right."""
 
 import dataclasses
 import doctest
@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import axes
+import chart
 import libraries
 import markdown_tables
 import numpy as np
@@ -20,7 +21,8 @@ import sections
 import workloads
 from libraries import LIBRARIES, Settings
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+PRINTED = readme.report_in((ROOT / "benchmarks" / "README.md").read_text("utf-8"))
 MEASURED_ELSEWHERE = ("contenders", "training", "accuracy", "memory", "scaling")
 
 
@@ -32,26 +34,23 @@ def section(name: str):
     return importlib.import_module(f"sections.{name}")
 
 
-def test_the_tables_of_the_readme_have_the_rows_and_columns_of_the_report():
+def test_the_tables_of_the_report_have_the_rows_and_columns_of_the_report():
     outlines = [
         [list(table.titles), *([first] for first in table.rows.values())]
         for name in sections.NAMES
         for table in sections.load(name).tables(whole())
     ]
-    written = [
-        [table[0], *([row[0]] for row in table[1:])]
-        for table in readme.tables_in(readme.report_in(README))
-    ]
+    written = [[table[0], *([row[0]] for row in table[1:])] for table in readme.tables_in(PRINTED)]
     assert written == outlines
 
 
-def test_every_row_of_the_readme_fills_its_table():
-    for table in readme.tables_in(readme.report_in(README)):
+def test_every_row_of_the_report_fills_its_table():
+    for table in readme.tables_in(PRINTED):
         assert {len(row) for row in table} == {len(table[0])}
 
 
-def test_the_readme_says_how_each_contender_trains():
-    found = {row[0]: row[1] for row in readme.tables_in(readme.report_in(README))[0][1:]}
+def test_the_report_says_how_each_contender_trains():
+    found = {row[0]: row[1] for row in readme.tables_in(PRINTED)[0][1:]}
     contenders = section("contenders")
     (outline,) = contenders.tables(whole())
     ways = contenders.all_ways(whole())
@@ -59,15 +58,31 @@ def test_the_readme_says_how_each_contender_trains():
 
 
 @pytest.mark.parametrize("name", sections.NAMES)
-def test_the_readme_has_what_a_reader_of_a_section_has_to_know(name):
-    assert f"\n\n{sections.load(name).TEXT}\n\n" in readme.report_in(README)
+def test_the_report_has_what_a_reader_of_a_section_has_to_know(name):
+    assert f"\n\n{sections.load(name).TEXT}\n\n" in PRINTED
 
 
-def test_figures_of_the_readme_stand_in_the_report_and_in_what_the_guard_printed():
-    rest = README.replace(readme.report_in(README), "")
+def test_other_pages_have_no_figures_but_what_the_guard_printed():
     units = re.compile(r"\b(ms|us|ns|seconds|MB|GFLOP/s)\b")
-    measured = [table[0] for table in readme.tables_in(rest) if units.search(" ".join(table[0]))]
+    measured = []
+    for page in (ROOT / "README.md", *ROOT.glob(".github/*.md"), *ROOT.glob("fastnn/guide/*.md")):
+        tables = readme.tables_in(page.read_text("utf-8"))
+        measured += [table[0] for table in tables if units.search(" ".join(table[0]))]
     assert [titles[-1] for titles in measured] == ["verdict"]  # test_guard.py knows its rows
+
+
+def test_the_picture_of_the_readme_has_the_ratios_of_the_report():
+    found = chart.ratios(PRINTED)
+    (table,) = (table for table in readme.tables_in(PRINTED) if "fastnn" in table[0][1])
+    best = {row[0]: float(row[-2]) for row in table[1:] if row[0] in found}
+    assert len(found) == len(best) == len(table) - 3  # without two rows that are not in the mean
+    for workload, times in found.items():
+        assert min(times.values()) == pytest.approx(best[workload], rel=0.01)
+    (ax,) = chart.draw(found, "black").axes
+    heights = [bar.get_height() for bars in ax.containers for bar in bars]
+    assert sorted(heights) == sorted(time for times in found.values() for time in times.values())
+    for name in chart.INKS:
+        assert (ROOT / ".github" / f"speed-{name}.svg").is_file()
 
 
 def test_a_new_report_takes_the_place_of_the_old_one_and_nothing_else():

@@ -11,7 +11,6 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
-from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows
@@ -34,7 +33,136 @@ def _keep(estimator: Any, parameters: dict[str, Any]) -> None:
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
-    """Classifier."""
+    """Tell classes apart by a network of hidden layers: scikit-learn's class, several times faster.
+
+    Parameters, defaults, attributes, warnings and errors are those of
+    `sklearn.neural_network.MLPClassifier`, and there is more: losses, optimizers and activations of
+    fastnn, dropout, weights of classes, validation data of the caller's, targets. One output and a
+    sigmoid tell two classes apart, and one for each label several labels a row; a softmax tells
+    apart more than two classes.
+
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> flowers = load_iris().target_names[y]
+    >>> model = fastnn.MLPClassifier(
+    ...     (16,), learning_rate_init=0.02, standardize=True, random_state=0, target="numpy"
+    ... )
+    >>> model.fit(X, flowers).predict(X[[0, 50, 100]])
+    array(['setosa', 'versicolor', 'virginica'], dtype='<U10')
+    >>> model.score(X, flowers) > 0.9
+    True
+
+    Parameters
+    ----------
+    hidden_layer_sizes
+        Units of each hidden layer, such as (100,) or (64, 32); () for none.
+    activation
+        Of the hidden layers: "relu", "tanh", "logistic", "identity", any other name from
+        `fastnn.rules.table.ACTIVATIONS`, or a function as for `fastnn.Dense`. A list has one for
+        each layer.
+    solver
+        "adam" or "sgd". "lbfgs" is refused: that is no training by minibatches.
+    alpha
+        Strength of the penalty  alpha / (2 m) sum W^2,  m being the rows of a batch times the mean
+        weight.
+    batch_size
+        Rows of a minibatch; "auto" is min(200, rows).
+    learning_rate
+        Of "sgd": "constant"; "invscaling", learning_rate_init / (t + 1)^power_t with t the rows
+        seen before the epoch; or "adaptive", which divides by 5 where the fit would else stop.
+    learning_rate_init, power_t
+        As written.
+    max_iter
+        The most epochs.
+    shuffle
+        Whether each epoch goes through the rows in an order of its own.
+    random_state
+        Decides initial weights and the rows that early stopping leaves out, both as
+        scikit-learn's, and order and dropout, which are fastnn's own.
+    tol, n_iter_no_change
+        The fit stops after more than `n_iter_no_change` epochs in a row of which none made the loss
+        smaller than the best minus `tol`; with `early_stopping`, the score larger than the best
+        plus `tol`.
+    verbose
+        1 or True prints a line an epoch; 2 shows a progress bar, too, on a terminal.
+    warm_start
+        Whether `fit` goes on from the weights of the last one, with an optimizer at its start.
+    momentum, nesterovs_momentum
+        Of "sgd".
+    early_stopping, validation_fraction
+        Whether to leave out a share of the rows, or to take `X_val` of `fit`, to score on after
+        each epoch; the weights are then those of the best score.
+    beta_1, beta_2, epsilon
+        Of "adam".
+    max_fun
+        Of "lbfgs": not used.
+    loss
+        "log_loss": "softmax_cross_entropy" for more than two classes, otherwise
+        "binary_cross_entropy". Or another from `fastnn.rules.table.LOSSES`, or a function as for
+        `fastnn.Trainer`: those of binary labels tell each class from the rest, and losses of
+        numbers have 0 and 1 as targets.
+    class_weight
+        "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class. Of
+        several labels a row, "balanced" or a list with one dict {0: ..., 1: ...} a label. They
+        multiply `sample_weight`, in `partial_fit` too, where "balanced" is of the rows given.
+    dropout
+        Rate for the outputs of the hidden layers; a list has one for each.
+    optimizer
+        Any of `fastnn.optimizers.OPTIMIZERS`, such as ``fastnn.AdamW(1e-3)``, instead of `solver`
+        and all of its settings.
+    schedule
+        A schedule from `fastnn.schedules`, or a function of the step, in the place of the learning
+        rate.
+    scoring
+        What early stopping goes by: the name of a scorer of scikit-learn's, or a function
+        (estimator, X, y); larger is better. None: accuracy.
+    standardize
+        Whether columns of X are brought to mean 0 and variance 1 inside (sparse X only to
+        variance 1). What `predict` takes and gives is in the caller's units; `coefs_` are those of
+        the network inside, and `x_scaling_` what goes before it. The first `partial_fit`
+        decides.
+    n_restarts
+        How many networks to fit, each from other weights. The best is kept: that of the least last
+        loss, or with `early_stopping` of the best score.
+    callbacks
+        One or several for `fastnn.Trainer.fit`, called as ``callback(trainer, history)`` after each
+        epoch; True ends the fit. `set_callbacks` takes scikit-learn's own, since 1.9.
+    target
+        "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
+    dtype
+        Of weights and arithmetic, float32 or float64; None: that of X, as scikit-learn.
+    n_jobs
+        The most threads of a fit, -1 for all; None chooses, within what joblib and the environment
+        grant.
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted.
+    coefs_, intercepts_
+        Weights (inputs, outputs) and biases of each layer. What is written there predicts.
+    loss_curve_, loss_, best_loss_
+        Loss of each epoch, with the penalty; the last; the least, None with `early_stopping`.
+    validation_scores_, best_validation_score_
+        On the rows left out, after each epoch; None without.
+    n_iter_, t_
+        Epochs of this fit; rows seen in all.
+    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
+        As scikit-learn's.
+    x_scaling_
+        The `fastnn.inputs.scaling.Scaling` of `standardize`, or None.
+
+    Notes
+    -----
+    With the same settings the epochs are those of scikit-learn, to rounding, where ``shuffle`` is
+    False: gradients, Adam's epsilon, the velocity when a rate changes, and the penalty are its own.
+    A last short batch has the penalty of a whole one, and weights are divided by their mean over
+    all rows, not over the batch.
+
+    A fit that diverges raises ValueError, `fastnn.Diverged` too. skops keeps what pickle does:
+    ``skops.io.load(file, trusted=skops.io.get_untrusted_types(file=file))``.
+    """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
@@ -93,21 +221,56 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Any:
-        """Fit."""
+        """Fit the network, anew unless `warm_start`.
+
+        Parameters
+        ----------
+        X
+            Rows (n, features): an array, a list, a frame, or sparse, CSR or CSC.
+        y
+            Labels (n,) of any kind, or an indicator of several labels (n, labels), maybe sparse.
+        sample_weight
+            Weight of each row (n,), at least 0; None: all count 1.
+        X_val, y_val, sample_weight_val
+            Rows to score on after each epoch. With `early_stopping` they are in the place of rows
+            of X; without, the scores are noted and decide nothing.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Data or settings that cannot be; or the fit diverged, as `fastnn.Diverged`.
+        """
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     @available_if(lambda each: each._check_goes_on())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
-        """Go on for one epoch over these rows."""
+        """Go on for one epoch over these rows, wherever the optimizer is.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes
+            All labels that there will be; needed by the first call, and by it alone.
+
+        Returns
+        -------
+        estimator
+            Itself.
+        """
         if _check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
             self._labels = Labels.of(y if several else np.asarray(classes))
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Any:
-        """Return labels."""
-        check_is_fitted(self)
+        """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
         return self._labels.decode(self._raw(self._check_X(X)), _threshold(self._trainer))
 
     def _check_probabilistic(self) -> bool:
@@ -120,8 +283,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     @available_if(lambda each: each._check_probabilistic())
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities."""
-        check_is_fitted(self)
+        """Return probabilities of `classes_`, (m, classes), or of each label, (m, labels).
+
+        Where each class is told from the rest, they are brought to the sum 1. For losses of
+        probabilities alone: "log_loss", "softmax_cross_entropy" and "binary_cross_entropy".
+        """
         raw = self._raw(self._check_X(X))
         if self.out_activation_ == "softmax":
             raw = np.exp(raw - raw.max(axis=1, keepdims=True))
@@ -135,7 +301,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     @available_if(lambda each: each._check_probabilistic())
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return logs of probabilities."""
+        """Return the logarithm of `predict_proba`."""
         found = self.predict_proba(X)
         return np.log(found, out=found)
 
@@ -203,7 +369,128 @@ def _threshold(trainer: Trainer) -> float:
 
 
 class MLPRegressor(RegressorMixin, MultilayerPerceptron):
-    """Regressor."""
+    """Predict numbers by a network of hidden layers: scikit-learn's class, several times faster.
+
+    Parameters, defaults, attributes, warnings and errors are those of
+    `sklearn.neural_network.MLPRegressor`, and there is more: losses, optimizers and activations of
+    fastnn, dropout, validation data of the caller's, targets.
+
+    >>> import fastnn
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = fastnn.MLPRegressor(
+    ...     hidden_layer_sizes=(16,), standardize=True, max_iter=500, random_state=0, target="numpy"
+    ... )
+    >>> model.fit(X, y).score(X, y) > 0.5
+    True
+    >>> model.predict(X[:2]).shape
+    (2,)
+
+    Parameters
+    ----------
+    loss
+        "squared_error", sum (y - p)^2 / 2; "poisson", of rates exp(z), for counts y of at least 0;
+        another loss of numbers: "mae", "huber", "quantile", a `fastnn.Quantile`; or a function as
+        for `fastnn.Trainer`.
+    hidden_layer_sizes
+        Units of each hidden layer, such as (100,) or (64, 32); () for none.
+    activation
+        Of the hidden layers: "relu", "tanh", "logistic", "identity", any other name from
+        `fastnn.rules.table.ACTIVATIONS`, or a function as for `fastnn.Dense`. A list has one for
+        each layer.
+    solver
+        "adam" or "sgd". "lbfgs" is refused: that is no training by minibatches.
+    alpha
+        Strength of the penalty  alpha / (2 m) sum W^2,  m being the rows of a batch times the mean
+        weight.
+    batch_size
+        Rows of a minibatch; "auto" is min(200, rows).
+    learning_rate
+        Of "sgd": "constant"; "invscaling", learning_rate_init / (t + 1)^power_t with t the rows
+        seen before the epoch; or "adaptive", which divides by 5 where the fit would else stop.
+    learning_rate_init, power_t
+        As written.
+    max_iter
+        The most epochs.
+    shuffle
+        Whether each epoch goes through the rows in an order of its own.
+    random_state
+        Decides initial weights and the rows that early stopping leaves out, both as
+        scikit-learn's, and order and dropout, which are fastnn's own.
+    tol, n_iter_no_change
+        The fit stops after more than `n_iter_no_change` epochs in a row of which none made the loss
+        smaller than the best minus `tol`; with `early_stopping`, the score larger than the best
+        plus `tol`.
+    verbose
+        1 or True prints a line an epoch; 2 shows a progress bar, too, on a terminal.
+    warm_start
+        Whether `fit` goes on from the weights of the last one, with an optimizer at its start.
+    momentum, nesterovs_momentum
+        Of "sgd".
+    early_stopping, validation_fraction
+        Whether to leave out a share of the rows, or to take `X_val` of `fit`, to score on after
+        each epoch; the weights are then those of the best score.
+    beta_1, beta_2, epsilon
+        Of "adam".
+    max_fun
+        Of "lbfgs": not used.
+    dropout
+        Rate for the outputs of the hidden layers; a list has one for each.
+    optimizer
+        Any of `fastnn.optimizers.OPTIMIZERS`, such as ``fastnn.AdamW(1e-3)``, instead of `solver`
+        and all of its settings.
+    schedule
+        A schedule from `fastnn.schedules`, or a function of the step, in the place of the learning
+        rate.
+    scoring
+        What early stopping goes by: the name of a scorer of scikit-learn's, or a function
+        (estimator, X, y); larger is better. None: R^2.
+    standardize
+        Whether columns of X, and targets that are numbers, are brought to mean 0 and variance 1
+        inside (sparse X only to
+        variance 1). What `predict` takes and gives is in the caller's units; `coefs_` are those of
+        the network inside, and `x_scaling_` what goes before it,
+        `y_scaling_` what comes after it. The first `partial_fit`
+        decides.
+    n_restarts
+        How many networks to fit, each from other weights. The best is kept: that of the least last
+        loss, or with `early_stopping` of the best score.
+    callbacks
+        One or several for `fastnn.Trainer.fit`, called as ``callback(trainer, history)`` after each
+        epoch; True ends the fit. `set_callbacks` takes scikit-learn's own, since 1.9.
+    target
+        "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
+    dtype
+        Of weights and arithmetic, float32 or float64; None: that of X, as scikit-learn.
+    n_jobs
+        The most threads of a fit, -1 for all; None chooses, within what joblib and the environment
+        grant.
+
+    Attributes
+    ----------
+    coefs_, intercepts_
+        Weights (inputs, outputs) and biases of each layer. What is written there predicts.
+    loss_curve_, loss_, best_loss_
+        Loss of each epoch, with the penalty; the last; the least, None with `early_stopping`.
+    validation_scores_, best_validation_score_
+        On the rows left out, after each epoch; None without.
+    n_iter_, t_
+        Epochs of this fit; rows seen in all.
+    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
+        As scikit-learn's.
+    x_scaling_, y_scaling_
+        The `fastnn.inputs.scaling.Scaling` of `standardize`, or None.
+
+    Notes
+    -----
+    With the same settings the epochs are those of scikit-learn, to rounding, where ``shuffle`` is
+    False: gradients, Adam's epsilon, the velocity when a rate changes, and the penalty are its own.
+    A last short batch has the penalty of a whole one, and weights are divided by their mean over
+    all rows, not over the batch.
+
+    A fit that diverges raises ValueError, `fastnn.Diverged` too. skops keeps what pickle does:
+    ``skops.io.load(file, trusted=skops.io.get_untrusted_types(file=file))``.
+    """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
@@ -260,18 +547,51 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Any:
-        """Fit."""
+        """Fit the network, anew unless `warm_start`.
+
+        Parameters
+        ----------
+        X
+            Rows (n, features): an array, a list, a frame, or sparse, CSR or CSC.
+        y
+            Numbers (n,) or (n, outputs).
+        sample_weight
+            Weight of each row (n,), at least 0; None: all count 1.
+        X_val, y_val, sample_weight_val
+            Rows to score on after each epoch. With `early_stopping` they are in the place of rows
+            of X; without, the scores are noted and decide nothing.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Data or settings that cannot be; or the fit diverged, as `fastnn.Diverged`.
+        """
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     @available_if(lambda each: each._check_goes_on())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Go on for one epoch over these rows."""
+        """Go on for one epoch over these rows, wherever the optimizer is.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        estimator
+            Itself.
+        """
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return predictions."""
-        check_is_fitted(self)
+        """Return the prediction for each row of X, (m,) or (m, outputs)."""
         return self._numbers(self._raw(self._check_X(X)))
 
     _scales_targets = True

@@ -8,16 +8,18 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import scipy.special
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
+from fastnn.estimators import conversion
 from fastnn.estimators.base import Rows, TrainedEstimator, check_weights, split, train
 from fastnn.estimators.description import (
     EpochScaling,
@@ -49,6 +51,8 @@ OUT_ACTIVATIONS = {
 }
 # Up to so many products NumPy predicts, which needs neither the engine nor its threads.
 _NUMPY_PRODUCTS = 1 << 22
+# An epoch of fewer takes some 0.3 ms: a second thread would save less than a call for it costs.
+_SHORT_PRODUCTS = 5e6
 
 
 @dataclass(frozen=True)
@@ -277,7 +281,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             # scikit-learn divides the penalty by the rows of a batch, and by their mean weight.
             "l2": float(self.alpha) / (size * mean_weight * task.summed),
             "target": self.target,
-            "threads": self._threads(),
+            "threads": self._threads(rows, task.network),
             "shuffle": bool(self.shuffle),
         }
 
@@ -343,13 +347,13 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if not task.first:
             # partial_fit adds one entry, when the epoch is done; a fit may fail in the middle.
             own = copy.copy if task.anew else lambda each: each
-            monitor.losses, monitor.waited = own(self.loss_curve_), self._waited
+            monitor.losses, monitor.waited = own(self.loss_curve_), self._no_improvement_count
             if self.best_loss_ is not None:
                 monitor.best_loss = self.best_loss_
             if self.validation_scores_ is not None and self.best_validation_score_ is not None:
                 monitor.scores = own(self.validation_scores_)
                 monitor.best_score = self.best_validation_score_
-            monitor.best_parameters = self._parameters()
+            monitor.best = self._parameters
         return monitor
 
     def _divide_rate(self, task: Task) -> Callable[[Any, str], bool]:
@@ -374,7 +378,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """Become what a fit has come to."""
         monitor = fit.monitor
         self.t_ = (0 if first else self.t_) + monitor.epochs * fit.rows
-        self._waited = monitor.waited
+        self._no_improvement_count = monitor.waited
         self.loss_curve_ = monitor.losses
         self.loss_ = monitor.losses[-1] if monitor.losses else np.inf
         scored = monitor.score_of is not None
@@ -382,8 +386,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         self.best_validation_score_ = monitor.best_score if scored else None
         self.best_loss_ = None if self.early_stopping else monitor.best_loss
         self.n_iter_ = monitor.epochs
-        best = monitor.best_parameters if self.early_stopping else None
-        for name, value in shown(fit.trainer, fit.scalings, best).items():
+        best = monitor.best if self.early_stopping else None
+        parameters = None if best is None else best()
+        for name, value in shown(fit.trainer, fit.scalings, parameters).items():
             setattr(self, name, value)
 
     def _parameters(self) -> Parameters:
@@ -420,6 +425,69 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             trainer.set_parameters(self._folded())
         return trainer
 
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> Self:
+        """Return an estimator with the parameters and weights of a fitted one of scikit-learn's.
+
+        It predicts the same to rounding. What was fitted by L-BFGS predicts, too; to fit it further
+        give it another solver. ``partial_fit`` and ``warm_start`` go on with an optimizer at its
+        start.
+
+        Raises
+        ------
+        InvalidInput
+            Not an estimator of scikit-learn's of the same name.
+        sklearn.exceptions.NotFittedError
+            It has not been fitted.
+        """
+        if not isinstance(fitted, cls._sklearn_kind()):
+            raise InvalidInput(
+                f"from_sklearn takes a fitted sklearn.neural_network.{cls.__name__}, not "
+                f"{fitted!r:.80}"
+            )
+        found = cls(**fitted.get_params(deep=False))
+        conversion.take_over(found, fitted)
+        return found
+
+    def to_sklearn(self) -> Any:
+        """Return scikit-learn's fitted estimator of the same name, which predicts the same.
+
+        What it does not have is left out where only a fit needs it, such as `dropout`.
+
+        Raises
+        ------
+        InvalidInput
+            An activation or a loss that it does not have.
+        sklearn.exceptions.NotFittedError
+            This one has not been fitted.
+        """
+        return conversion.fitted_sklearn(self, self._sklearn_kind())
+
+    @classmethod
+    def _sklearn_kind(cls) -> type[Any]:
+        """Return the class of scikit-learn's that has this one's name and parameters."""
+        import sklearn.neural_network
+
+        name = "MLPClassifier" if issubclass(cls, ClassifierMixin) else "MLPRegressor"
+        found: type[Any] = getattr(sklearn.neural_network, name)
+        return found
+
+    def _begin_with(self, parameters: Parameters) -> None:
+        """Become a fitted estimator with these parameters, and with attributes set already."""
+        loss, outputs = self._loss_and_outputs(np.empty((0, parameters[-1][1].size)))
+        sizes = [W.shape[1] for W, *_ in parameters[:-1]]
+        inputs = len(parameters[0][0])
+        network = network_of(inputs, sizes, self.activation, self.dropout, outputs)
+        settings = self._settings(
+            1 if self.batch_size == "auto" else self.batch_size,
+            None,
+            Task(network, loss, True, False),
+        )
+        trainer = Trainer(dtype=parameters[0][0].dtype, **settings)
+        trainer.set_parameters(parameters)
+        for name, value in shown(trainer, (None, None)).items():
+            setattr(self, name, value)
+
     def _folded(self) -> Parameters:
         """Return parameters of a network that takes and gives numbers in the caller's units."""
         parameters = self._parameters()
@@ -445,10 +513,16 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """Return the dtype of parameters and arithmetic: `dtype`, or that of X."""
         return X.dtype if self.dtype is None else self.dtype
 
-    def _threads(self) -> int | None:
-        """Return how many threads `n_jobs` means, -1 being all there are."""
-        if self.n_jobs is None or self.n_jobs > 0:
-            return self.n_jobs
+    def _threads(self, rows: int, network: Network) -> int | None:
+        """Return how many threads `n_jobs` means, -1 being all there are.
+
+        None leaves it to the engine, but for short epochs: one thread does many of them in a call.
+        """
+        if self.n_jobs is None:
+            short = rows * sum(k * n for k, n in network.shapes) < _SHORT_PRODUCTS
+            return 1 if short and self.target == "cpu" else None
+        if self.n_jobs > 0:
+            return int(self.n_jobs)
         if self.n_jobs == 0:
             raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
         return max(1, available_threads() + 1 + self.n_jobs)

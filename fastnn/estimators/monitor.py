@@ -44,7 +44,7 @@ class Monitor(Bundled):
     after_epoch
         trainer -> None, called after each epoch; None: nothing has to be done there.
     restore_best
-        Whether the parameters of the best score are kept, as `best_parameters`.
+        Whether the parameters of the best score are kept, in `best`.
     verbose
         Whether scikit-learn's lines are printed.
 
@@ -60,8 +60,8 @@ class Monitor(Bundled):
         How many this fit has done.
     stopped
         Whether the rule has ended it.
-    best_parameters
-        Those of the best score, or None.
+    best
+        What gives the parameters of the best score; None without.
     """
 
     turn = 2  # what other callbacks do belongs to the epoch
@@ -97,7 +97,7 @@ class Monitor(Bundled):
         self.best_loss, self.best_score = math.inf, -math.inf
         self.waited = self.epochs = 0
         self.stopped = False
-        self.best_parameters: Any = None
+        self.best: Callable[[], Any] | None = None
 
     @property
     def rank(self) -> float:
@@ -151,6 +151,13 @@ class Monitor(Bundled):
             self.waited = 0
         return self.stopped
 
+    def diverge(self) -> None:
+        """Note an epoch that came to nothing, and that there will be no other."""
+        self.epochs += 1
+        self.losses.append(math.nan)
+        self.scores.append(math.nan)
+        self.stopped = True
+
     def _loss_of(self, result: EpochResult, before: float) -> tuple[float, float]:
         """Return the loss that is noted of an epoch, and the penalty after it."""
         assert result.penalty is not None, "those who follow results are told it"
@@ -176,4 +183,4 @@ class Monitor(Bundled):
         if score > self.best_score:
             self.best_score = score
             if self.restore_best:
-                self.best_parameters = trainer.parameters
+                self.best = trainer.parameters_later()

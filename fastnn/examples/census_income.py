@@ -1,4 +1,4 @@
-"""Census income: scikit-learn's pipeline prepares words and numbers, and the network trains on them.
+"""Census income: scikit-learn prepares words and numbers, and a network trains on sparse rows.
 
 One-hot columns of words are sparse, and stay so: the first layer reads the rows as they are.
 """
@@ -43,7 +43,9 @@ def main(save: str | None = None, epochs: int = 30, target: str = "cpu") -> None
     )
     majority = y.mode()[0]
     print(f"accuracy of always saying {majority}: {np.mean(y_test == majority):.4f}")
-    print(f"accuracy of the network after {network.n_iter_} epochs: {model.score(X_test, y_test):.4f}")
+    print(
+        f"accuracy of the network after {network.n_iter_} epochs: {model.score(X_test, y_test):.4f}"
+    )
     if save is not None:
         left, right = panels(1, 2)
         left.plot(network.loss_curve_, label="loss")

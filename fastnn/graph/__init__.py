@@ -97,7 +97,9 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name in _HOMES:
-        return getattr(import_module(f"fastnn.graph.{_HOMES[name]}"), name)
+        value = getattr(import_module(f"fastnn.graph.{_HOMES[name]}"), name)
+        globals()[name] = value  # the next use does not come here
+        return value
     raise AttributeError(f"module 'fastnn.graph' has no attribute {name!r}")
 
 

@@ -60,7 +60,7 @@ def real_numbers(value: Any, what: str) -> np.ndarray:
         raise InvalidInput(f"{what} has masked values; fill them first with {what}.filled(...)")
     if not isinstance(value, np.ndarray) and hasattr(value, "toarray"):
         raise InvalidInput(
-            f"{what} is sparse ({type(value).__name__}) but fastnn trains on dense arrays; "
+            f"{what} is sparse ({type(value).__name__}), which only scipy.sparse features may be; "
             f"pass {what}.toarray()"
         )
     try:

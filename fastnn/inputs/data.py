@@ -18,6 +18,7 @@ import numpy as np
 from fastnn.errors import InvalidInput
 from fastnn.inputs.arrays import BLOCK, check_finite, first_place, name_value, numbers_anywhere
 from fastnn.inputs.device_arrays import DeviceArray, to_host
+from fastnn.inputs.sparse_rows import check_sparse, is_sparse
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
@@ -43,7 +44,8 @@ class Data:
     ----------
     X
         Features (n, k), float32 or float64, any strides, maybe read-only, maybe the caller's own
-        memory; never written to. A `DeviceArray` if they are on a device.
+        memory; never written to. A `DeviceArray` if they are on a device, `SparseRows` if they are
+        sparse.
     targets
         Labels of classes, int64 (n,); or soft labels or numbers, (n, outputs) of the problem's
         dtype; C-contiguous.
@@ -165,14 +167,16 @@ def check_features(
 
     float32 and float64 arrays in native byte order come back as they are, whatever their strides
     and whatever `dtype` says; everything else becomes a new array of `dtype`. What is on a device
-    is a `DeviceArray`.
+    is a `DeviceArray`, and what is sparse `SparseRows`.
 
     Raises
     ------
     InvalidInput
-        Wrong rank or width, no rows, not numbers, masked or sparse, NaN, infinity, or a number too
-        large for `dtype`.
+        Wrong rank or width, no rows, not numbers, masked, NaN, infinity, or a number too large for
+        `dtype`.
     """
+    if is_sparse(X):
+        return check_sparse(X, inputs, dtype, what)
     array = numbers_anywhere(X, what, reader)
     if array.ndim == 1 and len(array):
         raise InvalidInput(

@@ -188,8 +188,11 @@ class Engine(ABC):
         """Return data for `forward` to read again and again, where this target reads best."""
         return data
 
-    def prepare(self) -> None:  # noqa: B027 - a target may have nothing to compile
-        """Make ready to train: compile what has to be compiled, outside of any clock."""
+    def prepare(self, X: Any = None) -> None:  # noqa: B027 - a target may have nothing to compile
+        """Make ready to train on features: compile what has to be compiled, outside of any clock.
+
+        None is any that are dense.
+        """
 
     def close(self) -> None:  # noqa: B027 - nor anything to give back
         """Give back threads and memory."""

@@ -38,7 +38,10 @@ class Predictor(ABC):
 
     @abstractmethod
     def _reader(self, *values: Any) -> Reader | None:
-        """Return what reads these values, if any of them is on a device and the target reads it."""
+        """Return what reads these values, if any of them is on a device and the target reads it.
+
+        The first are features. Raises `InvalidInput` where they are sparse and nothing reads that.
+        """
 
     def predict(self, X: Any) -> np.ndarray:
         """Return what the network predicts for X (m, inputs).

@@ -14,7 +14,7 @@ from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import choose, describe, reader_of
+from fastnn.targets.selection import check_reads, choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import (
@@ -185,8 +185,11 @@ class Trainer(Adjustable, Convertible):
         Parameters
         ----------
         X
-            Features (n, inputs). float32 and float64 arrays of any strides are read in place. With
-            target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
+            Features (n, inputs). float32 and float64 arrays of any strides are read in place.
+            `scipy.sparse` matrices and arrays never become dense, and CSR is read in place; a step
+            takes time for the numbers that are stored, but where its update is of all of W (see
+            `fastnn.targets.sparse_steps`); not on CUDA, and not before a first layer that is a
+            norm. With target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
             of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
             targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
         y
@@ -308,11 +311,13 @@ class Trainer(Adjustable, Convertible):
         epochs = whole(epochs, "epochs", 0)
         self.problem.check_learning()
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        check_reads(self.target, self.problem, *validated[:1])
         reader = self._reader(X, y, sample_weight, *validated)
         data = check_data(self.problem, X, y, sample_weight, reader=reader)
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader)
         restarts = check_restarts(restarts, self.epoch, epochs)
+        check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
         asked = check_metrics(self.problem, metrics)
@@ -324,7 +329,7 @@ class Trainer(Adjustable, Convertible):
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         check_fit(calls, self)
         engine = self._open()
-        engine.prepare()
+        engine.prepare(data.X)
         validation = validation and engine.to_device(validation)
         if restarts > 1:
             best = best_of(self, restarts, data, validation, epochs, calls, asked, progress)
@@ -360,7 +365,11 @@ class Trainer(Adjustable, Convertible):
         )
 
     def _reader(self, *values: Any) -> Reader | None:
-        """Return what reads these values, if any of them is on a device and the target reads it."""
+        """Return what reads these values, if any of them is on a device and the target reads it.
+
+        The first are features, which may be sparse where the target reads those.
+        """
+        check_reads(self.target, self.problem, values[0])
         if not any(map(on_device, values)):
             return None
         return reader_of(choose(self.target, self.problem)[0])

@@ -209,9 +209,21 @@ class Stateful(Predictor, Stored):
         has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
         these. They are what predicts: of `AveragedSGD`, the mean.
         """
-        mean = UPDATES[self.problem.optimizer.rule].mean
-        parameters, slots = self._state.read()
-        return copy_of(slots[-1] if mean else parameters)
+        return self.parameters_later()()
+
+    def parameters_later(self) -> Callable[[], Parameters]:
+        """Return what gives `parameters` as they are now, whenever it is called.
+
+        They are not copied until then: it is for keeping the best of many epochs.
+        """
+        state = self._state
+
+        def parameters() -> Parameters:
+            mean = UPDATES[state.problem.optimizer.rule].mean
+            found, slots = state.read()
+            return copy_of(slots[-1] if mean else found)
+
+        return parameters
 
     def set_parameters(self, parameters: Parameters) -> None:
         """Take other parameters, as `parameters` gives them; copies.

@@ -31,8 +31,13 @@ if TYPE_CHECKING:
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
     PENALTY,  # l2/2 sum W^2 after the epoch; of no use where there is an l1
+    SCALE,  # what the stored W of a first layer that reads sparse rows is to be multiplied by now,
+    NEXT_SCALE,  # and after this step;
+    RESCALE,  # what this step multiplies all that is stored by
+    CUT_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
+    NEXT_CUT,  # and after this step
     NUMBERS,
-) = range(20)
+) = range(25)
 
 # What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
 # what the rate is multiplied by there.
@@ -43,7 +48,7 @@ def start_numbers(problem: Problem) -> np.ndarray:
     """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
     layers = problem.network.parametric
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
-    numbers[MEAN_WEIGHT] = 1.0
+    numbers[[MEAN_WEIGHT, NEXT_SCALE]] = 1.0
     numbers[[BETA1, BETA2, EPSILON, DECAY, EPSILON_HAT]] = problem.optimizer.constants
     norms = [getattr(layer, "max_norm", None) for layer in layers]
     factors = [layer.rate_factor for layer in layers]

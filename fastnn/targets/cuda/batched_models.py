@@ -65,7 +65,7 @@ class Several:
         ]
         return copies[0], copies[1:]
 
-    def prepare(self) -> None:
+    def prepare(self, X: Any = None) -> None:
         """Compile the kernels of training."""
         self._session.prepare(self._family)
 

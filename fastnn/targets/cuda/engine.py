@@ -169,7 +169,7 @@ class Engine(interface.Engine):
             self._session.stream.synchronize()
         return Data(DeviceArray(features, DeviceReader()), data.targets, data.weights)
 
-    def prepare(self) -> None:
+    def prepare(self, X: Any = None) -> None:
         """Compile the kernels of training, so that the first epoch does not have to."""
         self._session.prepare(self._family)
 

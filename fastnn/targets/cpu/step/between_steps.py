@@ -10,7 +10,7 @@ from fastnn.targets.cpu.arguments import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import BATCH, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
+from fastnn.targets.cpu.plan import BATCH, LAZY, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
@@ -30,6 +30,7 @@ from fastnn.targets.cpu.scalars import (
     STEP_WEIGHT,
     WEIGHT_SUM,
 )
+from fastnn.targets.cpu.step.jumps import begin_lazy
 from fastnn.targets.cpu.views import (
     head_of,
     numbers_of,
@@ -122,6 +123,8 @@ def begin_step(job, first_step, step, samples):
     numbers[STEP_WEIGHT] = total
     usual = float(samples) * numbers[MEAN_WEIGHT]
     numbers[INVERSE_WEIGHT] = 1.0 / usual if usual > 0.0 else 0.0
+    if head[LAZY] > 0:
+        begin_lazy(job, step)
 
 
 @njit(**EXACT)

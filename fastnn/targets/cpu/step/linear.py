@@ -44,8 +44,10 @@ from fastnn.targets.cpu.plan import (
     BIAS,
     DELTA,
     DIRECT,
+    IN_PLACE,
     INPUT,
     KEPT,
+    LAZY,
     LOSS,
     NEEDS_Z,
     OUTPUT,
@@ -57,6 +59,7 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     ROW_SCALE,
     SAMPLES,
+    SPARSE,
     STEPS,
     TARGETS,
     WEIGHTED,
@@ -66,10 +69,11 @@ from fastnn.targets.cpu.plan import (
 )  # fmt: skip
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, PENALTY
+from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, PENALTY, SCALE
 from fastnn.targets.cpu.step.batch_of_one import AHEAD, LOSS_ALPHA, make_one_by_one
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
+from fastnn.targets.cpu.step.sparse_linear import make_sparse_linear
 from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.team import ended_early
 from fastnn.targets.cpu.views import (
@@ -103,6 +107,9 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
     squares, set_scale, clip_column = norms.squares, norms.set_scale, norms.clip_column
     itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
+    sparse = make_sparse_linear(dtype)
+    sparse_dot, use, ask_for = sparse.sparse_dot, sparse.use, sparse.ask_for
+    update_sparse, make_good = sparse.update_sparse, sparse.make_good
 
     @njit(**EXACT)
     def load(at, is_double):
@@ -144,13 +151,21 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         ahead = max(AHEAD, samples)
         for r in range(samples):
             row = order[U(first + r)]
-            address = row_address(job, row, layers[0, INPUT] + r * k)
-            if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
-                start = strided[0, ADDRESS] + order[U(first + r + ahead)] * strided[0, ROW_STRIDE]
-                for at in range(0, k * itemsize, 64):
-                    prefetch(start + at)
-                prefetch(start + k * itemsize - 1)
-            memory[U(layers[0, OUTPUT] + r)] = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            if head[IN_PLACE] == SPARSE:
+                ask_for(job, first + r)
+                use(job, row)
+                z = real(numbers_of(job)[U(SCALE)]) * sparse_dot(job, row)
+                memory[U(layers[0, OUTPUT] + r)] = z + bias
+            else:
+                address = row_address(job, row, layers[0, INPUT] + r * k)
+                if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
+                    following = order[U(first + r + ahead)]
+                    start = strided[0, ADDRESS] + following * strided[0, ROW_STRIDE]
+                    for at in range(0, k * itemsize, 64):
+                        prefetch(start + at)
+                    prefetch(start + k * itemsize - 1)
+                z = dot(memory, layers[0, WEIGHTS], address, k) + bias
+                memory[U(layers[0, OUTPUT] + r)] = z
             target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
             memory[U(head[TARGETS] + r)] = load(target, strided[1, IS_DOUBLE])
             weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
@@ -184,6 +199,11 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             order_of(job),
         )
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
+        if head[IN_PLACE] == SPARSE:
+            change = update_sparse(job, first, samples, first // head[BATCH])
+            if layers[0, BIAS] == 1:
+                memory[U(w + k)] += change
+            return
         out, factor = w, -real(layer_rate(job, ZERO))
         if head[DIRECT] == 1:
             keep = one + factor * real(layer_number(job, ZERO, L2))
@@ -234,10 +254,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             row_loss_of(job),
         )
         textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] < 2
+        textbook = textbook and head[IN_PLACE] != SPARSE
         textbook = textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf
         if textbook and layers[0, ACTIVATION] == IDENTITY and in_place(job):
             one_by_one(head[LOSS], job)
             return
+        if control[STEP] == head[STEPS] and head[LAZY] > 0:
+            make_good(job)
         for step in range(control[STEP], head[STEPS]):
             first = step * head[BATCH]
             samples = min(head[BATCH], head[SAMPLES] - first)
@@ -269,12 +292,15 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def forward(job, start, end, outputs):
-        memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         for row in range(start, end):
-            address = row_address(job, row, layers[0, INPUT])
-            z = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            if head[IN_PLACE] == SPARSE:
+                z = sparse_dot(job, row) + bias
+            else:
+                address = row_address(job, row, layers[0, INPUT])
+                z = dot(memory, layers[0, WEIGHTS], address, k) + bias
             memory[U(layers[0, OUTPUT])] = z
             activate(
                 layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], 1,

@@ -1,0 +1,120 @@
+"""Fitted models from scikit-learn's MLPClassifier and MLPRegressor, and to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
+
+from fastnn.errors import InvalidInput
+from fastnn.estimators.labels import Labels
+
+if TYPE_CHECKING:
+    from fastnn.estimators.mlp_base import MultilayerPerceptron
+    from fastnn.inputs.parameters import Parameters
+
+# What a fit by minibatches leaves in both, and one by L-BFGS leaves out.
+_NOTED = (
+    "loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_", "n_iter_",
+    "t_", "n_features_in_", "feature_names_in_", "_no_improvement_count",
+)  # fmt: skip
+_ACTIVATIONS = {"identity", "logistic", "tanh", "relu"}
+
+
+def take_over(estimator: Any, fitted: Any) -> None:
+    """Have `estimator`, of the same parameters, predict as scikit-learn's `fitted` does.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        It has not been fitted.
+    """
+    check_is_fitted(fitted)
+    coefs = [np.array(W) for W in fitted.coefs_]
+    binarizer = getattr(fitted, "_label_binarizer", None)
+    if binarizer is not None:
+        kind = binarizer.y_type_ if fitted.out_activation_ == "softmax" else "binary"
+        if binarizer.y_type_.startswith("multilabel"):
+            kind = "multilabel"
+        estimator._labels = Labels(fitted.classes_, kind, bool(binarizer.sparse_input_))
+        estimator.classes_ = fitted.classes_
+    for name in _NOTED:
+        if hasattr(fitted, name):
+            setattr(estimator, name, getattr(fitted, name))
+    defaults = {"t_": 0, "loss_curve_": [], "_no_improvement_count": 0}
+    for name, value in {**defaults, **dict.fromkeys(_NOTED[2:5])}.items():
+        if not hasattr(estimator, name):
+            setattr(estimator, name, value)
+    arrays: Parameters = [(W, np.array(b)) for W, b in zip(coefs, fitted.intercepts_, strict=True)]
+    estimator._begin_with(arrays)
+
+
+def fitted_sklearn(estimator: MultilayerPerceptron, kind: type[Any]) -> Any:
+    """Return scikit-learn's estimator of class `kind` that predicts as this fitted one does.
+
+    Raises
+    ------
+    InvalidInput
+        Something that scikit-learn's has not: another activation, one of its own for each layer, or
+        another loss.
+    """
+    check_is_fitted(estimator)
+    problem = estimator._trainer.problem
+    hidden = {
+        "logistic" if a == "sigmoid" else a
+        for a in (dense.activation for dense in problem.network.dense[:-1])
+    }
+    if len(hidden) > 1 or not hidden <= _ACTIVATIONS:
+        raise InvalidInput(
+            f"scikit-learn's {kind.__name__} has one activation for all hidden layers, of "
+            f"{', '.join(sorted(_ACTIVATIONS))}, but this one has {estimator.activation!r:.80}"
+        )
+    regression = {"mse": "squared_error", "poisson": "poisson"}
+    losses = ("softmax_cross_entropy", "binary_cross_entropy", *regression)
+    if problem.loss not in losses:
+        raise InvalidInput(
+            f"scikit-learn's {kind.__name__} has no loss {problem.loss!r:.80}, by which it would "
+            "predict; known to both: log_loss, squared_error and poisson"
+        )
+    parameters = estimator._folded()
+    labels = getattr(estimator, "_labels", None)
+    several = labels is not None and labels.kind == "multiclass"
+    if several and problem.loss == "binary_cross_entropy":
+        raise InvalidInput(
+            "scikit-learn's MLPClassifier tells several classes apart by a softmax, not one by one "
+            "as this one, of loss 'binary_cross_entropy'"
+        )
+    out = estimator.out_activation_
+    if out == "softmax" and len(estimator.classes_) == 2:
+        # A softmax of two outputs is the sigmoid of their difference.
+        W, b = parameters[-1]
+        parameters = [*parameters[:-1], (W[:, 1:] - W[:, :1], b[1:] - b[:1])]
+        out = "logistic"
+    names = kind._get_param_names()
+    settings = {n: v for n, v in estimator.get_params(deep=False).items() if n in names}
+    settings["activation"] = next(iter(hidden), "relu")
+    if "loss" in names:
+        settings["loss"] = regression[str(problem.loss)]
+    found = kind(**settings)
+    found.coefs_ = [W.copy() for W, _ in parameters]
+    found.intercepts_ = [b.copy() for _, b in parameters]
+    found.n_layers_, found.n_outputs_ = estimator.n_layers_, parameters[-1][1].size
+    found.out_activation_ = out
+    for name in _NOTED:
+        if hasattr(estimator, name):
+            value = getattr(estimator, name)
+            setattr(found, name, list(value) if isinstance(value, list) else value)
+    if labels is not None:
+        found.classes_ = labels.classes
+        found._label_binarizer = _binarizer(labels)
+    return found
+
+
+def _binarizer(labels: Labels) -> LabelBinarizer:
+    """Return what scikit-learn's classifier decodes its outputs with."""
+    found = LabelBinarizer()
+    if labels.kind == "multilabel":
+        return found.fit(np.eye(len(labels.classes), dtype=int))
+    return found.fit(labels.classes)

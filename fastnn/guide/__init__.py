@@ -1,0 +1,14 @@
+"""The guide, a chapter a file.
+
+.. include:: getting_started.md
+.. include:: estimators.md
+.. include:: data.md
+.. include:: training.md
+.. include:: own_losses.md
+.. include:: many_models.md
+.. include:: pictures.md
+.. include:: targets.md
+.. include:: reproducibility.md
+.. include:: reliability.md
+.. include:: moving.md
+"""

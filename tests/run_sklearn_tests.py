@@ -1,0 +1,78 @@
+"""scikit-learn's own tests of a class, run on fastnn's class of the same name.
+
+Called as ``run_sklearn_tests.py MODULE NAME...``: the module's tests, with those names of its
+package fastnn's. What is left out, and why, is in `LEFT_OUT`. Prints one line, a JSON object with
+the numbers of tests that passed, and the names of those that failed and that were left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+import pytest
+
+import fastnn
+
+LBFGS = "fits by L-BFGS, which fastnn refuses"
+OPTIMIZER = "reads the private _optimizer"
+PRIVATE = "calls private methods of a step"
+# Where a test's name begins so: why it cannot hold.
+LEFT_OUT = {
+    "sklearn.neural_network.tests.test_mlp": {
+        "test_fit": PRIVATE,
+        "test_gradient": LBFGS,
+        "test_lbfgs_": LBFGS,
+        "test_learning_rate_warmstart": OPTIMIZER,
+        "test_multilabel_classification": LBFGS,
+        "test_multioutput_regression": LBFGS,
+        "test_predict_proba_multilabel": LBFGS,
+        "test_sparse_matrices": LBFGS,
+        "test_adaptive_learning_rate": OPTIMIZER,
+        "test_warm_start[": LBFGS,
+        "test_mlp_warm_start_no_convergence[lbfgs": LBFGS,
+        "test_mlp_vs_poisson_glm_equivalent": LBFGS,
+        "test_early_stopping_stratified": "wants 'True' for the label 1, which fastnn names itself",
+    },
+}
+
+
+class Outcome:
+    """A plugin that leaves tests out, and counts the others."""
+
+    def __init__(self, left_out: dict[str, str]) -> None:
+        self.left_out, self.passed = left_out, 0
+        self.failed: list[str] = []
+        self.skipped: list[str] = []
+
+    def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
+        """Leave out those that begin with one of the names."""
+        # A name alone would be that of longer ones, too.
+        out = [i for i in items if any(f"{i.name}[".startswith(n) for n in self.left_out)]
+        self.skipped += [item.name for item in out]
+        items[:] = [item for item in items if item not in out]
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Count a test that has run."""
+        if report.failed:
+            self.failed.append(f"{report.nodeid}: {report.longreprtext[-600:]}")
+        elif report.when == "call" and report.passed:
+            self.passed += 1
+
+
+def main(module: str, names: list[str]) -> int:
+    """Run the tests of a module on fastnn's classes."""
+    package = importlib.import_module(module.split(".tests.")[0])
+    for name in names:
+        setattr(package, name, getattr(fastnn, name))
+    outcome = Outcome(LEFT_OUT.get(module, {}))
+    pytest.main(["--pyargs", module, "-q", "-p", "no:cacheprovider"], plugins=[outcome])
+    found = {"passed": outcome.passed, "failed": outcome.failed, "left_out": outcome.skipped}
+    print(json.dumps(found))
+    return len(outcome.failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,48 @@
+"""scikit-learn's own checks and tests of estimators, on fastnn's classes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+sklearn = pytest.importorskip("sklearn", "1.6")
+from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
+
+HERE = Path(__file__).parent
+# As scikit-learn excuses its own of the same name: they have no decision function.
+SKIPPED = {
+    "MLPClassifier": {"check_classifiers_multilabel_output_format_decision_function"},
+    "MLPRegressor": set(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SKIPPED)
+def test_an_estimator_passes_the_checks_of_scikit_learn(name):
+    results = check_estimator(getattr(fastnn, name)(), on_fail=None, on_skip=None)
+    failed = [each for each in results if each["status"] not in ("passed", "skipped")]
+    assert not failed, [(each["check_name"], each["exception"]) for each in failed]
+    skipped = {each["check_name"] for each in results if each["status"] == "skipped"}
+    unavailable = {name for name in skipped if "array_api" in name}  # without SCIPY_ARRAY_API
+    assert skipped - unavailable <= SKIPPED[name]
+    assert len(results) > 50
+
+
+@pytest.mark.parametrize(
+    ("module", "names", "least"),
+    [("sklearn.neural_network.tests.test_mlp", ["MLPClassifier", "MLPRegressor"], 40)],
+)
+def test_the_tests_of_a_class_in_scikit_learn_pass_on_that_of_fastnn(module, names, least):
+    command = [sys.executable, "-W", "ignore", str(HERE / "run_sklearn_tests.py"), module, *names]
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=HERE, env=os.environ | {"PYTHONPATH": path}
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["failed"] == []
+    assert found["passed"] >= least
