@@ -19,7 +19,13 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.estimators.base import Rows
-from fastnn.estimators.linear import LinearModel, from_theirs, to_theirs
+from fastnn.estimators.linear import (
+    PLAIN_LOSSES,
+    WITH_EPSILON,
+    LinearModel,
+    from_theirs,
+    to_theirs,
+)
 from fastnn.inputs.scaling import Scaling
 from fastnn.rules.table import loss_row
 
@@ -201,8 +207,8 @@ class SGDClassifier(LinearClassifier):
     truncated gradient has the same optimum, and but for sparse rows, of which theirs moves the
     intercept 100 times less: here dense and sparse rows train the same. Of more than two classes
     there is a model for each against the rest; all are trained at once, on the same order of rows,
-    with the same rate, and end together, by the mean of their objectives. The private names,
-    `loss_function_` and passive-aggressive rates are not there; a negative power_t is refused.
+    with the same rate, and end together, by the mean of their objectives. Passive-aggressive rates
+    are refused.
 
     >>> import numpy as np
     >>> from fastnn import SGDClassifier
@@ -476,6 +482,10 @@ class SGDRegressor(RegressorMixin, LinearModel):
         self.dtype = dtype
 
     n_jobs = None
+    loss_functions: ClassVar[dict[str, Any]] = {
+        **WITH_EPSILON,
+        "squared_error": PLAIN_LOSSES["squared_error"],
+    }
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         name: value
         for name, value in LinearModel._parameter_constraints.items()
