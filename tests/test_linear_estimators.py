@@ -318,7 +318,7 @@ def test_rows_to_validate_on_are_scored_after_each_epoch():
         (SGDClassifier(average=True, optimizer=fastnn.Adam()), "average=True is the mean"),
         (SGDClassifier(penalty="elasticnet", l1_ratio=None), "l1_ratio must be set"),
         (SGDClassifier("no loss"), "The 'loss' parameter of SGDClassifier"),
-        (SGDClassifier(power_t=-1.0), "The 'power_t' parameter"),
+        (SGDClassifier(power_t=np.inf), "The 'power_t' parameter"),
         (SGDClassifier(batch_size=0), "The 'batch_size' parameter"),
         (Perceptron(eta0=0.0), "The 'eta0' parameter of Perceptron"),
     ],

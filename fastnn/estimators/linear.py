@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ from fastnn.losses import KINDS, EpsilonInsensitive, Huber, Margin, SquaredEpsil
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import LOSSES, loss_row
-from fastnn.schedules import InverseScaling
+from fastnn.schedules import InverseScaling, Schedule
 from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
 
@@ -44,6 +44,8 @@ PLAIN_LOSSES = {
     "hinge": Margin(1.0),
     "perceptron": Margin(0.0),
     "log_loss": "binary_cross_entropy",
+    "modified_huber": "modified_huber",
+    "squared_hinge": "squared_hinge",
     # (p - y)^2 / 2, whose derivative is limited to 1e12 as scikit-learn does it: what would diverge
     # ends in finite numbers of no use.
     "squared_error": Huber(1e12),
@@ -55,8 +57,23 @@ WITH_EPSILON = {
 }
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _NO_LARGER = np.iinfo(np.int32).max
-_DRAWN = "hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron"
-LOSS_NAMES = {*PLAIN_LOSSES, *WITH_EPSILON, *_DRAWN, *LOSSES}
+LOSS_NAMES = {*PLAIN_LOSSES, *WITH_EPSILON, *LOSSES}
+
+
+@dataclass(frozen=True)
+class PowerScaling(Schedule):
+    """scikit-learn's "invscaling" after so many updates: rate / (done + t + 1)^power.
+
+    Unlike `InverseScaling` it takes a power below 0, with which rates grow.
+    """
+
+    rate: float
+    power: float
+    done: float = 0.0
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rates at `steps`."""
+        return self.rate / (self.done + steps + 1.0) ** self.power
 
 
 class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
@@ -78,7 +95,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             StrOptions({"constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"})
         ],
         "eta0": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
+        "power_t": [Interval(Real, None, None, closed="neither")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -95,6 +112,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "dtype": "no_validation",
         "n_jobs": [Integral, None],
     }
+
+    # scikit-learn's losses of the class, and what they are here.
+    loss_functions: ClassVar[dict[str, Any]] = {**WITH_EPSILON, **PLAIN_LOSSES}
 
     # What some classes have fixed, and what a fit leaves, for the type checker.
     loss: Any
@@ -165,6 +185,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             first = float(self.alpha) ** 0.25
             rate, power, decay = 1.0 / first, 1.0, float(self.alpha) / first
         later = 1.0 + decay * done
+        if power < 0.0:
+            return PowerScaling(rate, power, done)
         return InverseScaling(rate / later**power, power, decay / later)
 
     def _make_optimizer(self, done: float = 0.0) -> Optimizer:
@@ -242,6 +264,13 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 "Maximum number of iteration reached before convergence. Consider increasing "
                 "max_iter to improve the fit.",
                 ConvergenceWarning,
+                stacklevel=5,
+            )
+        if not incremental and self.power_t < 0:
+            warnings.warn(
+                "Negative values for `power_t` are deprecated in version 1.8 and will raise an "
+                "error in 1.10. Use values in the range [0.0, inf) instead.",
+                FutureWarning,
                 stacklevel=5,
             )
 

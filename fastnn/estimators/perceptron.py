@@ -11,7 +11,22 @@ from fastnn.estimators.sgd import LinearClassifier
 
 
 class Perceptron(LinearClassifier):
-    """A linear classifier that learns from its mistakes (Rosenblatt 1958): scikit-learn's class."""
+    """A linear classifier that learns from its mistakes: scikit-learn's class, and more.
+
+    coef += eta0 y_r x_r  wherever y_r (x_r . coef + intercept) <= 0, for y of -1 and 1. It is
+    `SGDClassifier` with loss="perceptron" and learning_rate="constant", and with other defaults;
+    all else is said there.
+
+    >>> from fastnn import Perceptron
+    >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [False, False, False, True]
+    >>> Perceptron(target="numpy", tol=None, max_iter=20).fit(X, y).predict(X)
+    array([False, False, False,  True])
+
+    References
+    ----------
+    Rosenblatt 1958, The Perceptron: A Probabilistic Model for Information Storage and Organization
+    in the Brain.
+    """
 
     # What there is no parameter for.
     loss = "perceptron"
