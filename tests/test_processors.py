@@ -31,7 +31,7 @@ def test_a_process_may_use_the_processors_that_it_may_run_on(monkeypatch):
     assert available_threads() == 1
 
 
-@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])
 @pytest.mark.parametrize(
     ("text", "threads"),
     [("1", 1), (" +3 ", 3), ("04", 4), ("4,2", 4), ("5 , 2,1", 5), ("64", 8), ("9" * 5000, 8)],
@@ -47,7 +47,7 @@ def test_a_variable_with_nothing_in_it_is_none(text, monkeypatch):
     assert available_threads() == 8
 
 
-@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])
 @pytest.mark.parametrize(
     "text", ["abc", "0", "-1", "1.5", "4 2", "4,", ",4", "4,abc", "4,0", "\u0664", "4;2"]
 )

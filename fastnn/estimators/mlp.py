@@ -271,7 +271,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     def predict(self, X: Any) -> Any:
         """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
-        return self._labels.decode(self._raw(self._check_X(X)), _threshold(self._trainer))
+        raw = self._raw(self._check_X(X))
+        return self._labels.decode(raw, _threshold(self._trainer))
 
     def _check_probabilistic(self) -> bool:
         if self.loss not in PROBABILISTIC:
@@ -336,7 +337,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
                 "has several labels a row; use loss='log_loss'"
             )
         outputs = max(2, len(labels.classes)) if classes else labels.outputs
-        return rule_of("loss", loss, LOSSES, outputs), outputs
+        if not isinstance(loss, Quantile):
+            loss = rule_of("loss", loss, LOSSES, outputs)
+        return loss, outputs
 
     def _encode(self, y: Any, loss: Any) -> np.ndarray:
         labels = self._labels
@@ -360,7 +363,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         )
 
     def _stratifies(self) -> bool:
-        return self._labels.kind != "multilabel"
+        return self._labels.kind == "binary"  # as scikit-learn, which means to for several classes
 
 
 def _threshold(trainer: Trainer) -> float:
@@ -612,7 +615,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     def _loss_and_outputs(self, y: Any) -> tuple[Any, int]:
         outputs = 1 if y.ndim == 1 else y.shape[1]
         loss = "mse" if isinstance(self.loss, str) and self.loss == "squared_error" else self.loss
-        return rule_of("loss", loss, LOSSES, outputs), outputs
+        if not isinstance(loss, Quantile):
+            loss = rule_of("loss", loss, LOSSES, outputs)
+        return loss, outputs
 
     def _encode(self, y: Any, loss: Any) -> np.ndarray:
         found: np.ndarray = y.reshape(len(y), -1)

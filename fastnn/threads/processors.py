@@ -11,7 +11,7 @@ from fastnn.errors import EnvironmentWarning
 GROUPS = "/sys/fs/cgroup"
 OWN_GROUPS = "/proc/self/cgroup"
 # Joblib's workers have these, among others, so that all of them together fit the machine.
-LIMITS = ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 # Whole numbers above 0, with commas between them.
 _NUMBER = r"\s*\+?0*[1-9][0-9]*\s*"
 _NUMBERS = re.compile(f"{_NUMBER}(,{_NUMBER})*", re.ASCII)
@@ -23,8 +23,9 @@ def available_threads() -> int:
     """Return how many processors this process may use now, at least 1.
 
     The least of the processors that it may run on, the share of them that its control groups give
-    it, rounded up, and the environment's OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. Of these, a value
-    that is no number of threads is ignored with an `EnvironmentWarning`, as OpenMP's runtimes do.
+    it, rounded up, and the environment's OMP_NUM_THREADS, NUMBA_NUM_THREADS and LOKY_MAX_CPU_COUNT.
+    Of these, a value that is no number of threads is ignored with an `EnvironmentWarning`, as
+    OpenMP's runtimes do.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))

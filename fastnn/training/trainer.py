@@ -71,8 +71,8 @@ class Trainer(Adjustable, Convertible):
         The most threads of the processor that train, 1 to 1024; fewer do where the system starts no
         more. None chooses, whenever `fit` begins, from the work in a step and from what the process
         may use then: its processors, its control groups' quota, and the environment's
-        OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for any number. CUDA
-        takes no notice of it.
+        OMP_NUM_THREADS, NUMBA_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for
+        any number. CUDA takes no notice of it.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
     on_divergence

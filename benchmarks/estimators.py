@@ -1,0 +1,186 @@
+"""Estimators beside scikit-learn's of the same name: accuracy, the whole fit, one row predicted.
+
+    python benchmarks/estimators.py [--quick] [--data wine,digits] [--fits adam]
+
+For each table and fit, a row: mean and standard deviation of the test score of both over the seeds,
+seconds of the whole `fit` of both (the least of the seeds'), and their ratio. Both have the same
+settings and epochs. The tables of `adult` and `housing` are read from the folder FASTNN_DATA.
+Further estimators are rows of `FITS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from options import listed
+
+import fastnn
+from fastnn.errors import FastnnError
+from fastnn.examples import tables
+
+SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Two estimators of one name, and their settings.
+
+    Attributes
+    ----------
+    classifier, regressor
+        (module of scikit-learn, name of the class) for tables of labels and of numbers; None where
+        there is no such estimator.
+    settings
+        Of both.
+    """
+
+    classifier: tuple[str, str] | None
+    regressor: tuple[str, str] | None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+_MLP = ("sklearn.neural_network", "MLPClassifier"), ("sklearn.neural_network", "MLPRegressor")
+FITS: dict[str, Fit] = {
+    "adam": Fit(*_MLP, {"max_iter": 30, "batch_size": 200, "tol": 0.0}),
+    "sgd": Fit(*_MLP, {"max_iter": 30, "batch_size": 32, "tol": 0.0, "solver": "sgd",
+                       "learning_rate_init": 0.01}),
+    "stopped early": Fit(*_MLP, {"max_iter": 30, "early_stopping": True}),
+}  # fmt: skip
+
+
+def _shipped(name: str) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn import datasets
+
+    loaded = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return loaded[0], loaded[1]
+
+
+def _housing() -> tuple[np.ndarray, np.ndarray]:
+    return tables.california_housing()[:2]
+
+
+def _adult() -> tuple[np.ndarray, np.ndarray]:
+    """Return numbers and one-hot columns of words, dense: scikit-learn's fit is measured on it."""
+    import pandas as pd
+
+    X, y, _, _ = tables.adult()
+    return pd.get_dummies(X, dtype=float).fillna(0.0).to_numpy(), y.to_numpy()
+
+
+DATA: dict[str, tuple[Callable[[], tuple[np.ndarray, np.ndarray]], bool]] = {
+    "digits": (lambda: _shipped("digits"), True),
+    "cancer": (lambda: _shipped("breast_cancer"), True),
+    "wine": (lambda: _shipped("wine"), True),
+    "diabetes": (lambda: _shipped("diabetes"), False),
+    "housing": (_housing, False),
+    "adult": (_adult, True),
+}
+
+
+def split(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+    """Return rows and labels to train on and to test on, standardized, and whether they are labels.
+
+    Raises
+    ------
+    FastnnError, ImportError
+        The table is not there.
+    """
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import StandardScaler
+
+    load, labelled = DATA[name]
+    X, y = load()
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    scaler = StandardScaler().fit(X_train)
+    if not labelled:
+        mean, spread = y_train.mean(), y_train.std()
+        y_train, y_test = (y_train - mean) / spread, (y_test - mean) / spread
+    return scaler.transform(X_train), y_train, scaler.transform(X_test), y_test, labelled
+
+
+def measured(
+    kind: Any, settings: dict[str, Any], data: tuple[Any, ...]
+) -> tuple[float, float, Any]:
+    """Return test score, seconds of the fit and the model."""
+    X_train, y_train, X_test, y_test = data
+    model = kind(**settings)
+    start = time.perf_counter()
+    model.fit(X_train, y_train)
+    seconds = time.perf_counter() - start
+    return float(model.score(X_test, y_test)), seconds, model
+
+
+def predicting(model: Any, row: np.ndarray, calls: int = 200) -> float:
+    """Return microseconds of a prediction of one row: the least of some."""
+    times = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        model.predict(row)
+        times.append(time.perf_counter() - start)
+    return 1e6 * min(times)
+
+
+def compare(name: str, chosen: list[str], seeds: int) -> None:
+    """Print the rows of one table."""
+    from importlib import import_module
+
+    *data, labelled = split(name)
+    for fit_name in chosen:
+        fit = FITS[fit_name]
+        which = fit.classifier if labelled else fit.regressor
+        if which is None:
+            continue
+        module, kind = which
+        kinds = getattr(import_module(module), kind), getattr(fastnn, kind)
+        # Kernels are loaded, and caches warm, before anything is measured.
+        measured(kinds[1], {**fit.settings, "max_iter": 1}, tuple(data))
+        runs = [
+            [
+                measured(kind, {**fit.settings, "random_state": seed}, tuple(data))
+                for seed in range(seeds)
+            ]
+            for kind in kinds
+        ]
+        scores = [np.array([score for score, _, _ in run]) for run in runs]
+        seconds = [min(each for _, each, _ in run) for run in runs]
+        rows = [predicting(run[0][2], data[2][:1]) for run in runs]
+        least = scores[0].mean() - scores[0].std()
+        verdict = "" if scores[1].mean() >= least - 1e-12 else "  BELOW mean - sd"
+        print(
+            f"{name:9} {fit_name:14} "
+            f"{scores[0].mean():7.4f} +- {scores[0].std():.4f}  "
+            f"{scores[1].mean():7.4f} +- {scores[1].std():.4f}  "
+            f"{seconds[0]:9.4f} {seconds[1]:9.4f} {seconds[0] / seconds[1]:6.1f}x  "
+            f"{rows[0]:7.1f} {rows[1]:7.1f}{verdict}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print one row a table and fit."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="two seeds instead of five")
+    parser.add_argument("--data", type=listed(list(DATA)), default=list(DATA))
+    parser.add_argument("--fits", type=listed(list(FITS)), default=list(FITS))
+    chosen = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(
+        f"{'table':9} {'fit':14} {'scikit-learn score':>18}  {'fastnn score':>18}  "
+        f"{'s':>9} {'s':>9} {'ratio':>7}  {'us/row':>7} {'us/row':>7}"
+    )
+    for name in chosen.data:
+        try:
+            compare(name, chosen.fits, 2 if chosen.quick else SEEDS)
+        except (FastnnError, ImportError) as error:
+            print(f"{name:9} skipped: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
