@@ -15,7 +15,9 @@ from sklearn import linear_model  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris  # noqa: E402
+from sklearn.ensemble import VotingClassifier  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
+from sklearn.inspection import permutation_importance  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler, scale  # noqa: E402
@@ -427,3 +429,76 @@ def test_sparse_rows_train_as_dense_ones(kind):
     dense = SGDClassifier(**settings).fit(data, NAMES)
     assert_allclose(found.coef_, dense.coef_, rtol=0, atol=1e-8)
     assert_allclose(found.decision_function(sparse), dense.decision_function(data), atol=1e-8)
+
+
+def test_voting_importance_chunks_and_routed_weights():
+    data, y = scale(load_iris().data), load_iris().target
+    linear = SGDClassifier("log_loss", random_state=0, max_iter=20, tol=None, target="numpy")
+    voting = VotingClassifier(
+        [("a", linear), ("b", linear_model.LogisticRegression())], voting="soft"
+    )
+    assert voting.fit(data, y).score(data, y) > 0.8
+    importance = permutation_importance(linear.fit(data, y), data, y, n_repeats=2, random_state=0)
+    assert importance.importances_mean.argmax() in (2, 3)
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = (
+            clone(linear).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        )
+        weights = np.where(y == 0, 1.0, 0.0) + 1e-9
+        scores = cross_val_score(routed, data, y, cv=2, params={"sample_weight": weights})
+    assert scores.min() > 0.99
+
+
+def test_dask_fits_chunks_of_rows():
+    wrappers = pytest.importorskip("dask_ml.wrappers")
+    data, y = scale(load_iris().data), load_iris().target
+    wrapped = wrappers.Incremental(SGDClassifier("log_loss", random_state=0, target="numpy"))
+    for _ in range(5):
+        wrapped.partial_fit(data, y, classes=[0, 1, 2])
+    assert wrapped.score(data, y) > 0.6
+
+
+def test_columns_of_a_frame_have_names_that_are_kept_and_compared():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(IRIS, columns=["a", "b", "c", "d"])
+    fitted = SGDClassifier(max_iter=3, tol=None, target="numpy").fit(frame, NAMES)
+    assert fitted.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.predict(frame[["b", "a", "c", "d"]])
+
+
+def test_powers_below_0_are_taken_with_the_warning_of_scikit_learn():
+    settings = dict(learning_rate="invscaling", power_t=-0.5, eta0=1e-3, max_iter=2, tol=None,
+                    shuffle=False)  # fmt: skip
+    with pytest.warns(FutureWarning, match="Negative values for `power_t` are deprecated"):
+        mine = SGDRegressor(**settings, target="numpy").fit(X, NUMBERS)
+    with pytest.warns(FutureWarning):
+        theirs = linear_model.SGDRegressor(**settings).fit(X, NUMBERS)
+    for each in (mine, theirs):
+        each.partial_fit(X, NUMBERS)
+    assert_allclose(mine.coef_, theirs.coef_, rtol=0, atol=1e-12)
+
+
+def test_huge_errors_of_a_regression_end_in_finite_numbers_as_scikit_learns():
+    settings = dict(max_iter=2, tol=None, shuffle=False)
+    data = 100 + RANDOM.normal(size=(60, 3))
+    mine = SGDRegressor(**settings, target="numpy").fit(data, data[:, 0])
+    theirs = linear_model.SGDRegressor(**settings).fit(data, data[:, 0])
+    assert_allclose(mine.coef_, theirs.coef_, rtol=1e-6)
+    assert abs(mine.coef_).max() > 1e8
+
+
+def test_losses_with_a_parameter_are_checked_and_named():
+    for kind, name in (
+        (fastnn.Huber, "delta of Huber"),
+        (fastnn.EpsilonInsensitive, "epsilon of EpsilonInsensitive"),
+        (fastnn.SquaredEpsilonInsensitive, "epsilon of SquaredEpsilonInsensitive"),
+        (fastnn.Margin, "margin of Margin"),
+    ):
+        for wrong in (-1.0, np.nan, "1"):
+            with pytest.raises(InvalidInput, match=f"{name} must be a finite number"):
+                kind(wrong)
+        trainer = fastnn.Trainer(fastnn.Network(3, [fastnn.Dense(1)]), kind(0.5), target="numpy")
+        assert pickle.loads(pickle.dumps(trainer)).loss == kind(0.5)
+    with pytest.raises(InvalidInput, match="has activation 'sigmoid', whose outputs lie between"):
+        fastnn.Trainer(fastnn.Network(3, [fastnn.Dense(1, "sigmoid")]), fastnn.Margin(0.5))
