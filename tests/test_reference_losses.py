@@ -39,6 +39,12 @@ CLOSED = {
     "perceptron": lambda p, y: 0.0 if (p >= 0) == (y == 1) else abs(p),
     "hinge": lambda p, y: max(0.0, 1 - p if y else 1 + p),
     "squared_hinge": lambda p, y: max(0.0, 1 - p if y else 1 + p) ** 2,
+    "margin": lambda p, y: max(0.0, 1 - p if y else 1 + p),
+    "modified_huber": lambda p, y: (
+        max(0.0, 1 - p if y else 1 + p) ** 2 if (p if y else -p) >= -1 else -4 * (p if y else -p)
+    ),
+    "epsilon_insensitive": lambda p, y: max(0.0, abs(p - y) - 0.1),
+    "squared_epsilon_insensitive": lambda p, y: max(0.0, abs(p - y) - 0.1) ** 2,
 }
 
 
@@ -130,6 +136,15 @@ def test_log_loss_keeps_its_relative_accuracy_where_it_is_tiny():
         ("hinge", -1.0, 0.0, 0.0),
         ("hinge", 0.0, 1.0, -1.0),
         ("hinge", 0.0, 0.0, 1.0),
+        ("margin", 1.0, 1.0, -1.0),
+        ("margin", -1.0, 0.0, 1.0),
+        ("margin", 1.5, 1.0, 0.0),
+        ("modified_huber", 1.0, 1.0, 0.0),
+        ("modified_huber", -1.0, 1.0, -4.0),
+        ("modified_huber", 3.0, 0.0, 4.0),
+        ("epsilon_insensitive", 2.0, 2.0, 0.0),
+        ("epsilon_insensitive", 1.5, 2.0, -1.0),
+        ("squared_epsilon_insensitive", 3.0, 2.0, 1.8),
         ("squared_hinge", 1.0, 1.0, 0.0),
         ("squared_hinge", 0.0, 1.0, -2.0),
     ],

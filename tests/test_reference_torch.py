@@ -72,6 +72,12 @@ ROW_LOSS = {
     "perceptron": lambda p, y: torch.relu(-signed(p, y)),
     "hinge": lambda p, y: torch.relu(1 - signed(p, y)),
     "squared_hinge": lambda p, y: torch.relu(1 - signed(p, y)) ** 2,
+    "margin": lambda p, y: torch.relu(1 - signed(p, y)),
+    "modified_huber": lambda p, y: torch.where(
+        signed(p, y) >= -1, torch.relu(1 - signed(p, y)) ** 2, -4 * signed(p, y)
+    ),
+    "epsilon_insensitive": lambda p, y: torch.relu((p - y).abs() - 0.1),
+    "squared_epsilon_insensitive": lambda p, y: torch.relu((p - y).abs() - 0.1) ** 2,
 }
 
 

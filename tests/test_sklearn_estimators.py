@@ -18,6 +18,17 @@ HERE = Path(__file__).parent
 SKIPPED = {
     "MLPClassifier": {"check_classifiers_multilabel_output_format_decision_function"},
     "MLPRegressor": set(),
+    "SGDClassifier": set(),
+    "SGDRegressor": set(),
+    "Perceptron": set(),
+}
+# As scikit-learn excuses its own: on rows in another order, a fit by single rows is another one.
+EXCUSED = {
+    name: {
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    }
+    for name in ("SGDClassifier", "SGDRegressor", "Perceptron")
 }
 
 
@@ -25,7 +36,12 @@ SKIPPED = {
 @pytest.mark.parametrize("name", SKIPPED)
 def test_an_estimator_passes_the_checks_of_scikit_learn(name):
     results = check_estimator(getattr(fastnn, name)(), on_fail=None, on_skip=None)
-    failed = [each for each in results if each["status"] not in ("passed", "skipped")]
+    failed = [
+        each
+        for each in results
+        if each["status"] not in ("passed", "skipped")
+        and each["check_name"] not in EXCUSED.get(name, ())
+    ]
     assert not failed, [(each["check_name"], each["exception"]) for each in failed]
     skipped = {each["check_name"] for each in results if each["status"] == "skipped"}
     unavailable = {name for name in skipped if "array_api" in name}  # without SCIPY_ARRAY_API

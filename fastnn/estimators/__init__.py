@@ -1,7 +1,7 @@
 """scikit-learn's classes, trained by fastnn: the same parameters and attributes, and more of them.
 
 They need scikit-learn, ``pip install "fastnn[sklearn]"``, and are public as `fastnn.MLPClassifier`
-and `fastnn.MLPRegressor`.
+and so on.
 """
 
 from __future__ import annotations
@@ -12,10 +12,18 @@ from fastnn.errors import MissingExtra
 
 if TYPE_CHECKING:
     from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+    from fastnn.estimators.perceptron import Perceptron
+    from fastnn.estimators.sgd import SGDClassifier, SGDRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "Perceptron", "SGDClassifier", "SGDRegressor"]
 
-_HOMES = {"MLPClassifier": "mlp", "MLPRegressor": "mlp"}
+_HOMES = {
+    "MLPClassifier": "mlp",
+    "MLPRegressor": "mlp",
+    "Perceptron": "perceptron",
+    "SGDClassifier": "sgd",
+    "SGDRegressor": "sgd",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
-    from fastnn.losses import Quantile
+    from fastnn.losses import ParametricLoss
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -62,8 +62,8 @@ class Problem:
     network
         The layers.
     loss
-        A name from `fastnn.rules.table.LOSSES`, a `fastnn.Quantile`, or one of your own: a function
-        (outputs, targets) of the vectors of a row, by the operators and functions of
+        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or one of your own: a
+        function (outputs, targets) of the vectors of a row, by the operators and functions of
         `fastnn.graph`. What it computes number by number, as ``lambda z, y: (z - y) ** 4`` does, is
         the loss of each output, and the loss of a row its mean over them; what it computes of the
         whole row, as ``lambda z, y: 0.5 * (z[1] + (y[0] - z[0])**2 * exp(-z[1]))`` does, is the
@@ -107,7 +107,7 @@ class Problem:
     """
 
     network: Network
-    loss: AnyLoss | Quantile
+    loss: AnyLoss | ParametricLoss
     optimizer: Optimizer
     batch_size: int
     l1: float
@@ -358,11 +358,11 @@ class Problem:
         """Raise `InvalidInput` where outputs cannot have the signs that the loss is about."""
         last = self.network.dense[-1]
         name = last.activation
-        if not (isinstance(self.loss, str) and isinstance(name, str)):
+        if not (isinstance(self.loss, (str, *KINDS)) and isinstance(name, str)):
             return
         if loss_row(self.loss).targets != "binary" or loss_row(self.loss).from_logits:
             return
-        outputs = outputs_of(name, last.alpha, self.loss)
+        outputs = outputs_of(name, last.alpha, loss_row(self.loss).name)
         if not outputs.signs:
             raise InvalidInput(
                 f"loss {self.loss!r} tells classes apart by the sign of an output, but the last "
@@ -394,7 +394,7 @@ class EpochResult:
         The first step whose loss was NaN or infinite, counted from 0 within the epoch, or None.
         Training stopped there, before its update.
     penalty
-        l2/2 sum W^2 after the epoch, of all Dense layers with an l2; None where the target does not
+        l1 sum|W| + l2/2 sum W^2 of all Dense layers after the epoch; None where the target does not
         tell it, which `penalty_of` then does.
     """
 
@@ -404,12 +404,14 @@ class EpochResult:
 
 
 def penalty_of(problem: Problem, parameters: Sequence[tuple[np.ndarray, ...]]) -> float:
-    """Return l2/2 sum W^2 over all Dense layers that have an l2, in float64."""
-    return sum(
-        l2 / 2 * float(np.sum(np.square(arrays[0], dtype=np.float64)))
-        for (_, l2), arrays in zip(problem.penalties, parameters, strict=True)
-        if l2
-    )
+    """Return l1 sum|W| + l2/2 sum W^2 over all Dense layers, in float64."""
+    total = 0.0
+    for (l1, l2), arrays in zip(problem.penalties, parameters, strict=True):
+        if l1:
+            total += l1 * float(np.sum(np.abs(arrays[0], dtype=np.float64)))
+        if l2:
+            total += l2 / 2 * float(np.sum(np.square(arrays[0], dtype=np.float64)))
+    return total
 
 
 class DivergedAtOnce(Diverged):

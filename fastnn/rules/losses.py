@@ -68,30 +68,50 @@ def quantile(real: Any, m: Any) -> Rule:
     return value, gradient
 
 
-def mae(real: Any, m: Any) -> Rule:
-    """Return |p - y|; the gradient is sign(p - y), 0 at 0."""
+def epsilon_insensitive(real: Any, m: Any) -> Rule:
+    """Return max(0, |p - y| - alpha); the gradient is sign(p - y) where |p - y| > alpha, else 0."""
     zero, one = real(0), real(1)
 
     def value(p, y, alpha):
-        return abs(p - y)
+        beyond = abs(p - y) - alpha
+        return zero if beyond < zero else beyond
 
     def gradient(p, y, alpha):
-        return (one if p > y else zero) - (one if p < y else zero)
+        e = p - y
+        return (one if e > alpha else zero) - (one if e < -alpha else zero)
+
+    return value, gradient
+
+
+mae = epsilon_insensitive  # whose alpha is 0: |p - y|, and sign(p - y) with sign(0) = 0
+
+
+def squared_epsilon_insensitive(real: Any, m: Any) -> Rule:
+    """Return max(0, |p - y| - alpha)^2."""
+    zero, two = real(0), real(2)
+
+    def value(p, y, alpha):
+        beyond = abs(p - y) - alpha
+        return zero if beyond < zero else beyond * beyond
+
+    def gradient(p, y, alpha):
+        e = p - y
+        return two * ((e - alpha if e > alpha else zero) + (e + alpha if e < -alpha else zero))
 
     return value, gradient
 
 
 def huber(real: Any, m: Any) -> Rule:
-    """Return e^2 / 2 for |e| = |p - y| up to 1 and |e| - 1/2 beyond."""
-    half, one = real(0.5), real(1)
+    """Return e^2 / 2 for |e| = |p - y| up to alpha and alpha (|e| - alpha / 2) beyond."""
+    half = real(0.5)
 
     def value(p, y, alpha):
         e = abs(p - y)
-        return half * e * e if e <= one else e - half
+        return half * e * e if e <= alpha else alpha * (e - half * alpha)
 
     def gradient(p, y, alpha):
         e = p - y
-        return one if e > one else (-one if e < -one else e)
+        return alpha if e > alpha else (-alpha if e < -alpha else e)
 
     return value, gradient
 
@@ -136,5 +156,38 @@ def squared_hinge(real: Any, m: Any) -> Rule:
         s = two * y - one
         margin = one - s * p
         return -two * s * margin if margin > zero else zero
+
+    return value, gradient
+
+
+def margin(real: Any, m: Any) -> Rule:
+    """Return max(0, alpha - s p) with s = 2 y - 1; at the kink the gradient is -s, as before it."""
+    zero, one, two = real(0), real(1), real(2)
+
+    def value(p, y, alpha):
+        short = alpha - (two * y - one) * p
+        return zero if short < zero else short
+
+    def gradient(p, y, alpha):
+        s = two * y - one
+        return zero if s * p > alpha else -s
+
+    return value, gradient
+
+
+def modified_huber(real: Any, m: Any) -> Rule:
+    """Return max(0, 1 - s p)^2 where s p >= -1 and -4 s p elsewhere, with s = 2 y - 1."""
+    zero, one, two, four = real(0), real(1), real(2), real(4)
+
+    def value(p, y, alpha):
+        z = (two * y - one) * p
+        short = one - z
+        return (zero if short < zero else short * short) if z >= -one else -four * z
+
+    def gradient(p, y, alpha):
+        s = two * y - one
+        short = one - s * p
+        short = two if short > two else short
+        return -two * s * short if short > zero else zero
 
     return value, gradient

@@ -119,7 +119,7 @@ LOSSES: dict[str, Loss] = {
         ),
         Loss("mse", "(p - y)^2 / 2; Bishop 2006, eq. 3.12", "real"),
         Loss("mae", "|p - y|, derivative sign(p - y) with sign(0) = 0", "real"),
-        Loss("huber", "e^2 / 2 where |e| <= 1, |e| - 1/2 beyond; Huber 1964", "real"),
+        Loss("huber", "e^2 / 2 where |e| <= d, d (|e| - d / 2) beyond; Huber 1964", "real"),
         Loss(
             "poisson",
             "exp(z) - y z; McCullagh & Nelder 1989, chapter 6",
@@ -130,6 +130,10 @@ LOSSES: dict[str, Loss] = {
         Loss("perceptron", "(step(p) - y) p, step(0) = 1; Rosenblatt 1958", "binary"),
         Loss("hinge", "max(0, 1 - (2y - 1) p); Cortes & Vapnik 1995", "binary"),
         Loss("squared_hinge", "max(0, 1 - (2y - 1) p)^2; Tang 2013", "binary"),
+        Loss("margin", "max(0, m - (2y - 1) p); Rosenblatt 1958, Cortes & Vapnik 1995", "binary"),
+        Loss("modified_huber", "squared_hinge, linear below -1; Zhang 2004", "binary"),
+        Loss("epsilon_insensitive", "max(0, |p - y| - epsilon); Vapnik 1995", "real"),
+        Loss("squared_epsilon_insensitive", "max(0, |p - y| - epsilon)^2; Vapnik 1995", "real"),
     )
 }
 

@@ -11,7 +11,7 @@ from fastnn.training.trainer_state import Stateful
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
-    from fastnn.losses import Quantile
+    from fastnn.losses import ParametricLoss
 
 
 class Convertible(Stateful):
@@ -19,7 +19,7 @@ class Convertible(Stateful):
 
     @classmethod
     def from_torch(
-        cls, module: Any, loss: AnyLoss | Quantile = "softmax_cross_entropy", **settings: Any
+        cls, module: Any, loss: AnyLoss | ParametricLoss = "softmax_cross_entropy", **settings: Any
     ) -> Self:
         """Return a trainer of the network that a module of PyTorch is, with its parameters.
 

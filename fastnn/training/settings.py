@@ -28,7 +28,7 @@ from fastnn.training.trainer_state import Run, Stateful
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
     from fastnn.inputs.problem import Problem
-    from fastnn.losses import Quantile
+    from fastnn.losses import ParametricLoss
     from fastnn.schedules import LearningRate
 
 
@@ -37,7 +37,7 @@ class Settings(TypedDict, total=False):
 
     network: Network
     trainable: Iterable[bool]
-    loss: AnyLoss | Quantile
+    loss: AnyLoss | ParametricLoss
     optimizer: Optimizer
     learning_rate: LearningRate
     batch_size: int
@@ -123,7 +123,7 @@ class Adjustable(Stateful):
         return self.problem.network
 
     @property
-    def loss(self) -> AnyLoss | Quantile:
+    def loss(self) -> AnyLoss | ParametricLoss:
         """The name of the loss, or a user-defined one."""
         return self.problem.loss
 

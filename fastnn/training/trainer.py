@@ -37,7 +37,7 @@ from fastnn.training.settings import Adjustable
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
     from fastnn.inputs.device_arrays import Reader
-    from fastnn.losses import Quantile
+    from fastnn.losses import ParametricLoss
 
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
@@ -126,7 +126,7 @@ class Trainer(Adjustable, Convertible):
     def __init__(
         self,
         network: Network,
-        loss: AnyLoss | Quantile = "softmax_cross_entropy",
+        loss: AnyLoss | ParametricLoss = "softmax_cross_entropy",
         optimizer: Optimizer = _SGD,
         batch_size: int = 64,
         l1: float = 0.0,

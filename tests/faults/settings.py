@@ -22,7 +22,8 @@ TOLERANCE = 1e-10  # of the largest number beside it; hundreds of steps add roun
 # as this many times that.
 ROUNDINGS = 10
 # Of hinges, whose derivative jumps where rounding may take them, two targets part ways by chance.
-SMOOTH = [name for name in LOSSES if name not in ("perceptron", "hinge", "mae", "quantile")]
+JUMPS = ("perceptron", "hinge", "margin", "mae", "quantile", "epsilon_insensitive")
+SMOOTH = [name for name in LOSSES if name not in JUMPS]
 HIDDEN = ("sigmoid", "tanh", "elu", "selu", "gelu", "silu", "mish", "softplus", "softmax", "rrelu")
 # With an epsilon well above a gradient's rounding: else a first step is that rounding's sign.
 OPTIMIZERS = (

@@ -116,7 +116,7 @@ class Engine(interface.Engine):
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
-        self.tells_penalty = not self._linear
+        self.tells_penalty = not any(l1 for l1, _ in problem.penalties)
         # What a row takes of a slow core, until it has been measured.
         self._slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
         self.threads = self._choose_threads(None)
@@ -176,7 +176,7 @@ class Engine(interface.Engine):
         with self._lock:
             begun = self._begin(data, orders, rates, epoch, step)
             self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
-        return results_of(begun, self._linear)
+        return results_of(begun, self.tells_penalty)
 
     def train_epoch_in_parts(
         self,
@@ -218,7 +218,7 @@ class Engine(interface.Engine):
                 if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
                     progress(stop, loss / weight if weight > 0 else 0.0)  # no short part does
                     reported = time.monotonic()
-        return results_of(begun, self._linear)[0]
+        return results_of(begun, self.tells_penalty)[0]
 
     @contextmanager
     def _made_good(self, begun: Begun, unfinished: bool) -> Iterator[None]:
@@ -568,17 +568,14 @@ class Begun(NamedTuple):
         self.jobs[0, at : at + 2] = address - first * rows.itemsize, first + len(rows)
 
 
-def results_of(begun: Begun, linear: bool) -> list[EpochResult]:
-    """Return what epochs came to, up to the first in which a loss is not finite.
-
-    Code that is for `linear` models tells no penalty.
-    """
+def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
+    """Return what epochs came to, up to the first in which a loss is not finite."""
     numbers, control = begun.numbers, begun.control
     results: list[EpochResult] = []
     for number in range(len(control)):
         bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
         loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
-        penalty = None if linear else float(numbers[number, PENALTY])
+        penalty = float(numbers[number, PENALTY]) if tells_penalty else None
         results.append(EpochResult(float(loss), bad if bad >= 0 else None, penalty))
         if bad >= 0:
             break

@@ -115,16 +115,55 @@ def _log_loss(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))
 
 
-def _huber(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return e^2 / 2 where |e| <= 1, |e| - 1/2 beyond; e = p - y."""
-    error = np.abs(p - y)
-    inner = np.minimum(error, 1)
-    return inner * (error - inner / 2)
+def _huber(delta: float) -> Loss:
+    """Return e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) beyond; e = p - y."""
+
+    def value(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        error = np.abs(p - y)
+        inner = np.minimum(error, delta)
+        return inner * (error - inner / 2)
+
+    return _elementwise(value, lambda p, y: np.clip(p - y, -delta, delta))
+
+
+def _beyond(p: np.ndarray, y: np.ndarray, epsilon: float) -> np.ndarray:
+    """Return the part of p - y that is beyond epsilon, with its sign."""
+    return np.sign(p - y) * np.maximum(np.abs(p - y) - epsilon, 0)
+
+
+def _epsilon_insensitive(epsilon: float) -> Loss:
+    """Return max(0, |p - y| - epsilon)."""
+    return _elementwise(
+        lambda p, y: np.abs(_beyond(p, y, epsilon)),
+        lambda p, y: np.sign(_beyond(p, y, epsilon)),
+    )
+
+
+def _squared_epsilon_insensitive(epsilon: float) -> Loss:
+    """Return max(0, |p - y| - epsilon)^2."""
+    return _elementwise(
+        lambda p, y: np.square(_beyond(p, y, epsilon)),
+        lambda p, y: 2 * _beyond(p, y, epsilon),
+    )
+
+
+def _at_margin(margin: float) -> Loss:
+    """Return max(0, margin - s p) with s = 2 y - 1; its gradient where s p = margin is -s."""
+    return _elementwise(
+        lambda p, y: np.maximum(0, margin - (2 * y - 1) * p),
+        lambda p, y: (1 - 2 * y) * ((2 * y - 1) * p <= margin),
+    )
 
 
 def _margin(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return how far p falls short of 1 on the side of its label: max(0, 1 - (2y - 1) p)."""
     return np.maximum(0, 1 - (2 * y - 1) * p)
+
+
+def _modified_huber(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the square of that, but -4 s p where it is above 2; s = 2y - 1."""
+    short = _margin(p, y)
+    return np.square(np.minimum(short, 2)) + 4 * np.maximum(short - 2, 0)
 
 
 def _step(p: np.ndarray) -> np.ndarray:
@@ -146,10 +185,7 @@ LOSSES: dict[str, Loss] = {
         lambda p, y: np.abs(p - y),
         lambda p, y: np.sign(p - y),
     ),
-    "huber": _elementwise(
-        _huber,
-        lambda p, y: np.clip(p - y, -1, 1),
-    ),
+    "huber": _huber(1.0),
     "poisson": _elementwise(
         lambda z, y: np.exp(z) - y * z,
         lambda z, y: np.exp(z) - y,
@@ -167,11 +203,25 @@ LOSSES: dict[str, Loss] = {
         lambda p, y: np.square(_margin(p, y)),
         lambda p, y: 2 * (1 - 2 * y) * _margin(p, y),
     ),
+    "margin": _at_margin(1.0),
+    "modified_huber": _elementwise(
+        _modified_huber,
+        lambda p, y: 2 * (1 - 2 * y) * np.minimum(_margin(p, y), 2),
+    ),
+    "epsilon_insensitive": _epsilon_insensitive(0.1),
+    "squared_epsilon_insensitive": _squared_epsilon_insensitive(0.1),
 }
 
 
 # Of those that have a parameter: what makes them of it.
-_PARAMETRIC = {"softmax_cross_entropy": _softmax_cross_entropy, "quantile": _quantile}
+_PARAMETRIC: dict[str, Callable[[float], Loss]] = {
+    "softmax_cross_entropy": _softmax_cross_entropy,
+    "quantile": _quantile,
+    "huber": _huber,
+    "margin": _at_margin,
+    "epsilon_insensitive": _epsilon_insensitive,
+    "squared_epsilon_insensitive": _squared_epsilon_insensitive,
+}
 
 
 def definition_of(problem: Problem) -> Loss:

@@ -198,9 +198,14 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
         if n not in ALIKE
     }
     elementwise = [name for name, row in LOSSES.items() if not row.rowwise]
+    rules_of_losses = [getattr(losses, name) for name in elementwise]
 
     def of_losses(make: Any) -> Any:
-        loops = [(LOSS_CODES[n], make(getattr(losses, n), real, elementary)) for n in elementwise]
+        of_rule = {rule: make(rule, real, elementary) for rule in dict.fromkeys(rules_of_losses)}
+        loops = [
+            (LOSS_CODES[n], of_rule[rule])
+            for n, rule in zip(elementwise, rules_of_losses, strict=True)
+        ]
         return switch(loops, "memory, p_at, y_at, to, count, alpha", call_loss)
 
     kinds = {n: (getattr(updates, n), row.slots, row.mean) for n, row in UPDATES.items()}

@@ -43,11 +43,12 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     ROW_SCRATCH,
     SAMPLES,
+    WEIGHTED,
     WEIGHTS,
     K,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
-from fastnn.targets.cpu.scalars import L2, LOSS_SUM, RATE_FACTOR, WEIGHT_SUM
+from fastnn.targets.cpu.scalars import L2, LOSS_SUM, MEAN_WEIGHT, RATE_FACTOR, WEIGHT_SUM
 from fastnn.targets.cpu.step.between_steps import layer_number
 from fastnn.targets.cpu.views import (
     control_of,
@@ -58,6 +59,7 @@ from fastnn.targets.cpu.views import (
     order_of,
     rates_of,
     strided_of,
+    weights_of,
 )
 
 AHEAD = 16  # rows asked for ahead of time
@@ -101,17 +103,34 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
 
     @njit(**EXACT)
     def add_losses(job, z_at, y_at, first, count):
-        """Add the losses of some steps; return False, and say which, where one is not finite."""
-        memory, control, numbers = memory_of(job), control_of(job), numbers_of(job)
+        """Add the losses of some steps; return False, and say which, where one is not finite.
+
+        Those of rows of weight 0 do not count.
+        """
+        memory, head, control, numbers = (
+            memory_of(job),
+            head_of(job),
+            control_of(job),
+            numbers_of(job),
+        )
+        order, weights = order_of(job), weights_of(job)
         alpha = alphas_of(job)[LOSS_ALPHA]
-        losses(head_of(job)[OWN_LOSSES], memory, z_at, y_at, z_at, count, alpha)
-        total = numbers[LOSS_SUM]
+        losses(head[OWN_LOSSES], memory, z_at, y_at, z_at, count, alpha)
+        total, weighted = numbers[LOSS_SUM], head[WEIGHTED] == 1
         for i in range(count):
-            total += memory[U(z_at + i)]
+            if weighted:
+                weight = weights[U(order[U(first + i)])]
+                if weight > 0.0:
+                    total += weight * memory[U(z_at + i)]
+                numbers[WEIGHT_SUM] += weight
+            else:
+                total += memory[U(z_at + i)]
             if not math.isfinite(total):
                 control[BAD_STEP] = first + i
                 break
-        numbers[LOSS_SUM], numbers[WEIGHT_SUM] = total, float(first + count)
+        numbers[LOSS_SUM] = total
+        if not weighted:
+            numbers[WEIGHT_SUM] = float(first + count)
         return math.isfinite(total)
 
     @njit(**EXACT)
@@ -144,6 +163,8 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
+        weights, weighted, mean = weights_of(job), head[WEIGHTED] == 1, numbers_of(job)[MEAN_WEIGHT]
+        inverse = 1.0 / mean if mean > 0.0 else 0.0
         own_gradient, alpha = head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
         row, row_bytes = order[U(0)], k * strided[0, COLUMN_STRIDE]
         before = here = row_address(job, row, ZERO)
@@ -165,6 +186,9 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
                 rate = real(rates[U(step)] * rate_factor)
                 keep = one - rate * l2
                 change = -rate * gradient(own_gradient, z, y, alpha)
+                if weighted:
+                    scale = real(weights[U(row)] * inverse)
+                    change = change * scale if scale != zero else zero
                 z = change * (through + trained) + (keep * direct + bias)
                 bias += trained * change
                 before, here, row = here, after, following
@@ -188,10 +212,15 @@ def make_one_by_one(dtype: np.dtype, elementary: Any, products: Any) -> Any:
     elementwise = {
         LOSS_CODES[name]: getattr(rules, name) for name, row in LOSSES.items() if not row.rowwise
     }
-    losses = {
-        code: (_losses_of(rule, real, elementary), _gradient_of(rule, real, elementary))
-        for code, rule in elementwise.items()
+    of_rule = {
+        rule: _one_by_one(
+            _losses_of(rule, real, elementary),
+            _gradient_of(rule, real, elementary),
+            dtype,
+            products,
+        )
+        for rule in dict.fromkeys(elementwise.values())
     }
-    losses[CUSTOM] = call_loss, call_gradient
-    epochs = [(code, _one_by_one(*pair, dtype, products)) for code, pair in losses.items()]
+    epochs = [(code, of_rule[rule]) for code, rule in elementwise.items()]
+    epochs.append((CUSTOM, _one_by_one(call_loss, call_gradient, dtype, products)))
     return switch(epochs, "job")

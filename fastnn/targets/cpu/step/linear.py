@@ -70,7 +70,7 @@ from fastnn.targets.cpu.plan import (
 )  # fmt: skip
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, SCALE
+from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, PENALTY, SCALE
 from fastnn.targets.cpu.step.batch_of_one import AHEAD, LOSS_ALPHA, make_one_by_one
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
@@ -259,7 +259,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             numbers_of(job),
             row_loss_of(job),
         )
-        textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
+        textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] < 2
         textbook = textbook and head[IN_PLACE] != SPARSE
         textbook = textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf
         if textbook and layers[0, ACTIVATION] == IDENTITY and head[IN_PLACE] > 0:
@@ -315,11 +315,20 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             )  # fmt: skip
             outputs[U(row)] = memory[U(layers[0, OUTPUT])]
 
-    return SimpleNamespace(train_epoch=train_epoch, forward=forward)
+    @njit(**EXACT)
+    def end_epoch(job):
+        """Set the l2 penalty."""
+        layers, l2, found = layers_of(job), layer_number(job, ZERO, L2), 0.0
+        if l2 != 0.0:
+            found = squares(memory_of(job), layers[0, WEIGHTS], layers[0, K], 1.0)
+        numbers_of(job)[PENALTY] = 0.5 * l2 * found
+
+    return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 
 
 _single, _double = make_linear(np.dtype(np.float32)), make_linear(np.dtype(np.float64))
 _train_single, _train_double = _single.train_epoch, _double.train_epoch
+_end_single, _end_double = _single.end_epoch, _double.end_epoch
 _forward_single, _forward_double = _single.forward, _double.forward
 
 
@@ -330,6 +339,7 @@ def train_epoch_float32(jobs, epochs):
         _train_single(job)
         if ended_early(job):
             return
+        _end_single(job)
 
 
 def train_epoch_float64(jobs, epochs):
@@ -339,6 +349,7 @@ def train_epoch_float64(jobs, epochs):
         _train_double(job)
         if ended_early(job):
             return
+        _end_double(job)
 
 
 def forward_float32(job, start, end, outputs):

@@ -1,0 +1,634 @@
+"""What the linear models have in common: scikit-learn's stochastic gradient descent, by a Trainer.
+
+One step of theirs on row r is w *= 1 - eta alpha (1 - l1_ratio), then w -= eta w_r dl_r, and the
+l1 penalty. The engine divides a gradient by the mean weight, and by the number of outputs where the
+loss is a mean over them; so rates are multiplied by both, and penalties divided: the steps are the
+same. Of several classes each output is a model of its own, one class against the rest, and the
+models are trained side by side, on the same rows: they share the rates, the order of the rows, and
+the end of the fit, which follows the mean of their objectives.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnn.errors import Diverged, InvalidInput
+from fastnn.estimators.base import FLOATS, NonFiniteParameters, Rows, TrainedEstimator
+from fastnn.estimators.monitor import Monitor
+from fastnn.estimators.scoring import scorer_of
+from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.inputs.problem import penalty_of
+from fastnn.inputs.scaling import Scaling
+from fastnn.losses import KINDS, EpsilonInsensitive, Huber, Margin, SquaredEpsilonInsensitive
+from fastnn.network import SGD, Dense, Network, Optimizer
+from fastnn.optimizers import AveragedSGD
+from fastnn.rules.table import LOSSES, loss_row
+from fastnn.schedules import InverseScaling, Schedule
+from fastnn.threads.processors import available_threads
+from fastnn.training.trainer import Trainer
+
+# scikit-learn's names of losses, and what they are here; those of `WITH_EPSILON` have a parameter.
+PLAIN_LOSSES = {
+    "hinge": Margin(1.0),
+    "perceptron": Margin(0.0),
+    "log_loss": "binary_cross_entropy",
+    "modified_huber": "modified_huber",
+    "squared_hinge": "squared_hinge",
+    # (p - y)^2 / 2, whose derivative is limited to 1e12 as scikit-learn does it: what would diverge
+    # ends in finite numbers of no use.
+    "squared_error": Huber(1e12),
+}
+WITH_EPSILON = {
+    "huber": Huber,
+    "epsilon_insensitive": EpsilonInsensitive,
+    "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
+}
+_LEAST_RATE = 1e-6  # down to which "adaptive" divides
+_NO_LARGER = np.iinfo(np.int32).max
+LOSS_NAMES = {*PLAIN_LOSSES, *WITH_EPSILON, *LOSSES}
+
+
+@dataclass(frozen=True)
+class PowerScaling(Schedule):
+    """scikit-learn's "invscaling" after so many updates: rate / (done + t + 1)^power.
+
+    Unlike `InverseScaling` it takes a power below 0, with which rates grow.
+    """
+
+    rate: float
+    power: float
+    done: float = 0.0
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rates at `steps`."""
+        return self.rate / (self.done + steps + 1.0) ** self.power
+
+
+class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
+    """A linear model, fitted as scikit-learn's are that train by stochastic gradient descent."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "loss": [StrOptions(LOSS_NAMES), *KINDS, callable],
+        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "fit_intercept": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "shuffle": ["boolean"],
+        "verbose": ["verbose"],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "learning_rate": [
+            StrOptions({"constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"})
+        ],
+        "eta0": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, None, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "optimizer": [Optimizer, None],
+        "schedule": [callable, None],
+        "scoring": [str, callable, None],
+        "standardize": ["boolean"],
+        "n_restarts": [Interval(Integral, 1, None, closed="left")],
+        "callbacks": [list, tuple, callable, None],
+        "target": [StrOptions({"cpu", "cuda", "auto", "numpy"})],
+        "dtype": "no_validation",
+        "n_jobs": [Integral, None],
+    }
+
+    # scikit-learn's losses of the class, and what they are here.
+    loss_functions: ClassVar[dict[str, Any]] = {**WITH_EPSILON, **PLAIN_LOSSES}
+
+    # What some classes have fixed, and what a fit leaves, for the type checker.
+    loss: Any
+    learning_rate: str
+    _trainer: Trainer | None = None  # type: ignore[assignment]
+    _scaling: Scaling | None = None
+    _y_scaling: Scaling | None = None
+    coef_: Any
+    intercept_: np.ndarray
+    t_: float
+    n_iter_: int
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _more_validate_params(self, first_partial: bool = False) -> None:
+        """Raise for parameters that do not go together, or not with the first `partial_fit`."""
+        if self.early_stopping and first_partial:
+            raise ValueError("early_stopping should be False with partial_fit")
+        plain = self.optimizer is None and self.schedule is None
+        if plain and self.learning_rate == "optimal" and self.alpha == 0:
+            raise ValueError(
+                "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the "
+                "optimal learning rate."
+            )
+        if plain and self.learning_rate in ("pa1", "pa2"):
+            raise InvalidInput(
+                f"learning_rate={self.learning_rate!r}, the passive-aggressive step, whose size "
+                "depends on each row, is not one of fastnn's; use learning_rate='optimal' or "
+                "'invscaling', or sklearn.linear_model for this one"
+            )
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError("l1_ratio must be set when penalty is 'elasticnet'")
+        if self.optimizer is not None and self.average:
+            raise InvalidInput(
+                f"average={self.average!r} is the mean of the weights of plain SGD, not of "
+                f"{type(self.optimizer).__name__}; leave average=False, or optimizer=None"
+            )
+
+    # What a fit is made of.
+
+    def _engine_loss(self, epsilon: float) -> Any:
+        """Return the loss as a Trainer takes it."""
+        if not isinstance(self.loss, str):
+            return self.loss
+        if self.loss in WITH_EPSILON:
+            return WITH_EPSILON[self.loss](epsilon)
+        return PLAIN_LOSSES.get(self.loss, self.loss)
+
+    def _penalties(self) -> tuple[float, float]:
+        """Return what alpha is of l1 and of l2."""
+        if self.penalty is None:
+            return 0.0, 0.0
+        fixed = {"l2": 0.0, "l1": 1.0}
+        ratio = float(fixed[self.penalty] if self.penalty in fixed else self.l1_ratio)
+        return float(self.alpha) * ratio, float(self.alpha) * (1.0 - ratio)
+
+    def _rate(self, done: float) -> Any:
+        """Return the learning rate of each update, a number or a schedule, after so many."""
+        rate, power, decay = float(self.eta0), float(self.power_t), 1.0
+        if self.learning_rate not in ("invscaling", "optimal"):
+            return rate
+        if self.learning_rate == "optimal":
+            # 1 / (alpha (t0 + t)), which is alpha^(-1/4) at first: t0 = alpha^(-3/4).
+            first = float(self.alpha) ** 0.25
+            rate, power, decay = 1.0 / first, 1.0, float(self.alpha) / first
+        later = 1.0 + decay * done
+        if power < 0.0:
+            return PowerScaling(rate, power, done)
+        return InverseScaling(rate / later**power, power, decay / later)
+
+    def _make_optimizer(self, done: float = 0.0) -> Optimizer:
+        """Return the optimizer that the parameters describe, after so many updates."""
+        if self.optimizer is not None:
+            found: Optimizer = self.optimizer
+            changed = self.schedule is not None
+            return replace(found, learning_rate=self.schedule) if changed else found
+        rate = self._rate(done) if self.schedule is None else self.schedule
+        start = max(0, int(self.average) - 1 - int(done))
+        return AveragedSGD(rate, start) if self.average else SGD(rate)
+
+    def _settings(
+        self, inputs: int, mean_weight: float, done: float = 0.0
+    ) -> tuple[dict[str, Any], float]:
+        """Return the settings of a Trainer, and what its rates are multiplied by.
+
+        Parameters
+        ----------
+        inputs, mean_weight
+            Columns of X, and the mean weight of its rows or of their targets.
+        done
+            Updates done before the trainer's own first.
+        """
+        units = 1.0 if self._y_scaling is None else float(self._y_scaling.scale[0])
+        loss, outputs = self._engine_loss(float(self.epsilon) / units), self._outputs()
+        share = mean_weight if loss_row(loss).rowwise else mean_weight * outputs
+        l1, l2 = self._penalties()
+        # Steps of an optimizer that divides by the gradient's size have the rate's size.
+        factor = share if self.optimizer is None or self.optimizer.rule in _BY_GRADIENT else 1.0
+        settings = {
+            "network": Network(inputs, [Dense(outputs, bias=bool(self.fit_intercept))]),
+            "loss": loss,
+            "optimizer": self._make_optimizer(done),
+            "batch_size": int(self.batch_size),
+            "l1": l1 / factor,
+            "l2": l2 / share,
+            "target": self.target,
+            "threads": self._threads(),
+            "shuffle": bool(self.shuffle),
+        }
+        return settings, factor
+
+    def _fit_model(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: np.ndarray | None,
+        start: tuple[np.ndarray, np.ndarray] | None,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+        incremental: bool = False,
+    ) -> None:
+        """Fit on checked data from `start`, or with `incremental` go on for one epoch."""
+        rows, held_out, n = Rows(X, y, sample_weight), self._held_out(*validation), X.shape[0]
+        random = check_random_state(self.random_state)
+        if self.early_stopping and held_out is None:
+            rows, held_out = self._split(rows)
+        anew = not incremental or self._trainer is None
+        if anew:
+            self._scaling, self._y_scaling = self._scalings(rows)
+        X = rows.X if self._scaling is None else self._scaling.apply(rows.X)
+        data = X, self._encode(rows.y), self._weights(rows.y, rows.sample_weight)
+        epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
+        fits = []
+        with Hooks(self, rows, epochs * times) as hooks:
+            calls = [*self._callbacks(len(rows)), *hooks.callbacks(self._shown)]
+            for _ in range(times):
+                trainer, mean_weight = self._ready_trainer(X, data[2], start, random, incremental)
+                monitor = self._monitor(trainer, held_out, mean_weight, len(rows))
+                self._train(trainer, data, epochs, [*calls, monitor])
+                fits.append((trainer, monitor))
+            self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
+        if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing "
+                "max_iter to improve the fit.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        if not incremental and self.power_t < 0:
+            warnings.warn(
+                "Negative values for `power_t` are deprecated in version 1.8 and will raise an "
+                "error in 1.10. Use values in the range [0.0, inf) instead.",
+                FutureWarning,
+                stacklevel=5,
+            )
+
+    def _ready_trainer(
+        self,
+        X: Any,
+        weights: np.ndarray | None,
+        start: tuple[np.ndarray, np.ndarray] | None,
+        random: np.random.RandomState,
+        incremental: bool,
+    ) -> tuple[Trainer, float]:
+        """Return a trainer that has all settings, and the mean weight of the rows or targets."""
+        mean = 1.0 if weights is None else float(weights.mean())
+        if incremental and self._trainer is not None:
+            trainer = self._trainer_now()
+            settings, factor = self._settings(X.shape[1], mean, self.t_ - 1.0 - trainer.step)
+            trainer.set(
+                **{name: new for name, new in settings.items() if getattr(trainer, name) != new}
+            )
+        else:
+            done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
+            settings, factor = self._settings(X.shape[1], mean, done)
+            dtype, seed = self.dtype or X.dtype, int(random.randint(_NO_LARGER))
+            trainer = Trainer(seed=seed, dtype=dtype, **settings)
+            outputs = trainer.network.outputs
+            zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
+            trainer.set_parameters([zeros if start is None else self._inside(*start)])
+        trainer.rate_factor = factor
+        return trainer, mean
+
+    def _callbacks(self, rows: int) -> list[Any]:
+        """Return what is called after each epoch, before the monitor."""
+        calls: list[Any] = [_Lines(rows)] if self.verbose else []
+        if self.callbacks is None:
+            return calls
+        return [*([self.callbacks] if callable(self.callbacks) else self.callbacks), *calls]
+
+    def _train(self, trainer: Trainer, data: tuple[Any, ...], epochs: int, calls: Any) -> None:
+        """Train up to so many epochs."""
+        X, y, weights = data
+        done, bar = trainer.epoch, int(self.verbose) > 1
+        try:
+            trainer.fit(X, y, epochs, sample_weight=weights, callbacks=calls, progress=bar)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=6)
+        except Diverged as error:
+            raise NonFiniteParameters(
+                f"Floating-point under-/overflow occurred at epoch #{error.epoch - done + 1}. "
+                "Scaling input data with StandardScaler or MinMaxScaler might help, and so does "
+                f"standardize=True. {error}",
+                error.epoch,
+                error.step,
+            ) from error
+
+    def _monitor(
+        self, trainer: Trainer, held_out: Rows | None, mean_weight: float, rows: int
+    ) -> Monitor:
+        """Return what follows a fit: the objective or the score of each epoch, and its end."""
+        factor = trainer.rate_factor
+
+        def divide_rate(trainer: Any, message: str) -> bool:
+            small = trainer.rate_factor / factor * self.eta0 <= _LEAST_RATE
+            if not small:
+                trainer.rate_factor /= 5.0
+            return bool(small)
+
+        adaptive = self.optimizer is None and self.schedule is None
+        adaptive = adaptive and self.learning_rate == "adaptive"
+        score = None
+        if held_out is not None:
+            score = scorer_of(self, self.scoring, held_out, self._shown)
+        return Monitor(
+            self.tol,
+            self.n_iter_no_change,
+            by_score=self.early_stopping,
+            plateau=divide_rate if adaptive else None,
+            at_once=True,
+            share=mean_weight,
+            penalty=penalty_of(trainer.problem, trainer.parameters),
+            steps=-(-rows // trainer.batch_size),
+            score_of=score,
+        )
+
+    def _shown(self, trainer: Any) -> dict[str, Any]:
+        """Return the attributes that make the estimator predict as a trainer does now."""
+        coef, intercept = self._outside(trainer.parameters)
+        return {"coef_": coef, "intercept_": intercept}
+
+    def _take(self, trainer: Trainer, monitor: Monitor, rows: int, incremental: bool) -> None:
+        """Become what a fit has come to."""
+        self._trainer = trainer
+        self.__dict__.update(self._shown(trainer))
+        self._seen = self.coef_, self.intercept_
+        self.n_iter_ = monitor.epochs
+        done = self.t_ if incremental and hasattr(self, "t_") else 1.0
+        self.t_ = done + monitor.epochs * float(-(-rows // int(self.batch_size)))
+        if not incremental:
+            self.loss_curve_ = monitor.losses
+            self.validation_scores_ = monitor.scores if monitor.score_of is not None else None
+
+    # Weights in the units of X and y, and in those that are trained.
+
+    def _scalings(self, rows: Rows) -> tuple[Scaling | None, Scaling | None]:
+        """Return what standardizes X, and y where it is numbers; None for what is left alone."""
+        return (Scaling.fit(rows.X, rows.sample_weight) if self.standardize else None), None
+
+    def _inside(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return W (features, outputs) and b (outputs,) as they are trained."""
+        if self._y_scaling is not None:
+            W = W / self._y_scaling.scale
+            b = (b - self._y_scaling.mean) / self._y_scaling.scale
+        if self._scaling is not None:
+            W, b = W * self._scaling.scale[:, None], b + self._scaling.mean @ W
+        if not self.fit_intercept and self._scaling is None and np.any(b):
+            raise InvalidInput(
+                f"intercept_init is {b!r:.80}, but fit_intercept=False leaves the intercept out; "
+                "leave out intercept_init, or use fit_intercept=True"
+            )
+        return W, b if self.fit_intercept else np.zeros_like(b)
+
+    def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return coef_ and intercept_ for parameters as they are trained."""
+        if self._scaling is not None:
+            parameters = self._scaling.fold_inputs(parameters)
+        if self._y_scaling is not None:
+            parameters = self._y_scaling.fold_outputs(parameters)
+        W, b = parameters[0]
+        return np.ascontiguousarray(W.T), b
+
+    def _columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return W (features, outputs) and b (outputs,) of coef_ and intercept_ as they are now."""
+        coef = self.coef_.toarray() if hasattr(self.coef_, "toarray") else np.asarray(self.coef_)
+        return np.atleast_2d(coef).T, np.ravel(self.intercept_)
+
+    def _trainer_now(self) -> Trainer:
+        """Return the trainer inside, with coef_ and intercept_ as they are now."""
+        assert self._trainer is not None
+        same = all(
+            mine is its for mine, its in zip((self.coef_, self.intercept_), self._seen, strict=True)
+        )
+        if not same:
+            factor = self._trainer.rate_factor
+            self._trainer.set_parameters([self._inside(*self._columns())])
+            self._trainer.rate_factor = factor
+            self._seen = self.coef_, self.intercept_
+        return self._trainer
+
+    def to_trainer(self) -> Trainer:
+        """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
+
+        Its weights are those of `coef_`, for X and y in their own units, and its classes the places
+        in `classes_`: 0 and 1 where there are two.
+        """
+        check_is_fitted(self)
+        if self._trainer is not None and self._scaling is None:
+            return copy.copy(self._trainer_now())
+        W, b = self._columns()
+        settings, factor = self._settings(len(W), 1.0)
+        settings["network"] = Network(len(W), [Dense(W.shape[1])])
+        trainer = Trainer(dtype=self.dtype or b.dtype, **settings)
+        trainer.set_parameters([(W, b)])
+        trainer.rate_factor = factor
+        return trainer
+
+    def _threads(self) -> int | None:
+        """Return how many threads `n_jobs` means, -1 being all there are."""
+        if self.n_jobs is None:
+            return None
+        if self.n_jobs < 0:
+            return max(1, available_threads() + 1 + self.n_jobs)
+        return int(self.n_jobs)
+
+    # Data.
+
+    def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
+        """Return X and y as scikit-learn validates them; sparse X stays sparse."""
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], dtype=list(FLOATS), order="C", reset=reset,
+            **checks,
+        )  # fmt: skip
+        return X, y
+
+    def _checked_weights(self, sample_weight: Any, X: Any) -> np.ndarray | None:
+        """Return `sample_weight` (n,) as scikit-learn checks it, or None."""
+        if sample_weight is None:
+            return None
+        return np.asarray(
+            _check_sample_weight(
+                sample_weight, X, dtype=X.dtype, allow_all_zero_weights=self.early_stopping,
+                ensure_non_negative=True,
+            )
+        )  # fmt: skip
+
+    def _held_out(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
+        """Return the rows to validate on that were given, or None."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise InvalidInput("sample_weight_val is given without X_val and y_val")
+            return None
+        if X is None or y is None:
+            raise InvalidInput("X_val and y_val must be given together, or neither")
+        X, y = self._check_rows(X, y, reset=False)
+        return Rows(X, y, self._checked_weights(sample_weight, X))
+
+    def _split(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Return the rows to train on and those to validate on, drawn as scikit-learn does."""
+        n = len(rows)
+        splitter = self._splitter(
+            test_size=self.validation_fraction, random_state=self.random_state
+        )
+        train, test = next(splitter.split(np.zeros((n, 1)), rows.y))
+        weights = rows.sample_weight
+        if weights is not None and not np.any(weights[test] > 0):
+            raise ValueError(
+                "The sample weights for validation set are all zero, consider using a different "
+                "random state."
+            )
+        if not len(train) or not len(test):
+            raise ValueError(
+                f"Splitting {n} samples into a train set and a validation set with "
+                f"validation_fraction={self.validation_fraction!r} led to an empty set "
+                f"({len(train)} and {len(test)} samples). Please either change "
+                "validation_fraction, increase number of samples, or disable early_stopping."
+            )
+        train, test = np.sort(train), np.sort(test)
+        of = [None if weights is None else weights[part] for part in (train, test)]
+        return Rows(rows.X[train], rows.y[train], of[0]), Rows(rows.X[test], rows.y[test], of[1])
+
+    def _checked_start(
+        self, coef_init: Any, intercept_init: Any, features: int, dtype: Any
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return W (features, outputs) and b (outputs,) to start from; None where none are given.
+
+        Raises
+        ------
+        ValueError
+            In scikit-learn's words: a shape that does not fit.
+        """
+        if coef_init is None and intercept_init is None:
+            return None
+        outputs = self._outputs()
+        W, b = np.zeros((features, outputs), dtype), np.zeros(outputs, dtype)
+        if coef_init is not None:
+            coef = coef_init.toarray() if hasattr(coef_init, "toarray") else coef_init
+            coef = np.asarray(coef, dtype)
+            if outputs == 1:
+                coef = coef.ravel()[None]
+            if coef.shape != (outputs, features):
+                what = "coef_" if outputs > 1 else "coef_init"
+                raise ValueError(f"Provided {what} does not match dataset.")
+            W = coef.T
+        if intercept_init is not None:
+            b = np.asarray(intercept_init, dtype)
+            if b.shape != (outputs,) and not (outputs == 1 and b.shape == ()):
+                raise ValueError("Provided intercept_init does not match dataset.")
+            b = b.reshape(outputs)
+        return W, b
+
+    def _become(self, fitted: LinearModel) -> LinearModel:
+        """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
+        self.__dict__.update(vars(fitted))
+        return self
+
+    @abstractmethod
+    def _outputs(self) -> int:
+        """Return how many outputs the network has."""
+
+    @abstractmethod
+    def _encode(self, y: Any) -> np.ndarray:
+        """Return what the engine reads for `y`."""
+
+    @abstractmethod
+    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        """Return the weights of rows or of targets."""
+
+    @abstractmethod
+    def _splitter(self, test_size: float, random_state: Any) -> Any:
+        """Return what draws the rows to validate on."""
+
+
+# Rules whose steps are in proportion to the gradient.
+_BY_GRADIENT = ("sgd", "momentum", "nesterov", "averaged_sgd")
+
+
+class _Lines:
+    """Prints scikit-learn's line of each epoch."""
+
+    def __init__(self, rows: int) -> None:
+        """Begin before the first epoch, of so many rows."""
+        self.rows, self.epochs = rows, 0
+
+    def __call__(self, trainer: Any, history: Any) -> None:
+        """Print what an epoch came to."""
+        self.epochs += 1
+        W, *rest = trainer.parameters[0]
+        bias = float(rest[0][0]) if rest else 0.0
+        print(f"-- Epoch {self.epochs}")
+        print(
+            f"Norm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, Bias: {bias:.6f}, "
+            f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}"
+        )
+
+
+def from_theirs(cls: Any, fitted: Any, theirs: Any) -> Any:
+    """Return an estimator with the parameters and the weights of a fitted one of scikit-learn.
+
+    Raises
+    ------
+    InvalidInput
+        Another class.
+    NotFittedError
+        It is not fitted.
+    """
+    if not isinstance(fitted, theirs):
+        raise InvalidInput(
+            f"from_sklearn takes a fitted {theirs.__name__} of scikit-learn's, not {fitted!r:.80}"
+        )
+    check_is_fitted(fitted)
+    estimator: Any = cls(**fitted.get_params())
+    for name in _FITTED:
+        if hasattr(fitted, name):
+            setattr(estimator, name, copy.deepcopy(getattr(fitted, name)))
+    return estimator
+
+
+def to_theirs(estimator: Any, theirs: Any) -> Any:
+    """Return scikit-learn's estimator with the weights of a fitted one, and its parameters.
+
+    Raises
+    ------
+    InvalidInput
+        A loss that scikit-learn has not.
+    NotFittedError
+        It is not fitted.
+    """
+    check_is_fitted(estimator)
+    found: Any = theirs()
+    names = found.get_params()
+    values = {name: value for name, value in estimator.get_params().items() if name in names}
+    if "loss" in values:
+        loss = values["loss"] = _THEIR_NAMES.get(values["loss"], values["loss"])
+        if not isinstance(loss, str) or loss not in found.loss_functions:
+            raise InvalidInput(
+                f"loss={loss!r} is not one of scikit-learn's; set another one before, or use "
+                "to_trainer()"
+            )
+    found.set_params(**values)
+    for name in _FITTED:
+        if hasattr(estimator, name):
+            setattr(found, name, copy.deepcopy(getattr(estimator, name)))
+    if getattr(found, "average", False):
+        for kind in ("standard", "average"):
+            setattr(found, f"_{kind}_coef", found.coef_.copy())
+            setattr(found, f"_{kind}_intercept", found.intercept_.copy())
+    return found
+
+
+_THEIR_NAMES = {"binary_cross_entropy": "log_loss", "mse": "squared_error"}
+_FITTED = (
+    "coef_", "intercept_", "classes_", "t_", "n_iter_", "n_features_in_", "feature_names_in_",
+)  # fmt: skip

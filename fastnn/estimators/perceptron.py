@@ -1,0 +1,106 @@
+"""The perceptron: scikit-learn's class, on the engine."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sklearn.linear_model import Perceptron as Theirs
+
+from fastnn.estimators.linear import from_theirs, to_theirs
+from fastnn.estimators.sgd import LinearClassifier
+
+
+class Perceptron(LinearClassifier):
+    """A linear classifier that learns from its mistakes: scikit-learn's class, and more.
+
+    coef += eta0 y_r x_r  wherever y_r (x_r . coef + intercept) <= 0, for y of -1 and 1. It is
+    `SGDClassifier` with loss="perceptron" and learning_rate="constant", and with other defaults;
+    all else is said there.
+
+    >>> from fastnn import Perceptron
+    >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [False, False, False, True]
+    >>> Perceptron(target="numpy", tol=None, max_iter=20).fit(X, y).predict(X)
+    array([False, False, False,  True])
+
+    References
+    ----------
+    Rosenblatt 1958, The Perceptron: A Probabilistic Model for Information Storage and Organization
+    in the Brain.
+    """
+
+    # What there is no parameter for.
+    loss = "perceptron"
+    learning_rate = "constant"
+    epsilon = 0.1
+    power_t = 0.5
+    average = False
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        name: value
+        for name, value in LinearClassifier._parameter_constraints.items()
+        if name not in ("loss", "learning_rate", "epsilon", "power_t", "average")
+    }
+
+    def __init__(
+        self,
+        *,
+        penalty: str | None = None,
+        alpha: float = 0.0001,
+        l1_ratio: float = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        eta0: float = 1.0,
+        n_jobs: int | None = None,
+        random_state: Any = 0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        batch_size: int = 1,
+        optimizer: Any = None,
+        schedule: Any = None,
+        scoring: Any = None,
+        standardize: bool = False,
+        n_restarts: int = 1,
+        callbacks: Any = None,
+        target: str = "cpu",
+        dtype: Any = None,
+    ) -> None:
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.eta0 = eta0
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scoring = scoring
+        self.standardize = standardize
+        self.n_restarts = n_restarts
+        self.callbacks = callbacks
+        self.target = target
+        self.dtype = dtype
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> Perceptron:
+        """Return the estimator with the parameters and the weights of a fitted scikit-learn one."""
+        return from_theirs(cls, fitted, Theirs)
+
+    def to_sklearn(self) -> Theirs:
+        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        return to_theirs(self, Theirs)

@@ -1,0 +1,612 @@
+"""Linear classifiers and regressors by stochastic gradient descent, on the engine."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.linear_model import SGDClassifier as TheirClassifier
+from sklearn.linear_model import SGDRegressor as TheirRegressor
+from sklearn.linear_model._base import LinearClassifierMixin
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import compute_class_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastnn.estimators.base import Rows
+from fastnn.estimators.linear import (
+    PLAIN_LOSSES,
+    WITH_EPSILON,
+    LinearModel,
+    from_theirs,
+    to_theirs,
+)
+from fastnn.inputs.scaling import Scaling
+from fastnn.rules.table import loss_row
+
+_PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
+
+
+class LinearClassifier(LinearClassifierMixin, LinearModel):
+    """What `SGDClassifier` and `Perceptron` have in common: labels, one class against the rest."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **LinearModel._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+    classes_: np.ndarray
+    class_weight: Any
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the model, from zeros or from what is given.
+
+        Parameters
+        ----------
+        X
+            Features (n, features); arrays, frames, sparse.
+        y
+            Labels (n,) of any kind.
+        coef_init, intercept_init
+            To start from, as `coef_` and `intercept_`.
+        sample_weight
+            Weights of the rows (n,), by which each step is multiplied, beside `class_weight`.
+        X_val, y_val, sample_weight_val
+            Rows to score after each epoch: for `validation_scores_`, and for `early_stopping`,
+            which then takes none of the rows to train on.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit(
+            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+        )
+        return self._become(fitted)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any,
+        intercept_init: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+    ) -> None:
+        self._more_validate_params()
+        X, y = self._check_rows(X, y, reset=True)
+        check_classification_targets(y)
+        classes = np.unique(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(classes)} class"
+            )
+        weights = self._checked_weights(sample_weight, X)
+        if self.warm_start and getattr(self, "coef_", None) is not None:
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        self.classes_ = classes
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        self._fit_model(X, y, weights, start, validation)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
+        """Train one epoch on some rows; called again, go on from there.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes
+            All classes that there will be; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit_more(X, y, classes, sample_weight)
+        return self._become(fitted)
+
+    def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+        first = not hasattr(self, "classes_")
+        self._more_validate_params(first_partial=first)
+        if first and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use "
+                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
+                "In place of y you can use a large enough sample of the full training set target "
+                "to properly estimate the class frequency distributions. Pass the resulting "
+                "weights as the class_weight parameter."
+            )
+        X, y = self._check_rows(X, y, reset=first)
+        check_classification_targets(y)
+        _check_partial_fit_first_call(self, classes)
+        if len(self.classes_) < 2:
+            raise ValueError("The number of classes has to be greater than one; got 1 class")
+        weights = self._checked_weights(sample_weight, X)
+        begun = getattr(self, "coef_", None) is not None
+        self._fit_model(X, y, weights, self._columns() if begun else None, incremental=True)
+
+    def _outputs(self) -> int:
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    def _engine_loss(self, epsilon: float) -> Any:
+        if self.loss == "softmax_cross_entropy" and self._outputs() == 1:
+            return "binary_cross_entropy"  # the same model of two classes
+        return super()._engine_loss(epsilon)
+
+    def _places(self, y: Any) -> np.ndarray:
+        """Return the place of each label in `classes_`."""
+        places = np.searchsorted(self.classes_, y)
+        places[places == len(self.classes_)] = 0
+        unknown = self.classes_[places] != y
+        if np.any(unknown):
+            wrong = np.unique(np.asarray(y)[unknown])
+            raise ValueError(f"y has the labels {wrong}, which are not in classes_ {self.classes_}")
+        return np.asarray(places)
+
+    def _indicator(self, y: Any) -> np.ndarray:
+        """Return whether each row has the label of each output, bool (n, outputs)."""
+        places = self._places(y)
+        if self._outputs() == 1:
+            return (places == 1)[:, None]
+        return places[:, None] == np.arange(len(self.classes_))
+
+    def _encode(self, y: Any) -> np.ndarray:
+        kind = loss_row(self._engine_row()).targets
+        if kind == "classes":
+            return self._places(y)
+        there = self._indicator(y)
+        return there.astype(np.float64) if kind == "binary" else np.where(there, 1.0, -1.0)
+
+    def _engine_row(self) -> Any:
+        """Return the loss, or a name of the same kind where it is a function."""
+        loss = self._engine_loss(0.0)
+        return "mse" if callable(loss) else loss
+
+    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return sample_weight
+        of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        rowwise = loss_row(self._engine_row()).rowwise
+        if self._outputs() == 1 or rowwise:
+            weights = of_classes[self._places(y)]
+            return weights if sample_weight is None else weights * sample_weight
+        weights = np.where(self._indicator(y), of_classes, 1.0)
+        return weights if sample_weight is None else weights * sample_weight[:, None]
+
+    def _splitter(self, test_size: float, random_state: Any) -> Any:
+        return StratifiedShuffleSplit(test_size=test_size, random_state=random_state)
+
+
+class SGDClassifier(LinearClassifier):
+    """Linear classifiers by stochastic gradient descent: scikit-learn's class, and more.
+
+    minimise  mean_r w_r l(x_r . coef + intercept, y_r) + alpha R(coef),
+    R = l1_ratio sum|coef| + (1 - l1_ratio)/2 sum coef^2
+
+    by steps on one row after another: coef *= 1 - eta alpha (1 - l1_ratio); coef -= eta w_r dl x_r;
+    then a soft threshold by eta alpha l1_ratio. These are scikit-learn's steps but for l1, whose
+    truncated gradient has the same optimum, and but for sparse rows, of which theirs moves the
+    intercept 100 times less: here dense and sparse rows train the same. Of more than two classes
+    there is a model for each against the rest; all are trained at once, on the same order of rows,
+    with the same rate, and end together, by the mean of their objectives. Passive-aggressive rates
+    are refused.
+
+    >>> import numpy as np
+    >>> from fastnn import SGDClassifier
+    >>> X = np.array([[-1.0, -1.0], [-2.0, -1.0], [1.0, 1.0], [2.0, 1.0]])
+    >>> fitted = SGDClassifier("log_loss", random_state=0, target="numpy")
+    >>> fitted.fit(X, ["left", "left", "right", "right"]).predict([[-0.8, -1.0]])
+    array(['left'], dtype='<U5')
+
+    Parameters
+    ----------
+    loss
+        "hinge", a linear support vector machine; "log_loss", logistic regression; "modified_huber";
+        "squared_hinge"; "perceptron"; "squared_error", "huber", "epsilon_insensitive",
+        "squared_epsilon_insensitive" of labels -1 and 1; or any loss of a `Trainer`, such as
+        "softmax_cross_entropy", which is one model of all classes.
+    penalty, alpha, l1_ratio
+        "l2", "l1", "elasticnet" or None, with its strength, and the share of l1 for "elasticnet".
+    fit_intercept
+        Whether there is an intercept; it has no penalty.
+    max_iter, tol, n_iter_no_change
+        The most epochs; and how many in a row whose objective > best - tol end a fit, None none.
+        The objective has the mean of the penalty in the epoch.
+    shuffle, random_state
+        Whether each epoch has an order of its own, and what it follows from.
+    verbose
+        Whether to print scikit-learn's line after each epoch; 2: with a progress bar.
+    epsilon
+        Of "huber" and the insensitive losses, in the units of y.
+    n_jobs
+        The most threads, -1 for all; None chooses. Results are the same for any number.
+    learning_rate, eta0, power_t
+        eta of update t, from 1: "constant", eta0; "invscaling", eta0 / t^power_t; "optimal",
+        1 / (alpha (t0 + t - 1)) with t0 = alpha^(-3/4) (Bottou 2012, section 5.2); "adaptive",
+        eta0, divided by 5 where a fit would end, down to 1e-6.
+    early_stopping, validation_fraction, scoring
+        Whether a fit ends by the score of rows set aside (so large a share, stratified), or of
+        X_val: score < best + tol, n_iter_no_change times. A scorer's name or a callable
+        (estimator, X, y); None: accuracy, for a regressor R^2.
+    class_weight
+        By class, or "balanced": n / (classes n_c). Of one class against the rest it weighs its own.
+    warm_start
+        Whether `fit` goes on from the weights there are.
+    average
+        Whether the mean of the weights after all updates, or from so many updates on, predicts.
+    batch_size
+        Rows in a step, whose gradients are averaged. 1 is scikit-learn's.
+    optimizer, schedule
+        A fastnn optimizer instead of plain SGD; a schedule, or a function of the update from 0,
+        instead of `learning_rate` and `eta0`.
+    standardize
+        Whether to train on columns brought to mean 0 and variance 1, and a regression's y, too.
+        Sparse X is only divided. `coef_` and `intercept_` are in the caller's units.
+    n_restarts
+        Fits, each on another order of rows; the best objective, or score, is kept.
+    callbacks
+        One or several, called as ``callback(trainer, history)`` after each epoch, as those of
+        `Trainer.fit`.
+    target, dtype
+        As for `Trainer`; dtype None: float32 for a float32 X, else float64.
+
+    Attributes
+    ----------
+    coef_
+        (1, features) for two classes, else (classes, features).
+    intercept_
+        (1,) or (classes,).
+    classes_
+        Sorted labels.
+    n_iter_
+        Epochs of the last call.
+    t_
+        1 + updates, those of rows set aside counted in, as in scikit-learn.
+    loss_curve_, validation_scores_
+        Objective and validation score of each epoch of the last `fit`; scores None without.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        What scikit-learn refuses, in its words; `NonFiniteParameters`, which is a `Diverged`, too,
+        where a fit diverges; `InvalidInput` for what fastnn refuses. The estimator is unchanged.
+
+    References
+    ----------
+    Bottou 2012, Stochastic Gradient Descent Tricks; Zhang 2004, Solving large scale linear
+    prediction problems using stochastic gradient descent algorithms.
+    """
+
+    def __init__(
+        self,
+        loss: Any = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: str = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int = False,
+        batch_size: int = 1,
+        optimizer: Any = None,
+        schedule: Any = None,
+        scoring: Any = None,
+        standardize: bool = False,
+        n_restarts: int = 1,
+        callbacks: Any = None,
+        target: str = "cpu",
+        dtype: Any = None,
+    ) -> None:
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.average = average
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scoring = scoring
+        self.standardize = standardize
+        self.n_restarts = n_restarts
+        self.callbacks = callbacks
+        self.target = target
+        self.dtype = dtype
+
+    def _check_proba(self) -> bool:
+        if self.loss not in _PROBABILITIES:
+            raise AttributeError(f"probability estimates are not available for loss={self.loss!r}")
+        return True
+
+    @available_if(_check_proba)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, (m, classes).
+
+        Of log_loss 1 / (1 + exp(-f)) for each output f of `decision_function`, divided by their sum
+        where there are several (Zadrozny & Elkan 2002). Of modified_huber (clip(f, -1, 1) + 1) / 2
+        (Zhang 2004, appendix B). Of softmax_cross_entropy the softmax.
+        """
+        check_is_fitted(self)
+        if self.loss == "softmax_cross_entropy" and self._outputs() > 1:
+            scores = self.decision_function(X)
+            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+            return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+        if self.loss != "modified_huber":
+            return np.asarray(self._predict_proba_lr(X))
+        found = (np.clip(self.decision_function(X), -1, 1) + 1) / 2
+        if found.ndim == 1:
+            return np.column_stack([1 - found, found])
+        nowhere = ~found.any(axis=1)
+        found[nowhere] = 1.0
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+    @available_if(_check_proba)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`; of modified_huber some are -infinity."""
+        return np.asarray(np.log(self.predict_proba(X)))
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> SGDClassifier:
+        """Return the estimator with the parameters and the weights of a fitted scikit-learn one."""
+        return from_theirs(cls, fitted, TheirClassifier)
+
+    def to_sklearn(self) -> TheirClassifier:
+        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        return to_theirs(self, TheirClassifier)
+
+
+class SGDRegressor(RegressorMixin, LinearModel):
+    """Linear regression by stochastic gradient descent: scikit-learn's class, and more.
+
+    Parameters, attributes and errors are those of `SGDClassifier`, without what is about classes.
+    Losses are "squared_error", (p - y)^2 / 2, whose derivative is limited to 1e12 as scikit-learn
+    does it, so that unscaled data end in numbers of no use; "huber", "epsilon_insensitive",
+    "squared_epsilon_insensitive", and any loss of a `Trainer`. `coef_` is (features,).
+
+    >>> from fastnn import SGDRegressor
+    >>> X = [[100.0], [200.0], [300.0], [400.0]]
+    >>> fitted = SGDRegressor(standardize=True, random_state=0, target="numpy")
+    >>> fitted.fit(X, [1.0, 2.0, 3.0, 4.0]).predict([[250.0]]).round(1)
+    array([2.5])
+    """
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        random_state: Any = None,
+        learning_rate: str = "invscaling",
+        eta0: float = 0.01,
+        power_t: float = 0.25,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        average: bool | int = False,
+        batch_size: int = 1,
+        optimizer: Any = None,
+        schedule: Any = None,
+        scoring: Any = None,
+        standardize: bool = False,
+        n_restarts: int = 1,
+        callbacks: Any = None,
+        target: str = "cpu",
+        dtype: Any = None,
+    ) -> None:
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.average = average
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scoring = scoring
+        self.standardize = standardize
+        self.n_restarts = n_restarts
+        self.callbacks = callbacks
+        self.target = target
+        self.dtype = dtype
+
+    n_jobs = None
+    loss_functions: ClassVar[dict[str, Any]] = {
+        **WITH_EPSILON,
+        "squared_error": PLAIN_LOSSES["squared_error"],
+    }
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        name: value
+        for name, value in LinearModel._parameter_constraints.items()
+        if name != "n_jobs"
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the model, from zeros or from what is given.
+
+        Parameters
+        ----------
+        X
+            Features (n, features); arrays, frames, sparse.
+        y
+            Numbers (n,).
+        coef_init, intercept_init
+            To start from, as `coef_` and `intercept_`.
+        sample_weight
+            Weights of the rows (n,), by which each step is multiplied.
+        X_val, y_val, sample_weight_val
+            Rows to score after each epoch: for `validation_scores_`, and for `early_stopping`,
+            which then takes none of the rows to train on.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit(
+            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+        )
+        return self._become(fitted)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any,
+        intercept_init: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+    ) -> None:
+        self._more_validate_params()
+        X, y = self._check_rows(X, y, reset=True, y_numeric=True)
+        weights = self._checked_weights(sample_weight, X)
+        if self.warm_start and getattr(self, "coef_", None) is not None:
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        self._fit_model(X, y, weights, start, validation)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train one epoch on some rows; called again, go on from there.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        self
+        """
+        fitted = copy.copy(self)
+        fitted._fit_more(X, y, sample_weight)
+        return self._become(fitted)
+
+    def _fit_more(self, X: Any, y: Any, sample_weight: Any) -> None:
+        first = getattr(self, "coef_", None) is None
+        self._more_validate_params(first_partial=first)
+        X, y = self._check_rows(X, y, reset=first, y_numeric=True)
+        weights = self._checked_weights(sample_weight, X)
+        self._fit_model(X, y, weights, None if first else self._columns(), incremental=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the numbers (m,) that the model gives for X (m, features)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        return np.ravel(safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_)
+
+    def _outputs(self) -> int:
+        return 1
+
+    def _encode(self, y: Any) -> np.ndarray:
+        y = np.asarray(y, np.float64) if y.dtype.kind != "f" else y
+        return y if self._y_scaling is None else np.asarray(self._y_scaling.apply(y))
+
+    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        return sample_weight
+
+    def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
+        coef, intercept = super()._outside(parameters)
+        return coef[0], intercept
+
+    def _scalings(self, rows: Rows) -> tuple[Scaling | None, Scaling | None]:
+        scaling, _ = super()._scalings(rows)
+        loss = "mse" if callable(self.loss) else self._engine_loss(0.0)
+        if scaling is None or loss_row(loss).targets != "real":
+            return scaling, None
+        return scaling, Scaling.fit(rows.y, rows.sample_weight)
+
+    def _splitter(self, test_size: float, random_state: Any) -> Any:
+        return ShuffleSplit(test_size=test_size, random_state=random_state)
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> SGDRegressor:
+        """Return the estimator with the parameters and the weights of a fitted scikit-learn one."""
+        return from_theirs(cls, fitted, TheirRegressor)
+
+    def to_sklearn(self) -> TheirRegressor:
+        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        return to_theirs(self, TheirRegressor)
