@@ -89,10 +89,12 @@ def test_sparse_rows_train_as_dense_ones_do(network, rule, setting, batch_size, 
         **SETTINGS[setting],
     )  # fmt: skip
     dense, rows = both(problem, weighted=batch_size == 7)
-    expected = run(Engine, problem, dense, epochs=3)
-    found = run(Engine, problem, rows, epochs=3)
+    # Many large steps, each on a few rows, would make anything of a rounding in float32.
+    rate = 0.05 if batch_size > 2 else 0.002
+    expected = run(Engine, problem, dense, rate=rate)
+    found = run(Engine, problem, rows, rate=rate)
     assert_runs_near(found, expected, 10 * TOLERANCE[dtype])
-    again = run(Engine, problem, rows, epochs=3, threads=3)
+    again = run(Engine, problem, rows, rate=rate, threads=3)
     assert again.bits() == found.bits()
 
 
