@@ -41,7 +41,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
-        ("llvm", "kinds", "scalars", "shuffle"),
+        ("llvm", "kinds", "laziness", "scalars", "shuffle"),
         ("tiling",),
         ("plan",),
         ("arguments", "products"),
@@ -65,7 +65,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("metrics",),
         ("predictor", "saved_trainer"),
         ("model_files",),
-        ("trainer_state",),
+        ("trainer_state", "reading"),
         ("settings", "convertible", "callbacks", "divergence", "learning_check"),
         ("loop",),
         ("batched_models",),

@@ -66,7 +66,7 @@ FEATURES = {
     "complex": (X.astype(np.complex64), "X has dtype complex64.*real and imaginary"),
     "dates": (X.astype("datetime64[s]"), "X has dtype datetime64.*turn dates into numbers"),
     "ragged": ([[1.0, 2.0, 3.0, 4.0], [1.0]], "X .list. cannot be read as an array"),
-    "sparse": (sparse.csr_matrix(X), r"X is sparse .*X.toarray\(\)"),
+    "sparse NaN": (sparse.csr_matrix(changed(X, (5, 2), np.nan)), "X value nan at row 5, column 2"),
     "masked": (np.ma.masked_less(X, 0), "X has masked values"),
 }
 
@@ -283,8 +283,10 @@ NETWORK = Network(4, [Dense(3)])
         ({"threads": True}, "threads must be .* not True"),
         ({"threads": "all"}, "threads must be .* not 'all'"),
         ({"threads": 10**6}, "threads must be at most 1024, not 1000000; leave threads=None"),
-        ({"shuffle": 1}, "shuffle must be True or False, not 1"),
-        ({"shuffle": None}, "shuffle must be True or False, not None"),
+        ({"shuffle": 1}, "shuffle must be True, False, or a whole number of at least 2.* not 1"),
+        ({"shuffle": None}, "shuffle must be True, False, or .* not None"),
+        ({"shuffle": 2.5}, "shuffle must be True, False, or .* not 2.5"),
+        ({"shuffle": 2**60}, "shuffle must be at most"),
         ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
         ({"seed": 2**63}, r"seed must be below 2\*\*63"),
     ],

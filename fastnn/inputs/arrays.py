@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import math
+import os
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from numbers import Real
@@ -19,6 +20,8 @@ from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.device_arrays import DeviceArray, on_device, open_device_array, refusal
 from fastnn.inputs.frames import REMEDIES, Column, Frame, frame_of
 from fastnn.inputs.memory import check_memory
+from fastnn.inputs.npy_files import open_npy
+from fastnn.inputs.pages import in_pieces
 
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
@@ -82,8 +85,11 @@ def numbers_anywhere(
 ) -> Any:
     """Return `value` as `real_numbers` does, or where it is on a device, as a `DeviceArray`.
 
-    `reader` is of a target that reads such arrays; None refuses them.
+    A path is that of a .npy file, and stands for the array in it. `reader` is of a target that
+    reads arrays on a device; None refuses them.
     """
+    if isinstance(value, (str, os.PathLike)):
+        value = open_npy(value, what)
     if not on_device(value):
         return real_numbers(value, what, dtype, missing)
     array = open_device_array(value, what, reader)
@@ -119,7 +125,7 @@ def real_numbers(
         raise InvalidInput(f"{what} has masked values; fill them first with {what}.filled(...)")
     if not isinstance(value, np.ndarray) and hasattr(value, "toarray"):
         raise InvalidInput(
-            f"{what} is sparse ({type(value).__name__}) but fastnn trains on dense arrays; "
+            f"{what} is sparse ({type(value).__name__}), which only scipy.sparse features may be; "
             f"pass {what}.toarray()"
         )
     frame = frame_of(value, what)
@@ -269,7 +275,9 @@ def check_finite(
     limit = min(np.finfo(array.dtype).max, np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
         fine = isinstance(array, np.ndarray) and all(
-            -limit <= block.min() and block.max() <= limit for block in _blocks(array)
+            -limit <= block.min() and block.max() <= limit
+            for piece in in_pieces(array)
+            for block in _blocks(piece)
         )
         place = None if fine else first_place(array, "beyond", limit)
     if place is None:

@@ -30,6 +30,8 @@ from fastnn.inputs.arrays import (
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.frames import Frame, check_names, feature_names
 from fastnn.inputs.magnitudes import Magnitudes, of_features, of_targets
+from fastnn.inputs.memory import check_memory
+from fastnn.inputs.sparse_rows import check_sparse, is_sparse
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.network import unknown_inputs
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -65,7 +67,8 @@ class Data:
     ----------
     X
         Features (n, k), of a dtype in `READABLE`, any strides, maybe read-only, maybe the caller's
-        own memory; never written to. A `DeviceArray` if they are on a device.
+        own memory; never written to. A `DeviceArray` if they are on a device, `SparseRows` if they
+        are sparse.
     targets
         Labels of classes, int64 (n,); or soft labels or numbers, (n, outputs) of the problem's
         dtype; C-contiguous.
@@ -210,17 +213,20 @@ def check_features(
 
     Arrays of a dtype in `READABLE` and in native byte order come back as they are, whatever their
     strides and whatever `dtype` says; so do frames that are such an array inside. Everything else
-    becomes a new array of `dtype`, or of smaller integers. What is on a device is a `DeviceArray`.
+    becomes a new array of `dtype`, or of smaller integers. What is on a device is a `DeviceArray`,
+    and what is sparse `SparseRows`.
 
     Raises
     ------
     InvalidInput
-        Wrong rank or width, no rows, not numbers, masked or sparse, NaN, infinity, or a number too
-        large for `dtype`; names of columns that are not `names`; or a network that does not know
-        its number of inputs yet.
+        Wrong rank or width, no rows, not numbers, masked, NaN, infinity, or a number too large for
+        `dtype`; names of columns that are not `names`; or a network that does not know its number
+        of inputs yet.
     """
     if inputs is None:
         raise unknown_inputs("predict or evaluate")
+    if is_sparse(X):
+        return check_sparse(X, inputs, dtype, what)
     X = as_table(X, what)
     check_names(feature_names(X, what), names, what)
     labels = labels_of(X, what)
@@ -237,6 +243,11 @@ def check_features(
     # A dtype in foreign byte order equals none of these.
     if array.dtype in READABLE and array.flags.aligned:
         return array
+    check_memory(
+        array.size * np.dtype(dtype).itemsize,
+        f"{what}, whose dtype {array.dtype} is converted to {np.dtype(dtype)},",
+        f"write it as {np.dtype(dtype)}, which is read in place, or pass fewer rows at a time",
+    )
     return array.astype(dtype, order="C")
 
 

@@ -18,10 +18,10 @@ from fastnn.inputs.moments import (
     blocks_of_rows,
     compressed,
     entries,
-    is_sparse,
     moments_of_rows,
     moments_of_sparse,
 )
+from fastnn.inputs.sparse_rows import is_sparse
 from fastnn.network import BatchNorm
 from fastnn.rules.table import loss_row
 

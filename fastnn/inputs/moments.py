@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn.inputs.arrays import BLOCK
 from fastnn.inputs.device_arrays import to_host
+from fastnn.inputs.sparse_rows import SparseRows
 
 _LOWEST = -1022  # 2**-_LOWEST is finite
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -206,14 +207,9 @@ def entries(matrix: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         yield (major, minor, values) if matrix.format == "csr" else (minor, major, values)
 
 
-def is_sparse(X: Any) -> bool:
-    """Return whether X is a sparse matrix or array, as SciPy has it or an engine."""
-    return hasattr(X, "tocsr") or hasattr(X, "starts")
-
-
 def compressed(X: Any) -> Any:
     """Return a sparse X as the CSR or CSC that it is, or as a CSR; with one entry a place."""
-    if hasattr(X, "starts"):
+    if isinstance(X, SparseRows):
         first, last = int(X.starts[0]), int(X.starts[-1])
         return Rows(X.shape, X.starts - first, X.columns[first:last], X.values[first:last])
     matrix = X if X.format in ("csr", "csc") else X.tocsr()

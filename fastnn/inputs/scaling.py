@@ -17,11 +17,11 @@ from fastnn.inputs.moments import (
     blocks_of_rows,
     compressed,
     entries,
-    is_sparse,
     moments_of_rows,
     moments_of_sparse,
 )
 from fastnn.inputs.parameters import Parameters
+from fastnn.inputs.sparse_rows import is_sparse
 from fastnn.inputs.weights import check_weights
 
 _FLOATING = (np.dtype(np.float32), np.dtype(np.float64))

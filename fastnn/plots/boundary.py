@@ -9,6 +9,7 @@ import numpy as np
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new, colour, marker
 from fastnn.inputs.data import check_data
+from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.rules.table import loss_row
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
     problem = trainer.problem
     _check_planar(problem)
     data = check_data(problem, X, y)
+    points = data.X.dense(slice(None), problem.dtype) if isinstance(data.X, SparseRows) else data.X
     labels = data.targets.reshape(len(data)).astype(np.int64)
     there = np.ones(len(data), bool) if data.weights is None else data.weights > 0
     ax = axes_or_new(ax, 6.5, 4.8)
 
-    low, high = data.X.min(axis=0).astype(float), data.X.max(axis=0).astype(float)
+    low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
     margin = _MARGIN * np.where(high > low, high - low, 1.0)
     across, up = np.linspace(low - margin, high + margin, _STEPS).T
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
@@ -67,9 +69,9 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
             ax.contour(across, up, lead, [0], colors="black", linewidths=1.2, zorder=1)
     size = float(np.clip(600 / np.sqrt(len(labels)), 8, 40))  # many points need small markers
     for index in np.unique(labels[there]):
-        points = data.X[there & (labels == index)]
+        chosen = points[there & (labels == index)]
         ax.scatter(
-            points[:, 0], points[:, 1], s=size, color=colour(index), marker=marker(index),
+            chosen[:, 0], chosen[:, 1], s=size, color=colour(index), marker=marker(index),
             edgecolors="black", linewidths=0.4, label=f"class {index}", zorder=2,
         )  # fmt: skip
     ax.set_xlabel("input 0")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TargetUnavailable
-from fastnn.rules.table import LOSSES, loss_row, unknown_name
+from fastnn.inputs.sparse_rows import is_sparse
+from fastnn.rules.table import unknown_name
 from fastnn.targets.engine import Engine
 from fastnn.threads.pool import uninterrupted
 
@@ -66,9 +67,6 @@ def _lacks(problem: Problem) -> str:
     """Return what of a problem CUDA cannot compute, or ""."""
     if kinds := problem.network.normalized:
         return f"does not have {' and '.join(kinds)} yet"
-    row = loss_row(problem.loss)
-    if row.rowwise and row.name not in LOSSES:
-        return "has no kernels for a loss of your own over whole rows"
     return ""
 
 
@@ -110,6 +108,28 @@ def reader_of(name: str) -> Reader | None:
     from fastnn.targets.cuda.host.reader import DeviceReader
 
     return DeviceReader()
+
+
+def check_reads(name: Any, problem: Problem, *values: Any, restarts: int = 1) -> None:
+    """Raise `InvalidInput` where one of these features is sparse, and nothing here reads it so.
+
+    `name` is one of `TARGETS`, and `restarts` as for `choose`.
+    """
+    kinds = [type(value).__name__ for value in values if is_sparse(value)]
+    if not kinds:
+        return
+    first = problem.network.parametric[0]
+    if first.kind != "Dense":
+        raise InvalidInput(
+            f"X is sparse ({kinds[0]}), but the first layer is a {first.kind}, which leaves no "
+            "number 0; begin the network with a Dense, or pass X.toarray()"
+        )
+    if choose(name, problem, restarts)[0] == "cuda":
+        raise InvalidInput(
+            f"X is sparse ({kinds[0]}), which target 'cuda' does not read"
+            + (", and 'auto' chose it" if name == "auto" else "")
+            + "; use target='cpu', or pass X.toarray()"
+        )
 
 
 def describe(reason: str, engine: Any) -> str:

@@ -16,8 +16,8 @@ from fastnn.errors import TrainingWarning
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.magnitudes import FAR, LARGE, out_of_scale
-from fastnn.inputs.moments import is_sparse
 from fastnn.inputs.problem import Problem
+from fastnn.inputs.sparse_rows import is_sparse
 from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row, loss_row
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.inputs.data import check_data, check_features
+from fastnn.inputs.pages import by_pieces
 from fastnn.inputs.problem import Problem
 from fastnn.training.metrics import check_measurable, check_metrics, measured
 from fastnn.training.scores import check_probabilistic, predictions, probabilities, scores
@@ -43,7 +44,10 @@ class Predictor(ABC):
 
     @abstractmethod
     def _reader(self, *values: Any) -> Reader | None:
-        """Return what reads these values, if any of them is on a device and the target reads it."""
+        """Return what reads these values, if any of them is on a device and the target reads it.
+
+        The first are features. Raises `InvalidInput` where they are sparse and nothing reads that.
+        """
 
     def predict(self, X: Any) -> np.ndarray:
         """Return what the network predicts for X (m, inputs).
@@ -55,7 +59,7 @@ class Predictor(ABC):
             more means 1. Poisson: rates, exp of the outputs. Other regressions: outputs. All but
             the first are (m,) for one output and (m, outputs) for more.
         """
-        return predictions(self.problem, self.forward(X))
+        return self._finished(X, predictions)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities that the network gives for X (m, inputs).
@@ -72,16 +76,21 @@ class Predictor(ABC):
             Another loss, whose outputs are no probabilities.
         """
         check_probabilistic(self.problem)
-        return probabilities(self.problem, self.forward(X))
+        return self._finished(X, probabilities)
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
+        return self._finished(X, lambda problem, outputs: outputs)
+
+    def _finished(self, X: Any, finish: Callable[[Problem, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return what `finish` makes of the outputs, of a file piece by piece."""
         problem = self.problem
         reader = self._reader(X)
         features = check_features(
             X, problem.network.inputs, problem.dtype, reader=reader, names=self.feature_names
         )
-        return self._outputs()(features)
+        outputs = self._outputs()
+        return by_pieces(lambda rows: finish(problem, outputs(rows)), features)
 
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Any = ()

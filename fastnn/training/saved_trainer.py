@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class Model:
     problem: Problem
     target: str
     threads: int | None
-    shuffle: bool
+    shuffle: bool | int
     epoch: int
     step: int
     rate_factor: float
@@ -117,9 +118,7 @@ class Model:
         """Check all settings but the problem's, which are checked already."""
         choose(self.target, self.problem)
         self.threads = check_threads(self.threads)
-        if not isinstance(self.shuffle, (bool, np.bool_)):
-            raise InvalidInput(f"shuffle must be True or False, not {shown(self.shuffle)}")
-        self.shuffle = bool(self.shuffle)
+        self.shuffle = check_shuffle(self.shuffle)
         self.epoch = whole(self.epoch, "epoch", 0)
         self.step = whole(self.step, "step", 0)
         self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
@@ -127,7 +126,7 @@ class Model:
         self.remaining = whole(self.remaining, "remaining", 0)
 
 
-def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
+def begin(problem: Problem, target: str, threads: int | None, shuffle: bool | int) -> Model:
     """Return the model before any training: initial parameters, and a history without epochs."""
     chosen, reason = choose(target, problem)
     history = History(chosen, check_threads(threads) or 1, reason)
@@ -148,6 +147,18 @@ def check_divergence(on_divergence: Any, max_restores: Any) -> int:
     if not isinstance(on_divergence, str) or on_divergence not in ON_DIVERGENCE:
         raise unknown_name("on_divergence", on_divergence, ON_DIVERGENCE)
     return whole(max_restores, "max_restores", 1)
+
+
+def check_shuffle(shuffle: Any) -> bool | int:
+    """Return whether rows are shuffled, or how many together, or raise `InvalidInput`."""
+    if isinstance(shuffle, (bool, np.bool_)):
+        return bool(shuffle)
+    if not isinstance(shuffle, Integral) or shuffle < 2:
+        raise InvalidInput(
+            "shuffle must be True, False, or a whole number of at least 2: how many rows are "
+            f"shuffled together; not {shown(shuffle)}"
+        )
+    return whole(shuffle, "shuffle", 2)
 
 
 def check_threads(threads: Any) -> int | None:

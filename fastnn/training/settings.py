@@ -51,7 +51,7 @@ class Settings(TypedDict, total=False):
     label_smoothing: float
     target: str
     threads: int | None
-    shuffle: bool
+    shuffle: bool | int
     on_divergence: str
     max_restores: int
 

@@ -18,7 +18,7 @@ from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import choose, engine_class, reader_of
+from fastnn.targets.selection import check_reads, choose, engine_class, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.threads.tasks import run_tasks
@@ -156,7 +156,7 @@ def sweep(
 
         data, validation = inputs.checked(models[index].problem, models[index].target)
         engine = trainer._open()
-        engine.prepare()
+        engine.prepare(data.X)
         diverged = False
         try:
             asked = watched.metrics(trainer.problem, validation)
@@ -190,6 +190,8 @@ class _Inputs:
     def checked(self, problem: Problem, target: str) -> tuple[Data, Data | None]:
         """Return training and validation data as `problem` needs them on a target."""
         network = problem.network
+        validated = self._validation if isinstance(self._validation, (tuple, list)) else ()
+        check_reads(target, problem, self._given[0], *validated[:1])
         reader = reader_of(choose(target, problem)[0])
         kind = (
             network.inputs, network.outputs, problem.loss, problem.ignore_nan, problem.dtype,
@@ -293,7 +295,7 @@ def _with_arrays(model: Model) -> Model:
 
 def _compile(model: Model, inputs: _Inputs) -> None:
     """Compile what runs of this kind need, before any clock runs and several threads want it."""
-    _, validation = inputs.checked(model.problem, model.target)
+    data, validation = inputs.checked(model.problem, model.target)
     engine = engine_class(choose(model.target, model.problem)[0])(model.problem, 1)
     model = _with_arrays(model)
     engine.load(model.parameters, model.slots)

@@ -15,7 +15,7 @@ from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import choose, describe, reader_of
+from fastnn.targets.selection import check_reads, choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import (
@@ -77,7 +77,15 @@ class Trainer(Adjustable, Convertible):
         OMP_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for any number. CUDA
         takes no notice of it.
     shuffle
-        Whether each epoch goes through the rows in an order of its own.
+        True: each epoch goes through all rows in an order of its own. False: as they lie. A whole
+        number from 2 on is a window: so many rows are shuffled at a time, for data in files that
+        are larger than memory, of which the rows of two windows are there at once. An epoch is
+        blocks of window // 64 rows in random order, and the rows of each window of 64 blocks are
+        shuffled (Xu et al. 2022, "In-Database Machine Learning with CorgiPile", SIGMOD). So steps
+        have rows of 64 places that are drawn anew each epoch, which comes near to shuffling all,
+        even where data are sorted by class. Rows of a block share a window: 64 blocks should be a
+        fair sample of the data. A window of all rows or more is True. The order follows from seed,
+        epoch, number of rows and window alone.
     on_divergence
         What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
         `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
@@ -126,7 +134,7 @@ class Trainer(Adjustable, Convertible):
         target: str = "cpu",
         dtype: Any = "float32",
         threads: int | None = None,
-        shuffle: bool = True,
+        shuffle: bool | int = True,
         seed: int = 0,
         clip_value: float | None = None,
         clip_norm: float | None = None,
@@ -161,7 +169,9 @@ class Trainer(Adjustable, Convertible):
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
-        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Meanwhile other
+        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Data that come in
+        chunks take one call for each, with ``epochs=1``; orders and dropout differ from chunk to
+        chunk, since epochs count on. Meanwhile other
         threads may predict, copy, pickle and save: that is the trainer after its last whole epoch;
         or, where epochs are short, and there are neither callbacks nor validation data, after some
         whole epochs a few hundredths of a second ago, since so many are then done in one call. They
@@ -191,16 +201,25 @@ class Trainer(Adjustable, Convertible):
         Parameters
         ----------
         X
-            Features (n, inputs): an array, a list of rows, a frame of pandas or polars, a table of
-            pyarrow. Booleans, integers of up to 32 bits and floats of up to 64 are read in place,
-            whatever their strides, a batch at a time; 64-bit integers and frames whose columns lie
-            apart are copied once. Objects have to be numbers; strings, dates and categories
-            are refused, and so are missing values. The names of a frame's columns become
-            `feature_names`. Rows of X, y and weights go together by their position, not by an
-            index. With target "cuda", X, y, sample_weight and validation_data may be on the device,
-            as arrays of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or
-            DLPack; other targets refuse such arrays. Numbers must not change while `fit` runs;
-            labels may.
+            Features (n, inputs): an array, a list of rows, a sparse matrix or array of SciPy, a
+            frame of pandas or polars, a table of pyarrow, a `numpy.memmap` or the path of a .npy
+            file, which may be larger than memory: `shuffle` says how many of its rows are together.
+            Booleans, integers of up to 32 bits and floats of up to 64 are read in place, whatever
+            their strides, a batch at a time; 64-bit integers and frames whose columns lie apart are
+            copied once. Objects have to be numbers; strings, dates and categories are refused, and
+            so are missing values. The names of a frame's columns become `feature_names`. Rows of X,
+            y and weights go together by their position, not by an index. What is sparse never
+            becomes dense, and a CSR of floats is read in place, unless indices are out of order. A
+            step then takes time for the numbers that are stored, and not for all inputs: with `SGD`
+            and `AveragedSGD`, whatever momentum and penalties are, and with `RMSProp` and `Adagrad`
+            without l2. But `Adam`, `AdamW`, `Nadam` and `Lion`, `clip_norm`, `clip_value` with l2,
+            and `max_norm` change every weight in every step; so does what is quicker where a batch
+            uses most inputs. Results are the same but for rounding. CUDA does not read sparse
+            features, nor does a first layer that is a norm. With target "cuda", X, y, sample_weight
+            and validation_data may be on the device, as arrays of CuPy, PyTorch, Numba or whatever
+            has ``__cuda_array_interface__`` or DLPack; other targets refuse such arrays. Numbers
+            must not change while `fit` runs; labels may. A file that is cut off meanwhile ends the
+            process.
         y
             Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
             to within 1e-3; labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
@@ -329,6 +348,7 @@ class Trainer(Adjustable, Convertible):
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        check_reads(self.target, self.problem, *validated[:1])
         reader = self._reader(X, y, sample_weight, *validated)
         X = as_table(X, "X")
         if self.network.inputs is None:
@@ -340,6 +360,7 @@ class Trainer(Adjustable, Convertible):
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
         restarts = check_restarts(restarts, self.epoch, epochs)
+        check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
         asked = check_metrics(self.problem, metrics)
@@ -351,7 +372,7 @@ class Trainer(Adjustable, Convertible):
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         check_fit(calls, self)
         engine = self._open()
-        engine.prepare()
+        engine.prepare(data.X)
         validation = validation and engine.to_device(validation)
         if restarts > 1:
             best = best_of(self, restarts, data, validation, epochs, calls, asked)
@@ -390,7 +411,11 @@ class Trainer(Adjustable, Convertible):
         )
 
     def _reader(self, *values: Any) -> Reader | None:
-        """Return what reads these values, if any of them is on a device and the target reads it."""
+        """Return what reads these values, if any of them is on a device and the target reads it.
+
+        The first are features, which may be sparse where the target reads those.
+        """
+        check_reads(self.target, self.problem, values[0])
         if not any(map(on_device, values)):
             return None
         return reader_of(choose(self.target, self.problem)[0])

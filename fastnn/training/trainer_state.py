@@ -29,7 +29,7 @@ class Run(NamedTuple):
 
     target: str
     threads: int | None
-    shuffle: bool
+    shuffle: bool | int
     on_divergence: str
     max_restores: int
 
@@ -122,7 +122,7 @@ class Stateful(Predictor, Stored):
 
     target: str = _assignable("target", "The target, as it was asked for.")
     threads: int | None = _assignable("threads", "The most threads that train, or None.")
-    shuffle: bool = _assignable("shuffle", "Whether each epoch has an order of its own.")
+    shuffle: bool | int = _assignable("shuffle", "Whether rows are shuffled, or how many together.")
     on_divergence: str = _assignable("on_divergence", "What is done about NaN and infinity.")
     max_restores: int = _assignable("max_restores", "How often that may be to go back.")
 
@@ -393,6 +393,6 @@ class Stateful(Predictor, Stored):
             self._refuse_within()
             with self._using:
                 state.engine.restore(state.snapshot)
-                return state.engine.forward(X)
+                return state.engine.outputs(X)
 
         return forward

@@ -7,11 +7,16 @@ which holds address and length of all of them, and make a view of what they need
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.targets.cpu.llvm.conversion import CODES
 from fastnn.targets.cpu.plan import LAYER_FIELDS
 from fastnn.targets.cpu.tiling import PHASE_FIELDS, TILE_FIELDS
+
+if TYPE_CHECKING:
+    from fastnn.inputs.sparse_rows import SparseRows
 
 # Compiled code reads them by address, so that one compilation serves every layout and dtype; the
 # latter is a place in `fastnn.targets.cpu.llvm.conversion.SOURCES`.
@@ -26,6 +31,33 @@ def make_strided_views(*matrices: np.ndarray) -> np.ndarray:
         for m in matrices
     ]
     return np.array(rows, np.int64)
+
+
+# What lists sparse features, as `SparseRows` has them: addresses; kinds of numbers; sizes.
+(
+    VALUES,
+    COLUMNS_AT,
+    STARTS,
+    VALUES_ARE_DOUBLE,
+    COLUMNS_ARE_WIDE,  # int64, not int32
+    STARTS_ARE_WIDE,
+    STORED,  # numbers in VALUES and COLUMNS_AT
+    ROWS_STORED,
+    SPARSE_FIELDS,
+) = range(9)
+
+
+# Of a run of steps that are made good later (see `step.jumps`), where w and its state s become
+# w <- S(A w + B s, CUT); s <- C w + D s + E (w afterwards).
+A, B, C, D, E, CUT, JUMP = range(7)
+
+
+def make_sparse_table(X: SparseRows) -> np.ndarray:
+    """Return the table for sparse features, whose arrays must stay alive."""
+    arrays = X.values, X.columns, X.starts
+    addresses = [array.__array_interface__["data"][0] for array in arrays]
+    wide = [array.dtype.itemsize == 8 for array in arrays]
+    return np.array([*addresses, *wide, len(X.values), len(X)], np.int64)
 
 
 INT64, REAL = np.dtype(np.int64), np.dtype(np.float64)
@@ -45,6 +77,8 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "keys": (INT64, 0),
     "gathered": (INT64, 0),
     "nonzero": (INT64, 0),
+    "sparse": (INT64, 0),
+    "touched": (INT64, 0),  # see `step.lazy_rows`
     "control": (INT64, 0),
     "weights": (REAL, 0),
     "target_weights": (REAL, 0),
@@ -52,6 +86,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "numbers": (REAL, 0),
     "row_loss": (REAL, 0),
     "parts": (REAL, 0),
+    "jumps": (REAL, 0),  # see `step.lazy_rows`
 }
 WORDS = 2 * len(ARRAYS)  # of a job
 POSITIONS = {name: 2 * index for index, name in enumerate(ARRAYS)}

@@ -19,12 +19,23 @@ from fastnn.targets.cpu.arguments import (
     ARRAYS,
     COLUMN_STRIDE,
     COLUMNS,
+    COLUMNS_ARE_WIDE,
+    COLUMNS_AT,
     DTYPE,
+    POSITIONS,
     ROW_STRIDE,
+    ROWS_STORED,
+    SPARSE_FIELDS,
+    STARTS,
+    STARTS_ARE_WIDE,
+    STEP,
+    STORED,
     STRIDED_FIELDS,
+    VALUES,
+    VALUES_ARE_DOUBLE,
 )
 from fastnn.targets.cpu.llvm.conversion import SOURCES
-from fastnn.targets.cpu.plan import SAMPLES, SIZE, Plan
+from fastnn.targets.cpu.plan import BATCH, SAMPLES, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.
@@ -32,7 +43,11 @@ _LAYER = (
     "WEIGHTS", "NARROW", "TRAINABLE", "TRANSPOSED", "INPUT", "UNDROPPED", "MASK", "Z", "OUTPUT",
     "DELTA", "SLOPES", "GAMMA", "BETA", "MEAN", "VARIANCE", "X_HAT", "STATISTICS",
 )  # fmt: skip
-_HEAD = ("TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT", "OWN_SCRATCH")
+_HEAD = (
+    "TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT", "OWN_SCRATCH",
+    "ENTRIES", "GRADIENT",
+)  # fmt: skip
+NO_TABLE = np.zeros(0, np.int64)
 _CANARY = -7.34567e30  # finite, since the state must be
 
 
@@ -157,6 +172,9 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
             itemsize = memory.itemsize
             rules = [memory.plan.records, *memory.plan.constants.values()]
         starts[name] = start
+        if name == "order":  # of a part of an epoch: what is before it is not there
+            done = _done(job)
+            start, length = start + done * itemsize, length - done
         found.append((name, start, length * (columns or 1), itemsize))
     # "alphas" has the dtype of the memory.
     itemsize = next((m.itemsize for m in memories.values()), 8)
@@ -166,13 +184,36 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
     ]
     samples = int(_numbers(starts["head"], SAMPLES + 1)[SAMPLES]) if rows is None else rows
     strided = int(job[2 * list(ARRAYS).index("strided") + 1])
-    table = _numbers(starts["strided"], strided * STRIDED_FIELDS)
+    table = _numbers(starts.get("strided", 0), strided * STRIDED_FIELDS) if strided else NO_TABLE
     ranges += map(whole, rules)
+    if "sparse" in starts:
+        ranges += _sparse_ranges(_numbers(starts["sparse"], SPARSE_FIELDS))
     return ranges + [_span(source, samples) for source in table.reshape(strided, STRIDED_FIELDS)]
+
+
+def _done(job: np.ndarray) -> int:
+    """Return how many rows of its epoch a job has done."""
+    head, control = (int(job[POSITIONS[name]]) for name in ("head", "control"))
+    return int(_numbers(control, STEP + 1)[STEP] * _numbers(head, BATCH + 1)[BATCH])
+
+
+def _sparse_ranges(table: np.ndarray) -> list[Range]:
+    """Return the bytes of sparse features."""
+    ranges = []
+    for at, wide, count in (
+        (VALUES, VALUES_ARE_DOUBLE, table[STORED]),
+        (COLUMNS_AT, COLUMNS_ARE_WIDE, table[STORED]),
+        (STARTS, STARTS_ARE_WIDE, table[ROWS_STORED] + 1),
+    ):
+        start = int(table[at])
+        ranges.append(Range(start, start + int(count) * (8 if table[wide] else 4)))
+    return ranges
 
 
 def _span(source: np.ndarray, rows: int) -> Range:
     """Return the bytes that a caller's matrix spans, whatever its strides."""
+    if source[COLUMNS] == 0:  # of features that are sparse
+        return Range(0, 0)
     item = SOURCES[source[DTYPE]].itemsize
     strides = (
         int(source[ROW_STRIDE]) * (rows - 1),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,8 +14,10 @@ import numpy as np
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import DTYPES, EpochResult, Problem
+from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.random.keys import random_key
-from fastnn.random.shuffling import make_orders
+from fastnn.random.shuffling import shuffled
+from fastnn.random.windows import InOrder
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row, loss_row
 from fastnn.storage.kernels.loading import entry
@@ -22,16 +25,31 @@ from fastnn.storage.kernels.loading import prepare as prepare_entries
 from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
 from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
-from fastnn.targets.cpu.arguments import make_job, make_jobs, make_strided_views
+from fastnn.targets.cpu.arguments import (
+    make_job,
+    make_jobs,
+    make_sparse_table,
+    make_strided_views,
+)
 from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.kinds import LINEAR
+from fastnn.targets.cpu.laziness import (
+    COUNTED_STEPS,
+    CUT,
+    EAGER,
+    STAMPED,
+    Laziness,
+    choose_laziness,
+)
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
     COPIED,
+    EPOCH_STEPS,
     IN_PLACE,
     INFERENCE_ROWS,
     LAYER_KIND,
+    LAZY,
     LOOK_ROWS,
     NONZERO_SIZE,
     PREFETCH,
@@ -82,11 +100,6 @@ class Engine(interface.Engine):
             and not (first.rowwise or first.random or first.trainable)
             and not loss_row(problem.loss).rowwise
         )
-        if self._linear:
-            self._layout = Layout(1, 1)
-        else:
-            shape = register_shape(problem.dtype)
-            self._layout = Layout(shape.lanes, shape.panel)
         self._rule = rule or problem.optimizer.rule
         self._slots = UPDATES[self._rule].slots
         alphas = [
@@ -102,8 +115,9 @@ class Engine(interface.Engine):
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
-        self.threads = self._choose_threads()
-        self._working = self._follow(self._plan_for(1), None)
+        self.threads = self._choose_threads(None)
+        self._of_states = self._plan_for(1, None)  # whose states are those of every plan
+        self._working = Working(problem, self._of_states, self._slots, self._alphas)
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.
         self._held: np.ndarray | None = None
@@ -141,9 +155,9 @@ class Engine(interface.Engine):
                 self._working.write(snapshot)
                 self._held = snapshot
 
-    def orders(self, epochs: range, n: int) -> np.ndarray:
-        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
-        return make_orders(self.problem.seed, epochs, n)
+    def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
+        """Return the numbers 0..n-1 in the order of each key, int64 (keys, n)."""
+        return shuffled(keys, n)
 
     def train_epochs(
         self,
@@ -163,7 +177,7 @@ class Engine(interface.Engine):
     def train_epoch_in_parts(
         self,
         data: Data,
-        order: np.ndarray,
+        order: np.ndarray | InOrder,
         rates: np.ndarray,
         epoch: int,
         step: int,
@@ -174,28 +188,56 @@ class Engine(interface.Engine):
         """Train one epoch in a compiled call for each part, which begins where the last one ended.
 
         The calls share all arrays, so that each finds them as the one before has left them, but for
-        the tiles that threads claim, and for the stop that has ended that one's threads.
+        the tiles that threads claim, and for the stop that has ended that one's threads; and each
+        has only its own part of the order.
         """
+        batch, n = self.problem.batch_size, len(data)
+        ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
         with self._lock:
-            begun, done = self._begin(data, order[None], rates[None], epoch, step, parted=True), 0
+            begun, done = self._begin(data, NO_ROWS[None], rates[None], epoch, step, True), 0
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
+                begun.place_order(order[done : min(n, stop * batch + ahead)], done)
                 begun.control[0, words.STOP] = 0
                 begun.control[0, words.TICKETS :: words.LINE] = words.NOT_OPEN
                 self._held = None
-                rows = min(len(order), stop * self.problem.batch_size) - done
+                rows = min(n, stop * batch) - done
                 self._run(begun.train, rows, begun.numbers, begun.control, progress)
                 done += rows
                 if begun.control[0, words.BAD_STEP] >= 0:
                     break
                 loss, weight = begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist()
                 if stop in stops:
-                    look(stop, loss, weight)
+                    with self._made_good(begun, stop < len(rates)):
+                        look(stop, loss, weight)
                 if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
                     progress(stop, loss / weight if weight > 0 else 0.0)  # no short part does
                     reported = time.monotonic()
         return results_of(begun)[0]
+
+    @contextmanager
+    def _made_good(self, begun: Begun, unfinished: bool) -> Iterator[None]:
+        """Have weights as they are after the last step, and after that as training left them.
+
+        They are other ones only in the middle of an epoch on sparse rows that is done lazily.
+        """
+        working, changing = self._working, []
+        if unfinished and begun.head[LAZY] != EAGER:
+            changing = [working.memory[: working.size], begun.touched, begun.jumps]
+            kept = [array.copy() for array in changing]
+            begun.alone(0)
+            self._held = None
+        try:
+            yield
+        finally:
+            # Who looked may have predicted, which takes another plan for other features.
+            self._settle()
+            self._working = working
+            if changing:
+                self._held = None
+                for array, old in zip(changing, kept, strict=True):
+                    array[:] = old
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
@@ -222,16 +264,20 @@ class Engine(interface.Engine):
         step: int,
         parted: bool = False,
     ) -> Begun:
-        """Return some epochs, ready to be run; with `parted` they have a `head` of their own."""
+        """Return some epochs, ready to be run.
+
+        With `parted`, it is one, with a `head` of its own and, before each part, a `place_order`.
+        """
         with self._lock:
             self._settle()
-            if self._working.plan.head[SAMPLES] != len(data.X):
-                self._working = self._follow(self._plan_for(len(data.X)), self._working)
+            self._follow(len(data), self._laziness(data.X))
             working = self._working
             plan, epochs = working.plan, len(rates)
             place_rules(self.problem, plan, training=True)
             numbers, control = self._start(data, step, rates)
             lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS]) + LOOK_TILES + 1
+            if working.sparse:
+                lists = 1
             numbered, by_target = range(epoch, epoch + epochs), data.target_weights
             shared = dict(
                 strided=self._strided_views(data),
@@ -241,6 +287,7 @@ class Engine(interface.Engine):
                 target_weights=NO_WEIGHTS if by_target is None else by_target.ravel(),
                 row_loss=np.zeros(plan.head[BATCH]),
                 parts=np.zeros(plan.parts_size),
+                **_sparse_arrays(data.X, working),
             )
             own = dict(
                 order=np.ascontiguousarray(orders, np.int64),
@@ -256,22 +303,35 @@ class Engine(interface.Engine):
             jobs = make_jobs(working.fixed, shared, own)
             self._held = None
             compiled = checked(entry(self._entry("train_epoch")))
-            kept, threads = (working, data, shared, own), () if self._linear else (self.threads,)
+            kept, threads = (
+                (working, data, shared, own),
+                () if self._one_output else (self.threads,),
+            )
             train = partial(train_seat, compiled, jobs, threads, kept)
-        return Begun(train, numbers, control, head)
+            alone = partial(train_seat, compiled, jobs, threads and (1,), kept)
+        touched, jumps = shared["touched"], shared["jumps"]
+        return Begun(train, numbers, control, head, alone, touched, jumps, jobs, own)
 
-    def forward(self, X: np.ndarray) -> np.ndarray:
+    def forward(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
         rows, outputs = len(X), np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
-        flops = 2 * sum(k * n for k, n in self.problem.network.shapes)
-        most = min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops))
-        compiled = checked(entry(self._entry("forward")))
-        strided, counting = make_strided_views(X), np.arange(INFERENCE_ROWS)
+        flops = 2.0 * self._products_of_a_row(X)
+        most = max(1, min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops)))
+        counting = np.arange(INFERENCE_ROWS)
         with self._lock:
             self._settle()
+            if isinstance(X, SparseRows) != (self._working.sparse is not None):
+                self._follow(int(self._working.plan.head[SAMPLES]), self._laziness(X))
+            compiled = checked(entry(self._entry("forward")))
             threads = min(self.threads, max(1, int(flops * rows / PREDICT_FLOPS_PER_THREAD)))
             working = self._working
             place_rules(self.problem, working.plan, training=False)
+            if isinstance(X, SparseRows):
+                strided, sparse = NO_ROWS, make_sparse_table(X)
+            else:
+                strided, sparse = make_strided_views(X), NO_ROWS
+            size = int(working.plan.head[NONZERO_SIZE]) * (working.sparse is not None)
+            unpacked = np.zeros((threads, size), np.int64)
             jobs = [
                 make_job(
                     memory=working.memory,
@@ -280,12 +340,14 @@ class Engine(interface.Engine):
                     layers=working.plan.inference[me],
                     strided=strided,
                     counting=counting,
+                    sparse=sparse,
+                    nonzero=unpacked[me],
                 )
                 for me in range(threads)
             ]
             count = max(1, min(most, -(-rows // threads)))
             left = deque(range(0, rows, count))
-            kept = working, strided, counting, X
+            kept = working, strided, counting, X, sparse, unpacked
             forward = partial(forward_seat, compiled, jobs, count, left, outputs, kept)
             if threads == 1:
                 forward(0)
@@ -296,47 +358,83 @@ class Engine(interface.Engine):
     def _storing_gradients(self, problem: Problem) -> Engine:
         return Engine(problem, self.threads, "gradient")
 
-    def prepare(self) -> None:
+    def prepare(self, X: Any = None) -> None:
         """Make ready for a fit: threads for what is available now, and kernels compiled."""
-        prepare_entries([self._entry("train_epoch"), self._entry("forward"), "shuffle"])
         with self._lock:
             self._settle()
-            threads = self._choose_threads()
-            if threads != self.threads:
-                self.threads = threads
-                plan = self._plan_for(int(self._working.plan.head[SAMPLES]))
-                self._working = self._follow(plan, self._working)
+            self.threads = self._choose_threads(X)
+            samples = int(self._working.plan.head[SAMPLES])
+            self._follow(samples, self._laziness(X))
+            prepare_entries([self._entry("train_epoch"), self._entry("forward"), "shuffle"])
             place_rules(self.problem, self._working.plan, training=True)
+
+    @property
+    def _one_output(self) -> bool:
+        """Whether the working memory is that of `step.linear`."""
+        sparse = self._working.sparse
+        return self._linear if sparse is None else sparse.linear
 
     def _entry(self, operation: str) -> str:
         """Return the name of an entry point for this kind of model and dtype."""
-        return f"{'linear_' * self._linear}{operation}_{self._dtype}"
+        return f"{'linear_' * self._one_output}{operation}_{self._dtype}"
 
     def close(self) -> None:
         """Have no thread at work."""
         with self._lock:
             self._settle()
 
-    def _choose_threads(self) -> int:
+    def _laziness(self, X: Any) -> Laziness | None:
+        """Return how the first layer follows these features; None: they are dense."""
+        if not isinstance(X, SparseRows):
+            return None
+        return choose_laziness(self.problem, self._rule, X.entries / len(X), self._linear)
+
+    def _products_of_a_row(self, X: Any) -> float:
+        """Return the number of products in the forward pass of a row."""
+        (k, n), *others = self.problem.network.shapes
+        first = X.entries / len(X) if isinstance(X, SparseRows) else k
+        return max(1.0, first * n + sum(k * n for k, n in others))
+
+    def _choose_threads(self, X: Any) -> int:
+        sparse = self._laziness(X)
         # The plain-Python stand-ins of atomic operations are not atomic.
-        if self._linear or DISABLE_JIT:
+        if (self._linear if sparse is None else sparse.linear) or DISABLE_JIT:
             return 1
-        return choose_threads(self.problem) if self._asked is None else self._asked
+        if self._asked is not None:
+            return self._asked
+        flops = 6.0 * self.problem.batch_size * self._products_of_a_row(X)
+        if sparse and sparse.mode == EAGER:
+            k, n = self.problem.network.shapes[0]
+            flops += FLOPS_OF_UPDATE * k * n
+        return choose_threads(flops)
 
-    def _plan_for(self, samples: int) -> Plan:
-        return make_plan(self.problem, samples, self._layout, self.threads, self._rule)
+    def _plan_for(self, samples: int, sparse: Laziness | None) -> Plan:
+        if self._linear if sparse is None else sparse.linear:
+            layout = Layout(1, 1)
+        else:
+            shape = register_shape(self.problem.dtype)
+            layout = Layout(shape.lanes, shape.panel)
+        return make_plan(self.problem, samples, layout, self.threads, self._rule, sparse)
 
-    def _follow(self, plan: Plan, previous: Working | None) -> Working:
-        """Return memory that `plan` lays out, in the state of the previous one."""
-        working = Working(self.problem, plan, self._slots, self._alphas)
-        if previous is not None:
-            working.write(previous.memory[: working.size])
-        return working
+    def _follow(self, samples: int, sparse: Laziness | None) -> None:
+        """Have working memory for so many rows, and for as many threads as there are."""
+        before = self._working
+        head, threads = before.plan.head, len(before.plan.owners) - 1
+        if (head[SAMPLES], before.sparse, threads) == (samples, sparse, self.threads):
+            return
+        plan = self._plan_for(samples, sparse)
+        of_states = None if plan.keeps_states_of(self._of_states) else self._of_states
+        working = Working(self.problem, plan, self._slots, self._alphas, sparse, of_states)
+        working.write(before.read())
+        self._working = working
 
     def _strided_views(self, data: Data) -> np.ndarray:
-        """Return where X and y are; y only where targets are numbers."""
-        targets = data.X[:, :1] if self._working.plan.head[CLASSES] else data.targets
-        return make_strided_views(data.X, targets)
+        """Return where X and y are; X only where it is dense, y only where targets are numbers."""
+        classes = self._working.plan.head[CLASSES]
+        if isinstance(data.X, SparseRows):
+            nowhere = np.zeros((1, words.STRIDED_FIELDS), np.int64)
+            return np.vstack([nowhere, nowhere if classes else make_strided_views(data.targets)])
+        return make_strided_views(data.X, data.X[:, :1] if classes else data.targets)
 
     def _start(self, data: Data, step: int, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return fresh `numbers` and `control` for each epoch, and fit the plan to the data."""
@@ -347,13 +445,17 @@ class Engine(interface.Engine):
         control[:, words.BAD_STEP] = -1
         control[:, words.FIRST_STEP] = step + steps * np.arange(epochs)
         control[:, words.TICKETS :: words.LINE] = words.NOT_OPEN
-        side_by_side = data.X.strides[1] == data.X.itemsize
-        row_bytes = data.X.itemsize * data.X.shape[1]
         head = self._working.plan.head
         head[WEIGHTED] = data.weighting
         head[CLASSES] = data.targets.ndim == 1
         numbers[:, MEAN_WEIGHT] = data.mean_weight
         head[PREFETCH] = 0
+        if isinstance(data.X, SparseRows):
+            stored = data.X.values.itemsize + data.X.columns.itemsize
+            head[PREFETCH] = data.X.entries * stored > PREFETCH_BYTES
+            return numbers, control
+        side_by_side = data.X.strides[1] == data.X.itemsize
+        row_bytes = data.X.itemsize * data.X.shape[1]
         if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:
             head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))
         by_rows = (
@@ -429,12 +531,35 @@ class Begun(NamedTuple):
         What changes meanwhile, a row for each epoch.
     head
         What the compiled code is told about the whole.
+    alone
+        What `train` is where one thread does all.
+    touched, jumps
+        How far lazy updates are: see `step.lazy_rows`.
+    jobs, own
+        The addresses of all arrays, a row for each epoch, and the arrays that are of one alone.
     """
 
     train: Callable[[int], None]
     numbers: np.ndarray
     control: np.ndarray
     head: np.ndarray
+    alone: Callable[[int], None]
+    touched: np.ndarray
+    jumps: np.ndarray
+    jobs: np.ndarray
+    own: dict[str, np.ndarray]
+
+    def place_order(self, rows: np.ndarray, first: int) -> None:
+        """Have the one epoch go on with these rows, int64, which are those of its places `first`...
+
+        Compiled code looks for a place from that of the whole order on, of which no more need be
+        there than it reads.
+        """
+        rows = np.ascontiguousarray(rows, np.int64)
+        self.own["order"] = rows  # alive as long as a thread is at work
+        at = words.POSITIONS["order"]
+        address = rows.__array_interface__["data"][0]
+        self.jobs[0, at : at + 2] = address - first * rows.itemsize, first + len(rows)
 
 
 def results_of(begun: Begun) -> list[EpochResult]:
@@ -450,6 +575,20 @@ def results_of(begun: Begun) -> list[EpochResult]:
     return results
 
 
+def _sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
+    """Return what a job lists of sparse features, and of what is made good later."""
+    if not isinstance(X, SparseRows):
+        return dict(sparse=NO_ROWS, touched=NO_ROWS, jumps=NO_WEIGHTS)
+    head, inputs = working.plan.head, X.inputs
+    touched, jumps = NO_ROWS, NO_WEIGHTS
+    if head[LAZY] == CUT:
+        jumps = np.zeros(inputs)
+    elif head[LAZY] >= STAMPED:
+        touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
+        jumps = np.zeros(2 * words.JUMP * min(int(head[EPOCH_STEPS]), COUNTED_STEPS))
+    return dict(sparse=make_sparse_table(X), touched=touched, jumps=jumps)
+
+
 def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
     """Return `count` keys of random numbers for each epoch, (epochs, count): bits of a uint64.
 
@@ -462,12 +601,11 @@ def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
 # A second thread pays from steps of 8 us on, as measured: handing over two phases takes about 1 us
 # each. What more threads pay for has not been measured; they get steps of twice that length each.
 FLOPS_FOR_TWO, FLOPS_PER_THREAD = 1.5e6, 1.5e6
+FLOPS_OF_UPDATE = 20  # of a weight that is updated without a gradient
 
 
-def choose_threads(problem: Problem) -> int:
+def choose_threads(flops: float) -> int:
     """Return how many threads the work in one step keeps busy."""
-    weights = sum(k * n for k, n in problem.network.shapes)
-    flops = 6.0 * problem.batch_size * weights
     wanted = max(1 + (flops >= FLOPS_FOR_TWO), int(flops // FLOPS_PER_THREAD))
     return wanted if wanted == 1 else min(available_threads(), wanted)
 

@@ -35,6 +35,7 @@ from fastnn.rules.table import (
 )
 from fastnn.sanitizer import CHECKED
 from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR
+from fastnn.targets.cpu.laziness import STAMPED, Laziness
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
     FORWARD,
@@ -120,7 +121,8 @@ UNIT_FIELDS = {
     LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
     NONZERO_SIZE,  # numbers from one list of nonzero inputs to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie; COPIED: in the same way,
-    # it reads copies of them, for their numbers are of another dtype; 0: copies in panels
+    # it reads copies of them, for their numbers are of another dtype; SPARSE: they are sparse;
+    # 0: copies in panels
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
     OWN_LOSSES,  # address of the record of the user-defined loss, which the engine fills in: for
@@ -129,10 +131,16 @@ UNIT_FIELDS = {
     OWN_ROW_LOSSES,  # and for a loss of whole rows, with its derivatives;
     OWN_SCRATCH,  # offset of the first thread's scratch for that
     OWN_SCRATCH_SIZE,
+    LAZY,  # how the first layer follows sparse rows: see `laziness`
+    ENTRIES,  # offset of numbers of one row, for each thread: ENTRY_BLOCK, one thread after another
+    GRADIENT,  # offset of the gradient of those rows of the first W that a batch uses, as W lies
+    EPOCH_STEPS,  # minibatches of the epoch, where STEPS are those of a part of it
     HEAD_FIELDS,
-) = range(34)
+) = range(38)
 
-COPIED = 2  # of IN_PLACE
+COPIED, SPARSE = 2, 3  # of IN_PLACE
+ENTRY_BLOCK = 512  # numbers of a sparse row that are unpacked together
+
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
 K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
@@ -157,6 +165,15 @@ class Plan:
     records: np.ndarray  # int64 (2 layers + 3, 2): addresses of code and numbers of user's rules
     constants: dict[int, np.ndarray]  # record -> those numbers
     buffers: list[tuple[int, int]]  # offset and count of each, in the order of their offsets
+
+    def keeps_states_of(self, other: Plan) -> bool:
+        """Return whether parameters and slots lie where another plan of the problem has them."""
+        fields = [WEIGHTS, NARROW, *UNIT_FIELDS.values()]
+        return bool(
+            self.layout == other.layout
+            and self.head[SIZE] == other.head[SIZE]
+            and (self.layers[:, fields] == other.layers[:, fields]).all()
+        )
 
     def write_weights(
         self, memory: np.ndarray, layer: int, weights: np.ndarray, copy: int = 0
@@ -221,12 +238,18 @@ def is_narrow(layout: Layout, inputs: int, outputs: int) -> bool:
 
 
 def make_plan(
-    problem: Problem, samples: int, layout: Layout, threads: int, rule: str | None = None
+    problem: Problem,
+    samples: int,
+    layout: Layout,
+    threads: int,
+    rule: str | None = None,
+    sparse: Laziness | None = None,
 ) -> Plan:
     """Lay out `problem` for data of `samples` rows and a team of `threads`.
 
-    `rule` is another update rule than the optimizer's. Which numbers are summed in which order does
-    not depend on `threads`; only how the work is cut does.
+    `rule` is another update rule than the optimizer's. With `sparse` the first layer reads sparse
+    rows: nothing has the size of a batch of them, and W is in panels however few its units. Which
+    numbers are summed in which order does not depend on `threads`; only how the work is cut does.
     """
     rule = rule or problem.optimizer.rule
     take = Allocator(max(1, 64 // problem.dtype.itemsize))
@@ -249,7 +272,7 @@ def make_plan(
         row[BIAS] = getattr(layer, "bias", False)
         if row[LAYER_KIND] != LINEAR:
             pass
-        elif index == 0 and is_narrow(layout, k, n):
+        elif index == 0 and not sparse and is_narrow(layout, k, n):
             row[WEIGHTS], row[NARROW] = take(n * k), take(padded(n))
         else:
             row[WEIGHTS] = take((k + 1) * padded(n))
@@ -268,21 +291,24 @@ def make_plan(
             there = layers[:, field] >= 0
             inference[:, there, field] += size * UPDATES[rule].slots
     for own in inference:
-        inputs = take(INFERENCE_ROWS * padded(shapes[0][0]))
+        inputs = 0 if sparse else take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = list_phases(problem, layout, batch, threads, own_rule)
-    own = phases[0, KIND] == FORWARD
-    first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
+    phases = list_phases(problem, layout, batch, threads, own_rule, sparse)
+    own = phases[0, KIND] == FORWARD and not sparse
+    first = step = 0
+    if not sparse:
+        first, step = _place_inputs(problem, take, capacity, layout, threads if own else 1)
     _place_activations(layers, first, take, capacity, layout)
     together = int(phases[phases[:, KIND] == ROWS][0, LAYER])
     back_to = max(together, first_trained + 1)  # the first layer that hands derivatives on in ROWS
     for index, (row, rate) in enumerate(zip(layers, problem.network.dropouts, strict=True)):
         k, n = int(row[K]), int(row[N])
         if rate > 0:
+            row[THRESHOLD] = int(rate * 2**32)
+        if rate > 0 and not (sparse and index == 0):  # of whose numbers each is dropped by itself
             row[MASK] = take(capacity * padded(k))
             row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
-            row[THRESHOLD] = int(rate * 2**32)
         if row[LAYER_KIND] == BY_COLUMNS:
             row[X_HAT], row[STATISTICS] = take(capacity * padded(n)), take(5 * padded(n))
         small = row[LAYER_KIND] == LINEAR and k * n * problem.dtype.itemsize <= ALONE_BYTES
@@ -325,16 +351,26 @@ def make_plan(
     head[LOOK_ROWS] = look_rows(batch)
     head[NONZERO_SIZE] = -(-(k + LIST_SLACK + layout.panels(k) + 2) // 8) * 8
     head[PHASES] = len(phases)
+    head[EPOCH_STEPS] = head[STEPS]
+    if sparse:
+        head[IN_PLACE], head[LOOK_ROWS] = SPARSE, batch
+        head[NONZERO_SIZE] = -(-(ENTRY_BLOCK + batch) // 8) * 8
+        head[ENTRIES] = take(threads * ENTRY_BLOCK)
     inference_heads = np.stack([head] * threads)
     inference_heads[:, CAPACITY] = INFERENCE_ROWS
-    for own_head in inference_heads:
+    for thread, own_head in enumerate(inference_heads):
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
+        own_head[ENTRIES] += thread * ENTRY_BLOCK
+    if sparse:
+        head[LAZY] = sparse.mode
+        if sparse.mode >= STAMPED:
+            head[GRADIENT] = take((k + 1) * padded(shapes[0][1]))
     check_memory(
         take.used * problem.dtype.itemsize,
         f"training in batches of {batch} rows on {threads} threads",
         "make batch_size smaller, or layers narrower",
     )
-    tiles, owners = cut_update(problem.network, layout, threads, batch)
+    tiles, owners = cut_update(problem.network, layout, threads, batch, sparse)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
         parts_size, np.zeros((2 * len(layers) + 3, 2), np.int64), {}, take.buffers,

@@ -29,8 +29,13 @@ if TYPE_CHECKING:
     CLIP_VALUE,  # largest size of a number of the gradient, or infinity
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
+    SCALE,  # what the stored W of a first layer that reads sparse rows is to be multiplied by now,
+    NEXT_SCALE,  # and after this step;
+    RESCALE,  # what this step multiplies all that is stored by
+    CUT_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
+    NEXT_CUT,  # and after this step
     NUMBERS,
-) = range(18)
+) = range(23)
 
 # What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
 # what the rate is multiplied by there.
@@ -41,7 +46,7 @@ def start_numbers(problem: Problem) -> np.ndarray:
     """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
     layers = problem.network.parametric
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
-    numbers[MEAN_WEIGHT] = 1.0
+    numbers[[MEAN_WEIGHT, NEXT_SCALE]] = 1.0
     numbers[[BETA1, BETA2, EPSILON, DECAY]] = problem.optimizer.constants
     norms = [getattr(layer, "max_norm", None) for layer in layers]
     factors = [layer.rate_factor for layer in layers]

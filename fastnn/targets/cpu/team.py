@@ -18,7 +18,6 @@ from fastnn.targets.cpu.llvm.intrinsics import atomic_add, atomic_load, atomic_s
 from fastnn.targets.cpu.llvm.rule_loops import EXACT
 from fastnn.targets.cpu.plan import BATCH, PHASES, ROWWISE, SAMPLES, K, N
 from fastnn.targets.cpu.tiling import (
-    APPLY_TILES,
     BACKWARD,
     COLUMN_BLOCK,
     FORWARD,
@@ -46,7 +45,7 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         """Return the number of tiles of phase p for a batch of `samples` rows."""
         layers, tiles, phases = layers_of(job), tiles_of(job), phases_of(job)
         kind, layer = phases[p, KIND], phases[p, LAYER]
-        if kind == UPDATE_TILES or kind == APPLY_TILES:
+        if kind >= UPDATE_TILES:
             return len(tiles)
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
         if (kind == FORWARD and layers[layer, ROWWISE] == 0) or kind == MAX_NORM:
@@ -62,7 +61,7 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         """Return the end of the tiles that thread `who` owns in phase `number` of the epoch."""
         head, owners, phases = head_of(job), owners_of(job), phases_of(job)
         step, p = number // head[PHASES], number % head[PHASES]
-        if phases[p, KIND] == UPDATE_TILES or phases[p, KIND] == APPLY_TILES:
+        if phases[p, KIND] >= UPDATE_TILES:
             return owners[who + 1]
         samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
         return (who + 1) * tiles_in(job, p, samples) // threads

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
+from fastnn.targets.cpu.laziness import STAMPED, Laziness
 from fastnn.targets.layout import Layout
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, GROUP, PHASE_FIELDS = range(6)
     MAX_NORM,  # one layer: a block of panels of its outputs, whose columns of W are held
     UPDATE_TILES,  # the gradient and the rule; only the gradient where its norm is needed first
     APPLY_TILES,  # the same tiles: the rule, with the gradients that were kept
-) = range(7)
+    MAKE_GOOD,  # the same tiles: what earlier steps would have done to the rows of W in the batch
+) = range(8)
 
 # Columns of an update tile: layer, first and last input row, first and last panel.
 TILE_FIELDS = 5
@@ -40,6 +42,7 @@ OWN_INPUT_THREADS = 3
 IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 UPDATE_TILE_SHARE = 4  # tiles of the update for each thread, about, in all but small networks
+SPARSE_TILES = 4  # of a first layer that reads sparse rows, for each thread
 TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
 # Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
 # would touch more pages than the first-level table of addresses holds (64 entries are usual).
@@ -48,11 +51,17 @@ LOOK_TILES = 12  # tiles that LOOK_ROWS rows are cut into, at most
 
 
 def list_phases(
-    problem: Problem, layout: Layout, rows: int, threads: int, own_rule: bool
+    problem: Problem,
+    layout: Layout,
+    rows: int,
+    threads: int,
+    own_rule: bool,
+    sparse: Laziness | None = None,
 ) -> np.ndarray:
     """List the phases of a step: large layers one by one, the small ones after them together.
 
-    What is normalized over the batch has phases of its own, too, for its columns need all rows.
+    What is normalized over the batch has phases of its own, too, for its columns need all rows. A
+    first layer that reads sparse rows is a small one, whatever its inputs are.
     """
     shapes, itemsize = problem.network.widths, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
@@ -60,13 +69,16 @@ def list_phases(
     alone = [
         index
         for index, (kind, (k, n)) in enumerate(zip(kinds, shapes, strict=True))
-        if kind.whole_columns or (kind.code == LINEAR and k * n * itemsize > limit)
+        if kind.whole_columns
+        or (kind.code == LINEAR and k * n * itemsize > limit and not (sparse and index == 0))
     ]
     together = alone[-1] + 1 if alone else 0
     # The loss needs whole rows, so the last layer is never cut by columns.
     together = min(together, len(shapes) - 1)
     phases = []
-    if together > 0 and threads > OWN_INPUT_THREADS:
+    if sparse and sparse.mode >= STAMPED:
+        phases.append((MAKE_GOOD, 0, 1, 1, 1))
+    if together > 0 and not sparse and threads > OWN_INPUT_THREADS:
         phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1))
     for layer in range(together):
         k, n = shapes[layer]
@@ -74,6 +86,8 @@ def list_phases(
         group = 1
         if kinds[layer].code != LINEAR:
             high, columns = _whole(kinds[layer], layout.panels(n), rows, threads)
+        elif layer == 0 and sparse:
+            high, columns = max(1, -(-rows // (4 * threads))), layout.panels(n)
         elif layer == 0:
             # A thread goes through X once: what the first of its panels reads, the others use.
             group = -(-layout.panels(n) // (columns * threads))
@@ -116,12 +130,13 @@ def _whole(kind: Kind, panels: int, rows: int, threads: int) -> tuple[int, int]:
 
 
 def cut_update(
-    network: Network, layout: Layout, threads: int, capacity: int
+    network: Network, layout: Layout, threads: int, capacity: int, sparse: Laziness | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut all weights that are trained into tiles.
 
     Each thread gets the columns that it also computes forward. A normalization has tiles of no
-    inputs, for what it has one number a unit.
+    inputs, for what it has one number a unit. A first layer that reads sparse rows is cut into a
+    few tiles, each of which looks for its inputs in every row, and if it is lazy by inputs alone.
     """
     layers = zip(network.parametric, network.widths, strict=True)
     trained = [(layer, shape) for layer, (each, shape) in enumerate(layers) if each.trainable]
@@ -139,8 +154,12 @@ def cut_update(
                     owned[share].append((layer, k, k, p0, p1))
             continue
         together = max(1, min(TILE_COLUMNS // layout.panel, -(-panels // threads)))
+        if sparse and layer == 0:
+            together = panels if sparse.mode else max(1, min(TILE_COLUMNS // layout.panel, panels))
         groups = -(-panels // together)
         high = max(1, min(chunks, round(target / (layout.panel * min(n, together * layout.panel)))))
+        if sparse and layer == 0:
+            high = -(-chunks // (1 if threads == 1 else SPARSE_TILES * threads))
         for group in range(groups):
             p0, p1 = group * together, min(panels, (group + 1) * together)
             for c in range(0, chunks, high):

@@ -98,10 +98,11 @@ head_of, layers_of, tiles_of, owners_of, phases_of, strided_of, order_of, classe
     make_view(name, INT64)
     for name in ("head", "layers", "tiles", "owners", "phases", "strided", "order", "classes")
 )
-counting_of, keys_of, gathered_of, nonzero_of, control_of = (
-    make_view(name, INT64) for name in ("counting", "keys", "gathered", "nonzero", "control")
+counting_of, keys_of, gathered_of, nonzero_of, control_of, sparse_of, touched_of = (
+    make_view(name, INT64)
+    for name in ("counting", "keys", "gathered", "nonzero", "control", "sparse", "touched")
 )
-weights_of, target_weights_of, rates_of, numbers_of, row_loss_of, parts_of = (
+weights_of, target_weights_of, rates_of, numbers_of, row_loss_of, parts_of, jumps_of = (
     make_view(name, REAL)
-    for name in ("weights", "target_weights", "rates", "numbers", "row_loss", "parts")
+    for name in ("weights", "target_weights", "rates", "numbers", "row_loss", "parts", "jumps")
 )

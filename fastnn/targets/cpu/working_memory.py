@@ -2,7 +2,7 @@
 
 A state, as `fastnn.targets.engine.Engine.snapshot` gives it, is the beginning of that memory:
 parameters, then each slot of the optimizer. It is laid out alike for any number of rows and of
-threads.
+threads, and for sparse rows as for dense ones: where these need another plan, it is converted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cpu.arguments import make_job
 from fastnn.targets.cpu.checked import wrote, zeros_for
+from fastnn.targets.cpu.laziness import Laziness
 from fastnn.targets.cpu.plan import CAPACITY, ONES, PADDING, SIZE, TRANSPOSED, Plan
 
 
@@ -26,13 +27,25 @@ class Working:
     memory
         Of the problem's dtype, (plan.memory_size,).
     size
-        Numbers in a state.
+        Numbers in the beginning of `memory` that are parameters and slots.
     fixed
         The job with all that does not change from epoch to epoch; this object keeps it alive.
+    sparse
+        How the first layer follows sparse rows; None: rows are dense.
     """
 
-    def __init__(self, problem: Problem, plan: Plan, slots: int, alphas: np.ndarray) -> None:
-        self.plan, self._problem, self._slots = plan, problem, slots
+    def __init__(
+        self,
+        problem: Problem,
+        plan: Plan,
+        slots: int,
+        alphas: np.ndarray,
+        sparse: Laziness | None = None,
+        of_states: Plan | None = None,
+    ) -> None:
+        """Make memory for `plan`; `of_states` is the one that states follow, None for the same."""
+        self.plan, self._problem, self._slots, self.sparse = plan, problem, slots, sparse
+        self._of_states = of_states or plan
         self.size = int(plan.head[SIZE]) * (1 + slots)
         self.memory = memory = zeros_for(plan, problem.dtype)
         memory[plan.head[ONES] :][: plan.layout.panel] = 1
@@ -51,13 +64,22 @@ class Working:
 
     def read(self) -> np.ndarray:
         """Return a copy of the state, which is not to be written to."""
-        state = self.memory[: self.size].copy()
+        if self._of_states is self.plan:
+            state = self.memory[: self.size].copy()
+        else:
+            state = self._converted(self.memory, self.plan, self._of_states)
         state.flags.writeable = False
         return state
 
     def write(self, state: np.ndarray) -> None:
         """Take a state, and bring what depends on it up to date."""
+        if self._of_states is not self.plan:
+            state = self._converted(state, self._of_states, self.plan)
         self.memory[: self.size] = state
+        self.wrote()
+
+    def wrote(self) -> None:
+        """Bring up to date what depends on the state, of which something was written."""
         wrote(self.memory)
         # Training keeps the transposed copies of weights so.
         layout = self.plan.layout
@@ -67,13 +89,22 @@ class Working:
                 every = self.plan.read_weights(self.memory, layer)
                 layout.split(every[:k].T, self.memory[at : at + n * layout.padded(k)])
 
+    def _converted(self, memory: np.ndarray, of: Plan, to: Plan) -> np.ndarray:
+        """Return the state that lies in `memory` as one plan has it, as the other has it."""
+        state = np.zeros(int(to.head[SIZE]) * (1 + self._slots), memory.dtype)
+        for copy in range(1 + self._slots):
+            for layer in range(len(of.layers)):
+                to.write_weights(state, layer, of.read_weights(memory, layer, copy), copy)
+        return state
+
     def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
         """Return the state with these parameters and slots; what is not given is zero."""
-        state = np.zeros(self.size, self._problem.dtype)
+        plan = self._of_states
+        state = np.zeros(int(plan.head[SIZE]) * (1 + self._slots), self._problem.dtype)
         for copy, layers in enumerate([parameters, *slots]):
             for layer, arrays in enumerate(layers):
                 every = np.vstack(arrays).astype(self._problem.dtype, copy=False)
-                self.plan.write_weights(state, layer, every, copy)
+                plan.write_weights(state, layer, every, copy)
         state.flags.writeable = False
         return state
 
@@ -83,7 +114,7 @@ class Working:
         for copy in range(1 + self._slots):
             copies.append([])
             for layer, each in enumerate(self._problem.network.parameters):
-                every = self.plan.read_weights(state, layer, copy)
+                every = self._of_states.read_weights(state, layer, copy)
                 k = each[0].shape[0] if len(each[0].shape) > 1 else 0
                 weights = [every[:k].copy()] if k else []
                 copies[copy].append((*weights, *(row.copy() for row in every[k:])))

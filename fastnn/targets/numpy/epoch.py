@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.inputs.problem import EpochResult, Problem
+from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.rules.table import UPDATES as RULES
 from fastnn.targets import engine as interface
 from fastnn.targets.numpy.passes import (
@@ -26,15 +27,24 @@ from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held,
 
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
+    from fastnn.random.windows import InOrder
 
 PROGRESS_SECONDS = 0.2
+PREDICTED_ROWS = 256  # of sparse features, that are dense at a time
+
+
+def dense_rows(problem: Problem, X: Any, rows: np.ndarray | slice) -> np.ndarray:
+    """Return rows of X, dense or sparse, as an array (m, inputs) of the problem's dtype."""
+    if isinstance(X, SparseRows):
+        return X.dense(rows, problem.dtype)
+    return X[rows].astype(problem.dtype, copy=False)
 
 
 def take(problem: Problem, data: Data, rows: np.ndarray | slice) -> Batch:
     """Return the rows of `data` as a batch; X is cast to the problem's dtype."""
     weights = data.unequal_weights
     own = None if weights is None else weights[rows]
-    X = data.X[rows].astype(problem.dtype, copy=False)
+    X = dense_rows(problem, data.X, rows)
     return Batch(X, data.targets[rows], own, data.mean_weight)
 
 
@@ -156,16 +166,20 @@ class Engine(interface.Engine):
         self._state = snapshot
 
     @np.errstate(all="ignore")
-    def forward(self, X: np.ndarray) -> np.ndarray:
+    def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout.
 
         Where the update rule keeps the mean of the parameters, that is what predicts.
         """
-        X = X.astype(self.problem.dtype, copy=False)
         mean = RULES[self.problem.optimizer.rule].mean
         parameters, slots = self._state
         parameters = slots[-1] if mean else parameters
-        return forward(self.problem, parameters, X)[-1].A
+        size = PREDICTED_ROWS if isinstance(X, SparseRows) else len(X)
+        found = [
+            forward(self.problem, parameters, dense_rows(self.problem, X, slice(at, at + size)))
+            for at in range(0, len(X), size)
+        ]
+        return found[0][-1].A if len(found) == 1 else np.concatenate([each[-1].A for each in found])
 
     @np.errstate(all="ignore")
     def gradients(self, data: Data) -> tuple[float, Parameters]:
@@ -212,7 +226,7 @@ class Engine(interface.Engine):
     def train_epoch_in_parts(
         self,
         data: Data,
-        order: np.ndarray,
+        order: np.ndarray | InOrder,
         rates: np.ndarray,
         epoch: int,
         step: int,
@@ -229,7 +243,9 @@ class Engine(interface.Engine):
         look
             Given how many those are, and over their rows the sums of weight times loss and of
             weight.
-        data, order, rates, epoch, step, progress
+        order
+            As for `train_epoch`, or what gives any part of that: ``order[first:last]``.
+        data, rates, epoch, step, progress
             As for `train_epoch`.
         """
         size = self.problem.batch_size

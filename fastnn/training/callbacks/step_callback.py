@@ -12,7 +12,7 @@ from fastnn.errors import InvalidInput, TrainerBusy, shown, whole
 from fastnn.inputs.parameters import Parameters, copy_of
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import UPDATES
-from fastnn.targets.selection import choose, engine_class
+from fastnn.targets.selection import check_reads, choose, engine_class
 from fastnn.training.callbacks.bundled import Bundled
 from fastnn.training.history import History
 from fastnn.training.predictor import Predictor
@@ -62,9 +62,10 @@ class TrainerView(Predictor):
         return self._trainer.feature_names
 
     def _outputs(self) -> Callable[[Any], np.ndarray]:
-        return lambda X: self._opened().forward(X)
+        return lambda X: self._opened().outputs(X)
 
     def _reader(self, *values: Any) -> None:
+        check_reads("cpu", self.problem, values[0])
         return None  # the targets on which this is possible read no device
 
     def _opened(self) -> Engine:

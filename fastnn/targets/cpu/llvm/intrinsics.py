@@ -49,6 +49,27 @@ load_float32 = make_load("float32")
 load_float64 = make_load("float64")
 
 
+def make_load_index(bits: int) -> Any:
+    """Return ``load(address)``: the signed integer of so many bits at an address, as an int64."""
+    if config.DISABLE_JIT:
+        c_type = ctypes.c_int32 if bits == 32 else ctypes.c_int64
+        return lambda address: np.int64(c_type.from_address(int(address)).value)
+
+    @intrinsic
+    def load(typingctx, address):
+        def codegen(context, builder, signature, args):
+            value = builder.load(builder.inttoptr(args[0], ir.IntType(bits).as_pointer()))
+            return builder.sext(value, INT64) if bits == 32 else value
+
+        return types.int64(types.int64), codegen
+
+    return load
+
+
+load_int32 = make_load_index(32)
+load_int64 = make_load_index(64)
+
+
 @intrinsic
 def _address(typingctx, array, at):
     """Return the address of element `at` of a one-dimensional contiguous array."""

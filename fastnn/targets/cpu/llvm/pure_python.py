@@ -242,3 +242,27 @@ def list_bits(lanes: int, slack: int) -> Any:
         return count
 
     return kernel
+
+
+def gather(dtype: np.dtype, vectors: int) -> Any:
+    """Return the sum of rows of a panel that lie anywhere in it."""
+    width = vectors * vector_bytes() // dtype.itemsize
+
+    def kernel(memory, out, w, columns, at, x, count):
+        for e in range(count):
+            row = memory[w + columns[at + e] * width :][:width]
+            memory[out : out + width] += memory[x + e] * row
+
+    return kernel
+
+
+def scatter(dtype: np.dtype, vectors: int) -> Any:
+    """Return the addition of one row to rows of a panel that lie anywhere in it."""
+    width = vectors * vector_bytes() // dtype.itemsize
+
+    def kernel(memory, d, w, columns, at, x, count, alpha):
+        row = alpha * memory[d : d + width]
+        for e in range(count):
+            memory[w + columns[at + e] * width :][:width] += row * memory[x + e]
+
+    return kernel

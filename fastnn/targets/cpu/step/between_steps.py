@@ -13,6 +13,7 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
     BATCH,
     IN_PLACE,
+    LAZY,
     OWN_INPUTS,
     PREFETCH,
     SAMPLES,
@@ -37,6 +38,7 @@ from fastnn.targets.cpu.scalars import (
     STEP_WEIGHT,
     WEIGHT_SUM,
 )
+from fastnn.targets.cpu.step.jumps import begin_lazy
 from fastnn.targets.cpu.views import (
     head_of,
     numbers_of,
@@ -130,6 +132,8 @@ def begin_step(job, first_step, step, samples):
     numbers[STEP_WEIGHT] = total
     usual = float(samples) * numbers[MEAN_WEIGHT]
     numbers[INVERSE_WEIGHT] = 1.0 / usual if usual > 0.0 else 0.0
+    if head[LAZY] > 0:
+        begin_lazy(job, step)
 
 
 @njit(**EXACT)

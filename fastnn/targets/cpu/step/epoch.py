@@ -45,6 +45,7 @@ from fastnn.targets.cpu.plan import (
     INPUT,
     KEPT,
     LAYERS,
+    LAZY,
     MASK,
     OUTPUT,
     OWN_INPUTS,
@@ -63,12 +64,14 @@ from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, prefetch
 from fastnn.targets.cpu.step.first_rows import make_first_rows
 from fastnn.targets.cpu.step.gather import make_gather
 from fastnn.targets.cpu.step.layers import make_layers
+from fastnn.targets.cpu.step.lazy_rows import make_lazy
 from fastnn.targets.cpu.step.nonzero_columns import make_nonzero
 from fastnn.targets.cpu.step.normalization import make_normalization
 from fastnn.targets.cpu.step.norms import make_norms
 from fastnn.targets.cpu.step.per_unit import make_per_unit
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
-from fastnn.targets.cpu.step.update import make_update
+from fastnn.targets.cpu.step.sparse_rows import make_sparse
+from fastnn.targets.cpu.step.update import make_apply, make_update
 from fastnn.targets.cpu.team import ended_early, make_team
 from fastnn.targets.cpu.tiling import (
     APPLY_TILES,
@@ -79,6 +82,7 @@ from fastnn.targets.cpu.tiling import (
     GROUP,
     KIND,
     LAYER,
+    MAKE_GOOD,
     MAX_NORM,
     ROW_BLOCK,
     ROWS,
@@ -116,8 +120,20 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     first_rows = make_first_rows(dtype, gemm)
     find_nonzero, find_tiles = make_nonzero(dtype, shape, first_rows)
     normalization = make_normalization(dtype, panel, gemm, lanes)
+    apply, sparse_rows = make_apply(dtype, rules), make_sparse(dtype, panel, gemm.width_of)
+    lazy_rows = make_lazy(dtype, panel, gemm.width_of, sparse_rows, apply)
     layers_ = make_layers(
-        dtype, panel, gemm, narrow, first_rows, find_tiles, rules, lanes, softmax, normalization
+        dtype,
+        panel,
+        gemm,
+        narrow,
+        first_rows,
+        find_tiles,
+        rules,
+        lanes,
+        softmax,
+        normalization,
+        sparse_rows.sparse_forward,
     )
     per_unit, keep_transposed = make_per_unit(dtype, panel, gemm), layers_.keep_transposed
     norms = make_norms(dtype, panel, gemm.width_of, per_unit.place_of, keep_transposed)
@@ -128,12 +144,15 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         narrow,
         first_rows,
         find_nonzero,
-        rules,
         per_unit,
         keep_transposed,
         norms.add_squares,
         normalization,
+        apply,
+        sparse_rows,
+        lazy_rows.update_lazily,
     )
+    make_good, make_all_good = lazy_rows.make_good, lazy_rows.make_all_good
     end_gradient, clip_columns = norms.end_gradient, norms.clip_columns
     memory_of = make_view("memory", dtype)
     gather_first, drop = gather.gather_first, gather.drop
@@ -195,6 +214,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         if kind == APPLY_TILES:
             apply_tile(job, tile)
             return
+        if kind == MAKE_GOOD:
+            make_good(job, tile, first, samples)
+            return
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
         start = tile // (blocks * phases[p, GROUP]) * phases[p, GROUP]
         width = min(phases[p, GROUP], tiles_in(job, p, samples) // blocks - start)
@@ -235,6 +257,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     @njit(**MERGED)
     def alone(job, me):
         head, control = head_of(job), control_of(job)
+        if control[STEP] == head[STEPS] and head[LAZY] > 0:
+            make_all_good(job, control[STEP])
         for step in range(control[STEP], head[STEPS]):
             samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
             begin_step(job, control[FIRST_STEP], step, samples)
@@ -320,10 +344,11 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         n, rows = layers[last, N], head[CAPACITY]
         for first in range(start, end, rows):
             count = min(rows, end - first)
-            gather_first(job, NO_ORDER, first, ZERO, count, layers[0, INPUT])
+            if head[IN_PLACE] == 0:
+                gather_first(job, NO_ORDER, first, ZERO, count, layers[0, INPUT])
             for layer in range(head[LAYERS]):
                 panels = panels_of(layers[layer, N])
-                linear_forward(job, layer, ZERO, ZERO, count, ZERO, panels, ZERO, ZERO)
+                linear_forward(job, layer, first, ZERO, count, ZERO, panels, ZERO, ZERO)
             for p in range(panels_of(n)):
                 width = width_of(p, n)
                 at = layers[last, OUTPUT] + p * panel * rows

@@ -23,6 +23,7 @@ from fastnn.targets.cpu.plan import (
     MASK,
     NARROW,
     ROW_SCALE,
+    SPARSE,
     TARGETS,
     THRESHOLD,
     UNDROPPED,
@@ -155,7 +156,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     def gather_inputs(job, first, r0, r1, own):
         """Bring the inputs of rows r0..r1 of the batch in, `own` numbers beyond the first copy."""
         head, layers = head_of(job), layers_of(job)
-        if head[IN_PLACE] == 1:
+        if head[IN_PLACE] == 1 or head[IN_PLACE] == SPARSE:
             return
         gather_first(job, order_of(job), first, r0, r1, layers[0, UNDROPPED] + own)
         if layers[0, MASK] >= 0:

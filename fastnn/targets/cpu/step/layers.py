@@ -48,6 +48,7 @@ from fastnn.targets.cpu.plan import (
     ROW_SCRATCH,
     SAMPLES,
     SLOPES,
+    SPARSE,
     TARGETS,
     TRAINABLE,
     TRANSPOSED,
@@ -88,6 +89,7 @@ def make_layers(
     lanes: Any,
     softmax: Any,
     normalization: Any,
+    sparse_forward: Any,
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
     real = dtype.type
@@ -129,14 +131,16 @@ def make_layers(
 
         Where the layer is a normalization, that of x takes the place of x W + b. x is `own` numbers
         beyond the layer's inputs: a thread's own copy of them; or, for the first layer, the
-        caller's rows order[first + r], where they can be read in place. Copies of these that lie as
-        they would are read in the same way.
+        caller's rows order[first + r], where they can be read in place or are sparse. Copies of
+        these that lie as they would are read in the same way.
         """
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
         if layers[layer, LAYER_KIND] != LINEAR:
             normalize(job, layer, r0, r1, p0, p1, own, me)
+        elif layer == 0 and head[IN_PLACE] == SPARSE:
+            sparse_forward(job, first, r0, r1, p0, p1, me)
         elif layers[layer, NARROW] >= 0:
             narrow_forward(job, first, r0, r1, own)
         elif layer == 0 and head[IN_PLACE] > 0:

@@ -48,6 +48,7 @@ from fastnn.targets.cpu.plan import (
     IN_PLACE,
     INPUT,
     KEPT,
+    LAZY,
     LOSS,
     NEEDS_Z,
     OUTPUT,
@@ -59,6 +60,7 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     ROW_SCALE,
     SAMPLES,
+    SPARSE,
     STEPS,
     TARGETS,
     WEIGHTED,
@@ -68,10 +70,11 @@ from fastnn.targets.cpu.plan import (
 )  # fmt: skip
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2
+from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, SCALE
 from fastnn.targets.cpu.step.batch_of_one import AHEAD, LOSS_ALPHA, make_one_by_one
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
+from fastnn.targets.cpu.step.sparse_linear import make_sparse_linear
 from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.team import ended_early
 from fastnn.targets.cpu.views import (
@@ -106,6 +109,9 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     squares, set_scale, clip_column = norms.squares, norms.set_scale, norms.clip_column
     itemsize, own_code, convert = dtype.itemsize, CODES[dtype.str], make_convert(dtype)
     own_load = load_float64 if dtype.itemsize == 8 else load_float32
+    sparse = make_sparse_linear(dtype)
+    sparse_products, use = sparse.sparse_products, sparse.use
+    update_sparse, make_good = sparse.update_sparse, sparse.make_good
 
     @njit(**EXACT)
     def in_place(job):
@@ -146,15 +152,26 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         ahead, row_bytes = max(AHEAD, samples), k * strided[0, COLUMN_STRIDE]
+        scale, sparse = real(1), head[IN_PLACE] == SPARSE
+        if sparse:
+            use(job, first, samples)
+            sparse_products(job, order, first, ZERO, samples, layers[0, OUTPUT])
+            scale = real(numbers_of(job)[U(SCALE)])
         for r in range(samples):
             row = order[U(first + r)]
-            address = row_address(job, row, layers[0, INPUT] + r * k)
-            if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
-                start = strided[0, ADDRESS] + order[U(first + r + ahead)] * strided[0, ROW_STRIDE]
-                for at in range(0, row_bytes, 64):
-                    prefetch(start + at)
-                prefetch(start + row_bytes - 1)
-            memory[U(layers[0, OUTPUT] + r)] = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            if sparse:
+                memory[U(layers[0, OUTPUT] + r)] = scale * memory[U(layers[0, OUTPUT] + r)] + bias
+            else:
+                address = row_address(job, row, layers[0, INPUT] + r * k)
+                if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
+                    following = order[U(first + r + ahead)]
+                    start = strided[0, ADDRESS] + following * strided[0, ROW_STRIDE]
+                    for at in range(0, row_bytes, 64):
+                        prefetch(start + at)
+                    prefetch(start + row_bytes - 1)
+                memory[U(layers[0, OUTPUT] + r)] = (
+                    dot(memory, layers[0, WEIGHTS], address, k) + bias
+                )
             target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
             memory[U(head[TARGETS] + r)] = own_load(target)
             weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
@@ -188,6 +205,11 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             order_of(job),
         )
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
+        if head[IN_PLACE] == SPARSE:
+            change = update_sparse(job, first, samples, first // head[BATCH])
+            if layers[0, BIAS] == 1:
+                memory[U(w + k)] += change
+            return
         out, factor = w, -real(layer_rate(job, ZERO))
         if head[DIRECT] == 1:
             keep = one + factor * real(layer_number(job, ZERO, L2))
@@ -238,10 +260,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             row_loss_of(job),
         )
         textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
+        textbook = textbook and head[IN_PLACE] != SPARSE
         textbook = textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf
         if textbook and layers[0, ACTIVATION] == IDENTITY and head[IN_PLACE] > 0:
             one_by_one(head[LOSS], job)
             return
+        if control[STEP] == head[STEPS] and head[LAZY] > 0:
+            make_good(job)
         for step in range(control[STEP], head[STEPS]):
             first = step * head[BATCH]
             samples = min(head[BATCH], head[SAMPLES] - first)
@@ -273,12 +298,16 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def forward(job, start, end, outputs):
-        memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         for row in range(start, end):
-            address = row_address(job, row, layers[0, INPUT])
-            z = dot(memory, layers[0, WEIGHTS], address, k) + bias
+            if head[IN_PLACE] == SPARSE:
+                sparse_products(job, order_of(job), row, ZERO, ONE, layers[0, OUTPUT])
+                z = memory[U(layers[0, OUTPUT])] + bias
+            else:
+                address = row_address(job, row, layers[0, INPUT])
+                z = dot(memory, layers[0, WEIGHTS], address, k) + bias
             memory[U(layers[0, OUTPUT])] = z
             activate(
                 layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], 1,

@@ -18,6 +18,7 @@ from fastnn.targets.cpu.plan import (
     INPUT,
     KEPT,
     LAYER_KIND,
+    LAZY,
     LIST_SLACK,
     LOOK_ROWS,
     NARROW,
@@ -25,6 +26,7 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     PRIVATE_SIZE,
     SIZE,
+    SPARSE,
     TRAINABLE,
     UPDATE,
     WEIGHTS,
@@ -105,11 +107,13 @@ def make_update(
     narrow: Any,
     first_rows: Any,
     find_nonzero: Any,
-    rules: Any,
     per_unit: Any,
     keep_transposed: Any,
     add_squares: Any,
     normalization: Any,
+    apply: Any,
+    sparse_rows: Any,
+    update_lazily: Any,
 ) -> tuple[Any, Any]:
     """Return ``update_tile(job, tile, first, samples, me)`` and ``apply_tile(job, tile)``.
 
@@ -120,7 +124,8 @@ def make_update(
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
-    apply, add_samples = make_apply(dtype, rules), narrow.gradient
+    add_samples = narrow.gradient
+    add_entries, seek = sparse_rows.add_entries, sparse_rows.seek
     place_of, sum_columns = per_unit.place_of, per_unit.sum_columns
     weigh, move = normalization.weigh, normalization.move
 
@@ -130,10 +135,14 @@ def make_update(
 
         Panel p0 has its row of input `origin` at `out`, the next is `apart` numbers on. X stays in
         the cache while all panels pass over a block of its rows. Of the caller's rows read in
-        place, inputs that the block does not use are left out.
+        place, inputs that the block does not use are left out. Of sparse rows, beta is 1, and i0 is
+        where `seek` or the last call has come to.
         """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
+        if layer == 0 and head[IN_PLACE] == SPARSE:
+            add_entries(job, i1, p0, p1, first, samples, out, apart, origin, alpha, me)
+            return
         as_rows = layer == 0 and head[IN_PLACE] > 0
         # The same sums wherever the rows of X are read: in place or as a copy.
         size = head[LOOK_ROWS] if layer == 0 and n <= IN_PLACE_UNITS else s_block
@@ -281,8 +290,12 @@ def make_update(
         p0, p1 = tiles[tile, 3], tiles[tile, 4]
         own = me * head[OWN_INPUTS] if layer == 0 else ZERO
         gradient = head[PRIVATE] + me * head[PRIVATE_SIZE]
+        if layer == 0 and head[IN_PLACE] == SPARSE and head[LAZY] == 0:
+            seek(job, i0, first, samples, me)
         if i0 == i1:
             pass  # nothing but one number a unit
+        elif layer == 0 and head[LAZY] > 0:
+            update_lazily(job, tile, first, samples, me)
         elif layers[layer, NARROW] >= 0:
             narrow_update(job, i0, i1, first, samples, own, gradient)
         elif head[DIRECT] == 1:

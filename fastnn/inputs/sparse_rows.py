@@ -1,0 +1,228 @@
+"""Sparse features: rows of scipy.sparse matrices and arrays, read where they lie.
+
+A matrix in CSR format, with indices in int32 or int64 and numbers in float32 or float64, is not
+copied; other formats are converted once, and rows whose indices are not in order, or which have an
+entry twice, become a copy in which they are. Compiled code follows the indices, so all are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+
+# Entries looked at together: small enough for the cache, large enough to hide a NumPy call.
+BLOCK = 1 << 16
+_INDICES = (np.dtype(np.int32), np.dtype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Rows of which only some numbers are stored, as `scipy.sparse.csr_array` has them.
+
+    Row r has the numbers values[starts[r] : starts[r + 1]] in the columns of the same places.
+    Every array may be the caller's own memory, and is never written to.
+
+    Attributes
+    ----------
+    values
+        float32 or float64 (entries,), contiguous; 0 is a number like any other.
+    columns
+        int32 or int64 (entries,), contiguous, ascending in each row: from 0 to inputs - 1.
+    starts
+        int32 or int64 (rows + 1,), contiguous.
+    inputs
+        Number of columns.
+    """
+
+    values: np.ndarray
+    columns: np.ndarray
+    starts: np.ndarray
+    inputs: int
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.starts) - 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self), self.inputs
+
+    @property
+    def entries(self) -> int:
+        """How many numbers are stored."""
+        return int(self.starts[-1]) - int(self.starts[0])
+
+    def __getitem__(self, rows: slice) -> SparseRows:
+        """Return some rows that follow one another; they share the memory of these."""
+        start, stop, step = rows.indices(len(self))
+        assert step == 1, "rows that follow one another"
+        return SparseRows(
+            self.values, self.columns, self.starts[start : max(start, stop) + 1], self.inputs
+        )
+
+    def dense(self, rows: np.ndarray | slice, dtype: np.dtype) -> np.ndarray:
+        """Return some rows, in any order, as an array (m, inputs) of `dtype`."""
+        chosen = np.arange(len(self))[rows]
+        first = self.starts[chosen].astype(np.int64)
+        counts = self.starts[chosen + 1].astype(np.int64) - first
+        row = np.repeat(np.arange(len(chosen)), counts)
+        # Entry number e of these rows is number e - ends[row - 1] of its own.
+        place = np.arange(len(row)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        array = np.zeros((len(chosen), self.inputs), dtype)
+        array[row, self.columns[place]] = self.values[place]
+        return array
+
+
+def is_sparse(value: Any) -> bool:
+    """Return whether a value is sparse: rows of ours, or of any library that has `tocsr`."""
+    return isinstance(value, SparseRows) or hasattr(value, "tocsr")
+
+
+def check_sparse(value: Any, inputs: int, dtype: np.dtype, what: str) -> SparseRows:
+    """Return sparse features (m, inputs), with rows in order, without NaN or infinity.
+
+    Raises
+    ------
+    InvalidInput
+        Wrong rank or width, no rows, not real numbers, NaN, infinity, a number too large for
+        `dtype`, or arrays of the matrix that contradict one another, such as an index that is out
+        of bounds.
+    """
+    shape = tuple(value.shape)
+    if len(shape) != 2:
+        raise InvalidInput(
+            f"{what} has shape {shape} but must be two-dimensional, one row a sample: "
+            f"{what}.reshape(1, -1) for one sample"
+        )
+    if shape[0] == 0:
+        raise InvalidInput(f"{what} has no rows (shape {shape}); pass at least one")
+    if shape[1] != inputs:
+        raise InvalidInput(
+            f"{what} has {shape[1]} columns but the network has {inputs} inputs; "
+            f"pass a matrix of shape ({shape[0]}, {inputs})"
+        )
+    if value.dtype.kind not in "biuf":
+        raise InvalidInput(
+            f"{what} has dtype {value.dtype}, not real numbers; convert it first, such as with "
+            ".astype('float32')"
+        )
+    matrix = value
+    if value.format == "csc":
+        _check_structure(value, shape[1], shape[0], what)  # which the conversion does not
+    if value.format != "csr":
+        matrix = value.tocsr()
+    starts, columns = _check_structure(matrix, *shape, what)
+    if not _in_order(starts, columns):
+        matrix = matrix.copy() if matrix is value else matrix
+        matrix.has_sorted_indices = matrix.has_canonical_format = False
+        matrix.sum_duplicates()
+        starts, columns = _check_structure(matrix, *shape, what)
+    entries = int(starts[-1])
+    values = np.asarray(matrix.data)[:entries]
+    if values.dtype not in (np.float32, np.float64):
+        # A dtype in foreign byte order equals neither of the two.
+        native = values.dtype.newbyteorder("=")
+        kept = native if native in (np.float32, np.float64) else dtype
+        if values.dtype.kind == "f":
+            _check_finite(values, columns, starts, dtype, what)
+        values = values.astype(kept)
+    rows = SparseRows(np.require(values, None, ["C", "A"]), columns, starts, inputs)
+    _check_finite(rows.values, columns, starts, dtype, what)
+    return rows
+
+
+def _check_structure(
+    matrix: Any, rows: int, width: int, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return starts and columns of a compressed matrix, or raise where they cannot be followed."""
+    remedy = f"its arrays contradict one another; make {what} anew, and see {what}.check_format()"
+    starts, columns = (_contiguous(np.asarray(array)) for array in (matrix.indptr, matrix.indices))
+    stored = min(len(columns), len(np.asarray(matrix.data)))
+    if starts.shape != (rows + 1,) or columns.ndim != 1:
+        raise InvalidInput(
+            f"{what}.indptr has shape {starts.shape}, but of {rows} rows it is ({rows + 1},): "
+            + remedy
+        )
+    if int(starts[0]) != 0 or int(starts[-1]) > stored:
+        raise InvalidInput(
+            f"{what}.indptr goes from {starts[0]} to {starts[-1]}, but {what} has entries 0 to "
+            f"{stored}: {remedy}"
+        )
+    for start in range(0, rows, BLOCK):
+        block = starts[start : start + BLOCK + 1]
+        falls = block[1:] < block[:-1]
+        if falls.any():
+            row = start + int(falls.argmax())
+            raise InvalidInput(
+                f"{what}.indptr falls from {starts[row]} to {starts[row + 1]} at row {row}: "
+                + remedy
+            )
+    columns = columns[: int(starts[-1])]
+    for start, block in _blocks(columns):
+        if block.min() < 0 or block.max() >= width:
+            entry = start + int(((block < 0) | (block >= width)).argmax())
+            row = int(np.searchsorted(starts, entry, side="right")) - 1
+            raise InvalidInput(
+                f"{what}.indices has {columns[entry]} in row {row}, but there are columns 0 to "
+                f"{width - 1}: {remedy}"
+            )
+    return starts, columns
+
+
+def _contiguous(indices: np.ndarray) -> np.ndarray:
+    """Return indices as they are, or where no target can read them so, as int64."""
+    if indices.dtype in _INDICES and indices.flags.c_contiguous and indices.flags.aligned:
+        return indices
+    return np.ascontiguousarray(indices, np.int64)
+
+
+def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield where blocks of an array start, and views of them."""
+    for start in range(0, len(array), BLOCK):
+        yield start, array[start : start + BLOCK]
+
+
+def _in_order(starts: np.ndarray, columns: np.ndarray) -> bool:
+    """Return whether the columns of each row ascend: only from row to row may they not."""
+    falls = 0
+    for start in range(1, len(columns), BLOCK):
+        stop = min(len(columns), start + BLOCK)
+        falls += int(np.count_nonzero(columns[start:stop] <= columns[start - 1 : stop - 1]))
+    if not falls:
+        return True
+    for start in range(1, len(starts) - 1, BLOCK):
+        stop = min(len(starts) - 1, start + BLOCK)
+        first = starts[start:stop]
+        # Of empty rows, which begin where the next one does, the last counts.
+        first = first[(first > 0) & (first < len(columns)) & (starts[start + 1 : stop + 1] > first)]
+        falls -= int(np.count_nonzero(columns[first] <= columns[first - 1]))
+    return falls == 0
+
+
+def _check_finite(
+    values: np.ndarray, columns: np.ndarray, starts: np.ndarray, dtype: np.dtype, what: str
+) -> None:
+    """Raise unless each number is finite, also once it is a `dtype`."""
+    limit = min(np.finfo(values.dtype).max, np.finfo(dtype).max)
+    for start, block in _blocks(values):
+        with np.errstate(invalid="ignore"):
+            if -limit <= block.min() and block.max() <= limit:
+                continue
+            entry = start + int((~(np.abs(block) <= limit)).argmax())
+        row = int(np.searchsorted(starts, entry, side="right")) - 1
+        where = f"value {values[entry].item()!r} at row {row}, column {columns[entry]}"
+        if np.isfinite(values[entry]):
+            raise InvalidInput(
+                f"{what} {where} is too large for {np.dtype(dtype)}; scale {what}, "
+                'or make the trainer with dtype="float64"'
+            )
+        raise InvalidInput(
+            f"{what} {where} is not a finite number; drop such rows or fill them, "
+            f"such as with {what}.data = numpy.nan_to_num({what}.data)"
+        )

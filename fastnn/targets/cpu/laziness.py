@@ -1,0 +1,81 @@
+"""Which rows of the first layer's W a step on sparse rows has to update: those that its batch uses.
+
+A batch gives the other rows no gradient. What a step then does to them is often so simple that it
+can be made good later, exactly, when a batch uses them, and at the end of an epoch:
+
+- Plain SGD without l1 multiplies W by 1 - rate l2: all of W is kept divided by the product of
+  these factors.
+- With an l1 penalty, momentum or Nesterov's, the mean of the weights, or the decay of RMSProp, a
+  weight w and its state s become
+
+      w <- S(a w + b s, threshold),  s <- c w + d s + e w_new,
+
+  with S the soft threshold, of numbers that depend on the step alone. Where this is linear, or b, c
+  and e are 0, many steps are one of the same form: those of 1, 2, 4, ... steps are kept, so n steps
+  take a number of products that grows as log n. Else steps are made good one by one.
+
+Adam, AdamW, Nadam and Lion move a weight by its moments; RMSProp and Adagrad divide by a size that
+the l2 penalty's gradient enters; a norm of all, of the gradient or of a column of W, changes with
+every weight; clipping is not linear: there, every step updates all of W.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fastnn.inputs.problem import Problem
+
+(
+    EAGER,  # every step updates all of W
+    SCALED,  # W is kept divided by a number
+    CUT,  # and with the threshold of each input when it was last used: a model of one output
+    STAMPED,  # inputs have the step up to which they are good; runs of steps are joined
+    STEPWISE,  # and steps are made good one by one
+) = range(5)
+
+_LINEAR = ("sgd", "momentum", "nesterov", "averaged_sgd")
+_DIVIDED = ("rmsprop", "adagrad")
+# After so many steps all of W is brought up to date, and steps are counted from 0 again: what is
+# kept of them does not grow with the epoch.
+COUNTED_STEPS = 1 << 14
+# Rows that a batch uses are updated one by one, which takes so many times as long as all in a row.
+SCATTERED = 4.0
+
+
+class Laziness(NamedTuple):
+    """How the first layer follows sparse rows.
+
+    Attributes
+    ----------
+    mode
+        One of the above.
+    linear
+        Whether the whole model is one output without hidden layers, of plain SGD: `step.linear`.
+    """
+
+    mode: int
+    linear: bool
+
+
+def choose_laziness(problem: Problem, rule: str, entries: float, one_output: bool) -> Laziness:
+    """Return how rows of `entries` numbers on average, of which few are stored, are trained on.
+
+    `one_output` tells whether the model is one for `step.linear`, but for its optimizer.
+    """
+    layer, (l1, l2) = problem.network.parametric[0], problem.penalties[0]
+    own_rule = rule == problem.optimizer.rule
+    clips, limited = own_rule and problem.clips, getattr(layer, "max_norm", None) is not None
+    if not own_rule or not layer.trainable or limited or problem.clip_norm is not None:
+        return Laziness(EAGER, False)
+    if rule == "sgd" and not clips and (l1 == 0 or one_output):
+        return Laziness(CUT if l1 else SCALED, one_output)
+    linear = rule in _LINEAR and not (clips and l2)
+    if not linear and not (rule in _DIVIDED and not l2):
+        return Laziness(EAGER, False)
+    # Of all inputs, the share that a batch uses, as if its rows chose them by chance.
+    share = 1.0 - (1.0 - min(1.0, entries / problem.network.inputs)) ** problem.batch_size
+    if share * SCATTERED > 1.0:
+        return Laziness(EAGER, False)
+    joined = l1 == 0 or rule not in _LINEAR[1:]
+    return Laziness(STAMPED if joined else STEPWISE, False)
