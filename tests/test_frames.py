@@ -27,7 +27,7 @@ from frame_cases import (
     trainer_of,
 )
 
-from fastnn import Dense, InvalidInput, Network, Trainer, sweep
+from fastnn import Dense, InvalidInput, Network, Scaling, Trainer, sweep
 from fastnn.inputs.data import check_features
 from fastnn.inputs.frames import feature_names
 
@@ -428,6 +428,18 @@ def test_rows_go_together_by_position():
     found.fit(pandas_frame(), shuffled, 2)
     expected.fit(TABLE.astype(np.float32), shuffled.to_numpy(), 2)
     assert bits(found) == bits(expected)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_scaling_takes_tables_too(table):
+    expected = Scaling.fit(TABLE)
+    assert Scaling.fit(TABLES[table]()) == expected
+    assert np.array_equal(expected.apply(TABLES[table]()), expected.apply(TABLE))
+
+
+def test_a_scaling_names_columns():
+    with pytest.raises(InvalidInput, match="X value nan at row 0, column 'rooms' is .*X.fillna"):
+        Scaling.fit(pandas_frame(rooms=np.nan))
 
 
 def test_names_are_strings_or_none():

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import InvalidInput
-from fastnn.inputs.arrays import name_value, real_numbers
+from fastnn.inputs.arrays import Labels, as_table, labels_of, name_value, real_numbers
 from fastnn.inputs.moments import (
     blocks_of_rows,
     compressed,
@@ -100,7 +100,7 @@ class Scaling:
         InvalidInput
             No rows, another rank, not real numbers, NaN or infinity, or weights that cannot be.
         """
-        sparse = is_sparse(X)
+        X, sparse = as_table(X, "X"), is_sparse(X)
         array = compressed(X) if sparse else _two_dimensional(X)
         if sparse:
             real_numbers(array.data, "X")
@@ -109,7 +109,7 @@ class Scaling:
         weights = None if sample_weight is None else check_weights(sample_weight, array.shape[0])
         found = (moments_of_sparse if sparse else moments_of_rows)(array, weights)
         if not found.finite:
-            _refuse(array, weights)
+            _refuse(array, weights, labels_of(X, "X"))
         scale = found.deviations()
         scale[scale == 0] = 1.0
         return cls(np.zeros_like(scale) if sparse else found.means, scale)
@@ -213,6 +213,7 @@ class Scaling:
         """Return a new array in which `dense` or `sparse` has changed each number of X."""
         if is_sparse(X):
             return self._changed_sparse(X, dtype, sparse)
+        X = as_table(X, "X")
         array = _two_dimensional(X)
         self._check_columns(array.shape)
         result = np.empty(array.shape, _dtype_of(array, dtype))
@@ -289,7 +290,7 @@ def _dtype_of(array: Any, dtype: Any) -> np.dtype[Any]:
     return native if native in _FLOATING else _FLOATING[1]
 
 
-def _refuse(array: Any, weights: np.ndarray | None) -> None:
+def _refuse(array: Any, weights: np.ndarray | None, labels: Labels | None) -> None:
     """Raise for a value that is not finite, the first one of a row that counts."""
     for rows, columns, values in entries(array) if is_sparse(array) else _numbers(array):
         wrong = ~np.isfinite(values)
@@ -298,9 +299,12 @@ def _refuse(array: Any, weights: np.ndarray | None) -> None:
         if wrong.any():
             at = int(wrong.argmax())
             beside = f", column {columns[at]}" if array.shape[1] > 1 else ""
+            if labels is not None:
+                beside = f", column {labels.names[columns[at]]!r}"
             raise InvalidInput(
                 f"X value {values[at].item()!r} at row {rows[at]}{beside} is not a finite number; "
-                "drop such rows or fill them, such as with numpy.nan_to_num"
+                f"drop such rows or fill them, such as with "
+                f"{labels.fill if labels else 'numpy.nan_to_num'}"
             )
 
 

@@ -74,7 +74,7 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
     if not linear and not (rule in _DIVIDED and not l2):
         return Laziness(EAGER, False)
     # Of all inputs, the share that a batch uses, as if its rows chose them by chance.
-    share = 1.0 - (1.0 - min(1.0, entries / problem.network.inputs)) ** problem.batch_size
+    share = 1.0 - (1.0 - min(1.0, entries / problem.network.widths[0][0])) ** problem.batch_size
     if share * SCATTERED > 1.0:
         return Laziness(EAGER, False)
     joined = l1 == 0 or rule not in _LINEAR[1:]
