@@ -1,9 +1,9 @@
 """Rows in a file beside the same rows in memory, and a file five times the memory that there is.
 
-``python benchmarks/files.py`` trains from both in turns, with the file in the page cache, and prints
-the ratio of the shortest epochs. ``--limit`` (as root, on Linux with control groups of version 1)
-puts the process into a group of so many MiB, pages of files included, and trains there on a file
-five times that size, which is read from the disk.
+``python benchmarks/files.py`` trains from both in turns, with the file in the page cache, and
+prints the ratio of the shortest epochs. ``--limit`` (as root, on Linux with control groups of
+version 1) puts the process into a group of so many MiB, pages of files included, and trains there
+on a file of five times that size, which is read from the disk.
 """
 
 from __future__ import annotations
