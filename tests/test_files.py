@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulator import SIMULATED
 from trainer_cases import TARGETS, trainer_of
 from trainer_cases import state_of as everything_of
 
@@ -27,7 +28,7 @@ from fastnn.inputs.arrays import numbers_anywhere
 from fastnn.inputs.pages import pages_of
 from fastnn.training import reading
 
-N = 613
+N = 211 if SIMULATED else 613
 RANDOM = np.random.default_rng(3)
 X = RANDOM.normal(size=(N, 4)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, N)
@@ -109,6 +110,9 @@ KINDS = {
     "wide": {"layers": [Dense(64, "relu"), Dense(3)]},
     "narrow": {"layers": [Dense(3)]},
 }
+if SIMULATED:  # which takes seconds for each
+    SETTINGS = {name: SETTINGS[name] for name in ("window", "in order")}
+    KINDS = {"deep": {}}
 
 
 @pytest.mark.parametrize("target", TARGETS)

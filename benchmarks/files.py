@@ -1,0 +1,110 @@
+"""Rows in a file beside the same rows in memory, and a file five times the memory that there is.
+
+``python benchmarks/files.py`` trains from both in turns, with the file in the page cache, and
+prints the ratio of the shortest epochs. ``--limit`` (as root, on Linux with control groups of
+version 1) puts the process into a group of so many MiB, pages of files included, and trains there
+on a file of five times that size, which is read from the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from fastnn import SGD, Dense, Network, Trainer
+
+MEGABYTE = 1 << 20
+GROUPS = Path("/sys/fs/cgroup/memory")
+# name -> rows, columns, layers, batch size
+WORKLOADS = {
+    "784-128-10, batch 64": (60_000, 784, [Dense(128, "relu"), Dense(10)], 64),
+    "784-128-10, batch 512": (60_000, 784, [Dense(128, "relu"), Dense(10)], 512),
+    "784-10, batch 32": (60_000, 784, [Dense(10)], 32),
+    "20-32-16-2, batch 32": (1_000_000, 20, [Dense(32, "relu"), Dense(16, "relu"), Dense(2)], 32),
+}
+
+
+def write(path: Path, rows: int, columns: int) -> None:
+    """Write rows of random numbers to a file, and have the system forget its pages."""
+    random = np.random.default_rng(0)
+    file = np.lib.format.open_memmap(path, "w+", np.float32, (rows, columns))
+    for start in range(0, rows, 10_000):
+        part = file[start : start + 10_000]
+        part[:] = random.random(part.shape, np.float32)
+    file.flush()
+    del file
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def compare(folder: Path, turns: int) -> None:
+    """Print the shortest epoch from memory and from a file, and their ratio."""
+    print("| rows shuffled within a tenth      | memory, ms | file, ms | memory / file |")
+    print("|---|---|---|---|")
+    for name, (rows, columns, layers, batch_size) in WORKLOADS.items():
+        path = folder / "rows.npy"
+        write(path, rows, columns)
+        labels = np.random.default_rng(1).integers(0, layers[-1].units, rows)
+        sources = {"memory": np.load(path), "file": np.load(path, mmap_mode="r")}
+        trainers = {
+            source: Trainer(
+                Network(columns, layers), optimizer=SGD(0.01), batch_size=batch_size,
+                shuffle=rows // 10,
+            )
+            for source in sources
+        }  # fmt: skip
+        for _ in range(turns):
+            for source, X in sources.items():
+                trainers[source].fit(X, labels, epochs=1)
+        memory, file = (min(trainers[source].history.seconds) * 1e3 for source in sources)
+        print(f"| {name:33} | {memory:10.1f} | {file:8.1f} | {memory / file:13.2f} |")
+
+
+def train_within(folder: Path, limit: int) -> None:
+    """Train in a control group on a file of five times its memory, and print what it took."""
+    columns = 100
+    rows = 5 * limit // (4 * columns) + 1
+    write(folder / "rows.npy", rows, columns)
+    group = GROUPS / f"fastnn-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+        labels = np.random.default_rng(1).integers(0, 10, rows)
+        network = Network(columns, [Dense(32, "relu"), Dense(10)])
+        trainer = Trainer(network, shuffle=rows // 100)
+        trainer.fit(folder / "rows.npy", labels, epochs=2)
+        trainer.predict(folder / "rows.npy")
+        most = int((group / "memory.max_usage_in_bytes").read_text())
+        size = (folder / "rows.npy").stat().st_size
+        seconds = ", ".join(f"{each:.2f}" for each in trainer.history.seconds)
+        print(
+            f"{size / MEGABYTE:.0f} MiB of rows within {limit / MEGABYTE:.0f} MiB "
+            f"({most / MEGABYTE:.0f} at most): epochs of {seconds} s"
+        )
+    finally:
+        (GROUPS / "cgroup.procs").write_text(str(os.getpid()))
+        group.rmdir()
+
+
+def main() -> None:
+    """Run what the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=5, help="epochs of each source")
+    parser.add_argument("--limit", type=int, help="MiB of a control group")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.limit is None:
+            compare(Path(folder), arguments.turns)
+        else:
+            train_within(Path(folder), arguments.limit * MEGABYTE)
+
+
+if __name__ == "__main__":
+    main()
