@@ -51,16 +51,13 @@ RECIPES: dict[str, tuple[Any, ...]] = {
     ),
     "own rules float32": (
         20,
-        [Dense(32, lambda z: tanh(z) * z), Dense(16, "mish"), Dense(3, "hardmax"), Dense(2)],
-        lambda z, y: (z - y) ** 4, AveragedSGD(0.1), "float32", {"clip_norm": 1.0},
+        [Dense(32, lambda z: tanh(0.3 * z) * z), Dense(16, "mish"), Dense(3, "hardmax"), Dense(2)],
+        lambda z, y: 0.2 * (z - y) ** 4, AveragedSGD(0.1), "float32", {"clip_norm": 1.0},
     ),
-    "losses of rows float32": (
-        20, [Dense(32, lambda z: tanh(0.5 * z) * 2), Dense(9)], mixture, SGD(0.1), "float32", {},
-    ),
-    "trained apart float32": (
+    "trained apart, a loss of rows, float32": (
         20,
-        [Dense(32, "relu", rate_factor=0.5), Dense(16, "prelu", trainable=False), Dense(3, l1=0.1)],
-        "mse", AdamW(), "float32", {"clip_norm": 1.0},
+        [Dense(32, "relu", rate_factor=0.5), Dense(16, "prelu", trainable=False), Dense(9, l1=0.1)],
+        mixture, AdamW(), "float32", {"clip_norm": 1.0},
     ),
 }  # fmt: skip
 
