@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         NotAssignable,
         TargetUnavailable,
         TrainerBusy,
+        TrainingWarning,
         UnusableFile,
     )
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
+    from fastnn.inputs.scaling import Scaling
     from fastnn.losses import Quantile
     from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
@@ -85,11 +87,13 @@ __all__ = [
     "Quantile",
     "RMSProp",
     "ReduceOnPlateau",
+    "Scaling",
     "StepCallback",
     "TargetUnavailable",
     "TensorBoard",
     "Trainer",
     "TrainerBusy",
+    "TrainingWarning",
     "UnusableFile",
     "datasets",
     "graph",
@@ -124,11 +128,13 @@ _HOMES = {
         "NotAssignable",
         "TargetUnavailable",
         "TrainerBusy",
+        "TrainingWarning",
         "UnusableFile",
     ),
     "estimators": _ESTIMATORS,
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
+    "inputs.scaling": ("Scaling",),
     "losses": ("Quantile",),
     "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
     "training.sweep": ("sweep",),

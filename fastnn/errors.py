@@ -47,16 +47,19 @@ class Diverged(FastnnError, ArithmeticError):
         Where it happened, both counted from 0; ``step`` counts minibatches within the epoch.
         The trainer holds the parameters of the last good epoch. In `fastnn.graph.minimize`,
         ``epoch`` is the restart and ``step`` the steps taken in it.
+    cause
+        Which of X and y is large, its column and row, and what to do about it; "" where none is.
     """
 
-    def __init__(self, message: str, epoch: int, step: int) -> None:
+    def __init__(self, message: str, epoch: int, step: int, cause: str = "") -> None:
         super().__init__(message)
         self.epoch = epoch
         self.step = step
+        self.cause = cause
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the place too: a worker's error travels to the process that waits for it."""
-        return type(self), (str(self), self.epoch, self.step)
+        return type(self), (str(self), self.epoch, self.step, self.cause)
 
 
 class StrayAccess(FastnnError, RuntimeError):
@@ -102,6 +105,10 @@ def _of_both(number: int | None) -> Any:
 
 class CorruptFile(FastnnError, ValueError):
     """A file that is damaged, truncated, or not one that fastnn wrote."""
+
+
+class TrainingWarning(UserWarning):
+    """A training that ended with nothing learnt, and why; said once, at the end of `fit`."""
 
 
 class CacheWarning(RuntimeWarning):

@@ -171,6 +171,14 @@ class Dropout:
         object.__setattr__(self, "rate", rate)
 
 
+def unknown_inputs(action: str) -> InvalidInput:
+    """Return the error for what a network cannot do that does not know its number of inputs."""
+    return InvalidInput(
+        f"this network takes its number of inputs from the first X that fit sees, and cannot "
+        f"{action} before; call fit, or write the number in place of None: Network(784, [...])"
+    )
+
+
 LAYERS = (Dense, Dropout, LayerNorm, BatchNorm)  # every kind of layer
 _KNOWN = "Dense, Dropout, LayerNorm or BatchNorm"
 
@@ -185,18 +193,26 @@ class Network:
     The last layer is a `Dense`; the others come in any order. Layers follow one another and nothing
     else: there are no residual connections yet.
 
+    With `inputs` None a `Trainer` takes the number from the first X that its `fit` sees, and
+    ``trainer.network`` has it from then on; this network stays as it is.
+
+    >>> Network(None, [Dense(3)]).with_inputs(4) == Network(4, [Dense(3)])
+    True
+
     Raises
     ------
     InvalidInput
         No layer, one that is none of `Dense`, `Dropout`, `LayerNorm` and `BatchNorm`, or a last one
-        that is not `Dense`.
+        that is not `Dense`. Shapes of parameters, of a network that does not know its inputs.
     """
 
-    inputs: int
+    inputs: int | None
     layers: tuple[Layer | Dropout, ...]
 
-    def __init__(self, inputs: int, layers: Iterable[Layer | Dropout]) -> None:
-        object.__setattr__(self, "inputs", _width(inputs, "inputs of a Network"))
+    def __init__(self, inputs: int | None, layers: Iterable[Layer | Dropout]) -> None:
+        if inputs is not None:
+            inputs = _width(inputs, "inputs of a Network")
+        object.__setattr__(self, "inputs", inputs)
         if isinstance(layers, (*LAYERS, str)) or not isinstance(layers, Iterable):
             raise InvalidInput(f"layers must be a list of {_KNOWN}, not {shown(layers)}")
         object.__setattr__(self, "layers", tuple(layers))
@@ -216,6 +232,8 @@ class Network:
         """(inputs, outputs) of each layer in `parametric`."""
         found: list[tuple[int, int]] = []
         inputs = self.inputs
+        if inputs is None:
+            raise unknown_inputs("know the shapes of its parameters")
         for layer in self.parametric:
             found.append((inputs, layer.outputs_of(inputs)))
             inputs = found[-1][1]
@@ -241,6 +259,10 @@ class Network:
         """The kinds of normalization that are among the layers, by name."""
         kinds = [layer.kind for layer in self.parametric if not isinstance(layer, Dense)]
         return tuple(dict.fromkeys(kinds))
+
+    def with_inputs(self, inputs: int | None) -> Network:
+        """Return this network with another number of inputs."""
+        return Network(inputs, self.layers)
 
     def with_trainable(self, trainable: Iterable[bool]) -> Network:
         """Return this network with other layers frozen: `trainable` has one bool a Dense.

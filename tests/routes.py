@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 import fastnn
 from fastnn import Dense, Dropout, Network, Trainer, optimizers
@@ -39,6 +40,7 @@ OPTIMIZERS = (
     optimizers.Lion(),
     optimizers.AveragedSGD(0.01, 3),
 )
+SPARSE = "sparse"  # a setting of the data
 Setting = tuple[str, list[Any], str, np.ndarray, dict[str, Any]]
 
 
@@ -85,15 +87,24 @@ def settings() -> Iterator[Setting]:
     yield "max_norm", limited, softmax, labels, {}
     apart = [Dense(30, "relu", trainable=False), Dense(20, "relu", rate_factor=0.5), Dense(3)]
     yield "layers trained apart", apart, softmax, labels, {}
+    for optimizer in OPTIMIZERS:
+        for penalties in ({}, {"l1": 1e-3, "l2": 1e-2}):
+            name = f"sparse rows, {type(optimizer).__name__}, {penalties}"
+            more = {"optimizer": optimizer, "batch_size": 2, SPARSE: True} | penalties
+            yield name, wide, softmax, labels, more | {"threads": 2}
+            yield f"{name}, one output", [Dense(1)], "mse", numbers[:, :1], more
 
 
 def bits(setting: Setting, dtype: str) -> bytes | str:
     """Return all that training with a setting comes to, or the error."""
     _, layers, loss, y, more = setting
-    X = np.random.default_rng(1).normal(size=(ROWS, 21))
+    X: Any = np.random.default_rng(1).normal(size=(ROWS, 21))
     X[:, 5:9] *= X[:, 5:9] > 1  # columns of zeros are left out
+    more = {"batch_size": 32} | more
+    if more.pop(SPARSE, False):
+        X = sparse.csr_array(X * (np.random.default_rng(2).random(X.shape) < 0.1))
     network = Network(21, layers)
-    trainer = Trainer(network, loss, **{"batch_size": 32} | more, dtype=dtype)
+    trainer = Trainer(network, loss, **more, dtype=dtype)
     try:
         history = trainer.fit(X, y, 2, sample_weight=np.linspace(0.5, 2, ROWS))
     except fastnn.FastnnError as error:  # diverged, or a pair that is refused

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Dense, Network
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+READ_IN_PLACE = (
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float16", "float32", "float64",
+)  # fmt: skip
 CLASSES, BINARY, REAL = "softmax_cross_entropy", "binary_cross_entropy", "mse"
 
 
@@ -50,18 +55,30 @@ def test_floating_features_pass_as_they_lie(layout, dtype, problem_dtype):
 
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
+@pytest.mark.parametrize("kind", READ_IN_PLACE)
+@pytest.mark.parametrize("layout", ["C", "Fortran", "reversed"])
+def test_small_numbers_pass_as_they_lie(layout, kind, dtype):
+    base = np.array([[0, 1], [1, 0], [1, 1]], kind)
+    X = {"C": base, "Fortran": np.asfortranarray(base), "reversed": base[::-1, ::-1]}[layout]
+    assert check_features(X, 2, dtype) is X
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
 @pytest.mark.parametrize(
-    "kind",
-    ["bool", "int8", "uint8", "int64", "uint64", "float16", "longdouble", ">f4", ">f8", "list"],
+    "kind", ["int64", "uint64", "longdouble", ">f2", ">i2", ">f4", ">f8", "list"]
 )
 def test_other_numbers_become_the_problems_dtype(kind, dtype):
     numbers = [[0, 1], [1, 0], [1, 1]]
-    X = numbers if kind == "list" and dtype == FLOAT32 else np.array(numbers, "i4")
-    if kind != "list":
-        X = np.array(numbers, kind)
+    X = numbers if kind == "list" else np.array(numbers, kind)
     made = check_features(X, 2, dtype)
     assert made.dtype == dtype and made.dtype.isnative
     assert made.tolist() == numbers
+
+
+@pytest.mark.parametrize("kind", [int, float, bool, np.float16, np.uint64, Decimal, Fraction])
+def test_objects_that_are_numbers_are_numbers(kind):
+    X = np.array([[kind(0), 1], [True, np.int8(-3)]], object)
+    assert check_features(X, 2, FLOAT32).tolist() == [[0.0, 1.0], [1.0, -3.0]]
 
 
 def test_unaligned_features_are_copied_into_aligned_ones():
@@ -103,12 +120,20 @@ class Sparse:
         (np.array([[b"a", b"b"]]), r"dtype \|S1"),
         ([[1, None]], "dtype object, .* value None at row 0, column 1 is no number; fill"),
         (np.array([[1, 2], [3, "b"]], object), "value 'b' at row 1, column 1 .*turn strings"),
-        (np.array([[1, "2"]], object), "dtype object, not real numbers; convert it first"),
+        (
+            np.array([[1, "2"]], object),
+            "dtype object, .* value '2' at row 0, column 1 is no number",
+        ),
+        (np.array([[1, 10**400]], object), "value 1.* at row 0, column 1 is too large for float64"),
+        (np.array([[1, 2j]], object), "value 2j at row 0, column 1 is no number"),
+        (np.array([[1, Decimal("sNaN")]], object), "value Decimal.* at row 0, column 1 is no num"),
+        (np.array([[1, Decimal("1e39")]], object), "1e[+]39 at row 0, column 1 is too large for f"),
         (None, "dtype object"),
         (np.ones((3, 2), complex), "dtype complex128.*real and imaginary parts"),
         (np.zeros((3, 2), "M8[s]"), r"dtype datetime64\[s\].*days since"),
         (np.zeros((3, 2), "m8[s]"), r"dtype timedelta64\[s\].*divide by a unit"),
-        (np.zeros((3, 2), [("a", "f4")]), r"dtype \[.*pass a plain array"),
+        (np.zeros((3, 2), [("a", "f4")]), r"dtype \[.*plain array.*structured_to_unstructured"),
+        (np.zeros((3, 2), "V4"), r"dtype [|]V4.*pass a plain array.*astype"),
         (Sparse(), r"sparse \(Sparse\).*X\.toarray\(\)"),
         (np.ma.MaskedArray(np.ones((1, 2)), [[True, False]]), r"masked.*X\.filled"),
         (ArrayLike(RuntimeError("requires grad")), "ArrayLike.*requires grad"),

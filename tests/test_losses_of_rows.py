@@ -6,18 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
-from simulator import SIMULATED
-from trainer_cases import LABELS, REAL, WEIGHTS, X, state_of, trainer_of
+from trainer_cases import LABELS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
 from fastnn import CorruptFile, Dense, InvalidInput, Network, Trainer, graph
 from fastnn.graph import exp, log_softmax, logsumexp, maximum, one_hot, softmax, where
 from fastnn.graph.custom import CustomLoss, CustomRowLoss
 from fastnn.graph.saved import from_plain
-from fastnn.targets.selection import choose
 from fastnn.training.plain_values import loss_from_plain, loss_to_plain
 
-pytestmark = pytest.mark.skipif(bool(SIMULATED), reason="CUDA has no losses of whole rows")
-TARGETS = ["numpy", "cpu"]
 LAYERS = [Dense(5, "tanh"), Dense(3)]
 
 
@@ -227,30 +223,20 @@ def test_the_cross_entropy_written_by_hand_is_the_built_in_one(target):
     np.testing.assert_allclose(own.forward(X), known.forward(X), rtol=1e-9)
 
 
-def test_restarts_and_sweeps_take_them():
+@pytest.mark.parametrize("target", TARGETS)
+def test_restarts_and_sweeps_take_them(target):
     from fastnn import sweep
 
-    trainer = trainer_of(LAYERS, loss=entropy, target="cpu")
+    trainer = trainer_of(LAYERS, loss=entropy, target=target)
     assert trainer.fit(X, LABELS, 2, (X, LABELS), restarts=3).restarts
     grid = {"units": [3, 4], "loss": [entropy, gaussian]}
-    assert len(sweep(trainer_of(LAYERS), X, LABELS, 1, grid=grid)) == 4
+    assert len(sweep(trainer_of(LAYERS, target=target), X, LABELS, 1, grid=grid)) == 4
 
 
 def test_a_loss_that_was_made_for_another_number_of_outputs_is_refused():
     with pytest.raises(InvalidInput, match="made for a network of 3 outputs, but this one has 2"):
         Trainer(Network(4, [Dense(2)]), loss=loss_of(entropy))
     assert Trainer(Network(4, [Dense(3)]), loss=loss_of(entropy)).problem.loss == loss_of(entropy)
-
-
-def test_cuda_refuses_it_by_name_and_auto_takes_the_cpu():
-    with pytest.raises(
-        InvalidInput, match="'cuda' has no kernels for a loss of your own over whol"
-    ):
-        trainer_of(LAYERS, loss=entropy, target="cuda")
-    chosen, why = choose("auto", trainer_of(LAYERS, loss=entropy).problem)
-    assert chosen == "cpu" and "whole rows" in why
-    trainer = trainer_of(LAYERS, loss=entropy, target="auto")
-    assert trainer.fit(X, LABELS, 1).target == "cpu"
 
 
 GOOD = loss_to_plain(loss_of(lambda z, y: graph.sum(z[0:2]) * z[2] - z[y[0]]))

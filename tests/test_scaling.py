@@ -59,7 +59,7 @@ HOSTILE = {
 def test_mean_and_deviation_are_exact_to_rounding(X, order):
     mean, scale = exact(X)
     found = Scaling.fit(np.asarray(X, order=order))
-    np.testing.assert_allclose(found.scale, scale, rtol=1e-7, atol=5e-324)
+    np.testing.assert_allclose(found.scale, scale, rtol=1e-10, atol=5e-324)
     assert (np.abs(found.mean - mean) <= 4e-16 * np.abs(X).max(axis=0).astype(float)).all()
     assert found.mean.dtype == found.scale.dtype == np.float64
 
@@ -69,7 +69,7 @@ def test_blocks_of_any_length_give_the_same_sums(block, monkeypatch):
     X = normal(300) * [1.0, 1e200, 1e-200] + [1e8, 0.0, 0.0]
     X[40:] *= 100.0
     monkeypatch.setattr(
-        "fastnn.inputs.scaling._blocks",
+        "fastnn.inputs.moments.blocks_of_rows",
         lambda n, *_, **__: (slice(at, min(n, at + block)) for at in range(0, n, block)),
     )
     mean, scale = exact(X)
@@ -130,7 +130,7 @@ def test_what_is_constant_is_decided_as_scikit_learn_does():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("block", [5, 1 << 16])
 def test_sparse_columns_have_the_deviation_of_dense_ones(kind, weighted, block, monkeypatch):
-    monkeypatch.setattr("fastnn.inputs.scaling.BLOCK", block)
+    monkeypatch.setattr("fastnn.inputs.moments.BLOCK", block)
     rng = np.random.default_rng(7)
     X = rng.normal(size=(60, 9)) * (rng.random((60, 9)) < 0.3)
     X[:, 0], X[:, 1], X[:, 2] = 0.0, 1e8 + rng.normal(size=60), 4.25
@@ -151,6 +151,14 @@ def test_sparse_columns_have_the_deviation_of_dense_ones(kind, weighted, block, 
     np.testing.assert_array_equal(scaled.toarray(), X / found.scale)
     np.testing.assert_allclose(found.undo(scaled).toarray(), X, rtol=1e-15)
     assert not np.shares_memory(scaled.indices, matrix.indices)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_rounding_leaves_of_the_weights_is_no_zero(seed):
+    X = 1e8 + normal(3000, 1, seed)
+    weights = np.random.default_rng(seed).random(3000)
+    found = Scaling.fit(scipy.sparse.csr_array(X), weights)
+    np.testing.assert_allclose(found.scale, Scaling.fit(X, weights).scale, rtol=1e-8)
 
 
 def test_entries_of_one_place_count_by_their_sum():

@@ -299,7 +299,7 @@ def test_parameters_and_state_are_converted_to_another_dtype_or_it_is_refused():
         ({"l2": 0.1, "batch_size": 0}, "batch_size must be"),
         ({"threads": 2, "target": "gpu"}, "did you mean 'cuda'"),
         ({"target": "numpy", "threads": 0}, "threads must be"),
-        ({"batch_size": 4, "shuffle": 2}, "shuffle must be True or False"),
+        ({"batch_size": 4, "shuffle": 1}, "shuffle must be True, False, or a whole number"),
         ({"batch_size": 4, "max_restores": 0}, "max_restores must be"),
         ({"batch_size": 4, "on_divergence": "x"}, "unknown on_divergence"),
         ({"batch_size": 4, "optimizer": "adam"}, "optimizer must be one of"),

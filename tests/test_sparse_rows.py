@@ -69,7 +69,9 @@ def test_reading_a_large_matrix_takes_a_tenth_of_its_memory_at_most():
     assert peak < size / 10
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64", "float16", ">f8", "g"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint8", "int32", "int64", "float16", ">f8", "g"]
+)
 def test_other_numbers_are_converted(dtype):
     numbers = np.abs(DENSE).astype(int).astype(dtype)
     matrix = sparse.csr_array(np.abs(DENSE).astype(int))
@@ -93,9 +95,7 @@ def test_entries_in_any_order_are_put_in_order_and_those_of_one_place_added_up()
 
 
 def test_order_is_looked_at_whatever_a_matrix_says_of_itself():
-    matrix = sparse.csr_array(
-        (np.array([1.0, 2.0]), np.array([2, 1]), np.array([0, 2])), (1, 4)
-    )
+    matrix = sparse.csr_array((np.array([1.0, 2.0]), np.array([2, 1]), np.array([0, 2])), (1, 4))
     matrix.has_sorted_indices = matrix.has_canonical_format = True
     assert read(matrix).columns.tolist() == [1, 2]
 
@@ -125,11 +125,17 @@ def test_explicit_zeros_are_numbers():
         (sparse.csr_array((0, 4)), r"no rows \(shape \(0, 4\)\)"),
         (sparse.coo_array(np.ones(4)), r"shape \(4,\) .*two-dimensional"),
         (sparse.csr_array(DENSE * 1j), "dtype complex128, not real numbers"),
-        (broken(data=[1, 2, np.nan, 4]), "value nan at row 2, column 0 is not a finite.*nan_to_num"),
+        (
+            broken(data=[1, 2, np.nan, 4]),
+            "value nan at row 2, column 0 is not a finite.*nan_to_num",
+        ),
         (broken(data=[1, -np.inf, 3, 4]), "value -inf at row 0, column 3 is not"),
         (broken(data=[1, 2, 3, 1e39]), "1e[+]39 at row 2, column 3 is too large for float32"),
         (broken(data=np.array([1, 2, 3, 1e39], ">f8")), "at row 2, column 3 is too large"),
-        (broken(data=np.array([1, 2, 3, np.longdouble("1e400")])), "at row 2, column 3 is too large"),
+        (
+            broken(data=np.array([1, 2, 3, np.longdouble("1e400")])),
+            "at row 2, column 3 is too large",
+        ),
         (broken(indices=[1, 4, 0, 3]), "indices has 4 in row 0, .* columns 0 to 3.*check_format"),
         (broken(indices=[1, 3, -1, 3]), "indices has -1 in row 2"),
         (broken(indptr=[0, 2, 2, 5, 5]), "indptr goes from 0 to 5, but X has entries 0 to 4"),
@@ -153,7 +159,9 @@ def test_a_corrupted_csc_matrix_is_refused_before_it_is_converted():
 
 
 def test_indices_that_no_kernel_reads_are_converted():
-    matrix = broken(indices=np.array([1, 3, 0, 3], np.uint16), indptr=np.array([0, 2, 2, 4, 4], ">i4"))
+    matrix = broken(
+        indices=np.array([1, 3, 0, 3], np.uint16), indptr=np.array([0, 2, 2, 4, 4], ">i4")
+    )
     rows = read(matrix)
     assert rows.columns.dtype == rows.starts.dtype == np.int64
     assert rows.dense(slice(None), FLOAT64).tolist() == DENSE.tolist()

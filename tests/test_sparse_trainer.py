@@ -1,6 +1,7 @@
 """Sparse X wherever a trainer takes X: the same as the dense array of it."""
 
 import copy
+import os
 
 import numpy as np
 import pytest
@@ -33,7 +34,9 @@ TARGETS = ["numpy"] if SIMULATED else ["cpu", "numpy"]
 
 def trainer_of(layers=None, optimizer=SGD(0.2, momentum=0.9), **settings):  # noqa: B008
     network = Network(200, layers or [Dense(16, "tanh"), Dense(3)])
-    return Trainer(network, optimizer=optimizer, **{"batch_size": 16, "dtype": "float64"} | settings)
+    return Trainer(
+        network, optimizer=optimizer, **{"batch_size": 16, "dtype": "float64"} | settings
+    )
 
 
 def bits(trainer):
@@ -178,6 +181,24 @@ def test_cuda_refuses_sparse_features_by_name():
     for call in (lambda: trainer.fit(MATRIX, LABELS, 1), lambda: trainer.predict(MATRIX)):
         with pytest.raises(InvalidInput, match=r"target 'cuda' does not read; use target='cpu'"):
             call()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_forked_child_trains_on_sparse_features_as_its_parent_does(target):
+    trainer, expected = trainer_of(target=target, threads=2), trainer_of(target=target)
+    trainer.fit(MATRIX, LABELS, 1)
+    expected.fit(MATRIX, LABELS, 2)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            trainer.fit(MATRIX, LABELS, 1)
+            code = 0 if bits(trainer) == bits(expected) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.skipif(SIMULATED, reason="auto takes the CPU")

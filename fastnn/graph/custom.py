@@ -19,6 +19,7 @@ from fastnn.graph.derivative import adjoints
 from fastnn.graph.evaluate import evaluate
 from fastnn.graph.expression import Expression
 from fastnn.graph.nodes import MOST_TOGETHER, check_compiled, topological, vector
+from fastnn.graph.row_function import row_function
 from fastnn.graph.row_source import RowSource, row_source
 from fastnn.graph.saved import from_plain, to_plain
 from fastnn.graph.simplify import ZERO
@@ -215,6 +216,11 @@ class CustomRowLoss(CustomRule):
     def source(self) -> RowSource:
         """The rule for compiled targets."""
         return row_source(self.expression, self.outputs, self.columns)
+
+    @cached_property
+    def function_text(self) -> str:
+        """The rule as the source of a function of one row by itself."""
+        return row_function(self.expression, self.outputs, self.columns)
 
     @cached_property
     def derivative(self) -> Expression:

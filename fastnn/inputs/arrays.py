@@ -5,19 +5,32 @@ An array on a CUDA device stays there: the target's kernels search it, by the sa
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import math
+import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.device_arrays import DeviceArray, on_device, open_device_array, refusal
+from fastnn.inputs.frames import REMEDIES, Column, Frame, frame_of
+from fastnn.inputs.memory import check_memory
+from fastnn.inputs.npy_files import open_npy
+from fastnn.inputs.pages import in_pieces
 
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
 
 # Elements looked at together: small enough for the cache, large enough to hide a NumPy call.
 BLOCK = 1 << 16
+# Columns of a frame that are copied side by side, and of how many rows at a time: whole cache lines
+# are written, and stay in the cache until they are full.
+COLUMNS, ROWS = 64, 1024
 
 # What values can be found wrong for, given a limit; the CUDA target has the same rules.
 WRONG: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
@@ -28,32 +41,84 @@ WRONG: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "negative": lambda block, _: block < 0,
 }
 
-_LABELS = "labels: numpy.unique(y, return_inverse=True)[1]"
 _AXES = ("row", "column")
-_REMEDIES = {
-    "U": f"turn strings into numbers first ({_LABELS})",
-    "c": "pass real and imaginary parts as columns of their own",
-    "M": "turn dates into numbers first, such as days since a start",
-    "m": "divide by a unit first, such as numpy.timedelta64(1, 's')",
-    "V": "pass a plain array, such as one made with .astype('float32')",
-}
-_REMEDIES["S"] = _REMEDIES["T"] = _REMEDIES["U"]
 
 
-def numbers_anywhere(value: Any, what: str, reader: Reader | None) -> Any:
+class Labels(NamedTuple):
+    """What the user knows the columns of an array by.
+
+    Attributes
+    ----------
+    names
+        One for each column.
+    fill
+        How missing values are filled there, for messages.
+    """
+
+    names: tuple[Any, ...]
+    fill: str
+
+
+def as_table(value: Any, what: str) -> Any:
+    """Return a frame or a series as a `Frame`, and everything else as it is.
+
+    That is done once, before anything else, for there are streams that can be read only once.
+    """
+    frame = None if on_device(value) else frame_of(value, what)
+    return value if frame is None else frame
+
+
+def labels_of(value: Any, what: str) -> Labels | None:
+    """Return what messages call the columns of a frame, or a series with a name; None of arrays."""
+    frame = None if on_device(value) else frame_of(value, what)
+    if frame is None or frame.labels is None:
+        return None
+    return Labels(frame.labels, frame.fill.format(what))
+
+
+def numbers_anywhere(
+    value: Any,
+    what: str,
+    reader: Reader | None,
+    dtype: np.dtype | None = None,
+    missing: bool = False,
+) -> Any:
     """Return `value` as `real_numbers` does, or where it is on a device, as a `DeviceArray`.
 
-    `reader` is of a target that reads such arrays; None refuses them.
+    A path is that of a .npy file, and stands for the array in it. `reader` is of a target that
+    reads arrays on a device; None refuses them.
     """
+    if isinstance(value, (str, os.PathLike)):
+        value = open_npy(value, what)
     if not on_device(value):
-        return real_numbers(value, what)
+        return real_numbers(value, what, dtype, missing)
     array = open_device_array(value, what, reader)
     _check_real(array, what)
     return array
 
 
-def real_numbers(value: Any, what: str) -> np.ndarray:
-    """Return `value` as a real array of any dtype and rank, not copied if it is one already."""
+def real_numbers(
+    value: Any, what: str, dtype: np.dtype | None = None, missing: bool = False
+) -> np.ndarray:
+    """Return `value` as a real array of any dtype and rank, not copied if it is one already.
+
+    Parameters
+    ----------
+    value
+        An array, whatever NumPy makes one of, or a frame or a series; objects have to be numbers.
+    what
+        What messages call it.
+    dtype
+        What a frame whose columns have to be copied becomes at once, where they are not all smaller
+        integers; its numbers are then finite. None: the dtype that has room for all columns.
+    missing
+        Whether None and NA among objects become NaN, as missing values of other dtypes do.
+
+    Raises
+    ------
+    InvalidInput
+        Values that are no numbers, masked or sparse, or that are on a device.
+    """
     if on_device(value):
         raise refusal(value, what)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
@@ -63,6 +128,9 @@ def real_numbers(value: Any, what: str) -> np.ndarray:
             f"{what} is sparse ({type(value).__name__}), which only scipy.sparse features may be; "
             f"pass {what}.toarray()"
         )
+    frame = frame_of(value, what)
+    if frame is not None:
+        return _from_frame(frame, what, dtype, missing)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -70,33 +138,133 @@ def real_numbers(value: Any, what: str) -> np.ndarray:
             f"{what} ({type(value).__name__}) cannot be read as an array: {error}; "
             "pass a NumPy array"
         ) from error
+    if array.dtype.kind == "O":
+        return _from_objects(array, what, missing and array.ndim > 0)
     _check_real(array, what)
     return array
 
 
 def _check_real(array: Any, what: str) -> None:
     """Raise unless the dtype is one of real numbers."""
-    if array.dtype.kind not in "biuf":
-        remedy = _REMEDIES.get(array.dtype.kind, "pass an array of numbers")
-        if array.dtype.kind == "O":
-            remedy = _remedy_of_objects(array)
-        raise InvalidInput(f"{what} has dtype {array.dtype}, not real numbers; {remedy}")
+    if array.dtype.kind in "biuf":
+        return
+    remedy = REMEDIES.get(array.dtype.kind, "pass an array of numbers")
+    if getattr(array.dtype, "names", None):
+        remedy = (
+            f"pass a plain array, such as numpy.lib.recfunctions.structured_to_unstructured({what})"
+        )
+    raise InvalidInput(f"{what} has dtype {array.dtype}, not real numbers; {remedy}")
 
 
-def _remedy_of_objects(array: np.ndarray) -> str:
-    """Return what to do about an array of objects, naming the first one that is no number."""
+def _from_objects(array: np.ndarray, what: str, missing: bool, kind: str = "object") -> np.ndarray:
+    """Return an array of objects as float64, or raise at the first one that is no number.
+
+    `kind` is what messages call their dtype.
+    """
+    known = {each: _meaning(each) for each in set(map(type, array.flat))}
+    numbers = array.ravel()
+    if missing and "missing" in known.values():
+        gap = np.array([known[type(each)] == "missing" for each in numbers])
+        numbers = np.where(gap, np.nan, numbers)
+        known = {each: meaning for each, meaning in known.items() if meaning != "missing"}
+    if set(known.values()) <= {"number"}:
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            return numbers.astype(np.float64).reshape(array.shape)
     for index, value in enumerate(array.flat):
-        try:
-            float(value)
-        except (TypeError, ValueError, OverflowError):
-            remedy = _REMEDIES["U"] if isinstance(value, str) else "fill or drop such values first"
-            place = np.unravel_index(index, array.shape)
-            where = ", ".join(f"{axis} {at}" for axis, at in zip(_AXES, place, strict=False))
-            return f"the value {shown(value):.40}{where and f' at {where}'} is no number; {remedy}"
-    return f"convert it first, such as with .astype('float32') ({_LABELS})"
+        meaning, why = known.get(type(value), "number"), "is no number"
+        if meaning == "number":
+            try:
+                float(value)
+                continue
+            except OverflowError:
+                why, remedy = "is too large for float64", "scale it"
+            except (TypeError, ValueError):
+                remedy = "fill or drop such values first"
+        else:
+            remedy = REMEDIES.get(meaning, "fill or drop such values first")
+        place = np.unravel_index(index, array.shape)
+        where = ", ".join(f"{axis} {at}" for axis, at in zip(_AXES, place, strict=False))
+        raise InvalidInput(
+            f"{what} has dtype {kind}, not real numbers; "
+            f"the value {shown(value):.40}{where and f' at {where}'} {why}; {remedy}"
+        )
+    return array.astype(np.float64)
 
 
-def check_finite(array: Any, dtype: np.dtype, what: str, missing: str = "") -> None:
+def _meaning(kind: type) -> str:
+    """Return what an object of this type is: "number", "missing", or a key of `REMEDIES`."""
+    if issubclass(kind, (Real, Decimal, np.bool_)):
+        return "number"
+    if issubclass(kind, (str, bytes)):
+        return "U"
+    if issubclass(kind, (datetime.date, datetime.time, datetime.timedelta, np.datetime64)):
+        return "M"
+    return "missing" if kind is type(None) or kind.__name__ == "NAType" else ""
+
+
+def _from_frame(frame: Frame, what: str, dtype: np.dtype | None, missing: bool) -> np.ndarray:
+    """Return a frame as an array (rows, columns), and a series as one (rows,).
+
+    It is the frame's own memory where that is one array; else its one copy.
+    """
+    if frame.flat:
+        return _column(frame, 0, what, missing)
+    for column in frame.columns:
+        _check_column(column, what)
+    whole = frame.whole()
+    if whole is not None:
+        return whole
+    known = [column.dtype for column in frame.columns]
+    common = None if None in known or not known else np.result_type(*known)
+    if dtype is None:
+        every = [_column(frame, place, what, missing) for place in range(len(known))]
+        return np.stack(every, axis=1) if every else np.empty(frame.shape)
+    small = common is not None and common.kind in "biu" and common.itemsize <= dtype.itemsize
+    small = small and common is not None and common.itemsize < 8
+    kind = common if small and common is not None else np.dtype(dtype)
+    check_memory(
+        math.prod(frame.shape) * kind.itemsize, f"{what} as an array", "pass fewer rows at a time"
+    )
+    out = np.empty(frame.shape, kind)
+    for start in range(0, len(known), COLUMNS):
+        places = range(start, min(start + COLUMNS, len(known)))
+        some = [_column(frame, place, what, missing) for place in places]
+        for place, values in zip(places, some, strict=True):
+            labels = Labels((frame.columns[place].label,), frame.fill.format(what))
+            check_finite(values.reshape(-1, 1), dtype, what, labels=labels)
+            # NaN is the only thing that a column of smaller integers could not hold.
+        for row in range(0, frame.rows, ROWS):
+            for place, values in zip(places, some, strict=True):
+                out[row : row + ROWS, place] = values[row : row + ROWS]
+    return out
+
+
+def _check_column(column: Column, what: str) -> None:
+    """Raise where a column is known to hold no numbers."""
+    if column.remedy:
+        raise InvalidInput(
+            f"{_called(column, what)} has dtype {column.kind}, not real numbers; {column.remedy}"
+        )
+
+
+def _column(frame: Frame, place: int, what: str, missing: bool) -> np.ndarray:
+    """Return the numbers of one column, (rows,)."""
+    column = frame.columns[place]
+    _check_column(column, what)
+    array, called = column.read(), _called(column, what)
+    if array.dtype.kind == "O":
+        return _from_objects(array, called, missing, column.kind)
+    _check_real(array, called)
+    return array
+
+
+def _called(column: Column, what: str) -> str:
+    return what if column.label is None else f"{what} column {column.label!r}"
+
+
+def check_finite(
+    array: Any, dtype: np.dtype, what: str, missing: str = "", labels: Labels | None = None
+) -> None:
     """Raise unless each value of the 2-D `array` is finite, also once it is a `dtype`.
 
     `missing` is what else can be done about NaN than to drop or fill it. Minimum and maximum pass
@@ -107,12 +275,14 @@ def check_finite(array: Any, dtype: np.dtype, what: str, missing: str = "") -> N
     limit = min(np.finfo(array.dtype).max, np.finfo(dtype).max)
     with np.errstate(invalid="ignore"):
         fine = isinstance(array, np.ndarray) and all(
-            -limit <= block.min() and block.max() <= limit for block in _blocks(array)
+            -limit <= block.min() and block.max() <= limit
+            for piece in in_pieces(array)
+            for block in _blocks(piece)
         )
         place = None if fine else first_place(array, "beyond", limit)
     if place is None:
         return
-    where = name_value(array, place)
+    where = name_value(array, place, labels)
     if np.isfinite(array[place]):
         raise InvalidInput(
             f"{what} {where} is too large for {np.dtype(dtype)}; scale {what}, "
@@ -121,7 +291,7 @@ def check_finite(array: Any, dtype: np.dtype, what: str, missing: str = "") -> N
     other = f", or {missing}" if missing and np.isnan(array[place]) else ""
     raise InvalidInput(
         f"{what} {where} is not a finite number; drop such rows or fill them, "
-        f"such as with numpy.nan_to_num{other}"
+        f"such as with {labels.fill if labels else 'numpy.nan_to_num'}{other}"
     )
 
 
@@ -160,8 +330,10 @@ def first_place(array: Any, wrong: str, limit: float = 0.0) -> tuple[int, int] |
     return None
 
 
-def name_value(array: Any, place: tuple[int, int]) -> str:
+def name_value(array: Any, place: tuple[int, int], labels: Labels | None = None) -> str:
     """Name a value and its place, as messages do."""
     row, column = place
     beside = f", column {column}" if array.shape[1] > 1 else ""
+    if labels is not None:
+        beside = f", column {labels.names[column]!r}"
     return f"value {array[place].item()!r} at row {row}{beside}"

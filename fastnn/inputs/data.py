@@ -1,10 +1,11 @@
 """What the caller hands in, checked and brought to the form that every target reads.
 
-Features pass as they lie in memory; only what no target can read (integers, half precision, foreign
-byte order) is converted. For a target that reads arrays on a CUDA device, those stay there, and are
-checked there by the same rules; any other refuses them, for a copy to the host is the caller's
-choice. Every error names the array, the place, the value and the remedy, and is
-raised before anything has changed.
+Features pass as they lie in memory; only what no target can read (integers of 64 bits, extended
+precision, foreign byte order, frames whose columns lie apart) is converted. For a target that reads
+arrays on a CUDA device, those stay there, and are checked there by the same rules; any other
+refuses them, for a copy to the host is the caller's choice. Every error names the array, the place
+(the column as a frame calls it), the value and the remedy, and is raised before anything has
+changed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput
-from fastnn.inputs.arrays import BLOCK, check_finite, first_place, name_value, numbers_anywhere
+from fastnn.errors import InvalidInput, whole
+from fastnn.inputs.arrays import (
+    BLOCK,
+    Labels,
+    as_table,
+    check_finite,
+    first_place,
+    labels_of,
+    name_value,
+    numbers_anywhere,
+)
 from fastnn.inputs.device_arrays import DeviceArray, to_host
+from fastnn.inputs.frames import Frame, check_names, feature_names
+from fastnn.inputs.magnitudes import Magnitudes, of_features, of_targets
+from fastnn.inputs.memory import check_memory
 from fastnn.inputs.sparse_rows import check_sparse, is_sparse
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
+from fastnn.network import unknown_inputs
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
 
 if TYPE_CHECKING:
@@ -27,6 +41,15 @@ if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
 
 
+# What every target reads as it lies, converting a batch at a time. Integers of 64 bits are not
+# among them: a copy in float32 is half as large, and processors convert them slowly.
+READABLE = tuple(
+    np.dtype(name)
+    for name in (
+        "float32", "float64", "float16", "bool", "int8", "uint8", "int16", "uint16", "int32",
+        "uint32",
+    )
+)  # fmt: skip
 SUM_TOLERANCE = 1e-3  # of the probabilities of a row: that of half precision, and of rounded tables
 
 
@@ -43,9 +66,9 @@ class Data:
     Attributes
     ----------
     X
-        Features (n, k), float32 or float64, any strides, maybe read-only, maybe the caller's own
-        memory; never written to. A `DeviceArray` if they are on a device, `SparseRows` if they are
-        sparse.
+        Features (n, k), of a dtype in `READABLE`, any strides, maybe read-only, maybe the caller's
+        own memory; never written to. A `DeviceArray` if they are on a device, `SparseRows` if they
+        are sparse.
     targets
         Labels of classes, int64 (n,); or soft labels or numbers, (n, outputs) of the problem's
         dtype; C-contiguous.
@@ -53,11 +76,14 @@ class Data:
     weights
         Of each row, (n,), or of each target, (n, outputs); float64, C-contiguous; None: all count
         1. A weight of 0 leaves out what it belongs to, whatever stands there.
+    names
+        Of the columns of X, where it came as a frame that has any.
     """
 
     X: Any
     targets: Any
     weights: np.ndarray | None = None
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -92,6 +118,11 @@ class Data:
         """Of `unequal_weights`, the mean over all rows and targets; 1 without them."""
         return 1.0 if self.unequal_weights is None else float(self.unequal_weights.mean())
 
+    @cached_property
+    def magnitudes(self) -> tuple[Magnitudes | None, Magnitudes | None]:
+        """How large features and targets are, for messages; all of the data is read."""
+        return of_features(self), of_targets(self)
+
 
 def check_data(
     problem: Problem,
@@ -100,6 +131,7 @@ def check_data(
     sample_weight: Any = None,
     what: tuple[str, str] = ("X", "y"),
     reader: Reader | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> Data:
     """Return features, targets and weights as `problem` needs them.
 
@@ -114,6 +146,8 @@ def check_data(
         What messages call X and y.
     reader
         What the target reads arrays on a CUDA device with; None: it does not.
+    names
+        The names of the columns, if they are known; those of an `X` that has any are the same.
 
     Raises
     ------
@@ -121,20 +155,26 @@ def check_data(
         Anything that cannot be trained on.
     """
     network, loss, missing = problem.network, problem.loss, None
-    features = check_features(X, network.inputs, problem.dtype, what[0], reader)
-    n, outputs = len(features), network.outputs
+    X, y = as_table(X, what[0]), as_table(y, what[1])
+    features = check_features(X, network.inputs, problem.dtype, what[0], reader, names)
+    n, outputs, labels = len(features), network.outputs, labels_of(y, what[1])
     if problem.ignore_nan:
         y, missing = fill_missing(y, what[1], reader)
-    targets = check_targets(y, loss, outputs, n, problem.dtype, what[1], reader)
+    targets = check_targets(y, loss, outputs, n, problem.dtype, what[1], reader, labels)
     weights = None
     if sample_weight is not None:
         weights = check_weights(sample_weight, n, reader, outputs, loss)
     if missing is not None:
         weights = without_missing(weights, missing, what[1])
-    return Data(features, targets, weights)
+    return Data(features, targets, weights, feature_names(X, what[0]))
 
 
-def check_validation(problem: Problem, data: Any, reader: Reader | None = None) -> Data | None:
+def check_validation(
+    problem: Problem,
+    data: Any,
+    reader: Reader | None = None,
+    names: tuple[str, ...] | None = None,
+) -> Data | None:
     """Return what `fit` takes as `validation_data`, checked; None for None.
 
     Raises
@@ -152,7 +192,8 @@ def check_validation(problem: Problem, data: Any, reader: Reader | None = None) 
         )
     try:
         X, y, *weights = data
-        return check_data(problem, X, y, weights[0] if weights else None, reader=reader)
+        weight = weights[0] if weights else None
+        return check_data(problem, X, y, weight, reader=reader, names=names)
     except UnknownLabel as error:
         error.args = (f"in validation_data, {error}",)
         raise
@@ -161,47 +202,80 @@ def check_validation(problem: Problem, data: Any, reader: Reader | None = None) 
 
 
 def check_features(
-    X: Any, inputs: int, dtype: np.dtype, what: str = "X", reader: Reader | None = None
+    X: Any,
+    inputs: int | None,
+    dtype: np.dtype,
+    what: str = "X",
+    reader: Reader | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> Any:
-    """Return `X` as a floating array (m, inputs) without NaN or infinity.
+    """Return `X` as an array (m, inputs) of real numbers without NaN or infinity.
 
-    float32 and float64 arrays in native byte order come back as they are, whatever their strides
-    and whatever `dtype` says; everything else becomes a new array of `dtype`. What is on a device
-    is a `DeviceArray`, and what is sparse `SparseRows`.
+    Arrays of a dtype in `READABLE` and in native byte order come back as they are, whatever their
+    strides and whatever `dtype` says; so do frames that are such an array inside. Everything else
+    becomes a new array of `dtype`, or of smaller integers. What is on a device is a `DeviceArray`,
+    and what is sparse `SparseRows`.
 
     Raises
     ------
     InvalidInput
         Wrong rank or width, no rows, not numbers, masked, NaN, infinity, or a number too large for
-        `dtype`.
+        `dtype`; names of columns that are not `names`; or a network that does not know its number
+        of inputs yet.
     """
+    if inputs is None:
+        raise unknown_inputs("predict or evaluate")
     if is_sparse(X):
         return check_sparse(X, inputs, dtype, what)
-    array = numbers_anywhere(X, what, reader)
-    if array.ndim == 1 and len(array):
-        raise InvalidInput(
-            f"{what} has shape {array.shape} but must be two-dimensional, one row a sample: "
-            f"{what}.reshape(-1, 1) for one feature, {what}.reshape(1, -1) for one sample"
-        )
-    if array.ndim == 0 or array.ndim > 2:
-        raise InvalidInput(
-            f"{what} has shape {array.shape} but must be two-dimensional, one row a sample; "
-            f"flatten samples with {what}.reshape(len({what}), -1)"
-        )
-    if len(array) == 0:
-        raise InvalidInput(f"{what} has no rows (shape {array.shape}); pass at least one")
+    X = as_table(X, what)
+    check_names(feature_names(X, what), names, what)
+    labels = labels_of(X, what)
+    array = numbers_anywhere(X, what, reader, dtype)
+    _check_shape(array.shape, what, isinstance(X, Frame))
     if array.shape[1] != inputs:
         raise InvalidInput(
             f"{what} has {array.shape[1]} columns but the network has {inputs} inputs; "
             f"pass an array of shape ({len(array)}, {inputs})"
         )
-    check_finite(array, dtype, what)
+    check_finite(array, dtype, what, labels=labels)
     if isinstance(array, DeviceArray):
         return array if array.dtype in (np.float32, np.float64) else array.converted(dtype)
-    # A dtype in foreign byte order equals neither of the two.
-    if array.dtype in (np.float32, np.float64) and array.flags.aligned:
+    # A dtype in foreign byte order equals none of these.
+    if array.dtype in READABLE and array.flags.aligned:
         return array
+    check_memory(
+        array.size * np.dtype(dtype).itemsize,
+        f"{what}, whose dtype {array.dtype} is converted to {np.dtype(dtype)},",
+        f"write it as {np.dtype(dtype)}, which is read in place, or pass fewer rows at a time",
+    )
     return array.astype(dtype, order="C")
+
+
+def width_of(X: Any, what: str = "X", reader: Reader | None = None) -> int:
+    """Return how many columns features have, or raise `InvalidInput` where they are no table."""
+    shape = getattr(X, "shape", None)
+    if not (isinstance(shape, tuple) and len(shape) == 2):
+        shape = numbers_anywhere(X, what, reader).shape
+    _check_shape(shape, what, False)
+    return whole(int(shape[1]), f"the number of columns of {what}", 1)
+
+
+def _check_shape(shape: tuple[int, ...], what: str, framed: bool) -> None:
+    """Raise `InvalidInput` for features that are no table, or one without rows."""
+    if len(shape) == 1 and shape[0]:
+        remedy = f"{what}.reshape(-1, 1) for one feature, {what}.reshape(1, -1) for one sample"
+        if framed:
+            remedy = "a frame of one column for one feature, or of one row for one sample"
+        raise InvalidInput(
+            f"{what} has shape {shape} but must be two-dimensional, one row a sample: {remedy}"
+        )
+    if len(shape) == 0 or len(shape) > 2:
+        raise InvalidInput(
+            f"{what} has shape {shape} but must be two-dimensional, one row a sample; "
+            f"flatten samples with {what}.reshape(len({what}), -1)"
+        )
+    if shape[0] == 0:
+        raise InvalidInput(f"{what} has no rows (shape {shape}); pass at least one")
 
 
 def check_targets(
@@ -212,6 +286,7 @@ def check_targets(
     dtype: np.dtype,
     what: str = "y",
     reader: Reader | None = None,
+    labels: Labels | None = None,
 ) -> Any:
     """Return `y` as the loss reads it, C-contiguous.
 
@@ -221,6 +296,7 @@ def check_targets(
     and those of a row sum to 1 to within 1e-3. They are used as they are: the loss is
     -sum_k t_k log softmax(z)_k also where the sum is not quite 1. Other targets become (n, outputs)
     of `dtype`; for one output they may come as (n,). Binary targets are 0 and 1, counts at least 0.
+    `labels` are what messages call the columns; None: what a frame does.
 
     Raises
     ------
@@ -231,6 +307,8 @@ def check_targets(
         raise unknown_name("loss", loss, LOSSES)
     row = loss_row(loss)
     kind, loss_name = row.targets, row.name
+    y = as_table(y, what)
+    labels = labels_of(y, what) if labels is None else labels
     array = numbers_anywhere(y, what, reader)
     soft = kind == "classes" and array.ndim == 2 and array.shape[1] == outputs
     columns = 1 if kind == "classes" and not soft else row.columns or outputs
@@ -251,13 +329,13 @@ def check_targets(
     if len(array) != n:
         raise InvalidInput(f"{what} has {len(array)} rows but there are {n} samples; pass one each")
     if kind == "classes" and not soft:
-        return _class_indices(array, outputs, what)
+        return _class_indices(array, outputs, what, labels)
     remedy = "" if row.rowwise else "leave them out with Trainer(..., ignore_nan=True)"
-    check_finite(array, dtype, what, remedy)
+    check_finite(array, dtype, what, remedy, labels)
     if kind == "binary":
-        _check_binary(array, loss_name, what)
+        _check_binary(array, loss_name, what, labels)
     elif kind == "counts" or soft:
-        _check_not_negative(array, loss_name, what, "probabilities" if soft else "counts")
+        _check_not_negative(array, loss_name, what, "probabilities" if soft else "counts", labels)
     if soft:
         _check_sums(to_host(array), what)
     if isinstance(array, DeviceArray):
@@ -265,7 +343,7 @@ def check_targets(
     return np.require(array, dtype, ["C", "A"])
 
 
-def _class_indices(array: Any, outputs: int, what: str) -> Any:
+def _class_indices(array: Any, outputs: int, what: str, labels: Labels | None) -> Any:
     """Return the labels (n, 1) as int64 (n,) or raise at the first that is not 0..outputs-1.
 
     They are copied first: compiled code takes a label for an index, so what is checked here must be
@@ -274,12 +352,12 @@ def _class_indices(array: Any, outputs: int, what: str) -> Any:
     if not isinstance(array, DeviceArray):
         array = array.copy()
     if array.dtype.kind == "f":
-        check_finite(array, array.dtype, what)
+        check_finite(array, array.dtype, what, labels=labels)
         place = first_place(array, "fractional")
         if place is not None:
             raise InvalidInput(
-                f"{what} {name_value(array, place)} is fractional; labels are whole numbers "
-                f'0..{outputs - 1} (for a regression choose loss="mse")'
+                f"{what} {name_value(array, place, labels)} is fractional; labels are whole "
+                f'numbers 0..{outputs - 1} (for a regression choose loss="mse")'
             )
     if array.dtype.kind != "b":
         place = first_place(array, "outside", outputs)
@@ -301,13 +379,15 @@ def _class_indices(array: Any, outputs: int, what: str) -> Any:
     return np.require(array.reshape(-1), np.int64, ["C", "A"])
 
 
-def _check_not_negative(array: Any, loss_name: str, what: str, of: str) -> None:
+def _check_not_negative(
+    array: Any, loss_name: str, what: str, of: str, labels: Labels | None
+) -> None:
     """Raise at the first value of `array` below 0."""
     place = first_place(array, "negative")
     if place is not None:
         raise InvalidInput(
-            f"{what} {name_value(array, place)} is negative, but {loss_name} takes {of}, which are "
-            "at least 0"
+            f"{what} {name_value(array, place, labels)} is negative, but {loss_name} takes {of}, "
+            "which are at least 0"
         )
 
 
@@ -325,7 +405,7 @@ def _check_sums(array: np.ndarray, what: str) -> None:
             )
 
 
-def _check_binary(array: Any, loss_name: str, what: str) -> None:
+def _check_binary(array: Any, loss_name: str, what: str, labels: Labels | None) -> None:
     """Raise at the first value of `array` that is neither 0 nor 1."""
     if array.dtype.kind == "b":
         return
@@ -337,5 +417,5 @@ def _check_binary(array: Any, loss_name: str, what: str) -> None:
     else:
         remedy = 'for more than two classes choose loss="softmax_cross_entropy"'
     raise InvalidInput(
-        f"{what} {name_value(array, place)}, but {loss_name} takes 0 and 1; {remedy}"
+        f"{what} {name_value(array, place, labels)}, but {loss_name} takes 0 and 1; {remedy}"
     )

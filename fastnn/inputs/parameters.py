@@ -33,7 +33,7 @@ def check_size(problem: Problem) -> None:
     copies = 1 + UPDATES[problem.optimizer.rule].slots
     # Initial weights are drawn in float64.
     needed = problem.dtype.itemsize * copies * sum(sizes) + 8 * max(sizes)
-    widest = max(network.inputs, *(dense.units for dense in network.dense))
+    widest = max(network.widths[0][0], *(dense.units for dense in network.dense))
     check_memory(
         needed,
         f"a network of {sum(sizes)} parameters, its widest layer of {widest} numbers,",

@@ -423,7 +423,11 @@ _TOO_LARGE = (
 
 
 def check_converging(
-    result: EpochResult, finite: Callable[[], bool], rates: np.ndarray, epoch: int
+    result: EpochResult,
+    finite: Callable[[], bool],
+    rates: np.ndarray,
+    epoch: int,
+    large: Callable[[], str],
 ) -> None:
     """Raise `Diverged` where an epoch ended in numbers that are not finite.
 
@@ -437,6 +441,9 @@ def check_converging(
         The learning rate of each step, float64 (steps,).
     epoch
         The epoch's number.
+    large
+        Says which of X and y is large, as `fastnn.inputs.magnitudes.large_numbers` does; asked only
+        where training diverged.
     """
     if result.bad_step is not None:
         step, what = result.bad_step, f"the loss became {result.loss}"
@@ -444,24 +451,26 @@ def check_converging(
         step, what = len(rates) - 1, "a parameter or the optimizer's state was not finite after"
     else:
         return
-    at_once = result.bad_step == 0
+    at_once, cause = result.bad_step == 0, large()
     if epoch == 0 and at_once:
         raise DivergedAtOnce(
-            f"training diverged at once: the loss was {result.loss} before any update; scale the "
-            "columns of X to about unit variance, and see that an alpha is not large, and that an "
-            "activation or a loss of your own is finite where it is used (an index that no output "
-            "has gives NaN). The trainer is as it was before",
+            f"training diverged at once: the loss was {result.loss} before any update; "
+            f"{f'{cause}; also' if cause else 'X and y are not large, so'} see that no parameter "
+            "or alpha is, and that an activation or a loss of your own is finite where it is used "
+            "(an index that no output has gives NaN). The trainer is as it was before",
             epoch,
             step,
+            cause,
         )
     kind, already = (DivergedAtOnce, _TOO_LARGE) if at_once else (Diverged, "")
     raise kind(
         f"training diverged in epoch {epoch}, step {step} (both counted from 0): {what}; "
-        f"lower the learning rate, which was {rates[step]:g}, and scale the columns of X to "
-        "about unit variance; an alpha, l1, l2 or weight_decay can be too large as well. The "
-        f"trainer is as the last good epoch left it{already}",
+        f"{f'{cause}; or ' if cause else ''}lower the learning rate, which was {rates[step]:g}; an "
+        "alpha, l1, l2 or weight_decay can be too large as well. The trainer is as the last good "
+        f"epoch left it{already}",
         epoch,
         step,
+        cause,
     )
 
 

@@ -12,14 +12,18 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import InvalidInput
-from fastnn.inputs.arrays import BLOCK, first_place, name_value, real_numbers
+from fastnn.inputs.arrays import name_value, real_numbers
+from fastnn.inputs.moments import (
+    blocks_of_rows,
+    compressed,
+    entries,
+    moments_of_rows,
+    moments_of_sparse,
+)
 from fastnn.inputs.parameters import Parameters
+from fastnn.inputs.sparse_rows import is_sparse
 from fastnn.inputs.weights import check_weights
 
-_LOWEST = -1022  # 2**-_LOWEST is finite
-_EPSILON = float(np.finfo(np.float64).eps)
-_SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
-_LARGEST = float(np.finfo(np.float64).max)
 _FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -78,11 +82,9 @@ class Scaling:
 
         mean_j = sum_r w_r x_rj / sum_r w_r,  scale_j^2 = sum_r w_r (x_rj - mean_j)^2 / sum_r w_r
 
-        X is read once. Each block of rows has its mean and its sum of squares about that, and these
-        are merged (Chan, Golub & LeVeque 1983, equations 2.1 and 1.7), in units of a power of 2, so
-        that nothing overflows. A column that is constant up to the rounding of these sums has scale
-        1, by the bound of scikit-learn's StandardScaler, n eps scale^2 + (n eps mean)^2 for
-        scale^2, n being the number of rows that count.
+        X is read once, and not copied; see `fastnn.inputs.moments`. A column that is one number up
+        to rounding has scale 1, as scikit-learn's StandardScaler decides: where scale^2 is at most
+        n eps scale^2 + (n eps mean)^2, n being the number of rows that count.
 
         Parameters
         ----------
@@ -98,57 +100,19 @@ class Scaling:
         InvalidInput
             No rows, another rank, not real numbers, NaN or infinity, or weights that cannot be.
         """
-        if _is_sparse(X):
-            return cls._fit_sparse(X, sample_weight)
-        array = _two_dimensional(X)
-        n, columns = array.shape
-        weights = _checked_weights(sample_weight, n)
-        found, count = _nothing(columns), 0
-        for rows in _blocks(n, columns, least=64):
-            block, weight = array[rows], None
-            if weights is not None:
-                weight = weights[rows]
-                there = weight > 0
-                if not there.all():
-                    block, weight = block[there], weight[there]
-            count += len(block)
-            if len(block):
-                found = found.with_other(_moments(block, weight))
+        sparse = is_sparse(X)
+        array = compressed(X) if sparse else _two_dimensional(X)
+        if sparse:
+            real_numbers(array.data, "X")
+        if not array.shape[0]:
+            raise InvalidInput(f"X has no rows (shape {array.shape}); pass at least one")
+        weights = None if sample_weight is None else check_weights(sample_weight, array.shape[0])
+        found = (moments_of_sparse if sparse else moments_of_rows)(array, weights)
         if not found.finite:
             _refuse(array, weights)
-        scale = found.deviations(count)
-        return cls(np.ldexp(found.mean, found.exponent), scale)
-
-    @classmethod
-    def _fit_sparse(cls, X: Any, sample_weight: Any) -> Self:
-        """Return what `fit` does for a sparse X."""
-        matrix = _compressed(X)
-        real_numbers(matrix.data, "X")
-        if not matrix.has_canonical_format:  # several entries of one place count by their sum
-            matrix = matrix.copy()
-            matrix.sum_duplicates()
-        n, columns = matrix.shape
-        if not n:
-            raise InvalidInput(f"X has no rows (shape {matrix.shape}); pass at least one")
-        weights = _checked_weights(sample_weight, n)
-        rows = np.ones(n) if weights is None else weights
-        found, stored = _nothing(columns), np.zeros(columns, np.int64)
-        for row, column, values in _entries(matrix):
-            there = rows[row] > 0
-            row, column, values = row[there], column[there], values[there]
-            wrong = ~np.isfinite(values)
-            if wrong.any():
-                at = int(wrong.argmax())
-                raise InvalidInput(
-                    f"X value {values[at].item()!r} at row {row[at]}, column {column[at]} "
-                    "is not a finite number; drop such rows or fill them"
-                )
-            stored += np.bincount(column, minlength=columns)
-            found = found.with_other(_moments_of_entries(column, values, rows[row], columns))
-        count, zeros = int(np.count_nonzero(rows)), _nothing(columns)
-        # Where all are stored, what rounding leaves of the weights is no zero.
-        zeros.weight[:] = np.where(stored < count, (rows.sum() - found.weight).clip(0.0), 0.0)
-        return cls(np.zeros(columns), found.with_other(zeros).deviations(count))
+        scale = found.deviations()
+        scale[scale == 0] = 1.0
+        return cls(np.zeros_like(scale) if sparse else found.means, scale)
 
     def apply(self, X: Any, dtype: Any = None) -> Any:
         """Return (X - mean) / scale, computed in float64, in a new array of X's floating dtype.
@@ -247,12 +211,12 @@ class Scaling:
 
     def _changed(self, X: Any, dtype: Any, dense: Any, sparse: Any) -> Any:
         """Return a new array in which `dense` or `sparse` has changed each number of X."""
-        if _is_sparse(X):
+        if is_sparse(X):
             return self._changed_sparse(X, dtype, sparse)
         array = _two_dimensional(X)
         self._check_columns(array.shape)
         result = np.empty(array.shape, _dtype_of(array, dtype))
-        for rows in _blocks(*array.shape):
+        for rows in blocks_of_rows(*array.shape):
             with np.errstate(over="ignore", invalid="ignore"):
                 result[rows] = dense(array[rows])
             _check_rounded(array, result, rows)
@@ -260,7 +224,7 @@ class Scaling:
 
     def _changed_sparse(self, X: Any, dtype: Any, change: Any) -> Any:
         """Return a sparse matrix of the same places, whose numbers are scaled."""
-        matrix = _compressed(X)
+        matrix = compressed(X)
         real_numbers(matrix.data, "X")
         self._check_columns(matrix.shape)
         if self.mean.any():
@@ -272,7 +236,7 @@ class Scaling:
             )
         result = matrix.astype(_dtype_of(matrix, dtype), copy=True)
         done = 0
-        for _, column, values in _entries(matrix):
+        for _, column, values in entries(matrix):
             some = slice(done, done + len(values))
             with np.errstate(over="ignore", invalid="ignore"):
                 result.data[some] = change(values, self.scale[column])
@@ -304,134 +268,6 @@ class Scaling:
         return found
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Of each column: weights, mean and sum of weighted squares about it, in units of powers of 2.
-
-    With the exponent e of the largest number, `mean` is in 2**e and `squares` in 4**e.
-    """
-
-    weight: np.ndarray
-    mean: np.ndarray
-    squares: np.ndarray
-    exponent: np.ndarray
-
-    @property
-    def finite(self) -> bool:
-        """Whether no number was NaN or infinite."""
-        return bool(np.isfinite(self.mean).all() and np.isfinite(self.squares).all())
-
-    def with_other(self, other: _Moments) -> _Moments:
-        """Return the moments of both sets of rows together (Chan et al. 1983, equation 2.1)."""
-        exponent = np.maximum(self.exponent, other.exponent)
-        (mean, squares), (its, its_squares) = (
-            (
-                np.ldexp(each.mean, each.exponent - exponent),
-                np.ldexp(each.squares, 2 * (each.exponent - exponent)),
-            )
-            for each in (self, other)
-        )
-        total = self.weight + other.weight
-        share = np.divide(other.weight, total, out=np.zeros(len(total)), where=total > 0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            step = its - mean
-            return _Moments(
-                total,
-                mean + share * step,
-                squares + its_squares + self.weight * share * step**2,
-                exponent,
-            )
-
-    def deviations(self, count: int) -> np.ndarray:
-        """Return the standard deviation of each column, 1 where it is one number."""
-        weight = np.where(self.weight > 0, self.weight, 1.0)
-        variance = np.maximum(self.squares, 0.0) / weight
-        rounding = count * _EPSILON * variance + (count * _EPSILON * self.mean) ** 2
-        with np.errstate(over="ignore"):
-            scale = np.ldexp(np.sqrt(variance), self.exponent).clip(_SMALLEST, _LARGEST)
-        return np.where(variance <= rounding, 1.0, scale)
-
-
-def _nothing(columns: int) -> _Moments:
-    """Return the moments of no rows."""
-    zeros = np.zeros(columns)
-    return _Moments(zeros.copy(), zeros, zeros, np.full(columns, _LOWEST))
-
-
-def _exponents(largest: np.ndarray) -> np.ndarray:
-    """Return e with 2**e above each number, so that all are within 1 in units of it."""
-    return np.where(largest > 0, np.frexp(largest)[1], _LOWEST).clip(_LOWEST)
-
-
-def _moments(block: np.ndarray, weight: np.ndarray | None) -> _Moments:
-    """Return the moments of rows (m, columns), each of a weight above 0 if there are any.
-
-    A column is contiguous in the copy, so that NumPy adds it up in pairs. The sum of what the mean
-    leaves corrects mean and squares for its rounding (Chan et al. 1983, equation 1.7).
-    """
-    numbers = np.array(block.T, np.float64, order="C")
-    with np.errstate(over="ignore", invalid="ignore"):  # of what is not finite `finite` tells
-        exponent = _exponents(np.maximum(numbers.max(axis=1), -numbers.min(axis=1)))
-        numbers *= np.ldexp(1.0, -exponent)[:, None]
-        total = float(len(block)) if weight is None else float(weight.sum())
-        mean = _sums(numbers, weight) / total
-        numbers -= mean[:, None]
-        left = _sums(numbers, weight) / total
-        numbers *= numbers
-        squares = _sums(numbers, weight) - total * left**2
-    return _Moments(np.full(len(mean), total), mean + left, squares, exponent)
-
-
-def _sums(numbers: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return the weighted sum of each row."""
-    return numbers.sum(axis=1) if weight is None else numbers @ weight
-
-
-def _moments_of_entries(
-    column: np.ndarray, values: np.ndarray, weight: np.ndarray, columns: int
-) -> _Moments:
-    """Return the moments of single numbers, each with its column; of those that are there."""
-    largest = np.zeros(columns)
-    np.maximum.at(largest, column, np.abs(values))
-    exponent = _exponents(largest)
-    values = values * np.ldexp(1.0, -exponent)[column]
-    total = np.bincount(column, weight, columns)
-    safe = np.where(total > 0, total, 1.0)
-    mean = np.bincount(column, weight * values, columns) / safe
-    values -= mean[column]
-    left = np.bincount(column, weight * values, columns) / safe
-    squares = np.bincount(column, weight * values**2, columns) - total * left**2
-    return _Moments(total, mean + left, squares, exponent)
-
-
-def _blocks(rows: int, columns: int, least: int = 1) -> Iterator[slice]:
-    """Yield slices of rows that hold few enough numbers for the cache."""
-    height = max(least, BLOCK // max(1, columns))
-    for start in range(0, rows, height):
-        yield slice(start, min(start + height, rows))
-
-
-def _entries(matrix: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield rows, columns and values of the stored numbers of a CSR or CSC, as they lie."""
-    step = max(BLOCK, 4 * matrix.shape[1])
-    for start in range(0, len(matrix.data), step):
-        end = min(start + step, len(matrix.data))
-        major = np.searchsorted(matrix.indptr, np.arange(start, end), side="right") - 1
-        minor = matrix.indices[start:end]
-        values = np.asarray(matrix.data[start:end], np.float64)
-        yield (major, minor, values) if matrix.format == "csr" else (minor, major, values)
-
-
-def _is_sparse(X: Any) -> bool:
-    """Return whether X is a sparse matrix or array, as SciPy has them, without importing that."""
-    return hasattr(X, "tocsr") and hasattr(X, "nnz")
-
-
-def _compressed(X: Any) -> Any:
-    """Return a sparse X as the CSR or CSC that it is, or as a CSR."""
-    return X if X.format in ("csr", "csc") else X.tocsr()
-
-
 def _two_dimensional(X: Any) -> np.ndarray:
     """Return X as a real array (n, columns), not copied if it is one; one column of (n,)."""
     array = real_numbers(X, "X")
@@ -445,13 +281,6 @@ def _two_dimensional(X: Any) -> np.ndarray:
     return array
 
 
-def _checked_weights(sample_weight: Any, n: int) -> np.ndarray | None:
-    """Return weights (n,) as float64, or None."""
-    if not n:
-        raise InvalidInput("X has no rows; pass at least one")
-    return None if sample_weight is None else check_weights(sample_weight, n)
-
-
 def _dtype_of(array: Any, dtype: Any) -> np.dtype[Any]:
     """Return the dtype of what becomes of an array."""
     if dtype is not None:
@@ -460,19 +289,27 @@ def _dtype_of(array: Any, dtype: Any) -> np.dtype[Any]:
     return native if native in _FLOATING else _FLOATING[1]
 
 
-def _refuse(array: np.ndarray, weights: np.ndarray | None) -> None:
-    """Raise for the first value that is not finite, in a row that counts."""
-    rows = np.arange(len(array)) if weights is None else weights.nonzero()[0]
-    limit = float(np.finfo(array.dtype).max)
-    for start in range(0, len(rows), BLOCK):
-        some = rows[start : start + BLOCK]
-        place = first_place(array[some], "beyond", limit)
-        if place is not None:
-            value = name_value(array, (int(some[place[0]]), place[1]))
+def _refuse(array: Any, weights: np.ndarray | None) -> None:
+    """Raise for a value that is not finite, the first one of a row that counts."""
+    for rows, columns, values in entries(array) if is_sparse(array) else _numbers(array):
+        wrong = ~np.isfinite(values)
+        if weights is not None:
+            wrong &= weights[rows] > 0
+        if wrong.any():
+            at = int(wrong.argmax())
+            beside = f", column {columns[at]}" if array.shape[1] > 1 else ""
             raise InvalidInput(
-                f"X {value} is not a finite number; drop such rows or fill them, such as with "
-                "numpy.nan_to_num"
+                f"X value {values[at].item()!r} at row {rows[at]}{beside} is not a finite number; "
+                "drop such rows or fill them, such as with numpy.nan_to_num"
             )
+
+
+def _numbers(array: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield rows, columns and values of a dense array, as `entries` does of a sparse one."""
+    for rows in blocks_of_rows(*array.shape):
+        block = array[rows]
+        places = np.indices(block.shape)
+        yield rows.start + places[0].ravel(), places[1].ravel(), block.ravel()
 
 
 def _check_rounded(array: np.ndarray, result: np.ndarray, rows: slice) -> None:

@@ -80,8 +80,8 @@ class SparseRows:
 
 
 def is_sparse(value: Any) -> bool:
-    """Return whether a value is a sparse matrix or array, of any library that has `tocsr`."""
-    return hasattr(value, "tocsr") and not isinstance(value, np.ndarray)
+    """Return whether a value is sparse: rows of ours, or of any library that has `tocsr`."""
+    return isinstance(value, SparseRows) or hasattr(value, "tocsr")
 
 
 def check_sparse(value: Any, inputs: int, dtype: np.dtype, what: str) -> SparseRows:
@@ -142,9 +142,7 @@ def _check_structure(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return starts and columns of a compressed matrix, or raise where they cannot be followed."""
     remedy = f"its arrays contradict one another; make {what} anew, and see {what}.check_format()"
-    starts, columns = (
-        _contiguous(np.asarray(array)) for array in (matrix.indptr, matrix.indices)
-    )
+    starts, columns = (_contiguous(np.asarray(array)) for array in (matrix.indptr, matrix.indices))
     stored = min(len(columns), len(np.asarray(matrix.data)))
     if starts.shape != (rows + 1,) or columns.ndim != 1:
         raise InvalidInput(
@@ -162,7 +160,8 @@ def _check_structure(
         if falls.any():
             row = start + int(falls.argmax())
             raise InvalidInput(
-                f"{what}.indptr falls from {starts[row]} to {starts[row + 1]} at row {row}: {remedy}"
+                f"{what}.indptr falls from {starts[row]} to {starts[row + 1]} at row {row}: "
+                + remedy
             )
     columns = columns[: int(starts[-1])]
     for start, block in _blocks(columns):

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import InvalidInput
-from fastnn.inputs.arrays import check_finite, first_place, name_value, numbers_anywhere
+from fastnn.inputs.arrays import (
+    as_table,
+    check_finite,
+    first_place,
+    labels_of,
+    name_value,
+    numbers_anywhere,
+)
 from fastnn.inputs.device_arrays import to_host
 from fastnn.rules.table import loss_row
 
@@ -53,15 +60,17 @@ def check_weights(
         Wrong shape, a weight that is negative, NaN or infinite, or no weight above 0.
     """
     what = "sample_weight"
+    sample_weight = as_table(sample_weight, what)
     array = numbers_anywhere(sample_weight, what, reader)
     _check_shape(array.shape, n, outputs, loss, what)
     array = to_host(array)
     columns = array.reshape(n, -1)
-    check_finite(columns, np.dtype(np.float64), what)
+    labels = labels_of(sample_weight, what)
+    check_finite(columns, np.dtype(np.float64), what, labels=labels)
     place = first_place(columns, "negative")
     if place is not None:
         raise InvalidInput(
-            f"{what} {name_value(columns, place)} is negative; weights are at least 0"
+            f"{what} {name_value(columns, place, labels)} is negative; weights are at least 0"
         )
     given = array.reshape(n) if columns.shape[1] == 1 else array
     weights = np.require(given, np.float64, ["C", "A"])
@@ -115,7 +124,7 @@ def fill_missing(y: Any, what: str, reader: Reader | None) -> tuple[Any, np.ndar
     InvalidInput
         Not real numbers, or all of them missing.
     """
-    array = numbers_anywhere(y, what, reader)
+    array = numbers_anywhere(y, what, reader, missing=True)
     if array.dtype.kind != "f":
         return y, None
     there = to_host(array)

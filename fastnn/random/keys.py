@@ -7,6 +7,8 @@ WORD = 2**64
 GAMMA, FIRST_FACTOR, SECOND_FACTOR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 # The shuffling of an epoch draws with this key, apart from those of layers, which count from 0.
 ORDER = 0x6F72646572  # ASCII "order"
+# So does that within windows: its blocks, the number after it for their offset, and the windows.
+BLOCKS, WINDOWS = 0x626C6F636B73, 0x77696E646F77  # ASCII "blocks", "window"
 
 
 def splitmix64(x: int) -> int:

@@ -13,20 +13,32 @@ def order_key(seed: int, epoch: int) -> int:
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
-    """Return the shuffled rows 0..n-1 of epoch `epoch`, int64 (n,).
+    """Return the shuffled rows 0..n-1 of epoch `epoch`, int64 (n,); `shuffled` has the formula."""
+    return shuffled(np.array([order_key(seed, epoch)], np.uint64), n)[0]
+
+
+def shuffled(keys: np.ndarray, n: int) -> np.ndarray:
+    """Return the numbers 0..n-1 in the order of each key, int64 (keys, n), from uint64 (keys,).
 
     Fisher and Yates' shuffle (Durstenfeld 1964, Algorithm 235): for i = n - 1, ..., 1 swap the rows
     at i and at j = floor(u_i (i + 1)). u_i is a multiple of 2^-53 in [0, 1): the high bits of
-    number i of splitmix64 from the epoch's key, so every target draws the same, in any order. (The
+    number i of splitmix64 from the key, so every target draws the same, in any order. (The
     product stays below i + 1 however it is rounded: 1 - 2^-53 is far enough from 1.)
     """
+    orders = np.empty((len(keys), n), np.int64)
     i = np.arange(n - 1, 0, -1)
-    z = np.uint64(order_key(seed, epoch)) + i.astype(np.uint64) * np.uint64(GAMMA)
+    for key, result in zip(keys, orders, strict=True):
+        u = mixed(key + i.astype(np.uint64) * np.uint64(GAMMA)) >> np.uint64(11)
+        j = (u * 2.0**-53 * (i + 1)).astype(np.int64)
+        order = list(range(n))
+        for here, there in zip(i.tolist(), j.tolist(), strict=True):
+            order[here], order[there] = order[there], order[here]
+        result[:] = order
+    return orders
+
+
+def mixed(z: np.ndarray) -> np.ndarray:
+    """Return the mix that ends splitmix64 of each number, uint64."""
     z = (z ^ z >> np.uint64(30)) * np.uint64(FIRST_FACTOR)
     z = (z ^ z >> np.uint64(27)) * np.uint64(SECOND_FACTOR)
-    u = (z ^ z >> np.uint64(31)) >> np.uint64(11)
-    j = (u * 2.0**-53 * (i + 1)).astype(np.int64)
-    order = list(range(n))
-    for here, there in zip(i.tolist(), j.tolist(), strict=True):
-        order[here], order[there] = order[there], order[here]
-    return np.array(order, np.int64)
+    return z ^ z >> np.uint64(31)

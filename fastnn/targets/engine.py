@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.inputs.pages import by_pieces
 from fastnn.inputs.parameters import Parameters
 from fastnn.network import Network
-from fastnn.random.row_orders import epoch_order
+from fastnn.random.row_orders import shuffled
+from fastnn.random.windows import InOrder, orders_of
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import activation_row
 
@@ -91,9 +93,16 @@ class Engine(ABC):
             for array in layer
         )
 
-    def orders(self, epochs: range, n: int) -> np.ndarray:
-        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
-        return np.stack([epoch_order(self.problem.seed, epoch, n) for epoch in epochs])
+    def orders(self, epochs: range, n: int, window: int | None = None) -> np.ndarray:
+        """Return the rows 0..n-1 of some epochs, int64 (len(epochs), n), shuffled.
+
+        `window` says how many rows are shuffled together, None: all; see `fastnn.random.windows`.
+        """
+        return orders_of(self.problem.seed, epochs, n, window, self.shuffled)
+
+    def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
+        """Return what `fastnn.random.row_orders.shuffled` does, int64 (keys, n)."""
+        return shuffled(keys, n)
 
     def train_epoch(
         self,
@@ -122,7 +131,7 @@ class Engine(ABC):
     def train_epoch_in_parts(
         self,
         data: Data,
-        order: np.ndarray,
+        order: np.ndarray | InOrder,
         rates: np.ndarray,
         epoch: int,
         step: int,
@@ -140,7 +149,9 @@ class Engine(ABC):
             Given how many those are, and over their rows the sums of weight times loss and of
             weight. It may predict, and take snapshots, with this engine. What it raises ends the
             epoch.
-        data, order, rates, epoch, step, progress
+        order
+            As for `train_epoch`, or what gives any part of that: ``order[first:last]``.
+        data, rates, epoch, step, progress
             As for `train_epoch`.
         """
         raise NotImplementedError  # where `hides_steps` says why
@@ -153,6 +164,10 @@ class Engine(ABC):
     @abstractmethod
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
+
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return what `forward` does, for rows in a file that is larger than memory, too."""
+        return by_pieces(self.forward, X)
 
     def gradients(self, data: Data) -> tuple[float, Parameters]:
         """Return the data loss over all rows and the gradient of loss plus l2; no dropout.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.inputs.sparse_rows import is_sparse
-from fastnn.rules.table import LOSSES, loss_row, unknown_name
+from fastnn.rules.table import unknown_name
 from fastnn.targets.engine import Engine
 from fastnn.threads.pool import uninterrupted
 
@@ -67,9 +67,6 @@ def _lacks(problem: Problem) -> str:
     """Return what of a problem CUDA cannot compute, or ""."""
     if kinds := problem.network.normalized:
         return f"does not have {' and '.join(kinds)} yet"
-    row = loss_row(problem.loss)
-    if row.rowwise and row.name not in LOSSES:
-        return "has no kernels for a loss of your own over whole rows"
     return ""
 
 
@@ -82,6 +79,8 @@ def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple
         against = "CUDA is Numba's simulator here, which is for tests"
     elif problem and (lacking := _lacks(problem)):
         against = f"CUDA {lacking}"
+    elif problem and problem.network.inputs is None:
+        against = "the network does not know its number of inputs yet"
     elif problem and precision == "float32" and (little := why_not(problem, restarts)):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little

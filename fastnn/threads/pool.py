@@ -90,6 +90,19 @@ class Task:
         if self.stopped and _pool.ending:
             raise SystemExit  # which ends the thread that asked, and says nothing
 
+    def begin(self) -> None:
+        """Have threads do the work meanwhile, to be waited for by `join` or ended by `settle`.
+
+        Where there are none, all of it is done here.
+        """
+        if not _pool.start(self, self._seats):
+            self._run_here()
+
+    def join(self, tick: Callable[[], None] = lambda: None) -> None:
+        """Wait until what `begin` has begun is done; `tick` is called a few times a second."""
+        while not self._wait(TICK_SECONDS):
+            tick()
+
     def settle(self) -> None:
         """Stop, and wait until no thread is at work any more; none will be from then on."""
         self.stop()

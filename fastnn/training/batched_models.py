@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.errors import Diverged
 from fastnn.inputs.data import Data
+from fastnn.inputs.magnitudes import large_numbers
 from fastnn.inputs.problem import EpochResult, check_converging
 from fastnn.targets.selection import describe
 from fastnn.training import saved_trainer as models
@@ -93,7 +95,7 @@ class Together:
         seconds = (time.perf_counter() - start) / count
         for network, (own, bad) in enumerate(zip(results, failed, strict=True)):
             if bad:
-                self._stop(network, own[-1], rates[-1], before)
+                self._stop(network, own[-1], rates[-1], before, data)
             elif own:
                 self._enter(network, own, rates, seconds)
         if validation is not None:
@@ -126,11 +128,18 @@ class Together:
         model.epoch, model.step = model.epoch + len(results), model.step + rates.size
 
     def _stop(
-        self, network: int, result: EpochResult, rates: np.ndarray, before: np.ndarray
+        self,
+        network: int,
+        result: EpochResult,
+        rates: np.ndarray,
+        before: np.ndarray,
+        data: Data,
     ) -> None:
         """Take back the one epoch in which a network diverged, and train it no more."""
+        model = self.models[network]
+        large = partial(large_numbers, model.problem, data)
         try:
-            check_converging(result, lambda: False, rates, self.models[network].epoch)
+            check_converging(result, lambda: False, rates, model.epoch, large)
         except Diverged as error:
             self.errors[network] = error
         self.engine.restore(before, network)
@@ -148,7 +157,7 @@ def begin_together(first: Model, seeds: list[int], chosen: str, reason: str) -> 
     for seed in seeds[1:]:
         problem = replace(first.problem, seed=seed)
         model = models.begin(problem, first.target, first.threads, first.shuffle)
-        model.rate_factor = first.rate_factor
+        model.rate_factor, model.feature_names = first.rate_factor, first.feature_names
         every.append(model)
     for network, model in enumerate(every):
         model.history.reason = describe(reason, engine)

@@ -57,6 +57,7 @@ def go_back(trainer: Stateful, error: Diverged, rate: float) -> int:
             "max_restores allows",
             error.epoch,
             error.step,
+            error.cause,
         ) from error
     again = bool(restores) and restores[-1].back_to == state.epoch
     immediate = isinstance(error, DivergedAtOnce)
@@ -67,7 +68,7 @@ def go_back(trainer: Stateful, error: Diverged, rate: float) -> int:
         after = after._replace(
             epoch=earlier.epoch, step=earlier.step, arrays=earlier.read(), earlier=None
         )
-    entry = Restore(error.epoch, error.step, after.epoch, rate, FACTOR * rate)
+    entry = Restore(error.epoch, error.step, after.epoch, rate, FACTOR * rate, error.cause)
     with trainer._using:
         at_once(
             [partial(restores.append, entry), partial(object.__setattr__, trainer, "_state", after)]

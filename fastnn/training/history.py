@@ -38,6 +38,8 @@ class Restore:
         numbers that were too large already.
     rate_before, rate_after
         The learning rate of that step, and what it became.
+    cause
+        Which of X and y is large, as `fastnn.Diverged` has it; "" where none is.
     """
 
     epoch: int
@@ -45,6 +47,7 @@ class Restore:
     back_to: int
     rate_before: float
     rate_after: float
+    cause: str = ""
 
 
 @dataclass(repr=False)
@@ -351,6 +354,7 @@ class History:
         lines = [
             f"epoch {each.epoch + 1} diverged, done anew from epoch {each.back_to + 1}: "
             f"learning rate {cell(each.rate_before)} -> {cell(each.rate_after)}"
+            f"{each.cause and f' ({each.cause})'}"
             for each in self.restores
         ]
         if not count:
@@ -418,7 +422,8 @@ def _restores(values: Any) -> list[Restore]:
     kinds = counts | dict.fromkeys(("rate_before", "rate_after"), float)
     if not isinstance(values, list) or not all(
         isinstance(each, dict)
-        and each.keys() == kinds.keys()
+        and each.keys() | {"cause"} == kinds.keys() | {"cause"}
+        and type(each.get("cause", "")) is str  # not in files from before there was one
         and all(type(each[name]) is kind and each[name] >= 0 for name, kind in kinds.items())
         for each in values
     ):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.errors import Diverged
 from fastnn.inputs.data import Data
+from fastnn.inputs.magnitudes import large_numbers
 from fastnn.inputs.problem import check_converging, penalty_of
 from fastnn.schedules import rates_of
 from fastnn.training.callbacks import Bundled, Callback, Looks, call_all
 from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
+from fastnn.training.reading import begin_reading, file_pages, scattered_reads
 from fastnn.training.saved_trainer import Model
 from fastnn.training.scores import scores
 from fastnn.training.trainer_state import State, works
@@ -54,16 +57,19 @@ def train_epochs(
         trainer often enough; it is as after the last good epoch.
     """
     left, looks = epochs, Looks(calls)
-    while left:
-        try:
-            _train_block(trainer, data, validation, 1, progress, metrics, looks, followers(calls))
-        except Diverged as error:
-            rates = block_rates(trainer._state, len(data), 1)[0]
-            left += go_back(trainer, error, float(rates[error.step]))
-            continue
-        left -= 1
-        if call_all(calls, trainer, trainer.history):
-            return True
+    with scattered_reads(data, trainer.shuffle):
+        while left:
+            try:
+                _train_block(
+                    trainer, data, validation, 1, progress, metrics, looks, followers(calls)
+                )
+            except Diverged as error:
+                rates = block_rates(trainer._state, len(data), 1)[0]
+                left += go_back(trainer, error, float(rates[error.step]))
+                continue
+            left -= 1
+            if call_all(calls, trainer, trainer.history):
+                return True
     return False
 
 
@@ -100,12 +106,16 @@ def _train_block(
     with trainer._using:
         state = trainer._ready()
         engine, problem, epoch = state.engine, state.problem, state.epoch
-        orders, rates = _block(trainer, state, data, count)
+        reading = begin_reading(data, trainer.shuffle, engine, epoch) if count == 1 else None
+        rates = block_rates(state, len(data), count)
+        orders: Any = None if reading else _orders(trainer.shuffle, state, len(data), count)
         progress.start_epoch(epoch)
         report = progress.update if progress.shown else None
         before, results = state, []
         look = looks.begin(trainer, engine, state.step, rates.size) if looks else None
-        if look is not None:
+        if reading is not None:
+            results.append(reading.train(engine, data, rates[0], epoch, state.step, look, report))
+        elif look is not None:
             result = engine.train_epoch_in_parts(
                 data, orders[0], rates[0], epoch, state.step, look.stops, look, report
             )
@@ -123,7 +133,8 @@ def _train_block(
                 data, orders[done:], rates[done:], epoch + done, before.step, report
             )
         last = len(results) - 1
-        check_converging(results[last], engine.finite, rates[last], epoch + last)
+        large = partial(large_numbers, problem, data)
+        check_converging(results[last], engine.finite, rates[last], epoch + last, large)
         if following:
             if results[0].penalty is None:
                 penalty = penalty_of(problem, engine.parameters())
@@ -138,9 +149,9 @@ def _train_block(
         found: dict[str, float] = {}
         error = None
         if metrics and validation is not None:
-            found, error = measured(problem, engine.forward, validation, metrics)
+            found, error = measured(problem, engine.outputs, validation, metrics)
         elif validation is not None:
-            found = scores(problem, engine.forward, validation)
+            found = scores(problem, engine.outputs, validation)
         loss, accuracy = found.pop("loss", None), found.pop("accuracy", None)
         after = state._replace(
             epoch=epoch + count, step=state.step + rates.size, snapshot=engine.snapshot(),
@@ -165,16 +176,12 @@ def _train_block(
     return count
 
 
-def _block(
-    trainer: Stateful, state: State, data: Data, epochs: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return orders (epochs, n) and learning rates (epochs, steps) of the next epochs."""
-    n = len(data)
-    if trainer.shuffle:
-        orders = state.engine.orders(range(state.epoch, state.epoch + epochs), n)
-    else:
-        orders = np.tile(np.arange(n), (epochs, 1))
-    return orders, block_rates(state, n, epochs)
+def _orders(shuffle: bool | int, state: State, n: int, epochs: int) -> np.ndarray:
+    """Return the orders of the next epochs, (epochs, n)."""
+    if shuffle is False:
+        return np.tile(np.arange(n), (epochs, 1))
+    window = None if shuffle is True else shuffle
+    return state.engine.orders(range(state.epoch, state.epoch + epochs), n, window)
 
 
 def block_rates(state: State | Model, n: int, epochs: int) -> np.ndarray:
@@ -212,6 +219,8 @@ def train_in_blocks(
         As `Trainer.fit` does, in the same epoch and step.
     """
     most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
+    if file_pages(data, trainer.shuffle, trainer._open()):
+        most = 1
     left, following = epochs, followers(calls)
     assert go_in_blocks(calls), "they would miss epochs"
     while left:

@@ -62,6 +62,8 @@ def network_from_dict(values: Any, where: str = "the saved file") -> Network:
             "more than fastnn saves"
         )
     layers = [_from_dict(layer, _LAYERS, "layer", where) for layer in values["layers"]]
+    if values["inputs"] is None:
+        raise CorruptFile(f"{where} is damaged: its network has no number of inputs")
     try:
         return Network(values["inputs"], layers)
     except InvalidInput as error:

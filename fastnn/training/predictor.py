@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.inputs.data import check_data, check_features
+from fastnn.inputs.pages import by_pieces
 from fastnn.inputs.problem import Problem
 from fastnn.training.metrics import check_measurable, check_metrics, measured
 from fastnn.training.scores import check_probabilistic, predictions, probabilities, scores
@@ -28,6 +29,11 @@ class Predictor(ABC):
     @abstractmethod
     def problem(self) -> Problem:
         """The settings that decide what is computed."""
+
+    @property
+    @abstractmethod
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names that the columns of a frame have to have, in their order; None: any."""
 
     @abstractmethod
     def _outputs(self) -> Callable[[Any], np.ndarray]:
@@ -53,7 +59,7 @@ class Predictor(ABC):
             more means 1. Poisson: rates, exp of the outputs. Other regressions: outputs. All but
             the first are (m,) for one output and (m, outputs) for more.
         """
-        return predictions(self.problem, self.forward(X))
+        return self._finished(X, predictions)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities that the network gives for X (m, inputs).
@@ -70,14 +76,21 @@ class Predictor(ABC):
             Another loss, whose outputs are no probabilities.
         """
         check_probabilistic(self.problem)
-        return probabilities(self.problem, self.forward(X))
+        return self._finished(X, probabilities)
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
+        return self._finished(X, lambda problem, outputs: outputs)
+
+    def _finished(self, X: Any, finish: Callable[[Problem, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return what `finish` makes of the outputs, of a file piece by piece."""
         problem = self.problem
         reader = self._reader(X)
-        features = check_features(X, problem.network.inputs, problem.dtype, reader=reader)
-        return self._outputs()(features)
+        features = check_features(
+            X, problem.network.inputs, problem.dtype, reader=reader, names=self.feature_names
+        )
+        outputs = self._outputs()
+        return by_pieces(lambda rows: finish(problem, outputs(rows)), features)
 
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Any = ()
@@ -94,7 +107,8 @@ class Predictor(ABC):
         Missing targets (`ignore_nan`) are left out of both.
         """
         reader = self._reader(X, y, sample_weight)
-        data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        names = self.feature_names
+        data = check_data(self.problem, X, y, sample_weight, reader=reader, names=names)
         asked = check_metrics(self.problem, metrics)
         check_measurable(self.problem, asked, data)
         if not asked:

@@ -110,6 +110,7 @@ def best_of(
                 rate_factor=first.rate_factor,
                 on_divergence=first.on_divergence,
                 max_restores=first.max_restores,
+                feature_names=first.feature_names,
             )
         # Together they may be worth a target that one alone is not.
         model = replace(model, target=chosen, history=History(chosen, 1, reason))
@@ -208,10 +209,11 @@ def _check_any_left(errors: dict[int, Diverged], restarts: int) -> None:
         error = errors[0]
         raise Diverged(
             f"all {restarts} restarts diverged, the first in epoch {error.epoch}, step "
-            f"{error.step} (both counted from 0); lower the learning rate, and scale the columns "
-            "of X to about unit variance. The trainer is as it was before",
+            f"{error.step} (both counted from 0); {f'{error.cause}; or ' if error.cause else ''}"
+            "lower the learning rate. The trainer is as it was before",
             error.epoch,
             error.step,
+            error.cause,
         ) from error
 
 

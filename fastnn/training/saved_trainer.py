@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from fastnn.inputs.parameters import (
     to_tensors,
 )
 from fastnn.inputs.problem import Problem, check_precision
+from fastnn.network import unknown_inputs
 from fastnn.rules.table import unknown_name
 from fastnn.storage import callback_states, tensor_file
 from fastnn.storage.callback_states import CallbackState
@@ -50,6 +52,7 @@ _LATER: dict[str, Any] = {
     "remaining": 0,
     "callbacks": [],
     "earlier": None,
+    "feature_names": None,
 }
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
 _PLAIN = (
@@ -61,7 +64,7 @@ _RUN = (
     "max_restores", "remaining",
 )  # fmt: skip
 _PROBLEM = (*_PLAIN, "network", "loss", "optimizer", "dtype")
-_KEYS = {*_PROBLEM, *_RUN, "history", "callbacks", "earlier"}
+_KEYS = {*_PROBLEM, *_RUN, "history", "callbacks", "earlier", "feature_names"}
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,11 @@ class Model:
 
     Attributes
     ----------
-    problem, target, threads, shuffle, epoch, step, rate_factor, history
+    problem, target, threads, shuffle, epoch, step, rate_factor, history, feature_names
         As the attributes of `fastnn.training.trainer.Trainer`.
     parameters, slots
-        As `fastnn.targets.engine.Engine.load` takes them.
+        As `fastnn.targets.engine.Engine.load` takes them; empty where the network does not know its
+        number of inputs yet.
 
     Raises
     ------
@@ -96,7 +100,7 @@ class Model:
     problem: Problem
     target: str
     threads: int | None
-    shuffle: bool
+    shuffle: bool | int
     epoch: int
     step: int
     rate_factor: float
@@ -108,14 +112,13 @@ class Model:
     remaining: int = 0
     callbacks: list[CallbackState] = field(default_factory=list)
     earlier: Earlier | None = None
+    feature_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check all settings but the problem's, which are checked already."""
         choose(self.target, self.problem)
         self.threads = check_threads(self.threads)
-        if not isinstance(self.shuffle, (bool, np.bool_)):
-            raise InvalidInput(f"shuffle must be True or False, not {shown(self.shuffle)}")
-        self.shuffle = bool(self.shuffle)
+        self.shuffle = check_shuffle(self.shuffle)
         self.epoch = whole(self.epoch, "epoch", 0)
         self.step = whole(self.step, "step", 0)
         self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
@@ -123,14 +126,20 @@ class Model:
         self.remaining = whole(self.remaining, "remaining", 0)
 
 
-def begin(problem: Problem, target: str, threads: int | None, shuffle: bool) -> Model:
+def begin(problem: Problem, target: str, threads: int | None, shuffle: bool | int) -> Model:
     """Return the model before any training: initial parameters, and a history without epochs."""
     chosen, reason = choose(target, problem)
-    check_size(problem)
     history = History(chosen, check_threads(threads) or 1, reason)
-    start = initial_parameters(problem.network, problem.seed, problem.dtype)
-    slots = start_slots(problem, start)
-    return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, start, slots)
+    return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, *start(problem))
+
+
+def start(problem: Problem) -> tuple[Parameters, list[Parameters]]:
+    """Return initial parameters and optimizer state: none before the inputs are known."""
+    if problem.network.inputs is None:
+        return [], []
+    check_size(problem)
+    parameters = initial_parameters(problem.network, problem.seed, problem.dtype)
+    return parameters, start_slots(problem, parameters)
 
 
 def check_divergence(on_divergence: Any, max_restores: Any) -> int:
@@ -138,6 +147,18 @@ def check_divergence(on_divergence: Any, max_restores: Any) -> int:
     if not isinstance(on_divergence, str) or on_divergence not in ON_DIVERGENCE:
         raise unknown_name("on_divergence", on_divergence, ON_DIVERGENCE)
     return whole(max_restores, "max_restores", 1)
+
+
+def check_shuffle(shuffle: Any) -> bool | int:
+    """Return whether rows are shuffled, or how many together, or raise `InvalidInput`."""
+    if isinstance(shuffle, (bool, np.bool_)):
+        return bool(shuffle)
+    if not isinstance(shuffle, Integral) or shuffle < 2:
+        raise InvalidInput(
+            "shuffle must be True, False, or a whole number of at least 2: how many rows are "
+            f"shuffled together; not {shown(shuffle)}"
+        )
+    return whole(shuffle, "shuffle", 2)
 
 
 def check_threads(threads: Any) -> int | None:
@@ -188,6 +209,8 @@ def problem_from_plain(values: dict[str, Any], where: str) -> Problem:
 def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
     """Write `model` to `path`, all of it or nothing; see `fastnn.storage.tensor_file.write`."""
     problem = model.problem
+    if problem.network.inputs is None:
+        raise unknown_inputs("be saved")
     callbacks, states = callback_states.to_file(model.callbacks)
     earlier, before = model.earlier, {}
     if earlier is not None:
@@ -201,6 +224,7 @@ def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
         **{name: getattr(model, name) for name in _RUN},
         "callbacks": callbacks,
         "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
+        "feature_names": None if model.feature_names is None else list(model.feature_names),
     }
     arrays = to_tensors(problem, model.parameters, model.slots)
     tensor_file.write(path, arrays | states | before | rows, content)
@@ -251,6 +275,7 @@ def load(
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision
         raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
     with _damaged(where):
+        names = _names_from(content["feature_names"], problem, where)
         callbacks = callback_states.from_file(content["callbacks"], tensors, where)
         earlier = _earlier(problem, content["earlier"], tensors, where)
         history = History.from_arrays(content["history"], _taken(tensors, _HISTORY))
@@ -262,8 +287,22 @@ def load(
             slots=slots,
             callbacks=callbacks,
             earlier=earlier,
+            feature_names=names,
             **run,
         )
+
+
+def _names_from(values: Any, problem: Problem, where: str) -> tuple[str, ...] | None:
+    """Return names of columns as a file has them, one for each input, or None."""
+    if values is None:
+        return None
+    good = isinstance(values, list) and all(isinstance(name, str) for name in values)
+    if not good or len(values) != problem.network.inputs:
+        raise CorruptFile(
+            f"{where} is damaged: feature_names must be {problem.network.inputs} strings, not "
+            f"{values!r:.80}"
+        )
+    return tuple(values)
 
 
 def _earlier(

@@ -22,7 +22,7 @@ from fastnn.network import Dense, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.rules.table import UPDATES, loss_row, shares_state, unknown_name
 from fastnn.training.history import History
-from fastnn.training.saved_trainer import Model
+from fastnn.training.saved_trainer import Model, start
 from fastnn.training.trainer_state import Run, Stateful
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Settings(TypedDict, total=False):
     label_smoothing: float
     target: str
     threads: int | None
-    shuffle: bool
+    shuffle: bool | int
     on_divergence: str
     max_restores: int
 
@@ -65,6 +65,7 @@ _WAYS = {
     "parameters": "trainer.set_parameters(...) takes others",
     "history": "fit enters epochs in it",
     "epoch": "fit counts it, and trainer.restore(copy) goes back to an earlier one",
+    "feature_names": "fit takes them from the first frame that it is given",
     "step": "fit counts it, and trainer.set_parameters(...) begins anew",
     "remaining": "fit counts it: pass fit the epochs that are wanted",
     "lr": "trainer.set(learning_rate=...) changes the rate",
@@ -269,12 +270,19 @@ class Adjustable(Stateful):
             if isinstance(network, Network):  # else `Problem` refuses it
                 given["network"] = network.with_trainable(given["trainable"])
             del given["trainable"]
+        network, unknown = given.get("network"), before.network.inputs is None
+        if isinstance(network, Network) and network.inputs is None:
+            given["network"] = network.with_inputs(before.network.inputs)
         problem = before.changed(**given)
-        _check_shapes(before.network, problem.network)
+        if not unknown:
+            _check_shapes(before.network, problem.network)
         kept = shares_state(before.optimizer.rule, problem.optimizer.rule)
         # Otherwise the engine stays, and arrays are not even read.
         anew = problem != before or run[:2] != state.run[:2]
-        arrays = _carried(before, problem, state.read(), kept) if anew else ([], [])
+        arrays: tuple[Parameters, list[Parameters]] = [], []
+        if anew:
+            carried = _carried(before, problem, state.read(), kept) if not unknown else None
+            arrays = carried or start(problem)
         step = state.step if kept else 0
         factor = 1.0 if rated else state.rate_factor
         # Which checks all that is no part of the problem, and the target with the precision.
@@ -346,8 +354,12 @@ class Adjustable(Stateful):
         assert isinstance(last, Dense)  # as every network ends
         wider = replace(last, units=count)
         problem = replace(before, network=Network(before.network.inputs, [*layers, wider]))
+        if before.network.inputs is None:
+            self._state = state.under(problem, start(problem))
+            return
         check_size(problem)
-        self._state = state.under(problem, with_more_outputs(problem, *state.read()))
+        arrays = with_more_outputs(problem, *state.read())
+        self._state = state.under(problem, arrays)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign what can be assigned.
@@ -441,7 +453,9 @@ def _carried(
 def _said(before: Problem, after: Problem, kept: bool, step: int) -> list[str]:
     """Return what has changed, in words; "" for what has not."""
     flags = [[layer.trainable for layer in each.network.dense] for each in (before, after)]
-    thawed = [each.network.with_trainable([True] * len(flags[0])) for each in (before, after)]
+    thawed = [
+        each.network.with_trainable([True] * len(each.network.dense)) for each in (before, after)
+    ]
     parts = ["network: other layers of the same shapes"] * (thawed[0] != thawed[1])
     parts.append(_change("trainable", *flags))
     for name in (each.name for each in fields(before) if each.name not in ("network", "optimizer")):

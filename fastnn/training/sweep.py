@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, whole
-from fastnn.inputs.data import Data, check_data, check_validation
+from fastnn.inputs.arrays import as_table
+from fastnn.inputs.data import Data, check_data, check_validation, width_of
 from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
@@ -181,7 +182,8 @@ class _Inputs:
     """The caller's data, checked once for all problems that need them in the same form."""
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
-        self._given = X, y, sample_weight
+        weights = as_table(sample_weight, "sample_weight")
+        self._given = as_table(X, "X"), as_table(y, "y"), weights
         self._validation = validation
         self._found: dict[Any, tuple[Data, Data | None]] = {}
 
@@ -197,9 +199,14 @@ class _Inputs:
         )  # fmt: skip
         if kind not in self._found:
             data = check_data(problem, *self._given, reader=reader)
-            self._found[kind] = data, check_validation(problem, self._validation, reader)
+            validation = check_validation(problem, self._validation, reader, data.names)
+            self._found[kind] = data, validation
         problem.check_batches(len(self))
         return self._found[kind]
+
+    def width(self) -> int:
+        """Return the number of columns of X."""
+        return width_of(self._given[0])
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -254,7 +261,10 @@ def _model(
     Of all runs there are many, so it has no arrays but those that only the caller knows.
     """
     try:
-        model = maker.trainer(settings, seed).__getstate__()
+        trainer = maker.trainer(settings, seed)
+        if trainer.network.inputs is None:
+            trainer._begin(inputs.width(), None)
+        model = trainer.__getstate__()
         model.problem.check_learning()
         data, validation = inputs.checked(model.problem, model.target)
         watched.metrics(model.problem, validation)
@@ -271,7 +281,9 @@ def _model(
     chosen, reason = choose(model.target, model.problem)
     known = [] if maker.changes(settings) else model.parameters
     history = History(chosen, 1, reason)
-    return replace(model, threads=1, history=history, parameters=known, slots=[])
+    return replace(
+        model, threads=1, history=history, parameters=known, slots=[], feature_names=data.names
+    )
 
 
 def _with_arrays(model: Model) -> Model:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import InvalidInput, TrainerBusy, whole
-from fastnn.inputs.data import UnknownLabel, check_data, check_validation
+from fastnn.inputs.arrays import as_table
+from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
 from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Network, Optimizer
@@ -26,6 +27,7 @@ from fastnn.training.callbacks import (
 )
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
+from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, go_in_blocks, train_epochs, train_in_blocks
 from fastnn.training.metrics import check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
@@ -63,7 +65,8 @@ class Trainer(Adjustable, Convertible):
     network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm, precision,
     ignore_nan, label_smoothing
         As for `fastnn.inputs.problem.Problem`. Initial weights, order and dropout follow from
-        `seed`.
+        `seed`. A ``Network(None, [...])`` takes its number of inputs from the first X that `fit`
+        sees; before, the trainer has no parameters and can only be set, copied, pickled and fit.
     target
         "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
         else the CPU; `history.reason` says which and why.
@@ -74,7 +77,15 @@ class Trainer(Adjustable, Convertible):
         OMP_NUM_THREADS, NUMBA_NUM_THREADS and LOKY_MAX_CPU_COUNT. The results are the same bits for
         any number. CUDA takes no notice of it.
     shuffle
-        Whether each epoch goes through the rows in an order of its own.
+        True: each epoch goes through all rows in an order of its own. False: as they lie. A whole
+        number from 2 on is a window: so many rows are shuffled at a time, for data in files that
+        are larger than memory, of which the rows of two windows are there at once. An epoch is
+        blocks of window // 64 rows in random order, and the rows of each window of 64 blocks are
+        shuffled (Xu et al. 2022, "In-Database Machine Learning with CorgiPile", SIGMOD). So steps
+        have rows of 64 places that are drawn anew each epoch, which comes near to shuffling all,
+        even where data are sorted by class. Rows of a block share a window: 64 blocks should be a
+        fair sample of the data. A window of all rows or more is True. The order follows from seed,
+        epoch, number of rows and window alone.
     on_divergence
         What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
         `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
@@ -93,6 +104,10 @@ class Trainer(Adjustable, Convertible):
         one that the class has (``lr = None`` in its body). Copies and files do not have them.
     target, threads, shuffle, on_divergence, max_restores
         As given.
+    feature_names
+        The names of the columns of the first frame that `fit` was given, if all are strings; else
+        None. A frame with names has to have these, in this order, in every later call of `fit`,
+        `predict` and others. Arrays have no names and are taken by position.
     epoch
         Epochs done.
     step
@@ -119,7 +134,7 @@ class Trainer(Adjustable, Convertible):
         target: str = "cpu",
         dtype: Any = "float32",
         threads: int | None = None,
-        shuffle: bool = True,
+        shuffle: bool | int = True,
         seed: int = 0,
         clip_value: float | None = None,
         clip_norm: float | None = None,
@@ -155,7 +170,9 @@ class Trainer(Adjustable, Convertible):
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
-        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Meanwhile other
+        ``fit(epochs=2); fit(epochs=3)`` gives the same bits as ``fit(epochs=5)``. Data that come in
+        chunks take one call for each, with ``epochs=1``; orders and dropout differ from chunk to
+        chunk, since epochs count on. Meanwhile other
         threads may predict, copy, pickle and save: that is the trainer after its last whole epoch;
         or, where epochs are short, and there are neither callbacks nor validation data, after some
         whole epochs a few hundredths of a second ago, since so many are then done in one call. They
@@ -185,13 +202,25 @@ class Trainer(Adjustable, Convertible):
         Parameters
         ----------
         X
-            Features (n, inputs). float32 and float64 arrays of any strides are read in place.
-            `scipy.sparse` matrices and arrays never become dense, and CSR is read in place; a step
-            takes time for the numbers that are stored, but where its update is of all of W (see
-            `fastnn.targets.sparse_steps`); not on CUDA, and not before a first layer that is a
-            norm. With target "cuda", X, y, sample_weight and validation_data may be on the device, as arrays
-            of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__`` or DLPack; other
-            targets refuse such arrays. Numbers must not change while `fit` runs; labels may.
+            Features (n, inputs): an array, a list of rows, a sparse matrix or array of SciPy, a
+            frame of pandas or polars, a table of pyarrow, a `numpy.memmap` or the path of a .npy
+            file, which may be larger than memory: `shuffle` says how many of its rows are together.
+            Booleans, integers of up to 32 bits and floats of up to 64 are read in place, whatever
+            their strides, a batch at a time; 64-bit integers and frames whose columns lie apart are
+            copied once. Objects have to be numbers; strings, dates and categories are refused, and
+            so are missing values. The names of a frame's columns become `feature_names`. Rows of X,
+            y and weights go together by their position, not by an index. What is sparse never
+            becomes dense, and a CSR of floats is read in place, unless indices are out of order. A
+            step then takes time for the numbers that are stored, and not for all inputs: with `SGD`
+            and `AveragedSGD`, whatever momentum and penalties are, and with `RMSProp` and `Adagrad`
+            without l2. But `Adam`, `AdamW`, `Nadam` and `Lion`, `clip_norm`, `clip_value` with l2,
+            and `max_norm` change every weight in every step; so does what is quicker where a batch
+            uses most inputs. Results are the same but for rounding. CUDA does not read sparse
+            features, nor does a first layer that is a norm. With target "cuda", X, y, sample_weight
+            and validation_data may be on the device, as arrays of CuPy, PyTorch, Numba or whatever
+            has ``__cuda_array_interface__`` or DLPack; other targets refuse such arrays. Numbers
+            must not change while `fit` runs; labels may. A file that is cut off meanwhile ends the
+            process.
         y
             Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
             to within 1e-3; labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
@@ -272,9 +301,18 @@ class Trainer(Adjustable, Convertible):
             The trainer is in `fit` already: in another thread, or in whose callback this is.
         Diverged
             A loss or a parameter became NaN or infinite, and `on_divergence` is "raise", or
-            `max_restores` are used up; with restarts, in all of them. As after any error, the
+            `max_restores` are used up; with restarts, in all of them. It says which of X and y is
+            large, with column and row, where one is. As after any error, the
             trainer is as the last whole epoch left it. After Ctrl-C, too; but of short epochs that
             are done in one call, as above, all are taken back.
+
+        Warns
+        -----
+        TrainingWarning
+            Once, at the end, where the network does no better than a constant (the mean of y, say)
+            and the reason is known: a layer all of whose units have died, or columns of X or y that
+            are beyond 100, below 0.01, or more than 100 times apart. It names them, and says what
+            to do.
         """
         this_call = object()
         if not self._fitting.take(this_call):
@@ -282,11 +320,15 @@ class Trainer(Adjustable, Convertible):
                 "this trainer is in fit already, in another thread or in the call that this one "
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
             )
+        before = self._state
         try:
             return self._fit(
                 X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics, progress
             )
-        except UnknownLabel as error:
+        except BaseException as error:
+            self._forget(before)
+            if not isinstance(error, UnknownLabel):
+                raise
             if not self.epoch or error.label < self.network.outputs:
                 raise
             raise InvalidInput(
@@ -309,13 +351,18 @@ class Trainer(Adjustable, Convertible):
         progress: bool,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
-        self.problem.check_learning()
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         check_reads(self.target, self.problem, *validated[:1])
         reader = self._reader(X, y, sample_weight, *validated)
-        data = check_data(self.problem, X, y, sample_weight, reader=reader)
+        X = as_table(X, "X")
+        if self.network.inputs is None:
+            self._begin(width_of(X, reader=reader), None)
+        self.problem.check_learning()
+        names = self.feature_names
+        data = check_data(self.problem, X, y, sample_weight, reader=reader, names=names)
+        self._begin(None, data.names)
         self.problem.check_batches(len(data))
-        validation = check_validation(self.problem, validation_data, reader)
+        validation = check_validation(self.problem, validation_data, reader, self.feature_names)
         restarts = check_restarts(restarts, self.epoch, epochs)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
@@ -339,6 +386,7 @@ class Trainer(Adjustable, Convertible):
                     run=self._state.run, arrays=state.read(), engine=None, snapshot=None,
                     goal=state.epoch,
                 )  # fmt: skip
+            warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
         bar = Progress(epochs, steps, self.problem.batch_size, len(data), wanted=progress)
@@ -352,12 +400,14 @@ class Trainer(Adjustable, Convertible):
                 self._finish()
         finally:
             bar.close()
+        if epochs:
+            warn_if_nothing_learnt(self, data)
         return self.history
 
     def __repr__(self) -> str:
         """Name what is trained, with what, and how far it is."""
         problem = self.problem
-        sizes = problem.network.inputs, *(dense.units for dense in problem.network.dense)
+        sizes = problem.network.inputs or "?", *(dense.units for dense in problem.network.dense)
         widths = "-".join(map(str, sizes))
         return (
             f"Trainer({widths}, loss={problem.loss!r}, optimizer={problem.optimizer}, "

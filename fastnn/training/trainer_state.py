@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.errors import InvalidInput, TrainerBusy, number
 from fastnn.inputs.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
+from fastnn.network import unknown_inputs
 from fastnn.rules.table import UPDATES
 from fastnn.targets.engine import Engine
 from fastnn.targets.selection import choose, engine_class
@@ -20,7 +21,7 @@ from fastnn.threads.atomic import Turn, at_once, new_lock
 from fastnn.training.history import History
 from fastnn.training.model_files import Stored
 from fastnn.training.predictor import Predictor
-from fastnn.training.saved_trainer import Earlier, Model
+from fastnn.training.saved_trainer import Earlier, Model, start
 
 
 class Run(NamedTuple):
@@ -28,7 +29,7 @@ class Run(NamedTuple):
 
     target: str
     threads: int | None
-    shuffle: bool
+    shuffle: bool | int
     on_divergence: str
     max_restores: int
 
@@ -62,6 +63,8 @@ class State(NamedTuple):
     begun
         The problems that the trainer has had before any epoch: copies of it then may be gone back
         to, and no history tells them from those of others.
+    feature_names
+        Of the first frame that `fit` was given; None: of none yet.
     """
 
     problem: Problem
@@ -76,6 +79,7 @@ class State(NamedTuple):
     goal: int = 0
     earlier: State | None = None
     begun: tuple[Problem, ...] = ()
+    feature_names: tuple[str, ...] | None = None
 
     def read(self) -> tuple[Parameters, list[Parameters]]:
         """Return parameters and optimizer state; arrays that are not to be written to."""
@@ -118,7 +122,7 @@ class Stateful(Predictor, Stored):
 
     target: str = _assignable("target", "The target, as it was asked for.")
     threads: int | None = _assignable("threads", "The most threads that train, or None.")
-    shuffle: bool = _assignable("shuffle", "Whether each epoch has an order of its own.")
+    shuffle: bool | int = _assignable("shuffle", "Whether rows are shuffled, or how many together.")
     on_divergence: str = _assignable("on_divergence", "What is done about NaN and infinity.")
     max_restores: int = _assignable("max_restores", "How often that may be to go back.")
 
@@ -132,7 +136,7 @@ class Stateful(Predictor, Stored):
         state = State(
             model.problem, run, model.history, model.epoch, model.step, model.rate_factor,
             (model.parameters, model.slots), goal=model.epoch + model.remaining,
-            begun=() if model.epoch else (model.problem,),
+            begun=() if model.epoch else (model.problem,), feature_names=model.feature_names,
         )  # fmt: skip
         if (before := model.earlier) is not None:
             arrays = before.parameters, before.slots
@@ -157,7 +161,7 @@ class Stateful(Predictor, Stored):
         return Model(
             state.problem, run.target, run.threads, run.shuffle, state.epoch, state.step,
             state.rate_factor, history, *state.read(), run.on_divergence, run.max_restores,
-            max(0, state.goal - state.epoch), self._callback_states, earlier,
+            max(0, state.goal - state.epoch), self._callback_states, earlier, state.feature_names,
         )  # fmt: skip
 
     @property
@@ -169,6 +173,11 @@ class Stateful(Predictor, Stored):
     def history(self) -> History:
         """The `History` of all epochs done."""
         return self._state.history
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the columns of the first frame that `fit` was given, or None."""
+        return self._state.feature_names
 
     @property
     def epoch(self) -> int:
@@ -217,6 +226,8 @@ class Stateful(Predictor, Stored):
         They are not copied until then: it is for keeping the best of many epochs.
         """
         state = self._state
+        if state.problem.network.inputs is None:
+            raise unknown_inputs("have parameters")
 
         def parameters() -> Parameters:
             mean = UPDATES[state.problem.optimizer.rule].mean
@@ -315,10 +326,37 @@ class Stateful(Predictor, Stored):
                 self._state = state._replace(
                     epoch=then.epoch, step=then.step, rate_factor=then.rate_factor, arrays=arrays,
                     goal=max(then.goal, then.epoch), earlier=None,
+                    feature_names=then.feature_names,
                 )  # fmt: skip
         finally:
             if other_data:
                 self._fitting.give_back()
+
+    def _begin(self, inputs: int | None, names: tuple[str, ...] | None) -> None:
+        """Take what a first X says: the number of inputs, and the names of its columns.
+
+        What is known already stays, and so does what is None here.
+        """
+        with self._using:
+            state = self._state
+            if state.problem.network.inputs is None and inputs is not None:
+                network = state.problem.network.with_inputs(inputs)
+                problem = state.problem.changed(network=network)
+                choose(state.run.target, problem)
+                state = state.under(problem, start(problem))
+            if state.feature_names is None:
+                state = state._replace(feature_names=names)
+            self._state = state
+
+    def _forget(self, before: State) -> None:
+        """Undo `_begin`, of a fit that has done no epoch."""
+        with self._using:
+            state = self._state
+            if state.epoch != before.epoch:
+                return
+            if before.problem.network.inputs is None:
+                state = before._replace(goal=state.goal, rate_factor=state.rate_factor)
+            self._state = state._replace(feature_names=before.feature_names)
 
     def _aim_at(self, goal: int) -> None:
         """Have so many epochs to be done in all."""
@@ -390,6 +428,6 @@ class Stateful(Predictor, Stored):
             self._refuse_within()
             with self._using:
                 state.engine.restore(state.snapshot)
-                return state.engine.forward(X)
+                return state.engine.outputs(X)
 
         return forward

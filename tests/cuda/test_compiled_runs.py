@@ -40,6 +40,8 @@ from target_cases import (
     zero_slots,
 )
 
+from fastnn.graph import logsumexp, tanh
+from fastnn.inputs.data import Data
 from fastnn.network import Dense, Dropout
 from fastnn.targets import numpy as reference
 from fastnn.targets.cuda.engine import Engine
@@ -155,6 +157,24 @@ def test_what_follows_tensor_cores_is_what_follows_other_products(
         )  # fmt: skip
         with device_for("tiled"):
             assert_follows_numpy(engine_of("tiled"), problem, data_of(problem, 15), epochs=1)
+
+
+@pytest.mark.parametrize("family", ["block", "grid", "tiled"])
+def test_losses_of_whole_rows_and_other_numbers_compile_nothing(family: str) -> None:
+    compiled = []
+    outputs = 33 if family == "grid" else 3  # there a wide row is shared by threads
+    for factor in (0.4, 1.3):
+        layers = [Dense(outputs, lambda z, f=factor: tanh(f * z) / f)]
+        problem = problem_of(
+            2, layers, lambda z, y, f=factor: f * logsumexp(z) - f * 0.5 * z[1] * y[0] + z @ z,
+            dtype="float32", batch_size=5,
+        )  # fmt: skip
+        data = data_of(problem, 11, weighted=True)
+        data = Data(data.X, data.targets[:, :1].copy(), data.weights)
+        with device_for(family):
+            assert_follows_numpy(engine_of(family), problem, data, epochs=1)
+        compiled.append(len(interpreted._code))
+    assert compiled[0] == compiled[1]
 
 
 def test_prepared_kernels_are_those_that_are_launched() -> None:

@@ -17,7 +17,7 @@ from trainer_cases import LABELS, REAL, WEIGHTS, X, trainer_of
 from fastnn import SGD, Adam, AveragedSGD, Dense, Diverged, Dropout, Nadam, Trainer, sweep
 from fastnn.errors import DeviceFailure, InvalidInput
 from fastnn.graph import abs as size
-from fastnn.graph import tanh
+from fastnn.graph import exp, logsumexp, tanh
 from fastnn.inputs.data import Data
 from fastnn.random.row_orders import epoch_order
 from fastnn.targets import numpy as reference
@@ -123,6 +123,21 @@ def test_rules_of_the_callers_own_train_as_on_the_numpy_target() -> None:
     assert_near(*pair)
 
 
+def test_losses_of_whole_rows_train_as_on_the_numpy_target() -> None:
+    def gaussian(outputs: Any, targets: Any) -> Any:
+        return 0.5 * (outputs[1] + (targets[0] - outputs[0]) ** 2 * exp(-outputs[1]))
+
+    layers = [Dense(5, lambda z: tanh(z) + 0.1 * z), Dense(2)]
+    pair = [trainer_of(layers, loss=gaussian, target=each) for each in ("cuda", "numpy")]
+    for trainer in pair:
+        trainer.fit(X, REAL, 3, (X[:9], REAL[:9]), WEIGHTS)
+        trainer.set(loss=lambda z, y: 0.3 * gaussian(z, y))  # another number of another formula
+        trainer.fit(X, REAL, 2, (X[:9], REAL[:9]))
+    assert_near(*pair)
+    one, other = (each.evaluate(X, REAL, WEIGHTS)["loss"] for each in pair)
+    assert one == pytest.approx(other, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("more", "together"),
     [
@@ -130,8 +145,9 @@ def test_rules_of_the_callers_own_train_as_on_the_numpy_target() -> None:
         (VALIDATION, True),
         (VALIDATION | {"metrics": ["auc", "f1"]}, True),
         ({"sample_weight": WEIGHTS}, False),
+        ({"loss": lambda z, y: logsumexp(z) - z[y[0]] + 0.1 * z @ z}, True),
     ],
-    ids=["together", "validated together", "measured together", "one by one"],
+    ids=["together", "validated together", "measured together", "one by one", "loss of a row"],
 )
 def test_restarts_come_to_the_best_of_the_numpy_target(
     more: dict[str, Any], together: bool, monkeypatch: pytest.MonkeyPatch
@@ -141,7 +157,10 @@ def test_restarts_come_to_the_best_of_the_numpy_target(
     made = []
     begin = Several.__init__
     monkeypatch.setattr(Several, "__init__", lambda *given: (made.append(1), begin(*given))[1])
-    pair = [trainer_of(target=each, dtype="float64", seed=2) for each in ("cuda", "numpy")]
+    own = {name: more[name] for name in more.keys() & {"loss"}}
+    more = {name: more[name] for name in more.keys() - {"loss"}}
+    settings: dict[str, Any] = {"dtype": "float64", "seed": 2} | own
+    pair = [trainer_of(target=each, **settings) for each in ("cuda", "numpy")]
     for trainer in pair:
         trainer.fit(X, LABELS, epochs=4, restarts=5, **more)
     one, other = (trainer.history.restarts for trainer in pair)

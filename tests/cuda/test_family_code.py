@@ -16,12 +16,20 @@ import cubin
 import pytest
 from pairs import all_pairs
 
-from fastnn.graph import tanh
+from fastnn.graph import exp, log_softmax, logsumexp, tanh
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Adam, AdamW, AveragedSGD, Dense, Dropout, Network
 
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
 HELD = [Dense(32, "prelu", max_norm=1.0)]
+
+
+def mixture(outputs: Any, targets: Any) -> Any:
+    """Return the negative log likelihood of three normal distributions: a loss of whole rows."""
+    share, mean, log_scale = outputs[:3], outputs[3:6], outputs[6:]
+    error = (targets[0] - mean) * exp(-log_scale)
+    return -logsumexp(log_softmax(share) - 0.5 * error**2 - log_scale)
+
 
 # inputs, layers, loss, optimizer, other settings
 RECIPES: dict[str, tuple[Any, ...]] = {
@@ -45,6 +53,9 @@ RECIPES: dict[str, tuple[Any, ...]] = {
         20,
         [Dense(32, lambda z: tanh(z) * z), Dense(16, "mish"), Dense(3, "hardmax"), Dense(2)],
         lambda z, y: (z - y) ** 4, AveragedSGD(0.1), "float32", {"clip_norm": 1.0},
+    ),
+    "losses of rows float32": (
+        20, [Dense(32, lambda z: tanh(0.5 * z) * 2), Dense(9)], mixture, SGD(0.1), "float32", {},
     ),
     "trained apart float32": (
         20,

@@ -36,6 +36,9 @@ from target_cases import (
     train,
 )
 
+from fastnn.graph import logsumexp
+from fastnn.graph.vectors import max as largest
+from fastnn.inputs.data import Data
 from fastnn.network import Dense, Dropout
 from fastnn.targets import numpy as reference
 from fastnn.targets.cuda import dispatch, engine
@@ -128,6 +131,26 @@ def test_any_number_of_blocks_and_threads_follows_numpy(count, threads, dtype, b
 def test_hostile_shapes(count, inputs, layers, batch, rows, blocks):
     problem = problem_of(inputs, layers, "mse", OPTIMIZERS["adam"], batch_size=batch)
     assert_follows_numpy(blocks(count, 6), problem, data_of(problem, rows))
+
+
+def wide(outputs, targets):
+    """Return a loss whose derivative is of all outputs, of slices of them, and of single ones."""
+    right = outputs[targets[0]] + outputs[3] * targets[1]
+    return (
+        logsumexp(outputs) - right + (outputs[1::5] @ outputs[1::5]) * 0.3 + 0.1 * largest(outputs)
+    )
+
+
+@simulated
+@pytest.mark.parametrize("outputs", [31, 32, 45])
+@pytest.mark.parametrize(("count", "threads"), [(1, 1), (5, 3), (2, 40), (1, 64), (3, 70)])
+def test_threads_that_share_a_row_follow_numpy(outputs, count, threads, blocks):
+    problem = problem_of(4, [Dense(5, "tanh"), Dense(outputs)], wide)
+    data, random = data_of(problem, 11, weighted=True), np.random.default_rng(0)
+    data.weights[::4] = 0.0
+    targets = np.column_stack((random.integers(0, outputs, 11), random.normal(size=11)))
+    data = Data(data.X, targets, data.weights)
+    assert_follows_numpy(blocks(count, threads), problem, data, epochs=1)
 
 
 @simulated
@@ -326,6 +349,14 @@ def test_what_it_does_not_support_is_said():
     assert grid.Grid.reason_against(held, "gradient", H200) == ""
     wide = problem_of(4096, [Dense(4096), Dense(4)])
     assert "232448 bytes" in grid.Grid.reason_against(wide, "sgd", H200)
+
+    def long(z):
+        for i in range(240):
+            z = z * (0.9 + i / 1000)
+        return z
+
+    deep = problem_of(9, [Dense(4, long), *[Dense(4)] * 30])
+    assert "31 layers and the numbers" in grid.Grid.reason_against(deep, "sgd", H200)
     turing = Limits("T4", 40, 65536, (7, 5))
     assert "cp.async" in grid.Grid.reason_against(problem_of(9, layers), "sgd", turing)
     assert grid.Grid.seconds(wide, H200) == math.inf

@@ -99,25 +99,46 @@ FAULTS = [
         "row_loss[U(r + 1)] = memory[U(scratch + r)]",
         "cross_entropy",
     ),
+    Fault(
+        "sparse rows: the caller's numbers read one number on",
+        "targets/cpu/step/sparse_rows.py",
+        "memory[U(x + e)] = real(load_float32(at + 4 * e))",
+        "memory[U(x + e)] = real(load_float32(at + 4 * e + 4))",
+        "unpack",
+    ),
+    Fault(
+        "lazy rows: a gradient written one number early",
+        "targets/cpu/step/lazy_rows.py",
+        """                for c in range(at, at + width):
+                    memory[U(c)] = zero""",
+        """                for c in range(at, at + width):
+                    memory[U(c - 1)] = zero""",
+        "make_good",
+    ),
 ]
 
 # Small shapes, odd on purpose: one panel and several, the last narrow, a batch of one row left.
 TRAIN = """
 import numpy as np
-from fastnn import Adam, Dense, Dropout, Network, Trainer
+from scipy import sparse
+from fastnn import SGD, Adam, Dense, Dropout, Network, Trainer
 from fastnn.errors import StrayAccess
 
 random = np.random.default_rng(0)
 X = random.normal(size=(15, 37)).astype(np.float32)
 y = random.integers(0, 3, 15)
+few = sparse.csr_array(X * (random.random(X.shape) < 0.05))
+few[0, 0] = few[-1, -1] = 1
 layers = [Dense(41, "gelu"), Dropout(0.3), Dense(19, "silu"), Dense(3)]
-for threads in (1, 2):
+momentum = SGD(0.01, momentum=0.9)
+cases = (X, Adam(0.01), 7), (few, Adam(0.01), 7), (few, SGD(0.01), 7), (few, momentum, 2)
+for threads, (rows, optimizer, size) in ((threads, case) for threads in (1, 2) for case in cases):
     trainer = Trainer(
-        Network(37, layers), optimizer=Adam(0.01), batch_size=7, threads=threads, l2=0.1
+        Network(37, layers), optimizer=optimizer, batch_size=size, threads=threads, l2=0.1
     )
     try:
-        trainer.fit(X, y, epochs=2)
-        trainer.predict(X)
+        trainer.fit(rows, y, epochs=2)
+        trainer.predict(rows)
     except StrayAccess as error:
         print("found:", error)
         break

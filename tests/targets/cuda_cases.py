@@ -45,6 +45,7 @@ TELLING = {
     "test_every_loss_trains",
     "test_every_setting_shows_in_the_numbers",
     "test_every_update_trains",
+    "test_layers_of_one_formula_have_numbers_of_their_own",
     "test_layers_trained_apart_follow_the_numpy_target",
     "test_limited_columns_follow_the_numpy_target",
     "test_loss_and_gradients_are_the_numpy_targets",

@@ -59,6 +59,8 @@ def layouts(X, at_end):
     wide[:, columns] = X
     yield guarded(wide, at_end)[:, columns]
     yield guarded(X.astype(np.float32 if X.dtype == np.float64 else np.float64), at_end)
+    yield guarded((X > 0).astype(np.int8), at_end)
+    yield guarded(np.ascontiguousarray(X.astype(np.float16).T), at_end).T
 
 
 def use(problem, data, threads):

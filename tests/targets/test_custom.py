@@ -177,6 +177,23 @@ def test_any_loss_follows_the_numpy_target(fast_class, name, layers, batch, dtyp
         assert_follows_numpy(fast_class, problem, data_of(problem, few(21, 9), weighted=weighted))
 
 
+def scaled(factor):
+    return lambda z: tanh(factor * z) / factor + 0.1 * z
+
+
+def long(z):
+    for i in range(20):
+        z = z * (1.05 - 0.01 * i) + 0.001
+    return tanh(z)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layers_of_one_formula_have_numbers_of_their_own(fast_class, dtype):
+    layers = [Dense(5, scaled(0.3)), Dropout(0.2), Dense(4, long), Dense(3, scaled(2.0))]
+    problem = problem_of(3, [*layers, Dense(2)], lambda z, y: long(0.1 * (z - y)) ** 2, dtype=dtype)
+    assert_follows_numpy(fast_class, problem, data_of(problem, 13, weighted=True))
+
+
 SMOOTH = [name for name in OTHER_ACTIVATIONS if name not in ("constant", "far below")]
 
 

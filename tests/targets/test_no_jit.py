@@ -5,7 +5,9 @@ from target_cases import run_python
 
 TRAIN = """
 import numba
+import numpy as np
 from target_cases import DTYPES, OPTIMIZERS, assert_follows_numpy, data_of, problem_of
+from fastnn.inputs.data import Data
 from fastnn.targets.cpu.engine import Engine
 from fastnn.targets.cpu.step import epoch
 from fastnn.network import Dense, Dropout
@@ -28,6 +30,8 @@ for dtype in DTYPES:
         for n in (1, 6):
             data = data_of(problem, n, weighted=n > 1)
             assert_follows_numpy(Engine, problem, data, epochs=2)
+            small = Data((data.X > 0).astype(np.int8), data.targets, data.weights)
+            assert_follows_numpy(Engine, problem, small, epochs=2)
         if loss == "mse":
             data = data_of(problem, 6, weighted="targets")
             assert_follows_numpy(Engine, problem, data, epochs=2)

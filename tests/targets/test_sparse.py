@@ -119,7 +119,9 @@ def test_what_a_step_updates_lazily():
     assert mode_of("sgd", l1=0.1) == STAMPED
     assert mode_of("sgd", [Dense(1)], l1=0.1, l2=0.1, one_output=True) == CUT
     assert [mode_of(rule, l2=0.1) for rule in ("momentum", "nesterov", "averaged")] == [STAMPED] * 3
-    assert [mode_of(rule, l1=0.1) for rule in ("momentum", "nesterov", "averaged")] == [STEPWISE] * 3
+    assert [mode_of(rule, l1=0.1) for rule in ("momentum", "nesterov", "averaged")] == [
+        STEPWISE
+    ] * 3
     assert [mode_of(rule, l1=0.1) for rule in ("rmsprop", "adagrad")] == [STAMPED] * 2
     assert [mode_of(rule, l2=0.1) for rule in ("rmsprop", "adagrad")] == [EAGER] * 2
     assert {mode_of(rule) for rule in ("adam", "adamw", "nadam", "lion")} == {EAGER}
@@ -180,9 +182,7 @@ def test_a_row_may_have_more_numbers_than_are_unpacked_together(rule):
 @pytest.mark.parametrize(("rule", "setting"), all_pairs(OPTIMIZERS, SETTINGS))
 @pytest.mark.parametrize("layers", ["one output", "hidden"])
 def test_epochs_in_one_call_or_in_parts_are_the_same_bits(layers, rule, setting):
-    problem = problem_of(
-        INPUTS, NETWORKS[layers], optimizer=OPTIMIZERS[rule], **SETTINGS[setting]
-    )
+    problem = problem_of(INPUTS, NETWORKS[layers], optimizer=OPTIMIZERS[rule], **SETTINGS[setting])
     dense, data = both(problem)
     steps = -(-ROWS // problem.batch_size)
     orders = np.stack([np.random.default_rng(epoch).permutation(ROWS) for epoch in range(3)])

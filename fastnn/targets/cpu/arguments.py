@@ -7,22 +7,27 @@ which holds address and length of all of them, and make a view of what they need
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from fastnn.inputs.sparse_rows import SparseRows
+from fastnn.targets.cpu.llvm.conversion import CODES
 from fastnn.targets.cpu.plan import LAYER_FIELDS
 from fastnn.targets.cpu.tiling import PHASE_FIELDS, TILE_FIELDS
 
-# Compiled code reads them by address, so that one compilation serves every layout and both float
-# types.
+if TYPE_CHECKING:
+    from fastnn.inputs.sparse_rows import SparseRows
 
-ADDRESS, ROW_STRIDE, COLUMN_STRIDE, IS_DOUBLE, COLUMNS, STRIDED_FIELDS = range(6)  # in bytes
+# Compiled code reads them by address, so that one compilation serves every layout and dtype; the
+# latter is a place in `fastnn.targets.cpu.llvm.conversion.SOURCES`.
+
+ADDRESS, ROW_STRIDE, COLUMN_STRIDE, DTYPE, COLUMNS, STRIDED_FIELDS = range(6)  # in bytes
 
 
 def make_strided_views(*matrices: np.ndarray) -> np.ndarray:
-    """Return the table for two-dimensional float32 or float64 arrays, which must stay alive."""
+    """Return the table for two-dimensional arrays of `SOURCES`, which must stay alive."""
     rows = [
-        (m.__array_interface__["data"][0], *m.strides, m.dtype.itemsize == 8, m.shape[1])
+        (m.__array_interface__["data"][0], *m.strides, CODES[m.dtype.str], m.shape[1])
         for m in matrices
     ]
     return np.array(rows, np.int64)

@@ -21,18 +21,21 @@ from fastnn.targets.cpu.arguments import (
     COLUMNS,
     COLUMNS_ARE_WIDE,
     COLUMNS_AT,
-    IS_DOUBLE,
+    DTYPE,
+    POSITIONS,
     ROW_STRIDE,
     ROWS_STORED,
     SPARSE_FIELDS,
     STARTS,
     STARTS_ARE_WIDE,
+    STEP,
     STORED,
     STRIDED_FIELDS,
     VALUES,
     VALUES_ARE_DOUBLE,
 )
-from fastnn.targets.cpu.plan import SAMPLES, SIZE, Plan
+from fastnn.targets.cpu.llvm.conversion import SOURCES
+from fastnn.targets.cpu.plan import BATCH, SAMPLES, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.
@@ -169,6 +172,9 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
             itemsize = memory.itemsize
             rules = [memory.plan.records, *memory.plan.constants.values()]
         starts[name] = start
+        if name == "order":  # of a part of an epoch: what is before it is not there
+            done = _done(job)
+            start, length = start + done * itemsize, length - done
         found.append((name, start, length * (columns or 1), itemsize))
     # "alphas" has the dtype of the memory.
     itemsize = next((m.itemsize for m in memories.values()), 8)
@@ -183,6 +189,12 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
     if "sparse" in starts:
         ranges += _sparse_ranges(_numbers(starts["sparse"], SPARSE_FIELDS))
     return ranges + [_span(source, samples) for source in table.reshape(strided, STRIDED_FIELDS)]
+
+
+def _done(job: np.ndarray) -> int:
+    """Return how many rows of its epoch a job has done."""
+    head, control = (int(job[POSITIONS[name]]) for name in ("head", "control"))
+    return int(_numbers(control, STEP + 1)[STEP] * _numbers(head, BATCH + 1)[BATCH])
 
 
 def _sparse_ranges(table: np.ndarray) -> list[Range]:
@@ -202,7 +214,7 @@ def _span(source: np.ndarray, rows: int) -> Range:
     """Return the bytes that a caller's matrix spans, whatever its strides."""
     if source[COLUMNS] == 0:  # of features that are sparse
         return Range(0, 0)
-    item = 8 if source[IS_DOUBLE] else 4
+    item = SOURCES[source[DTYPE]].itemsize
     strides = (
         int(source[ROW_STRIDE]) * (rows - 1),
         int(source[COLUMN_STRIDE]) * (int(source[COLUMNS]) - 1),

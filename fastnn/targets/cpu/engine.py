@@ -14,10 +14,11 @@ import numpy as np
 
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import Parameters
-from fastnn.inputs.problem import EpochResult, Problem
+from fastnn.inputs.problem import DTYPES, EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.random.keys import random_key
-from fastnn.random.shuffling import make_orders
+from fastnn.random.shuffling import shuffled
+from fastnn.random.windows import InOrder
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row, loss_row
 from fastnn.storage.kernels.loading import entry
@@ -33,10 +34,18 @@ from fastnn.targets.cpu.arguments import (
 )
 from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.kinds import LINEAR
-from fastnn.targets.cpu.laziness import CUT, EAGER, STAMPED, Laziness, choose_laziness
+from fastnn.targets.cpu.laziness import (
+    COUNTED_STEPS,
+    CUT,
+    EAGER,
+    STAMPED,
+    Laziness,
+    choose_laziness,
+)
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
+    COPIED,
     EPOCH_STEPS,
     IN_PLACE,
     INFERENCE_ROWS,
@@ -111,9 +120,8 @@ class Engine(interface.Engine):
         # What a row takes of a slow core, until it has been measured.
         self._slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
         self.threads = self._choose_threads(None)
-        first = self._plan_for(1, None)
-        self._of_states = first
-        self._working = Working(problem, first, self._slots, self._alphas)
+        self._of_states = self._plan_for(1, None)  # whose states are those of every plan
+        self._working = Working(problem, self._of_states, self._slots, self._alphas)
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.
         self._held: np.ndarray | None = None
@@ -151,9 +159,9 @@ class Engine(interface.Engine):
                 self._working.write(snapshot)
                 self._held = snapshot
 
-    def orders(self, epochs: range, n: int) -> np.ndarray:
-        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
-        return make_orders(self.problem.seed, epochs, n)
+    def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
+        """Return the numbers 0..n-1 in the order of each key, int64 (keys, n)."""
+        return shuffled(keys, n)
 
     def train_epochs(
         self,
@@ -173,7 +181,7 @@ class Engine(interface.Engine):
     def train_epoch_in_parts(
         self,
         data: Data,
-        order: np.ndarray,
+        order: np.ndarray | InOrder,
         rates: np.ndarray,
         epoch: int,
         step: int,
@@ -184,17 +192,21 @@ class Engine(interface.Engine):
         """Train one epoch in a compiled call for each part, which begins where the last one ended.
 
         The calls share all arrays, so that each finds them as the one before has left them, but for
-        the tiles that threads claim, and for the stop that has ended that one's threads.
+        the tiles that threads claim, and for the stop that has ended that one's threads; and each
+        has only its own part of the order.
         """
+        batch, n = self.problem.batch_size, len(data)
+        ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
         with self._lock:
-            begun, done = self._begin(data, order[None], rates[None], epoch, step, parted=True), 0
+            begun, done = self._begin(data, NO_ROWS[None], rates[None], epoch, step, True), 0
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
+                begun.place_order(order[done : min(n, stop * batch + ahead)], done)
                 begun.control[0, words.STOP] = 0
                 begun.control[0, words.TICKETS :: words.LINE] = words.NOT_OPEN
                 self._held = None
-                rows = min(len(order), stop * self.problem.batch_size) - done
+                rows = min(n, stop * batch) - done
                 self._run(begun.train, rows, begun.numbers, begun.control, progress)
                 done += rows
                 if begun.control[0, words.BAD_STEP] >= 0:
@@ -214,23 +226,22 @@ class Engine(interface.Engine):
 
         They are other ones only in the middle of an epoch on sparse rows that is done lazily.
         """
-        working = self._working
-        if not unfinished or begun.head[LAZY] == EAGER:
-            yield
-            return
-        changing = [working.memory[: working.size], begun.touched, begun.jumps]
-        kept = [array.copy() for array in changing]
-        begun.alone(0)
-        self._held = None
+        working, changing = self._working, []
+        if unfinished and begun.head[LAZY] != EAGER:
+            changing = [working.memory[: working.size], begun.touched, begun.jumps]
+            kept = [array.copy() for array in changing]
+            begun.alone(0)
+            self._held = None
         try:
             yield
         finally:
+            # Who looked may have predicted, which takes another plan for other features.
             self._settle()
-            if self._working is not working:
-                self._working = working
-            self._held = None
-            for array, old in zip(changing, kept, strict=True):
-                array[:] = old
+            self._working = working
+            if changing:
+                self._held = None
+                for array, old in zip(changing, kept, strict=True):
+                    array[:] = old
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
@@ -257,7 +268,10 @@ class Engine(interface.Engine):
         step: int,
         parted: bool = False,
     ) -> Begun:
-        """Return some epochs, ready to be run; with `parted` they have a `head` of their own."""
+        """Return some epochs, ready to be run.
+
+        With `parted`, it is one, with a `head` of its own and, before each part, a `place_order`.
+        """
         with self._lock:
             self._settle()
             self._follow(len(data), self._laziness(data.X))
@@ -293,10 +307,14 @@ class Engine(interface.Engine):
             jobs = make_jobs(working.fixed, shared, own)
             self._held = None
             compiled = checked(entry(self._entry("train_epoch")))
-            kept, threads = (working, data, shared, own), () if self._one_output else (self.threads,)
+            kept, threads = (
+                (working, data, shared, own),
+                () if self._one_output else (self.threads,),
+            )
             train = partial(train_seat, compiled, jobs, threads, kept)
             alone = partial(train_seat, compiled, jobs, threads and (1,), kept)
-        return Begun(train, numbers, control, head, alone, shared["touched"], shared["jumps"])
+        touched, jumps = shared["touched"], shared["jumps"]
+        return Begun(train, numbers, control, head, alone, touched, jumps, jobs, own)
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
@@ -444,13 +462,14 @@ class Engine(interface.Engine):
         row_bytes = data.X.itemsize * data.X.shape[1]
         if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:
             head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))
-        head[IN_PLACE] = (
-            side_by_side
-            and data.X.dtype == self.problem.dtype
-            and self.problem.network.dropouts[0] == 0
+        by_rows = (
+            self.problem.network.dropouts[0] == 0
             and self._working.plan.layers[0, LAYER_KIND] == LINEAR
             and self.problem.network.dense[0].units <= IN_PLACE_UNITS
         )
+        head[IN_PLACE] = by_rows and side_by_side and data.X.dtype == self.problem.dtype
+        if by_rows and data.X.dtype not in DTYPES:
+            head[IN_PLACE] = COPIED  # the same sums as of an array of floats
         return numbers, control
 
     def _run(
@@ -522,6 +541,8 @@ class Begun(NamedTuple):
         What `train` is where one thread does all.
     touched, jumps
         How far lazy updates are: see `step.lazy_rows`.
+    jobs, own
+        The addresses of all arrays, a row for each epoch, and the arrays that are of one alone.
     """
 
     train: Callable[[int], None]
@@ -531,6 +552,20 @@ class Begun(NamedTuple):
     alone: Callable[[int], None]
     touched: np.ndarray
     jumps: np.ndarray
+    jobs: np.ndarray
+    own: dict[str, np.ndarray]
+
+    def place_order(self, rows: np.ndarray, first: int) -> None:
+        """Have the one epoch go on with these rows, int64, which are those of its places `first`...
+
+        Compiled code looks for a place from that of the whole order on, of which no more need be
+        there than it reads.
+        """
+        rows = np.ascontiguousarray(rows, np.int64)
+        self.own["order"] = rows  # alive as long as a thread is at work
+        at = words.POSITIONS["order"]
+        address = rows.__array_interface__["data"][0]
+        self.jobs[0, at : at + 2] = address - first * rows.itemsize, first + len(rows)
 
 
 def results_of(begun: Begun, linear: bool) -> list[EpochResult]:
@@ -559,8 +594,8 @@ def _sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
     if head[LAZY] == CUT:
         jumps = np.zeros(inputs)
     elif head[LAZY] >= STAMPED:
-        touched = np.zeros(2 * inputs + len(working.plan.tiles), np.int64)
-        jumps = np.zeros(2 * words.JUMP * int(head[EPOCH_STEPS]))
+        touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
+        jumps = np.zeros(2 * words.JUMP * min(int(head[EPOCH_STEPS]), COUNTED_STEPS))
     return dict(sparse=make_sparse_table(X), touched=touched, jumps=jumps)
 
 

@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 
 _LINEAR = ("sgd", "momentum", "nesterov", "averaged_sgd")
 _DIVIDED = ("rmsprop", "adagrad")
-# Rows that a batch uses are read one by one, which takes this many times as long as all in a row.
-SCATTERED = 3.0
+# After so many steps all of W is brought up to date, and steps are counted from 0 again: what is
+# kept of them does not grow with the epoch.
+COUNTED_STEPS = 1 << 14
+# Rows that a batch uses are updated one by one, which takes so many times as long as all in a row.
+SCATTERED = 4.0
 
 
 class Laziness(NamedTuple):

@@ -120,7 +120,9 @@ UNIT_FIELDS = {
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
     NONZERO_SIZE,  # numbers from one list of nonzero inputs to the next
-    IN_PLACE,  # 1: the first layer reads the caller's rows where they lie; or SPARSE
+    IN_PLACE,  # 1: the first layer reads the caller's rows where they lie; COPIED: in the same way,
+    # it reads copies of them, for their numbers are of another dtype; SPARSE: they are sparse;
+    # 0: copies in panels
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
     OWN_LOSSES,  # address of the record of the user-defined loss, which the engine fills in: for
@@ -136,7 +138,7 @@ UNIT_FIELDS = {
     HEAD_FIELDS,
 ) = range(38)
 
-SPARSE = 2  # in IN_PLACE: the rows are sparse
+COPIED, SPARSE = 2, 3  # of IN_PLACE
 ENTRY_BLOCK = 512  # numbers of a sparse row that are unpacked together
 
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
@@ -246,8 +248,8 @@ def make_plan(
     """Lay out `problem` for data of `samples` rows and a team of `threads`.
 
     `rule` is another update rule than the optimizer's. With `sparse` the first layer reads sparse
-    rows: nothing has the size of a batch of them, and W is in panels however few its units. Which numbers are summed in which order does
-    not depend on `threads`; only how the work is cut does.
+    rows: nothing has the size of a batch of them, and W is in panels however few its units. Which
+    numbers are summed in which order does not depend on `threads`; only how the work is cut does.
     """
     rule = rule or problem.optimizer.rule
     take = Allocator(max(1, 64 // problem.dtype.itemsize))
@@ -331,7 +333,7 @@ def make_plan(
     panel_bytes = problem.dtype.itemsize * layout.panel
     head[PRIVATE_SIZE] = max(1, PRIVATE_BYTES // panel_bytes // layout.panel) * layout.panel**2
     if layout.panel == 1:
-        head[PRIVATE_SIZE] = shapes[0][0]  # a gradient
+        head[PRIVATE_SIZE] = 3 * shapes[0][0]  # a gradient, or three rows of X
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
     if loss.rowwise and head[LOSS] == CUSTOM:
         own_loss: Any = problem.loss
@@ -383,7 +385,7 @@ def _place_inputs(
     With dropout on the inputs, the second half of a copy holds the inputs after it.
     """
     halves = 2 if problem.network.dropouts[0] > 0 else 1
-    step = take.round(rows * layout.padded(problem.network.inputs)) * halves
+    step = take.round(rows * layout.padded(problem.network.widths[0][0])) * halves
     return take(step * copies), step
 
 

@@ -15,6 +15,7 @@ from fastnn.errors import DeviceFailure
 from fastnn.inputs.data import Data
 from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.random.row_orders import order_key
+from fastnn.random.shuffling import make_orders as host_orders
 from fastnn.targets.cuda.block.family import Block
 from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.block.row_orders import make_orders
@@ -91,7 +92,7 @@ class Several:
         return np.all(found, axis=1)
 
     def train_epochs(
-        self, data: Data, rates: np.ndarray, epoch: int, step: int, shuffle: bool
+        self, data: Data, rates: np.ndarray, epoch: int, step: int, shuffle: bool | int
     ) -> list[list[EpochResult]]:
         """Train some epochs, all networks side by side.
 
@@ -104,7 +105,8 @@ class Several:
         epoch, step
             Numbers of the first epoch and the first step.
         shuffle
-            Whether each network goes through the rows in an order of its own.
+            Whether each network goes through the rows in an order of its own, or how many rows are
+            shuffled together.
 
         Returns
         -------
@@ -126,7 +128,10 @@ class Several:
                 f"{len(self._seeds)} networks and the orders of their rows need",
                 "train fewer restarts at a time",
             )
-            if shuffle:
+            if shuffle is not True and 0 < shuffle < n:
+                every = [host_orders(seed, numbered, n, shuffle) for seed in self._seeds]
+                orders = session.put("orders", np.concatenate(every).astype(np.int32))
+            elif shuffle:
                 keys = [order_key(seed, each) for seed in self._seeds for each in numbered]
                 orders = make_orders(np.array(keys, np.uint64), n, session.stream)
             else:

@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.random.shuffling import make_orders
+from fastnn.random.shuffling import shuffled
 from fastnn.rules.table import UPDATES
 from fastnn.targets import engine as interface
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
@@ -101,9 +101,9 @@ class Engine(interface.Engine):
         with self._session.guarded("looking for numbers that are not finite"):
             return all_finite(self._device, self._session.stream)
 
-    def orders(self, epochs: range, n: int) -> np.ndarray:
-        """Return the shuffled rows 0..n-1 of some epochs, int64 (len(epochs), n)."""
-        return make_orders(self.problem.seed, epochs, n)
+    def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
+        """Return the numbers 0..n-1 in the order of each key, int64 (keys, n)."""
+        return shuffled(keys, n)
 
     def train_epochs(
         self,

@@ -27,6 +27,7 @@ from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held,
 
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
+    from fastnn.random.windows import InOrder
 
 PROGRESS_SECONDS = 0.2
 PREDICTED_ROWS = 256  # of sparse features, that are dense at a time
@@ -226,7 +227,7 @@ class Engine(interface.Engine):
     def train_epoch_in_parts(
         self,
         data: Data,
-        order: np.ndarray,
+        order: np.ndarray | InOrder,
         rates: np.ndarray,
         epoch: int,
         step: int,
@@ -243,7 +244,9 @@ class Engine(interface.Engine):
         look
             Given how many those are, and over their rows the sums of weight times loss and of
             weight.
-        data, order, rates, epoch, step, progress
+        order
+            As for `train_epoch`, or what gives any part of that: ``order[first:last]``.
+        data, rates, epoch, step, progress
             As for `train_epoch`.
         """
         size = self.problem.batch_size

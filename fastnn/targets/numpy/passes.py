@@ -118,7 +118,7 @@ def forward(
         Z, kept = KINDS[layer.kind].forward(layer, own, X, training)
         drawn = slopes[position] if slopes else None
         if drawn is None:
-            A = activation_of(layer.activation).value(Z, _alpha(layer, own))
+            A = activation_of(layer.activation).value(Z, alpha_of(layer, own))
             layers.append(Layer(X, Z, A, None, kept))
         else:
             slope = np.where(Z > 0, Z.dtype.type(1), drawn)
@@ -127,7 +127,7 @@ def forward(
     return layers
 
 
-def _alpha(layer: Described, own: tuple[np.ndarray, ...]) -> Any:
+def alpha_of(layer: Described, own: tuple[np.ndarray, ...]) -> Any:
     """Return the parameter of a layer's activation: a number, or the slopes that it has learned."""
     return own[-1] if activation_row(layer.activation).trainable else layer.alpha or 0.0
 
@@ -167,7 +167,7 @@ def backward(
         trainable = activation_row(layer.activation).trainable
         below = [(dA * np.minimum(Z, 0)).sum(axis=0)] if trainable else []
         if slope is None:
-            dZ = activation_of(layer.activation).input_gradient(Z, A, dA, _alpha(layer, own))
+            dZ = activation_of(layer.activation).input_gradient(Z, A, dA, alpha_of(layer, own))
         else:
             dZ = dA * slope
         dA, found = KINDS[layer.kind].backward(layer, own, X, kept, dZ)

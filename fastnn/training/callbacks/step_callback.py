@@ -56,8 +56,13 @@ class TrainerView(Predictor):
         parameters, slots = engine.unpack(engine.snapshot())
         return copy_of(slots[-1] if UPDATES[self.problem.optimizer.rule].mean else parameters)
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The trainer's."""
+        return self._trainer.feature_names
+
     def _outputs(self) -> Callable[[Any], np.ndarray]:
-        return lambda X: self._opened().forward(X)
+        return lambda X: self._opened().outputs(X)
 
     def _reader(self, *values: Any) -> None:
         check_reads("cpu", self.problem, values[0])

@@ -48,8 +48,7 @@ class _Writer(Writer):
             at, factor = self.entry(builder, w, columns, x, index)
             rows = [self.load(builder, each, self.lanes) for each in self.row(builder, at)]
             return [
-                self.fma(builder, factor, row, total)
-                for row, total in zip(rows, sums, strict=True)
+                self.fma(builder, factor, row, total) for row, total in zip(rows, sums, strict=True)
             ]
 
         sums = loop(builder, count, sums, body)

@@ -12,10 +12,20 @@ import numpy as np
 
 from fastnn.rules import losses as rules
 from fastnn.rules.table import CUSTOM, LOSS_CODES, LOSSES
-from fastnn.targets.cpu.arguments import ADDRESS, BAD_STEP, ROW_STRIDE, STEP, STOP
+from fastnn.targets.cpu.arguments import (
+    ADDRESS,
+    BAD_STEP,
+    COLUMN_STRIDE,
+    DTYPE,
+    ROW_STRIDE,
+    STEP,
+    STOP,
+)
+from fastnn.targets.cpu.llvm.conversion import make_convert
 from fastnn.targets.cpu.llvm.function_pointers import call_gradient, call_loss
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
+    address_of,
     atomic_load,
     atomic_store,
     load_float32,
@@ -25,10 +35,12 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U, loss_gradient, losses_loop, switch
 from fastnn.targets.cpu.plan import (
     BIAS,
+    IN_PLACE,
     LOSS_BLOCK,
     OWN_GRADIENT,
     OWN_LOSSES,
     PREFETCH,
+    PRIVATE,
     ROW_SCRATCH,
     SAMPLES,
     WEIGHTS,
@@ -82,7 +94,7 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
     two products are known before c is: only the derivative of the loss is left to wait for.
     """
     real = dtype.type
-    zero, one, itemsize = real(0), real(1), dtype.itemsize
+    zero, one, convert = real(0), real(1), make_convert(dtype)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     dot, axpy, advance = products.dot, products.axpy, products.advance
     own = load_float64 if dtype.itemsize == 8 else load_float32
@@ -103,6 +115,18 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         return math.isfinite(total)
 
     @njit(**EXACT)
+    def row_address(job, row, step):
+        """Return where the row of a step can be read; copies of three steps are there at a time."""
+        head, strided = head_of(job), strided_of(job)
+        address = strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
+        if head[IN_PLACE] == 1:
+            return address
+        memory, k = memory_of(job), layers_of(job)[0, K]
+        slot = head[PRIVATE] + step % 3 * k
+        convert(memory, slot, address, strided[0, COLUMN_STRIDE], k, strided[0, DTYPE])
+        return address_of(memory, slot)
+
+    @njit(**EXACT)
     def epoch(job):
         memory, head, layers, strided, order, control, rates = (
             memory_of(job),
@@ -121,20 +145,20 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
         own_gradient, alpha = head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
-        row = order[U(0)]
-        before = here = rows + row * row_stride
+        row, row_bytes = order[U(0)], k * strided[0, COLUMN_STRIDE]
+        before = here = row_address(job, row, ZERO)
         z, keep, change = dot(memory, w, here, k) + bias, one, zero
         for first in range(0, samples, LOSS_BLOCK):
             count = min(LOSS_BLOCK, samples - first)
             for i in range(count):
                 step = first + i
                 following = order[U(min(step + 1, samples - 1))]
-                after = rows + following * row_stride
+                after = row_address(job, following, step + 1)
                 if head[PREFETCH] > 0 and step + AHEAD < samples:
                     start = rows + order[U(step + AHEAD)] * row_stride
-                    for at in range(0, k * itemsize, 64):
+                    for at in range(0, row_bytes, 64):
                         prefetch(start + at)
-                    prefetch(start + k * itemsize - 1)
+                    prefetch(start + row_bytes - 1)
                 y = own(targets + row * target_stride)
                 memory[U(z_at + i)], memory[U(y_at + i)] = z, y
                 direct, through = advance(memory, w, before, here, after, k, keep, change)

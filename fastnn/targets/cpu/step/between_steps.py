@@ -6,11 +6,20 @@ import math
 
 from fastnn.rules.table import UPDATE_CODES
 from fastnn.rules.updates import make_factors
-from fastnn.targets.cpu.arguments import ADDRESS, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.targets.cpu.arguments import ADDRESS, COLUMN_STRIDE, COLUMNS, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import BATCH, LAZY, OWN_INPUTS, PREFETCH, SAMPLES, UPDATE, WEIGHTED
+from fastnn.targets.cpu.plan import (
+    BATCH,
+    IN_PLACE,
+    LAZY,
+    OWN_INPUTS,
+    PREFETCH,
+    SAMPLES,
+    UPDATE,
+    WEIGHTED,
+)
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
@@ -66,10 +75,11 @@ def layer_rate(job, layer):
 def rows_ahead(job, end):
     """Return how many rows ahead of time a layer that reads rows in place asks for its rows.
 
-    `end` is where the rows that it works on end; beyond the last row of the epoch there are none.
+    `end` is where the rows that it works on end; beyond the last row of the epoch there are none,
+    nor are there any of copies.
     """
     head = head_of(job)
-    distance = head[PREFETCH]
+    distance = head[PREFETCH] if head[IN_PLACE] == 1 else ZERO
     return distance if end + distance <= head[SAMPLES] else ZERO
 
 
@@ -86,7 +96,7 @@ def prefetch_rows(job, first, samples, tile, me):
     if tile < start or tile >= end:
         return
     strided, order = strided_of(job), order_of(job)
-    row_bytes = strided[0, COLUMNS] * (8 if strided[0, IS_DOUBLE] == 1 else 4)
+    row_bytes = strided[0, COLUMNS] * strided[0, COLUMN_STRIDE]
     share = end - start
     for r in range((tile - start) * samples // share, (tile - start + 1) * samples // share):
         address = strided[0, ADDRESS] + order[U(first + r)] * strided[0, ROW_STRIDE]

@@ -65,6 +65,7 @@ from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
 from fastnn.targets.cpu.products.narrow import make_narrow
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L2, PENALTY
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, prefetch_rows
+from fastnn.targets.cpu.step.first_rows import make_first_rows
 from fastnn.targets.cpu.step.gather import make_gather
 from fastnn.targets.cpu.step.layers import make_layers
 from fastnn.targets.cpu.step.lazy_rows import make_lazy
@@ -120,7 +121,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     lanes = make_lanes(dtype, panel)
     softmax = make_softmax(dtype, panel, gemm, lanes, elementary)
     narrow = make_narrow(dtype)
-    find_nonzero, find_tiles = make_nonzero(dtype, shape)
+    first_rows = make_first_rows(dtype, gemm)
+    find_nonzero, find_tiles = make_nonzero(dtype, shape, first_rows)
     normalization = make_normalization(dtype, panel, gemm, lanes)
     apply, sparse_rows = make_apply(dtype, rules), make_sparse(dtype, panel, gemm.width_of)
     lazy_rows = make_lazy(dtype, panel, gemm.width_of, sparse_rows, apply)
@@ -129,6 +131,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         panel,
         gemm,
         narrow,
+        first_rows,
         find_tiles,
         rules,
         lanes,
@@ -143,6 +146,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         panel,
         gemm,
         narrow,
+        first_rows,
         find_nonzero,
         per_unit,
         keep_transposed,
@@ -206,7 +210,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         first = step * head[BATCH]
         if kind == UPDATE_TILES:
             following = min(head[BATCH], head[SAMPLES] - first - samples)
-            if head[PREFETCH] > 0 and head[IN_PLACE] == 0 and following > 0:
+            if head[PREFETCH] > 0 and head[IN_PLACE] != 1 and following > 0:
                 prefetch_rows(job, first + samples, following, tile, me)
             own_inputs(job, step, samples, me)
             update_tile(job, tile, first, samples, me)

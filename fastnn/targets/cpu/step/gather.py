@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.storage.kernels.machine import Shape
-from fastnn.targets.cpu.arguments import ADDRESS, COLUMN_STRIDE, COLUMNS, IS_DOUBLE, ROW_STRIDE
+from fastnn.targets.cpu.arguments import ADDRESS, COLUMN_STRIDE, COLUMNS, DTYPE, ROW_STRIDE
+from fastnn.targets.cpu.llvm.conversion import CODES, make_convert
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
@@ -22,6 +23,7 @@ from fastnn.targets.cpu.plan import (
     MASK,
     NARROW,
     ROW_SCALE,
+    SPARSE,
     TARGETS,
     THRESHOLD,
     UNDROPPED,
@@ -65,22 +67,18 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     zero, width_of, padded = real(0), gemm.width_of, gemm.padded
     panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
-    own_load, other_load = load_float32, load_float64
-    if dtype.itemsize == 8:
-        own_load, other_load = load_float64, load_float32
-    own_is_double = int(dtype.itemsize == 8)
-    itemsize = dtype.itemsize
+    own_load = load_float64 if dtype.itemsize == 8 else load_float32
+    itemsize, own_code, convert = dtype.itemsize, CODES[dtype.str], make_convert(dtype)
 
     @njit(**EXACT)
     def gather_matrix(memory, strided, which, order, first, r0, r1, rows, to):
-        """Copy the caller's rows order[first + r], of either dtype and any strides, into panels."""
-        n = strided[which, COLUMNS]
-        step = strided[which, COLUMN_STRIDE]
-        own = strided[which, IS_DOUBLE] == own_is_double
+        """Copy the caller's rows order[first + r], of any dtype and strides, into panels."""
+        n, step = strided[which, COLUMNS], strided[which, COLUMN_STRIDE]
+        code = strided[which, DTYPE]
         for r in range(r0, r1):
             row = order[U(first + r)] if order.size > 0 else first + r
             base = strided[which, ADDRESS] + row * strided[which, ROW_STRIDE]
-            if own and step == itemsize:
+            if code == own_code and step == itemsize:
                 for c in range(0, n - lanes + 1, lanes):
                     p = c // panel
                     out = to + p * panel * rows + r * width_of(p, n) + c - p * panel
@@ -96,26 +94,19 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
                         memory[U(out + c)] = own_load(base + c * itemsize)
                 continue
             for p in range((n + panel - 1) // panel):
-                out = to + p * panel * rows + r * width_of(p, n) - p * panel
-                for c in range(p * panel, min(n, (p + 1) * panel)):
-                    if own:
-                        memory[U(out + c)] = own_load(base + c * step)
-                    else:
-                        memory[U(out + c)] = real(other_load(base + c * step))
+                out = to + p * panel * rows + r * width_of(p, n)
+                start = base + p * panel * step
+                convert(memory, out, start, step, min(panel, n - p * panel), code)
 
     @njit(**MERGED)
     def gather_rows(memory, strided, order, first, r0, r1, to):
-        """Copy the caller's rows of X, of either dtype and any strides, one after another."""
+        """Copy the caller's rows of X, of any dtype and strides, one after another."""
         n, step = strided[0, COLUMNS], strided[0, COLUMN_STRIDE]
-        stride, own = padded(n), strided[0, IS_DOUBLE] == own_is_double
+        stride = padded(n)
         for r in range(r0, r1):
             row = order[U(first + r)] if order.size > 0 else first + r
-            base, out = strided[0, ADDRESS] + row * strided[0, ROW_STRIDE], to + r * stride
-            for c in range(n):
-                if own:
-                    memory[U(out + c)] = own_load(base + c * step)
-                else:
-                    memory[U(out + c)] = real(other_load(base + c * step))
+            base = strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
+            convert(memory, to + r * stride, base, step, n, strided[0, DTYPE])
 
     @njit(**EXACT)
     def gather_first(job, order, first, r0, r1, to):
@@ -126,7 +117,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
             layers_of(job),
             strided_of(job),
         )
-        if layers[0, NARROW] >= 0:
+        if layers[0, NARROW] >= 0 or head[IN_PLACE] > 0:
             gather_rows(memory, strided, order, first, r0, r1, to)
         else:
             gather_matrix(memory, strided, ZERO, order, first, r0, r1, head[CAPACITY], to)
@@ -165,7 +156,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     def gather_inputs(job, first, r0, r1, own):
         """Bring the inputs of rows r0..r1 of the batch in, `own` numbers beyond the first copy."""
         head, layers = head_of(job), layers_of(job)
-        if head[IN_PLACE] > 0:
+        if head[IN_PLACE] == 1 or head[IN_PLACE] == SPARSE:
             return
         gather_first(job, order_of(job), first, r0, r1, layers[0, UNDROPPED] + own)
         if layers[0, MASK] >= 0:

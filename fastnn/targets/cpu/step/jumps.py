@@ -2,14 +2,15 @@
 
 `fastnn.targets.cpu.laziness` says what is made good later, and when. `jumps` has what steps without
 a gradient do, six numbers a run of steps (see `JUMP`). The run of `size` steps from number `start`
-on, for `size` a power of two that divides `start`, is number 2 start + size - 1.
+on, for `size` a power of two that divides `start`, is number 2 start + size - 1; steps are counted
+from 0 again after `COUNTED_STEPS`.
 """
 
 from __future__ import annotations
 
 from fastnn.rules.table import UPDATE_CODES
 from fastnn.targets.cpu.arguments import CUT, JUMP, A, B, C, D, E
-from fastnn.targets.cpu.laziness import STAMPED, STEPWISE
+from fastnn.targets.cpu.laziness import COUNTED_STEPS, STAMPED
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE
@@ -74,6 +75,7 @@ def begin_lazy(job, step):
         d = numbers[BETA2]
     if head[LAZY] == STAMPED:
         c, e = c + e * a, 0.0
+    step %= COUNTED_STEPS
     jumps, at = jumps_of(job), place_of_run(step, 1)
     jumps[U(at + A)], jumps[U(at + B)], jumps[U(at + C)] = a, b, c
     jumps[U(at + D)], jumps[U(at + E)], jumps[U(at + CUT)] = d, e, rate * l1

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
-from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.function_pointers import call_row_losses
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
 from fastnn.targets.cpu.llvm.transpose import make_transpose
 from fastnn.targets.cpu.plan import (
@@ -65,7 +63,6 @@ from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
 from fastnn.targets.cpu.step.between_steps import rows_ahead
 from fastnn.targets.cpu.step.slopes import make_draw_slopes, make_prelu
 from fastnn.targets.cpu.views import (
-    counting_of,
     head_of,
     layers_of,
     make_view,
@@ -74,7 +71,6 @@ from fastnn.targets.cpu.views import (
     order_of,
     owners_of,
     row_loss_of,
-    strided_of,
     target_weights_of,
 )
 
@@ -87,6 +83,7 @@ def make_layers(
     panel: int,
     gemm: Any,
     narrow: Any,
+    first_rows: Any,
     find_tiles: Any,
     rules: Any,
     lanes: Any,
@@ -108,14 +105,13 @@ def make_layers(
     soft_cross_entropy_rows = softmax.soft_cross_entropy_rows
     prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
     normalize, normalize_back = normalization.normalize, normalization.normalize_back
-    add_rows, itemsize = narrow.forward, dtype.itemsize
-    padded = gemm.padded
+    add_rows = narrow.forward
     lane_count, transpose_block = np.int64(panel // 2), make_transpose(dtype)
 
     @njit(**MERGED)
     def narrow_forward(job, first, r0, r1, own):
         """Write x W + b for rows r0..r1 of a first layer whose weights are kept transposed."""
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        memory, layers = memory_of(job), layers_of(job)
         k, n, w, bias, out = (
             layers[0, K], layers[0, N], layers[0, WEIGHTS], layers[0, NARROW], layers[0, OUTPUT],
         )  # fmt: skip
@@ -123,19 +119,11 @@ def make_layers(
         for r in range(r0, r1):
             for c in range(width):
                 memory[U(out + r * width + c)] = memory[U(bias + c)]
-        if head[IN_PLACE] == 1:
-            strided = strided_of(job)
-            add_rows(
-                memory, order_of(job), first, rows_ahead(job, first + r1),
-                strided[0, ADDRESS], strided[0, ROW_STRIDE], k, w, k,
-                n, out, width, r0, r1,
-            )  # fmt: skip
-        else:
-            start, stride = layers[0, INPUT] + own, padded(k) * itemsize
-            add_rows(
-                memory, counting_of(job), ZERO, ZERO, address_of(memory, start), stride, k, w, k,
-                n, out, width, r0, r1,
-            )  # fmt: skip
+        order, base, address, stride = first_rows(job, first, own)
+        add_rows(
+            memory, order, base, rows_ahead(job, first + r1), address, stride, k, w, k, n, out,
+            width, r0, r1,
+        )  # fmt: skip
 
     @njit(**EXACT)
     def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
@@ -143,7 +131,8 @@ def make_layers(
 
         Where the layer is a normalization, that of x takes the place of x W + b. x is `own` numbers
         beyond the layer's inputs: a thread's own copy of them; or, for the first layer, the
-        caller's rows order[first + r], where they can be read in place or are sparse.
+        caller's rows order[first + r], where they can be read in place or are sparse. Copies of
+        these that lie as they would are read in the same way.
         """
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
@@ -154,8 +143,8 @@ def make_layers(
             sparse_forward(job, first, r0, r1, p0, p1, me)
         elif layers[layer, NARROW] >= 0:
             narrow_forward(job, first, r0, r1, own)
-        elif layer == 0 and head[IN_PLACE] == 1:
-            strided = strided_of(job)
+        elif layer == 0 and head[IN_PLACE] > 0:
+            order, base, address, stride = first_rows(job, first, own)
             samples = min(head[BATCH], head[SAMPLES] - first)
             size = head[LOOK_ROWS]
             # As many panels as a thread has: together they ask for all rows once.
@@ -164,8 +153,8 @@ def make_layers(
                 s0, s1 = max(r0, block * size), min(r1, (block + 1) * size)
                 lists, apart, whole = find_tiles(job, first, block, s0, s1, samples, me)
                 multiply_caller(
-                    memory, order_of(job), first, rows_ahead(job, first + s1), group,
-                    strided[0, ADDRESS], strided[0, ROW_STRIDE], k, nonzero_of(job), lists, apart,
+                    memory, order, base, rows_ahead(job, first + s1), group,
+                    address, stride, k, nonzero_of(job), lists, apart,
                     whole, s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
                 )  # fmt: skip
         else:

@@ -21,12 +21,13 @@ from fastnn.targets.cpu.arguments import (
     BAD_STEP,
     COLUMN_STRIDE,
     COLUMNS,
+    DTYPE,
     FIRST_STEP,
-    IS_DOUBLE,
     ROW_STRIDE,
     STEP,
     STOP,
 )
+from fastnn.targets.cpu.llvm.conversion import CODES, make_convert
 from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
@@ -106,22 +107,17 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     losses, loss_gradients = rules.losses, rules.loss_gradients
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
     squares, set_scale, clip_column = norms.squares, norms.set_scale, norms.clip_column
-    itemsize, own_is_double = dtype.itemsize, int(dtype.itemsize == 8)
+    itemsize, own_code, convert = dtype.itemsize, CODES[dtype.str], make_convert(dtype)
+    own_load = load_float64 if dtype.itemsize == 8 else load_float32
     sparse = make_sparse_linear(dtype)
-    sparse_dot, use, ask_for = sparse.sparse_dot, sparse.use, sparse.ask_for
+    sparse_products, use = sparse.sparse_products, sparse.use
     update_sparse, make_good = sparse.update_sparse, sparse.make_good
-
-    @njit(**EXACT)
-    def load(at, is_double):
-        if is_double == 1:
-            return real(load_float64(at))
-        return real(load_float32(at))
 
     @njit(**EXACT)
     def in_place(job):
         """Whether rows of X can be read as they lie: this dtype, its numbers side by side."""
         strided = strided_of(job)
-        return strided[0, IS_DOUBLE] == own_is_double and strided[0, COLUMN_STRIDE] == itemsize
+        return strided[0, DTYPE] == own_code and strided[0, COLUMN_STRIDE] == itemsize
 
     @njit(**EXACT)
     def row_address(job, row, slot):
@@ -130,10 +126,17 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         if in_place(job):
             return strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
         start = strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
-        for c in range(strided[0, COLUMNS]):
-            at = start + c * strided[0, COLUMN_STRIDE]
-            memory[U(slot + c)] = load(at, strided[0, IS_DOUBLE])
+        step, count = strided[0, COLUMN_STRIDE], strided[0, COLUMNS]
+        convert(memory, slot, start, step, count, strided[0, DTYPE])
         return address_of(memory, slot)
+
+    @njit(**EXACT)
+    def seen_address(job, row, slot):
+        """Return the address again that `row_address` gave for this row and slot."""
+        strided = strided_of(job)
+        if in_place(job):
+            return strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
+        return address_of(memory_of(job), slot)
 
     @njit(**EXACT)
     def to_rows(job, first, samples, inverse_weight):
@@ -148,26 +151,29 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         )
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
-        ahead = max(AHEAD, samples)
+        ahead, row_bytes = max(AHEAD, samples), k * strided[0, COLUMN_STRIDE]
+        scale, sparse = real(1), head[IN_PLACE] == SPARSE
+        if sparse:
+            use(job, first, samples)
+            sparse_products(job, order, first, ZERO, samples, layers[0, OUTPUT])
+            scale = real(numbers_of(job)[U(SCALE)])
         for r in range(samples):
             row = order[U(first + r)]
-            if head[IN_PLACE] == SPARSE:
-                ask_for(job, first + r)
-                use(job, row)
-                z = real(numbers_of(job)[U(SCALE)]) * sparse_dot(job, row)
-                memory[U(layers[0, OUTPUT] + r)] = z + bias
+            if sparse:
+                memory[U(layers[0, OUTPUT] + r)] = scale * memory[U(layers[0, OUTPUT] + r)] + bias
             else:
                 address = row_address(job, row, layers[0, INPUT] + r * k)
                 if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
                     following = order[U(first + r + ahead)]
                     start = strided[0, ADDRESS] + following * strided[0, ROW_STRIDE]
-                    for at in range(0, k * itemsize, 64):
+                    for at in range(0, row_bytes, 64):
                         prefetch(start + at)
-                    prefetch(start + k * itemsize - 1)
-                z = dot(memory, layers[0, WEIGHTS], address, k) + bias
-                memory[U(layers[0, OUTPUT] + r)] = z
+                    prefetch(start + row_bytes - 1)
+                memory[U(layers[0, OUTPUT] + r)] = (
+                    dot(memory, layers[0, WEIGHTS], address, k) + bias
+                )
             target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
-            memory[U(head[TARGETS] + r)] = load(target, strided[1, IS_DOUBLE])
+            memory[U(head[TARGETS] + r)] = own_load(target)
             weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
             memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
 
@@ -216,7 +222,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 memory[U(i)] = zero
         total = zero
         for r in range(samples):
-            address = row_address(job, order[U(first + r)], layers[0, INPUT] + r * k)
+            address = seen_address(job, order[U(first + r)], layers[0, INPUT] + r * k)
             delta = memory[U(d + r)]
             axpy(memory, out, address, k, factor * delta)
             total += delta
@@ -256,7 +262,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] == 0
         textbook = textbook and head[IN_PLACE] != SPARSE
         textbook = textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf
-        if textbook and layers[0, ACTIVATION] == IDENTITY and in_place(job):
+        if textbook and layers[0, ACTIVATION] == IDENTITY and head[IN_PLACE] > 0:
             one_by_one(head[LOSS], job)
             return
         if control[STEP] == head[STEPS] and head[LAZY] > 0:
@@ -297,7 +303,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         bias = memory[U(layers[0, WEIGHTS] + k)]
         for row in range(start, end):
             if head[IN_PLACE] == SPARSE:
-                z = sparse_dot(job, row) + bias
+                sparse_products(job, order_of(job), row, ZERO, ONE, layers[0, OUTPUT])
+                z = memory[U(layers[0, OUTPUT])] + bias
             else:
                 address = row_address(job, row, layers[0, INPUT])
                 z = dot(memory, layers[0, WEIGHTS], address, k) + bias

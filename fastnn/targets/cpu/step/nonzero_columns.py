@@ -20,12 +20,21 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from fastnn.storage.kernels.machine import Shape
-from fastnn.targets.cpu.arguments import ADDRESS, FIRST_STEP, ROW_STRIDE
+from fastnn.targets.cpu.arguments import FIRST_STEP
 from fastnn.targets.cpu.llvm import pure_python
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop
-from fastnn.targets.cpu.plan import BATCH, LIST_SLACK, LOOK_ROWS, NONZERO_SIZE, K
+from fastnn.targets.cpu.plan import (
+    BATCH,
+    COPIED,
+    IN_PLACE,
+    LIST_SLACK,
+    LOOK_ROWS,
+    NONZERO_SIZE,
+    OWN_INPUTS,
+    K,
+)
 from fastnn.targets.cpu.products.gemm import ZERO, make_tile_rows
 from fastnn.targets.cpu.tiling import LOOK_TILES
 from fastnn.targets.cpu.views import (
@@ -33,13 +42,12 @@ from fastnn.targets.cpu.views import (
     head_of,
     layers_of,
     nonzero_of,
-    order_of,
-    strided_of,
 )
 
 WORTHWHILE = 128  # columns; with fewer of them there is little to gain
 PATIENCE = 16  # steps that go over all columns after one that uses them all
 ALWAYS = np.int64(1 << 62)
+LISTS_ALL = np.int64(-1)  # a thread's note that its first tile has a list of all columns
 BYTE = 8  # bits that become numbers of a list together
 
 
@@ -198,14 +206,15 @@ def _make_list_bits(dtype: np.dtype) -> Any:
     return list_bits
 
 
-def make_nonzero(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
+def make_nonzero(dtype: np.dtype, shape: Shape, first_rows: Any) -> tuple[Any, Any]:
     """Return find_nonzero and find_tiles for a block of head[LOOK_ROWS] rows of the batch.
 
     find_nonzero(job, first, block, samples, me): where the list of the block is in `nonzero`.
     find_tiles(job, first, block, r0, r1, samples, me): the same for the tiles of rows r0..r1 of the
     block, of which there are no more than LOOK_TILES: where the list of the first is, how far apart
     they are, and the list of the block. Where r0..r1 is a part of the block, or all columns are
-    nonzero, all tiles have the latter.
+    nonzero, all tiles have the latter; but a part of copied rows has a list of all columns, for the
+    other rows are perhaps not copied yet.
     Every thread has its own, made once a step, those of tiles for one block at a time.
     """
     panel, tile_rows = shape.panel, make_tile_rows(shape.rows)
@@ -234,22 +243,18 @@ def make_nonzero(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
             nonzero[U(table + p)] = min(k, p * panel)
 
     @njit(**EXACT)
-    def look(job, first, samples, start, tiles, notes):
-        """Write the lists for `samples` rows; return whether one of all columns does as well."""
-        head, strided, order, nonzero = (
-            head_of(job),
-            strided_of(job),
-            order_of(job),
-            nonzero_of(job),
-        )
+    def look(job, first, r0, samples, me, start, tiles, notes):
+        """Write the lists for rows r0 and on; return whether one of all columns does as well."""
+        head, nonzero = head_of(job), nonzero_of(job)
         k = layers_of(job)[0, K]
-        address, stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
+        order, base, address, stride = first_rows(job, first, me * head[OWN_INPUTS])
+        base += r0
         bits, r, most = notes + 1, ZERO, ZERO
         for v in range((k + panel - 1) // panel * 2):
             nonzero[U(bits + v)] = 0
         while r < samples:
             rows = tile_rows(samples - r)
-            count = look_tile(order, first + r, address, stride, rows, k, nonzero, tiles, bits)
+            count = look_tile(order, base + r, address, stride, rows, k, nonzero, tiles, bits)
             if r == 0 and count == k:
                 list_all(nonzero, k, start)
                 return True
@@ -278,7 +283,7 @@ def make_nonzero(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
         r0 = block * size
         nonzero[U(notes)] = mark
         nonzero[U(known)] = time
-        if look(job, first + r0, min(size, samples - r0), start, tiles, notes):
+        if look(job, first, r0, min(size, samples - r0), me, start, tiles, notes):
             nonzero[U(known)] = time + PATIENCE * head[BATCH]
 
     @njit(**EXACT)
@@ -288,11 +293,16 @@ def make_nonzero(dtype: np.dtype, shape: Shape) -> tuple[Any, Any]:
 
     @njit(**EXACT)
     def find_tiles(job, first, block, r0, r1, samples, me):
-        head = head_of(job)
-        begin, (start, tiles, _) = block * head[LOOK_ROWS], place_of(job, block, me)
+        head, nonzero = head_of(job), nonzero_of(job)
+        begin, (start, tiles, notes) = block * head[LOOK_ROWS], place_of(job, block, me)
         whole = r0 == begin and r1 == min(samples, begin + head[LOOK_ROWS])
+        if not whole and head[IN_PLACE] == COPIED:
+            if nonzero[U(notes)] != LISTS_ALL:
+                list_all(nonzero, layers_of(job)[0, K], tiles)
+                nonzero[U(notes)] = LISTS_ALL
+            return tiles, ZERO, tiles
         refresh(job, first, block, samples, me, whole)
-        if not whole or nonzero_of(job)[U(start + head[NONZERO_SIZE] - 1)] > now(job, first):
+        if not whole or nonzero[U(start + head[NONZERO_SIZE] - 1)] > now(job, first):
             return start, ZERO, start
         return tiles, head[NONZERO_SIZE], start
 

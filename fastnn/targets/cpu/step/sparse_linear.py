@@ -30,7 +30,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U
 from fastnn.targets.cpu.plan import DELTA, EPOCH_STEPS, LAZY, PREFETCH, SAMPLES, WEIGHTS, K
-from fastnn.targets.cpu.scalars import CUT_NOW, NEXT_CUT, NEXT_SCALE, RESCALE, SCALE
+from fastnn.targets.cpu.scalars import CUT_NOW, NEXT_CUT, NEXT_SCALE, RESCALE
 from fastnn.targets.cpu.step.jumps import first_rate
 from fastnn.targets.cpu.step.sparse_rows import entry_input, entry_start
 from fastnn.targets.cpu.views import (
@@ -43,12 +43,18 @@ from fastnn.targets.cpu.views import (
     sparse_of,
 )
 
-AHEAD = 4  # rows asked for ahead of time
+AHEAD = 3  # rows asked for ahead of time, little by little: 16 numbers as 16 of another are read
+TOGETHER = 16
 
 
-def _make_loops(real: Any, load_value: Any, load_index: Any) -> tuple[Any, Any]:
-    """Return dot and axpy for one kind of number and one kind of index."""
-    zero = real(0)
+def _make_loops(dtype: np.dtype, load_value: Any, load_index: Any) -> tuple[Any, Any]:
+    """Return products and add_rows for one kind of number and one kind of index.
+
+    products(job, order, first, r0, r1, out): out[r] = x_r . w, as w is stored.
+    add_rows(job, first, samples, factor): w += factor d_r x_r, for each row of the batch.
+    """
+    real = dtype.type
+    zero, memory_of = real(0), make_view("memory", dtype)
     double = 8 if load_value is load_float64 else 4
     wide = 8 if load_index is load_int64 else 4
 
@@ -58,103 +64,125 @@ def _make_loops(real: Any, load_value: Any, load_index: Any) -> tuple[Any, Any]:
         return x * memory[U(w + load_index(columns + wide * e))]
 
     @njit(**EXACT)
-    def dot(memory, w, values, columns, count):
-        # Four sums, none of which waits for another.
-        a, b, c, d, whole = zero, zero, zero, zero, count // 4 * 4
-        for e in range(0, whole, 4):
-            a += term(memory, w, values, columns, e)
-            b += term(memory, w, values, columns, e + 1)
-            c += term(memory, w, values, columns, e + 2)
-            d += term(memory, w, values, columns, e + 3)
-        for e in range(whole, count):
-            a += term(memory, w, values, columns, e)
-        return (a + b) + (c + d)
+    def products(job, order, first, r0, r1, out):
+        memory, head, sparse, w = (
+            memory_of(job),
+            head_of(job),
+            sparse_of(job),
+            layers_of(job)[0, WEIGHTS],
+        )
+        asks = head[PREFETCH] > 0 and order.size > 0
+        for r in range(r0, r1):
+            row = order[U(first + r)] if order.size > 0 else first + r
+            start, end = entry_start(sparse, row), entry_start(sparse, row + 1)
+            values, columns = sparse[VALUES] + double * start, sparse[COLUMNS_AT] + wide * start
+            count = end - start
+            ask = start
+            if asks and first + r + AHEAD < head[SAMPLES]:
+                ask = entry_start(sparse, order[U(first + r + AHEAD)])
+            ask_values, ask_columns = sparse[VALUES] + double * ask, sparse[COLUMNS_AT] + wide * ask
+            # Four sums, none of which waits for another.
+            a, b, c, d, whole = zero, zero, zero, zero, count // TOGETHER * TOGETHER
+            for block in range(0, whole, TOGETHER):
+                if ask != start:
+                    for byte in range(0, TOGETHER * double, 64):
+                        prefetch(ask_values + double * block + byte)
+                    for byte in range(0, TOGETHER * wide, 64):
+                        prefetch(ask_columns + wide * block + byte)
+                for e in range(block, block + TOGETHER, 4):
+                    a += term(memory, w, values, columns, e)
+                    b += term(memory, w, values, columns, e + 1)
+                    c += term(memory, w, values, columns, e + 2)
+                    d += term(memory, w, values, columns, e + 3)
+            for e in range(whole, count):
+                a += term(memory, w, values, columns, e)
+            memory[U(out + r)] = (a + b) + (c + d)
 
     @njit(**EXACT)
-    def axpy(memory, w, values, columns, count, factor):
-        for e in range(count):
-            at = w + load_index(columns + wide * e)
-            memory[U(at)] += factor * real(load_value(values + double * e))
+    def add_rows(job, first, samples, factor):
+        memory, layers, sparse, order = (
+            memory_of(job),
+            layers_of(job),
+            sparse_of(job),
+            order_of(job),
+        )
+        w, delta = layers[0, WEIGHTS], layers[0, DELTA]
+        for r in range(samples):
+            row, change = order[U(first + r)], factor * memory[U(delta + r)]
+            start, end = entry_start(sparse, row), entry_start(sparse, row + 1)
+            values, columns = sparse[VALUES] + double * start, sparse[COLUMNS_AT] + wide * start
+            for e in range(end - start):
+                at = w + load_index(columns + wide * e)
+                memory[U(at)] += change * real(load_value(values + double * e))
 
-    return dot, axpy
+    return products, add_rows
 
 
 def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
     """Return what reads sparse rows, for one dtype.
 
-    sparse_dot(job, row): x . w of a row, as w is stored.
-    use(job, row): have the inputs of a row cut as they should be by now.
-    ask_for(job, step): prefetch the row of a place in the order, if there is one.
-    update_sparse(job, first, samples, step): the update of w and bias.
+    sparse_products(job, order, first, r0, r1, out): memory[out + r] = x . w, as w is stored, of
+    rows order[first + r], or of rows first + r where there is no order.
+    use(job, first, samples): have the inputs of a batch cut as they should be by now.
+    update_sparse(job, first, samples, step): update w, and return the change of the bias.
     make_good(job): bring all of w up to date.
     """
     real = dtype.type
     zero, shrunk = real(0), njit(**INLINE)(soft_threshold(real))
     memory_of = make_view("memory", dtype)
-    double_wide, axpy_double_wide = _make_loops(real, load_float64, load_int64)
-    double, axpy_double = _make_loops(real, load_float64, load_int32)
-    single_wide, axpy_single_wide = _make_loops(real, load_float32, load_int64)
-    single, axpy_single = _make_loops(real, load_float32, load_int32)
+    products_double_wide, add_double_wide = _make_loops(dtype, load_float64, load_int64)
+    products_double, add_double = _make_loops(dtype, load_float64, load_int32)
+    products_single_wide, add_single_wide = _make_loops(dtype, load_float32, load_int64)
+    products_single, add_single = _make_loops(dtype, load_float32, load_int32)
+
+    @njit(**EXACT)
+    def sparse_products(job, order, first, r0, r1, out):
+        sparse = sparse_of(job)
+        if sparse[VALUES_ARE_DOUBLE] == 1:
+            if sparse[COLUMNS_ARE_WIDE] == 1:
+                products_double_wide(job, order, first, r0, r1, out)
+            else:
+                products_double(job, order, first, r0, r1, out)
+        elif sparse[COLUMNS_ARE_WIDE] == 1:
+            products_single_wide(job, order, first, r0, r1, out)
+        else:
+            products_single(job, order, first, r0, r1, out)
+
+    @njit(**EXACT)
+    def add_rows(job, first, samples, factor):
+        sparse = sparse_of(job)
+        if sparse[VALUES_ARE_DOUBLE] == 1:
+            if sparse[COLUMNS_ARE_WIDE] == 1:
+                add_double_wide(job, first, samples, factor)
+            else:
+                add_double(job, first, samples, factor)
+        elif sparse[COLUMNS_ARE_WIDE] == 1:
+            add_single_wide(job, first, samples, factor)
+        else:
+            add_single(job, first, samples, factor)
 
     @njit(**INLINE)
-    def place(sparse, row):
-        """Return the addresses of the numbers of a row, and of their inputs, and how many."""
-        start, end = entry_start(sparse, row), entry_start(sparse, row + 1)
-        values = sparse[VALUES] + start * (8 if sparse[VALUES_ARE_DOUBLE] == 1 else 4)
-        columns = sparse[COLUMNS_AT] + start * (8 if sparse[COLUMNS_ARE_WIDE] == 1 else 4)
-        return values, columns, end - start
-
-    @njit(**EXACT)
-    def sparse_dot(job, row):
-        memory, sparse, w = memory_of(job), sparse_of(job), layers_of(job)[0, WEIGHTS]
-        values, columns, count = place(sparse, row)
-        if sparse[VALUES_ARE_DOUBLE] == 1:
-            if sparse[COLUMNS_ARE_WIDE] == 1:
-                return double_wide(memory, w, values, columns, count)
-            return double(memory, w, values, columns, count)
-        if sparse[COLUMNS_ARE_WIDE] == 1:
-            return single_wide(memory, w, values, columns, count)
-        return single(memory, w, values, columns, count)
-
-    @njit(**EXACT)
-    def add_row(job, row, factor):
-        memory, sparse, w = memory_of(job), sparse_of(job), layers_of(job)[0, WEIGHTS]
-        values, columns, count = place(sparse, row)
-        if sparse[VALUES_ARE_DOUBLE] == 1:
-            if sparse[COLUMNS_ARE_WIDE] == 1:
-                axpy_double_wide(memory, w, values, columns, count, factor)
-            else:
-                axpy_double(memory, w, values, columns, count, factor)
-        elif sparse[COLUMNS_ARE_WIDE] == 1:
-            axpy_single_wide(memory, w, values, columns, count, factor)
-        else:
-            axpy_single(memory, w, values, columns, count, factor)
-
-    @njit(**EXACT)
-    def ask_for(job, at):
-        head, sparse = head_of(job), sparse_of(job)
-        if head[PREFETCH] > 0 and at + AHEAD < head[SAMPLES]:
-            values, columns, count = place(sparse, order_of(job)[U(at + AHEAD)])
-            value_bytes = count * (8 if sparse[VALUES_ARE_DOUBLE] == 1 else 4)
-            column_bytes = count * (8 if sparse[COLUMNS_ARE_WIDE] == 1 else 4)
-            for byte in range(0, value_bytes, 64):
-                prefetch(values + byte)
-            for byte in range(0, column_bytes, 64):
-                prefetch(columns + byte)
-
-    @njit(**EXACT)
-    def cut(job, i, now):
-        memory, seen, w = memory_of(job), jumps_of(job), layers_of(job)[0, WEIGHTS]
-        if seen[U(i)] != now:
-            memory[U(w + i)] = shrunk(memory[U(w + i)], real(now - seen[U(i)]))
+    def cut(memory, seen, w, i, now):
+        before = seen[U(i)]
+        if before != now:
+            memory[U(w + i)] = shrunk(memory[U(w + i)], real(now - before))
             seen[U(i)] = now
 
     @njit(**EXACT)
-    def use(job, row):
-        if head_of(job)[LAZY] == CUT:
-            sparse, now = sparse_of(job), numbers_of(job)[U(CUT_NOW)]
+    def use(job, first, samples):
+        if head_of(job)[LAZY] != CUT:
+            return
+        memory, order, sparse, seen = (
+            memory_of(job),
+            order_of(job),
+            sparse_of(job),
+            jumps_of(job),
+        )
+        w, now = layers_of(job)[0, WEIGHTS], numbers_of(job)[U(CUT_NOW)]
+        for r in range(samples):
+            row = order[U(first + r)]
             for entry in range(entry_start(sparse, row), entry_start(sparse, row + 1)):
-                cut(job, entry_input(sparse, entry), now)
+                cut(memory, seen, w, entry_input(sparse, entry), now)
 
     @njit(**EXACT)
     def change_all(job, now, factor):
@@ -163,29 +191,27 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         w, k = layers[0, WEIGHTS], layers[0, K]
         if head[LAZY] == CUT:
             for i in range(k):
-                cut(job, i, now)
+                cut(memory, seen, w, i, now)
                 seen[U(i)] = 0.0
         for i in range(w, w + k):
             memory[U(i)] *= factor
 
     @njit(**MERGED)
     def update_sparse(job, first, samples, step):
-        memory, head, layers, order, numbers = (
+        memory, head, layers, numbers = (
             memory_of(job),
             head_of(job),
             layers_of(job),
-            order_of(job),
             numbers_of(job),
         )
         rate, total, d = first_rate(job), zero, layers[0, DELTA]
-        if numbers[RESCALE] != 1.0:
+        last = step + 1 == head[EPOCH_STEPS]
+        if last or numbers[RESCALE] != 1.0:
             change_all(job, numbers[CUT_NOW], real(numbers[RESCALE]))
-        factor = real(-rate / numbers[NEXT_SCALE])
+        add_rows(job, first, samples, real(-rate / numbers[NEXT_SCALE]))
         for r in range(samples):
-            delta = memory[U(d + r)]
-            add_row(job, order[U(first + r)], factor * delta)
-            total += delta
-        if step + 1 == head[EPOCH_STEPS] and head[LAZY] == CUT:
+            total += memory[U(d + r)]
+        if last and head[LAZY] == CUT:
             change_all(job, numbers[NEXT_CUT], real(1))
         return real(-rate) * total
 
@@ -195,9 +221,8 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         change_all(job, numbers[U(NEXT_CUT)], real(numbers[U(NEXT_SCALE)]))
 
     return SimpleNamespace(
-        sparse_dot=sparse_dot,
+        sparse_products=sparse_products,
         use=use,
-        ask_for=ask_for,
         update_sparse=update_sparse,
         make_good=make_good,
     )

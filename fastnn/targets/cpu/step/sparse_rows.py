@@ -20,6 +20,7 @@ from fastnn.targets.cpu.arguments import (
     VALUES,
     VALUES_ARE_DOUBLE,
 )
+from fastnn.targets.cpu.laziness import SCALED
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64, load_int32, load_int64
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
@@ -37,7 +38,6 @@ from fastnn.targets.cpu.plan import (
     K,
     N,
 )
-from fastnn.targets.cpu.laziness import SCALED
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.products.scattered import make_scattered
 from fastnn.targets.cpu.scalars import SCALE

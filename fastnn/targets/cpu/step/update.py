@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_clip
 from fastnn.targets.cpu.plan import (
     CAPACITY,
@@ -53,14 +51,11 @@ from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, rows
 from fastnn.targets.cpu.step.per_unit import KINDS
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
 from fastnn.targets.cpu.views import (
-    counting_of,
     head_of,
     layers_of,
     make_view,
     nonzero_of,
     numbers_of,
-    order_of,
-    strided_of,
     tiles_of,
 )
 
@@ -110,6 +105,7 @@ def make_update(
     panel: int,
     gemm: Any,
     narrow: Any,
+    first_rows: Any,
     find_nonzero: Any,
     per_unit: Any,
     keep_transposed: Any,
@@ -125,9 +121,7 @@ def make_update(
     """
     real = dtype.type
     zero, one = real(0), real(1)
-    width_of, padded, accumulate, s_block = (
-        gemm.width_of, gemm.padded, gemm.accumulate, gemm.block,
-    )  # fmt: skip
+    width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     add_samples = narrow.gradient
@@ -149,25 +143,26 @@ def make_update(
         if layer == 0 and head[IN_PLACE] == SPARSE:
             add_entries(job, i1, p0, p1, first, samples, out, apart, origin, alpha, me)
             return
-        in_place = layer == 0 and head[IN_PLACE] == 1
+        as_rows = layer == 0 and head[IN_PLACE] > 0
         # The same sums wherever the rows of X are read: in place or as a copy.
         size = head[LOOK_ROWS] if layer == 0 and n <= IN_PLACE_UNITS else s_block
-        strided, nonzero, columns = strided_of(job), nonzero_of(job), ZERO
+        nonzero, columns = nonzero_of(job), ZERO
+        order, base, address, stride = first_rows(job, first, own)
         for s in range(0, samples, size):
             count, keep = min(size, samples - s), beta if s == 0 else one
-            if in_place:
+            if as_rows:
                 columns = find_nonzero(job, first, s // size, samples, me)
             for p in range(p0, p1):
                 width = width_of(p, n)
                 delta = layers[layer, DELTA] + p * panel * rows + s * width
                 to = out + (p - p0) * apart - origin * width
-                if in_place:
+                if as_rows:
                     starts = columns + k + LIST_SLACK
                     begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
                     accumulate_caller(
-                        memory, order_of(job), first + s, strided[0, ADDRESS],
-                        strided[0, ROW_STRIDE], nonzero, columns + nonzero[U(begin)],
-                        columns + nonzero[U(end)], delta, count, to, width, alpha, keep,
+                        memory, order, base + s, address, stride, nonzero,
+                        columns + nonzero[U(begin)], columns + nonzero[U(end)], delta, count, to,
+                        width, alpha, keep,
                     )  # fmt: skip
                 else:
                     for i in range(i0, i1, panel):
@@ -241,22 +236,14 @@ def make_update(
     @njit(**EXACT)
     def narrow_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
         """Update `out`, (n, i1 - i0), with samples times delta of a transposed first layer."""
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        n, k, d = layers[0, N], layers[0, K], layers[0, DELTA]
+        memory, layers = memory_of(job), layers_of(job)
+        n, d = layers[0, N], layers[0, DELTA]
         width = width_of(ZERO, n)
-        if head[IN_PLACE] == 1:
-            strided = strided_of(job)
-            address = strided[0, ADDRESS] + i0 * itemsize
-            add_samples(
-                memory, order_of(job), first, rows_ahead(job, first + samples), address,
-                strided[0, ROW_STRIDE], samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
-            )  # fmt: skip
-        else:
-            start, stride = layers[0, INPUT] + own + i0, padded(k) * itemsize
-            add_samples(
-                memory, counting_of(job), ZERO, ZERO, address_of(memory, start), stride, samples,
-                i1 - i0, d, width, n, out, out_stride, alpha, beta,
-            )  # fmt: skip
+        order, base, address, stride = first_rows(job, first, own)
+        add_samples(
+            memory, order, base, rows_ahead(job, first + samples), address + i0 * itemsize,
+            stride, samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
+        )  # fmt: skip
 
     @njit(**MERGED)
     def narrow_update(job, i0, i1, first, samples, own, gradient):

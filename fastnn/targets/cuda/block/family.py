@@ -16,7 +16,6 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.inputs.problem import Problem
-from fastnn.rules.table import loss_row
 from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.device.intrinsics import make_prefetch
 from fastnn.targets.cuda.device.operations import make_operations
@@ -160,8 +159,8 @@ def make_step(o: SimpleNamespace, layers: int, first_trained: int) -> Any:
         given = par, act, words, numbers, keys, rows, first, me, team
         all_forward(given)
         own = loss(
-            act, words, weighted, steps, step, job.classes, job.targets, job.weights, order, rows,
-            first, me, team,
+            act, words, numbers, weighted, steps, step, job.classes, job.targets, job.weights,
+            order, rows, first, me, team,
         )  # fmt: skip
         total = add_up(sums, own, min(rows, team), me)
         if math.isfinite(total):
@@ -189,7 +188,7 @@ def make_kernel(
     o, words = make_operations(recipe), np.array(layout, np.int64)
     layers, fill_ones, prefetch = len(layout) - 1, o.fill_ones, make_prefetch()
     first_trained = int(words[1:, TRAINED].argmax())
-    train_step, by_class = make_step(o, layers, first_trained), loss_row(recipe.loss).rowwise
+    train_step, by_class = make_step(o, layers, first_trained), recipe.by_class
     shared_memory = make_shared_array(0, from_dtype(np.dtype(recipe.dtype)))
     zero = np.dtype(recipe.dtype).type(0)
 

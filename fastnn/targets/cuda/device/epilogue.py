@@ -14,17 +14,14 @@ import numpy as np
 from fastnn.targets.cuda.device.random import make_random
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
+from fastnn.targets.cuda.host.formulas import ALPHA, KEPT_FACTOR
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 from fastnn.targets.cuda.host.plan import (
-    ALPHA,
     CODE,
-    CONSTANTS,
     DELTA,
     DRAWN,
     DROPS,
     INPUT,
-    KEPT_FACTOR,
-    LAYER_NUMBERS,
     LAYERS,
     LDN,
     LDW,
@@ -71,12 +68,15 @@ class Slopes(NamedTuple):
         Where the trainable ones begin among the parameters, or -1.
     drawn, key
         Whether they are drawn, and the key of the draws.
+    constants
+        Those of a formula.
     """
 
     alpha: Any
     trainable: Any
     drawn: Any
     key: Any
+    constants: Any
 
 
 class Ahead(NamedTuple):
@@ -143,14 +143,14 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """
     dtype = np.dtype(recipe.dtype)
     real, no_key = dtype.type, np.uint64(0)
-    zero = real(0)
+    zero, places, layer_constants = real(0), recipe.places, rules.layer_constants
     activate, derivative_of, random = rules.activate, rules.derivative, make_random(dtype)
     keeps, draw, vec4 = random.keeps, random.slope, make_vec4(dtype)
     load, store, only = vec4.load, vec4.store, vec4.first
 
     @inner
     def number_of(numbers, layer, field):
-        return real(numbers[U(CONSTANTS + layer * LAYER_NUMBERS + field)])
+        return real(numbers[U(places.layers + layer * places.each + field)])
 
     @inner
     def drops_behind(words, numbers, keys, layer, training):
@@ -168,7 +168,8 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         drawn = training and words[word, DRAWN] == 1
         if drawn:
             key = keys[U(words[0, LAYERS] + layer)]
-        return Slopes(number_of(numbers, layer, ALPHA), trainable, drawn, key)
+        constants = layer_constants(numbers, layer)
+        return Slopes(number_of(numbers, layer, ALPHA), trainable, drawn, key, constants)
 
     @inner
     def dropped(drops, a, position):
@@ -208,7 +209,8 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def activated(own, par, j, position, z):
-        return activate(own.code, z, slope_at(own.slopes, par, j, position))
+        slope = slope_at(own.slopes, par, j, position)
+        return activate(own.code, z, slope, own.slopes.constants)
 
     @inner
     def finish_forward(own, act, par, r, j, z, first):
@@ -262,7 +264,8 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def times_derivative(own, par, j, position, da, z, a):
-        return da * derivative_of(own.code, z, a, slope_at(own.slopes, par, j, position))
+        slope = slope_at(own.slopes, par, j, position)
+        return da * derivative_of(own.code, z, a, slope, own.slopes.constants)
 
     @inner
     def finish_backward(own, act, par, r, j, da, first):

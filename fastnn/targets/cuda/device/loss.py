@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.rules.table import loss_row
-from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.rules import ALONE, Recipe
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 from fastnn.targets.cuda.host.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS
 from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
@@ -16,8 +15,8 @@ from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
 def make_loss(recipe: Recipe, rules: Any) -> Any:
     """Return the function ``loss``.
 
-    ``loss(act, words, weighted, steps, step, classes, targets, weights, order, rows, first, me,
-    team)``
+    ``loss(act, words, numbers, weighted, steps, step, classes, targets, weights, order, rows,
+    first, me, team)``
     writes the derivative of the batch's loss by each output of these rows to DELTA of the last
     layer, and returns the sum of weight times loss over the rows of this thread, in float64.
     `targets` are numbers or soft labels (n, outputs), or `classes` indices (n,); the other one has
@@ -28,6 +27,8 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     real = dtype.type
     zero, one = real(0), real(1)
     exp, log, value, gradient = rules.exp, rules.log, rules.loss, rules.gradient
+    loss_parameter, at_loss = rules.loss_parameter, recipe.places.loss
+    formula: Any = rules.make_row_loss(ALONE) if rules.make_row_loss else None
 
     @inner
     def cross_entropy(act, p, d, n, label, share):
@@ -80,14 +81,18 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         return total / n
 
     @inner
-    def loss_by_class(act, p, d, n, classes, targets, s, share, alpha):
+    def loss_by_class(act, p, d, n, numbers, classes, targets, s, share, alpha):
         if alpha != zero or targets.shape[1] == n:
             return soft_cross_entropy(act, p, d, n, classes, targets, s, share, alpha)
         return cross_entropy(act, p, d, n, classes[U(s)], share)
 
     @inner
-    def loss_by_number(act, p, d, n, classes, targets, s, share, alpha):
+    def loss_by_number(act, p, d, n, numbers, classes, targets, s, share, alpha):
         return mean_loss(act, p, d, n, targets, s, share, alpha)
+
+    @inner
+    def loss_by_formula(act, p, d, n, numbers, classes, targets, s, share, alpha):
+        return np.float64(formula(act, p, d, targets, s, share, numbers, at_loss, 0, 0, 1))
 
     @inner
     def loss_by_target(act, p, d, n, targets, weights, s, inverse, alpha):
@@ -107,15 +112,17 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         return 0.0
 
     row_loss, by_target = loss_by_number, loss_by_target
-    if loss_row(recipe.loss).rowwise:
+    if recipe.by_class:
         row_loss, by_target = loss_by_class, never
+    elif formula is not None:
+        row_loss, by_target = loss_by_formula, never
 
     @inner
-    def loss(act, words, weighted, steps, step, classes, targets, weights, order, rows, first,
-             me, team):  # fmt: skip
+    def loss(act, words, numbers, weighted, steps, step, classes, targets, weights, order, rows,
+             first, me, team):  # fmt: skip
         last, n, inverse = words[0, LAYERS], words[0, OUTPUTS], steps[U(step), INVERSE]
         ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
-        total, alpha = 0.0, real(steps[U(step), LOSS_ALPHA])
+        total, alpha = 0.0, loss_parameter(numbers, real(steps[U(step), LOSS_ALPHA]))
         r = me
         while r < rows:
             s = order[U(first + r)]
@@ -125,7 +132,7 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
                 total += by_target(act, p, d, n, targets, weights, s, inverse, alpha)
             elif weight > 0.0:
                 share = real(weight * inverse)
-                total += weight * row_loss(act, p, d, n, classes, targets, s, share, alpha)
+                total += weight * row_loss(act, p, d, n, numbers, classes, targets, s, share, alpha)
             else:  # no derivative, whatever that of its loss is
                 for j in range(n):
                     act[U(d + j)] = zero

@@ -16,30 +16,30 @@ from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 from fastnn.targets.cuda.device.layers import make_dots
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
-from fastnn.targets.cuda.host.numba_cuda import U, inner, quotient
-from fastnn.targets.cuda.host.plan import (
+from fastnn.targets.cuda.host.formulas import (
     BETA1,
     BETA2,
-    BIAS,
     CLIP_NORM,
     CLIP_VALUE,
-    CLIPS,
-    CONSTANTS,
-    DELTA,
     EPSILON,
-    INPUT,
-    KEPT,
     L1,
     L2,
-    LAYER_NUMBERS,
-    LDN,
-    LDW,
-    LDX,
     MAX_NORM,
-    MEAN,
     RATE_FACTOR,
     REST1,
     REST2,
+)
+from fastnn.targets.cuda.host.numba_cuda import U, inner, quotient
+from fastnn.targets.cuda.host.plan import (
+    BIAS,
+    CLIPS,
+    DELTA,
+    INPUT,
+    KEPT,
+    LDN,
+    LDW,
+    LDX,
+    MEAN,
     SIZE,
     STATE,
     TRAINABLE,
@@ -108,11 +108,11 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     real, slots, rule = dtype.type, recipe.slots, rules.update
     across, vec4 = make_dots(dtype).across, make_vec4(dtype)
     load, store, only = vec4.load, vec4.store, vec4.first
-    zero, one = real(0), real(1)
+    zero, one, places = real(0), real(1), recipe.places
 
     @inner
     def learning(words, numbers, steps, step, layer):
-        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
+        word, own = 1 + layer, places.layers + layer * places.each
         factor = numbers[U(own + RATE_FACTOR)]
         rate = steps[U(step), RATE] * factor
         constants = (
@@ -275,7 +275,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def clip_columns(par, words, numbers, steps, step, layer, me, team):
-        word, own = 1 + layer, CONSTANTS + layer * LAYER_NUMBERS
+        word, own = 1 + layer, places.layers + layer * places.each
         limit, k, ldw = numbers[U(own + MAX_NORM)], words[word, K], words[word, LDW]
         if limit == math.inf:
             return

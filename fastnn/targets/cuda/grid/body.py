@@ -33,9 +33,7 @@ from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, U, cuda, inner, kernel, make_shared_array
 from fastnn.targets.cuda.host.plan import (
     BATCH,
-    CONSTANTS,
     FIELDS,
-    LAYER_NUMBERS,
     LDW,
     SAMPLES,
     SIZE,
@@ -45,20 +43,21 @@ from fastnn.targets.cuda.host.plan import (
     WEIGHTS,
     K,
     N,
+    Plan,
 )
 from fastnn.targets.cuda.host.scalars import STEP_FIELDS, WEIGHT
 
 THREADS = 2 if SIMULATED else 256
 
 
-def _constants(layers: int) -> int:
-    """Return the length of `Plan.numbers`, and one more where that is odd."""
-    return (CONSTANTS + layers * LAYER_NUMBERS + 1) // 2 * 2
+def _even(count: int) -> int:
+    """Return a number, or one more where it is odd."""
+    return count + count % 2
 
 
-def static_bytes(layers: int) -> int:
+def static_bytes(plan: Plan) -> int:
     """Return the bytes of shared memory beside those of a `Shape`."""
-    return 8 * ((1 + layers) * (FIELDS + FIELDS % 2) + _constants(layers) + 2 * (STEP_FIELDS + 1))
+    return 8 * (len(plan.words) * _even(FIELDS) + _even(len(plan.numbers)) + 2 * (STEP_FIELDS + 1))
 
 
 def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape, team: int) -> Any:
@@ -82,7 +81,10 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
     all_trained = bool(words[1:, TRAINED].all())
-    by_rows, update = make_rows(recipe, layers, rules, o, t), make_learn(recipe, o, t, all_trained)
+    by_rows, update = (
+        make_rows(recipe, words, team, rules, o, t),
+        make_learn(recipe, o, t, all_trained),
+    )
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
     arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
@@ -90,7 +92,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     zero, per_sum = np.dtype(recipe.dtype).type(0), 8 // np.dtype(recipe.dtype).itemsize
     slots = recipe.slots
     turns = 2, STEP_FIELDS + 1
-    fields, constants = (1 + layers, FIELDS + FIELDS % 2), _constants(layers)
+    fields, constants = (1 + layers, _even(FIELDS)), _even(recipe.places.total(layers))
 
     @inner
     def take_step(own, row, steps, step, me, team):

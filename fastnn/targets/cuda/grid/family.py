@@ -17,7 +17,12 @@ from fastnn.targets.cuda.grid.shape import Shape, choose_shape, clocks, row_plan
 from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import grid_seconds
 from fastnn.targets.cuda.host.launching import compile_now, launch
-from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, cuda
+from fastnn.targets.cuda.host.numba_cuda import (
+    SHARED_BYTES_BY_RIGHT,
+    SIMULATED,
+    Limits,
+    cuda,
+)
 from fastnn.targets.cuda.host.plan import BATCH, SAMPLES, Plan, layout_of
 
 OLDEST = (8, 0)  # compute capability: cp.async came with Ampere
@@ -59,6 +64,12 @@ class Grid:
                 return "clip_norm needs the whole gradient before any update"
             if any(dense.max_norm is not None for dense in problem.network.dense):
                 return "max_norm needs whole columns of weights, which lie in several blocks"
+        static = static_bytes(row_plan(problem, rule, 1))
+        if static > SHARED_BYTES_BY_RIGHT:
+            return (
+                f"what its {len(problem.network.dense)} layers and the numbers of their formulas "
+                f"need in shared memory, {static} bytes, is more than {SHARED_BYTES_BY_RIGHT}"
+            )
         if _shape(problem, rule, limits, problem.batch_size) is None:
             return (
                 f"no split of the first layer and a batch of {problem.batch_size} rows over "
@@ -116,9 +127,8 @@ class Grid:
 
 def _shape(problem: Problem, rule: str, limits: Limits, batch: int) -> Shape | None:
     """Return how to split a problem on a device, or None where no split fits."""
-    rows = -(-batch // limits.sms)
+    plan = row_plan(problem, rule, -(-batch // limits.sms))
     return choose_shape(
-        row_plan(problem, rule, rows), problem.network.shapes[0], batch, problem.dtype,
-        limits.sms, THREADS,
-        limits.shared_bytes - static_bytes(len(problem.network.dense)), problem.network.outputs,
+        plan, problem.network.shapes[0], batch, problem.dtype, limits.sms, THREADS,
+        limits.shared_bytes - static_bytes(plan), problem.network.outputs,
     )  # fmt: skip

@@ -7,10 +7,10 @@ term of sum e from term p on, and what it comes to is added up in that order, wh
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from fastnn.rules.table import loss_row
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, one_by_one
 from fastnn.targets.cuda.host.plan import (
@@ -31,14 +31,58 @@ from fastnn.targets.cuda.host.plan import (
 )
 from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
 
+LANES = 32  # that share a row whose loss is a formula of so many outputs, or more
+SHARED_FROM = 32
+
+
+def make_joined(zero: Any) -> SimpleNamespace:
+    """Return how threads that share a row come together, see `fastnn.graph.row_function`.
+
+    Their team is (left, me, first, lanes): where they leave numbers, a thread's own place, the
+    first one's place, and how many they are. All threads of the block come at once.
+    """
+
+    @inner
+    def exchange(team, x):
+        left, me, _, _ = team
+        cuda.syncthreads()
+        left[U(me)] = x
+        cuda.syncthreads()
+
+    @inner
+    def total(team, x):
+        exchange(team, x)
+        left, _, first, lanes = team
+        found = zero
+        for lane in range(lanes):
+            found += left[U(first + lane)]
+        return found
+
+    @inner
+    def largest(team, x):
+        exchange(team, x)
+        left, _, first, lanes = team
+        found = left[U(first)]
+        for lane in range(1, lanes):
+            x = left[U(first + lane)]
+            found = x if x > found or x != x else found
+        return found
+
+    @inner
+    def wait(team):
+        cuda.syncthreads()
+
+    return SimpleNamespace(total=total, largest=largest, wait=wait)
+
 
 def make_rows(
-    recipe: Recipe, layers: int, rules: SimpleNamespace, o: SimpleNamespace, t: SimpleNamespace
-) -> SimpleNamespace:
+    recipe: Recipe, words: np.ndarray, team_size: int, rules: SimpleNamespace, o: SimpleNamespace,
+    t: SimpleNamespace,
+) -> SimpleNamespace:  # fmt: skip
     """Return ``prepare`` and ``work_rows``, which every thread of a block calls.
 
-    `o` are the functions of `fastnn.targets.cuda.device.layers` and the loss, `t` those of a grid's
-    tiles.
+    `words` are the plan's, `team_size` is how many threads a block has, `o` are the functions of
+    `fastnn.targets.cuda.device.layers` and the loss, `t` those of a grid's tiles.
     ``prepare`` looks up what the loss needs into `given`, float64 (2 rows,). ``work_rows`` reads
     the products of the groups of inputs from `scratch`, and parameters from `par`; it uses
     `act` (zeros at first, but what an earlier call left), `left` and `sums` of the block; and it
@@ -47,8 +91,8 @@ def make_rows(
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
-    zero, one = real(0), real(1)
-    exp, log, by_class = rules.exp, rules.log, loss_row(recipe.loss).rowwise
+    zero, one, layers, outputs = real(0), real(1), len(words) - 1, int(words[0, OUTPUTS])
+    exp, log, by_class = rules.exp, rules.log, recipe.by_class
     ahead, finish_forward = o.ahead, o.finish_forward
     back, finish_backward = o.back, o.finish_backward
     forward_rows, backward_rows = o.forward_rows, o.backward_rows
@@ -207,28 +251,63 @@ def make_rows(
             top = z if z > top or z != z else top
         return top
 
+    joined = make_joined(zero)
+    shared, at_loss = rules.make_row_loss and outputs >= SHARED_FROM, recipe.places.loss
+    formula: Any = rules.make_row_loss(joined) if shared else None
+    # Threads that share a row, all of one warp if there are so many.
+    lanes = min(LANES, 1 << (team_size.bit_length() - 1))
+    groups = team_size // lanes
+
     @inner
-    def losses_by_number(act, left, sums, given, words, weighted, steps, step, classes, targets,
-                         weights, order, first, count, me, team):  # fmt: skip
+    def losses_by_formula(act, left, sums, given, words, numbers, weighted, steps, step, classes,
+                          targets, weights, order, first, count, me, team):  # fmt: skip
+        """Do what `device.loss` does for a wide row's formula, `lanes` threads a row."""
+        last, n, inverse = words[0, LAYERS], words[0, OUTPUTS], steps[U(step), INVERSE]
+        ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
+        group = min(me // lanes, groups - 1)
+        lane, start = me - group * lanes, 0
+        while start < count:  # for all threads equally often: they meet in it
+            r = min(start + group, count - 1)
+            s = order[U(first + r)]
+            weight = weights[U(s)] if weighted == 1 else 1.0
+            here, p, d = lane < lanes and start + group < count, output + r * ldn, delta + r * ldn
+            own = lane if here and weight > 0.0 else n
+            found = formula(
+                act, p, d, targets, s, real(weight * inverse), numbers, at_loss,
+                (left, me, group * lanes, lanes), own, lanes,
+            )  # fmt: skip
+            if here and weight == 0.0:
+                for j in range(lane, n, lanes):
+                    act[U(d + j)] = zero
+            if here and lane == 0:
+                sums[U(r)] = weight * np.float64(found) if weight > 0.0 else 0.0
+            start += groups
+        return count
+
+    @inner
+    def losses_by_number(act, left, sums, given, words, numbers, weighted, steps, step, classes,
+                         targets, weights, order, first, count, me, team):  # fmt: skip
         own = loss(
-            act, words, weighted, steps, step, classes, targets, weights, order, count, first, me,
-            team,
+            act, words, numbers, weighted, steps, step, classes, targets, weights, order, count,
+            first, me, team,
         )  # fmt: skip
         if me < count:
             sums[U(me)] = own
         return min(count, team)
 
     @inner
-    def losses_by_class(act, left, sums, given, words, weighted, steps, step, classes, targets,
-                        weights, order, first, count, me, team):  # fmt: skip
+    def losses_by_class(act, left, sums, given, words, numbers, weighted, steps, step, classes,
+                        targets, weights, order, first, count, me, team):  # fmt: skip
         if steps[U(step), LOSS_ALPHA] != 0.0 or targets.shape[1] == words[0, OUTPUTS]:
             return losses_by_number(
-                act, left, sums, given, words, weighted, steps, step, classes, targets, weights,
-                order, first, count, me, team,
+                act, left, sums, given, words, numbers, weighted, steps, step, classes, targets,
+                weights, order, first, count, me, team,
             )  # fmt: skip
         return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
 
     row_losses = losses_by_class if by_class else losses_by_number
+    if shared:
+        row_losses = losses_by_formula
 
     @inner
     def prepare(given, weighted, classes, weights, order, first, count, me, team):
@@ -311,8 +390,8 @@ def make_rows(
             cuda.syncthreads()
         layer_given = par, act, left, words, numbers, keys, count, first, me, team
         further(layer_given)
-        entries = row_losses(act, left, sums, given, words, weighted, steps, step, classes, targets,
-                             weights, order, first, count, me, team)  # fmt: skip
+        entries = row_losses(act, left, sums, given, words, numbers, weighted, steps, step, classes,
+                             targets, weights, order, first, count, me, team)  # fmt: skip
         cuda.syncthreads()
         if me == 0:
             total = 0.0

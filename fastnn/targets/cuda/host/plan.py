@@ -20,6 +20,13 @@ from fastnn.inputs.problem import Problem
 from fastnn.network import Dense
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, Activation, activation_row
+from fastnn.targets.cuda.host.formulas import (
+    LAYER_NUMBERS,
+    activations_of,
+    compiled_rule,
+    constants_of,
+    places_of,
+)
 from fastnn.targets.layout import Allocator
 
 Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
@@ -64,10 +71,6 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
 
 QUAD = 4  # numbers that are loaded together
 
-# Fields of `Plan.numbers`, float64, and what each layer has after them.
-BETA1, REST1, BETA2, REST2, EPSILON, CLIP_VALUE, CLIP_NORM, CONSTANTS = range(8)
-L1, L2, MAX_NORM, RATE_FACTOR, ALPHA, KEPT_FACTOR, LAYER_NUMBERS = range(7)
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -78,7 +81,8 @@ class Plan:
     words
         int64 (1 + layers, FIELDS): row 0 of the whole network, then a row a layer.
     numbers
-        float64: constants of the optimizer, then of each layer.
+        float64: constants of the optimizer, of the loss's formula, then of each layer; see
+        `fastnn.targets.cuda.host.formulas`.
     scratch_size
         Numbers that a batch leaves behind.
     """
@@ -146,15 +150,14 @@ def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: 
     take = Allocator(QUAD)
     network = problem.network
     batch = min(problem.batch_size, samples)
-    used = dict.fromkeys(d.activation for d in network.dense if not _row(d).rowwise)
-    codes = {activation: code for code, activation in enumerate(used)}
+    codes = {activation: code for code, activation in enumerate(activations_of(network))}
     words = np.zeros((1 + len(network.dense), FIELDS), np.int64)
     layers = words[1:]
 
     for word, dense, (k, n) in zip(layers, network.dense, network.shapes, strict=True):
         row = _row(dense)
         word[[K, N, BIAS, TRAINED]] = k, n, dense.bias, dense.trainable
-        word[CODE] = codes.get(dense.activation, -1)
+        word[CODE] = codes.get(compiled_rule(dense.activation), -1)
         if dense.activation == "identity":
             word[CODE] = -1
         word[ROWWISE] = {"softmax": 1, "hardmax": 2}.get(row.name, 0)
@@ -173,7 +176,7 @@ def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: 
     head[CLIPS] = own_rule and problem.clips
     head[KEPT] = take(size) if own_rule and problem.clip_norm is not None else -1
     head[MEAN] = UPDATES[rule].mean
-    wide = network.inputs + ones
+    wide = network.widths[0][0] + ones
     above = take(batch * take.round(wide))
     for index, (word, rate) in enumerate(zip(layers, network.dropouts, strict=True)):
         k, n = int(word[K]), int(word[N])
@@ -192,7 +195,7 @@ def _row(dense: Dense) -> Activation:
 
 
 def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
-    """Return the constants of the optimizer and of each layer."""
+    """Return the constants of the optimizer, of the loss, and of each layer."""
     beta1, beta2, epsilon, _, _ = problem.optimizer.constants
     limits = (problem.clip_value, problem.clip_norm) if own_rule else (None, None)
     clips = [math.inf if each is None else each for each in limits]
@@ -211,4 +214,11 @@ def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
         )
     ]
     constants = [beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, *clips]
-    return np.array([*constants, *(number for row in rows for number in row)])
+    constants += constants_of(problem.loss)
+    places = places_of(activations_of(problem.network), compiled_rule(problem.loss))
+    layers = np.zeros((len(rows), places.each))
+    layers[:, :LAYER_NUMBERS] = rows
+    for own, dense in zip(layers, problem.network.dense, strict=True):
+        numbers = constants_of(dense.activation)
+        own[LAYER_NUMBERS : LAYER_NUMBERS + len(numbers)] = numbers
+    return np.array([*constants, *layers.reshape(-1)])

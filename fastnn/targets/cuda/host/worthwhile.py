@@ -22,7 +22,7 @@ def step_operations(problem: Problem) -> int:
 
     2 m k n for each of X W, X^T dZ and dZ W^T; the first layer has no use for the last.
     """
-    total, inputs = 0, problem.network.inputs
+    total, inputs = 0, problem.network.widths[0][0]
     for index, dense in enumerate(problem.network.dense):
         total += (3 if index else 2) * 2 * problem.batch_size * inputs * dense.units
         inputs = dense.units
@@ -34,7 +34,7 @@ def why_not(problem: Problem, restarts: int = 1) -> str:
     if restarts * step_operations(problem) >= WORTHWHILE:
         return ""
     network = problem.network
-    widths = network.inputs, *(dense.units for dense in network.dense)
+    widths = network.widths[0][0], *(dense.units for dense in network.dense)
     weights = sum(k * n for k, n in zip(widths, widths[1:], strict=False))
     several = f" trained {restarts} at a time" if restarts > 1 else ""
     return (

@@ -114,7 +114,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         if job.bad[0] < 0:
             run, first, rows = place(job.words, clock)
             own = loss_of(
-                job.scratch[0], job.words, job.words[0, WEIGHTED], job.steps, clock[0],
+                job.scratch[0], job.words, job.numbers, job.words[0, WEIGHTED], job.steps, clock[0],
                 job.classes, job.targets, job.weights, job.orders[U(run)], rows, first, thread(),
                 team(),
             )  # fmt: skip

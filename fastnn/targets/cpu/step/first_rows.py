@@ -1,0 +1,42 @@
+"""Where the first layer reads the rows of a batch that are not in panels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
+from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import address_of
+from fastnn.targets.cpu.llvm.rule_loops import EXACT
+from fastnn.targets.cpu.plan import IN_PLACE, INPUT, K
+from fastnn.targets.cpu.products.gemm import ZERO
+from fastnn.targets.cpu.views import (
+    counting_of,
+    head_of,
+    layers_of,
+    make_view,
+    order_of,
+    strided_of,
+)
+
+
+def make_first_rows(dtype: np.dtype, gemm: Any) -> Any:
+    """Return ``first_rows(job, first, own)``: (order, base, address, stride).
+
+    Row r of the batch that begins at `first` is at address + order[base + r] stride: one of the
+    caller's; or, unless those can be read in place, a copy, `own` numbers beyond the first
+    thread's.
+    """
+    memory_of, padded, itemsize = make_view("memory", dtype), gemm.padded, dtype.itemsize
+
+    @njit(**EXACT)
+    def first_rows(job, first, own):
+        head, layers, strided = head_of(job), layers_of(job), strided_of(job)
+        if head[IN_PLACE] == 1:
+            return order_of(job), first, strided[0, ADDRESS], strided[0, ROW_STRIDE]
+        address = address_of(memory_of(job), layers[0, INPUT] + own)
+        return counting_of(job), ZERO, address, padded(layers[0, K]) * itemsize
+
+    return first_rows

@@ -1,0 +1,300 @@
+"""Whether a training has learnt anything, and what is in the way where it has not.
+
+Looked at when `fit` ends: first the loss beside that of the best constant, which is cheap; only
+where that is no better, what the network gives and how large the numbers are.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastnn.errors import TrainingWarning
+from fastnn.inputs.data import Data
+from fastnn.inputs.device_arrays import DeviceArray, to_host
+from fastnn.inputs.magnitudes import FAR, LARGE, out_of_scale
+from fastnn.inputs.problem import Problem
+from fastnn.inputs.sparse_rows import is_sparse
+from fastnn.inputs.weights import row_means
+from fastnn.rules.table import activation_row, loss_row
+
+if TYPE_CHECKING:
+    from fastnn.inputs.parameters import Parameters
+    from fastnn.training.trainer_state import Stateful
+
+SAMPLE = 1024  # rows looked at
+DENSE = 1 << 22  # numbers of these where they are sparse, and become dense
+ENOUGH = 10  # updates after which units that suit a network would have led to something
+# By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
+# rows of a sample differ from the others; and so that something was learnt.
+CLEARLY, LEARNT = 0.2, 0.01
+
+
+class Sample(NamedTuple):
+    """Some rows: features as they lie, targets and weights on the host."""
+
+    X: Any
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+
+def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
+    """Warn where a network does no better than a constant, and the reason for it is known.
+
+    That is a layer that lets no gradient pass, or features or targets out of scale.
+
+    Parameters
+    ----------
+    trainer
+        As training has left it, after one epoch at least.
+    data
+        What it was trained on.
+    """
+    text = _reason(trainer, data)
+    if text:
+        warnings.warn(text, TrainingWarning, stacklevel=_outside())
+
+
+@np.errstate(all="ignore")  # of what overflows nothing is said
+def _reason(trainer: Stateful, data: Data) -> str:
+    """Return what to warn of, or "" where there is nothing."""
+    state = trainer._state
+    problem, history = state.problem, state.history
+    last = state.epoch - history.first_epoch - 1
+    if last < 0 or not (isinstance(data.X, (np.ndarray, DeviceArray)) or is_sparse(data.X)):
+        return ""
+    some = slice(0, SAMPLE) if _on_device(data) else slice(None, None, -(-len(data) // SAMPLE))
+    weights = data.unequal_weights
+    constant = _loss_of_constant(
+        problem, to_host(data.targets[some]), None if weights is None else weights[some]
+    )
+    if constant is not None and history.loss[last] < constant - CLEARLY * abs(constant):
+        return ""
+    sample = _spread(data, problem.dtype)
+    if len(problem.network.parametric) == 1 and _usual(problem, sample):
+        return ""
+    outputs = trainer._outputs()(sample.X)
+    if _learnt(problem, outputs, sample):
+        return ""
+    blocked = _blocked(problem, trainer.parameters, sample)
+    scale = out_of_scale(problem, data) if blocked or state.step >= ENOUGH else ""
+    if not (blocked or scale):
+        return ""
+    # The same words each time, which Python shows once where `fit` is called in a loop.
+    text = "the network does no better than a constant"
+    if not blocked:
+        return f"{text}; {scale}"
+    remedy = scale or (
+        "lower the learning rate, or take an activation that has a slope everywhere, such as "
+        "'leaky_relu'"
+    )
+    return f"{text}: {blocked}; {remedy}. Then begin with a new Trainer"
+
+
+def _on_device(data: Data) -> bool:
+    return isinstance(data.X, DeviceArray) or isinstance(data.targets, DeviceArray)
+
+
+def _spread(data: Data, dtype: np.dtype[Any]) -> Sample:
+    """Return some rows from everywhere in the data."""
+    n, weights = len(data), data.unequal_weights
+    if not _on_device(data):
+        count = SAMPLE
+        if hasattr(data.X, "dense"):
+            count = max(8, min(SAMPLE, DENSE // data.X.shape[1]))
+        some = slice(None, None, -(-n // count))
+        X = data.X.dense(some, dtype) if hasattr(data.X, "dense") else data.X[some]
+        return Sample(X, data.targets[some], None if weights is None else weights[some])
+    # On a device rows are taken without a step: eight runs of them.
+    length = SAMPLE // 8
+    runs = [slice(start, start + length) for start in range(0, n, max(length, -(-n // 8)))]
+    X, targets = (
+        np.concatenate([to_host(array[run]) for run in runs]) for array in (data.X, data.targets)
+    )
+    return Sample(
+        X, targets, None if weights is None else np.concatenate([weights[run] for run in runs])
+    )
+
+
+def _usual(problem: Problem, sample: Sample) -> bool:
+    """Return whether some rows are of a size that `out_of_scale` would find nothing in."""
+    arrays = [sample.X]
+    if loss_row(problem.loss).targets not in ("classes", "binary"):
+        arrays.append(sample.targets)
+    for array in arrays:
+        if is_sparse(array):
+            return False
+        span = np.abs(array.astype(np.float64)).max(axis=0)
+        largest = span.max()
+        if largest > LARGE or span.min() < max(largest, 1.0) / FAR:
+            return False
+    return True
+
+
+def _loss_of_constant(
+    problem: Problem, targets: np.ndarray, weights: np.ndarray | None
+) -> float | None:
+    """Return the loss where the outputs are the same for all rows, those that suit the targets.
+
+    None where it is not known which these are. By formulas, of what many networks are trained with,
+    since short trainings take no longer than what `_loss` does.
+    """
+    row = loss_row(problem.loss)
+    if weights is not None and not weights.any():
+        return None
+    if targets.ndim == 1 and not problem.label_smoothing:
+        counts = np.bincount(targets, weights)
+        return float(_entropy(counts / counts.sum()).sum())
+    if row.name in _OF_MEAN or row.name == "mse":
+        y = targets.astype(np.float64)
+        if weights is None:
+            mean = np.add.reduce(y) / len(y)
+            found = 0.5 * np.square(y - mean) if row.name == "mse" else _OF_MEAN[row.name](mean)
+            return float(found.sum()) / found.size
+        each = np.broadcast_to(weights.reshape(len(y), -1), y.shape)
+        mean = _mean(y, weights)
+        if row.name == "mse":
+            return 0.5 * float(np.vdot(each, np.square(y - mean))) / max(float(each.sum()), 1e-300)
+        return float(each.sum(axis=0) @ _OF_MEAN[row.name](mean)) / max(float(each.sum()), 1e-300)
+    if row.name in ("mae", "huber", "quantile") and weights is None:
+        level = problem.loss_alpha if row.name == "quantile" else 0.5
+        y = targets.astype(np.float64)
+        rank = int(level * (len(y) - 1))
+        error = y - np.partition(y, rank, axis=0)[rank]
+        size = np.abs(error)
+        if row.name == "huber":
+            size = np.where(size > 1, size - 0.5, 0.5 * size * size)
+        elif row.name == "quantile":
+            size = np.where(error > 0, level * size, (1 - level) * size)
+        return float(size.sum()) / size.size
+    found = _constants(problem, targets, weights)
+    return min((_loss(problem, each, targets, weights) for each in found), default=None)
+
+
+def _entropy(share: np.ndarray) -> np.ndarray:
+    """Return -p log p of each p."""
+    return -share * np.log(np.maximum(share, 1e-300))
+
+
+# The loss of the best constant as a function of the mean m of the targets.
+_OF_MEAN = {
+    "binary_cross_entropy": lambda m: _entropy(m) + _entropy(1 - m),
+    "poisson": lambda m: m + _entropy(m),
+    "perceptron": lambda m: 0.0 * m,
+    "hinge": lambda m: 2 * np.minimum(m, 1 - m),
+    "squared_hinge": lambda m: 4 * m * (1 - m),
+}
+
+
+def _constants(
+    problem: Problem, targets: np.ndarray, weights: np.ndarray | None
+) -> list[np.ndarray]:
+    """Return outputs of one row (outputs,), one of which is about the best for all rows."""
+    row = loss_row(problem.loss)
+    if row.targets == "classes":
+        share = _mean(_probabilities(problem, targets), weights)
+        share += problem.label_smoothing * (1 / len(share) - share)
+        return [np.log(np.maximum(share, 1e-12))]
+    if targets.shape[1] != problem.network.outputs:
+        return []
+    mean = _mean(targets, weights)
+    if row.targets == "binary":
+        if row.from_logits:
+            share = mean.clip(1e-12, 1 - 1e-12)
+            return [np.log(share / (1 - share))]
+        return [np.where(mean >= 0.5, 1.0, -1.0), 2 * mean - 1, 0.0 * mean]
+    if row.targets == "counts":
+        return [np.log(np.maximum(mean, 1e-12))]
+    middle = problem.loss_alpha if row.name == "quantile" else 0.5
+    return [mean, np.quantile(targets, middle, axis=0)]
+
+
+def _probabilities(problem: Problem, targets: np.ndarray) -> np.ndarray:
+    """Return labels of classes as rows of probabilities."""
+    return np.eye(problem.network.outputs)[targets] if targets.ndim == 1 else targets
+
+
+def _mean(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the weighted mean of each column; where nothing weighs, of all rows."""
+    if weights is None:
+        return values.mean(axis=0, dtype=np.float64)
+    each = np.broadcast_to(weights.reshape(len(weights), -1), values.shape)
+    total = each.sum(axis=0)
+    mean = values.mean(axis=0, dtype=np.float64)
+    return np.divide((each * values).sum(axis=0), total, out=mean, where=total > 0)
+
+
+def _loss(
+    problem: Problem, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None
+) -> float:
+    """Return the loss of outputs (m, outputs), or of the same (outputs,) for all rows."""
+    from fastnn.targets.numpy.losses import loss_of
+
+    rows = np.broadcast_to(outputs, (len(targets), problem.network.outputs))
+    return loss_of(problem, rows.astype(np.float64), targets, weights)
+
+
+def _learnt(problem: Problem, outputs: np.ndarray, sample: Sample) -> bool:
+    """Return whether outputs do better than a constant, or there was nothing to be learnt."""
+    _, targets, weights = sample
+    if (targets == targets[0]).all() or (weights is not None and not weights.any()):
+        return True
+    constants = [*_constants(problem, targets, weights), outputs.mean(axis=0, dtype=np.float64)]
+    best = min(_loss(problem, each, targets, weights) for each in constants)
+    if _loss(problem, outputs, targets, weights) < best - LEARNT * abs(best):
+        return True
+    if loss_row(problem.loss).targets not in ("classes", "binary"):
+        return False
+    # Of losses that are 0 for outputs of 0, such as the perceptron's, only labels tell.
+    if loss_row(problem.loss).targets == "classes":
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        hits = (outputs.argmax(axis=1) == labels)[:, None]
+        usual = (np.bincount(labels).argmax() == labels)[:, None]
+    else:
+        hits, usual = (outputs >= 0) == targets, (_mean(targets, weights) >= 0.5) == targets
+    rows = None if weights is None else row_means(weights)
+    right, known = (np.average(each.mean(axis=1), weights=rows) for each in (hits, usual))
+    return bool(right > known + LEARNT)
+
+
+def _blocked(problem: Problem, parameters: Parameters, sample: Sample) -> str:
+    """Return which layer lets no gradient pass for any row, and why; "" where there is none."""
+    from fastnn.targets.numpy.activations import activation_of
+    from fastnn.targets.numpy.passes import alpha_of, forward
+
+    X, network = sample.X.astype(problem.dtype), problem.network
+    with np.errstate(all="ignore"):
+        layers = forward(problem, parameters, X)
+    for layer, own, seen, name in zip(
+        network.parametric, parameters, layers, network.names, strict=True
+    ):
+        activation = activation_of(layer.activation)
+        if activation.derivative is None or activation_row(layer.activation).flat:
+            continue
+        slope = seen.slope
+        if slope is None:
+            with np.errstate(all="ignore"):
+                slope = activation.derivative(seen.Z, seen.A, alpha_of(layer, own))
+        if slope.any():
+            continue
+        same = (seen.A == seen.A[0]).all(axis=0)
+        what = "are saturated"
+        if same.all():
+            what = f"give {seen.A[0, 0]:g}" if (seen.A == seen.A[0, 0]).all() else "are constant"
+        rows = f"all {len(X)} rows" if len(X) < SAMPLE else f"each of {len(X)} rows looked at"
+        return (
+            f"all {seen.A.shape[1]} units of {name} ({layer.activation!r}) {what} for {rows}, "
+            "with derivative 0, so that no gradient passes and more epochs change nothing"
+        )
+    return ""
+
+
+def _outside() -> int:
+    """Return how many frames above the caller the one is that called fastnn."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fastnn."):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,80 @@
+"""A file five times the memory that a process may have: it is trained on, and predicted.
+
+RLIMIT_DATA bounds what a process has of its own (heap, stacks of threads, private maps) and no
+pages of files, which the system may take back at any time: so that nothing copies the file is what
+it proves. That pages are let go is told by how many of them are in the process at most. What a
+control group allows, pages of files included, is measured by benchmarks/files.py.
+"""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="RLIMIT_DATA and /proc/self/status are Linux's"
+)
+MEGABYTE = 1 << 20
+ROWS, COLUMNS, LIMIT = 600_000, 128, 60 * MEGABYTE
+
+CODE = """
+import resource, sys, threading
+import numpy as np
+from fastnn import Dense, Network, Trainer
+
+path, limit, shuffle = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+def trainer():
+    layers = [Dense(4, "relu"), Dense(3)]
+    return Trainer(Network(128, layers), shuffle=shuffle, batch_size=512, threads=1)
+
+rows = np.load(path, mmap_mode="r")
+trainer().fit(rows[:2000], np.zeros(2000, int), epochs=1)
+trainer().evaluate(rows[:2000], np.zeros(2000, int))  # all libraries are there from here on
+before = status("VmData")
+resource.setrlimit(resource.RLIMIT_DATA, (before + limit, before + limit))
+try:
+    np.load(path)
+except MemoryError:
+    print("too large to be loaded")
+most, over = [0], threading.Event()
+
+def watch():
+    while not over.wait(0.005):
+        most[0] = max(most[0], status("RssFile"))
+
+begin = status("RssFile")
+watching = threading.Thread(target=watch)
+watching.start()
+labels = np.zeros(len(rows), np.int8)
+labels[::3], labels[::7] = 1, 2
+model = trainer()
+model.fit(path, labels, epochs=1, validation_data=(path, labels))
+model.predict(path), model.evaluate(path, labels)
+over.set()
+watching.join()
+print(most[0] - begin, model.step)
+"""
+
+
+@pytest.mark.parametrize("shuffle", [10_000, False])
+def test_a_file_of_five_times_the_memory_trains_and_predicts(shuffle, tmp_path):
+    file = np.lib.format.open_memmap(
+        tmp_path / "rows.npy", "w+", np.float32, (ROWS, COLUMNS)
+    )  # a hole, which takes no room on the disk
+    assert file.nbytes > 4.8 * LIMIT
+    file[:: ROWS // 50] = 1.0
+    del file
+    arguments = str(tmp_path / "rows.npy"), str(LIMIT), repr(shuffle)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    loaded, (pages, steps) = done.stdout.splitlines()[0], done.stdout.split()[-2:]
+    assert loaded == "too large to be loaded" and int(steps) == -(-ROWS // 512)
+    assert int(pages) < ROWS * COLUMNS * 4 * 2 / 3
