@@ -228,6 +228,8 @@ class Stateful(Predictor, Stored):
         They are not copied until then: it is for keeping the best of many epochs.
         """
         state = self._state
+        if state.problem.network.inputs is None:
+            raise unknown_inputs("have parameters")
 
         def parameters() -> Parameters:
             mean = UPDATES[state.problem.optimizer.rule].mean
