@@ -11,7 +11,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,7 +26,15 @@ class Schedule(ABC):
     """A learning rate for every step: what the schedules below have in common.
 
     A schedule of your own defines `rates` for many steps at once. It can train, but not be saved.
+
+    Attributes
+    ----------
+    bounded
+        Whether no step's rate can be anything but a finite number of at least 0, so that nobody has
+        to look ahead.
     """
+
+    bounded: ClassVar[bool] = False
 
     @abstractmethod
     def rates(self, steps: np.ndarray) -> np.ndarray:
@@ -48,6 +56,7 @@ class Constant(Schedule):
     """
 
     rate: float
+    bounded = True
 
     def __post_init__(self) -> None:
         """Check the rate."""
@@ -120,6 +129,7 @@ class InverseScaling(Schedule):
     rate: float
     power: float = 0.5
     decay: float = 1.0
+    bounded = True
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -128,7 +138,12 @@ class InverseScaling(Schedule):
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rates at `steps`."""
-        return self.rate / (1.0 + self.decay * steps) ** self.power
+        base = 1.0 + self.decay * steps
+        if (
+            self.power == 0.25
+        ):  # two roots take far less than a power
+            return self.rate / np.sqrt(np.sqrt(base))
+        return self.rate / base**self.power
 
 
 @renamed(min_lr="minimum")
@@ -301,7 +316,7 @@ def check_ahead(
     A call of `fit` may ask for more epochs than will ever be done, so it cannot look at all of
     them; `rates_of` does so, an epoch at a time.
     """
-    if callable(learning_rate) and epochs:
+    if callable(learning_rate) and epochs and not getattr(learning_rate, "bounded", False):
         rates_of(learning_rate, epoch, first, steps, min(epochs, 1 + MOST_AHEAD // steps))
 
 

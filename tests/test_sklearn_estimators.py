@@ -51,7 +51,11 @@ def test_an_estimator_passes_the_checks_of_scikit_learn(name):
 
 @pytest.mark.parametrize(
     ("module", "names", "least"),
-    [("sklearn.neural_network.tests.test_mlp", ["MLPClassifier", "MLPRegressor"], 38)],
+    [
+        ("sklearn.neural_network.tests.test_mlp", ["MLPClassifier", "MLPRegressor"], 38),
+        ("sklearn.linear_model.tests.test_sgd", ["SGDClassifier", "SGDRegressor"], 180),
+        ("sklearn.linear_model.tests.test_perceptron", ["Perceptron"], 5),
+    ],
 )
 def test_the_tests_of_a_class_in_scikit_learn_pass_on_that_of_fastnn(module, names, least):
     command = [sys.executable, "-W", "ignore", str(HERE / "run_sklearn_tests.py"), module, *names]
