@@ -218,8 +218,6 @@ class Stateful(Predictor, Stored):
         has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
         these. They are what predicts: of `AveragedSGD`, the mean.
         """
-        if self.problem.network.inputs is None:
-            raise unknown_inputs("have parameters")
         return self.parameters_later()()
 
     def parameters_later(self) -> Callable[[], Parameters]:
