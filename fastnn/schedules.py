@@ -139,9 +139,7 @@ class InverseScaling(Schedule):
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rates at `steps`."""
         base = 1.0 + self.decay * steps
-        if (
-            self.power == 0.25
-        ):  # two roots take far less than a power
+        if self.power == 0.25:  # two roots take far less than a power
             return self.rate / np.sqrt(np.sqrt(base))
         return self.rate / base**self.power
 

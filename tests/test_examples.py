@@ -15,8 +15,10 @@ from fastnn.examples.running import examples
 # What makes each quick; the rest is as a user gets it.
 SETTINGS = {
     "batch_size": {"data": "digits", "accuracy": 0.85, "target": "numpy"},
+    "census_income": {},
     "computation_graph": {},
     "custom_loss": {"points": 400, "epochs": 40, "target": "numpy"},
+    "district_prices": {},
     "equal_weights": {"epochs": 60, "target": "numpy"},
     "house_prices": {"epochs": 3, "target": "numpy"},
     "linear_svm": {"epochs": 20, "target": "numpy"},
@@ -35,7 +37,7 @@ def printed(capsys, request):
     """Return what an example prints with its settings here, in lines."""
 
     def run(name, **settings):
-        if name == "house_prices":
+        if name in ("census_income", "district_prices", "house_prices"):
             request.getfixturevalue("data_folder")
         main = importlib.import_module(f"fastnn.examples.{name}").main
         main(**{**SETTINGS[name], **settings})
@@ -83,6 +85,19 @@ def test_the_squared_error_and_the_absolute_error_are_each_best_at_their_own(pri
         best = squared if error == "mean square error" else absolute
         other = absolute if best is squared else squared
         assert after(error, [best]) < after(error, [other])
+
+
+def test_a_pipeline_of_words_and_numbers_beats_the_majority(printed):
+    lines = printed("census_income")
+    assert after("always saying <=50K:", lines) < 0.8
+    assert after("epochs:", lines) > 0.85
+
+
+def test_a_standardized_regression_predicts_dollars(printed):
+    lines = printed("district_prices")
+    assert after("LinearRegression: R2", lines) < 0.7
+    assert after("MLPRegressor: R2", lines) > 0.75
+    assert 10_000 < after("median error", lines[-1:]) < 40_000
 
 
 def test_log_loss_starts_at_log_2_and_falls_far_below(printed):

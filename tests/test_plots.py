@@ -133,6 +133,17 @@ def test_weights_of_zero_are_drawn():
     plots.weights(Trainer(Network(4, [Dense(2, init="zeros")]), target="numpy"))
 
 
+def test_the_confusion_matrix_of_words_has_them_at_its_ticks():
+    true = np.array(["wine", "beer", "wine", "beer"], object)
+    ax = plots.confusion_matrix(true, ["wine", "beer", "beer", "beer"])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["beer", "wine"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["beer", "wine"]
+    assert [text.get_text() for text in ax.texts] == ["2", "0", "1", "1"]
+    assert ax.get_title() == "3 of 4 right"
+    truths = plots.confusion_matrix(np.array([True, False]), np.array([True, True]))
+    assert [tick.get_text() for tick in truths.get_yticklabels()] == ["False", "True"]
+
+
 def test_the_confusion_matrix_counts_true_rows_and_predicted_columns():
     ax = plots.confusion_matrix([0, 0, 0, 1, 2, 2], [0, 0, 1, 1, 2, 0])
     counts = {text.get_position(): text.get_text() for text in ax.texts}

@@ -196,7 +196,7 @@ def _told(problem: Problem, data: Data, small: bool) -> list[str]:
 
 _STANDARDIZE = (
     "standardize X: with scaling = fastnn.Scaling.fit(X), pass scaling.apply(X), here and to "
-    "predictions"
+    "predictions (an estimator does so with standardize=True)"
 )
 
 

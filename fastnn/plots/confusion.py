@@ -25,7 +25,8 @@ def confusion_matrix(y_true: Any, y_predicted: Any, ax: Axes | None = None) -> A
     Parameters
     ----------
     y_true, y_predicted
-        Class indices from 0, integers of one shape (n,), n >= 1.
+        Labels of one shape (n,), n >= 1: class indices from 0, or strings or booleans, whose
+        classes are those that are there, in ascending order.
     ax
         Where to draw; None makes a new figure.
 
@@ -41,7 +42,13 @@ def confusion_matrix(y_true: Any, y_predicted: Any, ax: Axes | None = None) -> A
         raise InvalidInput(
             f"y_true has {len(true)} labels but y_predicted {len(predicted)}; give one for each row"
         )
-    classes = 1 + int(max(true.max(), predicted.max()))
+    names: list[str] = []
+    if true.dtype.kind not in "iu" or predicted.dtype.kind not in "iu":
+        found, places = np.unique(
+            np.concatenate([true, predicted]).astype(str), return_inverse=True
+        )
+        names, true, predicted = found.tolist(), places[: len(true)], places[len(true) :]
+    classes = len(names) or 1 + int(max(true.max(), predicted.max()))
     counts = np.bincount(classes * true + predicted, minlength=classes**2)
     counts = counts.reshape(classes, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -50,8 +57,8 @@ def confusion_matrix(y_true: Any, y_predicted: Any, ax: Axes | None = None) -> A
     ax = axes_or_new(ax, side + 0.8, side)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if classes <= _MOST_WRITTEN:
-        ax.set_xticks(range(classes))
-        ax.set_yticks(range(classes))
+        ax.set_xticks(range(classes), names or None)
+        ax.set_yticks(range(classes), names or None)
         for (row, column), count in np.ndenumerate(counts):
             if count or classes <= _FEW:
                 ink = "white" if shares[row, column] > 0.5 else "black"
@@ -66,13 +73,18 @@ def confusion_matrix(y_true: Any, y_predicted: Any, ax: Axes | None = None) -> A
 
 
 def _labels(values: Any, what: str) -> np.ndarray:
-    """Return `values` as int64 (n,), or raise `InvalidInput`."""
+    """Return `values` as int64 (n,) or labels of another kind, or raise `InvalidInput`."""
     found = np.asarray(values)
-    if found.dtype.kind not in "iu" or found.ndim != 1 or not len(found):
+    named = found.dtype.kind in "UTb" or (
+        found.dtype == object and all(isinstance(value, str) for value in found.flat)
+    )
+    if (found.dtype.kind not in "iu" and not named) or found.ndim != 1 or not len(found):
         raise InvalidInput(
-            f"{what} must be class indices of shape (n,), n >= 1, not {found.dtype} of shape "
-            f"{found.shape}; predict gives them"
+            f"{what} must be labels of shape (n,), n >= 1, class indices or strings, not "
+            f"{found.dtype} of shape {found.shape}; predict gives them"
         )
+    if named:
+        return found
     if found.min() < 0:
         row = int(found.argmin())
         raise InvalidInput(f"{what} must be class indices from 0; row {row} has {found[row]}")
