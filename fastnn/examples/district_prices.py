@@ -25,7 +25,11 @@ def main(save: str | None = None, epochs: int = 60, target: str = "cpu") -> None
     X_train, X_test, y_train, y_test = train_test_split(X, y * 100_000, random_state=0)
     print(f"{len(y)} districts, {len(names)} columns; prices in dollars")
     model: Any = MLPRegressor(
-        (64, 64), standardize=True, max_iter=epochs, random_state=0, target=target
+        hidden_layer_sizes=(64, 64),
+        standardize=True,
+        max_iter=epochs,
+        random_state=0,
+        target=target,
     )
     for each in (LinearRegression(), model):
         error = y_test - each.fit(X_train, y_train).predict(X_test)
