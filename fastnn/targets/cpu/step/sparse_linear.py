@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.rules.updates import soft_threshold
 from fastnn.targets.cpu.arguments import (
     COLUMNS_ARE_WIDE,
     COLUMNS_AT,
@@ -128,7 +127,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
     make_good(job): bring all of w up to date.
     """
     real = dtype.type
-    zero, shrunk = real(0), njit(**INLINE)(soft_threshold(real))
+    zero = real(0)
     memory_of = make_view("memory", dtype)
     products_double_wide, add_double_wide = _make_loops(dtype, load_float64, load_int64)
     products_double, add_double = _make_loops(dtype, load_float64, load_int32)
@@ -163,10 +162,10 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**INLINE)
     def cut(memory, seen, w, i, now):
-        before = seen[U(i)]
-        if before != now:
-            memory[U(w + i)] = shrunk(memory[U(w + i)], real(now - before))
-            seen[U(i)] = now
+        # The soft threshold without a branch, for which way it goes nobody can foresee.
+        threshold, value = real(now - seen[U(i)]), memory[U(w + i)]
+        memory[U(w + i)] = value - min(max(value, -threshold), threshold)
+        seen[U(i)] = now
 
     @njit(**EXACT)
     def use(job, first, samples):
