@@ -41,6 +41,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
+        ("dtypes",),
         ("llvm", "kinds", "laziness", "scalars", "shuffle"),
         ("tiling",),
         ("plan",),

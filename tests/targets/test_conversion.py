@@ -124,7 +124,7 @@ def test_every_number_becomes_what_numpy_makes_of_it(fast_class, dtype, own):
 
 
 def test_the_target_reads_all_that_the_inputs_leave_as_it_is():
-    from fastnn.targets.cpu.llvm.conversion import SOURCES
+    from fastnn.targets.cpu.dtypes import SOURCES
 
     assert set(SOURCES) == set(READABLE)
 

@@ -93,7 +93,7 @@ TURNS = Turns()
 class Team(Engine):
     """The CPU target with as many threads as are asked for, which take `TURNS`."""
 
-    def _choose_threads(self):
+    def _choose_threads(self, X=None):
         return self._asked
 
     def _run(self, train, *_):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.targets.cpu.llvm.conversion import CODES
+from fastnn.targets.cpu.dtypes import CODES
 from fastnn.targets.cpu.plan import LAYER_FIELDS
 from fastnn.targets.cpu.tiling import PHASE_FIELDS, TILE_FIELDS
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn.inputs.sparse_rows import SparseRows
 
 # Compiled code reads them by address, so that one compilation serves every layout and dtype; the
-# latter is a place in `fastnn.targets.cpu.llvm.conversion.SOURCES`.
+# latter is a place in `fastnn.targets.cpu.dtypes.SOURCES`.
 
 ADDRESS, ROW_STRIDE, COLUMN_STRIDE, DTYPE, COLUMNS, STRIDED_FIELDS = range(6)  # in bytes
 

@@ -34,7 +34,7 @@ from fastnn.targets.cpu.arguments import (
     VALUES,
     VALUES_ARE_DOUBLE,
 )
-from fastnn.targets.cpu.llvm.conversion import SOURCES
+from fastnn.targets.cpu.dtypes import SOURCES
 from fastnn.targets.cpu.plan import BATCH, SAMPLES, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 

@@ -468,8 +468,9 @@ class Engine(interface.Engine):
             and self.problem.network.dense[0].units <= IN_PLACE_UNITS
         )
         head[IN_PLACE] = by_rows and side_by_side and data.X.dtype == self.problem.dtype
-        if by_rows and data.X.dtype not in DTYPES:
-            head[IN_PLACE] = COPIED  # the same sums as of an array of floats
+        # Copies are for the same sums, whatever the dtype of X; of one output, whatever its layout.
+        if by_rows and not head[IN_PLACE] and (self._linear or data.X.dtype not in DTYPES):
+            head[IN_PLACE] = COPIED
         return numbers, control
 
     def _run(

@@ -14,17 +14,8 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
+from fastnn.targets.cpu.dtypes import SOURCES
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, llvm_real, loop
-
-# What a number may be; compiled code calls each by its place here.
-SOURCES = tuple(
-    np.dtype(name)
-    for name in (
-        "float32", "float64", "float16", "bool", "int8", "uint8", "int16", "uint16", "int32",
-        "uint32",
-    )
-)  # fmt: skip
-CODES = {dtype.str: code for code, dtype in enumerate(SOURCES)}
 
 _SIGN, _REST, _SHIFT, _SCALE = 0x8000, 0x7FFF, 13, 2.0**112  # of half precision
 _INFINITE, _EXPONENT = 0x7C00, 0x7F800000  # of half precision, and of single

@@ -9,7 +9,8 @@ import numpy as np
 
 from fastnn.storage.kernels.machine import Shape
 from fastnn.targets.cpu.arguments import ADDRESS, COLUMN_STRIDE, COLUMNS, DTYPE, ROW_STRIDE
-from fastnn.targets.cpu.llvm.conversion import CODES, make_convert
+from fastnn.targets.cpu.dtypes import CODES
+from fastnn.targets.cpu.llvm.conversion import make_convert
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U

@@ -27,7 +27,8 @@ from fastnn.targets.cpu.arguments import (
     STEP,
     STOP,
 )
-from fastnn.targets.cpu.llvm.conversion import CODES, make_convert
+from fastnn.targets.cpu.dtypes import CODES
+from fastnn.targets.cpu.llvm.conversion import make_convert
 from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
