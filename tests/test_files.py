@@ -309,7 +309,7 @@ def test_a_number_that_is_none_is_found_in_its_row(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["<f8", ">f4", "<f2", "<i2", "u1", "?"])
 def test_files_of_any_numbers_train_as_their_arrays(dtype, tmp_path):
-    rows = (X * 10).astype(dtype) if dtype != "?" else X > 0
+    rows = np.abs(X * 10).astype(dtype) if dtype != "?" else X > 0
     np.save(tmp_path / "X.npy", rows)
     expected, trainer = (trainer_of(target="cpu", shuffle=100) for _ in range(2))
     expected.fit(rows, LABELS, epochs=1)

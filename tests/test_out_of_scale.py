@@ -4,7 +4,6 @@ import copy
 import pickle
 import re
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from fastnn import (
 )
 from fastnn.inputs.data import Data
 from fastnn.inputs.magnitudes import large_numbers, magnitudes_of, out_of_scale
+from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.training.history import History
 
 RANDOM = np.random.default_rng(0)
@@ -175,9 +175,7 @@ def test_magnitudes_are_those_of_the_rows_that_count(form, weighted):
         array = dense.astype(np.int8)
     elif form == "rows":
         matrix = scipy.sparse.csr_array(np.vstack([np.ones((3, 5)), dense]))  # but for the first 3
-        array = SimpleNamespace(
-            starts=matrix.indptr[3:], columns=matrix.indices, values=matrix.data, shape=(90, 5)
-        )
+        array = SparseRows(matrix.data, matrix.indices, matrix.indptr[3:], 5)
     elif form in ("csr", "csc"):
         array = scipy.sparse.csr_array(dense.astype(float)).asformat(form)
     else:

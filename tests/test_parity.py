@@ -111,8 +111,8 @@ def test_an_operation_that_is_missing_or_has_another_name_is_noticed(target, ope
 @pytest.mark.parametrize(
     ("text", "change"),
     [
-        ("def forward(self, X: np.ndarray)", "def forward(self, rows: np.ndarray)"),
-        ("def forward(self, X: np.ndarray)", "def forward(self, X: np.ndarray, threads: int = 1)"),
+        ("def forward(self, X: Any)", "def forward(self, rows: np.ndarray)"),
+        ("def forward(self, X: Any)", "def forward(self, X: Any, threads: int = 1)"),
         ("epoch: int,\n        step: int", "step: int,\n        epoch: int"),
         ("progress: ", "each_step: "),
         ("super().__init__(problem)", "self.problem = problem"),

@@ -52,9 +52,9 @@ def calls(monkeypatch):
     """Return the numbers of epochs of all calls so far; what is known to be short goes by seven."""
     found = []
 
-    def train_block(trainer, data, validation, count, *more):
+    def train_block(trainer, data, validation, count, *more, **named):
         found.append(count)
-        return block(trainer, data, validation, count, *more)
+        return block(trainer, data, validation, count, *more, **named)
 
     block = loop._train_block
     monkeypatch.setattr(loop, "BLOCK_EPOCHS", 7)
@@ -114,7 +114,7 @@ def test_epochs_of_which_nothing_is_known_are_done_one_by_one(calls):
 def test_a_call_takes_a_few_hundredths_of_a_second(pace, rows, count):
     trainer = trainer_of(target="cpu")
     trainer._open().seconds_per_row = pace
-    assert loop._most_within(trainer, rows, loop.BLOCK_SECONDS) in (count, count - 1)
+    assert loop._most_within(trainer, rows, loop.BLOCK_SECONDS, ()) in (count, count - 1)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -76,6 +76,7 @@ WHERE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # where a number leaves no weight
 @pytest.mark.parametrize("size", HUGE, ids=NAMES)
 @pytest.mark.parametrize("where", WHERE)
 def test_numbers_of_any_size_are_used_or_refused(where, size):

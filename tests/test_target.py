@@ -126,7 +126,7 @@ def test_the_engine_of_cuda_is_imported_when_it_is_asked_for(monkeypatch):
 def test_every_engine_has_the_operations_with_the_same_arguments(name):
     engine = engine_class(name)
     for operation, expected in vars(Engine).items():
-        if not operation.startswith("_"):
+        if not operation.startswith("_") and callable(expected):
             found = inspect.signature(getattr(engine, operation))
             assert [*found.parameters] == [*inspect.signature(expected).parameters], operation
 

@@ -64,7 +64,8 @@ def _reason(trainer: Stateful, data: Data) -> str:
     state = trainer._state
     problem, history = state.problem, state.history
     last = state.epoch - history.first_epoch - 1
-    if last < 0 or not (isinstance(data.X, (np.ndarray, DeviceArray)) or is_sparse(data.X)):
+    known = 0 <= last < len(history.loss)  # of a damaged file, they may contradict each other
+    if not known or not (isinstance(data.X, (np.ndarray, DeviceArray)) or is_sparse(data.X)):
         return ""
     some = slice(0, SAMPLE) if _on_device(data) else slice(None, None, -(-len(data) // SAMPLE))
     weights = data.unequal_weights
@@ -233,8 +234,13 @@ def _loss(
     """Return the loss of outputs (m, outputs), or of the same (outputs,) for all rows."""
     from fastnn.targets.numpy.losses import loss_of
 
-    rows = np.broadcast_to(outputs, (len(targets), problem.network.outputs))
-    return loss_of(problem, rows.astype(np.float64), targets, weights)
+    rows = np.broadcast_to(outputs, (len(targets), problem.network.outputs)).astype(np.float64)
+    if targets.ndim == 1 and not problem.label_smoothing:
+        # By hand: that of the NumPy target imports SciPy, which a fit must not do at its end.
+        rows -= rows.max(axis=1, keepdims=True)
+        logs = np.log(np.exp(rows).sum(axis=1)) - rows[np.arange(len(rows)), targets]
+        return float(np.average(logs, weights=weights))
+    return loss_of(problem, rows, targets, weights)
 
 
 def _learnt(problem: Problem, outputs: np.ndarray, sample: Sample) -> bool:

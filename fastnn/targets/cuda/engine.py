@@ -146,7 +146,7 @@ class Engine(interface.Engine):
         """Return why nobody can look on: a launch does many steps, and as many as it likes."""
         return "target 'cuda', where one launch does many steps; use target='cpu'"
 
-    def forward(self, X: np.ndarray) -> np.ndarray:
+    def forward(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
         with self._session.lock, self._session.guarded("predicting"):
             return self._predictor(self._on_device(), X, self._session.stream)
