@@ -14,6 +14,7 @@ import fastnn.guide as fastnn_guide
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("fastnn/guide/*.md"))]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TORCH_BLOCK = re.compile(r"^```py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
@@ -23,6 +24,15 @@ def test_python_blocks_of_a_page_run_top_to_bottom(page, tmp_path, monkeypatch):
     names: dict[str, object] = {"__name__": page.stem}
     for number, text in enumerate(PYTHON_BLOCK.findall(page.read_text("utf-8")), start=1):
         exec(compile(text, f"{page.name}, Python block {number}", "exec"), names)
+
+
+def test_the_block_on_torch_runs_where_torch_and_onnx_are_installed(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    (text,) = TORCH_BLOCK.findall((ROOT / "fastnn/guide/moving.md").read_text("utf-8"))
+    exec(compile(text, "moving.md", "exec"), {"__name__": "moving"})
+    assert (tmp_path / "model.onnx").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
