@@ -16,6 +16,7 @@ from fastnn.inputs.data import Data
 from fastnn.targets.cpu.engine import Engine
 from fastnn.targets.cpu.plan import PHASES
 from fastnn.targets.cpu.tiling import BACKWARD, FORWARD, KIND, ROW_BLOCK, ROWS, UPDATE_TILES
+from fastnn.targets.cpu.working_memory import Working
 
 KINDS = {"forward": FORWARD, "backward": BACKWARD, "update": UPDATE_TILES}
 ALL_PANELS = 1 << 20  # more than a layer has
@@ -65,7 +66,7 @@ def repeated_phase(
     tiles = plan.tiles[plan.tiles[:, 0] == layer]
     owners = np.array([0, len(tiles)])
     alone = replace(plan, head=head, phases=phases, tiles=tiles, owners=owners)
-    engine._working = engine._follow(alone, engine._working)
+    engine._working = Working(engine.problem, alone, engine._slots, engine._alphas)
     engine._working.memory[:] = memory
     before = engine.parameters()
     train()
