@@ -17,7 +17,7 @@ sklearn = pytest.importorskip("sklearn", "1.6")
 from sklearn import neural_network as theirs  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification  # noqa: E402
-from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.exceptions import ConvergenceWarning, NotFittedError  # noqa: E402
 
 # A fit of a few epochs has not converged, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -216,7 +216,7 @@ def test_a_network_has_an_activation_and_a_dropout_a_layer():
         "gelu", fastnn.Dropout(0.25), "sigmoid", "identity"
     ]  # fmt: skip
     assert_allclose(model.predict_proba(X), model.to_trainer().predict_proba(X))
-    with pytest.raises(ValueError, match="activation has 1 entries but there are 2"):
+    with pytest.raises(ValueError, match="activation has 1 entries but hidden layers are 2"):
         fastnn.MLPClassifier((8, 6), ["gelu"]).fit(X, y)
 
 
@@ -450,3 +450,29 @@ def test_skops_keeps_a_model(tmp_path):
     other = skops.load(tmp_path / "model.skops", trusted=trusted)
     assert_array_equal(other.predict(X), model.predict(X))
     other.partial_fit(X, NAMES)
+
+
+@pytest.mark.parametrize("kind", [fastnn.MLPClassifier, fastnn.SGDClassifier])
+def test_what_is_wrong_with_the_data_names_the_column_and_the_labels(kind):
+    pandas = pytest.importorskip("pandas")
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    table = pandas.DataFrame(X, columns=["age", "size", "rooms"])
+    for value in (np.nan, np.inf):
+        table.iloc[7, 1] = value
+        with pytest.raises(ValueError, match=r"(?s)Input X contains.*column 'size', row 7"):
+            kind().fit(table, y)
+    with pytest.raises(ValueError, match=r"y_val has labels that y does not have: \[7, 8, 9\]"):
+        kind(early_stopping=True).fit(X, y, X_val=X, y_val=y + 7)
+    with pytest.raises(fastnn.InvalidInput, match="gave nan"):
+        kind(early_stopping=True, scoring=lambda *_: np.nan).fit(X, y)
+
+
+def test_other_hidden_layers_than_those_of_the_last_fit_are_refused_with_warm_start():
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    model = fastnn.MLPClassifier((4,), warm_start=True, max_iter=1)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes=\(5,\).*warm_start"):
+        model.set_params(hidden_layer_sizes=(5,)).fit(X, y)
+    with pytest.raises(TypeError, match="float"):
+        fastnn.MLPClassifier((3.5,)).fit(X, y)

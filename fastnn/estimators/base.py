@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,11 @@ class TrainedEstimator(BaseEstimator):
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Any]:
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS,
-            reset=reset, **checks,
-        )  # fmt: skip
+        with named_columns(X):
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS,
+                reset=reset, **checks,
+            )  # fmt: skip
         return X, y
 
     def _check_X(self, X: Any) -> Any:
@@ -65,7 +67,42 @@ class TrainedEstimator(BaseEstimator):
         ):
             return X
         check_is_fitted(self)
-        return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
+        with named_columns(X):
+            return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
+
+    def _check_known(self, y: Any) -> None:
+        """Raise where labels to validate on are none of `classes_`."""
+        classes = getattr(self, "classes_", None)
+        if classes is None or not isinstance(y, np.ndarray) or y.ndim != 1:
+            return
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(
+                f"y_val has labels that y does not have: {unknown.tolist()[:5]}; the classes are "
+                f"{classes.tolist()[:10]}"
+            )
+
+
+@contextmanager
+def named_columns(X: Any) -> Iterator[None]:
+    """Have scikit-learn's error on a NaN or an infinity in a frame say which column it is in."""
+    try:
+        yield
+    except ValueError as error:
+        columns = getattr(X, "columns", None)
+        text = str(error)
+        if columns is None or not text.startswith(("Input X contains", "Input contains")):
+            raise
+        for name in columns:
+            try:
+                column = np.asarray(X[name], np.float64)
+            except (TypeError, ValueError):
+                continue
+            wrong = ~np.isfinite(column)
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise ValueError(f"{text}\nThe first is in column {name!r}, row {row}.") from error
+        raise
 
 
 def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:

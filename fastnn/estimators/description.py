@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def hidden_sizes(sizes: Any) -> list[int]:
     found = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if np.any(np.array(found) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {found}.")
-    return [int(each) for each in found]
+    return [index(each) for each in found]
 
 
 def for_each(value: Any, layers: int, what: str) -> list[Any]:
@@ -75,8 +76,8 @@ def for_each(value: Any, layers: int, what: str) -> list[Any]:
         return [value] * layers
     if len(value) != layers:
         raise InvalidInput(
-            f"{what} has {len(value)} entries but there are {layers} hidden layers; give one for "
-            "each, or one for all"
+            f"{what} has {len(value)} entries but hidden layers are {layers} in number; give one "
+            "for each, or one for all"
         )
     return list(value)
 

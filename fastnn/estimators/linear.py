@@ -25,7 +25,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged, InvalidInput
-from fastnn.estimators.base import FLOATS, NonFiniteParameters, Rows, TrainedEstimator
+from fastnn.estimators.base import (
+    FLOATS,
+    NonFiniteParameters,
+    Rows,
+    TrainedEstimator,
+    named_columns,
+)
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
@@ -447,10 +453,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], dtype=list(FLOATS), order="C", reset=reset,
-            **checks,
-        )  # fmt: skip
+        with named_columns(X):
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], dtype=list(FLOATS), order="C",
+                reset=reset, **checks,
+            )  # fmt: skip
         return X, y
 
     def _checked_weights(self, sample_weight: Any, X: Any) -> np.ndarray | None:
@@ -473,6 +480,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if X is None or y is None:
             raise InvalidInput("X_val and y_val must be given together, or neither")
         X, y = self._check_rows(X, y, reset=False)
+        self._check_known(y)
         return Rows(X, y, self._checked_weights(sample_weight, X))
 
     def _split(self, rows: Rows) -> tuple[Rows, Rows]:

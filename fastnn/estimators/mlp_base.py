@@ -186,6 +186,13 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         loss, outputs = self._loss_and_outputs(y)
         network = network_of(X.shape[1], sizes, self.activation, self.dropout, outputs)
         task = Task(network, loss, first, incremental)
+        if not first and [each.shape for each in self.coefs_] != [*network.shapes]:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} and the {outputs} outputs are not "
+                f"those of the last fit, whose layers are {[each.shape for each in self.coefs_]}: "
+                "warm_start and partial_fit go on with its weights; use warm_start=False, or set "
+                "hidden_layer_sizes back"
+            )
         times = self.n_restarts if first else 1
         with Hooks(self, rows, 1 if incremental else self.max_iter * times) as hooks:
             fits = [self._fit_once(rows, held_out, task, random, hooks) for _ in range(times)]
@@ -542,6 +549,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             missing = "X_val" if X is None else "y_val"
             raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
         X, y = self._check_rows(X, y, reset=False)
+        self._check_known(y)
         return Rows(X, y, check_weights(sample_weight, X))
 
     _scales_targets = False  # whether `standardize` is for y, too

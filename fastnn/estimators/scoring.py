@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
+from fastnn.errors import InvalidInput
+
 if TYPE_CHECKING:
     from fastnn.estimators.base import Rows
 
@@ -66,6 +68,12 @@ def scorer_of(
         probe = copy.copy(estimator)
         vars(probe).pop("feature_names_in_", None)  # the rows have been checked, and have no names
         vars(probe).update(shown(trainer))
-        return float(scorer(probe, rows.X, rows.y, **weights))
+        found = float(scorer(probe, rows.X, rows.y, **weights))
+        if np.isnan(found):
+            raise InvalidInput(
+                f"scoring={scoring!r} gave nan; it must give a number for every epoch, larger is "
+                "better"
+            )
+        return found
 
     return score

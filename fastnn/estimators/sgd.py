@@ -18,7 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.estimators.base import Rows
+from fastnn.estimators.base import Rows, named_columns
 from fastnn.estimators.linear import (
     PLAIN_LOSSES,
     WITH_EPSILON,
@@ -575,7 +575,8 @@ class SGDRegressor(RegressorMixin, LinearModel):
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers (m,) that the model gives for X (m, features)."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        with named_columns(X):
+            X = validate_data(self, X, accept_sparse="csr", reset=False)
         return np.ravel(safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_)
 
     def _outputs(self) -> int:
