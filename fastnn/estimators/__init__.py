@@ -39,7 +39,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fastnn.estimators' has no attribute {name!r}")
     try:
-        from sklearn.utils.validation import validate_data  # noqa: F401 - of 1.6 and later
+        if not hasattr(import_module("sklearn.utils.validation"), "validate_data"):  # of 1.6
+            raise ImportError("the one that is installed is older")
     except ImportError as error:
         raise MissingExtra(
             f"fastnn.{name} needs scikit-learn 1.6 or later ({error}); "

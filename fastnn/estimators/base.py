@@ -31,8 +31,6 @@ class NonFiniteParameters(Diverged, ValueError):
 class TrainedEstimator(BaseEstimator):
     """An estimator that trains a `Trainer`, which it keeps as `_trainer`."""
 
-    _trainer: Trainer
-
     def to_trainer(self) -> Trainer:
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
 

@@ -125,7 +125,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     # What some classes have fixed, and what a fit leaves, for the type checker.
     loss: Any
     learning_rate: str
-    _trainer: Trainer | None = None  # type: ignore[assignment]
+    _trainer: Trainer | None = None
     _scaling: Scaling | None = None
     _y_scaling: Scaling | None = None
     coef_: Any

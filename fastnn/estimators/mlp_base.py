@@ -139,6 +139,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     }
 
     # What a fit leaves, for the type checker.
+    _trainer: Trainer
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     best_loss_: float | None
