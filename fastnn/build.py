@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fastnn.storage.kernels import code_cache
-from fastnn.storage.kernels.entries import ENTRIES
+from fastnn.storage.kernels.entries import ENTRIES, groups
 from fastnn.storage.kernels.kernel_cache import SOURCES
 from fastnn.storage.kernels.loading import codes, shipped_file
 from fastnn.storage.kernels.machine import CHOICES, LEVELS, Processor, levels, processor
@@ -45,8 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             f" or one of {', '.join(CHOICES)} is set; kernels are compiled on first use"
         )
         wanted = [level for level in wanted if level.name]
-    work = [(level, name) for level in wanted for name in ENTRIES]
-    work.sort(key=lambda each: "train" not in each[1])  # the longest first
+    work = [(level, names) for level in wanted for names in groups(ENTRIES)]
     log = logging.getLogger("fastnn")
     before = log.level
     log.setLevel(logging.ERROR)  # it would say the same as is said here
@@ -59,21 +58,23 @@ def main(arguments: list[str] | None = None) -> int:
         for name in LEVELS:
             for old in (options.out / name).glob(f"*{SUFFIX}"):
                 old.unlink()
-        for (level, name), code in zip(work, found, strict=True):
-            file = shipped_file(name, level, options.out)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(code_cache.seal(code.pack()))
+        for (level, _), made in zip(work, found, strict=True):
+            for name, code in made.items():
+                file = shipped_file(name, level, options.out)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(code_cache.seal(code.pack()))
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "SOURCES").write_text(SOURCES)
     return 0
 
 
-def _make(work: tuple[Processor, str]) -> Code:
-    level, name = work
+def _make(work: tuple[Processor, list[str]]) -> dict[str, Code]:
+    level, names = work
     begun = time.monotonic()
-    code = codes([name], level)[name]
-    print(f"{name} for {level.name or level.cpu}: {time.monotonic() - begun:.0f} s", flush=True)
-    return code
+    found = codes(names, level)
+    seconds = time.monotonic() - begun
+    print(f"{', '.join(names)} for {level.name or level.cpu}: {seconds:.0f} s", flush=True)
+    return found
 
 
 def _levels(names: list[str], parser: argparse.ArgumentParser) -> list[Processor]:

@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
+from numba.core.registry import cpu_target
 from scipy import sparse
 
 import fastnn
@@ -115,9 +117,11 @@ def bits(setting: Setting, dtype: str) -> bytes | str:
 
 
 def run_by_numba(compilation: Any, entry: Entry) -> Callable[..., None]:
-    """Return the function as Numba has it in this process, which takes what an entry takes."""
-    name = compilation.fndesc.llvm_func_name
-    address = compilation.library.get_pointer_to_function(name)
+    """Return the function as Numba would run it in this process, which takes what an entry does."""
+    engine = cpu_target.target_context.codegen()._engine
+    engine.add_module(llvm.parse_assembly(compilation.library.get_llvm_str()))
+    engine.finalize_object()
+    address = engine.get_function_address(compilation.fndesc.llvm_func_name)
     inner = function_at(address, ("result", "exception", *entry.arguments))
     scratch = np.zeros(8, np.int64), np.zeros(8, np.int64)
     return lambda *arguments: inner(*scratch, *arguments)

@@ -93,9 +93,8 @@ def test_no_built_in_combination_compiles_anything_or_imports_numba():
 def test_code_depends_neither_on_its_folder_nor_on_the_process(tmp_path):
     there = tmp_path / "there" / "fastnn"
     shutil.copytree(PACKAGE, there, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
-    write = (
-        "import sys; from fastnn.storage.kernels.loading import write_code; write_code(sys.argv[1])"
-    )
+    of = "fastnn.storage.kernels.loading"
+    write = f"import sys; from {of} import write_codes; write_codes(sys.argv[1:])"
     found = []
     stdin, kept_open = os.pipe()  # at whose end it would end
     for place, seed in ((PACKAGE.parent, "1"), (there.parent, "2")):

@@ -14,10 +14,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fastnn.errors import TargetUnavailable
+from fastnn.storage.kernels.entries import groups
 from fastnn.storage.kernels.machine import Processor
 from fastnn.storage.kernels.machine_code import Code, unpack
 
@@ -30,19 +32,19 @@ _BEGIN_SECONDS = 60.0  # in which Python begins to run, on a machine that is ver
 _CHILD = """\
 import json, os, sys, typing
 os.write(1, b"begun")
-root, paths, name = json.loads(sys.argv[1])
+root, paths, names = json.loads(sys.argv[1])
 sys.path[:] = [root, *paths]
 import fastnn
 sys.path[:] = paths
-from fastnn.storage.kernels.loading import write_code
-write_code(name)
+from fastnn.storage.kernels.loading import write_codes
+write_codes(names)
 """
 
 
 def compile_apart(
     names: list[str], made_for: Processor, identities: dict[str, str]
 ) -> tuple[dict[str, Code], dict[str, str]]:
-    """Compile entries side by side; return the code of some, and why there is none of the others.
+    """Compile entries, each group in a process; return the code, and why there is none of others.
 
     Raises
     ------
@@ -53,44 +55,45 @@ def compile_apart(
     if not sys.executable or getattr(sys, "frozen", False):
         return found, dict.fromkeys(names, "there is no Python to start")
     reasons: dict[str, str] = {}
-    children: dict[str, subprocess.Popen[bytes]] = {}
+    children: list[tuple[list[str], subprocess.Popen[bytes]]] = []
     here, there = os.pipe()  # they end when the other end of this is closed
     try:
-        for name in names:
+        for group in groups(names):
             try:
-                children[name] = _start(name, made_for, here)
+                children.append((group, _start(group, made_for, here)))
             except (OSError, ValueError) as error:
-                reasons[name] = str(error)
+                reasons |= dict.fromkeys(group, str(error))
         end = time.monotonic() + _BEGIN_SECONDS
-        for name, child in children.items():
+        for group, child in children:
             if not _has_begun(child, end):
                 child.kill()
-                reasons[name] = f"{sys.executable} does not run Python"
-        for name, child in children.items():
+                reasons |= dict.fromkeys(group, f"{sys.executable} does not run Python")
+        for group, child in children:
             output, said = child.communicate()
-            _, mark, content = output.partition(_MARK)
-            if child.returncode == 0 and mark:
+            for name, content in _contents(output, group):
                 found[name] = _unpacked(content, identities[name])
-            else:
-                lines = said.decode(errors="replace").split("\n")
-                last = next((line for line in reversed(lines) if line.strip()), "no word")
-                reasons.setdefault(name, f"it ended with status {child.returncode}: {last}")
+            lines = said.decode(errors="replace").split("\n")
+            last = next((line for line in reversed(lines) if line.strip()), "no word")
+            for name in group:
+                if name not in found:
+                    reason = f"it ended with status {child.returncode}: {last}"
+                    reasons.setdefault(name, reason)
     finally:
         os.close(here)
         os.close(there)
-        for child in children.values():
+        for _, child in children:
             child.kill()
             child.communicate()
     return found, reasons
 
 
-def _start(name: str, made_for: Processor, stdin: int) -> subprocess.Popen[bytes]:
+def _start(names: list[str], made_for: Processor, stdin: int) -> subprocess.Popen[bytes]:
     paths = [path for path in sys.path if isinstance(path, str)]
     # Numba's other settings are not for code that others use as well.
     environment = {key: each for key, each in os.environ.items() if not key.startswith("NUMBA_")}
     environment |= made_for.environment() | {"NUMBA_DISABLE_INTEL_SVML": "1"}
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _CHILD, json.dumps([str(_ROOT), paths, name])],
+        [sys.executable, "-I", "-S", "-c", _CHILD, json.dumps([str(_ROOT), paths, names])],
         env=environment,
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -134,5 +137,18 @@ def _end_with_the_other() -> None:
 
 def write(output: int, code: Code) -> None:
     """Write code where `compile_apart` reads it."""
-    with os.fdopen(output, "wb") as stream:
-        stream.write(_MARK + code.pack())
+    packed = code.pack()
+    with os.fdopen(output, "wb", closefd=False) as stream:
+        stream.write(_MARK + len(packed).to_bytes(8, "little") + packed)
+
+
+def _contents(output: bytes, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield what `write` wrote, whole, for the first of `names`, the second, and so on."""
+    at = output.find(_MARK)
+    for name in names:
+        begin = at + len(_MARK) + 8
+        length = int.from_bytes(output[begin - 8 : begin], "little")
+        if output[at : at + len(_MARK)] != _MARK or len(output) < begin + length:
+            return
+        at = begin + length
+        yield name, output[begin:at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -33,3 +34,15 @@ def _entries() -> dict[str, Entry]:
 
 
 ENTRIES = _entries()
+
+
+def groups(names: Iterable[str]) -> list[list[str]]:
+    """Return names in groups that are compiled one after another, in one process.
+
+    Entries of one dtype have most functions in common, which that process compiles once.
+    """
+    found: dict[str, list[str]] = {}
+    for name in sorted(names, key=list(ENTRIES).index):
+        dtype = name.rpartition("_")[2]
+        found.setdefault(dtype if dtype.startswith("float") else "float32", []).append(name)
+    return list(found.values())

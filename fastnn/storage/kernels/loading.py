@@ -51,7 +51,7 @@ def entry(name: str) -> Callable[..., None]:
 
 
 def prepare(names: Iterable[str]) -> None:
-    """Have entries ready; those that have to be compiled are compiled side by side.
+    """Have entries ready; those that have to be compiled are compiled in other processes.
 
     Raises
     ------
@@ -169,10 +169,11 @@ def _kept(name: str, made_for: Processor) -> Code | None:
     return code_cache.load(_kept_file(name, made_for), partial(unpack, identity=identity))
 
 
-def write_code(name: str) -> None:
-    """Write the code of an entry, for what Numba compiles for in this process, to the output."""
+def write_codes(names: Iterable[str]) -> None:
+    """Write the code of entries, for what Numba compiles for in this process, to the output."""
     output = begin_to_write()
-    write(output, _entry_code(name, identity_of(name)))
+    for name in names:
+        write(output, _entry_code(name, identity_of(name)))
 
 
 def _entry_code(name: str, identity: str) -> Code:
