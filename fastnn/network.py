@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, number, shown, whole
-from fastnn.initializers import INITIALISERS, Initialiser
+from fastnn.initializers import INITIALISERS, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
 from fastnn.normalization import BatchNorm, LayerNorm
 from fastnn.optimizers import (
@@ -107,7 +107,7 @@ class Dense(Layer):
 
     units: int
     activation: AnyActivation = "identity"
-    init: str | Initialiser | None = None
+    init: InitialiserName | Initialiser | None = None
     bias: bool = True
     alpha: float | None = None
     l1: float | None = None

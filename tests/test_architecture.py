@@ -34,7 +34,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("random", "datasets", "interchange"),
         ("targets",),
         ("training",),
-        ("plots", "estimators"),
+        ("plots", "estimators", "typing"),
         ("examples",),
         ("cli",),
         ("__main__", "build", "guide"),
@@ -119,6 +119,7 @@ LAZY_PLACES = (
 TOP_LEVEL = {
     "pyproject.toml",
     "README.md",
+    "MANIFEST.in",
     "LICENSE",
     "fastnn",
     "tests",

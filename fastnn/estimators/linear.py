@@ -15,7 +15,7 @@ import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -40,8 +40,9 @@ from fastnn.inputs.scaling import Scaling
 from fastnn.losses import KINDS, EpsilonInsensitive, Huber, Margin, SquaredEpsilonInsensitive
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
-from fastnn.rules.table import LOSSES, loss_row
+from fastnn.rules.table import LossName, loss_row
 from fastnn.schedules import InverseScaling, Schedule
+from fastnn.targets.selection import TARGETS
 from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
 
@@ -63,7 +64,9 @@ WITH_EPSILON = {
 }
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _NO_LARGER = np.iinfo(np.int32).max
-LOSS_NAMES = {*PLAIN_LOSSES, *WITH_EPSILON, *LOSSES}
+LinearLossName = Literal[LossName, "log_loss", "squared_error"]
+Penalty = Literal["l2", "l1", "elasticnet"]
+LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     """A linear model, fitted as scikit-learn's are that train by stochastic gradient descent."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "loss": [StrOptions(LOSS_NAMES), *KINDS, callable],
-        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "loss": [StrOptions(set(get_args(LinearLossName))), *KINDS, callable],
+        "penalty": [StrOptions(set(get_args(Penalty))), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "fit_intercept": ["boolean"],
@@ -97,9 +100,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "verbose": ["verbose"],
         "epsilon": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
-        "learning_rate": [
-            StrOptions({"constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"})
-        ],
+        "learning_rate": [StrOptions(set(get_args(LinearRate)))],
         "eta0": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, None, None, closed="neither")],
         "early_stopping": ["boolean"],
@@ -114,7 +115,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "standardize": ["boolean"],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "callbacks": [list, tuple, callable, None],
-        "target": [StrOptions({"cpu", "cuda", "auto", "numpy"})],
+        "target": [StrOptions(set(TARGETS))],
         "dtype": "no_validation",
         "n_jobs": [Integral, None],
     }

@@ -15,6 +15,7 @@ import numpy as np
 from fastnn import Adam, Dense, Network, Trainer
 from fastnn.examples.running import command_line, panels, save_figure
 from fastnn.graph import maximum
+from fastnn.typing import Target
 
 
 def quantile_loss(z: Any, y: Any, below: float = 0.5) -> Any:
@@ -30,7 +31,7 @@ def cloud(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(
-    save: str | None = None, points: int = 2000, epochs: int = 60, target: str = "cpu"
+    save: str | None = None, points: int = 2000, epochs: int = 60, target: Target = "cpu"
 ) -> None:
     """Train one network for each of the three shares, and count the points below each line."""
     X, y = cloud(points)

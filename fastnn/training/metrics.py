@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from fastnn.training.scores import predictions, scores
 PREFIX = "validation_"
 _ALWAYS = ("loss", "accuracy")  # what `scores` gives, and these names are for
 _LONGEST = 100
+
+# The names of `_ROWS` and `_ALWAYS`, for type checkers, and what `Trainer.fit` takes.
+MetricName = Literal["loss", "accuracy", "auc", "log_loss", "f1", "rmse", "mae", "r2"]
+_OneMetric = MetricName | Callable[..., Any] | tuple[str, Callable[..., Any]]
+Metrics = _OneMetric | Iterable[_OneMetric] | Mapping[str, Callable[..., Any]]
 
 Column = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 

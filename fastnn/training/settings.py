@@ -27,9 +27,11 @@ from fastnn.training.trainer_state import Run, Stateful
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
-    from fastnn.inputs.problem import Problem
+    from fastnn.inputs.problem import Dtype, Precision, Problem
     from fastnn.losses import ParametricLoss
     from fastnn.schedules import LearningRate
+    from fastnn.targets.selection import Target
+    from fastnn.training.saved_trainer import OnDivergence
 
 
 class Settings(TypedDict, total=False):
@@ -43,16 +45,16 @@ class Settings(TypedDict, total=False):
     batch_size: int
     l1: float
     l2: float
-    dtype: Any
+    dtype: Dtype
     clip_value: float | None
     clip_norm: float | None
-    precision: str
+    precision: Precision
     ignore_nan: bool
     label_smoothing: float
-    target: str
+    target: Target
     threads: int | None
     shuffle: bool | int
-    on_divergence: str
+    on_divergence: OnDivergence
     max_restores: int
 
 
@@ -178,7 +180,7 @@ class Adjustable(Stateful):
         return self.problem.clip_norm
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         """How products of matrices are computed."""
         return self.problem.precision
 

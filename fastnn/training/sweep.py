@@ -18,7 +18,7 @@ from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import check_reads, choose, engine_class, reader_of
+from fastnn.targets.selection import Target, check_reads, choose, engine_class, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.threads.tasks import run_tasks
@@ -33,6 +33,7 @@ from fastnn.training.history import History
 from fastnn.training.loop import train_epochs
 from fastnn.training.metrics import (
     Metric,
+    Metrics,
     check_measurable,
     check_metrics,
     check_validated,
@@ -58,7 +59,7 @@ def sweep(
     stop: bool = False,
     callbacks: Callback | Iterable[Callback] = (),
     workers: int | None = None,
-    metrics: Any = (),
+    metrics: Metrics = (),
 ) -> SweepResult:
     """Train once for every combination of settings and every seed, and return a table of all.
 
@@ -187,7 +188,7 @@ class _Inputs:
         self._validation = validation
         self._found: dict[Any, tuple[Data, Data | None]] = {}
 
-    def checked(self, problem: Problem, target: str) -> tuple[Data, Data | None]:
+    def checked(self, problem: Problem, target: Target) -> tuple[Data, Data | None]:
         """Return training and validation data as `problem` needs them on a target."""
         network = problem.network
         validated = self._validation if isinstance(self._validation, (tuple, list)) else ()

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastnn.errors import InvalidInput, TrainerBusy, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
 from fastnn.inputs.device_arrays import on_device
-from fastnn.inputs.problem import Problem
+from fastnn.inputs.problem import Dtype, Precision, Problem
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import check_reads, choose, describe, reader_of
+from fastnn.targets.selection import Target, check_reads, choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import (
@@ -29,9 +29,10 @@ from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
 from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, go_in_blocks, train_epochs, train_in_blocks
-from fastnn.training.metrics import check_measurable, check_metrics, check_validated
+from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
+from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
 
 if TYPE_CHECKING:
@@ -131,22 +132,22 @@ class Trainer(Adjustable, Convertible):
         batch_size: int = 64,
         l1: float = 0.0,
         l2: float = 0.0,
-        target: str = "cpu",
-        dtype: Any = "float32",
+        target: Target = "cpu",
+        dtype: Dtype = "float32",
         threads: int | None = None,
         shuffle: bool | int = True,
         seed: int = 0,
         clip_value: float | None = None,
         clip_norm: float | None = None,
-        precision: str = "float32",
-        on_divergence: str = "raise",
+        precision: Precision = "float32",
+        on_divergence: OnDivergence = "raise",
         max_restores: int = 5,
         ignore_nan: bool = False,
         label_smoothing: float = 0.0,
     ) -> None:
         problem = Problem(
-            network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
-            precision, ignore_nan, label_smoothing,
+            network, loss, optimizer, batch_size, l1, l2, cast(Any, dtype), seed, clip_value,
+            clip_norm, precision, ignore_nan, label_smoothing,
         )  # fmt: skip
         model = models.begin(problem, target, threads, shuffle)
         self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
@@ -165,7 +166,7 @@ class Trainer(Adjustable, Convertible):
         sample_weight: Any = None,
         callbacks: Callback | Iterable[Callback] = (),
         restarts: int = 1,
-        metrics: Any = (),
+        metrics: Metrics = (),
         progress: bool = True,
     ) -> History:
         """Train; called again, go on where the last call stopped.

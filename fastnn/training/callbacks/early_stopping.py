@@ -15,6 +15,7 @@ from fastnn.storage.old_settings import renamed
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks.bundled import (
     Bundled,
+    Mode,
     Monitor,
     check_monitor,
     metric_of,
@@ -81,7 +82,7 @@ class EarlyStopping(Bundled):
     monitor: Monitor = "validation_loss"
     min_delta: float = 0.0
     restore_best: bool = True
-    mode: str = "auto"
+    mode: Mode = "auto"
     turn = 1
     best: Stateful | None = field(default=None, init=False, repr=False, compare=False)
 
