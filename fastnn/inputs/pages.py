@@ -42,7 +42,7 @@ class Pages:
         """Take an array that lies in `source`."""
         self._source = source
         start = array.__array_interface__["data"][0] - _address(source)
-        self.row_bytes = array.strides[0]
+        self.row_bytes: int = array.strides[0]
         others = list(zip(array.strides[1:], array.shape[1:], strict=True))
         self._low = start + sum(min(0, stride * (count - 1)) for stride, count in others)
         span = sum(abs(stride) * (count - 1) for stride, count in others) + array.itemsize

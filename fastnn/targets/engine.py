@@ -45,7 +45,11 @@ class Engine(ABC):
         Whether what `train_epochs` returns has the penalty after each epoch.
     """
 
-    tells_penalty = False
+    tells_penalty: bool = False
+    problem: Problem
+    threads: int
+    description: str
+    seconds_per_row: float
 
     def __init__(self, problem: Problem) -> None:
         """Be the engine of `problem`, which the first call that computes begins from `restore`."""

@@ -96,8 +96,13 @@ class SweepResult(Sequence[Run]):
     def __init__(
         self, rows: Sequence[Run], names: Sequence[str], accuracy: float | None = None
     ) -> None:
-        self.rows, self.names, self.accuracy = list(rows), tuple(names), accuracy
-        self.results = (*RESULTS, *dict.fromkeys(name for run in rows for name in run.metrics))
+        self.rows: list[Run] = list(rows)
+        self.names: tuple[str, ...] = tuple(names)
+        self.accuracy: float | None = accuracy
+        self.results: tuple[str, ...] = (
+            *RESULTS,
+            *dict.fromkeys(name for run in rows for name in run.metrics),
+        )
 
     def __len__(self) -> int:
         """Return the number of runs."""
