@@ -60,7 +60,7 @@ def test_csr_is_not_copied(index, dtype):
 
 
 def test_reading_a_large_matrix_takes_a_tenth_of_its_memory_at_most():
-    matrix = sparse.random_array((20_000, 5_000), density=0.01, format="csr", rng=0)
+    matrix = sparse.csr_array(sparse.random(20_000, 5_000, 0.01, "csr", random_state=0))
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     tracemalloc.start()
     read(matrix, inputs=5_000)
