@@ -11,4 +11,5 @@
 .. include:: reproducibility.md
 .. include:: reliability.md
 .. include:: moving.md
+.. include:: compared.md
 """
