@@ -37,7 +37,14 @@ from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
-from fastnn.losses import KINDS, EpsilonInsensitive, Huber, Margin, SquaredEpsilonInsensitive
+from fastnn.losses import (
+    KINDS,
+    EpsilonInsensitive,
+    Huber,
+    Margin,
+    ParametricLoss,
+    SquaredEpsilonInsensitive,
+)
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import LossName, loss_row
@@ -47,7 +54,7 @@ from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
 
 # scikit-learn's names of losses, and what they are here; those of `WITH_EPSILON` have a parameter.
-PLAIN_LOSSES = {
+PLAIN_LOSSES: dict[str, ParametricLoss | str] = {
     "hinge": Margin(1.0),
     "perceptron": Margin(0.0),
     "log_loss": "binary_cross_entropy",
@@ -57,7 +64,7 @@ PLAIN_LOSSES = {
     # ends in finite numbers of no use.
     "squared_error": Huber(1e12),
 }
-WITH_EPSILON = {
+WITH_EPSILON: dict[str, type[Huber | EpsilonInsensitive]] = {
     "huber": Huber,
     "epsilon_insensitive": EpsilonInsensitive,
     "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
@@ -133,6 +140,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     intercept_: np.ndarray
     t_: float
     n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
 
     def __sklearn_tags__(self) -> Any:
         """Say that X may be sparse."""

@@ -146,6 +146,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     _trainer: Trainer
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
+    loss_curve_: list[float]
+    loss_: float
+    n_iter_: int
     best_loss_: float | None
     best_validation_score_: float | None
     validation_scores_: Any  # a list, or None
