@@ -78,7 +78,7 @@ LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa
 
 @dataclass(frozen=True)
 class PowerScaling(Schedule):
-    """scikit-learn's "invscaling" after so many updates: rate / (done + t + 1)^power.
+    """scikit-learn's "invscaling" after `done` updates: rate / (done + t + 1)^power.
 
     Unlike `InverseScaling` it takes a power below 0, with which rates grow.
     """

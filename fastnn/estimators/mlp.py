@@ -47,7 +47,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     Parameters, defaults, attributes, warnings and errors are those of
     `sklearn.neural_network.MLPClassifier`, and there is more: losses, optimizers and activations of
-    fastnn, dropout, weights of classes, validation data of the caller's, targets. One output and a
+    fastnn, dropout, class weights, explicit validation data, targets. One output and a
     sigmoid tell two classes apart, and one for each label several labels a row; a softmax tells
     apart more than two classes.
 

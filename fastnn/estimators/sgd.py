@@ -261,7 +261,8 @@ class SGDClassifier(LinearClassifier):
     warm_start
         Whether `fit` goes on from the weights there are.
     average
-        Whether the mean of the weights after all updates, or from so many updates on, predicts.
+        Whether the mean of the weights after all updates predicts; a number: of those from that
+        update on.
     batch_size
         Rows in a step, whose gradients are averaged. 1 is scikit-learn's.
     optimizer, schedule

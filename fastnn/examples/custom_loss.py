@@ -1,4 +1,4 @@
-"""A loss of your own: three lines through one cloud, with a tenth, half and nine tenths below each.
+"""A user-defined loss: three lines through one cloud, above a tenth, half and nine tenths of it.
 
 The loss of a quantile weighs an error above the line differently from one below (Koenker & Bassett
 1978). The function is all that has to be written: its derivative is found, and both are compiled.

@@ -65,7 +65,7 @@ class Problem:
     network
         The layers.
     loss
-        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or one of your own: a
+        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or a user-defined one: a
         function (outputs, targets) of the vectors of a row, by the operators and functions of
         `fastnn.graph`. What it computes number by number, as ``lambda z, y: (z - y) ** 4`` does, is
         the loss of each output, and the loss of a row its mean over them; what it computes of the
@@ -441,7 +441,7 @@ def check_converging(
     result
         What the epoch came to.
     finite
-        Says whether parameters and optimizer state are finite; asked only where the loss is.
+        Returns whether parameters and optimizer state are finite; called only where the loss is.
     rates
         The learning rate of each step, float64 (steps,).
     epoch

@@ -39,12 +39,12 @@ class Metric:
     name
         What it is called.
     function
-        Built in: (y, outputs, weights) of one output -> number, see `_ROWS`. Otherwise the
-        caller's.
+        Built in: (y, outputs, weights) of one output -> number, see `_ROWS`. Otherwise
+        user-defined.
     built_in
         Which of the two it is.
     lock
-        Held by the thread that calls the caller's: nobody expects to be called twice at a time.
+        Held by the thread that calls a user-defined one, which is not called twice at a time.
     """
 
     name: str

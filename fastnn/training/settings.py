@@ -116,7 +116,7 @@ def between_fits(
 class Adjustable(Stateful):
     """A `Stateful` whose settings are read as attributes, and changed whole or not at all."""
 
-    # Whether nothing can be assigned that the class does not have; a user's own subclass is open.
+    # Whether nothing can be assigned that the class does not have; a user-defined subclass is open.
     _closed: ClassVar[bool] = True
 
     @property

@@ -153,7 +153,7 @@ class Trainer(Adjustable, Convertible):
         self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
 
     def __init_subclass__(cls, **settings: Any) -> None:
-        """Leave a user's own class open for attributes of its own."""
+        """Leave a user-defined class open for its own attributes."""
         super().__init_subclass__(**settings)
         cls._closed = False
 
@@ -247,7 +247,7 @@ class Trainer(Adjustable, Convertible):
             one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own;
             `Checkpoint`, `CSVLogger`, `TensorBoard` and `StepCallback`, which follow one training,
             are refused. An epoch is one compiled call, so there are no callbacks once a minibatch,
-            and objects with such methods are refused; `StepCallback` looks on every so many steps.
+            and objects with such methods are refused; `StepCallback` is called every n-th step.
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,

@@ -84,7 +84,7 @@ class TrainerView(Predictor):
 
 @dataclass
 class StepCallback(Bundled):
-    """Call a function that only reads after every so many steps, within epochs too.
+    """Call a function that only reads after every n-th step, within epochs too.
 
     An epoch is one compiled call, and so are the steps between two calls of the function here:
     training comes to the same bits as without it, at the cost of some hundredths of a millisecond a
