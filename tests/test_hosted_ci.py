@@ -15,8 +15,8 @@ BOUND = re.compile(r"^([\w-]+)>=([\d.]+)$")
 def test_the_oldest_dependencies_are_the_lower_bounds_of_the_project():
     needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
     bounds = {name: version for name, version in (BOUND.match(each).groups() for each in needed)}
-    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)$", _text("oldest.txt"), re.MULTILINE))
-    assert pinned.keys() == bounds.keys()
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)", _text("oldest.txt"), re.MULTILINE))
+    assert pinned.keys() >= bounds.keys()
     for name, version in bounds.items():  # a pin may say more: 8.0.0 is 8
         assert (pinned[name] + ".0.0").startswith(version + "."), name
 
