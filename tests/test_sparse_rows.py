@@ -123,7 +123,13 @@ def test_explicit_zeros_are_numbers():
     [
         (sparse.csr_array((3, 5)), r"5 columns but the network has 4 inputs.*\(3, 4\)"),
         (sparse.csr_array((0, 4)), r"no rows \(shape \(0, 4\)\)"),
-        (sparse.coo_array(np.ones(4)), r"shape \(4,\) .*two-dimensional"),
+        pytest.param(
+            sparse.coo_array(np.ones(4)),
+            r"shape \(4,\) .*two-dimensional",
+            marks=pytest.mark.skipif(
+                sparse.coo_array(np.ones(4)).ndim == 2, reason="SciPy 1.12 and older make a row"
+            ),
+        ),
         (sparse.csr_array(DENSE * 1j), "dtype complex128, not real numbers"),
         (
             broken(data=[1, 2, np.nan, 4]),
