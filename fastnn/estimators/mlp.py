@@ -18,7 +18,7 @@ from fastnn.estimators.description import HiddenActivation
 from fastnn.estimators.labels import Labels
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
-from fastnn.estimators.weights import weights_of
+from fastnn.estimators.weights import refuse_balanced, weights_of
 from fastnn.inputs.problem import Dtype
 from fastnn.layers import rule_of
 from fastnn.losses import Quantile
@@ -115,7 +115,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     class_weight
         "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class. Of
         several labels a row, "balanced" or a list with one dict {0: ..., 1: ...} a label. They
-        multiply `sample_weight`, in `partial_fit` too, where "balanced" is of the rows given.
+        multiply `sample_weight`, in `partial_fit` too, which refuses "balanced": a part of the rows
+        does not tell how frequent classes are.
     dropout
         Rate for the outputs of the hidden layers; a list has one for each.
     optimizer
@@ -274,6 +275,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         estimator
             Itself.
         """
+        refuse_balanced(self.class_weight)
         if _check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
             self._labels = Labels.of(y if several else np.asarray(classes))

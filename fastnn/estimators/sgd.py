@@ -30,6 +30,7 @@ from fastnn.estimators.linear import (
     from_theirs,
     to_theirs,
 )
+from fastnn.estimators.weights import refuse_balanced
 from fastnn.inputs.problem import Dtype
 from fastnn.inputs.scaling import Scaling
 from fastnn.losses import ParametricLoss
@@ -136,14 +137,8 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         first = not hasattr(self, "classes_")
         self._more_validate_params(first_partial=first)
-        if first and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit. In order to use "
-                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
-                "In place of y you can use a large enough sample of the full training set target "
-                "to properly estimate the class frequency distributions. Pass the resulting "
-                "weights as the class_weight parameter."
-            )
+        if first:
+            refuse_balanced(self.class_weight)
         X, y = self._check_rows(X, y, reset=first)
         check_classification_targets(y)
         _check_partial_fit_first_call(self, classes)
