@@ -32,6 +32,9 @@ _GREEK = frozenset(
 _SPECIAL = {each: f"\\{each}" for each in "#$%&_{}"}
 
 
+Forms = dict[str, Callable[..., "Text"]]
+
+
 class Text(NamedTuple):
     """LaTeX, how tightly it binds, and how many indices of sums are within one another in it."""
 
@@ -55,6 +58,7 @@ def latex(root: Node) -> str:
     names = [each.name for each in order if each.operation in ("variable", "vector")]
     letters = [each for each in _INDICES if each not in names]
     shown = Counter(map(symbol, names))
+    forms = _FORMS | {name: form for name, (like, form) in _WRITTEN_OUT.items() if like & {*names}}
     found: dict[Node, Text] = {}
     for node in order:
         if node.operation in ("variable", "vector"):
@@ -63,11 +67,11 @@ def latex(root: Node) -> str:
             alike = shown[symbol(node.name)] > 1
             found[node] = Text(symbol(node.name, index, verbatim=alike))
         else:
-            found[node] = _text_of(node, [found[each] for each in node.arguments], letters)
+            found[node] = _text_of(node, [found[each] for each in node.arguments], letters, forms)
     return found[root].latex.replace(_INDEX, letters[found[root].height % len(letters)])
 
 
-def _text_of(node: Node, texts: list[Text], letters: list[str]) -> Text:
+def _text_of(node: Node, texts: list[Text], letters: list[str], forms: Forms) -> Text:
     height = max((each.height for each in texts), default=0)
     if node.operation == "constant":
         return _number(node.value)
@@ -84,7 +88,7 @@ def _text_of(node: Node, texts: list[Text], letters: list[str]) -> Text:
         start, _, step = (int(each.value) for each in node.arguments[1:])
         index = (f"{start} + " if start else "") + (f"{step} " if step != 1 else "") + _INDEX
         return Text(texts[0].latex.replace(_INDEX, index), texts[0].binding, height)
-    made = _FORMS[node.operation](*texts) if node.operation in _FORMS else _call(node, texts)
+    made = forms[node.operation](*texts) if node.operation in forms else _call(node, texts)
     return made._replace(height=height)
 
 
@@ -174,9 +178,7 @@ def _function(name: str) -> Callable[[Text], Text]:
 
 
 def _infix(sign: str, binding: int) -> Callable[[Text, Text], Text]:
-    return lambda a, b: Text(
-        f"{_within(a, binding + 1)} {sign} {_within(b, binding + 1)}", binding
-    )
+    return lambda a, b: Text(f"{_within(a, binding + 1)} {sign} {_within(b, binding + 1)}", binding)
 
 
 def _where(condition: Text, a: Text, b: Text) -> Text:
@@ -192,7 +194,7 @@ def _call(node: Node, texts: Iterable[Text]) -> Text:
     return Text(rf"{name}\left({arguments}\right){end}", POWER)
 
 
-_FORMS: dict[str, Callable[..., Text]] = {
+_FORMS: Forms = {
     "add": _add,
     "sub": _sub,
     "mul": _mul,
@@ -230,11 +232,14 @@ _FORMS: dict[str, Callable[..., Text]] = {
     ),
     "range": lambda length: Text(_INDEX, ATOM),
 }
+# Where a variable has the function's letter.
+_WRITTEN_OUT: dict[str, tuple[set[str], Callable[..., Text]]] = {
+    "exp": ({"e"}, _function(r"\exp")),
+    "sigmoid": ({"sigma", "σ"}, _function(r"\operatorname{sigmoid}")),
+}
 _REDUCED: dict[str, Callable[[Text, str], Text]] = {
     "sum": lambda a, i: Text(rf"\sum_{{{i}}} {_within(a, PRODUCT)}", SUM),
     "mean": lambda a, i: Text(rf"\operatorname{{mean}}_{{{i}}}\left({a.latex}\right)", POWER),
     "max": lambda a, i: Text(rf"\max_{{{i}}}\left({a.latex}\right)", POWER),
-    "logsumexp": lambda a, i: Text(
-        rf"\log\left(\sum_{{{i}}} e^{{{a.latex}}}\right)", POWER
-    ),
+    "logsumexp": lambda a, i: Text(rf"\log\left(\sum_{{{i}}} e^{{{a.latex}}}\right)", POWER),
 }

@@ -19,7 +19,9 @@ def aligned(columns: Iterable[Sequence[str]], left: Collection[int] = ()) -> lis
     padded = []
     for number, column in enumerate(columns):
         width = max(map(len, column))
-        padded.append([cell.ljust(width) if number in left else cell.rjust(width) for cell in column])
+        padded.append(
+            [cell.ljust(width) if number in left else cell.rjust(width) for cell in column]
+        )
     return ["  ".join(row) for row in zip(*padded, strict=True)]
 
 

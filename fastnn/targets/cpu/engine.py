@@ -193,7 +193,7 @@ class Engine(interface.Engine):
 
         The calls share all arrays, so that each finds them as the one before has left them, but for
         the tiles that threads claim, and for the stop that has ended that one's threads; and each
-        has only its own part of the order.
+        has only its own part of the order. Steps that overlap have one part, the first of these.
         """
         batch, n = self.problem.batch_size, len(data)
         ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
@@ -202,6 +202,8 @@ class Engine(interface.Engine):
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
+                if Engine.overlaps_steps(self.problem):  # which goes through all rows at once
+                    begun.head[SAMPLES] = stop
                 begun.place_order(order[done : min(n, stop * batch + ahead)], done)
                 begun.control[0, words.STOP] = 0
                 begun.control[0, words.TICKETS :: words.LINE] = words.NOT_OPEN

@@ -26,9 +26,12 @@ class Inspectable(Stateful):
 
         >>> from fastnn import Dense, Dropout, Network, Trainer
         >>> print(Trainer(Network(2, [Dense(2, "sigmoid"), Dropout(0.2), Dense(3)])).summary())
-        layer          activation  shapes          output  parameters  trainable
-        inputs                                     (m, 2)           0          0
+        layer          activation  shapes            output  parameters  trainable
+        inputs                                       (m, 2)           0          0
         Dense layer 0  sigmoid     W (2, 2), b (2,)  (m, 2)           6          6
+        Dropout 0.2                                  (m, 2)           0          0
+        Dense layer 1  identity    W (2, 3), b (3,)  (m, 3)           9          9
+        total                                                        15         15
         """
         return summary_of(self._state.problem.network)
 
@@ -44,8 +47,9 @@ class Inspectable(Stateful):
         >>> trainer = Trainer(Network(2, [Dense(2, "relu"), Dense(1)]), "mse", target="numpy")
         >>> trainer.set_parameters([([[1, -1], [0, 1]], [0, 0.5]), ([[2], [3]], [1])])
         >>> print(trainer.activations([[1, 2]]))
-        layer          row  z          a
-        Dense layer 0    0  [1 1.5]    [1 1.5]
+        layer          row  z        a
+        Dense layer 0    0  [1 1.5]  [1 1.5]
+        Dense layer 1    0  [7.5]    [7.5]
 
         Returns
         -------
@@ -80,7 +84,7 @@ class Inspectable(Stateful):
         >>> trainer.set_parameters([([[1], [2]], [0])])
         >>> found = trainer.gradients([[1, 1], [0, 1]], [2, 2], inputs=True)
         >>> found.loss, found.layers[0].dW.tolist(), found.inputs.tolist()
-        (0.5, [[0.5], [0.5]], [[0.5, 1.0], [0.0, 0.0]])
+        (0.25, [[0.5], [0.5]], [[0.5, 1.0], [0.0, 0.0]])
 
         Parameters
         ----------
@@ -121,7 +125,7 @@ class Inspectable(Stateful):
         >>> trainer.set_parameters([([[1]], [0])])
         >>> trace = trainer.trace([[1], [2]], [2, 2], steps=3)
         >>> [(each.epoch, each.rows.tolist(), each.loss, each.after[0].W.item()) for each in trace]
-        []
+        [(1, [0], 0.5, 1.5), (1, [1], 1.125, 0.0), (2, [0], 2.53125, 1.125)]
 
         Parameters
         ----------

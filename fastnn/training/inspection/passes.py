@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def predicting(state: State) -> Parameters:
-    """Return the parameters that predict, as `Trainer.parameters` has them; not to be written to."""
+    """Return the parameters that predict, not to be written to."""
     parameters, slots = state.read()
     return slots[-1] if UPDATES[state.problem.optimizer.rule].mean else parameters
 
@@ -58,7 +58,11 @@ def activations(trainer: Stateful, X: Any) -> Activations:
     if len(pieces) == 1:
         return Activations(pieces[0])
     return Activations(
-        LayerValues(of_layer[0].name, *(np.concatenate(each) for each in list(zip(*of_layer))[1:]))
+        LayerValues(
+            of_layer[0].name,
+            np.concatenate([each.z for each in of_layer]),
+            np.concatenate([each.a for each in of_layer]),
+        )
         for of_layer in zip(*pieces, strict=True)
     )
 

@@ -25,7 +25,7 @@ _WIDTH = 100  # of printed tables, in characters
 _MOST_IN_FRAME = 10_000  # columns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One update, and the minibatch that it is from.
 
@@ -138,7 +138,7 @@ class Trace(Sequence[Step]):
         for group in self._groups():
             if not flat:
                 columns |= group.arrays
-            elif len(columns) + group.count > _MOST_IN_FRAME:
+            elif len(columns) + group.size > _MOST_IN_FRAME:
                 raise InvalidInput(
                     f"an update of this network has more than {_MOST_IN_FRAME:,} numbers, too many "
                     "for a column each; use to_frame(flat=False), which has arrays"
@@ -204,8 +204,10 @@ class Trace(Sequence[Step]):
                 column.append(text)
         tables = [("updates", [steps, *columns])]
         for group in self._groups():
-            if group.count > MOST_COLUMNS:
-                head += f"\n{group.title}: {group.count:,} numbers an update, which are not shown"
+            if group.size > MOST_COLUMNS:
+                head += (
+                    f"\n{group.title}: {group.size:,} numbers an update, not shown; a step has them"
+                )
                 continue
             texts = [
                 [
@@ -243,7 +245,7 @@ class _Group(NamedTuple):
         return arrays[0].shape if self.most is None else (self.most, *arrays[0].shape[1:])
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many numbers an update has."""
         return sum(prod(self._shape(each)) for each in self.arrays.values())
 

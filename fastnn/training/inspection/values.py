@@ -137,7 +137,7 @@ class Activations(Sequence[LayerValues]):
         return html_table(self._columns())
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Gradients:
     """Loss and gradients of a network on some rows.
 
@@ -154,6 +154,8 @@ class Gradients:
         For each of these layers dL/dz, (m, units), L being the data loss.
     inputs
         dL/dX, (m, inputs), or None where that was not asked for.
+    names
+        What messages call each of the layers with parameters.
     """
 
     loss: float
