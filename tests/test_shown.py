@@ -1,11 +1,14 @@
 """What notebooks show: tables of HTML in which names are escaped, and frames of histories."""
 
 import html.parser
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from trainer_cases import LABELS, X, trainer_of
 
+import fastnn
 from fastnn import Dense, History, sweep
 from fastnn.graph import minimize, variables
 from fastnn.tables import html_table, html_text
@@ -100,3 +103,11 @@ def test_restarts_sweeps_tables_and_descents_are_shown_as_they_print():
     assert len(tables_of(history)) == 2
     assert "Descent on x*x + y*y" in descent._repr_html_()
     assert type(history.restarts)()._repr_html_() == "Restarts()"
+
+
+def test_the_guide_shows_what_its_chapter_prints(capsys):
+    text = (Path(fastnn.__file__).parent / "guide" / "looking_inside.md").read_text("utf-8")
+    code = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile("".join(code), "looking_inside.md", "exec"), {})
+    shown = "".join(re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    assert capsys.readouterr().out == shown
