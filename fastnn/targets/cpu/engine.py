@@ -202,8 +202,6 @@ class Engine(interface.Engine):
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
-                if Engine.overlaps_steps(self.problem):  # which goes through all rows at once
-                    begun.head[SAMPLES] = stop
                 begun.place_order(order[done : min(n, stop * batch + ahead)], done)
                 begun.control[0, words.STOP] = 0
                 begun.control[0, words.TICKETS :: words.LINE] = words.NOT_OPEN
