@@ -201,7 +201,7 @@ class Engine(interface.Engine):
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
-        """Return why nobody can look on: a launch does many steps, and as many as it likes."""
+        """Return why no `StepCallback` looks on: every look would wait for the device."""
         return "target 'cuda', where one launch does many steps; use target='cpu'"
 
     def forward(self, X: Any) -> np.ndarray:
