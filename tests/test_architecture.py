@@ -21,7 +21,7 @@ PACKAGE = ROOT / "fastnn"
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn": (
         ("errors",),
-        ("threads", "rules", "sanitizer"),
+        ("threads", "rules", "sanitizer", "tables"),
         ("storage",),
         ("initializers", "schedules"),
         ("optimizers", "losses"),
@@ -69,7 +69,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("trainer_state", "reading"),
         ("settings", "convertible", "callbacks", "divergence", "learning_check"),
         ("loop",),
-        ("batched_models",),
+        ("batched_models", "inspection"),
         ("restarts",),
         ("trainer",),
         ("sweep_result",),
@@ -98,7 +98,7 @@ ALLOWED = {
     "scipy": ("graph", "targets.numpy", "targets.cpu", "estimators"),
     "sklearn": ("examples", "estimators"),
     "matplotlib": ("graph", "plots"),
-    "pandas": ("examples", "training.sweep_result"),
+    "pandas": ("examples", "tables"),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "torch": ("interchange",),

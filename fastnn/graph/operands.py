@@ -39,6 +39,12 @@ class Formula:
         """Show the formula, with the fewest parentheses."""
         return formula(self.node)
 
+    def _repr_latex_(self) -> str:
+        """Show the formula in a notebook, as mathematics; see `fastnn.graph.latex`."""
+        from fastnn.graph.latex import latex
+
+        return f"$\\displaystyle {latex(self.node)}$"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a flat list, since equal nodes must stay one object and graphs may be deep."""
         return _unpickled, (type(self), nodes.flattened(self.node), self.names)

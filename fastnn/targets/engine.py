@@ -158,12 +158,20 @@ class Engine(ABC):
         data, rates, epoch, step, progress
             As for `train_epoch`.
         """
-        raise NotImplementedError  # where `hides_steps` says why
+        raise NotImplementedError
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
-        """Return why nobody can look on between the steps of an epoch; "" where they can."""
+        """Return why no `StepCallback` looks on between the steps; "" where one can."""
         return ""
+
+    @staticmethod
+    def overlaps_steps(problem: Problem) -> bool:
+        """Return whether a step begins before the last one ends.
+
+        Then parts of an epoch come to other bits than the whole.
+        """
+        return False
 
     @abstractmethod
     def forward(self, X: Any) -> np.ndarray:

@@ -27,6 +27,7 @@ from fastnn.training.callbacks import (
 )
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
+from fastnn.training.inspection.inspectable import Inspectable
 from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, go_in_blocks, train_epochs, train_in_blocks
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer(Adjustable, Convertible):
+class Trainer(Adjustable, Convertible, Inspectable):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
