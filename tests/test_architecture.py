@@ -98,7 +98,7 @@ ALLOWED = {
     "scipy": ("graph", "targets.numpy", "targets.cpu", "estimators"),
     "sklearn": ("examples", "estimators"),
     "matplotlib": ("graph", "plots"),
-    "pandas": ("examples", "training.sweep_result"),
+    "pandas": ("examples", "graph.descent_result", "training.sweep_result"),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "torch": ("interchange",),
