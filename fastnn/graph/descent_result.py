@@ -170,21 +170,19 @@ class Descent:
         others = [each for index, each in enumerate(self.restarts) if index != self.best]
         for number, path in enumerate(each.path for each in others if each.path is not None):
             label = "" if number else "paths of other restarts"
-            ax.plot(*self._places(path), color="0.45", linewidth=0.8, label=label, zorder=2)
+            ax.plot(*self.places(path), color="0.45", linewidth=0.8, label=label, zorder=2)
         mark = "." if len(self.path) <= _MOST_MARKED else ""
-        ax.plot(
-            *self._places(self.path), color=colour(3), marker=mark, ms=5, label="path", zorder=3
-        )
+        ax.plot(*self.places(self.path), color=colour(3), marker=mark, ms=5, label="path", zorder=3)
         ring = {"marker": "o", "linestyle": "", "markerfacecolor": "white", "color": "black"}
-        ax.plot(*self._places(self.path[:1]), **ring, label="start", zorder=4)
-        ax.plot(*self._places(self.x[None]), "o", color="black", label="end", zorder=5)
+        ax.plot(*self.places(self.path[:1]), **ring, label="start", zorder=4)
+        ax.plot(*self.places(self.x[None]), "o", color="black", label="end", zorder=5)
         if others:
             starts = np.array([each.start for each in others])
             ends = np.array([each.x for each in others])
             ring |= {"markersize": 4, "color": "0.45"}
-            ax.plot(*self._places(starts), **ring, label="starts of other restarts", zorder=2)
+            ax.plot(*self.places(starts), **ring, label="starts of other restarts", zorder=2)
             ax.plot(
-                *self._places(ends), "x", color="black", label="ends of other restarts", zorder=4
+                *self.places(ends), "x", color="black", label="ends of other restarts", zorder=4
             )
         ax.legend(framealpha=0.9)
         return ax
@@ -200,9 +198,12 @@ class Descent:
     def _at(self, *points: np.ndarray) -> np.ndarray:
         return self.function.evaluate(**dict(zip(self.function.names, points, strict=True)))
 
-    def _places(self, points: np.ndarray) -> np.ndarray:
-        """Return where points (points, n) are in a picture: with their values, of one variable."""
-        columns = points.T
+    def places(self, points: np.ndarray | None = None) -> np.ndarray:
+        """Return where points (points, n) are in `plot`, (2, points); None: those of the path.
+
+        Those of one variable have their values as heights.
+        """
+        columns = (self.path if points is None else points).T
         return columns if len(columns) == 2 else np.stack((columns[0], self._at(columns[0])))
 
     def _around(self, variable: int, count: int) -> np.ndarray:
