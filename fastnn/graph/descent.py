@@ -105,9 +105,9 @@ def minimize(
     low, high = _limits(bounds, expression.names)
     generator = np.random.default_rng(whole(seed, "seed", 0, 2**128))
     starts = _starts(start, low, high, restarts, generator, expression.names)
-    for name, value in (("normalized", normalized), ("keep_paths", keep_paths)):
-        if not isinstance(value, (bool, np.bool_)):
-            raise InvalidInput(f"{name} must be True or False, not {shown(value)}")
+    for name, flag in (("normalized", normalized), ("keep_paths", keep_paths)):
+        if not isinstance(flag, (bool, np.bool_)):
+            raise InvalidInput(f"{name} must be True or False, not {shown(flag)}")
     run = _Run(expression, rate, mass, steps, low, high, bool(normalized))
     if keep_paths and (kept := restarts * starts.shape[1] * len(run.marks)) > MOST_KEPT:
         raise InvalidInput(
@@ -187,7 +187,7 @@ class _Run:
         return value, np.array(gradient)
 
     def _diverged(self, x: np.ndarray, step: int, index: int) -> Diverged:
-        values = dict(zip(self.expression.names, map(np.float64, x), strict=True))
+        values = dict(zip(self.expression.names, map(np.asarray, x), strict=True))
         where = ", ".join(f"{name} = {each:.6g}" for name, each in values.items())
         value, derivatives = self._at(x)
         gradient = ", ".join(f"{each:.6g}" for each in derivatives)

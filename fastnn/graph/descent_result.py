@@ -173,7 +173,12 @@ class Descent:
             ax.plot(*self.places(path), color="0.45", linewidth=0.8, label=label, zorder=2)
         mark = "." if len(self.path) <= _MOST_MARKED else ""
         ax.plot(*self.places(self.path), color=colour(3), marker=mark, ms=5, label="path", zorder=3)
-        ring = {"marker": "o", "linestyle": "", "markerfacecolor": "white", "color": "black"}
+        ring: dict[str, Any] = {
+            "marker": "o",
+            "linestyle": "",
+            "markerfacecolor": "white",
+            "color": "black",
+        }
         ax.plot(*self.places(self.path[:1]), **ring, label="start", zorder=4)
         ax.plot(*self.places(self.x[None]), "o", color="black", label="end", zorder=5)
         if others:

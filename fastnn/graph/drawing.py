@@ -58,7 +58,7 @@ def draw(table: Table, ax: Axes | None) -> Axes:
     }
     boxes = {}
     for row in table:
-        x, y = np.mean(zones[column[row.name]]), heights[row.name, column[row.name]]
+        x, y = sum(zones[column[row.name]]) / 2, heights[row.name, column[row.name]]
         boxes[row.name] = ax.text(
             x, y, _label(row), ha="center", va="center", zorder=3, fontsize=_FONT * scale,
             bbox={
@@ -247,12 +247,13 @@ def _arrow(ax: Axes, source: Any, to: Any, turns: list[tuple[float, float]], sca
     from matplotlib.patches import FancyArrowPatch
 
     forward = turns[0][0] < turns[-1][0]
+    route: Any = _Route(ax, turns, (_APART if forward else -_APART) * scale)
     arrow = FancyArrowPatch(
         source.get_position(),
         to.get_position(),
         patchA=source.get_bbox_patch(),
         patchB=to.get_bbox_patch(),
-        connectionstyle=_Route(ax, turns, (_APART if forward else -_APART) * scale),
+        connectionstyle=route,
         arrowstyle="-|>",
         mutation_scale=9 * scale,
         linewidth=0.9 * scale,

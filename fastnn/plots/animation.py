@@ -103,7 +103,8 @@ def _animation(ax: Axes, show: Callable[[int], list[Any]], frames: int, pause: f
     from matplotlib.animation import FuncAnimation
 
     # Without an init_func Matplotlib draws the first picture twice, which does no harm.
-    return FuncAnimation(ax.figure, show, frames=frames, interval=pause, repeat=False)
+    figure: Any = ax.figure
+    return FuncAnimation(figure, show, frames=frames, interval=pause, repeat=False)
 
 
 def _usual(trainer: Trainer) -> Picture:

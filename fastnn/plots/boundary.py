@@ -109,7 +109,7 @@ def _draw_on_a_line(ax: Axes, trainer: Trainer, points: np.ndarray, labels: np.n
     leads = _leads(problem, outputs)
     winner = leads.argmax(axis=1)
     changes = np.flatnonzero(np.diff(winner))
-    ends = np.array([across[0], *(_crossing(across, leads, at) for at in changes), across[-1]])
+    ends = np.array([across[0], *(_crossing(across, leads, int(at)) for at in changes), across[-1]])
     for place in ends[1:-1]:
         ax.axvline(place, color="black", linewidth=1.2, linestyle="--", zorder=1)
     for first, last, index in zip(ends, ends[1:], winner[[0, *(changes + 1)]], strict=False):

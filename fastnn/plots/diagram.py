@@ -90,8 +90,8 @@ def _places(count: int) -> dict[int, float]:
 
 
 def _write(ax: Axes, x: float, y: float, text: str, colour: str, gid: str, **style: Any) -> None:
-    style = {"ha": "center", "va": "center", "fontsize": "small", "zorder": 5} | style
-    ax.text(x, y, text, color=colour, gid=gid, **style)
+    usual: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "small", "zorder": 5}
+    ax.text(x, y, text, color=colour, gid=gid, **(usual | style))
 
 
 def _draw_weights(
