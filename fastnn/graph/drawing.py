@@ -22,6 +22,7 @@ _MOST_NODES = 80
 _FONT, _SMALL = 10.0, 8.5  # points
 _GAP, _MARGIN, _HEIGHT = 0.8, 0.15, 0.85  # inches: between columns, beside boxes, of a row
 _HEAD = 0.45  # inches above the rows, for the legend
+_LEAST = 4.0, 1.6  # inches of a new figure, in which the legend has room
 _BELOW = 16.0, 27.0  # points from a box to the numbers under it
 _APART = 3.0  # points from the middle to the arrow forward, and to the one back
 _SWEEPS = 8
@@ -44,9 +45,8 @@ def draw(table: Table, ax: Axes | None) -> Axes:
     column = _columns_of(table)
     places = _ordered(table, column)
     highest = max(map(len, places))
-    size = 4.0, 3.0
     new = ax is None
-    ax = axes_or_new(ax, *size)  # before anything is measured, which needs Matplotlib
+    ax = axes_or_new(ax, *_LEAST)  # before anything is measured, which needs Matplotlib
     zones = _zones(table, column, len(places))
     size = zones[-1][1], highest * _HEIGHT + _HEAD
     scale = _fit(ax, size, new)
@@ -184,10 +184,10 @@ def _fit(ax: Axes, size: tuple[float, float], new: bool) -> float:
     """
     figure: Any = ax.figure
     if new:
-        figure.set_size_inches(size[0] + 0.2, size[1] + 0.2)
-    width, height = figure.get_size_inches() * ax.get_position().size
-    if new:
-        width, height = size
+        width, height = max(size[0], _LEAST[0]), max(size[1], _LEAST[1])
+        figure.set_size_inches(width + 0.2, height + 0.2)
+    else:
+        width, height = figure.get_size_inches() * ax.get_position().size
     scale = min(1.0, width / size[0], height / size[1])
     for middle, extent, limits in (
         (size[0] / 2, width, ax.set_xlim),

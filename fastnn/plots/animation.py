@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, TrainingWarning, number, whole
+from fastnn.errors import InvalidInput, TrainingWarning, number, shown, whole
 from fastnn.graph.axes import axes_or_new, colour, pyplot
 from fastnn.plots.boundary import decision_boundary
 from fastnn.plots.regression import regression_line
@@ -83,15 +83,19 @@ def animate(
             f"animate needs a Trainer, or what minimize returned, not a {type(subject).__name__}"
         )
     draw = picture or _usual(subject)
+    if not callable(draw):
+        raise InvalidInput(
+            f"picture must be a function (trainer, X, y, ax=ax), not {shown(draw):.80}"
+        )
     pyplot()  # what is missing is told before anything is trained
     states = _states(subject, X, y, frames, every)
     ax = axes_or_new(ax, 6.5, 4.8)
-    shown = copy.copy(subject)
+    model = copy.copy(subject)
 
     def show(index: int) -> list[Any]:
         ax.clear()
-        shown.set_parameters(states[index])
-        draw(shown, X, y, ax=ax)
+        model.set_parameters(states[index])
+        draw(model, X, y, ax=ax)
         epoch = subject.epoch + index * every
         ax.set_title(f"after {epoch} epoch{'s' * (epoch != 1)}")
         return []
@@ -102,7 +106,7 @@ def animate(
 def _animation(ax: Axes, show: Callable[[int], list[Any]], frames: int, pause: float) -> Any:
     from matplotlib.animation import FuncAnimation
 
-    # Without an init_func Matplotlib draws the first picture twice, which does no harm.
+    show(0)  # what cannot be drawn is told here, and not where the animation is first shown
     figure: Any = ax.figure
     return FuncAnimation(figure, show, frames=frames, interval=pause, repeat=False)
 
@@ -110,6 +114,7 @@ def _animation(ax: Axes, show: Callable[[int], list[Any]], frames: int, pause: f
 def _usual(trainer: Trainer) -> Picture:
     """Return the picture that is drawn of such a trainer, or raise `InvalidInput`."""
     network, kind = trainer.network, loss_row(trainer.problem.loss).targets
+    _ = network.widths  # an error, where the number of inputs is not known yet
     if kind in ("classes", "binary") and network.inputs in (1, 2):
         return decision_boundary
     if kind in ("real", "counts") and network.inputs == 1 and network.outputs == 1:

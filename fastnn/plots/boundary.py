@@ -168,9 +168,10 @@ def _draw_in_the_plane(
 def _check_drawable(problem: Problem) -> None:
     """Raise `InvalidInput` for what has no boundary that can be drawn."""
     network = problem.network
-    if network.inputs not in (1, 2):
+    inputs = network.widths[0][0]
+    if inputs not in (1, 2):
         raise InvalidInput(
-            f"decision_boundary draws networks of 1 or 2 inputs, not of {network.inputs}; "
+            f"decision_boundary draws networks of 1 or 2 inputs, not of {inputs}; "
             "train one on two columns of X"
         )
     kind = loss_row(problem.loss).targets

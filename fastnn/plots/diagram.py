@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn.training.trainer import Trainer
 
 _MOST_UNITS = 10  # of a layer that are drawn; of more, the first and the last ones
-_MOST_WEIGHTS = 24  # between two layers that are written beside their lines
+_MOST_WEIGHTS, _MOST_TARGETS = 30, 5  # between two layers, and units, that get numbers on lines
 _ACROSS, _RADIUS = 3.0, 0.3  # between layers, and of a unit
 _APART = 1.4  # between units
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75}
@@ -101,7 +101,7 @@ def _draw_weights(
     largest = float(np.abs(W).max()) or 1.0
     left, right = _ACROSS * layer + _RADIUS, _ACROSS * (layer + 1) - _RADIUS
     before, after = places[layer], places[layer + 1]
-    written = len(before) * len(after) <= _MOST_WEIGHTS
+    written = len(before) * len(after) <= _MOST_WEIGHTS and len(after) <= _MOST_TARGETS
     for i, low in before.items():
         for j, high in after.items():
             w = float(W[i, j])
@@ -112,12 +112,10 @@ def _draw_weights(
             )  # fmt: skip
             if not written:
                 continue
-            # Not all at one place of their lines: those that cross would lie on one another.
-            share = 0.24 + 0.5 * (i + 0.5) / len(before) if len(before) > 1 else 0.45
+            # Here the heights of all labels are evenly apart, so that none lies on another.
+            share = 1 / (len(after) + 1)
             x, y = left + share * (right - left), low + share * (high - low)
-            angle = float(np.degrees(np.arctan2(high - low, right - left)))
-            style: dict[str, Any] = {"rotation": angle, "rotation_mode": "anchor"}
-            style |= {"fontsize": "x-small", "bbox": _PAPER}
+            style: dict[str, Any] = {"fontsize": "x-small", "bbox": _PAPER}
             _write(ax, x, y, f"{w:.3g}", "black", f"W {layer} {i} {j}", va="bottom", **style)
             if row is not None and row.dW:
                 text = f"{row.dW[layer][i, j]:.3g}"

@@ -46,10 +46,11 @@ def regression_line(
         Matplotlib is not installed.
     """
     problem = trainer.problem
-    if problem.network.inputs != 1 or problem.network.outputs != 1:
+    inputs, outputs = problem.network.widths[0][0], problem.network.outputs
+    if inputs != 1 or outputs != 1:
         raise InvalidInput(
-            f"regression_line draws networks of 1 input and 1 output, not of "
-            f"{problem.network.inputs} and {problem.network.outputs}; train one on one column of X"
+            f"regression_line draws networks of 1 input and 1 output, not of {inputs} and "
+            f"{outputs}; train one on one column of X"
         )
     if loss_row(problem.loss).targets not in ("real", "counts"):
         raise InvalidInput(
