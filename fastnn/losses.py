@@ -32,7 +32,7 @@ name                            l                              dl/dp, or dl/dz
 =============================== ============================== =================================
 
 The gradient of a batch is the mean of these over its rows, each times dp/dw. Logarithms are
-natural. Sources are in `fastnn.rules.table.LOSSES`. A function of your own is a loss, too: see the
+natural. Sources are in `fastnn.rules.table.LOSSES`. A user-defined function is a loss, too: see the
 guide.
 """
 

@@ -144,7 +144,7 @@ def loss_function(
     ----------
     loss
         A name from `fastnn.rules.table.LOSSES` but softmax_cross_entropy, which is a function of a
-        whole row; one of `fastnn.losses`; or one of your own of one output, as for a `Trainer`.
+        whole row; one of `fastnn.losses`; or a user-defined one of one output, as for a `Trainer`.
     y
         The target, or several: a curve each. None: 0 and 1 for losses with labels, 1 for counts, 0
         for numbers.

@@ -58,7 +58,7 @@ def loss_surface(
     X, y
         Rows and targets, as for `Trainer.fit`.
     paths
-        What to draw by its name in the legend: a batch size, or points (n, 2) of your own. None:
+        What to draw by its name in the legend: a batch size, or given points (n, 2). None:
         all rows at once, minibatches, and single rows. An empty dict: none.
     epochs
         How many each path has.
