@@ -189,7 +189,7 @@ class Descent:
             ax.plot(
                 *self.places(ends), "x", color="black", label="ends of other restarts", zorder=4
             )
-        ax.legend(framealpha=0.9)
+        ax.legend(loc="best" if mark else "upper right", framealpha=0.9)
         return ax
 
     def _draw_contours(self, ax: Axes) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastnn.training.trainer import Trainer
 
 _STEPS = 300
+_MOST_AVOIDED = 300  # points that the legend avoids
 _MARGIN = 0.05  # of the points' extent, on each side
 
 
@@ -85,5 +86,6 @@ def regression_line(
     )
     ax.set_xlabel(input_name(trainer, 0))
     ax.set_ylabel("y")
-    ax.legend()
+    # Where no point is, if they are not so many that it would take long to find.
+    ax.legend(loc="best" if len(points) <= _MOST_AVOIDED else "upper left")
     return ax
