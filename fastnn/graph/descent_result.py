@@ -189,7 +189,8 @@ class Descent:
             ax.plot(
                 *self.places(ends), "x", color="black", label="ends of other restarts", zorder=4
             )
-        ax.legend(loc="best" if mark else "upper right", framealpha=0.9)
+        avoided = mark and all(each.path is None for each in others)
+        ax.legend(loc="best" if avoided else "upper right", framealpha=0.9)
         return ax
 
     def _draw_contours(self, ax: Axes) -> None:
