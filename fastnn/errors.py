@@ -111,6 +111,10 @@ class TrainingWarning(UserWarning):
     """A training that ended with nothing learnt, and why; said once, at the end of `fit`."""
 
 
+class RoundingWarning(RuntimeWarning):
+    """A formula that is infinite or NaN only because a part of it was rounded; it says how not."""
+
+
 class CacheWarning(RuntimeWarning):
     """Compiled code cannot be kept, or what is kept not be used; said once a process."""
 

@@ -1,7 +1,8 @@
 """How weights start: a NumPy generator in, an array out.
 
 Draws are float64 and keyed by (seed, layer) alone: a network starts from the same numbers, rounded,
-in float32 and in float64, and what one layer draws leaves the next layer's numbers alone.
+in float32 and in float64, and what one layer draws leaves the next layer's numbers alone. Biases
+that are drawn have a key of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 
 from fastnn.errors import number
 
-Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
+Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]  # -> (inputs, outputs)
+BiasInitialiser = Callable[[np.random.Generator, int, int], np.ndarray]  # -> (outputs,)
 # The names of `INITIALISERS`, for type checkers.
 InitialiserName = Literal[
     "xavier_uniform", "xavier_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",

@@ -30,7 +30,7 @@ class Parameter(NamedTuple):
     letter
         What messages call it; "" for its name.
     start
-        What it is filled with before training; None: the layer's initialiser draws it.
+        What it is filled with before training; None: an initialiser of the layer gives it.
     trained
         Whether the optimizer trains it. Otherwise training itself keeps it up to date, as the
         running statistics of `BatchNorm`: its gradient and its state slots stay zero.

@@ -1,6 +1,39 @@
-"""Losses that have a parameter: frozen values, checked when they are made.
+"""The losses by name, and those that have a parameter: frozen values, checked when they are made.
 
-All others are names, see `fastnn.rules.table.LOSSES`.
+With p the output and y the target; z where a loss takes raw outputs and applies sigmoid, softmax or
+exp itself, so that it stays exact far from 0; s = 2 y - 1, which is -1 or +1. The loss of a row is
+the mean of l over its outputs, but for softmax_cross_entropy, which is one of the whole row.
+
+=============================== ============================== =================================
+name                            l                              dl/dp, or dl/dz
+=============================== ============================== =================================
+"mse"                           (p - y)^2 / 2                  p - y
+"mae"                           abs(p - y)                     sign(p - y), sign(0) = 0
+"huber", delta = 1              e^2 / 2 where abs(e) <= delta, e = p - y, clipped to
+                                delta (abs(e) - delta / 2)     [-delta, delta]
+                                beyond
+"quantile", q = 1/2             q (y - p) where p < y, else    -q, 1 - q, and 0 at p = y
+                                (1 - q) (p - y)
+"epsilon_insensitive"           max(0, abs(p - y) - epsilon)   sign(p - y) beyond epsilon, else 0
+"squared_epsilon_insensitive"   the square of that             2 sign(p - y) times that
+"poisson"                       exp(z) - y z                   exp(z) - y
+"binary_cross_entropy"          log(1 + exp(z)) - y z, which   sigmoid(z) - y
+                                is - y log a -
+                                (1 - y) log(1 - a) with
+                                a = sigmoid(z)
+"softmax_cross_entropy"         log sum_j exp(z_j) - z_y,      softmax(z) - onehot(y)
+                                which is - log softmax(z)_y
+"perceptron"                    (step(p) - y) p                step(p) - y, step(0) = 1
+"hinge"                         max(0, 1 - s p)                -s where s p < 1, else 0
+"squared_hinge"                 max(0, 1 - s p)^2              -2 s max(0, 1 - s p)
+"modified_huber"                max(0, 1 - s p)^2,             -2 s max(0, 1 - s p),
+                                -4 s p where s p < -1          -4 s where s p < -1
+"margin", margin = 1            max(0, margin - s p)           -s where s p <= margin, else 0
+=============================== ============================== =================================
+
+The gradient of a batch is the mean of these over its rows, each times dp/dw. Logarithms are
+natural. Sources are in `fastnn.rules.table.LOSSES`. A user-defined function is a loss, too: see the
+guide.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, number, shown, whole
-from fastnn.initializers import INITIALISERS, Initialiser, InitialiserName
+from fastnn.initializers import INITIALISERS, BiasInitialiser, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
 from fastnn.normalization import BatchNorm, LayerNorm
 from fastnn.optimizers import (
@@ -70,7 +70,7 @@ class Dense(Layer):
     init
         How the weights start: a name from `fastnn.initializers.INITIALISERS`, a callable
         ``(generator, inputs, outputs) -> array (inputs, outputs)``, or None for the activation's
-        usual one, which is xavier_uniform for a user-defined one. Biases start at zero.
+        usual one, which is xavier_uniform for a user-defined one. Biases start as `bias_init` says.
     bias
         Whether b exists; without it b stays zero.
     alpha
@@ -94,6 +94,12 @@ class Dense(Layer):
     rate_factor
         What the learning rate is multiplied by in this layer, above 0: also in decoupled weight
         decay (`AdamW`, `Lion`) and in the threshold of l1.
+    bias_init
+        How b starts: None for zeros, a number for all of it, a name from
+        `fastnn.initializers.INITIALISERS` for draws from the distribution that has this name for W
+        (all but orthogonal, which is none of single numbers), or a callable ``(generator, inputs,
+        outputs) -> array (outputs,)``. Draws have a stream of their own: W starts from the same
+        numbers with any `bias_init`.
 
     >>> hidden = Dense(8, "relu", trainable=False)
     >>> Network(4, [hidden, Dense(3, rate_factor=0.1)]).first_trained
@@ -115,6 +121,7 @@ class Dense(Layer):
     max_norm: float | None = None
     trainable: bool = True
     rate_factor: float = 1.0
+    bias_init: float | InitialiserName | BiasInitialiser | None = None
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
@@ -139,16 +146,34 @@ class Dense(Layer):
             )
         factor = number(self.rate_factor, "rate_factor of a Dense layer", 0.0, open_low=True)
         object.__setattr__(self, "rate_factor", factor)
+        self._check_bias_init()
+
+    def _check_bias_init(self) -> None:
+        init = self.bias_init
+        if init is None:
+            return
+        if not self.bias:
+            raise InvalidInput(
+                f"bias_init={shown(init)} says how b starts, but with bias=False there is no b; "
+                "leave one of the two out"
+            )
+        if isinstance(init, str):
+            known = [name for name in INITIALISERS if name != "orthogonal"]
+            if init not in known:
+                raise unknown_name("bias_init", init, known)
+        elif not callable(init):
+            what = "bias_init, if it is neither None, a name nor a function,"
+            object.__setattr__(self, "bias_init", number(init, what))
 
     def outputs_of(self, inputs: int) -> int:
         """Return `units`."""
         return self.units
 
     def own_parameters(self, inputs: int) -> tuple[Parameter, ...]:
-        """Return W (inputs, units), which the initialiser draws, and b (units,)."""
+        """Return W (inputs, units) and b (units,), as `init` and `bias_init` start them."""
         return (
             Parameter("weights", (inputs, self.units), "W", start=None, penalised=True),
-            Parameter("bias", (self.units,), "b"),
+            Parameter("bias", (self.units,), "b", start=0.0 if self.bias_init is None else None),
         )
 
 

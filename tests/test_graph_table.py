@@ -103,15 +103,63 @@ def test_a_table_of_thousands_of_rows_is_made():
 def test_a_drawing_shows_every_node_with_value_and_gradient(pyplot):
     ax = notes().draw(a=5, b=3, c=2)
     ax.figure.canvas.draw()
-    shown = [text.get_text() for text in ax.texts if text.get_text()]
+    shown = [text.get_text() for text in ax.texts]
     for row in notes().table(a=5, b=3, c=2):
         name = row.name if row.operation == "variable" else f"{row.name} = {row.operation}"
         assert name in shown
         assert f"value {row.value:g}" in shown
         assert f"gradient {row.gradient:g}" in shown
     assert len(shown) == 3 * 6
-    arrows = [text for text in ax.texts if not text.get_text()]
-    assert len(arrows) == 5
+    ways = [arrow.get_gid() for arrow in ax.patches]
+    assert (ways.count("forward"), ways.count("backward")) == (5, 5)
+
+
+LONG = sigmoid(a * b + exp(c)) * a + where(c > a, b * b, exp(sigmoid(b)) - c) * a + b
+
+
+@pytest.mark.parametrize("formula", [notes(), LONG, maximum(a * b, c) - sigmoid(a * b + exp(c))])
+@pytest.mark.parametrize("panel", [False, True])
+def test_no_arrow_runs_through_a_box(formula, panel, pyplot):
+    axes = pyplot.subplots(1, 2, figsize=(8, 3), layout="constrained")[1][0] if panel else None
+    ax = formula.draw(a=1.25, b=-2, c=3e-7, ax=axes)
+    ax.figure.canvas.draw()
+    boxes = {
+        text.get_text().partition(" =")[0]: text.get_bbox_patch().get_window_extent()
+        for text in ax.texts
+        if not text.get_text().startswith(("value", "gradient"))
+    }
+    table = formula.table(a=1.25, b=-2, c=3e-7)
+    assert boxes.keys() == {row.name for row in table}
+    edges = [(name, row.name) for row in table for name in row.arguments]
+    arrows = [(arrow.patchA, arrow.patchB, arrow) for arrow in ax.patches]
+    assert len(arrows) == 2 * len(edges)
+    for start, end, arrow in arrows:
+        path = ax.transData.transform_path(arrow.get_path())
+        points = np.vstack(path.to_polygons(closed_only=False))
+        places = np.vstack(
+            [np.linspace(p, q, 20) for p, q in zip(points, points[1:], strict=False)]
+        )
+        ends = start.get_window_extent(), end.get_window_extent()
+        for box in boxes.values():
+            inside = (box.x0 < places[:, 0]) & (places[:, 0] < box.x1)
+            inside &= (box.y0 < places[:, 1]) & (places[:, 1] < box.y1)
+            assert not inside.any()
+        # Forward to the right, back to the left, and each touches the boxes that it joins.
+        forward = arrow.get_gid() == "forward"
+        assert (ends[0].x1 < ends[1].x0) == forward
+        left, right = ends if forward else ends[::-1]
+        for side, x in (left.x1, places[:, 0].min()), (right.x0, places[:, 0].max()):
+            assert abs(side - x) < 0.05 * ax.figure.dpi
+
+
+def test_a_drawing_in_a_small_panel_fits_into_it(pyplot):
+    ax = pyplot.subplots(1, 2, figsize=(7, 3))[1][1]
+    LONG.draw(a=1, b=2, c=3, ax=ax).figure.canvas.draw()
+    panel = ax.get_window_extent()
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert panel.x0 - 2 < box.x0 and box.x1 < panel.x1 + 2
+        assert panel.y0 - 2 < box.y0 and box.y1 < panel.y1 + 2
 
 
 def test_a_drawing_goes_from_left_to_right(pyplot):

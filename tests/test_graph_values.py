@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fastnn import InvalidInput, graph
+from fastnn import InvalidInput, RoundingWarning, graph
 from fastnn.graph import (
     abs,
     cos,
@@ -300,3 +300,66 @@ def test_an_expression_is_not_equal_to_what_is_no_number():
     assert (a == None) is False  # noqa: E711
     assert a != "a"
     assert len({a, b, a}) == 2
+
+
+z, y, p = variables("z y p")
+s, q = sigmoid(z), 1 / (1 + exp(-z))
+
+
+@pytest.mark.parametrize("method", ["evaluate", "gradient", "table"])
+@pytest.mark.parametrize(
+    ("formula", "values", "told"),
+    [
+        (
+            -(y * log(s) + (1 - y) * log(1 - s)),
+            {"z": 40, "y": 0},
+            r"log\(1 - sigmoid\(z\)\) is -inf",
+        ),
+        (-(y * log(s) + (1 - y) * log(1 - s)), {"z": -800, "y": 1}, "at z = -800, y = 1, because"),
+        (-(y * log(q) + (1 - y) * log(1 - q)), {"z": -800, "y": 1}, "rounded to 0 there"),
+        (
+            -(y * log(s) + (1 - y) * log1p(-s)),
+            {"z": 40, "y": 0},
+            "-sigmoid.* is rounded to -1 there",
+        ),
+        (-(y * log(p) + (1 - y) * log(1 - p)), {"p": 1, "y": 0}, r"log\(1 - p\) is -inf at p = 1"),
+        (log(1 + exp(z)), {"z": 1000}, "is inf .* too large for a float"),
+    ],
+)
+def test_a_logarithm_that_is_infinite_by_rounding_says_so_and_what_is_exact(
+    method, formula, values, told
+):
+    with pytest.warns(RoundingWarning, match=f"{told}.*softplus") as caught:
+        getattr(formula, method)(**values)
+    assert caught[0].filename == __file__
+
+
+def test_the_function_named_is_exact_where_the_logarithm_is_not():
+    exact = softplus(z) - y * z
+    at = np.array([-800.0, -40, -1, 0, 1, 40, 800])
+    for label in (0.0, 1.0):
+        naive = -(label * log(s) + (1 - label) * log(1 - s))
+        here = at[np.abs(at) < 30]
+        np.testing.assert_allclose(
+            exact.evaluate(z=here, y=label), naive.evaluate(z=here), rtol=1e-12
+        )
+        far = np.maximum(at, 0) - label * at
+        np.testing.assert_allclose(exact.evaluate(z=at, y=label), far, atol=0.7)
+
+
+def test_finite_values_and_other_infinite_ones_are_not_told():
+    assert (-log(1 - s)).evaluate(z=30.0) == pytest.approx(30, rel=1e-3)
+    assert log(p).evaluate(p=0) == -math.inf
+    assert maximum(log(s), -100).evaluate(z=-800) == -100
+
+
+def test_rows_of_a_vector_are_told_of_log_softmax_where_a_training_diverges():
+    from fastnn import Dense, Diverged, Network, Trainer, graph
+
+    def loss(outputs, targets):
+        return -log(graph.softmax(outputs)[targets[0]])
+
+    trainer = Trainer(Network(1, [Dense(2, init=lambda *_: np.array([[0.0, 1e4]]))]), loss)
+    trainer.target = "numpy"
+    with pytest.raises(Diverged, match=r"the formula has log\(.*log_softmax"):
+        trainer.fit(np.ones((3, 1)), np.zeros(3), 1)

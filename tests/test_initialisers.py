@@ -178,3 +178,76 @@ def test_a_weight_that_float32_cannot_hold_is_refused():
     assert np.all(weights(init) == 1e300)
     with pytest.raises(InvalidInput, match="finite in float32"):
         weights(init, dtype=FLOAT32)
+
+
+def first_bias(bias_init, *, seed=0, dtype=FLOAT64, **settings):
+    return initial_parameters(Network(3, [Dense(4, bias_init=bias_init, **settings)]), seed, dtype)[
+        0
+    ][1]
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
+def test_biases_start_as_asked_and_leave_the_weights_alone(dtype):
+    def ramp(generator, n_in, n_out):
+        return np.arange(n_out) + generator.uniform(size=n_out) * n_in
+
+    key = [5, 0x696E6974, 0, 0x62696173]
+    drawn = {
+        None: np.zeros(4),
+        0.25: np.full(4, 0.25),
+        -1: np.full(4, -1.0),
+        "normal": np.random.Generator(np.random.PCG64(key)).normal(0, 0.01, (3, 4))[0],
+        ramp: ramp(np.random.Generator(np.random.PCG64(key)), 3, 4),
+    }
+    W = initial_parameters(Network(3, [Dense(4)]), 5, dtype)[0][0]
+    for bias_init, expected in drawn.items():
+        layers = [Dense(4, bias_init=bias_init), Dense(2, "prelu", bias_init=0.5)]
+        first, second = initial_parameters(Network(3, layers), 5, dtype)
+        assert first[1].dtype == dtype and np.array_equal(first[1], expected.astype(dtype))
+        assert np.array_equal(first[0], W)
+        assert [array.tolist() for array in second[1:]] == [[0.5] * 2, [0.25] * 2]
+
+
+@pytest.mark.parametrize(("name", "variance"), VARIANCE.items())
+def test_a_name_draws_biases_as_it_draws_weights(name, variance):
+    if name == "orthogonal":
+        with pytest.raises(InvalidInput, match="unknown bias_init 'orthogonal'"):
+            Dense(2, bias_init=name)
+        return
+    network = Network(200, [Dense(300, init="zeros", bias_init=name)])
+    b = np.concatenate([initial_parameters(network, seed, FLOAT64)[0][1] for seed in range(10)])
+    assert b.var() == pytest.approx(variance, rel=0.1)
+    assert len(np.unique(b)) == (1 if name == "zeros" else 3000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bias_init": "nromal"}, "did you mean 'normal'"),
+        ({"bias_init": math.nan}, "bias_init, .* must be a finite number"),
+        ({"bias_init": True}, "bias_init, .* must be a finite number"),
+        ({"bias_init": [0.1]}, "bias_init, .* must be a finite number"),
+        ({"bias_init": 0.1, "bias": False}, "with bias=False there is no b"),
+    ],
+)
+def test_a_first_bias_that_cannot_be_is_refused_by_the_layer(settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        Dense(4, **settings)
+
+
+def test_a_first_bias_that_does_not_fit_is_refused_when_it_is_drawn():
+    with pytest.raises(InvalidInput, match=r"bias_init of Dense layer 0 must return shape \(4,\)"):
+        first_bias(constant(0.5))
+    with pytest.raises(InvalidInput, match="bias_init of Dense layer 0 .* finite in float32"):
+        first_bias(1e300, dtype=FLOAT32)
+
+
+def test_files_keep_how_biases_start_and_earlier_ones_have_zeros():
+    from fastnn.training.plain_values import network_from_dict, network_to_dict
+
+    layers = [Dense(4, bias_init="normal"), Dense(3, bias_init=0.5), Dense(2)]
+    kept = network_to_dict(Network(3, layers))
+    assert network_from_dict(kept) == Network(3, layers)
+    for layer in kept["layers"]:
+        del layer["bias_init"]
+    assert network_from_dict(kept) == Network(3, [Dense(4), Dense(3), Dense(2)])

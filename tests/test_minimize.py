@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastnn import Diverged, InvalidInput
+from fastnn import Diverged, InvalidInput, MissingExtra
 from fastnn.graph import Descent, erf, exp, log, minimize, sin, sqrt, trace, variables, where
 from fastnn.graph.descent import MOST_POINTS
 
@@ -89,6 +89,82 @@ def test_the_best_of_the_restarts_is_returned_and_all_are_listed():
         assert each.value == pytest.approx(two_valleys(each.x[0]), rel=1e-13)
 
 
+def test_normalized_steps_have_the_length_of_the_rate_and_the_gradients_direction():
+    def gradient(at):
+        x, y = at
+        found = np.array([2 * (x - 1) - 400 * x * (y - x * x), 200 * (y - x * x)])
+        return found / math.hypot(*found)
+
+    settings = {"learning_rate": 0.05, "steps": 40, "momentum": 0.5}
+    result = minimize(rosenbrock, start=(-1.2, 1), normalized=True, **settings)
+    np.testing.assert_allclose(result.path, followed(gradient, (-1.2, 1), **settings), rtol=1e-9)
+    lengths = minimize(rosenbrock, start=(-1.2, 1), learning_rate=0.05, steps=9, normalized=True)
+    np.testing.assert_allclose(np.hypot(*np.diff(lengths.path, axis=0).T), 0.05, rtol=1e-12)
+
+
+def test_normalized_steps_of_one_variable_go_by_its_sign_and_stay_where_the_gradient_is_0():
+    result = minimize(lambda x: x**2, start=3, learning_rate=0.5, steps=9, normalized=True)
+    assert result.path[:, 0].tolist() == [3, 2.5, 2, 1.5, 1, 0.5, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_a_normalized_step_is_the_same_however_the_function_is_scaled(scale):
+    result = minimize(
+        lambda x, y: scale * (3 * x + 4 * y),
+        start=(0, 0),
+        learning_rate=5,
+        steps=1,
+        normalized=True,
+    )
+    assert result.x == pytest.approx([-3, -4], rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "low", "high"),
+    [
+        ((0, None), [0, 0], [math.inf] * 2),
+        ((None, 5), [-math.inf] * 2, [5, 5]),
+        ([(0, None), None], [0, -math.inf], [math.inf] * 2),
+        ([(0.5, 2), (None, 5)], [0.5, -math.inf], [2, 5]),
+        (None, [-math.inf] * 2, [math.inf] * 2),
+    ],
+)
+def test_none_is_no_bound(bounds, low, high):
+    result = minimize(lambda x, y: x - y, start=(1, 1), bounds=bounds, steps=3, learning_rate=9)
+    assert (result.low.tolist(), result.high.tolist()) == (low, high)
+    assert (result.x >= low).all() and (result.x <= high).all()
+
+
+def test_every_restarts_path_is_kept_on_request_and_goes_into_a_frame():
+    pytest.importorskip("pandas")
+    settings = {"bounds": [(-2, 2), (-1, 3)], "restarts": 3, "learning_rate": 1e-3, "steps": 20}
+    plain, kept = (
+        minimize(rosenbrock, **settings),
+        minimize(rosenbrock, keep_paths=True, **settings),
+    )
+    assert all(each.path is None for each in plain.restarts)
+    np.testing.assert_array_equal(kept.restarts[kept.best].path, plain.path)
+    frame = kept.to_frame()
+    assert [*frame.columns] == ["restart", "step", "x", "y", "value", "d/dx", "d/dy"]
+    assert frame["step"].tolist() == [*range(21)] * 3
+    for index, each in enumerate(kept.restarts):
+        rows = frame[frame["restart"] == index]
+        np.testing.assert_array_equal(rows[["x", "y"]], each.path)
+        x, y = each.path.T
+        np.testing.assert_allclose(rows["value"], rosenbrock(x, y), rtol=1e-9)
+        np.testing.assert_allclose(rows["d/dx"], 2 * (x - 1) - 400 * x * (y - x * x), rtol=1e-9)
+        np.testing.assert_allclose(rows["d/dy"], 200 * (y - x * x), rtol=1e-9, atol=1e-12)
+    assert set(plain.to_frame()["restart"]) == {plain.best}
+
+
+def test_a_frame_needs_pandas_and_names_that_are_free(monkeypatch):
+    with pytest.raises(InvalidInput, match="a variable is called 'step'"):
+        minimize(lambda step: step * step, start=1, steps=1).to_frame()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtra, match=r'pip install "fastnn\[tables\]"'):
+        minimize(parabola, start=1, steps=1).to_frame()
+
+
 def test_starts_follow_from_the_seed():
     def starts(**settings):
         result = minimize(parabola, bounds=(-2, 2), steps=1, restarts=3, **settings)
@@ -155,6 +231,13 @@ def test_a_start_where_the_function_is_not_finite_says_so():
         minimize(lambda x: log(x), start=-1)
 
 
+def test_a_log_loss_that_is_rounded_to_infinity_names_the_function_that_is_exact():
+    with pytest.raises(Diverged) as caught:
+        minimize(lambda z: -log(1 - 1 / (1 + exp(-z))), start=50)
+    message = str(caught.value)
+    assert "log(1 - 1/(1 + exp(-z))) is -inf at z = 50" in message and "-softplus(z)" in message
+
+
 def test_a_last_step_to_where_the_function_is_not_finite_is_noticed():
     with pytest.raises(Diverged) as caught:
         minimize(quartic, start=6, learning_rate=1.0, steps=4)
@@ -190,6 +273,14 @@ def test_descent_shows_function_value_and_every_variable():
         ({"start": (1, 1), "steps": 1.5}, "steps must be a whole number of at least 0"),
         ({"start": (1, 1), "restarts": 0}, "restarts must be a whole number of at least 1"),
         ({"start": (1, 1), "seed": -1}, "seed must be a whole number of at least 0"),
+        ({"start": (1, 1), "normalized": 1}, "normalized must be True or False, not 1"),
+        ({"start": (1, 1), "keep_paths": "x"}, "keep_paths must be True or False, not 'x'"),
+        (
+            {"bounds": (0, 1), "restarts": 10**6, "keep_paths": True},
+            "would keep 2002000000 numbers of 1000000 paths",
+        ),
+        ({"bounds": (0, None)}, "draws starting points, so bounds must be finite"),
+        ({"start": (1, 1), "bounds": [(0, None)] * 3}, r"\(3, 2\)"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(settings, message):
@@ -210,13 +301,13 @@ def test_a_formula_without_variables_is_refused():
 def test_a_path_of_one_variable_is_drawn_over_the_curve(pyplot):
     result = minimize(quartic, start=6, learning_rate=0.001, steps=50, bounds=(0, 6.5))
     ax = result.plot()
-    curve, path, end = ax.lines
+    curve, path, start, end = ax.lines
     np.testing.assert_array_equal(path.get_xdata(), result.path[:, 0])
     np.testing.assert_allclose(path.get_ydata(), quartic(result.path[:, 0]), rtol=1e-12)
     np.testing.assert_allclose(curve.get_ydata(), quartic(curve.get_xdata()), rtol=1e-12, atol=1e-9)
-    assert curve.get_xdata().max() == 6.5
-    assert end.get_xdata() == result.x
-    assert ax.get_xlabel() == "x"
+    assert (curve.get_xdata().min(), curve.get_xdata().max()) == (0, 6.5)
+    assert (start.get_xdata(), end.get_xdata()) == (6, result.x)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x", "x**4 - 3*x**3 + 2")
 
 
 def test_a_path_of_two_variables_is_drawn_over_contours(pyplot):

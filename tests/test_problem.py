@@ -130,3 +130,8 @@ def test_softmax_cross_entropy_on_one_output_names_the_loss_to_use():
 def test_a_problem_cannot_be_changed():
     with pytest.raises(AttributeError):
         problem().batch_size = 8
+
+
+def test_a_batch_size_that_is_a_word_says_how_to_take_all_rows():
+    with pytest.raises(InvalidInput, match=r"not 'full'; for one update an epoch .* give len\(X\)"):
+        Problem(Network(2, [Dense(1)]), "mse", SGD(0.1), "full", 0.0, 0.0, np.dtype("float32"), 0)

@@ -1,5 +1,6 @@
 """What is written as an example runs: Python blocks of README and guide, and docstrings."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -39,6 +40,14 @@ def test_the_block_on_torch_runs_where_torch_and_onnx_are_installed(tmp_path, mo
 def test_links_of_a_page_lead_to_files(page):
     for link in LINK.findall(page.read_text("utf-8")):
         assert (page.parent / link).exists(), link
+
+
+def test_the_chapter_on_the_course_runs_the_same_code_in_both_languages():
+    english, chinese = (
+        [ast.unparse(ast.parse(block)) for block in PYTHON_BLOCK.findall(page.read_text("utf-8"))]
+        for page in (ROOT / f"fastnn/guide/from_the_course{end}.md" for end in ("", "_zh"))
+    )
+    assert len(english) == 16 and chinese == english
 
 
 def test_the_guide_has_every_chapter():

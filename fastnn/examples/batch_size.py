@@ -75,12 +75,18 @@ def main(
         )
     if save is not None:
         left, middle, right = panels(1, 3)
+        titles = {
+            "epoch_seconds": "time of an epoch",
+            "epochs_to_accuracy": f"epochs to an accuracy of {accuracy:.0%}",
+            "seconds_to_accuracy": f"time to an accuracy of {accuracy:.0%}",
+        }
         for ax, column in zip(
             (left, middle, right),
             ("epoch_seconds", "epochs_to_accuracy", "seconds_to_accuracy"),
             strict=True,
         ):
             result.plot("batch_size", column, ax=ax)
+            ax.set_title(titles[column])
         save_figure(left, save)
 
 

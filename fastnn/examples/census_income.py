@@ -51,7 +51,7 @@ def main(save: str | None = None, epochs: int = 100, target: Target = "cpu") -> 
         left, right = panels(1, 2)
         left.plot(network.loss_curve_, label="loss")
         left.plot(network.validation_scores_, label="accuracy on rows left out")
-        left.set_xlabel("epoch")
+        left.set(title="training", xlabel="epoch", ylabel="loss, and accuracy")
         left.legend()
         plots.confusion_matrix(y_test, model.predict(X_test), ax=right)
         save_figure(left, save)

@@ -49,8 +49,7 @@ def main(
             across = np.linspace(0, 1, 200)
             ax.plot(across, trainer.predict(across[:, None]), linewidth=2, label=f"{below} below")
     if ax is not None and save is not None:
-        ax.set_xlabel("x")
-        ax.set_ylabel("y")
+        ax.set(title="three quantiles of y, given x", xlabel="x", ylabel="y")
         ax.legend()
         save_figure(ax, save)
 

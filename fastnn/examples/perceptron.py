@@ -1,4 +1,8 @@
-"""The perceptron moves only when it is wrong, and stops for good where a line separates."""
+"""The perceptron moves only when it is wrong, and stops for good where a line separates.
+
+With ``--save perceptron.png`` it draws the line among the points, and how many points were wrong
+after each epoch.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +43,10 @@ def main(
     print(f"{W[0, 0]:+.3f} x0 {W[1, 0]:+.3f} x1 {b[0]:+.3f} = 0 separates all {len(y)} points")
     if save is not None:
         left, right = panels(1, 2)
-        plots.decision_boundary(trainer, X, y, ax=left)
+        plots.decision_boundary(trainer, X, y, ax=left).set_title("the line that it stopped at")
         right.plot(range(1, len(wrong) + 1), wrong, "o-", color=colour(0))
-        right.set(xlabel="epoch", ylabel="points wrong after it")
+        right.locator_params(axis="both", integer=True)
+        right.set(title="errors", xlabel="epoch", ylabel="points wrong after it")
         save_figure(left, save)
 
 

@@ -52,6 +52,8 @@ def command_line(main: Callable[..., None]) -> None:
             if not Path(save).parent.is_dir():
                 parser.error(f"--save: there is no folder {str(Path(save).parent)!r}")
         main(**options)
+        if save is None and "save" in options:
+            print("With --save FILE.png it draws a picture.")
     except FastnnError as error:
         print("fastnn:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)

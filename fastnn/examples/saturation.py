@@ -46,7 +46,12 @@ def main(
         for index, (name, norms) in enumerate(found.items()):
             style = {"color": colour(index), "marker": marker(index), "label": name}
             axes[0].semilogy(range(len(norms)), norms, **style)
-        axes[0].set(xlabel="layer", ylabel="root mean square of the gradient")
+        axes[0].set(
+            title="gradient by the weights, first step",
+            xlabel="layer, from the inputs on",
+            ylabel="root mean square of the gradient",
+        )
+        axes[0].set_xticks(range(layers + 1))
         axes[0].legend()
         plots.activation("sigmoid", limits=(-8, 8), ax=axes[1])
         save_figure(axes[0], save)

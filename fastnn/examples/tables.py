@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import zlib
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,15 +75,24 @@ def california_housing() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return districts of California in the census of 1990: X (n, 8), prices in 100000 $, names.
 
     Pace & Barry 1997, "Sparse spatial autoregressions". Districts with a missing number are left
-    out.
+    out. Where FASTNN_DATA names no folder, and this one has no such file, they are the 1022 that
+    come with fastnn: every 20th of them, from the public records of the census.
+
+    >>> X, y, names = california_housing()
+    >>> X.shape[1], names[-1]
+    (8, 'median_income')
 
     Raises
     ------
     InvalidInput
-        The file is nowhere; the message says where to get it and where to put it.
+        The folder of FASTNN_DATA has no such file; the message says where to get it.
     CorruptFile
         A file without these columns.
     """
+    if not os.environ.get("FASTNN_DATA") and not any(Path(each).is_file() for each in _HOUSING):
+        with resources.files("fastnn.examples").joinpath("districts.npz").open("rb") as stream:
+            table = np.load(stream, allow_pickle=False)["table"].astype(np.float64)
+        return table[:, :-1], table[:, -1] / 100_000, _COLUMNS
     file = _find(
         _HOUSING,
         "housing.csv from https://github.com/ageron/handson-ml/tree/master/datasets/housing",

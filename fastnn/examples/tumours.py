@@ -45,8 +45,9 @@ def main(
         print(f"weight {weights[most]:+.2f}: {names[most]}")
     if save is not None:
         left, other = panels(1, 2)
-        plots.loss_curves(history, ax=left)
-        plots.confusion_matrix(y[cut:], trainer.predict(X[cut:]), ax=other)
+        plots.loss_curves(history, ax=left).set(title="training", ylabel="log loss")
+        kinds = np.array(["malignant", "benign"])
+        plots.confusion_matrix(kinds[y[cut:]], kinds[trainer.predict(X[cut:])], ax=other)
         save_figure(left, save)
 
 

@@ -31,7 +31,7 @@ def main(
             print(f"{name}, {what}: accuracy {accuracy:.3f}")
             if axes:
                 ax = plots.decision_boundary(trainer, X, y, ax=axes[2 * row + column])
-                ax.set_title(f"{what}: accuracy {accuracy:.3f}")
+                ax.set_title(f"{name}, {what}: accuracy {accuracy:.3f}")
     if save is not None:
         save_figure(axes[0], save)
 

@@ -169,6 +169,19 @@ class CustomLoss(CustomRule):
         """The rule for compiled targets."""
         return loss_source(self.expression)
 
+    def evaluate(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the loss of each output alone."""
+        return self._of(self.expression, outputs, targets)
+
+    def gradient(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the derivative of each of them by its output."""
+        return self._of(self.derivative, outputs, targets)
+
+    def _of(self, rule: Expression, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        values = dict(zip(self.expression.names, (outputs, targets), strict=True))
+        found: np.ndarray = rule._values([rule.node], values)[0]
+        return found
+
 
 class CustomRowLoss(CustomRule):
     """A loss of a row: one number, of the vectors of its outputs and its targets.

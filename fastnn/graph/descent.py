@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, number, whole
+from fastnn.errors import Diverged, InvalidInput, number, shown, whole
 from fastnn.graph.descent_code import compiled, descent_source
 from fastnn.graph.descent_result import Descent, Restart
 from fastnn.graph.evaluate import real_array
 from fastnn.graph.expression import Expression
+from fastnn.graph.nodes import variable
+from fastnn.graph.rounded_logs import explanation
 from fastnn.graph.tracing import trace
 
 MOST_RESTARTS = 1_000_000
 MOST_POINTS = 10_000  # of a path, beside its start
+MOST_KEPT = 100_000_000  # numbers in the paths of all restarts: 0.8 GB
 _STEPS_A_CALL = 1 << 24  # compiled code cannot be interrupted: some tenths of a second
 
 
@@ -29,13 +32,17 @@ def minimize(
     restarts: int = 1,
     momentum: float = 0.0,
     seed: int = 0,
+    normalized: bool = False,
+    keep_paths: bool = False,
 ) -> Descent:
     """Go down a function by gradient descent, from one point or from several.
 
     From v = 0, each step is::
 
-        v = momentum v + gradient
+        v = momentum v + g
         x = x - learning_rate v, clipped to the bounds
+
+    where g is the gradient, or, of normalized steps, gradient / |gradient|.
 
     All steps are taken; there is no other rule to stop. The function is traced once and the steps
     are compiled, which takes some tenths of a second; the same function later, in this process or
@@ -56,7 +63,7 @@ def minimize(
     bounds
         (low, high) for every variable, or a list of one such pair for each. A step that would leave
         them ends on them (projected gradient descent; Bertsekas 1999, Nonlinear Programming, 2.3).
-        Infinite ones are no bounds.
+        None, or an infinite number, is no bound: ``(0, None)`` is 0 and more.
     learning_rate
         At least 0.
     steps
@@ -68,6 +75,13 @@ def minimize(
         From 0 up to 1, without 1.
     seed
         Of the starts drawn.
+    normalized
+        Whether g is the gradient divided by its 2-norm (and 0 where that is 0): each step then has
+        length learning_rate, however steep or flat the function is (normalized gradient descent;
+        Nesterov 2004, Introductory Lectures on Convex Optimization, 3.2.3). Near a minimum it
+        goes to and fro in steps of that length.
+    keep_paths
+        Whether each of `Descent.restarts` has its path, too.
 
     Returns
     -------
@@ -91,12 +105,20 @@ def minimize(
     low, high = _limits(bounds, expression.names)
     generator = np.random.default_rng(whole(seed, "seed", 0, 2**128))
     starts = _starts(start, low, high, restarts, generator, expression.names)
-    run = _Run(expression, rate, mass, steps, low, high)
+    for name, flag in (("normalized", normalized), ("keep_paths", keep_paths)):
+        if not isinstance(flag, (bool, np.bool_)):
+            raise InvalidInput(f"{name} must be True or False, not {shown(flag)}")
+    run = _Run(expression, rate, mass, steps, low, high, bool(normalized))
+    if keep_paths and (kept := restarts * starts.shape[1] * len(run.marks)) > MOST_KEPT:
+        raise InvalidInput(
+            f"keep_paths=True would keep {kept} numbers of {restarts} paths, above {MOST_KEPT}; "
+            "take fewer restarts or steps"
+        )
     ends: list[Restart] = []
     best = 0
     for index, begin in enumerate(starts):
         path, value, gradient = run.descend(begin, index)
-        ends.append(Restart(begin, path[-1].copy(), value))
+        ends.append(Restart(begin, path[-1].copy(), value, path if keep_paths else None))
         # Of many paths, only the best so far is kept.
         if index == 0 or value < ends[best].value:
             best, best_path, best_gradient = index, path, gradient
@@ -125,12 +147,13 @@ class _Run:
         steps: int,
         low: np.ndarray,
         high: np.ndarray,
+        normalized: bool,
     ) -> None:
         self.expression, self.rate, self.momentum, self.steps = expression, rate, momentum, steps
         self.low, self.high = low, high
         self.every = max(1, math.ceil(steps / MOST_POINTS))
         self.marks = np.unique(np.append(np.arange(0, steps + 1, self.every), steps))
-        self.function = compiled(descent_source(expression))
+        self.function = compiled(descent_source(expression, normalized))
 
     def descend(self, start: np.ndarray, index: int) -> tuple[np.ndarray, float, np.ndarray]:
         """Return the path from a start, and value and gradient at its end."""
@@ -151,24 +174,30 @@ class _Run:
             if taken < count:
                 raise self._diverged(state[:n], done, index)
         path[-1] = state[:n]
-        values = dict(zip(self.expression.names, state[:n], strict=True))
-        value = self.expression.evaluate(**values)
-        gradient = np.array(list(self.expression.gradient(**values).values()))
+        value, gradient = self._at(state[:n])
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             raise self._diverged(state[:n], done, index)
         return path, value, gradient
 
+    def _at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return value and gradient at a point, without a warning."""
+        expression, values = self.expression, dict(zip(self.expression.names, x, strict=True))
+        slopes = [expression._adjoint(variable(name)) for name in expression.names]
+        value, *gradient = expression._values([expression.node, *slopes], values)
+        return value, np.array(gradient)
+
     def _diverged(self, x: np.ndarray, step: int, index: int) -> Diverged:
-        values = dict(zip(self.expression.names, map(float, x), strict=True))
+        values = dict(zip(self.expression.names, map(np.asarray, x), strict=True))
         where = ", ".join(f"{name} = {each:.6g}" for name, each in values.items())
-        value = self.expression.evaluate(**values)
-        derivatives = self.expression.gradient(**values).values()
+        value, derivatives = self._at(x)
         gradient = ", ".join(f"{each:.6g}" for each in derivatives)
+        reason = explanation(self.expression.node, values, np.dtype(np.float64))
         remedy = (
             f"use a learning_rate below {self.rate:g}, or bounds"
             if step
             else "start where the function and its gradient are finite, or use bounds"
         )
+        remedy = f"{reason}; or {remedy}" if reason else remedy
         return Diverged(
             f"restart {index} diverged after {step} steps: at {where} the function is {value:.6g} "
             f"and its gradient ({gradient}); {remedy}",
@@ -180,9 +209,7 @@ class _Run:
 def _limits(bounds: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return low and high, one of each for every variable; infinite where there are no bounds."""
     shape = (len(names), 2)
-    if bounds is None:
-        bounds = (-math.inf, math.inf)
-    array = real_array(bounds, "bounds").astype(np.float64)
+    array = real_array(_closed(bounds), "bounds").astype(np.float64)
     if array.shape not in ((2,), shape):
         raise InvalidInput(
             f"bounds must be one pair (low, high), or {len(names)} of them for "
@@ -193,6 +220,19 @@ def _limits(bounds: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray
         if not low <= high:  # NaN included
             raise InvalidInput(f"bounds of {name} must be (low, high), not ({low:g}, {high:g})")
     return array[:, 0].copy(), array[:, 1].copy()
+
+
+def _closed(bounds: Any) -> Any:
+    """Return bounds with infinite numbers for None: for both, for a pair, or within a pair."""
+    if bounds is None:
+        return -math.inf, math.inf
+    if not isinstance(bounds, (tuple, list)):
+        return bounds
+    if len(bounds) == 2 and not any(isinstance(each, (tuple, list)) for each in bounds):
+        if all(each is None or np.ndim(each) == 0 for each in bounds):
+            infinite = -math.inf, math.inf
+            return tuple(i if b is None else b for b, i in zip(bounds, infinite, strict=True))
+    return [_closed(each) for each in bounds]
 
 
 def _starts(

@@ -53,7 +53,7 @@ def descend(state, low, high, learning_rate, momentum, steps, every, path):
 {compute}
         if not ({finite}):
             break
-{move}
+{scale}{move}
         taken += 1
         left -= 1
         if left == 0:
@@ -65,12 +65,24 @@ def descend(state, low, high, learning_rate, momentum, steps, every, path):
 """
 
 
-def descent_source(expression: Expression) -> str:
+# The largest goes out first: squares of the others neither overflow nor vanish.
+_SCALE = """\
+        largest = {largest}
+        if largest > 0:
+{divided}
+            length = np.sqrt({squares})
+{unit}
+"""
+
+
+def descent_source(expression: Expression, normalized: bool = False) -> str:
     """Return Python source of ``descend``, which takes steps of gradient descent on an expression.
 
     descend(state, low, high, learning_rate, momentum, steps, every, path) -> steps taken
 
         v = momentum v + gradient;  x = clip(x - learning_rate v, low, high)
+
+    Normalized, gradient / |gradient| stands for the gradient, and 0 where that is 0.
 
     state is float64 (2 n): x and then v, read and overwritten. low and high are (n,), path is
     (steps // every * n,), for x after each `every` steps. Stops early, before the step, where the
@@ -97,10 +109,21 @@ def descent_source(expression: Expression) -> str:
         )
     ]
     state = [f"x{i}" for i in each] + [f"v{i}" for i in each]
+    scale = (
+        ""
+        if not normalized
+        else _SCALE.format(
+            largest=f"max({', '.join(f'abs(g{i})' for i in each)})" if count > 1 else "abs(g0)",
+            divided=_indented(12, [f"g{i} = g{i} / largest" for i in each]),
+            squares=" + ".join(f"g{i} * g{i}" for i in each),
+            unit=_indented(12, [f"g{i} = g{i} / length" for i in each]),
+        )
+    )
     return _TEMPLATE.format(
         load=_indented(4, [f"{name} = state[{i}]" for i, name in enumerate(state)]),
         compute=_indented(8, lines),
         finite=" and ".join(f"abs({name}) < np.inf" for name in names),
+        scale=scale,
         move=_indented(8, move),
         record=_indented(12, [f"path[{count} * row + {i}] = x{i}" for i in each]),
         store=_indented(4, [f"state[{i}] = {name}" for i, name in enumerate(state)]),

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.errors import InvalidInput
-from fastnn.graph.axes import axes_or_new
+from fastnn.graph.axes import axes_or_new, colour
 from fastnn.graph.expression import Expression
 from fastnn.graph.table import short
-from fastnn.tables import html_table, html_text
+from fastnn.tables import data_frame, html_table, html_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LONGEST_LABEL = 60  # characters of a formula beside an axis
 _MOST_MARKED = 200  # points of a path that get a marker each; more run together
 
 
 @dataclass(frozen=True)
 class Restart:
-    """One descent: its start and its end, each (n,), and the function's value at the end."""
+    """One descent: its start and its end, each (n,), and the function's value at the end.
+
+    With ``keep_paths=True`` it has its path too, (points, n), at the steps of
+    `Descent.path_steps`; else that is None.
+    """
 
     start: np.ndarray
     x: np.ndarray
     value: float
+    path: np.ndarray | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,10 +98,47 @@ class Descent:
             columns.append([heading, *map(short, numbers)])
         return html_text(repr(self).partition("\n")[0]) + html_table(columns)
 
+    def to_frame(self) -> Any:
+        """Return the path as a `pandas.DataFrame`, one row a point.
+
+        Columns are "restart" and "step", each variable under its name, "value", the function's, and
+        the derivative by each variable, such as "d/dx". There are the paths of all restarts where
+        `minimize` kept them, else the best one's.
+
+        Raises
+        ------
+        InvalidInput
+            A variable that is called as one of the other columns.
+        MissingExtra
+            pandas is not installed.
+        """
+        names = self.function.names
+        if taken := {"restart", "step", "value"} & {*names}:
+            raise InvalidInput(
+                f"the frame has columns restart, step and value, and a variable is called "
+                f"{taken.pop()!r}; give it another name"
+            )
+        kept = [(index, each.path) for index, each in enumerate(self.restarts)]
+        paths = [(index, path) for index, path in kept if path is not None]
+        paths = paths or [(self.best, self.path)]
+        points = np.concatenate([path for _, path in paths])
+        count = len(self.path_steps)
+        columns = {
+            "restart": np.repeat([index for index, _ in paths], count),
+            "step": np.tile(self.path_steps, len(paths)),
+            **dict(zip(names, points.T, strict=True)),
+            "value": self._at(*points.T),
+        }
+        slopes = self.function.gradient(**dict(zip(names, points.T, strict=True)))
+        columns |= {f"d/d{name}": slope for name, slope in slopes.items()}
+        return data_frame(columns)
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the path, over the function's curve or, of two variables, over its contours.
 
-        Of several restarts, the path is the best one's, and crosses are where the others ended.
+        The curve or the contours cover the bounds where these are finite, and some way around the
+        paths elsewhere. A ring is where a restart started and a cross where it ended; the best one
+        has its path, and the others have theirs, too, where `minimize` kept them.
 
         Parameters
         ----------
@@ -116,27 +159,41 @@ class Descent:
                 "draw columns of path instead"
             )
         ax = axes_or_new(ax, 6, 4.5)
-        others = [each for index, each in enumerate(self.restarts) if index != self.best]
-        ends = np.array([each.x for each in others]).reshape(-1, len(names))
+        formula = repr(self.function)
         if len(names) == 1:
             across = self._around(0, 400)
-            ax.plot(across, self._at(across), color="#0072B2", linewidth=1.5)
-            heights = self._at(self.path[:, 0])
-            path = np.stack((self.path[:, 0], heights))
-            last = np.append(self.x, self.value)
-            crosses = np.stack((ends[:, 0], [each.value for each in others]))
-            ax.set_ylabel("value")
+            ax.plot(across, self._at(across), color=colour(0), linewidth=1.5)
+            ax.set_ylabel(formula if len(formula) <= _LONGEST_LABEL else "value")
         else:
             self._draw_contours(ax)
-            path, last, crosses = self.path.T, self.x, ends.T
             ax.set_ylabel(names[1])
-        mark = "." if len(self.path) <= _MOST_MARKED else ""
-        ax.plot(*path, color="#D55E00", marker=mark, markersize=5, label="path", zorder=3)
-        ax.plot(*last, "o", color="black", label="end", zorder=5)
-        if others:
-            ax.plot(*crosses, "x", color="black", label="ends of other restarts", zorder=4)
+            if len(formula) <= _LONGEST_LABEL:
+                ax.set_title(formula)
         ax.set_xlabel(names[0])
-        ax.legend(framealpha=0.9)
+        others = [each for index, each in enumerate(self.restarts) if index != self.best]
+        for number, path in enumerate(each.path for each in others if each.path is not None):
+            label = "" if number else "paths of other restarts"
+            ax.plot(*self.places(path), color="0.45", linewidth=0.8, label=label, zorder=2)
+        mark = "." if len(self.path) <= _MOST_MARKED else ""
+        ax.plot(*self.places(self.path), color=colour(3), marker=mark, ms=5, label="path", zorder=3)
+        ring: dict[str, Any] = {
+            "marker": "o",
+            "linestyle": "",
+            "markerfacecolor": "white",
+            "color": "black",
+        }
+        ax.plot(*self.places(self.path[:1]), **ring, label="start", zorder=4)
+        ax.plot(*self.places(self.x[None]), "o", color="black", label="end", zorder=5)
+        if others:
+            starts = np.array([each.start for each in others])
+            ends = np.array([each.x for each in others])
+            ring |= {"markersize": 4, "color": "0.45"}
+            ax.plot(*self.places(starts), **ring, label="starts of other restarts", zorder=2)
+            ax.plot(
+                *self.places(ends), "x", color="black", label="ends of other restarts", zorder=4
+            )
+        avoided = mark and all(each.path is None for each in others)
+        ax.legend(loc="best" if avoided else "upper right", framealpha=0.9)
         return ax
 
     def _draw_contours(self, ax: Axes) -> None:
@@ -150,10 +207,25 @@ class Descent:
     def _at(self, *points: np.ndarray) -> np.ndarray:
         return self.function.evaluate(**dict(zip(self.function.names, points, strict=True)))
 
+    def places(self, points: np.ndarray | None = None) -> np.ndarray:
+        """Return where points (points, n) are in `plot`, (2, points); None: those of the path.
+
+        Those of one variable have their values as heights.
+        """
+        columns = (self.path if points is None else points).T
+        return columns if len(columns) == 2 else np.stack((columns[0], self._at(columns[0])))
+
     def _around(self, variable: int, count: int) -> np.ndarray:
-        """Return numbers across all that is drawn and some way beyond, within the bounds."""
-        drawn = [*self.path[:, variable], *(each.x[variable] for each in self.restarts)]
+        """Return numbers from bound to bound; where there is none, beyond all that is drawn."""
+        drawn = [*self.path[:, variable]]
+        for each in self.restarts:
+            drawn += [each.start[variable], each.x[variable]]
+            drawn += [] if each.path is None else [*each.path[:, variable]]
         least, most = np.min(drawn), np.max(drawn)
         margin = 0.25 * (most - least) or 1.0
         low, high = self.low[variable], self.high[variable]
-        return np.linspace(max(least - margin, low), min(most + margin, high), count)
+        return np.linspace(
+            low if np.isfinite(low) else least - margin,
+            high if np.isfinite(high) else most + margin,
+            count,
+        )

@@ -7,13 +7,14 @@ though fewer may be left in it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, shown
+from fastnn.errors import InvalidInput, RoundingWarning, shown
 from fastnn.graph import nodes, origin
 from fastnn.graph.derivative import adjoints
 from fastnn.graph.evaluate import common_form, evaluate, real_array, spread
@@ -159,13 +160,19 @@ class Expression(Arithmetic):
             A float if all values are numbers; else an array of the shape to which they broadcast.
             NaN or infinite outside of the domain of a function.
 
+        Warns
+        -----
+        RoundingWarning
+            The value is not finite because the logarithm of a saturated sigmoid or softmax is not.
+            It names the function that is exact there.
+
         Raises
         ------
         InvalidInput
             A variable without a value, a value without a variable, no number, or shapes that do
             not broadcast.
         """
-        return self._values([self.node], values)[0]
+        return self._told([self.node], values)[0]
 
     def gradient(self, /, **values: Any) -> dict[str, Any]:
         """Return the partial derivative of the formula by each variable.
@@ -180,7 +187,7 @@ class Expression(Arithmetic):
         {'a': 10.0, 'b': 5.0, 'c': 10.0}
         """
         derivatives = [self._adjoint(nodes.variable(name)) for name in self.names]
-        return dict(zip(self.names, self._values(derivatives, values), strict=True))
+        return dict(zip(self.names, self._told(derivatives, values), strict=True))
 
     def derivative(self, variable: str | Expression) -> Expression:
         """Return the partial derivative by one variable as a formula, simplified.
@@ -250,6 +257,20 @@ class Expression(Arithmetic):
 
     def _adjoint(self, node: Node) -> Node:
         return self._adjoints.get(node, ZERO)
+
+    def _told(self, roots: list[Node], values: dict[str, Any], calls: int = 2) -> list[Any]:
+        """Return values of `roots`; warn where one is not finite for rounding alone.
+
+        `calls` is by how many calls the caller's line is above this one.
+        """
+        found = self._values(roots, values)
+        if not all(np.isfinite(each).all() for each in found):
+            from fastnn.graph.rounded_logs import explanation
+
+            arrays = {name: real_array(value, name) for name, value in values.items()}
+            if text := explanation(self.node, arrays, common_form(arrays)[1]):
+                warnings.warn(text, RoundingWarning, stacklevel=calls + 1)
+        return found
 
     def _values(self, roots: Iterable[Node], values: dict[str, Any]) -> list[Any]:
         """Return the values of `roots`, nodes with the variables of this formula."""

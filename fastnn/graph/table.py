@@ -107,7 +107,7 @@ def make_table(expression: Expression, values: dict[str, Any]) -> Table:
     if root not in shown:
         shown.append(root)
     names = _names(shown)
-    found = expression._values([*shown, *map(expression._adjoint, shown)], values)
+    found = expression._told([*shown, *map(expression._adjoint, shown)], values, 3)
     rows = []
     for node, value, gradient in zip(shown, found, found[len(shown) :], strict=False):
         name = names.pop(node)  # its own row shows what it is computed from

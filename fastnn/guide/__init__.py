@@ -2,6 +2,8 @@
 
 .. include:: getting_started.md
 .. include:: estimators.md
+.. include:: from_the_course.md
+.. include:: from_the_course_zh.md
 .. include:: data.md
 .. include:: training.md
 .. include:: looking_inside.md

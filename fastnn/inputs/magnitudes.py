@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.graph.custom import CustomRule
+from fastnn.graph.rounded_logs import advice
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.moments import (
     blocks_of_rows,
@@ -163,9 +165,11 @@ def large_numbers(problem: Problem, data: Data) -> str:
     """Return which of X and y are large, where, and what to do; "" where none of them is.
 
     It is what makes a training diverge that would not with the same numbers in other units. All of
-    the data is read, once.
+    the data is read, once. A loss whose logarithms may be infinite for rounding alone is told, too.
     """
-    return "; ".join(_told(problem, data, small=False))
+    loss = problem.loss
+    formula = advice(loss.expression.node) if isinstance(loss, CustomRule) else ""
+    return "; ".join([*_told(problem, data, small=False), *filter(None, [formula])])
 
 
 def out_of_scale(problem: Problem, data: Data) -> str:

@@ -263,6 +263,7 @@ def _names(problem: Problem) -> list[list[list[str]]]:
 
 STREAM = 0x696E6974  # ASCII "init": keeps these draws apart from those of the epochs' orders
 WIDER = 0x77696465  # ASCII "wide": and these from those
+BIAS = 0x62696173  # ASCII "bias": and those of b from those of W
 
 
 def initial_parameters(
@@ -270,13 +271,14 @@ def initial_parameters(
 ) -> list[tuple[np.ndarray, ...]]:
     """Return the parameters that training starts from.
 
-    W of the l-th Dense layer is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded;
-    all others start as their layer says: b at zero, the slopes of prelu at alpha, gamma at one.
+    W of the l-th Dense layer is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded, b,
+    where it is drawn at all, from PCG64([seed, STREAM, l, BIAS]); all others start as their layer
+    says: the slopes of prelu at alpha, gamma at one.
 
     Parameters
     ----------
     network
-        The layers; `Dense.init` says how each starts.
+        The layers; `Dense.init` and `Dense.bias_init` say how each starts.
     seed
         Whole, at least 0.
     dtype
@@ -292,7 +294,7 @@ def initial_parameters(
     ------
     InvalidInput
         A caller's initialiser gave something other than finite real numbers of the right shape, or
-        alpha is too large for float32.
+        alpha or a first bias is too large for float32.
     """
     parameters: list[tuple[np.ndarray, ...]] = []
     drawn = 0
@@ -305,7 +307,7 @@ def initial_parameters(
 def _start_of(
     network: Network, position: int, key: list[int], dtype: np.dtype
 ) -> tuple[np.ndarray, ...]:
-    """Return what one layer starts with, the weights of a Dense drawn from PCG64(key)."""
+    """Return what one layer starts with, what is drawn of a Dense from PCG64(key)."""
     layer, (k, n) = network.parametric[position], network.widths[position]
     called, wanted = network.names[position], network.parameters[position]
     if not isinstance(layer, Dense):
@@ -313,8 +315,27 @@ def _start_of(
     init = activation_row(layer.activation).initialiser if layer.init is None else layer.init
     draw = INITIALISERS[init] if isinstance(init, str) else init
     generator = np.random.Generator(np.random.PCG64(key))
-    W = _initial_weights(draw(generator, k, n), (k, n), dtype, f"init of {called}")
-    return W, *(_filled(each, layer.alpha, dtype, called) for each in wanted[1:])
+    W = _initial(draw(generator, k, n), (k, n), dtype, f"init of {called}")
+    others = [
+        _filled(each, layer.alpha, dtype, called) for each in wanted[1:] if each.start is not None
+    ]
+    if layer.bias_init is not None:
+        others.insert(0, _initial_bias(layer, (k, n), [*key, BIAS], dtype, called))
+    return W, *others
+
+
+def _initial_bias(
+    layer: Dense, shape: tuple[int, int], key: list[int], dtype: np.dtype[Any], called: str
+) -> np.ndarray:
+    """Return b (n,) of a Dense of shape (k, n), as its `bias_init` says."""
+    init, (k, n) = layer.bias_init, shape
+    generator = np.random.Generator(np.random.PCG64(key))
+    if isinstance(init, str):
+        # One row of the weights that it would draw: their distribution depends on k and n.
+        values: Any = INITIALISERS[init](generator, k, n)[0]
+    else:
+        values = init(generator, k, n) if callable(init) else np.full(n, init)
+    return _initial(values, (n,), dtype, f"bias_init of {called}")
 
 
 def _filled(wanted: Parameter, alpha: Any, dtype: np.dtype[Any], called: str) -> np.ndarray:
@@ -326,10 +347,8 @@ def _filled(wanted: Parameter, alpha: Any, dtype: np.dtype[Any], called: str) ->
     return found
 
 
-def _initial_weights(
-    values: Any, shape: tuple[int, int], dtype: np.dtype[Any], place: str
-) -> np.ndarray:
-    """Return a caller's initial weights as a new array of `dtype`, or raise `InvalidInput`."""
+def _initial(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any], place: str) -> np.ndarray:
+    """Return a caller's initial values as a new array of `dtype`, or raise `InvalidInput`."""
     try:
         found = np.asarray(values)
     except ValueError as error:
@@ -337,16 +356,15 @@ def _initial_weights(
     if found.dtype.kind not in "fiu":
         raise InvalidInput(f"{place} must return real numbers, not dtype {found.dtype}")
     if found.shape != shape:
-        raise InvalidInput(
-            f"{place} must return shape {shape}, which is (inputs, outputs), not {found.shape}"
-        )
+        axes = "(inputs, outputs)" if len(shape) == 2 else "(outputs,)"
+        raise InvalidInput(f"{place} must return shape {shape}, which is {axes}, not {found.shape}")
     with np.errstate(over="ignore"):
-        weights = np.array(found, dtype, order="C")
-    bad = ~np.isfinite(weights)
+        start = np.array(found, dtype, order="C")
+    bad = ~np.isfinite(start)
     if bad.any():
         where = tuple(int(index) for index in np.argwhere(bad)[0])
         raise InvalidInput(
             f"{place} must return numbers that are finite in {dtype};"
             f" at {where} it returned {found[where]!r}"
         )
-    return weights
+    return start

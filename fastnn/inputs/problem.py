@@ -140,6 +140,11 @@ class Problem:
             raise InvalidInput(
                 f"optimizer must be one of {known}, such as SGD(0.1), not {shown(self.optimizer)}"
             )
+        if isinstance(self.batch_size, str):
+            raise InvalidInput(
+                f"batch_size must be a whole number of at least 1, not {shown(self.batch_size)}; "
+                "for one update an epoch from all rows (batch gradient descent), give len(X)"
+            )
         object.__setattr__(self, "batch_size", whole(self.batch_size, "batch_size", 1))
         object.__setattr__(self, "l1", number(self.l1, "l1", 0.0))
         object.__setattr__(self, "l2", number(self.l2, "l2", 0.0))

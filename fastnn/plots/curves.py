@@ -1,20 +1,22 @@
-"""Curves over one number: losses over epochs, an activation and its derivative, a descent."""
+"""Curves over one number: losses over epochs, activations and losses with slopes, a descent."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, number
 from fastnn.graph.axes import axes_or_new, colour
-from fastnn.rules.table import ACTIVATIONS, unknown_name
+from fastnn.rules.table import ACTIVATIONS, LOSSES, loss_row, unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastnn.graph import Descent
-    from fastnn.graph.custom import AnyActivation
+    from fastnn.graph.custom import AnyActivation, AnyLoss
+    from fastnn.losses import ParametricLoss
     from fastnn.training.history import History
 
 _WIDTH, _HEIGHT = 6.0, 4.0  # inches
@@ -122,9 +124,90 @@ def activation(
     ax.plot(z, a[:, 0], color=colour(0), linewidth=2, label="a")
     ax.plot(z, derivatives[:, 0], "--", color=colour(3), linewidth=2, label="derivative da/dz")
     ax.set_xlabel("z")
-    ax.set_ylabel("a and its derivative")
     shown = str(layer.activation)
+    ax.set_ylabel(f"a = {shown:.30}, and da/dz")
     ax.set_title(shown if chosen is None else f"{shown}, alpha = {chosen:g}")
+    ax.legend()
+    return ax
+
+
+def loss_function(
+    loss: AnyLoss | ParametricLoss,
+    y: float | Sequence[float] | None = None,
+    at: float | None = 1.0,
+    limits: tuple[float, float] = (-4.0, 4.0),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a loss l(p, y) over its output p, and its tangent, whose slope is dl/dp.
+
+    Parameters
+    ----------
+    loss
+        A name from `fastnn.rules.table.LOSSES` but softmax_cross_entropy, which is a function of a
+        whole row; one of `fastnn.losses`; or a user-defined one of one output, as for a `Trainer`.
+    y
+        The target, or several: a curve each. None: 0 and 1 for losses with labels, 1 for counts, 0
+        for numbers.
+    at
+        The output at which the tangents are; None: no tangents. At a kink the slope is the one that
+        training takes.
+    limits
+        The first and the last output.
+    ax
+        Where to draw; None makes a new figure.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown name, a loss of a whole row, a target or an output that it does not have, or
+        limits out of order.
+    MissingExtra
+        Matplotlib is not installed.
+    """
+    from fastnn.inputs.data import check_data
+    from fastnn.inputs.problem import Problem
+    from fastnn.network import SGD, Dense, Network
+    from fastnn.targets.numpy.losses import definition_of
+
+    if isinstance(loss, str) and loss in LOSSES and LOSSES[loss].rowwise:
+        raise InvalidInput(
+            f"{loss} depends on a whole row of outputs and is no curve; of two classes it is "
+            "binary_cross_entropy of the difference of the outputs"
+        )
+    double = np.dtype(np.float64)
+    problem = Problem(Network(1, [Dense(1)]), loss, SGD(0.1), 1, 0.0, 0.0, double, 0)
+    rule, row = definition_of(problem), loss_row(problem.loss)
+    if rule.value is None or rule.gradient is None:
+        raise InvalidInput(f"{problem.loss!r} is a loss of a whole row, which is no curve")
+    low, high = (number(limit, "a limit of the output") for limit in limits)
+    if low >= high:
+        raise InvalidInput(f"limits must be (low, high), not ({low:g}, {high:g})")
+    if y is None:
+        y = {"binary": (0.0, 1.0), "counts": (1.0,)}.get(row.targets, (0.0,))
+    targets = [number(each, "a target y") for each in np.atleast_1d(np.asarray(y)).tolist()]
+    check_data(problem, np.zeros((len(targets), 1)), targets)
+    place = None if at is None else number(at, "the output at")
+    ax = axes_or_new(ax, _WIDTH, _HEIGHT)
+    p = np.linspace(low, high, 2001)
+    for index, target in enumerate(targets):
+        with np.errstate(all="ignore"):
+            values = rule.value(p[:, None], np.full((len(p), 1), target))[:, 0]
+        ax.plot(p, values, color=colour(index), linewidth=2, label=f"y = {target:g}")
+        if place is None:
+            continue
+        here = np.array([[place]]), np.array([[target]])
+        height, slope = float(rule.value(*here)[0, 0]), float(rule.gradient(*here)[0, 0])
+        ends = place + 0.18 * (high - low) * np.array([-1.0, 1.0])
+        ax.plot(
+            ends, height + slope * (ends - place), "--", color=colour(index), linewidth=1.3,
+            label=f"tangent at {place:g}: slope {slope + 0.0:.4g}",
+        )  # fmt: skip
+        ax.plot([place], [height], "o", color=colour(index), markersize=5)
+    name = problem.loss if isinstance(problem.loss, str) else repr(problem.loss)
+    ax.set_xlabel("output z" if row.from_logits else "output p")
+    ax.set_ylabel("loss")
+    ax.set_title(f"{name:.60}")
+    ax.grid(alpha=0.3)
     ax.legend()
     return ax
 

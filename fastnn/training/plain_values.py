@@ -23,7 +23,14 @@ _LOSSES = {kind.__name__: kind for kind in LOSS_KINDS}
 _SCHEDULES = {kind.__name__: kind for kind in KINDS}
 # What settings were before there were these, which are missing in files of that time.
 _LATER: dict[str, dict[str, Any]] = {
-    "Dense": {"l1": None, "l2": None, "max_norm": None, "trainable": True, "rate_factor": 1.0},
+    "Dense": {
+        "l1": None,
+        "l2": None,
+        "max_norm": None,
+        "trainable": True,
+        "rate_factor": 1.0,
+        "bias_init": None,
+    },
     "Adam": {"epsilon_hat": False},
     "AdamW": {"epsilon_hat": False},
 }

@@ -53,6 +53,19 @@ class Trainer(Adjustable, Convertible, Inspectable):
     sum_r w_r dl_r / (m w), w being the mean weight of all rows: an unbiased estimate of that of the
     whole, at every batch size. `fastnn.inputs.problem.Problem` has more of that.
 
+    Layer k computes ``Z = A W + b`` from the outputs A (m, inputs) of the one before, and
+    ``activation(Z)``. Backwards, from dA of the last layer on, and then down with plain `SGD`::
+
+        dZ = dA activation'(Z)    dW = A^T dZ + l2 W    db = sum of the rows of dZ    dA = dZ W^T
+        W = W - rate dW           b = b - rate db
+
+    Losses of a row by name, of which a batch takes the mean, with p = outputs, or z where these
+    are raw: "mse" (p - y)^2 / 2; "mae" abs(p - y); "binary_cross_entropy" log(1 + exp(z)) - y z,
+    which is - y log a - (1 - y) log(1 - a) with a = sigmoid(z); "softmax_cross_entropy"
+    log sum_j exp(z_j) - z_y; "perceptron" (step(p) - y) p; "hinge" max(0, 1 - (2 y - 1) p).
+    `fastnn.losses` has all of them and their derivatives, and the guide's chapter
+    "From the course to fastnn" the conventions of notes, such as sums in place of means.
+
     >>> from fastnn import Dense, Network, datasets
     >>> X, y = datasets.xor(400)
     >>> network = Network(2, [Dense(8, "tanh"), Dense(2)])

@@ -174,6 +174,6 @@ def activation_of(rule: Any) -> Activation:
         return ACTIVATIONS[rule]
     (name,) = rule.expression.names
     return _elementwise(
-        lambda z, alpha: rule.expression.evaluate(**{name: z}),
-        lambda z, a, alpha: rule.derivative.evaluate(**{name: z}),
+        lambda z, alpha: rule.expression._values([rule.expression.node], {name: z})[0],
+        lambda z, a, alpha: rule.derivative._values([rule.derivative.node], {name: z})[0],
     )

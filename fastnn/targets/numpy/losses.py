@@ -237,11 +237,7 @@ def definition_of(problem: Problem) -> Loss:
             lambda outputs, targets: loss.evaluate(outputs, targets).astype(np.float64),
             loss.gradient,
         )
-    output, target = loss.expression.names
-    return _elementwise(
-        lambda p, y: loss.expression.evaluate(**{output: p, target: y}),
-        lambda p, y: loss.derivative.evaluate(**{output: p, target: y}),
-    )
+    return _elementwise(loss.evaluate, loss.gradient)
 
 
 def row_weights(rows: int, weights: np.ndarray | None) -> np.ndarray:
