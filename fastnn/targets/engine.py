@@ -43,9 +43,13 @@ class Engine(ABC):
         In training, as far as known; infinite at first.
     tells_penalty
         Whether what `train_epochs` returns has the penalty after each epoch.
+    seconds_before
+        How long the epochs that the last call returned had taken before that call, done together
+        with those of other networks.
     """
 
     tells_penalty = False
+    seconds_before = 0.0
 
     def __init__(self, problem: Problem) -> None:
         """Be the engine of `problem`, which the first call that computes begins from `restore`."""

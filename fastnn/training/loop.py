@@ -1,11 +1,15 @@
-"""Epoch after epoch: what `fit`, restarts and sweeps have in common."""
+"""Epoch after epoch of one network: what `fit`, restarts and sweeps have in common."""
 
 from __future__ import annotations
 
+import copy
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +19,7 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.magnitudes import large_numbers
 from fastnn.inputs.problem import check_converging, penalty_of
 from fastnn.schedules import rates_of
-from fastnn.training.callbacks import Bundled, Callback, Looks, call_all
+from fastnn.training.callbacks import Bundled, Callback, Looks, call_all, running
 from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
@@ -35,7 +39,15 @@ BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
 BLOCK_SECONDS = 0.04
 
 
-def train_epochs(
+def train_epochs(trainer: Stateful, *arguments: Any, **more: Any) -> None:
+    """Train as `begun` says, to the end."""
+    with begun(trainer, *arguments, **more) as training:
+        while not training.over:
+            training.go_on()
+
+
+@contextmanager
+def begun(
     trainer: Stateful,
     data: Data,
     validation: Data | None,
@@ -43,33 +55,111 @@ def train_epochs(
     calls: tuple[Callback, ...],
     progress: Progress | Watch,
     metrics: tuple[Metric, ...] = (),
-) -> bool:
-    """Do up to so many epochs, one after another, with the callbacks after each.
+    longest: float = math.inf,
+    calling: Any = None,
+) -> Iterator[Training]:
+    """Let callbacks get ready, give what does the epochs, and let them clear up.
 
-    Returns whether one of them has ended that.
-
-    Raises
-    ------
-    InvalidInput
-        A metric failed; the epoch is done, without it.
-    Diverged
-        A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored the
-        trainer often enough; it is as after the last good epoch.
+    Parameters
+    ----------
+    trainer
+        Trains; what it comes to is its own.
+    data, validation, metrics
+        As `Trainer.fit` takes them, checked.
+    epochs
+        How many more.
+    calls
+        Callbacks, checked.
+    progress
+        Is told of every epoch, and of what goes on in it.
+    longest
+        How many seconds a call of more than one epoch may take, as far as is known before. Where
+        that is finite, what nothing is known of is done one by one.
+    calling
+        A lock, where callbacks are shared with others that are trained meanwhile.
     """
-    left, looks = epochs, Looks(calls)
-    following = followers(calls)
-    with scattered_reads(data, trainer.shuffle):
-        while left:
-            try:
-                _train_block(trainer, data, validation, 1, progress, metrics, looks, following)
-            except Diverged as error:
-                rates = block_rates(trainer._state, len(data), 1)[0]
-                left += go_back(trainer, error, float(rates[error.step]))
-                continue
-            left -= 1
-            if call_all(calls, trainer, trainer.history):
-                return True
-    return False
+    with running(trainer, calls, progress) as reported, scattered_reads(data, trainer.shuffle):
+        trainer._aim_at(trainer.epoch + epochs)
+        yield Training(
+            trainer, data, validation, epochs, calls, reported, metrics, longest, calling
+        )
+        trainer._finish()
+
+
+class Training:
+    """The epochs of a call of `fit`, or of one of several networks: one each, or many short ones.
+
+    Without validation and callbacks after each of them, many are done in one call of the engine, to
+    the same bits. Parameters are those of `begun`.
+
+    Attributes
+    ----------
+    over
+        Whether all epochs are done, or a callback wants no more.
+    """
+
+    def __init__(
+        self,
+        trainer: Stateful,
+        data: Data,
+        validation: Data | None,
+        epochs: int,
+        calls: tuple[Callback, ...],
+        progress: Progress | Watch,
+        metrics: tuple[Metric, ...],
+        longest: float,
+        calling: Any,
+    ) -> None:
+        self._trainer, self._data, self._validation = trainer, data, validation
+        self._progress, self._metrics, self._longest = progress, metrics, longest
+        self._calls, self._calling = calls, calling or Lock()
+        self._looks, self._following = Looks(calls), followers(calls)
+        self.over, self._left = epochs == 0, epochs
+        self._one_by_one = 0  # as many as a call has failed to do, to find which of them fails
+        self._most = 1
+        if (
+            validation is None
+            and go_in_blocks(calls)
+            and not file_pages(data, trainer.shuffle, trainer._open())
+        ):
+            self._most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
+
+    def go_on(self) -> None:
+        """Do one epoch, or some short ones in one call, and call what is to be called then.
+
+        Raises
+        ------
+        InvalidInput
+            A metric failed; the epoch is done, without it.
+        Diverged
+            A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored
+            the trainer often enough; it is as after the last good epoch.
+        """
+        trainer, data = self._trainer, self._data
+        count = 1
+        if self._most > 1 and not self._one_by_one:
+            count = _most_within(trainer, len(data), self._longest, self._following)
+            count = min(count, self._most, self._left)
+        before = trainer._state.epoch
+        try:
+            done = _train_block(
+                trainer, data, self._validation, count, self._progress, self._metrics,
+                self._looks, self._following,
+            )  # fmt: skip
+        except Exception as error:
+            if count > 1 and trainer._state.epoch == before:
+                self._one_by_one = count
+                return
+            if not isinstance(error, Diverged):
+                raise
+            rates = block_rates(trainer._state, len(data), 1)[0]
+            done = -go_back(trainer, error, float(rates[error.step]))
+        self._left -= done
+        self._one_by_one = max(0, self._one_by_one - done)
+        if done > 0 and self._calls:
+            with self._calling:
+                self.over = call_all(self._calls, trainer, trainer._state.history)
+        self.over = self.over or not self._left
 
 
 def followers(calls: tuple[Callback, ...]) -> tuple[Bundled, ...]:
@@ -105,6 +195,7 @@ def _train_block(
     with trainer._using:
         state = trainer._ready()
         engine, problem, epoch = state.engine, state.problem, state.epoch
+        engine.seconds_before = 0.0
         reading = begin_reading(data, trainer.shuffle, engine, epoch) if count == 1 else None
         rates = block_rates(state, len(data), count)
         orders: Any = None if reading else _orders(trainer.shuffle, state, len(data), count)
@@ -135,16 +226,16 @@ def _train_block(
         large = partial(large_numbers, problem, data)
         check_converging(results[last], engine.finite, rates[last], epoch + last, large)
         if following:
-            if results[0].penalty is None:
+            if results[0].penalty is None and any(each.needs_penalty for each in following):
                 penalty = penalty_of(problem, engine.parameters())
                 results = [replace(result, penalty=penalty) for result in results]
-            wanted = min(each.calls_after(results) for each in following)
+            wanted = min(each.calls_after(trainer, results) for each in following)
             if wanted < count:
                 engine.restore(state.snapshot)
                 count, orders, rates = wanted, orders[:wanted], rates[:wanted]
                 results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
                 assert len(results) == count, "what was done once can be done again"
-        seconds = (time.perf_counter() - start) / count
+        seconds = (time.perf_counter() - start + engine.seconds_before) / count
         found: dict[str, float] = {}
         error = None
         if metrics and validation is not None:
@@ -163,7 +254,7 @@ def _train_block(
         series = {each.series: found.get(each.name) for each in metrics}
         trainer._advance(after, rows, series)
         for follower in following:
-            follower.take(results)
+            follower.take(trainer, results, partial(_anew, trainer, state, data))
     if look is not None:
         look.end()
     for number, result in enumerate(results):
@@ -173,6 +264,25 @@ def _train_block(
     if error is not None:
         raise error
     return count
+
+
+@works
+def _anew(trainer: Stateful, before: State, data: Data, epochs: int) -> Stateful:
+    """Return a copy of a trainer as it was so many epochs after a state, done once more for it."""
+    n, engine = len(data), before.engine
+    rates = block_rates(before, n, epochs)
+    with trainer._using:
+        engine.restore(before.snapshot)
+        orders = _orders(trainer.shuffle, before, n, epochs)
+        engine.train_epochs(data, orders, rates, before.epoch, before.step)
+        arrays = engine.unpack(engine.snapshot())
+    then = copy.copy(trainer)
+    then._state = then._state._replace(
+        epoch=before.epoch + epochs, step=before.step + rates.size, arrays=arrays,
+        rate_factor=before.rate_factor,
+    )  # fmt: skip
+    then.history.truncate(then.epoch - then.history.first_epoch)
+    return then
 
 
 def _orders(shuffle: bool | int, state: State, n: int, epochs: int) -> np.ndarray:
@@ -192,60 +302,15 @@ def block_rates(state: State | Model, n: int, epochs: int) -> np.ndarray:
     return rates.reshape(epochs, steps)
 
 
-def train_in_blocks(
-    trainer: Stateful,
-    data: Data,
-    epochs: int,
-    progress: Progress | Watch,
-    longest: float = math.inf,
-    calls: tuple[Callback, ...] = (),
-) -> None:
-    """Train without validation, many short epochs a call, to the same bits.
-
-    Parameters
-    ----------
-    trainer, data, epochs, progress
-        As for `train_epochs`.
-    calls
-        Callbacks that need no call after each epoch: `go_in_blocks`.
-    longest
-        How many seconds a call of more than one epoch may take, as far as is known before. Where
-        that is finite, what nothing is known of is done one by one.
-
-    Raises
-    ------
-    Diverged
-        As `Trainer.fit` does, in the same epoch and step.
-    """
-    most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
-    if file_pages(data, trainer.shuffle, trainer._open()):
-        most = 1
-    left, following = epochs, followers(calls)
-    assert go_in_blocks(calls), "they would miss epochs"
-    while left:
-        count = min(_most_within(trainer, len(data), longest, following), most, left)
-        if count > 1:
-            done = trainer.epoch
-            try:
-                left -= _train_block(trainer, data, None, count, progress, following=following)
-                if call_all(calls, trainer, trainer.history):
-                    return
-                continue
-            except Exception:
-                if trainer.epoch != done:
-                    raise
-        left -= count
-        if train_epochs(trainer, data, None, count, calls, progress):  # finds where, and may go on
-            return
-
-
 def _most_within(
     trainer: Stateful, rows: int, seconds: float, following: tuple[Bundled, ...]
 ) -> int:
     """Return how many epochs one call of the engine may do, by what it took for the last ones."""
     engine = trainer._state.engine
     if following and (
-        engine is None or not engine.tells_penalty or trainer.on_divergence == "restore"
+        engine is None
+        or trainer.on_divergence == "restore"
+        or any(each.needs_penalty and not engine.tells_penalty for each in following)
     ):
         return 1
     if math.isinf(seconds):

@@ -1,0 +1,235 @@
+"""Many networks trained side by side: each does what `fit` does, on a core or a block of a device.
+
+`fit` trains one; its restarts and sweeps are many that differ in seeds and settings.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from fastnn.errors import Diverged, InvalidInput, shown
+from fastnn.inputs.data import Data
+from fastnn.inputs.parameters import initial_parameters, start_slots
+from fastnn.targets.selection import describe
+from fastnn.threads.tasks import run_tasks
+from fastnn.training.callbacks import Callback, own_callbacks
+from fastnn.training.loop import Training, begun
+from fastnn.training.metrics import Metric
+from fastnn.training.progress import Progress, Watch
+from fastnn.training.saved_trainer import Model
+
+if TYPE_CHECKING:
+    from fastnn.training.trainer_state import Run, Stateful
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Member:
+    """A network that is to be trained.
+
+    Attributes
+    ----------
+    model
+        Its settings, and a history that says on which target. Where there are no parameters, they
+        are made from the seed when its turn comes, since of all members there may be many.
+    data, validation, metrics
+        Checked for its problem, as `fastnn.training.loop.begun` takes them.
+    run
+        Settings that its trainer has afterwards, in the place of those that it trains with.
+    """
+
+    model: Model
+    data: Data
+    validation: Data | None
+    metrics: tuple[Metric, ...]
+    run: Run
+
+    def trainer(self, kind: type[Stateful]) -> Stateful:
+        """Return the trainer, one of a kind, with parameters and optimizer state."""
+        model, problem = self.model, self.model.problem
+        start = model.parameters or initial_parameters(problem.network, problem.seed, problem.dtype)
+        trainer = kind.__new__(kind)
+        trainer.__setstate__(replace(model, parameters=start, slots=start_slots(problem, start)))
+        return trainer
+
+
+# (number of the member, trainer, its callbacks, where it diverged) -> what is to be known of it.
+Done = Callable[[int, Any, tuple[Callback, ...], Diverged | None], Result]
+
+
+def train_many(
+    members: Sequence[Member],
+    epochs: int,
+    callbacks: tuple[Callback, ...],
+    workers: int,
+    done: Done[Result],
+    kind: type[Stateful],
+    name: str,
+    progress_bar: bool = True,
+) -> list[Result]:
+    """Train every member as if alone, and return what `done` has made of each, in their order.
+
+    Those of one problem but for the seed are trained in one launch of a device where that is
+    quicker; all others as one task each.
+
+    Parameters
+    ----------
+    members
+        At least one.
+    epochs
+        Of each; one that a callback ends, or that diverges, makes room for the next.
+    callbacks
+        Checked; those of fastnn that keep state are every member's own, and all others are called
+        from several threads, but once at a time.
+    workers
+        How many tasks at a time, each on one thread.
+    done
+        Called with each trainer that has been trained, in any order and from several threads; it
+        lives no longer, unless that keeps it with `at_rest`.
+    kind
+        The class of the trainers.
+    name
+        What the progress bar calls them.
+    progress_bar
+        Whether there is to be one.
+    """
+    groups = _groups(members)
+    watches: list[Watch] = []
+    calling, paces = threading.Lock(), dict[Any, float]()
+
+    def train(number: int, check: Callable[[], None]) -> list[Result]:
+        this_call = object()  # whose callbacks may no more than those of fit
+        trainers = [members[index].trainer(kind) for index in groups[number]]
+        calls = [own_callbacks(callbacks) for _ in trainers]
+        errors: dict[int, Diverged] = {}
+        with ExitStack() as ending:
+            _seat_together(trainers, ending)
+            with ExitStack() as trainings:
+                left: dict[int, Training] = {}
+                for place, (index, trainer) in enumerate(
+                    zip(groups[number], trainers, strict=True)
+                ):
+                    member, watch = members[index], Watch(check)
+                    watches.append(watch)
+                    trainer._fitting.take(this_call)
+                    engine, problem = trainer._open(), trainer.problem
+                    engine.prepare(member.data.X)
+                    # An engine that knows its epochs to be short does them in this thread; a thread
+                    # more than there are processors is put anywhere, and takes a twentieth of the
+                    # time of all.
+                    shape = problem.network, problem.batch_size
+                    engine.seconds_per_row = min(engine.seconds_per_row, paces.get(shape, math.inf))
+                    trainer.history.reason = describe(trainer.history.reason, engine)
+                    left[place] = trainings.enter_context(
+                        begun(
+                            trainer,
+                            member.data,
+                            member.validation,
+                            epochs,
+                            calls[place],
+                            watch,
+                            member.metrics,
+                            calling=calling,
+                        )  # fmt: skip
+                    )
+                while left:
+                    for place, training in list(left.items()):
+                        try:
+                            training.go_on()
+                        except Diverged as error:
+                            errors[place] = error
+                        if training.over or place in errors:
+                            del left[place]
+            paces[shape] = min(paces.get(shape, math.inf), engine.seconds_per_row)
+            return [
+                done(index, trainer, calls[place], errors.get(place))
+                for place, (index, trainer) in enumerate(zip(groups[number], trainers, strict=True))
+            ]
+
+    count, rows = len(members), len(members[0].data)
+    progress = Progress(count * epochs, 1, rows, rows, wanted=progress_bar)
+
+    def tick() -> None:
+        progress.show(name, sum(watch.epochs for watch in watches))
+
+    try:
+        found = run_tasks(train, len(groups), workers, tick)
+    finally:
+        progress.close()
+    by_index = {
+        index: result
+        for group, results in zip(groups, found, strict=True)
+        for index, result in zip(group, results, strict=True)
+    }
+    return [by_index[index] for index in range(count)]
+
+
+def check_keep(keep_trainers: Any) -> None:
+    """Raise `InvalidInput` where that does not say whether to keep trainers."""
+    if not isinstance(keep_trainers, (bool, np.bool_)):
+        raise InvalidInput(f"keep_trainers must be True or False, not {shown(keep_trainers)}")
+
+
+def at_rest(trainer: Any, run: Run) -> Any:
+    """Return a trainer that has been trained, without its engine, and with settings as given."""
+    with trainer._using:
+        state = trainer._state
+        trainer._state = state._replace(
+            run=run, arrays=state.read(), engine=None, snapshot=None, goal=state.epoch
+        )
+    trainer._fitting.give_back()
+    return trainer
+
+
+def _groups(members: Sequence[Member]) -> list[list[int]]:
+    """Return the numbers of the members, those together that one launch of a device trains."""
+    groups: list[list[int]] = []
+    seen: list[Any] = []
+    for index, member in enumerate(members):
+        model = member.model
+        if model.history.target != "cuda" or member.data.unequal_weights is not None:
+            groups.append([index])
+            seen.append(None)
+            continue
+        alike = (
+            replace(model.problem, seed=0), model.shuffle, model.rate_factor, id(member.data),
+        )  # fmt: skip
+        if alike in seen:
+            groups[seen.index(alike)].append(index)
+        else:
+            groups.append([index])
+            seen.append(alike)
+    return [
+        part
+        for group in groups
+        for part in ([group] if _together(members, group) else [[index] for index in group])
+    ]
+
+
+def _together(members: Sequence[Member], group: list[int]) -> bool:
+    """Return whether a device trains so many networks side by side, or one after another."""
+    if len(group) == 1:
+        return True
+    from fastnn.targets.cuda.batched_models import worth_it
+
+    return worth_it(members[group[0]].model.problem, len(group))
+
+
+def _seat_together(trainers: list[Stateful], ending: ExitStack) -> None:
+    """Give several trainers, which are of one problem but for the seed, engines of one launch."""
+    if len(trainers) == 1:
+        return
+    from fastnn.targets.cuda.batched_models import Several
+
+    several = Several(trainers[0].problem, [each.problem.seed for each in trainers])
+    ending.callback(several.close)
+    for trainer, seat in zip(trainers, several.seats, strict=True):
+        trainer._state = trainer._state._replace(engine=seat)
