@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.reading import begin_reading, file_pages, scattered_reads
-from fastnn.training.saved_trainer import Model
 from fastnn.training.scores import scores
 from fastnn.training.trainer_state import State, works
 
@@ -39,28 +38,14 @@ BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
 BLOCK_SECONDS = 0.04
 
 
-def train_epochs(trainer: Stateful, *arguments: Any, **more: Any) -> None:
-    """Train as `begun` says, to the end."""
-    with begun(trainer, *arguments, **more) as training:
-        while not training.over:
-            training.go_on()
+@dataclass
+class Training:
+    """The epochs of a call of `fit`, or of one of several networks: one each, or many short ones.
 
+    Without validation and callbacks after each of them, many are done in one call of the engine, to
+    the same bits.
 
-@contextmanager
-def begun(
-    trainer: Stateful,
-    data: Data,
-    validation: Data | None,
-    epochs: int,
-    calls: tuple[Callback, ...],
-    progress: Progress | Watch,
-    metrics: tuple[Metric, ...] = (),
-    longest: float = math.inf,
-    calling: Any = None,
-) -> Iterator[Training]:
-    """Let callbacks get ready, give what does the epochs, and let them clear up.
-
-    Parameters
+    Attributes
     ----------
     trainer
         Trains; what it comes to is its own.
@@ -76,53 +61,54 @@ def begun(
         How many seconds a call of more than one epoch may take, as far as is known before. Where
         that is finite, what nothing is known of is done one by one.
     calling
-        A lock, where callbacks are shared with others that are trained meanwhile.
-    """
-    with running(trainer, calls, progress) as reported, scattered_reads(data, trainer.shuffle):
-        trainer._aim_at(trainer.epoch + epochs)
-        yield Training(
-            trainer, data, validation, epochs, calls, reported, metrics, longest, calling
-        )
-        trainer._finish()
-
-
-class Training:
-    """The epochs of a call of `fit`, or of one of several networks: one each, or many short ones.
-
-    Without validation and callbacks after each of them, many are done in one call of the engine, to
-    the same bits. Parameters are those of `begun`.
-
-    Attributes
-    ----------
+        A lock; callbacks may be shared with others that are trained meanwhile.
+    error
+        For whoever catches it: where the training diverged.
     over
         Whether all epochs are done, or a callback wants no more.
     """
 
-    def __init__(
-        self,
-        trainer: Stateful,
-        data: Data,
-        validation: Data | None,
-        epochs: int,
-        calls: tuple[Callback, ...],
-        progress: Progress | Watch,
-        metrics: tuple[Metric, ...],
-        longest: float,
-        calling: Any,
-    ) -> None:
-        self._trainer, self._data, self._validation = trainer, data, validation
-        self._progress, self._metrics, self._longest = progress, metrics, longest
-        self._calls, self._calling = calls, calling or Lock()
-        self._looks, self._following = Looks(calls), followers(calls)
-        self.over, self._left = epochs == 0, epochs
-        self._one_by_one = 0  # as many as a call has failed to do, to find which of them fails
-        self._most = 1
-        if (
-            validation is None
-            and go_in_blocks(calls)
-            and not file_pages(data, trainer.shuffle, trainer._open())
+    trainer: Stateful
+    data: Data
+    validation: Data | None
+    epochs: int
+    calls: tuple[Callback, ...]
+    progress: Progress | Watch
+    metrics: tuple[Metric, ...] = ()
+    longest: float = math.inf
+    calling: Any = field(default_factory=Lock)
+    error: Diverged | None = None
+    over: bool = False
+
+    def run(self) -> None:
+        """Do all epochs; raises what `go_on` does."""
+        with self.begun():
+            while not self.over:
+                self.go_on()
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Have callbacks ready meanwhile, and let them clear up."""
+        trainer, data = self.trainer, self.data
+        with (
+            running(trainer, self.calls, self.progress) as self.progress,
+            scattered_reads(data, trainer.shuffle),
         ):
-            self._most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
+            trainer._aim_at(trainer.epoch + self.epochs)
+            self.over, self._left = not self.epochs, self.epochs
+            self._looks, self._following = Looks(self.calls), followers(self.calls)
+            self._one_by_one = 0  # as many as a call has failed to do, to find which of them fails
+            self._most = 1
+            if (
+                self.validation is None
+                and go_in_blocks(self.calls)
+                and not file_pages(data, trainer.shuffle, trainer._open())
+            ):
+                self._most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
+            if self._following:  # which may want some of them once more
+                self.longest = min(self.longest, BLOCK_SECONDS)
+            yield
+            trainer._finish()
 
     def go_on(self) -> None:
         """Do one epoch, or some short ones in one call, and call what is to be called then.
@@ -135,15 +121,15 @@ class Training:
             A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored
             the trainer often enough; it is as after the last good epoch.
         """
-        trainer, data = self._trainer, self._data
+        trainer, data = self.trainer, self.data
         count = 1
         if self._most > 1 and not self._one_by_one:
-            count = _most_within(trainer, len(data), self._longest, self._following)
+            count = _most_within(trainer, len(data), self.longest, self._following)
             count = min(count, self._most, self._left)
         before = trainer._state.epoch
         try:
             done = _train_block(
-                trainer, data, self._validation, count, self._progress, self._metrics,
+                trainer, data, self.validation, count, self.progress, self.metrics,
                 self._looks, self._following,
             )  # fmt: skip
         except Exception as error:
@@ -156,9 +142,9 @@ class Training:
             done = -go_back(trainer, error, float(rates[error.step]))
         self._left -= done
         self._one_by_one = max(0, self._one_by_one - done)
-        if done > 0 and self._calls:
-            with self._calling:
-                self.over = call_all(self._calls, trainer, trainer._state.history)
+        if done > 0 and self.calls:
+            with self.calling:
+                self.over = call_all(self.calls, trainer, trainer._state.history)
         self.over = self.over or not self._left
 
 
@@ -279,7 +265,7 @@ def _anew(trainer: Stateful, before: State, data: Data, epochs: int) -> Stateful
     then = copy.copy(trainer)
     then._state = then._state._replace(
         epoch=before.epoch + epochs, step=before.step + rates.size, arrays=arrays,
-        rate_factor=before.rate_factor,
+        rate_factor=before.rate_factor, goal=before.goal,
     )  # fmt: skip
     then.history.truncate(then.epoch - then.history.first_epoch)
     return then
@@ -293,7 +279,7 @@ def _orders(shuffle: bool | int, state: State, n: int, epochs: int) -> np.ndarra
     return state.engine.orders(range(state.epoch, state.epoch + epochs), n, window)
 
 
-def block_rates(state: State | Model, n: int, epochs: int) -> np.ndarray:
+def block_rates(state: State, n: int, epochs: int) -> np.ndarray:
     """Return the learning rate of each step of the next epochs over n rows, (epochs, steps)."""
     problem = state.problem
     steps = -(-n // problem.batch_size)

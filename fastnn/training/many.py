@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.targets.selection import describe
 from fastnn.threads.tasks import run_tasks
 from fastnn.training.callbacks import Callback, own_callbacks
-from fastnn.training.loop import Training, begun
+from fastnn.training.loop import Training
 from fastnn.training.metrics import Metric
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.saved_trainer import Model
@@ -61,8 +62,8 @@ class Member:
         return trainer
 
 
-# (number of the member, trainer, its callbacks, where it diverged) -> what is to be known of it.
-Done = Callable[[int, Any, tuple[Callback, ...], Diverged | None], Result]
+# (number of the member, its training) -> what is to be known of it.
+Done = Callable[[int, Training], Result]
 
 
 def train_many(
@@ -92,7 +93,7 @@ def train_many(
     workers
         How many tasks at a time, each on one thread.
     done
-        Called with each trainer that has been trained, in any order and from several threads; it
+        Called with each training that is over, in any order and from several threads; the trainer
         lives no longer, unless that keeps it with `at_rest`.
     kind
         The class of the trainers.
@@ -107,55 +108,40 @@ def train_many(
 
     def train(number: int, check: Callable[[], None]) -> list[Result]:
         this_call = object()  # whose callbacks may no more than those of fit
-        trainers = [members[index].trainer(kind) for index in groups[number]]
-        calls = [own_callbacks(callbacks) for _ in trainers]
-        errors: dict[int, Diverged] = {}
+        group = [members[index] for index in groups[number]]
+        trainers = [member.trainer(kind) for member in group]
+        shape = trainers[0].problem.network, trainers[0].problem.batch_size
+        trainings: list[Training] = []
         with ExitStack() as ending:
             _seat_together(trainers, ending)
-            with ExitStack() as trainings:
-                left: dict[int, Training] = {}
-                for place, (index, trainer) in enumerate(
-                    zip(groups[number], trainers, strict=True)
-                ):
-                    member, watch = members[index], Watch(check)
-                    watches.append(watch)
+            with ExitStack() as begun:
+                for member, trainer in zip(group, trainers, strict=True):
                     trainer._fitting.take(this_call)
-                    engine, problem = trainer._open(), trainer.problem
+                    engine, watch = trainer._open(), Watch(check)
                     engine.prepare(member.data.X)
                     # An engine that knows its epochs to be short does them in this thread; a thread
                     # more than there are processors is put anywhere, and takes a twentieth of the
                     # time of all.
-                    shape = problem.network, problem.batch_size
-                    engine.seconds_per_row = min(engine.seconds_per_row, paces.get(shape, math.inf))
+                    engine.seconds_per_row = paces.get(shape, engine.seconds_per_row)
                     trainer.history.reason = describe(trainer.history.reason, engine)
-                    left[place] = trainings.enter_context(
-                        begun(
-                            trainer,
-                            member.data,
-                            member.validation,
-                            epochs,
-                            calls[place],
-                            watch,
-                            member.metrics,
-                            calling=calling,
-                        )  # fmt: skip
-                    )
-                while left:
-                    for place, training in list(left.items()):
+                    watches.append(watch)
+                    training = Training(
+                        trainer, member.data, member.validation, epochs, own_callbacks(callbacks),
+                        watch, member.metrics, calling=calling,
+                    )  # fmt: skip
+                    begun.enter_context(training.begun())
+                    trainings.append(training)
+                while left := [training for training in trainings if not training.over]:
+                    for training in left:
                         try:
                             training.go_on()
                         except Diverged as error:
-                            errors[place] = error
-                        if training.over or place in errors:
-                            del left[place]
+                            training.error, training.over = error, True
             paces[shape] = min(paces.get(shape, math.inf), engine.seconds_per_row)
-            return [
-                done(index, trainer, calls[place], errors.get(place))
-                for place, (index, trainer) in enumerate(zip(groups[number], trainers, strict=True))
-            ]
+            return [done(*each) for each in zip(groups[number], trainings, strict=True)]
 
-    count, rows = len(members), len(members[0].data)
-    progress = Progress(count * epochs, 1, rows, rows, wanted=progress_bar)
+    rows = len(members[0].data)
+    progress = Progress(len(members) * epochs, 1, rows, rows, wanted=progress_bar)
 
     def tick() -> None:
         progress.show(name, sum(watch.epochs for watch in watches))
@@ -164,12 +150,9 @@ def train_many(
         found = run_tasks(train, len(groups), workers, tick)
     finally:
         progress.close()
-    by_index = {
-        index: result
-        for group, results in zip(groups, found, strict=True)
-        for index, result in zip(group, results, strict=True)
-    }
-    return [by_index[index] for index in range(count)]
+    places = [index for group in groups for index in group]
+    in_groups = [result for results in found for result in results]
+    return [result for _, result in sorted(zip(places, in_groups, strict=True), key=itemgetter(0))]
 
 
 def check_keep(keep_trainers: Any) -> None:

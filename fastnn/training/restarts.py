@@ -14,6 +14,7 @@ from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, take_over
 from fastnn.training.history import History
+from fastnn.training.loop import Training
 from fastnn.training.many import Member, at_rest, check_keep, train_many
 from fastnn.training.metrics import Metric
 from fastnn.training.restart_results import Restart, Restarts
@@ -99,21 +100,19 @@ def best_of(
         )  # fmt: skip
         members.append(replace(members[0], model=model))
     comparing = threading.Lock()
-    kept: list[tuple[tuple[bool, float, int], Stateful, tuple[Callback, ...]]] = []
+    kept: list[tuple[tuple[bool, float, int], Training]] = []
     errors: dict[int, Diverged] = {}
 
-    def done(
-        index: int, own: Stateful, calls: tuple[Callback, ...], error: Diverged | None
-    ) -> Restart:
-        found = _ending(own, error is not None)
-        if error is not None:
-            errors[index] = error
+    def done(index: int, training: Training) -> Restart:
+        found = _ending(training.trainer, training.error is not None)
+        if training.error is not None:
+            errors[index] = training.error
         if keep_trainers:
-            found = replace(found, trainer=at_rest(own, run))
+            found = replace(found, trainer=at_rest(training.trainer, run))
         rank = (found.diverged, found.score, index)
         with comparing:
             if not kept or rank < kept[0][0]:
-                kept[:] = [(rank, own, calls)]  # which lets go of the one before
+                kept[:] = [(rank, training)]  # which lets go of the one before
         return found
 
     found = train_many(
@@ -121,9 +120,9 @@ def best_of(
         progress_bar,
     )  # fmt: skip
     _check_any_left(errors, restarts)
-    _, best, calls = kept[0]
-    take_over(callbacks, calls, trainer.threads)
-    return at_rest(best, run), Restarts(found)
+    best = kept[0][1]
+    take_over(callbacks, best.calls, trainer.threads)
+    return at_rest(best.trainer, run), Restarts(found)
 
 
 def _check_any_left(errors: dict[int, Diverged], restarts: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, number, whole
+from fastnn.errors import InvalidInput, number, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import Data, check_data, check_validation, width_of
 from fastnn.inputs.problem import Problem
@@ -23,6 +23,7 @@ from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks, watched_metrics
 from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
+from fastnn.training.loop import Training
 from fastnn.training.many import Member, at_rest, check_keep, train_many
 from fastnn.training.metrics import (
     Metric,
@@ -33,6 +34,7 @@ from fastnn.training.metrics import (
 from fastnn.training.sweep_result import Run, SweepResult, short
 from fastnn.training.sweep_settings import Maker, combinations, seeds_of
 from fastnn.training.trainer import Trainer
+from fastnn.training.trainer_state import Stateful
 
 
 def sweep(
@@ -145,12 +147,12 @@ def sweep(
         calls = (*calls, partial(_reached, aim))
     reasons: dict[int, str] = {}
 
-    def done(index: int, trainer: Trainer, own: object, error: Diverged | None) -> Run:
-        member = members[index]
-        if error is None and (text := reason_against(trainer, member.data)):
+    def done(index: int, training: Training) -> Run:
+        trainer, diverged = training.trainer, training.error is not None
+        if not diverged and (text := reason_against(trainer, training.data)):
             reasons[index] = text
-        run = _run(trainer, settings[index // len(chosen)], aim, error is not None)
-        return replace(run, trainer=at_rest(trainer, member.run)) if keep_trainers else run
+        run = _run(trainer, settings[index // len(chosen)], aim, diverged)
+        return replace(run, trainer=at_rest(trainer, members[index].run)) if keep_trainers else run
 
     total = len(members)
     rows = train_many(members, count, calls, workers, done, Trainer, f"{total} runs")
@@ -288,7 +290,7 @@ def _compile(member: Member) -> None:
     engine.close()
 
 
-def _run(trainer: Trainer, settings: dict[str, Any], aim: float | None, diverged: bool) -> Run:
+def _run(trainer: Stateful, settings: dict[str, Any], aim: float | None, diverged: bool) -> Run:
     """Return the row of a training that is over."""
     history, epochs = trainer.history, trainer.epoch
     last = epochs - 1

@@ -23,7 +23,7 @@ from fastnn.training.callbacks import Callback, check_callbacks, check_fit, watc
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
 from fastnn.training.learning_check import warn_if_nothing_learnt
-from fastnn.training.loop import BLOCK_SECONDS, train_epochs
+from fastnn.training.loop import BLOCK_SECONDS, Training
 from fastnn.training.metrics import check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
@@ -393,7 +393,7 @@ class Trainer(Adjustable, Convertible):
         self._tell_history(engine)
         bar = Progress(epochs, steps, self.problem.batch_size, len(data), wanted=progress)
         try:
-            train_epochs(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS)
+            Training(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS).run()
         finally:
             bar.close()
         if epochs:

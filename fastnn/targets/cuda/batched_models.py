@@ -138,6 +138,7 @@ class Seat(interface.Engine):
         else:
             done = self._several.train(self, asked)
         self.ahead, self.state = None, done.after
+        self.seconds_per_row = self._several.seconds_per_row
         self.next = epoch + len(rates), step + rates.size, float(rates[-1, -1])
         return done.results
 
@@ -168,6 +169,8 @@ class Several:
     ----------
     seats
         Their engines.
+    seconds_per_row
+        About what a row takes all of them.
     """
 
     def __init__(self, problem: Problem, seeds: list[int]) -> None:
@@ -178,10 +181,10 @@ class Several:
         self.plan = self._family.plan(1)
         self.description = f"{self._family.name} kernels on {limits().name}"
         self._predictor = Predictor(problem, self._rule, self.plan, limits())
-        # About what a row takes all of them, which come to the SMs in rounds.
+        # They come to the SMs in rounds.
         rounds = -(-len(seeds) // limits().sms)
         step = rounds * Block.seconds(problem, limits())
-        self._seconds_per_row = step / problem.batch_size
+        self.seconds_per_row = step / problem.batch_size
         self.seats = [Seat(self, seed) for seed in seeds]
 
     def prepare(self) -> None:
@@ -273,14 +276,14 @@ class Several:
                 **placed._asdict(),
             )
             chunks, start = [Chunk(0, epochs * each, placed)], time.perf_counter()
-            pace = self._seconds_per_row
+            pace = self.seconds_per_row
             session.run(self._family, job, plan, chunks, epochs * each, seconds_per_row=pace)
             found = job.results.copy_to_host(stream=session.stream)
             bad = job.bad.copy_to_host(stream=session.stream)
             states = job.state.copy_to_host(stream=session.stream)
             session.stream.synchronize()
             # Of all networks together.
-            self._seconds_per_row = (time.perf_counter() - start) / (epochs * n)
+            self.seconds_per_row = (time.perf_counter() - start) / (epochs * n)
         found = found.reshape(len(seeds), epochs, RESULT_FIELDS)
         return states, [
             read_results(own, int(failed), each) for own, failed in zip(found, bad, strict=True)

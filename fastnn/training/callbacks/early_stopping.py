@@ -143,7 +143,8 @@ class EarlyStopping(Bundled):
         if 0 < best < len(results):
             entry = len(trainer.history) - len(results) + best - 1
             epoch = trainer.epoch - len(results) + best
-            trainer.history.best, self._later = entry, _Epoch(epoch, entry, partial(anew, best))
+            self._later = _Epoch(epoch, entry, partial(anew, best))
+            trainer.history.best = max(trainer.history.best or 0, entry)  # another may have a later
 
     def series(self) -> str:
         """Return the series that is watched."""
