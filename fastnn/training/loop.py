@@ -122,10 +122,7 @@ class Training:
             the trainer often enough; it is as after the last good epoch.
         """
         trainer, data = self.trainer, self.data
-        count = 1
-        if self._most > 1 and not self._one_by_one:
-            count = _most_within(trainer, len(data), self.longest, self._following)
-            count = min(count, self._most, self._left)
+        count = self._count() if self._most > 1 else 1
         before = trainer._state.epoch
         try:
             done = _train_block(
@@ -146,6 +143,38 @@ class Training:
             with self.calling:
                 self.over = call_all(self.calls, trainer, trainer._state.history)
         self.over = self.over or not self._left
+
+    def forecast(self) -> tuple[Any, np.ndarray, int, int] | None:
+        """Return what the engine will be asked for next: snapshot, rates, epoch and step.
+
+        None where nothing is, or it is not known.
+        """
+        state = self.trainer._state
+        if self.over or state.arrays is not None:
+            return None
+        count = self._count() if self._most > 1 else 1
+        try:
+            rates = block_rates(state, len(self.data), count)
+        except Exception:  # which is for the one who asks
+            return None
+        return state.snapshot, rates, state.epoch, state.step
+
+    def _count(self) -> int:
+        """Return how many epochs to do in the next call, by what it took for the last ones."""
+        engine, most = self.trainer._state.engine, min(self._most, self._left)
+        if self._one_by_one or engine is None:
+            return 1
+        if self._following and (
+            self.trainer.on_divergence == "restore"
+            or any(each.needs_penalty and not engine.tells_penalty for each in self._following)
+        ):
+            return 1
+        if math.isinf(self.longest):
+            return most
+        if engine.threads > 1 or math.isinf(engine.seconds_per_row):
+            return 1
+        pace = len(self.data) * engine.seconds_per_row
+        return min(most, max(1, int(self.longest / max(pace, self.longest / BLOCK_EPOCHS))))
 
 
 def followers(calls: tuple[Callback, ...]) -> tuple[Bundled, ...]:
@@ -286,21 +315,3 @@ def block_rates(state: State, n: int, epochs: int) -> np.ndarray:
     rates = rates_of(problem.optimizer.learning_rate, state.epoch, state.step, steps, epochs)
     rates *= state.rate_factor
     return rates.reshape(epochs, steps)
-
-
-def _most_within(
-    trainer: Stateful, rows: int, seconds: float, following: tuple[Bundled, ...]
-) -> int:
-    """Return how many epochs one call of the engine may do, by what it took for the last ones."""
-    engine = trainer._state.engine
-    if following and (
-        engine is None
-        or trainer.on_divergence == "restore"
-        or any(each.needs_penalty and not engine.tells_penalty for each in following)
-    ):
-        return 1
-    if math.isinf(seconds):
-        return BLOCK_EPOCHS
-    if engine is None or engine.threads > 1 or math.isinf(engine.seconds_per_row):
-        return 1
-    return max(1, int(seconds / max(rows * engine.seconds_per_row, seconds / BLOCK_EPOCHS)))

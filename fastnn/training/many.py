@@ -27,9 +27,12 @@ from fastnn.training.progress import Progress, Watch
 from fastnn.training.saved_trainer import Model
 
 if TYPE_CHECKING:
+    from fastnn.targets.cuda.batched_models import Seat
     from fastnn.training.trainer_state import Run, Stateful
 
 Result = TypeVar("Result")
+
+MOST_TOGETHER = 1024  # networks in a launch: those of several rounds, all of which are in memory
 
 
 @dataclass
@@ -78,8 +81,8 @@ def train_many(
 ) -> list[Result]:
     """Train every member as if alone, and return what `done` has made of each, in their order.
 
-    Those of one problem but for the seed are trained in one launch of a device where that is
-    quicker; all others as one task each.
+    Those that need the same code are trained in one launch of a device where that is quicker; all
+    others as one task each.
 
     Parameters
     ----------
@@ -113,7 +116,7 @@ def train_many(
         shape = trainers[0].problem.network, trainers[0].problem.batch_size
         trainings: list[Training] = []
         with ExitStack() as ending:
-            _seat_together(trainers, ending)
+            seats = _seat_together(trainers, ending)
             with ExitStack() as begun:
                 for member, trainer in zip(group, trainers, strict=True):
                     trainer._fitting.take(this_call)
@@ -131,6 +134,8 @@ def train_many(
                     )  # fmt: skip
                     begun.enter_context(training.begun())
                     trainings.append(training)
+                for seat, training in zip(seats, trainings, strict=False):
+                    seat.forecast = training.forecast
                 while left := [training for training in trainings if not training.over]:
                     for training in left:
                         try:
@@ -175,44 +180,48 @@ def at_rest(trainer: Any, run: Run) -> Any:
 def _groups(members: Sequence[Member]) -> list[list[int]]:
     """Return the numbers of the members, those together that one launch of a device trains."""
     groups: list[list[int]] = []
-    seen: list[Any] = []
+    on_device: list[list[int]] = []
     for index, member in enumerate(members):
-        model = member.model
-        if model.history.target != "cuda" or member.data.unequal_weights is not None:
+        if member.model.history.target != "cuda" or member.data.unequal_weights is not None:
             groups.append([index])
-            seen.append(None)
             continue
-        alike = (
-            replace(model.problem, seed=0), model.shuffle, model.rate_factor, id(member.data),
-        )  # fmt: skip
-        if alike in seen:
-            groups[seen.index(alike)].append(index)
-        else:
-            groups.append([index])
-            seen.append(alike)
-    return [
-        part
-        for group in groups
-        for part in ([group] if _together(members, group) else [[index] for index in group])
-    ]
+        alike = (group for group in on_device if _alike(members[group[0]], member))
+        if (group := next(alike, None)) is None:
+            on_device.append(group := [])
+        group.append(index)
+    for group in on_device:
+        for first in range(0, len(group), MOST_TOGETHER):
+            part = group[first : first + MOST_TOGETHER]
+            groups += [part] if _together(members, part) else [[index] for index in part]
+    return groups
+
+
+def _alike(member: Member, other: Member) -> bool:
+    """Return whether one launch may train both."""
+    from fastnn.targets.cuda.batched_models import one_launch
+
+    return (
+        member.data is other.data
+        and member.model.shuffle == other.model.shuffle
+        and one_launch(member.model.problem, other.model.problem)
+    )
 
 
 def _together(members: Sequence[Member], group: list[int]) -> bool:
     """Return whether a device trains so many networks side by side, or one after another."""
-    if len(group) == 1:
-        return True
     from fastnn.targets.cuda.batched_models import worth_it
 
-    return worth_it(members[group[0]].model.problem, len(group))
+    return len(group) == 1 or worth_it(members[group[0]].model.problem, len(group))
 
 
-def _seat_together(trainers: list[Stateful], ending: ExitStack) -> None:
-    """Give several trainers, which are of one problem but for the seed, engines of one launch."""
+def _seat_together(trainers: list[Stateful], ending: ExitStack) -> list[Seat]:
+    """Give several trainers, which one launch may train, engines that share it; return these."""
     if len(trainers) == 1:
-        return
+        return []
     from fastnn.targets.cuda.batched_models import Several
 
-    several = Several(trainers[0].problem, [each.problem.seed for each in trainers])
+    several = Several([each.problem for each in trainers])
     ending.callback(several.close)
     for trainer, seat in zip(trainers, several.seats, strict=True):
         trainer._state = trainer._state._replace(engine=seat)
+    return several.seats

@@ -1,15 +1,16 @@
 """Many networks of one shape, each trained by a block of its own, in one launch.
 
-Their seeds differ: initial parameters, order of the rows and dropout are each network's own. Each
-has an `Engine` of its own, a seat, that is asked for epochs as any engine is. The first that is
-asked does them for all that are expected to be asked for the same, and those find them done.
+Initial parameters, order of the rows, dropout, rates, penalties and limits are each network's own.
+Each has an `Engine` of its own, a seat, that is asked for epochs as any engine is. The first that
+is asked does those of all others, too, as far as it is known what they will be asked for next, and
+these find them done.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +24,12 @@ from fastnn.targets import engine as interface
 from fastnn.targets.cuda.block.family import Block
 from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.block.row_orders import make_orders
+from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.dispatch import quicker_together
 from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
 from fastnn.targets.cuda.host.memory import check_room
 from fastnn.targets.cuda.host.numba_cuda import limits
-from fastnn.targets.cuda.host.plan import Parameters
+from fastnn.targets.cuda.host.plan import Parameters, make_plan
 from fastnn.targets.cuda.host.scalars import layer_keys, step_table
 from fastnn.targets.cuda.host.session import Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
@@ -36,9 +38,26 @@ OUTPUT_BYTES = 256 << 20  # of predictions that are on the device together
 ORDER_ROWS = 1 << 26  # of the orders of all networks that are there together
 
 
+# Settings of a problem that networks of one launch may have of their own.
+_OWN = ("seed", "optimizer", "l1", "l2", "clip_value", "clip_norm", "label_smoothing")
+
+
 def worth_it(problem: Problem, count: int) -> bool:
     """Return whether so many networks are sooner done together than one after another."""
     return quicker_together(problem, limits(), count)
+
+
+def one_launch(problem: Problem, other: Problem) -> bool:
+    """Return whether networks of two problems may be trained in one launch: their code is one."""
+    same = all(
+        getattr(problem, each.name) == getattr(other, each.name)
+        for each in fields(problem)
+        if each.init and each.name not in _OWN
+    )
+    if not same or recipe_of(problem) != recipe_of(other):
+        return False
+    plans = [make_plan(each, each.batch_size, ones=True) for each in (problem, other)]
+    return np.array_equal(plans[0].words, plans[1].words)
 
 
 @dataclass(frozen=True)
@@ -63,7 +82,7 @@ class _Asked(NamedTuple):
     step: int
 
     def same(self, other: _Asked) -> bool:
-        """Return whether two seats do the same, each with its own seed."""
+        """Return whether the same epochs are asked for."""
         return (
             self.data is other.data
             and (self.epoch, self.step) == (other.epoch, other.step)
@@ -71,6 +90,9 @@ class _Asked(NamedTuple):
             and type(self.orders) is type(other.orders)
             and bool(np.all(self.orders == other.orders))
         )
+
+
+Forecast = tuple[np.ndarray, np.ndarray, int, int]
 
 
 class _Done(NamedTuple):
@@ -86,15 +108,16 @@ class _Done(NamedTuple):
 class Seat(interface.Engine):
     """The engine of one of several networks."""
 
-    def __init__(self, several: Several, seed: int) -> None:
-        """Be what an `Engine` with this seed would be."""
-        super().__init__(replace(several.problem, seed=seed))
+    def __init__(self, several: Several, problem: Problem) -> None:
+        """Be what an `Engine` of this problem would be."""
+        super().__init__(problem)
         self._several, self.description = several, several.description
-        self.state = np.zeros(several.plan.state_size, several.problem.dtype)
+        self.state = np.zeros(several.plan.state_size, problem.dtype)
+        self.numbers = make_plan(problem, 1, ones=True).numbers
         self.ahead: _Done | None = None
         self.outputs_of: tuple[Any, np.ndarray, np.ndarray] | None = None  # X, state, outputs
-        # What it is asked for next, as far as is known: epoch, step and the rate before.
-        self.next: tuple[int, int, float] | None = None
+        # What it is asked for next, as far as is known: state, rates, epoch and step.
+        self.forecast: Callable[[], Forecast | None] = lambda: None
 
     def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
         """Return a snapshot of these parameters and slots."""
@@ -139,7 +162,6 @@ class Seat(interface.Engine):
             done = self._several.train(self, asked)
         self.ahead, self.state = None, done.after
         self.seconds_per_row = self._several.seconds_per_row
-        self.next = epoch + len(rates), step + rates.size, float(rates[-1, -1])
         return done.results
 
     def forward(self, X: Any) -> np.ndarray:
@@ -173,88 +195,101 @@ class Several:
         About what a row takes all of them.
     """
 
-    def __init__(self, problem: Problem, seeds: list[int]) -> None:
-        """Make room for a network a seed; `problem` gives all else."""
-        self.problem = problem
+    def __init__(self, problems: list[Problem]) -> None:
+        """Make room for a network a problem; of any two of them `one_launch` is true."""
+        self.problem = problem = problems[0]
         self._session, self._rule = Session(problem, self._go_back), problem.optimizer.rule
-        self._family = Block(problem, self._rule, limits(), len(seeds))
+        self._family = Block(problem, self._rule, limits(), len(problems))
         self.plan = self._family.plan(1)
         self.description = f"{self._family.name} kernels on {limits().name}"
         self._predictor = Predictor(problem, self._rule, self.plan, limits())
         # They come to the SMs in rounds.
-        rounds = -(-len(seeds) // limits().sms)
+        rounds = -(-len(problems) // limits().sms)
         step = rounds * Block.seconds(problem, limits())
         self.seconds_per_row = step / problem.batch_size
-        self.seats = [Seat(self, seed) for seed in seeds]
+        self.seats = [Seat(self, each) for each in problems]
 
     def prepare(self) -> None:
         """Compile the kernels of training."""
         self._session.prepare(self._family)
 
     def train(self, asking: Seat, asked: _Asked) -> _Done:
-        """Return what a seat is asked for, done beside that of those expected to be asked it too.
+        """Return what a seat is asked for, done beside what the others will be asked for next.
 
         Where one of these is asked for something else, it does that, too: its state is its own.
         """
-        seats, start = [asking], time.perf_counter()
-        if asking.next is None or asking.next[:2] == (asked.epoch, asked.step):
-            seats += [
-                seat
-                for seat in self.seats
-                if seat is not asking and seat.ahead is None and seat.next == asking.next
-            ]
-        befores = [seat.state for seat in seats]
+        seats, every, start = [asking], [asked], time.perf_counter()
+        befores = [asking.state]
+        for seat in self.seats:
+            if seat is asking or (forecast := seat.forecast()) is None:
+                continue
+            state, rates, epoch, step = forecast
+            done = seat.ahead is not None and seat.ahead.before is state
+            if done or rates.shape != asked.rates.shape:
+                continue
+            orders = asked.orders
+            if isinstance(orders, _Shuffled):
+                orders = replace(orders, epochs=range(epoch, epoch + len(rates)))
+            seats.append(seat)
+            every.append(_Asked(asked.data, orders, rates, epoch, step))
+            befores.append(state)
         states, found = np.stack(befores), [list[EpochResult]() for _ in seats]
         epochs, each = asked.rates.shape
         most = max(1, ORDER_ROWS // (len(asked.data) * len(seats)))
         for first in range(0, epochs, most):
             part = slice(first, first + most)
-            piece = asked._replace(
-                orders=asked.orders[part], rates=asked.rates[part],
-                epoch=asked.epoch + first, step=asked.step + first * each,
-            )  # fmt: skip
-            states, results = self._launch([seat.problem.seed for seat in seats], states, piece)
-            for every, own in zip(found, results, strict=True):
-                if not every or every[-1].bad_step is None:
-                    every += own
+            pieces = [
+                own._replace(
+                    orders=own.orders[part],
+                    rates=own.rates[part],
+                    epoch=own.epoch + first,
+                    step=own.step + first * each,
+                )  # fmt: skip
+                for own in every
+            ]
+            states, results = self._launch(seats, states, pieces)
+            for before, after in zip(found, results, strict=True):
+                if not before or before[-1].bad_step is None:
+                    before += after
         seconds = time.perf_counter() - start
-        for seat, before, state, own in zip(seats, befores, states, found, strict=True):
-            # A row of its own: one that is kept does not keep those of all others.
-            seat.ahead = _Done(asked, before, state.copy(), own, seconds)
+        for place, seat in enumerate(seats):
+            # A state of its own: one that is kept does not keep those of all others.
+            after = states[place].copy()
+            seat.ahead = _Done(every[place], befores[place], after, found[place], seconds)
         assert asking.ahead is not None
         return asking.ahead
 
     def _launch(
-        self, seeds: list[int], states: np.ndarray, asked: _Asked
+        self, seats: list[Seat], states: np.ndarray, every: list[_Asked]
     ) -> tuple[np.ndarray, list[list[EpochResult]]]:
-        """Train networks of some seeds side by side, whose states (b, state size) are given.
+        """Train networks side by side, each for as many epochs, from states (b, state size).
 
         Return states and, of each, a result for each epoch that it began.
         """
-        data, orders, rates, epoch, step = asked
-        session, epochs, each, n = self._session, *rates.shape, len(data)
-        numbered = range(epoch, epoch + epochs)
+        data, orders, rates = every[0][:3]
+        session, (epochs, each), n, networks = self._session, rates.shape, len(data), len(every)
+        # The seed of each network, and the numbers of its epochs.
+        keyed = [
+            (seat.problem.seed, range(own.epoch, own.epoch + epochs))
+            for seat, own in zip(seats, every, strict=True)
+        ]
         with session.lock, session.guarded("training several networks"):
             plan = self._family.plan(n)
-            any_order = np.zeros(n, np.int64)
-            tables = [
-                step_table(self.problem, self._rule, own, step + e * each, any_order, None)
-                for e, own in enumerate(rates)
-            ]
-            runs = len(seeds) * epochs
+            numbers, steps = self._constants(seats, every)
+            runs = networks * epochs
             check_room(
                 runs * n * 4 + states.nbytes,
-                f"{len(seeds)} networks and the orders of their rows need",
+                f"{networks} networks and the orders of their rows need",
                 "train fewer restarts at a time",
             )
             if not isinstance(orders, _Shuffled):
-                every = np.tile(orders.astype(np.int32), (len(seeds), 1))
-                placed_orders = session.put("orders", every)
+                rows = np.tile(orders.astype(np.int32), (networks, 1))
+                placed_orders = session.put("orders", rows)
             elif orders.window is not None and orders.window < n:
-                drawn = [host_orders(seed, numbered, n, orders.window) for seed in seeds]
+                drawn = [host_orders(*each, n, orders.window) for each in keyed]
                 placed_orders = session.put("orders", np.concatenate(drawn).astype(np.int32))
             else:
-                keys = [order_key(seed, each) for seed in seeds for each in numbered]
+                keys = [order_key(seed, epoch) for seed, own in keyed for epoch in own]
                 placed_orders = make_orders(np.array(keys, np.uint64), n, session.stream)
             placed = session.source(data, plan)
             if isinstance(placed, Streamed):
@@ -265,14 +300,14 @@ class Several:
             resident = self._family.resident_bytes(n) > 0
             job = Job(
                 state=session.put("states", states),
-                scratch=session.scratch(plan, 1 if resident else len(seeds)),
+                scratch=session.scratch(plan, 1 if resident else networks),
                 words=session.put("words", plan.words),
-                numbers=session.put("numbers", plan.numbers),
-                steps=session.put("steps", np.concatenate(tables)),
-                keys=session.put("keys", layer_keys(self.problem, seeds, numbered)),
+                numbers=session.put("numbers", numbers),
+                steps=session.put("steps", steps),
+                keys=session.put("keys", layer_keys(self.problem, keyed)),
                 orders=placed_orders,
                 results=session.put("results", np.zeros((runs, RESULT_FIELDS))),
-                bad=session.put("bad", np.full(len(seeds), -1, np.int64)),
+                bad=session.put("bad", np.full(networks, -1, np.int64)),
                 **placed._asdict(),
             )
             chunks, start = [Chunk(0, epochs * each, placed)], time.perf_counter()
@@ -284,10 +319,29 @@ class Several:
             session.stream.synchronize()
             # Of all networks together.
             self.seconds_per_row = (time.perf_counter() - start) / (epochs * n)
-        found = found.reshape(len(seeds), epochs, RESULT_FIELDS)
+        found = found.reshape(networks, epochs, RESULT_FIELDS)
         return states, [
             read_results(own, int(failed), each) for own, failed in zip(found, bad, strict=True)
         ]
+
+    def _constants(self, seats: list[Seat], every: list[_Asked]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of each network, and the tables of steps, one of all that share it."""
+        any_order, tables = np.zeros(len(every[0].data), np.int64), list[np.ndarray]()
+        places: dict[Any, int] = {}
+        for seat, own in zip(seats, every, strict=True):
+            problem = seat.problem
+            constants = problem.optimizer.constants, problem.loss_alpha
+            alike = constants, own.step, own.rates.tobytes()
+            if alike not in places:
+                places[alike] = len(places) * own.rates.size
+                tables += [
+                    step_table(
+                        problem, self._rule, rates, own.step + e * len(rates), any_order, None
+                    )
+                    for e, rates in enumerate(own.rates)
+                ]
+            seat.numbers[-1] = places[alike]
+        return np.concatenate([seat.numbers for seat in seats]), np.concatenate(tables)
 
     def predict(self, asking: Seat, X: Any) -> np.ndarray:
         """Return the outputs of a seat for X, and give others those that they will need."""
