@@ -211,7 +211,8 @@ def _together(members: Sequence[Member], group: list[int]) -> bool:
     """Return whether a device trains so many networks side by side, or one after another."""
     from fastnn.targets.cuda.batched_models import worth_it
 
-    return len(group) == 1 or worth_it(members[group[0]].model.problem, len(group))
+    first = members[group[0]]
+    return len(group) == 1 or worth_it(first.model.problem, len(group), first.data)
 
 
 def _seat_together(trainers: list[Stateful], ending: ExitStack) -> list[Seat]:

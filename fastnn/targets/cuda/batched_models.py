@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn.errors import DeviceFailure
 from fastnn.inputs.data import Data
+from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.random.row_orders import order_key
 from fastnn.random.shuffling import make_orders as host_orders
@@ -27,11 +28,12 @@ from fastnn.targets.cuda.block.row_orders import make_orders
 from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.dispatch import quicker_together
 from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
-from fastnn.targets.cuda.host.memory import check_room
+from fastnn.targets.cuda.host.data import fits
+from fastnn.targets.cuda.host.memory import check_room, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits
 from fastnn.targets.cuda.host.plan import Parameters, make_plan
 from fastnn.targets.cuda.host.scalars import layer_keys, step_table
-from fastnn.targets.cuda.host.session import Session
+from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 
 OUTPUT_BYTES = 256 << 20  # of predictions that are on the device together
@@ -42,9 +44,14 @@ ORDER_ROWS = 1 << 26  # of the orders of all networks that are there together
 _OWN = ("seed", "optimizer", "l1", "l2", "clip_value", "clip_norm", "label_smoothing")
 
 
-def worth_it(problem: Problem, count: int) -> bool:
-    """Return whether so many networks are sooner done together than one after another."""
-    return quicker_together(problem, limits(), count)
+def worth_it(problem: Problem, count: int, data: Data) -> bool:
+    """Return whether so many networks are sooner done together than one after another.
+
+    Data that do not fit into the device's memory are streamed for one at a time.
+    """
+    if not quicker_together(problem, limits(), count):
+        return False
+    return isinstance(data.X, DeviceArray) or fits(data, problem, ROOM * free_bytes())[0]
 
 
 def one_launch(problem: Problem, other: Problem) -> bool:
@@ -207,11 +214,13 @@ class Several:
         rounds = -(-len(problems) // limits().sms)
         step = rounds * Block.seconds(problem, limits())
         self.seconds_per_row = step / problem.batch_size
-        self.seats = [Seat(self, each) for each in problems]
+        self.seats, self._prepared = [Seat(self, each) for each in problems], False
 
     def prepare(self) -> None:
-        """Compile the kernels of training."""
-        self._session.prepare(self._family)
+        """Compile the kernels of training, at the first call."""
+        if not self._prepared:
+            self._session.prepare(self._family)
+            self._prepared = True
 
     def train(self, asking: Seat, asked: _Asked) -> _Done:
         """Return what a seat is asked for, done beside what the others will be asked for next.
@@ -280,7 +289,7 @@ class Several:
             check_room(
                 runs * n * 4 + states.nbytes,
                 f"{networks} networks and the orders of their rows need",
-                "train fewer restarts at a time",
+                "train fewer networks at a time",
             )
             if not isinstance(orders, _Shuffled):
                 rows = np.tile(orders.astype(np.int32), (networks, 1))
@@ -294,8 +303,8 @@ class Several:
             placed = session.source(data, plan)
             if isinstance(placed, Streamed):
                 raise DeviceFailure(
-                    f"{limits().name} has too little memory for the data, which restarts read "
-                    "together; pass fewer rows, or use target='cpu'"
+                    f"{limits().name} has too little memory for the data, which the networks "
+                    "read together; pass fewer rows, or use target='cpu'"
                 )
             resident = self._family.resident_bytes(n) > 0
             job = Job(
@@ -346,7 +355,8 @@ class Several:
     def predict(self, asking: Seat, X: Any) -> np.ndarray:
         """Return the outputs of a seat for X, and give others those that they will need."""
         bytes_each = len(X) * self.problem.network.outputs * self.problem.dtype.itemsize
-        others = [seat for seat in self.seats if seat is not asking and not seat.has_outputs()]
+        later = self.seats[self.seats.index(asking) + 1 :]  # those before it have asked already
+        others = [seat for seat in later if not seat.has_outputs()]
         others = others[: max(0, OUTPUT_BYTES // bytes_each - 1)]
         states = [asking.state, *(seat.latest() for seat in others)]
         session = self._session
@@ -358,8 +368,10 @@ class Several:
         return outputs[0]
 
     def close(self) -> None:
-        """Let the device's memory go."""
+        """Let the device's memory go, and whoever has been forecasting."""
         self._session.close()
+        for seat in self.seats:
+            seat.forecast = lambda: None
 
     def _go_back(self) -> None:
         """Do nothing: the states on the host are those of the last good call."""
