@@ -155,7 +155,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
+def _import_public(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
 
@@ -167,6 +167,10 @@ def __getattr__(name: str) -> object:
             globals()[name] = value  # the next use does not come here
             return value
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # to which a misspelt name would be an object like any other
+    __getattr__ = _import_public
 
 
 def __dir__() -> list[str]:

@@ -9,12 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from fastnn.errors import number
 
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]
+# The names of `INITIALISERS`, for type checkers.
+InitialiserName = Literal[
+    "xavier_uniform", "xavier_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
+    "orthogonal", "normal", "zeros",
+]  # fmt: skip
 
 
 def xavier_uniform(generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, number, shown, whole
-from fastnn.initializers import INITIALISERS, Initialiser
+from fastnn.initializers import INITIALISERS, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
 from fastnn.normalization import BatchNorm, LayerNorm
 from fastnn.optimizers import (
@@ -63,14 +63,14 @@ class Dense(Layer):
     units
         Number of outputs, at least 1.
     activation
-        A name from `fastnn.rules.table.ACTIVATIONS`, or one of your own: a function of one number
-        that `fastnn.graph.trace` can trace, such as ``lambda z: graph.tanh(z) * 0.5``, or an
+        A name from `fastnn.rules.table.ACTIVATIONS`, or a user-defined one: a function of one
+        number that `fastnn.graph.trace` can trace, such as ``lambda z: graph.tanh(z) * 0.5``, or an
         `Expression` of one variable. Of those the attribute is a
         `fastnn.graph.custom.CustomActivation`.
     init
         How the weights start: a name from `fastnn.initializers.INITIALISERS`, a callable
         ``(generator, inputs, outputs) -> array (inputs, outputs)``, or None for the activation's
-        usual one, which is xavier_uniform for one of your own. Biases start at zero.
+        usual one, which is xavier_uniform for a user-defined one. Biases start at zero.
     bias
         Whether b exists; without it b stays zero.
     alpha
@@ -107,7 +107,7 @@ class Dense(Layer):
 
     units: int
     activation: AnyActivation = "identity"
-    init: str | Initialiser | None = None
+    init: InitialiserName | Initialiser | None = None
     bias: bool = True
     alpha: float | None = None
     l1: float | None = None

@@ -25,13 +25,13 @@ LearningRate = float | Callable[[int], float]
 class Schedule(ABC):
     """A learning rate for every step: what the schedules below have in common.
 
-    A schedule of your own defines `rates` for many steps at once. It can train, but not be saved.
+    A user-defined schedule defines `rates` for many steps at once. It can train, but not be saved.
 
     Attributes
     ----------
     bounded
-        Whether no step's rate can be anything but a finite number of at least 0, so that nobody has
-        to look ahead.
+        Whether no step's rate can be anything but a finite number of at least 0, so that no
+        check of later steps is needed.
     """
 
     bounded: ClassVar[bool] = False
@@ -69,7 +69,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """Multiplied by `factor` after every so many steps: rate factor^floor(t / every).
+    """Multiplied by `factor` after every `every` steps: rate factor^floor(t / every).
 
     >>> StepDecay(0.1, every=100, factor=0.5)(200)
     0.025

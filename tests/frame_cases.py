@@ -75,7 +75,7 @@ class LikePandas:
 
 def _subclass():
     class Mine(pandas.DataFrame):
-        """A frame of a user's own class."""
+        """A frame of a user-defined class."""
 
     return Mine(COLUMNS)
 

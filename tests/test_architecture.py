@@ -21,7 +21,7 @@ PACKAGE = ROOT / "fastnn"
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn": (
         ("errors",),
-        ("threads", "rules", "sanitizer"),
+        ("threads", "rules", "sanitizer", "tables"),
         ("storage",),
         ("initializers", "schedules"),
         ("optimizers", "losses"),
@@ -34,7 +34,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("random", "datasets", "interchange"),
         ("targets",),
         ("training",),
-        ("plots", "estimators"),
+        ("plots", "estimators", "typing"),
         ("examples",),
         ("cli",),
         ("__main__", "build", "guide"),
@@ -69,7 +69,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("trainer_state", "reading"),
         ("settings", "convertible", "callbacks", "divergence", "learning_check"),
         ("loop",),
-        ("many",),
+        ("many", "inspection"),
         ("restarts",),
         ("trainer",),
         ("sweep_result",),
@@ -98,7 +98,7 @@ ALLOWED = {
     "scipy": ("graph", "targets.numpy", "targets.cpu", "estimators"),
     "sklearn": ("examples", "estimators"),
     "matplotlib": ("graph", "plots"),
-    "pandas": ("examples", "training.sweep_result"),
+    "pandas": ("examples", "tables"),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "torch": ("interchange",),
@@ -119,6 +119,7 @@ LAZY_PLACES = (
 TOP_LEVEL = {
     "pyproject.toml",
     "README.md",
+    "MANIFEST.in",
     "LICENSE",
     "fastnn",
     "tests",

@@ -3,6 +3,7 @@
 import mmap
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,9 @@ class Map(mmap.mmap):
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    """Have small files read in pieces."""
+    """Have small files read in pieces, and parts of orders be small where nothing is read."""
     monkeypatch.setattr(pages, "PIECE_BYTES", PIECE)
+    monkeypatch.setattr(reading, "ORDERED_ROWS", 150)
 
 
 @pytest.fixture
@@ -118,12 +120,22 @@ if SIMULATED:  # which takes seconds for each
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_training_from_a_file_comes_to_the_bits_of_memory(settings, kind, target, file):
+def test_training_from_a_file_comes_to_the_bits_of_memory(
+    settings, kind, target, file, monkeypatch
+):
     settings = {"target": target} | KINDS[kind] | SETTINGS[settings]
     expected = trainer_of(**settings)
     expected.fit(X, LABELS, epochs=3, validation_data=(X[:50], LABELS[:50]))
+    known = {
+        1: [True] * 4,
+        3: [False] * 4,
+        None: [False, True, False, True],
+    }  # in memory, by epochs
     for threads in (1, 3) if target == "cpu" else (None,):
         trainer = trainer_of(threads=threads, **settings)
+        monkeypatch.setattr(
+            pages.Pages, "resident", lambda _, to=trainer, by=known[threads]: by[to.epoch]
+        )
         trainer.fit(file, LABELS, epochs=3, validation_data=(X[:50], LABELS[:50]))
         assert state_of(trainer) == state_of(expected)
 
@@ -224,6 +236,84 @@ def test_rows_are_asked_for_and_let_go_in_their_turn(shuffle, file, monkeypatch)
     assert not scattered and source.advice[-1] == (
         (mmap.MADV_NORMAL,) if shuffle else source.advice[-1]
     )
+
+
+def forgotten(file):
+    """Have the system forget a file, of which no page may be mapped."""
+    with open(file, "r+b") as stream:
+        os.fsync(stream.fileno())
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def file_system(path):
+    """Return the kind of the file system that a path is in; "" where Linux does not know it so."""
+    device = os.stat(path).st_dev
+    with open("/proc/self/mountinfo") as lines:
+        for line in lines:
+            mount, _, source = line.partition(" - ")
+            if mount.split()[2] == f"{os.major(device)}:{os.minor(device)}":
+                return source.split()[0]
+    return ""
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """Return the path of rows in a file of some pages, of which what is in memory is known."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux tells what of a file is in memory")
+    if file_system(tmp_path) not in ("ext4", "xfs"):
+        pytest.skip("files may be in memory whether they have been read or not")
+    monkeypatch.setattr(pages, "PIECE_BYTES", 64 << 10)
+    monkeypatch.setattr(mmap, "mmap", Map)  # which numpy.memmap makes
+    np.save(tmp_path / "rows.npy", np.resize(X, (20_000, 4)))
+    return tmp_path / "rows.npy"
+
+
+@pytest.mark.parametrize("shuffle", [2000, False])
+def test_nothing_is_asked_for_or_let_go_of_what_is_in_memory(shuffle, cached):
+    labels = np.resize(LABELS, 20_000)
+    for in_memory in (False, True):
+        forgotten(cached)
+        if in_memory:
+            cached.read_bytes()
+        rows = np.load(cached, mmap_mode="r")
+        trainer = trainer_of([Dense(3)], target="cpu", shuffle=shuffle)
+        assert pages_of(rows).resident() == in_memory
+        trainer.fit(rows, labels, epochs=1)
+        trainer.predict(rows)
+        seen = {each[0] for each in rows._mmap.advice}
+        assert (mmap.MADV_DONTNEED in seen) == (not in_memory)
+        # The look for NaN has read all that there is.
+        assert mmap.MADV_WILLNEED not in seen and pages_of(rows).resident()
+        del rows, trainer
+    forgotten(cached)
+    with open(cached, "rb") as stream:
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # nothing around it
+        os.pread(stream.fileno(), 4 * mmap.PAGESIZE, 0)
+    rows = np.load(cached, mmap_mode="r")
+    assert pages_of(rows[:900]).resident() and not pages_of(rows).resident()
+
+
+def test_what_the_system_does_not_tell_is_not_taken_for_memory(cached, monkeypatch):
+    cached.read_bytes()
+    rows = np.load(cached, mmap_mode="r")
+    with open(cached, "rb") as stream:
+        source = Map(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    nameless = np.frombuffer(source, np.float32, offset=128).reshape(rows.shape)
+    assert pages_of(rows).resident() and pages_of(rows[::2].view(np.ndarray)).resident()
+    assert not pages_of(nameless).resident()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)
+        assert pages_of(rows).resident()  # it is one's own
+        patch.setattr(os, "geteuid", lambda: os.stat(cached).st_uid + 1)
+        assert not pages_of(rows).resident()
+    with monkeypatch.context() as patch:
+        patch.setattr(pages, "_mincore", lambda: None)
+        assert not pages_of(rows).resident()
+    monkeypatch.setattr(pages, "LOOKED_AT_BYTES", 8 * mmap.PAGESIZE)
+    assert pages_of(rows).resident()
+    os.remove(cached)
+    assert not pages_of(rows).resident()
 
 
 @needs_advice

@@ -367,6 +367,8 @@ def test_settings_that_cannot_be_are_refused_by_name():
         fastnn.MLPClassifier((3, 0)).fit(X, y)
     with pytest.raises(ValueError, match="partial_fit does not support early_stopping"):
         classifier(early_stopping=True).partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
+        classifier(class_weight="balanced").fit(X, y).partial_fit(X[:9], y[:9])
     with pytest.raises(ValueError, match="n_jobs must be a number of threads"):
         classifier(n_jobs=0).fit(X, y)
     with pytest.raises(NotFittedError):

@@ -60,7 +60,7 @@ def test_csr_is_not_copied(index, dtype):
 
 
 def test_reading_a_large_matrix_takes_a_tenth_of_its_memory_at_most():
-    matrix = sparse.random_array((20_000, 5_000), density=0.01, format="csr", rng=0)
+    matrix = sparse.csr_array(sparse.random(20_000, 5_000, 0.01, "csr", random_state=0))
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     tracemalloc.start()
     read(matrix, inputs=5_000)
@@ -123,7 +123,13 @@ def test_explicit_zeros_are_numbers():
     [
         (sparse.csr_array((3, 5)), r"5 columns but the network has 4 inputs.*\(3, 4\)"),
         (sparse.csr_array((0, 4)), r"no rows \(shape \(0, 4\)\)"),
-        (sparse.coo_array(np.ones(4)), r"shape \(4,\) .*two-dimensional"),
+        pytest.param(
+            sparse.coo_array(np.ones(4)),
+            r"shape \(4,\) .*two-dimensional",
+            marks=pytest.mark.skipif(
+                sparse.coo_array(np.ones(4)).ndim == 2, reason="SciPy 1.12 and older make a row"
+            ),
+        ),
         (sparse.csr_array(DENSE * 1j), "dtype complex128, not real numbers"),
         (
             broken(data=[1, 2, np.nan, 4]),

@@ -25,7 +25,7 @@ from fastnn import (
 from fastnn.errors import Diverged, TargetUnavailable
 
 random = np.random.default_rng(0)
-MATRIX = sparse.random_array((120, 200), density=0.03, format="csr", rng=random)
+MATRIX = sparse.csr_array(sparse.random(120, 200, 0.03, "csr", random_state=0))
 MATRIX.data[:] = random.normal(size=MATRIX.nnz)
 X = MATRIX.toarray()
 LABELS = (X @ random.normal(size=200) > 0).astype(int) + (X[:, 0] > 0)

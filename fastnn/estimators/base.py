@@ -165,7 +165,7 @@ def train(
     callbacks: Iterable[Callable[..., Any]],
     progress: bool = False,
 ) -> bool:
-    """Train up to so many epochs, with the monitor; return whether Ctrl-C has ended it.
+    """Train at most `epochs` epochs, with the monitor; return whether Ctrl-C has ended it.
 
     Raises
     ------

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.network import Dense, Dropout, Network
+from fastnn.rules.table import ActivationName
 from fastnn.schedules import Schedule
 
 # scikit-learn's names of what has another one here.
 ACTIVATIONS = {"logistic": "sigmoid"}
+HiddenActivationName = Literal[ActivationName, "logistic"]
+HiddenActivation = HiddenActivationName | Callable[[Any], Any]
 REGRESSION_LOSSES = {"squared_error": "mse"}
 
 
@@ -95,7 +98,8 @@ max_norm=None, trainable=True, rate_factor=1.0)
     activations = for_each(activation, len(sizes), "activation")
     rates = for_each(dropout, len(sizes), "dropout")
     for units, rule, rate in zip(sizes, activations, rates, strict=True):
-        layers.append(Dense(units, ACTIVATIONS.get(rule, rule) if isinstance(rule, str) else rule))
+        known: Any = ACTIVATIONS.get(rule, rule) if isinstance(rule, str) else rule
+        layers.append(Dense(units, known))
         if rate:
             layers.append(Dropout(rate))
     return Network(inputs, [*layers, Dense(outputs)])

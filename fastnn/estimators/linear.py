@@ -15,7 +15,7 @@ import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -37,16 +37,24 @@ from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
-from fastnn.losses import KINDS, EpsilonInsensitive, Huber, Margin, SquaredEpsilonInsensitive
+from fastnn.losses import (
+    KINDS,
+    EpsilonInsensitive,
+    Huber,
+    Margin,
+    ParametricLoss,
+    SquaredEpsilonInsensitive,
+)
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
-from fastnn.rules.table import LOSSES, loss_row
+from fastnn.rules.table import LossName, loss_row
 from fastnn.schedules import InverseScaling, Schedule
+from fastnn.targets.selection import TARGETS
 from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
 
 # scikit-learn's names of losses, and what they are here; those of `WITH_EPSILON` have a parameter.
-PLAIN_LOSSES = {
+PLAIN_LOSSES: dict[str, ParametricLoss | str] = {
     "hinge": Margin(1.0),
     "perceptron": Margin(0.0),
     "log_loss": "binary_cross_entropy",
@@ -56,19 +64,21 @@ PLAIN_LOSSES = {
     # ends in finite numbers of no use.
     "squared_error": Huber(1e12),
 }
-WITH_EPSILON = {
+WITH_EPSILON: dict[str, type[Huber | EpsilonInsensitive]] = {
     "huber": Huber,
     "epsilon_insensitive": EpsilonInsensitive,
     "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
 }
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _NO_LARGER = np.iinfo(np.int32).max
-LOSS_NAMES = {*PLAIN_LOSSES, *WITH_EPSILON, *LOSSES}
+LinearLossName = Literal[LossName, "log_loss", "squared_error"]
+Penalty = Literal["l2", "l1", "elasticnet"]
+LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
 
 
 @dataclass(frozen=True)
 class PowerScaling(Schedule):
-    """scikit-learn's "invscaling" after so many updates: rate / (done + t + 1)^power.
+    """scikit-learn's "invscaling" after `done` updates: rate / (done + t + 1)^power.
 
     Unlike `InverseScaling` it takes a power below 0, with which rates grow.
     """
@@ -86,8 +96,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     """A linear model, fitted as scikit-learn's are that train by stochastic gradient descent."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "loss": [StrOptions(LOSS_NAMES), *KINDS, callable],
-        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "loss": [StrOptions(set(get_args(LinearLossName))), *KINDS, callable],
+        "penalty": [StrOptions(set(get_args(Penalty))), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "fit_intercept": ["boolean"],
@@ -97,9 +107,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "verbose": ["verbose"],
         "epsilon": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
-        "learning_rate": [
-            StrOptions({"constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"})
-        ],
+        "learning_rate": [StrOptions(set(get_args(LinearRate)))],
         "eta0": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, None, None, closed="neither")],
         "early_stopping": ["boolean"],
@@ -114,7 +122,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "standardize": ["boolean"],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "callbacks": [list, tuple, callable, None],
-        "target": [StrOptions({"cpu", "cuda", "auto", "numpy"})],
+        "target": [StrOptions(set(TARGETS))],
         "dtype": "no_validation",
         "n_jobs": [Integral, None],
     }
@@ -132,6 +140,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     intercept_: np.ndarray
     t_: float
     n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
 
     def __sklearn_tags__(self) -> Any:
         """Say that X may be sparse."""

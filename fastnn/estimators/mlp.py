@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
@@ -14,16 +14,26 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows
+from fastnn.estimators.description import HiddenActivation
 from fastnn.estimators.labels import Labels
-from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, shown
+from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
-from fastnn.estimators.weights import weights_of
+from fastnn.estimators.weights import refuse_balanced, weights_of
+from fastnn.inputs.problem import Dtype
 from fastnn.layers import rule_of
 from fastnn.losses import Quantile
-from fastnn.rules.table import LOSSES, loss_row
+from fastnn.optimizers import Optimizer
+from fastnn.rules.table import LOSSES, LossName, loss_row
+from fastnn.targets.selection import Target
+from fastnn.training.callbacks import Callback
 from fastnn.training.trainer import Trainer
 
 REGRESSIONS = {name for name, row in LOSSES.items() if row.targets in ("real", "counts")}
+ClassificationLossName = Literal[LossName, "log_loss"]
+RegressionLossName = Literal[
+    "squared_error", "mse", "mae", "huber", "poisson", "quantile", "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+]  # fmt: skip
 PROBABILISTIC = ("log_loss", "softmax_cross_entropy", "binary_cross_entropy")
 
 
@@ -37,7 +47,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     Parameters, defaults, attributes, warnings and errors are those of
     `sklearn.neural_network.MLPClassifier`, and there is more: losses, optimizers and activations of
-    fastnn, dropout, weights of classes, validation data of the caller's, targets. One output and a
+    fastnn, dropout, class weights, explicit validation data, targets. One output and a
     sigmoid tell two classes apart, and one for each label several labels a row; a softmax tells
     apart more than two classes.
 
@@ -105,7 +115,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     class_weight
         "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class. Of
         several labels a row, "balanced" or a list with one dict {0: ..., 1: ...} a label. They
-        multiply `sample_weight`, in `partial_fit` too, where "balanced" is of the rows given.
+        multiply `sample_weight`, in `partial_fit` too, which refuses "balanced": a part of the rows
+        does not tell how frequent classes are.
     dropout
         Rate for the outputs of the hidden layers; a list has one for each.
     optimizer
@@ -166,26 +177,26 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions({"log_loss", *LOSSES}), Quantile, callable],
+        "loss": [StrOptions(set(get_args(ClassificationLossName))), Quantile, callable],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
+        activation: HiddenActivation | Sequence[HiddenActivation] = "relu",
         *,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: SolverRate = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
-        verbose: Any = False,
+        verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -196,17 +207,17 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        loss: Any = "log_loss",
-        class_weight: Any = None,
-        dropout: Any = 0.0,
-        optimizer: Any = None,
-        schedule: Any = None,
-        scoring: Any = None,
+        loss: ClassificationLossName | Quantile | Callable[[Any, Any], Any] = "log_loss",
+        class_weight: Literal["balanced"] | dict[Any, float] | list[Any] | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        optimizer: Optimizer | None = None,
+        schedule: Callable[[int], float] | None = None,
+        scoring: str | Callable[..., Any] | None = None,
         standardize: bool = False,
         n_restarts: int = 1,
-        callbacks: Any = None,
-        target: str = "cpu",
-        dtype: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        target: Target = "cpu",
+        dtype: Dtype | None = None,
         n_jobs: int | None = None,
     ) -> None:
         _keep(self, locals())
@@ -264,6 +275,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         estimator
             Itself.
         """
+        refuse_balanced(self.class_weight)
         if _check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
             self._labels = Labels.of(y if several else np.asarray(classes))
@@ -497,26 +509,26 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions({"squared_error", *REGRESSIONS}), Quantile, callable],
+        "loss": [StrOptions(set(get_args(RegressionLossName))), Quantile, callable],
     }
 
     def __init__(
         self,
-        loss: Any = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        loss: RegressionLossName | Quantile | Callable[[Any, Any], Any] = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
+        activation: HiddenActivation | Sequence[HiddenActivation] = "relu",
         *,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: SolverRate = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
-        verbose: Any = False,
+        verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -527,15 +539,15 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        dropout: Any = 0.0,
-        optimizer: Any = None,
-        schedule: Any = None,
-        scoring: Any = None,
+        dropout: float | Sequence[float] = 0.0,
+        optimizer: Optimizer | None = None,
+        schedule: Callable[[int], float] | None = None,
+        scoring: str | Callable[..., Any] | None = None,
         standardize: bool = False,
         n_restarts: int = 1,
-        callbacks: Any = None,
-        target: str = "cpu",
-        dtype: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        target: Target = "cpu",
+        dtype: Dtype | None = None,
         n_jobs: int | None = None,
     ) -> None:
         _keep(self, locals())

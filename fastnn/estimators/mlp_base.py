@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import scipy.special
@@ -23,6 +23,7 @@ from fastnn.estimators import conversion
 from fastnn.estimators.base import Rows, TrainedEstimator, check_weights, split, train
 from fastnn.estimators.description import (
     EpochScaling,
+    HiddenActivationName,
     draw_parameters,
     hidden_sizes,
     network_of,
@@ -33,13 +34,16 @@ from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
-from fastnn.rules.table import ACTIVATIONS, loss_row
+from fastnn.rules.table import loss_row
+from fastnn.targets.selection import TARGETS
 from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from fastnn.inputs.parameters import Parameters
 
+Solver = Literal["lbfgs", "sgd", "adam"]  # the first is known, and refused
+SolverRate = Literal["constant", "invscaling", "adaptive"]
 Scalings = tuple[Scaling | None, Scaling | None]  # of X, and of the targets of a regression
 
 _LEAST_RATE = 1e-6  # from which on "adaptive" stops instead of dividing
@@ -101,11 +105,11 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"logistic", *ACTIVATIONS}), list, tuple, callable],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "activation": [StrOptions(set(get_args(HiddenActivationName))), list, tuple, callable],
+        "solver": [StrOptions(set(get_args(Solver)))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions(set(get_args(SolverRate)))],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -133,7 +137,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         "standardize": ["boolean"],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "callbacks": [list, tuple, callable, None],
-        "target": [StrOptions({"cpu", "cuda", "auto", "numpy"})],
+        "target": [StrOptions(set(TARGETS))],
         "dtype": "no_validation",
         "n_jobs": [Integral, None],
     }
@@ -142,6 +146,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     _trainer: Trainer
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
+    loss_curve_: list[float]
+    loss_: float
+    n_iter_: int
     best_loss_: float | None
     best_validation_score_: float | None
     validation_scores_: Any  # a list, or None

@@ -66,6 +66,13 @@ class Monitor(Bundled):
 
     turn = 2  # what other callbacks do belongs to the epoch
     follows = True
+    tol: float | None
+    patience: float
+    best_loss: float
+    best_score: float
+    waited: int
+    epochs: int
+    stopped: bool
 
     def __init__(
         self,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 from sklearn.linear_model import Perceptron as Theirs
 
-from fastnn.estimators.linear import from_theirs, to_theirs
+from fastnn.estimators.linear import Penalty, from_theirs, to_theirs
 from fastnn.estimators.sgd import LinearClassifier
+from fastnn.inputs.problem import Dtype
+from fastnn.optimizers import Optimizer
+from fastnn.targets.selection import Target
+from fastnn.training.callbacks import Callback
 
 
 class Perceptron(LinearClassifier):
@@ -44,7 +50,7 @@ class Perceptron(LinearClassifier):
     def __init__(
         self,
         *,
-        penalty: str | None = None,
+        penalty: Penalty | None = None,
         alpha: float = 0.0001,
         l1_ratio: float = 0.15,
         fit_intercept: bool = True,
@@ -54,21 +60,21 @@ class Perceptron(LinearClassifier):
         verbose: int = 0,
         eta0: float = 1.0,
         n_jobs: int | None = None,
-        random_state: Any = 0,
+        random_state: int | np.random.RandomState | None = 0,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
-        class_weight: Any = None,
+        class_weight: Literal["balanced"] | dict[Any, float] | None = None,
         warm_start: bool = False,
         batch_size: int = 1,
-        optimizer: Any = None,
-        schedule: Any = None,
-        scoring: Any = None,
+        optimizer: Optimizer | None = None,
+        schedule: Callable[[int], float] | None = None,
+        scoring: str | Callable[..., Any] | None = None,
         standardize: bool = False,
         n_restarts: int = 1,
-        callbacks: Any = None,
-        target: str = "cpu",
-        dtype: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        target: Target = "cpu",
+        dtype: Dtype | None = None,
     ) -> None:
         self.penalty = penalty
         self.alpha = alpha

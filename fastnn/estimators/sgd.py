@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
@@ -22,12 +23,21 @@ from fastnn.estimators.base import Rows, named_columns
 from fastnn.estimators.linear import (
     PLAIN_LOSSES,
     WITH_EPSILON,
+    LinearLossName,
     LinearModel,
+    LinearRate,
+    Penalty,
     from_theirs,
     to_theirs,
 )
+from fastnn.estimators.weights import refuse_balanced
+from fastnn.inputs.problem import Dtype
 from fastnn.inputs.scaling import Scaling
+from fastnn.losses import ParametricLoss
+from fastnn.optimizers import Optimizer
 from fastnn.rules.table import loss_row
+from fastnn.targets.selection import Target
+from fastnn.training.callbacks import Callback
 
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
 
@@ -127,14 +137,8 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         first = not hasattr(self, "classes_")
         self._more_validate_params(first_partial=first)
-        if first and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit. In order to use "
-                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
-                "In place of y you can use a large enough sample of the full training set target "
-                "to properly estimate the class frequency distributions. Pass the resulting "
-                "weights as the class_weight parameter."
-            )
+        if first:
+            refuse_balanced(self.class_weight)
         X, y = self._check_rows(X, y, reset=first)
         check_classification_targets(y)
         _check_partial_fit_first_call(self, classes)
@@ -252,7 +256,8 @@ class SGDClassifier(LinearClassifier):
     warm_start
         Whether `fit` goes on from the weights there are.
     average
-        Whether the mean of the weights after all updates, or from so many updates on, predicts.
+        Whether the mean of the weights after all updates predicts; a number: of those from that
+        update on.
     batch_size
         Rows in a step, whose gradients are averaged. 1 is scikit-learn's.
     optimizer, schedule
@@ -300,9 +305,9 @@ class SGDClassifier(LinearClassifier):
 
     def __init__(
         self,
-        loss: Any = "hinge",
+        loss: LinearLossName | ParametricLoss | Callable[[Any, Any], Any] = "hinge",
         *,
-        penalty: str | None = "l2",
+        penalty: Penalty | None = "l2",
         alpha: float = 0.0001,
         l1_ratio: float | None = 0.15,
         fit_intercept: bool = True,
@@ -312,25 +317,25 @@ class SGDClassifier(LinearClassifier):
         verbose: int = 0,
         epsilon: float = 0.1,
         n_jobs: int | None = None,
-        random_state: Any = None,
-        learning_rate: str = "optimal",
+        random_state: int | np.random.RandomState | None = None,
+        learning_rate: LinearRate = "optimal",
         eta0: float = 0.01,
         power_t: float = 0.5,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
-        class_weight: Any = None,
+        class_weight: Literal["balanced"] | dict[Any, float] | None = None,
         warm_start: bool = False,
         average: bool | int = False,
         batch_size: int = 1,
-        optimizer: Any = None,
-        schedule: Any = None,
-        scoring: Any = None,
+        optimizer: Optimizer | None = None,
+        schedule: Callable[[int], float] | None = None,
+        scoring: str | Callable[..., Any] | None = None,
         standardize: bool = False,
         n_restarts: int = 1,
-        callbacks: Any = None,
-        target: str = "cpu",
-        dtype: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        target: Target = "cpu",
+        dtype: Dtype | None = None,
     ) -> None:
         self.loss = loss
         self.penalty = penalty
@@ -422,9 +427,9 @@ class SGDRegressor(RegressorMixin, LinearModel):
 
     def __init__(
         self,
-        loss: Any = "squared_error",
+        loss: LinearLossName | ParametricLoss | Callable[[Any, Any], Any] = "squared_error",
         *,
-        penalty: str | None = "l2",
+        penalty: Penalty | None = "l2",
         alpha: float = 0.0001,
         l1_ratio: float | None = 0.15,
         fit_intercept: bool = True,
@@ -433,8 +438,8 @@ class SGDRegressor(RegressorMixin, LinearModel):
         shuffle: bool = True,
         verbose: int = 0,
         epsilon: float = 0.1,
-        random_state: Any = None,
-        learning_rate: str = "invscaling",
+        random_state: int | np.random.RandomState | None = None,
+        learning_rate: LinearRate = "invscaling",
         eta0: float = 0.01,
         power_t: float = 0.25,
         early_stopping: bool = False,
@@ -443,14 +448,14 @@ class SGDRegressor(RegressorMixin, LinearModel):
         warm_start: bool = False,
         average: bool | int = False,
         batch_size: int = 1,
-        optimizer: Any = None,
-        schedule: Any = None,
-        scoring: Any = None,
+        optimizer: Optimizer | None = None,
+        schedule: Callable[[int], float] | None = None,
+        scoring: str | Callable[..., Any] | None = None,
         standardize: bool = False,
         n_restarts: int = 1,
-        callbacks: Any = None,
-        target: str = "cpu",
-        dtype: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        target: Target = "cpu",
+        dtype: Dtype | None = None,
     ) -> None:
         self.loss = loss
         self.penalty = penalty

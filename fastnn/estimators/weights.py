@@ -10,6 +10,21 @@ from sklearn.utils.class_weight import compute_class_weight
 from fastnn.estimators.labels import Labels
 
 
+def refuse_balanced(class_weight: Any) -> None:
+    """Raise `ValueError` where classes are to weigh by how frequent they are in a part of the rows.
+
+    Such weights would be others in each part, and enormous where a part has few of a class.
+    """
+    if isinstance(class_weight, str):
+        raise ValueError(
+            "class_weight 'balanced' is not supported for partial_fit. In order to use "
+            "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
+            "In place of y you can use a large enough sample of the full training set target "
+            "to properly estimate the class frequency distributions. Pass the resulting "
+            "weights as the class_weight parameter."
+        )
+
+
 def weights_of(
     class_weight: Any, labels: Labels, y: Any, sample_weight: np.ndarray | None
 ) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn import SGD, Dense, InvalidInput, Network, Trainer, datasets, sweep
 from fastnn.examples.running import command_line, panels, save_figure
+from fastnn.typing import Target
 
 _CUT = 1400  # rows of digits to train on
 
@@ -31,7 +32,7 @@ def main(
     accuracy: float = 0.0,
     most_epochs: int = 1000,
     learning_rate: float = 0.0,
-    target: str = "cpu",
+    target: Target = "cpu",
 ) -> None:
     """Train one network in batches of several sizes until the accuracy is reached.
 

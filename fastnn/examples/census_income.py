@@ -12,9 +12,10 @@ import numpy as np
 from fastnn import MLPClassifier, plots
 from fastnn.examples.running import command_line, panels, save_figure
 from fastnn.examples.tables import adult
+from fastnn.typing import Target
 
 
-def main(save: str | None = None, epochs: int = 100, target: str = "cpu") -> None:
+def main(save: str | None = None, epochs: int = 100, target: Target = "cpu") -> None:
     """Train on the rows to train with, and compare with the majority on those to test with."""
     # Here, since not every example needs scikit-learn.
     from sklearn.compose import make_column_selector, make_column_transformer

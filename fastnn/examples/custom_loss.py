@@ -1,4 +1,4 @@
-"""A loss of your own: three lines through one cloud, with a tenth, half and nine tenths below each.
+"""A user-defined loss: three lines through one cloud, above a tenth, half and nine tenths of it.
 
 The loss of a quantile weighs an error above the line differently from one below (Koenker & Bassett
 1978). The function is all that has to be written: its derivative is found, and both are compiled.
@@ -15,6 +15,7 @@ import numpy as np
 from fastnn import Adam, Dense, Network, Trainer
 from fastnn.examples.running import command_line, panels, save_figure
 from fastnn.graph import maximum
+from fastnn.typing import Target
 
 
 def quantile_loss(z: Any, y: Any, below: float = 0.5) -> Any:
@@ -30,7 +31,7 @@ def cloud(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(
-    save: str | None = None, points: int = 2000, epochs: int = 60, target: str = "cpu"
+    save: str | None = None, points: int = 2000, epochs: int = 60, target: Target = "cpu"
 ) -> None:
     """Train one network for each of the three shares, and count the points below each line."""
     X, y = cloud(points)

@@ -14,9 +14,10 @@ from fastnn import MLPRegressor
 from fastnn.examples.running import command_line, panels, save_figure
 from fastnn.examples.tables import california_housing
 from fastnn.graph.axes import colour
+from fastnn.typing import Target
 
 
-def main(save: str | None = None, epochs: int = 200, target: str = "cpu") -> None:
+def main(save: str | None = None, epochs: int = 200, target: Target = "cpu") -> None:
     """Train on four fifths of the districts, and measure on the others."""
     from sklearn.linear_model import LinearRegression
     from sklearn.model_selection import train_test_split

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer, datasets, plots
 from fastnn.examples.running import command_line, panels, save_figure
-from fastnn.network import Initialiser
+from fastnn.typing import Initialiser, InitialiserName, Target
 
 
 def constant(generator: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
@@ -19,11 +19,13 @@ def constant(generator: np.random.Generator, inputs: int, outputs: int) -> np.nd
     return np.full((inputs, outputs), 0.5)
 
 
-def main(save: str | None = None, hidden: int = 8, epochs: int = 100, target: str = "cpu") -> None:
+def main(
+    save: str | None = None, hidden: int = 8, epochs: int = 100, target: Target = "cpu"
+) -> None:
     """Train on XOR from zeros, from one constant and from random weights."""
     X, y = datasets.xor(600)
     axes = panels(1, 3) if save is not None else []
-    starts: dict[str, str | Initialiser] = {
+    starts: dict[str, InitialiserName | Initialiser] = {
         "zeros": "zeros",
         "all 0.5": constant,
         "random": "xavier_uniform",

@@ -13,9 +13,10 @@ from fastnn import SGD, Dense, Network, Trainer, plots
 from fastnn.examples.running import command_line, panels, save_figure, standardised
 from fastnn.examples.tables import california_housing
 from fastnn.graph.axes import colour
+from fastnn.typing import Target
 
 
-def main(save: str | None = None, epochs: int = 30, target: str = "cpu") -> None:
+def main(save: str | None = None, epochs: int = 30, target: Target = "cpu") -> None:
     """Train on both losses and compare both errors of both on a fifth of the districts."""
     X, y, names = california_housing()
     rows = np.random.default_rng(0).permutation(len(y))

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer, plots
 from fastnn.examples.running import command_line, panels, save_figure
+from fastnn.typing import Target
 
 
 def clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +19,9 @@ def clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return generator.normal(size=(n, 2)) + 1.8 * np.column_stack((y, y)), y
 
 
-def main(save: str | None = None, points: int = 300, epochs: int = 60, target: str = "cpu") -> None:
+def main(
+    save: str | None = None, points: int = 300, epochs: int = 60, target: Target = "cpu"
+) -> None:
     """Train with a weak and with a strong penalty."""
     X, y = clouds(points)
     axes = panels(1, 2) if save is not None else []

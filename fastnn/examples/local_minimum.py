@@ -7,6 +7,7 @@ import numpy as np
 from fastnn import SGD, Dense, Network, Trainer, plots
 from fastnn.examples.running import command_line, panels, save_figure
 from fastnn.graph import cos, minimize
+from fastnn.typing import Target
 
 
 def hills(x):  # type: ignore[no-untyped-def]
@@ -19,7 +20,7 @@ def main(
     start: float = 6.0,
     restarts: int = 20,
     epochs: int = 1500,
-    target: str = "cpu",
+    target: Target = "cpu",
 ) -> None:
     """Go down a curve from one start and from many, and then train a network so."""
     one = minimize(hills, start, bounds=(-8, 8), learning_rate=0.02, steps=400)

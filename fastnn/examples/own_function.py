@@ -1,4 +1,4 @@
-"""Any function of your own: its derivatives as formulas, and the way down with momentum.
+"""Any function that you define: its derivatives as formulas, and the way down with momentum.
 
 Rosenbrock's function (1960) has a long bent valley, along which plain descent creeps.
 """

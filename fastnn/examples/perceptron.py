@@ -7,6 +7,7 @@ import numpy as np
 from fastnn import SGD, Dense, Network, Trainer, plots
 from fastnn.examples.running import command_line, panels, save_figure
 from fastnn.graph.axes import colour
+from fastnn.typing import Target
 
 
 def separable(n: int, gap: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +19,7 @@ def separable(n: int, gap: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 
 def main(
-    save: str | None = None, points: int = 200, gap: float = 0.05, target: str = "cpu"
+    save: str | None = None, points: int = 200, gap: float = 0.05, target: Target = "cpu"
 ) -> None:
     """Train row by row until an epoch leaves all weights alone."""
     X, y = separable(points, gap)

@@ -7,9 +7,12 @@ import numpy as np
 from fastnn import SGD, Dense, Network, Trainer, datasets, plots
 from fastnn.examples.running import command_line, panels, save_figure
 from fastnn.graph.axes import colour, marker
+from fastnn.typing import ActivationName, Target
 
 
-def gradient_norms(activation: str, layers: int, units: int, target: str) -> np.ndarray:
+def gradient_norms(
+    activation: ActivationName, layers: int, units: int, target: Target
+) -> np.ndarray:
     """Return the root mean square of the first step's gradient by each layer's weights.
 
     One step over all rows at a learning rate of 1 changes the weights by exactly the gradient.
@@ -28,9 +31,11 @@ def gradient_norms(activation: str, layers: int, units: int, target: str) -> np.
     return np.array([np.sqrt(np.mean(change**2)) for change in changes])
 
 
-def main(save: str | None = None, layers: int = 10, units: int = 50, target: str = "cpu") -> None:
+def main(
+    save: str | None = None, layers: int = 10, units: int = 50, target: Target = "cpu"
+) -> None:
     """Compare gradients in the first and in the last hidden layer."""
-    names = ("sigmoid", "tanh", "relu")
+    names: tuple[ActivationName, ...] = ("sigmoid", "tanh", "relu")
     found = {name: gradient_norms(name, layers, units, target) for name in names}
     print(f"Root mean square of the gradient by the weights, {layers} hidden layers, digits:")
     for name, norms in found.items():

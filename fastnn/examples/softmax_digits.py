@@ -6,9 +6,12 @@ import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer, datasets, plots
 from fastnn.examples.running import command_line, panels, save_figure
+from fastnn.typing import Target
 
 
-def main(save: str | None = None, epochs: int = 30, l2: float = 1e-3, target: str = "cpu") -> None:
+def main(
+    save: str | None = None, epochs: int = 30, l2: float = 1e-3, target: Target = "cpu"
+) -> None:
     """Train 64-10 and say which digits are taken for which others."""
     X, y = datasets.digits()
     cut = 1400

@@ -7,9 +7,12 @@ import numpy as np
 from fastnn import SGD, Dense, Network, Trainer, plots
 from fastnn.examples.running import command_line, panels, save_figure, standardised
 from fastnn.examples.tables import breast_cancer
+from fastnn.typing import Target
 
 
-def main(save: str | None = None, epochs: int = 40, l2: float = 0.01, target: str = "cpu") -> None:
+def main(
+    save: str | None = None, epochs: int = 40, l2: float = 0.01, target: Target = "cpu"
+) -> None:
     """Train on four fifths of the tumours; of the rest, say how sure it is and how often right."""
     X, y, names = breast_cancer()
     rows = np.random.default_rng(0).permutation(len(y))

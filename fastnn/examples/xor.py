@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastnn import SGD, Dense, Network, Trainer, datasets, plots
 from fastnn.examples.running import command_line, panels, save_figure
+from fastnn.typing import Target
 
 
 def main(
@@ -11,7 +12,7 @@ def main(
     points: int = 600,
     hidden: int = 8,
     epochs: int = 100,
-    target: str = "cpu",
+    target: Target = "cpu",
 ) -> None:
     """Train both networks on both sets of points."""
     axes = panels(2, 2) if save is not None else []

@@ -25,7 +25,7 @@ from fastnn.graph.saved import from_plain, to_plain
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.source import RuleSource, activation_source, loss_source
 from fastnn.graph.tracing import parameter_names, trace, trace_row
-from fastnn.rules.table import Activation, Loss
+from fastnn.rules.table import Activation, ActivationName, Loss, LossName
 
 TARGET = "y"  # the variable of a loss given as a formula that stands for the target
 # Parameters of these names come first where others define losses (target, output).
@@ -253,8 +253,8 @@ def _nothing_to_learn(loss: CustomRule, what: str) -> InvalidInput:
 
 
 # What `Dense` and `Problem` take.
-AnyActivation = str | Callable[[Any], Any] | Expression | CustomActivation
-AnyLoss = str | Callable[[Any, Any], Any] | Expression | CustomLoss | CustomRowLoss
+AnyActivation = ActivationName | Callable[[Any], Any] | Expression | CustomActivation
+AnyLoss = LossName | Callable[[Any, Any], Any] | Expression | CustomLoss | CustomRowLoss
 
 
 def check_together(rules: Iterable[CustomRule]) -> None:

@@ -11,6 +11,7 @@ from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
 from fastnn.graph.expression import Expression
 from fastnn.graph.table import short
+from fastnn.tables import html_table, html_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,6 +82,15 @@ class Descent:
             for row in rows
         )
         return "\n".join((head, *lines))
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        columns = [["variable", *self.function.names]]
+        for heading, numbers in (
+            ("start", self.path[0]), ("end", self.x), ("gradient", self.gradient)
+        ):  # fmt: skip
+            columns.append([heading, *map(short, numbers)])
+        return html_text(repr(self).partition("\n")[0]) + html_table(columns)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the path, over the function's curve or, of two variables, over its contours.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
@@ -73,6 +73,25 @@ class Condition(Formula):
 
 class Arithmetic(Formula):
     """Python's operators, number by number, and names for what comes of them."""
+
+    # Type checkers do not take the types of what a tuple brings for declared ones.
+    __add__: ClassVar[Method]
+    __radd__: ClassVar[Method]
+    __sub__: ClassVar[Method]
+    __rsub__: ClassVar[Method]
+    __mul__: ClassVar[Method]
+    __rmul__: ClassVar[Method]
+    __truediv__: ClassVar[Method]
+    __rtruediv__: ClassVar[Method]
+    __pow__: ClassVar[Method]
+    __rpow__: ClassVar[Method]
+    __lt__: ClassVar[Method]
+    __gt__: ClassVar[Method]
+    __le__: ClassVar[Method]
+    __ge__: ClassVar[Method]
+    __eq__: ClassVar[Callable[[Any, object], Any]]
+    __ne__: ClassVar[Callable[[Any, object], Any]]
+    __hash__: ClassVar[Callable[[Any], int]]
 
     __add__, __radd__ = _infix("add")
     __sub__, __rsub__ = _infix("sub")
@@ -259,7 +278,8 @@ class Taken:
     """
 
     def __init__(self) -> None:
-        self.needed, self.whole = 0, False
+        self.needed: int = 0
+        self.whole: bool = False
 
     def slice(self, index: slice) -> range | None:
         """Return what a slice takes, if it has a stop; None if it takes them to the end."""

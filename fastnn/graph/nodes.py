@@ -53,10 +53,10 @@ class Node:
     def __init__(
         self, operation: str, arguments: tuple[Node, ...], value: float, name: str
     ) -> None:
-        self.operation = operation
-        self.arguments = arguments
-        self.value = value
-        self.name = name
+        self.operation: str = operation
+        self.arguments: tuple[Node, ...] = arguments
+        self.value: float = value
+        self.name: str = name
         variable = operation in ("variable", "vector")
         self.fixed: bool = not variable and all(each.fixed for each in arguments)
         self.length: int | None = int(value) if operation == "vector" else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from numbers import Real
-from typing import Any, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
@@ -18,12 +19,31 @@ from fastnn.graph.nodes import Node
 class Formula:
     """What numbers and conditions have in common: no value yet, hence no branch on it."""
 
+    node: Node
+    names: tuple[str, ...]
+    # What type checkers take for declared, which a chain of assignments is not.
+    __float__: ClassVar[Callable[..., NoReturn]]
+    __int__: ClassVar[Callable[..., NoReturn]]
+    __index__: ClassVar[Callable[..., NoReturn]]
+    __complex__: ClassVar[Callable[..., NoReturn]]
+    __round__: ClassVar[Callable[..., NoReturn]]
+    __floor__: ClassVar[Callable[..., NoReturn]]
+    __ceil__: ClassVar[Callable[..., NoReturn]]
+    __trunc__: ClassVar[Callable[..., NoReturn]]
+    __array__: ClassVar[Callable[..., NoReturn]]
+
     def __init__(self, node: Node, names: tuple[str, ...]) -> None:
         self.node, self.names = node, names
 
     def __repr__(self) -> str:
         """Show the formula, with the fewest parentheses."""
         return formula(self.node)
+
+    def _repr_latex_(self) -> str:
+        """Show the formula in a notebook, as mathematics; see `fastnn.graph.latex`."""
+        from fastnn.graph.latex import latex
+
+        return f"$\\displaystyle {latex(self.node)}$"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a flat list, since equal nodes must stay one object and graphs may be deep."""

@@ -68,6 +68,12 @@ _INSTEAD.update((name, name) for name in FUNCTIONS)
 class Place:
     """A line of the caller's source, and the part of it that was running."""
 
+    file: str
+    line: int
+    text: str
+    part: str
+    _column: int
+
     def __init__(self, frame: FrameType, lasti: int, line: int) -> None:
         self.file, self.line = frame.f_code.co_filename, line
         self.text = linecache.getline(self.file, line, frame.f_globals).rstrip()

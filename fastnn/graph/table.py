@@ -14,6 +14,7 @@ from fastnn.errors import InvalidInput
 from fastnn.graph.formula import formula
 from fastnn.graph.nodes import Node, topological
 from fastnn.rules.table import unknown_name
+from fastnn.tables import html_table
 
 if TYPE_CHECKING:
     from fastnn.graph.expression import Expression
@@ -73,15 +74,23 @@ class Table:
 
     def __repr__(self) -> str:
         """Show one line for each row."""
+        columns = self._columns()
+        widths = [max(map(len, column)) for column in columns]
+        left = f"{{:{widths[0]}}}  {{:{widths[1]}}}"
+        right = f"{{:>{widths[2]}}}  {{:>{widths[3]}}}"
+        return "\n".join(f"{left}  {right}".format(*row) for row in zip(*columns, strict=True))
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        return html_table(self._columns())
+
+    def _columns(self) -> list[list[str]]:
         columns = [["node"], ["operation"], ["value"], ["gradient"]]
         for row in self.rows:
             cells = (row.name, row.operation, short(row.value), short(row.gradient))
             for column, cell in zip(columns, cells, strict=True):
                 column.append(cell)
-        widths = [max(map(len, column)) for column in columns]
-        left = f"{{:{widths[0]}}}  {{:{widths[1]}}}"
-        right = f"{{:>{widths[2]}}}  {{:>{widths[3]}}}"
-        return "\n".join(f"{left}  {right}".format(*row) for row in zip(*columns, strict=True))
+        return columns
 
 
 def short(value: Any) -> str:

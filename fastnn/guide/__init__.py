@@ -4,6 +4,7 @@
 .. include:: estimators.md
 .. include:: data.md
 .. include:: training.md
+.. include:: looking_inside.md
 .. include:: own_losses.md
 .. include:: many_models.md
 .. include:: pictures.md
@@ -11,4 +12,5 @@
 .. include:: reproducibility.md
 .. include:: reliability.md
 .. include:: moving.md
+.. include:: compared.md
 """

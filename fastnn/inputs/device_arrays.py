@@ -67,10 +67,10 @@ class DeviceArray:
 
     def __init__(self, memory: Any, reader: Reader) -> None:
         self.memory, self._reader = memory, reader
-        self.shape = tuple(int(size) for size in memory.shape)
-        self.strides = tuple(int(step) for step in memory.strides)
-        self.dtype = np.dtype(memory.dtype)
-        self.ndim = len(self.shape)
+        self.shape: tuple[int, ...] = tuple(int(size) for size in memory.shape)
+        self.strides: tuple[int, ...] = tuple(int(step) for step in memory.strides)
+        self.dtype: np.dtype[Any] = np.dtype(memory.dtype)
+        self.ndim: int = len(self.shape)
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -2,25 +2,35 @@
 
 Such rows are read from the disk when they are used, a page at a time, and stay in the memory of the
 process, as far as the system sees, until they are let go. So whoever goes through more of them than
-there is memory does it in pieces: reads those of the next one ahead, and lets go of those that are
-done with. A page is let go only of a map through which nobody can write, so that no change is ever
-lost; what is let go is read again from the file when it is used again.
+there is memory does it in pieces: asks for those of the next one ahead, and lets go of those that
+are done with. A page is let go only of a map through which nobody can write, so that no change is
+ever lost; what is let go is read again from the file when it is used again.
+
+Mapping a page and letting it go takes the system up to a microsecond, as long as a linear model
+computes with it. So nothing is let go of what is in memory as a whole, in the system's cache of
+files: such rows are mapped once, and then are as good as an array. The system takes their memory
+back when it is short, which is seen when they are gone through again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
+import os
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 # Rows of so many bytes are a piece; files below have none, and are as good as memory.
 PIECE_BYTES = 16 << 20
-# The system is asked for so many bytes at a time, since it takes no notice of much more, and so
-# many times before the first of them is waited for.
-ASKED_BYTES, ASKED_AHEAD = 1 << 20, 8
+# The system is asked for so many bytes at a time, since it takes no notice of much more.
+ASKED_BYTES = 1 << 20
+# Of so many bytes at a time it says which pages are in memory.
+LOOKED_AT_BYTES = 256 << 20
 _PAGE = mmap.PAGESIZE
 # What the system may have mapped where one byte was read.
 LARGE_PAGE = max(_PAGE, 2 << 20)
@@ -38,11 +48,11 @@ class Pages:
         From one row to the next.
     """
 
-    def __init__(self, source: mmap.mmap, array: np.ndarray) -> None:
-        """Take an array that lies in `source`."""
-        self._source = source
+    def __init__(self, source: mmap.mmap, array: np.ndarray, path: str | None) -> None:
+        """Take an array that lies in `source`, a map of the file at `path` if that is known."""
+        self._source, self._path, self._rows = source, path, len(array)
         start = array.__array_interface__["data"][0] - _address(source)
-        self.row_bytes = array.strides[0]
+        self.row_bytes: int = array.strides[0]
         others = list(zip(array.strides[1:], array.shape[1:], strict=True))
         self._low = start + sum(min(0, stride * (count - 1)) for stride, count in others)
         span = sum(abs(stride) * (count - 1) for stride, count in others) + array.itemsize
@@ -55,25 +65,38 @@ class Pages:
         """Whether the rows are most of what lies between the first and the last of them."""
         return 0 < self._span <= self.row_bytes <= 2 * self._span
 
-    def read(self, runs: np.ndarray, stopped: Callable[[], bool]) -> None:
-        """Have the rows of some runs in memory, int64 (runs, 2); end early where `stopped()`."""
+    def resident(self) -> bool:
+        """Return whether all of the rows are known to be in memory, so that none will be read."""
+        look = _mincore()
+        if look is None or self._path is None or not _may_look(self._path):
+            return False
+        with contextlib.suppress(OSError, ValueError):  # it has been closed
+            first, end = self._bytes(0, self._rows)
+            start = _address(self._source)
+            found = np.empty(-(-LOOKED_AT_BYTES // _PAGE), np.uint8)
+            for at in range(first, end, LOOKED_AT_BYTES):
+                count = -(-(min(at + LOOKED_AT_BYTES, end) - at) // _PAGE)
+                if look(start + at, count * _PAGE, found.ctypes.data):
+                    return False
+                if not (found[:count] & 1).all():
+                    return False
+            return True
+        return False
+
+    def ask(self, runs: np.ndarray) -> None:
+        """Have the system read the rows of some runs, int64 (runs, 2), and do not wait for it.
+
+        A system that cannot be asked reads them here and now.
+        """
         with contextlib.suppress(OSError, ValueError, BufferError):  # it has been closed
-            asked = [
-                (at, min(at + ASKED_BYTES, end))
-                for first, last in runs.tolist()
-                for start, end in (self._bytes(first, last),)
-                for at in range(start, end, ASKED_BYTES)
-            ]
-            whole = np.frombuffer(self._source, np.uint8)
-            for number, (start, end) in enumerate(asked):
-                if stopped():
-                    return
-                if _WANTED is not None:
-                    ahead = asked[number + ASKED_AHEAD : number + ASKED_AHEAD + 1]
-                    for at, until in ahead if number else asked[: ASKED_AHEAD + 1]:
+            for first, last in runs.tolist():
+                start, end = self._bytes(first, last)
+                for at in range(start, end, ASKED_BYTES):
+                    until = min(at + ASKED_BYTES, end)
+                    if _WANTED is not None:
                         self._source.madvise(_WANTED, at, until - at)
-                # A byte of each page, without Python's lock, waits for the page and maps it.
-                whole[start:end:_PAGE].max(initial=0)
+                    else:  # a byte of each page
+                        np.frombuffer(self._source, np.uint8)[at:until:_PAGE].max(initial=0)
 
     def read_scattered(self, scattered: bool) -> None:
         """Have the system read what is used and asked for, and not what lies around it as well."""
@@ -107,7 +130,10 @@ def pages_of(array: Any) -> Pages | None:
     if not isinstance(array, np.ndarray) or not array.ndim or not array.size:
         return None
     source: Any = array
+    path = None
     while isinstance(source, np.ndarray):
+        if isinstance(source, np.memmap):
+            path = path or source.filename
         source = source.base
     if isinstance(source, memoryview):
         source = source.obj
@@ -116,7 +142,7 @@ def pages_of(array: Any) -> Pages | None:
     try:
         if len(source) < PIECE_BYTES:
             return None
-        found = Pages(source, array)
+        found = Pages(source, array, None if path is None else str(path))
     except ValueError:  # it has been closed
         return None
     return found if found.dense else None
@@ -125,17 +151,19 @@ def pages_of(array: Any) -> Pages | None:
 def in_pieces(array: Any) -> Iterator[Any]:
     """Yield rows of `array` that together are all of it: at once, or a piece of a file at a time.
 
-    The pages of a piece are let go when the next one is asked for.
+    The pages of a piece are let go when the next one is asked for, unless all are in memory anyway.
     """
     pages = pages_of(array)
     if pages is None:
         yield array
         return
+    resident = pages.resident()
     rows = max(1, PIECE_BYTES // pages.row_bytes)
     for first in range(0, len(array), rows):
         last = min(len(array), first + rows)
         yield array[first:last]
-        pages.let_go(np.array([[first, last]]))
+        if not resident:
+            pages.let_go(np.array([[first, last]]))
 
 
 def by_pieces(function: Callable[[Any], np.ndarray], array: Any) -> np.ndarray:
@@ -158,3 +186,30 @@ def by_pieces(function: Callable[[Any], np.ndarray], array: Any) -> np.ndarray:
 def _address(source: mmap.mmap) -> int:
     """Return where a map begins."""
     return int(np.frombuffer(source, np.uint8, 1).__array_interface__["data"][0])
+
+
+@cache
+def _mincore() -> Any:
+    """Return Linux's function that tells which pages are in memory; None where there is none.
+
+    That of other systems tells of pages that this process has mapped alone, or is not to be had.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        found = ctypes.CDLL(None).mincore
+    except (OSError, AttributeError):
+        return None
+    found.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+    return found
+
+
+def _may_look(path: str) -> bool:
+    """Return whether the system tells this process what of a file is in memory.
+
+    Of files that are neither its user's nor may be written by it, Linux says that all of them is.
+    """
+    try:
+        return os.stat(path).st_uid == os.geteuid() or os.access(path, os.W_OK)
+    except OSError:  # it has another name by now, or none
+        return False

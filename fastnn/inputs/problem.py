@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from fastnn.losses import ParametricLoss
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-PRECISIONS = ("float32", "tf32", "bfloat16")
+DtypeName = Literal["float32", "float64"]
+Dtype = DtypeName | np.dtype[Any] | type[float] | type[np.floating[Any]]  # what is taken for one
+Precision = Literal["float32", "tf32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Problem:
     network
         The layers.
     loss
-        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or one of your own: a
+        A name from `fastnn.rules.table.LOSSES`, one of `fastnn.losses`, or a user-defined one: a
         function (outputs, targets) of the vectors of a row, by the operators and functions of
         `fastnn.graph`. What it computes number by number, as ``lambda z, y: (z - y) ** 4`` does, is
         the loss of each output, and the loss of a row its mean over them; what it computes of the
@@ -116,7 +119,7 @@ class Problem:
     seed: int
     clip_value: float | None = None
     clip_norm: float | None = None
-    precision: str = "float32"
+    precision: Precision = "float32"
     ignore_nan: bool = False
     label_smoothing: float = 0.0
 
@@ -438,7 +441,7 @@ def check_converging(
     result
         What the epoch came to.
     finite
-        Says whether parameters and optimizer state are finite; asked only where the loss is.
+        Returns whether parameters and optimizer state are finite; called only where the loss is.
     rates
         The learning rate of each step, float64 (steps,).
     epoch

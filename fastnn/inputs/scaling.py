@@ -156,7 +156,8 @@ class Scaling:
         Raises
         ------
         InvalidInput
-            The first layer is none of a Dense with so many inputs, or a number overflows.
+            The first layer is not a Dense with as many inputs as there are columns, or a number
+            overflows.
         """
         W, b, *rest = self._dense(parameters, 0, axis=0, what="first", of="inputs")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -177,7 +178,7 @@ class Scaling:
         Raises
         ------
         InvalidInput
-            The last layer is none of a Dense with so many outputs, it has prelu, or a number
+            The last layer is not a Dense with as many outputs, it has prelu, or a number
             overflows.
         """
         W, b, *rest = self._dense(parameters, -1, axis=1, what="last", of="outputs")
@@ -199,7 +200,7 @@ class Scaling:
     def _dense(
         self, parameters: Parameters, index: int, axis: int, what: str, of: str
     ) -> tuple[np.ndarray, ...]:
-        """Return the arrays of a layer in float64, if it is a Dense with so many units."""
+        """Return the arrays of a layer in float64, if it is a Dense of the right size."""
         layer = tuple(np.asarray(array, np.float64) for array in parameters[index])
         if layer[0].ndim != 2 or layer[0].shape[axis] != len(self.mean):
             shapes = " and ".join(str(array.shape) for array in layer)

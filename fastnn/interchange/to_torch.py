@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from fastnn.layers import Layer
 from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
 
 
-def make_module(network: Network, parameters: Parameters, probabilities: str) -> Any:
+def make_module(
+    network: Network, parameters: Parameters, probabilities: Literal["softmax", "sigmoid", ""]
+) -> Any:
     """Return a `torch.nn.Sequential` that computes what the network does; copies.
 
     Parameters

@@ -23,8 +23,9 @@ from fastnn.graph.nodes import topological
 from fastnn.interchange.formulas import formula_of, translated
 from fastnn.layers import Layer
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
+from fastnn.rules.table import ActivationName
 
-Named = tuple[str, float | None]  # an activation of fastnn and its alpha
+Named = tuple[ActivationName, float | None]  # an activation of fastnn and its alpha
 
 
 def _gelu_by_tanh(z: Any) -> Any:

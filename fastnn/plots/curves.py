@@ -83,7 +83,7 @@ def activation(
     ----------
     name
         A name from `fastnn.rules.table.ACTIVATIONS` but softmax and hardmax, which are no curves;
-        or one of your own, as for `Dense`.
+        or a user-defined one, as for `Dense`.
     alpha
         As for `Dense`.
     limits

@@ -10,9 +10,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fastnn.errors import InvalidInput, shown
+
+# The names of the tables below, for type checkers.
+ActivationName = Literal[
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "rrelu", "elu", "selu", "gelu",
+    "silu", "mish", "hardtanh", "step", "softplus", "softmax", "hardmax",
+]  # fmt: skip
+LossName = Literal[
+    "softmax_cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "poisson", "quantile",
+    "perceptron", "hinge", "squared_hinge", "margin", "modified_huber", "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,12 @@ class Engine(ABC):
         with those of other networks.
     """
 
-    tells_penalty = False
-    seconds_before = 0.0
+    tells_penalty: bool = False
+    seconds_before: float = 0.0
+    problem: Problem
+    threads: int
+    description: str
+    seconds_per_row: float
 
     def __init__(self, problem: Problem) -> None:
         """Be the engine of `problem`, which the first call that computes begins from `restore`."""
@@ -158,12 +162,20 @@ class Engine(ABC):
         data, rates, epoch, step, progress
             As for `train_epoch`.
         """
-        raise NotImplementedError  # where `hides_steps` says why
+        raise NotImplementedError
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
-        """Return why nobody can look on between the steps of an epoch; "" where they can."""
+        """Return why no `StepCallback` looks on between the steps; "" where one can."""
         return ""
+
+    @staticmethod
+    def overlaps_steps(problem: Problem) -> bool:
+        """Return whether a step begins before the last one ends.
+
+        Then parts of an epoch come to other bits than the whole.
+        """
+        return False
 
     @abstractmethod
     def forward(self, X: Any) -> np.ndarray:

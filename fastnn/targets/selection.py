@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.inputs.sparse_rows import is_sparse
@@ -14,12 +14,13 @@ from fastnn.threads.pool import uninterrupted
 
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
-    from fastnn.inputs.problem import Problem
+    from fastnn.inputs.problem import Precision, Problem
 
-TARGETS = ("cpu", "numpy", "cuda", "auto")
+Target = Literal["cpu", "numpy", "cuda", "auto"]
+TARGETS: tuple[Target, ...] = get_args(Target)
 
 
-def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tuple[str, str]:
+def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tuple[Target, str]:
     """Return the target that `name` stands for, and why where that was not the caller's choice.
 
     >>> choose("numpy")
@@ -44,7 +45,7 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     """
     if not isinstance(name, str) or name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
-    precision = "float32" if problem is None else problem.precision
+    precision: Precision = "float32" if problem is None else problem.precision
     if name == "cuda" and problem and (lacking := _lacks(problem)):
         raise InvalidInput(f"target 'cuda' {lacking}; use target='cpu' or 'auto'")
     if name == "auto":
@@ -70,7 +71,7 @@ def _lacks(problem: Problem) -> str:
     return ""
 
 
-def _choose_for(problem: Problem | None, precision: str, restarts: int) -> tuple[str, str]:
+def _choose_for(problem: Problem | None, precision: Precision, restarts: int) -> tuple[Target, str]:
     """Return what "auto" stands for, and why; CUDA for other precisions than float32."""
     from fastnn.targets.cuda.host import availability
     from fastnn.targets.cuda.host.worthwhile import why_not

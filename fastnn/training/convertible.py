@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from fastnn.rules.table import loss_row
 from fastnn.training.scores import check_probabilistic
@@ -105,7 +105,8 @@ class Convertible(Stateful):
         """
         from fastnn.interchange.to_torch import make_module
 
-        problem, last = self.problem, ""
+        problem = self.problem
+        last: Literal["softmax", "sigmoid", ""] = ""
         if probabilities:
             check_probabilistic(problem)
             last = "softmax" if loss_row(problem.loss).targets == "classes" else "sigmoid"

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, shown
 from fastnn.rules.table import unknown_name
+from fastnn.tables import data_frame, html_table, html_text
 from fastnn.threads.atomic import at_once
 from fastnn.training.restart_results import Restarts
 from fastnn.training.series import Prefix, Series, pack, unpack
@@ -256,6 +257,26 @@ class History:
         }
         return values | {"metrics": list(metrics)}, arrays
 
+    def to_frame(self) -> Any:
+        """Return a `pandas.DataFrame` with one row an epoch and a column for each of `names`.
+
+        The index, "epoch", counts from 1 as the printed table does, and goes on where the epochs
+        before `first_epoch` are those of another history. What an epoch lacks is NaN.
+
+        Raises
+        ------
+        MissingExtra
+            pandas is not installed.
+        """
+        values: dict[str, Any] = {
+            name: np.array([np.nan if each is None else each for each in self[name]], np.float64)
+            for name in self.names
+        }
+        first = self.first_epoch + 1
+        frame = data_frame(values, list(range(first, first + len(self))))
+        frame.index.name = "epoch"
+        return frame
+
     @classmethod
     def from_dict(cls, values: Any) -> History:
         """Return the history that `to_dict` gave.
@@ -341,6 +362,18 @@ class History:
 
     def __repr__(self) -> str:
         """Show the epochs as a table: all, or evenly spaced ones with the first and the last."""
+        head, columns, lines = self._shown()
+        return "\n".join((head, *aligned(columns), *lines))
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        head, columns, lines = self._shown()
+        table = html_table(columns) if columns else ""
+        restarts = self.restarts._repr_html_() if self.restarts else ""
+        return html_text(head) + table + html_text("\n".join(lines)) + restarts
+
+    def _shown(self) -> tuple[str, list[list[str]], list[str]]:
+        """Return a line on the whole, the columns of the table, and what was done anew."""
         count = len(self)
         head = f"History of {count} epoch{'s' * (count != 1)}"
         if self.target:
@@ -358,7 +391,7 @@ class History:
             for each in self.restores
         ]
         if not count:
-            return "\n".join((head, *lines))
+            return head, [], lines
         shown = min(count, _ROWS)
         picked = [round(row * (count - 1) / max(1, shown - 1)) for row in range(shown)]
         columns = [["epoch", *(str(self.first_epoch + index + 1) for index in picked)]]
@@ -366,7 +399,7 @@ class History:
             series = self[name]
             if any(value is not None for value in series):
                 columns.append([name, *(cell(series[i]) for i in picked)])
-        return "\n".join((head, *aligned(columns), *lines))
+        return head, columns, lines
 
 
 class _OfPrefix:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,11 @@ PREFIX = "validation_"
 _ALWAYS = ("loss", "accuracy")  # what `scores` gives, and these names are for
 _LONGEST = 100
 
+# The names of `_ROWS` and `_ALWAYS`, for type checkers, and what `Trainer.fit` takes.
+MetricName = Literal["loss", "accuracy", "auc", "log_loss", "f1", "rmse", "mae", "r2"]
+_OneMetric = MetricName | Callable[..., Any] | tuple[str, Callable[..., Any]]
+Metrics = _OneMetric | Iterable[_OneMetric] | Mapping[str, Callable[..., Any]]
+
 Column = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
@@ -34,12 +39,12 @@ class Metric:
     name
         What it is called.
     function
-        Built in: (y, outputs, weights) of one output -> number, see `_ROWS`. Otherwise the
-        caller's.
+        Built in: (y, outputs, weights) of one output -> number, see `_ROWS`. Otherwise
+        user-defined.
     built_in
         Which of the two it is.
     lock
-        Held by the thread that calls the caller's: nobody expects to be called twice at a time.
+        Held by the thread that calls a user-defined one, which is not called twice at a time.
     """
 
     name: str

@@ -6,7 +6,9 @@ import os
 from abc import abstractmethod
 from typing import Any, Self
 
+from fastnn.inputs.problem import Precision
 from fastnn.storage.checkpoint_files import newest_good
+from fastnn.targets.selection import Target
 from fastnn.training import saved_trainer as models
 from fastnn.training.saved_trainer import Model
 
@@ -36,9 +38,9 @@ class Stored:
     def load(
         cls,
         path: str | bytes | os.PathLike[Any],
-        target: str | None = None,
+        target: Target | None = None,
         threads: int | None = None,
-        precision: str | None = None,
+        precision: Precision | None = None,
     ) -> Self:
         """Return the trainer that `save` wrote to `path`; it trains on to the same bits.
 
@@ -67,9 +69,9 @@ class Stored:
     def resume(
         cls,
         path: str | bytes | os.PathLike[Any],
-        target: str | None = None,
+        target: Target | None = None,
         threads: int | None = None,
-        precision: str | None = None,
+        precision: Precision | None = None,
     ) -> Self:
         """Return the trainer of the newest good file that a `Checkpoint` wrote.
 

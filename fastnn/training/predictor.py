@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.inputs.data import check_data, check_features
 from fastnn.inputs.pages import by_pieces
 from fastnn.inputs.problem import Problem
-from fastnn.training.metrics import check_measurable, check_metrics, measured
+from fastnn.training.metrics import Metrics, check_measurable, check_metrics, measured
 from fastnn.training.scores import check_probabilistic, predictions, probabilities, scores
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Predictor(ABC):
         return by_pieces(lambda rows: finish(problem, outputs(rows)), features)
 
     def evaluate(
-        self, X: Any, y: Any, sample_weight: Any = None, metrics: Any = ()
+        self, X: Any, y: Any, sample_weight: Any = None, metrics: Metrics = ()
     ) -> dict[str, float]:
         """Return {"loss", "accuracy"} on data as for `fit`; no accuracy for a regression.
 

@@ -133,7 +133,8 @@ class Watch:
     shown = True
 
     def __init__(self, check: Callable[[], None]) -> None:
-        self.check, self.epochs = check, 0
+        self.check: Callable[[], None] = check
+        self.epochs: int = 0
 
     def start_epoch(self, epoch: int) -> None:
         """Take note of an epoch that begins."""

@@ -1,10 +1,15 @@
-"""Epochs over rows in files: those of the next steps are read ahead, those of past ones let go."""
+"""Epochs over rows in files: those of the next steps are asked for, those of past ones let go.
+
+The system is asked and told so by the thread that also starts each part of an epoch: to ask takes
+it about a millisecond for 200 MB that are in memory, and what is not there it reads by itself. A
+thread that reads would take one of the processors that the training has, and Python's lock when the
+threads of the next part are about to start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +17,14 @@ import numpy as np
 from fastnn.inputs import pages as files
 from fastnn.inputs.pages import Pages, pages_of
 from fastnn.random.windows import InOrder, WindowOrder
-from fastnn.threads.pool import Task
 
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
     from fastnn.inputs.problem import EpochResult
     from fastnn.targets.engine import Engine, Progress
+
+# Rows of an epoch whose order is made at a time where nothing has to be read: 32 MiB of orders.
+ORDERED_ROWS = 1 << 22
 
 
 @contextmanager
@@ -58,34 +65,38 @@ def begin_reading(data: Data, shuffle: bool | int, engine: Engine, epoch: int) -
     pages, n, problem = file_pages(data, shuffle, engine), len(data), engine.problem
     if not pages:
         return None
+    rows = max(1, files.PIECE_BYTES // sum(each.row_bytes for each in pages))
+    if all(each.resident() for each in pages):
+        pages, rows = [], max(rows, ORDERED_ROWS)
     if shuffle is False:
-        order = InOrder(n, max(1, files.PIECE_BYTES // sum(each.row_bytes for each in pages)))
+        order = InOrder(n, rows)
     else:
         order = WindowOrder(problem.seed, epoch, n, shuffle, engine.shuffled)
-    return Reading(pages, order, problem.batch_size)
+    return Reading(pages, order, rows, problem.batch_size)
 
 
 class Reading:
-    """One epoch over rows that lie in files, read a piece ahead of the training.
+    """One epoch over rows that lie in files, in pieces of which the next one is asked for.
 
-    A piece is one window, or several small ones. While the steps of one are done, a thread reads
-    the rows of the next; when they are done, the rows are let go. So rows of two pieces are in
+    A piece is one window, or several small ones. Before its steps begin, the system is asked for
+    the rows of the next one; when they are done, its rows are let go. So rows of two pieces are in
     memory at a time, and the order of no more.
 
     Parameters
     ----------
     pages
-        Of the arrays that are read.
+        Of the arrays that are read; none where all of them are in memory, and stay there.
     order
         Of the epoch.
+    rows
+        How many a piece has, about.
     batch_size
         Rows in a step.
     """
 
-    def __init__(self, pages: list[Pages], order: InOrder, batch_size: int) -> None:
+    def __init__(self, pages: list[Pages], order: InOrder, rows: int, batch_size: int) -> None:
         self._pages, self._order = pages, order
-        row_bytes = sum(each.row_bytes for each in pages)
-        windows = max(1, -(-files.PIECE_BYTES // (order.window * row_bytes)))
+        windows = max(1, -(-rows // order.window))
         # After how many steps a piece ends, and with which window: a step that has rows of two
         # pieces is one of the second.
         ends = {
@@ -96,7 +107,6 @@ class Reading:
         self._stops = list(ends)
         self._edges = [0, *ends.values(), order.windows]
         self._done = 0  # pieces
-        self._task: Task | None = None
 
     def train(
         self,
@@ -116,50 +126,32 @@ class Reading:
 
         def look_on(done: int, loss_sum: float, weight_sum: float) -> None:
             if self._done < len(self._stops) and done == self._stops[self._done]:
-                loss = loss_sum / weight_sum if weight_sum > 0 else 0.0
-                self._go_on(self._done + 1, progress and partial(progress, done, loss))
+                self._let_go(self._done + 1)
+                self._ask(self._done + 1)
             if look is not None:
                 look(done, loss_sum, weight_sum)
 
         try:
-            self._read(0)
-            self._go_on(0, progress and partial(progress, 0, 0.0))
+            self._ask(0)
+            self._ask(1)
             return engine.train_epoch_in_parts(
                 data, self._order, rates, epoch, step, stops, look_on, progress
             )
         finally:
-            if self._task is not None:
-                self._task.settle()
             self._let_go(len(self._edges) - 1)
-
-    def _go_on(self, piece: int, tick: Callable[[], None] | None) -> None:
-        """Let go of the pieces before this one, wait for its rows, and begin to read the next."""
-        self._let_go(piece)
-        if self._task is not None:
-            self._task.join(tick or (lambda: None))
-        self._read(piece + 1)
 
     def _runs(self, first: int, last: int) -> np.ndarray:
         """Return where the rows of pieces first..last-1 lie, as far as there are so many."""
         pieces = len(self._edges) - 1
         return self._order.runs(self._edges[min(first, pieces)], self._edges[min(last, pieces)])
 
-    def _read(self, piece: int) -> None:
-        """Have a thread read a piece, if there is one."""
-        runs = self._runs(piece, piece + 1)
-        if not len(runs):
-            return
-
-        def work(seat: int) -> None:
-            for each in self._pages:
-                each.read(runs, lambda: task.stopped)
-
-        task = self._task = Task(work, 1)
-        task.begin()
+    def _ask(self, piece: int) -> None:
+        """Ask for the rows of a piece, if there is one."""
+        for each in self._pages:
+            each.ask(self._runs(piece, piece + 1))
 
     def _let_go(self, until: int) -> None:
         """Let go of the pieces below `until`."""
-        runs = self._runs(self._done, until)
         for each in self._pages:
-            each.let_go(runs)
+            each.let_go(self._runs(self._done, until))
         self._done = until

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fastnn.errors import CorruptFile, shown
+from fastnn.tables import html_table
 from fastnn.training.text_table import aligned, cell
 
 _NUMBERS = ("loss", "validation_loss", "validation_accuracy")  # None where there is none
@@ -69,6 +70,14 @@ class Restarts(tuple[Restart, ...]):
         """Show every training in a row, the best one marked."""
         if not self:
             return "Restarts()"
+        lines = [line.rstrip() for line in aligned(self._columns())]
+        return "\n".join((f"{len(self)} restarts", *lines))
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        return html_table(self._columns(), f"{len(self)} restarts") if self else "Restarts()"
+
+    def _columns(self) -> list[list[str]]:
         best = self.best
         columns = [["restart", *map(str, range(len(self)))]]
         metrics = {name: None for each in self for name in each.metrics}
@@ -82,8 +91,7 @@ class Restarts(tuple[Restart, ...]):
             elif name not in (*_NUMBERS, *metrics) or any(value is not None for value in values):
                 columns.append([name, *map(cell, values)])
         columns.append(["", *("<- best" if r == best else "" for r in range(len(self)))])
-        lines = [line.rstrip() for line in aligned(columns)]
-        return "\n".join((f"{len(self)} restarts", *lines))
+        return columns
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return plain values that `json` can write: all but trainers."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,12 +21,12 @@ from fastnn.inputs.parameters import (
     start_slots,
     to_tensors,
 )
-from fastnn.inputs.problem import Problem, check_precision
+from fastnn.inputs.problem import Precision, Problem, check_precision
 from fastnn.network import unknown_inputs
 from fastnn.rules.table import unknown_name
 from fastnn.storage import callback_states, tensor_file
 from fastnn.storage.callback_states import CallbackState
-from fastnn.targets.selection import choose
+from fastnn.targets.selection import Target, choose
 from fastnn.training.history import History
 from fastnn.training.plain_values import (
     loss_from_plain,
@@ -39,7 +39,8 @@ from fastnn.training.plain_values import (
 
 MOST_THREADS = 1024
 _EARLIER, _HISTORY = "earlier.", "history."  # what the names of their arrays begin with
-ON_DIVERGENCE = ("raise", "restore")
+OnDivergence = Literal["raise", "restore"]
+ON_DIVERGENCE: tuple[OnDivergence, ...] = get_args(OnDivergence)
 # What files have that are from before there were these settings.
 _LATER: dict[str, Any] = {
     "clip_value": None,
@@ -98,7 +99,7 @@ class Model:
     """
 
     problem: Problem
-    target: str
+    target: Target
     threads: int | None
     shuffle: bool | int
     epoch: int
@@ -107,7 +108,7 @@ class Model:
     history: History
     parameters: Parameters
     slots: list[Parameters]
-    on_divergence: str = "raise"
+    on_divergence: OnDivergence = "raise"
     max_restores: int = 5
     remaining: int = 0
     callbacks: list[CallbackState] = field(default_factory=list)
@@ -126,7 +127,7 @@ class Model:
         self.remaining = whole(self.remaining, "remaining", 0)
 
 
-def begin(problem: Problem, target: str, threads: int | None, shuffle: bool | int) -> Model:
+def begin(problem: Problem, target: Target, threads: int | None, shuffle: bool | int) -> Model:
     """Return the model before any training: initial parameters, and a history without epochs."""
     chosen, reason = choose(target, problem)
     history = History(chosen, check_threads(threads) or 1, reason)
@@ -232,9 +233,9 @@ def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
 
 def load(
     path: str | bytes | os.PathLike[Any],
-    target: str | None = None,
+    target: Target | None = None,
     threads: int | None = None,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> Model:
     """Return the model that `save` wrote to `path`; what else is given replaces its own.
 

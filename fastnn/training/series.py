@@ -21,7 +21,7 @@ class _Entries:
     __slots__ = ("__weakref__", "values")
 
     def __init__(self, values: list[Any]) -> None:
-        self.values = values
+        self.values: list[Any] = values
 
 
 class Prefix(NamedTuple):

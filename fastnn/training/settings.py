@@ -27,9 +27,11 @@ from fastnn.training.trainer_state import Run, Stateful
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
-    from fastnn.inputs.problem import Problem
+    from fastnn.inputs.problem import Dtype, Precision, Problem
     from fastnn.losses import ParametricLoss
     from fastnn.schedules import LearningRate
+    from fastnn.targets.selection import Target
+    from fastnn.training.saved_trainer import OnDivergence
 
 
 class Settings(TypedDict, total=False):
@@ -43,16 +45,16 @@ class Settings(TypedDict, total=False):
     batch_size: int
     l1: float
     l2: float
-    dtype: Any
+    dtype: Dtype
     clip_value: float | None
     clip_norm: float | None
-    precision: str
+    precision: Precision
     ignore_nan: bool
     label_smoothing: float
-    target: str
+    target: Target
     threads: int | None
     shuffle: bool | int
-    on_divergence: str
+    on_divergence: OnDivergence
     max_restores: int
 
 
@@ -114,7 +116,7 @@ def between_fits(
 class Adjustable(Stateful):
     """A `Stateful` whose settings are read as attributes, and changed whole or not at all."""
 
-    # Whether nothing can be assigned that the class does not have; a user's own subclass is open.
+    # Whether nothing can be assigned that the class does not have; a user-defined subclass is open.
     _closed: ClassVar[bool] = True
 
     @property
@@ -178,7 +180,7 @@ class Adjustable(Stateful):
         return self.problem.clip_norm
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         """How products of matrices are computed."""
         return self.problem.precision
 

@@ -17,7 +17,7 @@ from fastnn.inputs.data import Data, check_data, check_validation, width_of
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import check_reads, choose, reader_of
+from fastnn.targets.selection import Target, check_reads, choose, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks, watched_metrics
@@ -27,6 +27,7 @@ from fastnn.training.loop import Training
 from fastnn.training.many import Member, at_rest, check_keep, train_many
 from fastnn.training.metrics import (
     Metric,
+    Metrics,
     check_measurable,
     check_metrics,
     check_validated,
@@ -51,7 +52,7 @@ def sweep(
     stop: bool = False,
     callbacks: Callback | Iterable[Callback] = (),
     workers: int | None = None,
-    metrics: Any = (),
+    metrics: Metrics = (),
     keep_trainers: bool = False,
 ) -> SweepResult:
     """Train once for every combination of settings and every seed, and return a table of all.
@@ -172,7 +173,7 @@ class _Inputs:
         self._validation = validation
         self._found: dict[Any, tuple[Data, Data | None]] = {}
 
-    def checked(self, problem: Problem, target: str) -> tuple[Data, Data | None]:
+    def checked(self, problem: Problem, target: Target) -> tuple[Data, Data | None]:
         """Return training and validation data as `problem` needs them on a target."""
         network = problem.network
         validated = self._validation if isinstance(self._validation, (tuple, list)) else ()

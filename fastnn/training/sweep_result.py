@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, MissingExtra
+from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
 from fastnn.rules.table import unknown_name
+from fastnn.tables import data_frame, html_table
 from fastnn.training.text_table import aligned, cell
 
 if TYPE_CHECKING:
@@ -100,8 +101,13 @@ class SweepResult(Sequence[Run]):
     def __init__(
         self, rows: Sequence[Run], names: Sequence[str], accuracy: float | None = None
     ) -> None:
-        self.rows, self.names, self.accuracy = list(rows), tuple(names), accuracy
-        self.results = (*RESULTS, *dict.fromkeys(name for run in rows for name in run.metrics))
+        self.rows: list[Run] = list(rows)
+        self.names: tuple[str, ...] = tuple(names)
+        self.accuracy: float | None = accuracy
+        self.results: tuple[str, ...] = (
+            *RESULTS,
+            *dict.fromkeys(name for run in rows for name in run.metrics),
+        )
 
     def __len__(self) -> int:
         """Return the number of runs."""
@@ -161,19 +167,20 @@ class SweepResult(Sequence[Run]):
         MissingExtra
             pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtra(
-                f"to_frame needs pandas, which cannot be imported here ({error}); "
-                'install it with: pip install "fastnn[tables]"'
-            ) from error
-        return pandas.DataFrame(
-            [run.to_dict() for run in self.rows], columns=[*self.names, *self.results]
-        )
+        return data_frame({name: self.column(name) for name in (*self.names, *self.results)})
 
     def __repr__(self) -> str:
         """Show the runs as a table; of many, the first and the last."""
+        head, table = self._shown()
+        return "\n".join((head, *(line.rstrip() for line in aligned(table))))
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        head, table = self._shown()
+        return html_table(table, head)
+
+    def _shown(self) -> tuple[str, list[list[str]]]:
+        """Return a line on the whole, and the columns of the table."""
         head = f"{len(self)} run{'s' * (len(self) != 1)}"
         if self.accuracy is not None:
             head += f", to a validation accuracy of {self.accuracy:g}"
@@ -189,7 +196,7 @@ class SweepResult(Sequence[Run]):
             else:
                 texts = [*map(_yes if name == "diverged" else cell, self.column(name))]
             table.append([name, *(texts[index] for index in kept)])
-        return "\n".join((head, *(line.rstrip() for line in aligned(table))))
+        return head, table
 
     def plot(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Axes:
         """Draw a result over a setting: a point for each run, a line through the medians of seeds.

@@ -45,7 +45,7 @@ class Maker:
     def __init__(self, make: Any) -> None:
         self.make: Callable[..., Any] | Trainer = make
         self.own: tuple[str, ...] = ()  # settings that `make` takes itself
-        self.takes_all = False
+        self.takes_all: bool = False
         self.needed: tuple[str, ...] = ()
         if isinstance(make, Trainer):
             return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
-def aligned(columns: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table of columns, each a heading and its cells, set flush right.
+def aligned(columns: Iterable[Sequence[str]], left: Collection[int] = ()) -> list[str]:
+    """Return the lines of a table of columns, each a heading and its cells.
+
+    They are set flush right, but for those whose numbers `left` has.
 
     >>> for line in aligned([["n", "1", "10"], ["loss", "0.5", "-"]]):
     ...     print(line)
@@ -15,9 +17,11 @@ def aligned(columns: Iterable[Sequence[str]]) -> list[str]:
     10     -
     """
     padded = []
-    for column in columns:
+    for number, column in enumerate(columns):
         width = max(map(len, column))
-        padded.append([cell.rjust(width) for cell in column])
+        padded.append(
+            [cell.ljust(width) if number in left else cell.rjust(width) for cell in column]
+        )
     return ["  ".join(row) for row in zip(*padded, strict=True)]
 
 

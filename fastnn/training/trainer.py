@@ -6,27 +6,29 @@ import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastnn.errors import InvalidInput, TrainerBusy, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
 from fastnn.inputs.device_arrays import on_device
-from fastnn.inputs.problem import Problem
+from fastnn.inputs.problem import Dtype, Precision, Problem
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import check_reads, choose, describe, reader_of
+from fastnn.targets.selection import Target, check_reads, choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks import Callback, check_callbacks, check_fit, watched_metrics
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
+from fastnn.training.inspection.inspectable import Inspectable
 from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, Training
-from fastnn.training.metrics import check_measurable, check_metrics, check_validated
+from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
+from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
-class Trainer(Adjustable, Convertible):
+class Trainer(Adjustable, Convertible, Inspectable):
     """Trains a network by minibatch SGD, and predicts with it.
 
     minimise  sum_r w_r loss(network(x_r), y_r) / sum_r w_r  +  l1 sum|W| + l2/2 sum W^2
@@ -126,28 +128,28 @@ class Trainer(Adjustable, Convertible):
         batch_size: int = 64,
         l1: float = 0.0,
         l2: float = 0.0,
-        target: str = "cpu",
-        dtype: Any = "float32",
+        target: Target = "cpu",
+        dtype: Dtype = "float32",
         threads: int | None = None,
         shuffle: bool | int = True,
         seed: int = 0,
         clip_value: float | None = None,
         clip_norm: float | None = None,
-        precision: str = "float32",
-        on_divergence: str = "raise",
+        precision: Precision = "float32",
+        on_divergence: OnDivergence = "raise",
         max_restores: int = 5,
         ignore_nan: bool = False,
         label_smoothing: float = 0.0,
     ) -> None:
         problem = Problem(
-            network, loss, optimizer, batch_size, l1, l2, dtype, seed, clip_value, clip_norm,
-            precision, ignore_nan, label_smoothing,
+            network, loss, optimizer, batch_size, l1, l2, cast(Any, dtype), seed, clip_value,
+            clip_norm, precision, ignore_nan, label_smoothing,
         )  # fmt: skip
         model = models.begin(problem, target, threads, shuffle)
         self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
 
     def __init_subclass__(cls, **settings: Any) -> None:
-        """Leave a user's own class open for attributes of its own."""
+        """Leave a user-defined class open for its own attributes."""
         super().__init_subclass__(**settings)
         cls._closed = False
 
@@ -160,7 +162,7 @@ class Trainer(Adjustable, Convertible):
         sample_weight: Any = None,
         callbacks: Callback | Iterable[Callback] = (),
         restarts: int = 1,
-        metrics: Any = (),
+        metrics: Metrics = (),
         progress: bool = True,
         keep_trainers: bool = False,
     ) -> History:
@@ -243,7 +245,7 @@ class Trainer(Adjustable, Convertible):
             one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own;
             `Checkpoint`, `CSVLogger`, `TensorBoard` and `StepCallback`, which follow one training,
             are refused. An epoch is one compiled call, so there are no callbacks once a minibatch,
-            and objects with such methods are refused; `StepCallback` looks on every so many steps.
+            and objects with such methods are refused; `StepCallback` is called every n-th step.
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,

@@ -16,21 +16,21 @@ from fastnn.inputs.problem import Problem
 from fastnn.network import unknown_inputs
 from fastnn.rules.table import UPDATES
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import choose, engine_class
+from fastnn.targets.selection import Target, choose, engine_class
 from fastnn.threads.atomic import Turn, at_once, new_lock
 from fastnn.training.history import History
 from fastnn.training.model_files import Stored
 from fastnn.training.predictor import Predictor
-from fastnn.training.saved_trainer import Earlier, Model, start
+from fastnn.training.saved_trainer import Earlier, Model, OnDivergence, start
 
 
 class Run(NamedTuple):
     """How a trainer trains, beside its `Problem`; as the arguments of `Trainer`."""
 
-    target: str
+    target: Target
     threads: int | None
     shuffle: bool | int
-    on_divergence: str
+    on_divergence: OnDivergence
     max_restores: int
 
 
@@ -120,10 +120,12 @@ class Stateful(Predictor, Stored):
     means to that end: whatever is left in it, the next call begins from the state.
     """
 
-    target: str = _assignable("target", "The target, as it was asked for.")
+    target: Target = _assignable("target", "The target, as it was asked for.")
     threads: int | None = _assignable("threads", "The most threads that train, or None.")
     shuffle: bool | int = _assignable("shuffle", "Whether rows are shuffled, or how many together.")
-    on_divergence: str = _assignable("on_divergence", "What is done about NaN and infinity.")
+    on_divergence: OnDivergence = _assignable(
+        "on_divergence", "What is done about NaN and infinity."
+    )
     max_restores: int = _assignable("max_restores", "How often that may be to go back.")
 
     def __setstate__(self, model: Model) -> None:

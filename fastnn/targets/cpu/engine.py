@@ -193,7 +193,7 @@ class Engine(interface.Engine):
 
         The calls share all arrays, so that each finds them as the one before has left them, but for
         the tiles that threads claim, and for the stop that has ended that one's threads; and each
-        has only its own part of the order.
+        has only its own part of the order. Steps that overlap have one part, the first of these.
         """
         batch, n = self.problem.batch_size, len(data)
         ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
@@ -246,18 +246,22 @@ class Engine(interface.Engine):
     @staticmethod
     def hides_steps(problem: Problem) -> str:
         """Return why nobody can look on: a pipeline has no weights between its steps."""
-        dense = problem.network.dense
-        if (
-            problem.batch_size == 1
-            and problem.network.widths == problem.network.shapes == ((problem.network.inputs, 1),)
-            and dense[0].activation == "identity"
-            and problem.optimizer.rule == "sgd"
-        ):
+        if Engine.overlaps_steps(problem):
             return (
                 "a linear model with plain SGD on one row at a time, whose steps overlap; use "
                 "batch_size=2, a momentum, or target='numpy'"
             )
         return ""
+
+    @staticmethod
+    def overlaps_steps(problem: Problem) -> bool:
+        """Return whether `step.batch_of_one` trains it."""
+        return (
+            problem.batch_size == 1
+            and problem.network.widths == problem.network.shapes == ((problem.network.inputs, 1),)
+            and problem.network.dense[0].activation == "identity"
+            and problem.optimizer.rule == "sgd"
+        )
 
     def _begin(
         self,

@@ -7,7 +7,7 @@ the last good epoch left them, which is what remains when a device fails.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,17 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.random.shuffling import shuffled
+from fastnn.random.windows import InOrder
 from fastnn.rules.table import UPDATES
 from fastnn.targets import engine as interface
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
-from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
+from fastnn.targets.cuda.host.arguments import (
+    LOSS_SUM,
+    RESULT_FIELDS,
+    WEIGHT_SUM,
+    Job,
+    read_results,
+)
 from fastnn.targets.cuda.host.data import Placed, place_features
 from fastnn.targets.cuda.host.memory import HostCopies, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits
@@ -115,6 +122,34 @@ class Engine(interface.Engine):
         progress: Callable[[int, float], None] | None = None,
     ) -> list[EpochResult]:
         """Train some epochs; nothing waits for the host between their steps."""
+        return self._train(data, orders, rates, epoch, step, progress)
+
+    def train_epoch_in_parts(
+        self,
+        data: Data,
+        order: np.ndarray | InOrder,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        stops: Sequence[int],
+        look: interface.Look,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> EpochResult:
+        """Train one epoch in launches that end after the steps that `stops` has."""
+        rows = order[0 : len(data)][None]
+        return self._train(data, rows, rates[None], epoch, step, progress, stops, look)[0]
+
+    def _train(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None,
+        stops: Sequence[int] = (),
+        look: interface.Look | None = None,
+    ) -> list[EpochResult]:
         epochs, each = rates.shape
         with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
             start = time.perf_counter()
@@ -132,6 +167,8 @@ class Engine(interface.Engine):
                 chunks = iter([Chunk(0, epochs * each, placed)])
             job = self._job(plan, placed, rows, np.concatenate(tables), epoch)
             pace = self.seconds_per_row
+            if look is not None:
+                chunks = self._looked_on(chunks, job, stops, look)
             self._host = None  # from here on the device is ahead of it
             self._session.run(self._family, job, plan, chunks, epochs * each, progress, pace)
             found = job.results.copy_to_host(stream=self._session.stream)
@@ -141,9 +178,30 @@ class Engine(interface.Engine):
                 self.seconds_per_row = (time.perf_counter() - start) / orders.size
         return read_results(found, int(bad[0]), each)
 
+    def _looked_on(
+        self, chunks: Iterator[Chunk], job: Job, stops: Sequence[int], look: interface.Look
+    ) -> Iterator[Chunk]:
+        """Yield chunks that end after the steps that `stops` has, and call `look` after these.
+
+        Whoever asks for the next one has put all steps of the last one into the stream.
+        """
+        for begin, end, placed in chunks:
+            for last in sorted({end, *(stop for stop in stops if begin < stop < end)}):
+                yield Chunk(begin, last, placed)
+                begin = last
+                if last not in stops or job.bad.copy_to_host(stream=self._session.stream)[0] >= 0:
+                    continue
+                sums = job.results.copy_to_host(stream=self._session.stream)
+                self._session.stream.synchronize()
+                good = self._good
+                try:
+                    look(last, float(sums[0, LOSS_SUM]), float(sums[0, WEIGHT_SUM]))
+                finally:
+                    self._host, self._good = None, good  # the device goes on
+
     @staticmethod
     def hides_steps(problem: Problem) -> str:
-        """Return why nobody can look on: a launch does many steps, and as many as it likes."""
+        """Return why no `StepCallback` looks on: every look would wait for the device."""
         return "target 'cuda', where one launch does many steps; use target='cpu'"
 
     def forward(self, X: Any) -> np.ndarray:

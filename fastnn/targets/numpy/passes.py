@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -144,6 +144,24 @@ def loss_and_gradients(
     return backward(problem, parameters, layers, batch, masks)
 
 
+class Back(NamedTuple):
+    """What the backward pass finds of one layer with parameters.
+
+    Attributes
+    ----------
+    dX
+        dL/dX, (m, n_in): by its input before dropout.
+    dZ
+        dL/dZ, (m, n_out).
+    gradients
+        By each of its parameters, that of the l2 penalty included.
+    """
+
+    dX: np.ndarray
+    dZ: np.ndarray
+    gradients: tuple[np.ndarray, ...]
+
+
 def backward(
     problem: Problem,
     parameters: Parameters,
@@ -153,14 +171,29 @@ def backward(
 ) -> tuple[float, Parameters]:
     """Return the data loss, and the gradient of data loss and l2 penalty by each parameter.
 
-    That by weights is the layer's own, dW, + l2 W; by the slopes of prelu it is sum dA min(0, Z).
-    Of the last layer dA is what `output_gradients` says: the loss is divided by the weights of the
-    batch, the gradient by those of as many rows on average. `layers` is what `forward` returned.
+    The loss is divided by the weights of the batch, the gradient by those of as many rows on
+    average.
+    """
+    loss = loss_of(problem, layers[-1].A, batch.targets, batch.weights)
+    found = back_through(problem, parameters, layers, batch, masks)
+    return loss, [each.gradients for each in found][::-1]
+
+
+def back_through(
+    problem: Problem,
+    parameters: Parameters,
+    layers: list[Layer],
+    batch: Batch,
+    masks: Sequence[np.ndarray | None] | None = None,
+) -> Iterator[Back]:
+    """Yield what the backward pass finds of every layer with parameters, last to first.
+
+    The gradient by weights is the layer's own, dW, + l2 W; by the slopes of prelu it is
+    sum dA min(0, Z). Of the last layer dA is what `output_gradients` says. `layers` is what
+    `forward` returned.
     """
     outputs = layers[-1].A
-    loss = loss_of(problem, outputs, batch.targets, batch.weights)
     dA = output_gradients(problem, outputs, batch.targets, batch.weights, batch.mean_weight)
-    gradients: Parameters = []
     for position in reversed(range(len(layers))):
         layer, own = problem.network.parametric[position], parameters[position]
         X, Z, A, slope, kept = layers[position]
@@ -178,8 +211,7 @@ def backward(
             g + l2 * w if each.penalised else g
             for g, w, each in zip(found, own, problem.network.parameters[position], strict=False)
         ]
-        gradients.insert(0, (*penalised, *below))
-    return loss, gradients
+        yield Back(dA, dZ, (*penalised, *below))
 
 
 def move_statistics(

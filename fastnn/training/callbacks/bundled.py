@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from fastnn.errors import InvalidInput, shown
 from fastnn.rules.table import unknown_name
@@ -19,7 +19,8 @@ Callback = Callable[[Any, History], object]
 
 # The name of a series of the history, or (y, outputs) -> a number that is to be one.
 Monitor = str | Callable[..., Any]
-MODES = ("auto", "min", "max")
+Mode = Literal["auto", "min", "max"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class Bundled:

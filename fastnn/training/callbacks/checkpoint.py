@@ -18,6 +18,7 @@ from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks.bundled import (
     Bundled,
     Callback,
+    Mode,
     Monitor,
     check_monitor,
     metric_of,
@@ -100,7 +101,7 @@ class Checkpoint(Bundled):
     keep: int | None = 3
     best: Monitor | None = None
     on_signal: bool = True
-    mode: str = "auto"
+    mode: Mode = "auto"
     turn: ClassVar[int] = 2
     one_training: ClassVar[bool] = True
     signal: SignalNumber | None = field(default=None, init=False, repr=False, compare=False)

@@ -17,6 +17,7 @@ from fastnn.storage.old_settings import renamed
 from fastnn.training import saved_trainer as models
 from fastnn.training.callbacks.bundled import (
     Bundled,
+    Mode,
     Monitor,
     check_monitor,
     metric_of,
@@ -66,15 +67,15 @@ class EarlyStopping(Bundled):
     monitor
         What is watched: "validation_loss", "loss", or "validation_" and the name of a metric as
         `Trainer.fit` takes them, such as "validation_accuracy" or "validation_auc"; or a function
-        (y, outputs) of yours. A metric that `fit` was not asked for is measured, and is in the
-        history, all the same.
+        (y, outputs). A metric that `fit` was not asked for is measured, and is in the history, all
+        the same.
     min_delta
         How much better a better value must be, at least 0.
     restore_best
         Whether to go back.
     mode
         "min" or "max": whether a smaller or a larger value is better. "auto" knows that of whatever
-        has a name of fastnn's; of a function of yours this must be said.
+        has a name of fastnn's; for a user-defined function it must be given.
 
     Attributes
     ----------
@@ -92,7 +93,7 @@ class EarlyStopping(Bundled):
     monitor: Monitor = "validation_loss"
     min_delta: float = 0.0
     restore_best: bool = True
-    mode: str = "auto"
+    mode: Mode = "auto"
     turn = 1
     needs_penalty: ClassVar[bool] = False
     best: Stateful | None = field(default=None, init=False, repr=False, compare=False)

@@ -11,6 +11,7 @@ from fastnn.errors import number, whole
 from fastnn.storage.old_settings import renamed
 from fastnn.training.callbacks.bundled import (
     Bundled,
+    Mode,
     Monitor,
     check_monitor,
     metric_of,
@@ -63,7 +64,7 @@ class ReduceOnPlateau(Bundled):
     threshold: float = 1e-4
     min_lr: float = 0.0
     monitor: Monitor = "validation_loss"
-    mode: str = "auto"
+    mode: Mode = "auto"
     needs_penalty: ClassVar[bool] = False
     # How many epochs have been read, which the last of them was, and in them the best value, times
     # the sign by which smaller is better, and the epochs without a better one.

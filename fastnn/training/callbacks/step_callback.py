@@ -37,7 +37,8 @@ class TrainerView(Predictor):
 
     def __init__(self, trainer: Stateful, engine: Engine, step: int) -> None:
         self._trainer, self._engine, self._over = trainer, engine, False
-        self.epoch, self.step = trainer.epoch, step
+        self.epoch: int = trainer.epoch
+        self.step: int = step
 
     @property
     def problem(self) -> Problem:
@@ -83,7 +84,7 @@ class TrainerView(Predictor):
 
 @dataclass
 class StepCallback(Bundled):
-    """Call a function that only reads after every so many steps, within epochs too.
+    """Call a function that only reads after every n-th step, within epochs too.
 
     An epoch is one compiled call, and so are the steps between two calls of the function here:
     training comes to the same bits as without it, at the cost of some hundredths of a millisecond a
@@ -150,7 +151,9 @@ class Looks:
     """Calls the functions of `StepCallback` during one call of `fit`."""
 
     def __init__(self, callbacks: tuple[Any, ...]) -> None:
-        self.callbacks = [each for each in callbacks if isinstance(each, StepCallback)]
+        self.callbacks: list[StepCallback] = [
+            each for each in callbacks if isinstance(each, StepCallback)
+        ]
         # Sums of weight times loss, and of weight, since the last call of each function: those of
         # the epochs done.
         self._before = [(0.0, 0.0)] * len(self.callbacks)
@@ -180,7 +183,7 @@ class Look:
         for callback in looks.callbacks:
             first = callback.every - step % callback.every
             found.update(range(first, steps + 1, callback.every))
-        self.stops = sorted(found)
+        self.stops: list[int] = sorted(found)
         self._looks, self._trainer, self._engine, self._step = looks, trainer, engine, step
         self._since = list(looks._before)  # to be added to what the epoch has come to since
         self._sums = 0.0, 0.0

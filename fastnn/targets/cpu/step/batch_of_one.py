@@ -43,6 +43,7 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     ROW_SCRATCH,
     SAMPLES,
+    STEPS,
     WEIGHTED,
     WEIGHTS,
     K,
@@ -158,7 +159,7 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         )
         k, w = layers[0, K], layers[0, WEIGHTS]
         bias, trained = memory[U(w + k)], real(layers[0, BIAS])
-        samples, l2 = head[SAMPLES], real(layer_number(job, ZERO, L2))
+        samples, l2 = min(head[SAMPLES], head[STEPS]), real(layer_number(job, ZERO, L2))
         rate_factor = layer_number(job, ZERO, RATE_FACTOR)
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]

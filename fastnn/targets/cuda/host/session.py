@@ -64,7 +64,7 @@ class Session:
     stream
         Where all of it goes.
     lock
-        Held by a call that uses the buffers: one at a time.
+        Held by a call that uses the buffers: one at a time, and what it calls.
     device
         The number of the device, which every thread that works here uses for so long.
     lost
@@ -78,7 +78,7 @@ class Session:
         """
         # Weak, or a session and its engine would keep each other, and the device's memory.
         self._problem, self._go_back = problem, weakref.WeakMethod(go_back)
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # who looks on at an epoch takes snapshots
         self.lost = ""
         self._arrays: dict[str, Any] = {}  # buffers on the device, by use
         self._sources: dict[str, np.ndarray] = {}  # what `put_once` has put there

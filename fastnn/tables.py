@@ -1,0 +1,62 @@
+"""What results are shown as, and handed on as: tables of HTML, and frames of pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from fastnn.errors import MissingExtra
+
+
+def html_table(columns: Iterable[Sequence[str]], caption: str = "") -> str:
+    """Return a table of columns, each a heading and its cells, for `_repr_html_`.
+
+    Names come from whoever uses fastnn, so every text is escaped. The first column is set flush
+    left, the others flush right, as numbers are.
+
+    >>> html_table([["x", "a<b"]])
+    '<table><thead><tr><th>x</th></tr></thead><tbody><tr><th>a&lt;b</th></tr></tbody></table>'
+    """
+    heading, *rows = zip(*columns, strict=True)
+    top = "".join(f"<th>{escape(text)}</th>" for text in heading)
+    body = "".join(f"<tr>{_cells(row)}</tr>" for row in rows)
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f"<table>{above}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(row: Sequence[str]) -> str:
+    first, *others = (escape(text) for text in row)
+    right = (f'<td style="text-align: right">{text}</td>' for text in others)
+    return "".join((f"<th>{first}</th>", *right))
+
+
+def html_text(*paragraphs: str) -> str:
+    """Return paragraphs of plain text for `_repr_html_`, lines as they are; empty ones left out.
+
+    >>> html_text("R&D", "")
+    '<p style="white-space: pre-wrap">R&amp;D</p>'
+    """
+    style = "white-space: pre-wrap"
+    return "".join(f'<p style="{style}">{escape(text)}</p>' for text in paragraphs if text)
+
+
+def data_frame(columns: Mapping[str, Any], index: Any = None) -> Any:
+    """Return a `pandas.DataFrame`, for methods that are called ``to_frame``.
+
+    Raises
+    ------
+    MissingExtra
+        pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra(
+            f"to_frame needs pandas, which cannot be imported here ({error}); "
+            'install it with: pip install "fastnn[tables]"'
+        ) from error
+    # Built from a list, so that two columns of one name stay two.
+    frame = pandas.DataFrame(dict(enumerate(columns.values())), index=index)
+    frame.columns = pandas.Index(list(columns))
+    return frame

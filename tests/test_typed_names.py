@@ -1,0 +1,40 @@
+"""The names that type checkers let through are those that there are."""
+
+import importlib
+from typing import get_args
+
+import pytest
+
+from fastnn.estimators import linear, mlp
+from fastnn.initializers import INITIALISERS, InitialiserName
+from fastnn.inputs.problem import DTYPES, PRECISIONS, DtypeName, Precision
+from fastnn.rules.table import ACTIVATIONS, LOSSES, ActivationName, LossName
+from fastnn.targets.selection import TARGETS, Target
+from fastnn.training.metrics import LARGER_IS_BETTER, MetricName
+
+PAIRS = {
+    "activations": (ActivationName, ACTIVATIONS),
+    "losses": (LossName, LOSSES),
+    "initialisers": (InitialiserName, INITIALISERS),
+    "targets": (Target, TARGETS),
+    "precisions": (Precision, PRECISIONS),
+    "dtypes": (DtypeName, [dtype.name for dtype in DTYPES]),
+    "metrics": (MetricName, LARGER_IS_BETTER),
+    "losses of linear models": (
+        linear.LinearLossName,
+        {**LOSSES, **linear.PLAIN_LOSSES, **linear.WITH_EPSILON},
+    ),
+    "losses of regressors": (mlp.RegressionLossName, {"squared_error", *mlp.REGRESSIONS}),
+}
+
+
+@pytest.mark.parametrize("what", PAIRS)
+def test_the_names_of_a_type_are_those_of_its_registry(what):
+    names, registry = PAIRS[what]
+    assert len(get_args(names)) == len(set(get_args(names)))
+    assert set(get_args(names)) == set(registry)
+
+
+def test_fastnn_typing_has_each_of_its_names():
+    typing = importlib.import_module("fastnn.typing")
+    assert all(getattr(typing, name) is not None for name in typing.__all__)
