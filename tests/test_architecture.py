@@ -69,7 +69,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("trainer_state", "reading"),
         ("settings", "convertible", "callbacks", "divergence", "learning_check"),
         ("loop",),
-        ("batched_models", "inspection"),
+        ("many", "inspection"),
         ("restarts",),
         ("trainer",),
         ("sweep_result",),

@@ -18,12 +18,12 @@ class Below(Bundled):
         self.limit, self.by_results = limit, by_results
         self.results, self.calls = [], 0
 
-    def calls_after(self, results):
+    def calls_after(self, trainer, results):
         """Return the number of the first epoch below the limit."""
         below = [number for number, each in enumerate(results, 1) if each.loss < self.limit]
         return below[0] if below else len(results)
 
-    def take(self, results):
+    def take(self, trainer, results, anew):
         """Keep the results."""
         self.results += results
 

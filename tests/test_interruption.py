@@ -15,7 +15,7 @@ from fastnn.targets.numpy import epoch as reference_epoch
 from fastnn.threads.atomic import at_once
 from fastnn.threads.pool import Task
 from fastnn.training import trainer_state
-from fastnn.training.loop import train_epochs
+from fastnn.training.loop import Training
 from fastnn.training.progress import Watch
 
 ONE = [Dense(1)]
@@ -68,7 +68,7 @@ def test_an_epoch_is_entered_all_at_once(after, monkeypatch):
         patch.setattr(trainer_state, "at_once", interrupted)
         with pytest.raises(KeyboardInterrupt):
             data = check_data(stopped.problem, X, LABELS)
-            train_epochs(stopped, data, None, 1, (), Watch(lambda: None))
+            Training(stopped, data, None, 1, (), Watch(lambda: None)).run()
     assert state_of(stopped) == state_of(other)
 
 

@@ -11,7 +11,7 @@ from ctrl_c import interrupted, needs_signals
 from fake_driver import with_device
 from numba import config
 from pairs import all_pairs
-from trainer_cases import LABELS, LAYERS, REAL, TARGETS, X, state_of, trainer_of
+from trainer_cases import LABELS, LAYERS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
 from fastnn import (
     SGD,
@@ -109,7 +109,7 @@ def test_auto_may_choose_a_device_for_many_networks_and_not_for_one(monkeypatch)
     monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", engine)
     trainer = trainer_of(target="auto")
     monkeypatch.setattr(worthwhile, "WORTHWHILE", 3 * worthwhile.step_operations(trainer.problem))
-    history = trainer.fit(X, LABELS, epochs=1, restarts=3, callbacks=lambda *_: None)
+    history = trainer.fit(X, LABELS, epochs=1, restarts=3, sample_weight=WEIGHTS)
     assert (trainer.target, history.target) == ("auto", "cuda")
     assert history.reason.startswith("auto chose cuda: Some Card")
     trainer.fit(X, LABELS, epochs=1)

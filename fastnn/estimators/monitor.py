@@ -113,7 +113,7 @@ class Monitor(Bundled):
             return -self.best_score
         return self.losses[-1] if self.losses else math.inf
 
-    def calls_after(self, results: Sequence[EpochResult]) -> int:
+    def calls_after(self, trainer: Any, results: Sequence[EpochResult]) -> int:
         """Return after how many of the next epochs there has been no progress for too long."""
         waited, best, penalty = self.waited, self.best_loss, self.penalty
         for number, result in enumerate(results, 1):
@@ -123,7 +123,7 @@ class Monitor(Bundled):
                 return number
         return len(results)
 
-    def take(self, results: Sequence[EpochResult]) -> None:
+    def take(self, trainer: Any, results: Sequence[EpochResult], anew: object) -> None:
         """Note the losses of epochs that are done."""
         for result in results:
             loss, self.penalty = self._loss_of(result, self.penalty)

@@ -43,9 +43,13 @@ class Engine(ABC):
         In training, as far as known; infinite at first.
     tells_penalty
         Whether what `train_epochs` returns has the penalty after each epoch.
+    seconds_before
+        How long the epochs that the last call returned had taken before that call, done together
+        with those of other networks.
     """
 
     tells_penalty: bool = False
+    seconds_before: float = 0.0
     problem: Problem
     threads: int
     description: str

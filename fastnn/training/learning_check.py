@@ -53,14 +53,19 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
     data
         What it was trained on.
     """
-    text = _reason(trainer, data)
+    text = reason_against(trainer, data)
     if text:
-        warnings.warn(text, TrainingWarning, stacklevel=_outside())
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Warn of a training, where fastnn was called."""
+    warnings.warn(text, TrainingWarning, stacklevel=_outside())
 
 
 @np.errstate(all="ignore")  # of what overflows nothing is said
-def _reason(trainer: Stateful, data: Data) -> str:
-    """Return what to warn of, or "" where there is nothing."""
+def reason_against(trainer: Stateful, data: Data) -> str:
+    """Return what to warn of, or "" where there is nothing; as for `warn_if_nothing_learnt`."""
     state = trainer._state
     problem, history = state.problem, state.history
     last = state.epoch - history.first_epoch - 1

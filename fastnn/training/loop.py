@@ -1,11 +1,15 @@
-"""Epoch after epoch: what `fit`, restarts and sweeps have in common."""
+"""Epoch after epoch of one network: what `fit`, restarts and sweeps have in common."""
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +19,11 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.magnitudes import large_numbers
 from fastnn.inputs.problem import check_converging, penalty_of
 from fastnn.schedules import rates_of
-from fastnn.training.callbacks import Bundled, Callback, Looks, call_all
+from fastnn.training.callbacks import Bundled, Callback, Looks, call_all, running
 from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.reading import begin_reading, file_pages, scattered_reads
-from fastnn.training.saved_trainer import Model
 from fastnn.training.scores import scores
 from fastnn.training.trainer_state import State, works
 
@@ -35,41 +38,143 @@ BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
 BLOCK_SECONDS = 0.04
 
 
-def train_epochs(
-    trainer: Stateful,
-    data: Data,
-    validation: Data | None,
-    epochs: int,
-    calls: tuple[Callback, ...],
-    progress: Progress | Watch,
-    metrics: tuple[Metric, ...] = (),
-) -> bool:
-    """Do up to so many epochs, one after another, with the callbacks after each.
+@dataclass
+class Training:
+    """The epochs of a call of `fit`, or of one of several networks: one each, or many short ones.
 
-    Returns whether one of them has ended that.
+    Without validation and callbacks after each of them, many are done in one call of the engine, to
+    the same bits.
 
-    Raises
-    ------
-    InvalidInput
-        A metric failed; the epoch is done, without it.
-    Diverged
-        A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored the
-        trainer often enough; it is as after the last good epoch.
+    Attributes
+    ----------
+    trainer
+        Trains; what it comes to is its own.
+    data, validation, metrics
+        As `Trainer.fit` takes them, checked.
+    epochs
+        How many more.
+    calls
+        Callbacks, checked.
+    progress
+        Is told of every epoch, and of what goes on in it.
+    longest
+        How many seconds a call of more than one epoch may take, as far as is known before. Where
+        that is finite, what nothing is known of is done one by one.
+    calling
+        A lock; callbacks may be shared with others that are trained meanwhile.
+    error
+        For whoever catches it: where the training diverged.
+    over
+        Whether all epochs are done, or a callback wants no more.
     """
-    left, looks = epochs, Looks(calls)
-    following = followers(calls)
-    with scattered_reads(data, trainer.shuffle):
-        while left:
-            try:
-                _train_block(trainer, data, validation, 1, progress, metrics, looks, following)
-            except Diverged as error:
-                rates = block_rates(trainer._state, len(data), 1)[0]
-                left += go_back(trainer, error, float(rates[error.step]))
-                continue
-            left -= 1
-            if call_all(calls, trainer, trainer.history):
-                return True
-    return False
+
+    trainer: Stateful
+    data: Data
+    validation: Data | None
+    epochs: int
+    calls: tuple[Callback, ...]
+    progress: Progress | Watch
+    metrics: tuple[Metric, ...] = ()
+    longest: float = math.inf
+    calling: Any = field(default_factory=Lock)
+    error: Diverged | None = None
+    over: bool = False
+
+    def run(self) -> None:
+        """Do all epochs; raises what `go_on` does."""
+        with self.begun():
+            while not self.over:
+                self.go_on()
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Have callbacks ready meanwhile, and let them clear up."""
+        trainer, data = self.trainer, self.data
+        with (
+            running(trainer, self.calls, self.progress) as self.progress,
+            scattered_reads(data, trainer.shuffle),
+        ):
+            trainer._aim_at(trainer.epoch + self.epochs)
+            self.over, self._left = not self.epochs, self.epochs
+            self._looks, self._following = Looks(self.calls), followers(self.calls)
+            self._one_by_one = 0  # as many as a call has failed to do, to find which of them fails
+            self._most = 1
+            if (
+                self.validation is None
+                and go_in_blocks(self.calls)
+                and not file_pages(data, trainer.shuffle, trainer._open())
+            ):
+                self._most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
+            if self._following:  # which may want some of them once more
+                self.longest = min(self.longest, BLOCK_SECONDS)
+            yield
+            trainer._finish()
+
+    def go_on(self) -> None:
+        """Do one epoch, or some short ones in one call, and call what is to be called then.
+
+        Raises
+        ------
+        InvalidInput
+            A metric failed; the epoch is done, without it.
+        Diverged
+            A loss or a parameter is not finite, and `on_divergence` says to raise, or has restored
+            the trainer often enough; it is as after the last good epoch.
+        """
+        trainer, data = self.trainer, self.data
+        count = self._count() if self._most > 1 else 1
+        before = trainer._state.epoch
+        try:
+            done = _train_block(
+                trainer, data, self.validation, count, self.progress, self.metrics,
+                self._looks, self._following,
+            )  # fmt: skip
+        except Exception as error:
+            if count > 1 and trainer._state.epoch == before:
+                self._one_by_one = count
+                return
+            if not isinstance(error, Diverged):
+                raise
+            rates = block_rates(trainer._state, len(data), 1)[0]
+            done = -go_back(trainer, error, float(rates[error.step]))
+        self._left -= done
+        self._one_by_one = max(0, self._one_by_one - done)
+        if done > 0 and self.calls:
+            with self.calling:
+                self.over = call_all(self.calls, trainer, trainer._state.history)
+        self.over = self.over or not self._left
+
+    def forecast(self) -> tuple[Any, np.ndarray, int, int] | None:
+        """Return what the engine will be asked for next: snapshot, rates, epoch and step.
+
+        None where nothing is, or it is not known.
+        """
+        state = self.trainer._state
+        if self.over or state.arrays is not None:
+            return None
+        count = self._count() if self._most > 1 else 1
+        try:
+            rates = block_rates(state, len(self.data), count)
+        except Exception:  # which is for the one who asks
+            return None
+        return state.snapshot, rates, state.epoch, state.step
+
+    def _count(self) -> int:
+        """Return how many epochs to do in the next call, by what it took for the last ones."""
+        engine, most = self.trainer._state.engine, min(self._most, self._left)
+        if self._one_by_one or engine is None:
+            return 1
+        if self._following and (
+            self.trainer.on_divergence == "restore"
+            or any(each.needs_penalty and not engine.tells_penalty for each in self._following)
+        ):
+            return 1
+        if math.isinf(self.longest):
+            return most
+        if engine.threads > 1 or math.isinf(engine.seconds_per_row):
+            return 1
+        pace = len(self.data) * engine.seconds_per_row
+        return min(most, max(1, int(self.longest / max(pace, self.longest / BLOCK_EPOCHS))))
 
 
 def followers(calls: tuple[Callback, ...]) -> tuple[Bundled, ...]:
@@ -105,6 +210,7 @@ def _train_block(
     with trainer._using:
         state = trainer._ready()
         engine, problem, epoch = state.engine, state.problem, state.epoch
+        engine.seconds_before = 0.0
         reading = begin_reading(data, trainer.shuffle, engine, epoch) if count == 1 else None
         rates = block_rates(state, len(data), count)
         orders: Any = None if reading else _orders(trainer.shuffle, state, len(data), count)
@@ -135,16 +241,16 @@ def _train_block(
         large = partial(large_numbers, problem, data)
         check_converging(results[last], engine.finite, rates[last], epoch + last, large)
         if following:
-            if results[0].penalty is None:
+            if results[0].penalty is None and any(each.needs_penalty for each in following):
                 penalty = penalty_of(problem, engine.parameters())
                 results = [replace(result, penalty=penalty) for result in results]
-            wanted = min(each.calls_after(results) for each in following)
+            wanted = min(each.calls_after(trainer, results) for each in following)
             if wanted < count:
                 engine.restore(state.snapshot)
                 count, orders, rates = wanted, orders[:wanted], rates[:wanted]
                 results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
                 assert len(results) == count, "what was done once can be done again"
-        seconds = (time.perf_counter() - start) / count
+        seconds = (time.perf_counter() - start + engine.seconds_before) / count
         found: dict[str, float] = {}
         error = None
         if metrics and validation is not None:
@@ -163,7 +269,7 @@ def _train_block(
         series = {each.series: found.get(each.name) for each in metrics}
         trainer._advance(after, rows, series)
         for follower in following:
-            follower.take(results)
+            follower.take(trainer, results, partial(_anew, trainer, state, data))
     if look is not None:
         look.end()
     for number, result in enumerate(results):
@@ -175,6 +281,25 @@ def _train_block(
     return count
 
 
+@works
+def _anew(trainer: Stateful, before: State, data: Data, epochs: int) -> Stateful:
+    """Return a copy of a trainer as it was so many epochs after a state, done once more for it."""
+    n, engine = len(data), before.engine
+    rates = block_rates(before, n, epochs)
+    with trainer._using:
+        engine.restore(before.snapshot)
+        orders = _orders(trainer.shuffle, before, n, epochs)
+        engine.train_epochs(data, orders, rates, before.epoch, before.step)
+        arrays = engine.unpack(engine.snapshot())
+    then = copy.copy(trainer)
+    then._state = then._state._replace(
+        epoch=before.epoch + epochs, step=before.step + rates.size, arrays=arrays,
+        rate_factor=before.rate_factor, goal=before.goal,
+    )  # fmt: skip
+    then.history.truncate(then.epoch - then.history.first_epoch)
+    return then
+
+
 def _orders(shuffle: bool | int, state: State, n: int, epochs: int) -> np.ndarray:
     """Return the orders of the next epochs, (epochs, n)."""
     if shuffle is False:
@@ -183,73 +308,10 @@ def _orders(shuffle: bool | int, state: State, n: int, epochs: int) -> np.ndarra
     return state.engine.orders(range(state.epoch, state.epoch + epochs), n, window)
 
 
-def block_rates(state: State | Model, n: int, epochs: int) -> np.ndarray:
+def block_rates(state: State, n: int, epochs: int) -> np.ndarray:
     """Return the learning rate of each step of the next epochs over n rows, (epochs, steps)."""
     problem = state.problem
     steps = -(-n // problem.batch_size)
     rates = rates_of(problem.optimizer.learning_rate, state.epoch, state.step, steps, epochs)
     rates *= state.rate_factor
     return rates.reshape(epochs, steps)
-
-
-def train_in_blocks(
-    trainer: Stateful,
-    data: Data,
-    epochs: int,
-    progress: Progress | Watch,
-    longest: float = math.inf,
-    calls: tuple[Callback, ...] = (),
-) -> None:
-    """Train without validation, many short epochs a call, to the same bits.
-
-    Parameters
-    ----------
-    trainer, data, epochs, progress
-        As for `train_epochs`.
-    calls
-        Callbacks that need no call after each epoch: `go_in_blocks`.
-    longest
-        How many seconds a call of more than one epoch may take, as far as is known before. Where
-        that is finite, what nothing is known of is done one by one.
-
-    Raises
-    ------
-    Diverged
-        As `Trainer.fit` does, in the same epoch and step.
-    """
-    most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
-    if file_pages(data, trainer.shuffle, trainer._open()):
-        most = 1
-    left, following = epochs, followers(calls)
-    assert go_in_blocks(calls), "they would miss epochs"
-    while left:
-        count = min(_most_within(trainer, len(data), longest, following), most, left)
-        if count > 1:
-            done = trainer.epoch
-            try:
-                left -= _train_block(trainer, data, None, count, progress, following=following)
-                if call_all(calls, trainer, trainer.history):
-                    return
-                continue
-            except Exception:
-                if trainer.epoch != done:
-                    raise
-        left -= count
-        if train_epochs(trainer, data, None, count, calls, progress):  # finds where, and may go on
-            return
-
-
-def _most_within(
-    trainer: Stateful, rows: int, seconds: float, following: tuple[Bundled, ...]
-) -> int:
-    """Return how many epochs one call of the engine may do, by what it took for the last ones."""
-    engine = trainer._state.engine
-    if following and (
-        engine is None or not engine.tells_penalty or trainer.on_divergence == "restore"
-    ):
-        return 1
-    if math.isinf(seconds):
-        return BLOCK_EPOCHS
-    if engine is None or engine.threads > 1 or math.isinf(engine.seconds_per_row):
-        return 1
-    return max(1, int(seconds / max(rows * engine.seconds_per_row, seconds / BLOCK_EPOCHS)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fastnn.errors import CorruptFile, shown
@@ -32,6 +32,8 @@ class Restart:
         Whether a loss or a parameter became NaN or infinite; it then ends with the last good epoch.
     metrics
         The metrics of the last of these epochs by their names in the history.
+    trainer
+        The `Trainer` that came of it, with `keep_trainers` of `fit`; else None, as in a file.
     """
 
     seed: int
@@ -42,6 +44,7 @@ class Restart:
     seconds: float
     diverged: bool
     metrics: dict[str, float | None] = field(default_factory=dict)
+    trainer: Any = field(default=None, repr=False, compare=False)
 
     @property
     def score(self) -> float:
@@ -50,7 +53,7 @@ class Restart:
         return math.inf if self.diverged or found is None or math.isnan(found) else found
 
 
-_PLAIN = tuple(each.name for each in fields(Restart) if each.name != "metrics")
+_PLAIN = tuple(each.name for each in fields(Restart) if each.name not in ("metrics", "trainer"))
 
 
 class Restarts(tuple[Restart, ...]):
@@ -91,8 +94,11 @@ class Restarts(tuple[Restart, ...]):
         return columns
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Return plain values that `json` can write."""
-        return [asdict(each) for each in self]
+        """Return plain values that `json` can write: all but trainers."""
+        return [
+            {name: getattr(each, name) for name in _PLAIN} | {"metrics": dict(each.metrics)}
+            for each in self
+        ]
 
     @classmethod
     def from_list(cls, values: Any) -> Restarts:

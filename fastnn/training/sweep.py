@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, number, whole
+from fastnn.errors import InvalidInput, number, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import Data, check_data, check_validation, width_of
-from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import Target, check_reads, choose, engine_class, reader_of
+from fastnn.targets.selection import Target, check_reads, choose, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
-from fastnn.threads.tasks import run_tasks
-from fastnn.training.callbacks import (
-    Callback,
-    call_all,
-    check_callbacks,
-    own_callbacks,
-    watched_metrics,
-)
+from fastnn.training.callbacks import Callback, check_callbacks, watched_metrics
 from fastnn.training.history import History
-from fastnn.training.loop import train_epochs
+from fastnn.training.learning_check import reason_against, warn
+from fastnn.training.loop import Training
+from fastnn.training.many import Member, at_rest, check_keep, train_many
 from fastnn.training.metrics import (
     Metric,
     Metrics,
@@ -38,11 +32,10 @@ from fastnn.training.metrics import (
     check_metrics,
     check_validated,
 )
-from fastnn.training.progress import Progress, Watch
-from fastnn.training.saved_trainer import Model
 from fastnn.training.sweep_result import Run, SweepResult, short
 from fastnn.training.sweep_settings import Maker, combinations, seeds_of
 from fastnn.training.trainer import Trainer
+from fastnn.training.trainer_state import Stateful
 
 
 def sweep(
@@ -60,6 +53,7 @@ def sweep(
     callbacks: Callback | Iterable[Callback] = (),
     workers: int | None = None,
     metrics: Metrics = (),
+    keep_trainers: bool = False,
 ) -> SweepResult:
     """Train once for every combination of settings and every seed, and return a table of all.
 
@@ -102,10 +96,11 @@ def sweep(
         seconds, the results are the same bits for any number. Seconds are those of one thread
         beside the others, which share memory and caches with it: for undisturbed times take
         ``workers=1``. On the NumPy target there is always one.
-
     metrics
         As for `Trainer.fit`; those of each run's last epoch are columns of the table. Every run's
         loss must have them.
+    keep_trainers
+        Whether each `Run` has the trained `Trainer` as its `trainer`.
 
     Returns
     -------
@@ -118,64 +113,54 @@ def sweep(
     InvalidInput
         A name or a value that cannot be used, or data that no run, or not every run, can train on.
         All settings are looked at before the first run begins.
+
+    Warns
+    -----
+    TrainingWarning
+        Once, at the end, where runs do no better than a constant and the reason is known, as in
+        `Trainer.fit`; it names the settings of the first of them.
     """
     count = whole(epochs, "epochs of a sweep", 1)
     maker, settings = Maker(make), combinations(grid)
     maker.check(grid)
     chosen = seeds_of(seeds, maker.first_seed())
     aim = _accuracy(accuracy, stop, validation_data)
+    check_keep(keep_trainers)
     several = "a sweep trains several networks"
     calls = check_callbacks(callbacks, validation_data is not None, several)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     inputs = _Inputs(X, y, sample_weight, validation_data)
     watched = _Watched(metrics, calls)
-    models = [
-        _model(maker, each, seed, inputs, count, aim, watched)
+    members = [
+        _member(maker, each, seed, inputs, count, aim, watched)
         for each in settings
         for seed in chosen
     ]
-    kinds = {(m.problem.network, m.problem.dtype, m.problem.precision, m.target): m for m in models}
-    for model in kinds.values():
-        workers = 1 if choose(model.target, model.problem)[0] == "numpy" else workers
-        _compile(model, inputs)
-    watches: list[Watch] = []
-    calling = threading.Lock()
+    kinds = {}
+    for member in members:
+        problem = member.model.problem
+        kind = problem.network, problem.dtype, problem.precision, member.model.target
+        kinds[kind] = member
+    for member in kinds.values():
+        workers = 1 if member.model.history.target == "numpy" else workers
+        _compile(member)
+    if stop and aim is not None:
+        calls = (*calls, partial(_reached, aim))
+    reasons: dict[int, str] = {}
 
-    def train(index: int, check: Callable[[], None]) -> Run:
-        trainer = Trainer.__new__(Trainer)
-        trainer.__setstate__(_with_arrays(models[index]))
-        this_call = object()
-        trainer._fitting.take(this_call)  # whose callbacks may no more than those of fit
-        own, watch = own_callbacks(calls), Watch(check)
-        watches.append(watch)
+    def done(index: int, training: Training) -> Run:
+        trainer, diverged = training.trainer, training.error is not None
+        if not diverged and (text := reason_against(trainer, training.data)):
+            reasons[index] = text
+        run = _run(trainer, settings[index // len(chosen)], aim, diverged)
+        return replace(run, trainer=at_rest(trainer, members[index].run)) if keep_trainers else run
 
-        def call(trainer: Trainer, history: History) -> bool:
-            with calling:
-                ended = call_all(own, trainer, history)
-            reached = (history.validation_accuracy[-1] or 0.0) >= (aim or 0.0)
-            return ended or (stop and reached)
-
-        data, validation = inputs.checked(models[index].problem, models[index].target)
-        engine = trainer._open()
-        engine.prepare(data.X)
-        diverged = False
-        try:
-            asked = watched.metrics(trainer.problem, validation)
-            train_epochs(trainer, data, validation, count, (call,), watch, asked)
-        except Diverged:
-            diverged = True
-        return _run(trainer, settings[index // len(chosen)], aim, diverged)
-
-    total = len(models)
-    progress = Progress(total * count, 1, len(inputs), len(inputs))
-
-    def tick() -> None:
-        progress.show(f"{total} runs", sum(watch.epochs for watch in watches))
-
-    try:
-        rows = run_tasks(train, total, workers, tick)
-    finally:
-        progress.close()
+    total = len(members)
+    rows = train_many(members, count, calls, workers, done, Trainer, f"{total} runs")
+    if reasons:
+        first = min(reasons)
+        others = f", and {len(reasons) - 1} more of {total} runs" * (len(reasons) > 1)
+        warn(f"with {_named(rows[first].settings)}{others}: {reasons[first]}")
     return SweepResult(rows, list(grid), aim)
 
 
@@ -248,7 +233,17 @@ def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:
     return number(accuracy, "accuracy", 0.0, 1.0, open_low=True)
 
 
-def _model(
+def _reached(aim: float, trainer: Trainer, history: History) -> bool:
+    """Return whether the last epoch has come to the accuracy to reach."""
+    return (history.validation_accuracy[-1] or 0.0) >= aim
+
+
+def _named(settings: dict[str, Any]) -> str:
+    named = ", ".join(f"{name}={short(value)}" for name, value in settings.items())
+    return named or "these settings"
+
+
+def _member(
     maker: Maker,
     settings: dict[str, Any],
     seed: int,
@@ -256,8 +251,8 @@ def _model(
     epochs: int,
     aim: Any,
     watched: _Watched,
-) -> Model:
-    """Return the model that a run starts from, with one thread, checked with its data.
+) -> Member:
+    """Return what a run starts from, with one thread, checked with its data.
 
     Of all runs there are many, so it has no arrays but those that only the caller knows.
     """
@@ -268,7 +263,7 @@ def _model(
         model = trainer.__getstate__()
         model.problem.check_learning()
         data, validation = inputs.checked(model.problem, model.target)
-        watched.metrics(model.problem, validation)
+        metrics = watched.metrics(model.problem, validation)
         steps = -(-len(data) // model.problem.batch_size)
         check_ahead(model.problem.optimizer.learning_rate, 0, 0, steps, epochs)
         if aim is not None and loss_row(model.problem.loss).targets in ("real", "counts"):
@@ -277,36 +272,26 @@ def _model(
                 "accuracy=None"
             )
     except InvalidInput as error:
-        named = ", ".join(f"{name}={short(value)}" for name, value in settings.items())
-        raise InvalidInput(f"with {named or 'these settings'}: {error}") from error
+        raise InvalidInput(f"with {_named(settings)}: {error}") from error
     chosen, reason = choose(model.target, model.problem)
     known = [] if maker.changes(settings) else model.parameters
     history = History(chosen, 1, reason)
-    return replace(
+    start = replace(
         model, threads=1, history=history, parameters=known, slots=[], feature_names=data.names
     )
+    return Member(start, data, validation, metrics, trainer._state.run)
 
 
-def _with_arrays(model: Model) -> Model:
-    """Return the model with parameters and optimizer state."""
-    problem = model.problem
-    start = model.parameters or initial_parameters(problem.network, problem.seed, problem.dtype)
-    return replace(model, parameters=start, slots=start_slots(problem, start))
-
-
-def _compile(model: Model, inputs: _Inputs) -> None:
+def _compile(member: Member) -> None:
     """Compile what runs of this kind need, before any clock runs and several threads want it."""
-    data, validation = inputs.checked(model.problem, model.target)
-    engine = engine_class(choose(model.target, model.problem)[0])(model.problem, 1)
-    model = _with_arrays(model)
-    engine.load(model.parameters, model.slots)
+    engine = member.trainer(Trainer)._open()
     engine.prepare()
-    if validation is not None:
-        engine.forward(validation.X[:1])
+    if member.validation is not None:
+        engine.forward(member.validation.X[:1])
     engine.close()
 
 
-def _run(trainer: Trainer, settings: dict[str, Any], aim: float | None, diverged: bool) -> Run:
+def _run(trainer: Stateful, settings: dict[str, Any], aim: float | None, diverged: bool) -> Run:
     """Return the row of a training that is over."""
     history, epochs = trainer.history, trainer.epoch
     last = epochs - 1

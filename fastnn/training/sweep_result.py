@@ -50,6 +50,8 @@ class Run:
         Whether a loss or a parameter became NaN or infinite; the rest is of the last good epoch.
     metrics
         The metrics of the last of these epochs by their names in the history.
+    trainer
+        The `Trainer` that came of it, with `keep_trainers` of `sweep`; else None.
     """
 
     settings: dict[str, Any]
@@ -64,6 +66,7 @@ class Run:
     seconds_to_accuracy: float | None
     diverged: bool
     metrics: dict[str, float | None] = field(default_factory=dict)
+    trainer: Any = field(default=None, repr=False, compare=False)
 
     @property
     def score(self) -> float:
@@ -76,7 +79,8 @@ class Run:
         return self.settings | {name: getattr(self, name) for name in RESULTS} | self.metrics
 
 
-RESULTS = tuple(each.name for each in fields(Run) if each.name not in ("settings", "metrics"))
+_OTHERS = ("settings", "metrics", "trainer")
+RESULTS = tuple(each.name for each in fields(Run) if each.name not in _OTHERS)
 
 
 class SweepResult(Sequence[Run]):

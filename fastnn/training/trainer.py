@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -18,18 +19,12 @@ from fastnn.targets.engine import Engine
 from fastnn.targets.selection import Target, check_reads, choose, describe, reader_of
 from fastnn.threads.atomic import at_once
 from fastnn.training import saved_trainer as models
-from fastnn.training.callbacks import (
-    Callback,
-    check_callbacks,
-    check_fit,
-    running,
-    watched_metrics,
-)
+from fastnn.training.callbacks import Callback, check_callbacks, check_fit, watched_metrics
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
 from fastnn.training.inspection.inspectable import Inspectable
 from fastnn.training.learning_check import warn_if_nothing_learnt
-from fastnn.training.loop import BLOCK_SECONDS, go_in_blocks, train_epochs, train_in_blocks
+from fastnn.training.loop import BLOCK_SECONDS, Training
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress
 from fastnn.training.restarts import best_of, check_restarts
@@ -182,6 +177,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         restarts: int = 1,
         metrics: Metrics = (),
         progress: bool = True,
+        keep_trainers: bool = False,
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
@@ -189,7 +185,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         chunks take one call for each, with ``epochs=1``; orders and dropout differ from chunk to
         chunk, since epochs count on. Meanwhile other
         threads may predict, copy, pickle and save: that is the trainer after its last whole epoch;
-        or, where epochs are short, and there are neither callbacks nor validation data, after some
+        or, where epochs are short, and there are neither validation data nor callbacks other than
+        `EarlyStopping` and `ReduceOnPlateau` with ``monitor="loss"``, after some
         whole epochs a few hundredths of a second ago, since so many are then done in one call. They
         share its seconds evenly.
 
@@ -266,8 +263,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
             None for one on each processor; on the NumPy target, one. On CUDA they all do, each in
-            a block of threads, or one after another where there are weights or callbacks, or
-            where that is quicker.
+            a block of threads, or one after another where there are weights, or where that is
+            quicker.
         metrics
             What else to measure on the validation data after each epoch, one or a list of: a name;
             a function; a pair (name, function). Or a dict of functions by name. The history has
@@ -299,6 +296,10 @@ class Trainer(Adjustable, Convertible, Inspectable):
             metric, and `fit` raises.
         progress
             Whether there is a progress bar, where the standard error stream is a terminal.
+        keep_trainers
+            Whether the `Restart` of each network in the history's `restarts` has it as `trainer`,
+            for a mean of their predictions, say: one that may go on by itself. Copies and pickles
+            of this trainer then have them too; files do not, so save them one by one.
 
         Returns
         -------
@@ -338,8 +339,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
         before = self._state
         try:
             return self._fit(
-                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics, progress
-            )
+                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
+                progress, keep_trainers,
+            )  # fmt: skip
         except BaseException as error:
             self._forget(before)
             if not isinstance(error, UnknownLabel):
@@ -364,6 +366,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         restarts: int,
         metrics: Any,
         progress: bool,
+        keep_trainers: bool,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
@@ -378,7 +381,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         self._begin(None, data.names)
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
-        restarts = check_restarts(restarts, self.epoch, epochs)
+        restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
@@ -394,25 +397,19 @@ class Trainer(Adjustable, Convertible, Inspectable):
         engine.prepare(data.X)
         validation = validation and engine.to_device(validation)
         if restarts > 1:
-            best = best_of(self, restarts, data, validation, epochs, calls, asked, progress)
+            best, ends = best_of(
+                self, restarts, data, validation, epochs, calls, asked, progress, keep_trainers
+            )
+            state = copy.copy(best)._state  # with a history of its own, which alone has the ends
+            state.history.restarts = ends
             with self._using:
-                state = best._state
-                self._state = state._replace(
-                    run=self._state.run, arrays=state.read(), engine=None, snapshot=None,
-                    goal=state.epoch,
-                )  # fmt: skip
+                self._state = state
             warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
         bar = Progress(epochs, steps, self.problem.batch_size, len(data), wanted=progress)
         try:
-            with running(self, calls, bar) as reported:
-                self._aim_at(self.epoch + epochs)
-                if validation is None and go_in_blocks(calls):
-                    train_in_blocks(self, data, epochs, reported, BLOCK_SECONDS, calls)
-                else:
-                    train_epochs(self, data, validation, epochs, calls, reported, asked)
-                self._finish()
+            Training(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS).run()
         finally:
             bar.close()
         if epochs:

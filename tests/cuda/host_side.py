@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -148,16 +149,22 @@ def several(family: str) -> None:
     from fastnn.targets.cuda.batched_models import Several
 
     one = engine_of(family, optimizer=SGD(0.1))
-    some = Several(one.problem, [1, 2, 3])
-    for network in range(3):
-        some.load(network, one.parameters(), one.slots())
+    some = Several([replace(one.problem, seed=seed) for seed in (1, 2, 3)])
+    for seat in some.seats:
+        seat.load(one.parameters(), one.slots())
     some.prepare()
-    before = len(host_driver.compiled)
-    assert len(some.train_epochs(data_of(one), np.full((2, 4), 0.1), 0, 0, True)) == 3
+    before, launched = len(host_driver.compiled), len(host_driver.launches)
+    data, rates = data_of(one), np.full((2, 4), 0.1)
+    for seat in some.seats:
+        seat.forecast = lambda seat=seat: (seat.state, rates, 0, 0)
+    for seat in some.seats:
+        assert len(seat.train_epochs(data, seat.orders(range(2), len(data)), rates, 0, 0)) == 2
     assert set(host_driver.compiled[before:]) <= {"shuffle_near"}
-    some.restore(some.snapshot(), 1)
-    some.train_epochs(data_of(one), np.full((2, 4), 0.1), 2, 8, False)
-    assert some.finite().all() and len(some.read(1)[0]) == 2
+    assert len(host_driver.launches) - launched == 2  # orders, and the epochs of all
+    some.seats[1].restore(some.seats[1].snapshot())
+    in_order = np.tile(np.arange(len(data)), (2, 1))
+    some.seats[1].train_epochs(data, in_order, rates, 2, 8)
+    assert some.seats[1].finite() and len(some.seats[1].parameters()) == 2
 
 
 def failure(family: str) -> None:

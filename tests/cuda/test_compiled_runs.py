@@ -233,25 +233,31 @@ def test_networks_side_by_side_are_those_of_their_seeds(family: str) -> None:
     problem, seeds, rates = classifier(), [3, 2**63 - 11, 7], np.array([[0.1, 0.07, 0.05]] * 2)
     data = data_of(problem, 19)
     with device_for(family) as there:
-        several = Several(problem, seeds)
-        for network, _ in enumerate(seeds):
-            several.load(network, parameters_of(problem, network), [])
-        several.rest(2)
-        results = several.train_epochs(data, rates, 4, 12, shuffle=True)
+        problems = [replace(problem, seed=seed, l2=0.1 * (seed == 3)) for seed in seeds]
+        several = Several(problems)
+        for network, seat in enumerate(several.seats):
+            seat.load(parameters_of(problem, network), [])
+        asked = [(rates, 4, 12), (0.5 * rates, 7, 21)]
+        several.seats[1].forecast = lambda: (several.seats[1].state, *asked[1])
+        results = [
+            seat.train_epochs(data, seat.orders(range(own[1], own[1] + 2), 19), *own)
+            for seat, own in zip(several.seats, asked, strict=False)
+        ]
     # A distant network's device has too little shared memory for an order, too.
     shuffle = "shuffle_near" if family == "block" else "shuffle_far"
     assert there.launched == [shuffle, kernel_of(family)]
-    assert results[2] == []
     for network, seed in enumerate(seeds[:2]):
-        alone = reference.Engine(replace(problem, seed=seed))
+        assert problems[network].seed == seed
+        alone = reference.Engine(problems[network])
         alone.load(parameters_of(problem, network), [])
-        orders = alone.orders(range(4, 6), 19)
-        expected = alone.train_epochs(data, orders, rates, 4, 12)
+        rates, epoch, step = asked[network]
+        orders = alone.orders(range(epoch, epoch + 2), 19)
+        expected = alone.train_epochs(data, orders, rates, epoch, step)
         for one, other in zip(results[network], expected, strict=True):
             assert one.loss == pytest.approx(other.loss, rel=3e-5)
-        for one, other in zip(several.read(network)[0], alone.parameters(), strict=True):
+        for one, other in zip(several.seats[network].parameters(), alone.parameters(), strict=True):
             assert_near(one, other, 3e-5)
-    untouched = zip(several.read(2)[0], parameters_of(problem, 2), strict=True)
+    untouched = zip(several.seats[2].parameters(), parameters_of(problem, 2), strict=True)
     for one, other in untouched:
         assert_near(one, other, 0)
 

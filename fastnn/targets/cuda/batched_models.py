@@ -1,189 +1,377 @@
 """Many networks of one shape, each trained by a block of its own, in one launch.
 
-Their seeds differ: initial parameters, order of the rows and dropout are each network's own.
+Initial parameters, order of the rows, dropout, rates, penalties and limits are each network's own.
+Each has an `Engine` of its own, a seat, that is asked for epochs as any engine is. The first that
+is asked does those of all others, too, as far as it is known what they will be asked for next, and
+these find them done.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import DeviceFailure
 from fastnn.inputs.data import Data
+from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.random.row_orders import order_key
 from fastnn.random.shuffling import make_orders as host_orders
+from fastnn.targets import engine as interface
 from fastnn.targets.cuda.block.family import Block
 from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.block.row_orders import make_orders
+from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.dispatch import quicker_together
 from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
-from fastnn.targets.cuda.host.memory import check_room
+from fastnn.targets.cuda.host.data import fits
+from fastnn.targets.cuda.host.memory import check_room, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits
-from fastnn.targets.cuda.host.plan import Parameters
+from fastnn.targets.cuda.host.plan import Parameters, make_plan
 from fastnn.targets.cuda.host.scalars import layer_keys, step_table
-from fastnn.targets.cuda.host.session import Session
+from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 
 OUTPUT_BYTES = 256 << 20  # of predictions that are on the device together
+ORDER_ROWS = 1 << 26  # of the orders of all networks that are there together
 
 
-def worth_it(problem: Problem, count: int) -> bool:
-    """Return whether so many networks are sooner done together than one after another."""
-    return quicker_together(problem, limits(), count)
+# Settings of a problem that networks of one launch may have of their own.
+_OWN = ("seed", "optimizer", "l1", "l2", "clip_value", "clip_norm", "label_smoothing")
 
 
-class Several:
-    """Networks that train together; network i is what an `Engine` with seed i would be."""
+def worth_it(problem: Problem, count: int, data: Data) -> bool:
+    """Return whether so many networks are sooner done together than one after another.
 
-    def __init__(self, problem: Problem, seeds: list[int]) -> None:
-        """Make room for a network a seed; `problem` gives all else."""
-        self.problem, self._seeds = problem, seeds
-        self._session, self._rule = Session(problem, self._go_back), problem.optimizer.rule
-        self._family = Block(problem, self._rule, limits(), len(seeds))
-        self._plan = self._family.plan(1)
-        self.description = f"{self._family.name} kernels on {limits().name}"
-        self._predictor = Predictor(problem, self._rule, self._plan, limits())
-        self._state = np.zeros((len(seeds), self._plan.state_size), problem.dtype)
-        self._resting = np.zeros(len(seeds), bool)
-        # About what a row takes all of them, which come to the SMs in rounds.
-        rounds = -(-len(seeds) // limits().sms)
-        step = rounds * Block.seconds(problem, limits())
-        self._seconds_per_row = step / problem.batch_size
+    Data that do not fit into the device's memory are streamed for one at a time.
+    """
+    if not quicker_together(problem, limits(), count):
+        return False
+    return isinstance(data.X, DeviceArray) or fits(data, problem, ROOM * free_bytes())[0]
 
-    def load(self, network: int, parameters: Parameters, slots: list[Parameters]) -> None:
-        """Take parameters and optimizer state of one network; copies."""
-        self._state[network] = self._plan.pack([parameters, *slots], self.problem.dtype)
 
-    def read(self, network: int) -> tuple[Parameters, list[Parameters]]:
-        """Return copies of parameters and optimizer state of one network."""
-        copies = [
-            self._plan.unpack(self._state[network], copy)
-            for copy in range(self._plan.state_size // self._plan.size)
-        ]
-        return copies[0], copies[1:]
+def one_launch(problem: Problem, other: Problem) -> bool:
+    """Return whether networks of two problems may be trained in one launch: their code is one."""
+    same = all(
+        getattr(problem, each.name) == getattr(other, each.name)
+        for each in fields(problem)
+        if each.init and each.name not in _OWN
+    )
+    if not same or recipe_of(problem) != recipe_of(other):
+        return False
+    plans = [make_plan(each, each.batch_size, ones=True) for each in (problem, other)]
+    return np.array_equal(plans[0].words, plans[1].words)
+
+
+@dataclass(frozen=True)
+class _Shuffled:
+    """The orders of some epochs, which follow from a seed and are made on the device."""
+
+    epochs: range
+    n: int
+    window: int | None
+
+    def __getitem__(self, part: slice) -> _Shuffled:
+        return replace(self, epochs=self.epochs[part])
+
+
+class _Asked(NamedTuple):
+    """Some epochs that a seat is asked for, as `Engine.train_epochs` is."""
+
+    data: Data
+    orders: Any
+    rates: np.ndarray
+    epoch: int
+    step: int
+
+    def same(self, other: _Asked) -> bool:
+        """Return whether the same epochs are asked for."""
+        return (
+            self.data is other.data
+            and (self.epoch, self.step) == (other.epoch, other.step)
+            and np.array_equal(self.rates, other.rates)
+            and type(self.orders) is type(other.orders)
+            and bool(np.all(self.orders == other.orders))
+        )
+
+
+Forecast = tuple[np.ndarray, np.ndarray, int, int]
+
+
+class _Done(NamedTuple):
+    """Epochs that are done for a seat that has not asked for them yet."""
+
+    asked: _Asked
+    before: np.ndarray  # the state that they began from
+    after: np.ndarray
+    results: list[EpochResult]
+    seconds: float
+
+
+class Seat(interface.Engine):
+    """The engine of one of several networks."""
+
+    def __init__(self, several: Several, problem: Problem) -> None:
+        """Be what an `Engine` of this problem would be."""
+        super().__init__(problem)
+        self._several, self.description = several, several.description
+        self.state = np.zeros(several.plan.state_size, problem.dtype)
+        self.numbers = make_plan(problem, 1, ones=True).numbers
+        self.ahead: _Done | None = None
+        self.outputs_of: tuple[Any, np.ndarray, np.ndarray] | None = None  # X, state, outputs
+        # What it is asked for next, as far as is known: state, rates, epoch and step.
+        self.forecast: Callable[[], Forecast | None] = lambda: None
+
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
+        """Return a snapshot of these parameters and slots."""
+        return self._several.plan.pack([parameters, *slots], self.problem.dtype)
+
+    def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
+        """Return copies of the parameters and slots in a snapshot."""
+        plan = self._several.plan
+        every = [plan.unpack(snapshot, copy) for copy in range(plan.state_size // plan.size)]
+        return every[0], every[1:]
+
+    def snapshot(self) -> np.ndarray:
+        """Return parameters and optimizer state; read only."""
+        return self.state
+
+    def restore(self, snapshot: np.ndarray) -> None:
+        """Go back to a snapshot."""
+        self.state = snapshot
+
+    def finite(self) -> bool:
+        """Return whether parameters and optimizer state are finite."""
+        return bool(np.isfinite(self.state).all())
+
+    def orders(self, epochs: range, n: int, window: int | None = None) -> Any:
+        """Return what stands for the orders of some epochs."""
+        return _Shuffled(epochs, n, window)
+
+    def train_epochs(
+        self,
+        data: Data,
+        orders: Any,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[EpochResult]:
+        """Train some epochs, or take those that are done already."""
+        asked, done = _Asked(data, orders, rates, epoch, step), self.ahead
+        if done is not None and done.before is self.state and asked.same(done.asked):
+            self.seconds_before += done.seconds
+        else:
+            done = self._several.train(self, asked)
+        self.ahead, self.state = None, done.after
+        self.seconds_per_row = self._several.seconds_per_row
+        return done.results
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
+        known, self.outputs_of = self.outputs_of, None
+        if known is not None and known[0] is X and known[1] is self.state:
+            return known[2]
+        return self._several.predict(self, X)
+
+    def latest(self) -> np.ndarray:
+        """Return the state after all that has been done for it, asked for or not."""
+        return self.state if self.ahead is None else self.ahead.after
+
+    def has_outputs(self) -> bool:
+        """Return whether there are outputs of that state that nobody has asked for yet."""
+        return self.outputs_of is not None and self.outputs_of[1] is self.latest()
 
     def prepare(self, X: Any = None) -> None:
         """Compile the kernels of training."""
-        self._session.prepare(self._family)
+        self._several.prepare()
 
-    def snapshot(self) -> np.ndarray:
-        """Return the state of all networks as `restore` takes it; read only."""
-        return self._state
 
-    def restore(self, snapshot: np.ndarray, network: int | None = None) -> None:
-        """Go back to a snapshot with all networks, or with one."""
-        if network is None:
-            self._state = snapshot
-        else:
-            self._state = self._state.copy()
-            self._state[network] = snapshot[network]
+class Several:
+    """Networks that train together.
 
-    def rest(self, network: int) -> None:
-        """Train this network no more."""
-        self._resting[network] = True
+    Attributes
+    ----------
+    seats
+        Their engines.
+    seconds_per_row
+        About what a row takes all of them.
+    """
 
-    def finite(self) -> np.ndarray:
-        """Say of each network whether parameters and optimizer state are finite, bool (b,)."""
-        found: np.ndarray = np.isfinite(self._state)
-        return np.all(found, axis=1)
+    def __init__(self, problems: list[Problem]) -> None:
+        """Make room for a network a problem; of any two of them `one_launch` is true."""
+        self.problem = problem = problems[0]
+        self._session, self._rule = Session(problem, self._go_back), problem.optimizer.rule
+        self._family = Block(problem, self._rule, limits(), len(problems))
+        self.plan = self._family.plan(1)
+        self.description = f"{self._family.name} kernels on {limits().name}"
+        self._predictor = Predictor(problem, self._rule, self.plan, limits())
+        # They come to the SMs in rounds.
+        rounds = -(-len(problems) // limits().sms)
+        step = rounds * Block.seconds(problem, limits())
+        self.seconds_per_row = step / problem.batch_size
+        self.seats, self._prepared = [Seat(self, each) for each in problems], False
 
-    def train_epochs(
-        self, data: Data, rates: np.ndarray, epoch: int, step: int, shuffle: bool | int
-    ) -> list[list[EpochResult]]:
-        """Train some epochs, all networks side by side.
+    def prepare(self) -> None:
+        """Compile the kernels of training, at the first call."""
+        if not self._prepared:
+            self._session.prepare(self._family)
+            self._prepared = True
 
-        Parameters
-        ----------
-        data
-            Of all networks; without weights.
-        rates
-            float64 (epochs, steps).
-        epoch, step
-            Numbers of the first epoch and the first step.
-        shuffle
-            Whether each network goes through the rows in an order of its own, or how many rows are
-            shuffled together.
+    def train(self, asking: Seat, asked: _Asked) -> _Done:
+        """Return what a seat is asked for, done beside what the others will be asked for next.
 
-        Returns
-        -------
-        list of list of EpochResult
-            Of each network, one for each epoch that it began; none for one that rests.
+        Where one of these is asked for something else, it does that, too: its state is its own.
         """
-        session, epochs, each, n = self._session, *rates.shape, len(data)
-        numbered = range(epoch, epoch + epochs)
+        seats, every, start = [asking], [asked], time.perf_counter()
+        befores = [asking.state]
+        for seat in self.seats:
+            if seat is asking or (forecast := seat.forecast()) is None:
+                continue
+            state, rates, epoch, step = forecast
+            done = seat.ahead is not None and seat.ahead.before is state
+            if done or rates.shape != asked.rates.shape:
+                continue
+            orders = asked.orders
+            if isinstance(orders, _Shuffled):
+                orders = replace(orders, epochs=range(epoch, epoch + len(rates)))
+            seats.append(seat)
+            every.append(_Asked(asked.data, orders, rates, epoch, step))
+            befores.append(state)
+        states, found = np.stack(befores), [list[EpochResult]() for _ in seats]
+        epochs, each = asked.rates.shape
+        most = max(1, ORDER_ROWS // (len(asked.data) * len(seats)))
+        for first in range(0, epochs, most):
+            part = slice(first, first + most)
+            pieces = [
+                own._replace(
+                    orders=own.orders[part],
+                    rates=own.rates[part],
+                    epoch=own.epoch + first,
+                    step=own.step + first * each,
+                )  # fmt: skip
+                for own in every
+            ]
+            states, results = self._launch(seats, states, pieces)
+            for before, after in zip(found, results, strict=True):
+                if not before or before[-1].bad_step is None:
+                    before += after
+        seconds = time.perf_counter() - start
+        for place, seat in enumerate(seats):
+            # A state of its own: one that is kept does not keep those of all others.
+            after = states[place].copy()
+            seat.ahead = _Done(every[place], befores[place], after, found[place], seconds)
+        assert asking.ahead is not None
+        return asking.ahead
+
+    def _launch(
+        self, seats: list[Seat], states: np.ndarray, every: list[_Asked]
+    ) -> tuple[np.ndarray, list[list[EpochResult]]]:
+        """Train networks side by side, each for as many epochs, from states (b, state size).
+
+        Return states and, of each, a result for each epoch that it began.
+        """
+        data, orders, rates = every[0][:3]
+        session, (epochs, each), n, networks = self._session, rates.shape, len(data), len(every)
+        # The seed of each network, and the numbers of its epochs.
+        keyed = [
+            (seat.problem.seed, range(own.epoch, own.epoch + epochs))
+            for seat, own in zip(seats, every, strict=True)
+        ]
         with session.lock, session.guarded("training several networks"):
             plan = self._family.plan(n)
-            any_order = np.zeros(n, np.int64)
-            tables = [
-                step_table(self.problem, self._rule, own, step + e * each, any_order, None)
-                for e, own in enumerate(rates)
-            ]
-            runs = len(self._seeds) * epochs
+            numbers, steps = self._constants(seats, every)
+            runs = networks * epochs
             check_room(
-                runs * n * 4 + self._state.nbytes,
-                f"{len(self._seeds)} networks and the orders of their rows need",
-                "train fewer restarts at a time",
+                runs * n * 4 + states.nbytes,
+                f"{networks} networks and the orders of their rows need",
+                "train fewer networks at a time",
             )
-            if shuffle is not True and 0 < shuffle < n:
-                every = [host_orders(seed, numbered, n, shuffle) for seed in self._seeds]
-                orders = session.put("orders", np.concatenate(every).astype(np.int32))
-            elif shuffle:
-                keys = [order_key(seed, each) for seed in self._seeds for each in numbered]
-                orders = make_orders(np.array(keys, np.uint64), n, session.stream)
+            if not isinstance(orders, _Shuffled):
+                rows = np.tile(orders.astype(np.int32), (networks, 1))
+                placed_orders = session.put("orders", rows)
+            elif orders.window is not None and orders.window < n:
+                drawn = [host_orders(*each, n, orders.window) for each in keyed]
+                placed_orders = session.put("orders", np.concatenate(drawn).astype(np.int32))
             else:
-                orders = session.put("orders", np.tile(np.arange(n, dtype=np.int32), (runs, 1)))
+                keys = [order_key(seed, epoch) for seed, own in keyed for epoch in own]
+                placed_orders = make_orders(np.array(keys, np.uint64), n, session.stream)
             placed = session.source(data, plan)
             if isinstance(placed, Streamed):
                 raise DeviceFailure(
-                    f"{limits().name} has too little memory for the data, which restarts read "
-                    "together; pass fewer rows, or use target='cpu'"
+                    f"{limits().name} has too little memory for the data, which the networks "
+                    "read together; pass fewer rows, or use target='cpu'"
                 )
             resident = self._family.resident_bytes(n) > 0
             job = Job(
-                state=session.put("states", self._state),
-                scratch=session.scratch(plan, 1 if resident else len(self._seeds)),
+                state=session.put("states", states),
+                scratch=session.scratch(plan, 1 if resident else networks),
                 words=session.put("words", plan.words),
-                numbers=session.put("numbers", plan.numbers),
-                steps=session.put("steps", np.concatenate(tables)),
-                keys=session.put("keys", layer_keys(self.problem, self._seeds, numbered)),
-                orders=orders,
+                numbers=session.put("numbers", numbers),
+                steps=session.put("steps", steps),
+                keys=session.put("keys", layer_keys(self.problem, keyed)),
+                orders=placed_orders,
                 results=session.put("results", np.zeros((runs, RESULT_FIELDS))),
-                bad=session.put("bad", np.where(self._resting, 0, -1)),
+                bad=session.put("bad", np.full(networks, -1, np.int64)),
                 **placed._asdict(),
             )
             chunks, start = [Chunk(0, epochs * each, placed)], time.perf_counter()
-            pace = self._seconds_per_row
+            pace = self.seconds_per_row
             session.run(self._family, job, plan, chunks, epochs * each, seconds_per_row=pace)
             found = job.results.copy_to_host(stream=session.stream)
             bad = job.bad.copy_to_host(stream=session.stream)
-            self._state = job.state.copy_to_host(stream=session.stream)
+            states = job.state.copy_to_host(stream=session.stream)
             session.stream.synchronize()
-            # Of all networks together; those that rest have no part in it.
-            self._seconds_per_row = (time.perf_counter() - start) / (epochs * n)
-        found = found.reshape(len(self._seeds), epochs, RESULT_FIELDS)
-        return [
-            [] if rests else read_results(own, int(failed), each)
-            for own, failed, rests in zip(found, bad, self._resting, strict=True)
+            # Of all networks together.
+            self.seconds_per_row = (time.perf_counter() - start) / (epochs * n)
+        found = found.reshape(networks, epochs, RESULT_FIELDS)
+        return states, [
+            read_results(own, int(failed), each) for own, failed in zip(found, bad, strict=True)
         ]
 
-    def forward(self, X: Any) -> Iterator[np.ndarray]:
-        """Yield the outputs (m, outputs) of each network for X (m, inputs), without dropout."""
-        session = self._session
+    def _constants(self, seats: list[Seat], every: list[_Asked]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of each network, and the tables of steps, one of all that share it."""
+        any_order, tables = np.zeros(len(every[0].data), np.int64), list[np.ndarray]()
+        places: dict[Any, int] = {}
+        for seat, own in zip(seats, every, strict=True):
+            problem = seat.problem
+            constants = problem.optimizer.constants, problem.loss_alpha
+            alike = constants, own.step, own.rates.tobytes()
+            if alike not in places:
+                places[alike] = len(places) * own.rates.size
+                tables += [
+                    step_table(
+                        problem, self._rule, rates, own.step + e * len(rates), any_order, None
+                    )
+                    for e, rates in enumerate(own.rates)
+                ]
+            seat.numbers[-1] = places[alike]
+        return np.concatenate([seat.numbers for seat in seats]), np.concatenate(tables)
+
+    def predict(self, asking: Seat, X: Any) -> np.ndarray:
+        """Return the outputs of a seat for X, and give others those that they will need."""
         bytes_each = len(X) * self.problem.network.outputs * self.problem.dtype.itemsize
-        together = max(1, OUTPUT_BYTES // bytes_each)
-        for first in range(0, len(self._seeds), together):
-            with session.lock, session.guarded("predicting with several networks"):
-                states = session.put("predicting", self._state[first : first + together])
-                outputs = self._predictor.predict_all(states, X, session.stream)
-            yield from outputs
+        later = self.seats[self.seats.index(asking) + 1 :]  # those before it have asked already
+        others = [seat for seat in later if not seat.has_outputs()]
+        others = others[: max(0, OUTPUT_BYTES // bytes_each - 1)]
+        states = [asking.state, *(seat.latest() for seat in others)]
+        session = self._session
+        with session.lock, session.guarded("predicting with several networks"):
+            placed = session.put("predicting", np.stack(states))
+            outputs = self._predictor.predict_all(placed, X, session.stream)
+        for seat, state, own in zip(others, states[1:], outputs[1:], strict=True):
+            seat.outputs_of = X, state, own
+        return outputs[0]
 
     def close(self) -> None:
-        """Let the device's memory go."""
+        """Let the device's memory go, and whoever has been forecasting."""
         self._session.close()
+        for seat in self.seats:
+            seat.forecast = lambda: None
 
     def _go_back(self) -> None:
-        """Do nothing: the state on the host is that of the last good call."""
+        """Do nothing: the states on the host are those of the last good call."""

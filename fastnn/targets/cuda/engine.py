@@ -265,7 +265,9 @@ class Engine(interface.Engine):
             words=self._session.put_once("words", plan.words),
             numbers=self._session.put_once("numbers", plan.numbers),
             steps=self._session.put("steps", table),
-            keys=self._session.put("keys", layer_keys(self.problem, [self.problem.seed], numbered)),
+            keys=self._session.put(
+                "keys", layer_keys(self.problem, [(self.problem.seed, numbered)])
+            ),
             orders=self._session.put("orders", orders.astype(np.int32, copy=False)),
             results=self._session.put("results", np.zeros((len(orders), RESULT_FIELDS))),
             bad=self._session.put("bad", np.full(1, -1, np.int64)),

@@ -37,12 +37,15 @@ class Bundled:
     by_results
         Whether those that follow need no call after each epoch, but where `calls_after` says: then
         many short epochs are done in one call, and done again up to where one wants to be called.
+    needs_penalty
+        Whether those that follow need the penalty of each result.
     """
 
     turn: ClassVar[int] = 0
     one_training: ClassVar[bool] = False
     follows: bool = False
     by_results: bool = False
+    needs_penalty: ClassVar[bool] = True
 
     def __call__(self, trainer: Stateful, history: History) -> object:
         """Do what there is to do after an epoch."""
@@ -65,16 +68,25 @@ class Bundled:
     def end(self, trainer: Stateful) -> None:
         """Clear up after a call of `fit`, however it ended."""
 
-    def calls_after(self, results: Sequence[EpochResult]) -> int:
+    def calls_after(self, trainer: Stateful, results: Sequence[EpochResult]) -> int:
         """Return after how many of the next epochs this has to be called, at most all of them.
 
         It takes note of nothing: `take` tells it what has been done, and the call comes after that.
-        For those of `by_results`; `penalty` of each result is known.
+        For those of `by_results`; the trainer is as before these epochs.
         """
         return len(results)
 
-    def take(self, results: Sequence[EpochResult]) -> None:
-        """Take note of epochs that are done, none of which but the last it is called after."""
+    def take(
+        self,
+        trainer: Stateful,
+        results: Sequence[EpochResult],
+        anew: Callable[[int], Stateful],
+    ) -> None:
+        """Take note of epochs that the trainer has done; after the last one this is called.
+
+        ``anew(number)`` gives a copy of the trainer as it was after the first so many of them, now
+        or later; it does them once more for that.
+        """
 
     def state(self, trainer: Stateful) -> dict[str, Any]:
         """Return what a resumed training needs: plain values and arrays, or nothing."""

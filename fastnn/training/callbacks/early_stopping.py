@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -25,9 +27,18 @@ from fastnn.training.callbacks.bundled import (
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
+    from fastnn.inputs.problem import EpochResult
     from fastnn.training.trainer_state import Stateful
 
 _NUMBERS = ("epoch", "step", "rate_factor")  # what tells the best epoch beside its arrays
+
+
+class _Epoch(NamedTuple):
+    """An epoch among many that were done in one call: its number, and that of its history entry."""
+
+    epoch: int
+    entry: int
+    copy: Callable[[], Stateful]  # of the trainer as it was then
 
 
 @renamed(min_delta="minimum_change")
@@ -84,7 +95,9 @@ class EarlyStopping(Bundled):
     restore_best: bool = True
     mode: Mode = "auto"
     turn = 1
+    needs_penalty: ClassVar[bool] = False
     best: Stateful | None = field(default=None, init=False, repr=False, compare=False)
+    _later: _Epoch | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -98,15 +111,41 @@ class EarlyStopping(Bundled):
 
     def __call__(self, trainer: Stateful, history: History) -> bool:
         """Return whether to stop, with the trainer taken back if so."""
-        best = self._best_of(trainer)
-        if best is None or self._better(history, best):
+        best, series = self._place(trainer), self.series()
+        if best is None or self._better(history[series][-1], _entry(history, series, best[1])):
             history.best = len(history) - 1
-            self.best = copy.copy(trainer)
+            self.best, self._later = copy.copy(trainer), None
             return False
-        stop = trainer.epoch - best.epoch > self.patience
-        if stop and self.restore_best:
-            trainer.restore(best)
+        stop = trainer.epoch - best[0] > self.patience
+        if stop and self.restore_best and (then := self._best_of(trainer)) is not None:
+            trainer.restore(then)
         return stop
+
+    def begin(self, trainer: Stateful, callbacks: tuple[Any, ...]) -> None:
+        """Follow the results of epochs where these are what is watched."""
+        self.follows = self.by_results = self.monitor == "loss"
+
+    def end(self, trainer: Stateful) -> None:
+        """Have the best epoch in `best`."""
+        self._best_of(trainer)
+
+    def calls_after(self, trainer: Stateful, results: Sequence[EpochResult]) -> int:
+        """Return after how many of the next epochs training is to stop."""
+        return self._look_ahead(trainer, trainer.epoch, results)[1]
+
+    def take(
+        self,
+        trainer: Stateful,
+        results: Sequence[EpochResult],
+        anew: Callable[[int], Stateful],
+    ) -> None:
+        """Remember which of these epochs was the best so far, unless it is the last."""
+        best, _ = self._look_ahead(trainer, trainer.epoch - len(results), results)
+        if 0 < best < len(results):
+            entry = len(trainer.history) - len(results) + best - 1
+            epoch = trainer.epoch - len(results) + best
+            self._later = _Epoch(epoch, entry, partial(anew, best))
+            trainer.history.best = max(trainer.history.best or 0, entry)  # another may have a later
 
     def series(self) -> str:
         """Return the series that is watched."""
@@ -152,8 +191,34 @@ class EarlyStopping(Bundled):
         self.best = trainer.__new__(type(trainer))
         self.best.__setstate__(with_best)
 
+    def _look_ahead(
+        self, trainer: Stateful, done: int, results: Sequence[EpochResult]
+    ) -> tuple[int, int]:
+        """Return which of the epochs after the first `done` is the best so far, and the last.
+
+        Both are counted from 1, and the best is 0 where it was before them.
+        """
+        place, best = self._place(trainer), 0
+        then = None if place is None else _entry(trainer.history, "loss", place[1])
+        epoch = done if place is None else place[0]
+        for nth, result in enumerate(results, 1):
+            if self._better(result.loss, then):
+                best, epoch, then = nth, done + nth, result.loss
+            elif done + nth - epoch > self.patience:
+                return best, nth
+        return best, len(results)
+
+    def _place(self, trainer: Stateful) -> tuple[int, int] | None:
+        """Return the number of the best epoch so far and that of its entry in the history."""
+        if self._later is not None:
+            return self._later[:2]
+        best = self._best_of(trainer)
+        return None if best is None else (best.epoch, len(best.history) - 1)
+
     def _best_of(self, trainer: Stateful) -> Stateful | None:
         """Return the best so far, if it is of this trainer and of losses like those of today."""
+        if self._later is not None:
+            self.best, self._later = self._later.copy(), None
         best = self.best
         if (
             best is None
@@ -163,14 +228,17 @@ class EarlyStopping(Bundled):
             return None
         return best
 
-    def _better(self, history: History, best: Stateful) -> bool:
-        """Return whether the last epoch is better than the best one."""
-        series, sign = self.series(), sign_of(self.monitor, self.mode)
-        # With the best's entry: that is one of the trainer's epochs.
-        values = history[series] if series in history else []
-        then = values[len(best.history) - 1] if len(values) >= len(best.history) else None
-        if then is None:  # something else was watched, and this was not measured
+    def _better(self, value: float, then: float | None) -> bool:
+        """Return whether an epoch is better than the best one was; None: that was not measured."""
+        if then is None:
             return True
-        value, least = sign * history[series][-1], sign * then
+        sign = sign_of(self.monitor, self.mode)
+        value, least = sign * value, sign * then
         # NaN, as of outputs that overflow, is worse than any number.
         return value < least - self.min_delta or (math.isnan(least) and not math.isnan(value))
+
+
+def _entry(history: History, series: str, entry: int) -> float | None:
+    """Return an entry of a history; None where something else was watched then."""
+    values = history[series] if series in history else []
+    return values[entry] if len(values) > entry else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.errors import number, whole
 from fastnn.storage.old_settings import renamed
@@ -20,6 +21,7 @@ from fastnn.training.callbacks.bundled import (
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
+    from fastnn.inputs.problem import EpochResult
     from fastnn.training.trainer_state import Stateful
 
 
@@ -63,6 +65,7 @@ class ReduceOnPlateau(Bundled):
     min_lr: float = 0.0
     monitor: Monitor = "validation_loss"
     mode: Mode = "auto"
+    needs_penalty: ClassVar[bool] = False
     # How many epochs have been read, which the last of them was, and in them the best value, times
     # the sign by which smaller is better, and the epochs without a better one.
     _read: tuple[int, object, float, int] = field(
@@ -91,23 +94,43 @@ class ReduceOnPlateau(Bundled):
         """Return what has to be measured for it."""
         return metric_of(self.monitor)
 
+    def begin(self, trainer: Stateful, callbacks: tuple[Any, ...]) -> None:
+        """Follow the results of epochs where these are what is watched."""
+        for name in ("follows", "by_results"):
+            object.__setattr__(self, name, self.monitor == "loss")
+
+    def calls_after(self, trainer: Stateful, results: Sequence[EpochResult]) -> int:
+        """Return after how many of the next epochs the rate is to fall."""
+        if trainer.history:
+            self._due(trainer.history)
+        _, _, best, worse = self._read if trainer.history else (0, None, math.inf, 0)
+        for place, result in enumerate(results, 1):
+            due, best, worse = self._after(result.loss, best, worse)
+            if due:
+                return place
+        return len(results)
+
     def _due(self, history: History) -> bool:
         """Return whether the last value is one too many without a better one."""
-        values, due, sign = history[self.series()], False, sign_of(self.monitor, self.mode)
+        values, due = history[self.series()], False
         done, last, best, worse = self._read
-        if done >= len(history) or last != _mark(history, done):  # another history, or done anew
+        if done > len(history) or last != _mark(history, done):  # another history, or done anew
             done, best, worse = 0, math.inf, 0
         for value in values[done:]:
-            due = False
-            if value is None:  # an epoch without validation data
-                continue
-            better = sign * value < (1.0 - sign * self.threshold) * best
-            best, worse = (sign * value, 0) if better else (best, worse + 1)
-            due = worse > self.patience
-            worse = 0 if due else worse
+            due, best, worse = self._after(value, best, worse)
         done = len(history)
         object.__setattr__(self, "_read", (done, _mark(history, done), best, worse))
         return due
+
+    def _after(self, value: float | None, best: float, worse: int) -> tuple[bool, float, int]:
+        """Return whether a value is one too many, the best so far, and how many were no better."""
+        if value is None:  # an epoch without validation data
+            return False, best, worse
+        sign = sign_of(self.monitor, self.mode)
+        better = sign * value < (1.0 - sign * self.threshold) * best
+        best, worse = (sign * value, 0) if better else (best, worse + 1)
+        due = worse > self.patience
+        return due, best, 0 if due else worse
 
 
 def _mark(history: History, epochs: int) -> object:

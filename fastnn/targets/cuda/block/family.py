@@ -151,9 +151,9 @@ def make_step(o: SimpleNamespace, layers: int, first_trained: int) -> Any:
 
     @inner
     def train_step(
-        job, words, weighted, par, act, keys, order, step, first, rows, sums, me, team
+        job, words, numbers, weighted, par, act, keys, order, step, first, rows, sums, me, team
     ):  # fmt: skip
-        numbers, steps = job.numbers, job.steps
+        steps = job.steps
         gather(act, words, numbers, keys, job.X, order, rows, first, True, me, team)
         cuda.syncthreads()
         given = par, act, words, numbers, keys, rows, first, me, team
@@ -226,7 +226,10 @@ def make_kernel(
         samples, batch = job.words[0, SAMPLES], words[0, BATCH]
         weighted = job.words[0, WEIGHTED]
         each = (samples + batch - 1) // batch
-        epochs = len(job.steps) // each
+        epochs = len(job.results) // len(job.bad)
+        own = len(job.numbers) // len(job.bad)
+        numbers = job.numbers[model * own : (model + 1) * own]
+        table = np.int64(numbers[U(own - 1)])
         e = me
         while e < len(act):
             act[U(e)] = zero
@@ -241,12 +244,13 @@ def make_kernel(
             rows, following = min(batch, samples - first), first + batch
             if following < samples and step + 1 < end:
                 next_rows = min(batch, samples - following)
-                prefetch_step(job, order, step + 1, following, next_rows, me, team)
+                prefetch_step(job, order, table + step + 1, following, next_rows, me, team)
             total = train_step(
-                job, words, weighted, par, act, keys, order, step, first, rows, sums, me, team
-            )
+                job, words, numbers, weighted, par, act, keys, order, table + step, first, rows,
+                sums, me, team,
+            )  # fmt: skip
             loss_sum += total
-            weight_sum += job.steps[U(step), WEIGHT]
+            weight_sum += job.steps[U(table + step), WEIGHT]
             finite, first = math.isfinite(total), following
             if me == 0 and (not finite or first >= samples or step + 1 == end):
                 job.results[U(run), LOSS_SUM] = loss_sum

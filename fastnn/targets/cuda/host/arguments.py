@@ -26,9 +26,10 @@ class Job(NamedTuple):
     scratch
         (b, scratch size), zeros at first.
     words, numbers
-        Of the plan.
+        Of the plan; the numbers of each network, one after another.
     steps
-        float64 (e steps, STEP_FIELDS): `fastnn.targets.cuda.host.scalars.step_table` of all epochs.
+        float64 (e steps, STEP_FIELDS): `fastnn.targets.cuda.host.scalars.step_table` of all epochs;
+        for networks of different rates, several such tables.
     keys
         uint64 (b e, 2 layers): keys of random numbers; row network * e + epoch.
     X, classes, targets, weights

@@ -81,8 +81,8 @@ class Plan:
     words
         int64 (1 + layers, FIELDS): row 0 of the whole network, then a row a layer.
     numbers
-        float64: constants of the optimizer, of the loss's formula, then of each layer; see
-        `fastnn.targets.cuda.host.formulas`.
+        float64: constants of the optimizer, of the loss's formula, then of each layer, see
+        `fastnn.targets.cuda.host.formulas`; last, the row of `Job.steps` of the first step.
     scratch_size
         Numbers that a batch leaves behind.
     """
@@ -221,4 +221,4 @@ def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
     for own, dense in zip(layers, problem.network.dense, strict=True):
         numbers = constants_of(dense.activation)
         own[LAYER_NUMBERS : LAYER_NUMBERS + len(numbers)] = numbers
-    return np.array([*constants, *layers.reshape(-1)])
+    return np.array([*constants, *layers.reshape(-1), 0.0])

@@ -70,8 +70,15 @@ def step_table(
     return table
 
 
-def layer_keys(problem: Problem, seeds: list[int], epochs: range) -> np.ndarray:
-    """Return the keys of random numbers, uint64 (seeds epochs, 2 layers): see `Job.keys`."""
+def layer_keys(problem: Problem, keyed: list[tuple[int, range]]) -> np.ndarray:
+    """Return the keys of random numbers, uint64 (networks epochs, 2 layers): see `Job.keys`.
+
+    `keyed` has the seed of each network and the numbers of its epochs.
+    """
     uses = range(2 * len(problem.network.dense))
-    keys = [[random_key(seed, each, use) | 1 for use in uses] for seed in seeds for each in epochs]
+    keys = [
+        [random_key(seed, each, use) | 1 for use in uses]
+        for seed, epochs in keyed
+        for each in epochs
+    ]
     return np.array(keys, np.uint64)
