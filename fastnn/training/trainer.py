@@ -30,7 +30,7 @@ from fastnn.training.history import History
 from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, go_in_blocks, train_epochs, train_in_blocks
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
-from fastnn.training.progress import Progress
+from fastnn.training.progress import Progress, check_verbose
 from fastnn.training.restarts import best_of, check_restarts
 from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
@@ -109,6 +109,9 @@ class Trainer(Adjustable, Convertible):
         The names of the columns of the first frame that `fit` was given, if all are strings; else
         None. A frame with names has to have these, in this order, in every later call of `fit`,
         `predict` and others. Arrays have no names and are taken by position.
+    preparation
+        What makes the features of the columns of a table, where ``fastnn train`` made the model, as
+        plain values; else None.
     epoch
         Epochs done.
     step
@@ -168,6 +171,7 @@ class Trainer(Adjustable, Convertible):
         restarts: int = 1,
         metrics: Metrics = (),
         progress: bool = True,
+        verbose: bool | int = False,
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
@@ -284,7 +288,12 @@ class Trainer(Adjustable, Convertible):
             function fails, or returns NaN, infinity or no number, the epoch is done, without that
             metric, and `fit` raises.
         progress
-            Whether there is a progress bar, where the standard error stream is a terminal.
+            Whether there is a progress bar, where the standard error stream is a terminal, or in a
+            notebook.
+        verbose
+            For logs, instead of the bar: a line after every so many epochs, and after the last, on
+            the standard error stream. True: after each. With restarts, which have no such lines,
+            it is refused.
 
         Returns
         -------
@@ -324,8 +333,9 @@ class Trainer(Adjustable, Convertible):
         before = self._state
         try:
             return self._fit(
-                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics, progress
-            )
+                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics, progress,
+                verbose,
+            )  # fmt: skip
         except BaseException as error:
             self._forget(before)
             if not isinstance(error, UnknownLabel):
@@ -350,6 +360,7 @@ class Trainer(Adjustable, Convertible):
         restarts: int,
         metrics: Any,
         progress: bool,
+        verbose: bool | int,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
@@ -365,6 +376,7 @@ class Trainer(Adjustable, Convertible):
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
         restarts = check_restarts(restarts, self.epoch, epochs)
+        verbose = check_verbose(verbose, restarts)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
@@ -385,12 +397,12 @@ class Trainer(Adjustable, Convertible):
                 state = best._state
                 self._state = state._replace(
                     run=self._state.run, arrays=state.read(), engine=None, snapshot=None,
-                    goal=state.epoch,
+                    goal=state.epoch, preparation=self._state.preparation,
                 )  # fmt: skip
             warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
-        bar = Progress(epochs, steps, self.problem.batch_size, len(data), wanted=progress)
+        bar = Progress(epochs, steps, self.problem.batch_size, len(data), None, progress, verbose)
         try:
             with running(self, calls, bar) as reported:
                 self._aim_at(self.epoch + epochs)

@@ -127,6 +127,11 @@ def folder() -> Path:
     return cache_folder(f"{_NAMES}{SOURCES}{'-checked' * CHECKED}")
 
 
+def is_folder_of_kernels(place: Path) -> bool:
+    """Return whether a folder is one of compiled kernels, of these sources or of others."""
+    return _FOLDER.fullmatch(place.name) is not None
+
+
 def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bool]:
     """Return code that Numba makes in this process, and whether it was there already.
 
