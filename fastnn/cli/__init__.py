@@ -4,6 +4,6 @@ Each command is a module; it imports what it needs when it runs, so that help co
 Answers go to the standard output, all else to the standard error stream.
 """
 
-from fastnn.cli.main import main
+from fastnn.cli.commands import main
 
 __all__ = ["main"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from pathlib import Path
 from typing import Any
 
 from fastnn.cli import screen
+from fastnn.cli.kernels import caches, kernels
 from fastnn.errors import InvalidInput
 
 _OURS = (".code", ".kernel", ".part")
@@ -42,17 +42,6 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=warm, parser=parser)
 
 
-def caches() -> list[Path]:
-    """Return the folders of kernels that there are, of this version and of others."""
-    from fastnn.storage.kernels.kernel_cache import folder, is_folder_of_kernels
-
-    place = folder()
-    if not place.parent.is_dir():
-        return []
-    others = (each for each in sorted(place.parent.iterdir()) if is_folder_of_kernels(each))
-    return [each for each in others if each.is_dir() and not each.is_symlink()]
-
-
 def cache(options: argparse.Namespace) -> int:
     """Print the folder and its size, or remove what is in it."""
     from fastnn.storage.kernels.kernel_cache import folder
@@ -85,7 +74,6 @@ def warm(options: argparse.Namespace) -> int:
     """Compile, and print what is ready."""
     import time
 
-    from fastnn.cli.info import kernels
     from fastnn.errors import TargetUnavailable
     from fastnn.rules.table import unknown_name
     from fastnn.storage.kernels.entries import ENTRIES

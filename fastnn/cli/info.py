@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from fastnn.cli import screen
+from fastnn.cli.kernels import caches, kernels
 
 
 def add(commands: Any) -> None:
@@ -82,27 +83,8 @@ def _facts() -> dict[str, Any]:
 
 
 def _size_of_cache() -> tuple[int, int]:
-    from fastnn.cli.cache import caches
-
     files = [file for cache in caches() for file in cache.iterdir() if file.is_file()]
     return len(files), sum(file.stat().st_size for file in files)
-
-
-def kernels() -> dict[str, Any]:
-    """Return what the CPU target's kernels are made for, and where each of them is.
-
-    Each is "shipped" with the package, "compiled" by an earlier process and kept, or "missing", so
-    that the first training compiles it.
-    """
-    from fastnn.storage.kernels.entries import ENTRIES
-    from fastnn.storage.kernels.loading import state_of
-    from fastnn.storage.kernels.machine import DISABLE_JIT, processor
-
-    if DISABLE_JIT:
-        return {"made for": "plain Python (NUMBA_DISABLE_JIT)"}
-    made_for = processor()
-    states = {name: state_of(name, made_for) for name in ENTRIES}
-    return {"made for": made_for.name or made_for.cpu, **states}
 
 
 def _kernel_rows(found: dict[str, Any]) -> list[tuple[str, str]]:

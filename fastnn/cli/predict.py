@@ -66,7 +66,8 @@ def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
     from fastnn.cli.model import load
 
     model = load(options.model, options.target, options.threads)
-    data, said = read_data(options, model.plan.columns, part="test")
+    expected = None if model.plan.numbered else model.plan.columns
+    data, said = read_data(options, expected, part="test")
     return model, model.aligned(data, said), said
 
 

@@ -21,7 +21,7 @@ DROPOUT = 0.1
 OPTIMIZER = "adamw"
 SCHEDULES = ("cosine", "constant", "onecycle")
 # (learning rate of Adam and its kin, updates altogether) by task.
-_REGRESSION, _CLASSES = (3e-3, 12_000), (1e-3, 4_000)
+_REGRESSION, _CLASSES = (3e-3, 12_000), (1e-3, 2_300)
 _BATCHES_AN_EPOCH = 256
 _MOMENTUM = 0.9
 _RATES = {"sgd": 0.03, "momentum": 0.01, "nesterov": 0.01, "averaged_sgd": 0.03}
@@ -41,9 +41,9 @@ def batch_for(rows: int) -> int:
 
 
 def epochs_for(rows: int, batch: int, regression: bool) -> int:
-    """Return how many epochs make enough updates, at least 20 and at most 200."""
+    """Return how many epochs make enough updates, at least 10 and at most 200."""
     _, updates = _REGRESSION if regression else _CLASSES
-    return int(min(200, max(20, round(updates / -(-rows // batch)))))
+    return int(min(200, max(10, round(updates / -(-rows // batch)))))
 
 
 def rate_for(optimizer: str, regression: bool) -> float:

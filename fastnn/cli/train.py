@@ -45,7 +45,9 @@ def add(commands: Any) -> None:
     add_data(parser)
     columns = parser.add_argument_group("columns, by name or number; -1 is the last")
     columns.add_argument("--label", metavar="COLUMN", help="what to predict")
-    columns.add_argument("--task", metavar="TASK", help="auto (default), regression, classification")
+    columns.add_argument(
+        "--task", metavar="TASK", help="auto (default), regression, classification"
+    )
     columns.add_argument("--drop", metavar="A,B,...", help="not to learn from")
     columns.add_argument("--keep", metavar="A,B,...", help="to learn from, though they seem names")
     columns.add_argument("--category", metavar="A,B,...", help="whose numbers are categories")
@@ -53,24 +55,37 @@ def add(commands: Any) -> None:
     columns.add_argument("--weight", metavar="COLUMN", help="how much a row counts, at least 0")
     network = parser.add_argument_group("network")
     network.add_argument(
-        "--hidden", metavar="N,...", help=f"units of hidden layers (default {settings.HIDDEN}); 0: none"
+        "--hidden",
+        metavar="N,...",
+        help=f"units of hidden layers (default {settings.HIDDEN}); 0: none",
     )
     network.add_argument("--activation", metavar="NAME", help=f"default {settings.ACTIVATION}")
     network.add_argument(
-        "--dropout", type=float, metavar="P", help=f"after each hidden layer (default {settings.DROPOUT})"
+        "--dropout",
+        type=float,
+        metavar="P",
+        help=f"after each hidden layer (default {settings.DROPOUT})",
     )
     how = parser.add_argument_group("training")
     how.add_argument("--loss", metavar="NAME", help="default auto: by the task")
     how.add_argument(
-        "--optimizer", metavar="NAME", help=f"default {settings.OPTIMIZER}; {', '.join(settings.OPTIMIZERS)}"
+        "--optimizer",
+        metavar="NAME",
+        help=f"default {settings.OPTIMIZER}; {', '.join(settings.OPTIMIZERS)}",
     )
     how.add_argument("--rate", type=float, metavar="R", help="learning rate; default: by the task")
     how.add_argument(
-        "--schedule", metavar="NAME", help=f"of the rate: {', '.join(settings.SCHEDULES)}; default cosine"
+        "--schedule",
+        metavar="NAME",
+        help=f"of the rate: {', '.join(settings.SCHEDULES)}; default cosine",
     )
     how.add_argument("--batch", type=int, metavar="N", help="rows a step; default: by the rows")
-    how.add_argument("--epochs", type=int, metavar="N", help="passes over the rows; default: by both")
-    how.add_argument("--l1", type=float, metavar="L", help="penalty on sizes of weights (default 0)")
+    how.add_argument(
+        "--epochs", type=int, metavar="N", help="passes over the rows; default: by both"
+    )
+    how.add_argument(
+        "--l1", type=float, metavar="L", help="penalty on sizes of weights (default 0)"
+    )
     how.add_argument("--l2", type=float, metavar="L", help="penalty on their squares (default 0)")
     how.add_argument(
         "--validation",
@@ -79,20 +94,31 @@ def add(commands: Any) -> None:
         help="of the rows, by whose loss the best epoch is chosen (default 0.1)",
     )
     how.add_argument(
-        "--test", type=float, metavar="SHARE", help="of the rows, to score the model in the end (default 0)"
+        "--test",
+        type=float,
+        metavar="SHARE",
+        help="of the rows, to score the model in the end (default 0)",
     )
     how.add_argument(
         "--patience", type=int, metavar="N", help="stop after so many epochs without a better one"
     )
-    how.add_argument("--restarts", type=int, metavar="N", help="networks, of which the best is kept")
-    how.add_argument("--seed", type=int, metavar="N", help="of weights, order and split (default 0)")
+    how.add_argument(
+        "--restarts", type=int, metavar="N", help="networks, of which the best is kept"
+    )
+    how.add_argument(
+        "--seed", type=int, metavar="N", help="of weights, order and split (default 0)"
+    )
     how.add_argument("--dtype", metavar="NAME", help="float32 (default) or float64")
     how.add_argument("--target", metavar="NAME", help="cpu (default), cuda, numpy or auto")
     how.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
     files = parser.add_argument_group("files")
-    files.add_argument("--out", default=None, metavar="FILE", help=f"default {OUT}; replaced if there")
     files.add_argument(
-        "--checkpoint", metavar="PATH", help="a file after every epoch, in this folder or with this name"
+        "--out", default=None, metavar="FILE", help=f"default {OUT}; replaced if there"
+    )
+    files.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        help="a file after every epoch, in this folder or with this name",
     )
     files.add_argument(
         "--resume", metavar="PATH", help="go on from a model or a checkpoint, on the same DATA"
@@ -158,7 +184,9 @@ class _Parts:
         y = targets if classes or model.counts else model.label.standard(targets)
         self.y = y.astype(np.int64) if classes else y.astype(model.trainer.problem.dtype)
         groups = targets if classes else np.zeros(len(targets), np.int64)
-        self.train, self.validation, self.test = split(groups, plan.validation, plan.test, plan.seed)
+        self.train, self.validation, self.test = split(
+            groups, plan.validation, plan.test, plan.seed
+        )
 
 
 def split(
@@ -249,11 +277,17 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     regression = not told.classes
     if kind == "poisson":
         told = Label(told.name)
-    if round(validation * data.rows) < _LEAST_VALIDATION and validation and options.validation is None:
+    if (
+        round(validation * data.rows) < _LEAST_VALIDATION
+        and validation
+        and options.validation is None
+    ):
         said.append(f"{counted(data.rows, 'row')} are too few to leave some out: no validation")
         validation = 0.0
     rows = data.rows - round(validation * data.rows) - round(test * data.rows)
-    batch = settings.batch_for(rows) if options.batch is None else whole(options.batch, "--batch", 1)
+    batch = (
+        settings.batch_for(rows) if options.batch is None else whole(options.batch, "--batch", 1)
+    )
     batch = min(batch, rows)
     epochs = options.epochs
     if epochs is None:
@@ -323,7 +357,9 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     if options.rate is not None:
         trainer.set(learning_rate=number(options.rate, "--rate", 0.0, open_low=True))
     elif options.epochs is not None and epochs > trainer.remaining:
-        kind = "adam" if "adam" in trainer.problem.optimizer.rule else trainer.problem.optimizer.rule
+        kind = (
+            "adam" if "adam" in trainer.problem.optimizer.rule else trainer.problem.optimizer.rule
+        )
         rate = settings.rate_for(kind, not model.label.classes) / 10
         trainer.set(learning_rate=rate)
         said.append(f"the rate of the model has come to its end: {rate:g} from now on, or --rate")
@@ -347,7 +383,9 @@ def _said_of(label: Any, values: Any) -> str:
     from fastnn.tabular.label import words_of
 
     if not label.classes:
-        return f"label {label.name!r}: regression, mean {label.mean:.6g}, deviation {label.scale:.6g}"
+        return (
+            f"label {label.name!r}: regression, mean {label.mean:.6g}, deviation {label.scale:.6g}"
+        )
     counts = Counter(words_of(values))
     shown = ", ".join(f"{word!r} {counts[word]}" for word in label.classes[:8])
     more = f" and {len(label.classes) - 8} more" if len(label.classes) > 8 else ""
@@ -369,7 +407,7 @@ def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
         return "y"
     if options.label is None:
         raise InvalidInput(
-            f"--label is missing; which column is to be predicted: {listed(list(data.columns), 20)}?"
+            f"--label is missing; which column is to be predicted: {listed([*data.columns], 20)}?"
         )
     return data.name_of(options.label, "--label")
 
@@ -438,7 +476,9 @@ def _report(model: TableModel, data: _Parts, history: Any, out: str, seconds: fl
     rows = [("task", model.label.task)]
     if len(history):
         best = "" if history.best is None else f", the best being {history.best + 1}"
-        rows.append(("epochs", f"{model.trainer.epoch if history.best is None else len(history)}{best}"))
+        rows.append(
+            ("epochs", f"{model.trainer.epoch if history.best is None else len(history)}{best}")
+        )
     for name, part in (("validation", data.validation), ("test", data.test)):
         if len(part):
             found = scores(model, data.X[part], data.targets[part])

@@ -333,8 +333,8 @@ class Trainer(Adjustable, Convertible):
         before = self._state
         try:
             return self._fit(
-                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics, progress,
-                verbose,
+                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
+                progress, verbose,
             )  # fmt: skip
         except BaseException as error:
             self._forget(before)

@@ -141,7 +141,7 @@ def _delimiter(name: str, text: str) -> str:
     """Return the delimiter that gives the most columns, as many in each of the first lines."""
     if name.removesuffix(".gz").lower().endswith((".tsv", ".tab")):
         return "\t"
-    lines = []
+    lines: list[str] = []
     start = 0
     while len(lines) < _SAMPLED_LINES and start < len(text):
         end = text.find("\n", start)

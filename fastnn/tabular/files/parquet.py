@@ -58,8 +58,8 @@ def _column(name: str, column: str, values: Any, arrow: Any) -> np.ndarray:
         return np.array(found, np.float64)
     if types.is_date(kind) or types.is_timestamp(kind):
         stamps = values.cast(arrow.timestamp("us"), safe=False).to_pylist()
-        found = [None if each is None else each.replace(tzinfo=None) for each in stamps]
-        return np.array(found, "datetime64[us]")
+        naive = [None if each is None else each.replace(tzinfo=None) for each in stamps]
+        return np.array(naive, "datetime64[us]")
     if types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind):
         texts = np.empty(len(values), object)
         texts[:] = values.to_pylist()

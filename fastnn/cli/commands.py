@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -97,19 +98,27 @@ def _warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("default")
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+class _Help(argparse.HelpFormatter):
+    """Help whose examples keep their lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("example:"):
+            return text
+        return super()._fill_text(text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, and whose help shows an example."""
 
-    def __init__(self, *arguments: Any, example: str = "", **settings: Any) -> None:
+    def __init__(self, example: str = "", **settings: Any) -> None:
         if example:
             settings["epilog"] = f"example:\n  {example}"
         super().__init__(
-            *arguments,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
             **settings,
         )
@@ -117,8 +126,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong in one line, with the nearest option there is, and end with 2."""
         text = screen.one_line(message)
-        asked = text.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
-        near = difflib.get_close_matches(asked, self._option_string_actions, n=1)
+        asked, known = text.partition("unrecognized arguments: ")[2], [*self._option_string_actions]
+        if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", text):
+            asked, known = choice[1], re.findall(r"[\w.-]+", choice[2])
+        near = difflib.get_close_matches(asked.split(" ")[0].split("=")[0], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         screen.say(f"{self.prog}: {text}; {hint}see: {self.prog} --help")
         raise SystemExit(2)
@@ -152,7 +163,7 @@ def _parser() -> Parser:
     helper.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands")
 
     def show_help(options: argparse.Namespace) -> int:
-        known: dict[str, Any] = commands.choices  # type: ignore[assignment]
+        known: dict[str, Any] = commands.choices
         if options.command is None:
             return _help(parser)
         if options.command not in known:
@@ -168,6 +179,3 @@ def _parser() -> Parser:
 def _help(parser: argparse.ArgumentParser) -> int:
     screen.write(parser.format_help())
     return 0
-
-
-Run = Callable[[argparse.Namespace], int]
