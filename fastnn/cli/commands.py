@@ -50,36 +50,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.say(f"fastnn: interrupted{'; ' * bool(interrupt.args)}{''.join(interrupt.args)}")
         return INTERRUPTED
     except screen.OutputFailed as failed:
-        screen.drop_output()
-        if screen.is_closed_pipe(failed.error):
-            return PIPE_CLOSED
-        screen.say(f"fastnn: the standard output cannot be written: {failed.error.strerror}")
-        return 2
+        return _unheard(failed.error)
     except FastnnError as error:
         return _failed(error)
-    except BrokenPipeError:
-        screen.drop_output()
-        return PIPE_CLOSED
+    except BrokenPipeError as error:
+        return _unheard(error)
     except MemoryError:
         return _failed("there is too little memory; pass fewer rows, or a smaller --batch")
     except SystemExit:  # after a text on the standard output, such as of --help
         try:
             screen.flush()
         except screen.OutputFailed as failed:
-            screen.drop_output()
-            if screen.is_closed_pipe(failed.error):
-                return PIPE_CLOSED
-            screen.say(f"fastnn: the standard output cannot be written: {failed.error.strerror}")
-            return 2
+            return _unheard(failed.error)
         raise
     return code
+
+
+def _unheard(error: OSError) -> int:
+    """Return the status where the standard output cannot be written: quietly if nobody reads it."""
+    screen.drop_output()
+    if screen.is_closed_pipe(error):
+        return PIPE_CLOSED
+    return _failed(f"the standard output cannot be written: {error.strerror}")
 
 
 def _failed(error: Any) -> int:
     text = screen.one_line(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {screen.one_line(error.strerror)}"
-    # What those who call fastnn from Python can do is something else at the prompt.
     screen.say(f"fastnn: {text}")
     return 2
 
@@ -133,6 +131,13 @@ class Parser(argparse.ArgumentParser):
         hint = f"did you mean {near[0]}? " if near else ""
         screen.say(f"{self.prog}: {text}; {hint}see: {self.prog} --help")
         raise SystemExit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help or a version, of which argparse would keep quiet where it cannot."""
+        if file is None or file is sys.stderr:
+            screen.say(message.rstrip("\n"))
+        else:
+            screen.write(message)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; what is left over is an error of the command that it was given to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import sys
@@ -30,13 +31,19 @@ def write(text: str) -> None:
     """Write to the standard output, or raise `OutputFailed`."""
     if sys.stdout is None:
         return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    raw = getattr(sys.stdout, "buffer", None)
     try:
-        sys.stdout.write(text)
+        # Letters that a terminal has not are escaped.
+        content = text.encode(encoding, "backslashreplace")
+        if isinstance(raw, io.RawIOBase):  # with -u, where Python would lose what a pipe is full for
+            rest = memoryview(content)
+            while rest:
+                rest = rest[raw.write(rest) or 0 :]
+        else:
+            sys.stdout.write(content.decode(encoding))
     except OSError as error:
         raise OutputFailed(error) from error
-    except UnicodeEncodeError:  # a terminal without these letters
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def flush() -> None:

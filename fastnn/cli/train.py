@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -151,13 +152,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _kept(options: argparse.Namespace, model: TableModel) -> str:
     """Return what there is after Ctrl-C."""
-    done = model.trainer.epoch
-    epochs = f"{done} epoch{'s' * (done != 1)} done"
+    from fastnn.errors import FastnnError
+    from fastnn.storage.checkpoint_files import checkpoints_at
+    from fastnn.tabular.table import counted
+
     if options.checkpoint is None:
-        return f"{epochs}, and nothing saved; --checkpoint PATH saves each epoch"
-    if not done:
-        return epochs
-    return f"{epochs} and saved; go on with --resume {options.checkpoint}"
+        done = counted(model.trainer.epoch, "epoch")
+        return f"{done} done and nothing saved; --checkpoint PATH saves each epoch"
+    try:
+        newest = checkpoints_at(options.checkpoint)[0]
+    except FastnnError:
+        return "no epoch was done"
+    return f"{newest} has the last epoch saved; go on with --resume {options.checkpoint}"
 
 
 class _Parts:
@@ -315,7 +321,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     sizes = "-".join(map(str, [trainer.network.inputs, *(d.units for d in trainer.network.dense)]))
     said.append(
         f"network {sizes}, {options.activation or settings.ACTIVATION}; loss {kind}; "
-        f"{options.optimizer or settings.OPTIMIZER}, rate {rate:g}; {epochs} epochs of "
+        f"{options.optimizer or settings.OPTIMIZER}, rate {rate:g}; {counted(epochs, 'epoch')} of "
         f"{counted(len(parts.train), 'row')} in batches of {batch}"
     )
     return model, parts
@@ -324,7 +330,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
 def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
     """Return the model of a file, and the same rows for it."""
     from fastnn.cli.model import TableModel, without_label
-    from fastnn.tabular.table import Matrix
+    from fastnn.tabular.table import Matrix, counted
     from fastnn.training.trainer import Trainer
 
     given = [f"--{name}" for name in _FIXED if getattr(options, name) is not None]
@@ -365,7 +371,7 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
         said.append(f"the rate of the model has come to its end: {rate:g} from now on, or --rate")
     parts = _Parts(model, data, options, said)
     options.epochs = epochs
-    said.append(f"goes on after epoch {trainer.epoch}: {epochs} epochs more")
+    said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}")
     return model, parts
 
 
@@ -451,6 +457,9 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
         raise InvalidInput("--patience needs rows to validate with; pass --validation 0.1")
     if options.checkpoint is not None:
         callbacks.append(Checkpoint(options.checkpoint, keep=3))
+    restarts = 1 if options.restarts is None else options.restarts
+    # A log has lines, a terminal has a bar.
+    lines = not options.quiet and not (sys.stderr is not None and sys.stderr.isatty())
     history = trainer.fit(
         data.X[rows],
         data.y[rows],
@@ -458,9 +467,9 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
         validation,
         None if weights is None else weights[rows],
         callbacks,
-        1 if options.restarts is None else options.restarts,
+        restarts,
         progress=not options.quiet,
-        verbose=0 if options.quiet else max(1, options.epochs // 10),
+        verbose=max(1, options.epochs // 10) if lines and restarts == 1 else 0,
     )
     model.keep()
     return history
