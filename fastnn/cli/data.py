@@ -23,7 +23,10 @@ def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
     parser.add_argument("data", metavar="DATA", help=f"{what}: {FILES}")
     group = parser.add_argument_group("how to read DATA, where it is not found out")
     group.add_argument(
-        "--format", choices=("csv", "parquet", "npz", "npy", "svmlight"), help="what DATA is"
+        "--format",
+        choices=("csv", "parquet", "npz", "npy", "svmlight"),
+        metavar="KIND",
+        help="csv, parquet, npz, npy or svmlight",
     )
     group.add_argument("--delimiter", metavar="D", help="between values of text; 'tab' is a tab")
     group.add_argument("--decimal", metavar="D", default=".", help="decimal mark (default .)")

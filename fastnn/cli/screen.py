@@ -36,7 +36,9 @@ def write(text: str) -> None:
     try:
         # Letters that a terminal has not are escaped.
         content = text.encode(encoding, "backslashreplace")
-        if isinstance(raw, io.RawIOBase):  # with -u, where Python would lose what a pipe is full for
+        if isinstance(
+            raw, io.RawIOBase
+        ):  # with -u, where Python would lose what a pipe is full for
             rest = memoryview(content)
             while rest:
                 rest = rest[raw.write(rest) or 0 :]
@@ -107,7 +109,7 @@ def rows_of(pairs: Iterable[tuple[str, str]]) -> list[str]:
             max(width(), indent + 20),
             initial_indent=name.ljust(indent),
             subsequent_indent=" " * indent,
-            break_long_words=False,
+            break_long_words=os.sep not in value,  # a path is to be copied
             break_on_hyphens=False,
         )
     return lines

@@ -21,7 +21,7 @@ _LEAST_BAR = 8
 _FORMS = (
     ("{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}", 44),
     ("{desc} {percentage:3.0f}%|{bar}| {remaining} left{postfix}", 22),
-    ("{desc} {percentage:3.0f}%|{bar}|{postfix}", 10),
+    ("{desc} {percentage:3.0f}%|{bar}|{postfix}", 9),
 )
 _LEAST_LOSS = 34  # columns of "epoch 10/100" and "loss 0.1234" and, if there is room, some more
 
