@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
     """Return a table and a model of its classes."""
     folder = tmp_path_factory.mktemp("people")
     data, model = write(folder / "people.csv", people()), str(folder / "model.safetensors")
-    more = ["--target", "numpy", "--hidden", "16", "--epochs", "40", "--dropout", "0"]
+    more = ["--target", "numpy", "--hidden", "16", "--epochs", "40", "--rate", "0.02"]
     assert main(["train", data, "--label", "buys", "--drop", "pay", "--out", model, *more]) == 0
     return data, model
 
@@ -64,12 +64,13 @@ def test_training_says_what_it_does_and_prints_results_alone(tmp_path, capsys):
     assert main(["train", data, "--label", "buys", "--out", model, *QUICK]) == 0
     shown = capsys.readouterr()
     for part in (
-        "120 rows, 7 columns", "binary classification", "'never'", "'often'", "2 numbers: 'age', 'pay'",
-        "1 date: 'born'", "1 category: 'city'", "1 true or false: 'member'", "a number of the row: 'id'",
+        "120 rows, 7 columns", "binary classification", "'never'", "'often'",
+        "2 numbers: 'age', 'pay'", "1 date: 'born'", "1 category: 'city'",
+        "1 true or false: 'member'", "a number of the row: 'id'",
         "'age': 18 values missing, filled with the median", "epoch 3/3: loss",
     ):  # fmt: skip
         assert part in shown.err
-    names = [line.split()[0] for line in shown.out.splitlines()]
+    names = [line.split()[0] for line in shown.out.splitlines() if line[0] != " "]
     assert names == ["task", "epochs", "validation", "model", "time"]
     assert "\r" not in shown.err and "\x1b" not in shown.err + shown.out
 
@@ -83,9 +84,8 @@ def test_predictions_are_words_of_the_label_in_the_order_of_the_rows(trained, ca
     assert np.mean(right) > 0.75  # a seventh of the ages is missing
     shares = np.array(rows)[1:, 1:].astype(float)
     assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
-    assert [("never", "often")[int(each)] for each in shares[:, 1] >= 0.5] == [
-        r[0] for r in rows[1:]
-    ]
+    likely = [("never", "often")[int(each)] for each in shares[:, 1] >= 0.5]
+    assert likely == [row[0] for row in rows[1:]]
 
 
 def test_other_order_other_columns_and_no_label_predict_the_same(trained, tmp_path, capsys):
@@ -128,6 +128,7 @@ def test_evaluation_is_that_of_the_predictions(trained, capsys):
     found = json.loads(capsys.readouterr().out)
     truth, words = [row[-1] for row in people()[1:]], [row[0] for row in rows[1:]]
     shares = np.array(rows)[1:, 1:].astype(float)
+    shares /= shares.sum(axis=1, keepdims=True)  # written in six digits
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, words))
     assert found["auc"] == pytest.approx(roc_auc_score(np.array(truth) == "often", shares[:, 1]))
     assert found["log_loss"] == pytest.approx(log_loss(truth, shares), rel=1e-4)
@@ -215,7 +216,7 @@ def test_other_kinds_of_files_train_and_predict(kind, tmp_path, capsys):
         ]
         (tmp_path / "data.svmlight").write_text("\n".join(rows))
     model = str(tmp_path / "model.safetensors")
-    more = ["--target", "numpy", "--epochs", "60", "--hidden", "8", "--out", model]
+    more = [*QUICK, "--epochs", "40", "--rate", "0.03", "--dropout", "0", "--out", model]
     assert main(["train", data, *label, *more]) == 0
     capsys.readouterr()
     assert main(["evaluate", model, data, "--json"]) == 0
@@ -283,10 +284,16 @@ def test_a_file_whose_preparation_is_damaged_is_refused(trained, tmp_path, capsy
     trainer, bad = Trainer.load(model), str(tmp_path / "bad.safetensors")
     good = trainer.preparation
     for path, value in (
-        (("format",), 0), (("format",), 99), (("label", "classes"), ["one"]), (("plan", "rows"), "many"),
-        (("features", "rules"), []), (("features", "rules", 1, "scale"), 0.0), (("features", "kind"), "x"),
-        (("features", "rules", 1, "mean"), None), (("label",), 3),
-    ):  # fmt: skip
+        (("format",), 0),
+        (("format",), 99),
+        (("label",), 3),
+        (("label", "classes"), ["one"]),
+        (("plan", "rows"), "many"),
+        (("features", "kind"), "x"),
+        (("features", "rules"), []),
+        (("features", "rules", 1, "scale"), 0.0),
+        (("features", "rules", 1, "mean"), None),
+    ):
         values = json.loads(json.dumps(good))
         place = values
         for name in path[:-1]:
@@ -420,28 +427,16 @@ def test_answers_fit_the_terminal(columns, trained, capsys, monkeypatch):
 
 
 @pytest.mark.skipif("FASTNN_DATA" not in os.environ, reason="FASTNN_DATA names no folder of data")
-@pytest.mark.parametrize("rows", [4000])
-def test_the_census_is_learnt_with_few_rows(rows, tmp_path, capsys):
+def test_the_census_is_learnt_from_few_rows(tmp_path, capsys):
     folder = os.environ["FASTNN_DATA"]
     train, test = (os.path.join(folder, f"adult-{part}.csv.gz") for part in ("train", "test"))
     if not os.path.exists(train):
         pytest.skip(f"{folder} has no {train}")
     with gzip.open(train, "rt") as stream:
         head = tmp_path / "head.csv"
-        head.write_text("".join(line for line, _ in zip(stream, range(rows), strict=False)))
+        head.write_text("".join(line for line, _ in zip(stream, range(3000), strict=False)))
     model = str(tmp_path / "model.safetensors")
-    more = [
-        "--label",
-        "-1",
-        "--hidden",
-        "16",
-        "--epochs",
-        "10",
-        "--out",
-        model,
-        "--target",
-        "numpy",
-    ]
+    more = ["--label", "-1", "--out", model, *QUICK, "--epochs", "10", "--rate", "0.01"]
     assert main(["train", str(head), *more]) == 0
     capsys.readouterr()
     assert main(["evaluate", model, test, "--json"]) == 0
