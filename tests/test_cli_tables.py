@@ -269,7 +269,9 @@ def test_show_and_the_trainer_of_a_program(trained, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["predicts"] == "buys" and found["classes"] == ["never", "often"]
     assert {*found["columns"]} == {"born", "age", "city", "member"}
-    assert found["epochs"] == 40 and found["network"].endswith("16 relu -> Dropout 0.1 -> 1 identity")
+    assert found["epochs"] == 40 and found["network"].endswith(
+        "16 relu -> Dropout 0.1 -> 1 identity"
+    )
     trainer = Trainer.load(model)
     trainer.keep_preparation(None)
     plain = str(tmp_path / "plain.safetensors")
