@@ -97,7 +97,7 @@ def warm(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace, dtype: str) -> None:
+def _train(options: argparse.Namespace, dtype: Any) -> None:
     """Train a tiny network with the rules that were asked for."""
     import numpy as np
 
@@ -106,7 +106,7 @@ def _train(options: argparse.Namespace, dtype: str) -> None:
     from fastnn.rules.table import LOSSES, unknown_name
     from fastnn.training.trainer import Trainer
 
-    loss = options.loss or "softmax_cross_entropy"
+    loss: Any = options.loss or "softmax_cross_entropy"
     if loss not in LOSSES:
         raise unknown_name("loss", loss, LOSSES)
     settings = argparse.Namespace(optimizer=options.optimizer, rate=None, schedule="constant")

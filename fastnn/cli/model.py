@@ -222,7 +222,7 @@ def _plan(values: Any) -> Plan:
     return Plan(**{**values, "columns": tuple(values["columns"])})
 
 
-def load(path: str, target: str | None = None, threads: int | None = None) -> TableModel:
+def load(path: str, target: Any = None, threads: int | None = None) -> TableModel:
     """Return the model in a file.
 
     Raises

@@ -40,7 +40,7 @@ def scores(model: TableModel, X: Any, targets: np.ndarray) -> dict[str, float]:
     known = targets >= 0
     if not known.any():
         return found
-    metrics = []
+    metrics: list[Any] = []
     if len(np.unique(targets[known])) == len(model.label.classes):
         metrics.append("auc")
     if model.probable:

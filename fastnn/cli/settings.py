@@ -58,8 +58,9 @@ def network_of(options: argparse.Namespace, inputs: int, outputs: int) -> Networ
 
     layers: list[Any] = []
     rate = DROPOUT if options.dropout is None else options.dropout
+    activation: Any = options.activation or ACTIVATION
     for units in hidden_of(HIDDEN if options.hidden is None else options.hidden):
-        layers.append(Dense(units, options.activation or ACTIVATION))
+        layers.append(Dense(units, activation))
         if rate:
             layers.append(Dropout(rate))
     return Network(inputs, [*layers, Dense(outputs)])

@@ -279,7 +279,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     features, more = preparation.learn(inputs, choices)
     said += [_said_of(told, values)]
     said += features.describe() + more
-    kind = settings.loss_for(options.loss, told.task)
+    kind: Any = settings.loss_for(options.loss, told.task)
     regression = not told.classes
     if kind == "poisson":
         told = Label(told.name)
