@@ -22,6 +22,10 @@ class WrongCell(InvalidInput):
         super().__init__(f"row {row + 1}, {rest}")
         self.row, self.rest = row, rest
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place, too."""
+        return type(self), (self.row, self.rest)
+
 
 @contextmanager
 def in_file(places: np.ndarray | None) -> Iterator[None]:
