@@ -8,8 +8,6 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any, Self
 
-import numpy as np
-
 
 class FastnnError(Exception):
     """Base of the family: ``except FastnnError`` catches whatever fastnn reports."""
@@ -158,7 +156,7 @@ def number(
 ) -> float:
     """Return `value` as a finite float in the range, or raise `InvalidInput` naming the range."""
     found = math.nan  # which lies in no range
-    if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
+    if isinstance(value, Real) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):  # a whole number or a fraction beyond any float
             found = float(value)
     inside = (

@@ -31,13 +31,26 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("network",),
         ("inputs",),
         # Other libraries' networks: of values alone, so that whatever trains may offer it.
-        ("random", "datasets", "interchange"),
+        ("random", "datasets", "interchange", "tabular"),
         ("targets",),
         ("training",),
         ("plots", "estimators", "typing"),
         ("examples",),
         ("cli",),
         ("__main__", "build", "guide"),
+    ),
+    "fastnn.cli": (
+        ("screen", "settings", "kernels"),
+        ("data", "model"),
+        ("scores",),
+        ("train", "predict", "show", "demo", "bench", "info", "cache"),
+        ("commands",),
+    ),
+    "fastnn.tabular": (
+        ("table", "words"),
+        ("rules", "files"),
+        ("label",),
+        ("preparation",),
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
@@ -95,10 +108,11 @@ ALLOWED = {
     "llvmlite": ("sanitizer", "storage.kernels", "targets.cpu", "targets.cuda"),
     "setuptools": ("storage.kernels.setup_commands",),
     "cuda": ("targets.cuda",),
-    "scipy": ("graph", "targets.numpy", "targets.cpu", "estimators"),
+    "scipy": ("graph", "tabular", "targets.numpy", "targets.cpu", "estimators"),
     "sklearn": ("examples", "estimators"),
     "matplotlib": ("graph", "plots"),
     "pandas": ("examples", "tables"),
+    "pyarrow": ("tabular.files",),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "torch": ("interchange",),
@@ -107,9 +121,10 @@ ALLOWED = {
     "tensorboardX": ("training.callbacks",),
 }
 # ... and what only inside functions, because not every use of its module needs it.
-LAZY = {"tqdm", "safetensors", "pandas", "torch", "onnx", "tensorboard", "tensorboardX"}
+LAZY = {"tqdm", "safetensors", "pandas", "pyarrow", "torch", "onnx", "tensorboard", "tensorboardX"}
 LAZY_PLACES = (
     "graph",
+    "tabular",
     "storage.kernels.machine",
     "storage.kernels.machine_code",
     "plots",
@@ -273,8 +288,6 @@ def test_module_imports_other_libraries_only_where_they_belong(path):
         library = module.split(".")[0]
         if library in sys.stdlib_module_names or library in ("fastnn", "numpy"):
             continue
-        if place == "cli" and in_function:
-            continue  # it reports versions
         lazy = library in LAZY or lies_in(place, LAZY_PLACES)
         if not lies_in(place, ALLOWED.get(library, ())) or (lazy and not in_function):
             wrong.append(f"{name_of(path)}:{line}: {place} must not import {library} here")
@@ -331,7 +344,7 @@ HEAVY = {
         "from fastnn import *",
         "from fastnn import Network, Dense, SGD; Network(4, [Dense(2, init='zeros')]); SGD(0.1)",
         "import fastnn; fastnn.datasets.digits()",
-        "import fastnn.cli",
+        "import fastnn.cli.commands as c; c._parser().format_help()",
         "from fastnn.plots import loss_curves",
         "from fastnn import Dense, Network, Trainer; Trainer(Network(4, [Dense(2)])).parameters",
         "from fastnn import Dense, Network, Trainer as T; T(Network(4, [Dense(2)]), target='auto')",
@@ -340,6 +353,10 @@ HEAVY = {
 )
 def test_importing_and_setting_up_load_neither_numba_nor_scipy_nor_an_extra(code):
     assert not loaded_after(code) & HEAVY
+
+
+def test_the_command_line_helps_without_numpy():
+    assert "numpy" not in loaded_after("import fastnn.cli.commands as c; c._parser().format_help()")
 
 
 def test_fastnn_imports_within_a_tenth_of_a_second_of_numpy():

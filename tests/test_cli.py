@@ -1,6 +1,8 @@
 """The command line: what it prints, and with which code it ends."""
 
 import importlib.metadata
+import json
+import os
 import platform
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from fake_driver import no_driver, with_device
 
 import fastnn
 from fastnn import cli
+from fastnn.cli import bench, demo, info
 from fastnn.targets.cuda.host import availability
 
 
@@ -26,10 +29,12 @@ def test_demo_trains_prints_its_epochs_and_ends_well(capsys):
     assert result.endswith("on numpy, 1 thread.")
 
 
-def test_demo_below_the_needed_accuracy_ends_with_1(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "NEEDED_ACCURACY", 1.01)
-    assert cli.main(["demo", "--target", "numpy", "--epochs", "1"]) == 1
+def test_demo_below_the_needed_accuracy_ends_with_1_after_all_its_epochs(capsys, monkeypatch):
+    monkeypatch.setattr(demo, "NEEDED_ACCURACY", 1.01)
+    monkeypatch.setattr(demo, "EPOCHS", 2)
+    assert cli.main(["demo", "--target", "numpy", "--epochs", "2"]) == 1
     assert "at least 1.01" in capsys.readouterr().err
+    assert cli.main(["demo", "--target", "numpy", "--epochs", "1"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -47,35 +52,78 @@ def test_a_message_of_several_lines_is_printed_as_one(capsys, monkeypatch):
     def fail(options):
         raise fastnn.FastnnError("first\n  second")
 
-    monkeypatch.setattr(cli, "_info", fail)
+    monkeypatch.setattr(info, "run", fail)
     assert cli.main(["info"]) == 2
     assert capsys.readouterr().err == "fastnn: first second\n"
 
 
-def test_no_command_shows_the_help_and_ends_with_2(capsys):
-    assert cli.main([]) == 2
+@pytest.mark.parametrize("arguments", [[], ["help"]])
+def test_no_command_and_help_show_all_commands(arguments, capsys):
+    assert cli.main(arguments) == 0
     shown = capsys.readouterr()
-    assert "train a small network" in shown.err and "info" in shown.err and not shown.out
+    assert "train a small network" in shown.out and "info" in shown.out and not shown.err
 
 
-def test_version_is_that_of_the_package(capsys):
+COMMANDS = [
+    "train", "predict", "evaluate", "show", "demo", "examples", "bench", "info", "cache", "warm",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_an_example_and_fits(command, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert cli.main(["help", command]) == 0
+    text = capsys.readouterr().out
+    help_text, _, example = text.partition("example:\n")
+    assert example.startswith(f"  fastnn {command}")
+    assert max(map(len, help_text.splitlines())) <= (80 if columns == 80 else 50)
+
+
+def test_help_of_an_unknown_command_names_the_nearest(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["--version"])
+        cli.main(["help", "trian"])
+    assert stop.value.code == 2
+    assert "did you mean train?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version_is_that_of_the_package(option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([option])
     assert stop.value.code == 0
     assert capsys.readouterr().out == f"fastnn {fastnn.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["trian"], ["demo", "--epochs", "many"]])
-def test_a_wrong_command_line_shows_the_usage_and_ends_with_2(arguments, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trian"], "did you mean train?"),
+        (["demo", "--epochs", "many"], "'many'"),
+        (["demo", "--epoch", "3"], "did you mean --epochs?"),
+        (["predict", "model.safetensors"], "DATA"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_ends_with_2(arguments, said, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2
-    assert "usage: fastnn" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error and "--help" in error
+
+
+def test_info_fits_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["info"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if "/" not in line) <= 80
 
 
 def test_info_names_versions_processor_vectors_threads_and_cache(capsys):
-    assert cli.main(["info"]) == 0
-    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    rows = rows_of_info(capsys)
+    assert {*rows["kernels"].values()} - {rows["kernels"]["made for"]} <= {
+        "shipped", "compiled", "missing",
+    }  # fmt: skip
     assert rows["fastnn"] == fastnn.__version__
     assert rows["python"] == platform.python_version()
     for name in ("numba", "numpy", "scipy"):
@@ -87,8 +135,8 @@ def test_info_names_versions_processor_vectors_threads_and_cache(capsys):
 
 
 def rows_of_info(capsys):
-    assert cli.main(["info"]) == 0
-    return dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert cli.main(["info", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
 
 
 def test_info_says_why_there_is_no_device(capsys, monkeypatch):
@@ -96,7 +144,7 @@ def test_info_says_why_there_is_no_device(capsys, monkeypatch):
     monkeypatch.setattr(availability, "package", lambda: "")
     rows = rows_of_info(capsys)
     assert rows["numba-cuda"] == "not installed"
-    assert "driver" not in rows and "device0" not in rows
+    assert "driver" not in rows and "device" not in rows
     assert rows["cuda"].startswith("cannot run: looked for NVIDIA's driver (")
     assert 'pip install "fastnn[cuda]"' in rows["cuda"]
 
@@ -109,7 +157,7 @@ def test_info_lists_driver_and_devices(capsys, monkeypatch):
     rows = rows_of_info(capsys)
     assert rows["numba-cuda"] == "0.30.4"
     assert rows["driver"].endswith("for CUDA up to 13.0")
-    assert rows["device0"] == "Some Card, compute capability 9.0, 2.0 GiB, 132 multiprocessors"
+    assert rows["device"] == ["Some Card, compute capability 9.0, 2.0 GiB, 132 multiprocessors"]
     assert (rows["NVVM"], rows["NVRTC"]) == ("2.0", "not found")
     assert rows["cuda"] == "runs on device 0"
 
@@ -134,3 +182,53 @@ def test_info_says_so_where_llvmlite_is_missing():
     assert done.returncode == 0, done.stderr
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("kernels")]
     assert "cannot run: " in row or "plain Python" in row
+
+
+def test_cache_prints_its_folder_and_clears_kernels_alone(tmp_path):
+    """In a process of its own, since a process keeps the folder that it began with."""
+    place = tmp_path / ("kernels-" + "0" * 16)
+    place.mkdir(mode=0o700)
+    (place / "old.kernel").write_bytes(b"12")
+    (tmp_path / "notes.txt").write_text("mine")
+    command = [sys.executable, "-m", "fastnn", "cache", "--clear"]
+    environment = os.environ | {"FASTNN_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == f"removed 1 file, 2 bytes from {tmp_path}\n"
+    assert not place.exists() and (tmp_path / "notes.txt").exists()
+
+
+def test_examples_are_listed_and_a_wrong_name_offers_the_nearest(capsys):
+    assert cli.main(["examples"]) == 0
+    assert "softmax_digits" in capsys.readouterr().out
+    assert cli.main(["examples", "softmax_digit"]) == 2
+    assert "did you mean 'softmax_digits'" in capsys.readouterr().err
+
+
+def test_an_example_runs_with_its_options(capsys):
+    assert cli.main(["examples", "perceptron", "--no-such-option"]) == 2
+    assert "--no-such-option" in capsys.readouterr().err
+
+
+def test_bench_names_what_it_measured(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "_CASES", (((4, 8, 2), 64, 16),))
+    assert cli.main(["bench", "--target", "numpy", "--seconds", "0", "--json"]) == 0
+    (case,) = json.loads(capsys.readouterr().out)
+    assert case["network"] == "4-8-2" and case["where"] == "numpy, 1 thread"
+    assert case["epochs_timed"] >= 3
+    assert case["rows_per_second"] == pytest.approx(64 / case["seconds_per_epoch"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_and_a_closed_pipe_end_without_a_traceback(unbuffered):
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "fastnn", "help", "train"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=-1, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("fastnn: the standard output") and done.stderr.count("\n") == 1
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=-1, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -9,8 +9,12 @@ from fastnn.storage.kernels.kernel_cache import CompileNotice, folder, forget_ol
 
 def test_a_long_compilation_says_how_long_it_took(monkeypatch, caplog):
     monkeypatch.setattr(kernel_cache, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(kernel_cache, "_told", False)
     with CompileNotice("some kernels"):
         time.sleep(0.2)
+    with CompileNotice("more kernels"):  # of which a log of warnings has nothing
+        time.sleep(0.05)
+    assert len(caplog.records) == 2
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == "fastnn: compiling some kernels for this device: half a minute or more ..."
     assert said[1].startswith("fastnn: compiled in 0 s") and said[1].endswith(f"in {folder()}")
@@ -19,6 +23,7 @@ def test_a_long_compilation_says_how_long_it_took(monkeypatch, caplog):
 def test_what_could_not_be_kept_is_not_said_to_be(monkeypatch, caplog):
     monkeypatch.setattr(kernel_cache, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(kernel_cache, "full", set())
+    monkeypatch.setattr(kernel_cache, "_told", False)
     with CompileNotice("some kernels"):
         time.sleep(0.1)
         kernel_cache.full.add(folder())  # the disk, as it turns out at the end

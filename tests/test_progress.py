@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import select
 import struct
 import subprocess
 import sys
 
 import pytest
 
+from fastnn import Dense, InvalidInput, Network, Trainer
+from fastnn.training import progress as progress_module
 from fastnn.training.progress import Progress
 
 
@@ -59,9 +62,53 @@ def test_a_terminal_of_any_width_shows_the_epoch(monkeypatch, columns):
         monkeypatch.setattr(sys, "stderr", screen)
         use(Progress(1, 1, 10, 10))
         screen.flush()
-        lines = seen.read(10_000).decode().replace("\n", "\r").split("\r")
+        lines = all_of(seen).decode().replace("\n", "\r").split("\r")
     assert "epoch 1/1" in "".join(lines)
     assert max(map(len, lines)) <= (columns or 100)
+
+
+def all_of(seen):
+    """Return what has been written to a terminal: each read gives a part."""
+    found = b""
+    while select.select([seen], [], [], 0.2)[0]:
+        found += seen.read(10_000)
+    return found
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_the_bar_has_columns_beside_validation_data_on_any_terminal(monkeypatch, columns):
+    screen = Terminal()
+    monkeypatch.setattr(progress_module, "_columns", lambda stream: columns)
+    progress = Progress(epochs=100, steps_per_epoch=469, batch_size=128, n=60_000, stream=screen)
+    for epoch in range(10):
+        progress.start_epoch(epoch)
+        progress.update(469, 0.12345)
+        progress.end_epoch(0.12345, 0.23456, {"validation_accuracy": 0.98765})
+    progress._bar.ncols = columns
+    progress._bar.dynamic_ncols = None
+    progress._bar.refresh()
+    last = screen.getvalue().split("\r")[-1].replace("\x1b[A", "")
+    assert len(last) <= columns and "epoch 10/100" in last and "loss 0.12" in last
+    assert len(last.split("|")[1]) >= 8
+    progress.close()
+
+
+def test_a_log_has_a_line_every_so_many_epochs_and_after_the_last():
+    log = io.StringIO()
+    progress = Progress(5, 1, 10, 10, log, verbose=2)
+    for epoch in range(5):
+        progress.start_epoch(epoch)
+        progress.end_epoch(0.5, 0.25, {"auc": 0.75})
+    assert [line.rpartition(",")[0] for line in log.getvalue().splitlines()] == [
+        f"epoch {epoch}/5: loss 0.5, validation loss 0.25, auc 0.75" for epoch in (2, 4, 5)
+    ]
+
+
+def test_verbose_is_refused_where_it_has_no_lines():
+    trainer = Trainer(Network(2, [Dense(2)]), target="numpy")
+    for verbose, more in ((-1, {}), ("yes", {}), (True, {"restarts": 2})):
+        with pytest.raises(InvalidInput, match="verbose"):
+            trainer.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], 1, verbose=verbose, **more)
 
 
 def test_training_that_goes_on_counts_epochs_on():

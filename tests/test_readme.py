@@ -5,26 +5,36 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import fastnn
 import fastnn.guide as fastnn_guide
+from fastnn.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("fastnn/guide/*.md"))]
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TORCH_BLOCK = re.compile(r"^```py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_python_blocks_of_a_page_run_top_to_bottom(page, tmp_path, monkeypatch):
+def test_blocks_of_a_page_run_top_to_bottom(page, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": page.stem}
-    for number, text in enumerate(PYTHON_BLOCK.findall(page.read_text("utf-8")), start=1):
-        exec(compile(text, f"{page.name}, Python block {number}", "exec"), names)
+    for number, (kind, text) in enumerate(BLOCK.findall(page.read_text("utf-8")), start=1):
+        if kind == "python":
+            exec(compile(text, f"{page.name}, block {number}", "exec"), names)
+            continue
+        for command in text.removeprefix("$ fastnn ").split("\n$ fastnn "):
+            arguments, *lines = command.strip().splitlines()
+            capfd.readouterr()
+            assert main(shlex.split(arguments)) == 0
+            shown = "".join(capfd.readouterr()).splitlines()
+            assert [line for line in lines if line not in shown] == []
 
 
 def test_the_block_on_torch_runs_where_torch_and_onnx_are_installed(tmp_path, monkeypatch):
@@ -44,7 +54,11 @@ def test_links_of_a_page_lead_to_files(page):
 
 def test_the_chapter_on_the_course_runs_the_same_code_in_both_languages():
     english, chinese = (
-        [ast.unparse(ast.parse(block)) for block in PYTHON_BLOCK.findall(page.read_text("utf-8"))]
+        [
+            ast.unparse(ast.parse(text))
+            for kind, text in BLOCK.findall(page.read_text("utf-8"))
+            if kind == "python"
+        ]
         for page in (ROOT / f"fastnn/guide/from_the_course{end}.md" for end in ("", "_zh"))
     )
     assert len(english) == 16 and chinese == english

@@ -1,6 +1,7 @@
 """The guide, a chapter a file.
 
 .. include:: getting_started.md
+.. include:: command_line.md
 .. include:: estimators.md
 .. include:: from_the_course.md
 .. include:: from_the_course_zh.md

@@ -54,6 +54,7 @@ _LATER: dict[str, Any] = {
     "callbacks": [],
     "earlier": None,
     "feature_names": None,
+    "preparation": None,
 }
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
 _PLAIN = (
@@ -65,7 +66,9 @@ _RUN = (
     "max_restores", "remaining",
 )  # fmt: skip
 _PROBLEM = (*_PLAIN, "network", "loss", "optimizer", "dtype")
-_KEYS = {*_PROBLEM, *_RUN, "history", "callbacks", "earlier", "feature_names"}
+_KEYS = {
+    *_PROBLEM, *_RUN, "history", "callbacks", "earlier", "feature_names", "preparation",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Model:
 
     Attributes
     ----------
-    problem, target, threads, shuffle, epoch, step, rate_factor, history, feature_names
+    problem, target, threads, shuffle, epoch, step, rate_factor, history, feature_names, preparation
         As the attributes of `fastnn.training.trainer.Trainer`.
     parameters, slots
         As `fastnn.targets.engine.Engine.load` takes them; empty where the network does not know its
@@ -114,6 +117,7 @@ class Model:
     callbacks: list[CallbackState] = field(default_factory=list)
     earlier: Earlier | None = None
     feature_names: tuple[str, ...] | None = None
+    preparation: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check all settings but the problem's, which are checked already."""
@@ -226,6 +230,7 @@ def save(model: Model, path: str | bytes | os.PathLike[Any]) -> None:
         "callbacks": callbacks,
         "earlier": None if earlier is None else {"epoch": earlier.epoch, "step": earlier.step},
         "feature_names": None if model.feature_names is None else list(model.feature_names),
+        "preparation": model.preparation,
     }
     arrays = to_tensors(problem, model.parameters, model.slots)
     tensor_file.write(path, arrays | states | before | rows, content)
@@ -289,6 +294,7 @@ def load(
             callbacks=callbacks,
             earlier=earlier,
             feature_names=names,
+            preparation=_preparation_from(content["preparation"], where),
             **run,
         )
 
@@ -304,6 +310,13 @@ def _names_from(values: Any, problem: Problem, where: str) -> tuple[str, ...] | 
             f"{values!r:.80}"
         )
     return tuple(values)
+
+
+def _preparation_from(values: Any, where: str) -> dict[str, Any] | None:
+    """Return a preparation as a file has it; whoever uses it looks at what is in it."""
+    if values is not None and not isinstance(values, dict):
+        raise CorruptFile(f"{where} is damaged: preparation cannot be {values!r:.80}")
+    return values
 
 
 def _earlier(

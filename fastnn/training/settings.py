@@ -68,6 +68,7 @@ _WAYS = {
     "history": "fit enters epochs in it",
     "epoch": "fit counts it, and trainer.restore(copy) goes back to an earlier one",
     "feature_names": "fit takes them from the first frame that it is given",
+    "preparation": "trainer.keep_preparation(values) takes another",
     "step": "fit counts it, and trainer.set_parameters(...) begins anew",
     "remaining": "fit counts it: pass fit the epochs that are wanted",
     "lr": "trainer.set(learning_rate=...) changes the rate",

@@ -26,7 +26,7 @@ from fastnn.training.inspection.inspectable import Inspectable
 from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, Training
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
-from fastnn.training.progress import Progress
+from fastnn.training.progress import Progress, check_verbose
 from fastnn.training.restarts import best_of, check_restarts
 from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
@@ -118,6 +118,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
         The names of the columns of the first frame that `fit` was given, if all are strings; else
         None. A frame with names has to have these, in this order, in every later call of `fit`,
         `predict` and others. Arrays have no names and are taken by position.
+    preparation
+        What makes the features of the columns of a table, where ``fastnn train`` made the model, as
+        plain values; else None.
     epoch
         Epochs done.
     step
@@ -177,6 +180,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         restarts: int = 1,
         metrics: Metrics = (),
         progress: bool = True,
+        verbose: bool | int = False,
         keep_trainers: bool = False,
     ) -> History:
         """Train; called again, go on where the last call stopped.
@@ -295,7 +299,12 @@ class Trainer(Adjustable, Convertible, Inspectable):
             function fails, or returns NaN, infinity or no number, the epoch is done, without that
             metric, and `fit` raises.
         progress
-            Whether there is a progress bar, where the standard error stream is a terminal.
+            Whether there is a progress bar, where the standard error stream is a terminal, or in a
+            notebook.
+        verbose
+            For logs, instead of the bar: a line after every so many epochs, and after the last, on
+            the standard error stream. True: after each. With restarts, which have no such lines,
+            it is refused.
         keep_trainers
             Whether the `Restart` of each network in the history's `restarts` has it as `trainer`,
             for a mean of their predictions, say: one that may go on by itself. Copies and pickles
@@ -340,7 +349,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         try:
             return self._fit(
                 X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
-                progress, keep_trainers,
+                progress, verbose, keep_trainers,
             )  # fmt: skip
         except BaseException as error:
             self._forget(before)
@@ -366,6 +375,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         restarts: int,
         metrics: Any,
         progress: bool,
+        verbose: bool | int,
         keep_trainers: bool,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
@@ -382,6 +392,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
         restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers)
+        verbose = check_verbose(verbose, restarts)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
@@ -403,11 +414,11 @@ class Trainer(Adjustable, Convertible, Inspectable):
             state = copy.copy(best)._state  # with a history of its own, which alone has the ends
             state.history.restarts = ends
             with self._using:
-                self._state = state
+                self._state = state._replace(preparation=self._state.preparation)
             warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
-        bar = Progress(epochs, steps, self.problem.batch_size, len(data), wanted=progress)
+        bar = Progress(epochs, steps, self.problem.batch_size, len(data), None, progress, verbose)
         try:
             Training(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS).run()
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, TrainerBusy, number
+from fastnn.errors import InvalidInput, TrainerBusy, number, shown
 from fastnn.inputs.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.network import unknown_inputs
@@ -65,6 +67,8 @@ class State(NamedTuple):
         to, and no history tells them from those of others.
     feature_names
         Of the first frame that `fit` was given; None: of none yet.
+    preparation
+        What made the features of a table, as plain values; None: nobody said.
     """
 
     problem: Problem
@@ -80,6 +84,7 @@ class State(NamedTuple):
     earlier: State | None = None
     begun: tuple[Problem, ...] = ()
     feature_names: tuple[str, ...] | None = None
+    preparation: dict[str, Any] | None = None
 
     def read(self) -> tuple[Parameters, list[Parameters]]:
         """Return parameters and optimizer state; arrays that are not to be written to."""
@@ -139,6 +144,7 @@ class Stateful(Predictor, Stored):
             model.problem, run, model.history, model.epoch, model.step, model.rate_factor,
             (model.parameters, model.slots), goal=model.epoch + model.remaining,
             begun=() if model.epoch else (model.problem,), feature_names=model.feature_names,
+            preparation=model.preparation,
         )  # fmt: skip
         if (before := model.earlier) is not None:
             arrays = before.parameters, before.slots
@@ -164,6 +170,7 @@ class Stateful(Predictor, Stored):
             state.problem, run.target, run.threads, run.shuffle, state.epoch, state.step,
             state.rate_factor, history, *state.read(), run.on_divergence, run.max_restores,
             max(0, state.goal - state.epoch), self._callback_states, earlier, state.feature_names,
+            state.preparation,
         )  # fmt: skip
 
     @property
@@ -180,6 +187,36 @@ class Stateful(Predictor, Stored):
     def feature_names(self) -> tuple[str, ...] | None:
         """The names of the columns of the first frame that `fit` was given, or None."""
         return self._state.feature_names
+
+    @property
+    def preparation(self) -> dict[str, Any] | None:
+        """What made the features of the columns of a table, as plain values; None: nobody said.
+
+        ``fastnn train`` keeps it here, so that a model's file has all that ``fastnn predict``
+        needs. `fit`, `predict` and others take features that are made, whatever this says.
+        """
+        return copy.deepcopy(self._state.preparation)
+
+    def keep_preparation(self, values: dict[str, Any] | None) -> None:
+        """Keep, with the network and in its files, what makes features of a table.
+
+        Raises
+        ------
+        InvalidInput
+            No dictionary of what JSON can write.
+        """
+        try:
+            if values is not None:
+                if not isinstance(values, dict):
+                    raise TypeError(f"it is a {type(values).__name__}")
+                values = json.loads(json.dumps(values, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInput(
+                f"values must be None or a dictionary that json can write ({error}), not "
+                f"{shown(values):.80}"
+            ) from error
+        with self._using:
+            self._state = self._state._replace(preparation=values)
 
     @property
     def epoch(self) -> int:

@@ -119,12 +119,18 @@ KNOWN = bool(SOURCES)  # else nothing can be kept, since an edit would not be no
 PATIENCE_SECONDS = 3.0
 _KEPT_SECONDS = 60 * 86400.0  # since it was last read
 _log = logging.getLogger("fastnn")
+_told = False  # whether a notice has warned in this process
 
 
 @cache
 def folder() -> Path:
     """Return the folder of what was compiled of these sources."""
     return cache_folder(f"{_NAMES}{SOURCES}{'-checked' * CHECKED}")
+
+
+def is_folder_of_kernels(place: Path) -> bool:
+    """Return whether a folder is one of compiled kernels, of these sources or of others."""
+    return _FOLDER.fullmatch(place.name) is not None
 
 
 def kept(name: str, made_of: str, make: Callable[[str], Code]) -> tuple[Code, bool]:
@@ -199,17 +205,24 @@ def forget_old() -> None:
 
 
 class CompileNotice:
-    """Logs what takes so long, if it is not ready after a moment: as warnings, which are seen."""
+    """Logs what takes so long, if it is not ready after a moment.
+
+    The first in a process is logged as a warning, which is seen, and later ones as information.
+    """
 
     def __init__(self, what: str, why: str = "for this device") -> None:
-        self._what, self._why = what, why
+        self._what, self._why, self._level = what, why, logging.INFO
         self.kept = True  # unless whoever compiles knows better
         self._timer = threading.Timer(PATIENCE_SECONDS, self._tell)
         self._timer.daemon = True
         self._begun = time.monotonic()
 
     def _tell(self) -> None:
-        _log.warning("fastnn: compiling %s %s: half a minute or more ...", self._what, self._why)
+        global _told
+        self._level = logging.INFO if _told else logging.WARNING
+        _told = True
+        text = "fastnn: compiling %s %s: half a minute or more ..."
+        _log.log(self._level, text, self._what, self._why)
 
     def __enter__(self) -> Self:
         """Start to wait; without a word where no thread can be started for that."""
@@ -224,5 +237,5 @@ class CompileNotice:
         if seconds > PATIENCE_SECONDS and exception[0] is None:
             kept = self.kept and folder() not in full and os.access(folder(), os.W_OK)
             where = f", kept in {folder()}" if kept else ""
-            _log.warning("fastnn: compiled in %.0f s%s", seconds, where)
+            _log.log(self._level, "fastnn: compiled in %.0f s%s", seconds, where)
         forget_old()

@@ -125,7 +125,14 @@ def _compile(names: list[str], made_for: Processor) -> tuple[dict[str, Code], bo
 
 def is_ready(name: str, made_for: Processor) -> bool:
     """Return whether the code of an entry is there, shipped or kept."""
-    return bool(_shipped(name, made_for) or _kept(name, made_for))
+    return state_of(name, made_for) != "missing"
+
+
+def state_of(name: str, made_for: Processor) -> str:
+    """Return where the code of an entry is: "shipped", "compiled" and kept, or "missing"."""
+    if _shipped(name, made_for):
+        return "shipped"
+    return "compiled" if _kept(name, made_for) else "missing"
 
 
 def identity_of(name: str, made_for: Processor | None = None) -> str:

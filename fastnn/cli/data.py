@@ -1,0 +1,71 @@
+"""The options that say how to read a file, and the table in it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from fastnn.cli import screen
+from fastnn.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fastnn.tabular.table import Matrix, Table
+
+FILES = (
+    "CSV, TSV, Parquet, .npz, .npy or svmlight, plain or in gzip; - is the standard input. What it "
+    "is the content tells"
+)
+
+
+def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
+    """Give a command its DATA and the options of how to read it."""
+    parser.add_argument("data", metavar="DATA", help=f"{what}: {FILES}")
+    group = parser.add_argument_group("how to read DATA, where it is not found out")
+    group.add_argument(
+        "--format",
+        choices=("csv", "parquet", "npz", "npy", "svmlight"),
+        metavar="KIND",
+        help="csv, parquet, npz, npy or svmlight",
+    )
+    group.add_argument("--delimiter", metavar="D", help="between values of text; 'tab' is a tab")
+    group.add_argument("--decimal", metavar="D", default=".", help="decimal mark (default .)")
+    group.add_argument("--encoding", default="utf-8", help="of text (default utf-8)")
+    group.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line has names; without, columns are called 1, 2, ...",
+    )
+    group.add_argument("--names", metavar="A,B,...", help="names of all columns")
+
+
+def names_in(text: str | None) -> tuple[str, ...]:
+    """Return the names in an option, separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def read_data(
+    options: argparse.Namespace, expected: Collection[str] | None = None, part: str = "train"
+) -> tuple[Table | Matrix, list[str]]:
+    """Return what DATA has, and what there is to say of how it was read."""
+    from fastnn.tabular.files import Reading, read
+
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(options.delimiter, options.delimiter)
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+        raise InvalidInput(f"--delimiter must be one character or 'tab', not {options.delimiter!r}")
+    if options.decimal not in (".", ","):
+        raise InvalidInput(f"--decimal must be . or , and not {options.decimal!r}")
+    names = names_in(options.names)
+    if len(set(names)) < len(names):
+        raise InvalidInput("--names has a name twice")
+    reading = Reading(
+        options.format, delimiter, options.encoding, options.header, names or None, expected, part
+    )
+    return read(options.data, reading)
+
+
+def say_all(lines: list[str], quiet: bool) -> None:
+    """Print remarks, unless nobody wants them."""
+    if not quiet:
+        for line in lines:
+            screen.say(line)

@@ -1,0 +1,252 @@
+"""A model of a table: a network, and what makes its features and its answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.tabular import preparation as preparations
+from fastnn.tabular.label import Label, missing_in
+from fastnn.tabular.preparation import Columns, Met, Preparation
+from fastnn.tabular.table import Matrix, Table, counted, listed
+
+if TYPE_CHECKING:
+    from fastnn.training.trainer import Trainer
+
+FORMAT = 1  # of the preparation in a file
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What else a model remembers of its training.
+
+    Attributes
+    ----------
+    columns
+        The names of all columns of the data, in their order; none of a matrix.
+    numbered
+        Whether the data have no names, so that these are "1", "2", ...
+    rows
+        How many rows the data had, without those that have no label.
+    validation, test, seed
+        Which shares of the rows were left out, and the seed that chose them.
+    weight
+        The column of weights, "" for none.
+    """
+
+    columns: tuple[str, ...]
+    numbered: bool
+    rows: int
+    validation: float
+    test: float
+    seed: int
+    weight: str = ""
+
+
+@dataclass
+class TableModel:
+    """A trainer, and how columns become its features and its outputs the label's own words."""
+
+    trainer: Trainer
+    preparation: Preparation
+    label: Label
+    plan: Plan
+
+    def keep(self) -> None:
+        """Have the trainer keep all of this in its files."""
+        self.trainer.keep_preparation(
+            {
+                "format": FORMAT,
+                "features": self.preparation.to_plain(),
+                "label": self.label.to_plain(),
+                "plan": {**vars(self.plan), "columns": list(self.plan.columns)},
+            }
+        )
+
+    @classmethod
+    def of(cls, trainer: Trainer, path: str) -> Self:
+        """Return the model that a trainer from a file is.
+
+        Raises
+        ------
+        InvalidInput
+            A trainer that nobody told how columns become its features.
+        CorruptFile
+            What it was told cannot be.
+        """
+        values = trainer.preparation
+        if values is None:
+            raise InvalidInput(
+                f"{path} is the model of a Python program, which does not say how the columns of a "
+                "table become its features; use it with fastnn.Trainer.load, or make one with "
+                "fastnn train"
+            )
+        version = values.get("format")
+        if isinstance(version, int) and version > FORMAT:
+            raise CorruptFile(
+                f"{path} was made by a later fastnn, whose tables have format {version} and not "
+                f"{FORMAT}; upgrade fastnn to use it"
+            )
+        try:
+            if values.keys() != {"format", "features", "label", "plan"} or version != FORMAT:
+                raise CorruptFile(f"it has {', '.join(values)}")
+            plan = _plan(values["plan"])
+            label = Label.from_plain(values["label"])
+            features = preparations.from_file(values["features"])
+            if len(features.features) != trainer.network.inputs:
+                raise CorruptFile("its features are not as many as the network's inputs")
+        except CorruptFile as error:
+            raise CorruptFile(f"{path} is damaged: {error}") from error
+        return cls(trainer, features, label, plan)
+
+    def aligned(self, data: Table | Matrix, said: list[str]) -> Table | Matrix:
+        """Return a table with the model's names, where one of the two has none."""
+        plan = self.plan
+        if not isinstance(data, Table) or not plan.columns:
+            return data
+        if not (plan.numbered or data.numbered):
+            return data
+        names = list(plan.columns)
+        if len(data.columns) == len(names) - 1:  # those to predict have no label
+            names.remove(self.label.name)
+        if len(data.columns) != len(names):
+            raise InvalidInput(
+                f"the data have {counted(len(data.columns), 'column')} without names that the "
+                f"model knows, but it was trained on {len(plan.columns)}, the label among them"
+            )
+        if plan.numbered != data.numbered:
+            said.append("columns are taken in their order, since one of the files has no names")
+        columns = dict(zip(names, data.columns.values(), strict=True))
+        return Table(columns, data.rows, plan.numbered)
+
+    def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
+        """Return the features of data, and say what is new in them."""
+        known: Any = data
+        if isinstance(data, Table):
+            others = (self.label.name, self.plan.weight, *self.preparation.dropped)
+            known = data.without(others)
+        sparse = False if self.trainer.target == "cuda" else None
+        X, met = self.preparation.apply(known, sparse, decimal)
+        said += remarks(met, self.preparation, data.rows)
+        return X
+
+    def labels(self, data: Table | Matrix) -> np.ndarray | None:
+        """Return the label of data as the file has it; None where it has none."""
+        return data.y if isinstance(data, Matrix) else data.columns.get(self.label.name)
+
+    def targets(
+        self, values: np.ndarray, decimal: str, said: list[str]
+    ) -> tuple[np.ndarray, Counter[str]]:
+        """Return what the network is to answer, none being missing, and labels that are new."""
+        targets, new = self.label.encode(values, decimal)
+        if new:
+            values, example = self.label.forgiving(values)
+            if example:
+                said.append(f"labels are written otherwise than in training: {example}")
+                targets, new = self.label.encode(values, decimal)
+        if self.label.classes:
+            return targets, new
+        return targets, new
+
+    @property
+    def counts(self) -> bool:
+        """Whether the loss is of counts, which are not scaled."""
+        from fastnn.rules.table import loss_row
+
+        return bool(loss_row(self.trainer.problem.loss).targets == "counts")
+
+    @property
+    def probable(self) -> bool:
+        """Whether the network gives probabilities of classes."""
+        from fastnn.rules.table import loss_row
+
+        row = loss_row(self.trainer.problem.loss)
+        return bool(self.label.classes) and row.from_logits
+
+    def numbers(self, X: Any) -> np.ndarray:
+        """Return the predictions of a regression in the units of the data, float64 (rows,)."""
+        return self.label.undo(self.trainer.predict(X))
+
+
+def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
+    """Return what there is to say of data that are not those that the model was trained on."""
+    said = []
+    if met.ignored:
+        what = "column that the model does not know is"
+        many = "columns that the model does not know are"
+        said.append(f"{counted(len(met.ignored), what, many)} ignored: {listed(met.ignored)}")
+    for name, words in met.unknown.items():
+        said.append(
+            f"warning: column {name!r} has {counted(len(words), 'category', 'categories')} that "
+            f"the model does not know, in {counted(words.total(), 'row')} of {rows}: "
+            f"{listed([word for word, _ in words.most_common()], 5)}; they count as none"
+        )
+    flagged = {
+        rule.name
+        for rule in (preparation.rules if isinstance(preparation, Columns) else ())
+        if getattr(rule, "flag", False) or getattr(getattr(rule, "days", None), "flag", False)
+    }
+    for name, count in met.missing.items():
+        if name not in flagged:
+            said.append(
+                f"column {name!r} has no value in {counted(count, 'row')}, and had one in all rows "
+                "of the training: it counts as the median there, or as no category"
+            )
+    return said
+
+
+def without_label(data: Table | Matrix, label: str) -> tuple[Table | Matrix, int]:
+    """Return the rows that have a label, and how many have none."""
+    values = data.y if isinstance(data, Matrix) else data.columns[label]
+    assert values is not None
+    absent = missing_in(values)
+    missing = int(absent.sum())
+    return (data.take(~absent) if missing else data), missing
+
+
+def _plan(values: Any) -> Plan:
+    kinds = {
+        "columns": list, "numbered": bool, "rows": int, "validation": float, "test": float,
+        "seed": int, "weight": str,
+    }  # fmt: skip
+    if not isinstance(values, dict) or values.keys() != kinds.keys():
+        raise CorruptFile("its plan is incomplete")
+    if any(type(values[name]) is not kind for name, kind in kinds.items()):
+        raise CorruptFile("its plan has values of another kind")
+    if any(type(name) is not str for name in values["columns"]):
+        raise CorruptFile("its plan has columns without names")
+    return Plan(**{**values, "columns": tuple(values["columns"])})
+
+
+def load(path: str, target: Any = None, threads: int | None = None) -> TableModel:
+    """Return the model in a file.
+
+    Raises
+    ------
+    MissingFile, UnusableFile, CorruptFile
+        As `fastnn.Trainer.load`; files of like names are offered.
+    InvalidInput
+        A model that no command made.
+    """
+    import errno
+    import os
+
+    from fastnn.errors import MissingFile
+    from fastnn.tabular.table import offered
+    from fastnn.training.trainer import Trainer
+
+    try:
+        trainer = Trainer.load(path, target=target, threads=threads)
+    except MissingFile as error:
+        folder = os.path.dirname(path) or "."
+        try:
+            near = offered(os.path.basename(path), sorted(os.listdir(folder)))
+        except OSError:
+            near = ""
+        near = near if "did you mean" in near else ""
+        raise MissingFile(errno.ENOENT, f"there is no such model{near}", path) from error
+    return TableModel.of(trainer, path)

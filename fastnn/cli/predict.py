@@ -1,0 +1,194 @@
+"""``fastnn predict`` and ``fastnn evaluate``: what a model says of other tables, and how well."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastnn.cli import screen
+from fastnn.cli.data import add_data, read_data, say_all
+from fastnn.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fastnn.cli.model import TableModel
+
+_MOST_CONFUSED = 10  # pairs that are shown where there are too many classes for a table
+
+
+def add(commands: Any) -> None:
+    """Add the two commands."""
+    parser = commands.add_parser(
+        "predict",
+        help="predict the label of the rows of a table",
+        description="Predict the label of each row of a table, in the label's own words or units. "
+        "The table needs the columns that the model was trained on, in any order; the label and "
+        "others may be there or not.",
+        example="fastnn predict model.safetensors new.csv --out predictions.csv --proba\n"
+        "  cat new.csv | fastnn predict model.safetensors - | sort | uniq -c",
+    )
+    _add_model(parser, "the table to predict")
+    parser.add_argument(
+        "--out", default="-", metavar="FILE", help="CSV, .tsv or .gz; default: the standard output"
+    )
+    parser.add_argument(
+        "--proba", action="store_true", help="add the probability of each class in columns"
+    )
+    parser.set_defaults(run=predict, parser=parser)
+
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model on a table with labels",
+        description="Compare a model's predictions with the labels of a table: accuracy, AUC, log "
+        "loss and the confusion of classes; or RMSE, MAE and R2 of numbers.",
+        example="fastnn evaluate model.safetensors test.csv",
+    )
+    _add_model(parser, "the table to measure on")
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    parser.set_defaults(run=evaluate, parser=parser)
+
+
+def _add_model(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file of fastnn train")
+    add_data(parser, what)
+    parser.add_argument("--target", metavar="NAME", help="cpu, cuda, numpy or auto")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
+    parser.add_argument("--quiet", action="store_true", help="print errors and results only")
+
+
+def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
+    """Return the model, the data with the model's names, and what there is to say."""
+    from fastnn.cli.model import load
+
+    model = load(options.model, options.target, options.threads)
+    expected = None if model.plan.numbered else model.plan.columns
+    data, said = read_data(options, expected, part="test")
+    return model, model.aligned(data, said), said
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Write a prediction for each row."""
+    from fastnn.storage.tensor_file import check_writable, write_file
+
+    if options.out != "-":
+        check_writable(options.out)
+    model, data, said = _loaded(options)
+    if options.proba and not model.probable:
+        reason = (
+            f"the loss {model.trainer.problem.loss} gives none"
+            if model.label.classes
+            else "the label is a number"
+        )
+        raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
+    X = model.features(data, options.decimal, said)
+    say_all(said, options.quiet)
+    columns: list[list[str]]
+    if model.label.classes:
+        columns = [[model.label.classes[index] for index in model.trainer.predict(X)]]
+    else:
+        columns = [[f"{value:.9g}" for value in model.numbers(X)]]
+    header = [_heading(model.label.name)]
+    if options.proba:
+        header += [f"probability of {word}" for word in model.label.classes]
+        shares = model.trainer.predict_proba(X)
+        columns += [[f"{value:.6g}" for value in share] for share in shares.T]
+    text = io.StringIO()
+    plain = options.out.removesuffix(".gz")
+    delimiter = "\t" if plain.endswith((".tsv", ".tab")) else ","
+    lines = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    lines.writerow(header)
+    lines.writerows(zip(*columns, strict=True))
+    if options.out == "-":
+        screen.write(text.getvalue())
+        return 0
+    content = text.getvalue().encode()
+    if options.out.endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    write_file(options.out, lambda: content)
+    if not options.quiet:
+        screen.say(f"{data.rows} predictions in {options.out}")
+    return 0
+
+
+def _heading(label: str) -> str:
+    """Return what the column of predictions is called: as the label, unless that is a number."""
+    return f"prediction of column {label}" if label.isdigit() else label
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print the scores."""
+    import numpy as np
+
+    from fastnn.cli.model import without_label
+    from fastnn.cli.scores import NAMES, confusion, scores, value_text
+    from fastnn.tabular.table import counted, in_file
+
+    model, data, said = _loaded(options)
+    name = model.label.name
+    if model.labels(data) is None:
+        raise InvalidInput(
+            f"{options.data} has no column {name!r}, the label to compare with; fastnn predict "
+            "needs none"
+        )
+    data, unlabelled = without_label(data, name)
+    if not data.rows:
+        raise InvalidInput(f"{options.data}: the label {name!r} is missing in all rows")
+    if unlabelled:
+        said.append(f"{counted(unlabelled, 'row')} without a label left out")
+    with in_file(data.places):
+        labels = model.labels(data)
+        assert labels is not None
+        targets, new = model.targets(labels, options.decimal, said)
+    X = model.features(data, options.decimal, said)
+    if new:
+        said.append(
+            f"warning: {counted(new.total(), 'row')} of {data.rows} "
+            f"{'has' if new.total() == 1 else 'have'} labels that the model does not know, such as "
+            f"{next(iter(new))!r}; they count as wrong, and are left out of all but the accuracy"
+        )
+    say_all(said, options.quiet)
+    found = scores(model, X, targets)
+    if options.json:
+        report: dict[str, Any] = {"rows": data.rows, "task": model.label.task, **found}
+        if model.label.classes:
+            table = confusion(model, model.trainer.predict(X), targets)
+            report |= {"classes": list(model.label.classes), "confusion": table.tolist()}
+        screen.answer(json.dumps(report, indent=2))
+        return 0
+    rows = [("rows", str(data.rows))]
+    rows += [(NAMES[each], value_text(each, value)) for each, value in found.items()]
+    for line in screen.rows_of(rows):
+        screen.answer(line)
+    if model.label.classes:
+        predicted = np.asarray(model.trainer.predict(X))
+        for line in _confusion(model.label.classes, confusion(model, predicted, targets)):
+            screen.answer(line)
+    return 0
+
+
+def _confusion(classes: tuple[str, ...], counts: np.ndarray) -> list[str]:
+    """Return the confusion of classes as a table, or the pairs that are confused most."""
+    import numpy as np
+
+    words = [word if len(word) <= 20 else f"{word[:19]}…" for word in classes]
+    if len(classes) <= 20:
+        rows = [["actual \\ predicted", *words]]
+        rows += [[word, *map(str, row)] for word, row in zip(words, counts, strict=True)]
+        lines = screen.table(rows)
+        if len(lines[0]) <= screen.width():
+            return ["", *lines]
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSED]
+    pairs = [divmod(int(each), len(classes)) for each in order]
+    lines = ["", "rows that are confused most"]
+    for actual, predicted in pairs:
+        if wrong[actual, predicted]:
+            count = wrong[actual, predicted]
+            lines.append(f"{count:6d}  {words[actual]} as {words[predicted]}")
+    return lines if len(lines) > 2 else ["", "no row is confused"]

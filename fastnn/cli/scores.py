@@ -1,0 +1,76 @@
+"""How good a model is: the scores of a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastnn.cli.model import TableModel
+
+NAMES = {
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "log_loss": "log loss",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R2",
+}
+
+
+def scores(model: TableModel, X: Any, targets: np.ndarray) -> dict[str, float]:
+    """Return the scores of a model on features and targets.
+
+    Classes: "accuracy", of which rows of a class that the model does not know (target -1) are
+    wrong; and of all others "auc", where each class is there, and "log_loss", where the network
+    gives probabilities. Numbers: "rmse", "mae", and "r2" where the targets differ, in the units of
+    the data.
+    """
+    if not model.label.classes:
+        error = model.numbers(X) - targets
+        found = {
+            "rmse": float(np.sqrt(np.mean(error**2))),
+            "mae": float(np.mean(np.abs(error))),
+        }
+        spread = float(np.mean((targets - targets.mean()) ** 2))
+        return found | ({"r2": 1 - float(np.mean(error**2)) / spread} if spread > 0 else {})
+    right = model.trainer.predict(X) == targets
+    found = {"accuracy": float(right.mean())}
+    known = targets >= 0
+    if not known.any():
+        return found
+    metrics: list[Any] = []
+    if len(np.unique(targets[known])) == len(model.label.classes):
+        metrics.append("auc")
+    if model.probable:
+        metrics.append("log_loss")
+    if metrics:
+        values = model.trainer.evaluate(X[known], targets[known], metrics=metrics)
+        found |= {name: values[name] for name in metrics}
+    return found
+
+
+def short(found: dict[str, float]) -> str:
+    """Return scores in a line.
+
+    >>> short({"accuracy": 0.85812, "log_loss": 0.25})
+    'accuracy 0.8581, log loss 0.2500'
+    """
+    return ", ".join(f"{NAMES[name]} {value_text(name, value)}" for name, value in found.items())
+
+
+def value_text(name: str, value: float) -> str:
+    """Return a score as text: in four digits, or those that matter where it has a unit."""
+    return f"{value:.5g}" if name in ("rmse", "mae") else f"{value:.4f}"
+
+
+def confusion(model: TableModel, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return how many rows of each class were predicted as each, (classes, classes), int64.
+
+    Rows of a class that the model does not know are left out.
+    """
+    classes = len(model.label.classes)
+    known = targets >= 0
+    pairs = targets[known] * classes + predicted[known]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

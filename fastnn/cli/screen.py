@@ -1,0 +1,142 @@
+"""What is printed, and where: answers to the standard output, all else to the error stream."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+WIDEST = 80
+
+
+class OutputFailed(Exception):
+    """The standard output cannot be written; `error` is what the system says."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def answer(text: str = "") -> None:
+    """Print a part of the answer."""
+    write(f"{text}\n")
+
+
+def write(text: str) -> None:
+    """Write to the standard output, or raise `OutputFailed`."""
+    if sys.stdout is None:
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    raw = getattr(sys.stdout, "buffer", None)
+    try:
+        # Letters that a terminal has not are escaped.
+        content = text.encode(encoding, "backslashreplace")
+        if isinstance(
+            raw, io.RawIOBase
+        ):  # with -u, where Python would lose what a pipe is full for
+            rest = memoryview(content)
+            while rest:
+                rest = rest[raw.write(rest) or 0 :]
+        else:
+            sys.stdout.write(content.decode(encoding))
+    except OSError as error:
+        raise OutputFailed(error) from error
+
+
+def flush() -> None:
+    """Have all that was answered written, or raise `OutputFailed`."""
+    try:
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
+    except OSError as error:
+        raise OutputFailed(error) from error
+
+
+def drop_output() -> None:
+    """Let the standard output lead nowhere, so that the interpreter's last flush does not fail."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):
+        pass
+
+
+def is_closed_pipe(error: OSError) -> bool:
+    """Return whether whoever read the output has gone, as ``| head`` does."""
+    return isinstance(error, BrokenPipeError) or error.errno in (errno.EPIPE, errno.EINVAL)
+
+
+def say(text: str) -> None:
+    """Print a remark, of one or several lines, to the standard error stream."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+    except OSError:  # nobody listens
+        pass
+
+
+def one_line(text: Any) -> str:
+    """Return a text without the breaks and blanks between its lines."""
+    return " ".join(str(text).split())
+
+
+def width() -> int:
+    """Return how many columns an answer may take: those of the terminal, but no more than 80."""
+    return max(20, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
+
+
+def rows_of(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return lines of names and values, wrapped to the width under their values.
+
+    >>> rows_of([("rows", "12"), ("label", "price")])
+    ['rows   12', 'label  price']
+    """
+    pairs = [(name, value) for name, value in pairs]
+    indent = max(len(name) for name, _ in pairs) + 2
+    lines = []
+    for name, value in pairs:
+        lines += textwrap.wrap(
+            value or "-",
+            max(width(), indent + 20),
+            initial_indent=name.ljust(indent),
+            subsequent_indent=" " * indent,
+            break_long_words=os.sep not in value,  # a path is to be copied
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, its first column flush left and all others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(space) if place == 0 else cell.rjust(space)
+            for place, (cell, space) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in a unit that fits.
+
+    >>> size(812), size(15_300_000)
+    ('812 bytes', '14.6 MiB')
+    """
+    if count < 1024:
+        return f"{count:.0f} bytes"
+    for unit in ("KiB", "MiB", "GiB"):
+        count /= 1024
+        if count < 1024 or unit == "GiB":
+            break
+    return f"{count:.1f} {unit}"

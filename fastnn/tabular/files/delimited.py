@@ -1,0 +1,178 @@
+"""Text with a delimiter between values: CSV, TSV and their kin."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import sys
+from collections import Counter
+
+import numpy as np
+
+from fastnn.errors import InvalidInput, shown
+from fastnn.tabular.files.reading import Reading
+from fastnn.tabular.table import Table, counted, listed
+from fastnn.tabular.words import number
+
+_DELIMITERS = (",", "\t", ";", "|")
+_NAMED = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a blank"}
+_SAMPLED_LINES = 50
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, list[str]]:
+    """Return the table of some text, and what is to be said of how it was read.
+
+    Cells stay text, stripped; what they are is found out later.
+
+    Raises
+    ------
+    InvalidInput
+        Another encoding, a line that is longer or shorter than others, names that are there twice,
+        no rows; each with its line.
+    """
+    text = _decoded(name, content, reading.encoding)
+    said: list[str] = []
+    delimiter = reading.delimiter or _delimiter(name, text)
+    if reading.delimiter is None and delimiter != ",":
+        said.append(f"values are separated by {_NAMED[delimiter]}")
+    rows = _rows(name, text, delimiter)
+    if not rows:
+        raise InvalidInput(f"{name} is empty; pass a table with a header and at least one row")
+    first_line, first = rows[0]
+    header = _has_header(first, reading) if reading.header is None else reading.header
+    if header:
+        rows = rows[1:]
+        names = [cell.strip() for cell in first]
+        twice = [each for each, count in Counter(names).items() if count > 1]
+        if twice and reading.names is None:
+            places = [str(place + 1) for place, each in enumerate(names) if each == twice[0]]
+            raise InvalidInput(
+                f"{name}, line {first_line}: columns {' and '.join(places)} are both called "
+                f"{twice[0]!r}; rename one, or pass --names, or --no-header if these are values"
+            )
+    else:
+        names = [str(place + 1) for place in range(len(first))]
+        if reading.header is None and reading.names is None:
+            said.append(f"the first line has numbers, so no names: columns are 1 to {len(first)}")
+    if reading.names is not None:
+        if len(reading.names) != len(names):
+            raise InvalidInput(
+                f"--names has {counted(len(reading.names), 'name')}, but {name} has "
+                f"{counted(len(names), 'column')}"
+            )
+        names = list(reading.names)
+    if not rows:
+        raise InvalidInput(f"{name} has a header ({listed(names)}) but no rows")
+    for line, row in rows:
+        if len(row) != len(names):
+            whose = f"the header has {len(names)}" if header else f"the first has {len(names)}"
+            near = "" if delimiter == "," else f" (separated by {_NAMED.get(delimiter, delimiter)})"
+            raise InvalidInput(
+                f"{name}, line {line}: {counted(len(row), 'value')} where {whose}{near}; correct "
+                "the line, quote values that have the delimiter in them, or pass --delimiter"
+            )
+    columns = zip(*(row for _, row in rows), strict=True)
+    known: dict[str, str] = {}  # a text that is there often is kept once
+    found = {}
+    for column, cells in zip(names, columns, strict=True):
+        values = np.empty(len(rows), object)
+        values[:] = [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
+        found[column] = values
+    return Table(found, len(rows), not header and reading.names is None), said
+
+
+def _decoded(name: str, content: bytes, encoding: str) -> str:
+    for mark, other in _MARKS.items():
+        if content.startswith(mark):
+            encoding = other
+            break
+    try:
+        text = content.decode(encoding)
+    except LookupError:
+        raise InvalidInput(
+            f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidInput(
+            f"{name}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; pass the "
+            "encoding of the file, such as --encoding latin-1"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InvalidInput(f"{name}, line {line}: a NUL byte; this is no text, or damaged")
+    return text
+
+
+def _rows(name: str, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return all lines that are not blank, each with its number."""
+    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    lines = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    found = []
+    try:
+        begun = 1
+        for row in lines:
+            if row and (len(row) > 1 or row[0].strip()):
+                found.append((begun, row))
+            begun = lines.line_num + 1
+    except csv.Error as error:
+        raise InvalidInput(
+            f"{name}, line {begun}: {error}; a quotation mark is open or in the wrong place"
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
+    # A comment or a title of one cell before a table, as in UCI's adult.test.
+    if len(found) > 2 and len(found[0][1]) == 1 and found[0][1][0].lstrip().startswith(("|", "#")):
+        del found[0]
+    return found
+
+
+def _delimiter(name: str, text: str) -> str:
+    """Return the delimiter that gives the most columns, as many in each of the first lines."""
+    if name.removesuffix(".gz").lower().endswith((".tsv", ".tab")):
+        return "\t"
+    lines: list[str] = []
+    start = 0
+    while len(lines) < _SAMPLED_LINES and start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        lines.append(text[start:end].rstrip("\r"))
+        start = end + 1
+    best, most = ",", (0.0, 0)
+    for delimiter in _DELIMITERS:
+        try:
+            rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+        except csv.Error:
+            continue
+        widths = Counter(len(row) for row in rows if row)
+        if not widths:
+            continue
+        width, count = widths.most_common(1)[0]
+        rank = (count / sum(widths.values()), width) if width > 1 else (0.0, width)
+        if rank > most and width > 1:
+            best, most = delimiter, rank
+    return best
+
+
+def _has_header(first: list[str], reading: Reading) -> bool:
+    """Return whether a first line has names: those that are known, or none that is a number."""
+    cells = [cell.strip() for cell in first]
+    if reading.expected is not None and any(cell in reading.expected for cell in cells):
+        return True
+    for cell in cells:
+        try:
+            number(cell)
+        except ValueError:
+            continue
+        return False
+    return True

@@ -1,0 +1,244 @@
+"""What the network has to answer: which task a label is, its words, and how they are coded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.rules import number_or_truth
+from fastnn.tabular.table import WrongCell, counted, listed
+from fastnn.tabular.words import is_missing, number, read_cells
+
+TASKS = ("regression", "classification")
+# Whole numbers of no more different values than this are classes, if each is there this often.
+MOST_NUMBER_CLASSES, LEAST_ROWS_A_CLASS = 20, 5
+MOST_CLASSES = 10_000
+
+
+@dataclass(frozen=True)
+class Label:
+    """The column to predict.
+
+    Attributes
+    ----------
+    name
+        Of the column.
+    classes
+        The words of the classes in the order of their indices; none for a regression.
+    mean, scale
+        Of the numbers of a regression, which the network learns as (y - mean) / scale.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def task(self) -> str:
+        """Which task it is, in a word or two."""
+        if not self.classes:
+            return "regression"
+        return "binary" if len(self.classes) == 2 else f"{len(self.classes)} classes"
+
+    @classmethod
+    def learn(
+        cls, name: str, values: np.ndarray, task: str | None = None, decimal: str = "."
+    ) -> Self:
+        """Return the label that some values are.
+
+        Parameters
+        ----------
+        values
+            (rows,), none of them missing.
+        task
+            One of `TASKS`, or None to infer it: text and bool are classes, and so are whole numbers
+            of few different values; other numbers are a regression.
+
+        Raises
+        ------
+        InvalidInput
+            One class only, no numbers for a regression, or more classes than anyone wants.
+        """
+        if not len(values):
+            raise InvalidInput(f"column {name!r}, the label, has no value in any row")
+        if values.dtype.kind == "M":
+            raise InvalidInput(
+                f"column {name!r}, the label, has dates; make a number of them first, such as days"
+            )
+        numbers, row = numbers_of(values, decimal)
+        if task is None:
+            task = "classification" if row is not None or _few(numbers) else "regression"
+            if values.dtype == bool:
+                task = "classification"
+        if task == "regression":
+            if row is not None:
+                raise WrongCell(
+                    row,
+                    f"column {name!r}, the label: {shown(values[row]):.60} where a number is due "
+                    "for a regression; correct it, or leave the task to be found out",
+                )
+            largest = float(np.abs(numbers).max()) or 1.0
+            scaled = numbers / largest
+            mean, scale = float(scaled.mean()) * largest, float(scaled.std()) * largest
+            if not (numbers != numbers[0]).any():
+                raise InvalidInput(
+                    f"column {name!r}, the label, is {numbers[0]:g} in every row: there is nothing "
+                    "to learn"
+                )
+            return cls(name, (), mean, scale or 1.0)
+        counts = Counter(words_of(values))
+        if len(counts) == 1:
+            raise InvalidInput(
+                f"column {name!r}, the label, has one class only, {next(iter(counts))!r}, in all "
+                f"{counted(len(values), 'row')}; there must be at least two"
+            )
+        if len(counts) > MOST_CLASSES or (len(counts) > 50 and len(counts) > 0.5 * len(values)):
+            raise InvalidInput(
+                f"column {name!r}, the label, has {len(counts)} different values in "
+                f"{counted(len(values), 'row')}, such as {listed(sorted(counts), 3)}: these are "
+                "no classes; is it the right column?"
+            )
+        return cls(name, tuple(sorted(counts, key=_order)))
+
+    def encode(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Counter[str]]:
+        """Return targets (rows,), and what is no known class, of which the target is -1.
+
+        Classes give their index, int64. Numbers stay as they are, float64: `standard` scales them.
+        """
+        if not self.classes:
+            numbers, row = numbers_of(values, decimal)
+            if row is not None:
+                raise WrongCell(
+                    row,
+                    f"column {self.name!r}, the label: {shown(values[row]):.60} where a number is "
+                    "due",
+                )
+            return numbers, Counter()
+        words = words_of(values)
+        known = {word: index for index, word in enumerate(self.classes)}
+        unknown = Counter(word for word in words if word not in known)
+        return np.array([known.get(word, -1) for word in words], np.int64), unknown
+
+    def forgiving(self, values: np.ndarray) -> tuple[np.ndarray, str]:
+        """Return values with the words of the classes, where others differ in a way that is plain.
+
+        That is a full stop at the end, or case: files to test with have such differences, as that
+        of UCI Adult does. Beside it, an example of what was read as what, "" where nothing was.
+        """
+        if not self.classes:
+            return values, ""
+        words = words_of(values)
+        new = sorted({word for word in words if word not in self.classes})
+        alike: dict[str, list[str]] = {}
+        for word in self.classes:
+            alike.setdefault(_bare(word), []).append(word)
+        meant = {word: alike.get(_bare(word), []) for word in new}
+        changed = {word: other[0] for word, other in meant.items() if len(other) == 1}
+        if not changed:
+            return values, ""
+        found = np.array([changed.get(word, word) for word in words], object)
+        word, other = next(iter(changed.items()))
+        return found, f"{word!r} is read as {other!r}"
+
+    def standard(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the numbers of a regression as the network learns them."""
+        return (numbers - self.mean) / self.scale
+
+    def undo(self, outputs: np.ndarray) -> np.ndarray:
+        """Return numbers as they are in files from what the network gives."""
+        return outputs.astype(np.float64) * self.scale + self.mean
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `json` can write it."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "mean": self.mean,
+            "scale": self.scale,
+        }
+
+    @classmethod
+    def from_plain(cls, values: Any) -> Self:
+        """Return the label that `to_plain` gave, or raise `CorruptFile`."""
+        kinds = {"name": str, "classes": list, "mean": float, "scale": float}
+        if (
+            not isinstance(values, dict)
+            or values.keys() != kinds.keys()
+            or any(type(values[name]) is not kind for name, kind in kinds.items())
+            or any(type(word) is not str for word in values["classes"])
+            or len(values["classes"]) == 1
+            or len(set(values["classes"])) != len(values["classes"])
+            or not values["scale"] > 0
+        ):
+            raise CorruptFile(f"the label in the file cannot be {shown(values):.80}")
+        return cls(values["name"], tuple(values["classes"]), values["mean"], values["scale"])
+
+
+def missing_in(values: np.ndarray) -> np.ndarray:
+    """Return where a column has no value."""
+    if values.dtype == object:
+        absent = {text: is_missing(text) for text in set(values.tolist())}
+        return np.array([absent[text] for text in values.tolist()], bool)
+    found: np.ndarray = values != values  # NaN and NaT
+    return found
+
+
+def numbers_of(values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, int | None]:
+    """Return a column as numbers, float64, and the first row that is none, or None."""
+    if values.dtype == object:
+        return read_cells(values, lambda text: number(text, decimal), np.nan, np.float64)
+    numbers = values.astype(np.float64)
+    wrong = np.isinf(numbers)
+    return numbers, int(wrong.argmax()) if wrong.any() else None
+
+
+def truths_of(values: np.ndarray) -> np.ndarray | None:
+    """Return a column of words like true and false as 0 and 1, NaN where missing; None: others."""
+    found, row = read_cells(values, lambda text: number_or_truth(text, True), np.nan, np.float64)
+    return found if row is None else None
+
+
+def words_of(values: np.ndarray) -> list[str]:
+    """Return classes as text: stripped, and numbers in the shortest way, so that 1.0 is "1"."""
+    if values.dtype == object:
+        known = {text: _class_word(str(text)) for text in set(values.tolist())}
+        return [known[text] for text in values.tolist()]
+    if values.dtype == bool:
+        return [str(value) for value in values.tolist()]
+    return [f"{value:.17g}" for value in values.tolist()]
+
+
+def _class_word(text: str) -> str:
+    word = text.strip()
+    try:
+        short = f"{number(word):.17g}"
+    except ValueError:
+        return word
+    return short if word in (short, f"{short}.0") else word
+
+
+def _few(numbers: np.ndarray) -> bool:
+    """Return whether numbers are classes: whole, of few different values, each there often."""
+    different = np.unique(numbers)
+    if len(different) <= 2:
+        return True
+    whole = bool((different == np.round(different)).all())
+    most = min(MOST_NUMBER_CLASSES, len(numbers) // LEAST_ROWS_A_CLASS)
+    return whole and len(different) <= most
+
+
+def _bare(word: str) -> str:
+    return word.strip().rstrip(".").strip().lower()
+
+
+def _order(word: str) -> tuple[int, float, str]:
+    """Return what numbers are ordered by as numbers, and before all words."""
+    try:
+        return 0, number(word), word
+    except ValueError:
+        return 1, 0.0, word

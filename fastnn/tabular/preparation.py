@@ -1,0 +1,462 @@
+"""How a whole table becomes features: a rule for each column, or one scale for a matrix."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
+from fastnn.tabular.rules import (
+    CategoryRule,
+    DateRule,
+    Found,
+    NumberRule,
+    Rule,
+    from_plain,
+    to_plain,
+)
+from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
+from fastnn.tabular.words import date, date_format, is_missing, read_cells
+
+# A column of text is one of numbers with mistakes where so many of its texts are numbers.
+MOSTLY = 0.9
+_LEAST_NAMED = 20  # rows, from which on a text that differs in all but some of them is a name
+_NAMES = re.compile(r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|", re.I)
+# Of rows without any zero a sparse matrix has more to store than a dense one.
+DENSEST = 0.4
+_BLOCK = 8192  # rows scaled together
+
+
+@dataclass
+class Met:
+    """What there is to report of a table that has been prepared.
+
+    Attributes
+    ----------
+    missing
+        Missing values by column.
+    unknown
+        New categories by column, with how often each is there.
+    ignored
+        Columns that the model does not know.
+    """
+
+    missing: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, Counter[str]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def add(self, name: str, found: Found) -> None:
+        """Take note of what was met in a column."""
+        if found.missing:
+            self.missing[name] = found.missing
+        if found.unknown:
+            self.unknown[name] = found.unknown
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user says of columns that are otherwise found out.
+
+    Attributes
+    ----------
+    categories, numbers
+        Columns that are to be this.
+    keep
+        Columns that are not to be dropped as names of rows.
+    decimal
+        The decimal mark.
+    """
+
+    categories: Collection[str] = ()
+    numbers: Collection[str] = ()
+    keep: Collection[str] = ()
+    decimal: str = "."
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The preparation of a `Table`.
+
+    Attributes
+    ----------
+    rules
+        One for each column that is used.
+    dropped
+        Why others are not, by name.
+    numbered
+        Whether the columns have no names of their own.
+    """
+
+    rules: tuple[Rule, ...]
+    dropped: dict[str, str]
+    numbered: bool
+
+    @classmethod
+    def learn(cls, table: Table, choices: Choices) -> tuple[Self, list[str]]:
+        """Return the preparation for a table of features, and what is to be said of it.
+
+        Raises
+        ------
+        InvalidInput
+            No column to learn from, or text among the numbers of one.
+        """
+        rules: list[Rule] = []
+        dropped: dict[str, str] = {}
+        said: list[str] = []
+        for name, values in table.columns.items():
+            with in_file(table.places):
+                rule = _learn(name, values, table, choices, said)
+            if isinstance(rule, str):
+                dropped[name] = rule
+            else:
+                rules.append(rule)
+        if not rules:
+            reasons = "; ".join(f"{name!r} {why}" for name, why in dropped.items())
+            raise InvalidInput(f"no column is left to learn from: {reasons or 'there is none'}")
+        return cls(tuple(rules), dropped, table.numbered), said
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that a table has to have."""
+        return tuple(rule.name for rule in self.rules)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features: those of numbers and dates, then those of categories."""
+        rules = (*self._dense(), *self._categories())
+        return tuple(name for rule in rules for name in rule.features)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether so many features are 0 that a sparse matrix is the smaller one."""
+        stored = sum(len(rule.features) for rule in self._dense()) + len(list(self._categories()))
+        return stored <= DENSEST * len(self.features)
+
+    def _dense(self) -> Iterator[NumberRule | DateRule]:
+        return (rule for rule in self.rules if not isinstance(rule, CategoryRule))
+
+    def _categories(self) -> Iterator[CategoryRule]:
+        return (rule for rule in self.rules if isinstance(rule, CategoryRule))
+
+    def apply(
+        self, data: Table | Matrix, sparse: bool | None = None, decimal: str = "."
+    ) -> tuple[Any, Met]:
+        """Return the features (rows, features), float32, an array or a CSR, and what was met.
+
+        Parameters
+        ----------
+        sparse
+            Whether they may be sparse; None: where that is smaller.
+
+        Raises
+        ------
+        InvalidInput
+            A column is missing, or has what its rule cannot read.
+        """
+        if isinstance(data, Matrix):
+            raise InvalidInput(
+                "the data are one matrix without names, but the model was trained on a table with "
+                f"the columns {listed(self.names)}"
+            )
+        absent = [name for name in self.names if name not in data.columns]
+        if absent:
+            known = [name for name in data.columns if name not in self.names]
+            raise InvalidInput(
+                f"{counted(len(absent), 'column')} that the model needs "
+                f"{'is' if len(absent) == 1 else 'are'} not there: {listed(absent)}"
+                f"{offered(absent[0], known) if known else ''}"
+            )
+        met = Met(ignored=tuple(name for name in data.columns if name not in self.names))
+        blocks = []
+        for rule in self._dense():
+            with in_file(data.places):
+                block, found = rule.apply(data.columns[rule.name], decimal)
+            blocks.append(block)
+            met.add(rule.name, found)
+        dense = np.concatenate(blocks, axis=1) if blocks else np.zeros((data.rows, 0), np.float32)
+        codes, starts, width = [], [], dense.shape[1]
+        for category in self._categories():
+            code, found = category.codes(data.columns[category.name])
+            codes.append(code)
+            starts.append(width)
+            width += len(category.features)
+            met.add(category.name, found)
+        if not codes:
+            return dense, met
+        places = np.stack(codes, axis=1)
+        absent_places = places < 0
+        places += np.array(starts)
+        if self.sparse if sparse is None else sparse:
+            return _compressed(dense, places, absent_places, width), met
+        whole = np.zeros((data.rows, width), np.float32)
+        whole[:, : dense.shape[1]] = dense
+        rows, columns = np.nonzero(~absent_places)
+        whole[rows, places[rows, columns]] = 1.0
+        return whole, met
+
+    def describe(self) -> list[str]:
+        """Return what becomes of the columns, a line for each kind."""
+        lines = []
+        for kind, what, plural in (
+            ("number", "number", "numbers"),
+            ("truth", "true or false", "true or false"),
+            ("date", "date", "dates"),
+            ("category", "category", "categories"),
+        ):
+            names = [rule.name for rule in self.rules if _kind(rule) == kind]
+            if names:
+                lines.append(f"{counted(len(names), what, plural)}: {listed(names, 6)}")
+        if self.dropped:
+            reasons: dict[str, list[str]] = {}
+            for name, why in self.dropped.items():
+                reasons.setdefault(why, []).append(name)
+            lines += [
+                f"{counted(len(names), 'column')} dropped, {why}: {listed(names, 6)}"
+                for why, names in reasons.items()
+            ]
+        return lines
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `json` can write it."""
+        return {
+            "kind": "columns",
+            "rules": [to_plain(rule) for rule in self.rules],
+            "dropped": self.dropped,
+            "numbered": self.numbered,
+        }
+
+
+def _kind(rule: Rule) -> str:
+    return "truth" if isinstance(rule, NumberRule) and rule.truth else rule.kind
+
+
+def _compressed(dense: np.ndarray, places: np.ndarray, absent: np.ndarray, width: int) -> Any:
+    """Return a CSR of some dense columns and of a 1 in each of some places of every row."""
+    from scipy.sparse import csr_array
+
+    rows, first = dense.shape
+    numbers = np.concatenate([dense, np.ones(places.shape, np.float32)], axis=1)
+    columns = np.concatenate([np.broadcast_to(np.arange(first), dense.shape), places], axis=1)
+    stored = numbers != 0
+    stored[:, first:] &= ~absent
+    starts = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
+    kind = np.int32 if starts[-1] < 2**31 and width < 2**31 else np.int64
+    return csr_array(
+        (numbers[stored], columns[stored].astype(kind), starts.astype(kind)), shape=(rows, width)
+    )
+
+
+def _learn(
+    name: str, values: np.ndarray, table: Table, choices: Choices, said: list[str]
+) -> Rule | str:
+    """Return the rule of a column, or why it is dropped."""
+    present = ~missing_in(values)
+    if not present.any():
+        return "without any value"
+    missing = len(values) - int(present.sum())
+    note = f"{name!r}: {counted(missing, 'value')} missing" if missing else ""
+    rule = _rule_of(name, values, present, table, choices, said)
+    if rule is None:
+        return "the same in all rows"
+    if note and not isinstance(rule, str):
+        filled = "a category of its own"
+        if not isinstance(rule, CategoryRule):
+            median = "" if isinstance(rule, DateRule) else f" {rule.fill:.6g}"
+            filled = f"filled with the median{median}, and flagged"
+        said.append(f"{note}, {filled}")
+    return rule
+
+
+def _rule_of(
+    name: str,
+    values: np.ndarray,
+    present: np.ndarray,
+    table: Table,
+    choices: Choices,
+    said: list[str],
+) -> Rule | str | None:
+    least = max(1, min(10, table.rows // 500))
+    if name in choices.categories:
+        return CategoryRule.learn(name, values, least)
+    if values.dtype == bool:
+        return NumberRule.learn(name, values, truth=True)
+    if values.dtype.kind == "M":
+        return DateRule.learn(name, values, "iso")
+    numbers, row = numbers_of(values, choices.decimal)
+    named = name not in choices.keep and table.rows >= _LEAST_NAMED
+    if row is None:
+        whole = numbers[present]
+        if (
+            named
+            and not table.numbered
+            and _NAMES.fullmatch(name)
+            and len(np.unique(whole)) == table.rows
+            and bool((whole == np.round(whole)).all())
+        ):
+            return "a number of the row"
+        return NumberRule.learn(name, numbers)
+    if values.dtype != object:
+        raise WrongCell(
+            row,
+            f"column {name!r}: {values[row]} is no number to learn from; leave the cell empty if "
+            "it is unknown",
+        )
+    texts = {text for text in values.tolist() if not is_missing(text)}
+    read = int((~np.isnan(numbers)).sum())
+    if name in choices.numbers or read >= MOSTLY * present.sum():
+        raise WrongCell(
+            row,
+            f"column {name!r}: {values[row]!r:.60} where numbers are due, as in "
+            f"{counted(read, 'other row')}; correct it, leave the cell empty if it is unknown, or "
+            f"pass --category {name} if these are names",
+        )
+    truths = truths_of(values)
+    if truths is not None:
+        return NumberRule.learn(name, truths, truth=True)
+    form, ambiguous = date_format(texts)
+    if form:
+        dates, _ = read_cells(
+            values, lambda text: date(text, form), np.datetime64("NaT"), "datetime64[us]"
+        )
+        if ambiguous:
+            said.append(f"{name!r}: dates are read as {form}, month first, though day first fits")
+        return DateRule.learn(name, dates, form)
+    different = len(set(words_of(values[present])))
+    if named and different > MOSTLY * table.rows:
+        return "text that differs in nearly all rows"
+    rule = CategoryRule.learn(name, values, least)
+    if rule is not None and rule.other:
+        rare = different - len(rule.categories)
+        said.append(f"{name!r}: {counted(rare, 'rare category', 'rare categories')} count as one")
+    return rule
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """The preparation of a `Matrix`: (X - mean) / scale, of which sparse ones are only divided.
+
+    Attributes
+    ----------
+    mean, scale
+        float64 (columns,).
+    first
+        The index of the first column in its files.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    first: int
+
+    @classmethod
+    def learn(cls, matrix: Matrix, choices: Choices) -> tuple[Self, list[str]]:
+        """Return the preparation for a matrix, and what is to be said of it."""
+        from fastnn.inputs.scaling import Scaling
+
+        columns = matrix.X.shape[1]
+        if matrix.X.dtype == np.uint8 and isinstance(matrix.X, np.ndarray):
+            ones = np.ones(columns)
+            return cls(0 * ones, 255 * ones, matrix.first), ["bytes are divided by 255"]
+        if isinstance(matrix.X, np.ndarray):
+            scaling = Scaling.fit(matrix.X)
+            return cls(scaling.mean, scaling.scale, matrix.first), []
+        # Zeros stay zeros; the largest of each column becomes 1.
+        largest = abs(matrix.X).max(axis=0)
+        scale = np.asarray(largest.todense(), np.float64).ravel()
+        scale[scale == 0] = 1.0
+        return cls(np.zeros(columns), scale, matrix.first), ["columns are divided by their largest"]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features: the numbers of the columns."""
+        return tuple(str(self.first + index) for index in range(len(self.mean)))
+
+    @property
+    def dropped(self) -> dict[str, str]:
+        """No column is dropped."""
+        return {}
+
+    def apply(
+        self, data: Table | Matrix, sparse: bool | None = None, decimal: str = "."
+    ) -> tuple[Any, Met]:
+        """Return the features (rows, columns), float32, and what was met; as of `Columns`."""
+        if isinstance(data, Table):
+            raise InvalidInput(
+                "the data are a table, but the model was trained on a matrix without names; pass a "
+                ".npz or svmlight file such as that"
+            )
+        X, columns = data.X, len(self.mean)
+        dense = isinstance(X, np.ndarray)
+        have = X.shape[1]
+        if have != columns and dense:
+            raise InvalidInput(
+                f"the data have {counted(have, 'column')}, but the model was trained on {columns}"
+            )
+        if dense:
+            if not np.isfinite(X).all():
+                row, column = np.argwhere(~np.isfinite(X))[0]
+                raise InvalidInput(f"row {row + 1}, column {column + 1}: {X[row, column]}")
+            found = np.empty(X.shape, np.float32)
+            for start in range(0, len(X), _BLOCK):
+                block = slice(start, start + _BLOCK)
+                found[block] = (X[block] - self.mean) / self.scale
+            return found, Met()
+        from scipy.sparse import csr_array
+
+        shift = data.first - self.first  # of a file without the column that counts from 0
+        indices = X.indices + shift
+        known = (indices >= 0) & (indices < columns)
+        met = Met(ignored=tuple(str(each + self.first) for each in np.unique(indices[~known])))
+        kept = np.concatenate([[0], np.cumsum(known)])[X.indptr]
+        indices = indices[known]
+        numbers = (X.data[known] / self.scale[indices]).astype(np.float32)
+        wide = csr_array(
+            (numbers, indices.astype(np.int32), kept.astype(np.int32)), shape=(X.shape[0], columns)
+        )
+        return (wide if sparse in (None, True) else wide.toarray()), met
+
+    def describe(self) -> list[str]:
+        """Return what becomes of the columns."""
+        return [counted(len(self.mean), "number")]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `json` can write it."""
+        return {
+            "kind": "scaled",
+            "mean": self.mean.tolist(),
+            "scale": self.scale.tolist(),
+            "first": self.first,
+        }
+
+
+Preparation = Columns | Scaled
+
+
+def learn(data: Table | Matrix, choices: Choices) -> tuple[Preparation, list[str]]:
+    """Return the preparation for data without their label, and what is to be said of it."""
+    if isinstance(data, Matrix):
+        return Scaled.learn(data, choices)
+    return Columns.learn(data, choices)
+
+
+def from_file(values: Any) -> Preparation:
+    """Return the preparation that `to_plain` gave, or raise `CorruptFile`."""
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind == "columns" and values.keys() == {"kind", "rules", "dropped", "numbered"}:
+        rules, dropped, numbered = values["rules"], values["dropped"], values["numbered"]
+        if isinstance(rules, list) and isinstance(dropped, dict) and type(numbered) is bool:
+            return Columns(tuple(map(from_plain, rules)), dropped, numbered)
+    if kind == "scaled" and values.keys() == {"kind", "mean", "scale", "first"}:
+        try:
+            mean, scale = (np.array(values[name], np.float64) for name in ("mean", "scale"))
+        except (TypeError, ValueError):
+            mean = scale = np.zeros((0, 0))
+        good = mean.ndim == 1 and mean.shape == scale.shape and bool((scale > 0).all())
+        if good and np.isfinite(mean).all() and values["first"] in (0, 1):
+            return Scaled(mean, scale, int(values["first"]))
+    raise CorruptFile(f"the preparation in the file cannot be {shown(values):.80}")

@@ -1,0 +1,422 @@
+"""How one column becomes features: numbers, true and false, dates, and categories.
+
+Each rule is learnt from the rows to train on, is plain values in a file, and gives for any column
+of its name an array (rows, features), float32; a category gives the index of its feature instead,
+since all its others are zero.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from statistics import NormalDist
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.table import WrongCell, counted
+from fastnn.tabular.words import ISO, date, is_missing, number, read_cells, truth
+
+KNOTS = 64  # of the curve from a number to its normal score
+CLIP = 10.0  # deviations from the mean, beyond which a number counts as this
+MOST_CATEGORIES = 1000
+MISSING_NAME, OTHER_NAME = "(missing)", "(other)"
+_DAY = np.timedelta64(1, "D")
+_YEAR_DAYS = 365.2425
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule met in a table that it has to report."""
+
+    missing: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class NumberRule:
+    """A number: its standard score, and its normal score where the two differ; a missing one is 0.
+
+    standard score  (x - mean) / scale, at most `CLIP` deviations
+    normal score    Phi^-1(share of the rows below x), by straight lines between knots
+
+    The second is what a column of long tails is learnt from (the quantile transformation of
+    Bogner et al. 2012 and scikit-learn), the first keeps distances.
+
+    Attributes
+    ----------
+    name
+        The column.
+    mean, scale
+        Of the rows that it was learnt from.
+    fill
+        Their median, which stands for a missing number.
+    flag
+        Whether a feature of its own tells that a number is missing.
+    x, score
+        The knots; none where there is no normal score.
+    truth
+        Whether the numbers are 0 and 1, for false and true.
+    decimal
+        The decimal mark of text.
+    """
+
+    kind: ClassVar[str] = "number"
+    name: str
+    mean: float
+    scale: float
+    fill: float
+    flag: bool
+    x: tuple[float, ...] = ()
+    score: tuple[float, ...] = ()
+    truth: bool = False
+
+    @classmethod
+    def learn(cls, name: str, values: np.ndarray, truth: bool = False) -> Self | None:
+        """Return the rule for some numbers, NaN where one is missing; None: they are all alike."""
+        values = values.astype(np.float64)
+        present = values[~np.isnan(values)]
+        flag = len(present) < len(values)
+        if not len(present):
+            return None
+        largest = float(np.abs(present).max()) or 1.0
+        scaled = present / largest  # whose squares do not overflow
+        mean, deviation = float(scaled.mean()) * largest, float(scaled.std()) * largest
+        if not (present != present[0]).any() or not deviation > 1e-14 * largest:
+            if not flag:
+                return None
+            mean, deviation = float(present[0]), 1.0
+        fill = float(np.median(present))
+        x, score = ((), ()) if truth else _knots(present)
+        return cls(name, mean, deviation, fill, flag, x, score, truth)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return (
+            self.name,
+            *([f"{self.name} (rank)"] if self.x else []),
+            *([f"{self.name} {MISSING_NAME}"] if self.flag else []),
+        )
+
+    def read(self, values: np.ndarray, decimal: str = ".") -> np.ndarray:
+        """Return the numbers of a column, float64, NaN where one is missing.
+
+        Raises
+        ------
+        InvalidInput
+            A text that is none, with its row.
+        """
+        if values.dtype.kind == "M":
+            raise InvalidInput(
+                f"column {self.name!r} has dates, but the model was trained on numbers in it"
+            )
+        if values.dtype != object:
+            numbers = values.astype(np.float64)
+            wrong = np.isinf(numbers)
+        else:
+            numbers, row = read_cells(
+                values, lambda text: number_or_truth(text, self.truth, decimal), np.nan, np.float64
+            )
+            wrong = np.zeros(len(values), bool)
+            if row is not None:
+                wrong[row] = True
+        if wrong.any():
+            row = int(wrong.argmax())
+            due = "true or false" if self.truth else "a number"
+            raise WrongCell(
+                row,
+                f"column {self.name!r}: {shown(_plain(values[row])):.60} where {due} is due; "
+                "correct it, or leave the cell empty if it is unknown",
+            )
+        return numbers
+
+    def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
+        """Return the features (rows, features), float32, of a column."""
+        numbers = self.read(values, decimal)
+        missing = np.isnan(numbers)
+        filled = np.where(missing, self.fill, numbers)
+        with np.errstate(over="ignore"):  # clipped right after
+            features = [np.clip((filled - self.mean) / self.scale, -CLIP, CLIP)]
+        if self.x:
+            features.append(np.interp(filled, self.x, self.score))
+        if self.flag:
+            features.append(missing)
+        return np.stack(features, axis=1).astype(np.float32), Found(int(missing.sum()))
+
+    def describe(self) -> str:
+        """Return what is known of the column, in a few words."""
+        if self.truth:
+            return f"true in {self.mean:.0%}"
+        return f"mean {self.mean:.4g}, deviation {self.scale:.4g}"
+
+
+def number_or_truth(text: str, truths: bool, decimal: str = ".") -> float:
+    """Return the number that a text is, or 0 or 1 where it is to be true or false."""
+    if not truths:
+        return number(text, decimal)
+    try:
+        return truth(text)
+    except ValueError:
+        value = number(text)
+        if value not in (0.0, 1.0):
+            raise
+        return value
+
+
+def _knots(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return a curve from numbers to standardised normal scores; none where it would be a line."""
+    ordered = np.sort(values)
+    x = np.unique(np.quantile(ordered, np.linspace(0, 1, KNOTS)))
+    if len(x) < 3 or not np.isfinite(x).all():
+        return (), ()
+    below, up_to = np.searchsorted(ordered, x, "left"), np.searchsorted(ordered, x, "right")
+    share = np.clip((below + up_to) / (2 * len(ordered)), 1e-3, 1 - 1e-3)
+    normal = NormalDist()
+    score = np.array([normal.inv_cdf(float(each)) for each in share])
+    found = np.interp(values, x, score)
+    score = (score - found.mean()) / (found.std() or 1.0)
+    return tuple(x.tolist()), tuple(score.tolist())
+
+
+@dataclass(frozen=True)
+class DateRule:
+    """A date: days as a number, and where it comes round in the data, day of year, week and time.
+
+    Attributes
+    ----------
+    name, form
+        The column, and the format of its text.
+    days
+        The rule of the days since 1970.
+    year, week, clock
+        Whether the place in the year, the day of the week and the time of day are features, each
+        cycle as a sine and a cosine.
+    """
+
+    kind: ClassVar[str] = "date"
+    name: str
+    form: str
+    days: NumberRule
+    year: bool
+    week: bool
+    clock: bool
+
+    @classmethod
+    def learn(cls, name: str, values: np.ndarray, form: str) -> Self | None:
+        """Return the rule for some dates; None: they are all alike."""
+        days = _days(values)
+        rule = NumberRule.learn(name, days)
+        if rule is None:
+            return None
+        present = days[~np.isnan(days)]
+        span = float(present.max() - present.min())
+        clock = bool((present % 1 != 0).any())
+        return cls(name, form, rule, span >= _YEAR_DAYS, span >= 14, clock)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features."""
+        cycles = [
+            f"{self.name} ({what} {wave})" for what in self._cycles() for wave in ("sin", "cos")
+        ]
+        return (*self.days.features, *cycles)
+
+    def _cycles(self) -> dict[str, float]:
+        lengths = {"year": _YEAR_DAYS, "week": 7.0, "day": 1.0}
+        wanted = {"year": self.year, "week": self.week, "day": self.clock}
+        return {name: days for name, days in lengths.items() if wanted[name]}
+
+    def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
+        """Return the features (rows, features), float32, of a column."""
+        if values.dtype == object:
+            dates, row = read_cells(
+                values,
+                lambda text: date(text, self.form),
+                np.datetime64("NaT"),
+                "datetime64[us]",
+            )
+            if row is not None:
+                form = "ISO 8601, as in 2024-02-29" if self.form == ISO else self.form
+                raise WrongCell(
+                    row,
+                    f"column {self.name!r}: {shown(values[row]):.60} where a date ({form}) is due",
+                )
+        elif values.dtype.kind == "M":
+            dates = values
+        else:
+            raise InvalidInput(
+                f"column {self.name!r} has numbers, but the model was trained on dates in it"
+            )
+        days = _days(dates)
+        features, found = self.days.apply(days)
+        filled = np.where(np.isnan(days), self.days.fill, days)
+        waves = [features]
+        for length in self._cycles().values():
+            angle = 2 * np.pi * (filled / length)
+            waves += [np.sin(angle)[:, None], np.cos(angle)[:, None]]
+        return np.concatenate(waves, axis=1).astype(np.float32), found
+
+    def describe(self) -> str:
+        """Return what is known of the column, in a few words."""
+        cycles = ", ".join(self._cycles())
+        return f"days since 1970{' and place in the ' if cycles else ''}{cycles}"
+
+
+def _days(dates: np.ndarray) -> np.ndarray:
+    """Return days since 1970, float64, NaN for NaT."""
+    micro = dates.astype("datetime64[us]")
+    days: np.ndarray = (micro - np.datetime64(0, "us")) / _DAY
+    return days
+
+
+@dataclass(frozen=True)
+class CategoryRule:
+    """A category: one feature for each, of which one is 1 and all others are 0.
+
+    Attributes
+    ----------
+    name
+        The column.
+    categories
+        Their words, the most frequent first.
+    flag
+        Whether there is one for missing ones.
+    other
+        Whether there is one for those that are rare, which new ones belong to, too.
+    """
+
+    kind: ClassVar[str] = "category"
+    name: str
+    categories: tuple[str, ...]
+    flag: bool
+    other: bool
+
+    @classmethod
+    def learn(cls, name: str, values: np.ndarray, least: int) -> Self | None:
+        """Return the rule for a column; None: it is one word in all rows.
+
+        Parameters
+        ----------
+        least
+            How often a category must be there to have a feature of its own.
+        """
+        counts = Counter(_words(values))
+        missing = counts.pop("", 0)
+        if len(counts) + (missing > 0) < 2:
+            return None
+        ordered = sorted(counts, key=lambda word: (-counts[word], word))
+        kept = [word for word in ordered if counts[word] >= least][:MOST_CATEGORIES]
+        if len(ordered) - len(kept) == 1 and len(kept) < MOST_CATEGORIES:
+            kept = ordered
+        other = len(kept) < len(ordered)
+        if len(kept) + other + (missing > 0) < 2:
+            return None
+        return cls(name, tuple(kept), missing > 0, other)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features."""
+        names = [f"{self.name}={word}" for word in self.categories]
+        names += [f"{self.name} {MISSING_NAME}"] * self.flag
+        return (*names, *[f"{self.name} {OTHER_NAME}"] * self.other)
+
+    def codes(self, values: np.ndarray) -> tuple[np.ndarray, Found]:
+        """Return the feature that is 1 in each row, -1 for none, and which words are new."""
+        known = {word: code for code, word in enumerate(self.categories)}
+        fallback = len(self.features) - 1 if self.other else -1
+        absent = len(self.categories) if self.flag else -1
+        words = _words(values)
+        counts = Counter(words)
+        missing = counts.pop("", 0)
+        unknown = Counter({word: n for word, n in counts.items() if word not in known})
+        known[""] = absent
+        found = np.array([known.get(word, fallback) for word in words], np.int64)
+        # A rare word was there in training, but nobody knows any more which ones.
+        return found, Found(missing, Counter() if self.other else unknown)
+
+    def describe(self) -> str:
+        """Return what is known of the column, in a few words."""
+        text = counted(len(self.categories), "category", "categories")
+        return text + " and rare ones" * self.other
+
+
+def _words(values: np.ndarray) -> list[str]:
+    """Return the categories of a column as text, "" where one is missing.
+
+    Numbers are written in the shortest way, so that 1, 1.0 and "1" from another kind of file are
+    the same category.
+    """
+    if values.dtype == object:
+        known = {text: _word(text) for text in set(values.tolist())}
+        return [known[text] for text in values.tolist()]
+    if values.dtype.kind == "M":
+        return ["" if np.isnat(value) else str(value) for value in values]
+    if values.dtype == bool:
+        return ["true" if value else "false" for value in values.tolist()]
+    return ["" if value != value else f"{value:.17g}" for value in values.tolist()]
+
+
+def _word(text: Any) -> str:
+    if is_missing(text):
+        return ""
+    word = str(text).strip()
+    try:
+        value = number(word)
+    except ValueError:
+        return word
+    short = f"{value:.17g}"
+    # 007 and 7 stay two categories.
+    return short if word in (short, f"{short}.0") else word
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+Rule = NumberRule | DateRule | CategoryRule
+_RULES: dict[str, Any] = {rule.kind: rule for rule in (NumberRule, DateRule, CategoryRule)}
+
+
+def to_plain(rule: Rule) -> dict[str, Any]:
+    """Return a rule as `json` can write it."""
+    values: dict[str, Any] = {"kind": rule.kind}
+    for each in fields(rule):
+        value = getattr(rule, each.name)
+        if isinstance(value, NumberRule):
+            value = to_plain(value)
+        values[each.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def from_plain(values: Any) -> Rule:
+    """Return the rule that `to_plain` gave, or raise `CorruptFile`."""
+    kind = values.get("kind") if isinstance(values, dict) else None
+    rule = _RULES.get(kind) if isinstance(kind, str) else None
+    if rule is None or values.keys() != {"kind", *(each.name for each in fields(rule))}:
+        raise CorruptFile(f"the preparation of a column cannot be {shown(values):.80}")
+    given: dict[str, Any] = {}
+    for each in fields(rule):
+        value = values[each.name]
+        if each.type == "NumberRule":
+            value = from_plain(value)
+        elif str(each.type).startswith("tuple"):
+            of = float if "float" in str(each.type) else str
+            good = isinstance(value, list) and all(type(item) is of for item in value)
+            value = tuple(value) if good else None
+        elif str(each.type) == "float" and not (type(value) is float and np.isfinite(value)):
+            value = None
+        elif str(each.type) in ("bool", "str") and type(value).__name__ != each.type:
+            value = None
+        if value is None:
+            raise CorruptFile(
+                f"the preparation of a column has no {each.name}: {shown(values[each.name]):.80}"
+            )
+        given[each.name] = value
+    made: Rule = rule(**given)
+    if isinstance(made, NumberRule):
+        steps = np.diff(made.x)
+        if len(made.x) != len(made.score) or not made.scale > 0 or not (steps > 0).all():
+            raise CorruptFile(f"the preparation of column {made.name!r} is damaged")
+    return made

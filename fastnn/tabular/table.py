@@ -1,0 +1,157 @@
+"""Data as they come from a file: named columns, or one matrix with its labels."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from fastnn.errors import InvalidInput, shown
+
+SHOWN = 8  # names in a message
+
+
+class WrongCell(InvalidInput):
+    """A cell that cannot be what is due; `row` counts from 0 in what was being read."""
+
+    def __init__(self, row: int, rest: str) -> None:
+        super().__init__(f"row {row + 1}, {rest}")
+        self.row, self.rest = row, rest
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place, too."""
+        return type(self), (self.row, self.rest)
+
+
+@contextmanager
+def in_file(places: np.ndarray | None) -> Iterator[None]:
+    """Have errors name the rows of the file, of which only some are being read."""
+    try:
+        yield
+    except WrongCell as error:
+        if places is None:
+            raise
+        raise InvalidInput(f"row {places[error.row] + 1}, {error.rest}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of equal length.
+
+    Attributes
+    ----------
+    columns
+        Arrays (rows,) by name, in the file's order: objects that are strings or None, where a
+        file has text; float64, NaN where a number is missing; bool; or datetime64[us], NaT where a
+        date is missing.
+    rows
+        How many.
+    numbered
+        Whether the file has no names of its own, so that these are "1", "2", ...
+    places
+        The numbers of the rows in the file, from 0; None: they are all there.
+    """
+
+    columns: dict[str, np.ndarray]
+    rows: int
+    numbered: bool = False
+    places: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return the table of some rows, by their numbers or where a mask is True."""
+        found = {name: values[rows] for name, values in self.columns.items()}
+        places = (np.arange(self.rows) if self.places is None else self.places)[rows]
+        return type(self)(found, len(places), self.numbered, places)
+
+    def without(self, names: Iterable[str]) -> Self:
+        """Return the table without some columns."""
+        dropped = set(names)
+        kept = {name: values for name, values in self.columns.items() if name not in dropped}
+        return type(self)(kept, self.rows, self.numbered, self.places)
+
+    def name_of(self, asked: str, option: str) -> str:
+        """Return the column that was asked for: by name, or by number, -1 being the last.
+
+        >>> Table({"age": np.zeros(1), "pay": np.ones(1)}, 1).name_of("-1", "--label")
+        'pay'
+
+        Raises
+        ------
+        InvalidInput
+            There is none; names that are near are offered.
+        """
+        names = list(self.columns)
+        if asked in self.columns:
+            return asked
+        try:
+            number = int(asked)
+        except ValueError:
+            number = 0
+        if 1 <= number <= len(names) or -len(names) <= number <= -1:
+            return names[number - (number > 0)]
+        raise InvalidInput(f"{option}: there is no column {shown(asked)}{offered(asked, names)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Features that are numbers without names, such as those of a .npz or an svmlight file.
+
+    Attributes
+    ----------
+    X
+        (rows, columns), an array or a CSR of SciPy.
+    y
+        (rows,), or None where the file has no labels.
+    first
+        The index of the first column in the file: 1 for most svmlight files, else 0.
+    places
+        As of `Table`.
+    """
+
+    X: Any
+    y: np.ndarray | None
+    first: int = 0
+    places: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self.X.shape[0])
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return some rows, by their numbers or where a mask is True."""
+        places = (np.arange(self.rows) if self.places is None else self.places)[rows]
+        y = None if self.y is None else self.y[rows]
+        return type(self)(self.X[rows], y, self.first, places)
+
+
+def offered(asked: str, names: Sequence[str]) -> str:
+    """Return the end of a message on a name that is not there: near ones, or those there are."""
+    lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(asked.lower(), lower, n=3)
+    if near:
+        return f"; did you mean {' or '.join(repr(lower[each]) for each in near)}?"
+    return f"; there are {listed(names)}" if names else "; there is none at all"
+
+
+def listed(names: Sequence[str], most: int = SHOWN) -> str:
+    """Return names as messages have them, no more than some.
+
+    >>> listed(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    text = ", ".join(repr(name) for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
+def counted(count: int, what: str, plural: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "row"), counted(2, "category", "categories")
+    ('1 row', '2 categories')
+    """
+    return f"{count} {what if count == 1 else plural or what + 's'}"

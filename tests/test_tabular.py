@@ -1,0 +1,185 @@
+"""How columns become features and labels become targets."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fastnn import CorruptFile, InvalidInput
+from fastnn.tabular.files import Reading, read
+from fastnn.tabular.label import Label
+from fastnn.tabular.preparation import Choices, Columns, Scaled, from_file
+from fastnn.tabular.rules import CategoryRule, DateRule, NumberRule
+from fastnn.tabular.table import Matrix, Table
+
+
+def texts(*cells):
+    found = np.empty(len(cells), object)
+    found[:] = cells
+    return found
+
+
+def table(**columns):
+    return Table(columns, len(next(iter(columns.values()))))
+
+
+def test_numbers_have_standard_and_normal_scores():
+    from scipy.special import ndtri
+
+    values = np.exp(np.random.default_rng(0).standard_normal(5000))
+    rule = NumberRule.learn("x", values)
+    features, _ = rule.apply(values)
+    assert rule.features == ("x", "x (rank)")
+    standard = (values - values.mean()) / values.std()
+    assert np.allclose(features[:, 0], np.clip(standard, -10, 10), atol=1e-5)
+    scores = ndtri((values.argsort().argsort() + 0.5) / len(values))
+    middle = np.abs(scores) < 2
+    assert np.abs(features[:, 1] - scores)[middle].max() < 0.1
+    assert abs(features[:, 1].mean()) < 1e-3 and abs(features[:, 1].std() - 1) < 1e-3
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_numbers_of_any_size_have_finite_features(scale):
+    values = np.array([1.0, 2.0, 4.0, 8.0]) * scale
+    features, _ = NumberRule.learn("x", values).apply(np.append(values, 1.7e308))
+    assert np.isfinite(features).all() and abs(features[:4, 0].std() - 1) < 1e-6
+
+
+def test_missing_numbers_are_the_median_and_flagged():
+    rule = NumberRule.learn("x", np.array([1.0, np.nan, 2.0, 6.0]))
+    features, found = rule.apply(texts("?", "2", " NA ", ""))
+    assert rule.features[-1] == "x (missing)" and found.missing == 3
+    assert features[:, -1].tolist() == [1, 0, 1, 1]
+    assert np.ptp(features[:, 0]) == 0  # the median is 2
+
+
+def test_dates_are_days_and_cycles():
+    days = np.arange("2020-01-01", "2022-01-01", dtype="datetime64[D]")
+    rule = DateRule.learn("when", days.astype("datetime64[us]"), "iso")
+    features, _ = rule.apply(texts(*map(str, days)))
+    names = dict(zip(rule.features, features.T, strict=True))
+    assert len(names) == len(rule.features) and not any("day sin" in name for name in names)
+    weeks = names["when (week sin)"]
+    assert np.allclose(weeks[:-7], weeks[7:], atol=1e-4) and not np.allclose(weeks[:-1], weeks[1:])
+    assert np.allclose(np.diff(names["when"]), np.diff(names["when"])[0], atol=1e-5)
+
+
+def test_rare_categories_count_as_one_and_new_ones_belong_to_them():
+    rule = CategoryRule.learn("c", texts(*["a"] * 5, *["b"] * 3, "x", "y", None), least=2)
+    assert rule.features == ("c=a", "c=b", "c (missing)", "c (other)")
+    codes, found = rule.codes(texts("b", "x", "new", "", "a"))
+    assert codes.tolist() == [1, 3, 3, 2, 0] and not found.unknown
+    rule = CategoryRule.learn("c", texts("a", "b", "a"), least=1)
+    codes, found = rule.codes(texts("b", "new", "new", ""))
+    assert codes.tolist() == [1, -1, -1, -1] and found.unknown == {"new": 2}
+
+
+def test_the_same_number_is_the_same_category_in_any_kind_of_file():
+    rule = CategoryRule.learn("c", texts("1", "2.0", "007"), least=1)
+    assert rule.codes(np.array([2.0, 1.0]))[0].tolist() == rule.codes(texts("2", "1.0"))[0].tolist()
+    assert "007" in rule.categories
+
+
+def test_sparse_and_dense_features_are_the_same_numbers():
+    random = np.random.default_rng(0)
+    data = table(
+        x=random.standard_normal(60),
+        c=texts(*random.choice(list("abcdefgh"), 60)),
+        d=texts(*random.choice(list("pqrstuvw"), 60)),
+        t=texts(*random.choice(["yes", "no"], 60)),
+    )
+    made, _ = Columns.learn(data, Choices())
+    assert made.sparse
+    sparse, _ = made.apply(data)
+    dense, _ = made.apply(data, sparse=False)
+    assert sparse.has_canonical_format and (sparse.toarray() == dense).all()
+    assert dense.shape == (60, len(made.features)) and sparse.dtype == dense.dtype == np.float32
+
+
+def test_a_preparation_is_the_same_from_plain_values():
+    data = table(
+        x=np.arange(30.0),
+        c=texts(*["a", "b", None] * 10),
+        w=np.arange("2024-01-01", "2024-01-31", dtype="datetime64[D]").astype("datetime64[us]"),
+        same=np.zeros(30),
+    )
+    made, _ = Columns.learn(data, Choices())
+    again = from_file(json.loads(json.dumps(made.to_plain())))
+    assert again == made and made.dropped == {"same": "the same in all rows"}
+    assert (again.apply(data)[0] == made.apply(data)[0]).all()
+    with pytest.raises(CorruptFile):
+        from_file({"kind": "columns"})
+
+
+def test_errors_name_the_row_of_the_file():
+    data = table(x=texts("1", "2", "3", "4", "five", "6", "7", "8", "9", "10", "11"))
+    late = data.take(np.arange(3, 11))
+    made, _ = Columns.learn(data.take(np.arange(3)), Choices())
+    with pytest.raises(InvalidInput, match="row 5, column 'x': 'five' where a number is due"):
+        made.apply(late)
+
+
+def test_names_of_rows_are_dropped_unless_they_are_to_stay():
+    data = table(
+        id=np.arange(40.0), name=texts(*(f"n{row}" for row in range(40))), x=np.arange(40.0) % 7
+    )
+    made, _ = Columns.learn(data, Choices())
+    assert made.names == ("x",) and {*made.dropped} == {"id", "name"}
+    made, _ = Columns.learn(data, Choices(keep=["id", "name"]))
+    assert "id" in made.names and "name" in made.names
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "classes"),
+    [
+        (texts("b", "a", "b"), "binary", ("a", "b")),
+        (np.array([True, False]), "binary", ("False", "True")),
+        (np.array([0.0, 1.0, 1.0]), "binary", ("0", "1")),
+        (np.repeat(np.arange(12.0), 9), "12 classes", tuple(map(str, range(12)))),
+        (texts(*["10", "9", "2.0"] * 5), "3 classes", ("2", "9", "10")),
+        (np.arange(100.0), "regression", ()),
+        (np.array([0.5, 1.5, 2.5] * 9), "regression", ()),
+    ],
+)
+def test_the_task_follows_from_the_label(values, task, classes):
+    label = Label.learn("y", values)
+    assert (label.task, label.classes) == (task, classes)
+    assert Label.from_plain(json.loads(json.dumps(label.to_plain()))) == label
+
+
+def test_a_regression_is_scaled_and_back():
+    numbers = np.array([1e5, 2e5, 4e5])
+    label = Label.learn("y", numbers, "regression")
+    standard = label.standard(numbers)
+    assert abs(standard.mean()) < 1e-12 and abs(standard.std() - 1) < 1e-12
+    assert np.allclose(label.undo(standard), numbers)
+
+
+def test_a_sparse_matrix_stays_so_and_files_may_be_narrower(tmp_path):
+    (tmp_path / "a.svm").write_text("1 1:2 3:4\n0 2:1 # a remark\n")
+    (tmp_path / "b.svm").write_text("0 1:1 2:1\n1 5:3 3:2\n")
+    first, _ = read(str(tmp_path / "a.svm"), Reading())
+    second, _ = read(str(tmp_path / "b.svm"), Reading())
+    assert first.first == 1 and first.X.toarray().tolist() == [[2, 0, 4], [0, 1, 0]]
+    made, _ = Scaled.learn(first, Choices())
+    features, met = made.apply(second)
+    assert features.toarray().tolist() == [[0.5, 1, 0], [0, 0, 0.5]] and met.ignored == ("5",)
+    assert made.apply(Matrix(first.X[:, :2], None, 1))[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a;b\n1,5;2\n", ["a", "b"]),
+        ("a\tb\n1\t2\n", ["a", "b"]),
+        ("a|b\n1|2\n", ["a", "b"]),
+        ('"a, x", b\n1, 2\n', ["a, x", "b"]),
+        ("\ufeffa,b\r\n1,2\r\n\r\n", ["a", "b"]),
+        ("1,2\n3,4\n", ["1", "2"]),
+        ("|1x3 Cross validator\n25, Private\n38, Private\n", ["1", "2"]),
+    ],
+)
+def test_delimiter_header_and_marks_are_found_out(text, names, tmp_path):
+    (tmp_path / "data.csv").write_bytes(text.encode())
+    found, _ = read(str(tmp_path / "data.csv"), Reading())
+    assert list(found.columns) == names and found.numbered == (names == ["1", "2"])
