@@ -1,5 +1,6 @@
 """What every test shares: where kernels are cached, where real data are, how hypothesis runs."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,12 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = getattr(config, "cache", None)  # missing under `-p no:cacheprovider`
     if cache is not None:
         os.environ.setdefault("FASTNN_CACHE_DIR", str(cache.mkdir("kernels")))
+
+
+def pytest_collection_finish() -> None:
+    """Have no search for garbage look through all that was collected."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
