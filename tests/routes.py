@@ -2,9 +2,9 @@
 
 ``python tests/routes.py [--in-turns] [LEVEL ...]`` compiles the entries for the levels that this
 processor has (all of them by default), trains a sweep of settings both ways, and prints a row for
-each level and dtype. It fails on one differing bit, and if the code is not that which was shipped or
-kept before. `--in-turns` takes one dtype for the best level and the other for the next, since a dtype
-of a level is a minute and a half of compilation.
+each level and dtype. It fails on one differing bit, and if the code is not that which was shipped
+or kept before. `--in-turns` takes one dtype for the best level and the other for the next, since a
+dtype of a level is a minute and a half of compilation.
 """
 
 from __future__ import annotations
