@@ -26,13 +26,6 @@ def pairs_among(cases: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [cases[i] for i in covering([set(enumerate(map(repr, case))) for case in cases])]
 
 
-def values_among(cases: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return those of `cases` that it takes for every value of every factor."""
-    if EVERY_CASE:
-        return list(cases)
-    return [cases[i] for i in covering([set(enumerate(map(repr, case))) for case in cases], 1)]
-
-
 def in_turns(values: Iterable[Any], *others: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Return a case for each of `values`, in which the values of each other factor take turns."""
     if EVERY_CASE:

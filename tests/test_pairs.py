@@ -6,7 +6,7 @@ import pairs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pairs import all_pairs, covering, in_turns, pairs_among, values_among
+from pairs import all_pairs, covering, in_turns, pairs_among
 
 
 def pairs_in(cases):
@@ -53,15 +53,6 @@ def test_a_limit_leaves_out_pairs_and_no_value():
     assert covering([set(), set()], 1) == [0] and covering([]) == []
 
 
-@given(st.sets(st.tuples(*[st.integers(0, 3)] * 3), min_size=1))
-def test_every_value_is_in_a_case(cases):
-    taken = values_among(sorted(cases))
-    assert set(taken) <= cases
-    assert {v for case in taken for v in enumerate(case)} == {
-        v for case in cases for v in enumerate(case)
-    }
-
-
 def test_values_of_the_other_factors_take_turns():
     assert in_turns("abc", [1, 2], [3]) == [("a", 1, 3), ("b", 2, 3), ("c", 1, 3)]
 
@@ -69,5 +60,4 @@ def test_values_of_the_other_factors_take_turns():
 def test_all_cases_are_the_product_where_they_are_asked_for(monkeypatch):
     monkeypatch.setattr(pairs, "EVERY_CASE", True)
     assert all_pairs("ab", "cd", "ef") == list(itertools.product("ab", "cd", "ef"))
-    assert values_among(list(itertools.product("ab", "cd"))) == list(itertools.product("ab", "cd"))
     assert in_turns("ab", "cd", "ef") == list(itertools.product("ab", "cd", "ef"))
