@@ -1,6 +1,8 @@
 """What every test shares: where kernels are cached, where real data are, how hypothesis runs."""
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,17 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = getattr(config, "cache", None)  # missing under `-p no:cacheprovider`
     if cache is not None:
         os.environ.setdefault("FASTNN_CACHE_DIR", str(cache.mkdir("kernels")))
+
+
+def pytest_collection_finish() -> None:
+    """Have no search for garbage look through all that was collected, and PyTorch's threads rest.
+
+    Where other processes are at work too, these wait for each other longer than they compute.
+    """
+    gc.collect()
+    gc.freeze()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

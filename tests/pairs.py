@@ -26,6 +26,13 @@ def pairs_among(cases: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [cases[i] for i in covering([set(enumerate(map(repr, case))) for case in cases])]
 
 
+def in_turns(values: Iterable[Any], *others: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return a case for each of `values`, in which the values of each other factor take turns."""
+    if EVERY_CASE:
+        return list(itertools.product(values, *others))
+    return list(zip(values, *map(itertools.cycle, others), strict=False))
+
+
 def covering(cases: Sequence[Iterable[Any]], limit: int | None = None) -> list[int]:
     """Return which cases to take, the most telling one at a time: its values, then its pairs.
 

@@ -1,12 +1,15 @@
 """Code as files, against the same functions as Numba runs them itself: every bit the same.
 
-``python tests/routes.py [LEVEL ...]`` compiles the entries for the levels that this processor has
-(all of them by default), trains a sweep of settings both ways, and prints a row for each level and
-dtype. It fails on one differing bit, and if the code is not that which was shipped or kept before.
+``python tests/routes.py [--in-turns] [LEVEL ...]`` compiles the entries for the levels that this
+processor has (all of them by default), trains a sweep of settings both ways, and prints a row for
+each level and dtype. It fails on one differing bit, and if the code is not that which was shipped
+or kept before. `--in-turns` takes one dtype for the best level and the other for the next, since a
+dtype of a level is a minute and a half of compilation.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -165,13 +168,18 @@ def main() -> int:
     """Compare in processes of their own, side by side; return the exit status."""
     if sys.argv[1:2] == ["--here"]:
         return int(compare(*sys.argv[2:]) > 0)
+    in_turns = "--in-turns" in sys.argv[1:]
+    named = [each for each in sys.argv[1:] if each != "--in-turns"]
     here = [level for level in levels() if all(map(host_features().get, level.needs))]
-    wanted = sys.argv[1:] or [level.name for level in levels()]
+    wanted = named or [level.name for level in levels()]
     missing = set(wanted) - {level.name for level in here}
     for name in sorted(missing):
         print(f"{name}: this processor cannot run it")
-    work = [(level, dtype) for level in here if level.name in wanted for dtype in DTYPES]
-    if not work or (sys.argv[1:] and missing):
+    chosen = [level for level in here if level.name in wanted]
+    work = [(level, dtype) for level in chosen for dtype in DTYPES]
+    if in_turns and len(chosen) > 1:
+        work = list(zip(chosen, itertools.cycle(DTYPES), strict=False))
+    if not work or (named and missing):
         return 1
 
     def run(job: Any) -> int:

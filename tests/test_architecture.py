@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,6 +197,7 @@ def imports(tree: ast.AST, package: str, in_function: bool = False) -> Iterator[
             yield from imports(node, package, in_function or function)
 
 
+@cache
 def imports_of(path: Path) -> list[Import]:
     package = ".".join(path.relative_to(ROOT).parent.parts)
     return list(imports(ast.parse(path.read_text("utf-8")), package))

@@ -404,15 +404,15 @@ def torch_training(module, loss, targets, epochs, rate):
             optimizer.step()
 
 
-def check_same_training(module, torch_loss, targets, loss, tolerance=1e-8, **settings):
+def check_same_training(module, torch_loss, targets, loss, tolerance=1e-8, epochs=1, **settings):
     """Train a module and its trainer, which begin alike, and compare what they have learned."""
     optimizer = SGD(0.05, momentum=0.9)
     trainer = Trainer.from_torch(
         module, loss=loss, optimizer=optimizer, batch_size=8, shuffle=False, **settings
     )
     start = trainer.forward(X.astype(float))
-    trainer.fit(X.astype(float), targets, epochs=3)
-    torch_training(module, torch_loss, targets, 3, 0.05)
+    trainer.fit(X.astype(float), targets, epochs)
+    torch_training(module, torch_loss, targets, epochs, 0.05)
     found, expected = trainer.forward(X.astype(float)), outputs_of(module)
     assert abs(found - start).max() > 1e-3
     assert_allclose(found, expected, rtol=tolerance, atol=tolerance / 10)
@@ -433,7 +433,7 @@ def test_training_goes_on_as_pytorchs_would(activation):
 def test_training_goes_on_as_pytorchs_would_at_depth_and_on_every_target(target):
     module = module_of(nn.Tanh(), nn.Softsign(), nn.PReLU(6))
     check_same_training(
-        module, nn.CrossEntropyLoss(), LABELS, "softmax_cross_entropy", target=target
+        module, nn.CrossEntropyLoss(), LABELS, "softmax_cross_entropy", epochs=3, target=target
     )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from pairs import all_pairs
 
 from fastnn import SGD, AveragedSGD, Dense, Network, Trainer
 from fastnn.schedules import Cosine
@@ -28,9 +29,9 @@ def trained(target, optimizer, epochs, units=1, **settings):
     return W, b
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("l1", [0.02, 0.1, 0.5])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("target", "l1", "dtype"), all_pairs(TARGETS, [0.02, 0.1, 0.5], ["float32", "float64"])
+)
 def test_zeros_and_coefficients_are_those_of_the_lasso(target, l1, dtype):
     linear_model = pytest.importorskip("sklearn.linear_model")
     expected = linear_model.Lasso(alpha=l1, tol=1e-12, max_iter=100_000).fit(X, Y)

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from pairs import all_pairs
 
 sklearn = pytest.importorskip("sklearn")
 
@@ -75,12 +76,18 @@ def textbook(loss, y, penalty, learning_rate, weights, epochs=2, alpha=0.05, eta
     return w, b
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weights"])
-@pytest.mark.parametrize("learning_rate", ["constant", "optimal", "invscaling"])
-@pytest.mark.parametrize("penalty", [None, "l2", "l1", "elasticnet"])
-@pytest.mark.parametrize("loss", CLASSIFICATIONS + REGRESSIONS)
-@pytest.mark.parametrize("target", ["numpy", "cpu"])
-def test_steps_on_one_row_are_the_textbooks(loss, penalty, learning_rate, weights, target):
+@pytest.mark.parametrize(
+    ("loss", "penalty", "learning_rate", "weighted", "target"),
+    all_pairs(
+        CLASSIFICATIONS + REGRESSIONS,
+        [None, "l2", "l1", "elasticnet"],
+        ["constant", "optimal", "invscaling"],
+        [False, True],
+        ["numpy", "cpu"],
+    ),
+)
+def test_steps_on_one_row_are_the_textbooks(loss, penalty, learning_rate, weighted, target):
+    weights = WEIGHTS if weighted else None
     settings = dict(
         loss=loss, penalty=penalty, learning_rate=learning_rate, alpha=0.05, eta0=0.02,
         power_t=0.25, max_iter=2, tol=None, shuffle=False, target=target,
@@ -97,10 +104,15 @@ def test_steps_on_one_row_are_the_textbooks(loss, penalty, learning_rate, weight
         assert_allclose(regressor.intercept_, b, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 0.5, 2: 1.0}])
-@pytest.mark.parametrize("average", [False, True, 20])
-@pytest.mark.parametrize("learning_rate", ["constant", "optimal", "invscaling", "adaptive"])
-@pytest.mark.parametrize("loss", CLASSIFICATIONS + REGRESSIONS)
+@pytest.mark.parametrize(
+    ("loss", "learning_rate", "average", "class_weight"),
+    all_pairs(
+        CLASSIFICATIONS + REGRESSIONS,
+        ["constant", "optimal", "invscaling", "adaptive"],
+        [False, True, 20],
+        [None, "balanced", {0: 2.0, 1: 0.5, 2: 1.0}],
+    ),
+)
 def test_unshuffled_epochs_are_scikit_learns(loss, learning_rate, average, class_weight):
     settings = dict(
         loss=loss, learning_rate=learning_rate, average=average, class_weight=class_weight,

@@ -6,7 +6,7 @@ import pairs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pairs import all_pairs, covering, pairs_among
+from pairs import all_pairs, covering, in_turns, pairs_among
 
 
 def pairs_in(cases):
@@ -53,6 +53,11 @@ def test_a_limit_leaves_out_pairs_and_no_value():
     assert covering([set(), set()], 1) == [0] and covering([]) == []
 
 
+def test_values_of_the_other_factors_take_turns():
+    assert in_turns("abc", [1, 2], [3]) == [("a", 1, 3), ("b", 2, 3), ("c", 1, 3)]
+
+
 def test_all_cases_are_the_product_where_they_are_asked_for(monkeypatch):
     monkeypatch.setattr(pairs, "EVERY_CASE", True)
     assert all_pairs("ab", "cd", "ef") == list(itertools.product("ab", "cd", "ef"))
+    assert in_turns("ab", "cd", "ef") == list(itertools.product("ab", "cd", "ef"))

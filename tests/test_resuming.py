@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from faults.resuming import failures_of
-from pairs import all_pairs
+from pairs import in_turns
 from trainer_cases import LABELS, TARGETS, X, state_of, trainer_of
 
 from fastnn import (
@@ -197,7 +197,7 @@ def test_another_target_may_go_on(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize(
     ("kind", "how", "target"),
-    all_pairs(["momentum", "adam", "diverging"], ["SIGKILL", "SIGTERM"], ["numpy", "cpu"]),
+    in_turns(["momentum", "adam", "diverging"], ["SIGKILL", "SIGTERM"], ["cpu", "numpy"]),
 )
 def test_a_killed_training_that_is_resumed_ends_in_the_same_bits(target, how, kind):
     import signal

@@ -178,7 +178,7 @@ def test_such_formulas_in_a_file_are_refused_at_once(tmp_path, link):
     path = tmp_path / "model"
     Trainer(Network(4, [Dense(3, lambda z: tanh(z) * 0.5)]), loss="mse", target="numpy").save(path)
     tensors, content = tensor_file.read(path)
-    for count in (200, 1500, 5000):
+    for count in (200, 5000 if link in ("conditions", "doubling", "sums") else 1500):
         plain = to_plain(trace(chain(LINKS[link], count)))
         content["network"]["layers"][0]["activation"] = json.loads(json.dumps(plain))
         tensor_file.write(path, tensors, content)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from pairs import all_pairs
 from simulator import SIMULATED
 from trainer_cases import BINARY, LABELS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
@@ -54,9 +55,9 @@ def use(trainer, step, loss):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("every", [1, 2, 5, 7, 100])
-@pytest.mark.parametrize("batch_size", [8, 37, 1])
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize(
+    ("layers", "batch_size", "every"), all_pairs(LAYERS, [8, 37, 1], [1, 2, 5, 7, 100])
+)
 def test_training_comes_to_the_same_bits(layers, batch_size, every, target):
     for number, optimizer in enumerate(OPTIMIZERS.values()):
         settings = {

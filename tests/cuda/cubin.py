@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import re
 import subprocess
@@ -120,8 +121,14 @@ def compile_ptx(
 
     # Device functions that are not written into their callers ask the device which code it takes.
     device = SimpleNamespace(compute_capability=cc)
-    with patch.object(dispatcher, "get_current_device", lambda: device):
-        return cuda.compile(function, signature, device=False, abi="numba", cc=cc, **options)[0]
+    collecting = gc.isenabled()
+    gc.disable()  # it would look for garbage during a third of the time
+    try:
+        with patch.object(dispatcher, "get_current_device", lambda: device):
+            return cuda.compile(function, signature, device=False, abi="numba", cc=cc, **options)[0]
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def compile_kernel(

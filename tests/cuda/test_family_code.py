@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import cubin
 import pytest
-from pairs import all_pairs
+from pairs import all_pairs, in_turns
 
 from fastnn.graph import exp, log_softmax, logsumexp, tanh
 from fastnn.inputs.problem import Problem
@@ -165,7 +165,9 @@ def test_every_kernel_of_a_family_stays_in_registers(
     assert_in_registers(wanted, capability)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    ("recipe", "capability"), in_turns(RECIPES, cubin.CAPABILITIES), indirect=["capability"]
+)
 def test_the_block_family_in_shared_memory_does_too(
     recipe: str, capability: tuple[int, int]
 ) -> None:
@@ -188,6 +190,8 @@ def test_what_the_oldest_devices_may_choose_compiles_for_them(
     assert_in_registers(wanted, OLDEST)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    ("recipe", "capability"), in_turns(RECIPES, cubin.CAPABILITIES), indirect=["capability"]
+)
 def test_prediction_does_too(recipe: str, capability: tuple[int, int]) -> None:
     assert_in_registers(predicting(problem_of(recipe)), capability)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import cubin
 import numpy as np
 import pytest
-from pairs import all_pairs
+from pairs import all_pairs, in_turns
 from product_cases import compiled, kind_of
 
 FORMS = ["nn", "nt", "tn"]
@@ -34,13 +35,17 @@ def test_sums_stay_in_registers(kind: str, form: str, cc: tuple[int, int]) -> No
     assert code.registers <= (128 if kind == "float32" else 255)
 
 
+SMALL = [("float32", 1), ("float32", 2), ("tf32", 1), ("float64", 1), ("float64", 2)]
+SMALLEST = [(kind, -1) for kind in KINDS]
+
+
 @pytest.mark.parametrize(
-    ("kind", "which"),
-    [("float32", 1), ("float32", 2), ("float64", 1), ("float64", 2), ("tf32", 1)]
-    + [(kind, -1) for kind in KINDS],
+    ("tile", "form"),
+    # Many of them are compiled in test_gemm_run too.
+    [*in_turns(SMALL, ["tn", "nt", "nn"]), *itertools.product(SMALLEST, FORMS)],
 )
-@pytest.mark.parametrize("form", FORMS)
-def test_sums_of_small_tiles_stay_in_registers(kind: str, which: int, form: str) -> None:
+def test_sums_of_small_tiles_stay_in_registers(tile: tuple[str, int], form: str) -> None:
+    kind, which = tile
     code = compiled(kind, form, (8, 0), which)
     assert code.spill_bytes == code.stack_bytes == code.count("LDL|STL") == 0
 

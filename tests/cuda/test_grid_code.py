@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
 import cubin
 import ptx
 from numba import float64, int32, int64
+from pairs import EVERY_CASE, in_turns
 from target_cases import OPTIMIZERS, data_of, parameters_of, problem_of, started, zero_slots
 
 from fastnn.network import Dense, Dropout
@@ -53,12 +54,16 @@ def compiled(problem, rule, plan, cc, threads=256):
     return cubin.compile_kernel(body, types, cc=cc, launch_bounds=(threads, 1))
 
 
-@pytest.mark.parametrize("cc", cubin.CAPABILITIES, ids=str)
 @pytest.mark.parametrize(
-    ("dtype", "name", "cached"),
-    [("float32", "sgd", True), ("float32", "adam", False), ("float64", "nadam", True)],
+    ("case", "cc"),
+    in_turns(
+        [("float32", "sgd", True), ("float32", "adam", False), ("float64", "nadam", True)],
+        cubin.CAPABILITIES,
+    ),
+    ids=str,
 )
-def test_no_spills_and_no_local_memory(dtype, name, cached, cc):
+def test_no_spills_and_no_local_memory(case, cc):
+    dtype, name, cached = case
     layers = [Dropout(0.1), Dense(128, "relu"), Dropout(0.2), Dense(10)]
     problem = problem_of(784, layers, "softmax_cross_entropy", OPTIMIZERS[name], dtype=dtype)
     plan = grid.Grid(problem, name, H200).plan(1000)
@@ -73,7 +78,8 @@ def test_no_spills_and_no_local_memory(dtype, name, cached, cc):
 
 @pytest.mark.parametrize(
     ("inputs", "dtype", "loss"),
-    [(9, "float32", "mse"), (12, "float32", "mse"), (12, "float64", "mse")],
+    # With rows that are read by 16 bytes; others are in test_compiled_runs.
+    [(12, "float32", "mse"), *[(9, "float32", "mse"), (12, "float64", "mse")] * EVERY_CASE],
 )
 def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
     threads = 32

@@ -293,9 +293,9 @@ def full_disks(tries: int) -> list[str]:
 
 # name -> (part, tries of the short form, of the long form)
 PARTS = {
-    "damaged cache files": (damages, 2 * len(DAMAGES), 500),
-    "caches that others can write": (intrusions, 2 * len(INTRUSIONS), 200),
-    "no room for cache files": (full_disks, 6, 60),
+    "damaged cache files": (damages, len(DAMAGES), 500),
+    "caches that others can write": (intrusions, len(INTRUSIONS), 200),
+    "no room for cache files": (full_disks, 3, 60),
 }
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def every_change(threads: int, step: int) -> Any:
     return tries, broken
 
 
-@part("Ctrl-C before lines of a change, every n-th", 23, 1)
+@part("Ctrl-C before lines of a change, every n-th", 43, 1)
 def _every_line(step: int) -> Count:
     count = Count()
     for threads in (1, 2):

@@ -12,9 +12,9 @@ from fault_table import FOLDER, Count, environment, part
 SCRIPTS = (
     ("killed while saving", "model_files.py", "killed while saving", 60, 300),
     ("mutated model files", "model_files.py", "mutated model files", 600, 5000),
-    ("damaged cache files", "cache_files.py", "damaged cache files", 30, 500),
-    ("caches that others can write", "cache_files.py", "caches that others can write", 20, 200),
-    ("no room for cache files", "cache_files.py", "no room for cache files", 6, 60),
+    ("damaged cache files", "cache_files.py", "damaged cache files", 18, 500),
+    ("caches that others can write", "cache_files.py", "caches that others can write", 14, 200),
+    ("no room for cache files", "cache_files.py", "no room for cache files", 3, 60),
     ("resumed after a kill", "resuming.py", "", 0, 360),
     ("stray accesses planted in kernels", "stray_accesses.py", "", 0, 9),
 )

@@ -31,7 +31,7 @@ if NOWHERE:
 else:
     from fastnn.targets.cuda.dispatch import FAMILIES
 # So many cases of a test at most, unless it takes more for every value of every parameter.
-CASES = {"block": 30, "grid": 6, "tiled": 6}
+CASES = {"block": 16, "grid": 4, "tiled": 4}
 # What the families after the first run: their own ways through a step, not what all of them share.
 TELLING = {
     "test_a_step_is_the_formula_applied_to_the_unclipped_gradient",

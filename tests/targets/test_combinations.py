@@ -4,7 +4,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from pairs import pairs_among
+from pairs import in_turns, pairs_among
 from target_cases import (
     COMBINATIONS,
     DTYPES,
@@ -19,12 +19,12 @@ from target_cases import (
 )
 
 from fastnn.network import Dense
-from fastnn.rules.table import ACTIVATIONS
+from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn.targets import numpy as reference
 
 H = 1e-5
-# Those whose first layer learns something.
-CURVED = [case for case in COMBINATIONS if not any(ACTIVATIONS[name].flat for name in case[:2])]
+# Those through which the first layer learns something.
+CURVED = [name for name, row in ACTIVATIONS.items() if not row.flat]
 EACH = pytest.mark.parametrize(("hidden", "last", "loss"), pairs_among(COMBINATIONS))
 EACH_IN_EACH_DTYPE = pytest.mark.parametrize(
     ("hidden", "last", "loss", "dtype"),
@@ -53,7 +53,12 @@ def test_loss_and_gradients_are_the_numpy_targets(fast_class, hidden, last, loss
     assert_layers_near(gradients, expected, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize(("hidden", "last", "loss"), pairs_among(CURVED))
+# Every loss of plain outputs, and every activation in both layers. All pairs are in the test above
+# and, of the NumPy target, in tests/test_reference_gradients.py.
+@pytest.mark.parametrize(
+    ("loss", "hidden", "last"),
+    [*in_turns(LOSSES, CURVED, ["identity"]), *[("mse", name, name) for name in CURVED]],
+)
 def test_gradients_are_the_differences_of_loss_plus_penalty(engine_class, hidden, last, loss):
     layers = [Dense(3, hidden), Dense(3, last)]
     problem = problem_of(2, layers, loss, l1=0.03, l2=0.2)

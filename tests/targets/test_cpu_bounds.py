@@ -13,9 +13,10 @@ pytestmark = [
 # Arrays lie between two pages that may not be touched, close to the one or to the other. Whoever
 # reads or writes a vector too far there ends the process.
 GUARDED = """
-import ctypes, faulthandler, itertools, mmap
+import ctypes, faulthandler, mmap
 from contextlib import closing
 import numpy as np
+from pairs import all_pairs
 from target_cases import DTYPES, OPTIMIZERS, data_of, problem_of, started
 from fastnn.targets.cpu import checked as cpu_checked, engine as cpu_engine
 from fastnn.targets.layout import aligned_zeros
@@ -88,7 +89,7 @@ NETWORKS = [
     (131, [Dense(151, "relu"), Dropout(0.5), Dense(157, "tanh"), Dense(3)], 33),
     (521, [Dense(523, "relu"), Dense(7)], 19),
 ]
-for (inputs, layers, batch_size), dtype, rule, threads in itertools.product(
+for (inputs, layers, batch_size), dtype, rule, threads in all_pairs(
     NETWORKS, DTYPES, ("sgd", "adamw"), (1, 2)
 ):
     problem = problem_of(

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from pairs import all_pairs
+from pairs import all_pairs, in_turns
 from target_cases import (
     DTYPES,
     OPTIMIZERS,
@@ -112,21 +112,29 @@ def assert_same(engine_class, pair, data, **settings):
     assert_same_but_for_rounding(found, expected, pair[0].dtype)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("dtype", DTYPES)
+# A formula is compiled for each dtype, for a second: most are tried in one of them.
+@pytest.mark.parametrize(("name", "dtype"), in_turns(ACTIVATIONS, DTYPES))
 def test_an_activation_trains_as_the_built_in_one(engine_class, name, dtype):
     pair = problems([(21, name), (3, name)], "mse", dtype, batch_size=4)
     assert_same(engine_class, pair, data_of(pair[1], 23))
 
 
-@pytest.mark.parametrize(("name", "outputs", "dtype"), all_pairs(LOSSES, [1, 3, 40], DTYPES))
+@pytest.mark.parametrize(
+    ("name", "dtype", "outputs"),
+    [(*case, outputs) for case in in_turns(LOSSES, DTYPES) for outputs in (1, 3, 40)],
+)
 def test_a_loss_trains_as_the_built_in_one(engine_class, name, outputs, dtype):
     pair = problems([(9, "tanh"), (outputs, "identity")], name, dtype, l1=0.01, l2=0.1)
     assert_same(engine_class, pair, data_of(pair[1], 23, weighted=True))
 
 
 @pytest.mark.parametrize(
-    ("name", "batch", "weighted", "dtype"), all_pairs(LOSSES, [1, 8], [False, True], DTYPES)
+    ("name", "dtype", "batch", "weighted"),
+    [
+        (*case, *other)
+        for case in in_turns(LOSSES, DTYPES)
+        for other in all_pairs([1, 8], [False, True])
+    ],
 )
 def test_a_loss_of_one_output_trains_as_the_built_in_one(
     engine_class, name, batch, weighted, dtype
@@ -156,8 +164,7 @@ def test_any_number_of_threads_gives_the_same_bits(fast_class, threads, optimize
     assert alone.bits() == together.bits()
 
 
-@pytest.mark.parametrize("name", OTHER_ACTIVATIONS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "dtype"), in_turns(OTHER_ACTIVATIONS, DTYPES))
 def test_any_activation_follows_the_numpy_target(fast_class, name, dtype):
     rule = OTHER_ACTIVATIONS[name]
     layers = [Dropout(0.2), Dense(19, rule), Dropout(0.5), Dense(35, rule), Dense(2, rule)]
@@ -166,10 +173,12 @@ def test_any_activation_follows_the_numpy_target(fast_class, name, dtype):
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "batch", "dtype"),
-    all_pairs(
-        OTHER_LOSSES, [[Dense(1)], [Dense(1, tanh)], [Dense(9, "relu"), Dense(3)]], [1, 8], DTYPES
-    ),
+    ("name", "dtype", "layers", "batch"),
+    [
+        (*case, *other)
+        for case in in_turns(OTHER_LOSSES, DTYPES)
+        for other in all_pairs([[Dense(1)], [Dense(1, tanh)], [Dense(9, "relu"), Dense(3)]], [1, 8])
+    ],
 )
 def test_any_loss_follows_the_numpy_target(fast_class, name, layers, batch, dtype):
     problem = problem_of(3, layers, OTHER_LOSSES[name], dtype=dtype, batch_size=batch)

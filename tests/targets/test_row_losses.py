@@ -1,10 +1,11 @@
 """User-defined losses of whole rows: as PyTorch has them, on every target."""
 
+import itertools
 from contextlib import closing
 
 import numpy as np
 import pytest
-from pairs import all_pairs
+from pairs import EVERY_CASE, pairs_among
 from row_cases import CASES, targets_for
 from target_cases import (
     DTYPES,
@@ -54,8 +55,19 @@ def test_the_loss_and_its_gradient_are_those_of_pytorch(engine_class, name):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * max(1, abs(other).max()))
 
 
+# A formula is compiled for each dtype, for two seconds.
+IN_FLOAT32 = ("gaussian", "focal", "extremes", "ranked")
+
+
 @pytest.mark.parametrize(
-    ("name", "size", "weighted", "dtype"), all_pairs(CASES, SIZES, [False, True], DTYPES)
+    ("name", "size", "weighted", "dtype"),
+    pairs_among(
+        [
+            case
+            for case in itertools.product(CASES, SIZES, [False, True], DTYPES)
+            if case[-1] == "float64" or case[0] in IN_FLOAT32 or EVERY_CASE
+        ]
+    ),
 )
 def test_training_follows_the_numpy_target(fast_class, name, size, weighted, dtype):
     rows, batch = size
@@ -65,7 +77,7 @@ def test_training_follows_the_numpy_target(fast_class, name, size, weighted, dty
 
 
 @pytest.mark.parametrize("activation", ["softmax", "relu", "prelu", lambda z: tanh(z) * 2])
-@pytest.mark.parametrize("outputs", [1, 15, 16, 17, 32, 33])
+@pytest.mark.parametrize("outputs", [1, 16, 17, 33])
 def test_any_width_and_last_activation_follow_the_numpy_target(fast_class, activation, outputs):
     layers = [Dropout(0.2), Dense(5, "relu"), Dense(outputs, activation)]
     problem = problem_of(
