@@ -79,9 +79,8 @@ from fastnn.targets.cpu.views import (
 AHEAD = 16  # rows asked for ahead of time
 LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer
 SGD, AVERAGED = UPDATE_CODES["sgd"], UPDATE_CODES["averaged_sgd"]
-# Losses whose derivative is compiled into a loop of its own, by their names: what a step of the
-# others costs more is a jump that is foreseen.
-OWN_LOOPS = ("binary_cross_entropy",)
+# Losses whose derivative is compiled into a loop of its own; the others share one.
+OWN_LOOPS = ("binary_cross_entropy", "mse", "huber", "margin")
 
 
 def make_gradient(real: Any, elementary: Any) -> Any:
@@ -101,7 +100,7 @@ def make_gradient(real: Any, elementary: Any) -> Any:
         lines.append(f"    if {test}: return of{number}(p, y, alpha)")
     lines.append("    return call(own, p, y, alpha)")
     exec("\n".join(lines), namespace)
-    return njit(**EXACT)(namespace["gradient"])
+    return njit(**INLINE)(namespace["gradient"])
 
 
 def _gradient_of(name: str, real: Any, elementary: Any) -> Any:
