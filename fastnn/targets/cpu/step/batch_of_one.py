@@ -33,7 +33,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     load_float64,
     prefetch,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U, loss_gradient
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, loss_gradient
 from fastnn.targets.cpu.plan import (
     BIAS,
     LOSS,
@@ -210,8 +210,9 @@ def _one_output(
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
         weights, weighted, mean = weights_of(job), head[WEIGHTED] == 1, numbers_of(job)[MEAN_WEIGHT]
         inverse = 1.0 / mean if mean > 0.0 else 0.0
-        own_gradient, alpha = head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
-        row, code = order[U(0)], head[LOSS]
+        code, own_gradient = head[LOSS], head[OWN_GRADIENT]
+        alpha = alphas_of(job)[LOSS_ALPHA]
+        row = order[U(0)]
         before = here = step_row(job, row, ZERO)
         z, keep, change = dot(memory, w, here, k) + bias, one, zero
         for first in range(0, samples, LOSS_BLOCK):
@@ -377,9 +378,9 @@ def make_one_by_one(
         lines.append(f"    elif code == {LOSS_CODES[name]}: {name}(job)")
     source = ["def pick(code, pipelined, job):", "    if not pipelined: several(job)", *lines]
     exec("\n".join([*source, "    else: any_loss(job)"]), namespace)
-    pick = njit(**EXACT)(namespace["pick"])
+    pick = njit(**MERGED)(namespace["pick"])
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def one_by_one(job):
         head = head_of(job)
         alone = layers_of(job)[0, N] == 1 and head[WEIGHTED] < 2 and head[UPDATE] == SGD

@@ -41,7 +41,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     load_float64,
     prefetch,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, U, make_rules
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
@@ -217,6 +217,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 alphas[0],
             )  # fmt: skip
 
+    # Numbers that are written in the code are of types of their own, for which `apply` would be
+    # compiled again: ZERO and ONE are of one.
     @njit(**EXACT)
     def update(job, first, samples):
         memory, head, layers, order = (
@@ -248,13 +250,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             axpy(memory, out, address, k, factor * delta)
             total += delta
         if head[DIRECT] == 0:
-            apply(job, ZERO, w, out, k, False)
+            apply(job, ZERO, w, out, k, ZERO)
         if layers[0, BIAS] == 1:
             if head[DIRECT] == 1:
                 memory[U(w + k)] += factor * total
             else:
                 memory[U(out)] = total
-                apply(job, ZERO, w + k, out, 1, True)
+                apply(job, ZERO, w + k, out, ONE, ONE)
         if head[KEPT] > 0:
             kept, unit = head[KEPT], 1.0
             squared = squares(memory, kept, k + 1, unit)
@@ -262,14 +264,14 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 unit = UNIT
                 squared = squares(memory, kept, k + 1, unit)
             set_scale(job, squared, unit)
-            apply(job, ZERO, w, w + kept, k, False)
+            apply(job, ZERO, w, w + kept, k, ZERO)
             if layers[0, BIAS] == 1:
-                apply(job, ZERO, w + k, w + k + kept, 1, True)
+                apply(job, ZERO, w + k, w + k + kept, ONE, ONE)
         limit = layer_number(job, ZERO, COLUMN_NORM)
         if limit < math.inf:
             clip_column(job, w, k, ONE, limit, squares(memory, w, k, 1.0))
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def train_epoch(job):
         memory, alphas, head, layers, control, numbers, row_loss = (
             memory_of(job),
@@ -334,7 +336,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             for j in range(n):
                 outputs[U(row * n + j)] = memory[U(at + j)]
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def end_epoch(job):
         """Set the penalty."""
         memory, layers, total = memory_of(job), layers_of(job), 0.0
