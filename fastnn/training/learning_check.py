@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -193,7 +194,7 @@ def _of_mean(problem: Problem, mean: np.ndarray) -> np.ndarray:
 
 
 # The loss of the best constant as a function of the mean m of the targets, and the loss's number.
-_OF_MEAN = {
+_OF_MEAN: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "binary_cross_entropy": lambda m, _: _entropy(m) + _entropy(1 - m),
     "poisson": lambda m, _: m + _entropy(m),
     "perceptron": lambda m, _: 0.0 * m,
