@@ -249,7 +249,7 @@ class Engine(interface.Engine):
 
     @staticmethod
     def overlaps_steps(problem: Problem) -> bool:
-        """Return whether `step.batch_of_one` trains it."""
+        """Return whether it is one output that `step.batch_of_one` trains by plain SGD."""
         return (
             problem.batch_size == 1
             and problem.network.widths == problem.network.shapes == ((problem.network.inputs, 1),)
