@@ -134,7 +134,20 @@ def _make_add_losses(dtype: np.dtype, losses: Any) -> Any:
         n, alpha = layers_of(job)[0, N], alphas_of(job)[LOSS_ALPHA]
         losses(head[LOSS], head[OWN_LOSSES], memory, z_at, y_at, z_at, count * n, alpha)
         total, weighted = numbers[LOSS_SUM], head[WEIGHTED]
-        for i in range(count):
+        # Of one output nothing is added up or divided: a step is as short as that would be.
+        several = n > 1 or weighted == 2
+        for i in range(0 if several else count):
+            if weighted == 1:
+                weight = weights[U(order[U(first + i)])]
+                if weight > 0.0:
+                    total += weight * memory[U(z_at + i)]
+                numbers[WEIGHT_SUM] += weight
+            else:
+                total += memory[U(z_at + i)]
+            if not math.isfinite(total):
+                control[BAD_STEP] = first + i
+                break
+        for i in range(count if several else 0):
             at, loss, row = z_at + i * n, 0.0, order[U(first + i)]
             if weighted == 2:
                 for j in range(n):
@@ -165,15 +178,11 @@ def _make_add_losses(dtype: np.dtype, losses: Any) -> Any:
 
 
 @njit(**INLINE)
-def ask_ahead(job, step):
-    """Ask for the row of a step that is some steps ahead."""
-    head, strided = head_of(job), strided_of(job)
-    if head[PREFETCH] > 0 and step + AHEAD < head[SAMPLES]:
-        row_bytes = layers_of(job)[0, K] * strided[0, COLUMN_STRIDE]
-        start = strided[0, ADDRESS] + order_of(job)[U(step + AHEAD)] * strided[0, ROW_STRIDE]
-        for at in range(0, row_bytes, 64):
-            prefetch(start + at)
-        prefetch(start + row_bytes - 1)
+def ask(start, row_bytes):
+    """Ask for a row."""
+    for at in range(0, row_bytes, 64):
+        prefetch(start + at)
+    prefetch(start + row_bytes - 1)
 
 
 def _one_output(
@@ -206,6 +215,8 @@ def _one_output(
         bias, trained = memory[U(w + k)], real(layers[0, BIAS])
         samples, l2 = min(head[SAMPLES], head[STEPS]), real(layer_number(job, ZERO, L2))
         rate_factor = layer_number(job, ZERO, RATE_FACTOR)
+        rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
+        row_bytes = k * strided[0, COLUMN_STRIDE]
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
         weights, weighted, mean = weights_of(job), head[WEIGHTED] == 1, numbers_of(job)[MEAN_WEIGHT]
@@ -221,7 +232,8 @@ def _one_output(
                 step = first + i
                 following = order[U(min(step + 1, samples - 1))]
                 after = step_row(job, following, step + 1)
-                ask_ahead(job, step)
+                if head[PREFETCH] > 0 and step + AHEAD < head[SAMPLES]:
+                    ask(rows + order[U(step + AHEAD)] * row_stride, row_bytes)
                 y = own(targets + row * target_stride)
                 memory[U(z_at + i)], memory[U(y_at + i)] = z, y
                 direct, through = advance(memory, w, before, here, after, k, keep, change)
@@ -279,7 +291,8 @@ def _several_outputs(
         if start >= end:
             return
         w, apart, size, z_at = layers[0, WEIGHTS], k + 1, head[SIZE], layers[0, OUTPUT]
-        losses_at = head[ROW_SCRATCH]
+        rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
+        row_bytes, losses_at = k * strided[0, COLUMN_STRIDE], head[ROW_SCRATCH]
         targets_at, block = losses_at + max(LOSS_BLOCK, n), max(1, LOSS_BLOCK // n)
         trained, averages = real(layers[0, BIAS]), head[UPDATE] == AVERAGED
         rate_factor = layer_number(job, ZERO, RATE_FACTOR)
@@ -300,7 +313,8 @@ def _several_outputs(
                 if step + 1 < end:
                     following = order[U(step + 1)]
                     after = step_row(job, following, step + 1)
-                ask_ahead(job, step)
+                if head[PREFETCH] > 0 and step + AHEAD < head[SAMPLES]:
+                    ask(rows + order[U(step + AHEAD)] * row_stride, row_bytes)
                 exact_rate = rates[U(step)] * rate_factor
                 rate, threshold = real(exact_rate), real(exact_rate * l1)
                 keep = one - rate * l2
