@@ -138,9 +138,10 @@ class InverseScaling(Schedule):
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rates at `steps`."""
-        base = 1.0 + self.decay * steps
+        base = self.decay * steps
+        base += 1.0
         if self.power == 0.25:  # two roots take far less than a power
-            return self.rate / np.sqrt(np.sqrt(base))
+            return np.divide(self.rate, np.sqrt(np.sqrt(base, out=base), out=base), out=base)
         return self.rate / base**self.power
 
 
@@ -291,7 +292,8 @@ def rates_of(
         rates = np.array(values)
         if rates.shape == (count,) and rates.dtype.kind in "fiu":
             rates = rates.astype(np.float64, copy=False)
-            if np.isfinite(rates).all() and (rates >= 0.0).all():
+            # No array of answers, since there may be a rate for each row; NaN is neither.
+            if not count or (rates.min() >= 0.0 and rates.max() < np.inf):
                 return rates
     return np.array(
         [

@@ -31,6 +31,8 @@ class NonFiniteParameters(Diverged, ValueError):
 class TrainedEstimator(BaseEstimator):
     """An estimator that trains a `Trainer`, which it keeps as `_trainer`."""
 
+    _weights_name = "coefs_"  # the attribute that a fit leaves
+
     def to_trainer(self) -> Trainer:
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
 
@@ -59,7 +61,7 @@ class TrainedEstimator(BaseEstimator):
             and X.ndim == 2
             and 0 < X.size <= _FEW
             and X.shape[1] == own.get("n_features_in_")
-            and "coefs_" in own
+            and self._weights_name in own
             and "feature_names_in_" not in own
             and np.isfinite(X).all()
         ):

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged, InvalidInput
@@ -129,6 +130,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     # scikit-learn's losses of the class, and what they are here.
     loss_functions: ClassVar[dict[str, Any]] = {**WITH_EPSILON, **PLAIN_LOSSES}
+
+    _weights_name = "coef_"
 
     # What some classes have fixed, and what a fit leaves, for the type checker.
     loss: Any
@@ -369,6 +372,16 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             steps=-(-rows // trainer.batch_size),
             score_of=score,
         )
+
+    def _outputs_for(self, X: Any) -> np.ndarray:
+        """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
+        X = self._check_X(X)
+        if type(X) is np.ndarray and type(self.coef_) is np.ndarray:
+            found = X @ self.coef_.T
+        else:
+            found = safe_sparse_dot(X, self.coef_.T, dense_output=True)
+        found = found + self.intercept_
+        return np.ravel(found) if found.ndim == 1 or found.shape[1] == 1 else found
 
     def _shown(self, trainer: Any) -> dict[str, Any]:
         """Return the attributes that make the estimator predict as a trainer does now."""

@@ -14,12 +14,11 @@ from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from fastnn.estimators.base import Rows, named_columns
+from fastnn.estimators.base import Rows
 from fastnn.estimators.linear import (
     PLAIN_LOSSES,
     WITH_EPSILON,
@@ -40,6 +39,12 @@ from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
 
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
+
+
+def _check_labels(y: np.ndarray) -> None:
+    """Raise for targets that are no classes; integers, booleans and strings always are."""
+    if y.dtype.kind not in "biuU":
+        check_classification_targets(y)
 
 
 class LinearClassifier(LinearClassifierMixin, LinearModel):
@@ -101,7 +106,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
     ) -> None:
         self._more_validate_params()
         X, y = self._check_rows(X, y, reset=True)
-        check_classification_targets(y)
+        _check_labels(y)
         classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
@@ -140,13 +145,26 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         if first:
             refuse_balanced(self.class_weight)
         X, y = self._check_rows(X, y, reset=first)
-        check_classification_targets(y)
+        _check_labels(y)
         _check_partial_fit_first_call(self, classes)
         if len(self.classes_) < 2:
             raise ValueError("The number of classes has to be greater than one; got 1 class")
         weights = self._checked_weights(sample_weight, X)
         begun = getattr(self, "coef_", None) is not None
         self._fit_model(X, y, weights, self._columns() if begun else None, incremental=True)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return x . coef + intercept for each row of X: (m,) for two classes, else (m, classes).
+
+        Of two classes it is above 0 for the second; of more the largest is that of the prediction.
+        """
+        return self._outputs_for(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label of each row of X (m, features), as `fit` was given it: (m,)."""
+        scores = self.decision_function(X)
+        places = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+        return np.asarray(self.classes_[places])
 
     def _outputs(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)
@@ -579,10 +597,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers (m,) that the model gives for X (m, features)."""
-        check_is_fitted(self)
-        with named_columns(X):
-            X = validate_data(self, X, accept_sparse="csr", reset=False)
-        return np.ravel(safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_)
+        return self._outputs_for(X)
 
     def _outputs(self) -> int:
         return 1

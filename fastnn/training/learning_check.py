@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ ENOUGH = 10  # updates after which units that suit a network would have led to s
 # By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
 # rows of a sample differ from the others; and so that something was learnt.
 CLEARLY, LEARNT = 0.2, 0.01
+SQUARE = 1e9  # from such a delta on, huber is half a square wherever anybody looks
 
 
 class Sample(NamedTuple):
@@ -154,17 +156,18 @@ def _loss_of_constant(
     if targets.ndim == 1 and not problem.label_smoothing:
         counts = np.bincount(targets, weights)
         return float(_entropy(counts / counts.sum()).sum())
-    if row.name in _OF_MEAN or row.name == "mse":
+    square = row.name == "mse" or (row.name == "huber" and problem.loss_alpha > SQUARE)
+    if row.name in _OF_MEAN or square:
         y = targets.astype(np.float64)
         if weights is None:
             mean = np.add.reduce(y) / len(y)
-            found = 0.5 * np.square(y - mean) if row.name == "mse" else _OF_MEAN[row.name](mean)
+            found = 0.5 * np.square(y - mean) if square else _of_mean(problem, mean)
             return float(found.sum()) / found.size
         each = np.broadcast_to(weights.reshape(len(y), -1), y.shape)
         mean = _mean(y, weights)
-        if row.name == "mse":
+        if square:
             return 0.5 * float(np.vdot(each, np.square(y - mean))) / max(float(each.sum()), 1e-300)
-        return float(each.sum(axis=0) @ _OF_MEAN[row.name](mean)) / max(float(each.sum()), 1e-300)
+        return float(each.sum(axis=0) @ _of_mean(problem, mean)) / max(float(each.sum()), 1e-300)
     if row.name in ("mae", "huber", "quantile") and weights is None:
         level = problem.loss_alpha if row.name == "quantile" else 0.5
         y = targets.astype(np.float64)
@@ -185,13 +188,19 @@ def _entropy(share: np.ndarray) -> np.ndarray:
     return -share * np.log(np.maximum(share, 1e-300))
 
 
-# The loss of the best constant as a function of the mean m of the targets.
-_OF_MEAN = {
-    "binary_cross_entropy": lambda m: _entropy(m) + _entropy(1 - m),
-    "poisson": lambda m: m + _entropy(m),
-    "perceptron": lambda m: 0.0 * m,
-    "hinge": lambda m: 2 * np.minimum(m, 1 - m),
-    "squared_hinge": lambda m: 4 * m * (1 - m),
+def _of_mean(problem: Problem, mean: np.ndarray) -> np.ndarray:
+    """Return the loss of the best constant of each output, by the mean of its targets."""
+    return np.asarray(_OF_MEAN[loss_row(problem.loss).name](mean, problem.loss_alpha))
+
+
+# The loss of the best constant as a function of the mean m of the targets, and the loss's number.
+_OF_MEAN: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "binary_cross_entropy": lambda m, _: _entropy(m) + _entropy(1 - m),
+    "poisson": lambda m, _: m + _entropy(m),
+    "perceptron": lambda m, _: 0.0 * m,
+    "hinge": lambda m, _: 2 * np.minimum(m, 1 - m),
+    "squared_hinge": lambda m, _: 4 * m * (1 - m),
+    "margin": lambda m, alpha: 2 * alpha * np.minimum(m, 1 - m),
 }
 
 

@@ -94,14 +94,8 @@ class Engine(interface.Engine):
         self._dtype = problem.dtype.name  # which takes 3 us
         self._asked = threads
         network = problem.network
-        first = activation_row(network.dense[0].activation)
-        self._linear = (
-            network.widths == network.shapes == ((network.inputs, 1),)
-            and network.dropouts[0] == 0
-            and not (first.rowwise or first.random or first.trainable)
-            and not loss_row(problem.loss).rowwise
-        )
         self._rule = rule or problem.optimizer.rule
+        self._linear = is_linear(problem, self._rule)
         self._slots = UPDATES[self._rule].slots
         alphas = [
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
@@ -116,7 +110,7 @@ class Engine(interface.Engine):
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
-        self.tells_penalty = not any(l1 for l1, _ in problem.penalties)
+        self.tells_penalty = self._linear or not any(l1 for l1, _ in problem.penalties)
         # What a row takes of a slow core, until it has been measured.
         self._slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
         self.threads = self._choose_threads(None)
@@ -255,7 +249,7 @@ class Engine(interface.Engine):
 
     @staticmethod
     def overlaps_steps(problem: Problem) -> bool:
-        """Return whether `step.batch_of_one` trains it."""
+        """Return whether it is one output that `step.batch_of_one` trains by plain SGD."""
         return (
             problem.batch_size == 1
             and problem.network.widths == problem.network.shapes == ((problem.network.inputs, 1),)
@@ -395,7 +389,8 @@ class Engine(interface.Engine):
         """Return how the first layer follows these features; None: they are dense."""
         if not isinstance(X, SparseRows):
             return None
-        return choose_laziness(self.problem, self._rule, X.entries / len(X), self._linear)
+        alone = self._linear and self.problem.network.outputs == 1
+        return choose_laziness(self.problem, self._rule, X.entries / len(X), alone)
 
     def _products_of_a_row(self, X: Any) -> float:
         """Return the number of products in the forward pass of a row."""
@@ -469,7 +464,7 @@ class Engine(interface.Engine):
         by_rows = (
             self.problem.network.dropouts[0] == 0
             and self._working.plan.layers[0, LAYER_KIND] == LINEAR
-            and self.problem.network.dense[0].units <= IN_PLACE_UNITS
+            and (self._linear or self.problem.network.dense[0].units <= IN_PLACE_UNITS)
         )
         head[IN_PLACE] = by_rows and side_by_side and data.X.dtype == self.problem.dtype
         # Copies are for the same sums, whatever the dtype of X; of one output, whatever its layout.
@@ -528,6 +523,35 @@ class Engine(interface.Engine):
         if self._task is not None:
             self._task.settle()
             self._task = None
+
+
+def is_linear(problem: Problem, rule: str) -> bool:
+    """Return whether `step.linear` is for dense rows of a problem: for it there is one thread.
+
+    That is one Dense of one output; or of several, each a model of its own, on one row at a time.
+    """
+    network = problem.network
+    k, n = network.shapes[0]
+    first = activation_row(network.dense[0].activation)
+    if (
+        network.widths != network.shapes
+        or len(network.shapes) > 1
+        or network.dropouts[0] > 0
+        or first.rowwise
+        or first.random
+        or first.trainable
+        or loss_row(problem.loss).rowwise
+    ):
+        return False
+    return n == 1 or (
+        problem.batch_size == 1
+        and rule == problem.optimizer.rule
+        and rule in ("sgd", "averaged_sgd")
+        and network.dense[0].activation == "identity"
+        and getattr(network.parametric[0], "max_norm", None) is None
+        and not problem.clips
+        and 6.0 * k * n < FLOPS_FOR_TWO
+    )
 
 
 class Begun(NamedTuple):

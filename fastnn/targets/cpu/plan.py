@@ -327,7 +327,9 @@ def make_plan(
     head[SIZE] = size
     head[CLASSES] = loss.targets == "classes"
     head[TARGETS] = take(capacity * padded(problem.target_columns))
-    head[ROW_SCALE], head[ROW_SCRATCH] = take(capacity), take(2 * max(capacity, LOSS_BLOCK))
+    alone = problem.network.outputs if layout.panel == 1 else 1  # outputs of single rows
+    head[ROW_SCALE] = take(capacity)
+    head[ROW_SCRATCH] = take(2 * max(capacity, LOSS_BLOCK, alone))
     head[PADDING] = take(2 * layout.lanes)
     head[ONES] = take(2 * layout.panel)
     panel_bytes = problem.dtype.itemsize * layout.panel

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     CLIP_VALUE,  # largest size of a number of the gradient, or infinity
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
-    PENALTY,  # l2/2 sum W^2 after the epoch; of no use where there is an l1
+    PENALTY,  # after the epoch: l1 sum |W|, which only `step.linear` adds, and l2/2 sum W^2
     SCALE,  # what the stored W of a first layer that reads sparse rows is to be multiplied by now,
     NEXT_SCALE,  # and after this step;
     RESCALE,  # what this step multiplies all that is stored by

@@ -124,6 +124,22 @@ def advance(dtype: np.dtype) -> Any:
     return kernel
 
 
+def follow(dtype: np.dtype, shrinks: bool, averages: bool) -> Any:
+    """Return an update with one row together with the product of the result with another."""
+
+    def kernel(w, w_at, mean_at, here, after, count, keep, scale, threshold, share):
+        x, z = (caller_row(dtype, address, count) for address in (here, after))
+        part, mean = w[w_at : w_at + count], w[mean_at : mean_at + count]
+        part[:] = keep * part + scale * x
+        if shrinks:
+            part -= np.clip(part, -threshold, threshold)
+        if averages:
+            mean[:] = part if share == 1 else mean + share * (part - mean)
+        return dtype.type(part @ z)
+
+    return kernel
+
+
 def reduce(operation: str, rows: int) -> Any:
     """Return the largest number, or the sum, of several rows."""
 

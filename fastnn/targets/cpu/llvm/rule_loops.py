@@ -110,7 +110,14 @@ def losses_loop(rule: Any, real: Any, elementary: Any) -> Any:
 
 
 def _loss_gradients_loop(rule: Any, real: Any, elementary: Any) -> Any:
-    return _loss_loop(loss_gradient(rule, real, elementary))
+    gradient = loss_gradient(rule, real, elementary)
+
+    @njit(**EXACT)
+    def loop(memory, p_at, y_at, to, count, alpha):
+        for i in range(count):
+            memory[U(to + i)] = gradient(memory[U(p_at + i)], memory[U(y_at + i)], alpha)
+
+    return loop
 
 
 def loss_gradient(rule: Any, real: Any, elementary: Any) -> Any:

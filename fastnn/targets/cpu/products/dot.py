@@ -20,6 +20,7 @@ from fastnn.targets.cpu.llvm import pure_python
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, llvm_real, loop, when
 
 UNROLL = 4  # independent sums, to hide the latency of an addition
+FOLLOWING = tuple((shrinks, averages) for shrinks in (False, True) for averages in (False, True))
 
 
 class _Writer(Writer):
@@ -165,6 +166,36 @@ class _Writer(Writer):
         builder.ret(result)
         return function
 
+    def follow(self, module: Any, name: str, shrinks: bool, averages: bool) -> Any:
+        """Write an update with one row, and the product of what it gives with another row."""
+        arguments = [self.real.as_pointer()] * 4 + [INT64] + [self.real] * 4
+        function, builder = self.function(module, name, self.real, arguments)
+        w, mean, here, after, count, keep, scale, threshold, share = function.args
+        least = builder.fneg(threshold)
+        alone = builder.fcmp_ordered("==", share, ir.Constant(self.real, 1.0))
+
+        def body(builder: Any, at: list[Any], lanes: int, sums: list[Any]) -> list[Any]:
+            old, x, z, *means = (self.load(builder, each, lanes) for each in at)
+            kept = builder.fmul(self.splat(builder, keep, lanes), old)
+            new = self.fma(builder, self.splat(builder, scale, lanes), x, kept)
+            if shrinks:  # as `fastnn.rules.updates.soft_threshold`
+                high, low = (self.splat(builder, each, lanes) for each in (threshold, least))
+                cut = builder.select(builder.fcmp_ordered(">", new, high), high, new)
+                cut = builder.select(builder.fcmp_ordered("<", cut, low), low, cut)
+                new = builder.fsub(new, cut)
+            self.store(builder, new, at[0])
+            if averages:
+                part = self.splat(builder, share, lanes)
+                joined = self.fma(builder, part, builder.fsub(new, means[0]), means[0])
+                self.store(builder, builder.select(alone, new, joined), at[3])
+            return [self.add_product(builder, new, z, sums[0])]
+
+        arrays = [w, here, after, mean] if averages else [w, here, after]
+        sums = self.pieces(builder, count, arrays, [self.zeros(self.lanes)] * UNROLL, body)
+        (total,) = self.fold(builder, [self.added(builder, sums)], builder.fadd)
+        builder.ret(builder.extract_element(total, INT64(0)))
+        return function
+
 
 def make_dot(dtype: np.dtype) -> SimpleNamespace:
     """Return the products for one dtype; an address is where `count` numbers lie side by side.
@@ -173,12 +204,17 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
     axpy(w, w_at, address, count, scale): w += scale x.
     advance(w, w_at, before, here, after, count, keep, scale): w = keep w + scale x_before, and
     returns (sum w x_after, sum x_here x_after).
+    follow[shrinks, averages](w, w_at, mean_at, here, after, count, keep, scale, threshold, share):
+    w = keep w + scale x_here; its soft threshold, if it shrinks; and the mean at mean_at of what w
+    has been, in which this one has that share, if it averages; returns sum w x_after, to the bit as
+    `dot` then would.
     """
     if config.DISABLE_JIT:
         return SimpleNamespace(
             dot=pure_python.dot(dtype),
             axpy=pure_python.axpy(dtype),
             advance=pure_python.advance(dtype),
+            follow={kind: pure_python.follow(dtype, *kind) for kind in FOLLOWING},
         )
     pointer = llvm_real(dtype).as_pointer()
 
@@ -217,7 +253,33 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
         words = [types.int64] * 5
         return types.UniTuple(w.dtype, 2)(w, *words, w.dtype, w.dtype), codegen
 
-    return SimpleNamespace(dot=dot, axpy=axpy, advance=advance)
+    def make_follow(shrinks: bool, averages: bool) -> Any:
+        name = f"fastnn_follow{'_shrunk' * shrinks}{'_averaged' * averages}_{dtype.name}"
+
+        @intrinsic
+        def follow(typingctx, w, w_at, mean_at, here, after, count, keep, scale, threshold, share):
+            def codegen(context, builder, signature, args):
+                ours = [
+                    data_pointer(context, builder, signature.args[0], args[0], at)
+                    for at in args[1:3]
+                ]
+                rows = [builder.inttoptr(address, pointer) for address in args[3:5]]
+                module = builder.module
+                callee = module.globals.get(name) or _Writer(dtype).follow(
+                    module, name, shrinks, averages
+                )
+                return builder.call(callee, [*ours, *rows, *args[5:]])
+
+            return w.dtype(w, *[types.int64] * 5, *[w.dtype] * 4), codegen
+
+        return follow
+
+    return SimpleNamespace(
+        dot=dot,
+        axpy=axpy,
+        advance=advance,
+        follow={kind: make_follow(*kind) for kind in FOLLOWING},
+    )
 
 
 def make_squares(dtype: np.dtype) -> Any:

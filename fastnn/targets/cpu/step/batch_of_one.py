@@ -1,6 +1,9 @@
-"""An epoch of plain SGD on one row at a time, of a model with one output: the textbook's loop.
+"""An epoch of plain SGD on one row at a time, without hidden layers: the textbook's loop.
 
-Its step is the shortest there is, so it waits for nothing that it can know before.
+Its step is the shortest there is. Of one output without an l1 penalty it waits for nothing that it
+can know before. Of several outputs each is a model of its own, and while one waits others go on;
+there, and with an l1 penalty or the mean of the weights, a row is read once for the update with it
+and once for the products before: weights are written and read in the same pass.
 """
 
 from __future__ import annotations
@@ -11,46 +14,55 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules import losses as rules
-from fastnn.rules.table import CUSTOM, LOSS_CODES, LOSSES
+from fastnn.rules.table import LOSS_CODES, LOSSES, UPDATE_CODES
 from fastnn.targets.cpu.arguments import (
     ADDRESS,
     BAD_STEP,
     COLUMN_STRIDE,
-    DTYPE,
+    FIRST_STEP,
     ROW_STRIDE,
     STEP,
     STOP,
 )
-from fastnn.targets.cpu.llvm.conversion import make_convert
-from fastnn.targets.cpu.llvm.function_pointers import call_gradient, call_loss
+from fastnn.targets.cpu.llvm.function_pointers import call_gradient
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
-    address_of,
     atomic_load,
     atomic_store,
     load_float32,
     load_float64,
     prefetch,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U, loss_gradient, losses_loop, switch
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, loss_gradient
 from fastnn.targets.cpu.plan import (
     BIAS,
-    IN_PLACE,
+    LOSS,
     LOSS_BLOCK,
+    OUTPUT,
     OWN_GRADIENT,
     OWN_LOSSES,
     PREFETCH,
-    PRIVATE,
     ROW_SCRATCH,
     SAMPLES,
+    SIZE,
     STEPS,
+    UPDATE,
     WEIGHTED,
     WEIGHTS,
     K,
+    N,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
-from fastnn.targets.cpu.scalars import L2, LOSS_SUM, MEAN_WEIGHT, RATE_FACTOR, WEIGHT_SUM
-from fastnn.targets.cpu.step.between_steps import layer_number
+from fastnn.targets.cpu.scalars import (
+    BETA1,
+    L1,
+    L2,
+    LOSS_SUM,
+    MEAN_WEIGHT,
+    RATE_FACTOR,
+    WEIGHT_SUM,
+)
+from fastnn.targets.cpu.step.between_steps import averaged, layer_number
 from fastnn.targets.cpu.views import (
     control_of,
     head_of,
@@ -60,66 +72,72 @@ from fastnn.targets.cpu.views import (
     order_of,
     rates_of,
     strided_of,
+    target_weights_of,
     weights_of,
 )
 
 AHEAD = 16  # rows asked for ahead of time
 LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer
+SGD, AVERAGED = UPDATE_CODES["sgd"], UPDATE_CODES["averaged_sgd"]
+# Losses whose derivative is compiled into a loop of its own; the others share one.
+OWN_LOOPS = ("binary_cross_entropy", "mse", "huber", "margin")
 
 
-def _gradient_of(rule: Any, real: Any, elementary: Any) -> Any:
-    """Return the gradient of a built-in loss as `call_gradient` has it for one of the caller's."""
-    derivative = loss_gradient(rule, real, elementary)
+def make_gradient(real: Any, elementary: Any) -> Any:
+    """Return ``gradient(code, own, p, y, alpha)``: the derivative of the loss of that code.
+
+    Of a user-defined one, whose code is CUSTOM, `own` says where it is.
+    """
+    codes: dict[Any, list[int]] = {}
+    for name, row in LOSSES.items():
+        if not row.rowwise:
+            codes.setdefault(getattr(rules, name), []).append(LOSS_CODES[name])
+    lines = ["def gradient(code, own, p, y, alpha):"]
+    namespace: dict[str, Any] = {"call": call_gradient}
+    for number, (rule, own_codes) in enumerate(codes.items()):
+        namespace[f"of{number}"] = loss_gradient(rule, real, elementary)
+        test = " or ".join(f"code == {code}" for code in own_codes)
+        lines.append(f"    if {test}: return of{number}(p, y, alpha)")
+    lines.append("    return call(own, p, y, alpha)")
+    exec("\n".join(lines), namespace)
+    return njit(**INLINE)(namespace["gradient"])
+
+
+def _gradient_of(name: str, real: Any, elementary: Any) -> Any:
+    """Return the gradient of one loss, as `make_gradient` has it of all."""
+    derivative = loss_gradient(getattr(rules, name), real, elementary)
 
     @njit(**INLINE)
-    def gradient(own, p, y, alpha):
+    def gradient(code, own, p, y, alpha):
         return derivative(p, y, alpha)
 
     return gradient
 
 
-def _losses_of(rule: Any, real: Any, elementary: Any) -> Any:
-    """Return the losses of a built-in loss as `call_loss` has them for one of the caller's."""
-    loop = losses_loop(rule, real, elementary)
+def _make_add_losses(dtype: np.dtype, losses: Any) -> Any:
+    """Return ``add_losses(job, z_at, y_at, first, count)`` for steps first..first + count.
 
-    @njit(**INLINE)
-    def losses(own, memory, p_at, y_at, to, count, alpha):
-        loop(memory, p_at, y_at, to, count, alpha)
-
-    return losses
-
-
-def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> Any:
-    """Return an epoch of plain SGD on one row at a time for one loss: the textbook's loop.
-
-    The textbook's order, z = w . x + b, then w += c x, makes every step wait for the update before.
-    With w' = keep w + c x the next row's z = w' . x' + b' is keep (w . x') + c (x . x') + b', whose
-    two products are known before c is: only the derivative of the loss is left to wait for.
+    It adds their losses, and returns whether all are finite; where one is not, `control` has which.
+    Those of rows of weight 0 do not count. Outputs and targets lie row by row.
     """
-    real = dtype.type
-    zero, one, convert = real(0), real(1), make_convert(dtype)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
-    dot, axpy, advance = products.dot, products.axpy, products.advance
-    own = load_float64 if dtype.itemsize == 8 else load_float32
 
     @njit(**EXACT)
     def add_losses(job, z_at, y_at, first, count):
-        """Add the losses of some steps; return False, and say which, where one is not finite.
-
-        Those of rows of weight 0 do not count.
-        """
         memory, head, control, numbers = (
             memory_of(job),
             head_of(job),
             control_of(job),
             numbers_of(job),
         )
-        order, weights = order_of(job), weights_of(job)
-        alpha = alphas_of(job)[LOSS_ALPHA]
-        losses(head[OWN_LOSSES], memory, z_at, y_at, z_at, count, alpha)
-        total, weighted = numbers[LOSS_SUM], head[WEIGHTED] == 1
-        for i in range(count):
-            if weighted:
+        order, weights, of_targets = order_of(job), weights_of(job), target_weights_of(job)
+        n, alpha = layers_of(job)[0, N], alphas_of(job)[LOSS_ALPHA]
+        losses(head[LOSS], head[OWN_LOSSES], memory, z_at, y_at, z_at, count * n, alpha)
+        total, weighted = numbers[LOSS_SUM], head[WEIGHTED]
+        # Of one output nothing is added up or divided: a step is as short as that would be.
+        several = n > 1 or weighted == 2
+        for i in range(0 if several else count):
+            if weighted == 1:
                 weight = weights[U(order[U(first + i)])]
                 if weight > 0.0:
                     total += weight * memory[U(z_at + i)]
@@ -129,22 +147,58 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
             if not math.isfinite(total):
                 control[BAD_STEP] = first + i
                 break
+        for i in range(count if several else 0):
+            at, loss, row = z_at + i * n, 0.0, order[U(first + i)]
+            if weighted == 2:
+                for j in range(n):
+                    weight = of_targets[U(row * n + j)]
+                    if weight > 0.0:
+                        loss += weight * memory[U(at + j)]
+            else:
+                for j in range(at, at + n):
+                    loss += memory[U(j)]
+            loss /= n
+            if weighted == 1:
+                weight = weights[U(row)]
+                if weight > 0.0:
+                    total += weight * loss
+            else:
+                total += loss
+            if weighted > 0:
+                numbers[WEIGHT_SUM] += weights[U(row)]
+            if not math.isfinite(total):
+                control[BAD_STEP] = first + i
+                break
         numbers[LOSS_SUM] = total
-        if not weighted:
+        if weighted == 0:
             numbers[WEIGHT_SUM] = float(first + count)
         return math.isfinite(total)
 
-    @njit(**EXACT)
-    def row_address(job, row, step):
-        """Return where the row of a step can be read; copies of three steps are there at a time."""
-        head, strided = head_of(job), strided_of(job)
-        address = strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
-        if head[IN_PLACE] == 1:
-            return address
-        memory, k = memory_of(job), layers_of(job)[0, K]
-        slot = head[PRIVATE] + step % 3 * k
-        convert(memory, slot, address, strided[0, COLUMN_STRIDE], k, strided[0, DTYPE])
-        return address_of(memory, slot)
+    return add_losses
+
+
+@njit(**INLINE)
+def ask(start, row_bytes):
+    """Ask for a row."""
+    for at in range(0, row_bytes, 64):
+        prefetch(start + at)
+    prefetch(start + row_bytes - 1)
+
+
+def _one_output(
+    gradient: Any, dtype: np.dtype, products: Any, step_row: Any, add_losses: Any
+) -> Any:
+    """Return ``epoch(job)`` of a model of one output, without an l1 penalty.
+
+    The textbook's order, z = w . x + b, then w += c x, makes every step wait for the update before.
+    With w' = keep w + c x the next row's z = w' . x' + b' is keep (w . x') + c (x . x') + b', whose
+    two products are known before c is: only the derivative of the loss is left to wait for.
+    """
+    real = dtype.type
+    zero, one = real(0), real(1)
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    dot, axpy, advance = products.dot, products.axpy, products.advance
+    own = load_float64 if dtype.itemsize == 8 else load_float32
 
     @njit(**EXACT)
     def epoch(job):
@@ -162,31 +216,30 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
         samples, l2 = min(head[SAMPLES], head[STEPS]), real(layer_number(job, ZERO, L2))
         rate_factor = layer_number(job, ZERO, RATE_FACTOR)
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
+        row_bytes = k * strided[0, COLUMN_STRIDE]
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
         z_at, y_at = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK
         weights, weighted, mean = weights_of(job), head[WEIGHTED] == 1, numbers_of(job)[MEAN_WEIGHT]
         inverse = 1.0 / mean if mean > 0.0 else 0.0
-        own_gradient, alpha = head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
-        row, row_bytes = order[U(0)], k * strided[0, COLUMN_STRIDE]
-        before = here = row_address(job, row, ZERO)
+        code, own_gradient = head[LOSS], head[OWN_GRADIENT]
+        alpha = alphas_of(job)[LOSS_ALPHA]
+        row = order[U(0)]
+        before = here = step_row(job, row, ZERO)
         z, keep, change = dot(memory, w, here, k) + bias, one, zero
         for first in range(0, samples, LOSS_BLOCK):
             count = min(LOSS_BLOCK, samples - first)
             for i in range(count):
                 step = first + i
                 following = order[U(min(step + 1, samples - 1))]
-                after = row_address(job, following, step + 1)
-                if head[PREFETCH] > 0 and step + AHEAD < samples:
-                    start = rows + order[U(step + AHEAD)] * row_stride
-                    for at in range(0, row_bytes, 64):
-                        prefetch(start + at)
-                    prefetch(start + row_bytes - 1)
+                after = step_row(job, following, step + 1)
+                if head[PREFETCH] > 0 and step + AHEAD < head[SAMPLES]:
+                    ask(rows + order[U(step + AHEAD)] * row_stride, row_bytes)
                 y = own(targets + row * target_stride)
                 memory[U(z_at + i)], memory[U(y_at + i)] = z, y
                 direct, through = advance(memory, w, before, here, after, k, keep, change)
                 rate = real(rates[U(step)] * rate_factor)
                 keep = one - rate * l2
-                change = -rate * gradient(own_gradient, z, y, alpha)
+                change = -rate * gradient(code, own_gradient, z, y, alpha)
                 if weighted:
                     scale = real(weights[U(row)] * inverse)
                     change = change * scale if scale != zero else zero
@@ -207,21 +260,144 @@ def _one_by_one(losses: Any, gradient: Any, dtype: np.dtype, products: Any) -> A
     return epoch
 
 
-def make_one_by_one(dtype: np.dtype, elementary: Any, products: Any) -> Any:
-    """Return ``one_by_one(code, job)``: the epoch for the loss of that code."""
+def _several_outputs(
+    gradient: Any, dtype: np.dtype, products: Any, step_row: Any, add_losses: Any
+) -> Any:
+    """Return ``epoch(job)`` for any number of outputs, an l1 penalty and the mean of the weights.
+
+    It goes on from the step where it is to the last that it is asked for.
+    """
     real = dtype.type
-    elementwise = {
-        LOSS_CODES[name]: getattr(rules, name) for name, row in LOSSES.items() if not row.rowwise
-    }
-    of_rule = {
-        rule: _one_by_one(
-            _losses_of(rule, real, elementary),
-            _gradient_of(rule, real, elementary),
-            dtype,
-            products,
+    zero, one = real(0), real(1)
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    dot, follow = products.dot, products.follow
+    plain, meaning = follow[False, False], follow[False, True]
+    shrinking, shrinking_meaning = follow[True, False], follow[True, True]
+    own, itemsize = load_float64 if dtype.itemsize == 8 else load_float32, dtype.itemsize
+
+    @njit(**EXACT)
+    def epoch(job):
+        memory, head, layers, strided, order, control, rates, numbers = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            strided_of(job),
+            order_of(job),
+            control_of(job),
+            rates_of(job),
+            numbers_of(job),
         )
-        for rule in dict.fromkeys(elementwise.values())
-    }
-    epochs = [(code, of_rule[rule]) for code, rule in elementwise.items()]
-    epochs.append((CUSTOM, _one_by_one(call_loss, call_gradient, dtype, products)))
-    return switch(epochs, "job")
+        start, end, k, n = control[STEP], head[STEPS], layers[0, K], layers[0, N]
+        if start >= end:
+            return
+        w, apart, size, z_at = layers[0, WEIGHTS], k + 1, head[SIZE], layers[0, OUTPUT]
+        rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
+        row_bytes, losses_at = k * strided[0, COLUMN_STRIDE], head[ROW_SCRATCH]
+        targets_at, block = losses_at + max(LOSS_BLOCK, n), max(1, LOSS_BLOCK // n)
+        trained, averages = real(layers[0, BIAS]), head[UPDATE] == AVERAGED
+        rate_factor = layer_number(job, ZERO, RATE_FACTOR)
+        l1, l2 = layer_number(job, ZERO, L1), real(layer_number(job, ZERO, L2))
+        code, own_gradient, alpha = head[LOSS], head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
+        weights, of_targets, weighted = weights_of(job), target_weights_of(job), head[WEIGHTED]
+        mean, output_share, share = numbers[MEAN_WEIGHT], one / real(n), zero
+        inverse = 1.0 / mean if mean > 0.0 else 0.0
+        row = order[U(start)]
+        here = step_row(job, row, start)
+        for j in range(n):
+            at = w + j * apart
+            memory[U(z_at + j)] = dot(memory, at, here, k) + memory[U(at + k)]
+        for first in range(start, end, block):
+            count = min(block, end - first)
+            for i in range(count):
+                step, following, after = first + i, row, here
+                if step + 1 < end:
+                    following = order[U(step + 1)]
+                    after = step_row(job, following, step + 1)
+                if head[PREFETCH] > 0 and step + AHEAD < head[SAMPLES]:
+                    ask(rows + order[U(step + AHEAD)] * row_stride, row_bytes)
+                exact_rate = rates[U(step)] * rate_factor
+                rate, threshold = real(exact_rate), real(exact_rate * l1)
+                keep = one - rate * l2
+                if averages:
+                    share = real(
+                        1.0 / averaged(numbers[BETA1], float(control[FIRST_STEP] + step + 1))
+                    )
+                scale = output_share
+                if weighted == 1:
+                    scale = real(weights[U(row)] * inverse) * output_share
+                target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
+                for j in range(n):
+                    at, kept = w + j * apart, i * n + j
+                    z, y = memory[U(z_at + j)], own(target + j * itemsize)
+                    memory[U(losses_at + kept)], memory[U(targets_at + kept)] = z, y
+                    if weighted == 2:
+                        scale = real(of_targets[U(row * n + j)] * inverse) * output_share
+                    change = -rate * (gradient(code, own_gradient, z, y, alpha) * scale)
+                    if scale == zero:
+                        change = zero
+                    bias = memory[U(at + k)] + trained * change
+                    memory[U(at + k)] = bias
+                    if averages:
+                        old = memory[U(at + k + size)]
+                        old = bias if share == one else old + share * (bias - old)
+                        memory[U(at + k + size)] = old
+                        if l1 > 0.0:
+                            z = shrinking_meaning(
+                                memory, at, at + size, here, after, k, keep, change, threshold,
+                                share,
+                            )  # fmt: skip
+                        else:
+                            z = meaning(
+                                memory, at, at + size, here, after, k, keep, change, zero, share
+                            )
+                    elif l1 > 0.0:
+                        z = shrinking(memory, at, at, here, after, k, keep, change, threshold, zero)
+                    else:
+                        z = plain(memory, at, at, here, after, k, keep, change, zero, zero)
+                    memory[U(z_at + j)] = z + bias
+                row, here = following, after
+            if not add_losses(job, losses_at, targets_at, first, count):
+                return
+            atomic_store(control, STEP, first + count)
+            if atomic_load(control, STOP) != 0:
+                return
+
+    return epoch
+
+
+def make_one_by_one(
+    dtype: np.dtype, elementary: Any, products: Any, losses: Any, step_row: Any
+) -> Any:
+    """Return ``one_by_one(job)``: an epoch of SGD, or of AveragedSGD, on one row at a time.
+
+    Parameters
+    ----------
+    dtype, elementary, products
+        As `make_elementary` and `make_dot` have them.
+    losses
+        The switch of `make_rules`.
+    step_row
+        (job, row, step) -> the address of the row of a step; those of three steps are there at a
+        time.
+    """
+    real = dtype.type
+    add_losses = _make_add_losses(dtype, losses)
+    every = make_gradient(real, elementary)
+    parts = dtype, products, step_row, add_losses
+    several = _several_outputs(every, *parts)
+    any_loss = _one_output(every, *parts)
+    lines, namespace = [], {"several": several, "any_loss": any_loss}
+    for name in OWN_LOOPS:
+        namespace[name] = _one_output(_gradient_of(name, real, elementary), *parts)
+        lines.append(f"    elif code == {LOSS_CODES[name]}: {name}(job)")
+    source = ["def pick(code, pipelined, job):", "    if not pipelined: several(job)", *lines]
+    exec("\n".join([*source, "    else: any_loss(job)"]), namespace)
+    pick = njit(**MERGED)(namespace["pick"])
+
+    @njit(**MERGED)
+    def one_by_one(job):
+        head = head_of(job)
+        alone = layers_of(job)[0, N] == 1 and head[WEIGHTED] < 2 and head[UPDATE] == SGD
+        pick(head[LOSS], alone and layer_number(job, ZERO, L1) == 0.0, job)
+
+    return one_by_one

@@ -1,10 +1,12 @@
-"""One epoch of a model with one output and no hidden layer: regression, logistic, perceptron, SVM.
+"""One epoch of a model with no hidden layer: regression, logistic, perceptron, SVM.
 
 Its step is too small for tiles: with 30 inputs and one row it is a few dozen nanoseconds. So the
-rows are read where they lie, weights are one contiguous vector (a plan whose panels are one column
-wide), and one thread does everything in order:
+rows are read where they lie, the weights of an output are one contiguous vector (a plan whose
+panels are one column wide), and one thread does everything in order:
 
     z_r = x_r . w + b;   d_r = dL/dz_r;   w -= rate sum_r d_r x_r, or the update rule with that sum.
+
+Several outputs are for `batch_of_one` alone; of all else there is one.
 """
 
 from __future__ import annotations
@@ -39,11 +41,12 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     load_float64,
     prefetch,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, U, make_rules
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
     BIAS,
+    CLIPS,
     DELTA,
     DIRECT,
     IN_PLACE,
@@ -64,15 +67,23 @@ from fastnn.targets.cpu.plan import (
     SPARSE,
     STEPS,
     TARGETS,
+    UPDATE,
     WEIGHTED,
     WEIGHTS,
     K,
+    N,
     Z,
 )  # fmt: skip
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L2, PENALTY, SCALE
-from fastnn.targets.cpu.step.batch_of_one import AHEAD, LOSS_ALPHA, make_one_by_one
+from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L1, L2, PENALTY, SCALE
+from fastnn.targets.cpu.step.batch_of_one import (
+    AHEAD,
+    AVERAGED,
+    LOSS_ALPHA,
+    SGD,
+    make_one_by_one,
+)
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
 from fastnn.targets.cpu.step.sparse_linear import make_sparse_linear
@@ -103,7 +114,6 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     elementary = make_elementary(dtype)
     rules = make_rules(dtype, elementary)
-    one_by_one = make_one_by_one(dtype, elementary, products)
     activate, multiply_derivative = rules.activate, rules.multiply_derivative
     losses, loss_gradients = rules.losses, rules.loss_gradients
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
@@ -130,6 +140,16 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         step, count = strided[0, COLUMN_STRIDE], strided[0, COLUMNS]
         convert(memory, slot, start, step, count, strided[0, DTYPE])
         return address_of(memory, slot)
+
+    @njit(**EXACT)
+    def step_row(job, row, step):
+        head = head_of(job)
+        if head[IN_PLACE] == 1:
+            strided = strided_of(job)
+            return strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
+        return row_address(job, row, head[PRIVATE] + step % 3 * layers_of(job)[0, K])
+
+    one_by_one = make_one_by_one(dtype, elementary, products, losses, step_row)
 
     @njit(**EXACT)
     def seen_address(job, row, slot):
@@ -197,6 +217,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 alphas[0],
             )  # fmt: skip
 
+    # Numbers that are written in the code are of types of their own, for which `apply` would be
+    # compiled again: ZERO and ONE are of one.
     @njit(**EXACT)
     def update(job, first, samples):
         memory, head, layers, order = (
@@ -228,13 +250,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             axpy(memory, out, address, k, factor * delta)
             total += delta
         if head[DIRECT] == 0:
-            apply(job, ZERO, w, out, k, False)
+            apply(job, ZERO, w, out, k, ZERO)
         if layers[0, BIAS] == 1:
             if head[DIRECT] == 1:
                 memory[U(w + k)] += factor * total
             else:
                 memory[U(out)] = total
-                apply(job, ZERO, w + k, out, 1, True)
+                apply(job, ZERO, w + k, out, ONE, ONE)
         if head[KEPT] > 0:
             kept, unit = head[KEPT], 1.0
             squared = squares(memory, kept, k + 1, unit)
@@ -242,14 +264,14 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 unit = UNIT
                 squared = squares(memory, kept, k + 1, unit)
             set_scale(job, squared, unit)
-            apply(job, ZERO, w, w + kept, k, False)
+            apply(job, ZERO, w, w + kept, k, ZERO)
             if layers[0, BIAS] == 1:
-                apply(job, ZERO, w + k, w + k + kept, 1, True)
+                apply(job, ZERO, w + k, w + k + kept, ONE, ONE)
         limit = layer_number(job, ZERO, COLUMN_NORM)
         if limit < math.inf:
             clip_column(job, w, k, ONE, limit, squares(memory, w, k, 1.0))
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def train_epoch(job):
         memory, alphas, head, layers, control, numbers, row_loss = (
             memory_of(job),
@@ -260,11 +282,11 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             numbers_of(job),
             row_loss_of(job),
         )
-        textbook = head[DIRECT] == 1 and head[BATCH] == 1 and head[WEIGHTED] < 2
-        textbook = textbook and head[IN_PLACE] != SPARSE
-        textbook = textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf
-        if textbook and layers[0, ACTIVATION] == IDENTITY and head[IN_PLACE] > 0:
-            one_by_one(head[LOSS], job)
+        textbook = head[BATCH] == 1 and layers[0, ACTIVATION] == IDENTITY and head[CLIPS] == 0
+        textbook = textbook and (head[UPDATE] == SGD or head[UPDATE] == AVERAGED)
+        textbook = textbook and head[IN_PLACE] > 0 and head[IN_PLACE] != SPARSE
+        if textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf:
+            one_by_one(job)
             return
         if control[STEP] == head[STEPS] and head[LAZY] > 0:
             make_good(job)
@@ -300,29 +322,35 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     @njit(**EXACT)
     def forward(job, start, end, outputs):
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
-        k = layers[0, K]
-        bias = memory[U(layers[0, WEIGHTS] + k)]
+        k, n, at = layers[0, K], layers[0, N], layers[0, OUTPUT]
         for row in range(start, end):
             if head[IN_PLACE] == SPARSE:
-                sparse_products(job, order_of(job), row, ZERO, ONE, layers[0, OUTPUT])
-                z = memory[U(layers[0, OUTPUT])] + bias
+                sparse_products(job, order_of(job), row, ZERO, ONE, at)
+                memory[U(at)] += memory[U(layers[0, WEIGHTS] + k)]
             else:
                 address = row_address(job, row, layers[0, INPUT])
-                z = dot(memory, layers[0, WEIGHTS], address, k) + bias
-            memory[U(layers[0, OUTPUT])] = z
-            activate(
-                layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], 1,
-                alphas[0],
-            )  # fmt: skip
-            outputs[U(row)] = memory[U(layers[0, OUTPUT])]
+                for j in range(n):
+                    w = layers[0, WEIGHTS] + j * (k + 1)
+                    memory[U(at + j)] = dot(memory, w, address, k) + memory[U(w + k)]
+            activate(layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, at, n, alphas[0])
+            for j in range(n):
+                outputs[U(row * n + j)] = memory[U(at + j)]
 
-    @njit(**EXACT)
+    @njit(**MERGED)
     def end_epoch(job):
-        """Set the l2 penalty."""
-        layers, l2, found = layers_of(job), layer_number(job, ZERO, L2), 0.0
-        if l2 != 0.0:
-            found = squares(memory_of(job), layers[0, WEIGHTS], layers[0, K], 1.0)
-        numbers_of(job)[PENALTY] = 0.5 * l2 * found
+        """Set the penalty."""
+        memory, layers, total = memory_of(job), layers_of(job), 0.0
+        l1, l2 = layer_number(job, ZERO, L1), layer_number(job, ZERO, L2)
+        for j in range(layers[0, N]):
+            w = layers[0, WEIGHTS] + j * (layers[0, K] + 1)
+            if l1 != 0.0:
+                size = 0.0
+                for i in range(w, w + layers[0, K]):
+                    size += abs(float(memory[U(i)]))
+                total += l1 * size
+            if l2 != 0.0:
+                total += 0.5 * l2 * squares(memory, w, layers[0, K], 1.0)
+        numbers_of(job)[PENALTY] = total
 
     return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 

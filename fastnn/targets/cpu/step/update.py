@@ -63,7 +63,8 @@ from fastnn.targets.cpu.views import (
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
     """Return ``apply(job, layer, at, gradient, count, is_bias)``.
 
-    It applies the plan's update rule to `count` parameters of a layer at `at` with their gradient.
+    It applies the plan's update rule to `count` parameters of a layer at `at` with their gradient;
+    `is_bias` is whether they have no penalty.
     One that is to be clipped by its norm it only keeps; called again with that, it applies it.
     """
     real = dtype.type

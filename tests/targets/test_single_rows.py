@@ -1,0 +1,119 @@
+"""Models without hidden layers that step on one row at a time: the loops of scikit-learn's SGD."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+from pairs import all_pairs
+from target_cases import (
+    DTYPES,
+    OPTIMIZERS,
+    assert_follows_numpy,
+    data_of,
+    parameters_of,
+    problem_of,
+    started,
+    train,
+)
+
+from fastnn.inputs.data import Data
+from fastnn.inputs.problem import penalty_of
+from fastnn.network import SGD, Dense
+from fastnn.optimizers import AveragedSGD
+from fastnn.rules.table import LOSSES
+
+RULES = {"sgd": SGD(0.05), "mean": AveragedSGD(0.05), "late mean": AveragedSGD(0.05, 40)}
+PENALTIES = {"none": {}, "l1": {"l1": 0.02}, "l2": {"l2": 0.1}, "both": {"l1": 0.02, "l2": 0.1}}
+ELEMENTWISE = [name for name, row in LOSSES.items() if not row.rowwise]
+
+
+def single(inputs, outputs, loss="mse", rule="sgd", **changes):
+    layers = [Dense(outputs, bias=changes.pop("bias", True))]
+    return problem_of(inputs, layers, loss, RULES[rule], batch_size=1, **changes)
+
+
+def state_of(engine):
+    groups = [engine.parameters(), *engine.slots()]
+    return np.concatenate([each.ravel() for group in groups for layer in group for each in layer])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "rule", "penalty", "weighted", "dtype"),
+    all_pairs([1, 7, 9, 33], [1, 2, 65], RULES, PENALTIES, [False, True, "targets"], DTYPES),
+)
+def test_single_rows_follow_the_numpy_target(
+    fast_class, inputs, outputs, rule, penalty, weighted, dtype
+):
+    problem = single(inputs, outputs, rule=rule, dtype=dtype, **PENALTIES[penalty])
+    data = data_of(problem, 37, weighted=weighted)
+    if weighted:
+        data.weights[::5] = 0.0
+    assert_follows_numpy(fast_class, problem, data, rate=0.01, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "rule"), all_pairs(ELEMENTWISE, [1, 3], ["sgd", "mean"])
+)
+def test_single_rows_follow_the_numpy_target_with_every_loss(fast_class, loss, outputs, rule):
+    problem = single(11, outputs, loss, rule, l2=0.1, bias=rule == "mean")
+    rate = 0.005 if loss == "poisson" else 0.02
+    assert_follows_numpy(fast_class, problem, data_of(problem, 70), rate=rate)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("layout", ["rows", "columns", "bytes"])
+def test_single_rows_of_any_layout_come_to_the_same_bits(fast_class, outputs, layout):
+    problem = single(9, outputs, rule="mean")
+    data = data_of(problem, 20)
+    X = np.round(10 * data.X)
+    other = {"rows": X.repeat(2, axis=0)[::2], "columns": np.asfortranarray(X)}
+    other = other.get(layout, X.astype(np.int8))
+    ends = []
+    for each in (X, other):
+        with closing(started(fast_class, problem)) as engine:
+            train(engine, problem, Data(each, data.targets), rate=1e-4)
+            ends.append(state_of(engine))
+    assert np.array_equal(*ends)
+
+
+@pytest.mark.parametrize(("rule", "outputs"), [("sgd", 3), ("mean", 1), ("mean", 3)])
+def test_single_rows_in_parts_come_to_the_same_bits(fast_class, rule, outputs):
+    problem = single(9, outputs, "binary_cross_entropy", rule, l1=0.01)
+    data, order, rates = data_of(problem, 90), np.arange(90)[::-1].copy(), np.full(90, 0.1)
+    if fast_class.hides_steps(problem):
+        pytest.skip("it says so")
+    ends = []
+    for stops in ((), (1, 30, 64, 89)):
+        with closing(started(fast_class, problem)) as engine:
+            seen = []
+            result = engine.train_epoch_in_parts(
+                data, order, rates, 0, 0, stops, lambda step, *_, seen=seen: seen.append(step)
+            )
+            assert seen == list(stops)
+            ends.append((result.loss, state_of(engine)))
+    assert ends[0][0] == ends[1][0] and np.array_equal(ends[0][1], ends[1][1])
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_the_penalty_after_an_epoch_has_its_l1(engine_class, outputs):
+    problem = single(6, outputs, l1=0.03, l2=0.2)
+    with closing(started(engine_class, problem)) as engine:
+        [result] = train(engine, problem, data_of(problem, 12))
+        expected = penalty_of(problem, engine.parameters())
+    assert result.penalty is None or result.penalty == pytest.approx(expected, rel=1e-12)
+    assert result.penalty is not None or not engine.tells_penalty
+
+
+def test_a_loss_that_is_not_finite_stops_single_rows_where_it_is(engine_class):
+    problem = single(5, 3)
+    data = data_of(problem, 30)
+    data.X[17] = 1e200  # a product of two such is infinite
+    with closing(engine_class(problem)) as engine:
+        engine.load(parameters_of(problem), [])
+        result = engine.train_epoch(data, np.arange(30), np.full(30, 0.01), 0, 0)
+    assert result.bad_step == 17
+
+
+def test_optimizers_that_take_more_than_a_row_are_left_to_others(engine_class):
+    problem = problem_of(5, [Dense(3)], optimizer=OPTIMIZERS["adam"], batch_size=1)
+    assert_follows_numpy(engine_class, problem, data_of(problem, 12))
