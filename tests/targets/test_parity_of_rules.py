@@ -74,7 +74,7 @@ SETTINGS = {
     "rate_factor": first(rate_factor=0.3),
 }
 # Not a matter of numbers, or not of all targets, or of one loss alone (see test_losses.py).
-ELSEWHERE = {"network", "precision", "init", "label_smoothing", "ignore_nan"}
+ELSEWHERE = {"network", "precision", "init", "bias_init", "label_smoothing", "ignore_nan"}
 
 
 def test_every_setting_of_a_problem_and_of_a_layer_is_here():
