@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checker import unchecked
 from numba import config
 
 import fastnn
@@ -99,6 +100,7 @@ def test_caches_are_where_they_were_meant_to_be(tmp_path, chosen):
     assert files_in(tmp_path) == files_in(tmp_path / "near")
 
 
+@unchecked
 def test_a_damaged_cache_says_so_once_and_is_mended(tmp_path):
     descend(tmp_path, FASTNN_CACHE_DIR=str(tmp_path))
     for file in files_in(tmp_path):
@@ -108,6 +110,7 @@ def test_a_damaged_cache_says_so_once_and_is_mended(tmp_path):
     assert descend(tmp_path, FASTNN_CACHE_DIR=str(tmp_path)) == []
 
 
+@unchecked
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled")
 def test_a_warm_start_compiles_nothing_and_reads_one_file_a_function(tmp_path):
     descend(tmp_path, FASTNN_CACHE_DIR=str(tmp_path))

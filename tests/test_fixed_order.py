@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checker import unchecked
 from numba import njit
 
 import fastnn
@@ -59,6 +60,7 @@ def test_no_sum_of_the_package_may_be_reordered():
     assert not wrong
 
 
+@unchecked
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 31, 33, 100])
 def test_a_sum_of_squares_has_the_same_bits_wherever_it_is_called(count, dtype):

@@ -83,7 +83,9 @@ PAIRS += [("tanh", parametric.Huber(0.7)), ("gelu", parametric.Quantile(0.3))]
 PAIRS += [(lambda z: tanh(z) * z, lambda o, t: logsumexp(o) - o[t[0]] + (o**2).sum())]
 
 
-@pytest.mark.parametrize(("activation", "loss"), PAIRS, ids=lambda each: getattr(each, "__name__", str(each)))
+@pytest.mark.parametrize(
+    ("activation", "loss"), PAIRS, ids=lambda each: getattr(each, "__name__", str(each))
+)
 def test_gradients_are_those_of_central_differences(activation, loss):
     layers = [Dense(4, activation), LayerNorm(), Dropout(0.4), Dense(3)]
     trainer = spread(trainer_of(layers, 4, loss=loss, dtype="float64"))

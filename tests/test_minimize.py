@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from checker import unchecked
 
 from fastnn import Diverged, InvalidInput, MissingExtra
 from fastnn.graph import Descent, erf, exp, log, minimize, sin, sqrt, trace, variables, where
@@ -351,6 +352,7 @@ print(int(compiled(descent_source(trace(f))).loaded), *result.x)
 """
 
 
+@unchecked
 def test_a_later_process_loads_what_an_earlier_one_compiled(tmp_path):
     environment = {"FASTNN_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
     first = run_python(COMPILE.format(name="x"), **environment).split()
@@ -359,6 +361,7 @@ def test_a_later_process_loads_what_an_earlier_one_compiled(tmp_path):
     assert first[1] == again[1]
 
 
+@unchecked
 def test_damaged_code_in_the_cache_is_replaced(tmp_path):
     environment = {"FASTNN_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
     first = run_python(COMPILE.format(name="x"), **environment).split()

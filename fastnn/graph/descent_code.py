@@ -15,6 +15,7 @@ from fastnn.graph.lower import lower
 from fastnn.graph.nodes import check_compiled, topological, variable
 from fastnn.graph.simplify import ZERO
 from fastnn.graph.statements import code_style, statements
+from fastnn.sanitizer import CHECKED
 from fastnn.storage.kernels.code_cache import generated_module
 from fastnn.storage.kernels.kernel_cache import kept
 from fastnn.storage.kernels.machine import DISABLE_JIT
@@ -150,6 +151,10 @@ class Descend:
         else:
             code, self.loaded = kept("descent", f"{text}{_CALL}{_KINDS}", self._compile)
             self._function = function_at(link(code), _KINDS, "int")
+            if CHECKED:
+                from fastnn.sanitizer.table import checked_arrays
+
+                self._function = checked_arrays(self._function)
 
     def __call__(self, *arguments: Any) -> int:
         """Take steps, as `descent_source` says; Python's lock is free meanwhile."""

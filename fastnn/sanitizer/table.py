@@ -121,7 +121,9 @@ class Stray(NamedTuple):
 
 
 def install_check() -> None:
-    """Compile the check, and have compiled code find it by its name."""
+    """Compile the check, and have compiled code find it by its name; again, do nothing."""
+    if _kept:
+        return
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     text = _CODE.format(

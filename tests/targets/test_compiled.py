@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checker import unchecked
 from target_cases import environment, needs_jit, run_python
 
 import fastnn
@@ -26,6 +27,7 @@ PACKAGE = Path(fastnn.__file__).parent
 OF_C = {"sched_yield", "usleep", "pow", "powf", "sqrt", "sqrtf", "SwitchToThread", "Sleep"}
 
 
+@unchecked
 @needs_jit
 @pytest.mark.parametrize("name", ENTRIES)
 def test_code_calls_neither_numba_nor_python_and_allocates_nothing(name):
@@ -283,6 +285,7 @@ def test_code_for_other_vectors_is_never_made_in_this_process(monkeypatch):
         loading.codes(["shuffle"], other)
 
 
+@unchecked
 @needs_jit
 def test_shipped_code_that_is_damaged_is_told_of(tmp_path, monkeypatch):
     made_for = next(iter(LEVELS.values()))
@@ -307,6 +310,7 @@ print(kernel_cache.KNOWN, "numba" in sys.modules)
 """
 
 
+@unchecked
 @needs_jit
 @pytest.mark.skipif(not processor().name, reason="nothing is shipped for this processor")
 @pytest.mark.parametrize("shipped", [True, False])
@@ -379,6 +383,7 @@ print(sum(os.waitpid(child, 0)[1] for child in children), len(children) > 1)
 """
 
 
+@unchecked
 @needs_jit
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
 def test_a_child_forked_while_another_thread_compiles_can_train(tmp_path):

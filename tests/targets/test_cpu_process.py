@@ -8,6 +8,7 @@ from contextlib import closing
 import numba
 import numpy as np
 import pytest
+from checker import unchecked
 from ctrl_c import interrupted, needs_signals
 from numba.core.runtime import _nrt_python, rtsys
 from target_cases import (
@@ -60,6 +61,7 @@ def small_problem(layers):
     return problem_of(5, layers, loss, OPTIMIZERS["adam"], batch_size=4)
 
 
+@unchecked
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("layers", [SMALL, [Dense(1)]], ids=["network", "one output"])
 def test_ten_thousand_steps_take_no_more_memory_than_ten(threads, layers, monkeypatch):
@@ -99,6 +101,7 @@ def test_compiled_steps_allocate_nothing(threads, layers, compiled_allocations):
     assert compiled_allocations() == before + 1  # as it would have shown
 
 
+@unchecked
 @pytest.mark.parametrize("layers", [SMALL[1:], [Dense(1)]], ids=["network", "one output"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_callers_data_are_not_copied(layers, dtype):

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from checker import unchecked
 from pairs import all_pairs, in_turns
 from target_cases import (
     DTYPES,
@@ -289,6 +290,7 @@ print(len(loops), sum(each.loaded for each in loops))
 """
 
 
+@unchecked
 @needs_jit
 def test_a_second_process_compiles_nothing():
     code = TRAIN.format(factor=0.4375)
@@ -298,6 +300,7 @@ def test_a_second_process_compiles_nothing():
     assert again == results
 
 
+@unchecked
 @needs_jit
 def test_rules_of_other_formulas_are_not_mixed_up():
     # What the test above has compiled is one of them: a rule takes a second to compile.

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from checker import unchecked
 from pairs import EVERY_CASE, pairs_among
 from row_cases import CASES, targets_for
 from target_cases import (
@@ -203,6 +204,7 @@ for factor in (0.1, 0.2, 0.7):
 """
 
 
+@unchecked
 @needs_jit
 def test_other_numbers_in_formulas_compile_nothing():
     lines = [line.split() for line in run_python(COUNT).splitlines()]

@@ -66,10 +66,6 @@ def prepare(names: Iterable[str]) -> None:
         if DISABLE_JIT:
             _ready.update((name, _plain(ENTRIES[name])) for name in missing)
             return
-        if CHECKED:
-            from fastnn.sanitizer.table import install_check
-
-            install_check()
         for name, code in codes(missing, processor()).items():
             _ready[name] = function_at(link(code), ENTRIES[name].arguments)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastnn.errors import TargetUnavailable
+from fastnn.sanitizer import CHECKED
 
 SUFFIX = ".code"
 # Whoever imports Numba, compiles or links has this, and no fork happens meanwhile: the child could
@@ -74,6 +75,10 @@ def link(code: Code) -> int:
     with at_work:
         import llvmlite.binding as llvm
 
+        if CHECKED:
+            from fastnn.sanitizer.table import install_check
+
+            install_check()
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         # LLVM ends the process where something is missing.
