@@ -92,7 +92,8 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     zero, per_sum = np.dtype(recipe.dtype).type(0), 8 // np.dtype(recipe.dtype).itemsize
     slots = recipe.slots
     turns = 2, STEP_FIELDS + 1
-    fields, constants = (1 + layers, _even(FIELDS)), _even(recipe.places.total(layers))
+    fields, own_count = (1 + layers, _even(FIELDS)), recipe.places.total(layers)
+    constants = _even(own_count)
 
     @inner
     def take_step(own, row, steps, step, me, team):
@@ -139,7 +140,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
                 own_words[U(row), U(field)] = job.words[U(row), U(field)] - offset
                 field += team
         e = me
-        while e < len(numbers):
+        while e < own_count:
             own_numbers[U(e)] = numbers[U(e)]
             e += team
         take_step(own_steps, 0, steps, begin, me, team)
