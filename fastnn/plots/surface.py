@@ -134,7 +134,7 @@ def loss_surface(
     names = [_name(trainer, place) for place in chosen]
     ax.set_xlabel(names[0])
     ax.set_ylabel(names[1])
-    ax.legend(loc="upper left", framealpha=0.9)  # "best" is slow over so many points
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)  # below, where no path is
     return ax
 
 
@@ -215,9 +215,9 @@ def _ways(
     """Return the points (n, 2) of each path by its name."""
     if asked is None:
         some = max(1, min(16, rows // 4))
-        sizes = {"all rows at once": rows, f"minibatches of {some}": some, "single rows": 1}
         # Of so few rows that two are the same, one.
-        asked = {name: size for name, size in sizes.items() if size == rows or size < rows}
+        named = {some: f"minibatches of {some}", 1: "single rows", rows: "all rows at once"}
+        asked = {name: size for size, name in sorted(named.items(), reverse=True)}
     if not isinstance(asked, Mapping):
         raise InvalidInput(
             f"paths must be a dict of batch sizes or points by their names, not {shown(asked)}"

@@ -40,6 +40,10 @@ class Arrays(tuple[np.ndarray, ...]):
             return self[names.index(name)]
         raise AttributeError(f"there is no {name!r} here, only {', '.join(names)}")
 
+    def __dir__(self) -> list[str]:
+        """List the names too, for completion."""
+        return sorted({*super().__dir__(), *self.names})
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle names and arrays."""
         return Arrays, (self.names, tuple(self))
