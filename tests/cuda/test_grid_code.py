@@ -97,7 +97,7 @@ def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
         words=plan.words,
         numbers=plan.numbers,
         steps=step_table(problem, "momentum", rates, 0, order, None),
-        keys=layer_keys(problem, [problem.seed], range(1)),
+        keys=layer_keys(problem, [(problem.seed, range(1))]),
         X=data.X,
         classes=data.targets if by_class else np.zeros(1, np.int64),
         targets=np.zeros((1, 1), problem.dtype) if by_class else data.targets,
