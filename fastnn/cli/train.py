@@ -250,6 +250,8 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
         columns, numbered = tuple(data.columns), data.numbered
         if options.weight is not None:
             weight = data.name_of(options.weight, "--weight")
+            if not weight:
+                raise InvalidInput("--weight: that column has no name; give it one in the header")
     elif options.weight is not None:
         raise InvalidInput("--weight names a column, and a matrix has none")
     data, unlabelled = without_label(data, label)
