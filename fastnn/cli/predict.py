@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen
-from fastnn.cli.data import add_data, read_data, say_all
+from fastnn.cli.data import add_data, check_output, read_data, say_all
 from fastnn.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
 
 def predict(options: argparse.Namespace) -> int:
     """Write a prediction for each row."""
-    from fastnn.storage.tensor_file import check_writable, write_file
+    from fastnn.storage.tensor_file import write_file
 
     if options.out != "-":
-        check_writable(options.out)
+        check_output("--out", options.out, options.model, options.data)
     model, data, said = _loaded(options)
     if options.proba and not model.probable:
         reason = (
