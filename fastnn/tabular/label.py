@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.rules import number_or_truth
 from fastnn.tabular.table import WrongCell, counted, listed
-from fastnn.tabular.words import is_missing, number, read_cells
+from fastnn.tabular.words import code_among, is_missing, number, number_hint, read_cells
 
 TASKS = ("regression", "classification")
 # Whole numbers of no more different values than this are classes, if each is there this often.
@@ -72,36 +72,37 @@ class Label:
             )
         numbers, row = numbers_of(values, decimal)
         if task is None:
-            task = "classification" if row is not None or _few(numbers) else "regression"
-            if values.dtype == bool:
-                task = "classification"
+            words = row is not None or values.dtype == bool or bool(code_among(values))
+            classes = words or _few(numbers)
+            task = "classification" if classes else "regression"
+            if not words and not (numbers != numbers[0]).any():
+                task = "regression"  # of which there is more to say than that it is one class
         if task == "regression":
             if row is not None:
+                hint = number_hint(values, decimal)
                 raise WrongCell(
                     row,
                     f"column {name!r}, the label: {shown(values[row]):.60} where a number is due "
-                    "for a regression; correct it, or leave the task to be found out",
+                    f"for a regression; {hint or 'correct it, or leave --task and --loss out'}",
                 )
-            largest = float(np.abs(numbers).max()) or 1.0
-            scaled = numbers / largest
-            mean, scale = float(scaled.mean()) * largest, float(scaled.std()) * largest
             if not (numbers != numbers[0]).any():
                 raise InvalidInput(
                     f"column {name!r}, the label, is {numbers[0]:g} in every row: there is nothing "
                     "to learn"
                 )
-            return cls(name, (), mean, scale or 1.0)
+            return cls(name).scaled_by(numbers)
         counts = Counter(words_of(values))
         if len(counts) == 1:
             raise InvalidInput(
                 f"column {name!r}, the label, has one class only, {next(iter(counts))!r}, in all "
                 f"{counted(len(values), 'row')}; there must be at least two"
             )
+        hint = number_hint(values, decimal) if row is not None else ""
         if len(counts) > MOST_CLASSES or (len(counts) > 50 and len(counts) > 0.5 * len(values)):
             raise InvalidInput(
                 f"column {name!r}, the label, has {len(counts)} different values in "
                 f"{counted(len(values), 'row')}, such as {listed(sorted(counts), 3)}: these are "
-                "no classes; is it the right column?"
+                f"no classes; {hint or 'is it the right column?'}"
             )
         return cls(name, tuple(sorted(counts, key=_order)))
 
@@ -144,6 +145,13 @@ class Label:
         found = np.array([changed.get(word, word) for word in words], object)
         word, other = next(iter(changed.items()))
         return found, f"{word!r} is read as {other!r}"
+
+    def scaled_by(self, numbers: np.ndarray) -> Self:
+        """Return the label of a regression with the mean and the deviation of some numbers."""
+        largest = float(np.abs(numbers).max()) or 1.0
+        scaled = numbers / largest  # whose squares do not overflow
+        mean, scale = float(scaled.mean()) * largest, float(scaled.std()) * largest
+        return type(self)(self.name, (), mean, scale or 1.0)
 
     def standard(self, numbers: np.ndarray) -> np.ndarray:
         """Return the numbers of a regression as the network learns them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,11 @@ _FALSE = frozenset(("false", "no", "n", "f"))
 ISO = "iso"
 DATE_FORMATS = (ISO, "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y%m%dT%H%M%S")
 _DIGIT = re.compile(r"\d")
+_CODE = re.compile(r"[-+]?0\d+")
+_THOUSANDS = {
+    ".": re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?"),
+    ",": re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d*)?"),
+}
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -43,6 +48,76 @@ def number(text: str, decimal: str = ".") -> float:
     if not math.isfinite(value):
         raise ValueError(text)
     return value
+
+
+def code_among(cells: np.ndarray) -> str:
+    """Return a cell that is no number but a code, since it begins with a zero, "" for none.
+
+    >>> code_among(np.array(["10", "007", "0.5"], object))
+    '007'
+    """
+    if cells.dtype != object:
+        return ""
+    codes = (text for text in set(cells.tolist()) if text and _CODE.fullmatch(text.strip()))
+    return min(codes, default="")
+
+
+def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
+    """Return how cells of text would all be numbers, "" where they would not.
+
+    >>> number_hint(np.array(["1,5", "2", None], object))
+    "all values are numbers whose decimal mark is ',', such as '1,5': pass --decimal ,"
+    >>> number_hint(np.array(["5%", "12.5 %"], object))
+    "all values are numbers but for the percent sign, such as '12.5 %': leave it out"
+    """
+    texts = sorted({text.strip() for text in cells.tolist() if not is_missing(text)})
+    other = "," if decimal == "." else "."
+    thousands = [text for text in texts if _THOUSANDS[decimal].fullmatch(text)]
+    marks: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+        (
+            f"whose decimal mark is {other!r}",
+            f"pass --decimal {other}",
+            lambda text: number(text, other),
+        ),
+        (
+            "but for the mark of thousands",
+            "leave it out",
+            lambda text: number(
+                text if text not in thousands else text.replace(other, ""), decimal
+            ),
+        ),
+        (
+            "but for the percent sign",
+            "leave it out",
+            lambda text: number(text.removesuffix("%"), decimal),
+        ),
+        (
+            "but for the sign of a currency",
+            "leave it out",
+            lambda text: number(text.strip("$\u20ac\xa3\xa5 ").replace(other, ""), decimal),
+        ),
+    )
+    if thousands and len(thousands) > len(texts) / 2:
+        marks = (*marks[1:], marks[0])
+    for what, advice, read in marks:
+        examples = []
+        try:
+            for text in texts:
+                read(text)
+                examples += [text] if not _is_number(text, decimal) else []
+        except ValueError:
+            continue
+        if examples:
+            return f"all values are numbers {what}, such as {examples[0]!r}: {advice}"
+    return ""
+
+
+def _is_number(text: str, decimal: str) -> bool:
+    try:
+        number(text, decimal)
+    except ValueError:
+        return False
+    return True
 
 
 def truth(text: str) -> float:
@@ -85,6 +160,28 @@ def date_format(texts: Iterable[str]) -> tuple[str, bool]:
             continue
         fitting.append(form)
     return (fitting[0], len(fitting) > 1) if fitting and texts else ("", False)
+
+
+def nearest_format(texts: Mapping[str, int], share: float) -> str:
+    """Return the format that at least a share of some texts, with their counts, have, or "".
+
+    >>> nearest_format({"2024-02-29": 9, "2024-02-30": 1}, 0.9)
+    'iso'
+    """
+    least = share * sum(texts.values())
+    if sum(count for text, count in texts.items() if _DIGIT.match(text.strip())) < least:
+        return ""
+    for form in DATE_FORMATS:
+        fitting = 0
+        for text, count in texts.items():
+            try:
+                date(text, form)
+            except (ValueError, OverflowError):
+                continue
+            fitting += count
+        if fitting >= least:
+            return form
+    return ""
 
 
 def read_cells(
