@@ -155,3 +155,101 @@ def test_options_that_cannot_be_are_refused_before_the_table_is_read(options, sa
     assert main(["train", "no-such.csv", "--label", "y", *options]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and said in error and "no-such" not in error, error
+
+
+@pytest.mark.parametrize(
+    ("learnt", "met"), [(("0", "1"), ("False", "True")), (("no", "yes"), ("0", "1.0"))]
+)
+def test_labels_of_0_and_1_match_those_of_false_and_true(learnt, met, here, capsys):
+    for name, words in (("data.csv", learnt), ("other.csv", met)):
+        write(here / name, ["a", "y"], [[i, words[i % 3 == 0]] for i in range(40)])
+    assert train("--label", "y") == 0
+    scores = []
+    for name in ("data.csv", "other.csv"):
+        capsys.readouterr()
+        assert main(["evaluate", "model.safetensors", name]) == 0
+        scores.append(capsys.readouterr())
+    assert scores[0].out == scores[1].out
+    assert "labels are written otherwise than in training" in scores[1].err
+
+
+def test_sparse_columns_counted_from_1_are_those_of_a_matrix(here, capsys):
+    """Of columns whose mean is not 0, where 0 is a number like any other."""
+    X = np.arange(120.0).reshape(40, 3) % 7
+    X[:, 1] = 0.0
+    X[::5, 1] = 3.0
+    np.savez("data.npz", X=X, y=np.arange(40) + 0.5)
+    for first, name in ((1, "one.svm"), (0, "zero.svm")):
+        lines = [
+            f"{y + 0.5} " + " ".join(f"{at + first}:{x}" for at, x in enumerate(row) if x)
+            for y, row in enumerate(X)
+        ]
+        (here / name).write_text("\n".join(lines) + "\n")
+    # Without its last column, nobody knows.
+    (here / "short.svm").write_text("1 1:2 2:1\n2 1:1\n")
+    assert train(data="data.npz") == 0
+    found = []
+    for name in ("data.npz", "one.svm", "zero.svm", "short.svm"):
+        capsys.readouterr()
+        assert main(["predict", "model.safetensors", name]) == 0, name
+        found.append(capsys.readouterr())
+    assert found[0].out == found[1].out == found[2].out
+    assert "taken in their order, since they are as many" in found[1].err
+    assert "there are 2 of 3: they are taken by their numbers" in found[3].err
+    # And the other way round: a model of columns 1 to 3, and a matrix, or columns 0 to 2.
+    assert train(data="one.svm") == 0
+    found = []
+    for name in ("one.svm", "zero.svm", "data.npz"):
+        capsys.readouterr()
+        assert main(["predict", "model.safetensors", name]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1] == found[2]
+
+
+def test_messages_say_what_can_be_done_at_the_prompt(here, capsys):
+    write(here / "data.csv", ["a", "k", "y", "minus"], [[*row, row[0] - 1] for row in ROWS])
+    for arguments, said, unsaid in (
+        (["--label", "y", "--drop", "1,2,4"], "--drop names all of them", "there is none"),
+        (["--label", "y", "--number", "k"], "as --number k asks for", "other row"),
+        (["--label", "k", "--loss", "poisson"], "leave --task and --loss out", "found out"),
+        (
+            ["--label", "minus", "--loss", "poisson"],
+            "row 1, column 'minus', the label: -1",
+            "row 0",
+        ),
+        (["--label", "y", "--out", "/proc/x"], "/proc/x: cannot be written", "no such folder"),
+    ):
+        if "/proc/x" in arguments and not os.path.isdir("/proc"):
+            continue
+        assert train(*arguments) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and said in error and unsaid not in error, error
+    for arguments, said in (
+        (["help", "trian"], "did you mean train? see:"),
+        (["examples", "xor", "--hidden", "x"], "invalid int value: 'x'; see:"),
+    ):
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = end.code
+        error = capsys.readouterr().err
+        assert status == 2 and error.count("\n") == 1 and said in error, error
+
+
+def test_classes_with_commas_are_shown_apart(here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i, ["p, q", "r"][i % 2]] for i in range(20)])
+    assert train("--label", "y") == 0
+    capsys.readouterr()
+    assert main(["show", "model.safetensors"]) == 0
+    assert "'p, q', 'r'" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_command_is_known_is_one_line(monkeypatch, capsys):
+    from fastnn.cli import commands
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "_parser", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "fastnn: interrupted\n"

@@ -172,7 +172,7 @@ class TableModel:
 
 def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
     """Return what there is to say of data that are not those that the model was trained on."""
-    said = []
+    said = list(met.remarks)
     if met.ignored:
         what = "column that the model does not know is"
         many = "columns that the model does not know are"

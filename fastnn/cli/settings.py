@@ -151,11 +151,12 @@ def loss_for(asked: str | None, task: str) -> str:
         if regression:
             return "mse"
         return "binary_cross_entropy" if binary else "softmax_cross_entropy"
+    classes = "2 classes" if binary else task
     kinds = ("real", "counts") if regression else ("classes", "binary")[: 1 + binary]
     fitting = [name for name, row in LOSSES.items() if row.targets in kinds]
     if asked not in fitting:
         raise InvalidInput(
-            f"--loss {asked} is not for a {task}{'' if regression or binary else ' task'} label; "
+            f"--loss {asked} is not for a {'regression' if regression else f'label of {classes}'}; "
             f"choose among {', '.join(fitting)}, or another --task"
         )
     return str(asked)

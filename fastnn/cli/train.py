@@ -350,6 +350,9 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             if option in ("drop", "keep", "category", "number")
         }
         inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
+        if not inputs.columns:
+            why = "--drop names all of them" if given["drop"] else "the label is the only one"
+            raise InvalidInput(f"no column is left to learn from: {why}")
         choices = preparation.Choices(
             given["category"], given["number"], given["keep"], options.decimal
         )
@@ -383,6 +386,13 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     kind: Any = settings.loss_for(options.loss, told.task)
     regression = not told.classes
     if kind == "poisson":
+        if (targets < 0).any():
+            row = int((targets < 0).argmax())
+            raise InvalidInput(
+                f"row {row + 1 if data.places is None else data.places[row] + 1}, column "
+                f"{label!r}, the label: {targets[row]:g}, but --loss poisson takes counts, which "
+                "are at least 0; correct it, or choose another --loss"
+            )
         told = Label(told.name)
     batch = min(settings.batch_for(rows) if options.batch is None else options.batch, rows)
     epochs = options.epochs

@@ -129,7 +129,8 @@ class Label:
         """Return values with the words of the classes, where others differ in a way that is plain.
 
         That is a full stop at the end, or case: files to test with have such differences, as that
-        of UCI Adult does. Beside it, an example of what was read as what, "" where nothing was.
+        of UCI Adult does. It is 0 and 1 where the classes are words for false and true, too, and
+        the other way round. Beside it, an example of what was read as what, "" where nothing was.
         """
         if not self.classes:
             return values, ""
@@ -138,7 +139,12 @@ class Label:
         alike: dict[str, list[str]] = {}
         for word in self.classes:
             alike.setdefault(_bare(word), []).append(word)
-        meant = {word: alike.get(_bare(word), []) for word in new}
+        truths: dict[float, list[str]] = {}
+        for word in self.classes if len(self.classes) == 2 else ():
+            truths.setdefault(_truth(word), []).append(word)
+        if truths.keys() != {0.0, 1.0}:
+            truths = {}
+        meant = {word: alike.get(_bare(word)) or truths.get(_truth(word), []) for word in new}
         changed = {word: other[0] for word, other in meant.items() if len(other) == 1}
         if not changed:
             return values, ""
@@ -242,6 +248,14 @@ def _few(numbers: np.ndarray) -> bool:
 
 def _bare(word: str) -> str:
     return word.strip().rstrip(".").strip().lower()
+
+
+def _truth(word: str) -> float:
+    """Return 0 or 1 for a word or number that stands for false or true, -1 for others."""
+    try:
+        return number_or_truth(_bare(word), True)
+    except ValueError:
+        return -1.0
 
 
 def _order(word: str) -> tuple[int, float, str]:

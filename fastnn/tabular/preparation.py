@@ -53,11 +53,14 @@ class Met:
         New categories by column, with how often each is there.
     ignored
         Columns that the model does not know.
+    remarks
+        What else there is to say.
     """
 
     missing: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, Counter[str]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def add(self, name: str, found: Found) -> None:
         """Take note of what was met in a column."""
@@ -498,27 +501,52 @@ class Scaled:
                 f"the data have {counted(have, 'column')}, but the model was trained on {columns}"
             )
         if dense:
-            if not np.isfinite(X).all():
-                row, column = np.argwhere(~np.isfinite(X))[0]
-                raise InvalidInput(f"row {row + 1}, column {column + 1}: {X[row, column]}")
-            found = np.empty(X.shape, np.float32)
-            for start in range(0, len(X), _BLOCK):
-                block = slice(start, start + _BLOCK)
-                found[block] = (X[block] - self.mean) / self.scale
-            return found, Met()
+            return self._scaled(X), Met()
         from scipy.sparse import csr_array
 
-        shift = data.first - self.first  # of a file without the column that counts from 0
+        shift, remarks = self._shift(data)
         indices = X.indices + shift
         known = (indices >= 0) & (indices < columns)
-        met = Met(ignored=tuple(str(each + self.first) for each in np.unique(indices[~known])))
+        ignored = tuple(str(each + self.first) for each in np.unique(indices[~known]))
         kept = np.concatenate([[0], np.cumsum(known)])[X.indptr]
         indices = indices[known]
+        met = Met(ignored=ignored, remarks=remarks)
+        kind = indices.astype(np.int32), kept.astype(np.int32)
+        if self.mean.any():  # a zero is no zero any more
+            wide = csr_array((X.data[known], *kind), shape=(X.shape[0], columns))
+            return self._scaled(wide.toarray()), met
         numbers = (X.data[known] / self.scale[indices]).astype(np.float32)
-        wide = csr_array(
-            (numbers, indices.astype(np.int32), kept.astype(np.int32)), shape=(X.shape[0], columns)
-        )
+        wide = csr_array((numbers, *kind), shape=(X.shape[0], columns))
         return (wide if sparse in (None, True) else wide.toarray()), met
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        """Return dense features, float32."""
+        if not np.isfinite(X).all():
+            row, column = np.argwhere(~np.isfinite(X))[0]
+            raise InvalidInput(f"row {row + 1}, column {column + 1}: {X[row, column]}")
+        found = np.empty(X.shape, np.float32)
+        for start in range(0, len(X), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            found[block] = (X[block] - self.mean) / self.scale
+        return found
+
+    def _shift(self, data: Matrix) -> tuple[int, tuple[str, ...]]:
+        """Return what to add to the places of sparse columns, and what is to be said of that.
+
+        A file whose columns count from another number than the model's has its names for them, as
+        a file has that lacks column 0, or has counted otherwise, as the file has that is as wide.
+        """
+        if data.first == self.first:
+            return 0, ()
+        width, columns = data.X.shape[1], len(self.mean)
+        counts = f"columns are counted from {data.first}, and those of the model from {self.first}"
+        if width == columns:
+            return 0, (f"{counts}: they are taken in their order, since they are as many",)
+        if width < columns:
+            by_name = f"warning: {counts}, and there are {width} of {columns}: they are taken by "
+            advice = "their numbers; if that is wrong, give one row its last column, though it be 0"
+            return data.first - self.first, (by_name + advice,)
+        return data.first - self.first, ()
 
     def describe(self) -> list[str]:
         """Return what becomes of the columns."""
