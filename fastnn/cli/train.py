@@ -93,7 +93,8 @@ def add(commands: Any) -> None:
         "--validation",
         type=float,
         metavar="SHARE",
-        help="of the rows, by whose loss the best epoch is chosen (default 0.1)",
+        help="of the rows, by whose loss the best epoch is chosen (default 0.1, and none of fewer "
+        "than some 100 rows)",
     )
     how.add_argument(
         "--test",
@@ -120,7 +121,8 @@ def add(commands: Any) -> None:
     files.add_argument(
         "--checkpoint",
         metavar="PATH",
-        help="a file after every epoch, in this folder or with this name",
+        help="a file after every epoch, in this folder, where the last three are kept, or with "
+        "this name",
     )
     files.add_argument(
         "--resume", metavar="PATH", help="go on from a model or a checkpoint, on the same DATA"
@@ -380,7 +382,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     features, more = preparation.learn(inputs, choices, None if rows == data.rows else parts[0])
     if told.classes and values.dtype == object:
         hint = number_hint(values, options.decimal)
-        said += [f"warning: label {label!r}: {hint}; read as classes"] if hint else []
+        said += [f"warning: label {label!r} is read as classes: {hint}"] if hint else []
     said += [_said_of(told, values), *_said_of_parts(parts, validation, test)]
     said += features.describe() + more
     kind: Any = settings.loss_for(options.loss, told.task)
@@ -555,8 +557,8 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
         callbacks.append(EarlyStopping(patience))
     elif options.patience is not None:
         raise InvalidInput(
-            "--patience needs rows to validate with, and there are too few to leave some out; "
-            "leave --patience out, or pass a larger --validation"
+            "--patience needs rows to validate with, and none are left out; leave --patience out"
+            + ("" if options.resume else ", or pass a larger --validation")
         )
     if options.checkpoint is not None:
         callbacks.append(Checkpoint(options.checkpoint, keep=3))

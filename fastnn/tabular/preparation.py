@@ -376,7 +376,7 @@ def _read(
             return _Read("date", dates, form)
         hint = number_hint(values, choices.decimal)
         if hint:
-            said.append(f"warning: {name!r}: {hint}; read as text")
+            said.append(f"warning: {name!r} is read as text: {hint}")
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:
         return "text that differs in nearly all rows"
