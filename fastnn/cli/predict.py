@@ -66,6 +66,13 @@ def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
     from fastnn.cli.model import load
 
     model = load(options.model, options.target, options.threads)
+    if getattr(options, "proba", False) and not model.probable:
+        reason = (
+            f"the loss {model.trainer.problem.loss} gives none"
+            if model.label.classes
+            else "the label is a number"
+        )
+        raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
     expected = None if model.plan.numbered else model.plan.columns
     data, said = read_data(options, expected, part="test")
     return model, model.aligned(data, said), said
@@ -78,13 +85,6 @@ def predict(options: argparse.Namespace) -> int:
     if options.out != "-":
         check_output("--out", options.out, options.model, options.data)
     model, data, said = _loaded(options)
-    if options.proba and not model.probable:
-        reason = (
-            f"the loss {model.trainer.problem.loss} gives none"
-            if model.label.classes
-            else "the label is a number"
-        )
-        raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
     X = model.features(data, options.decimal, said)
     say_all(said, options.quiet)
     columns: list[list[str]]

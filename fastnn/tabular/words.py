@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,11 +21,10 @@ _FALSE = frozenset(("false", "no", "n", "f"))
 ISO = "iso"
 DATE_FORMATS = (ISO, "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y%m%dT%H%M%S")
 _DIGIT = re.compile(r"\d")
+_CURRENCIES = "$\u20ac\xa3\xa5"
 _CODE = re.compile(r"[-+]?0\d+")
-_THOUSANDS = {
-    ".": re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?"),
-    ",": re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d*)?"),
-}
+# Three digits each time after a mark of thousands, of which people have many.
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?P<mark>[., '\u2019\xa0\u202f])\d{3})(?:(?P=mark)\d{3})*")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -66,50 +66,47 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
     """Return how cells of text would all be numbers, "" where they would not.
 
     >>> number_hint(np.array(["1,5", "2", None], object))
-    "all values are numbers whose decimal mark is ',', such as '1,5': pass --decimal ,"
+    "all values are numbers with the decimal mark ',', such as '1,5': pass --decimal ,"
     >>> number_hint(np.array(["5%", "12.5 %"], object))
-    "all values are numbers but for the percent sign, such as '12.5 %': leave it out"
+    "all values are numbers with a percent sign, such as '12.5 %': leave that out"
     """
     texts = sorted({text.strip() for text in cells.tolist() if not is_missing(text)})
+    odd = [text for text in texts if not _is_number(text, decimal)]
+    if not odd:
+        return ""
     other = "," if decimal == "." else "."
-    thousands = [text for text in texts if _THOUSANDS[decimal].fullmatch(text)]
-    marks: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+    # The first that fits counts: where all have three digits, 1,234 is rather a thousand.
+    ways: tuple[tuple[str, str, str, Callable[[str], str]], ...] = (
+        ("a mark of thousands", "leave that out", decimal, _without_thousands),
+        (f"the decimal mark {other!r}", f"pass --decimal {other}", other, str),
         (
-            f"whose decimal mark is {other!r}",
-            f"pass --decimal {other}",
-            lambda text: number(text, other),
+            f"the decimal mark {other!r} and a mark of thousands",
+            f"pass --decimal {other} and leave the other out",
+            other,
+            _without_thousands,
         ),
-        (
-            "but for the mark of thousands",
-            "leave it out",
-            lambda text: number(
-                text if text not in thousands else text.replace(other, ""), decimal
-            ),
-        ),
-        (
-            "but for the percent sign",
-            "leave it out",
-            lambda text: number(text.removesuffix("%"), decimal),
-        ),
-        (
-            "but for the sign of a currency",
-            "leave it out",
-            lambda text: number(text.strip("$\u20ac\xa3\xa5 ").replace(other, ""), decimal),
+        *(
+            (what, "leave that out", mark, lambda text, signs=signs: _without_sign(text, signs))
+            for what, signs in (("a percent sign", "%"), ("the sign of a currency", _CURRENCIES))
+            for mark in (decimal, other)
         ),
     )
-    if thousands and len(thousands) > len(texts) / 2:
-        marks = (*marks[1:], marks[0])
-    for what, advice, read in marks:
-        examples = []
-        try:
-            for text in texts:
-                read(text)
-                examples += [text] if not _is_number(text, decimal) else []
-        except ValueError:
-            continue
-        if examples:
-            return f"all values are numbers {what}, such as {examples[0]!r}: {advice}"
+    for what, advice, mark, plain in ways:
+        if all(_is_number(plain(text), mark) for text in texts):
+            return f"all values are numbers with {what}, such as {odd[0]!r}: {advice}"
     return ""
+
+
+def _without_thousands(text: str) -> str:
+    found = _THOUSANDS.match(text)
+    if not found or text[found.end() : found.end() + 1] == found["mark"]:
+        return text
+    return found[0].replace(found["mark"], "") + text[found.end() :]
+
+
+def _without_sign(text: str, signs: str) -> str:
+    minus = text[:1] if text[:1] in "-+" else ""
+    return _without_thousands(minus + text[len(minus) :].strip(f"{signs} \xa0"))
 
 
 def _is_number(text: str, decimal: str) -> bool:
@@ -163,7 +160,7 @@ def date_format(texts: Iterable[str]) -> tuple[str, bool]:
 
 
 def nearest_format(texts: Mapping[str, int], share: float) -> str:
-    """Return the format that at least a share of some texts, with their counts, have, or "".
+    """Return the format that most of some texts, with their counts, have; "" where too few do.
 
     >>> nearest_format({"2024-02-29": 9, "2024-02-30": 1}, 0.9)
     'iso'
@@ -171,17 +168,14 @@ def nearest_format(texts: Mapping[str, int], share: float) -> str:
     least = share * sum(texts.values())
     if sum(count for text, count in texts.items() if _DIGIT.match(text.strip())) < least:
         return ""
+    fitting = dict.fromkeys(DATE_FORMATS, 0)
     for form in DATE_FORMATS:
-        fitting = 0
         for text, count in texts.items():
-            try:
+            with contextlib.suppress(ValueError, OverflowError):
                 date(text, form)
-            except (ValueError, OverflowError):
-                continue
-            fitting += count
-        if fitting >= least:
-            return form
-    return ""
+                fitting[form] += count
+    best = max(fitting, key=fitting.__getitem__)
+    return best if fitting[best] >= least else ""
 
 
 def read_cells(
