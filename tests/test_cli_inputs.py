@@ -211,6 +211,9 @@ def test_messages_say_what_can_be_done_at_the_prompt(here, capsys):
     for arguments, said, unsaid in (
         (["--label", "y", "--drop", "1,2,4"], "--drop names all of them", "there is none"),
         (["--label", "y", "--number", "k"], "as --number k asks for", "other row"),
+        (["--label", "y", "--drop", "a", "--keep", "1"], "--drop and --keep both name", "left"),
+        (["--label", "y", "--weight", "y"], "--label and --weight both name column 'y'", "left"),
+        (["--label", "y", "--number", "a", "--category", "a"], "both name column 'a'", "left"),
         (["--label", "k", "--loss", "poisson"], "leave --task and --loss out", "found out"),
         (
             ["--label", "minus", "--loss", "poisson"],

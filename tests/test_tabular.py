@@ -191,6 +191,7 @@ def test_delimiter_header_and_marks_are_found_out(text, names, tmp_path):
     [
         (["1,5", "2,25", "3"] * 9, "pass --decimal ,"),
         (["1,234", "12,345,678", "7", "1,234.5"] * 9, "with a mark of thousands, such as"),
+        (["1,234", "2,345"] * 9, "leave that out or pass --decimal ,"),
         (["1 234", "12 345 678", "7"] * 9, "with a mark of thousands, such as"),
         (["1'234.5", "-7"] * 9, "with a mark of thousands, such as"),
         (["1.234,5", "12.345.678,25", "7"] * 9, "pass --decimal , and leave the other out"),

@@ -120,7 +120,7 @@ def optimizer_of(
     if kind == "cosine":
         schedule = schedules.Cosine(rate, max(1, updates))
     elif kind == "onecycle":
-        schedule = schedules.OneCycle(rate, max(1, updates))
+        schedule = schedules.OneCycle(rate, max(2, updates))
     classes: dict[str, Any] = {
         "adam": optimizers.Adam,
         "adamw": optimizers.AdamW,

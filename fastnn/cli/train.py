@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -162,12 +163,14 @@ def _check(options: argparse.Namespace) -> None:
     InvalidInput
         Which, and what to do.
     """
+    from fastnn.training.saved_trainer import MOST_THREADS
+
     given = vars(options)
     for name, least in (("batch", 1), ("epochs", 0), ("patience", 0), ("restarts", 1), ("seed", 0)):
         if given[name] is not None:
             whole(given[name], f"--{name}", least)
     if options.threads is not None:
-        whole(options.threads, "--threads", 1)
+        whole(options.threads, "--threads", 1, MOST_THREADS)
     for name in ("l1", "l2"):
         if given[name] is not None:
             number(given[name], f"--{name}", 0.0)
@@ -351,6 +354,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             for option, value in vars(options).items()
             if option in ("drop", "keep", "category", "number")
         }
+        _check_roles({"label": [label], "weight": [weight] if weight else [], **given})
         inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
         if not inputs.columns:
             why = "--drop names all of them" if given["drop"] else "the label is the only one"
@@ -511,6 +515,16 @@ def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
             f"--label is missing; which column is to be predicted: {listed([*data.columns], 20)}?"
         )
     return data.name_of(options.label, "--label")
+
+
+def _check_roles(given: dict[str, list[str]]) -> None:
+    """Refuse columns that two options name for what cannot be both."""
+    for one, another in itertools.combinations(given, 2):
+        both = [name for name in given[one] if name in given[another]]
+        if both and {one, another} not in ({"keep", "category"}, {"keep", "number"}):
+            raise InvalidInput(
+                f"--{one} and --{another} both name column {both[0]!r}; leave it out of one"
+            )
 
 
 def _weights(data: Any, name: str, decimal: str) -> Any:

@@ -91,10 +91,17 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
             for mark in (decimal, other)
         ),
     )
-    for what, advice, mark, plain in ways:
-        if all(_is_number(plain(text), mark) for text in texts):
-            return f"all values are numbers with {what}, such as {odd[0]!r}: {advice}"
-    return ""
+    fitting = [
+        (what, advice)
+        for what, advice, mark, plain in ways
+        if all(_is_number(plain(text), mark) for text in texts)
+    ]
+    if not fitting:
+        return ""
+    # Nobody knows what 1,234 is where all have three digits.
+    both = len(fitting) > 1 and fitting[1] == ways[1][:2] and fitting[0] == ways[0][:2]
+    what, advice = (" or ".join(pair) for pair in zip(*fitting[: 1 + both], strict=True))
+    return f"all values are numbers with {what}, such as {odd[0]!r}: {advice}"
 
 
 def _without_thousands(text: str) -> str:
