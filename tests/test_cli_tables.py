@@ -328,7 +328,7 @@ BAD = {
     "quote": (GOOD + '1,"p,2\n', "quotation mark"),
     "one class": ("a,y\n1,no\n2,no\n", "one class only, 'no', in all 2 rows"),
     "constant": ("a,y\n1,1.5\n1,2.5\n1,3\n", "no column is left"),
-    "same": ("a,y\n1,2.5\n2,2.5\n3,2.5\n", "one class only"),
+    "same": ("a,y\n1,2.5\n2,2.5\n3,2.5\n", "is 2.5 in every row: there is nothing to learn"),
     "no label": ("a,y\n1,\n2,\n", "has no value in any row"),
     "NUL": ("a,y\n1,\x002\n", "a NUL byte"),
     "workbook": ("PK\x03\x04 and so on", "an Excel workbook"),

@@ -11,6 +11,7 @@ from fastnn.tabular.label import Label
 from fastnn.tabular.preparation import Choices, Columns, Scaled, from_file
 from fastnn.tabular.rules import CategoryRule, DateRule, NumberRule
 from fastnn.tabular.table import Matrix, Table
+from fastnn.tabular.words import number_hint
 
 
 def texts(*cells):
@@ -183,3 +184,62 @@ def test_delimiter_header_and_marks_are_found_out(text, names, tmp_path):
     (tmp_path / "data.csv").write_bytes(text.encode())
     found, _ = read(str(tmp_path / "data.csv"), Reading())
     assert list(found.columns) == names and found.numbered == (names == ["1", "2"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["1,5", "2,25", "3"] * 9, "pass --decimal ,"),
+        (["1,234", "12,345,678", "7", "1,234.5"] * 9, "with a mark of thousands, such as"),
+        (["1,234", "2,345"] * 9, "leave that out or pass --decimal ,"),
+        (["1 234", "12 345 678", "7"] * 9, "with a mark of thousands, such as"),
+        (["1'234.5", "-7"] * 9, "with a mark of thousands, such as"),
+        (["1.234,5", "12.345.678,25", "7"] * 9, "pass --decimal , and leave the other out"),
+        (["1\xa0234,5", "3,25"] * 9, "pass --decimal , and leave the other out"),
+        (["5%", "7 %", "12.5%"] * 9, "a percent sign"),
+        (["5,5 %", "7 %"] * 9, "a percent sign"),
+        (["$1,000.50", "$3"] * 9, "the sign of a currency"),
+        (["-$5", "3 \u20ac"] * 9, "the sign of a currency"),
+    ],
+)
+def test_numbers_that_are_written_otherwise_are_said(cells, said):
+    made, lines = Columns.learn(table(a=np.arange(len(cells)) % 4.0, p=texts(*cells)), Choices())
+    assert len(made.rules) == 2 and any("warning: 'p'" in line and said in line for line in lines)
+    with pytest.raises(InvalidInput, match="row 1, column 'p'.*all values are numbers"):
+        Columns.learn(table(p=texts(*cells)), Choices(numbers=["p"]))
+
+
+@pytest.mark.parametrize(
+    "cells", [["a", "1,5"], ["1,2,3"], ["1 2"], ["%"], ["$"], ["12%5"], ["1.2.3"]]
+)
+def test_words_are_no_numbers_written_otherwise(cells):
+    assert not number_hint(texts(*cells))
+
+
+def test_codes_that_begin_with_a_zero_are_categories():
+    data = table(zip=texts("00123", "123", "04567", "123"), x=texts("0.5", "0", "10", "-0.25"))
+    made, said = Columns.learn(data, Choices())
+    rules = {rule.name: rule for rule in made.rules}
+    assert rules["zip"].categories == ("123", "00123", "04567") and rules["x"].kind == "number"
+    assert any("'zip': a category, since '00123' begins with a zero" in line for line in said)
+    forced, _ = Columns.learn(data, Choices(numbers=["zip"]))
+    assert {rule.kind for rule in forced.rules} == {"number"}
+    assert Label.learn("y", texts("01", "02", "1")).classes == ("01", "1", "02")
+
+
+def test_a_mistake_among_dates_is_named_as_one_among_numbers_is():
+    days = [f"2024-02-{day:02d}" for day in range(1, 30)]
+    with pytest.raises(InvalidInput, match="row 30, column 'd': '2024-02-30' where dates are due"):
+        Columns.learn(table(d=texts(*days, "2024-02-30")), Choices())
+    made, _ = Columns.learn(table(d=texts(*days, "2024-02-30")), Choices(categories=["d"]))
+    assert made.rules[0].kind == "category"
+    mixed = texts(*(days[:6] + ["soon", "late"] * 2))
+    assert Columns.learn(table(d=mixed), Choices())[0].rules[0].kind == "category"
+    # Those that most of all fit, though others fit nearly as many.
+    british = ["01/02/2024"] * 38 + ["13/02/2024", "31/02/2024"]
+    with pytest.raises(InvalidInput, match="row 40, column 'd': '31/02/2024'"):
+        Columns.learn(table(d=texts(*british)), Choices())
+    # Which of the two is first, all rows tell, though only some are learnt from.
+    when = texts(*["01/02/2024", "03/04/2024"] * 5, "31/12/2024")
+    made, _ = Columns.learn(table(d=when), Choices(), np.arange(10))
+    assert made.rules[0].form == "%d/%m/%Y"

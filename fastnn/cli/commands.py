@@ -40,10 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         As `argparse` does: with 0 after ``--help`` and ``--version``, with 2 for arguments that
         cannot be.
     """
-    parser = _parser()
     try:
         with _warnings_in_one_line():
-            options = parser.parse_args(arguments)
+            options = _parser().parse_args(arguments)
             code: int = options.run(options)
             screen.flush()
     except KeyboardInterrupt as interrupt:
@@ -129,7 +128,8 @@ class Parser(argparse.ArgumentParser):
             asked, known = choice[1], re.findall(r"[\w.-]+", choice[2])
         near = difflib.get_close_matches(asked.split(" ")[0].split("=")[0], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        screen.say(f"{self.prog}: {text}; {hint}see: {self.prog} --help")
+        between = "" if text.endswith("?") else ";"
+        screen.say(f"{self.prog}: {text}{between} {hint}see: {self.prog} --help")
         raise SystemExit(2)
 
     def _print_message(self, message: str, file: Any = None) -> None:

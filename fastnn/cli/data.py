@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -69,3 +71,42 @@ def say_all(lines: list[str], quiet: bool) -> None:
     if not quiet:
         for line in lines:
             screen.say(line)
+
+
+def check_output(option: str, path: str, *inputs: str) -> None:
+    """Raise what writing a file would, before there is anything to write.
+
+    Parameters
+    ----------
+    option
+        Which has the path.
+    inputs
+        Files that are read, under whatever name; "-" is the standard input.
+
+    Raises
+    ------
+    InvalidInput
+        The file is one of the inputs, which would be lost.
+    MissingFile, UnusableFile
+        As `fastnn.storage.tensor_file.check_writable`.
+    """
+    from fastnn.storage.tensor_file import check_writable
+
+    check_writable(path)
+    refuse_inputs(option, path, *inputs)
+
+
+def refuse_inputs(option: str, path: str, *inputs: str) -> None:
+    """Raise `InvalidInput` where the file at a path, if there is one, is one of the inputs."""
+    for each in inputs:
+        try:
+            read = os.fstat(sys.stdin.fileno()) if each == "-" else os.stat(each)
+            same = os.path.samestat(os.stat(path), read)
+        except (OSError, ValueError, AttributeError):  # one of the two is not there or no file
+            continue
+        if same:
+            name = "the standard input" if each == "-" else each
+            raise InvalidInput(
+                f"{option} {path} is the same file as {name}, which is read and would be lost; "
+                "choose another name"
+            )

@@ -127,8 +127,8 @@ class TableModel:
         """Return the features of data, and say what is new in them."""
         known: Any = data
         if isinstance(data, Table):
-            others = (self.label.name, self.plan.weight, *self.preparation.dropped)
-            known = data.without(others)
+            weight = [self.plan.weight] if self.plan.weight else []  # a column may have the name ""
+            known = data.without([self.label.name, *weight, *self.preparation.dropped])
         sparse = False if self.trainer.target == "cuda" else None
         X, met = self.preparation.apply(known, sparse, decimal)
         said += remarks(met, self.preparation, data.rows)
@@ -148,8 +148,6 @@ class TableModel:
             if example:
                 said.append(f"labels are written otherwise than in training: {example}")
                 targets, new = self.label.encode(values, decimal)
-        if self.label.classes:
-            return targets, new
         return targets, new
 
     @property
@@ -174,7 +172,7 @@ class TableModel:
 
 def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
     """Return what there is to say of data that are not those that the model was trained on."""
-    said = []
+    said = list(met.remarks)
     if met.ignored:
         what = "column that the model does not know is"
         many = "columns that the model does not know are"

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen
-from fastnn.cli.data import add_data, read_data, say_all
+from fastnn.cli.data import add_data, check_output, read_data, say_all
 from fastnn.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
     from fastnn.cli.model import load
 
     model = load(options.model, options.target, options.threads)
+    if getattr(options, "proba", False) and not model.probable:
+        reason = (
+            f"the loss {model.trainer.problem.loss} gives none"
+            if model.label.classes
+            else "the label is a number"
+        )
+        raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
     expected = None if model.plan.numbered else model.plan.columns
     data, said = read_data(options, expected, part="test")
     return model, model.aligned(data, said), said
@@ -73,18 +80,11 @@ def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
 
 def predict(options: argparse.Namespace) -> int:
     """Write a prediction for each row."""
-    from fastnn.storage.tensor_file import check_writable, write_file
+    from fastnn.storage.tensor_file import write_file
 
     if options.out != "-":
-        check_writable(options.out)
+        check_output("--out", options.out, options.model, options.data)
     model, data, said = _loaded(options)
-    if options.proba and not model.probable:
-        reason = (
-            f"the loss {model.trainer.problem.loss} gives none"
-            if model.label.classes
-            else "the label is a number"
-        )
-        raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
     X = model.features(data, options.decimal, said)
     say_all(said, options.quiet)
     columns: list[list[str]]

@@ -10,7 +10,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
-from fastnn.errors import InvalidInput, number, whole
+from fastnn.errors import InvalidInput, whole
 
 if TYPE_CHECKING:
     from fastnn.network import Network, Optimizer
@@ -29,6 +29,31 @@ OPTIMIZERS = (
     "sgd", "momentum", "nesterov", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion",
     "averaged_sgd",
 )  # fmt: skip
+
+
+def check_names(options: argparse.Namespace) -> None:
+    """Refuse names that nothing has, and hidden layers that are none.
+
+    Raises
+    ------
+    InvalidInput
+        With names that are near.
+    """
+    from fastnn.rules.table import ACTIVATIONS, LOSSES, unknown_name
+    from fastnn.targets.selection import TARGETS
+
+    hidden_of(options.hidden or "")
+    task_for(options.task, options.loss)
+    for kind, asked, known in (
+        ("optimizer", options.optimizer, OPTIMIZERS),
+        ("schedule", options.schedule, SCHEDULES),
+        ("activation", options.activation, ACTIVATIONS),
+        ("loss", options.loss, ["auto", *LOSSES]),
+        ("target", options.target, TARGETS),
+        ("dtype", options.dtype, ("float32", "float64")),
+    ):
+        if asked is not None and asked not in known:
+            raise unknown_name(kind, asked, known)
 
 
 def batch_for(rows: int) -> int:
@@ -88,21 +113,14 @@ def optimizer_of(
 ) -> tuple[Optimizer, float]:
     """Return the optimizer that was asked for, and the learning rate that it begins with."""
     from fastnn import optimizers, schedules
-    from fastnn.rules.table import unknown_name
 
-    name = options.optimizer or OPTIMIZER
-    if name not in OPTIMIZERS:
-        raise unknown_name("optimizer", name, OPTIMIZERS)
+    name, kind = options.optimizer or OPTIMIZER, options.schedule or "cosine"
     rate = rate_for(name, regression) if options.rate is None else options.rate
-    rate = number(rate, "--rate", 0.0, open_low=True)
-    kind = options.schedule or "cosine"
-    if kind not in SCHEDULES:
-        raise unknown_name("schedule", kind, SCHEDULES)
     schedule: Any = rate
     if kind == "cosine":
         schedule = schedules.Cosine(rate, max(1, updates))
     elif kind == "onecycle":
-        schedule = schedules.OneCycle(rate, max(1, updates))
+        schedule = schedules.OneCycle(rate, max(2, updates))
     classes: dict[str, Any] = {
         "adam": optimizers.Adam,
         "adamw": optimizers.AdamW,
@@ -126,20 +144,19 @@ def loss_for(asked: str | None, task: str) -> str:
     InvalidInput
         A loss that is not for this task.
     """
-    from fastnn.rules.table import LOSSES, unknown_name
+    from fastnn.rules.table import LOSSES
 
     regression, binary = task == "regression", task == "binary"
     if asked in (None, "auto"):
         if regression:
             return "mse"
         return "binary_cross_entropy" if binary else "softmax_cross_entropy"
+    classes = "2 classes" if binary else task
     kinds = ("real", "counts") if regression else ("classes", "binary")[: 1 + binary]
     fitting = [name for name, row in LOSSES.items() if row.targets in kinds]
-    if asked not in LOSSES:
-        raise unknown_name("loss", asked, ["auto", *LOSSES])
     if asked not in fitting:
         raise InvalidInput(
-            f"--loss {asked} is not for a {task}{'' if regression or binary else ' task'} label; "
+            f"--loss {asked} is not for a {'regression' if regression else f'label of {classes}'}; "
             f"choose among {', '.join(fitting)}, or another --task"
         )
     return str(asked)

@@ -61,7 +61,9 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{name}: {text}" for name, text in value.items()) or "none"
     if isinstance(value, list):
-        shown = ", ".join(map(str, value[:30]))
+        # A class may have a comma in it.
+        plain = all("," not in str(each) and str(each).strip() == str(each) != "" for each in value)
+        shown = ", ".join(map(str if plain else repr, value[:30]))
         return f"{shown} and {len(value) - 30} more" if len(value) > 30 else shown
     return str(value)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen, settings
-from fastnn.cli.data import add_data, names_in, read_data, say_all
+from fastnn.cli.data import add_data, check_output, names_in, read_data, refuse_inputs, say_all
 from fastnn.errors import InvalidInput, number, whole
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fastnn.tabular.table import Matrix, Table
 
 OUT = "model.safetensors"
+_VALIDATION = 0.1  # of the rows
 # With fewer rows left out, their loss is too much of chance to choose an epoch by.
 _LEAST_VALIDATION = 10
 # What a training that goes on keeps, since its file says so.
@@ -92,7 +94,8 @@ def add(commands: Any) -> None:
         "--validation",
         type=float,
         metavar="SHARE",
-        help="of the rows, by whose loss the best epoch is chosen (default 0.1)",
+        help="of the rows, by whose loss the best epoch is chosen (default 0.1, and none of fewer "
+        "than some 100 rows)",
     )
     how.add_argument(
         "--test",
@@ -119,7 +122,8 @@ def add(commands: Any) -> None:
     files.add_argument(
         "--checkpoint",
         metavar="PATH",
-        help="a file after every epoch, in this folder or with this name",
+        help="a file after every epoch, in this folder, where the last three are kept, or with "
+        "this name",
     )
     files.add_argument(
         "--resume", metavar="PATH", help="go on from a model or a checkpoint, on the same DATA"
@@ -130,11 +134,12 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and print how good the model is and where it is."""
-    from fastnn.storage.tensor_file import check_writable
-
     begun = time.perf_counter()
     out = options.out or OUT
-    check_writable(out)
+    _check(options)
+    check_output("--out", out, options.data)
+    if options.checkpoint is not None:
+        refuse_inputs("--checkpoint", options.checkpoint, options.data)
     said: list[str] = []
     if options.resume is None:
         model, data = _begin(options, said)
@@ -148,6 +153,52 @@ def run(options: argparse.Namespace) -> int:
     model.trainer.save(out)
     _report(model, data, history, out, time.perf_counter() - begun)
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse settings that cannot be, alone or together, before anything is read.
+
+    Raises
+    ------
+    InvalidInput
+        Which, and what to do.
+    """
+    from fastnn.training.saved_trainer import MOST_THREADS
+
+    given = vars(options)
+    for name, least in (("batch", 1), ("epochs", 0), ("patience", 0), ("restarts", 1), ("seed", 0)):
+        if given[name] is not None:
+            whole(given[name], f"--{name}", least)
+    if options.threads is not None:
+        whole(options.threads, "--threads", 1, MOST_THREADS)
+    for name in ("l1", "l2"):
+        if given[name] is not None:
+            number(given[name], f"--{name}", 0.0)
+    if options.rate is not None:
+        number(options.rate, "--rate", 0.0, open_low=True)
+    if options.dropout is not None:
+        number(options.dropout, "--dropout", 0.0, 1.0, open_high=True)
+    if (options.restarts or 1) > 1 and options.checkpoint is not None:
+        raise InvalidInput(
+            f"--restarts {options.restarts} trains several networks, and --checkpoint follows one; "
+            "leave one of the two out"
+        )
+    if options.resume is not None:
+        given_too = [f"--{name}" for name in _FIXED if given[name] is not None]
+        if given_too:
+            raise InvalidInput(
+                f"{', '.join(given_too)} cannot be changed where a training goes on: the model of "
+                "--resume has it; leave it out, or train a new model"
+            )
+        return
+    validation, test = _shares(options)
+    if validation + test >= 1:
+        raise InvalidInput(
+            f"--validation {validation:g} and --test {test:g} leave no rows to train on"
+        )
+    if options.patience is not None and not validation:
+        raise InvalidInput("--patience needs rows to validate with; leave out --validation 0")
+    settings.check_names(options)
 
 
 def _kept(options: argparse.Namespace, model: TableModel) -> str:
@@ -205,42 +256,78 @@ def split(
     groups
         (rows,), such as classes; of each, at least one row is to train on.
     validation, test
-        Shares of the rows.
+        Shares of all rows; of groups too small for theirs, some give a row and others none.
     """
     import numpy as np
 
     random = np.random.default_rng([seed, 0x73706C69])  # ASCII "spli": apart from other draws
     order = random.permutation(len(groups))
-    parts: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
     drawn = groups[order]
-    for group in np.unique(groups):
-        rows = order[drawn == group]
-        tested = min(round(test * len(rows)), len(rows) - 1)
-        validated = min(round(validation * len(rows)), len(rows) - 1 - tested)
-        ends = (tested, tested + validated)
-        for part, chosen in zip((2, 1, 0), np.split(rows, ends), strict=True):
+    names, sizes = np.unique(groups, return_counts=True)
+    ties = random.random(len(names))
+    tested = _quotas(sizes, sizes - 1, test, ties)
+    validated = _quotas(sizes, sizes - 1 - tested, validation, 1 - ties)
+    parts: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+    for name, of_test, of_validation in zip(names, tested, validated, strict=True):
+        rows = np.split(order[drawn == name], (of_test, of_test + of_validation))
+        for part, chosen in zip((2, 1, 0), rows, strict=True):
             parts[part].append(chosen)
     train, validated_rows, tested_rows = (np.sort(np.concatenate(part)) for part in parts)
     return train, validated_rows, tested_rows
 
 
+def _quotas(sizes: np.ndarray, free: np.ndarray, share: float, ties: np.ndarray) -> np.ndarray:
+    """Return how many rows of each group make a share of all, by the largest remainders.
+
+    Parameters
+    ----------
+    sizes, free
+        Rows of each group, and how many of these may be taken.
+    ties
+        The order among equal remainders.
+    """
+    import numpy as np
+
+    exact = share * sizes
+    quotas = np.minimum(np.floor(exact + 1e-9).astype(np.int64), free)  # 0.1 * 30 is less than 3
+    lacking = round(share * int(sizes.sum())) - int(quotas.sum())
+    while lacking > 0 and (quotas < free).any():
+        order = np.lexsort((ties, -(exact - quotas).round(9)))
+        order = order[(quotas < free)[order]][:lacking]
+        quotas[order] += 1
+        lacking -= len(order)
+    return quotas
+
+
+def _said_of_parts(parts: Any, validation: float, test: float) -> list[str]:
+    """Return what there is to say where a part was asked for but has no row."""
+    from fastnn.tabular.table import counted
+
+    rows = counted(sum(map(len, parts)), "row")
+    return [
+        f"warning: no row is left out to {what}: --{option} {share:g} of {rows} is none"
+        for what, option, share, part in (
+            ("validate", "validation", validation, parts[1]),
+            ("test", "test", test, parts[2]),
+        )
+        if share and not len(part)
+    ]
+
+
 def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
     """Return a new model, and the rows for it."""
+    import numpy as np
+
     from fastnn.cli.model import Plan, TableModel, without_label
     from fastnn.tabular import preparation
     from fastnn.tabular.label import Label
-    from fastnn.tabular.table import Matrix, counted
+    from fastnn.tabular.table import Matrix, counted, in_file
+    from fastnn.tabular.words import number_hint
     from fastnn.training.trainer import Trainer
 
-    validation = _share(options.validation, "--validation", 0.1)
-    test = _share(options.test, "--test", 0.0)
-    if validation + test >= 1:
-        raise InvalidInput(
-            f"--validation {validation:g} and --test {test:g} leave no rows to train on"
-        )
-    seed = whole(options.seed or 0, "--seed", 0)
+    validation, test = _shares(options)
+    seed = options.seed or 0
     task = settings.task_for(options.task, options.loss)
-    settings.hidden_of(options.hidden or "")
     data, remarks = read_data(options)
     said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
     label, weight = _label(options, data), ""
@@ -250,6 +337,8 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
         columns, numbered = tuple(data.columns), data.numbered
         if options.weight is not None:
             weight = data.name_of(options.weight, "--weight")
+            if not weight:
+                raise InvalidInput("--weight: that column has no name; give it one in the header")
     elif options.weight is not None:
         raise InvalidInput("--weight names a column, and a matrix has none")
     data, unlabelled = without_label(data, label)
@@ -265,7 +354,11 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             for option, value in vars(options).items()
             if option in ("drop", "keep", "category", "number")
         }
+        _check_roles({"label": [label], "weight": [weight] if weight else [], **given})
         inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
+        if not inputs.columns:
+            why = "--drop names all of them" if given["drop"] else "the label is the only one"
+            raise InvalidInput(f"no column is left to learn from: {why}")
         choices = preparation.Choices(
             given["category"], given["number"], given["keep"], options.decimal
         )
@@ -275,14 +368,9 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
                 raise InvalidInput(f"--{option} names columns, and a matrix has none")
     values = data.y if isinstance(data, Matrix) else data.columns[label]
     assert values is not None
-    told = Label.learn(label, values, task, options.decimal)
-    features, more = preparation.learn(inputs, choices)
-    said += [_said_of(told, values)]
-    said += features.describe() + more
-    kind: Any = settings.loss_for(options.loss, told.task)
-    regression = not told.classes
-    if kind == "poisson":
-        told = Label(told.name)
+    with in_file(data.places):
+        told = Label.learn(label, values, task, options.decimal)
+        targets, _ = told.encode(values, options.decimal)
     if (
         round(validation * data.rows) < _LEAST_VALIDATION
         and validation
@@ -290,15 +378,32 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     ):
         said.append(f"{counted(data.rows, 'row')} are too few to leave some out: no validation")
         validation = 0.0
-    rows = data.rows - round(validation * data.rows) - round(test * data.rows)
-    batch = (
-        settings.batch_for(rows) if options.batch is None else whole(options.batch, "--batch", 1)
-    )
-    batch = min(batch, rows)
+    groups = targets if told.classes else np.zeros(data.rows, np.int64)
+    parts = split(groups, validation, test, seed)
+    rows = len(parts[0])
+    if not told.classes:
+        told = told.scaled_by(targets[parts[0]])
+    features, more = preparation.learn(inputs, choices, None if rows == data.rows else parts[0])
+    if told.classes and values.dtype == object:
+        hint = number_hint(values, options.decimal)
+        said += [f"warning: label {label!r} is read as classes: {hint}"] if hint else []
+    said += [_said_of(told, values), *_said_of_parts(parts, validation, test)]
+    said += features.describe() + more
+    kind: Any = settings.loss_for(options.loss, told.task)
+    regression = not told.classes
+    if kind == "poisson":
+        if (targets < 0).any():
+            row = int((targets < 0).argmax())
+            raise InvalidInput(
+                f"row {row + 1 if data.places is None else data.places[row] + 1}, column "
+                f"{label!r}, the label: {targets[row]:g}, but --loss poisson takes counts, which "
+                "are at least 0; correct it, or choose another --loss"
+            )
+        told = Label(told.name)
+    batch = min(settings.batch_for(rows) if options.batch is None else options.batch, rows)
     epochs = options.epochs
     if epochs is None:
         epochs = settings.epochs_for(rows, batch, regression)
-    epochs = whole(epochs, "--epochs", 0)
     outputs = len(told.classes) if kind == "softmax_cross_entropy" else 1
     optimizer, rate = settings.optimizer_of(options, regression, epochs * -(-rows // batch))
     trainer = Trainer(
@@ -316,15 +421,15 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     plan = Plan(columns, numbered, data.rows, validation, test, seed, weight)
     model = TableModel(trainer, features, told, plan)
     model.keep()
-    parts = _Parts(model, data, options, [])
+    found = _Parts(model, data, options, said)
     options.epochs = epochs
     sizes = "-".join(map(str, [trainer.network.inputs, *(d.units for d in trainer.network.dense)]))
     said.append(
         f"network {sizes}, {options.activation or settings.ACTIVATION}; loss {kind}; "
         f"{options.optimizer or settings.OPTIMIZER}, rate {rate:g}; {counted(epochs, 'epoch')} of "
-        f"{counted(len(parts.train), 'row')} in batches of {batch}"
+        f"{counted(rows, 'row')} in batches of {batch}"
     )
-    return model, parts
+    return model, found
 
 
 def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
@@ -333,12 +438,6 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     from fastnn.tabular.table import Matrix, counted
     from fastnn.training.trainer import Trainer
 
-    given = [f"--{name}" for name in _FIXED if getattr(options, name) is not None]
-    if given:
-        raise InvalidInput(
-            f"{', '.join(given)} cannot be changed where a training goes on: the model of --resume "
-            "has it; leave it out, or train a new model"
-        )
     trainer = Trainer.resume(options.resume, target=options.target, threads=options.threads)
     model = TableModel.of(trainer, options.resume)
     expected = None if model.plan.numbered else model.plan.columns
@@ -355,13 +454,13 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             f"warning: the data have {data.rows} rows with a label, but those of the training had "
             f"{model.plan.rows}; other rows are left out to validate and test than before"
         )
-    epochs = trainer.remaining if options.epochs is None else whole(options.epochs, "--epochs", 0)
+    epochs = trainer.remaining if options.epochs is None else options.epochs
     if options.epochs is None and not epochs:
         raise InvalidInput(
             f"{options.resume} has done all of its {trainer.epoch} epochs; pass --epochs to do more"
         )
     if options.rate is not None:
-        trainer.set(learning_rate=number(options.rate, "--rate", 0.0, open_low=True))
+        trainer.set(learning_rate=options.rate)
     elif options.epochs is not None and epochs > trainer.remaining:
         kind = (
             "adam" if "adam" in trainer.problem.optimizer.rule else trainer.problem.optimizer.rule
@@ -418,6 +517,16 @@ def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
     return data.name_of(options.label, "--label")
 
 
+def _check_roles(given: dict[str, list[str]]) -> None:
+    """Refuse columns that two options name for what cannot be both."""
+    for one, another in itertools.combinations(given, 2):
+        both = [name for name in given[one] if name in given[another]]
+        if both and {one, another} not in ({"keep", "category"}, {"keep", "number"}):
+            raise InvalidInput(
+                f"--{one} and --{another} both name column {both[0]!r}; leave it out of one"
+            )
+
+
 def _weights(data: Any, name: str, decimal: str) -> Any:
     import numpy as np
 
@@ -435,8 +544,15 @@ def _weights(data: Any, name: str, decimal: str) -> Any:
     return weights
 
 
-def _share(value: float | None, option: str, default: float) -> float:
-    return number(default if value is None else value, option, 0.0, 1.0, open_high=True)
+def _shares(options: argparse.Namespace) -> tuple[float, float]:
+    """Return which shares of the rows are left out to validate and to test."""
+    usual = {"validation": _VALIDATION, "test": 0.0}
+    asked = {name: getattr(options, name) for name in usual}
+    validation, test = (
+        number(usual[name] if share is None else share, f"--{name}", 0.0, 1.0, open_high=True)
+        for name, share in asked.items()
+    )
+    return validation, test
 
 
 def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
@@ -452,9 +568,12 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
         if weights is not None:
             validation = *validation, weights[data.validation]
         patience = max(1, options.epochs) if options.patience is None else options.patience
-        callbacks.append(EarlyStopping(whole(patience, "--patience", 0)))
+        callbacks.append(EarlyStopping(patience))
     elif options.patience is not None:
-        raise InvalidInput("--patience needs rows to validate with; pass --validation 0.1")
+        raise InvalidInput(
+            "--patience needs rows to validate with, and none are left out; leave --patience out"
+            + ("" if options.resume else ", or pass a larger --validation")
+        )
     if options.checkpoint is not None:
         callbacks.append(Checkpoint(options.checkpoint, keep=3))
     restarts = 1 if options.restarts is None else options.restarts

@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -31,12 +31,22 @@ def examples() -> dict[str, str]:
     }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and end with 2."""
+        print(f"{self.prog}: {message}; see: {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
 def command_line(main: Callable[..., None]) -> None:
     """Run an example's `main` with the options of this process; each argument is an option.
 
-    An error of fastnn's family is printed as one line and ends the process with code 2.
+    An error, of an option or of fastnn's family, is printed as one line and ends the process with
+    code 2.
     """
-    parser = argparse.ArgumentParser(description=inspect.getdoc(sys.modules[main.__module__]))
+    parser = _Parser(description=inspect.getdoc(sys.modules[main.__module__]))
     for name, parameter in inspect.signature(main).parameters.items():
         option = "--" + name.replace("_", "-")
         if name == "save":

@@ -106,7 +106,10 @@ def family_errors(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if os.path.isdir(os.path.dirname(name) or "."):  # one of the system's, such as /proc
+            what = "cannot be written: that folder takes no files"
+            raise UnusableFile(errno.EACCES, what, name) from error
         what = "there is no such folder to save into; make it first, such as with os.makedirs"
         raise MissingFile(errno.ENOENT, what, os.path.dirname(name)) from None
     except FastnnError:

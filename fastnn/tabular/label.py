@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.rules import number_or_truth
 from fastnn.tabular.table import WrongCell, counted, listed
-from fastnn.tabular.words import is_missing, number, read_cells
+from fastnn.tabular.words import code_among, is_missing, number, number_hint, read_cells
 
 TASKS = ("regression", "classification")
 # Whole numbers of no more different values than this are classes, if each is there this often.
@@ -72,36 +72,37 @@ class Label:
             )
         numbers, row = numbers_of(values, decimal)
         if task is None:
-            task = "classification" if row is not None or _few(numbers) else "regression"
-            if values.dtype == bool:
-                task = "classification"
+            words = row is not None or values.dtype == bool or bool(code_among(values))
+            classes = words or _few(numbers)
+            task = "classification" if classes else "regression"
+            if not words and not (numbers != numbers[0]).any():
+                task = "regression"  # of which there is more to say than that it is one class
         if task == "regression":
             if row is not None:
+                hint = number_hint(values, decimal)
                 raise WrongCell(
                     row,
                     f"column {name!r}, the label: {shown(values[row]):.60} where a number is due "
-                    "for a regression; correct it, or leave the task to be found out",
+                    f"for a regression; {hint or 'correct it, or leave --task and --loss out'}",
                 )
-            largest = float(np.abs(numbers).max()) or 1.0
-            scaled = numbers / largest
-            mean, scale = float(scaled.mean()) * largest, float(scaled.std()) * largest
             if not (numbers != numbers[0]).any():
                 raise InvalidInput(
                     f"column {name!r}, the label, is {numbers[0]:g} in every row: there is nothing "
                     "to learn"
                 )
-            return cls(name, (), mean, scale or 1.0)
+            return cls(name).scaled_by(numbers)
         counts = Counter(words_of(values))
         if len(counts) == 1:
             raise InvalidInput(
                 f"column {name!r}, the label, has one class only, {next(iter(counts))!r}, in all "
                 f"{counted(len(values), 'row')}; there must be at least two"
             )
+        hint = number_hint(values, decimal) if row is not None else ""
         if len(counts) > MOST_CLASSES or (len(counts) > 50 and len(counts) > 0.5 * len(values)):
             raise InvalidInput(
                 f"column {name!r}, the label, has {len(counts)} different values in "
                 f"{counted(len(values), 'row')}, such as {listed(sorted(counts), 3)}: these are "
-                "no classes; is it the right column?"
+                f"no classes; {hint or 'is it the right column?'}"
             )
         return cls(name, tuple(sorted(counts, key=_order)))
 
@@ -128,7 +129,8 @@ class Label:
         """Return values with the words of the classes, where others differ in a way that is plain.
 
         That is a full stop at the end, or case: files to test with have such differences, as that
-        of UCI Adult does. Beside it, an example of what was read as what, "" where nothing was.
+        of UCI Adult does. It is 0 and 1 where the classes are words for false and true, too, and
+        the other way round. Beside it, an example of what was read as what, "" where nothing was.
         """
         if not self.classes:
             return values, ""
@@ -137,13 +139,25 @@ class Label:
         alike: dict[str, list[str]] = {}
         for word in self.classes:
             alike.setdefault(_bare(word), []).append(word)
-        meant = {word: alike.get(_bare(word), []) for word in new}
+        truths: dict[float, list[str]] = {}
+        for word in self.classes if len(self.classes) == 2 else ():
+            truths.setdefault(_truth(word), []).append(word)
+        if truths.keys() != {0.0, 1.0}:
+            truths = {}
+        meant = {word: alike.get(_bare(word)) or truths.get(_truth(word), []) for word in new}
         changed = {word: other[0] for word, other in meant.items() if len(other) == 1}
         if not changed:
             return values, ""
         found = np.array([changed.get(word, word) for word in words], object)
         word, other = next(iter(changed.items()))
         return found, f"{word!r} is read as {other!r}"
+
+    def scaled_by(self, numbers: np.ndarray) -> Self:
+        """Return the label of a regression with the mean and the deviation of some numbers."""
+        largest = float(np.abs(numbers).max()) or 1.0
+        scaled = numbers / largest  # whose squares do not overflow
+        mean, scale = float(scaled.mean()) * largest, float(scaled.std()) * largest
+        return type(self)(self.name, (), mean, scale or 1.0)
 
     def standard(self, numbers: np.ndarray) -> np.ndarray:
         """Return the numbers of a regression as the network learns them."""
@@ -234,6 +248,14 @@ def _few(numbers: np.ndarray) -> bool:
 
 def _bare(word: str) -> str:
     return word.strip().rstrip(".").strip().lower()
+
+
+def _truth(word: str) -> float:
+    """Return 0 or 1 for a word or number that stands for false or true, -1 for others."""
+    try:
+        return number_or_truth(_bare(word), True)
+    except ValueError:
+        return -1.0
 
 
 def _order(word: str) -> tuple[int, float, str]:

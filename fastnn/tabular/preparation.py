@@ -22,7 +22,15 @@ from fastnn.tabular.rules import (
     to_plain,
 )
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
-from fastnn.tabular.words import date, date_format, is_missing, read_cells
+from fastnn.tabular.words import (
+    ISO,
+    code_among,
+    date,
+    date_format,
+    nearest_format,
+    number_hint,
+    read_cells,
+)
 
 # A column of text is one of numbers with mistakes where so many of its texts are numbers.
 MOSTLY = 0.9
@@ -45,11 +53,14 @@ class Met:
         New categories by column, with how often each is there.
     ignored
         Columns that the model does not know.
+    remarks
+        What else there is to say.
     """
 
     missing: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, Counter[str]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def add(self, name: str, found: Found) -> None:
         """Take note of what was met in a column."""
@@ -98,8 +109,16 @@ class Columns:
     numbered: bool
 
     @classmethod
-    def learn(cls, table: Table, choices: Choices) -> tuple[Self, list[str]]:
+    def learn(
+        cls, table: Table, choices: Choices, rows: np.ndarray | None = None
+    ) -> tuple[Self, list[str]]:
         """Return the preparation for a table of features, and what is to be said of it.
+
+        Parameters
+        ----------
+        rows
+            Those to train on, from which alone all numbers and categories are learnt; None: all.
+            What kind a column is, such as dates day first, all rows tell.
 
         Raises
         ------
@@ -111,7 +130,7 @@ class Columns:
         said: list[str] = []
         for name, values in table.columns.items():
             with in_file(table.places):
-                rule = _learn(name, values, table, choices, said)
+                rule = _learn(name, values, table, rows, choices, said)
             if isinstance(rule, str):
                 dropped[name] = rule
             else:
@@ -253,41 +272,72 @@ def _compressed(dense: np.ndarray, places: np.ndarray, absent: np.ndarray, width
 
 
 def _learn(
-    name: str, values: np.ndarray, table: Table, choices: Choices, said: list[str]
+    name: str,
+    values: np.ndarray,
+    table: Table,
+    rows: np.ndarray | None,
+    choices: Choices,
+    said: list[str],
 ) -> Rule | str:
     """Return the rule of a column, or why it is dropped."""
     present = ~missing_in(values)
     if not present.any():
         return "without any value"
-    missing = len(values) - int(present.sum())
-    note = f"{name!r}: {counted(missing, 'value')} missing" if missing else ""
-    rule = _rule_of(name, values, present, table, choices, said)
+    read = _read(name, values, present, table, choices, said)
+    if isinstance(read, str):
+        return read
+    seen = slice(None) if rows is None else rows
+    trained = "" if rows is None else " to train on"
+    if not present[seen].any():
+        return f"without any value in the rows{trained}"
+    column = read.values[seen]
+    rule: Rule | None
+    if read.kind == "category":
+        rule = CategoryRule.learn(name, column, max(1, min(10, len(column) // 500)))
+        if rule is not None and rule.other:
+            rare = len(set(words_of(column[present[seen]]))) - len(rule.categories)
+            text = counted(rare, "rare category", "rare categories")
+            said.append(f"{name!r}: {text} count as one")
+    elif read.kind == "date":
+        rule = DateRule.learn(name, column, read.form)
+    else:
+        rule = NumberRule.learn(name, column, truth=read.kind == "truth")
     if rule is None:
-        return "the same in all rows"
-    if note and not isinstance(rule, str):
+        return f"the same in all rows{trained}"
+    if not present[seen].all():
         filled = "a category of its own"
         if not isinstance(rule, CategoryRule):
             median = "" if isinstance(rule, DateRule) else f" {rule.fill:.6g}"
             filled = f"filled with the median{median}, and flagged"
-        said.append(f"{note}, {filled}")
+        missing = len(values) - int(present.sum())
+        said.append(f"{name!r}: {counted(missing, 'value')} missing, {filled}")
     return rule
 
 
-def _rule_of(
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A column, once it is known what it is: number, truth, date (of a form) or category."""
+
+    kind: str
+    values: np.ndarray
+    form: str = ISO
+
+
+def _read(
     name: str,
     values: np.ndarray,
     present: np.ndarray,
     table: Table,
     choices: Choices,
     said: list[str],
-) -> Rule | str | None:
-    least = max(1, min(10, table.rows // 500))
+) -> _Read | str:
+    """Return what a column is, or why it is dropped."""
     if name in choices.categories:
-        return CategoryRule.learn(name, values, least)
+        return _Read("category", values)
     if values.dtype == bool:
-        return NumberRule.learn(name, values, truth=True)
+        return _Read("truth", values)
     if values.dtype.kind == "M":
-        return DateRule.learn(name, values, "iso")
+        return _Read("date", values)
     numbers, row = numbers_of(values, choices.decimal)
     named = name not in choices.keep and table.rows >= _LEAST_NAMED
     if row is None:
@@ -300,41 +350,90 @@ def _rule_of(
             and bool((whole == np.round(whole)).all())
         ):
             return "a number of the row"
-        return NumberRule.learn(name, numbers)
-    if values.dtype != object:
+        code = "" if name in choices.numbers else code_among(values)
+        if not code:
+            return _Read("number", numbers)
+        said.append(
+            f"{name!r}: a category, since {code!r} begins with a zero; --number {name or 'COLUMN'} "
+            "makes it a number"
+        )
+    elif values.dtype != object:
         raise WrongCell(
             row,
             f"column {name!r}: {values[row]} is no number to learn from; leave the cell empty if "
             "it is unknown",
         )
-    texts = {text for text in values.tolist() if not is_missing(text)}
-    read = int((~np.isnan(numbers)).sum())
-    if name in choices.numbers or read >= MOSTLY * present.sum():
-        raise WrongCell(
-            row,
-            f"column {name!r}: {values[row]!r:.60} where numbers are due, as in "
-            f"{counted(read, 'other row')}; correct it, leave the cell empty if it is unknown, or "
-            f"pass --category {name} if these are names",
-        )
-    truths = truths_of(values)
-    if truths is not None:
-        return NumberRule.learn(name, truths, truth=True)
-    form, ambiguous = date_format(texts)
-    if form:
-        dates, _ = read_cells(
-            values, lambda text: date(text, form), np.datetime64("NaT"), "datetime64[us]"
-        )
-        if ambiguous:
-            said.append(f"{name!r}: dates are read as {form}, month first, though day first fits")
-        return DateRule.learn(name, dates, form)
+    else:
+        _check_numbers(name, values, row, ~np.isnan(numbers), present, choices)
+        truths = truths_of(values)
+        if truths is not None:
+            return _Read("truth", truths)
+        form, ambiguous, dates = _dates(name, values, present)
+        if dates is not None:
+            if ambiguous:
+                text = f"dates are read as {form}, month first, though day first fits"
+                said.append(f"{name!r}: {text}")
+            return _Read("date", dates, form)
+        hint = number_hint(values, choices.decimal)
+        if hint:
+            said.append(f"warning: {name!r} is read as text: {hint}")
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:
         return "text that differs in nearly all rows"
-    rule = CategoryRule.learn(name, values, least)
-    if rule is not None and rule.other:
-        rare = different - len(rule.categories)
-        said.append(f"{name!r}: {counted(rare, 'rare category', 'rare categories')} count as one")
-    return rule
+    return _Read("category", values)
+
+
+def _check_numbers(
+    name: str,
+    values: np.ndarray,
+    row: int,
+    read: np.ndarray,
+    present: np.ndarray,
+    choices: Choices,
+) -> None:
+    """Raise where a column is one of numbers, but for some texts of which the first is in `row`."""
+    count = int(read.sum())
+    if name not in choices.numbers and count < MOSTLY * present.sum():
+        return
+    hint = number_hint(values, choices.decimal)
+    asked = f"as --number {name} asks for" if name in choices.numbers else ""
+    where = f"as in {counted(count, 'other row')}" if count else asked
+    raise WrongCell(
+        row,
+        f"column {name!r}: {values[row]!r:.60} where numbers are due, {where}; "
+        + (f"{hint}; or " if hint else "correct it, leave the cell empty if it is unknown, or ")
+        + f"pass --category {name} if these are names",
+    )
+
+
+def _dates(
+    name: str, values: np.ndarray, present: np.ndarray
+) -> tuple[str, bool, np.ndarray | None]:
+    """Return the format of dates, whether another fits, and the dates; None: these are none.
+
+    Raises
+    ------
+    WrongCell
+        Nearly all are dates, but this is none.
+    """
+    texts = Counter(values[present].tolist())
+    form, ambiguous = date_format(texts)
+    if not form:
+        form = nearest_format(texts, MOSTLY)
+    if not form:
+        return "", False, None
+    dates, row = read_cells(
+        values, lambda text: date(text, form), np.datetime64("NaT"), "datetime64[us]"
+    )
+    if row is not None:
+        count = int((~np.isnat(dates)).sum())
+        raise WrongCell(
+            row,
+            f"column {name!r}: {values[row]!r:.60} where dates are due, as in "
+            f"{counted(count, 'other row')}; correct it, leave the cell empty if it is unknown, or "
+            f"pass --category {name} if these are names",
+        )
+    return form, ambiguous, dates
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,14 +453,18 @@ class Scaled:
     first: int
 
     @classmethod
-    def learn(cls, matrix: Matrix, choices: Choices) -> tuple[Self, list[str]]:
-        """Return the preparation for a matrix, and what is to be said of it."""
+    def learn(
+        cls, matrix: Matrix, choices: Choices, rows: np.ndarray | None = None
+    ) -> tuple[Self, list[str]]:
+        """Return the preparation for a matrix, and what is to be said of it; as of `Columns`."""
         from fastnn.inputs.scaling import Scaling
 
         columns = matrix.X.shape[1]
         if matrix.X.dtype == np.uint8 and isinstance(matrix.X, np.ndarray):
             ones = np.ones(columns)
             return cls(0 * ones, 255 * ones, matrix.first), ["bytes are divided by 255"]
+        if rows is not None:
+            matrix = matrix.take(rows)
         if isinstance(matrix.X, np.ndarray):
             scaling = Scaling.fit(matrix.X)
             return cls(scaling.mean, scaling.scale, matrix.first), []
@@ -398,27 +501,52 @@ class Scaled:
                 f"the data have {counted(have, 'column')}, but the model was trained on {columns}"
             )
         if dense:
-            if not np.isfinite(X).all():
-                row, column = np.argwhere(~np.isfinite(X))[0]
-                raise InvalidInput(f"row {row + 1}, column {column + 1}: {X[row, column]}")
-            found = np.empty(X.shape, np.float32)
-            for start in range(0, len(X), _BLOCK):
-                block = slice(start, start + _BLOCK)
-                found[block] = (X[block] - self.mean) / self.scale
-            return found, Met()
+            return self._scaled(X), Met()
         from scipy.sparse import csr_array
 
-        shift = data.first - self.first  # of a file without the column that counts from 0
+        shift, remarks = self._shift(data)
         indices = X.indices + shift
         known = (indices >= 0) & (indices < columns)
-        met = Met(ignored=tuple(str(each + self.first) for each in np.unique(indices[~known])))
+        ignored = tuple(str(each + self.first) for each in np.unique(indices[~known]))
         kept = np.concatenate([[0], np.cumsum(known)])[X.indptr]
         indices = indices[known]
+        met = Met(ignored=ignored, remarks=remarks)
+        kind = indices.astype(np.int32), kept.astype(np.int32)
+        if self.mean.any():  # a zero is no zero any more
+            wide = csr_array((X.data[known], *kind), shape=(X.shape[0], columns))
+            return self._scaled(wide.toarray()), met
         numbers = (X.data[known] / self.scale[indices]).astype(np.float32)
-        wide = csr_array(
-            (numbers, indices.astype(np.int32), kept.astype(np.int32)), shape=(X.shape[0], columns)
-        )
+        wide = csr_array((numbers, *kind), shape=(X.shape[0], columns))
         return (wide if sparse in (None, True) else wide.toarray()), met
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        """Return dense features, float32."""
+        if not np.isfinite(X).all():
+            row, column = np.argwhere(~np.isfinite(X))[0]
+            raise InvalidInput(f"row {row + 1}, column {column + 1}: {X[row, column]}")
+        found = np.empty(X.shape, np.float32)
+        for start in range(0, len(X), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            found[block] = (X[block] - self.mean) / self.scale
+        return found
+
+    def _shift(self, data: Matrix) -> tuple[int, tuple[str, ...]]:
+        """Return what to add to the places of sparse columns, and what is to be said of that.
+
+        A file whose columns count from another number than the model's has its names for them, as
+        a file has that lacks column 0, or has counted otherwise, as the file has that is as wide.
+        """
+        if data.first == self.first:
+            return 0, ()
+        width, columns = data.X.shape[1], len(self.mean)
+        counts = f"columns are counted from {data.first}, and those of the model from {self.first}"
+        if width == columns:
+            return 0, (f"{counts}: they are taken in their order, since they are as many",)
+        if width < columns:
+            by_name = f"warning: {counts}, and there are {width} of {columns}: they are taken by "
+            advice = "their numbers; if that is wrong, give one row its last column, though it be 0"
+            return data.first - self.first, (by_name + advice,)
+        return data.first - self.first, ()
 
     def describe(self) -> list[str]:
         """Return what becomes of the columns."""
@@ -437,11 +565,16 @@ class Scaled:
 Preparation = Columns | Scaled
 
 
-def learn(data: Table | Matrix, choices: Choices) -> tuple[Preparation, list[str]]:
-    """Return the preparation for data without their label, and what is to be said of it."""
+def learn(
+    data: Table | Matrix, choices: Choices, rows: np.ndarray | None = None
+) -> tuple[Preparation, list[str]]:
+    """Return the preparation for data without their label, learnt from some rows or all.
+
+    Beside it, what is to be said of it.
+    """
     if isinstance(data, Matrix):
-        return Scaled.learn(data, choices)
-    return Columns.learn(data, choices)
+        return Scaled.learn(data, choices, rows)
+    return Columns.learn(data, choices, rows)
 
 
 def from_file(values: Any) -> Preparation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,10 @@ _FALSE = frozenset(("false", "no", "n", "f"))
 ISO = "iso"
 DATE_FORMATS = (ISO, "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y%m%dT%H%M%S")
 _DIGIT = re.compile(r"\d")
+_CURRENCIES = "$\u20ac\xa3\xa5"
+_CODE = re.compile(r"[-+]?0\d+")
+# Three digits each time after a mark of thousands, of which people have many.
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?P<mark>[., '\u2019\xa0\u202f])\d{3})(?:(?P=mark)\d{3})*")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -43,6 +48,80 @@ def number(text: str, decimal: str = ".") -> float:
     if not math.isfinite(value):
         raise ValueError(text)
     return value
+
+
+def code_among(cells: np.ndarray) -> str:
+    """Return a cell that is no number but a code, since it begins with a zero, "" for none.
+
+    >>> code_among(np.array(["10", "007", "0.5"], object))
+    '007'
+    """
+    if cells.dtype != object:
+        return ""
+    codes = (text for text in set(cells.tolist()) if text and _CODE.fullmatch(text.strip()))
+    return min(codes, default="")
+
+
+def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
+    """Return how cells of text would all be numbers, "" where they would not.
+
+    >>> number_hint(np.array(["1,5", "2", None], object))
+    "all values are numbers with the decimal mark ',', such as '1,5': pass --decimal ,"
+    >>> number_hint(np.array(["5%", "12.5 %"], object))
+    "all values are numbers with a percent sign, such as '12.5 %': leave that out"
+    """
+    texts = sorted({text.strip() for text in cells.tolist() if not is_missing(text)})
+    odd = [text for text in texts if not _is_number(text, decimal)]
+    if not odd:
+        return ""
+    other = "," if decimal == "." else "."
+    # The first that fits counts: where all have three digits, 1,234 is rather a thousand.
+    ways: tuple[tuple[str, str, str, Callable[[str], str]], ...] = (
+        ("a mark of thousands", "leave that out", decimal, _without_thousands),
+        (f"the decimal mark {other!r}", f"pass --decimal {other}", other, str),
+        (
+            f"the decimal mark {other!r} and a mark of thousands",
+            f"pass --decimal {other} and leave the other out",
+            other,
+            _without_thousands,
+        ),
+        *(
+            (what, "leave that out", mark, lambda text, signs=signs: _without_sign(text, signs))
+            for what, signs in (("a percent sign", "%"), ("the sign of a currency", _CURRENCIES))
+            for mark in (decimal, other)
+        ),
+    )
+    fitting = [
+        (what, advice)
+        for what, advice, mark, plain in ways
+        if all(_is_number(plain(text), mark) for text in texts)
+    ]
+    if not fitting:
+        return ""
+    # Nobody knows what 1,234 is where all have three digits.
+    both = len(fitting) > 1 and fitting[1] == ways[1][:2] and fitting[0] == ways[0][:2]
+    what, advice = (" or ".join(pair) for pair in zip(*fitting[: 1 + both], strict=True))
+    return f"all values are numbers with {what}, such as {odd[0]!r}: {advice}"
+
+
+def _without_thousands(text: str) -> str:
+    found = _THOUSANDS.match(text)
+    if not found or text[found.end() : found.end() + 1] == found["mark"]:
+        return text
+    return found[0].replace(found["mark"], "") + text[found.end() :]
+
+
+def _without_sign(text: str, signs: str) -> str:
+    minus = text[:1] if text[:1] in "-+" else ""
+    return _without_thousands(minus + text[len(minus) :].strip(f"{signs} \xa0"))
+
+
+def _is_number(text: str, decimal: str) -> bool:
+    try:
+        number(text, decimal)
+    except ValueError:
+        return False
+    return True
 
 
 def truth(text: str) -> float:
@@ -85,6 +164,25 @@ def date_format(texts: Iterable[str]) -> tuple[str, bool]:
             continue
         fitting.append(form)
     return (fitting[0], len(fitting) > 1) if fitting and texts else ("", False)
+
+
+def nearest_format(texts: Mapping[str, int], share: float) -> str:
+    """Return the format that most of some texts, with their counts, have; "" where too few do.
+
+    >>> nearest_format({"2024-02-29": 9, "2024-02-30": 1}, 0.9)
+    'iso'
+    """
+    least = share * sum(texts.values())
+    if sum(count for text, count in texts.items() if _DIGIT.match(text.strip())) < least:
+        return ""
+    fitting = dict.fromkeys(DATE_FORMATS, 0)
+    for form in DATE_FORMATS:
+        for text, count in texts.items():
+            with contextlib.suppress(ValueError, OverflowError):
+                date(text, form)
+                fitting[form] += count
+    best = max(fitting, key=fitting.__getitem__)
+    return best if fitting[best] >= least else ""
 
 
 def read_cells(

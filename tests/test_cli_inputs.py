@@ -1,0 +1,258 @@
+"""What the commands do with tables, options and names that are out of the ordinary."""
+
+import csv
+import io
+import os
+
+import numpy as np
+import pytest
+
+from fastnn import Trainer
+from fastnn.cli import main
+from fastnn.cli.train import split
+
+QUICK = ["--target", "numpy", "--hidden", "4", "--epochs", "1", "--validation", "0"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Return a folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, header, rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    path.write_text(text.getvalue())
+
+
+def train(*arguments, data="data.csv"):
+    return main(["train", data, *QUICK, *arguments])
+
+
+def test_a_column_without_a_name_is_learnt_from_like_others(here, capsys):
+    write(here / "data.csv", ["", "a", "y"], [[i % 5, i % 3, i % 7 + 0.5] for i in range(30)])
+    assert train("--label", "y") == 0
+    assert main(["predict", "model.safetensors", "data.csv"]) == 0
+    assert main(["evaluate", "model.safetensors", "data.csv"]) == 0
+    assert train("--resume", "model.safetensors", "--epochs", "1", data="data.csv") == 2
+    assert main(["train", "data.csv", "--resume", "model.safetensors", "--epochs", "1"]) == 0
+    capsys.readouterr()
+    assert train("--label", "y", "--weight", "1") == 2
+    assert "--weight: that column has no name" in capsys.readouterr().err
+
+
+ROWS = [[i % 5, f"k{i % 3}", i % 7 + 0.5] for i in range(40)]
+
+
+def test_no_output_replaces_what_is_read(here, capsys):
+    write(here / "data.csv", ["a", "k", "y"], ROWS)
+    before = (here / "data.csv").read_bytes()
+    assert train("--label", "y", "--out", "m.safetensors") == 0
+    model = (here / "m.safetensors").read_bytes()
+    os.symlink("data.csv", "link.csv")
+    os.link("data.csv", "hard.csv")
+    for arguments in (
+        ["train", "data.csv", "--label", "y", "--out", "data.csv"],
+        ["train", "link.csv", "--label", "y", "--out", "./data.csv"],
+        ["train", "data.csv", "--label", "y", "--out", "hard.csv"],
+        ["train", "data.csv", "--label", "y", "--checkpoint", "data.csv"],
+        ["predict", "m.safetensors", "data.csv", "--out", "link.csv"],
+        ["predict", "m.safetensors", "data.csv", "--out", "m.safetensors"],
+    ):
+        capsys.readouterr()
+        assert main(arguments) == 2, arguments
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "would be lost; choose another name" in error
+    assert (here / "data.csv").read_bytes() == before
+    assert (here / "m.safetensors").read_bytes() == model
+    # A training may go on in its own file.
+    more = ["--resume", "m.safetensors", "--epochs", "1", "--out", "m.safetensors"]
+    assert main(["train", "data.csv", *more]) == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "validation", "test"),
+    [([4] * 50, 0.1, 0.0), ([4] * 50, 0.2, 0.2), ([1, 1, 1, 7], 0.3, 0.3), ([1, 2], 0.5, 0.4)],
+)
+def test_shares_of_small_classes_come_to_the_share_of_all(sizes, validation, test):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    parts = split(groups, validation, test, seed=1)
+    rows, free = len(groups), len(groups) - len(sizes)
+    assert len(parts[2]) == min(round(test * rows), free)
+    assert len(parts[1]) == min(round(validation * rows), free - len(parts[2]))
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(rows))
+    assert set(groups[parts[0]]) == set(groups)
+    if len(set(sizes)) == 1:
+        assert max(np.bincount(groups[parts[1]])) == 1
+
+
+def test_a_part_without_rows_is_said(here, capsys):
+    write(here / "data.csv", ["a", "k", "y"], ROWS)
+    assert train("--label", "y", "--test", "0.01") == 0
+    assert "warning: no row is left out to test: --test 0.01 of 40 rows" in capsys.readouterr().err
+
+
+def test_the_rows_left_out_take_no_part_in_what_is_learnt(here, capsys):
+    """Their numbers are out of all bounds, their words and gaps nowhere else."""
+    rows = [[i % 5, f"k{i % 3}", "2024-01-05", i % 7 + 0.5] for i in range(40)]
+    for i, row in enumerate(rows):
+        row[2] = f"2024-01-{i % 9 + 1:02d}"
+    train_rows, _, tested = split(np.zeros(40, int), 0.0, 0.1, 0)
+    for row in tested:
+        rows[row] = [1e9, "new", "2024-01-31", 5e9]
+    rows[tested[0]][0] = ""
+    write(here / "data.csv", ["a", "k", "d", "y"], rows)
+    assert train("--label", "y", "--test", "0.1") == 0
+    said = capsys.readouterr().err
+    assert "'k' has 1 category that the model does not know, in 4 rows of 40: 'new'" in said
+    assert "column 'a' has no value in 1 row, and had one in all rows of the training" in said
+    kept = Trainer.load("model.safetensors").preparation
+    rules = {rule["name"]: rule for rule in kept["features"]["rules"]}
+    assert rules["a"]["mean"] == np.mean([rows[row][0] for row in train_rows])
+    assert not rules["a"]["flag"] and sorted(rules["k"]["categories"]) == ["k0", "k1", "k2"]
+    y = np.array([rows[row][3] for row in train_rows])
+    assert np.allclose([kept["label"]["mean"], kept["label"]["scale"]], [y.mean(), y.std()])
+    assert rules["d"]["days"]["mean"] < 19735
+
+
+def test_a_matrix_is_scaled_by_the_rows_to_train_on(here):
+    X = np.arange(80.0).reshape(40, 2)
+    tested = split(np.zeros(40, int), 0.0, 0.1, 0)[2]
+    X[tested] = 1e9
+    np.savez("data.npz", X=X, y=np.arange(40) + 0.5)
+    assert train("--test", "0.1", data="data.npz") == 0
+    kept = Trainer.load("model.safetensors").preparation
+    assert np.allclose(kept["features"]["mean"], np.delete(X, tested, axis=0).mean(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--restarts", "0"], "--restarts"),
+        (["--restarts", "3", "--checkpoint", "ck"], "leave one of the two out"),
+        (["--epochs", "-1"], "--epochs"),
+        (["--rate", "0"], "--rate"),
+        (["--batch", "0"], "--batch"),
+        (["--threads", "0"], "--threads"),
+        (["--patience", "-1"], "--patience"),
+        (["--patience", "3", "--validation", "0"], "--patience needs rows"),
+        (["--validation", "1.5"], "--validation"),
+        (["--validation", "0.5", "--test", "0.5"], "leave no rows"),
+        (["--l1", "-1"], "--l1"),
+        (["--dropout", "1"], "--dropout"),
+        (["--seed", "-1"], "--seed"),
+        (["--hidden", "x"], "--hidden"),
+        (["--loss", "mze"], "did you mean 'mse'?"),
+        (["--task", "cluster"], "unknown task"),
+        (["--target", "gpu"], "unknown target"),
+        (["--dtype", "float16"], "unknown dtype"),
+        (["--resume", "m", "--hidden", "3"], "--hidden cannot be changed"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_the_table_is_read(options, said, here, capsys):
+    assert main(["train", "no-such.csv", "--label", "y", *options]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error and "no-such" not in error, error
+
+
+@pytest.mark.parametrize(
+    ("learnt", "met"), [(("0", "1"), ("False", "True")), (("no", "yes"), ("0", "1.0"))]
+)
+def test_labels_of_0_and_1_match_those_of_false_and_true(learnt, met, here, capsys):
+    for name, words in (("data.csv", learnt), ("other.csv", met)):
+        write(here / name, ["a", "y"], [[i, words[i % 3 == 0]] for i in range(40)])
+    assert train("--label", "y") == 0
+    scores = []
+    for name in ("data.csv", "other.csv"):
+        capsys.readouterr()
+        assert main(["evaluate", "model.safetensors", name]) == 0
+        scores.append(capsys.readouterr())
+    assert scores[0].out == scores[1].out
+    assert "labels are written otherwise than in training" in scores[1].err
+
+
+def test_sparse_columns_counted_from_1_are_those_of_a_matrix(here, capsys):
+    """Of columns whose mean is not 0, where 0 is a number like any other."""
+    X = np.arange(120.0).reshape(40, 3) % 7
+    X[:, 1] = 0.0
+    X[::5, 1] = 3.0
+    np.savez("data.npz", X=X, y=np.arange(40) + 0.5)
+    for first, name in ((1, "one.svm"), (0, "zero.svm")):
+        lines = [
+            f"{y + 0.5} " + " ".join(f"{at + first}:{x}" for at, x in enumerate(row) if x)
+            for y, row in enumerate(X)
+        ]
+        (here / name).write_text("\n".join(lines) + "\n")
+    # Without its last column, nobody knows.
+    (here / "short.svm").write_text("1 1:2 2:1\n2 1:1\n")
+    assert train(data="data.npz") == 0
+    found = []
+    for name in ("data.npz", "one.svm", "zero.svm", "short.svm"):
+        capsys.readouterr()
+        assert main(["predict", "model.safetensors", name]) == 0, name
+        found.append(capsys.readouterr())
+    assert found[0].out == found[1].out == found[2].out
+    assert "taken in their order, since they are as many" in found[1].err
+    assert "there are 2 of 3: they are taken by their numbers" in found[3].err
+    # And the other way round: a model of columns 1 to 3, and a matrix, or columns 0 to 2.
+    assert train(data="one.svm") == 0
+    found = []
+    for name in ("one.svm", "zero.svm", "data.npz"):
+        capsys.readouterr()
+        assert main(["predict", "model.safetensors", name]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1] == found[2]
+
+
+def test_messages_say_what_can_be_done_at_the_prompt(here, capsys):
+    write(here / "data.csv", ["a", "k", "y", "minus"], [[*row, row[0] - 1] for row in ROWS])
+    for arguments, said, unsaid in (
+        (["--label", "y", "--drop", "1,2,4"], "--drop names all of them", "there is none"),
+        (["--label", "y", "--number", "k"], "as --number k asks for", "other row"),
+        (["--label", "y", "--drop", "a", "--keep", "1"], "--drop and --keep both name", "left"),
+        (["--label", "y", "--weight", "y"], "--label and --weight both name column 'y'", "left"),
+        (["--label", "y", "--number", "a", "--category", "a"], "both name column 'a'", "left"),
+        (["--label", "k", "--loss", "poisson"], "leave --task and --loss out", "found out"),
+        (
+            ["--label", "minus", "--loss", "poisson"],
+            "row 1, column 'minus', the label: -1",
+            "row 0",
+        ),
+        (["--label", "y", "--out", "/proc/x"], "/proc/x: cannot be written", "no such folder"),
+    ):
+        if "/proc/x" in arguments and not os.path.isdir("/proc"):
+            continue
+        assert train(*arguments) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and said in error and unsaid not in error, error
+    for arguments, said in (
+        (["help", "trian"], "did you mean train? see:"),
+        (["examples", "xor", "--hidden", "x"], "invalid int value: 'x'; see:"),
+    ):
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = end.code
+        error = capsys.readouterr().err
+        assert status == 2 and error.count("\n") == 1 and said in error, error
+
+
+def test_classes_with_commas_are_shown_apart(here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i, ["p, q", "r"][i % 2]] for i in range(20)])
+    assert train("--label", "y") == 0
+    capsys.readouterr()
+    assert main(["show", "model.safetensors"]) == 0
+    assert "'p, q', 'r'" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_command_is_known_is_one_line(monkeypatch, capsys):
+    from fastnn.cli import commands
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "_parser", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "fastnn: interrupted\n"
