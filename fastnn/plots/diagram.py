@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
 from fastnn.network import Dense
-from fastnn.plots.passes import OneRow, of_one_row
 from fastnn.rules.table import loss_row
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def network(trainer: Trainer, x: Any = None, y: Any = None, ax: Axes | None = No
         )
     if y is not None and x is None:
         raise InvalidInput("y is the target of the row x, and there is no x; give both")
-    row = None if x is None else of_one_row(trainer, x, y)
+    row = None if x is None else _of_one_row(trainer, x, y)
     counts = [described.widths[0][0], *(units for _, units in described.widths)]
     places = [_places(count) for count in counts]
     biased = [dense.bias for dense in described.dense]
@@ -94,8 +93,35 @@ def _write(ax: Axes, x: float, y: float, text: str, colour: str, gid: str, **sty
     ax.text(x, y, text, color=colour, gid=gid, **(usual | style))
 
 
+class _Row(NamedTuple):
+    """What a row comes to in each Dense layer, and the derivatives of its loss, if it has a target.
+
+    x (inputs,); z, a and dz (units,) and dW (inputs, units) of each layer.
+    """
+
+    x: np.ndarray
+    z: list[np.ndarray]
+    a: list[np.ndarray]
+    loss: float | None
+    dz: list[np.ndarray]
+    dW: list[np.ndarray]
+
+
+def _of_one_row(trainer: Trainer, x: Any, y: Any) -> _Row:
+    X = np.reshape(np.asarray(x), (1, -1))
+    values = zip(trainer.problem.network.layers, trainer.activations(X), strict=True)
+    dense = [each for layer, each in values if isinstance(layer, Dense)]
+    way = X[0], [each.z[0] for each in dense], [each.a[0] for each in dense]
+    if y is None:
+        return _Row(*way, None, [], [])
+    found = trainer.gradients(X, np.asarray(y)[None])
+    return _Row(
+        *way, found.loss, [each[0] for each in found.dz], [each.dW for each in found.layers]
+    )
+
+
 def _draw_weights(
-    ax: Axes, layer: int, W: np.ndarray, places: list[dict[int, float]], row: OneRow | None
+    ax: Axes, layer: int, W: np.ndarray, places: list[dict[int, float]], row: _Row | None
 ) -> None:
     """Draw the lines into one layer, with their weights where they can be read."""
     largest = float(np.abs(W).max()) or 1.0
@@ -128,7 +154,7 @@ def _draw_units(
     count: int,
     places: dict[int, float],
     parameters: list[tuple[np.ndarray, ...]],
-    row: OneRow | None,
+    row: _Row | None,
     biased: list[bool],
 ) -> None:
     """Draw the units of one column; column 0 are the inputs."""
@@ -160,7 +186,7 @@ def _draw_units(
 
 
 def _name_layers(
-    ax: Axes, trainer: Trainer, places: list[dict[int, float]], row: OneRow | None
+    ax: Axes, trainer: Trainer, places: list[dict[int, float]], row: _Row | None
 ) -> None:
     """Write what the columns, the inputs and the colours are."""
     from matplotlib.lines import Line2D
