@@ -10,6 +10,7 @@
 .. include:: looking_inside.md
 .. include:: own_losses.md
 .. include:: many_models.md
+.. include:: many_machines.md
 .. include:: pictures.md
 .. include:: targets.md
 .. include:: reproducibility.md
