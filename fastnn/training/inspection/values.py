@@ -38,7 +38,8 @@ class Arrays(tuple[np.ndarray, ...]):
         names = self.__dict__.get("names", ())
         if name in names:
             return self[names.index(name)]
-        raise AttributeError(f"there is no {name!r} here, only {', '.join(names)}")
+        hint = "; dz is that of the whole network, an array each layer" if name == "dz" else ""
+        raise AttributeError(f"there is no {name!r} here, only {', '.join(names)}{hint}")
 
     def __dir__(self) -> list[str]:
         """List the names too, for completion."""
