@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,6 +241,27 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(tmp_path, capsys):
     assert "pass --epochs to do more" in capsys.readouterr().err
     assert main(["train", data, "--resume", first, "--hidden", "3", "--out", last]) == 2
     assert "--hidden cannot be changed" in capsys.readouterr().err
+
+
+def test_the_last_epoch_is_kept_but_with_patience_the_best(tmp_path, capsys):
+    source = str(write(tmp_path / "people.csv", people()))
+    settings = ["--label", "buys", "--target", "numpy", "--hidden", "64", "--rate", "0.05"]
+    folder, last, resumed, best = (str(tmp_path / name) for name in "abcd")
+    checkpoints = ["--epochs", "30", "--checkpoint", folder]
+    assert main(["train", source, *settings, *checkpoints, "--out", last]) == 0
+    [before, *_] = sorted(Path(folder).glob("*29*"))
+    assert main(["train", source, "--resume", str(before), "--out", resumed]) == 0
+    kept, again = Trainer.load(last), Trainer.load(resumed)
+    assert kept.epoch == again.epoch == 30
+    assert min(kept.history.validation_loss) < kept.history.validation_loss[-1]
+    for one, other in zip(kept.parameters, again.parameters, strict=True):
+        assert all(map(np.array_equal, one, other))
+    capsys.readouterr()
+    patient = ["--epochs", "30", "--patience", "2", "--out", best]
+    assert main(["train", source, *settings, *patient]) == 0
+    epoch = Trainer.load(best).epoch
+    assert epoch == np.argmin(kept.history.validation_loss[: epoch + 3]) + 1 < 30
+    assert f"of which {epoch} are kept" in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_with_130_and_says_what_is_saved(tmp_path, capsys, monkeypatch):

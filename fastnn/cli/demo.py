@@ -116,6 +116,10 @@ def examples(options: argparse.Namespace) -> int:
         runpy.run_module(f"fastnn.examples.{options.name}", run_name="__main__", alter_sys=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
+    except OSError as error:
+        if error.filename is None:  # what an example prints
+            raise screen.OutputFailed(error) from error
+        raise
     finally:
         sys.argv = before
     return 0

@@ -34,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     from fastnn.errors import InvalidInput
     from fastnn.training.trainer import Trainer
 
+    if options.json and options.epochs:
+        raise InvalidInput("--epochs prints a table, and --json none; leave one of the two out")
     model: TableModel | None = None
     try:
         model = load(options.model, "numpy")

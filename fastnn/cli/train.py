@@ -94,8 +94,8 @@ def add(commands: Any) -> None:
         "--validation",
         type=float,
         metavar="SHARE",
-        help="of the rows, by whose loss the best epoch is chosen (default 0.1, and none of fewer "
-        "than some 100 rows)",
+        help="of the rows, left out to score the model while it is trained, and for --patience "
+        "(default 0.1, and none of fewer than some 100 rows)",
     )
     how.add_argument(
         "--test",
@@ -104,7 +104,11 @@ def add(commands: Any) -> None:
         help="of the rows, to score the model in the end (default 0)",
     )
     how.add_argument(
-        "--patience", type=int, metavar="N", help="stop after so many epochs without a better one"
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop after so many epochs in which the validation loss got no smaller, and go back "
+        "to the epoch where it was smallest (default: the last epoch is kept)",
     )
     how.add_argument(
         "--restarts", type=int, metavar="N", help="networks, of which the best is kept"
@@ -567,8 +571,8 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
         validation = data.X[data.validation], data.y[data.validation]
         if weights is not None:
             validation = *validation, weights[data.validation]
-        patience = max(1, options.epochs) if options.patience is None else options.patience
-        callbacks.append(EarlyStopping(patience))
+        if options.patience is not None:
+            callbacks.append(EarlyStopping(options.patience))
     elif options.patience is not None:
         raise InvalidInput(
             "--patience needs rows to validate with, and none are left out; leave --patience out"
@@ -603,10 +607,9 @@ def _report(model: TableModel, data: _Parts, history: Any, out: str, seconds: fl
 
     rows = [("task", model.label.task)]
     if len(history):
-        best = "" if history.best is None else f", the best being {history.best + 1}"
-        rows.append(
-            ("epochs", f"{model.trainer.epoch if history.best is None else len(history)}{best}")
-        )
+        done, kept = history.first_epoch + len(history), model.trainer.epoch
+        back = f", of which {kept} are kept: the validation loss got no smaller" * (kept < done)
+        rows.append(("epochs", f"{done}{back}"))
     for name, part in (("validation", data.validation), ("test", data.test)):
         if len(part):
             found = scores(model, data.X[part], data.targets[part])
