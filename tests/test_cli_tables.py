@@ -250,7 +250,9 @@ def test_the_last_epoch_is_kept_but_with_patience_the_best(tmp_path, capsys):
     checkpoints = ["--epochs", "30", "--checkpoint", folder]
     assert main(["train", source, *settings, *checkpoints, "--out", last]) == 0
     [before, *_] = sorted(Path(folder).glob("*29*"))
-    assert main(["train", source, "--resume", str(before), "--out", resumed]) == 0
+    again = ["--resume", str(before), "--label"]
+    assert main(["train", source, *again, "pay", "--out", resumed]) == 2
+    assert main(["train", source, *again, "buys", "--out", resumed]) == 0
     kept, again = Trainer.load(last), Trainer.load(resumed)
     assert kept.epoch == again.epoch == 30
     assert min(kept.history.validation_loss) < kept.history.validation_loss[-1]

@@ -25,7 +25,7 @@ _VALIDATION = 0.1  # of the rows
 _LEAST_VALIDATION = 10
 # What a training that goes on keeps, since its file says so.
 _FIXED = (
-    "label", "task", "drop", "keep", "category", "number", "weight", "hidden", "activation",
+    "task", "drop", "keep", "category", "number", "weight", "hidden", "activation",
     "dropout", "loss", "optimizer", "schedule", "batch", "validation", "test", "l1", "l2",
     "restarts", "seed", "dtype",
 )  # fmt: skip
@@ -444,6 +444,11 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
 
     trainer = Trainer.resume(options.resume, target=options.target, threads=options.threads)
     model = TableModel.of(trainer, options.resume)
+    if options.label not in (None, model.label.name):
+        raise InvalidInput(
+            f"--label {options.label} cannot be: {options.resume}, which goes on, predicts "
+            f"{model.label.name!r}; leave it out, or train a new model"
+        )
     expected = None if model.plan.numbered else model.plan.columns
     data, remarks = read_data(options, expected)
     said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
