@@ -162,7 +162,7 @@ class Engine(ABC):
         data, rates, epoch, step, progress
             As for `train_epoch`.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # of what trains several networks, which `hides_steps` says
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:

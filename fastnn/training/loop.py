@@ -129,7 +129,7 @@ class Training:
                 trainer, data, self.validation, count, self.progress, self.metrics,
                 self._looks, self._following,
             )  # fmt: skip
-        except Exception as error:
+        except Exception as error:  # one epoch at a time will raise the same, where it belongs
             if count > 1 and trainer._state.epoch == before:
                 self._one_by_one = count
                 return
@@ -155,7 +155,7 @@ class Training:
         count = self._count() if self._most > 1 else 1
         try:
             rates = block_rates(state, len(self.data), count)
-        except Exception:  # which is for the one who asks
+        except Exception:  # `go_on` asks again, and raises it
             return None
         return state.snapshot, rates, state.epoch, state.step
 

@@ -151,6 +151,7 @@ def several(family: str) -> None:
     one = engine_of(family, optimizer=SGD(0.1))
     some = Several([replace(one.problem, seed=seed) for seed in (1, 2, 3)])
     for seat in some.seats:
+        assert seat.hides_steps(seat.problem)
         seat.load(one.parameters(), one.slots())
     some.prepare()
     before, launched = len(host_driver.compiled), len(host_driver.launches)

@@ -171,6 +171,11 @@ class Seat(interface.Engine):
         self.seconds_per_row = self._several.seconds_per_row
         return done.results
 
+    @staticmethod
+    def hides_steps(problem: Problem) -> str:
+        """Return why an epoch has no parts here: it is one launch, of all networks."""
+        return "networks that train together on CUDA"
+
     def forward(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
         known, self.outputs_of = self.outputs_of, None
