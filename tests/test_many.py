@@ -20,6 +20,7 @@ from fastnn import (
     TrainingWarning,
     sweep,
 )
+from fastnn.inputs import pages
 from fastnn.training import loop
 
 VALIDATION = (X[:9], LABELS[:9])
@@ -245,3 +246,20 @@ def test_dropout_and_rows_in_order_are_those_of_each_alone(target):
             alone = trainer_of(shuffle=shuffle, seed=run.seed, **settings)
             alone.fit(X, LABELS, 3)
             assert state_of(run.trainer) == state_of(alone)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_restarts_on_a_file_shuffled_within_a_window_are_those_on_its_rows(
+    target, tmp_path, monkeypatch
+):
+    np.save(tmp_path / "x.npy", X)
+    file = np.load(tmp_path / "x.npy", mmap_mode="r")
+    monkeypatch.setattr(pages, "PIECE_BYTES", 64)
+    monkeypatch.setattr(pages.Pages, "resident", lambda self: False)
+    found = []
+    for rows in (X, file):
+        trainer = trainer_of(target=target, shuffle=20)
+        trainer.fit(rows, LABELS, 3, restarts=2)
+        found.append(trainer.parameters)
+    for one, other in zip(*found, strict=True):
+        assert all(map(np.array_equal, one, other))

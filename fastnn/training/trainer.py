@@ -51,7 +51,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
     Layer k computes ``Z = A W + b`` from the outputs A (m, inputs) of the one before, and
     ``activation(Z)``. Backwards, from dA of the last layer on, and then down with plain `SGD`::
 
-        dZ = dA activation'(Z)    dW = A^T dZ + l2 W    db = sum of the rows of dZ    dA = dZ W^T
+        dZ = dA activation'(Z)    dW = A^T dZ + l2 W    db = sum of dZ over rows     dA = dZ W^T
         W = W - rate dW           b = b - rate db
 
     Losses of a row by name, of which a batch takes the mean, with p = outputs, or z where these
