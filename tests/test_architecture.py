@@ -48,9 +48,9 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
     ),
     "fastnn.tabular": (
-        ("table", "words"),
-        ("rules", "files"),
-        ("label",),
+        ("table", "words", "edges"),
+        ("rules", "files", "encodings"),
+        ("label", "fields"),
         ("preparation",),
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),

@@ -341,21 +341,24 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
     types, name = arrow.types, str(kind)
     if types.is_dictionary(kind):
         remedy = f"categories are no numbers: pass their codes, the indices of {place}'s chunks"
-        return Column(label, name, None, column.to_numpy, remedy)
+        return Column(label, name, None, lambda: _arrow_values(column), remedy)
     exact = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
     if not (exact or types.is_decimal(kind) or types.is_null(kind)):
         text = types.is_string(kind) or types.is_large_string(kind)
         remedy = REMEDIES["M" if types.is_temporal(kind) else "U" if text else "O"]
-        return Column(label, name, None, column.to_numpy, remedy)
+        return Column(label, name, None, lambda: _arrow_values(column), remedy)
 
     def read() -> np.ndarray:
         plain = exact and not column.null_count
-        found = column if plain else column.cast(arrow.float64(), safe=False)
-        if isinstance(found, arrow.ChunkedArray):
-            return found.to_numpy()
-        return found.to_numpy(zero_copy_only=False)
+        return _arrow_values(column if plain else column.cast(arrow.float64(), safe=False))
 
     return Column(label, name, np.dtype(kind.to_pandas_dtype()) if exact else None, read)
+
+
+def _arrow_values(column: Any) -> np.ndarray:
+    if isinstance(column, sys.modules["pyarrow"].ChunkedArray):
+        return column.to_numpy()
+    return column.to_numpy(zero_copy_only=False)
 
 
 # Anything that exports a table, read by whichever library there is.
