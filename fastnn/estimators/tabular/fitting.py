@@ -1,0 +1,256 @@
+"""A fit of a population: from checked rows to an ensemble and what it has to read."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import Diverged
+from fastnn.estimators.tabular.members import (
+    SMOOTH,
+    STEPS,
+    Recipe,
+    batch_size_of,
+    draw,
+    encoding_of,
+    trainer_of,
+)
+from fastnn.tabular.encodings import Coded, Encoding
+from fastnn.targets.selection import Target
+from fastnn.training.ensemble import Ensemble
+from fastnn.training.population import train_population
+from fastnn.training.snapshot import Snapshot
+
+SIZE = 32  # of an ensemble, a member that is chosen twice counted twice
+MOST_SNAPSHOTS = 8
+_OUTPUT_BYTES = 1 << 28  # for what snapshots give for the rows to validate on
+_PROBES = 2  # members of each kind, before one of them gets the others
+_FEW = 100  # rows to validate on, with fewer of which a choice would be one by luck
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows to train or to validate on.
+
+    Attributes
+    ----------
+    coded
+        Their features.
+    targets
+        (n,) places of classes, or numbers as the network learns them.
+    weights
+        (n,), or None.
+    """
+
+    coded: Coded
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What a fit is told, beside its rows.
+
+    Attributes
+    ----------
+    members, epochs, patience
+        The most members, the most epochs of each, and after how many without progress it ends.
+    classes
+        0 for a regression.
+    counts
+        Of categories, by column.
+    scoring
+        (y, outputs) -> score, larger is better; None: the loss.
+    until
+        `time.monotonic` at which it has to end; None: never.
+    """
+
+    members: int
+    epochs: int
+    patience: int
+    classes: int
+    counts: np.ndarray
+    scoring: Callable[..., Any] | None
+    until: float | None
+    seed: int
+    target: Target
+    workers: int | None
+    verbose: int
+
+    @property
+    def outputs(self) -> int:
+        """How many the networks have."""
+        return self.classes if self.classes > 2 else 1
+
+    @property
+    def loss(self) -> str:
+        """The engine's."""
+        if not self.classes:
+            return "mse"
+        return "binary_cross_entropy" if self.classes == 2 else "softmax_cross_entropy"
+
+
+@dataclass(eq=False)
+class Fitted:
+    """What has come of a fit.
+
+    Attributes
+    ----------
+    ensemble
+        The snapshots chosen, with weights.
+    recipes
+        Of the members, those that diverged and those without a place in the ensemble included.
+    encodings
+        By name; those that the ensemble reads.
+    """
+
+    ensemble: Ensemble
+    recipes: list[Recipe]
+    encodings: dict[str, Encoding]
+
+
+@dataclass(eq=False)
+class Fit:
+    """A fit under way."""
+
+    training: Part
+    validation: Part
+    settings: Settings
+    encodings: dict[str, Encoding] = field(default_factory=dict)
+    features: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    recipes: list[Recipe] = field(default_factory=list)
+    found: list[list[Snapshot]] = field(default_factory=list)
+
+    def run(self) -> Fitted:
+        """Train the members, a few of each kind first, and choose among them.
+
+        Raises
+        ------
+        Diverged
+            All members did.
+        """
+        settings = self.settings
+        generator = np.random.default_rng(settings.seed)
+        left = settings.members
+        kinds = [SMOOTH, STEPS] if self._has_numbers() else [STEPS]
+        if settings.classes:
+            kinds.reverse()
+        probes = kinds * _PROBES if len(kinds) > 1 else []
+        while left and (not self.recipes or self._seconds_left() != 0.0):
+            names = probes[:left] if probes else [self._best_kind(kinds)] * left
+            probes = []
+            left -= len(names)
+            self._train([draw(generator, kind, settings.classes) for kind in names])
+        ensemble = self._chosen()
+        views = {member.view for member in ensemble.members}
+        return Fitted(
+            ensemble,
+            self.recipes,
+            {name: each for name, each in self.encodings.items() if name in views},
+        )
+
+    def _has_numbers(self) -> bool:
+        return self.training.coded.numbers.shape[1] > 0
+
+    def _seconds_left(self) -> float | None:
+        """Return how many there are; None where there is no limit."""
+        until = self.settings.until
+        return None if until is None else max(0.0, until - time.monotonic())
+
+    def _best_kind(self, kinds: list[str]) -> str:
+        """Return that of the members that have done best."""
+        if len(kinds) == 1:
+            return kinds[0]
+        scores = {
+            kind: np.mean([
+                found[0].score
+                for recipe, found in zip(self.recipes, self.found, strict=True)
+                if recipe.kind == kind and found
+            ] or [np.inf])
+            for kind in kinds
+        }  # fmt: skip
+        return min(kinds, key=lambda kind: scores[kind])
+
+    def _train(self, recipes: list[Recipe]) -> None:
+        """Train some members, and take what they leave."""
+        settings, training, validation = self.settings, self.training, self.validation
+        batch = batch_size_of(len(training.targets))
+        for recipe in recipes:
+            if recipe.view not in self.encodings:
+                encoding = encoding_of(recipe, training.coded, self._indicators(), settings.counts)
+                self.encodings[recipe.view] = encoding
+                both = encoding.apply(training.coded), encoding.apply(validation.coded)
+                self.features[recipe.view] = both
+        trainers = [
+            trainer_of(
+                recipe,
+                self.encodings[recipe.view].width,
+                settings.outputs,
+                settings.loss,
+                batch,
+                settings.target,
+            )
+            for recipe in recipes
+        ]
+        held = {name: pair[1] for name, pair in self.features.items()}
+        weights = () if validation.weights is None else (validation.weights,)
+        try:
+            population = train_population(
+                trainers,
+                {name: pair[0] for name, pair in self.features.items()},
+                training.targets,
+                settings.epochs,
+                validation_data=(held, validation.targets, *weights),
+                sample_weight=training.weights,
+                views=[recipe.view for recipe in recipes],
+                snapshots=self._snapshots(),
+                patience=settings.patience,
+                scoring=settings.scoring,
+                workers=settings.workers,
+                time_limit=self._seconds_left(),
+                progress=settings.verbose > 0,
+            )
+        except Diverged:
+            self.recipes += recipes
+            self.found += [[] for _ in recipes]
+            if not any(self.found) and len(self.recipes) == settings.members:
+                raise
+            return
+        self.recipes += recipes
+        self.found += [list(member.snapshots) for member in population]
+        if settings.verbose:
+            for recipe, member in zip(recipes, population, strict=True):
+                print(
+                    f"{recipe.view}: {len(member.history)} epochs, validation score "
+                    f"{member.score:.6g} ({member.ended})"
+                )
+
+    def _indicators(self) -> np.ndarray:
+        """Return what trees learn: numbers, or for each class whether it is that of a row."""
+        classes, targets = self.settings.classes, self.training.targets
+        if classes <= 2:
+            return targets
+        return targets[:, None] == np.arange(classes)
+
+    def _snapshots(self) -> int:
+        """Return how many epochs of a member are kept."""
+        rows = len(self.validation.targets)
+        if rows < _FEW:
+            return 1
+        one = 4 * rows * self.settings.outputs * self.settings.members
+        return max(1, min(MOST_SNAPSHOTS, _OUTPUT_BYTES // one))
+
+    def _chosen(self) -> Ensemble:
+        """Return the ensemble."""
+        validation = self.validation
+        snapshots = [snapshot for found in self.found for snapshot in found]
+        if len(validation.targets) < _FEW:
+            return Ensemble(snapshots)
+        return Ensemble.select(
+            snapshots, validation.targets, SIZE, self.settings.scoring, validation.weights
+        )

@@ -1,0 +1,84 @@
+"""Which rows a population is trained on, and by which its epochs and members are compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
+
+LEAST = 2  # rows to validate on
+
+
+def split(
+    y: np.ndarray,
+    classes: int,
+    fraction: float,
+    groups: np.ndarray | None,
+    random: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to train on and those to validate on, by number, each in random order.
+
+    Without groups one row is drawn of each  1 / fraction  that follow one another by `y`: classes
+    have the same shares in both parts, and so have large and small numbers. One row of each class,
+    and the ends of numbers, are always trained on.
+
+    Parameters
+    ----------
+    y
+        (n,) places of classes, or numbers.
+    classes
+        How many there are; 0 for numbers.
+    fraction
+        Of the rows, to validate on.
+    groups
+        (n,) what belongs together: rows of one group are all trained on, or all validated on.
+
+    Raises
+    ------
+    ValueError
+        Too few rows or groups.
+    """
+    if groups is not None:
+        training, validation = _by_groups(y, classes, fraction, groups, random)
+    else:
+        ordered = random.permutation(len(y))
+        ordered = ordered[np.argsort(y[ordered], kind="stable")]
+        count = round(fraction * len(y))
+        starts = np.linspace(0, len(y), count + 1).astype(np.int64) if count else np.zeros(1, int)
+        drawn = starts[:-1] + (random.uniform(size=count) * np.diff(starts)).astype(np.int64)
+        taken = np.zeros(len(y), bool)
+        taken[drawn] = True
+        if classes:
+            taken[np.searchsorted(y[ordered], np.arange(classes))] = False
+        else:
+            taken[[0, -1]] = False
+        training, validation = ordered[~taken], ordered[taken]
+    if len(validation) < LEAST:
+        raise ValueError(
+            f"The validation set is too small: {len(validation)} of n_samples={len(y)} with "
+            f"validation_fraction={fraction}. Increase 'validation_fraction' or the size of your "
+            "dataset."
+        )
+    if classes and len(np.unique(y[training])) < classes:
+        raise ValueError(
+            "groups leave no row of some classes to train on: all of their rows are in the groups "
+            "to validate on; pass X_val and y_val instead"
+        )
+    return random.permutation(training), random.permutation(validation)
+
+
+def _by_groups(
+    y: np.ndarray, classes: int, fraction: float, groups: np.ndarray, random: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    number = len(np.unique(groups))
+    if number < 2:
+        raise ValueError(f"groups must be at least 2, to validate on some, not {number}")
+    folds = min(number, round(1 / fraction))
+    if classes and folds > 1:
+        counts = np.bincount(y, minlength=classes)
+        if counts.max() >= folds:  # which scikit-learn asks for
+            stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=random)
+            return next(stratified.split(np.zeros((len(y), 1)), y, groups))
+    plain = GroupShuffleSplit(1, test_size=fraction, random_state=random)
+    return next(plain.split(np.zeros((len(y), 1)), groups=groups))
