@@ -59,7 +59,7 @@ class Training:
         Is told of every epoch, and of what goes on in it.
     longest
         How many seconds a call of more than one epoch may take, as far as is known before. Where
-        that is finite, what nothing is known of is done one by one.
+        that is finite, epochs of which nothing is known are done one by one.
     calling
         A lock; callbacks may be shared with others that are trained meanwhile.
     error
@@ -171,9 +171,10 @@ class Training:
             return 1
         if math.isinf(self.longest):
             return most
-        if engine.threads > 1 or math.isinf(engine.seconds_per_row):
+        row = engine.seconds_per_row if math.isfinite(engine.seconds_per_row) else engine.slow_row
+        if math.isinf(row):
             return 1
-        pace = len(self.data) * engine.seconds_per_row
+        pace = len(self.data) * row
         return min(most, max(1, int(self.longest / max(pace, self.longest / BLOCK_EPOCHS))))
 
 
