@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import pickle
 import threading
 import time
@@ -33,7 +34,7 @@ SETTINGS = {
     "dropout": {"layers": [Dropout(0.2), Dense(7, "rrelu"), Dense(3)], "batch_size": 5},
     "in order": {"shuffle": False, "optimizer": SGD(lambda step: 0.1 / (1 + step))},
     "restore": {"on_divergence": "restore", "optimizer": Adam(0.01)},
-    "one at a time": {"threads": 2},
+    "team": {"threads": 2},
 }
 EPOCHS = few(29, 5)  # the last call does more than one
 
@@ -70,8 +71,8 @@ def test_many_in_a_call_are_the_same_as_one_by_one(case, target, calls):
     settings = {"target": target} | SETTINGS[case]
     many, one = trained(**settings), trainer_of(**settings)
     assert sum(calls) == EPOCHS
-    alone = target == "numpy" or many._open().threads > 1
-    assert many._open().threads == 1 or case == "one at a time"
+    alone = target == "numpy"
+    assert many._open().threads == 1 or case == "team"
     assert max(calls) == (1 if alone else min(7, EPOCHS - 1))
     one.fit(X, LABELS, EPOCHS, callbacks=one_by_one)
     assert state_of(many) == state_of(one)
@@ -101,11 +102,23 @@ def test_weights_and_several_calls_of_fit_are_the_same(calls):
     assert state_of(parts) == state_of(whole) and max(calls) == 7
 
 
-def test_epochs_of_which_nothing_is_known_are_done_one_by_one(calls):
+def test_epochs_of_which_nothing_is_known_are_done_one_by_one(calls, monkeypatch):
+    trained(epochs=3)
+    assert calls == ([1, 2] if SIMULATED else [3])  # the CPU's knows how long a row may take
+    calls.clear()
+    numpy = trained(epochs=3, target="numpy")
+    assert calls == [1, 1, 1] and numpy.epoch == 3
+    calls.clear()
+    opened = Trainer._open
+
+    def unknown(self):
+        engine = opened(self)
+        engine.slow_row = math.inf
+        return engine
+
+    monkeypatch.setattr(Trainer, "_open", unknown)
     trained(epochs=3)
     assert calls == [1, 2]
-    numpy = trained(epochs=3, target="numpy")
-    assert calls[2:] == [1, 1, 1] and numpy.epoch == 3
 
 
 @pytest.mark.parametrize(
@@ -199,8 +212,8 @@ def test_what_ends_a_call_takes_its_epochs_back(error, calls, monkeypatch):
     monkeypatch.setattr(engine, "train_epochs", train)
     with pytest.raises(type(error)):
         stopped.fit(X, LABELS, 30)
-    done = 8
-    assert failing[0] == 7 and stopped.epoch == done and stopped.remaining == 22
+    done = 8 if SIMULATED else 14
+    assert failing[0] == 7 and stopped.epoch == done and stopped.remaining == 30 - done
     other.fit(X, LABELS, done)
     assert state_of(stopped) == state_of(other)
     monkeypatch.setattr(engine, "train_epochs", train_epochs)
@@ -218,7 +231,8 @@ def test_an_error_in_what_follows_a_call_does_no_epochs_twice(calls, monkeypatch
     trainer = trainer_of(target=TARGET)
     with pytest.raises(OSError, match="gone"):
         trainer.fit(X, LABELS, 30)
-    assert calls == [1, 7, 7] and trainer.epoch == len(trainer.history) == 15
+    assert calls == [1 if SIMULATED else 7, 7, 7]
+    assert trainer.epoch == len(trainer.history) == sum(calls)
 
 
 CTRL_C = """

@@ -41,6 +41,8 @@ class Engine(ABC):
         Which of several ways the target takes, for the history; "" where there is one.
     seconds_per_row
         In training, as far as known; infinite at first.
+    slow_row
+        Seconds that a row takes at most, of a slow core; infinite where nobody can say.
     tells_penalty
         Whether what `train_epochs` returns has the penalty after each epoch.
     seconds_before
@@ -49,6 +51,7 @@ class Engine(ABC):
     """
 
     tells_penalty: bool = False
+    slow_row: float = math.inf
     seconds_before: float = 0.0
     problem: Problem
     threads: int

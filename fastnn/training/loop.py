@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +24,6 @@ from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import Metric, measured
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.reading import begin_reading, file_pages, scattered_reads
-from fastnn.training.scores import scores
 from fastnn.training.trainer_state import State, works
 
 if TYPE_CHECKING:
@@ -59,9 +58,11 @@ class Training:
         Is told of every epoch, and of what goes on in it.
     longest
         How many seconds a call of more than one epoch may take, as far as is known before. Where
-        that is finite, what nothing is known of is done one by one.
+        that is finite, epochs of which nothing is known are done one by one.
     calling
         A lock; callbacks may be shared with others that are trained meanwhile.
+    take_outputs
+        Given what the network gives for the validation data, after each epoch and before callbacks.
     error
         For whoever catches it: where the training diverged.
     over
@@ -77,6 +78,7 @@ class Training:
     metrics: tuple[Metric, ...] = ()
     longest: float = math.inf
     calling: Any = field(default_factory=Lock)
+    take_outputs: Callable[[np.ndarray], None] | None = None
     error: Diverged | None = None
     over: bool = False
 
@@ -127,7 +129,7 @@ class Training:
         try:
             done = _train_block(
                 trainer, data, self.validation, count, self.progress, self.metrics,
-                self._looks, self._following,
+                self._looks, self._following, self.take_outputs,
             )  # fmt: skip
         except Exception as error:  # one epoch at a time will raise the same, where it belongs
             if count > 1 and trainer._state.epoch == before:
@@ -143,6 +145,11 @@ class Training:
             with self.calling:
                 self.over = call_all(self.calls, trainer, trainer._state.history)
         self.over = self.over or not self._left
+
+    @property
+    def all_done(self) -> bool:
+        """Whether all epochs are done."""
+        return not self._left
 
     def forecast(self) -> tuple[Any, np.ndarray, int, int] | None:
         """Return what the engine will be asked for next: snapshot, rates, epoch and step.
@@ -171,9 +178,10 @@ class Training:
             return 1
         if math.isinf(self.longest):
             return most
-        if engine.threads > 1 or math.isinf(engine.seconds_per_row):
+        row = engine.seconds_per_row if math.isfinite(engine.seconds_per_row) else engine.slow_row
+        if math.isinf(row):
             return 1
-        pace = len(self.data) * engine.seconds_per_row
+        pace = len(self.data) * row
         return min(most, max(1, int(self.longest / max(pace, self.longest / BLOCK_EPOCHS))))
 
 
@@ -197,6 +205,7 @@ def _train_block(
     metrics: tuple[Metric, ...] = (),
     looks: Looks | None = None,
     following: tuple[Bundled, ...] = (),
+    take_outputs: Callable[[np.ndarray], None] | None = None,
 ) -> int:
     """Do `count` epochs and make what they come to the state, or change nothing and raise.
 
@@ -253,10 +262,8 @@ def _train_block(
         seconds = (time.perf_counter() - start + engine.seconds_before) / count
         found: dict[str, float] = {}
         error = None
-        if metrics and validation is not None:
-            found, error = measured(problem, engine.outputs, validation, metrics)
-        elif validation is not None:
-            found = scores(problem, engine.outputs, validation)
+        if validation is not None:
+            found, error = measured(problem, engine.outputs, validation, metrics, take_outputs)
         loss, accuracy = found.pop("loss", None), found.pop("accuracy", None)
         after = state._replace(
             epoch=epoch + count, step=state.step + rates.size, snapshot=engine.snapshot(),

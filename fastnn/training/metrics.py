@@ -309,16 +309,20 @@ def measured(
     forward: Callable[[Any], np.ndarray],
     data: Data,
     metrics: tuple[Metric, ...],
+    take: Callable[[np.ndarray], None] | None = None,
 ) -> tuple[dict[str, float], InvalidInput | None]:
     """Return what `scores` does, and the value of each metric by its name.
 
-    Where a function fails, the values are those up to it, beside the error.
+    Where a function fails, the values are those up to it, beside the error. `take` is given the
+    outputs (m, outputs), which are computed once for all.
     """
-    if not metrics:
+    if not metrics and take is None:
         return scores(problem, forward, data), None
     kept = _Kept(forward)
     found = scores(problem, kept, data)
-    outputs = np.concatenate(kept.parts)
+    outputs = kept.parts[0] if len(kept.parts) == 1 else np.concatenate(kept.parts)
+    if take is not None:
+        take(outputs)
     try:
         for metric in metrics:
             if metric.built_in:

@@ -112,7 +112,7 @@ class Engine(interface.Engine):
         self._numbers = start_numbers(problem)
         self.tells_penalty = self._linear or not any(l1 for l1, _ in problem.penalties)
         # What a row takes of a slow core, until it has been measured.
-        self._slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
+        self.slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
         self.threads = self._choose_threads(None)
         self._of_states = self._plan_for(1, None)  # whose states are those of every plan
         self._working = Working(problem, self._of_states, self._slots, self._alphas)
@@ -166,7 +166,7 @@ class Engine(interface.Engine):
         step: int,
         progress: Callable[[int, float], None] | None = None,
     ) -> list[EpochResult]:
-        """Train some epochs in one compiled call; more than one takes an engine of one thread."""
+        """Train some epochs in one compiled call, one after another."""
         with self._lock:
             begun = self._begin(data, orders, rates, epoch, step)
             self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
@@ -423,7 +423,9 @@ class Engine(interface.Engine):
         """Have working memory for so many rows, and for as many threads as there are."""
         before = self._working
         head, threads = before.plan.head, len(before.plan.owners) - 1
-        if (head[SAMPLES], before.sparse, threads) == (samples, sparse, self.threads):
+        batch = min(self.problem.batch_size, samples)
+        if (head[BATCH], before.sparse, threads) == (batch, sparse, self.threads):
+            head[SAMPLES], head[[STEPS, EPOCH_STEPS]] = samples, -(-samples // batch)
             return
         plan = self._plan_for(samples, sparse)
         of_states = None if plan.keeps_states_of(self._of_states) else self._of_states
@@ -497,7 +499,7 @@ class Engine(interface.Engine):
 
         start = time.perf_counter()
         known = math.isfinite(self.seconds_per_row)
-        row_seconds = self.seconds_per_row if known else self._slow_row
+        row_seconds = self.seconds_per_row if known else self.slow_row
         if self.threads == 1 and rows * row_seconds < SHORT_SECONDS:
             train(0)
         else:
