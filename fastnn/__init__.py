@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fastnn.estimators import Perceptron as Perceptron
     from fastnn.estimators import SGDClassifier as SGDClassifier
     from fastnn.estimators import SGDRegressor as SGDRegressor
+    from fastnn.estimators import TabularClassifier as TabularClassifier
+    from fastnn.estimators import TabularRegressor as TabularRegressor
     from fastnn.inputs.scaling import Scaling
     from fastnn.losses import (
         EpsilonInsensitive,
@@ -125,7 +127,15 @@ __all__ = [
 ]
 
 # Not in __all__: `from fastnn import *` needs no extra.
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "Perceptron", "SGDClassifier", "SGDRegressor")
+_ESTIMATORS = (
+    "MLPClassifier",
+    "MLPRegressor",
+    "Perceptron",
+    "SGDClassifier",
+    "SGDRegressor",
+    "TabularClassifier",
+    "TabularRegressor",
+)
 
 _HOMES = {
     "training.callbacks": (

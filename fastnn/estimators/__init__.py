@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
     from fastnn.estimators.perceptron import Perceptron
     from fastnn.estimators.sgd import SGDClassifier, SGDRegressor
+    from fastnn.estimators.tabular.estimators import TabularClassifier, TabularRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "Perceptron", "SGDClassifier", "SGDRegressor"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "Perceptron",
+    "SGDClassifier",
+    "SGDRegressor",
+    "TabularClassifier",
+    "TabularRegressor",
+]
 
 _HOMES = {
     "MLPClassifier": "mlp",
@@ -23,6 +32,8 @@ _HOMES = {
     "Perceptron": "perceptron",
     "SGDClassifier": "sgd",
     "SGDRegressor": "sgd",
+    "TabularClassifier": "tabular.estimators",
+    "TabularRegressor": "tabular.estimators",
 }
 
 

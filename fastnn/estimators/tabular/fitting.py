@@ -107,10 +107,16 @@ class Fitted:
         Of the members, those that diverged and those without a place in the ensemble included.
     encodings
         By name; those that the ensemble reads.
+    weights
+        What each of `recipes` counts in the ensemble, of sum 1.
+    epochs
+        The most that a member did.
     """
 
     ensemble: Ensemble
     recipes: list[Recipe]
+    weights: np.ndarray
+    epochs: int
     encodings: dict[str, Encoding]
 
 
@@ -125,6 +131,7 @@ class Fit:
     features: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     recipes: list[Recipe] = field(default_factory=list)
     found: list[list[Snapshot]] = field(default_factory=list)
+    epochs: int = 0
 
     def run(self) -> Fitted:
         """Train the members, a few of each kind first, and choose among them.
@@ -151,6 +158,8 @@ class Fit:
         return Fitted(
             ensemble,
             self.recipes,
+            self._weights(ensemble),
+            self.epochs,
             {name: each for name, each in self.encodings.items() if name in views},
         )
 
@@ -223,6 +232,7 @@ class Fit:
             return
         self.recipes += recipes
         self.found += [list(member.snapshots) for member in population]
+        self.epochs = max(self.epochs, *(len(member.history) for member in population))
         if settings.verbose:
             for recipe, member in zip(recipes, population, strict=True):
                 print(
@@ -254,3 +264,11 @@ class Fit:
         return Ensemble.select(
             snapshots, validation.targets, SIZE, self.settings.scoring, validation.weights
         )
+
+    def _weights(self, ensemble: Ensemble) -> np.ndarray:
+        """Return what each member counts in an ensemble of snapshots."""
+        places = {recipe.seed: place for place, recipe in enumerate(self.recipes)}
+        weights = np.zeros(len(self.recipes))
+        for snapshot, weight in zip(ensemble.members, ensemble.weights, strict=True):
+            weights[places[snapshot.problem.seed]] += weight
+        return weights

@@ -1,0 +1,361 @@
+"""What `TabularClassifier` and `TabularRegressor` have in common: from tables to an ensemble."""
+
+from __future__ import annotations
+
+import copy
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Collection
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator
+from sklearn.metrics import check_scoring
+from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from fastnn.errors import InvalidInput
+from fastnn.estimators.base import check_weights
+from fastnn.estimators.tabular import files
+from fastnn.estimators.tabular.fitting import Fit, Part, Settings
+from fastnn.estimators.tabular.importances import importances
+from fastnn.estimators.tabular.splitting import split
+from fastnn.tabular.encodings import Coded, Encoding
+from fastnn.tabular.fields import Cells, Fields, cells_of
+from fastnn.targets.selection import TARGETS
+from fastnn.threads.processors import available_threads
+from fastnn.training.ensemble import Ensemble
+
+_IMPORTANCE_ROWS = 1000  # kept to permute columns of
+
+
+class TabularEstimator(BaseEstimator):
+    """A population of networks for tables, fitted as scikit-learn's estimators are."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "scoring": [str, callable, None],
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "target": [StrOptions(set(TARGETS))],
+        "n_jobs": [Integral, None],
+    }
+
+    # What a fit leaves, for the type checker.
+    ensemble_: Ensemble
+    n_features_in_: int
+    _fields: Fields
+    _encodings: dict[str, Encoding]
+    _kept: tuple[Coded, Any, Any]
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that X may have text, categories and missing values."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.non_deterministic = False
+        return tags
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, validation: tuple[Any, Any, Any]
+    ) -> None:
+        """Fit; of a copy, which whoever is asked becomes where all has gone well."""
+        until = None if self.time_limit is None else time.monotonic() + self.time_limit
+        cells = self._cells(X, reset=True)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(y, np.empty(cells.rows))
+        weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
+        groups = None if groups is None else column_or_1d(groups)
+        if groups is not None:
+            check_consistent_length(groups, np.empty(cells.rows))
+        if weights is not None and not weights.all():
+            X, cells, y, weights, groups = _with_weight(X, cells, y, weights, groups)
+        targets = self._learn_targets(y)
+        random = check_random_state(self.random_state)
+        held_out = self._check_held_out(*validation)
+        rows = np.arange(cells.rows)
+        classes = len(getattr(self, "classes_", ()))
+        if held_out is None:
+            rows, held = split(targets, classes, self.validation_fraction, groups, random)
+            own = None if weights is None else weights[held]
+            held_out = _safe_indexing(X, held), cells.take(held), y[held], own
+        elif groups is not None:
+            raise InvalidInput("groups decide which rows to validate on, but X_val is given")
+        self._fields = Fields.learn(cells, rows, self._categorical(cells))
+        coded = self._fields.code(cells)
+        X_val, cells_val, y_val, weights_val = held_out
+        row_weights = self._row_weights(y, weights)
+        training = Part(
+            coded.take(rows),
+            self._standard(targets[rows]),
+            None if row_weights is None else row_weights[rows],
+        )
+        kept = Part(
+            self._fields.code(cells_val),
+            self._standard(self._encode(y_val)),
+            self._row_weights(y_val, weights_val),
+        )
+        settings = Settings(
+            members=self.n_members,
+            epochs=self.max_iter,
+            patience=self.n_iter_no_change,
+            classes=classes,
+            counts=self._fields.counts,
+            scoring=self._scoring(X_val, y_val, weights_val),
+            until=until,
+            seed=int(random.randint(np.iinfo(np.int32).max)),
+            target=self.target,
+            workers=self._workers(),
+            verbose=int(self.verbose),
+        )
+        fitted = Fit(training, kept, settings).run()
+        self.ensemble_, self._encodings = fitted.ensemble, fitted.encodings
+        self.members_, self.weights_ = tuple(fitted.recipes), fitted.weights
+        self.n_iter_ = fitted.epochs
+        few = random.permutation(len(y_val))[:_IMPORTANCE_ROWS]
+        own = None if weights_val is None else weights_val[few]
+        self._kept = kept.coded.take(few), y_val[few], own
+        vars(self).pop("_importances", None)
+        self.validation_score_ = self._score_of(kept, X_val, y_val, weights_val)
+
+    def _become(self, fitted: Self) -> Self:
+        """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
+        vars(self).clear()
+        vars(self).update(vars(fitted))
+        return self
+
+    def _copy(self) -> Self:
+        """Return an estimator of the same parameters that has not been fitted."""
+        made = copy.copy(self)
+        own = set(self.get_params(deep=False))
+        for name in [name for name in vars(made) if name not in own]:
+            if not name.startswith("_sklearn") and name != "_metadata_request":
+                del vars(made)[name]
+        return made
+
+    def _cells(self, X: Any, reset: bool) -> Cells:
+        """Return the columns of X, with the number and the names that a fit has seen."""
+        if scipy.sparse.issparse(X):
+            raise TypeError(
+                "Sparse data was passed for X, but dense data is required. Use '.toarray()' to "
+                "convert to a dense numpy array."
+            )
+        cells = cells_of(X)
+        validate_data(self, X if hasattr(X, "shape") else np.empty((0, len(cells.columns))),
+                      reset=reset, skip_check_array=True)  # fmt: skip
+        for count, least, what in ((cells.rows, 1, "sample"), (len(cells.columns), 1, "feature")):
+            if count < least:
+                shape = (cells.rows, len(cells.columns))
+                raise ValueError(
+                    f"Found array with {count} {what}(s) (shape={shape}) while a minimum of "
+                    f"{least} is required by {type(self).__name__}."
+                )
+        return cells
+
+    def _check_held_out(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        """Return the rows to validate on that `fit` was given; None without."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise InvalidInput("sample_weight_val needs X_val and y_val, which are None")
+            return None
+        if X is None or y is None:
+            missing = "X_val" if X is None else "y_val"
+            raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
+        cells = self._cells(X, reset=False)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(y, np.empty(cells.rows))
+        weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
+        if weights is not None and not weights.all():
+            X, cells, y, weights, _ = _with_weight(X, cells, y, weights, None)
+        self._check_known(y)
+        return X, cells, y, weights
+
+    def _categorical(self, cells: Cells) -> Collection[int]:
+        """Return the places of the columns that `categorical_features` names."""
+        given = self.categorical_features
+        if given is None or isinstance(given, str):
+            return ()
+        chosen = np.asarray(given)
+        number = len(cells.columns)
+        if chosen.size == 0:
+            return ()
+        if chosen.ndim != 1 or chosen.dtype.kind not in "biuUOT":
+            raise ValueError(
+                "categorical_features must be an array-like of bool, int or str, got: "
+                f"{chosen.dtype.name}."
+            )
+        if chosen.dtype.kind == "b":
+            if len(chosen) != number:
+                raise ValueError(
+                    "categorical_features set as a boolean mask must have shape (n_features,), "
+                    f"got: {chosen.shape}"
+                )
+            return set(np.flatnonzero(chosen).tolist())
+        if chosen.dtype.kind in "iu":
+            if chosen.min() < 0 or chosen.max() >= number:
+                raise ValueError(
+                    "categorical_features set as integer indices must be in [0, n_features - 1]"
+                )
+            return set(chosen.tolist())
+        names = list(getattr(self, "feature_names_in_", ()))
+        unknown = [name for name in chosen.tolist() if name not in names]
+        if unknown:
+            raise ValueError(
+                "categorical_features has names that are no feature names of the training data: "
+                f"{unknown}"
+            )
+        return {names.index(name) for name in chosen.tolist()}
+
+    def _workers(self) -> int | None:
+        """Return how many members are trained at a time; None: as many as there are processors."""
+        if self.n_jobs is None:
+            return None
+        if self.n_jobs == 0:
+            raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
+        if self.n_jobs > 0:
+            return int(self.n_jobs)
+        return max(1, available_threads() + 1 + self.n_jobs)
+
+    def _scoring(self, X: Any, y: Any, weights: Any) -> Callable[..., float] | None:
+        """Return what scores outputs for the rows to validate on; None: the loss does."""
+        if self.scoring is None:
+            return None
+        scorer = check_scoring(self, scoring=self.scoring)
+        given = {} if weights is None else {"sample_weight": weights}
+
+        def score(_: Any, outputs: np.ndarray) -> float:
+            found = float(scorer(self._answering(self._mean_of(outputs)), X, y, **given))
+            if np.isnan(found):
+                raise InvalidInput(f"scoring={self.scoring!r} gave nan; it must give a number")
+            return found
+
+        return score
+
+    def _score_of(self, kept: Part, X: Any, y: Any, weights: Any) -> float:
+        """Return the score of the ensemble on the rows to validate on, larger is better."""
+        mean = self._mean(kept.coded)
+        if self.scoring is None:
+            return -self._loss(mean, y, weights)
+        scorer = check_scoring(self, scoring=self.scoring)
+        given = {} if weights is None else {"sample_weight": weights}
+        return float(scorer(self._answering(mean), X, y, **given))
+
+    def _mean(self, coded: Coded) -> np.ndarray:
+        """Return what the members give on average, (m, outputs), for coded rows."""
+        return self.ensemble_.forward(
+            {name: encoding.apply(coded) for name, encoding in self._encodings.items()}
+        )
+
+    def _predicted(self, X: Any) -> np.ndarray:
+        """Return what the members give on average, (m, outputs), for X."""
+        check_is_fitted(self)
+        return self._mean(self._fields.code(self._cells(X, reset=False)))
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """How much worse predictions become where a column is permuted, (n_features,), of sum 1.
+
+        The rise of the loss on at most 1,000 of the rows to validate on, the mean of three
+        permutations, and 0 where it falls; computed when it is first asked for. A model that `load`
+        has read has those that were computed before it was saved.
+        """
+        check_is_fitted(self)
+        if "_importances" not in vars(self):
+            if self._kept is None:
+                raise AttributeError(
+                    "feature_importances_ were not asked for before this model was saved, and a "
+                    "file keeps no rows; use sklearn.inspection.permutation_importance"
+                )
+            coded, y, weights = self._kept
+            self._importances = importances(
+                self._fields, coded, lambda each: self._loss(self._mean(each), y, weights)
+            )
+        return self._importances.copy()
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to one safetensors file, without pickle.
+
+        It has the parameters, what was learnt of the columns, and the networks; of the rows it has
+        nothing.
+
+        Raises
+        ------
+        MissingFile
+            There is no such folder.
+        UnusableFile
+            No file can be written there.
+        InvalidInput
+            A parameter or labels that a file cannot keep, such as a function.
+        """
+        check_is_fitted(self)
+        files.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Return the estimator that `save` wrote to `path`; it predicts the same bits.
+
+        Raises
+        ------
+        MissingFile
+            There is no such file.
+        CorruptFile
+            A file that is damaged, or not one that `save` of this class wrote.
+        """
+        return files.load(cls, path)
+
+    def _check_known(self, y: Any) -> None:
+        """Raise where targets to validate on cannot be."""
+
+    def _row_weights(self, y: Any, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return what rows count in the loss."""
+        return weights
+
+    @abstractmethod
+    def _learn_targets(self, y: np.ndarray) -> np.ndarray:
+        """Return `_encode(y)`, and take note of what that needs."""
+
+    @abstractmethod
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        """Return places of classes, int64, or numbers, float64."""
+
+    @abstractmethod
+    def _standard(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets as the networks learn them."""
+
+    @abstractmethod
+    def _mean_of(self, outputs: np.ndarray) -> np.ndarray:
+        """Return what stands in the place of a mean, of raw outputs that stand for one."""
+
+    @abstractmethod
+    def _answering(self, mean: np.ndarray) -> Any:
+        """Return an estimator that predicts what a mean says, whatever it is asked."""
+
+    @abstractmethod
+    def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
+        """Return the loss of a mean, in the caller's units."""
+
+
+def _with_weight(
+    X: Any, cells: Cells, y: Any, weights: np.ndarray, groups: Any
+) -> tuple[Any, Cells, Any, np.ndarray, Any]:
+    """Return the rows that count."""
+    rows = np.flatnonzero(weights)
+    if not len(rows):
+        raise InvalidInput("sample_weight is 0 for all rows; at least one must count")
+    groups = None if groups is None else groups[rows]
+    return _safe_indexing(X, rows), cells.take(rows), y[rows], weights[rows], groups
+
+

@@ -1,0 +1,489 @@
+"""`TabularClassifier` and `TabularRegressor`: tables as they are, at the accuracy of trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite
+
+from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.estimators.labels import Labels
+from fastnn.estimators.tabular.base import TabularEstimator
+from fastnn.estimators.tabular.files import plain_value
+from fastnn.estimators.weights import weights_of
+from fastnn.targets.selection import Target
+
+Scoring = str | Callable[..., Any] | None
+Categorical = Literal["from_dtype"] | Sequence[Any] | np.ndarray | None
+_LEAST = float(np.finfo(np.float32).tiny)  # probability, for its logarithm
+
+
+class TabularClassifier(ClassifierMixin, TabularEstimator):
+    """Tell the rows of a table apart by a population of small networks.
+
+    `fit` takes a frame of pandas, polars or pyarrow, or an array, as it is: numbers of any scale,
+    text, categories, dates, truth values, and gaps in any of them. Some rows are left out to
+    validate on. Each of `n_members` networks has settings of its own, drawn from ranges: what it
+    reads of numbers (normal scores of their ranks, or bins, at which a decision tree of the column
+    cuts), widths, learning rate, weight decay and dropout. It is trained with AdamW until the loss
+    of the rows to validate on falls no more. Predictions are a weighted mean of the epochs that
+    greedy selection chooses among the best ones of all members.
+
+    >>> import fastnn
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> kinds = y.map({0: "malignant", 1: "benign"})
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, kinds, random_state=0)
+    >>> model = fastnn.TabularClassifier(n_members=4, max_iter=30, random_state=0)
+    >>> model.fit(X_train, y_train).score(X_test, y_test) > 0.9
+    True
+    >>> model.classes_, model.predict_proba(X_test).shape
+    (array(['benign', 'malignant'], dtype=object), (143, 2))
+
+    Parameters
+    ----------
+    n_members
+        The most networks. More of them take more time, and are seldom worse.
+    time_limit
+        Seconds that `fit` may take: no member begins after them, those under way end with the epoch
+        that they are in, and the best so far is kept. What comes of it depends on the machine's
+        speed. None: no limit.
+    max_iter
+        The most epochs of a member.
+    n_iter_no_change
+        A member ends after more than so many epochs in a row none of which was its best.
+    validation_fraction
+        Share of the rows to validate on, by which epochs and members are chosen, where `fit` is
+        given none. They have the same classes in the same shares.
+    scoring
+        What an epoch, and an ensemble, is better by: the name of a scorer of scikit-learn's, or a
+        function (estimator, X, y), larger is better. None: the log loss.
+    categorical_features
+        Columns of categories, beside those of text and of a categorical dtype: names, numbers, or a
+        mask. "from_dtype" and None: no others. Text all of which is numbers is numbers, unless it
+        is named here.
+    class_weight
+        "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class.
+        They multiply `sample_weight`.
+    random_state
+        Decides rows to validate on, settings, initial weights, order and dropout.
+    verbose
+        1 shows a progress bar, on a terminal, and prints a line for each member.
+    target
+        "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
+    n_jobs
+        How many members at a time, each on one thread; -1: as many as there are processors; None:
+        that, too, within what joblib and the environment grant. Results are the same for any.
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted.
+    ensemble_
+        The `fastnn.Ensemble` that predicts, from columns as members read them.
+    members_
+        The drawn settings of each member that began.
+    weights_
+        What each of them counts, of sum 1; 0 for those that were not chosen.
+    validation_score_
+        That of the ensemble, by `scoring`; without, the log loss, negated. Since the ensemble was
+        chosen by it, it is a little too good.
+    n_iter_
+        The most epochs that a member did.
+    feature_importances_
+        How much the log loss of at most 1,000 of the rows to validate on rises where a column is
+        permuted, of sum 1; computed when it is first asked for.
+    n_features_in_, feature_names_in_
+        As scikit-learn's.
+
+    Notes
+    -----
+    All that is learnt of columns comes from the rows to train on. A category that is rare, or new
+    in a prediction, counts as other ones; a missing value in a column that had none is its median.
+    Columns are dropped that are alike in all rows, or text that differs in nearly all of them.
+    Rows of weight 0 are as if they were not there.
+
+    References
+    ----------
+    Y. Gorishniy, I. Rubachev, A. Babenko, "On Embeddings for Numerical Features in Tabular Deep
+    Learning", NeurIPS 2022; D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by Default: Strong
+    Pre-Tuned MLPs and Boosted Trees on Tabular Data", NeurIPS 2024; R. Caruana, A.
+    Niculescu-Mizil, G. Crew, A. Ksikes, "Ensemble Selection from Libraries of Models", ICML 2004.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **TabularEstimator._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        n_members: int = 16,
+        *,
+        time_limit: float | None = None,
+        max_iter: int = 100,
+        n_iter_no_change: int = 8,
+        validation_fraction: float = 0.2,
+        scoring: Scoring = None,
+        categorical_features: Categorical = "from_dtype",
+        class_weight: Literal["balanced"] | dict[Any, float] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        target: Target = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_members = n_members
+        self.time_limit = time_limit
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.categorical_features = categorical_features
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.verbose = verbose
+        self.target = target
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit anew.
+
+        Parameters
+        ----------
+        X
+            Rows (n, columns): a frame, an array, or a list.
+        y
+            Labels (n,) of any kind.
+        sample_weight
+            Weight of each row (n,), at least 0; None: all count 1.
+        groups
+            (n,) what belongs together, such as rows of one patient: all rows of a group are trained
+            on, or all are validated on.
+        X_val, y_val, sample_weight_val
+            Rows to validate on, in the place of rows of X.
+
+        Returns
+        -------
+        estimator
+            Itself; where the fit fails, as it was.
+
+        Raises
+        ------
+        ValueError
+            Data or settings that cannot be.
+        Diverged
+            All members did.
+        """
+        fitted = self._copy()
+        fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
+        return self._become(fitted)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable label of each row of X, (m,)."""
+        return self.classes_[_most(self._predicted(X))]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities of `classes_`, (m, classes)."""
+        return _table(self._predicted(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`, (m, classes)."""
+        return np.log(np.maximum(self.predict_proba(X), _LEAST))
+
+    def _learn_targets(self, y: np.ndarray) -> np.ndarray:
+        check_classification_targets(y)
+        labels = Labels.of(y)
+        if len(labels.classes) < 2:
+            raise ValueError(
+                "The number of classes has to be greater than one; got 1 class "
+                f"({labels.classes[0]!r})"
+            )
+        self.classes_ = labels.classes
+        return labels.places(y)
+
+    def _check_known(self, y: Any) -> None:
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y_val has labels that y does not have: {unknown.tolist()[:5]}; the classes are "
+                f"{self.classes_.tolist()[:10]}"
+            )
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
+
+    def _standard(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def _row_weights(self, y: Any, weights: np.ndarray | None) -> np.ndarray | None:
+        kind = "multiclass" if len(self.classes_) > 2 else "binary"
+        return weights_of(self.class_weight, Labels(self.classes_, kind), y, weights)
+
+    def _mean_of(self, outputs: np.ndarray) -> np.ndarray:
+        outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
+        if outputs.shape[1] == 1:
+            return 1.0 / (1.0 + np.exp(np.minimum(-outputs, 700.0)))
+        found = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return found / found.sum(axis=1, keepdims=True)
+
+    def _answering(self, mean: np.ndarray) -> Any:
+        return _AnsweringClassifier(self.classes_, mean)
+
+    def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
+        true = _table(mean)[np.arange(len(y)), self._encode(y)]
+        return float(np.average(-np.log(np.maximum(true, _LEAST)), weights=weights))
+
+    def _targets_to_plain(self) -> dict[str, Any]:
+        classes = plain_value(self.classes_)
+        if not all(isinstance(each, (str, int, float, bool)) for each in classes):
+            raise InvalidInput(
+                f"labels such as {classes[0]!r:.60} cannot be saved; only text, numbers and truth "
+                "values can"
+            )
+        return {"classes": classes, "dtype": self.classes_.dtype.str}
+
+    def _targets_from_plain(self, plain: Any) -> None:
+        self.classes_ = np.array(plain["classes"], np.dtype(plain["dtype"]))
+        if len(self.classes_) < 2:
+            raise CorruptFile("a classifier needs at least two classes")
+
+
+class TabularRegressor(RegressorMixin, TabularEstimator):
+    """Predict a number for each row of a table by a population of small networks.
+
+    As `TabularClassifier`, for numbers: members learn the squared error of standardised targets.
+    Predictions are in the units of y, and stay within the range that it has in `fit`.
+
+    >>> import fastnn
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> model = fastnn.TabularRegressor(n_members=4, max_iter=30, random_state=0)
+    >>> model.fit(X[:300], y[:300]).score(X[300:], y[300:]) > 0.4
+    True
+
+    Parameters
+    ----------
+    n_members
+        The most networks. More of them take more time, and are seldom worse.
+    time_limit
+        Seconds that `fit` may take: no member begins after them, those under way end with the epoch
+        that they are in, and the best so far is kept. What comes of it depends on the machine's
+        speed. None: no limit.
+    max_iter
+        The most epochs of a member.
+    n_iter_no_change
+        A member ends after more than so many epochs in a row none of which was its best.
+    validation_fraction
+        Share of the rows to validate on, by which epochs and members are chosen, where `fit` is
+        given none. They are spread evenly over small and large y.
+    scoring
+        What an epoch, and an ensemble, is better by: the name of a scorer of scikit-learn's, or a
+        function (estimator, X, y), larger is better. None: the squared error.
+    categorical_features
+        Columns of categories, beside those of text and of a categorical dtype: names, numbers, or a
+        mask. "from_dtype" and None: no others. Text all of which is numbers is numbers, unless it
+        is named here.
+    random_state
+        Decides rows to validate on, settings, initial weights, order and dropout.
+    verbose
+        1 shows a progress bar, on a terminal, and prints a line for each member.
+    target
+        "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
+    n_jobs
+        How many members at a time, each on one thread; -1: as many as there are processors; None:
+        that, too, within what joblib and the environment grant. Results are the same for any.
+
+    Attributes
+    ----------
+    ensemble_
+        The `fastnn.Ensemble` that predicts, from columns as members read them and in deviations of
+        y from its mean.
+    members_
+        The drawn settings of each member that began.
+    weights_
+        What each of them counts, of sum 1; 0 for those that were not chosen.
+    validation_score_
+        That of the ensemble, by `scoring`; without, the root mean squared error in units of y,
+        negated. Since the ensemble was chosen by it, it is a little too good.
+    n_iter_
+        The most epochs that a member did.
+    feature_importances_
+        How much the root mean squared error of at most 1,000 of the rows to validate on rises where
+        a column is permuted, of sum 1; computed when it is first asked for.
+    n_features_in_, feature_names_in_
+        As scikit-learn's.
+    """
+
+    def __init__(
+        self,
+        n_members: int = 16,
+        *,
+        time_limit: float | None = None,
+        max_iter: int = 100,
+        n_iter_no_change: int = 8,
+        validation_fraction: float = 0.2,
+        scoring: Scoring = None,
+        categorical_features: Categorical = "from_dtype",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        target: Target = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_members = n_members
+        self.time_limit = time_limit
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.categorical_features = categorical_features
+        self.random_state = random_state
+        self.verbose = verbose
+        self.target = target
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit anew.
+
+        Parameters
+        ----------
+        X
+            Rows (n, columns): a frame, an array, or a list.
+        y
+            Numbers (n,).
+        sample_weight
+            Weight of each row (n,), at least 0; None: all count 1.
+        groups
+            (n,) what belongs together, such as rows of one patient: all rows of a group are trained
+            on, or all are validated on.
+        X_val, y_val, sample_weight_val
+            Rows to validate on, in the place of rows of X.
+
+        Returns
+        -------
+        estimator
+            Itself; where the fit fails, as it was.
+
+        Raises
+        ------
+        ValueError
+            Data or settings that cannot be.
+        Diverged
+            All members did.
+        """
+        fitted = self._copy()
+        fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
+        return self._become(fitted)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the number (m,) that is predicted for each row of X."""
+        return self._numbers(self._predicted(X))
+
+    def _numbers(self, mean: np.ndarray) -> np.ndarray:
+        """Return numbers in the units of y."""
+        found = mean.reshape(len(mean)).astype(np.float64) * self._scale + self._center
+        return np.clip(found, *self._range)
+
+    def _learn_targets(self, y: np.ndarray) -> np.ndarray:
+        numbers = self._encode(y)
+        largest = float(np.abs(numbers).max()) or 1.0
+        scaled = numbers / largest  # whose squares do not overflow
+        self._center = float(scaled.mean()) * largest
+        self._scale = float(scaled.std()) * largest or 1.0
+        self._range = float(numbers.min()), float(numbers.max())
+        return numbers
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        try:
+            numbers = y.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must be numbers for a regression ({error})") from error
+        assert_all_finite(numbers, input_name="y")
+        return numbers
+
+    def _standard(self, targets: np.ndarray) -> np.ndarray:
+        return (targets - self._center) / self._scale
+
+    def _mean_of(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs
+
+    def _answering(self, mean: np.ndarray) -> Any:
+        return _AnsweringRegressor(self._numbers(mean))
+
+    def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
+        errors = (self._numbers(mean) - self._encode(y)) / self._scale
+        return float(np.sqrt(np.average(errors**2, weights=weights))) * self._scale
+
+    def _targets_to_plain(self) -> dict[str, Any]:
+        return {"center": self._center, "scale": self._scale, "range": list(self._range)}
+
+    def _targets_from_plain(self, plain: Any) -> None:
+        self._center, self._scale = float(plain["center"]), float(plain["scale"])
+        low, high = plain["range"]
+        self._range = float(low), float(high)
+
+
+def _table(mean: np.ndarray) -> np.ndarray:
+    """Return probabilities of all classes, float64 of sum 1, where a mean may have one of two."""
+    mean = mean.astype(np.float64)
+    if mean.shape[1] == 1:
+        return np.hstack([1.0 - mean, mean])
+    return mean / mean.sum(axis=1, keepdims=True)
+
+
+def _most(mean: np.ndarray) -> np.ndarray:
+    """Return the place of the most probable class of each row."""
+    return _table(mean).argmax(axis=1)
+
+
+class _AnsweringClassifier(ClassifierMixin, BaseEstimator):
+    """Predicts what it was made with: what a scorer asks."""
+
+    def __init__(self, classes: np.ndarray, mean: np.ndarray) -> None:
+        self.classes_, self.mean = classes, mean
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable labels."""
+        return self.classes_[_most(self.mean)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities."""
+        return _table(self.mean)
+
+
+class _AnsweringRegressor(RegressorMixin, BaseEstimator):
+    """Predicts what it was made with: what a scorer asks."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = numbers
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the numbers."""
+        return self.numbers

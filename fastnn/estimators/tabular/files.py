@@ -1,0 +1,144 @@
+"""A fitted estimator of tables in one file: plain values and arrays, no pickle and no rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, FastnnError, InvalidInput
+from fastnn.estimators.tabular.members import Recipe
+from fastnn.storage import tensor_file
+from fastnn.tabular.encodings import Encoding
+from fastnn.tabular.fields import Fields
+from fastnn.training.ensemble import Ensemble
+
+Estimator = TypeVar("Estimator")
+
+_ENSEMBLE, _ENCODING = "ensemble.", "encoding."
+
+
+def save(estimator: Any, path: str | bytes | os.PathLike[Any]) -> None:
+    """Write a fitted estimator to `path`; see `TabularEstimator.save`."""
+    tensors, ensemble = estimator.ensemble_.to_content()
+    tensors = {f"{_ENSEMBLE}{name}": array for name, array in tensors.items()}
+    encodings = []
+    for number, (name, encoding) in enumerate(estimator._encodings.items()):
+        parts, arrays = encoding.to_arrays()
+        encodings.append({"name": name, "parts": parts})
+        tensors |= {f"{_ENCODING}{number}.{own}": array for own, array in arrays.items()}
+    own = vars(estimator)
+    content = {
+        "kind": type(estimator).__name__,
+        "parameters": _plain_parameters(estimator),
+        "columns": int(estimator.n_features_in_),
+        "names": [*own["feature_names_in_"].tolist()] if "feature_names_in_" in own else None,
+        "fields": estimator._fields.to_plain(),
+        "encodings": encodings,
+        "ensemble": ensemble,
+        "members": [asdict(each) for each in estimator.members_],
+        "weights": estimator.weights_.tolist(),
+        "epochs": int(estimator.n_iter_),
+        "score": float(estimator.validation_score_),
+        "importances": [*own["_importances"].tolist()] if "_importances" in own else None,
+        "targets": estimator._targets_to_plain(),
+    }
+    tensor_file.write(path, tensors, content)
+
+
+def load(kind: type[Estimator], path: str | bytes | os.PathLike[Any]) -> Estimator:
+    """Return the estimator of a class that `save` wrote to `path`; see `TabularEstimator.load`."""
+    tensors, content = tensor_file.read(path)
+    where = os.fsdecode(path)
+    name = content.get("kind") if isinstance(content, dict) else None
+    if name != kind.__name__:
+        what = f"one of {name}" if isinstance(name, str) else "none of this kind"
+        raise CorruptFile(f"{where} is not a file that {kind.__name__}.save wrote, but {what}")
+    try:
+        made: Any = kind(**content["parameters"])
+        ensemble = _taken(tensors, _ENSEMBLE)
+        made.ensemble_ = Ensemble.from_content(ensemble, content["ensemble"], where)
+        made._fields = Fields.from_plain(content["fields"])
+        made._encodings = {
+            each["name"]: Encoding.from_arrays(
+                each["parts"], _taken(tensors, f"{_ENCODING}{number}.")
+            )
+            for number, each in enumerate(content["encodings"])
+        }
+        made.members_ = tuple(
+            Recipe(**{**each, "widths": tuple(each["widths"])}) for each in content["members"]
+        )
+        made.weights_ = np.array(content["weights"], np.float64)
+        made.n_features_in_, made.n_iter_ = content["columns"], content["epochs"]
+        made.validation_score_ = content["score"]
+        if content["names"] is not None:
+            made.feature_names_in_ = np.array(content["names"], object)
+        if content["importances"] is not None:
+            made._importances = np.array(content["importances"], np.float64)
+        made._kept = None
+        made._targets_from_plain(content["targets"])
+        _check(made, tensors)
+    except FastnnError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise CorruptFile(
+            f"{where} is damaged: it does not hold what {kind.__name__}.save writes ({error!r:.80})"
+        ) from error
+    return made
+
+
+def _check(made: Any, left: dict[str, np.ndarray]) -> None:
+    """Raise `ValueError` where parts of a file do not fit together."""
+    if left:
+        raise ValueError(f"unknown arrays: {sorted(left)[:3]}")
+    if len(made._fields.fields) != made.n_features_in_:
+        raise ValueError("as many fields as columns are due")
+    for member in made.ensemble_.members:
+        if made._encodings[member.view].width != member.problem.network.inputs:
+            raise ValueError("a network reads other features than there are")
+
+
+def _taken(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names have a prefix, without it; they are taken out."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
+
+
+def _plain_parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters as `json` can write them.
+
+    Raises
+    ------
+    InvalidInput
+        One that it cannot, such as a function.
+    """
+    plain = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if isinstance(value, np.random.RandomState):
+            value = None  # which has been drawn from
+        value = plain_value(value)
+        try:
+            kept = json.loads(json.dumps(value))
+        except (TypeError, ValueError):
+            raise InvalidInput(
+                f"{name}={value!r:.80} cannot be saved; set it to a value that is a number, a "
+                "string or a list of such first"
+            ) from None
+        plain[name] = kept
+    return plain
+
+
+def plain_value(value: Any) -> Any:
+    """Return NumPy's numbers, arrays and tuples as Python's.
+
+    >>> plain_value((np.int64(1), np.array(["a"])))
+    [1, ['a']]
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain_value(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain_value(each) for each in value]
+    return value
