@@ -47,21 +47,19 @@ class Cells:
         What messages call them.
     categorical
         Whether the library that they come from says that a column is one of categories.
+    rows
+        How many there are.
     """
 
     columns: tuple[np.ndarray, ...]
     names: tuple[str, ...]
     categorical: tuple[bool, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.columns[0]) if self.columns else 0
+    rows: int
 
     def take(self, rows: np.ndarray) -> Self:
         """Return some rows."""
         columns = tuple(column[rows] for column in self.columns)
-        return type(self)(columns, self.names, self.categorical)
+        return type(self)(columns, self.names, self.categorical, len(rows))
 
 
 def cells_of(X: Any, what: str = "X") -> Cells:
@@ -89,7 +87,7 @@ def cells_of(X: Any, what: str = "X") -> Cells:
     _check_kind(array, what)
     columns = tuple(array[:, place] for place in range(array.shape[1]))
     names = tuple(str(place) for place in range(len(columns)))
-    return Cells(columns, names, (False,) * len(columns))
+    return Cells(columns, names, (False,) * len(columns), len(array))
 
 
 def _of_frame(frame: Frame) -> Cells:
@@ -102,7 +100,7 @@ def _of_frame(frame: Frame) -> Cells:
         columns.append(values)
     names = tuple(repr(column.label) for column in frame.columns)
     kinds = (column.kind.lower().startswith(_CATEGORICAL) for column in frame.columns)
-    return Cells(tuple(columns), names, tuple(kinds))
+    return Cells(tuple(columns), names, tuple(kinds), frame.rows)
 
 
 def _check_kind(values: np.ndarray, what: str) -> None:

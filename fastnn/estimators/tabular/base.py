@@ -30,6 +30,8 @@ from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
 
 _IMPORTANCE_ROWS = 1000  # kept to permute columns of
+# What a fit leaves beside attributes whose names end with "_".
+_PRIVATE = {"_fields", "_encodings", "_kept", "_importances", "_center", "_scale", "_range"}
 
 
 class TabularEstimator(BaseEstimator):
@@ -91,7 +93,7 @@ class TabularEstimator(BaseEstimator):
         if held_out is None:
             rows, held = split(targets, classes, self.validation_fraction, groups, random)
             own = None if weights is None else weights[held]
-            held_out = _safe_indexing(X, held), cells.take(held), y[held], own
+            held_out = _rows_of(X, held), cells.take(held), y[held], own
         elif groups is not None:
             raise InvalidInput("groups decide which rows to validate on, but X_val is given")
         self._fields = Fields.learn(cells, rows, self._categorical(cells))
@@ -128,22 +130,24 @@ class TabularEstimator(BaseEstimator):
         few = random.permutation(len(y_val))[:_IMPORTANCE_ROWS]
         own = None if weights_val is None else weights_val[few]
         self._kept = kept.coded.take(few), y_val[few], own
-        vars(self).pop("_importances", None)
         self.validation_score_ = self._score_of(kept, X_val, y_val, weights_val)
 
     def _become(self, fitted: Self) -> Self:
         """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
-        vars(self).clear()
+        self._forget()
         vars(self).update(vars(fitted))
         return self
 
-    def _copy(self) -> Self:
+    def _forget(self) -> None:
+        """Be an estimator that has not been fitted."""
+        for name in list(vars(self)):
+            if name in _PRIVATE or (name.endswith("_") and not name.startswith("_")):
+                del vars(self)[name]
+
+    def _unfitted(self) -> Self:
         """Return an estimator of the same parameters that has not been fitted."""
         made = copy.copy(self)
-        own = set(self.get_params(deep=False))
-        for name in [name for name in vars(made) if name not in own]:
-            if not name.startswith("_sklearn") and name != "_metadata_request":
-                del vars(made)[name]
+        made._forget()
         return made
 
     def _cells(self, X: Any, reset: bool) -> Cells:
@@ -156,12 +160,12 @@ class TabularEstimator(BaseEstimator):
         cells = cells_of(X)
         validate_data(self, X if hasattr(X, "shape") else np.empty((0, len(cells.columns))),
                       reset=reset, skip_check_array=True)  # fmt: skip
-        for count, least, what in ((cells.rows, 1, "sample"), (len(cells.columns), 1, "feature")):
-            if count < least:
-                shape = (cells.rows, len(cells.columns))
+        shape = cells.rows, len(cells.columns)
+        for count, what in zip(shape, ("sample", "feature"), strict=True):
+            if not count:
                 raise ValueError(
-                    f"Found array with {count} {what}(s) (shape={shape}) while a minimum of "
-                    f"{least} is required by {type(self).__name__}."
+                    f"Found array with 0 {what}(s) (shape={shape}) while a minimum of 1 is "
+                    f"required by {type(self).__name__}."
                 )
         return cells
 
@@ -356,6 +360,13 @@ def _with_weight(
     if not len(rows):
         raise InvalidInput("sample_weight is 0 for all rows; at least one must count")
     groups = None if groups is None else groups[rows]
-    return _safe_indexing(X, rows), cells.take(rows), y[rows], weights[rows], groups
+    return _rows_of(X, rows), cells.take(rows), y[rows], weights[rows], groups
 
 
+
+
+def _rows_of(X: Any, rows: np.ndarray) -> Any:
+    """Return some rows of a table of any kind, for a scorer."""
+    if not hasattr(X, "__getitem__"):
+        X = np.asarray(X)
+    return _safe_indexing(X, rows)

@@ -192,13 +192,14 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         Diverged
             All members did.
         """
-        fitted = self._copy()
+        fitted = self._unfitted()
         fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
         return self._become(fitted)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row of X, (m,)."""
-        return self.classes_[_most(self._predicted(X))]
+        mean = self._predicted(X)
+        return self.classes_[_most(mean)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of `classes_`, (m, classes)."""
@@ -398,7 +399,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         Diverged
             All members did.
         """
-        fitted = self._copy()
+        fitted = self._unfitted()
         fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
         return self._become(fitted)
 

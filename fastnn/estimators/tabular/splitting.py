@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
-LEAST = 2  # rows to validate on
-
 
 def split(
     y: np.ndarray,
@@ -44,21 +42,19 @@ def split(
     else:
         ordered = random.permutation(len(y))
         ordered = ordered[np.argsort(y[ordered], kind="stable")]
-        count = round(fraction * len(y))
-        starts = np.linspace(0, len(y), count + 1).astype(np.int64) if count else np.zeros(1, int)
-        drawn = starts[:-1] + (random.uniform(size=count) * np.diff(starts)).astype(np.int64)
+        free = np.ones(len(y), bool)
+        free[np.searchsorted(y[ordered], np.arange(classes)) if classes else [0, -1]] = False
+        places = np.flatnonzero(free)
+        count = min(max(1, round(fraction * len(y))), len(places))
+        ends = np.linspace(0, len(places), count + 1).astype(np.int64)
+        drawn = ends[:-1] + (random.uniform(size=count) * np.diff(ends)).astype(np.int64)
         taken = np.zeros(len(y), bool)
-        taken[drawn] = True
-        if classes:
-            taken[np.searchsorted(y[ordered], np.arange(classes))] = False
-        else:
-            taken[[0, -1]] = False
+        taken[places[drawn]] = True
         training, validation = ordered[~taken], ordered[taken]
-    if len(validation) < LEAST:
+    if not len(validation):
         raise ValueError(
-            f"The validation set is too small: {len(validation)} of n_samples={len(y)} with "
-            f"validation_fraction={fraction}. Increase 'validation_fraction' or the size of your "
-            "dataset."
+            f"n_samples={len(y)} are too few to train on some of them and to validate on others; "
+            "there must be two of a class, or three numbers"
         )
     if classes and len(np.unique(y[training])) < classes:
         raise ValueError(
