@@ -123,7 +123,7 @@ class Choosing(Part):
 class NormalScores(Filling):
     """Numbers by the normal scores of their ranks, straight between knots.
 
-    z(x) = Phi^-1((rows below x + rows up to x) / (2 rows))
+    z(x) = weight Phi^-1((rows below x + rows up to x) / (2 rows))
 
     Equal numbers have the middle of their ranks, and a missing one has the score of the median.
     Beyond what there was in training z stays what it is at the end, so that no number is too large
@@ -134,34 +134,50 @@ class NormalScores(Filling):
     ----------
     columns
         Of `Coded.numbers`.
+    exponents
+        Of each: numbers are first divided by 2^exponent, with which differences neither overflow
+        nor vanish.
     x, score
         The knots of each.
-    fill
+    fill_with
         The median of each.
+    weight
+        Of all features: the network's steps for them are this much shorter.
     """
 
     kind: ClassVar[str] = "normal scores"
     columns: np.ndarray
+    exponents: np.ndarray
     x: Ragged
     score: Ragged
     fill_with: np.ndarray
+    weight: float
 
     @classmethod
-    def learn(cls, numbers: np.ndarray, columns: np.ndarray) -> Self:
+    def learn(cls, numbers: np.ndarray, columns: np.ndarray, weight: float = 1.0) -> Self:
         """Return the part for some columns of numbers (rows, all), none of them without any."""
         from scipy.special import ndtri
 
-        x, score, medians = [], [], []
+        exponents, x, score, medians = [], [], [], []
         for column in columns:
             ordered = np.sort(_present(numbers[:, column]))
+            exponents.append(_exponent(ordered))
+            medians.append(_median(ordered))
+            ordered = _divided(ordered, exponents[-1])
             places = np.linspace(0, len(ordered) - 1, min(KNOTS, len(ordered))).astype(np.int64)
             knots = np.unique(ordered[places])
             below = np.searchsorted(ordered, knots, "left")
             up_to = np.searchsorted(ordered, knots, "right")
             x.append(knots)
             score.append(ndtri((below + up_to) / (2 * len(ordered))))
-            medians.append(_median(ordered))
-        return cls(columns, Ragged.of(x), Ragged.of(score), np.array(medians, np.float64))
+        return cls(
+            columns,
+            np.array(exponents, np.int64),
+            Ragged.of(x),
+            Ragged.of(score),
+            np.array(medians, np.float64),
+            weight,
+        )
 
     @property
     def width(self) -> int:
@@ -177,8 +193,8 @@ class NormalScores(Filling):
         """Write the scores."""
         for place, column in enumerate(self.columns):
             values = _filled(coded.numbers[:, column], self.fill_with[place])
-            # Halves, for the difference of two knots might overflow.
-            out[:, place] = np.interp(values / 2, self.x[place] / 2, self.score[place])
+            values = _divided(values, self.exponents[place])
+            out[:, place] = np.interp(values, self.x[place], self.score[place]) * self.weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +209,8 @@ class PiecewiseLinear(Filling):
     ----------
     columns
         Of `Coded.numbers`.
+    exponents
+        As of `NormalScores`.
     edges
         e_0 < ... < e_bins of each.
     fill_with
@@ -203,6 +221,7 @@ class PiecewiseLinear(Filling):
 
     kind: ClassVar[str] = "piecewise linear"
     columns: np.ndarray
+    exponents: np.ndarray
     edges: Ragged
     fill_with: np.ndarray
     weight: float
@@ -215,16 +234,23 @@ class PiecewiseLinear(Filling):
 
         Columns without a cut are left out.
         """
-        chosen, edges, medians = [], [], []
+        chosen, exponents, edges, medians = [], [], [], []
         for place, column in enumerate(columns):
-            present = _present(numbers[:, column])
-            own = np.unique([present.min(), *cuts[place], present.max()])
+            ordered = np.sort(_present(numbers[:, column]))
+            exponent = _exponent(ordered)
+            inner = _divided(cuts[place], exponent)
+            own = np.unique([*inner, *_divided(ordered[[0, -1]], exponent)])
             if len(own) > 1:
                 chosen.append(column)
+                exponents.append(exponent)
                 edges.append(own)
-                medians.append(_median(np.sort(present)))
+                medians.append(_median(ordered))
         return cls(
-            np.array(chosen, np.int64), Ragged.of(edges), np.array(medians, np.float64), weight
+            np.array(chosen, np.int64),
+            np.array(exponents, np.int64),
+            Ragged.of(edges),
+            np.array(medians, np.float64),
+            weight,
         )
 
     @property
@@ -241,13 +267,11 @@ class PiecewiseLinear(Filling):
         """Write how far each number reaches."""
         first = 0
         for place, column in enumerate(self.columns):
-            halves = self.edges[place] / 2
-            values = _filled(coded.numbers[:, column], self.fill_with[place]) / 2
-            low, high = halves[:-1], halves[1:]
+            low, high = self.edges[place][:-1], self.edges[place][1:]
+            values = _filled(coded.numbers[:, column], self.fill_with[place])
+            values = _divided(values, self.exponents[place])
             last = first + len(low)
-            # Bins as narrow as the least doubles have no half width; they are steps.
-            share = np.clip(values[:, None], low, high) - low
-            share /= np.maximum(high - low, np.finfo(np.float64).tiny)
+            share = (np.clip(values[:, None], low, high) - low) / (high - low)
             out[:, first:last] = share * self.weight
             first = last
 
@@ -385,8 +409,8 @@ class Encoding:
 
     @property
     def width(self) -> int:
-        """How many features there are."""
-        return sum(part.width for part in (*self.filling, *self.choosing))
+        """How many features there are: one that is 0 where there is nothing to learn from."""
+        return max(1, sum(part.width for part in (*self.filling, *self.choosing)))
 
     @property
     def sparse(self) -> bool:
@@ -471,21 +495,23 @@ class Encoding:
     @classmethod
     def from_arrays(cls, plain: Any, arrays: dict[str, np.ndarray]) -> Self:
         """Return the encoding that `to_arrays` gave, or raise `CorruptFile`."""
-        parts: list[Part] = []
-        for number, values in enumerate(plain):
-            kind = _KINDS.get(values.get("kind"))
-            if kind is None:
-                raise CorruptFile(f"a part of an encoding cannot be {shown(values):.80}")
-            given: dict[str, Any] = {}
-            for each in fields(kind):
-                name = f"{number}.{each.name}"
-                if each.type == "Ragged":
-                    given[each.name] = Ragged(arrays[f"{name}.values"], arrays[f"{name}.starts"])
-                elif each.type == "np.ndarray":
-                    given[each.name] = arrays[name]
-                else:
-                    given[each.name] = values[each.name]
-            parts.append(kind(**given))
+        parts: list[Any] = []
+        try:
+            for number, values in enumerate(plain):
+                kind = _KINDS[values["kind"]]
+                given: dict[str, Any] = {}
+                for each in fields(kind):
+                    name = f"{number}.{each.name}"
+                    if each.type == "Ragged":
+                        starts = arrays[f"{name}.starts"]
+                        given[each.name] = Ragged(arrays[f"{name}.values"], starts)
+                    elif each.type == "np.ndarray":
+                        given[each.name] = arrays[name]
+                    else:
+                        given[each.name] = values[each.name]
+                parts.append(kind(**given))
+        except (KeyError, TypeError) as error:
+            raise CorruptFile(f"an encoding cannot be {shown(plain):.80} ({error})") from error
         return cls(
             tuple(part for part in parts if isinstance(part, Filling)),
             tuple(part for part in parts if isinstance(part, Choosing)),
@@ -569,3 +595,15 @@ def _median(ordered: np.ndarray) -> float:
 
 def _filled(values: np.ndarray, median: float) -> np.ndarray:
     return np.where(np.isnan(values), median, values)
+
+
+def _exponent(ordered: np.ndarray) -> int:
+    """Return the exponent of the largest number, by magnitude."""
+    return int(np.frexp(np.abs(ordered[[0, -1]]).max())[1])
+
+
+def _divided(values: np.ndarray, exponent: int) -> np.ndarray:
+    """Return ``values / 2**exponent``, infinite where it is too large."""
+    with np.errstate(over="ignore", under="ignore"):
+        found: np.ndarray = np.ldexp(values, -exponent)
+    return found
