@@ -363,8 +363,6 @@ def _with_weight(
     return _rows_of(X, rows), cells.take(rows), y[rows], weights[rows], groups
 
 
-
-
 def _rows_of(X: Any, rows: np.ndarray) -> Any:
     """Return some rows of a table of any kind, for a scorer."""
     if not hasattr(X, "__getitem__"):

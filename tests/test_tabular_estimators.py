@@ -1,0 +1,398 @@
+"""TabularClassifier and TabularRegressor: tables as they are, chosen members, nothing half done."""
+
+import copy
+import pickle
+import time
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import fastnn
+from fastnn.errors import CorruptFile, InvalidInput
+
+sklearn = pytest.importorskip("sklearn", "1.6")
+pd = pytest.importorskip("pandas")
+from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.inspection import partial_dependence  # noqa: E402
+from sklearn.metrics import log_loss, roc_auc_score  # noqa: E402
+from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+
+from fastnn.estimators.tabular.splitting import split  # noqa: E402
+
+N = 240
+RNG = np.random.default_rng(0)
+
+
+def table(rows=N):
+    """Return a frame with a column of each kind, of which "size" and "city" decide."""
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "size": generator.lognormal(size=rows),
+            "city": generator.choice(["Ulm", "Bonn", "Kiel"], rows),
+            "kind": pd.Categorical(generator.choice(["a", "b"], rows)),
+            "rooms": pd.array(generator.integers(1, 6, rows), "Int64"),
+            "new": generator.uniform(size=rows) < 0.3,
+            "sold": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(rows) % 500, "D"),
+            "noise": generator.normal(size=rows),
+        }
+    )
+    frame.loc[::7, "rooms"] = pd.NA
+    frame.loc[::5, "noise"] = np.nan
+    frame.loc[::9, "city"] = None
+    return frame
+
+
+X = table()
+PRICE = np.log(X["size"].to_numpy()) + 1.5 * (X["city"] == "Ulm").to_numpy()
+NUMBERS = X[["size", "noise"]].to_numpy()
+BOUGHT = np.where(PRICE > np.median(PRICE), "yes", "no")
+
+
+def classifier(**settings):
+    settings = {"n_members": 2, "max_iter": 8, "random_state": 0} | settings
+    return fastnn.TabularClassifier(**settings)
+
+
+def regressor(**settings):
+    settings = {"n_members": 2, "max_iter": 8, "random_state": 0} | settings
+    return fastnn.TabularRegressor(**settings)
+
+
+CLASSIFIER, REGRESSOR = classifier().fit(X, BOUGHT), regressor().fit(X, PRICE)
+
+
+def state(model):
+    return {name: id(value) for name, value in vars(model).items()}
+
+
+def test_a_table_of_every_kind_of_column_is_learnt_as_it_is():
+    model = classifier(n_members=4, max_iter=40).fit(X[:200], BOUGHT[:200])
+    assert model.score(X[200:], BOUGHT[200:]) > 0.85
+    assert regressor(n_members=4, max_iter=60).fit(X[:200], PRICE[:200]).score(
+        X[200:], PRICE[200:]
+    ) > 0.8  # fmt: skip
+    assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+    assert_array_equal(model.predict(X), model.classes_[model.predict_proba(X).argmax(axis=1)])
+    assert_allclose(model.predict_log_proba(X), np.log(model.predict_proba(X)))
+
+
+def test_frames_of_three_libraries_and_arrays_of_objects_give_the_same_bits():
+    polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    expected = CLASSIFIER.predict_proba(X)
+    for other in (polars.from_pandas(X), arrow.Table.from_pandas(X)):
+        assert_array_equal(classifier().fit(other, BOUGHT).predict_proba(other), expected)
+        assert_array_equal(CLASSIFIER.predict_proba(other), expected)
+    plain = X.drop(columns=["sold"])
+    objects = plain.astype(object).to_numpy()
+    assert_array_equal(
+        regressor().fit(plain, PRICE).predict(plain),
+        regressor().fit(objects, PRICE).predict(objects),
+    )
+    assert_array_equal(
+        regressor().fit(objects, PRICE).predict(objects.tolist()),
+        regressor().fit(objects.tolist(), PRICE).predict(objects),
+    )
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        BOUGHT,
+        BOUGHT.astype(object),
+        BOUGHT == "yes",
+        np.where(BOUGHT == "yes", 7, -3),
+        np.where(BOUGHT == "yes", 2.0, 1.0),
+        pd.Series(BOUGHT, dtype="category"),
+        np.char.add(BOUGHT, np.where(X["city"] == "Ulm", " Ulm", "")),
+    ],
+)
+def test_labels_of_any_kind_are_given_back_and_kept_in_a_file(labels, tmp_path):
+    model = classifier().fit(X, labels)
+    assert_array_equal(model.classes_, np.unique(labels))
+    assert model.predict(X).dtype == model.classes_.dtype
+    assert model.predict_proba(X).shape == (N, len(model.classes_))
+    model.save(tmp_path / "model.safetensors")
+    again = fastnn.TabularClassifier.load(tmp_path / "model.safetensors")
+    assert_array_equal(again.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e6, 1e300])
+def test_predictions_are_in_the_units_of_y_and_within_its_range(scale):
+    y = PRICE * scale
+    model = regressor().fit(X, y)
+    assert_allclose(model.predict(X), REGRESSOR.predict(X) * scale, rtol=1e-4, atol=1e-4 * scale)
+    wild = X.assign(size=1e300)
+    assert y.min() <= model.predict(wild).min() and model.predict(wild).max() <= y.max()
+    constant = regressor().fit(X, np.full(N, 3 * scale))
+    assert_allclose(constant.predict(X), 3 * scale)
+
+
+def test_hostile_columns_are_learnt_and_later_ones_may_be_worse():
+    frame = X.assign(
+        alike=1.0,
+        empty=np.nan,
+        nothing=None,
+        huge=np.where(np.arange(N) % 2, 1e300, -1.7e308),
+        big=2**60 + np.arange(N),
+        unsigned=np.uint64(2**64 - 1) - np.arange(N, dtype=np.uint64),
+        once=["x"] * (N - 1) + ["y"],
+        number=[f"n{row}" for row in range(N)],
+        text=np.arange(N).astype(str),
+    )
+    model = classifier().fit(frame, BOUGHT)
+    assert np.isfinite(model.predict_proba(frame)).all()
+    later = frame.assign(city="Atlantis", kind=None, noise=np.nan, size=np.nan, new=None, sold=None)
+    assert np.isfinite(model.predict_proba(later)).all()
+    assert np.isfinite(model.predict_proba(later.assign(empty=1.0, once=3, huge=0.5))).all()
+    assert np.isfinite(model.predict_proba(frame[:1])).all()
+
+
+def test_each_row_is_predicted_alone():
+    assert_allclose(CLASSIFIER.predict_proba(X[:1]), CLASSIFIER.predict_proba(X)[:1], rtol=1e-5)
+    order = RNG.permutation(N)
+    assert_array_equal(CLASSIFIER.predict(X.iloc[order]), CLASSIFIER.predict(X)[order])
+
+
+REFUSED = {
+    "sparse": (lambda: classifier().fit(__import__("scipy.sparse").sparse.eye(9), [0] * 9), TypeError,
+               "Sparse data was passed"),
+    "infinity": (lambda: classifier().fit(X.assign(size=np.inf), BOUGHT), ValueError,
+                 "contains infinity.*\n.*'size', row 0"),
+    "infinity later": (lambda: CLASSIFIER.predict(X.assign(noise=-np.inf)), ValueError, "'noise', row 0"),
+    "text among numbers": (
+        lambda: classifier().fit(X.assign(noise=["?!"] + ["1.5"] * (N - 1)), BOUGHT), InvalidInput,
+        r"column 'noise', row 0: '\?!' where a number is due.*categorical_features"),
+    "text later": (lambda: CLASSIFIER.predict(X.assign(noise="loud")), InvalidInput, "'noise', row 0: 'loud'"),
+    "dates later": (lambda: CLASSIFIER.predict(X.assign(noise=X["sold"])), InvalidInput,
+                    "'noise' has dates where there were numbers"),
+    "numbers for dates": (lambda: CLASSIFIER.predict(X.assign(sold=1.5)), InvalidInput, "'sold' has numbers"),
+    "other columns": (lambda: CLASSIFIER.predict(X.rename(columns={"size": "Size"})), ValueError,
+                      "feature names should match"),
+    "fewer columns": (lambda: regressor().fit(NUMBERS, PRICE).predict(NUMBERS[:, :1]), ValueError,
+                      "expecting 2 features"),
+    "one class": (lambda: classifier().fit(X, np.ones(N)), ValueError, "got 1 class"),
+    "numbers as classes": (lambda: classifier().fit(X, PRICE), ValueError, "Unknown label type"),
+    "words as numbers": (lambda: regressor().fit(X, BOUGHT), ValueError, "y must be numbers"),
+    "missing y": (lambda: regressor().fit(X, np.where(PRICE > 1, np.nan, PRICE)), ValueError, "y contains NaN"),
+    "no y": (lambda: regressor().fit(X, None), ValueError, "requires y to be passed"),
+    "new class": (lambda: classifier().fit(X, BOUGHT, X_val=X, y_val=["maybe"] * N), ValueError,
+                  "y_val has labels that y does not have: \\['maybe'\\]"),
+    "half a validation": (lambda: classifier().fit(X, BOUGHT, X_val=X), InvalidInput, "y_val is None"),
+    "groups and X_val": (
+        lambda: classifier().fit(X, BOUGHT, groups=np.arange(N), X_val=X, y_val=BOUGHT), InvalidInput,
+        "groups decide which rows"),
+    "no weight": (lambda: classifier().fit(X, BOUGHT, np.zeros(N)), ValueError, "non-zero number|0 for all rows"),
+    "n_members": (lambda: classifier(n_members=0).fit(X, BOUGHT), ValueError, "'n_members' parameter"),
+    "time_limit": (lambda: classifier(time_limit=-1).fit(X, BOUGHT), ValueError, "'time_limit' parameter"),
+    "n_jobs": (lambda: classifier(n_jobs=0).fit(X, BOUGHT), InvalidInput, "n_jobs must be"),
+    "scoring": (lambda: classifier(scoring="nice").fit(X, BOUGHT), ValueError, "nice"),
+    "no such category": (lambda: classifier(categorical_features=["town"]).fit(X, BOUGHT), ValueError,
+                         r"no feature names of the training data: \['town'\]"),
+    "category 9": (lambda: classifier(categorical_features=[9]).fit(X, BOUGHT), ValueError, "must be in"),
+    "short mask": (lambda: classifier(categorical_features=[True]).fit(X, BOUGHT), ValueError, "boolean mask"),
+    "not fitted": (lambda: classifier().predict(X), NotFittedError, "not fitted"),
+    "two rows": (lambda: regressor().fit(X[:2], PRICE[:2]), ValueError, "n_samples=2 are too few"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_with_the_reason(name):
+    ask, error, words = REFUSED[name]
+    with pytest.raises(error, match=words):
+        ask()
+
+
+def fail(model, X, y):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("wrong", [{"y": None}, {"X": X.assign(size=np.inf)}, {"scoring": fail}])
+def test_a_fit_that_fails_leaves_the_model_as_it_was(wrong):
+    model = copy.deepcopy(CLASSIFIER)
+    if "scoring" in wrong:
+        model.set_params(scoring=wrong["scoring"])
+    before = state(model)
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        model.fit(wrong.get("X", X), wrong.get("y", BOUGHT))
+    assert state(model) == before
+    assert_array_equal(model.predict_proba(X), CLASSIFIER.predict_proba(X))
+
+
+def test_a_fit_forgets_the_one_before():
+    model = classifier().fit(X, BOUGHT)
+    _ = model.feature_importances_
+    model.fit(NUMBERS, BOUGHT)
+    assert not hasattr(model, "feature_names_in_") and model.n_features_in_ == 2
+    assert model.feature_importances_.shape == (2,)
+
+
+def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads():
+    expected = CLASSIFIER.predict_proba(X)
+    for jobs in (1, 2, -1):
+        assert_array_equal(classifier(n_jobs=jobs).fit(X, BOUGHT).predict_proba(X), expected)
+    assert (classifier(random_state=1).fit(X, BOUGHT).predict_proba(X) != expected).any()
+
+
+def test_rows_of_weight_0_are_as_if_they_were_not_there():
+    weights = np.where(np.arange(N) % 3 == 0, 0.0, 1.0)
+    kept = weights > 0
+    expected = classifier().fit(X[kept], BOUGHT[kept]).predict_proba(X)
+    found = classifier().fit(X, BOUGHT, weights).predict_proba(X)
+    assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_weights_of_rows_and_of_classes_move_predictions():
+    plain = classifier().fit(X, BOUGHT).predict_proba(X)[:, 1].mean()
+    weights = np.where(BOUGHT == "yes", 9.0, 1.0)
+    given = classifier().fit(X, BOUGHT, weights).predict_proba(X)
+    by_class = classifier(class_weight={"yes": 9.0}).fit(X, BOUGHT).predict_proba(X)
+    assert given[:, 1].mean() > plain + 0.1
+    assert_allclose(by_class, given, atol=0.05)
+
+
+def test_rows_to_validate_on_have_each_class_in_its_share():
+    y = np.repeat([0, 1, 2, 3], [60, 29, 10, 1])
+    random = np.random.RandomState(0)
+    training, validation = split(y, 4, 0.2, None, random)
+    assert sorted([*training, *validation]) == list(range(100))
+    shares = np.bincount(y[validation], minlength=4)
+    assert_allclose(shares, [12, 6, 2, 0], atol=1)
+    assert shares.sum() == 20 and shares[3] == 0
+    numbers = np.random.default_rng(0).lognormal(size=100)
+    training, validation = split(numbers, 0, 0.2, None, random)
+    assert len(validation) == 20
+    assert np.histogram(numbers[validation], np.quantile(numbers, np.arange(5) / 4))[0].min() >= 4
+    assert numbers.argmax() in training and numbers.argmin() in training
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_groups_are_kept_together(classes):
+    groups = np.repeat(np.arange(20), 5)
+    y = np.arange(100) % 3 if classes else np.linspace(0, 1, 100)
+    training, validation = split(y, classes, 0.2, groups, np.random.RandomState(0))
+    assert not set(groups[training]) & set(groups[validation])
+    assert len(training) + len(validation) == 100 and 10 <= len(validation) <= 30
+    with pytest.raises(ValueError, match="at least 2"):
+        split(y, classes, 0.2, np.zeros(100), np.random.RandomState(0))
+    assert regressor().fit(X, PRICE, groups=np.arange(N) % 12).predict(X).shape == (N,)
+
+
+def test_rows_to_validate_on_may_be_given_and_score_the_ensemble():
+    model = classifier().fit(X[:180], BOUGHT[:180], X_val=X[180:], y_val=BOUGHT[180:])
+    expected = -log_loss(BOUGHT[180:], model.predict_proba(X[180:]))
+    assert_allclose(model.validation_score_, expected, rtol=1e-5)
+    numbers = regressor().fit(X[:180], PRICE[:180], X_val=X[180:], y_val=PRICE[180:])
+    error = np.sqrt(np.mean((numbers.predict(X[180:]) - PRICE[180:]) ** 2))
+    assert_allclose(numbers.validation_score_, -error, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "scoring", ["roc_auc", lambda m, X, y: roc_auc_score(y, m.predict_proba(X)[:, 1])]
+)
+def test_any_scorer_of_scikit_learn_may_choose(scoring):
+    rows = {"X_val": X[120:], "y_val": BOUGHT[120:]}
+    model = classifier(scoring=scoring).fit(X[:120], BOUGHT[:120], **rows)
+    expected = roc_auc_score(BOUGHT[120:], model.predict_proba(X[120:])[:, 1])
+    assert_allclose(model.validation_score_, expected)
+    numbers = regressor(scoring="neg_mean_absolute_error").fit(
+        X[:120], PRICE[:120], X_val=X[120:], y_val=PRICE[120:]
+    )
+    error = np.abs(numbers.predict(X[120:]) - PRICE[120:]).mean()
+    assert_allclose(numbers.validation_score_, -error, rtol=1e-6)
+
+
+def test_members_and_their_weights_are_there():
+    model = classifier(n_members=5, max_iter=4).fit(X, BOUGHT)
+    assert len(model.members_) == len(model.weights_) == 5
+    assert_allclose(model.weights_.sum(), 1)
+    assert 1 <= model.n_iter_ <= 4
+    assert len({member.learning_rate for member in model.members_}) == 5
+    assert len(model.ensemble_) >= np.count_nonzero(model.weights_)
+
+
+def test_a_time_limit_ends_the_fit_and_keeps_what_there_is():
+    begun = time.monotonic()
+    model = regressor(n_members=10_000, max_iter=100, time_limit=0.5).fit(X, PRICE)
+    assert time.monotonic() - begun < 20  # of the minutes that it would take
+    assert 1 <= len(model.members_) < 10_000
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_importances_tell_what_predictions_rest_on():
+    model = regressor(n_members=4, max_iter=60).fit(X, PRICE)
+    found = dict(zip(X.columns, model.feature_importances_, strict=True))
+    assert_allclose(sum(found.values()), 1)
+    assert found["size"] > found["city"] > 5 * max(found["noise"], found["kind"], found["new"])
+    with pytest.raises(NotFittedError):
+        _ = regressor().feature_importances_
+
+
+def test_columns_of_numbers_may_be_named_as_categories():
+    frame = pd.DataFrame({"code": RNG.integers(0, 4, N), "x": RNG.normal(size=N)})
+    for chosen in (["code"], [0], [True, False]):
+        model = regressor(categorical_features=chosen).fit(frame, PRICE)
+        assert [field.kind for field in model._fields.fields] == ["category", "number"]
+    assert [field.kind for field in regressor().fit(frame, PRICE)._fields.fields] == ["number"] * 2
+
+
+@pytest.mark.parametrize("model", [CLASSIFIER, REGRESSOR], ids=["classifier", "regressor"])
+def test_a_fitted_model_goes_through_a_file_a_pickle_and_a_copy_to_the_same_bits(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    importances = model.feature_importances_
+    model.save(path)
+    predict = model.predict if model is REGRESSOR else model.predict_proba
+    for again in (type(model).load(path), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        found = again.predict(X) if model is REGRESSOR else again.predict_proba(X)
+        assert_array_equal(found, predict(X))
+        assert_array_equal(again.feature_importances_, importances)
+        assert again.get_params() == model.get_params()
+        for name in ("n_features_in_", "n_iter_", "validation_score_", "members_"):
+            assert getattr(again, name) == getattr(model, name)
+        assert_array_equal(again.weights_, model.weights_)
+        assert_array_equal(again.feature_names_in_, model.feature_names_in_)
+    assert b"Ulm" in path.read_bytes()  # a category; of the rows there is nothing
+    for kind in {fastnn.TabularClassifier, fastnn.TabularRegressor} - {type(model)}:
+        with pytest.raises(CorruptFile, match=f"not a file that {kind.__name__}.save wrote"):
+            kind.load(path)
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptFile):
+        type(model).load(path)
+
+
+def test_what_a_file_cannot_keep_is_refused(tmp_path):
+    model = classifier(scoring=lambda m, X, y: m.score(X, y)).fit(X, BOUGHT)
+    with pytest.raises(InvalidInput, match="scoring=.* cannot be saved"):
+        model.save(tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+    plain = classifier().fit(X, BOUGHT)
+    plain.save(tmp_path / "model.safetensors")
+    with pytest.raises(AttributeError, match="a file keeps no rows"):
+        _ = fastnn.TabularClassifier.load(tmp_path / "model.safetensors").feature_importances_
+
+
+def test_the_tools_of_scikit_learn_work():
+    fast = classifier(max_iter=2)
+    search = GridSearchCV(fast, {"n_members": [1, 2]}, cv=2).fit(X, BOUGHT)
+    assert search.best_params_["n_members"] in (1, 2)
+    assert cross_val_score(clone(fast), X, BOUGHT, cv=2).shape == (2,)
+    found = partial_dependence(REGRESSOR, X, ["size"], grid_resolution=5)
+    assert found["average"].shape == (1, 5) and np.ptp(found["average"]) > 0
+
+
+@pytest.mark.parametrize("rows", [6, 20])
+def test_some_rows_are_enough(rows):
+    y = np.arange(rows) % 2
+    x = (y + np.random.default_rng(0).normal(0, 0.1, rows))[:, None]
+    assert fastnn.TabularClassifier(n_members=2, random_state=0).fit(x, y).score(x, y) > 0.9
+
+
+def test_the_numpy_target_trains_too():
+    model = regressor(target="numpy", max_iter=2, n_members=1).fit(X, PRICE)
+    assert_allclose(
+        model.predict(X), regressor(max_iter=2, n_members=1).fit(X, PRICE).predict(X), atol=0.02
+    )
