@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,27 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, float], None]
 Look = Callable[[int, float, float], None]
+
+
+class Predicted(NamedTuple):
+    """An epoch of training, and a prediction after it.
+
+    Attributes
+    ----------
+    result
+        What the epoch came to.
+    outputs
+        Of the last layer, (m, outputs); None where the epoch failed.
+    snapshot
+        The state after the epoch, as `Engine.restore` takes it.
+    seconds
+        Of the training.
+    """
+
+    result: EpochResult
+    outputs: np.ndarray | None
+    snapshot: Any
+    seconds: float
 
 
 class Engine(ABC):
@@ -45,6 +67,8 @@ class Engine(ABC):
         Seconds that a row takes at most, of a slow core; infinite where nobody can say.
     tells_penalty
         Whether what `train_epochs` returns has the penalty after each epoch.
+    predicts_between
+        Whether `train_and_predict` costs little beside the work itself.
     seconds_before
         How long the epochs that the last call returned had taken before that call, done together
         with those of other networks.
@@ -52,6 +76,7 @@ class Engine(ABC):
 
     tells_penalty: bool = False
     slow_row: float = math.inf
+    predicts_between: bool = False
     seconds_before: float = 0.0
     problem: Problem
     threads: int
@@ -138,6 +163,31 @@ class Engine(ABC):
         progress: Progress | None = None,
     ) -> list[EpochResult]:
         """Train some epochs, one after another."""
+
+    def train_and_predict(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        X: Any,
+        progress: Progress | None = None,
+    ) -> list[Predicted]:
+        """Train as `train_epochs` does, to the same bits, and predict X after each of the epochs.
+
+        The last may have failed; it has no outputs then.
+        """
+        found: list[Predicted] = []
+        for order, own in zip(orders, rates, strict=True):
+            done, start = len(found), time.perf_counter()
+            steps = step + done * len(own)
+            result = self.train_epoch(data, order, own, epoch + done, steps, progress)
+            seconds = time.perf_counter() - start
+            if result.bad_step is not None:
+                return [*found, Predicted(result, None, None, seconds)]
+            found.append(Predicted(result, self.outputs(X), self.snapshot(), seconds))
+        return found
 
     def train_epoch_in_parts(
         self,

@@ -280,6 +280,12 @@ def output_gradients(
 
 
 @np.errstate(all="ignore")
+def row_losses(problem: Problem, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the loss l_r of each row, float64 (m,); NaN or infinite where an output overflowed."""
+    return definition_of(problem).row_loss(outputs, targets)
+
+
+@np.errstate(all="ignore")
 def loss_of(
     problem: Problem, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None
 ) -> float:
