@@ -1,6 +1,6 @@
 """Estimators beside scikit-learn's of the same name: accuracy, the whole fit, one row predicted.
 
-    python benchmarks/estimators.py [--quick] [--data wine,digits] [--fits adam]
+    python benchmarks/estimators.py [--quick] [--seeds 20] [--data wine,digits] [--fits adam]
 
 For each table and fit, a row: mean and standard deviation of the test score of both over the seeds,
 seconds of the whole `fit` of both (the least of the seeds'), and their ratio. Both have the same
@@ -205,7 +205,8 @@ def compare(name: str, chosen: list[str], seeds: int) -> None:
 def main() -> None:
     """Print one row a table and fit."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two seeds instead of five")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="two seeds")
     parser.add_argument("--data", type=listed(list(DATA)), default=list(DATA))
     parser.add_argument("--sparse", action="store_true", help="the row of sparse features alone")
     parser.add_argument("--fits", type=listed(list(FITS)), default=list(FITS))
@@ -216,11 +217,11 @@ def main() -> None:
         f"{'s':>9} {'s':>9} {'ratio':>7}  {'us/row':>7} {'us/row':>7}"
     )
     if chosen.sparse:
-        compare_sparse(2 if chosen.quick else SEEDS)
+        compare_sparse(2 if chosen.quick else chosen.seeds)
         return
     for name in chosen.data:
         try:
-            compare(name, chosen.fits, 2 if chosen.quick else SEEDS)
+            compare(name, chosen.fits, 2 if chosen.quick else chosen.seeds)
         except (FastnnError, ImportError) as error:
             print(f"{name:9} skipped: {error}", file=sys.stderr)
 

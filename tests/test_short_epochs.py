@@ -14,7 +14,18 @@ from numba import config
 from simulator import SIMULATED
 from trainer_cases import LABELS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
-from fastnn import SGD, Adam, Dense, Diverged, Dropout, InvalidInput, Nadam, Trainer
+from fastnn import (
+    SGD,
+    Adam,
+    Dense,
+    Diverged,
+    Dropout,
+    EarlyStopping,
+    InvalidInput,
+    Nadam,
+    ReduceOnPlateau,
+    Trainer,
+)
 from fastnn.inputs.data import Data
 from fastnn.schedules import Exponential
 from fastnn.training import loop
@@ -84,6 +95,77 @@ def test_many_in_a_call_are_the_same_as_one_by_one(case, target, calls):
         assert before[0].step == before[1].step
         for a, b in zip(before[0].parameters, before[1].parameters, strict=True):
             assert all((p == q).all() for p, q in zip(a, b, strict=True))
+
+
+def followed(trainer, more, weights, epochs):
+    """Return what a fit with validation data comes to, but for the time it takes."""
+    stop = EarlyStopping(patience=4, monitor="validation_f1", min_delta=0.01)
+    slower = ReduceOnPlateau(patience=1, factor=0.5, monitor="validation_auc")
+    validation = X[:9], LABELS[:9], *weights
+    callbacks = [stop, slower, *more]
+    trainer.fit(X, LABELS, epochs, validation, metrics=["f1", "auc"], callbacks=callbacks)
+    return state_of(trainer), trainer.history.best, state_of(stop.best), trainer.rate_factor
+
+
+@pytest.mark.parametrize("weights", [(), (WEIGHTS[:9],)])
+@pytest.mark.parametrize("case", SETTINGS)
+def test_many_with_validation_data_are_the_same_as_one_by_one(case, weights, calls):
+    epochs, settings = few(60, 5), {"target": TARGET} | SETTINGS[case]
+    many = followed(trainer_of(**settings), [], weights, epochs)
+    assert SIMULATED or max(calls) == (1 if case == "restore" else 7)
+    calls.clear()
+    assert many == followed(trainer_of(**settings), [one_by_one], weights, epochs)
+    assert set(calls) == {1}
+
+
+def test_a_fit_that_is_validated_without_callbacks_is_the_same_as_one_by_one(calls):
+    many, one = (trainer_of(target=TARGET, optimizer=Adam(0.01)) for _ in range(2))
+    many.fit(X, LABELS, EPOCHS, (X, LABELS))
+    assert max(calls) == (1 if SIMULATED else 7)
+    one.fit(X, LABELS, EPOCHS, (X, LABELS), callbacks=one_by_one)
+    assert state_of(many) == state_of(one)
+    assert len(set(many.history.seconds)) == EPOCHS and min(many.history.seconds) > 0
+
+
+def test_metrics_that_may_fail_are_called_once_an_epoch(calls):
+    def own(y, outputs):
+        seen.append(1)
+        if len(seen) == 12:
+            raise ValueError("no more")
+        return 1.0
+
+    seen, trainer = [], trainer_of(target=TARGET)
+    with pytest.raises(InvalidInput, match="no more"):
+        trainer.fit(X, LABELS, 30, (X, LABELS), metrics=own)
+    assert trainer.epoch == len(seen) == len(calls) == 12
+
+
+@pytest.mark.skipif(SIMULATED, reason="of the CPU's engine")
+def test_ctrl_c_between_epochs_that_are_validated_takes_the_call_back(calls, monkeypatch):
+    stopped, other = (trainer_of(target="cpu") for _ in range(2))
+    engine, begun = stopped._open(), []
+    predicting = engine._predicting
+
+    def predict_but_once(X):
+        predict = predicting(X)
+
+        def once():
+            begun.append(1)
+            if len(begun) == 12:
+                raise KeyboardInterrupt
+            return predict()
+
+        return once
+
+    monkeypatch.setattr(engine, "_predicting", predict_but_once)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(X, LABELS, 30, (X, LABELS))
+    assert stopped.epoch == len(stopped.history) == 7
+    other.fit(X, LABELS, 7, (X, LABELS))
+    assert state_of(stopped) == state_of(other)
+    stopped.fit(X, LABELS, 5, (X, LABELS))
+    other.fit(X, LABELS, 5, (X, LABELS))
+    assert state_of(stopped) == state_of(other)
 
 
 def test_seconds_are_shared_evenly(calls):

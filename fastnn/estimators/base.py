@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged
+from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ def train(
     monitor: Monitor,
     callbacks: Iterable[Callable[..., Any]],
     progress: bool = False,
+    validation: tuple[Any, ...] | None = None,
+    metrics: Metrics = (),
 ) -> bool:
     """Train at most `epochs` epochs, with the monitor; return whether Ctrl-C has ended it.
 
@@ -177,8 +180,9 @@ def train(
     """
     try:
         trainer.fit(
-            X, y, epochs, sample_weight=weights, callbacks=[*callbacks, monitor], progress=progress
-        )
+            X, y, epochs, validation, weights, [*callbacks, monitor], metrics=metrics,
+            progress=progress,
+        )  # fmt: skip
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
         return True

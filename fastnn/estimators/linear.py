@@ -398,7 +398,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         self.t_ = done + monitor.epochs * float(-(-rows // int(self.batch_size)))
         if not incremental:
             self.loss_curve_ = monitor.losses
-            self.validation_scores_ = monitor.scores if monitor.score_of is not None else None
+            self.validation_scores_ = monitor.scores if monitor.scored else None
 
     # Weights in the units of X and y, and in those that are trained.
 

@@ -26,6 +26,7 @@ from fastnn.optimizers import Optimizer
 from fastnn.rules.table import LOSSES, LossName, loss_row
 from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
+from fastnn.training.metrics import MetricName
 from fastnn.training.trainer import Trainer
 
 REGRESSIONS = {name for name, row in LOSSES.items() if row.targets in ("real", "counts")}
@@ -362,6 +363,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     def _weights(self, rows: Rows) -> np.ndarray | None:
         return weights_of(self.class_weight, self._labels, rows.y, rows.sample_weight)
 
+    def _metric(
+        self, trainer: Trainer, y: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[MetricName, ...]:
+        one = self._labels.kind != "multilabel" and len(self._labels.classes) > 1
+        plain = one and loss_row(trainer.loss).name in PROBABILISTIC
+        return ("accuracy",) if plain and self.scoring is None else ()
+
     def _score_on(self, rows: Rows, scalings: Scalings) -> Callable[[Any], float]:
         if self.scoring is not None:
             return scorer_of(self, self.scoring, rows, lambda each: shown(each, scalings))
@@ -637,6 +645,15 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     def _weights(self, rows: Rows) -> np.ndarray | None:
         return rows.sample_weight
+
+    def _metric(
+        self, trainer: Trainer, y: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[MetricName, ...]:
+        numbers = loss_row(trainer.loss).targets == "real"
+        paired = trainer.problem.target_columns == trainer.network.outputs
+        y = y.astype(trainer.dtype) if weights is None else y.astype(trainer.dtype)[weights > 0]
+        varied = len(y) > 0 and bool((y.min(axis=0) < y.max(axis=0)).all())
+        return ("r2",) if self.scoring is None and numbers and paired and varied else ()
 
     def _score_on(self, rows: Rows, scalings: Scalings) -> Callable[[Any], float]:
         if self.scoring is not None:

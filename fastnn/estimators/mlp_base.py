@@ -37,6 +37,7 @@ from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
 from fastnn.targets.selection import TARGETS
 from fastnn.threads.processors import available_threads
+from fastnn.training.metrics import PREFIX, MetricName
 from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -256,14 +257,26 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             factor = trainer.rate_factor
             trainer.set(**changed)
             trainer.rate_factor = factor
-        score_of = None if held_out is None else self._score_on(held_out, scalings)
-        monitor = self._monitor(trainer, task, targets, weights, score_of)
+        metrics: tuple[MetricName, ...] = ()
+        validation, score_of = None, None
+        if held_out is not None:
+            given = held_out.X if scalings[0] is None else scalings[0].apply(held_out.X)
+            own = self._encode(held_out.y, task.loss)
+            own = own if scalings[1] is None else scalings[1].apply(own)
+            validation = given, own, *[held_out.sample_weight][held_out.sample_weight is None :]
+            metrics = self._metric(trainer, own, held_out.sample_weight)
+            if not metrics:
+                validation, score_of = None, self._score_on(held_out, scalings)
+        series = PREFIX + metrics[0] if metrics else ""
+        monitor = self._monitor(trainer, task, targets, weights, series, score_of)
         calls: list[Any] = [
             *self._callbacks(),
             *hooks.callbacks(lambda each: shown(each, scalings)),
         ]
         epochs, bar = 1 if task.incremental else self.max_iter, int(self.verbose) > 1
-        interrupted = train(trainer, X, targets, weights, epochs, monitor, calls, bar)
+        interrupted = train(
+            trainer, X, targets, weights, epochs, monitor, calls, bar, validation, metrics
+        )
         return Fit(trainer, monitor, len(rows), scalings, interrupted)
 
     def _scalings(self, rows: Rows, task: Task) -> Scalings:
@@ -332,6 +345,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         task: Task,
         targets: np.ndarray,
         weights: np.ndarray | None,
+        series: str,
         score_of: Callable[[Any], float] | None,
     ) -> Monitor:
         """Return what follows a fit, which goes on from what earlier ones have left."""
@@ -354,6 +368,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             share=task.summed,
             penalty=penalty_of(trainer.problem, trainer.parameters),
             steps=-(-len(targets) // trainer.batch_size),
+            series=series,
             score_of=score_of,
             after_epoch=_keep_velocity if follows else None,
             restore_best=self.early_stopping,
@@ -396,9 +411,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         self._no_improvement_count = monitor.waited
         self.loss_curve_ = monitor.losses
         self.loss_ = monitor.losses[-1] if monitor.losses else np.inf
-        scored = monitor.score_of is not None
-        self.validation_scores_ = monitor.scores if scored else None
-        self.best_validation_score_ = monitor.best_score if scored else None
+        self.validation_scores_ = monitor.scores if monitor.scored else None
+        self.best_validation_score_ = monitor.best_score if monitor.scored else None
         self.best_loss_ = None if self.early_stopping else monitor.best_loss
         self.n_iter_ = monitor.epochs
         best = monitor.best if self.early_stopping else None
@@ -581,6 +595,12 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     @abstractmethod
     def _weights(self, rows: Rows) -> np.ndarray | None:
         """Return the weights of rows or of targets."""
+
+    @abstractmethod
+    def _metric(
+        self, trainer: Trainer, y: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[MetricName, ...]:
+        """Return the metric of a Trainer's that is the score on these targets; () for none."""
 
     @abstractmethod
     def _score_on(self, rows: Rows, scalings: Scalings) -> Callable[[Any], float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastnn.training.callbacks.bundled import Bundled
@@ -39,8 +40,11 @@ class Monitor(Bundled):
         Before the first epoch.
     steps
         In an epoch.
+    series
+        The series of the history that has the score on the validation data, larger is better; "":
+        none has, and `score_of` gives it.
     score_of
-        trainer -> its score on the validation data, larger is better; None: there are none.
+        trainer -> its score, where no series has it; None: there are no validation data.
     after_epoch
         trainer -> None, called after each epoch; None: nothing has to be done there.
     restore_best
@@ -87,6 +91,7 @@ class Monitor(Bundled):
         share: float = 0.0,
         penalty: float = 0.0,
         steps: int = 1,
+        series: str = "",
         score_of: Callable[[Any], float] | None = None,
         after_epoch: Callable[[Any], None] | None = None,
         restore_best: bool = False,
@@ -96,7 +101,7 @@ class Monitor(Bundled):
         self.plateau, self.at_once = plateau, at_once
         self.multiple, self.constant, self.share = multiple, constant, share
         self.penalty, self.steps = penalty, steps
-        self.score_of, self.after_epoch = score_of, after_epoch
+        self._series, self.score_of, self.after_epoch = series, score_of, after_epoch
         self.restore_best, self.verbose = restore_best, verbose
         self.by_results = score_of is None and after_epoch is None
         self.losses: list[float] = []
@@ -105,6 +110,15 @@ class Monitor(Bundled):
         self.waited = self.epochs = 0
         self.stopped = False
         self.best: Callable[[], Any] | None = None
+
+    def series(self) -> str:
+        """Return the series that has the score, or ""."""
+        return self._series
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are scores."""
+        return bool(self._series) or self.score_of is not None
 
     @property
     def rank(self) -> float:
@@ -115,22 +129,33 @@ class Monitor(Bundled):
 
     def calls_after(self, trainer: Any, results: Sequence[EpochResult]) -> int:
         """Return after how many of the next epochs there has been no progress for too long."""
-        waited, best, penalty = self.waited, self.best_loss, self.penalty
+        waited, penalty = self.waited, self.penalty
+        loss, score = self.best_loss, self.best_score
         for number, result in enumerate(results, 1):
-            loss, penalty = self._loss_of(result, penalty)
-            waited, best = self._waited(waited, best, loss), min(best, loss)
+            if self.by_score:
+                found = result.of(self._series)
+                waited, score = self._waited_score(waited, score, found), max(score, found)
+            else:
+                found, penalty = self._loss_of(result, penalty)
+                waited, loss = self._waited(waited, loss, found), min(loss, found)
             if self._enough(waited):
                 return number
         return len(results)
 
-    def take(self, trainer: Any, results: Sequence[EpochResult], anew: object) -> None:
-        """Note the losses of epochs that are done."""
-        for result in results:
+    def take(
+        self, trainer: Any, results: Sequence[EpochResult], anew: Callable[[int], Any]
+    ) -> None:
+        """Note the losses of epochs that are done, and the scores in a series."""
+        for number, result in enumerate(results, 1):
             loss, self.penalty = self._loss_of(result, self.penalty)
             self.epochs += 1
             self.losses.append(loss)
             if self.verbose:
                 print(f"Iteration {self.epochs}, loss = {loss:.8f}")
+            if self._series:
+                last = number == len(results)
+                later = trainer.parameters_later if last else partial(_later, anew, number)
+                self._take_score(result.of(self._series), later)
             if not self.by_score:
                 self.waited = self._waited(self.waited, self.best_loss, loss)
                 self.best_loss = min(self.best_loss, loss)
@@ -138,7 +163,7 @@ class Monitor(Bundled):
     def __call__(self, trainer: Any, history: History) -> bool:
         """Return whether the epoch that has been noted is to be the last."""
         if self.score_of is not None:
-            self._take_score(self.score_of(trainer), trainer)
+            self._take_score(self.score_of(trainer), trainer.parameters_later)
         if self.after_epoch is not None:
             self.after_epoch(trainer)
         if not self._enough(self.waited):
@@ -180,14 +205,23 @@ class Monitor(Bundled):
         enough = waited >= self.patience if self.at_once else waited > self.patience
         return self.tol is not None and enough
 
-    def _take_score(self, score: float, trainer: Any) -> None:
+    def _waited_score(self, waited: int, best: float, score: float) -> int:
+        worse = self.tol is not None and score < best + self.tol
+        return waited + 1 if worse else 0
+
+    def _take_score(self, score: float, later: Callable[[], Callable[[], Any]]) -> None:
+        """Note a score, of an epoch of which `later` gives what gives the parameters."""
         self.scores.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")
         if self.by_score:
-            worse = self.tol is not None and score < self.best_score + self.tol
-            self.waited = self.waited + 1 if worse else 0
+            self.waited = self._waited_score(self.waited, self.best_score, score)
         if score > self.best_score:
             self.best_score = score
             if self.restore_best:
-                self.best = trainer.parameters_later()
+                self.best = later()
+
+
+def _later(anew: Callable[[int], Any], number: int) -> Callable[[], Any]:
+    """Return what gives the parameters after the first so many of some epochs."""
+    return lambda: anew(number).parameters

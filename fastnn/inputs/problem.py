@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -404,11 +404,18 @@ class EpochResult:
     penalty
         l1 sum|W| + l2/2 sum W^2 of all Dense layers after the epoch; None where the target does not
         tell it, which `penalty_of` then does.
+    measured
+        What was measured after the epoch, by the names of the history's series.
     """
 
     loss: float
     bad_step: int | None
     penalty: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, series: str) -> float:
+        """Return what the history will have of this epoch in a series; NaN where it has nothing."""
+        return self.loss if series == "loss" else self.measured.get(series, math.nan)
 
 
 def penalty_of(problem: Problem, parameters: Sequence[tuple[np.ndarray, ...]]) -> float:

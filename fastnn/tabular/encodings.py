@@ -1,8 +1,8 @@
 """What a network reads in the place of numbers and categories, learnt from the rows to train on.
 
 A `Coded` table has numbers and codes of categories. An `Encoding` is made of parts that give
-features of it, row by row: parts that fill columns, and parts of which a row has one 1 for each
-column that they come from. What a part has learnt is arrays.
+features of it, row by row: parts that fill columns, and parts of which a row has one number
+other than 0 for each column that they come from. What a part has learnt is arrays.
 """
 
 from __future__ import annotations
@@ -112,18 +112,20 @@ class Filling(Part):
 
 
 class Choosing(Part):
-    """A part of which a row has one feature for each column that it comes from: a 1."""
+    """A part of which a row has one feature for each column that it comes from, its weight."""
+
+    weight: float
 
     @abstractmethod
     def choose(self, coded: Coded) -> np.ndarray:
-        """Return which features are 1, int64 (rows, columns); -1 for none."""
+        """Return which features are not 0, int64 (rows, columns); -1 for none."""
 
 
 @dataclass(frozen=True, eq=False)
 class NormalScores(Filling):
     """Numbers by the normal scores of their ranks, straight between knots.
 
-    z(x) = weight Phi^-1((rows below x + rows up to x) / (2 rows))
+    z(x) = shift + weight Phi^-1((rows below x + rows up to x) / (2 rows))
 
     Equal numbers have the middle of their ranks, and a missing one has the score of the median.
     Beyond what there was in training z stays what it is at the end, so that no number is too large
@@ -143,6 +145,8 @@ class NormalScores(Filling):
         The median of each.
     weight
         Of all features: the network's steps for them are this much shorter.
+    shift
+        Added to all of them.
     """
 
     kind: ClassVar[str] = "normal scores"
@@ -152,9 +156,12 @@ class NormalScores(Filling):
     score: Ragged
     fill_with: np.ndarray
     weight: float
+    shift: float
 
     @classmethod
-    def learn(cls, numbers: np.ndarray, columns: np.ndarray, weight: float = 1.0) -> Self:
+    def learn(
+        cls, numbers: np.ndarray, columns: np.ndarray, weight: float = 1.0, shift: float = 0.0
+    ) -> Self:
         """Return the part for some columns of numbers (rows, all), none of them without any."""
         from scipy.special import ndtri
 
@@ -177,6 +184,7 @@ class NormalScores(Filling):
             Ragged.of(score),
             np.array(medians, np.float64),
             weight,
+            shift,
         )
 
     @property
@@ -194,7 +202,8 @@ class NormalScores(Filling):
         for place, column in enumerate(self.columns):
             values = _filled(coded.numbers[:, column], self.fill_with[place])
             values = _divided(values, self.exponents[place])
-            out[:, place] = np.interp(values, self.x[place], self.score[place]) * self.weight
+            score = np.interp(values, self.x[place], self.score[place])
+            out[:, place] = score * self.weight + self.shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,16 +287,19 @@ class PiecewiseLinear(Filling):
 
 @dataclass(frozen=True, eq=False)
 class Flags(Filling):
-    """Whether a number is missing, 0 or 1.
+    """Whether a number is missing, 0 or `weight`.
 
     Attributes
     ----------
     columns
         Of `Coded.numbers`.
+    weight
+        As of `NormalScores`.
     """
 
     kind: ClassVar[str] = "flags"
     columns: np.ndarray
+    weight: float = 1.0
 
     @property
     def width(self) -> int:
@@ -301,7 +313,7 @@ class Flags(Filling):
 
     def fill(self, coded: Coded, out: np.ndarray) -> None:
         """Write where numbers are missing."""
-        out[:] = np.isnan(coded.numbers[:, self.columns])
+        out[:] = np.isnan(coded.numbers[:, self.columns]) * self.weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,12 +330,15 @@ class Bins(Choosing):
         Between the bins of each; a number on a cut lies in the upper bin.
     fill_with
         The median of each, NaN where missing numbers have a bin.
+    weight
+        As of `NormalScores`.
     """
 
     kind: ClassVar[str] = "bins"
     columns: np.ndarray
     cuts: Ragged
     fill_with: np.ndarray
+    weight: float = 1.0
 
     @classmethod
     def learn(cls, numbers: np.ndarray, columns: np.ndarray, cuts: Ragged) -> Self:
@@ -373,10 +388,13 @@ class OneHot(Choosing):
     ----------
     counts
         How many codes each column of `Coded.codes` has.
+    weight
+        As of `NormalScores`.
     """
 
     kind: ClassVar[str] = "one hot"
     counts: np.ndarray
+    weight: float = 1.0
 
     @property
     def width(self) -> int:
@@ -431,7 +449,7 @@ class Encoding:
             for part in self.choosing:
                 chosen = part.choose(block)
                 row, column = np.nonzero(chosen >= 0)
-                rows[row, first + chosen[row, column]] = 1
+                rows[row, first + chosen[row, column]] = part.weight
                 first += part.width
         return out
 
@@ -452,13 +470,13 @@ class Encoding:
             dense = np.empty((len(block), filled), np.float32)
             first = self._fill(block, dense)
             columns = [np.broadcast_to(np.arange(filled), dense.shape)]
+            blocks = [dense]
             for part in self.choosing:
                 chosen = part.choose(block)
                 columns.append(np.where(chosen < 0, -1, chosen + first))
+                blocks.append(np.full(chosen.shape, part.weight, np.float32))
                 first += part.width
-            where = np.concatenate(columns, axis=1)
-            numbers = np.ones(where.shape, np.float32)
-            numbers[:, :filled] = dense
+            where, numbers = np.concatenate(columns, axis=1), np.concatenate(blocks, axis=1)
             stored = (where >= 0) & (numbers != 0)
             values.append(numbers[stored])
             places.append(where[stored].astype(np.int32))

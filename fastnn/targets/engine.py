@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,28 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, float], None]
 Look = Callable[[int, float, float], None]
+Finish = Callable[[np.ndarray, np.ndarray], Any]
+
+
+class Predicted(NamedTuple):
+    """An epoch of training, and a prediction after it.
+
+    Attributes
+    ----------
+    result
+        What the epoch came to.
+    outputs
+        Of the last layer, (m, outputs); None where the epoch failed.
+    snapshot
+        The state after the epoch, as `Engine.restore` takes it.
+    seconds
+        Of the training.
+    """
+
+    result: EpochResult
+    outputs: np.ndarray | None
+    snapshot: Any
+    seconds: float
 
 
 class Engine(ABC):
@@ -45,6 +68,8 @@ class Engine(ABC):
         Seconds that a row takes at most, of a slow core; infinite where nobody can say.
     tells_penalty
         Whether what `train_epochs` returns has the penalty after each epoch.
+    predicts_between
+        Whether `train_and_predict` costs little beside the work itself.
     seconds_before
         How long the epochs that the last call returned had taken before that call, done together
         with those of other networks.
@@ -52,6 +77,7 @@ class Engine(ABC):
 
     tells_penalty: bool = False
     slow_row: float = math.inf
+    predicts_between: bool = False
     seconds_before: float = 0.0
     problem: Problem
     threads: int
@@ -139,6 +165,31 @@ class Engine(ABC):
     ) -> list[EpochResult]:
         """Train some epochs, one after another."""
 
+    def train_and_predict(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        X: Any,
+        progress: Progress | None = None,
+    ) -> list[Predicted]:
+        """Train as `train_epochs` does, to the same bits, and predict X after each of the epochs.
+
+        The last may have failed; it has no outputs then.
+        """
+        found: list[Predicted] = []
+        for order, own in zip(orders, rates, strict=True):
+            done, start = len(found), time.perf_counter()
+            steps = step + done * len(own)
+            result = self.train_epoch(data, order, own, epoch + done, steps, progress)
+            seconds = time.perf_counter() - start
+            if result.bad_step is not None:
+                return [*found, Predicted(result, None, None, seconds)]
+            found.append(Predicted(result, self.outputs(X), self.snapshot(), seconds))
+        return found
+
     def train_epoch_in_parts(
         self,
         data: Data,
@@ -222,6 +273,32 @@ class Engine(ABC):
         """Return data for `forward` to read again and again, where this target reads best."""
         return data
 
+    @staticmethod
+    def side_by_side(
+        engines: Sequence[Engine],
+        groups: Sequence[int],
+        weights: Sequence[float],
+        threads: int,
+        finish: Finish | None = None,
+    ) -> SideBySide:
+        """Return what adds up the predictions of several engines of this target.
+
+        Parameters
+        ----------
+        engines
+            With parameters, which nobody changes afterwards.
+        groups
+            Which of several arrays of features each of them reads.
+        weights
+            What each counts in the sum.
+        threads
+            How many threads of the processor at the most.
+        finish
+            (array, array) -> None: puts what is to be added for the outputs in the first array into
+            the second, which may be the same; None: outputs are added.
+        """
+        return SideBySide(engines, groups, weights, threads, finish)
+
     def prepare(self, X: Any = None) -> None:  # noqa: B027 - a target may have nothing to compile
         """Make ready to train on features: compile what has to be compiled, outside of any clock.
 
@@ -230,3 +307,40 @@ class Engine(ABC):
 
     def close(self) -> None:  # noqa: B027 - nor anything to give back
         """Give back threads and memory."""
+
+
+class SideBySide:
+    """Several engines, the weighted sum of whose predictions is wanted.
+
+    A target may do that in less time than one engine after another; these arguments are those of
+    `Engine.side_by_side`.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        groups: Sequence[int],
+        weights: Sequence[float],
+        threads: int,
+        finish: Finish | None = None,
+    ) -> None:
+        self.engines, self.groups, self.weights = list(engines), list(groups), list(weights)
+        self.threads, self.finish = threads, finish
+
+    def add_up(self, features: Sequence[Any]) -> np.ndarray:
+        """Return sum_k weights_k finish(outputs_k), (m, outputs), added in the order of engines.
+
+        Parameters
+        ----------
+        features
+            Of each group, (m, inputs), checked.
+        """
+        total: np.ndarray | None = None
+        for engine, group, weight in zip(self.engines, self.groups, self.weights, strict=True):
+            part = engine.outputs(features[group])
+            if self.finish is not None:
+                self.finish(part, part)
+            part *= part.dtype.type(weight)
+            total = part if total is None else total + part
+        assert total is not None, "there is an engine"
+        return total

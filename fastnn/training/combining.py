@@ -8,11 +8,15 @@ sigmoid, and log of a rate.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.inputs.problem import Problem
-from fastnn.rules.table import loss_row
+from fastnn.network import Dense, Network
+from fastnn.optimizers import SGD
+from fastnn.rules.table import ActivationName, loss_row
 from fastnn.training.scores import predictions, probabilities
 
 _LEAST = float(np.finfo(np.float32).tiny)  # what a probability is at least, for its logarithm
@@ -76,3 +80,27 @@ def table_of(problem: Problem, mean: np.ndarray) -> np.ndarray:
     if kind_of(problem)[0] == "binary" and problem.network.outputs == 1:
         return np.hstack((1.0 - mean, mean))
     return mean
+
+
+def without_state(problem: Problem) -> Problem:
+    """Return the problem with an optimizer that has no state."""
+    return problem.changed(optimizer=SGD(0.1))
+
+
+def averaging_problem(problem: Problem) -> Problem:
+    """Return a problem whose network gives what is averaged: probabilities by a last activation.
+
+    It has the same parameters, and nothing that only training needs.
+    """
+    targets, from_logits, _ = kind_of(problem)
+    if not from_logits or targets not in ("classes", "binary"):
+        return without_state(problem)
+    *layers, last = problem.network.layers
+    assert isinstance(last, Dense)  # as every network ends
+    inside: ActivationName = "softmax" if targets == "classes" else "sigmoid"
+    layers.append(replace(last, activation=inside))
+    network = Network(problem.network.inputs, layers)
+    return Problem(
+        network, "mse", SGD(0.1), problem.batch_size, 0.0, 0.0, problem.dtype, 0,
+        precision=problem.precision,
+    )  # fmt: skip

@@ -6,26 +6,41 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
 from fastnn.inputs.data import Data, check_features, check_outcomes
-from fastnn.inputs.parameters import from_tensors, to_tensors
+from fastnn.inputs.parameters import from_tensors, start_slots, to_tensors
 from fastnn.inputs.problem import Precision, Problem, check_precision
-from fastnn.optimizers import SGD
+from fastnn.rules.table import loss_row
 from fastnn.schedules import Schedule
 from fastnn.storage import tensor_file
-from fastnn.targets.selection import Target, choose
-from fastnn.training.combining import as_outputs, averaged, check_alike, labels, table_of
+from fastnn.targets.engine import SideBySide
+from fastnn.targets.selection import Target, choose, engine_class
+from fastnn.threads.atomic import new_lock
+from fastnn.threads.processors import available_threads
+from fastnn.training.combining import (
+    as_outputs,
+    averaging_problem,
+    check_alike,
+    labels,
+    table_of,
+    without_state,
+)
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, measured
 from fastnn.training.population_result import Population
-from fastnn.training.saved_trainer import names_from, problem_from_plain, problem_to_plain
+from fastnn.training.saved_trainer import (
+    check_threads,
+    names_from,
+    problem_from_plain,
+    problem_to_plain,
+)
 from fastnn.training.scores import Outputs, check_probabilistic
 from fastnn.training.selection import Scoring, candidates_of, greedy_counts
 from fastnn.training.snapshot import Snapshot
-from fastnn.training.views import check_view, seen, view_from_plain, view_to_plain
+from fastnn.training.views import check_view, check_width, seen, view_from_plain, view_to_plain
 
 _KIND = "ensemble"
 _MEMBER = {"problem", "target", "view", "feature_names", "epoch", "score"}
@@ -61,6 +76,9 @@ class Ensemble:
     views
         What each reads of X, as `views` of `fastnn.train_population`: the name of an array where X
         is a mapping, or columns of X. None: what a `Snapshot` has read, and of a trainer all of X.
+    threads
+        The most threads that predict; None: one on each processor. An attribute, too, which can be
+        assigned; files do not have it. The predictions are the same bits for any number.
 
     Raises
     ------
@@ -73,6 +91,7 @@ class Ensemble:
         members: Iterable[Any],
         weights: Iterable[float] | None = None,
         views: Iterable[Any] | None = None,
+        threads: int | None = None,
     ) -> None:
         given = list(members) if isinstance(members, Iterable) else [members]
         if not given:
@@ -86,9 +105,14 @@ class Ensemble:
         if len(chosen) != len(given):
             raise InvalidInput(f"views must be {len(given)}, one a member, not {len(chosen)}")
         chosen = [check_view(each, f"views[{index}]") for index, each in enumerate(chosen)]
+        for index, (each, view) in enumerate(zip(given, chosen, strict=True)):
+            check_width(view, each.problem.network.inputs, f"views[{index}]")
         check_alike([each.problem for each in given])
         self._weights = _checked_weights(weights, len(given))
         self._members = tuple(map(Snapshot.of, given, chosen))
+        self._threads = check_threads(threads)
+        self._opened: _Opened | None = None
+        self._using = new_lock()
 
     @classmethod
     def select(
@@ -174,6 +198,17 @@ class Ensemble:
         """What each member counts, float64 of sum 1; a copy."""
         return self._weights.copy()
 
+    @property
+    def threads(self) -> int | None:
+        """The most threads that predict, or None."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int | None) -> None:
+        threads = check_threads(threads)
+        with self._using:
+            self._threads, self._opened = threads, None
+
     def __len__(self) -> int:
         """Return the number of members."""
         return len(self._members)
@@ -240,27 +275,39 @@ class Ensemble:
 
     def _mean(self, X: Any) -> np.ndarray:
         """Return the weighted mean of what is averaged, (m, outputs)."""
-        known: dict[Any, Any] = {}
-        mean: np.ndarray | None = None
-        for weight, member in zip(self._weights, self._members, strict=True):
-            problem = member.problem
-            key = member.view, problem.network.inputs, problem.dtype, member.target
-            if key not in known:
-                features = seen(X, member.view)
-                known[key] = check_features(
-                    features, problem.network.inputs, problem.dtype,
-                    reader=member._reader(features), names=member.feature_names,
-                )  # fmt: skip
-            part = averaged(problem, member._outputs()(known[key]))
-            if mean is None:
-                mean = np.zeros_like(part)
-            elif part.shape != mean.shape:
-                raise InvalidInput(
-                    f"X must have as many rows for each member, not {len(mean)} and {len(part)}"
+        opened = self._open()
+        features: list[Any] = []
+        for member in opened.readers:
+            problem, own = member.problem, seen(X, member.view)
+            reader = member._reader(own)
+            features.append(
+                check_features(
+                    own, problem.network.inputs, problem.dtype, reader=reader,
+                    names=member.feature_names,
                 )
-            mean += part.dtype.type(weight) * part
-        assert mean is not None, "there is a member"
-        return mean
+            )  # fmt: skip
+            if len(features[-1]) != len(features[0]):
+                raise InvalidInput(
+                    f"X must have as many rows for each member, but {member.view!r} has "
+                    f"{len(features[-1])}, and {opened.readers[0].view!r} {len(features[0])}"
+                )
+        sums = [each.add_up(features) for each in opened.together]
+        return sum(sums[1:], sums[0])
+
+    def _open(self) -> _Opened:
+        """Return what computes, made at the first call."""
+        with self._using:
+            if self._opened is None:
+                self._opened = _open(self._members, self._weights, self.threads)
+            return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but what computes."""
+        return {k: v for k, v in vars(self).items() if k not in ("_opened", "_using")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become what another one was."""
+        vars(self).update(state, _opened=None, _using=new_lock())
 
     def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """Write networks, settings, parameters and weights to one file, as `Trainer.save` does.
@@ -285,7 +332,7 @@ class Ensemble:
             plain = problem_to_plain(_storable(member.problem))
             if plain not in problems:
                 problems.append(plain)
-            arrays = to_tensors(_only_predicting(member.problem), member._parameters, [])
+            arrays = to_tensors(without_state(member.problem), member._parameters, [])
             tensors |= {f"{index}.{name}": array for name, array in arrays.items()}
             names = member.feature_names
             members.append(
@@ -360,6 +407,49 @@ class Ensemble:
         return cls(*_from_file(tensors, content, target, precision, where))
 
 
+class _Opened(NamedTuple):
+    """What computes an ensemble.
+
+    Attributes
+    ----------
+    readers
+        A member for each array of features that there are to be.
+    together
+        Engines, those of one target together.
+    """
+
+    readers: list[Snapshot]
+    together: list[SideBySide]
+
+
+def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | None) -> _Opened:
+    """Return engines with the parameters of members; each is made once, and then predicts."""
+    readers: dict[Any, tuple[int, Snapshot]] = {}
+    by_target: dict[str, list[tuple[Any, int, float]]] = {}
+    for member, weight in zip(members, weights.tolist(), strict=True):
+        problem, target = member.problem, choose(member.target, member.problem)[0]
+        key = member.view, problem.network.inputs, problem.dtype, target == "cuda"
+        group, _ = readers.setdefault(key, (len(readers), member))
+        averaging = averaging_problem(problem)
+        engine = engine_class(target)(averaging, threads)
+        engine.load(member._parameters, start_slots(averaging, member._parameters))
+        by_target.setdefault(target, []).append((engine, group, weight))
+    count = available_threads() if threads is None else threads
+    counts = loss_row(members[0].problem.loss).targets == "counts"
+    together = []
+    for own in by_target.values():
+        engines, groups, shares = zip(*own, strict=True)
+        finish = _rates if counts else None
+        together.append(engines[0].side_by_side(engines, groups, shares, count, finish))
+    return _Opened([member for _, member in readers.values()], together)
+
+
+def _rates(outputs: np.ndarray, into: np.ndarray) -> None:
+    """Put exp of outputs into its place; infinity, beyond what there is a number for."""
+    with np.errstate(over="ignore"):
+        np.exp(outputs, out=into)
+
+
 def _checked_weights(weights: Any, count: int) -> np.ndarray:
     """Return weights of sum 1, float64 (count,), or raise `InvalidInput`."""
     if weights is None:
@@ -379,11 +469,6 @@ def _data(problem: Problem, n: int, y: Any, weights: Any, what: str = "y") -> Da
     """Return targets and weights of rows whose features nobody reads."""
     features = np.broadcast_to(np.float32(0), (n, 1))
     return Data(features, *check_outcomes(problem, n, y, weights, what))
-
-
-def _only_predicting(problem: Problem) -> Problem:
-    """Return the problem with an optimizer that has no state."""
-    return problem.changed(optimizer=SGD(0.1))
 
 
 def _storable(problem: Problem) -> Problem:
@@ -428,17 +513,18 @@ def _from_file(
             prefix = f"{index}."
             own = [name for name in tensors if name.startswith(prefix)]
             arrays = {name.removeprefix(prefix): tensors.pop(name) for name in own}
-            parameters, _ = from_tensors(_only_predicting(problem), arrays, where)
+            parameters, _ = from_tensors(without_state(problem), arrays, where)
             choose(plain["target"])
             if precision is not None:
                 problem = problem.changed(precision=precision)
-            score = plain["score"]
+            score, view = plain["score"], view_from_plain(plain["view"], where)
+            check_width(view, problem.network.inputs, "a view")
             members.append(
                 Snapshot(
                     problem,
                     plain["target"] if target is None else target,
                     parameters,
-                    view_from_plain(plain["view"], where),
+                    view,
                     names_from(plain["feature_names"], problem, where),
                     whole(plain["epoch"], "epoch", 0),
                     None if score is None else number(score, "score"),

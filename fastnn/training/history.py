@@ -144,12 +144,12 @@ class History:
         self,
         epochs: int,
         rows: Sequence[tuple[float | None, ...]],
-        metrics: Mapping[str, float | None] | None = None,
+        metrics: Mapping[str, Sequence[float | None]] | None = None,
     ) -> list[Callable[[], None]]:
         """Return what keeps the first `epochs` and adds rows to them, for `at_once`.
 
         A row has loss, validation_loss, validation_accuracy, learning_rate and seconds of an epoch;
-        `metrics` are those of the last one, by the names of their lists.
+        `metrics` are those of each, by the names of their lists.
         """
         lists = [getattr(self, name) for name in _SERIES]
         columns: list[list[float | None]] = []
@@ -159,9 +159,8 @@ class History:
         measured = dict(metrics or {})
         kept = {name: self.metrics.get(name, [None] * epochs) for name in self.metrics | measured}
         for name in kept:
-            value = measured.get(name)
-            last = [None if value is None else float(value)]
-            columns.append([*[None] * (len(rows) - 1), *last][: len(rows)])
+            values = measured.get(name, [None] * len(rows))
+            columns.append([None if value is None else float(value) for value in values])
         lists += kept.values()
         steps: list[Callable[[], None]]
         if all(len(values) == epochs for values in lists) and kept.keys() == self.metrics.keys():

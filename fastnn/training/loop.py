@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,24 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import Diverged
+from fastnn.errors import Diverged, InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.magnitudes import large_numbers
-from fastnn.inputs.problem import check_converging, penalty_of
+from fastnn.inputs.pages import pages_of
+from fastnn.inputs.problem import EpochResult, Problem, check_converging, penalty_of
 from fastnn.schedules import rates_of
 from fastnn.training.callbacks import Bundled, Callback, Looks, call_all, running
 from fastnn.training.divergence import go_back, remember
-from fastnn.training.metrics import Metric, measured
+from fastnn.training.metrics import PREFIX, Metric, measured, measured_each
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.reading import begin_reading, file_pages, scattered_reads
 from fastnn.training.trainer_state import State, works
 
 if TYPE_CHECKING:
+    from fastnn.targets.engine import Engine, Predicted
     from fastnn.training.trainer_state import Stateful
+
+    Keep = Callable[[Stateful, list[tuple[np.ndarray, State]]], None]
 
 # How much is done in one compiled call: enough that what Python does between two calls, one
 # restart at a time, is little, and no more than some megabytes of orders.
 BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
+SEEN_BYTES = 16 << 20  # of the outputs and the states after each of them
 # What Ctrl-C, and whoever predicts in another thread, waits for where `fit` does several epochs in
 # a call: less than what engines do in the thread that asks, as a call of one short epoch is done.
 BLOCK_SECONDS = 0.04
@@ -41,8 +46,7 @@ BLOCK_SECONDS = 0.04
 class Training:
     """The epochs of a call of `fit`, or of one of several networks: one each, or many short ones.
 
-    Without validation and callbacks after each of them, many are done in one call of the engine, to
-    the same bits.
+    Without callbacks after each of them, many are done in one call of the engine, to the same bits.
 
     Attributes
     ----------
@@ -61,8 +65,9 @@ class Training:
         that is finite, epochs of which nothing is known are done one by one.
     calling
         A lock; callbacks may be shared with others that are trained meanwhile.
-    take_outputs
-        Given what the network gives for the validation data, after each epoch and before callbacks.
+    keep
+        Given the epochs that are done, before callbacks: what the network gives for the validation
+        data after each, (n, outputs), and the state.
     error
         For whoever catches it: where the training diverged.
     over
@@ -78,7 +83,7 @@ class Training:
     metrics: tuple[Metric, ...] = ()
     longest: float = math.inf
     calling: Any = field(default_factory=Lock)
-    take_outputs: Callable[[np.ndarray], None] | None = None
+    keep: Keep | None = None
     error: Diverged | None = None
     over: bool = False
 
@@ -101,12 +106,15 @@ class Training:
             self._looks, self._following = Looks(self.calls), followers(self.calls)
             self._one_by_one = 0  # as many as a call has failed to do, to find which of them fails
             self._most = 1
+            engine = trainer._open()
             if (
-                self.validation is None
-                and go_in_blocks(self.calls)
-                and not file_pages(data, trainer.shuffle, trainer._open())
+                go_in_blocks(self.calls)
+                and all(metric.built_in for metric in self.metrics)  # no other is called in vain
+                and not file_pages(data, trainer.shuffle, engine)
             ):
                 self._most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))
+                if self.validation is not None:
+                    self._most = min(self._most, _most_validated(trainer, self.validation))
             if self._following:  # which may want some of them once more
                 self.longest = min(self.longest, BLOCK_SECONDS)
             yield
@@ -129,7 +137,7 @@ class Training:
         try:
             done = _train_block(
                 trainer, data, self.validation, count, self.progress, self.metrics,
-                self._looks, self._following, self.take_outputs,
+                self._looks, self._following, self.keep,
             )  # fmt: skip
         except Exception as error:  # one epoch at a time will raise the same, where it belongs
             if count > 1 and trainer._state.epoch == before:
@@ -181,8 +189,19 @@ class Training:
         row = engine.seconds_per_row if math.isfinite(engine.seconds_per_row) else engine.slow_row
         if math.isinf(row):
             return 1
-        pace = len(self.data) * row
+        rows = len(self.data) + len(self.validation or ()) / 3  # forwards alone
+        pace = rows * row
         return min(most, max(1, int(self.longest / max(pace, self.longest / BLOCK_EPOCHS))))
+
+
+def _most_validated(trainer: Stateful, validation: Data) -> int:
+    """Return how many epochs to validate in one call, all of whose outputs and states are kept."""
+    with trainer._using:
+        state = trainer._ready()
+        if not state.engine.predicts_between or pages_of(validation.X) is not None:
+            return 1
+        size = len(validation) * state.problem.network.outputs * state.problem.dtype.itemsize
+        return max(1, int(SEEN_BYTES // (size + state.engine.snapshot().nbytes)))
 
 
 def followers(calls: tuple[Callback, ...]) -> tuple[Bundled, ...]:
@@ -205,15 +224,15 @@ def _train_block(
     metrics: tuple[Metric, ...] = (),
     looks: Looks | None = None,
     following: tuple[Bundled, ...] = (),
-    take_outputs: Callable[[np.ndarray], None] | None = None,
+    keep: Keep | None = None,
 ) -> int:
     """Do `count` epochs and make what they come to the state, or change nothing and raise.
 
     Return how many have been done: fewer where one of those `following` wants to be called. It then
     is as if only these had been asked for.
 
-    They share their seconds, which are without the validation: that, and looking on between steps,
-    is for one epoch alone. Where a metric fails, its epoch is done, and the error is raised then.
+    Their seconds are without the validation. Looking on between steps is for one epoch alone, and
+    so are metrics that may fail: that epoch is done, and the error is raised then.
     """
     start = time.perf_counter()
     with trainer._using:
@@ -226,7 +245,10 @@ def _train_block(
         progress.start_epoch(epoch)
         report = progress.update if progress.shown else None
         before, results = state, []
+        seen: list[Predicted] = []
         look = looks.begin(trainer, engine, state.step, rates.size) if looks else None
+        # The last one may have to be taken back by itself.
+        restores = count > 1 and trainer.on_divergence == "restore"
         if reading is not None:
             results.append(reading.train(engine, data, rates[0], epoch, state.step, look, report))
         elif look is not None:
@@ -234,13 +256,16 @@ def _train_block(
                 data, orders[0], rates[0], epoch, state.step, look.stops, look, report
             )
             results.append(result)
-        elif count > 1 and trainer.on_divergence == "restore":
-            # The last one may have to be taken back by itself.
+        elif count > 1 and validation is not None:
+            seen = engine.train_and_predict(
+                data, orders, rates, epoch, state.step, validation.X, report
+            )
+            results = [each.result for each in seen]
+            if restores and len(seen) == count:
+                before = _after(state, count - 1, rates, seen[-2].snapshot)
+        elif restores:
             results = engine.train_epochs(data, orders[:-1], rates[:-1], epoch, state.step, report)
-            before = state._replace(
-                epoch=epoch + count - 1, step=state.step + rates[:-1].size,
-                snapshot=engine.snapshot(),
-            )  # fmt: skip
+            before = _after(state, count - 1, rates, engine.snapshot())
         done = len(results)
         if done < count and (not done or results[-1].bad_step is None):
             results += engine.train_epochs(
@@ -249,55 +274,113 @@ def _train_block(
         last = len(results) - 1
         large = partial(large_numbers, problem, data)
         check_converging(results[last], engine.finite, rates[last], epoch + last, large)
+        seconds = [(time.perf_counter() - start + engine.seconds_before) / count] * count
+        error = None
+        if validation is not None:
+            if seen:
+                seconds = [each.seconds for each in seen]
+            outputs = [each.outputs for each in seen if each.outputs is not None]
+            take = outputs.append if keep is not None else None
+            results, error = _measured(problem, engine, results, outputs, validation, metrics, take)
+        wanted = count
         if following:
             if results[0].penalty is None and any(each.needs_penalty for each in following):
                 penalty = penalty_of(problem, engine.parameters())
                 results = [replace(result, penalty=penalty) for result in results]
             wanted = min(each.calls_after(trainer, results) for each in following)
-            if wanted < count:
+        if wanted < count:
+            count, orders, rates = wanted, orders[:wanted], rates[:wanted]
+            if seen:
+                results = results[:wanted]
+                engine.restore(seen[wanted - 1].snapshot)
+            else:
                 engine.restore(state.snapshot)
-                count, orders, rates = wanted, orders[:wanted], rates[:wanted]
                 results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
                 assert len(results) == count, "what was done once can be done again"
-        seconds = (time.perf_counter() - start + engine.seconds_before) / count
-        found: dict[str, float] = {}
-        error = None
-        if validation is not None:
-            found, error = measured(problem, engine.outputs, validation, metrics, take_outputs)
-        loss, accuracy = found.pop("loss", None), found.pop("accuracy", None)
-        after = state._replace(
-            epoch=epoch + count, step=state.step + rates.size, snapshot=engine.snapshot(),
-            earlier=remember(trainer, before),
-        )  # fmt: skip
+                seconds = [(time.perf_counter() - start + engine.seconds_before) / count] * count
+        after = _after(state, count, rates, engine.snapshot())
         rows = [
-            (result.loss, loss, accuracy, own[-1], seconds)
-            for result, own in zip(results, rates, strict=True)
-        ]
-        series = {each.series: found.get(each.name) for each in metrics}
-        trainer._advance(after, rows, series)
+            (
+                result.loss, result.measured.get("validation_loss"),
+                result.measured.get("validation_accuracy"), own[-1], of_one,
+            )
+            for result, own, of_one in zip(results, rates, seconds, strict=False)
+        ]  # fmt: skip
+        series = {
+            each.series: [result.measured.get(each.series) for result in results]
+            for each in metrics
+        }
+        trainer._advance(after._replace(earlier=remember(trainer, before)), rows, series)
+        if keep is not None:
+            states = [_after(state, n, rates, each.snapshot) for n, each in enumerate(seen, 1)]
+            keep(trainer, list(zip(outputs, (states or [after])[:count], strict=False)))
+        anew = partial(_anew, trainer, state, data, [each.snapshot for each in seen])
         for follower in following:
-            follower.take(trainer, results, partial(_anew, trainer, state, data))
+            follower.take(trainer, results, anew)
     if look is not None:
         look.end()
+    shown = {each.series: each.name for each in metrics}
     for number, result in enumerate(results):
         if number:
             progress.start_epoch(epoch + number)
-        progress.end_epoch(result.loss, loss, found)
+        own = {shown[name]: value for name, value in result.measured.items() if name in shown}
+        progress.end_epoch(result.loss, result.measured.get("validation_loss"), own)
     if error is not None:
         raise error
     return count
 
 
+def _after(state: State, epochs: int, rates: np.ndarray, snapshot: Any) -> State:
+    """Return the state so many epochs later, of steps with these rates."""
+    steps = rates[:epochs].size
+    return state._replace(epoch=state.epoch + epochs, step=state.step + steps, snapshot=snapshot)
+
+
+def _measured(
+    problem: Problem,
+    engine: Engine,
+    results: list[EpochResult],
+    outputs: list[np.ndarray],
+    validation: Data,
+    metrics: tuple[Metric, ...],
+    take: Callable[[np.ndarray], None] | None,
+) -> tuple[list[EpochResult], InvalidInput | None]:
+    """Return results with what was measured after each epoch, and the error of a metric.
+
+    Without `outputs` there is one epoch, that the engine has just done, and `take` is given its
+    own; others have no error.
+    """
+    error = None
+    if outputs:
+        values = measured_each(problem, outputs, validation, metrics)
+    else:
+        own, error = measured(problem, engine.outputs, validation, metrics, take)
+        values = [own]
+    return [
+        replace(result, measured={PREFIX + name: value for name, value in own.items()})
+        for result, own in zip(results, values, strict=True)
+    ], error
+
+
 @works
-def _anew(trainer: Stateful, before: State, data: Data, epochs: int) -> Stateful:
-    """Return a copy of a trainer as it was so many epochs after a state, done once more for it."""
+def _anew(
+    trainer: Stateful, before: State, data: Data, snapshots: Sequence[Any], epochs: int
+) -> Stateful:
+    """Return a copy of a trainer as it was so many epochs after a state.
+
+    Of these epochs there are snapshots, or they are done once more.
+    """
     n, engine = len(data), before.engine
     rates = block_rates(before, n, epochs)
     with trainer._using:
-        engine.restore(before.snapshot)
-        orders = _orders(trainer.shuffle, before, n, epochs)
-        engine.train_epochs(data, orders, rates, before.epoch, before.step)
-        arrays = engine.unpack(engine.snapshot())
+        if snapshots:
+            snapshot = snapshots[epochs - 1]
+        else:
+            engine.restore(before.snapshot)
+            orders = _orders(trainer.shuffle, before, n, epochs)
+            engine.train_epochs(data, orders, rates, before.epoch, before.step)
+            snapshot = engine.snapshot()
+        arrays = engine.unpack(snapshot)
     then = copy.copy(trainer)
     then._state = then._state._replace(
         epoch=before.epoch + epochs, step=before.step + rates.size, arrays=arrays,

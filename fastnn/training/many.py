@@ -29,7 +29,7 @@ from fastnn.training.saved_trainer import Model
 
 if TYPE_CHECKING:
     from fastnn.targets.cuda.batched_models import Seat
-    from fastnn.training.trainer_state import Run, Stateful
+    from fastnn.training.trainer_state import Run, State, Stateful
 
 Result = TypeVar("Result")
 
@@ -41,8 +41,8 @@ class Keeper(Bundled):
         """Return whether the training is to begin."""
         return True
 
-    def take_outputs(self, outputs: np.ndarray) -> None:
-        """Take what the network gives for the validation data after an epoch, (n, outputs)."""
+    def keep(self, trainer: Stateful, epochs: list[tuple[np.ndarray, State]]) -> None:
+        """Take epochs that the trainer has done, as `Training.keep` gives them."""
 
 
 MOST_TOGETHER = 1024  # networks in a launch: those of several rounds, all of which are in memory
@@ -160,12 +160,12 @@ def train_many(
                     engine.seconds_per_row = paces.get(shape, engine.seconds_per_row)
                     trainer.history.reason = describe(trainer.history.reason, engine)
                     watches.append(watch)
-                    calls, take = own_callbacks(callbacks), None
+                    calls, keep = own_callbacks(callbacks), None
                     if keeper is not None:
-                        calls, take = (keeper, *calls), keeper.take_outputs
+                        calls, keep = (keeper, *calls), keeper.keep
                     training = Training(
                         trainer, member.data, member.validation, epochs, calls, watch,
-                        member.metrics, calling=calling, take_outputs=take,
+                        member.metrics, calling=calling, keep=keep,
                     )  # fmt: skip
                     begun.enter_context(training.begun())
                     trainings.append(training)

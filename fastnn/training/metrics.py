@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row, unknown_name
 from fastnn.threads.atomic import new_lock
-from fastnn.training.scores import predictions, scores
+from fastnn.training.scores import predictions, scores, scores_of_each
 
 # Series of a history that are measured on the validation data begin so.
 PREFIX = "validation_"
@@ -64,6 +64,8 @@ def _area(y: np.ndarray, scores: np.ndarray, w: np.ndarray) -> float:
     Pairs of equal scores count half, and each pair as much as the product of its weights: the area
     under the ROC curve (Fawcett 2006, "An introduction to ROC analysis").
     """
+    if (w == 1.0).all():  # whose sums are whole numbers, the same in any order
+        return area_of_sorted(y, scores, w)
     if np.isnan(scores).any():
         return np.nan
     places = np.unique(scores, return_inverse=True)[1].reshape(-1)
@@ -71,6 +73,21 @@ def _area(y: np.ndarray, scores: np.ndarray, w: np.ndarray) -> float:
     zeros = np.bincount(places, w * (1.0 - y))
     below = np.cumsum(zeros) - zeros
     return float(ones @ (below + zeros / 2) / (ones.sum() * zeros.sum()))
+
+
+def area_of_sorted(y: np.ndarray, scores: np.ndarray, w: np.ndarray) -> float:
+    """Return what `_area` does, in a fifth of the time; the order of sums is that of the scores."""
+    order = np.argsort(scores)
+    ranked = scores[order]
+    if np.isnan(ranked[-1]):  # where all NaN are
+        return np.nan
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    weighted = w[order]
+    ones = np.cumsum(weighted * y[order])[ends]
+    zeros = np.cumsum(weighted)[ends] - ones
+    own = np.diff(zeros, prepend=0.0)
+    pairs = np.diff(ones, prepend=0.0) @ (zeros - own / 2)
+    return float(pairs / (ones[-1] * zeros[-1]))
 
 
 def _f1(y: np.ndarray, predicted: np.ndarray, w: np.ndarray) -> float:
@@ -332,6 +349,19 @@ def measured(
     except InvalidInput as error:
         return found, error
     return found, None
+
+
+def measured_each(
+    problem: Problem, outputs: Sequence[np.ndarray], data: Data, metrics: tuple[Metric, ...]
+) -> list[dict[str, float]]:
+    """Return for outputs of the same rows at several times what `measured` does, to the same bits.
+
+    All metrics must be built in.
+    """
+    found = scores_of_each(problem, outputs, data)
+    for values, own in zip(found, outputs, strict=True):
+        values |= {each.name: _measure(problem, each, own, data) for each in metrics}
+    return found
 
 
 def _call(problem: Problem, metric: Metric, outputs: np.ndarray, data: Data) -> float:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from bisect import insort
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.frames import check_names
-from fastnn.inputs.parameters import Parameters
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
@@ -28,8 +28,11 @@ from fastnn.training.population_result import Ending, Population, PopulationMemb
 from fastnn.training.shared_inputs import SharedInputs, Watched
 from fastnn.training.snapshot import Snapshot
 from fastnn.training.trainer import Trainer
-from fastnn.training.trainer_state import Stateful
+from fastnn.training.trainer_state import State, Stateful
 from fastnn.training.views import View, check_view, seen
+
+if TYPE_CHECKING:
+    from fastnn.inputs.problem import EpochResult
 
 Scoring = str | Callable[..., Any] | None
 
@@ -207,17 +210,19 @@ class _Clock:
         return self._end < math.inf and time.monotonic() >= self._end
 
 
-class _Epoch:
-    """An epoch that is kept: what it was, and what gives its parameters."""
+class _Epoch(NamedTuple):
+    """An epoch that is kept."""
 
-    def __init__(self, score: float, trainer: Stateful, outputs: np.ndarray) -> None:
-        self.score, self.state = score, trainer._state
-        self.parameters: Callable[[], Parameters] = trainer.parameters_later()
-        self.outputs = outputs
+    score: float
+    outputs: np.ndarray
+    state: State
 
 
 class _BestEpochs(Keeper):
     """Keeps the best epochs of a member, and ends it when no more of them come, or at a time."""
+
+    follows = by_results = True
+    needs_penalty = False
 
     def __init__(
         self, scoring: Scoring, most: int, patience: int | None, clock: _Clock, number: int
@@ -226,7 +231,6 @@ class _BestEpochs(Keeper):
         self._scoring, self._monitor, self._series = scoring, monitor, series_of(monitor)
         self._sign = sign_of(monitor, mode)
         self._most, self._patience, self._clock, self._number = most, patience, clock, number
-        self._outputs: np.ndarray | None = None
         self._kept: list[_Epoch] = []  # the best first
         self._ending: Ending | None = None
         self._begun = 0
@@ -247,38 +251,49 @@ class _BestEpochs(Keeper):
         """Return whether there is time left; the first member always begins."""
         return not (self._number and self._clock.over())
 
-    def take_outputs(self, outputs: np.ndarray) -> None:
-        """Keep them until the epoch is known to be one of the best, or not to be."""
-        self._outputs = outputs
+    def begin(self, trainer: Stateful, callbacks: tuple[Callback, ...]) -> None:
+        """Take note of the epochs done before."""
+        self._begun = trainer.epoch
+
+    def calls_after(self, trainer: Stateful, results: Sequence[EpochResult]) -> int:
+        """Return after how many of the next epochs the patience is at its end."""
+        done, epoch = trainer.epoch, self._last_best
+        least = self._kept[0].score if self._kept else None
+        for nth, result in enumerate(results, 1):
+            score = self._sign * result.of(self._series)
+            if not math.isnan(score) and (least is None or score < least):
+                least, epoch = score, done + nth
+            elif self._patience is not None and done + nth - epoch > self._patience:
+                return nth
+        return len(results)
+
+    def keep(self, trainer: Stateful, epochs: list[tuple[np.ndarray, State]]) -> None:
+        """Keep those that are among the best."""
+        history = trainer.history
+        values = history[self._series][-len(epochs) :]
+        for place, ((outputs, state), value) in enumerate(zip(epochs, values, strict=True)):
+            # Divergence may have taken epochs back, which are then done anew.
+            self._kept = [each for each in self._kept if each.state.epoch < state.epoch]
+            if value is None or math.isnan(value):
+                continue
+            found = _Epoch(self._sign * value, outputs.astype(np.float32, copy=False), state)
+            insort(self._kept, found, key=lambda each: each.score)  # behind its equals
+            del self._kept[self._most :]
+            if self._kept[0] is found:
+                history.best = len(history) - len(epochs) + place
 
     def __call__(self, trainer: Stateful, history: History) -> bool:
-        """Keep the epoch if it is one of the best; return whether the training is to end."""
-        outputs, self._outputs = self._outputs, None
-        value = history[self._series][-1]
-        epoch = trainer.epoch
-        # Divergence may have taken epochs back, which are then done anew.
-        self._kept = [each for each in self._kept if each.state.epoch < epoch]
-        if value is not None and not math.isnan(value) and outputs is not None:
-            self._keep(self._sign * value, trainer, outputs)
-        if self._kept and self._kept[0].state.epoch == epoch:
-            history.best = len(history) - 1
-        since = epoch - (self._kept[0].state.epoch if self._kept else self._begun)
-        if self._patience is not None and since > self._patience:
+        """Return whether the training is to end."""
+        if self._patience is not None and trainer.epoch - self._last_best > self._patience:
             self._ending = "patience"
         elif self._clock.over():
             self._ending = "time"
         return self._ending is not None
 
-    def begin(self, trainer: Stateful, callbacks: tuple[Callback, ...]) -> None:
-        """Take note of the epochs done before."""
-        self._begun = trainer.epoch
-
-    def _keep(self, score: float, trainer: Stateful, outputs: np.ndarray) -> None:
-        place = next((i for i, each in enumerate(self._kept) if score < each.score), None)
-        place = len(self._kept) if place is None else place
-        if place < self._most:
-            self._kept.insert(place, _Epoch(score, trainer, outputs.astype(np.float32, copy=False)))
-            del self._kept[self._most :]
+    @property
+    def _last_best(self) -> int:
+        """The best epoch so far; without one the first."""
+        return self._kept[0].state.epoch if self._kept else self._begun + 1
 
     def snapshots(self, trainer: Stateful, view: View) -> tuple[Snapshot, ...]:
         """Return the epochs kept, with their parameters, the best first."""
@@ -286,7 +301,7 @@ class _BestEpochs(Keeper):
             Snapshot(
                 each.state.problem,
                 trainer.target,
-                each.parameters(),
+                _as_then(trainer, each.state).parameters,
                 view,
                 trainer.feature_names,
                 each.state.epoch,
@@ -299,9 +314,7 @@ class _BestEpochs(Keeper):
     def go_back(self, trainer: Stateful) -> None:
         """Have the trainer as it was after the best epoch; it keeps the history of all."""
         if self._kept and self._kept[0].state.epoch != trainer.epoch:
-            earlier = object.__new__(type(trainer))
-            object.__setattr__(earlier, "_state", self._kept[0].state)
-            trainer.restore(earlier)
+            trainer.restore(_as_then(trainer, self._kept[0].state))
 
     def ending(self, training: Training) -> Ending:
         """Return why the training is over."""
@@ -312,6 +325,13 @@ class _BestEpochs(Keeper):
         if self._ending is not None:
             return self._ending
         return "epochs" if training.all_done else "callback"
+
+
+def _as_then(trainer: Stateful, state: State) -> Any:
+    """Return what a trainer was in a state, to be read."""
+    then = object.__new__(type(trainer))
+    object.__setattr__(then, "_state", state)
+    return then
 
 
 def _monitor(scoring: Any) -> tuple[Any, str]:

@@ -262,6 +262,8 @@ def load(
         check_precision(precision)
     tensors, content = tensor_file.read(path)
     where = os.fsdecode(path)
+    if isinstance(content, dict) and content.get("kind") == "ensemble":
+        raise CorruptFile(f"{where} holds an Ensemble; fastnn.Ensemble.load reads it")
     content = _LATER | content if isinstance(content, dict) else {}
     if content.keys() != _KEYS:
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from fastnn.rules.table import LOSSES, Loss, loss_row
 
 # Rows scored together: enough to keep every thread busy, and no more memory for more rows.
 SCORED_ROWS = 8192
+# Outputs of so few rows are scored together with those of other epochs, since NumPy takes longer to
+# begin than for the work.
+FEW_ROWS = 1024
 _LABELLED = ("classes", "binary")
 
 
@@ -99,8 +102,7 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
     """
     from fastnn.targets.numpy.losses import loss_of
 
-    kind = loss_row(problem.loss).targets
-    labelled = kind in _LABELLED
+    labelled = loss_row(problem.loss).targets in _LABELLED
     loss = right = total = 0.0
     for start in range(0, len(data), SCORED_ROWS):
         rows = slice(start, start + SCORED_ROWS)
@@ -110,12 +112,46 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
         total += weight
         loss += weight * loss_of(problem, outputs, targets, weights)
         if labelled:
-            labels = targets.argmax(axis=1) if kind == "classes" and targets.ndim > 1 else targets
-            hits = predictions(problem, outputs).reshape(labels.shape) == labels
-            hits = hits.reshape(len(hits), -1)
+            hits = _hits(problem, outputs, targets)
             if weights.ndim == 1:
-                right += float(weights @ hits.mean(axis=1))
+                one = hits.shape[1] == 1
+                right += float(weights @ (hits[:, 0] if one else hits.mean(axis=1)))
             else:
                 right += float((weights * hits).mean(axis=1).sum())
     found = {"loss": loss / total}
     return found | {"accuracy": right / total} if labelled else found
+
+
+def scores_of_each(
+    problem: Problem, outputs: Sequence[np.ndarray], data: Data
+) -> list[dict[str, float]]:
+    """Return for outputs of the same rows at several times what `scores` does, to the same bits."""
+    from fastnn.targets.numpy.losses import row_losses
+
+    rows = len(data)
+    if data.weights is not None or rows > FEW_ROWS:
+        return [scores(problem, Outputs(each), data) for each in outputs]
+    labelled = loss_row(problem.loss).targets in _LABELLED
+    found: list[dict[str, float]] = []
+    targets, weights, weight = to_host(data.targets), np.ones(rows), float(rows)
+    share, most = np.full(rows, 1.0) / weights.sum(), max(1, SCORED_ROWS // rows)
+    for first in range(0, len(outputs), most):
+        some = outputs[first : first + most]
+        together = np.concatenate(some)
+        tiled = np.tile(targets, (len(some), *[1] * (targets.ndim - 1)))
+        losses = row_losses(problem, together, tiled).reshape(len(some), rows)
+        own = [{"loss": weight * float(np.vdot(share, each)) / weight} for each in losses]
+        if labelled:
+            means = _hits(problem, together, tiled).mean(axis=1).reshape(len(some), rows)
+            for values, each in zip(own, means, strict=True):
+                values["accuracy"] = float(weights @ each) / weight
+        found += own
+    return found
+
+
+def _hits(problem: Problem, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return which labels are predicted right, bool (m, labels of a row)."""
+    kind = loss_row(problem.loss).targets
+    labels = targets.argmax(axis=1) if kind == "classes" and targets.ndim > 1 else targets
+    hits: np.ndarray = predictions(problem, outputs).reshape(labels.shape) == labels
+    return hits.reshape(len(hits), -1)

@@ -6,7 +6,8 @@ Caruana, Niculescu-Mizil, Crew & Ksikes 2004, "Ensemble selection from libraries
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ import numpy as np
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.problem import Problem
+from fastnn.inputs.weights import row_means
 from fastnn.rules.table import loss_row
 from fastnn.training.combining import as_outputs, averaged
 from fastnn.training.metrics import (
     LARGER_IS_BETTER,
+    Metric,
+    area_of_sorted,
     check_measurable,
     check_metrics,
     measured,
@@ -87,13 +91,18 @@ class _Rows(Candidates):
             block = self.rows[start : start + step]
             means = np.add(block, total, out=room[: len(block)])
             means /= np.float32(count)
-            self.of_means(means)
+            losses = self.reduced(means)
             if self.plain:
-                sums = means.sum(axis=1, dtype=np.float64) * self.weights[0]
+                sums = losses.sum(axis=1, dtype=np.float64) * self.weights[0]
             else:
-                sums = (means * self.weights).sum(axis=1)
+                sums = (losses * self.weights).sum(axis=1)
             found[start : start + step] = sums
         return np.where(np.isnan(found), np.inf, found)
+
+    def reduced(self, means: np.ndarray) -> np.ndarray:
+        """Return the losses of some means, a number for each weight; `means` may be overwritten."""
+        self.of_means(means)
+        return means
 
     def of_means(self, means: np.ndarray) -> None:
         """Put the loss of each number of some means into its place."""
@@ -121,6 +130,45 @@ class _Sizes(_Rows):
 
     def of_means(self, means: np.ndarray) -> None:
         np.abs(means, out=means)
+
+
+class _Right(_Rows):
+    """Numbers are probabilities of what is true of two; whether it is predicted, negative.
+
+    Of equal ones 1 is predicted.
+    """
+
+    def __init__(self, rows: np.ndarray, weights: np.ndarray, targets: np.ndarray) -> None:
+        super().__init__(rows, weights)
+        # What a probability is to be above: just below a half where the label is 1.
+        half = np.float32(0.5)
+        ones = targets.reshape(-1) > 0.5
+        self.above = np.where(ones, np.nextafter(half, np.float32(0)), half)
+
+    def of_means(self, means: np.ndarray) -> None:
+        np.greater(means, self.above, out=means, casting="unsafe")
+        np.negative(means, out=means)
+
+
+class _RightClass(_Rows):
+    """Numbers are probabilities of classes, those of a class together; whether the right one wins.
+
+    Of equal ones the first is predicted.
+    """
+
+    def __init__(self, rows: np.ndarray, weights: np.ndarray, targets: np.ndarray) -> None:
+        super().__init__(rows, weights)
+        self.targets, self.places = targets, np.arange(len(targets))
+
+    def reduced(self, means: np.ndarray) -> np.ndarray:
+        n = len(self.targets)
+        by_class = means.reshape(len(means), -1, n)
+        own = by_class[:, self.targets, self.places]
+        right = np.ones(own.shape, bool)
+        for number in range(by_class.shape[1]):
+            other = by_class[:, number]
+            right &= (other < own) | ((other == own) & (self.targets <= number))
+        return -right.astype(np.float32)
 
 
 class _Any(Candidates):
@@ -156,32 +204,43 @@ def candidates_of(
     scoring
         As for `fastnn.Ensemble.select`.
     """
-    problem = problems[0]
-    row = loss_row(problem.loss)
-    n, columns = len(data), problem.network.outputs
-    means = [
+    problem, n = problems[0], len(data)
+    row, columns = loss_row(problem.loss), problem.network.outputs
+    means = (
         averaged(each, raw.reshape(n, columns).astype(np.float32, copy=False))
         for each, raw in zip(problems, outputs, strict=True)
-    ]
+    )
+    count, shares = len(problems), _shares(data, row.targets, columns)
     probable = row.from_logits and row.targets in ("classes", "binary")
-    hard = row.targets == "binary" or data.targets.ndim == 1
-    smoothed = problem.label_smoothing > 0 and scoring is None
-    weights = np.ones(n) if data.weights is None else data.weights
-    if probable and hard and scoring in (None, "log_loss") and not smoothed:
-        return _LogLoss(_true(means, row.targets, data.targets), _shares(weights, means[0], row))
-    squared = scoring in ("rmse", "mse") or (scoring is None and problem.loss == "mse")
-    if row.targets == "real" and columns == 1 and row.columns in (None, 1):
+    hard = row.targets == "binary" or (row.targets == "classes" and data.targets.ndim == 1)
+    if hard and probable:
+        own = scoring is None and not problem.label_smoothing
+        if own or scoring == "log_loss":
+            return _LogLoss(_true(means, count, row.targets, data.targets), shares)
+        if scoring == "accuracy" and row.targets == "binary":
+            return _Right(_true(means, count, "binary", data.targets), shares, data.targets)
+        if scoring == "accuracy":
+            return _RightClass(_by_class(means, count, n, columns), shares, data.targets)
+        if scoring == "auc" and (row.targets, columns) in (("classes", 2), ("binary", 1)):
+            _check(problem, data, scoring)
+            weights = np.ones(n) if data.weights is None else row_means(data.weights)
+            labels = data.targets.reshape(-1).astype(np.float64)
+            return _Any(list(means), partial(_negative_area, labels, weights))
+    if row.targets == "real" and row.columns is None:
         y = data.targets.astype(np.float32)
-        if squared and scoring != "mse":
-            return _Squares(_residuals(means, y), _shares(weights, means[0], row))
-        if scoring == "mae" or (scoring is None and problem.loss == "mae"):
-            return _Sizes(_residuals(means, y), _shares(weights, means[0], row))
-    return _Any(means, _loss_function(problem, data, scoring))
+        if (scoring is None and problem.loss == "mse") or (
+            scoring in ("rmse", "r2") and columns == 1
+        ):
+            _check(problem, data, scoring)
+            return _Squares(_residuals(means, count, y), shares)
+        if (scoring is None and problem.loss == "mae") or scoring == "mae":
+            return _Sizes(_residuals(means, count, y), shares)
+    return _Any(list(means), _loss_function(problem, data, scoring))
 
 
-def _true(means: list[np.ndarray], kind: str, targets: np.ndarray) -> np.ndarray:
+def _true(means: Iterable[np.ndarray], count: int, kind: str, targets: np.ndarray) -> np.ndarray:
     """Return the probability of what is true in each row, (candidates, numbers)."""
-    rows = np.empty((len(means), targets.size), np.float32)
+    rows = np.empty((count, targets.size), np.float32)
     if kind == "classes":
         places = np.arange(len(targets))
         for index, each in enumerate(means):
@@ -194,19 +253,39 @@ def _true(means: list[np.ndarray], kind: str, targets: np.ndarray) -> np.ndarray
     return rows
 
 
-def _residuals(means: list[np.ndarray], y: np.ndarray) -> np.ndarray:
-    rows = np.empty((len(means), y.size), np.float32)
+def _by_class(means: Iterable[np.ndarray], count: int, n: int, classes: int) -> np.ndarray:
+    """Return probabilities (candidates, classes times rows)."""
+    rows = np.empty((count, classes, n), np.float32)
+    for index, each in enumerate(means):
+        rows[index] = each.T
+    return rows.reshape(count, -1)
+
+
+def _residuals(means: Iterable[np.ndarray], count: int, y: np.ndarray) -> np.ndarray:
+    rows = np.empty((count, y.size), np.float32)
     for index, each in enumerate(means):
         np.subtract(each, y, out=rows[index].reshape(y.shape))
     return rows
 
 
-def _shares(weights: np.ndarray, mean: np.ndarray, row: Any) -> np.ndarray:
+def _shares(data: Data, kind: str, columns: int) -> np.ndarray:
     """Return the share of each number in the whole."""
-    if weights.ndim == 1 and row.targets != "classes":
-        weights = np.repeat(weights, mean.shape[1])
-    found = np.ascontiguousarray(weights).reshape(-1)
+    weights = np.ones(len(data)) if data.weights is None else data.weights
+    if weights.ndim == 1 and kind != "classes":
+        weights = np.repeat(weights, columns)
+    found = np.ascontiguousarray(weights, np.float64).reshape(-1)
     return np.asarray(found / found.sum())
+
+
+def _check(problem: Problem, data: Data, scoring: Any) -> tuple[Metric, ...]:
+    """Return the metric of that name, or raise `InvalidInput` where it cannot be measured."""
+    metrics = () if scoring is None else check_metrics(problem, scoring)
+    check_measurable(problem, metrics, data, "the validation data")
+    return metrics
+
+
+def _negative_area(labels: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> float:
+    return -area_of_sorted(labels, mean[:, -1], weights)
 
 
 def _loss_function(problem: Problem, data: Data, scoring: Scoring) -> Callable[..., float]:
@@ -222,17 +301,15 @@ def _loss_function(problem: Problem, data: Data, scoring: Scoring) -> Callable[.
 
         return own
     if callable(scoring):
-        metrics = check_metrics(problem, {"scoring": scoring})
-        sign = -1
+        metrics, sign = _check(problem, data, {"scoring": scoring}), -1
     elif isinstance(scoring, str):
-        metrics = check_metrics(problem, scoring)
+        metrics = _check(problem, data, scoring)
         sign = -1 if LARGER_IS_BETTER[scoring] else 1
     else:
         raise InvalidInput(
             f"scoring must be None, one of {', '.join(LARGER_IS_BETTER)}, or a function "
             f"(y, predictions) of which larger is better, not {shown(scoring):.80}"
         )
-    check_measurable(problem, metrics, data, "the validation data")
 
     def measure(mean: np.ndarray) -> float:
         found, error = measured(problem, Outputs(as_outputs(problem, mean)), data, metrics)

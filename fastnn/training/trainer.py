@@ -189,8 +189,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         chunks take one call for each, with ``epochs=1``; orders and dropout differ from chunk to
         chunk, since epochs count on. Meanwhile other
         threads may predict, copy, pickle and save: that is the trainer after its last whole epoch;
-        or, where epochs are short, and there are neither validation data nor callbacks other than
-        `EarlyStopping` and `ReduceOnPlateau` with ``monitor="loss"``, after some
+        or, where epochs are short, and there are no callbacks other than `EarlyStopping` and
+        `ReduceOnPlateau`, after some
         whole epochs a few hundredths of a second ago, since so many are then done in one call. They
         share its seconds evenly.
 

@@ -428,7 +428,7 @@ class Stateful(Predictor, Stored):
         self,
         after: State,
         rows: Sequence[tuple[float | None, ...]],
-        metrics: Mapping[str, float | None] | None = None,
+        metrics: Mapping[str, Sequence[float | None]] | None = None,
     ) -> None:
         """Be in a state some epochs later, whose rows enter the history in the same moment.
 

@@ -50,6 +50,14 @@ def check_view(view: Any, what: str) -> View:
     )
 
 
+def check_width(view: View, inputs: int | None, what: str) -> None:
+    """Raise `InvalidInput` where a view has other columns than so many inputs take."""
+    if isinstance(view, (range, tuple)) and inputs is not None and len(view) != inputs:
+        raise InvalidInput(
+            f"{what} has {len(view)} columns, but the network has {inputs} inputs; give as many"
+        )
+
+
 def seen(X: Any, view: View, what: str = "X") -> Any:
     """Return what of X a network reads that has this view; columns of an array are a view of it.
 
@@ -103,9 +111,9 @@ def view_from_plain(value: Any, where: str) -> View:
     """Return the view that `view_to_plain` gave, or raise `CorruptFile`."""
     try:
         if isinstance(value, dict):
-            ((name, ends),) = value.items()
+            ((name, (first, stop)),) = value.items()
             if name == "columns":
-                value = range(*ends)
+                value = range(first, stop)
         if isinstance(value, (str, range, list, type(None))):
             return check_view(value, "a view")
     except (InvalidInput, TypeError, ValueError):

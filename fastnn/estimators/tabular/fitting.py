@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from fastnn.estimators.tabular.members import (
     batch_size_of,
     draw,
     encoding_of,
+    epochs_of,
     trainer_of,
 )
 from fastnn.tabular.encodings import Coded, Encoding
@@ -147,12 +147,12 @@ class Fit:
         kinds = [SMOOTH, STEPS] if self._has_numbers() else [STEPS]
         if settings.classes:
             kinds.reverse()
-        probes = kinds * _PROBES if len(kinds) > 1 else []
+        probes = kinds.copy() if len(kinds) > 1 else []
         while left and (not self.recipes or self._seconds_left() != 0.0):
-            names = probes[:left] if probes else [self._best_kind(kinds)] * left
-            probes = []
-            left -= len(names)
-            self._train([draw(generator, kind, settings.classes) for kind in names])
+            kind = probes.pop(0) if probes else self._best_kind(kinds)
+            count = min(left, _PROBES if len(self.found) < _PROBES * len(kinds) else left)
+            left -= count
+            self._train([draw(generator, kind, settings.classes) for _ in range(count)])
         ensemble = self._chosen()
         views = {member.view for member in ensemble.members}
         return Fitted(
@@ -186,22 +186,25 @@ class Fit:
         return min(kinds, key=lambda kind: scores[kind])
 
     def _train(self, recipes: list[Recipe]) -> None:
-        """Train some members, and take what they leave."""
+        """Train some members of one kind, and take what they leave."""
         settings, training, validation = self.settings, self.training, self.validation
         batch = batch_size_of(len(training.targets))
+        epochs = epochs_of(recipes[0].kind, len(training.targets), settings.epochs)
         for recipe in recipes:
             if recipe.view not in self.encodings:
                 encoding = encoding_of(recipe, training.coded, self._indicators(), settings.counts)
                 self.encodings[recipe.view] = encoding
                 both = encoding.apply(training.coded), encoding.apply(validation.coded)
                 self.features[recipe.view] = both
+        steps = -(-len(training.targets) // batch)
         trainers = [
             trainer_of(
                 recipe,
-                self.encodings[recipe.view].width,
+                self.encodings[recipe.view],
                 settings.outputs,
                 settings.loss,
                 batch,
+                epochs * steps,
                 settings.target,
             )
             for recipe in recipes
@@ -213,7 +216,7 @@ class Fit:
                 trainers,
                 {name: pair[0] for name, pair in self.features.items()},
                 training.targets,
-                settings.epochs,
+                epochs,
                 validation_data=(held, validation.targets, *weights),
                 sample_weight=training.weights,
                 views=[recipe.view for recipe in recipes],

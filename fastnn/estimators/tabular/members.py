@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.network import Dense, Dropout, Network
+from fastnn.network import Dense, Dropout, Network, Periodic
 from fastnn.optimizers import AdamW
+from fastnn.schedules import Cosine
 from fastnn.tabular.encodings import (
     Bins,
     Coded,
     Encoding,
+    Filling,
     Flags,
     NormalScores,
     OneHot,
@@ -29,8 +31,13 @@ from fastnn.targets.selection import Target
 from fastnn.training.trainer import Trainer
 
 SMOOTH, STEPS = "smooth", "steps"  # kinds of members, by what they read of numbers
-_LINEAR_WEIGHT = 0.2  # of piecewise linear features beside normal scores
+# Features that are fine in detail, of size 1 as numbers are, would be learnt first, and by heart.
+_FINE = 0.1  # the size of cosines beside numbers
+_LINEAR = 0.2  # the size of piecewise linear features
+# Normal scores as cosines see them: cos is even, and they lie on both sides of 0.
+_SHIFT = 5.0
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
+_AVERAGED = 8.0  # the part of a training, 1 / 8, that the mean of the weights looks back on
 
 
 @dataclass(frozen=True)
@@ -40,19 +47,29 @@ class Recipe:
     Attributes
     ----------
     kind
-        `SMOOTH`: numbers by normal scores and piecewise linear. `STEPS`: by bins, one hot.
+        `SMOOTH`: numbers by their normal scores and learned cosines of these. `STEPS`: by bins, one
+        hot, and what `beside` says.
+    beside
+        Of `STEPS`: "scores", normal scores; "linear", piecewise linear features of the bins.
     bins
-        The most of a column.
+        The most of a column; 0 for `SMOOTH`.
+    frequencies, scale, haste
+        Of `SMOOTH`: how many cosines a number has, the deviation of their frequencies at the start,
+        and what the learning rate is multiplied by for them.
     widths
         Units of each hidden layer.
     learning_rate, weight_decay, dropout
-        As written.
+        As written; the rate falls to 0 as half a period of a cosine.
     seed
         Of initial weights, order of the rows and dropout.
     """
 
     kind: str
+    beside: str
     bins: int
+    frequencies: int
+    scale: float
+    haste: float
     widths: tuple[int, ...]
     learning_rate: float
     weight_decay: float
@@ -62,7 +79,7 @@ class Recipe:
     @property
     def view(self) -> str:
         """The name of the encoding that it reads."""
-        return f"{self.kind} {self.bins}"
+        return f"{self.bins} bins and {self.beside}" if self.kind == STEPS else self.kind
 
 
 def draw(generator: np.random.Generator, kind: str, classes: int) -> Recipe:
@@ -73,31 +90,48 @@ def draw(generator: np.random.Generator, kind: str, classes: int) -> Recipe:
     classes
         0 for a regression.
     """
-    uniform = generator.uniform
     seed = int(generator.integers(2**31 - 1))
+
+    def between(low: float, high: float) -> float:
+        return float(np.exp(generator.uniform(np.log(low), np.log(high))))
+
     if kind == STEPS:
         return Recipe(
-            kind,
-            int(generator.choice([16, 32, 64])),
-            (int(generator.choice([64, 128])),),
-            _log_uniform(generator, 5e-4, 2e-3),
-            _log_uniform(generator, 1e-3, 0.3),
-            uniform(0.2, 0.6),
-            seed,
+            kind=kind,
+            beside=str(generator.choice(["scores", "linear"])),
+            bins=int(generator.choice([16, 24, 32])),
+            frequencies=0,
+            scale=0.0,
+            haste=0.0,
+            widths=(256,),
+            learning_rate=between(1e-3, 2.5e-3),
+            weight_decay=between(0.05, 1.0),
+            dropout=float(generator.uniform(0.45, 0.6)),
+            seed=seed,
         )
     return Recipe(
-        kind,
-        32,
-        (128, 128),
-        _log_uniform(generator, 1e-3, 4e-3),
-        _log_uniform(generator, 1e-3, 0.1),
-        uniform(0.0, 0.2) if not classes else uniform(0.1, 0.5),
-        seed,
+        kind=kind,
+        beside="",
+        bins=0,
+        frequencies=int(generator.choice([16, 24, 32])),
+        scale=between(1.0, 3.0),
+        haste=between(5.0, 10.0),
+        widths=(128, 128),
+        learning_rate=between(2e-3, 4e-3),
+        weight_decay=between(3e-3, 0.1),
+        dropout=float(generator.uniform(0.1, 0.4) if classes else generator.uniform(0.03, 0.12)),
+        seed=seed,
     )
 
 
-def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(generator.uniform(np.log(low), np.log(high))))
+def epochs_of(kind: str, rows: int, most: int) -> int:
+    """Return how many epochs a member has: of many rows fewer.
+
+    >>> epochs_of(SMOOTH, 13_000, 200), epochs_of(STEPS, 26_000, 200), epochs_of(STEPS, 10**6, 200)
+    (80, 14, 8)
+    """
+    base, at, least = (80, 13_000, 15) if kind == SMOOTH else (14, 26_000, 8)
+    return min(most, max(least, min(100, round(base * (at / max(rows, 1)) ** 0.5))))
 
 
 def encoding_of(
@@ -117,33 +151,64 @@ def encoding_of(
     numbers = training.numbers
     least = max(1, min(_LEAF, len(numbers) // 50))
     columns, absent = varied(numbers), gaps(numbers)
-    categories = OneHot(counts)
-    if recipe.kind == STEPS:
-        columns = np.union1d(columns, absent)
-    cuts = cuts_of(numbers, columns, "tree", recipe.bins, targets, least)
-    if recipe.kind == STEPS:
-        return Encoding((), (Bins.learn(numbers, columns, cuts), categories))
-    scores = NormalScores.learn(numbers, columns)
-    linear = PiecewiseLinear.learn(numbers, columns, cuts, _LINEAR_WEIGHT)
-    return Encoding((scores, linear, Flags(absent)), (categories,))
+    if recipe.kind == SMOOTH:
+        return Encoding(
+            (
+                NormalScores.learn(numbers, columns, shift=_SHIFT),
+                NormalScores.learn(numbers, columns, 1.0 / _FINE),
+                Flags(absent, 1.0 / _FINE),
+            ),
+            (OneHot(counts, 1.0 / _FINE),),
+        )
+    either = np.union1d(columns, absent)
+    cuts = cuts_of(numbers, either, "tree", recipe.bins, targets, least)
+    beside: Filling = NormalScores.learn(numbers, columns)
+    if recipe.beside == "linear":
+        beside = PiecewiseLinear.learn(numbers, either, cuts, _LINEAR)
+    return Encoding((beside,), (Bins.learn(numbers, either, cuts), OneHot(counts)))
 
 
 def trainer_of(
-    recipe: Recipe, inputs: int, outputs: int, loss: str, batch_size: int, target: Target
+    recipe: Recipe,
+    encoding: Encoding,
+    outputs: int,
+    loss: str,
+    batch_size: int,
+    steps: int,
+    target: Target,
 ) -> Trainer:
-    """Return the trainer of a member, at its start."""
+    """Return the trainer of a member, at its start, for so many steps in all.
+
+    Cosines of size `_FINE` beside numbers of size 1 are cosines of size 1 beside numbers of size
+    1 / `_FINE`, where the first weights are that much smaller, and so are the steps of these.
+    """
+    smooth = recipe.kind == SMOOTH and encoding.filling[0].width > 0
+    factor = _FINE if smooth else 1.0
     layers: list[Any] = []
+    if smooth:
+        numbers = encoding.filling[0].width
+        layers.append(Periodic(recipe.frequencies, recipe.scale, numbers, rate_factor=recipe.haste))
     for width in recipe.widths:
-        layers += [Dense(width, "relu"), Dropout(recipe.dropout)]
-    return Trainer(
-        Network(inputs, [*layers, Dense(outputs)]),
+        rate = 1.0 if any(isinstance(layer, Dense) for layer in layers) else factor
+        layers += [Dense(width, "relu", rate_factor=rate), Dropout(recipe.dropout)]
+    decay = 1.0 - _AVERAGED / max(steps, 10 * _AVERAGED)
+    trainer = Trainer(
+        Network(encoding.width, [*layers, Dense(outputs)]),
         loss=loss,
-        optimizer=AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay),
+        optimizer=AdamW(
+            Cosine(recipe.learning_rate, steps), weight_decay=recipe.weight_decay, ema=decay
+        ),
         batch_size=batch_size,
         seed=recipe.seed,
         target=target,
         threads=1,
     )
+    if smooth:
+        own = trainer.parameters
+        first = 1  # after the frequencies
+        own[first] = (own[first][0] * own[first][0].dtype.type(factor), *own[first][1:])
+        trainer.set_parameters(own)
+    return trainer
 
 
 def batch_size_of(rows: int) -> int:

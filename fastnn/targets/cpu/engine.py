@@ -83,6 +83,8 @@ NO_ROWS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
 class Engine(interface.Engine):
     """Trains and predicts with compiled kernels, as `fastnn.targets.numpy.Engine` defines it."""
 
+    predicts_between = True
+
     def __init__(
         self, problem: Problem, threads: int | None = None, rule: str | None = None
     ) -> None:
@@ -116,6 +118,8 @@ class Engine(interface.Engine):
         self.threads = self._choose_threads(None)
         self._of_states = self._plan_for(1, None)  # whose states are those of every plan
         self._working = Working(problem, self._of_states, self._slots, self._alphas)
+        # Jobs of predictions, and what they are of.
+        self._of_inference: tuple[Working, list[np.ndarray], np.ndarray] | None = None
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.
         self._held: np.ndarray | None = None
@@ -171,6 +175,43 @@ class Engine(interface.Engine):
             begun = self._begin(data, orders, rates, epoch, step)
             self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
         return results_of(begun, self.tells_penalty)
+
+    def train_and_predict(
+        self,
+        data: Data,
+        orders: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        X: Any,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[interface.Predicted]:
+        """Train some epochs, a compiled call each, and predict X after each of them."""
+        if isinstance(X, SparseRows) != isinstance(data.X, SparseRows):  # which are other plans
+            return super().train_and_predict(data, orders, rates, epoch, step, X, progress)
+        found: list[tuple[Any, Any, float]] = []
+        with self._lock:
+            begun = self._begin(data, orders, rates, epoch, step)
+            working, predict = self._working, self._predicting(X)
+            for number in range(len(rates)):
+                start, self._held = time.perf_counter(), None
+                own = slice(
+                    number, number + 1
+                )  # that a team is told to stop is for its epoch alone
+                told = progress and partial(_tell_later, progress, rates[:number].size)
+                train, numbers = begun.of_epoch(number), begun.numbers[own]
+                self._run(train, len(data), numbers, begun.control[own], told)
+                seconds = time.perf_counter() - start
+                if begun.control[number, words.BAD_STEP] >= 0:
+                    found.append((None, None, seconds))
+                    break
+                self._held = working.read()
+                found.append((predict(), self._held, seconds))
+        results = results_of(begun, self.tells_penalty)
+        return [
+            interface.Predicted(*each)
+            for each in zip(results, *zip(*found, strict=True), strict=True)
+        ]
 
     def train_epoch_in_parts(
         self,
@@ -311,51 +352,102 @@ class Engine(interface.Engine):
             )
             train = partial(train_seat, compiled, jobs, threads, kept)
             alone = partial(train_seat, compiled, jobs, threads and (1,), kept)
+
+            def of_epoch(number: int) -> Callable[[int], None]:
+                return partial(train_seat, compiled, jobs[number : number + 1], threads, kept)
+
         touched, jumps = shared["touched"], shared["jumps"]
-        return Begun(train, numbers, control, head, alone, touched, jumps, jobs, own)
+        return Begun(train, numbers, control, head, alone, touched, jumps, jobs, own, of_epoch)
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
-        rows, outputs = len(X), np.empty((len(X), self.problem.network.outputs), self.problem.dtype)
-        flops = 2.0 * self._products_of_a_row(X)
-        most = max(1, min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops)))
-        counting = np.arange(INFERENCE_ROWS)
         with self._lock:
             self._settle()
             if isinstance(X, SparseRows) != (self._working.sparse is not None):
                 self._follow(int(self._working.plan.head[SAMPLES]), self._laziness(X))
-            compiled = checked(entry(self._entry("forward")))
-            threads = min(self.threads, max(1, int(flops * rows / PREDICT_FLOPS_PER_THREAD)))
-            working = self._working
-            place_rules(self.problem, working.plan, training=False)
-            if isinstance(X, SparseRows):
-                strided, sparse = NO_ROWS, make_sparse_table(X)
+            return self._predicting(X)()
+
+    def _predicting(self, X: Any) -> Callable[[], np.ndarray]:
+        """Return what predicts X, again and again, while plan and memory stay what they are."""
+        rows, outputs = len(X), self.problem.network.outputs
+        flops = 2.0 * self._products_of_a_row(X)
+        most = max(1, min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops)))
+        compiled = checked(entry(self._entry("forward")))
+        threads = min(self.threads, max(1, int(flops * rows / PREDICT_FLOPS_PER_THREAD)))
+        working = self._working
+        place_rules(self.problem, working.plan, training=False)
+        if isinstance(X, SparseRows):
+            strided, sparse = NO_ROWS, make_sparse_table(X)
+        else:
+            strided, sparse = make_strided_views(X), NO_ROWS
+        size = int(working.plan.head[NONZERO_SIZE]) * (working.sparse is not None)
+        unpacked = np.zeros((threads, size), np.int64)
+        jobs = [job.copy() for job in self._inference_jobs()[:threads]]
+        for job, own in zip(jobs, unpacked, strict=True):
+            for name, array in (("strided", strided), ("sparse", sparse), ("nonzero", own)):
+                at = words.POSITIONS[name]
+                job[at : at + 2] = array.__array_interface__["data"][0], len(array)
+        count = max(1, min(most, -(-rows // threads)))
+        kept = working, strided, X, sparse, unpacked
+
+        def predict() -> np.ndarray:
+            found = np.empty((rows, outputs), self.problem.dtype)
+            left = deque(range(0, rows, count))
+            seat = partial(forward_seat, compiled, jobs, count, left, found, kept)
+            if threads == 1:
+                seat(0)
             else:
-                strided, sparse = make_strided_views(X), NO_ROWS
-            size = int(working.plan.head[NONZERO_SIZE]) * (working.sparse is not None)
-            unpacked = np.zeros((threads, size), np.int64)
+                self._run_task(Task(seat, threads, left.clear))
+            return found
+
+        return predict
+
+    @staticmethod
+    def side_by_side(
+        engines: Sequence[interface.Engine],
+        groups: Sequence[int],
+        weights: Sequence[float],
+        threads: int,
+        finish: interface.Finish | None = None,
+    ) -> interface.SideBySide:
+        """Return what adds up predictions on all threads, rows that are in the cache at a time."""
+        from fastnn.targets.cpu.side_by_side import SideBySide
+
+        return SideBySide(engines, groups, weights, threads, finish)
+
+    def dense_jobs(self) -> tuple[Callable[..., None], list[np.ndarray], Any]:
+        """Return what predicts dense rows: the entry point and jobs, one a seat, and what to keep.
+
+        The jobs lack only the table of features. No other call is to use the engine meanwhile.
+        """
+        with self._lock:
+            self._settle()
+            if self._working.sparse is not None:
+                self._follow(int(self._working.plan.head[SAMPLES]), None)
+            place_rules(self.problem, self._working.plan, training=False)
+            jobs = [job.copy() for job in self._inference_jobs()]
+            return checked(entry(self._entry("forward"))), jobs, (self._working, self)
+
+    def _inference_jobs(self) -> list[np.ndarray]:
+        """Return the jobs of predictions, one a seat, which lack only the rows to read.
+
+        They are made once for the working memory, since that takes longer than a row.
+        """
+        working = self._working
+        if self._of_inference is None or self._of_inference[0] is not working:
+            plan, counting = working.plan, np.arange(INFERENCE_ROWS)
             jobs = [
                 make_job(
                     memory=working.memory,
                     alphas=self._alphas,
-                    head=working.plan.inference_heads[me],
-                    layers=working.plan.inference[me],
-                    strided=strided,
+                    head=head,
+                    layers=layers,
                     counting=counting,
-                    sparse=sparse,
-                    nonzero=unpacked[me],
                 )
-                for me in range(threads)
+                for head, layers in zip(plan.inference_heads, plan.inference, strict=True)
             ]
-            count = max(1, min(most, -(-rows // threads)))
-            left = deque(range(0, rows, count))
-            kept = working, strided, counting, X, sparse, unpacked
-            forward = partial(forward_seat, compiled, jobs, count, left, outputs, kept)
-            if threads == 1:
-                forward(0)
-            else:
-                self._run_task(Task(forward, threads, left.clear))
-        return outputs
+            self._of_inference = working, jobs, counting
+        return self._of_inference[1]
 
     def _storing_gradients(self, problem: Problem) -> Engine:
         return Engine(problem, self.threads, "gradient")
@@ -574,6 +666,8 @@ class Begun(NamedTuple):
         How far lazy updates are: see `step.lazy_rows`.
     jobs, own
         The addresses of all arrays, a row for each epoch, and the arrays that are of one alone.
+    of_epoch
+        What `train` is of one of the epochs, by its place among them.
     """
 
     train: Callable[[int], None]
@@ -585,6 +679,7 @@ class Begun(NamedTuple):
     jumps: np.ndarray
     jobs: np.ndarray
     own: dict[str, np.ndarray]
+    of_epoch: Callable[[int], Callable[[int], None]]
 
     def place_order(self, rows: np.ndarray, first: int) -> None:
         """Have the one epoch go on with these rows, int64, which are those of its places `first`...
@@ -611,6 +706,13 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
         if bad >= 0:
             break
     return results
+
+
+def _tell_later(
+    progress: Callable[[int, float], None], before: int, steps: int, loss: float
+) -> None:
+    """Report steps that come after so many others."""
+    progress(before + steps, loss)
 
 
 def _sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:

@@ -122,8 +122,8 @@ class EarlyStopping(Bundled):
         return stop
 
     def begin(self, trainer: Stateful, callbacks: tuple[Any, ...]) -> None:
-        """Follow the results of epochs where these are what is watched."""
-        self.follows = self.by_results = self.monitor == "loss"
+        """Follow the results of epochs."""
+        self.follows = self.by_results = True
 
     def end(self, trainer: Stateful) -> None:
         """Have the best epoch in `best`."""
@@ -199,11 +199,12 @@ class EarlyStopping(Bundled):
         Both are counted from 1, and the best is 0 where it was before them.
         """
         place, best = self._place(trainer), 0
-        then = None if place is None else _entry(trainer.history, "loss", place[1])
+        series = self.series()
+        then = None if place is None else _entry(trainer.history, series, place[1])
         epoch = done if place is None else place[0]
         for nth, result in enumerate(results, 1):
-            if self._better(result.loss, then):
-                best, epoch, then = nth, done + nth, result.loss
+            if self._better(value := result.of(series), then):
+                best, epoch, then = nth, done + nth, value
             elif done + nth - epoch > self.patience:
                 return best, nth
         return best, len(results)

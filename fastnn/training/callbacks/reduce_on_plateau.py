@@ -95,9 +95,9 @@ class ReduceOnPlateau(Bundled):
         return metric_of(self.monitor)
 
     def begin(self, trainer: Stateful, callbacks: tuple[Any, ...]) -> None:
-        """Follow the results of epochs where these are what is watched."""
+        """Follow the results of epochs."""
         for name in ("follows", "by_results"):
-            object.__setattr__(self, name, self.monitor == "loss")
+            object.__setattr__(self, name, True)
 
     def calls_after(self, trainer: Stateful, results: Sequence[EpochResult]) -> int:
         """Return after how many of the next epochs the rate is to fall."""
@@ -105,7 +105,7 @@ class ReduceOnPlateau(Bundled):
             self._due(trainer.history)
         _, _, best, worse = self._read if trainer.history else (0, None, math.inf, 0)
         for place, result in enumerate(results, 1):
-            due, best, worse = self._after(result.loss, best, worse)
+            due, best, worse = self._after(result.of(self.series()), best, worse)
             if due:
                 return place
         return len(results)
