@@ -193,9 +193,9 @@ def test_an_encoding_goes_through_plain_values_and_arrays_to_the_same_bits():
     plain, arrays = encoding.to_arrays()
     again = Encoding.from_arrays(json.loads(json.dumps(plain)), arrays)
     assert (again.apply(table) != encoding.apply(table)).nnz == 0
-    for broken in ([{"kind": "magic"}], [{"kind": "bins"}], 3, [None]):
+    for parts in ([{"kind": "magic"}], [{"kind": "bins"}], 3, [None]):
         with pytest.raises(CorruptFile):
-            Encoding.from_arrays(broken, arrays)
+            Encoding.from_arrays({"dense": False, "parts": parts}, arrays)
     del arrays["0.x.starts"]
     with pytest.raises(CorruptFile, match="0.x.starts"):
         Encoding.from_arrays(plain, arrays)

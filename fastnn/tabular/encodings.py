@@ -420,10 +420,13 @@ class Encoding:
     ----------
     filling, choosing
         Its parts; the features of the first come first.
+    dense
+        Whether rows are never stored sparse.
     """
 
     filling: tuple[Filling, ...]
     choosing: tuple[Choosing, ...]
+    dense: bool = False
 
     @property
     def width(self) -> int:
@@ -434,7 +437,7 @@ class Encoding:
     def sparse(self) -> bool:
         """Whether so many features are 0 that rows are stored sparse."""
         filled = sum(part.filled for part in (*self.filling, *self.choosing))
-        return self.width >= _LEAST_SPARSE and filled <= DENSEST * self.width
+        return not self.dense and self.width >= _LEAST_SPARSE and filled <= DENSEST * self.width
 
     def apply(self, coded: Coded) -> Any:
         """Return the features (rows, width), float32: an array, or a CSR where `sparse`."""
@@ -492,8 +495,8 @@ class Encoding:
             shape=(len(coded), self.width),
         )
 
-    def to_arrays(self) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-        """Return it as plain values, one dict a part, and arrays by name."""
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return it as plain values and arrays by name."""
         plain: list[dict[str, Any]] = []
         arrays: dict[str, np.ndarray] = {}
         for number, part in enumerate((*self.filling, *self.choosing)):
@@ -508,14 +511,14 @@ class Encoding:
                 else:
                     values[each.name] = value
             plain.append(values)
-        return plain, arrays
+        return {"dense": self.dense, "parts": plain}, arrays
 
     @classmethod
     def from_arrays(cls, plain: Any, arrays: dict[str, np.ndarray]) -> Self:
         """Return the encoding that `to_arrays` gave, or raise `CorruptFile`."""
         parts: list[Any] = []
         try:
-            for number, values in enumerate(plain):
+            for number, values in enumerate(plain["parts"]):
                 kind = _KINDS[values["kind"]]
                 given: dict[str, Any] = {}
                 for each in fields(kind):
@@ -528,11 +531,13 @@ class Encoding:
                     else:
                         given[each.name] = values[each.name]
                 parts.append(kind(**given))
+            dense = bool(plain["dense"])
         except (KeyError, TypeError) as error:
             raise CorruptFile(f"an encoding cannot be {shown(plain):.80} ({error})") from error
         return cls(
             tuple(part for part in parts if isinstance(part, Filling)),
             tuple(part for part in parts if isinstance(part, Choosing)),
+            dense,
         )
 
 

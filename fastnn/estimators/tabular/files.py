@@ -27,8 +27,8 @@ def save(estimator: Any, path: str | bytes | os.PathLike[Any]) -> None:
     tensors = {f"{_ENSEMBLE}{name}": array for name, array in tensors.items()}
     encodings = []
     for number, (name, encoding) in enumerate(estimator._encodings.items()):
-        parts, arrays = encoding.to_arrays()
-        encodings.append({"name": name, "parts": parts})
+        plain, arrays = encoding.to_arrays()
+        encodings.append({"name": name, **plain})
         tensors |= {f"{_ENCODING}{number}.{own}": array for own, array in arrays.items()}
     own = vars(estimator)
     content = {
@@ -63,9 +63,7 @@ def load(kind: type[Estimator], path: str | bytes | os.PathLike[Any]) -> Estimat
         made.ensemble_ = Ensemble.from_content(ensemble, content["ensemble"], where)
         made._fields = Fields.from_plain(content["fields"])
         made._encodings = {
-            each["name"]: Encoding.from_arrays(
-                each["parts"], _taken(tensors, f"{_ENCODING}{number}.")
-            )
+            each["name"]: Encoding.from_arrays(each, _taken(tensors, f"{_ENCODING}{number}."))
             for number, each in enumerate(content["encodings"])
         }
         made.members_ = tuple(

@@ -159,6 +159,7 @@ def encoding_of(
                 Flags(absent, 1.0 / _FINE),
             ),
             (OneHot(counts, 1.0 / _FINE),),
+            dense=True,  # as the layer of cosines reads them
         )
     either = np.union1d(columns, absent)
     cuts = cuts_of(numbers, either, "tree", recipe.bins, targets, least)
