@@ -3,6 +3,7 @@
 .. include:: getting_started.md
 .. include:: command_line.md
 .. include:: estimators.md
+.. include:: tabular.md
 .. include:: from_the_course.md
 .. include:: from_the_course_zh.md
 .. include:: data.md

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import check_weights
 from fastnn.estimators.tabular import files
-from fastnn.estimators.tabular.fitting import Fit, Part, Settings
+from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
 from fastnn.estimators.tabular.splitting import split
 from fastnn.tabular.encodings import Coded, Encoding
@@ -71,7 +71,9 @@ class TabularEstimator(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, groups: Any, validation: tuple[Any, Any, Any]
     ) -> None:
         """Fit; of a copy, which whoever is asked becomes where all has gone well."""
-        until = None if self.time_limit is None else time.monotonic() + self.time_limit
+        until = None
+        if self.time_limit is not None:
+            until = time.monotonic() + (1.0 - RESERVED) * self.time_limit
         cells = self._cells(X, reset=True)
         if y is None:
             raise ValueError(

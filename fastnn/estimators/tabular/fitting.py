@@ -22,6 +22,7 @@ from fastnn.estimators.tabular.members import (
 )
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.targets.selection import Target
+from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
 from fastnn.training.population import train_population
 from fastnn.training.snapshot import Snapshot
@@ -30,6 +31,12 @@ SIZE = 32  # of an ensemble, a member that is chosen twice counted twice
 MOST_SNAPSHOTS = 8
 _OUTPUT_BYTES = 1 << 28  # for what snapshots give for the rows to validate on
 _PROBES = 2  # members of each kind, before one of them gets the others
+_LEAST_TO_PROBE = 8  # members, fewer of which are all of the kind that mostly does better
+_LEAST_MEMBERS = 3  # for which a time limit leaves epochs out
+_LEAST_EPOCHS = 20  # for which a time limit leaves rows out
+_SAMPLE = 2048  # rows by which time is measured, and that are always trained on
+_VALIDATED = 1.3  # times as long an epoch takes with validation
+RESERVED = 0.05  # share of a time limit for what comes after the training
 _FEW = 100  # rows to validate on, with fewer of which a choice would be one by luck
 
 
@@ -50,6 +57,19 @@ class Part:
     coded: Coded
     targets: np.ndarray
     weights: np.ndarray | None
+
+    def take(self, rows: slice) -> Part:
+        """Return some of them."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Part(self.coded.take(rows), self.targets[rows], weights)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many members there are to be, and for which share of their epochs."""
+
+    members: int
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +154,7 @@ class Fit:
     epochs: int = 0
 
     def run(self) -> Fitted:
-        """Train the members, a few of each kind first, and choose among them.
+        """Train the members, some of each kind first, and choose among them.
 
         Raises
         ------
@@ -143,16 +163,18 @@ class Fit:
         """
         settings = self.settings
         generator = np.random.default_rng(settings.seed)
-        left = settings.members
-        kinds = [SMOOTH, STEPS] if self._has_numbers() else [STEPS]
+        kinds = [SMOOTH, STEPS] if self.training.coded.numbers.shape[1] else [STEPS]
         if settings.classes:
             kinds.reverse()
-        probes = kinds.copy() if len(kinds) > 1 else []
+        plan = self._plan(kinds[0])
+        left = plan.members
+        probes = kinds.copy() if len(kinds) > 1 and left >= _LEAST_TO_PROBE else []
         while left and (not self.recipes or self._seconds_left() != 0.0):
+            count = min(left, _PROBES) if probes else left
             kind = probes.pop(0) if probes else self._best_kind(kinds)
-            count = min(left, _PROBES if len(self.found) < _PROBES * len(kinds) else left)
             left -= count
-            self._train([draw(generator, kind, settings.classes) for _ in range(count)])
+            recipes = [draw(generator, kind, settings.classes) for _ in range(count)]
+            self._train(recipes, plan.share)
         ensemble = self._chosen()
         views = {member.view for member in ensemble.members}
         return Fitted(
@@ -163,8 +185,47 @@ class Fit:
             {name: each for name, each in self.encodings.items() if name in views},
         )
 
-    def _has_numbers(self) -> bool:
-        return self.training.coded.numbers.shape[1] > 0
+    def _plan(self, kind: str) -> Plan:
+        """Return for how much there is time, by how long a member takes for some rows.
+
+        Where the time is short there are fewer members, but at least three, and then each has fewer
+        epochs, at the end of which its learning rate is 0 all the same. Where it is short for some
+        epochs of all rows, the rows to train on become fewer.
+        """
+        settings = self.settings
+        if self._seconds_left() is None:
+            return Plan(settings.members, 1.0)
+        rows = len(self.training.targets)
+        pace = self._seconds_per_row(kind)
+        seconds = self._seconds_left() or 0.0
+        most = int(seconds / (_LEAST_EPOCHS * pace))
+        if most < rows:
+            rows = max(most, min(rows, _SAMPLE))
+            self.training = self.training.take(slice(rows))
+        epochs = epochs_of(kind, rows, settings.epochs)
+        workers = settings.workers or available_threads()
+        room = max(1, workers) * seconds / (epochs * rows * pace)
+        if room >= _LEAST_MEMBERS:
+            return Plan(min(settings.members, int(room)), 1.0)
+        return Plan(min(settings.members, _LEAST_MEMBERS), room / _LEAST_MEMBERS)
+
+    def _seconds_per_row(self, kind: str) -> float:
+        """Return how long a member takes for a row of an epoch, validation included, about."""
+        settings = self.settings
+        sample = self.training.take(slice(_SAMPLE))
+        recipe = draw(np.random.default_rng(0), kind, settings.classes)
+        encoding = encoding_of(recipe, sample.coded, self._indicators(sample), settings.counts)
+        features = encoding.apply(sample.coded)
+        batch = batch_size_of(len(self.training.targets))
+        trainer = trainer_of(
+            recipe, encoding, settings.outputs, settings.loss, batch, 1, settings.target
+        )
+        times = []
+        for _ in range(2):  # the first compiles, or reads what has been compiled
+            begun = time.monotonic()
+            trainer.fit(features, sample.targets, 1, sample_weight=sample.weights, progress=False)
+            times.append(time.monotonic() - begun)
+        return _VALIDATED * times[-1] / len(sample.targets)
 
     def _seconds_left(self) -> float | None:
         """Return how many there are; None where there is no limit."""
@@ -185,14 +246,16 @@ class Fit:
         }  # fmt: skip
         return min(kinds, key=lambda kind: scores[kind])
 
-    def _train(self, recipes: list[Recipe]) -> None:
-        """Train some members of one kind, and take what they leave."""
+    def _train(self, recipes: list[Recipe], share: float) -> None:
+        """Train some members of one kind, for a share of their epochs; take what they leave."""
         settings, training, validation = self.settings, self.training, self.validation
         batch = batch_size_of(len(training.targets))
         epochs = epochs_of(recipes[0].kind, len(training.targets), settings.epochs)
+        epochs = max(1, round(share * epochs))
         for recipe in recipes:
             if recipe.view not in self.encodings:
-                encoding = encoding_of(recipe, training.coded, self._indicators(), settings.counts)
+                targets = self._indicators(training)
+                encoding = encoding_of(recipe, training.coded, targets, settings.counts)
                 self.encodings[recipe.view] = encoding
                 both = encoding.apply(training.coded), encoding.apply(validation.coded)
                 self.features[recipe.view] = both
@@ -243,9 +306,9 @@ class Fit:
                     f"{member.score:.6g} ({member.ended})"
                 )
 
-    def _indicators(self) -> np.ndarray:
+    def _indicators(self, rows: Part) -> np.ndarray:
         """Return what trees learn: numbers, or for each class whether it is that of a row."""
-        classes, targets = self.settings.classes, self.training.targets
+        classes, targets = self.settings.classes, rows.targets
         if classes <= 2:
             return targets
         return targets[:, None] == np.arange(classes)
