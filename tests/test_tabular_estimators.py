@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastnn
@@ -156,46 +157,75 @@ def test_each_row_is_predicted_alone():
     assert_array_equal(CLASSIFIER.predict(X.iloc[order]), CLASSIFIER.predict(X)[order])
 
 
+def fit(*given, kind=classifier, settings=None, **more):
+    """Return what fits a model anew."""
+    return lambda: kind(**settings or {}).fit(*given, **more)
+
+
+def predict(**columns):
+    """Return what predicts for a table with other columns."""
+    return lambda: CLASSIFIER.predict(X.assign(**columns))
+
+
+SPARSE = scipy.sparse.eye_array(9)
+MIXED = ["?!"] + ["1.5"] * (N - 1)
 REFUSED = {
-    "sparse": (lambda: classifier().fit(__import__("scipy.sparse").sparse.eye(9), [0] * 9), TypeError,
-               "Sparse data was passed"),
-    "infinity": (lambda: classifier().fit(X.assign(size=np.inf), BOUGHT), ValueError,
-                 "contains infinity.*\n.*'size', row 0"),
-    "infinity later": (lambda: CLASSIFIER.predict(X.assign(noise=-np.inf)), ValueError, "'noise', row 0"),
+    "sparse": (fit(SPARSE, [0] * 9), TypeError, "Sparse data was passed"),
+    "infinity": (fit(X.assign(size=np.inf), BOUGHT), ValueError, "infinity.*\n.*'size', row 0"),
+    "infinity later": (predict(noise=-np.inf), ValueError, "'noise', row 0"),
     "text among numbers": (
-        lambda: classifier().fit(X.assign(noise=["?!"] + ["1.5"] * (N - 1)), BOUGHT), InvalidInput,
-        r"column 'noise', row 0: '\?!' where a number is due.*categorical_features"),
-    "text later": (lambda: CLASSIFIER.predict(X.assign(noise="loud")), InvalidInput, "'noise', row 0: 'loud'"),
-    "dates later": (lambda: CLASSIFIER.predict(X.assign(noise=X["sold"])), InvalidInput,
-                    "'noise' has dates where there were numbers"),
-    "numbers for dates": (lambda: CLASSIFIER.predict(X.assign(sold=1.5)), InvalidInput, "'sold' has numbers"),
-    "other columns": (lambda: CLASSIFIER.predict(X.rename(columns={"size": "Size"})), ValueError,
-                      "feature names should match"),
-    "fewer columns": (lambda: regressor().fit(NUMBERS, PRICE).predict(NUMBERS[:, :1]), ValueError,
-                      "expecting 2 features"),
-    "one class": (lambda: classifier().fit(X, np.ones(N)), ValueError, "got 1 class"),
-    "numbers as classes": (lambda: classifier().fit(X, PRICE), ValueError, "Unknown label type"),
-    "words as numbers": (lambda: regressor().fit(X, BOUGHT), ValueError, "y must be numbers"),
-    "missing y": (lambda: regressor().fit(X, np.where(PRICE > 1, np.nan, PRICE)), ValueError, "y contains NaN"),
-    "no y": (lambda: regressor().fit(X, None), ValueError, "requires y to be passed"),
-    "new class": (lambda: classifier().fit(X, BOUGHT, X_val=X, y_val=["maybe"] * N), ValueError,
-                  "y_val has labels that y does not have: \\['maybe'\\]"),
-    "half a validation": (lambda: classifier().fit(X, BOUGHT, X_val=X), InvalidInput, "y_val is None"),
+        fit(X.assign(noise=MIXED), BOUGHT),
+        InvalidInput,
+        r"column 'noise', row 0: '\?!' where a number is due.*categorical_features",
+    ),
+    "text later": (predict(noise="loud"), InvalidInput, "'noise', row 0: 'loud'"),
+    "dates later": (predict(noise=X["sold"]), InvalidInput, "'noise' has dates where"),
+    "numbers for dates": (predict(sold=1.5), InvalidInput, "'sold' has numbers"),
+    "other columns": (
+        lambda: CLASSIFIER.predict(X.rename(columns={"size": "Size"})),
+        ValueError,
+        "feature names should match",
+    ),
+    "fewer columns": (
+        lambda: regressor().fit(NUMBERS, PRICE).predict(NUMBERS[:, :1]),
+        ValueError,
+        "expecting 2 features",
+    ),
+    "one class": (fit(X, np.ones(N)), ValueError, "got 1 class"),
+    "numbers as classes": (fit(X, PRICE), ValueError, "Unknown label type"),
+    "words as numbers": (fit(X, BOUGHT, kind=regressor), ValueError, "y must be numbers"),
+    "missing y": (fit(X, PRICE * np.nan, kind=regressor), ValueError, "y contains NaN"),
+    "no y": (fit(X, None, kind=regressor), ValueError, "requires y to be passed"),
+    "new class": (
+        fit(X, BOUGHT, X_val=X, y_val=["maybe"] * N),
+        ValueError,
+        r"y_val has labels that y does not have: \['maybe'\]",
+    ),
+    "half a validation": (fit(X, BOUGHT, X_val=X), InvalidInput, "y_val is None"),
     "groups and X_val": (
-        lambda: classifier().fit(X, BOUGHT, groups=np.arange(N), X_val=X, y_val=BOUGHT), InvalidInput,
-        "groups decide which rows"),
-    "no weight": (lambda: classifier().fit(X, BOUGHT, np.zeros(N)), ValueError, "non-zero number|0 for all rows"),
-    "n_members": (lambda: classifier(n_members=0).fit(X, BOUGHT), ValueError, "'n_members' parameter"),
-    "time_limit": (lambda: classifier(time_limit=-1).fit(X, BOUGHT), ValueError, "'time_limit' parameter"),
-    "n_jobs": (lambda: classifier(n_jobs=0).fit(X, BOUGHT), InvalidInput, "n_jobs must be"),
-    "scoring": (lambda: classifier(scoring="nice").fit(X, BOUGHT), ValueError, "nice"),
-    "no such category": (lambda: classifier(categorical_features=["town"]).fit(X, BOUGHT), ValueError,
-                         r"no feature names of the training data: \['town'\]"),
-    "category 9": (lambda: classifier(categorical_features=[9]).fit(X, BOUGHT), ValueError, "must be in"),
-    "short mask": (lambda: classifier(categorical_features=[True]).fit(X, BOUGHT), ValueError, "boolean mask"),
+        fit(X, BOUGHT, groups=np.arange(N), X_val=X, y_val=BOUGHT),
+        InvalidInput,
+        "groups decide which rows",
+    ),
+    "no weight": (fit(X, BOUGHT, np.zeros(N)), ValueError, "non-zero number|0 for all rows"),
+    "n_members": (fit(X, BOUGHT, settings={"n_members": 0}), ValueError, "'n_members' parameter"),
+    "time_limit": (fit(X, BOUGHT, settings={"time_limit": -1}), ValueError, "'time_limit' param"),
+    "n_jobs": (fit(X, BOUGHT, settings={"n_jobs": 0}), InvalidInput, "n_jobs must be"),
+    "scoring": (fit(X, BOUGHT, settings={"scoring": "nice"}), ValueError, "nice"),
+    "no such category": (
+        fit(X, BOUGHT, settings={"categorical_features": ["town"]}),
+        ValueError,
+        r"no feature names of the training data: \['town'\]",
+    ),
+    "category 9": (fit(X, BOUGHT, settings={"categorical_features": [9]}), ValueError, "be in"),
+    "short mask": (
+        fit(X, BOUGHT, settings={"categorical_features": [True]}),
+        ValueError,
+        "boolean mask",
+    ),
     "not fitted": (lambda: classifier().predict(X), NotFittedError, "not fitted"),
-    "two rows": (lambda: regressor().fit(X[:2], PRICE[:2]), ValueError, "n_samples=2 are too few"),
-}  # fmt: skip
+    "two rows": (fit(X[:2], PRICE[:2], kind=regressor), ValueError, "n_samples=2 are too few"),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -137,14 +137,14 @@ class TabularEstimator(BaseEstimator):
     def _become(self, fitted: Self) -> Self:
         """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
         self._forget()
-        vars(self).update(vars(fitted))
+        self.__dict__.update(vars(fitted))
         return self
 
     def _forget(self) -> None:
         """Be an estimator that has not been fitted."""
         for name in list(vars(self)):
             if name in _PRIVATE or (name.endswith("_") and not name.startswith("_")):
-                del vars(self)[name]
+                del self.__dict__[name]
 
     def _unfitted(self) -> Self:
         """Return an estimator of the same parameters that has not been fitted."""

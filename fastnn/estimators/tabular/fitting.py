@@ -20,6 +20,7 @@ from fastnn.estimators.tabular.members import (
     epochs_of,
     trainer_of,
 )
+from fastnn.rules.table import LossName
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.targets.selection import Target
 from fastnn.threads.processors import available_threads
@@ -108,7 +109,7 @@ class Settings:
         return self.classes if self.classes > 2 else 1
 
     @property
-    def loss(self) -> str:
+    def loss(self) -> LossName:
         """The engine's."""
         if not self.classes:
             return "mse"

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.network import Dense, Dropout, Network, Periodic
 from fastnn.optimizers import AdamW
+from fastnn.rules.table import LossName
 from fastnn.schedules import Cosine
 from fastnn.tabular.encodings import (
     Bins,
@@ -173,7 +174,7 @@ def trainer_of(
     recipe: Recipe,
     encoding: Encoding,
     outputs: int,
-    loss: str,
+    loss: LossName,
     batch_size: int,
     steps: int,
     target: Target,
