@@ -78,6 +78,13 @@ def test_a_tree_cuts_where_that_of_scikit_learn_does(classes):
     np.testing.assert_allclose(tree_edges(x, targets, 6, 9), expected, atol=1e-9)
 
 
+def test_a_tree_of_many_values_cuts_off_the_few_rows_that_tell_most():
+    x = np.concatenate([np.arange(60_000.0), 1e6 + np.arange(30)])
+    y = np.concatenate([np.arange(60_000) % 2, np.ones(30)])
+    (cut,) = tree_edges(x, y, 2, 20)
+    assert 59_900 < cut < 1e6
+
+
 def test_a_tree_finds_nothing_where_y_is_alike_or_leaves_would_be_too_small():
     x = np.arange(10.0)
     assert len(tree_edges(x, np.ones(10), 4, 1)) == 0

@@ -64,7 +64,6 @@ class TabularEstimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         tags.input_tags.categorical = True
-        tags.non_deterministic = False
         return tags
 
     def _fit(

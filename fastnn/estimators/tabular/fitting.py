@@ -18,6 +18,7 @@ from fastnn.estimators.tabular.members import (
     draw,
     encoding_of,
     epochs_of,
+    is_large,
     trainer_of,
 )
 from fastnn.rules.table import LossName
@@ -153,6 +154,7 @@ class Fit:
     recipes: list[Recipe] = field(default_factory=list)
     found: list[list[Snapshot]] = field(default_factory=list)
     epochs: int = 0
+    error: Diverged | None = None
 
     def run(self) -> Fitted:
         """Train the members, some of each kind first, and choose among them.
@@ -164,7 +166,9 @@ class Fit:
         """
         settings = self.settings
         generator = np.random.default_rng(settings.seed)
-        kinds = [SMOOTH, STEPS] if self.training.coded.numbers.shape[1] else [STEPS]
+        numbers = self.training.coded.numbers
+        large = is_large(*numbers.shape, settings.counts)
+        kinds = [SMOOTH, STEPS] if numbers.shape[1] and not large else [STEPS]
         if settings.classes:
             kinds.reverse()
         plan = self._plan(kinds[0])
@@ -174,8 +178,10 @@ class Fit:
             count = min(left, _PROBES) if probes else left
             kind = probes.pop(0) if probes else self._best_kind(kinds)
             left -= count
-            recipes = [draw(generator, kind, settings.classes) for _ in range(count)]
+            recipes = [draw(generator, kind, settings.classes, large) for _ in range(count)]
             self._train(recipes, plan.share)
+        if not any(self.found) and self.error is not None:
+            raise self.error
         ensemble = self._chosen()
         views = {member.view for member in ensemble.members}
         return Fitted(
@@ -214,7 +220,7 @@ class Fit:
         """Return how long a member takes for a row of an epoch, validation included, about."""
         settings = self.settings
         sample = self.training.take(slice(_SAMPLE))
-        recipe = draw(np.random.default_rng(0), kind, settings.classes)
+        recipe = draw(np.random.default_rng(0), kind, settings.classes, True)
         encoding = encoding_of(recipe, sample.coded, self._indicators(sample), settings.counts)
         features = encoding.apply(sample.coded)
         batch = batch_size_of(len(self.training.targets))
@@ -235,17 +241,11 @@ class Fit:
 
     def _best_kind(self, kinds: list[str]) -> str:
         """Return that of the members that have done best."""
-        if len(kinds) == 1:
-            return kinds[0]
-        scores = {
-            kind: np.mean([
-                found[0].score
-                for recipe, found in zip(self.recipes, self.found, strict=True)
-                if recipe.kind == kind and found
-            ] or [np.inf])
-            for kind in kinds
-        }  # fmt: skip
-        return min(kinds, key=lambda kind: scores[kind])
+        scores: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for recipe, found in zip(self.recipes, self.found, strict=True):
+            if found and found[0].score is not None:
+                scores[recipe.kind].append(found[0].score)
+        return min(kinds, key=lambda kind: np.mean(scores[kind] or [np.inf]))
 
     def _train(self, recipes: list[Recipe], share: float) -> None:
         """Train some members of one kind, for a share of their epochs; take what they leave."""
@@ -291,11 +291,10 @@ class Fit:
                 time_limit=self._seconds_left(),
                 progress=settings.verbose > 0,
             )
-        except Diverged:
+        except Diverged as error:
+            self.error = error
             self.recipes += recipes
             self.found += [[] for _ in recipes]
-            if not any(self.found) and len(self.recipes) == settings.members:
-                raise
             return
         self.recipes += recipes
         self.found += [list(member.snapshots) for member in population]

@@ -37,6 +37,8 @@ _FINE = 0.1  # the size of cosines beside numbers
 _LINEAR = 0.2  # the size of piecewise linear features
 # Normal scores as cosines see them: cos is even, and they lie on both sides of 0.
 _SHIFT = 5.0
+_ROOM = 1 << 30  # bytes for the features of one kind of member
+_WIDEST = 64  # features of a number, about
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
 _AVERAGED = 8.0  # the part of a training, 1 / 8, that the mean of the weights looks back on
 
@@ -83,13 +85,15 @@ class Recipe:
         return f"{self.bins} bins and {self.beside}" if self.kind == STEPS else self.kind
 
 
-def draw(generator: np.random.Generator, kind: str, classes: int) -> Recipe:
+def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -> Recipe:
     """Return the settings of one more member of a kind.
 
     Parameters
     ----------
     classes
         0 for a regression.
+    large
+        Whether a table is so large that it has no room for features that are not mostly 0.
     """
     seed = int(generator.integers(2**31 - 1))
 
@@ -99,7 +103,7 @@ def draw(generator: np.random.Generator, kind: str, classes: int) -> Recipe:
     if kind == STEPS:
         return Recipe(
             kind=kind,
-            beside=str(generator.choice(["scores", "linear"])),
+            beside="scores" if large else str(generator.choice(["scores", "linear"])),
             bins=int(generator.choice([16, 24, 32])),
             frequencies=0,
             scale=0.0,
@@ -114,15 +118,28 @@ def draw(generator: np.random.Generator, kind: str, classes: int) -> Recipe:
         kind=kind,
         beside="",
         bins=0,
-        frequencies=int(generator.choice([16, 24, 32])),
-        scale=between(1.0, 3.0),
+        frequencies=int(generator.choice([24, 32, 48])),
+        scale=between(1.0, 2.5),
         haste=between(5.0, 10.0),
-        widths=(128, 128),
+        widths=(int(generator.choice([128, 192])), 128),
         learning_rate=between(2e-3, 4e-3),
-        weight_decay=between(3e-3, 0.1),
+        weight_decay=between(0.02, 0.2),
         dropout=float(generator.uniform(0.1, 0.4) if classes else generator.uniform(0.03, 0.12)),
         seed=seed,
     )
+
+
+def is_large(rows: int, columns: int, counts: np.ndarray) -> bool:
+    """Return whether features that are not mostly 0 would take too much memory.
+
+    Parameters
+    ----------
+    rows, columns
+        To train on; of numbers.
+    counts
+        How many codes each column of categories has.
+    """
+    return 4 * rows * (columns * _WIDEST + int(counts.sum())) > _ROOM
 
 
 def epochs_of(kind: str, rows: int, most: int) -> int:
