@@ -55,6 +55,12 @@ def add(commands: Any) -> None:
     columns.add_argument("--keep", metavar="A,B,...", help="to learn from, though they seem names")
     columns.add_argument("--category", metavar="A,B,...", help="whose numbers are categories")
     columns.add_argument("--number", metavar="A,B,...", help="in which text is an error")
+    columns.add_argument(
+        "--day-first",
+        action="store_true",
+        default=None,
+        help="read 01/02/2024 as a day in February where all dates of a column could be either",
+    )
     columns.add_argument("--weight", metavar="COLUMN", help="how much a row counts, at least 0")
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -364,8 +370,9 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             why = "--drop names all of them" if given["drop"] else "the label is the only one"
             raise InvalidInput(f"no column is left to learn from: {why}")
         choices = preparation.Choices(
-            given["category"], given["number"], given["keep"], options.decimal
-        )
+            given["category"], given["number"], given["keep"], options.decimal,
+            bool(options.day_first),
+        )  # fmt: skip
     else:
         for option in ("drop", "keep", "category", "number"):
             if getattr(options, option) is not None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.dates import DATE_FORMATS, ISO, date, date_format
 from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
 from fastnn.tabular.rules import (
     CategoryRule,
@@ -22,15 +23,7 @@ from fastnn.tabular.rules import (
     to_plain,
 )
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
-from fastnn.tabular.words import (
-    ISO,
-    code_among,
-    date,
-    date_format,
-    nearest_format,
-    number_hint,
-    read_cells,
-)
+from fastnn.tabular.words import code_among, number_hint, read_cells
 
 # A column of text is one of numbers with mistakes where so many of its texts are numbers.
 MOSTLY = 0.9
@@ -82,12 +75,15 @@ class Choices:
         Columns that are not to be dropped as names of rows.
     decimal
         The decimal mark.
+    day_first
+        Whether 01/02/2024 is a day in February, where all dates of a column could be either.
     """
 
     categories: Collection[str] = ()
     numbers: Collection[str] = ()
     keep: Collection[str] = ()
     decimal: str = "."
+    day_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -368,11 +364,13 @@ def _read(
         truths = truths_of(values)
         if truths is not None:
             return _Read("truth", truths)
-        form, ambiguous, dates = _dates(name, values, present)
+        form, ambiguous, dates = _dates(name, values, present, choices.day_first)
         if dates is not None:
             if ambiguous:
-                text = f"dates are read as {form}, month first, though day first fits"
-                said.append(f"{name!r}: {text}")
+                one, other = ("day", "month") if choices.day_first else ("month", "day")
+                advice = "" if choices.day_first else "; --day-first reads them so"
+                text = f"dates are read as {DATE_FORMATS[form]}, {one} first, though {other} first"
+                said.append(f"{name!r}: {text} fits{advice}")
             return _Read("date", dates, form)
         hint = number_hint(values, choices.decimal)
         if hint:
@@ -407,7 +405,7 @@ def _check_numbers(
 
 
 def _dates(
-    name: str, values: np.ndarray, present: np.ndarray
+    name: str, values: np.ndarray, present: np.ndarray, day_first: bool
 ) -> tuple[str, bool, np.ndarray | None]:
     """Return the format of dates, whether another fits, and the dates; None: these are none.
 
@@ -417,9 +415,7 @@ def _dates(
         Nearly all are dates, but this is none.
     """
     texts = Counter(values[present].tolist())
-    form, ambiguous = date_format(texts)
-    if not form:
-        form = nearest_format(texts, MOSTLY)
+    form, ambiguous = date_format(texts, MOSTLY, day_first)
     if not form:
         return "", False, None
     dates, row = read_cells(

@@ -1,12 +1,10 @@
-"""What a text stands for: a missing value, a number, true or false, or a date."""
+"""What a text stands for: a missing value, a number, or true or false."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,6 @@ MISSING = frozenset(
 )
 _TRUE = frozenset(("true", "yes", "y", "t"))
 _FALSE = frozenset(("false", "no", "n", "f"))
-# What a date may look like, the first that fits all of a column being taken.
-ISO = "iso"
-DATE_FORMATS = (ISO, "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y%m%dT%H%M%S")
-_DIGIT = re.compile(r"\d")
 _CURRENCIES = "$\u20ac\xa3\xa5"
 _CODE = re.compile(r"[-+]?0\d+")
 # Three digits each time after a mark of thousands, of which people have many.
@@ -130,59 +124,6 @@ def truth(text: str) -> float:
     if word not in _TRUE | _FALSE:
         raise ValueError(text)
     return float(word in _TRUE)
-
-
-def date(text: str, form: str) -> np.datetime64:
-    """Return the time that a text is, in UTC where it has a zone, or raise `ValueError`."""
-    text = text.strip()
-    if form == ISO:
-        if len(text) < 8 or text[:4].isdigit() is False or text[4:5] != "-":
-            raise ValueError(text)
-        moment = datetime.fromisoformat(text)
-    else:
-        moment = datetime.strptime(text, form)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "us")
-
-
-def date_format(texts: Iterable[str]) -> tuple[str, bool]:
-    """Return the format that all of some texts have, "" for none, and whether another fits too.
-
-    >>> date_format(["2024-02-01", "2024-02-29T12:00"])
-    ('iso', False)
-    >>> date_format(["13/02/2024"]), date_format(["01/02/2024"]), date_format(["soon"])
-    (('%d/%m/%Y', False), ('%m/%d/%Y', True), ('', False))
-    """
-    texts = list(texts)
-    fitting = []
-    for form in DATE_FORMATS:
-        try:
-            for text in texts:
-                date(text, form)
-        except (ValueError, OverflowError):
-            continue
-        fitting.append(form)
-    return (fitting[0], len(fitting) > 1) if fitting and texts else ("", False)
-
-
-def nearest_format(texts: Mapping[str, int], share: float) -> str:
-    """Return the format that most of some texts, with their counts, have; "" where too few do.
-
-    >>> nearest_format({"2024-02-29": 9, "2024-02-30": 1}, 0.9)
-    'iso'
-    """
-    least = share * sum(texts.values())
-    if sum(count for text, count in texts.items() if _DIGIT.match(text.strip())) < least:
-        return ""
-    fitting = dict.fromkeys(DATE_FORMATS, 0)
-    for form in DATE_FORMATS:
-        for text, count in texts.items():
-            with contextlib.suppress(ValueError, OverflowError):
-                date(text, form)
-                fitting[form] += count
-    best = max(fitting, key=fitting.__getitem__)
-    return best if fitting[best] >= least else ""
 
 
 def read_cells(
