@@ -118,13 +118,13 @@ def test_the_rows_left_out_take_no_part_in_what_is_learnt(here, capsys):
 
 
 def test_a_matrix_is_scaled_by_the_rows_to_train_on(here):
-    X = np.arange(80.0).reshape(40, 2)
+    X = np.arange(160.0).reshape(40, 2, 2)
     tested = split(np.zeros(40, int), 0.0, 0.1, 0)[2]
     X[tested] = 1e9
     np.savez("data.npz", X=X, y=np.arange(40) + 0.5)
     assert train("--test", "0.1", data="data.npz") == 0
     kept = Trainer.load("model.safetensors").preparation
-    assert np.allclose(kept["features"]["mean"], np.delete(X, tested, axis=0).mean(axis=0))
+    assert np.allclose(kept["features"]["mean"], np.delete(X, tested, axis=0).mean(axis=0).ravel())
 
 
 @pytest.mark.parametrize(

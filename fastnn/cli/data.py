@@ -47,7 +47,10 @@ def names_in(text: str | None) -> tuple[str, ...]:
 
 
 def read_data(
-    options: argparse.Namespace, expected: Collection[str] | None = None, part: str = "train"
+    options: argparse.Namespace,
+    expected: Collection[str] | None = None,
+    part: str = "train",
+    label: str = "",
 ) -> tuple[Table | Matrix, list[str]]:
     """Return what DATA has, and what there is to say of how it was read."""
     from fastnn.tabular.files import Reading, read
@@ -61,8 +64,9 @@ def read_data(
     if len(set(names)) < len(names):
         raise InvalidInput("--names has a name twice")
     reading = Reading(
-        options.format, delimiter, options.encoding, options.header, names or None, expected, part
-    )
+        options.format, delimiter, options.encoding, options.header, names or None, expected, part,
+        label,
+    )  # fmt: skip
     return read(options.data, reading)
 
 

@@ -74,7 +74,7 @@ def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
         )
         raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
     expected = None if model.plan.numbered else model.plan.columns
-    data, said = read_data(options, expected, part="test")
+    data, said = read_data(options, expected, "test", model.label.name)
     return model, model.aligned(data, said), said
 
 

@@ -326,6 +326,8 @@ def _said_of_parts(parts: Any, validation: float, test: float) -> list[str]:
 
 def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
     """Return a new model, and the rows for it."""
+    from dataclasses import replace
+
     import numpy as np
 
     from fastnn.cli.model import Plan, TableModel, without_label
@@ -338,7 +340,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     validation, test = _shares(options)
     seed = options.seed or 0
     task = settings.task_for(options.task, options.loss)
-    data, remarks = read_data(options)
+    data, remarks = read_data(options, label=options.label or "")
     said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
     label, weight = _label(options, data), ""
     columns: tuple[str, ...] = ()
@@ -356,7 +358,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
         said.append(f"{counted(unlabelled, 'row')} without a label left out")
     if not data.rows:
         raise InvalidInput(f"column {label!r}, the label, has no value in any row")
-    inputs: Any = Matrix(data.X, None, data.first) if isinstance(data, Matrix) else data
+    inputs: Any = replace(data, y=None) if isinstance(data, Matrix) else data
     choices = preparation.Choices(decimal=options.decimal)
     if not isinstance(data, Matrix):
         given = {
@@ -457,7 +459,7 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             f"{model.label.name!r}; leave it out, or train a new model"
         )
     expected = None if model.plan.numbered else model.plan.columns
-    data, remarks = read_data(options, expected)
+    data, remarks = read_data(options, expected, label=model.label.name)
     said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
     data = model.aligned(data, said)
     if model.labels(data) is None:
@@ -518,14 +520,17 @@ def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
     """Return the name of the label."""
     from fastnn.tabular.table import Matrix, listed
 
-    if isinstance(data, Matrix):
-        if data.y is None:
-            raise InvalidInput(f"{options.data} has features but no labels; add them as y")
-        if options.label not in (None, "y"):
+    if isinstance(data, Matrix) and data.y is None:
+        raise InvalidInput(f"{options.data} has features but no labels; add them as y")
+    apart = data.label
+    if apart is not None:
+        if options.label not in (None, "y", "-1", apart):
             raise InvalidInput(
-                f"--label {options.label}: {options.data} is a matrix with labels of its own, y"
+                f"--label {options.label}: {options.data} is a matrix with labels of its own, "
+                f"{apart}"
             )
-        return "y"
+        return apart
+    assert not isinstance(data, Matrix)
     if options.label is None:
         raise InvalidInput(
             f"--label is missing; which column is to be predicted: {listed([*data.columns], 20)}?"

@@ -486,8 +486,8 @@ class Scaled:
         """Return the features (rows, columns), float32, and what was met; as of `Columns`."""
         if isinstance(data, Table):
             raise InvalidInput(
-                "the data are a table, but the model was trained on a matrix without names; pass a "
-                ".npz or svmlight file such as that"
+                "the data are a table with names, but the model was trained on a matrix without; "
+                "pass a .npz, .npy or svmlight file such as that"
             )
         X, columns = data.X, len(self.mean)
         dense = isinstance(X, np.ndarray)
@@ -498,21 +498,11 @@ class Scaled:
             )
         if dense:
             return self._scaled(X), Met()
-        from scipy.sparse import csr_array
-
-        shift, remarks = self._shift(data)
-        indices = X.indices + shift
-        known = (indices >= 0) & (indices < columns)
-        ignored = tuple(str(each + self.first) for each in np.unique(indices[~known]))
-        kept = np.concatenate([[0], np.cumsum(known)])[X.indptr]
-        indices = indices[known]
+        wide, ignored, remarks = data.in_order(columns, self.first)
         met = Met(ignored=ignored, remarks=remarks)
-        kind = indices.astype(np.int32), kept.astype(np.int32)
         if self.mean.any():  # a zero is no zero any more
-            wide = csr_array((X.data[known], *kind), shape=(X.shape[0], columns))
             return self._scaled(wide.toarray()), met
-        numbers = (X.data[known] / self.scale[indices]).astype(np.float32)
-        wide = csr_array((numbers, *kind), shape=(X.shape[0], columns))
+        wide.data = (wide.data / self.scale[wide.indices]).astype(np.float32)
         return (wide if sparse in (None, True) else wide.toarray()), met
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
@@ -525,24 +515,6 @@ class Scaled:
             block = slice(start, start + _BLOCK)
             found[block] = (X[block] - self.mean) / self.scale
         return found
-
-    def _shift(self, data: Matrix) -> tuple[int, tuple[str, ...]]:
-        """Return what to add to the places of sparse columns, and what is to be said of that.
-
-        A file whose columns count from another number than the model's has its names for them, as
-        a file has that lacks column 0, or has counted otherwise, as the file has that is as wide.
-        """
-        if data.first == self.first:
-            return 0, ()
-        width, columns = data.X.shape[1], len(self.mean)
-        counts = f"columns are counted from {data.first}, and those of the model from {self.first}"
-        if width == columns:
-            return 0, (f"{counts}: they are taken in their order, since they are as many",)
-        if width < columns:
-            by_name = f"warning: {counts}, and there are {width} of {columns}: they are taken by "
-            advice = "their numbers; if that is wrong, give one row its last column, though it be 0"
-            return data.first - self.first, (by_name + advice,)
-        return data.first - self.first, ()
 
     def describe(self) -> list[str]:
         """Return what becomes of the columns."""
