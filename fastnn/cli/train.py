@@ -23,12 +23,6 @@ OUT = "model.safetensors"
 _VALIDATION = 0.1  # of the rows
 # With fewer rows left out, their loss is too much of chance to choose an epoch by.
 _LEAST_VALIDATION = 10
-# What a training that goes on keeps, since its file says so.
-_FIXED = (
-    "task", "drop", "keep", "category", "number", "weight", "hidden", "activation",
-    "dropout", "loss", "optimizer", "schedule", "batch", "validation", "test", "l1", "l2",
-    "restarts", "seed", "dtype",
-)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -136,7 +130,10 @@ def add(commands: Any) -> None:
         "this name",
     )
     files.add_argument(
-        "--resume", metavar="PATH", help="go on from a model or a checkpoint, on the same DATA"
+        "--resume",
+        metavar="PATH",
+        help="go on from a model or a checkpoint, on the same DATA; all but --epochs, --rate, "
+        "--patience, --target and --threads stays as it was",
     )
     files.add_argument("--quiet", action="store_true", help="print errors and results only")
     parser.set_defaults(run=run, parser=parser)
@@ -162,6 +159,9 @@ def run(options: argparse.Namespace) -> int:
         raise KeyboardInterrupt(_kept(options, model)) from None
     model.trainer.save(out)
     _report(model, data, history, out, time.perf_counter() - begun)
+    if options.resume is None:
+        for line in _restarts(history):
+            screen.answer(line)
     return 0
 
 
@@ -193,22 +193,14 @@ def _check(options: argparse.Namespace) -> None:
             f"--restarts {options.restarts} trains several networks, and --checkpoint follows one; "
             "leave one of the two out"
         )
-    if options.resume is not None:
-        given_too = [f"--{name}" for name in _FIXED if given[name] is not None]
-        if given_too:
-            raise InvalidInput(
-                f"{', '.join(given_too)} cannot be changed where a training goes on: the model of "
-                "--resume has it; leave it out, or train a new model"
-            )
-        return
+    settings.check_names(options)
     validation, test = _shares(options)
     if validation + test >= 1:
         raise InvalidInput(
             f"--validation {validation:g} and --test {test:g} leave no rows to train on"
         )
-    if options.patience is not None and not validation:
+    if options.patience is not None and not validation and options.resume is None:
         raise InvalidInput("--patience needs rows to validate with; leave out --validation 0")
-    settings.check_names(options)
 
 
 def _kept(options: argparse.Namespace, model: TableModel) -> str:
@@ -448,16 +440,13 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
 def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
     """Return the model of a file, and the same rows for it."""
     from fastnn.cli.model import TableModel, without_label
+    from fastnn.cli.resume import check_same
     from fastnn.tabular.table import Matrix, counted
     from fastnn.training.trainer import Trainer
 
     trainer = Trainer.resume(options.resume, target=options.target, threads=options.threads)
     model = TableModel.of(trainer, options.resume)
-    if options.label not in (None, model.label.name):
-        raise InvalidInput(
-            f"--label {options.label} cannot be: {options.resume}, which goes on, predicts "
-            f"{model.label.name!r}; leave it out, or train a new model"
-        )
+    check_same(options, model)
     expected = None if model.plan.numbered else model.plan.columns
     data, remarks = read_data(options, expected, label=model.label.name)
     said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
@@ -597,7 +586,8 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
         )
     if options.checkpoint is not None:
         callbacks.append(Checkpoint(options.checkpoint, keep=3))
-    restarts = 1 if options.restarts is None else options.restarts
+    # A training that goes on is that of the network that was kept.
+    restarts = 1 if options.restarts is None or options.resume is not None else options.restarts
     # A log has lines, a terminal has a bar.
     lines = not options.quiet and not (sys.stderr is not None and sys.stderr.isatty())
     history = trainer.fit(
@@ -641,3 +631,20 @@ def _report(model: TableModel, data: _Parts, history: Any, out: str, seconds: fl
     rows.append(("time", f"{seconds:.1f} s on {history.where}"))
     for line in screen.rows_of(rows):
         screen.answer(line)
+
+
+def _restarts(history: Any) -> list[str]:
+    """Return how each of several networks ended, as a table."""
+    ends = history.restarts or ()
+    if len(ends) < 2:
+        return []
+    validated = any(each.validation_loss is not None for each in ends)
+    rows = [["restart", "loss", *["validation"] * validated, "epochs"]]
+    for index, each in enumerate(ends):
+        losses = [each.loss, *[each.validation_loss] * validated]
+        texts = ["-" if loss is None else f"{loss:.4g}" for loss in losses]
+        if each.diverged:
+            texts[-1] = "diverged"
+        rows.append([f"{index} (kept)" if index == ends.best else str(index), *texts])
+        rows[-1].append(str(each.epochs))
+    return ["", *screen.table(rows)]
