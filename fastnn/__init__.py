@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import fastnn.command as _command  # noqa: F401
 from fastnn.storage.old_names import find_old_names as _find_old_names
 
 if TYPE_CHECKING:

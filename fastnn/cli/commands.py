@@ -95,6 +95,9 @@ def _warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("default")
+            # Which are for whoever writes programs; an import that Ctrl-C ends leaves some.
+            for quiet in (ResourceWarning, DeprecationWarning, ImportWarning):
+                warnings.simplefilter("ignore", quiet)
         warnings.showwarning = show  # type: ignore[assignment]
         yield
 

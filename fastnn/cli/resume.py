@@ -86,7 +86,7 @@ def _values(model: TableModel) -> dict[str, Any]:
         "test": plan.test,
         "l1": problem.l1,
         "l2": problem.l2,
-        "restarts": len(trainer.history.restarts or ()) or 1,
+        "restarts": len(trainer.history.restarts) or 1,
         "seed": plan.seed,
         "dtype": problem.dtype.name,
     }

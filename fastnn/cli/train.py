@@ -635,7 +635,7 @@ def _report(model: TableModel, data: _Parts, history: Any, out: str, seconds: fl
 
 def _restarts(history: Any) -> list[str]:
     """Return how each of several networks ended, as a table."""
-    ends = history.restarts or ()
+    ends = history.restarts
     if len(ends) < 2:
         return []
     validated = any(each.validation_loss is not None for each in ends)
