@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from types import FrameType
 from typing import Any
 
 _LINE = b"fastnn: interrupted\n"
@@ -31,6 +32,15 @@ def _end(*_: Any) -> None:
         os._exit(_STATUS)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, but where an import would make another error of it, or lose it."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _end()
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def _heed_signals() -> None:
     import signal
 
@@ -46,8 +56,9 @@ if _is_command():
 def main() -> int:
     """Run the command line as this process, and return its exit status, but for Ctrl-C's.
 
-    Python itself would end with a traceback where Ctrl-C comes while it starts or shuts down, in a
-    callback of the garbage collector or within what was compiled from text, as data classes are.
+    Python itself would end with a traceback where Ctrl-C comes while it shuts down, go on where it
+    comes in a callback of the garbage collector, and end by the signal where it comes within what
+    was compiled from text, as data classes are.
     """
     import signal
 
@@ -66,7 +77,7 @@ def main() -> int:
     code = 0
     try:
         if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _interrupt)
         code = cli.main()
     except KeyboardInterrupt:  # before or after what `cli.main` looks after
         _end()
