@@ -135,6 +135,17 @@ class Parser(argparse.ArgumentParser):
         screen.say(f"{self.prog}: {text}{between} {hint}see: {self.prog} --help")
         raise SystemExit(2)
 
+    def format_help(self) -> str:
+        """Return the help, whose first line has no list of all the options that follow."""
+        if self.usage is None:
+            given = [
+                f"[{each.metavar}]" if each.nargs in ("?", "*") else str(each.metavar)
+                for each in self._get_positional_actions()
+            ]
+            options = [] if "..." in given else ["[options]"]
+            self.usage = " ".join(["%(prog)s", *given, *options])
+        return super().format_help()
+
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print help or a version, of which argparse would keep quiet where it cannot."""
         if file is None or file is sys.stderr:

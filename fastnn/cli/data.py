@@ -23,7 +23,7 @@ FILES = (
 def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
     """Give a command its DATA and the options of how to read it."""
     parser.add_argument("data", metavar="DATA", help=f"{what}: {FILES}")
-    group = parser.add_argument_group("how to read DATA, where it is not found out")
+    group = parser.add_argument_group("how to read DATA, if not found out")
     group.add_argument(
         "--format",
         choices=("csv", "parquet", "npz", "npy", "svmlight"),
@@ -32,7 +32,7 @@ def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
     )
     group.add_argument("--delimiter", metavar="D", help="between values of text; 'tab' is a tab")
     group.add_argument("--decimal", metavar="D", default=".", help="decimal mark (default .)")
-    group.add_argument("--encoding", default="utf-8", help="of text (default utf-8)")
+    group.add_argument("--encoding", metavar="E", default="utf-8", help="of text (default utf-8)")
     group.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,

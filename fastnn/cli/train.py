@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
         "  fastnn train adult.data --label -1          # no header: the last column",
     )
     add_data(parser)
-    columns = parser.add_argument_group("columns, by name or number; -1 is the last")
+    columns = parser.add_argument_group("columns, by name or number (last: -1)")
     columns.add_argument("--label", metavar="COLUMN", help="what to predict")
     columns.add_argument(
         "--task", metavar="TASK", help="auto (default), regression, classification"

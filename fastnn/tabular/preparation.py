@@ -28,7 +28,9 @@ from fastnn.tabular.words import code_among, number_hint, read_cells
 # A column of text is one of numbers with mistakes where so many of its texts are numbers.
 MOSTLY = 0.9
 _LEAST_NAMED = 20  # rows, from which on a text that differs in all but some of them is a name
-_NAMES = re.compile(r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|", re.I)
+_NAMES = re.compile(
+    r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|__index_level_\d+__|", re.I
+)
 # Of rows without any zero a sparse matrix has more to store than a dense one.
 DENSEST = 0.4
 _BLOCK = 8192  # rows scaled together
@@ -299,7 +301,7 @@ def _learn(
     else:
         rule = NumberRule.learn(name, column, truth=read.kind == "truth")
     if rule is None:
-        return f"the same in all rows{trained}"
+        return f"{_why_none(column[present[seen]], read.kind)}{trained}"
     if not present[seen].all():
         filled = "a category of its own"
         if not isinstance(rule, CategoryRule):
@@ -308,6 +310,15 @@ def _learn(
         missing = len(values) - int(present.sum())
         said.append(f"{name!r}: {counted(missing, 'value')} missing, {filled}")
     return rule
+
+
+def _why_none(values: np.ndarray, kind: str) -> str:
+    """Return why there is nothing to learn from the values of a column, none being missing."""
+    if kind == "category" and len(set(words_of(values))) > 1:
+        return "of rare categories alone"
+    if kind != "category" and (values != values[0]).any():
+        return "of numbers too alike to tell apart"
+    return "the same in all rows"
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,11 +357,11 @@ def _read(
             and bool((whole == np.round(whole)).all())
         ):
             return "a number of the row"
-        code = "" if name in choices.numbers else code_among(values)
+        code, why = ("", "") if name in choices.numbers else code_among(values)
         if not code:
             return _Read("number", numbers)
         said.append(
-            f"{name!r}: a category, since {code!r} begins with a zero; --number {name or 'COLUMN'} "
+            f"{name!r}: a category, since {code!r} {why}; --number {name or 'COLUMN'} "
             "makes it a number"
         )
     elif values.dtype != object:

@@ -100,7 +100,10 @@ class Table:
             number = 0
         if 1 <= number <= len(names) or -len(names) <= number <= -1:
             return names[number - (number > 0)]
-        raise InvalidInput(f"{option}: there is no column {shown(asked)}{offered(asked, names)}")
+        more = " alone; is another --delimiter needed?" if len(names) == 1 else ""
+        raise InvalidInput(
+            f"{option}: there is no column {shown(asked)}{offered(asked, names)}{more}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

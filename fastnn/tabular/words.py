@@ -16,6 +16,7 @@ MISSING = frozenset(
 _TRUE = frozenset(("true", "yes", "y", "t"))
 _FALSE = frozenset(("false", "no", "n", "f"))
 _CURRENCIES = "$\u20ac\xa3\xa5"
+_LONG = re.compile(r"[-+]?\d+")
 _CODE = re.compile(r"[-+]?0\d+")
 # Three digits each time after a mark of thousands, of which people have many.
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?P<mark>[., '\u2019\xa0\u202f])\d{3})(?:(?P=mark)\d{3})*")
@@ -44,16 +45,38 @@ def number(text: str, decimal: str = ".") -> float:
     return value
 
 
-def code_among(cells: np.ndarray) -> str:
-    """Return a cell that is no number but a code, since it begins with a zero, "" for none.
+def code_among(cells: np.ndarray) -> tuple[str, str]:
+    """Return a cell that is no number but a code, and why: ("", "") where there is none.
 
     >>> code_among(np.array(["10", "007", "0.5"], object))
-    '007'
+    ('007', 'begins with a zero')
     """
     if cells.dtype != object:
-        return ""
-    codes = (text for text in set(cells.tolist()) if text and _CODE.fullmatch(text.strip()))
-    return min(codes, default="")
+        return "", ""
+    texts = {text.strip() for text in cells.tolist() if text}
+    if code := min(filter(_CODE.fullmatch, texts), default=""):
+        return code, "begins with a zero"
+    long = {text for text in texts if len(text) > 15 and _LONG.fullmatch(text)}
+    if long:
+        numbers = {float(text) for text in long}
+        alike = max(numbers) - min(numbers) < 1e-12 * max(map(abs, numbers))
+        if len(numbers) < len({int(text) for text in long}) or (alike and len(long) > 1):
+            return min(long), "has more digits than a number keeps"
+    return "", ""
+
+
+def exact(whole: np.ndarray) -> np.ndarray:
+    """Return whole numbers as float64, or as text where it would not hold them all.
+
+    >>> exact(np.array([1, 2])), exact(np.array([2**53 + 1, 2]))
+    (array([1., 2.]), array(['9007199254740993', '2'], dtype=object))
+    """
+    numbers = whole.astype(np.float64)
+    if numbers.size and np.abs(numbers).max() >= 2.0**53:
+        texts = np.empty(len(whole), object)
+        texts[:] = [str(each) for each in whole.tolist()]
+        return texts
+    return numbers
 
 
 def number_hint(cells: np.ndarray, decimal: str = ".") -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.tabular.table import Matrix, Table, counted, listed
+from fastnn.tabular.words import exact
 
 # What features and labels are called in .npz files, the first pair that is there being taken.
 _PARTS = {
@@ -187,7 +188,9 @@ def _column(name: str, column: str, values: np.ndarray) -> np.ndarray:
     kind = values.dtype.kind
     if kind == "b":
         return values
-    if kind in "fiu":
+    if kind in "iu":
+        return exact(values)
+    if kind == "f":
         return values.astype(np.float64)
     if kind == "M":
         return values.astype("datetime64[us]")

@@ -97,7 +97,7 @@ def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
     if form == "parquet":
         from fastnn.tabular.files.parquet import read_parquet
 
-        return read_parquet(name, content), []
+        return read_parquet(name, content)
     if form == "svmlight":
         from fastnn.tabular.files.svmlight import read_svmlight
 
