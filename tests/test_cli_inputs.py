@@ -325,3 +325,15 @@ def test_a_table_of_one_column_asks_for_the_delimiter(here, capsys):
     assert train("--label", "y") == 2
     assert "there are 'a b y' alone; is another --delimiter needed?" in capsys.readouterr().err
     assert train("--label", "y", "--delimiter", " ") == 0
+
+
+def test_an_output_that_cannot_be_and_the_standard_input_are_named(here, capsys, monkeypatch):
+    write(here / "data.csv", ["a", "k", "y"], ROWS)
+    assert train("--label", "y", "--out", "") == 2
+    assert "--out must be the name of a file, not ''" in capsys.readouterr().err
+    assert train("--label", "y", "--out", "no/such/m.safetensors") == 2
+    assert "make it first: mkdir -p no/such" in capsys.readouterr().err
+    assert train("--label", "y") == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("a,k\n1,k1\n"))
+    assert main(["evaluate", "model.safetensors", "-"]) == 2
+    assert "standard input has no column 'y'" in capsys.readouterr().err

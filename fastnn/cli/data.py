@@ -46,6 +46,11 @@ def names_in(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
+def called(path: str) -> str:
+    """Return what DATA is called in what is printed."""
+    return "standard input" if path == "-" else path
+
+
 def read_data(
     options: argparse.Namespace,
     expected: Collection[str] | None = None,
@@ -94,9 +99,17 @@ def check_output(option: str, path: str, *inputs: str) -> None:
     MissingFile, UnusableFile
         As `fastnn.storage.tensor_file.check_writable`.
     """
+    from fastnn.errors import MissingFile
     from fastnn.storage.tensor_file import check_writable
 
-    check_writable(path)
+    if not path:
+        raise InvalidInput(f"{option} must be the name of a file, not ''")
+    try:
+        check_writable(path)
+    except MissingFile as error:
+        folder = os.path.dirname(path)
+        what = f"there is no such folder to save into; make it first: mkdir -p {folder}"
+        raise MissingFile(error.errno, what, folder) from error
     refuse_inputs(option, path, *inputs)
 
 
@@ -109,7 +122,7 @@ def refuse_inputs(option: str, path: str, *inputs: str) -> None:
         except (OSError, ValueError, AttributeError):  # one of the two is not there or no file
             continue
         if same:
-            name = "the standard input" if each == "-" else each
+            name = f"the {called(each)}" if each == "-" else each
             raise InvalidInput(
                 f"{option} {path} is the same file as {name}, which is read and would be lost; "
                 "choose another name"

@@ -10,7 +10,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen, settings
-from fastnn.cli.data import add_data, check_output, names_in, read_data, refuse_inputs, say_all
+from fastnn.cli.data import (
+    add_data,
+    called,
+    check_output,
+    names_in,
+    read_data,
+    refuse_inputs,
+    say_all,
+)
 from fastnn.errors import InvalidInput, number, whole
 
 if TYPE_CHECKING:
@@ -142,7 +150,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, and print how good the model is and where it is."""
     begun = time.perf_counter()
-    out = options.out or OUT
+    out = OUT if options.out is None else options.out
     _check(options)
     check_output("--out", out, options.data)
     if options.checkpoint is not None:
@@ -333,7 +341,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     seed = options.seed or 0
     task = settings.task_for(options.task, options.loss)
     data, remarks = read_data(options, label=options.label or "")
-    said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
+    said.append("; ".join([f"{called(options.data)}: {_extent(data)}", *remarks]))
     label, weight = _label(options, data), ""
     columns: tuple[str, ...] = ()
     numbered = False
@@ -449,7 +457,7 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     check_same(options, model)
     expected = None if model.plan.numbered else model.plan.columns
     data, remarks = read_data(options, expected, label=model.label.name)
-    said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
+    said.append("; ".join([f"{called(options.data)}: {_extent(data)}", *remarks]))
     data = model.aligned(data, said)
     if model.labels(data) is None:
         raise InvalidInput(f"the data have no column {model.label.name!r}, the label of the model")
@@ -510,13 +518,13 @@ def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
     from fastnn.tabular.table import Matrix, listed
 
     if isinstance(data, Matrix) and data.y is None:
-        raise InvalidInput(f"{options.data} has features but no labels; add them as y")
+        raise InvalidInput(f"{called(options.data)} has features but no labels; add them as y")
     apart = data.label
     if apart is not None:
         if options.label not in (None, "y", "-1", apart):
             raise InvalidInput(
-                f"--label {options.label}: {options.data} is a matrix with labels of its own, "
-                f"{apart}"
+                f"--label {options.label}: {called(options.data)} is a matrix with labels of its "
+                f"own, {apart}"
             )
         return apart
     assert not isinstance(data, Matrix)
