@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import os
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -542,6 +544,24 @@ def test_answers_fit_the_terminal(columns, trained, capsys, monkeypatch):
         assert main(arguments) == 0
         lines = capsys.readouterr().out.splitlines()
         assert max(len(line) for line in lines if "/" not in line) <= int(columns)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_remarks_fit_a_terminal_and_are_whole_lines_in_a_log(
+    columns, tmp_path, capsys, monkeypatch
+):
+    write(tmp_path / "people.csv", people())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "people.csv", "--label", "buys", "--out", "m.safetensors", *QUICK]
+    assert main(train) == 0
+    log = capsys.readouterr().err
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: True, raising=False)
+    assert main([*train, "--restarts", "2"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line]
+    assert max(map(len, lines)) <= columns and max(map(len, log.splitlines())) > columns
+    remark = "'age': 18 values missing, filled with the median"
+    assert remark in log and remark in re.sub(r"\s+", " ", " ".join(lines))
 
 
 @pytest.mark.skipif("FASTNN_DATA" not in os.environ, reason="FASTNN_DATA names no folder of data")

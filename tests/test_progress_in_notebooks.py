@@ -69,11 +69,22 @@ def check_text(text):
 
 def test_the_bar_of_text_goes_to_a_stream_that_is_no_terminal(monkeypatch):
     """As the one of a notebook, which this pretends to be."""
+    check_text(drawn(monkeypatch))
+
+
+def test_the_bar_of_restarts_ends_full(monkeypatch):
+    text = drawn(monkeypatch, restarts=3)
+    assert text.startswith("\r") and text.count("\n") == 1
+    assert re.fullmatch(r"3 restarts 100%\|.*", text.strip("\r\n").split("\r")[-1])
+
+
+def drawn(monkeypatch, **settings):
+    """Return what a training draws in what seems a notebook without widgets."""
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setattr(progress, "in_notebook", lambda: True)
     X = np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32)
     y = (X[:, 0] > 0).astype(int)
     trainer = Trainer(Network(4, [Dense(8, "relu"), Dense(2)]), optimizer=SGD(0.1), target="numpy")
-    trainer.fit(X[:300], y[:300], 3, (X[300:], y[300:]))
-    check_text(stream.getvalue())
+    trainer.fit(X[:300], y[:300], 3, (X[300:], y[300:]), **settings)
+    return stream.getvalue()

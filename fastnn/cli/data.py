@@ -79,7 +79,7 @@ def say_all(lines: list[str], quiet: bool) -> None:
     """Print remarks, unless nobody wants them."""
     if not quiet:
         for line in lines:
-            screen.say(line)
+            screen.say(screen.wrapped(line))
 
 
 def check_output(option: str, path: str, *inputs: str) -> None:
