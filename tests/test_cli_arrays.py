@@ -146,7 +146,9 @@ def _wrong():
     grid = {"a": X, "b": X, "c": y}
     objects = {"X": np.array([{}, []], object), "y": y}
     return [
-        ({"X": X[:, 0], "y": y}, [], "features must be numbers (rows, columns)"),
+        ({"X": X[:, 0], "y": y}, [], "--label is missing; which column"),
+        ({"X": X[:, 0]}, [], "features must be numbers (rows, columns), not float64 (60,)"),
+        ({"X": X[:, 0], "y": X}, [], "name its arrays X and y"),
         ({"X": X, "y": y[:-1]}, [], "labels must be one for each of 60 rows, not (59,)"),
         ({"X": X, "y": X}, [], "labels must be one for each of 60 rows, not (60, 3)"),
         ({"X": X[:0], "y": y[:0]}, [], "there are no rows"),
@@ -189,3 +191,21 @@ def test_numbers_of_any_kind_are_read_from_arrays(here, capsys):
         out = printed(capsys, "predict", "model.safetensors", f"data.{file}")
         found.append(np.genfromtxt(io.StringIO(out), skip_header=1))
     assert all(np.array_equal(found[0], each) for each in found)
+
+
+def test_columns_may_have_names_that_matrices_have(here, capsys):
+    X, y = matrix()
+    np.savez("data.npz", x=X[:, 0], y=X[:, 2], inputs=X[:, 1], target=y)
+    (here / "data.csv").write_text(
+        "x,y,inputs,target\n"
+        + "".join(
+            f"{a},{c},{'' if np.isnan(b) else b},{t}\n" for (a, b, c), t in zip(X, y, strict=True)
+        )
+    )
+    found = []
+    for name in ("data.npz", "data.csv"):
+        assert main(["train", name, "--label", "target", *QUICK]) == 0
+        found += [
+            printed(capsys, "predict", "model.safetensors", f"data.{n}") for n in ("npz", "csv")
+        ]
+    assert len(set(found)) == 1

@@ -65,35 +65,47 @@ def read_npz(name: str, content: bytes, part: str, label: str) -> tuple[Table | 
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             kept = list(stored.files)
-            pair = _pair(name, stored, part, label)
-            taken = [each for each in pair if each] if pair else kept
+            arrays = _Arrays(stored)
             if _is_sparse(kept):
-                taken = [each for each in ("y",) if each in kept]
-            arrays = {each: stored[each] for each in taken}
+                return _sparse(name, content, arrays["y"] if "y" in kept else None), []
+            pair = _pair(name, kept, arrays, part, label)
+            wanted = {each: arrays[each] for each in (pair or kept) if each is not None}
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise _damaged(name, error) from error
     except ValueError as error:
         if isinstance(error, InvalidInput):
             raise
         raise _damaged(name, error) from error
-    if _is_sparse(kept):
-        return _sparse(name, content, arrays.get("y")), []
     if pair is None:
-        if len(arrays) == 1 and (only := next(iter(arrays.values()))).ndim == 2:
+        if len(kept) == 1 and (only := wanted[kept[0]]).ndim == 2:
             return _numbered(name, only), [f"the array is {kept[0]}"]
-        return _named(name, arrays), []
+        return _named(name, wanted), []
     labels = "" if pair[1] is None else f", labels {pair[1]}"
     rest = [each for each in kept if each not in pair]
     more = f"; not used: {listed(rest)}" if rest else ""
-    y = None if pair[1] is None else arrays[pair[1]]
+    y = None if pair[1] is None else wanted[pair[1]]
     called = LABEL if pair[1] is None or pair[1] != label else label
-    return _matrix(name, arrays[pair[0]], y, called), [f"features are {pair[0]}{labels}{more}"]
+    return _matrix(name, wanted[pair[0]], y, called), [f"features are {pair[0]}{labels}{more}"]
 
 
-def _pair(name: str, stored: Any, part: str, label: str) -> tuple[str, str | None] | None:
+class _Arrays(dict[str, np.ndarray]):
+    """Arrays of a .npz by name, each read when it is first asked for."""
+
+    def __init__(self, stored: Any) -> None:
+        super().__init__()
+        self._stored = stored
+
+    def __missing__(self, name: str) -> np.ndarray:
+        self[name] = found = self._stored[name]
+        return found
+
+
+def _pair(
+    name: str, kept: list[str], arrays: _Arrays, part: str, label: str
+) -> tuple[str, str | None] | None:
     """Return which arrays are features and labels, the second None where none is."""
     names: dict[str, str] = {}
-    for each in stored.files:
+    for each in kept:
         names.setdefault(each.lower(), each)
     for features, labels in (*_PARTS[part], *((each, "") for each in _FEATURES), *_PARTS["train"]):
         if features not in names:
@@ -102,14 +114,14 @@ def _pair(name: str, stored: Any, part: str, label: str) -> tuple[str, str | Non
         # A lone array has its labels as a column, as that of a .npy has, unless it says what it is.
         if features == "arr_0" and len(names) == 1:
             continue
-        if X == label and stored[X].ndim < 2:  # these are the labels
+        if arrays[X].ndim == 1 and len(names) > 1:  # a column of this name, or the labels
             continue
         near = [labels] if labels else _LABELS
-        if label in stored.files and label != X:
+        if label in kept and label != X:
             return X, label
         return X, next((names[each] for each in near if each in names), None)
-    if label in stored.files and len(names) > 1:
-        wide = [each for each in stored.files if each != label and stored[each].ndim > 1]
+    if label in kept and len(names) > 1:
+        wide = [each for each in kept if each != label and arrays[each].ndim > 1]
         if len(wide) > 1:
             raise InvalidInput(
                 f"{name}: which of {listed(wide)} has the features? Call that array X"
