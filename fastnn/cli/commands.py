@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -137,13 +138,14 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help, whose first line has no list of all the options that follow."""
-        if self.usage is None:
-            given = [
-                f"[{each.metavar}]" if each.nargs in ("?", "*") else str(each.metavar)
-                for each in self._get_positional_actions()
-            ]
-            options = [] if "..." in given else ["[options]"]
-            self.usage = " ".join(["%(prog)s", *given, *options])
+        given = [
+            f"[{each.metavar}]" if each.nargs in ("?", "*") else str(each.metavar)
+            for each in self._get_positional_actions()
+        ]
+        words = [self.prog, *given, *([] if "..." in given else ["[options]"])]
+        begin = "usage: "
+        line = textwrap.fill(begin + " ".join(words), screen.width(), subsequent_indent=7 * " ")
+        self.usage = line.removeprefix(begin).replace("%", "%%")
         return super().format_help()
 
     def _print_message(self, message: str, file: Any = None) -> None:
