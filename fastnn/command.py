@@ -5,11 +5,13 @@ This is the first that ``import fastnn`` loads, since imports are what the comma
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False  # as `typing` has it, whose import would take longer than all else here
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 _LINE = b"fastnn: interrupted\n"
 _STATUS = 130
@@ -60,6 +62,7 @@ def main() -> int:
     comes in a callback of the garbage collector, and end by the signal where it comes within what
     was compiled from text, as data classes are.
     """
+    import contextlib
     import signal
 
     from fastnn import cli
