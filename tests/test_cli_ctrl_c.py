@@ -112,11 +112,15 @@ def test_ctrl_c_at_any_moment_is_one_line(tmp_path):
     arguments = ["train", str(tmp_path / "data.csv"), "--label", "b", "--epochs", "100000"]
     arguments += ["--out", str(tmp_path / "m.safetensors"), "--quiet", "--target", "numpy"]
     processes = [start(*arguments, after='print("ready", flush=True)') for _ in range(6)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 0.3))
-        process.send_signal(signal.SIGINT)
-    for process in processes:
-        status, out, error = ended(process)
-        assert (status, out) == (130, "") and error.count("\n") == 1, error
-        assert error.startswith("fastnn: interrupted"), error
+    try:
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(chance.uniform(0, 0.3))
+            process.send_signal(signal.SIGINT)
+        for process in processes:
+            status, out, error = ended(process)
+            assert (status, out) == (130, "") and error.count("\n") == 1, error
+            assert error.startswith("fastnn: interrupted"), error
+    finally:
+        for process in processes:
+            process.kill()  # of those that have ended, nothing
