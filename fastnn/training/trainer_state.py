@@ -16,7 +16,7 @@ from fastnn.errors import InvalidInput, TrainerBusy, number, shown
 from fastnn.inputs.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.network import unknown_inputs
-from fastnn.rules.table import UPDATES
+from fastnn.rules.table import update_row
 from fastnn.targets.engine import Engine
 from fastnn.targets.selection import Target, choose, engine_class
 from fastnn.threads.atomic import Turn, at_once, new_lock
@@ -255,7 +255,8 @@ class Stateful(Predictor, Stored):
 
         A Dense with prelu has (W, b, slopes), slopes (n_out,) being those below zero; a `LayerNorm`
         has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
-        these. They are what predicts: of `AveragedSGD`, the mean.
+        these; a `Periodic` has (c (columns, frequencies),). They are what predicts: of
+        `AveragedSGD`, and of an optimizer with an `ema`, the mean.
         """
         return self.parameters_later()()
 
@@ -269,7 +270,7 @@ class Stateful(Predictor, Stored):
             raise unknown_inputs("have parameters")
 
         def parameters() -> Parameters:
-            mean = UPDATES[state.problem.optimizer.rule].mean
+            mean = update_row(state.problem.optimizer).mean
             found, slots = state.read()
             return copy_of(slots[-1] if mean else found)
 
