@@ -296,12 +296,12 @@ def test_summary_gradients_and_trace_know_it():
     trainer = trainer_of([Periodic(5, columns=3), Dense(3)], dtype="float64")
     assert "Periodic" in str(trainer.summary())
     assert trainer.summary().parameters == 15 + 19 * 3 + 3
-    gradient = trainer.gradients(X, LABELS).layers[0].frequencies
+    gradient = trainer.gradients(X, LABELS).layers[0].dc
     assert gradient.shape == (3, 5)
     assert np.abs(gradient).min() > 0
     assert trainer.activations(X)[0].a.shape == (37, 19)
     (step,) = trainer.trace(X, LABELS, steps=1)
-    assert not np.array_equal(step.after[0].frequencies, step.before[0].frequencies)
+    assert not np.array_equal(step.after[0].c, step.before[0].c)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

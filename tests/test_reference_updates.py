@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from fastnn.network import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
 from fastnn.rules import table
-from fastnn.targets.numpy.updates import FACTORS, UPDATES, Hyper, held
+from fastnn.targets.numpy.updates import FACTORS, UPDATES, Hyper, average, held
 
 OPTIMIZERS = [
     SGD(0.1),
