@@ -224,6 +224,21 @@ def test_another_ema_keeps_the_state_and_none_leaves_the_mean():
     assert not np.array_equal(flat(trainer.parameters)[0], flat(mean)[0])
 
 
+def test_widening_and_scaling_the_state_keep_the_mean_in_step():
+    trainer = trainer_of([Dense(4, "tanh"), Dense(3)], optimizer=SGD(0.1, 0.9, ema=0.9))
+    trainer.fit(X, LABELS, epochs=2)
+    mean = flat(trainer.parameters)
+    trainer.scale_state(5.0)  # of the velocity
+    assert all(map(np.array_equal, flat(trainer.parameters), mean))
+    trainer.widen(5)
+    assert all(map(np.array_equal, flat(trainer.parameters)[:2], mean[:2]))
+    W, b = trainer.parameters[-1]
+    assert np.array_equal(W[:, :3], mean[2])
+    assert W[:, 3:].all()
+    assert not b[3:].any()
+    trainer.fit(X, LABELS, epochs=1)
+
+
 def test_a_trace_shows_the_mean_beside_the_weights():
     trainer = trainer_of([Dense(3)], optimizer=Adam(0.1, ema=EMA), dtype="float64")
     one, two, three = trainer.trace(X, LABELS, steps=3)

@@ -18,15 +18,17 @@ class PeriodicKind(Kind):
     ) -> Kept:
         """Return Z (m, n_out), and da/d(c x) = -2 pi sin(2 pi c x), (m, columns, frequencies).
 
-        c x is rounded to the dtype; of what is left of it without whole periods, which is exact,
-        cosine and sine are rounded once.
+        The latter is for training. c x is rounded to the dtype; of what is left of it without whole
+        periods, which is exact, cosine and sine are rounded once.
         """
         c = own[0]
         periods = X[:, : len(c), None] * c
         angles = 2 * math.pi * (periods - np.rint(periods)).astype(np.float64)
         cosines = np.cos(angles).astype(X.dtype).reshape(len(X), -1)
-        slopes = (-2 * math.pi * np.sin(angles)).astype(X.dtype)
-        return Kept(np.concatenate([X, cosines], axis=1), (slopes,))
+        Z = np.concatenate([X, cosines], axis=1)
+        if not training:
+            return Kept(Z)
+        return Kept(Z, ((-2 * math.pi * np.sin(angles)).astype(X.dtype),))
 
     def backward(
         self,
