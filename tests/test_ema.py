@@ -172,6 +172,9 @@ def test_pytorchs_average_of_the_models_is_the_same_but_for_its_start():
     for found, mean, start in zip(flat(trainer.parameters), means, first, strict=True):
         expected = (mean - EMA**steps * start) / (1 - EMA**steps)
         assert_allclose(found, expected.T, rtol=1e-9, atol=1e-12)
+    # And what is given away is the mean.
+    given = trainer.to_torch()(rows).detach().numpy()
+    assert_allclose(given, trainer.forward(X), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("target", TARGETS)
