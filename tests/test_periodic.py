@@ -37,7 +37,7 @@ TARGETS = ["numpy"] if SIMULATED else ["numpy", "cpu"]  # CUDA does not have it 
 ROWS, BATCH, EPOCHS = 20, 6, 3  # the last batch has 2 rows
 # What stands where: first, between others, alone, two in a row, beside columns that only pass.
 NETWORKS = {
-    "first": [Periodic(3), Dense(5, "silu"), Dense(3)],
+    "first": [Periodic(3, amplitude=0.7), Dense(5, "silu"), Dense(3)],
     "linear": [Periodic(1), Dense(3)],
     "some columns": [Periodic(2, columns=3), Dense(3)],
     "no columns": [Periodic(2, columns=0), Dense(3)],
@@ -137,24 +137,26 @@ def test_outputs_are_the_numbers_and_their_cosines(dtype, target):
     x = np.array([[0.0, 0.25, 1e30], [-0.125, 3e5, -0.5], [1 / 3, 1e-30, 2.0**20 + 0.25]], dtype)
     c = np.array([[1.0, 0.5], [-2.0, 3.0]], dtype)
     trainer = trainer_of(
-        [Periodic(2, columns=2), Dense(7)], 3, loss="mse", dtype=dtype, target=target
+        [Periodic(2, columns=2, amplitude=1.5), Dense(7)], 3, loss="mse", dtype=dtype, target=target
     )
-    trainer.set_parameters([(c,), (np.eye(7), np.zeros(7))])
-    turns = (x[:, :2, None] * c).astype(np.longdouble)
+    b = np.array([[0.0, 0.75], [0.5, 0.1]], dtype)
+    trainer.set_parameters([(c, b), (np.eye(7), np.zeros(7))])
+    turns = (x[:, :2, None] * c + b).astype(np.longdouble)
     cosines = np.cos(8 * np.arctan(np.longdouble(1)) * (turns - np.rint(turns))).reshape(3, 4)
     found = trainer.forward(x)
     assert np.array_equal(found[:, :3], x)
-    assert_allclose(found[:, 3:], cosines.astype(dtype), rtol=0, atol=2 * np.finfo(dtype).eps)
+    assert_allclose(found[:, 3:], 1.5 * cosines.astype(dtype), rtol=0, atol=3 * np.finfo(dtype).eps)
 
 
 def test_frequencies_are_drawn_from_a_clipped_normal_distribution():
     layers = [Periodic(2000, 0.5, columns=3), Dense(6, "relu"), Dense(2)]
-    (c,), *others = trainer_of(layers).parameters
+    (c, b), *others = trainer_of(layers).parameters
     assert c.shape == (3, 2000)
     assert np.abs(c).max() == 1.5
     assert 0.48 < c.std() < 0.51
     assert abs(c.mean()) < 0.03
-    (other,), *_ = trainer_of(layers, seed=1).parameters
+    assert b.shape == c.shape and 0 <= b.min() < 0.01 and 0.99 < b.max() < 1
+    (other, _), *_ = trainer_of(layers, seed=1).parameters
     assert not np.isin(c[np.abs(c) < 1.5], other).any()
     # The layers behind it start as they would without it.
     (first, _), (second, _) = others
@@ -212,10 +214,11 @@ def test_restarts_are_what_their_seeds_give_alone(target):
 def test_summary_gradients_and_trace_know_it():
     trainer = trainer_of([Periodic(5, columns=3), Dense(3)], dtype="float64")
     assert "Periodic" in str(trainer.summary())
-    assert trainer.summary().parameters == 15 + 19 * 3 + 3
-    gradient = trainer.gradients(X, LABELS).layers[0].dc
-    assert gradient.shape == (3, 5)
-    assert np.abs(gradient).min() > 0
+    assert trainer.summary().parameters == 2 * 15 + 19 * 3 + 3
+    gradients = trainer.gradients(X, LABELS).layers[0]
+    for gradient in (gradients.dc, gradients.db):
+        assert gradient.shape == (3, 5)
+        assert np.abs(gradient).min() > 0
     assert trainer.activations(X)[0].a.shape == (37, 19)
     (step,) = trainer.trace(X, LABELS, steps=1)
     assert not np.array_equal(step.after[0].c, step.before[0].c)
@@ -259,6 +262,7 @@ def test_an_unknown_number_of_inputs_is_that_of_the_first_rows():
         ({"columns": -1}, "columns of Periodic"),
         ({"columns": True}, "columns of Periodic"),
         ({"rate_factor": 0.0}, "rate_factor of Periodic"),
+        ({"amplitude": 0.0}, "amplitude of Periodic"),
         ({"trainable": "no"}, "trainable must be"),
     ],
 )
@@ -282,8 +286,8 @@ def test_what_it_cannot_be_used_for_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match="cuda' does not have Periodic yet; use target='cpu'"):
         selection.choose("cuda", trainer.problem)
     with pytest.raises(InvalidInput, match=r"c of Periodic layer 0 has shape \(2, 4\)"):
-        trainer.set_parameters([(np.ones((2, 4)),), trainer.parameters[1]])
-    with pytest.raises(InvalidInput, match=r"Periodic layer 0 must be a tuple \(c\)"):
+        trainer.set_parameters([(np.ones((2, 4)), np.ones((4, 2))), trainer.parameters[1]])
+    with pytest.raises(InvalidInput, match=r"Periodic layer 0 must be a pair \(c, b\)"):
         trainer.set_parameters([np.ones((4, 2)), trainer.parameters[1]])
     if pytest.importorskip("torch"):
         with pytest.raises(InvalidInput, match="layer 0: PyTorch has no module for Periodic"):

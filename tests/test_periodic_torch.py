@@ -32,8 +32,9 @@ def torch_training(problem, parameters, data):
             elif isinstance(layer, LayerNorm):
                 a = torch.nn.functional.layer_norm(a, a.shape[1:], *arrays, layer.epsilon)
             else:
-                angles = 2 * math.pi * a[:, : len(arrays[0]), None] * arrays[0]
-                a = torch.cat([a, torch.cos(angles).flatten(1)], dim=1)
+                turns = a[:, : len(arrays[0]), None] * arrays[0] + arrays[1]
+                cosines = layer.amplitude * torch.cos(2 * math.pi * turns)
+                a = torch.cat([a, cosines.flatten(1)], dim=1)
         return a
 
     groups = []

@@ -255,7 +255,7 @@ class Stateful(Predictor, Stored):
 
         A Dense with prelu has (W, b, slopes), slopes (n_out,) being those below zero; a `LayerNorm`
         has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
-        these; a `Periodic` has (c (columns, frequencies),). They are what predicts: of
+        these; a `Periodic` has (c, b), both (columns, frequencies). They are what predicts: of
         `AveragedSGD`, and of an optimizer with an `ema`, the mean.
         """
         return self.parameters_later()()

@@ -107,8 +107,12 @@ class Engine(interface.Engine):
         self._random = any(problem.network.dropouts) or any(
             activation_row(dense.activation).random for dense in network.parametric
         )
-        for name in ("epsilon", "momentum"):  # of normalizations
-            factors += [getattr(layer, name, 0.0) for layer in network.parametric]
+        # Epsilon and momentum of normalizations, or the amplitude of cosines.
+        for names in (("epsilon", "amplitude"), ("momentum",)):
+            factors += [
+                next((getattr(layer, name) for name in names if hasattr(layer, name)), 0.0)
+                for layer in network.parametric
+            ]
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
