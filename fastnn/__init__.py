@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         Quantile,
         SquaredEpsilonInsensitive,
     )
-    from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
+    from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network, Periodic
     from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -98,6 +98,7 @@ __all__ = [
     "Nadam",
     "Network",
     "NotAssignable",
+    "Periodic",
     "Quantile",
     "RMSProp",
     "ReduceOnPlateau",
@@ -153,7 +154,7 @@ _HOMES = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "inputs.scaling": ("Scaling",),
     "losses": ("EpsilonInsensitive", "Huber", "Margin", "Quantile", "SquaredEpsilonInsensitive"),
-    "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network"),
+    "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network", "Periodic"),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),
 }

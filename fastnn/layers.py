@@ -11,6 +11,8 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from fastnn.errors import InvalidInput, number
 from fastnn.rules.table import ACTIVATIONS, activation_row, unknown_name
 
@@ -26,11 +28,11 @@ class Parameter(NamedTuple):
     name
         In files and wherever parameters are listed.
     shape
-        (inputs, outputs), or (outputs,) for one number a unit.
+        (inputs, outputs), or (outputs,) for one number a unit; of `Periodic` one a cosine.
     letter
         What messages call it; "" for its name.
     start
-        What it is filled with before training; None: an initialiser of the layer gives it.
+        What it is filled with before training; None: an initialiser, or `Layer.draw`, gives it.
     trained
         Whether the optimizer trains it. Otherwise training itself keeps it up to date, as the
         running statistics of `BatchNorm`: its gradient and its state slots stay zero.
@@ -68,6 +70,10 @@ class Layer:
 
     def own_parameters(self, inputs: int) -> tuple[Parameter, ...]:
         """Return the parameters that z depends on."""
+        raise NotImplementedError
+
+    def draw(self, generator: np.random.Generator, parameter: Parameter) -> np.ndarray:
+        """Return what a parameter is filled with before training whose `start` is None, float64."""
         raise NotImplementedError
 
     def parameters_of(self, inputs: int) -> tuple[Parameter, ...]:

@@ -28,6 +28,7 @@ from fastnn.optimizers import (
     Optimizer,
     RMSProp,
 )
+from fastnn.periodic import Periodic
 from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "Nadam",
     "Network",
     "Optimizer",
+    "Periodic",
     "RMSProp",
 ]
 
@@ -204,8 +206,8 @@ def unknown_inputs(action: str) -> InvalidInput:
     )
 
 
-LAYERS = (Dense, Dropout, LayerNorm, BatchNorm)  # every kind of layer
-_KNOWN = "Dense, Dropout, LayerNorm or BatchNorm"
+LAYERS = (Dense, Dropout, LayerNorm, BatchNorm, Periodic)  # every kind of layer
+_KNOWN = "Dense, Dropout, LayerNorm, BatchNorm or Periodic"
 
 
 @dataclass(frozen=True)
@@ -227,8 +229,9 @@ class Network:
     Raises
     ------
     InvalidInput
-        No layer, one that is none of `Dense`, `Dropout`, `LayerNorm` and `BatchNorm`, or a last one
-        that is not `Dense`. Shapes of parameters, of a network that does not know its inputs.
+        No layer, one that is none of `Dense`, `Dropout`, `LayerNorm`, `BatchNorm` and `Periodic`, a
+        last one that is not `Dense`, or a `Periodic` of more columns than come in. Shapes of
+        parameters, of a network that does not know its inputs.
     """
 
     inputs: int | None
@@ -246,6 +249,9 @@ class Network:
                 raise InvalidInput(f"layer {position} must be a {_KNOWN}, not {shown(layer)}")
         if not self.layers or not isinstance(self.layers[-1], Dense):
             raise InvalidInput("a Network must end in a Dense layer, which gives its outputs")
+        if inputs is not None:
+            for _, outputs in self.widths:
+                _width(outputs, "numbers that come out of a layer")
 
     @cached_property
     def parametric(self) -> tuple[Layer, ...]:
@@ -280,8 +286,8 @@ class Network:
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
 
     @cached_property
-    def normalized(self) -> tuple[str, ...]:
-        """The kinds of normalization that are among the layers, by name."""
+    def other_kinds(self) -> tuple[str, ...]:
+        """The kinds of layers with parameters that are no `Dense`, by name."""
         kinds = [layer.kind for layer in self.parametric if not isinstance(layer, Dense)]
         return tuple(dict.fromkeys(kinds))
 

@@ -1,8 +1,9 @@
 """The optimizers, as frozen plain-Python values: an update rule's name and its settings.
 
 g is the gradient of a minibatch, with that of the l2 penalty, and w a weight or a bias; the l1
-penalty's soft threshold, and then `Dense.max_norm`, follow the step. The formulas that run are in
-`fastnn.rules.updates` and, for the NumPy target, in `fastnn.targets.numpy.updates`.
+penalty's soft threshold, and then `Dense.max_norm`, follow the step, and the mean of the weights
+that `Optimizer.ema` asks for is taken last. The formulas that run are in `fastnn.rules.updates`
+and, for the NumPy target, in `fastnn.targets.numpy.updates`.
 """
 
 from __future__ import annotations
@@ -25,22 +26,51 @@ _RANGES: dict[str, dict[str, Any]] = {
     "decay": {"low": 0.0, "high": 1.0, "open_high": True},
     "epsilon": {"low": 0.0, "open_low": True},
     "weight_decay": {"low": 0.0},
+    "ema": {"low": 0.0, "high": 1.0, "open_high": True},
 }
+# Settings that few want: they are shown where they are not this.
+_RARE = {"epsilon_hat": False, "ema": 0.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Optimizer(ABC):
     """What all optimizers have in common.
 
-    The learning rate is a number, a schedule from `fastnn.schedules`, or a function of the step.
+    Parameters
+    ----------
+    learning_rate
+        A number, a schedule from `fastnn.schedules`, or a function of the step.
+    ema
+        Decay of an exponential moving average of the weights, 0 <= ema < 1, such as 0.998; 0 is
+        none. After update number t, from 1,
+
+        mean_t = sum_k ema^(t-k) w_k / sum_k ema^(t-k),  k = 1..t,
+
+        so that the initial weights have no part in it; one update at a time that is
+        mean += (1 - ema) / (1 - ema^t) (w - mean). It has about the last 1 / (1 - ema) updates in
+        it, and at first all of them alike. As with `AveragedSGD` the mean predicts, it is what is
+        evaluated and what `Trainer.parameters` gives, and training goes on from w. w is what l1 and
+        ``Dense(max_norm=...)`` leave: a weight of the mean is exactly 0 where it was 0 after every
+        update. Running statistics of `BatchNorm`, a mean already, are not
+        averaged again. It takes the memory of one more copy of the parameters.
+
+    >>> AdamW(1e-3, ema=0.998)
+    AdamW(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.01, ema=0.998)
 
     Raises
     ------
     InvalidInput
         A setting that is not a number of its range.
+
+    References
+    ----------
+    B. T. Polyak, A. B. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM
+    Journal on Control and Optimization 30(4), 1992; the bias correction is that of D. P. Kingma,
+    J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, section 3.
     """
 
     learning_rate: LearningRate
+    ema: float = field(default=0.0, kw_only=True)
 
     @property
     @abstractmethod
@@ -65,13 +95,21 @@ class Optimizer(ABC):
             float(settings.get("epsilon_hat", False)),
         )
 
+    def __repr__(self) -> str:
+        """Name the settings, those that few want only where they are set."""
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        rare = {name: settings.pop(name) for name in _RARE if name in settings}
+        settings |= {name: value for name, value in rare.items() if value != _RARE[name]}
+        written = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        return f"{type(self).__name__}({written})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum as PyTorch defines it.
 
     v = momentum v + g;  w -= learning_rate v,  with Nesterov  w -= learning_rate (g + momentum v).
-    Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
+    `ema` is that of `Optimizer`. Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
     """
 
     momentum: float = 0.0
@@ -89,7 +127,7 @@ class SGD(Optimizer):
     def rule(self) -> str:
         """Name of the update rule in `fastnn.rules.table.UPDATES`."""
         if self.momentum == 0.0:
-            return "sgd"
+            return "averaged_sgd" if self.ema else "sgd"
         return "nesterov" if self.nesterov else "momentum"
 
 
@@ -100,8 +138,8 @@ class Adam(Optimizer):
     m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
     w -= learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
 
-    With `epsilon_hat`, epsilon is the one with a hat at the end of section 2 of the paper, which
-    TensorFlow, Keras and scikit-learn have, and PyTorch has not:
+    `ema` is that of `Optimizer`. With `epsilon_hat`, epsilon is the one with a hat at the end of
+    section 2 of the paper, which TensorFlow, Keras and scikit-learn have, and PyTorch has not:
 
     w -= learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon).
 
@@ -124,19 +162,13 @@ class Adam(Optimizer):
             raise InvalidInput(f"epsilon_hat must be True or False, not {shown(self.epsilon_hat)}")
         object.__setattr__(self, "epsilon_hat", bool(self.epsilon_hat))
 
-    def __repr__(self) -> str:
-        """Name the settings; `epsilon_hat` where it is set, as few want it."""
-        settings = {each.name: getattr(self, each.name) for each in fields(self)}
-        if not settings.pop("epsilon_hat"):
-            return f"{type(self).__name__}({_written(settings)})"
-        return f"{type(self).__name__}({_written(settings)}, epsilon_hat=True)"
-
 
 @dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, PyTorch's form).
 
-    w -= learning_rate weight_decay w, then Adam's step. Decay acts on W alone.
+    w -= learning_rate weight_decay w, then Adam's step. Decay acts on W alone. `ema` is that of
+    `Optimizer`.
     """
 
     weight_decay: float = 1e-2
@@ -144,13 +176,14 @@ class AdamW(Adam):
     rule = "adamw"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Nadam(Optimizer):
     """Adam with Nesterov's momentum (Dozat 2016, algorithm 2, PyTorch's form).
 
     m and v as in `Adam`;  mu_t = beta1 (1 - 0.96^(0.004 t) / 2);  P_t = mu_1 ... mu_t;
     m' = (1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m;
-    w -= learning_rate m' / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
+    w -= learning_rate m' / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1. `ema` is that of
+    `Optimizer`.
     """
 
     learning_rate: LearningRate = 2e-3
@@ -161,11 +194,12 @@ class Nadam(Optimizer):
     rule = "nadam"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RMSProp(Optimizer):
     """Steps divided by a running root mean square of the gradient (Tieleman & Hinton 2012).
 
-    v = decay v + (1 - decay) g^2;  w -= learning_rate g / (sqrt(v) + epsilon).
+    v = decay v + (1 - decay) g^2;  w -= learning_rate g / (sqrt(v) + epsilon). `ema` is that of
+    `Optimizer`.
     """
 
     learning_rate: LearningRate = 1e-2
@@ -175,11 +209,11 @@ class RMSProp(Optimizer):
     rule = "rmsprop"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adagrad(Optimizer):
     """Steps divided by the root of the sum of all squared gradients (Duchi et al. 2011).
 
-    v += g^2;  w -= learning_rate g / (sqrt(v) + epsilon).
+    v += g^2;  w -= learning_rate g / (sqrt(v) + epsilon). `ema` is that of `Optimizer`.
     """
 
     learning_rate: LearningRate = 1e-2
@@ -188,12 +222,12 @@ class Adagrad(Optimizer):
     rule = "adagrad"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lion(Optimizer):
     """Steps of one size, by the sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
 
     c = beta1 m + (1 - beta1) g;  w -= learning_rate (sign(c) + weight_decay w);
-    m = beta2 m + (1 - beta2) g. Decay acts on W alone; sign(0) = 0.
+    m = beta2 m + (1 - beta2) g. Decay acts on W alone; sign(0) = 0. `ema` is that of `Optimizer`.
     """
 
     learning_rate: LearningRate = 1e-4
@@ -204,7 +238,7 @@ class Lion(Optimizer):
     rule = "lion"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AveragedSGD(Optimizer):
     """Plain SGD whose predictions come from the mean of its weights (Polyak & Juditsky 1992).
 
@@ -215,7 +249,8 @@ class AveragedSGD(Optimizer):
     training goes on from w. With `Dense(max_norm=...)`, w is what that limit leaves, and with l1
     what its soft threshold leaves: a weight of the mean is exactly 0 only where it was 0 after all
     of those updates, so a `start` behind the time in which zeros come and go has the most of them.
-    PyTorch's ASGD is the same with lambd=0, alpha=0 and t0 = start - 1.
+    PyTorch's ASGD is the same with lambd=0, alpha=0 and t0 = start - 1. There is no second mean:
+    `ema` is refused.
     """
 
     start: int = 0
@@ -229,10 +264,11 @@ class AveragedSGD(Optimizer):
         if start > 2**53:
             raise InvalidInput(f"start must be a whole number in [0, 2**53], not {shown(start)}")
         object.__setattr__(self, "start", start)
-
-
-def _written(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        if self.ema:
+            raise InvalidInput(
+                f"AveragedSGD keeps a mean of the weights already, so ema must be 0, not "
+                f"{self.ema!r}; SGD({self.learning_rate!r}, ema={self.ema!r}) has that mean alone"
+            )
 
 
 OPTIMIZERS: tuple[type[Optimizer], ...] = (

@@ -24,7 +24,7 @@ from numba.core.registry import cpu_target
 from scipy import sparse
 
 import fastnn
-from fastnn import Dense, Dropout, Network, Trainer, optimizers
+from fastnn import Dense, Dropout, Network, Periodic, Trainer, optimizers
 from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn.storage.kernels import loading
 from fastnn.storage.kernels.entries import ENTRIES, Entry
@@ -92,6 +92,10 @@ def settings() -> Iterator[Setting]:
     yield "max_norm", limited, softmax, labels, {}
     apart = [Dense(30, "relu", trainable=False), Dense(20, "relu", rate_factor=0.5), Dense(3)]
     yield "layers trained apart", apart, softmax, labels, {}
+    periods = [Periodic(5, columns=20), Dense(30, "relu"), Periodic(2), Dense(3)]
+    averaged = {"optimizer": optimizers.AdamW(ema=0.9)}
+    yield "periodic, averaged", periods, softmax, labels, averaged
+    yield "one output, averaged", [Dense(1)], "mse", numbers[:, :1], averaged
     for optimizer in OPTIMIZERS:
         for penalties in ({}, {"l1": 1e-3, "l2": 1e-2}):
             name = f"sparse rows, {type(optimizer).__name__}, {penalties}"

@@ -28,7 +28,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("optimizers", "losses"),
         ("graph",),
         ("layers",),
-        ("normalization",),
+        ("normalization", "periodic"),
         ("network",),
         ("inputs",),
         # Other libraries' networks: of values alone, so that whatever trains may offer it.

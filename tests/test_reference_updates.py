@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from fastnn.network import SGD, Adagrad, Adam, AdamW, AveragedSGD, Lion, Nadam, RMSProp
 from fastnn.rules import table
-from fastnn.targets.numpy.updates import FACTORS, UPDATES, Hyper, held
+from fastnn.targets.numpy.updates import FACTORS, UPDATES, Hyper, average, held
 
 OPTIMIZERS = [
     SGD(0.1),
@@ -24,11 +24,13 @@ OPTIMIZERS = [
 
 def run(optimizer, w, gradients, dtype=np.float64):
     """Return parameters and slots after one update a gradient."""
-    w = np.array(w, dtype)
-    slots = [np.zeros_like(w) for _ in range(table.UPDATES[optimizer.rule].slots)]
+    w, row = np.array(w, dtype), table.UPDATES[optimizer.rule]
+    slots = [np.zeros_like(w) for _ in range(row.slots)]
     for t, g in enumerate(gradients, start=1):
         hyper = Hyper(optimizer.learning_rate, optimizer.constants, t)
+        means = slots[-1:] if row.mean else []
         w, slots = UPDATES[optimizer.rule](w, np.array(g, dtype), slots, hyper)
+        slots = [*slots, *(average(mean, w, hyper) for mean in means)]
     return w, slots
 
 

@@ -13,7 +13,7 @@ from fastnn.inputs.arrays import check_finite, real_numbers
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.problem import Problem
 from fastnn.network import Dense
-from fastnn.rules.table import UPDATES, activation_row
+from fastnn.rules.table import activation_row, update_row
 
 if TYPE_CHECKING:
     from fastnn.layers import Parameter
@@ -30,7 +30,7 @@ def check_size(problem: Problem) -> None:
         k * n + 2 * n if isinstance(layer, Dense) else 5 * n
         for layer, (k, n) in zip(network.parametric, network.widths, strict=True)
     ]
-    copies = 1 + UPDATES[problem.optimizer.rule].slots
+    copies = 1 + update_row(problem.optimizer).slots
     # Initial weights are drawn in float64.
     needed = problem.dtype.itemsize * copies * sum(sizes) + 8 * max(sizes)
     widest = max(network.widths[0][0], *(dense.units for dense in network.dense))
@@ -46,7 +46,7 @@ def start_slots(problem: Problem, parameters: Parameters) -> list[Parameters]:
 
     It is zeros, but for the mean of the parameters, which starts as a copy of them.
     """
-    rule = UPDATES[problem.optimizer.rule]
+    rule = update_row(problem.optimizer)
     slots = [[tuple(map(np.zeros_like, each)) for each in parameters] for _ in range(rule.slots)]
     if rule.mean:
         slots[-1] = copy_of(parameters)
@@ -96,7 +96,7 @@ def with_more_outputs(
     start = _start_of(network, len(parameters) - 1, key, problem.dtype)
     added = tuple(array[..., old:] for array in start)
     zeros = tuple(map(np.zeros_like, added))
-    rule = UPDATES[problem.optimizer.rule]
+    rule = update_row(problem.optimizer)
 
     def wider(group: Parameters, more: tuple[np.ndarray, ...]) -> Parameters:
         joined = (np.concatenate(pair, axis=-1) for pair in zip(group[-1], more, strict=True))
@@ -118,7 +118,8 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
     values
         A list of the arrays of each layer that has parameters, as `Network.parameters` tells them:
         (W (n_in, n_out), b (n_out,)) of a Dense, with prelu (W, b, slopes); (gamma, beta) of a
-        LayerNorm; (gamma, beta, mean, variance) of a BatchNorm.
+        LayerNorm; (gamma, beta, mean, variance) of a BatchNorm; (c, b) of a Periodic, both
+        (columns, frequencies).
 
     Raises
     ------
@@ -131,7 +132,7 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
     if not isinstance(values, (list, tuple)) or len(values) != layers:
         count = f" of {len(values)}" if isinstance(values, (list, tuple)) else ""
         each = f"{layers} pairs (W, b), one a Dense layer"
-        if network.normalized:
+        if network.other_kinds:
             each = f"the arrays of {layers} layers: {', '.join(network.names)}"
         raise InvalidInput(
             f"parameters must be a list of {each}, as "
@@ -154,8 +155,7 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
             _checked(array, each, problem.dtype, f"{letter} of {called}")
             for letter, array, each in zip(letters, given, wanted, strict=True)
         )
-        b = layer[1]
-        if isinstance(dense, Dense) and not dense.bias and b.any():
+        if isinstance(dense, Dense) and not dense.bias and (b := layer[1]).any():
             raise InvalidInput(
                 f"b of {called} must be zeros, since the layer has bias=False; "
                 f"its value at {int(b.nonzero()[0][0])} is {b[b.nonzero()][0].item()!r}"
@@ -175,7 +175,7 @@ def _checked(value: Any, wanted: Parameter, dtype: np.dtype[Any], what: str) -> 
             f"{_other_form(array.shape, wanted.shape, name)}"
         )
     check_finite(array.reshape(-1, wanted.shape[-1]), dtype, what)
-    if array.min() < wanted.low:
+    if array.min(initial=math.inf) < wanted.low:
         raise InvalidInput(f"{what} must be at least {wanted.low:g}, not {array.min().item()!r}")
     return np.array(array, dtype, order="C")
 
@@ -245,7 +245,7 @@ def from_tensors(
             )
         if not np.isfinite(found).all():
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is not finite")
-        if found.min() < wanted[name].low:
+        if found.min(initial=math.inf) < wanted[name].low:
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is negative")
     read = [[tuple(tensors[name] for name in names) for names in group] for group in groups]
     return read[0], read[1:]
@@ -253,7 +253,7 @@ def from_tensors(
 
 def _names(problem: Problem) -> list[list[list[str]]]:
     """Return the names of each layer's arrays: of the parameters, then of each state slot."""
-    slots = range(UPDATES[problem.optimizer.rule].slots)
+    slots = range(update_row(problem.optimizer).slots)
     layers = list(enumerate(problem.network.parameter_shapes))
     return [
         [[f"{group}.{layer}.{name}" for name in shapes] for layer, shapes in layers]
@@ -264,6 +264,7 @@ def _names(problem: Problem) -> list[list[list[str]]]:
 STREAM = 0x696E6974  # ASCII "init": keeps these draws apart from those of the epochs' orders
 WIDER = 0x77696465  # ASCII "wide": and these from those
 BIAS = 0x62696173  # ASCII "bias": and those of b from those of W
+OTHERS = 0x6F746872  # ASCII "othr": and those of layers that are no Dense from all of these
 
 
 def initial_parameters(
@@ -272,8 +273,9 @@ def initial_parameters(
     """Return the parameters that training starts from.
 
     W of the l-th Dense layer is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded, b,
-    where it is drawn at all, from PCG64([seed, STREAM, l, BIAS]); all others start as their layer
-    says: the slopes of prelu at alpha, gamma at one.
+    where it is drawn at all, from PCG64([seed, STREAM, l, BIAS]), and what a Periodic has that is
+    layer p from PCG64([seed, OTHERS, p]); all others start as their layer says: the slopes of prelu
+    at alpha, gamma at one.
 
     Parameters
     ----------
@@ -299,22 +301,29 @@ def initial_parameters(
     parameters: list[tuple[np.ndarray, ...]] = []
     drawn = 0
     for position, layer in enumerate(network.parametric):
-        parameters.append(_start_of(network, position, [seed, STREAM, drawn], dtype))
-        drawn += isinstance(layer, Dense)
+        linear = isinstance(layer, Dense)
+        key = [seed, STREAM, drawn] if linear else [seed, OTHERS, position]
+        parameters.append(_start_of(network, position, key, dtype))
+        drawn += linear
     return parameters
 
 
 def _start_of(
     network: Network, position: int, key: list[int], dtype: np.dtype
 ) -> tuple[np.ndarray, ...]:
-    """Return what one layer starts with, what is drawn of a Dense from PCG64(key)."""
+    """Return what one layer starts with, what is drawn of it from PCG64(key)."""
     layer, (k, n) = network.parametric[position], network.widths[position]
     called, wanted = network.names[position], network.parameters[position]
+    generator = np.random.Generator(np.random.PCG64(key))
     if not isinstance(layer, Dense):
-        return tuple(_filled(each, layer.alpha, dtype, called) for each in wanted)
+        return tuple(
+            _initial(layer.draw(generator, each), each.shape, dtype, f"scale of {called}")
+            if each.start is None
+            else _filled(each, layer.alpha, dtype, called)
+            for each in wanted
+        )
     init = activation_row(layer.activation).initialiser if layer.init is None else layer.init
     draw = INITIALISERS[init] if isinstance(init, str) else init
-    generator = np.random.Generator(np.random.PCG64(key))
     W = _initial(draw(generator, k, n), (k, n), dtype, f"init of {called}")
     others = [
         _filled(each, layer.alpha, dtype, called) for each in wanted[1:] if each.start is not None

@@ -21,7 +21,7 @@ from fastnn.inputs.problem import Problem
 from fastnn.interchange.formulas import formula_of, translated
 from fastnn.interchange.libraries import import_onnx
 from fastnn.layers import Layer
-from fastnn.network import BatchNorm, Dense, LayerNorm
+from fastnn.network import BatchNorm, Dense, LayerNorm, Periodic
 from fastnn.rules.activations import RRELU_MEAN, SELU_ALPHA, SELU_SCALE
 from fastnn.rules.table import loss_row
 from fastnn.storage.tensor_file import write_file
@@ -241,6 +241,23 @@ class _Graph:
         scaled = self.add("Mul", difference, factor)
         return self.add("Add", scaled, self.array(beta, f"{self.prefix}.beta")), slopes
 
+    def periodic(
+        self, x: str, layer: Periodic, frequencies: np.ndarray, phases: np.ndarray
+    ) -> _Linear:
+        """Add x and A cos(2 pi (c x + b)) side by side; whole periods are left out first."""
+        columns, count = frequencies.shape
+        if columns == 0:
+            return x, ()
+        numbers = self.array(np.arange(columns).repeat(count), f"{self.prefix}.columns")
+        c = self.array(frequencies.reshape(-1), f"{self.prefix}.frequencies")
+        b = self.array(phases.reshape(-1), f"{self.prefix}.phases")
+        turns = self.add("Mul", self.add("Gather", x, numbers, axis=1), c)
+        periods = self.add("Add", turns, b)
+        rest = self.add("Sub", periods, self.add("Round", periods))
+        cosines = self.add("Cos", self.add("Mul", rest, self.constant(2 * np.pi)))
+        scaled = self.add("Mul", cosines, self.constant(layer.amplitude))
+        return self.add("Concat", x, scaled, axis=1), ()
+
     def _elementwise(self, z: str, layer: Layer, alpha: str) -> str:
         """Add an activation of each number alone, by one operator if there is one."""
         name = layer.activation
@@ -346,4 +363,5 @@ _LAYERS: dict[type, Callable[..., _Linear]] = {
     Dense: _Graph.dense,
     LayerNorm: _Graph.layer_norm,
     BatchNorm: _Graph.batch_norm,
+    Periodic: _Graph.periodic,
 }

@@ -12,7 +12,7 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.interchange.libraries import import_torch
 from fastnn.interchange.torch_activations import make_activation
 from fastnn.layers import Layer
-from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network
+from fastnn.network import BatchNorm, Dense, Dropout, LayerNorm, Network, Periodic
 
 
 def make_module(
@@ -32,7 +32,7 @@ def make_module(
     Raises
     ------
     InvalidInput
-        An activation that PyTorch does not have.
+        An activation, or a layer, that PyTorch does not have.
     MissingExtra
         PyTorch is not installed.
     """
@@ -87,6 +87,13 @@ def _batch_norm(torch: Any, layer: BatchNorm, parameters: tuple[np.ndarray, ...]
     return [norm, *_activation(torch, layer, beta, slopes)]
 
 
+def _periodic(torch: Any, layer: Periodic, parameters: tuple[np.ndarray, ...]) -> list[Any]:
+    raise InvalidInput(
+        "PyTorch has no module for Periodic; to_onnx has it, and its frequencies and phases are "
+        "among trainer.parameters"
+    )
+
+
 def _activation(torch: Any, layer: Layer, b: np.ndarray, slopes: list[np.ndarray]) -> list[Any]:
     """Return the module of a layer's activation, or none; b has a number for each unit."""
     if layer.activation == "identity":
@@ -118,4 +125,5 @@ _ROWS: dict[type, Callable[..., list[Any]]] = {
     Dropout: _dropout,
     LayerNorm: _layer_norm,
     BatchNorm: _batch_norm,
+    Periodic: _periodic,
 }

@@ -47,14 +47,16 @@ def network(trainer: Trainer, x: Any = None, y: Any = None, ax: Axes | None = No
     Raises
     ------
     InvalidInput
-        A network with normalization, a row or a target that does not fit, or y without x.
+        A network with other layers than Dense and Dropout, a row or a target that does not fit,
+        or y without x.
     MissingExtra
         Matplotlib is not installed.
     """
     described, parameters = trainer.network, trainer.parameters
-    if described.normalized:
+    if described.other_kinds:
         raise InvalidInput(
-            f"network draws Dense layers, and this network has {' and '.join(described.normalized)}"
+            "network draws Dense layers, and this network has "
+            f"{' and '.join(described.other_kinds)}"
         )
     if y is not None and x is None:
         raise InvalidInput("y is the target of the row x, and there is no x; give both")

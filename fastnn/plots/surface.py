@@ -147,7 +147,7 @@ def _chosen(trainer: Trainer, asked: Sequence[Sequence[Any]] | None) -> tuple[Pl
             if letter == "W" or getattr(layers[layer], "bias", True):
                 found += [(layer, letter, place) for place in np.ndindex(array.shape)]
     if asked is None:
-        if len(found) != 2 or trainer.network.normalized:
+        if len(found) != 2 or trainer.network.other_kinds:
             raise InvalidInput(
                 f"loss_surface draws over two parameters, and this network has {len(found)}; "
                 'choose two, such as parameters=[(0, "W", 0, 0), (0, "b", 0)]'
@@ -158,7 +158,7 @@ def _chosen(trainer: Trainer, asked: Sequence[Sequence[Any]] | None) -> tuple[Pl
     places: list[Place] = []
     for each in asked:
         place = (each[0], each[1], tuple(each[2:])) if isinstance(each, (tuple, list)) else each
-        if place not in found or trainer.network.normalized:
+        if place not in found or trainer.network.other_kinds:
             raise InvalidInput(
                 f"parameters has {shown(each)}, which is none of the Dense network's: (layer, "
                 f'"W", input, unit) or (layer, "b", unit), up to {found[-1]}'

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastnn.errors import InvalidInput, shown
+
+if TYPE_CHECKING:
+    from fastnn.optimizers import Optimizer
 
 # The names of the tables below, for type checkers.
 ActivationName = Literal[
@@ -172,14 +175,24 @@ UPDATE_CODES = {name: code for code, name in enumerate(UPDATES)}
 CUSTOM = -1  # code of a user-defined activation or loss, see `fastnn.graph.custom`
 
 
-def shares_state(update: str, other: str) -> bool:
-    """Return whether the state of one update rule means the same to another.
+def update_row(optimizer: Optimizer) -> Update:
+    """Return what has to be known of an optimizer's updates: those of its rule, and of its ema."""
+    row = UPDATES[optimizer.rule]
+    if optimizer.ema and not row.mean:
+        return replace(row, slots=row.slots + 1, mean=True)
+    return row
 
-    >>> shares_state("momentum", "nesterov"), shares_state("rmsprop", "adagrad")
-    (True, False)
+
+def shares_state(update: Update, other: Update) -> bool:
+    """Return whether the state of one kind of updates means the same to another.
+
+    >>> shares_state(UPDATES["momentum"], UPDATES["nesterov"])
+    True
+    >>> shares_state(UPDATES["rmsprop"], UPDATES["adagrad"])
+    False
     """
-    state = UPDATES[update].state
-    return update == other or (state != "" and state == UPDATES[other].state)
+    same = update.name == other.name or (update.state != "" and update.state == other.state)
+    return same and update.mean == other.mean
 
 
 def activation_row(activation: Any) -> Activation:

@@ -7,8 +7,8 @@ momentum or beta1; rest1 = 1 - beta1; beta2 or decay; rest2 = 1 - beta2 (both ro
 float64); epsilon; shrink = 1 - learning_rate weight_decay, 1 for biases; and c1, c2 and c3, which
 follow from the number of the update as `make_factors` says.
 
-What follows the step of every rule is `soft_threshold`, and where the last slot is the mean of the
-weights `mean_of_weights`.
+What follows the step of every rule is `soft_threshold`, and where the state has the mean of the
+weights in one more slot, the last, `mean_of_weights`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def make_factors(
     nadam(beta1, beta2, t, P_t): the factor (1 - mu_t) / (1 - P_t) of the gradient,
     sqrt(1 - beta2^t), and the factor mu_(t+1) / (1 - P_(t+1)) of the mean gradient.
     averaged(start, t): how many weights are in their mean (Polyak & Juditsky 1992).
+    share(ema, start, t): the part of the latest weights in their mean: 1 / averaged, or with an ema
+    above 0 (1 - ema) / (1 - ema^t), that is 1 / sum_(k<t) ema^k.
 
     `sqrt` and `maximum` are of numbers, or of NumPy's arrays for t an array (but in `product`).
     """
@@ -74,8 +76,12 @@ def make_factors(
     def averaged(start, t):
         return maximum(1.0, t - start)
 
+    @compiled
+    def share(ema, start, t):
+        return (1.0 - ema) / (1.0 - ema**t) if ema > 0.0 else 1.0 / averaged(start, t)
+
     return SimpleNamespace(
-        adam=adam, momentum=momentum, product=product, nadam=nadam, averaged=averaged
+        adam=adam, momentum=momentum, product=product, nadam=nadam, averaged=averaged, share=share
     )
 
 
@@ -94,14 +100,14 @@ def soft_threshold(real: Any) -> Callable[..., Any]:
 
 
 def mean_of_weights(real: Any) -> Callable[..., Any]:
-    """Return ``mean(s, w, c1)``: the mean s with w in it, which is w itself where c1 is 1.
+    """Return ``mean(s, w, share)``: the mean s with w in it, which is w itself where share is 1.
 
-    c1 is 1 / averaged, of `make_factors`.
+    share is that of `make_factors`.
     """
     one = real(1)
 
-    def mean(s, w, c1):
-        return w if c1 == one else s + c1 * (w - s)
+    def mean(s, w, share):
+        return w if share == one else s + share * (w - s)
 
     return mean
 

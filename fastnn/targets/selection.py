@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.inputs.sparse_rows import is_sparse
-from fastnn.rules.table import unknown_name
+from fastnn.rules.table import UPDATES, unknown_name, update_row
 from fastnn.targets.engine import Engine
 from fastnn.threads.pool import uninterrupted
 
@@ -66,8 +66,12 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
 
 def _lacks(problem: Problem) -> str:
     """Return what of a problem CUDA cannot compute, or ""."""
-    if kinds := problem.network.normalized:
+    if kinds := problem.network.other_kinds:
         return f"does not have {' and '.join(kinds)} yet"
+    optimizer = problem.optimizer
+    if update_row(optimizer).slots > UPDATES[optimizer.rule].slots:
+        kind = type(optimizer).__name__
+        return f"does not have the ema of {kind} yet, but for SGD without momentum"
     return ""
 
 

@@ -31,8 +31,9 @@ _LATER: dict[str, dict[str, Any]] = {
         "rate_factor": 1.0,
         "bias_init": None,
     },
-    "Adam": {"epsilon_hat": False},
-    "AdamW": {"epsilon_hat": False},
+    **{kind.__name__: {"ema": 0.0} for kind in OPTIMIZERS},
+    "Adam": {"epsilon_hat": False, "ema": 0.0},
+    "AdamW": {"epsilon_hat": False, "ema": 0.0},
 }
 # Settings that may be a schedule instead of a number, and of which kinds.
 _SCHEDULED = {

@@ -20,7 +20,7 @@ from fastnn.inputs.parameters import (
 )
 from fastnn.network import Dense, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
-from fastnn.rules.table import UPDATES, loss_row, shares_state, unknown_name
+from fastnn.rules.table import loss_row, shares_state, unknown_name, update_row
 from fastnn.training.history import History
 from fastnn.training.saved_trainer import Model, start
 from fastnn.training.trainer_state import Run, Stateful
@@ -203,8 +203,9 @@ class Adjustable(Stateful):
         dtype's. The optimizer's state, and `step`, which corrects Adam's bias and which schedules
         count by, stay where the state means the same to the new optimizer: with the same update
         rule, whatever its rate and constants; between momentum and Nesterov; among Adam, AdamW and
-        Nadam. Otherwise both start anew, as in `set_parameters`; an `AveragedSGD` that is left
-        leaves its mean as the parameters.
+        Nadam; but not where one of the two has an `ema` and the other has none. Otherwise both
+        start anew, as in `set_parameters`; an `AveragedSGD`, or an optimizer with an `ema`, that is
+        left leaves its mean as the parameters.
 
         >>> from fastnn import SGD, Adam, Dense, Network, Trainer
         >>> trainer = Trainer(Network(2, [Dense(2)]), optimizer=SGD(0.1), target="numpy")
@@ -279,7 +280,7 @@ class Adjustable(Stateful):
         problem = before.changed(**given)
         if not unknown:
             _check_shapes(before.network, problem.network)
-        kept = shares_state(before.optimizer.rule, problem.optimizer.rule)
+        kept = shares_state(update_row(before.optimizer), update_row(problem.optimizer))
         # Otherwise the engine stays, and arrays are not even read.
         anew = problem != before or run[:2] != state.run[:2]
         arrays: tuple[Parameters, list[Parameters]] = [], []
@@ -435,15 +436,16 @@ def _carried(
 ) -> tuple[Parameters, list[Parameters]]:
     """Return the parameters and optimizer state that a trainer of other settings goes on from."""
     parameters, slots = arrays
-    if (before.dtype, before.optimizer.rule) != (after.dtype, after.optimizer.rule):
+    rows = update_row(before.optimizer), update_row(after.optimizer)
+    if (before.dtype, rows[0]) != (after.dtype, rows[1]):
         check_size(after)
-    if not kept and UPDATES[before.optimizer.rule].mean:
+    if not kept and rows[0].mean:
         parameters = slots[-1]
     parameters = as_dtype(parameters, after.dtype, "parameters")
     layers = zip(before.network.parametric, after.network.parametric, strict=True)
     for place, (old, new) in enumerate(layers):
-        b = parameters[place][1]
-        if getattr(old, "bias", False) and not getattr(new, "bias", False) and b.any():
+        loses_bias = getattr(old, "bias", False) and not getattr(new, "bias", False)
+        if loses_bias and (b := parameters[place][1]).any():
             raise InvalidInput(
                 f"network has bias=False in {before.network.names[place]}, whose b is "
                 f"{shown(b.tolist())}; leave bias=True, or set b to zeros with set_parameters first"

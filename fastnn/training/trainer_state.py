@@ -16,7 +16,7 @@ from fastnn.errors import InvalidInput, TrainerBusy, number, shown
 from fastnn.inputs.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.network import unknown_inputs
-from fastnn.rules.table import UPDATES
+from fastnn.rules.table import update_row
 from fastnn.targets.engine import Engine
 from fastnn.targets.selection import Target, choose, engine_class
 from fastnn.threads.atomic import Turn, at_once, new_lock
@@ -255,7 +255,8 @@ class Stateful(Predictor, Stored):
 
         A Dense with prelu has (W, b, slopes), slopes (n_out,) being those below zero; a `LayerNorm`
         has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
-        these. They are what predicts: of `AveragedSGD`, the mean.
+        these; a `Periodic` has (c, b), both (columns, frequencies). They are what predicts: of
+        `AveragedSGD`, and of an optimizer with an `ema`, the mean.
         """
         return self.parameters_later()()
 
@@ -269,7 +270,7 @@ class Stateful(Predictor, Stored):
             raise unknown_inputs("have parameters")
 
         def parameters() -> Parameters:
-            mean = UPDATES[state.problem.optimizer.rule].mean
+            mean = update_row(state.problem.optimizer).mean
             found, slots = state.read()
             return copy_of(slots[-1] if mean else found)
 
@@ -305,7 +306,8 @@ class Stateful(Predictor, Stored):
         The velocity of `SGD` with momentum is a sum of gradients, so that a new learning rate
         changes the steps that earlier ones go on with at once. After ``scale_state(old / new)``
         these are as long as they were, as in libraries whose velocity has the rate in it (Keras,
-        scikit-learn; Sutskever et al. 2013).
+        scikit-learn; Sutskever et al. 2013). The mean of the weights, of `AveragedSGD` or an `ema`,
+        stays as it is.
 
         Raises
         ------
@@ -316,11 +318,12 @@ class Stateful(Predictor, Stored):
         self._refuse_within()
         with self._using:
             parameters, slots = self._state.read()
+            means = slots[-1:] if update_row(self._state.problem.optimizer).mean else []
             scaled = [
                 [tuple(array * array.dtype.type(factor) for array in layer) for layer in slot]
-                for slot in slots
+                for slot in slots[: len(slots) - len(means)]
             ]
-            self._state = self._state._replace(arrays=(parameters, scaled))
+            self._state = self._state._replace(arrays=(parameters, scaled + means))
 
     def restore(self, earlier: Stateful) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.

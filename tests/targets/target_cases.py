@@ -31,7 +31,7 @@ from fastnn.network import (
     Network,
     RMSProp,
 )
-from fastnn.rules.table import ACTIVATIONS, LOSSES, UPDATES, loss_row
+from fastnn.rules.table import ACTIVATIONS, LOSSES, loss_row, update_row
 from fastnn.targets import numpy as reference
 
 DTYPES = ["float32", "float64"]
@@ -149,7 +149,7 @@ def parameters_of(problem, seed=1):
 
 
 def zero_slots(problem):
-    count = UPDATES[problem.optimizer.rule].slots
+    count = update_row(problem.optimizer).slots
     return [[tuple(map(np.zeros_like, own)) for own in parameters_of(problem)]] * count
 
 

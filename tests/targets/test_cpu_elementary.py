@@ -12,8 +12,11 @@ pytestmark = needs_jit
 
 WIDE = np.longdouble
 NAMES = ["exp", "expm1", "log", "log1p", "tanh", "normal_cdf", "erf", "sqrt", "sin", "cos"]
+TURNS = {"cos_of_turns": 0, "sin_of_turns": 1}  # what `turn` gives
+NAMES += TURNS
 ULPS = {"exp": 1.5, "expm1": 2.5, "log": 1.5, "log1p": 2.5, "tanh": 3.5, "erf": 3.0, "sqrt": 0.5}
 ULPS |= {"sin": 1.0, "cos": 1.0}  # of the C library
+ULPS |= dict.fromkeys(TURNS, 2.0)
 INF, NAN = np.inf, np.nan
 # (x, value): limits and exact values
 SPECIAL = {
@@ -26,6 +29,8 @@ SPECIAL = {
     "erf": [(0, 0), (-0.0, 0), (INF, 1), (-INF, -1), (1e30, 1), (-1e30, -1)],
     "sin": [(0, 0), (-0.0, 0), (INF, NAN), (-INF, NAN)],
     "cos": [(0, 1), (-0.0, 1), (INF, NAN), (-INF, NAN)],
+    "cos_of_turns": [(0, 1), (0.25, 0), (-0.5, -1), (1e30, 1), (INF, NAN), (-INF, NAN)],
+    "sin_of_turns": [(0, 0), (0.25, 1), (-0.75, 1), (0.5, 0), (1e30, 0), (INF, NAN)],
     "sqrt": [(0, 0), (4, 2), (INF, INF), (-1, NAN)],
 }
 # Where a result is a finite number, as the rules of activations and losses use the functions.
@@ -41,6 +46,8 @@ DOMAINS = {
     "erf": lambda x, top: True,
     "sin": lambda x, top: True,
     "cos": lambda x, top: True,
+    "cos_of_turns": lambda x, top: True,
+    "sin_of_turns": lambda x, top: True,
     "sqrt": lambda x, top: x >= 0,
 }
 
@@ -58,7 +65,14 @@ def functions(request):
 
         return loop
 
-    loops = {name: loop_of(getattr(elementary, name)) for name in NAMES}
+    def part_of_turn(part):
+        turn = elementary.turn
+        return njit(lambda t: turn(t)[part])
+
+    loops = {
+        name: loop_of(part_of_turn(TURNS[name]) if name in TURNS else getattr(elementary, name))
+        for name in NAMES
+    }
 
     def evaluate(name, x):
         x = np.ascontiguousarray(x, request.param)
@@ -103,6 +117,13 @@ def exact(name, x):
                 total = total + term
             value[inside] = 2 / np.sqrt(pi) * np.exp(-own * own) * total
         return np.copysign(value, x)
+    if name in TURNS:
+        # An eighth of a turn at most is left, a product with pi of full relative precision.
+        quarters = 4 * (x - np.rint(x))
+        angle = 2 * np.arctan(WIDE(1)) * (quarters - np.rint(quarters))
+        quarter = (np.rint(quarters).astype(int) + (name == "cos_of_turns")) % 4
+        sine, cosine = np.sin(angle), np.cos(angle)
+        return np.choose(quarter, [sine, cosine, -sine, -cosine])
     return getattr(np, name)(x)
 
 

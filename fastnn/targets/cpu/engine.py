@@ -20,7 +20,7 @@ from fastnn.random.keys import random_key
 from fastnn.random.shuffling import shuffled
 from fastnn.random.windows import InOrder
 from fastnn.rules.activations import RRELU_MEAN
-from fastnn.rules.table import UPDATES, activation_row, loss_row
+from fastnn.rules.table import UPDATES, activation_row, loss_row, update_row
 from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.loading import prepare as prepare_entries
 from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
@@ -98,7 +98,7 @@ class Engine(interface.Engine):
         network = problem.network
         self._rule = rule or problem.optimizer.rule
         self._linear = is_linear(problem, self._rule)
-        self._slots = UPDATES[self._rule].slots
+        self._slots = (UPDATES[rule] if rule else update_row(problem.optimizer)).slots
         alphas = [
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
             for dense in network.parametric
@@ -107,8 +107,12 @@ class Engine(interface.Engine):
         self._random = any(problem.network.dropouts) or any(
             activation_row(dense.activation).random for dense in network.parametric
         )
-        for name in ("epsilon", "momentum"):  # of normalizations
-            factors += [getattr(layer, name, 0.0) for layer in network.parametric]
+        # Epsilon and momentum of normalizations, or the amplitude of cosines.
+        for names in (("epsilon", "amplitude"), ("momentum",)):
+            factors += [
+                next((getattr(layer, name) for name in names if hasattr(layer, name)), 0.0)
+                for layer in network.parametric
+            ]
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)

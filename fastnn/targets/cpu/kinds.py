@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-LINEAR, BY_ROWS, BY_COLUMNS = range(3)  # codes: x W + b; rows, or columns, are normalized
+# Codes: x W + b; rows, or columns, are normalized; x and cosines of it.
+LINEAR, BY_ROWS, BY_COLUMNS, PERIODIC = range(4)
 
 
 class Kind(NamedTuple):
@@ -34,4 +35,5 @@ KINDS = {
     "Dense": Kind(LINEAR),
     "LayerNorm": Kind(BY_ROWS, whole_rows=True),
     "BatchNorm": Kind(BY_COLUMNS, whole_columns=True),
+    "Periodic": Kind(PERIODIC, whole_rows=True),
 }

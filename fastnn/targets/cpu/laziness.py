@@ -16,12 +16,15 @@ can be made good later, exactly, when a batch uses them, and at the end of an ep
 
 Adam, AdamW, Nadam and Lion move a weight by its moments; RMSProp and Adagrad divide by a size that
 the l2 penalty's gradient enters; a norm of all, of the gradient or of a column of W, changes with
-every weight; clipping is not linear: there, every step updates all of W.
+every weight; clipping is not linear; an ema is one state more, but for plain SGD: there, every step
+updates all of W.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+
+from fastnn.rules.table import UPDATES, update_row
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
@@ -67,6 +70,8 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
     own_rule = rule == problem.optimizer.rule
     clips, limited = own_rule and problem.clips, getattr(layer, "max_norm", None) is not None
     if not own_rule or not layer.trainable or limited or problem.clip_norm is not None:
+        return Laziness(EAGER, False)
+    if update_row(problem.optimizer).slots > UPDATES[rule].slots:
         return Laziness(EAGER, False)
     if rule == "sgd" and not clips and (l1 == 0 or one_output):
         return Laziness(CUT if l1 else SCALED, one_output)

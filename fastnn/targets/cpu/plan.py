@@ -12,7 +12,7 @@ Columns beyond the last are padding: zero in weights, and never read as inputs.
 The weights of a layer are a matrix of k + 1 rows: row k is the bias. A first layer of few outputs
 is the exception (see `fastnn.targets.cpu.products.narrow`): n rows of k weights, then the n biases.
 What else a layer has one number a unit of, such as the slopes of prelu, follows by itself: see
-`UNIT_FIELDS`. A normalization has nothing but such. All numbers of one dtype live in one buffer,
+`UNIT_FIELDS`. Other layers have nothing but such. All numbers of one dtype live in one buffer,
 `memory`: parameters, then each slot of optimizer state, then scratch.
 """
 
@@ -32,9 +32,10 @@ from fastnn.rules.table import (
     UPDATES,
     activation_row,
     loss_row,
+    update_row,
 )
 from fastnn.sanitizer import CHECKED
-from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR
+from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR, PERIODIC
 from fastnn.targets.cpu.laziness import STAMPED, Laziness
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
@@ -74,25 +75,30 @@ if TYPE_CHECKING:
     SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
     OWN_VALUE,  # address of the record of the user-defined activation, which the engine fills in
     OWN_DERIVATIVE,  # and of that of its derivative
-    LAYER_KIND,  # code: LINEAR, BY_ROWS or BY_COLUMNS
-    GAMMA,  # offset of the n factors of a normalization, or -1
-    BETA,  # offset of the n numbers that it adds, or -1
+    LAYER_KIND,  # code: LINEAR, BY_ROWS, BY_COLUMNS or PERIODIC
+    GAMMA,  # offset of the n factors of a normalization, or of n frequencies, or -1
+    BETA,  # offset of the n numbers that it adds, or of n phases, or -1
     MEAN,  # offset of the n running means, or -1
     VARIANCE,  # offset of the n running variances, or -1
-    X_HAT,  # offset of (m, n): normalized inputs; in the end, derivatives by GAMMA; or -1
+    COSINES,  # how many each column has
+    X_HAT,  # offset of (m, n): normalized inputs, or derivatives of cosines by c x; in the end,
+    # derivatives by GAMMA; or -1
     STATISTICS,  # of rows: offset of 1 / sqrt(variance + epsilon) of m rows; of columns: of five
     # vectors (n,), which lie padded(n) apart, or -1 in prediction; else -1
     LAYER_FIELDS,
-) = range(29)
+) = range(30)
 
 # Where in a row the parameters lie that a layer has one of a unit, but the bias: in their order.
 UNIT_FIELDS = {
     "gamma": GAMMA,
+    "frequencies": GAMMA,
     "beta": BETA,
+    "phases": BETA,
     "mean": MEAN,
     "variance": VARIANCE,
     "slopes": TRAINABLE,
 }
+_UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
 
 # Fields of `Plan.head`.
 (
@@ -104,6 +110,7 @@ UNIT_FIELDS = {
     LOSS,  # code, or CUSTOM
     UPDATE,
     SIZE,  # numbers in one copy of the parameters
+    MEAN_SLOT,  # from a parameter to its mean, or 0 where none is kept
     TARGETS,  # offset of the (m, n) targets of the batch
     ROW_SCALE,  # offset of (m,): weight of each row in the gradient
     ROW_SCRATCH,  # offset of (2, m)
@@ -136,7 +143,7 @@ UNIT_FIELDS = {
     GRADIENT,  # offset of the gradient of those rows of the first W that a batch uses, as W lies
     EPOCH_STEPS,  # minibatches of the epoch, where STEPS are those of a part of it
     HEAD_FIELDS,
-) = range(38)
+) = range(39)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 ENTRY_BLOCK = 512  # numbers of a sparse row that are unpacked together
@@ -168,7 +175,7 @@ class Plan:
 
     def keeps_states_of(self, other: Plan) -> bool:
         """Return whether parameters and slots lie where another plan of the problem has them."""
-        fields = [WEIGHTS, NARROW, *UNIT_FIELDS.values()]
+        fields = [WEIGHTS, NARROW, *_UNITS]
         return bool(
             self.layout == other.layout
             and self.head[SIZE] == other.head[SIZE]
@@ -217,7 +224,7 @@ class Plan:
         """Return views of the parameters in `UNIT_FIELDS` that a layer has."""
         row = self.layers[layer]
         offset, n = copy * self.head[SIZE], row[N]
-        places = [row[field] for field in UNIT_FIELDS.values() if row[field] >= 0]
+        places = [row[field] for field in _UNITS if row[field] >= 0]
         return [memory[at + offset :][:n] for at in places]
 
     def _panels(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
@@ -252,6 +259,8 @@ def make_plan(
     numbers are summed in which order does not depend on `threads`; only how the work is cut does.
     """
     rule = rule or problem.optimizer.rule
+    own_rule = rule == problem.optimizer.rule
+    state = update_row(problem.optimizer) if own_rule else UPDATES[rule]
     take = Allocator(max(1, 64 // problem.dtype.itemsize))
     shapes = problem.network.widths
     batch, first_trained = min(problem.batch_size, samples), problem.network.first_trained
@@ -268,8 +277,8 @@ def make_plan(
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
         row[[MASK, TRANSPOSED, NARROW, SLOPES, X_HAT, STATISTICS, WEIGHTS]] = -1
-        row[list(UNIT_FIELDS.values())] = -1
-        row[BIAS] = getattr(layer, "bias", False)
+        row[list(_UNITS)] = -1
+        row[BIAS], row[COSINES] = getattr(layer, "bias", False), getattr(layer, "frequencies", 0)
         if row[LAYER_KIND] != LINEAR:
             pass
         elif index == 0 and not sparse and is_narrow(layout, k, n):
@@ -280,16 +289,15 @@ def make_plan(
             if parameter.name in UNIT_FIELDS:
                 row[UNIT_FIELDS[parameter.name]] = take(padded(n))
     size = take.used
-    take.copy(1 + UPDATES[rule].slots)
-    own_rule = rule == problem.optimizer.rule
+    take.copy(1 + state.slots)
+    mean_slot = size * state.slots if state.mean else 0  # the last one, which predicts
     norm = own_rule and problem.clip_norm is not None
     kept = take.like_first(size) if norm else 0
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
-    if UPDATES[rule].mean:  # the last slot is what predicts
-        for field in (WEIGHTS, NARROW, *UNIT_FIELDS.values()):
-            there = layers[:, field] >= 0
-            inference[:, there, field] += size * UPDATES[rule].slots
+    for field in (WEIGHTS, NARROW, *_UNITS):
+        there = layers[:, field] >= 0
+        inference[:, there, field] += mean_slot
     for own in inference:
         inputs = 0 if sparse else take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
@@ -309,6 +317,8 @@ def make_plan(
         if rate > 0 and not (sparse and index == 0):  # of whose numbers each is dropped by itself
             row[MASK] = take(capacity * padded(k))
             row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
+        if row[LAYER_KIND] == PERIODIC:
+            row[X_HAT] = take(capacity * padded(n))
         if row[LAYER_KIND] == BY_COLUMNS:
             row[X_HAT], row[STATISTICS] = take(capacity * padded(n)), take(5 * padded(n))
         small = row[LAYER_KIND] == LINEAR and k * n * problem.dtype.itemsize <= ALONE_BYTES
@@ -324,7 +334,7 @@ def make_plan(
     head[STEPS] = -(-samples // problem.batch_size)
     loss = loss_row(problem.loss)
     head[LOSS], head[UPDATE] = LOSS_CODES.get(loss.name, CUSTOM), UPDATE_CODES[rule]
-    head[SIZE] = size
+    head[SIZE], head[MEAN_SLOT] = size, mean_slot
     head[CLASSES] = loss.targets == "classes"
     head[TARGETS] = take(capacity * padded(problem.target_columns))
     alone = problem.network.outputs if layout.panel == 1 else 1  # outputs of single rows

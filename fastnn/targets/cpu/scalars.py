@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 # Fields of `numbers`, float64: what changes from step to step, and the optimizer's constants.
 (
     RATE,
-    C1,  # 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
+    C1,  # 1 - beta1^t; Nadam's factor of the gradient
     C2,  # sqrt(1 - beta2^t); with Adam's epsilon_hat 1, and C1 divided by it
     C3,  # Nadam's factor of the mean gradient
     PRODUCT,  # Nadam's mu_1 ... mu_t
+    SHARE,  # the part of w in the mean of the weights
     STEP_WEIGHT,  # sum of the weights of the rows of this batch
     MEAN_WEIGHT,  # of all rows
     INVERSE_WEIGHT,  # 1 / (rows of this batch * MEAN_WEIGHT), or 0
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     EPSILON,
     DECAY,
     EPSILON_HAT,  # 1: Adam's epsilon is the one with a hat, which c1 and c2 see to; else 0
+    EMA,  # decay of the mean of the weights, or 0
     CLIP_VALUE,  # largest size of a number of the gradient, or infinity
     CLIP_NORM,  # largest norm of the whole gradient
     CLIP_SCALE,  # what this step's gradient is multiplied by for that
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     CUT_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
     NEXT_CUT,  # and after this step
     NUMBERS,
-) = range(25)
+) = range(27)
 
 # What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
 # what the rate is multiplied by there.
@@ -50,6 +52,7 @@ def start_numbers(problem: Problem) -> np.ndarray:
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
     numbers[[MEAN_WEIGHT, NEXT_SCALE]] = 1.0
     numbers[[BETA1, BETA2, EPSILON, DECAY, EPSILON_HAT]] = problem.optimizer.constants
+    numbers[EMA] = problem.optimizer.ema
     norms = [getattr(layer, "max_norm", None) for layer in layers]
     factors = [layer.rate_factor for layer in layers]
     limits = [

@@ -134,8 +134,8 @@ def cut_update(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut all weights that are trained into tiles.
 
-    Each thread gets the columns that it also computes forward. A normalization has tiles of no
-    inputs, for what it has one number a unit. A first layer that reads sparse rows is cut into a
+    Each thread gets the columns that it also computes forward. What is no linear layer has tiles of
+    no inputs, for what it has one number a unit. A first layer that reads sparse rows is cut into a
     few tiles, each of which looks for its inputs in every row, and if it is lazy by inputs alone.
     """
     layers = zip(network.parametric, network.widths, strict=True)

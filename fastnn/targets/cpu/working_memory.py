@@ -7,6 +7,9 @@ threads, and for sparse rows as for dense ones: where these need another plan, i
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.inputs.parameters import Parameters
@@ -14,7 +17,10 @@ from fastnn.inputs.problem import Problem
 from fastnn.targets.cpu.arguments import make_job
 from fastnn.targets.cpu.checked import wrote, zeros_for
 from fastnn.targets.cpu.laziness import Laziness
-from fastnn.targets.cpu.plan import CAPACITY, ONES, PADDING, SIZE, TRANSPOSED, Plan
+from fastnn.targets.cpu.plan import CAPACITY, ONES, PADDING, SIZE, TRANSPOSED, N, Plan
+
+if TYPE_CHECKING:
+    from fastnn.layers import Parameter
 
 
 class Working:
@@ -103,7 +109,10 @@ class Working:
         state = np.zeros(int(plan.head[SIZE]) * (1 + self._slots), self._problem.dtype)
         for copy, layers in enumerate([parameters, *slots]):
             for layer, arrays in enumerate(layers):
-                every = np.vstack(arrays).astype(self._problem.dtype, copy=False)
+                n = int(plan.layers[layer, N])
+                known = self._problem.network.parameters[layer]
+                rows = [_rows_of(array, each, n) for array, each in zip(arrays, known, strict=True)]
+                every = np.vstack(rows).astype(self._problem.dtype, copy=False)
                 plan.write_weights(state, layer, every, copy)
         state.flags.writeable = False
         return state
@@ -115,7 +124,20 @@ class Working:
             copies.append([])
             for layer, each in enumerate(self._problem.network.parameters):
                 every = self._of_states.read_weights(state, layer, copy)
-                k = each[0].shape[0] if len(each[0].shape) > 1 else 0
+                k = each[0].shape[0] if each[0].name == "weights" else 0
                 weights = [every[:k].copy()] if k else []
-                copies[copy].append((*weights, *(row.copy() for row in every[k:])))
+                units = zip(every[k:], each[len(weights) :], strict=True)
+                copies[copy].append((*weights, *(_array_of(row, unit) for row, unit in units)))
         return copies[0], copies[1:]
+
+
+def _rows_of(array: np.ndarray, parameter: Parameter, units: int) -> np.ndarray:
+    """Return an array as rows of one number a unit; the last units are those with a cosine."""
+    if parameter.name not in ("frequencies", "phases"):
+        return array
+    return np.concatenate([np.zeros(units - array.size, array.dtype), array.ravel()])
+
+
+def _array_of(row: np.ndarray, parameter: Parameter) -> np.ndarray:
+    """Return a copy of what `_rows_of` made such a row of."""
+    return row[len(row) - math.prod(parameter.shape) :].reshape(parameter.shape).copy()

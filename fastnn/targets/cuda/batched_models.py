@@ -344,7 +344,8 @@ class Several:
         places: dict[Any, int] = {}
         for seat, own in zip(seats, every, strict=True):
             problem = seat.problem
-            constants = problem.optimizer.constants, problem.loss_alpha
+            optimizer = problem.optimizer
+            constants = optimizer.constants, optimizer.ema, problem.loss_alpha
             alike = constants, own.step, own.rates.tobytes()
             if alike not in places:
                 places[alike] = len(places) * own.rates.size

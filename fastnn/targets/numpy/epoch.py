@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
-from fastnn.rules.table import UPDATES as RULES
+from fastnn.rules.table import update_row
 from fastnn.targets import engine as interface
 from fastnn.targets.numpy.passes import (
     Batch,
@@ -58,15 +58,15 @@ def update(
 ) -> tuple[Parameters, list[Parameters]]:
     """Return parameters and state slots after update number `t` (from 1).
 
-    The rule's step, the soft threshold of l1, max_norm: in this order. Layers that are not
-    trainable are as before, and their gradient counts in no norm.
+    The rule's step, the soft threshold of l1, max_norm, the mean of the weights: in this order.
+    Layers that are not trainable are as before, and their gradient counts in no norm.
     """
     network = problem.network
     learning = [layer for layer, each in enumerate(network.parametric) if each.trainable]
     limited = clipped([gradients[each] for each in learning], problem.clip_value, problem.clip_norm)
     of_layer = dict(zip(learning, limited, strict=True))
-    rule = UPDATES[problem.optimizer.rule]
-    constants = problem.optimizer.constants
+    rule, averages = UPDATES[problem.optimizer.rule], update_row(problem.optimizer).mean
+    constants, ema = problem.optimizer.constants, problem.optimizer.ema
     undecayed = *constants[:3], 0.0, constants[4]
     updated: Parameters = []
     state: list[Parameters] = [[] for _ in slots]
@@ -78,7 +78,7 @@ def update(
             continue
         own_rate = rate * described.rate_factor
         # Weight decay, the last constant, acts on W and on nothing else.
-        hypers = Hyper(own_rate, undecayed, t), Hyper(own_rate, constants, t)
+        hypers = Hyper(own_rate, undecayed, t, ema), Hyper(own_rate, constants, t, ema)
         found = []
         for k, (array, each) in enumerate(zip(arrays, network.parameters[layer], strict=True)):
             gradient, own = of_layer[layer][k], [slot[layer][k] for slot in slots]
@@ -87,10 +87,14 @@ def update(
         l1, limit = problem.penalties[layer][0], getattr(described, "max_norm", None)
         if l1 or limit is not None:
             W, slots_W = shrunk(found[0][0], own_rate * l1), found[0][1]
-            W = W if limit is None else held(W, limit)
-            if RULES[problem.optimizer.rule].mean:
-                slots_W = [*slots_W[:-1], average(slots[-1][layer][0], W, hypers[1])]
-            found[0] = W, slots_W
+            found[0] = W if limit is None else held(W, limit), slots_W
+        if averages:
+            found = [
+                (array, [*own, average(mean, array, hypers[0])] if each.trained else own)
+                for (array, own), mean, each in zip(
+                    found, slots[-1][layer], network.parameters[layer], strict=True
+                )
+            ]
         updated.append(tuple(array for array, _ in found))
         for number, slot in enumerate(state):
             slot.append(tuple(own[number] for _, own in found))
@@ -172,9 +176,8 @@ class Engine(interface.Engine):
 
         Where the update rule keeps the mean of the parameters, that is what predicts.
         """
-        mean = RULES[self.problem.optimizer.rule].mean
         parameters, slots = self._state
-        parameters = slots[-1] if mean else parameters
+        parameters = slots[-1] if update_row(self.problem.optimizer).mean else parameters
         size = PREDICTED_ROWS if isinstance(X, SparseRows) else len(X)
         found = [
             forward(self.problem, parameters, dense_rows(self.problem, X, slice(at, at + size)))

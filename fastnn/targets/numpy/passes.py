@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.inputs.problem import Problem
 from fastnn.inputs.weights import row_means
-from fastnn.rules.table import UPDATES, activation_row
+from fastnn.rules.table import activation_row, update_row
 from fastnn.targets.numpy.activations import activation_of
 from fastnn.targets.numpy.kinds import KINDS
 from fastnn.targets.numpy.layers import dropout_mask, random_slopes
@@ -230,7 +230,7 @@ def move_statistics(
             problem.network.parametric, parameters, layers, strict=True
         )
     ]
-    if UPDATES[problem.optimizer.rule].mean:
+    if update_row(problem.optimizer).mean:
         mean = [
             tuple(m if each.trained else w for m, w, each in zip(means, own, wanted, strict=True))
             for means, own, wanted in zip(slots[-1], moved, known, strict=True)

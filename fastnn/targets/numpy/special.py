@@ -12,6 +12,9 @@ _NAME = "scipy.special"
 
 
 def __getattr__(name: str) -> Any:
-    # What is imported by half cannot be imported again.
-    module = sys.modules.get(_NAME) or uninterrupted(lambda: import_module(_NAME))
+    module = sys.modules.get(_NAME)
+    # One that another thread is about to import is there already, with half of its functions.
+    if module is None or getattr(module.__spec__, "_initializing", False):
+        # What is imported by half, for it was interrupted, cannot be imported again.
+        module = uninterrupted(lambda: import_module(_NAME))
     return getattr(module, name)

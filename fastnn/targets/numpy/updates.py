@@ -1,7 +1,8 @@
 """Update rules: parameters, gradient and optimizer state in, parameters and state out.
 
 All arrays have the shape and dtype of the parameter; nothing is overwritten. A rule takes and
-returns as many state slots as `fastnn.rules.table.UPDATES` says, which names the sources too.
+returns as many state slots as `fastnn.rules.table.UPDATES` says, which names the sources too, less
+the mean of the weights: `average` takes that, after all else.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ class Hyper(NamedTuple):
         Those of the optimizer, see `fastnn.optimizers.Optimizer.constants`.
     t
         Number of this update, from 1.
+    ema
+        Decay of the mean of the weights; 0: it is that of `AveragedSGD`.
     """
 
     learning_rate: float
     constants: tuple[float, float, float, float, float]
     t: int
+    ema: float = 0.0
 
 
 def clipped(gradients: Parameters, value: float | None, norm: float | None) -> Parameters:
@@ -71,7 +75,13 @@ def held(W: np.ndarray, limit: float) -> np.ndarray:
 
 
 def average(mean: np.ndarray, w: np.ndarray, hyper: Hyper) -> np.ndarray:
-    """Return the mean of w over all updates from number `start` (from 0) on, or w before it."""
+    """Return the mean of w over all updates, with w in it: see `Optimizer.ema`.
+
+    That of `AveragedSGD` is over those from number `start` (from 0) on, and w before it.
+    """
+    if hyper.ema:
+        share = FACTORS.share(hyper.ema, 0, hyper.t)
+        return w if share == 1 else mean + (w - mean) * share
     count = FACTORS.averaged(hyper.constants[0], hyper.t)
     return w if count == 1 else mean + (w - mean) / count
 
@@ -139,14 +149,6 @@ def adagrad(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[n
     return w - hyper.learning_rate * g / (np.sqrt(v) + hyper.constants[2]), [v]
 
 
-def averaged_sgd(
-    w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper
-) -> tuple[np.ndarray, Slots]:
-    """SGD, and the `average` of its weights: w -= lr g;  mean += (w - mean) / (t - start)."""
-    w = w - hyper.learning_rate * g
-    return w, [average(slots[0], w, hyper)]
-
-
 def lion(w: np.ndarray, g: np.ndarray, slots: Slots, hyper: Hyper) -> tuple[np.ndarray, Slots]:
     """Lion: w -= lr (sign(b1 m + (1 - b1) g) + decay w);  m = b2 m + (1 - b2) g."""
     beta1, beta2, _, decay, _ = hyper.constants
@@ -165,5 +167,5 @@ UPDATES: dict[str, Update] = {
     "rmsprop": rmsprop,
     "adagrad": adagrad,
     "lion": lion,
-    "averaged_sgd": averaged_sgd,
+    "averaged_sgd": sgd,  # and the `average` of its weights
 }

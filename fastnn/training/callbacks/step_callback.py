@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.errors import InvalidInput, TrainerBusy, shown, whole
 from fastnn.inputs.parameters import Parameters, copy_of
 from fastnn.inputs.problem import Problem
-from fastnn.rules.table import UPDATES
+from fastnn.rules.table import update_row
 from fastnn.targets.selection import check_reads, choose, engine_class
 from fastnn.training.callbacks.bundled import Bundled
 from fastnn.training.history import History
@@ -55,7 +55,7 @@ class TrainerView(Predictor):
         """Copies of the parameters that predict, as `Trainer.parameters` has them."""
         engine = self._opened()
         parameters, slots = engine.unpack(engine.snapshot())
-        return copy_of(slots[-1] if UPDATES[self.problem.optimizer.rule].mean else parameters)
+        return copy_of(slots[-1] if update_row(self.problem.optimizer).mean else parameters)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import Problem, penalty_of
 from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.network import Dropout, Network, unknown_inputs
-from fastnn.rules.table import UPDATES
+from fastnn.rules.table import update_row
 from fastnn.training.inspection.values import Activations, Gradients, LayerValues, named
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def predicting(state: State) -> Parameters:
     """Return the parameters that predict, not to be written to."""
     parameters, slots = state.read()
-    return slots[-1] if UPDATES[state.problem.optimizer.rule].mean else parameters
+    return slots[-1] if update_row(state.problem.optimizer).mean else parameters
 
 
 def host_data(data: Data) -> Data:

@@ -15,7 +15,7 @@ from fastnn.inputs.data import Data, check_data, width_of
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import Problem
-from fastnn.rules.table import UPDATES
+from fastnn.rules.table import update_row
 from fastnn.targets.selection import check_reads, choose
 from fastnn.training.inspection.passes import host_data, there_and_back
 from fastnn.training.inspection.trace_result import Step, Trace
@@ -56,7 +56,7 @@ def _check_room(problem: Problem, rows: int, steps: int) -> None:
     """Raise `InvalidInput` where so many updates cannot be kept."""
     numbers = sum(math.prod(each.shape) for layer in problem.network.parameters for each in layer)
     units = sum(width for _, width in problem.network.widths)
-    copies = 2 + UPDATES[problem.optimizer.rule].slots
+    copies = 2 + update_row(problem.optimizer).slots
     check_memory(
         steps * problem.dtype.itemsize * (copies * numbers + 3 * rows * units),
         f"a trace of {steps:,} updates",
@@ -161,7 +161,7 @@ def _step(
     slopes = drawn_slopes(problem, len(rows), epoch, index)
     found = there_and_back(problem, before[0], take(problem, data, rows), masks, slopes)
     at = named(network, before[0])
-    mean = UPDATES[problem.optimizer.rule].mean
+    mean = update_row(problem.optimizer).mean
     return Step(
         step + index + 1,
         epoch + 1,

@@ -53,8 +53,8 @@ class Step:
         W and b before and after the update, an `Arrays` for each layer, as `Trainer.parameters` has
         them. After a loss that is not finite there is no update, and both are the same.
     at
-        The parameters of the forward pass. They are `before`, but for `AveragedSGD`, which moves
-        these, and whose mean `before` and `after` are.
+        The parameters of the forward pass. They are `before`, but for `AveragedSGD` and with an
+        `ema`: these move, and `before` and `after` are their mean.
     """
 
     step: int

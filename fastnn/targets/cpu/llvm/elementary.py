@@ -7,10 +7,12 @@ last place (ulp), tested against scipy.special in higher precision:
     exp 1.5, expm1 2.5, log 1.5, log1p 2.5, tanh 3.5, erf 3 (float32 and float64)
     (expm1 becomes infinite half a binary order early, from 88.37 or 709.43 on; log1p(-1) is NaN)
     normal_cdf: relative error below 12 eps (1 + z^2) (the square in exp(-z^2/2) is rounded)
+    turn: cos(2 pi t) and sin(2 pi t) for any t, 2
 
 Series: exp by Taylor after Cody & Waite's reduction x = n ln2 + r (Cody & Waite 1980, chapter 6);
 log(m) = 2 artanh((m - 1)/(m + 1)) (Abramowitz & Stegun 4.1.27); the scaled error function by
-Chebyshev interpolation in (x - 2)/(x + 2) (Schonfelder 1978); erf itself near 0 by Taylor.
+Chebyshev interpolation in (x - 2)/(x + 2) (Schonfelder 1978); erf itself near 0 by Taylor; turn by
+Taylor within an eighth of a turn, for whole turns, and then quarters, are left out exactly.
 
 sin and cos are those of the C library, one number after the other: to reduce the range of a large
 argument takes more than a few instructions.
@@ -141,6 +143,18 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
         real,
     )
 
+    # sin(pi/2 x) = x sine_near(x^2) and cos(pi/2 x) = cosine_near(x^2), |x| <= 1/2
+    sine_near, cosine_near = (
+        polynomial(
+            [
+                (-1) ** i * (math.pi / 2) ** n / math.factorial(n)
+                for i, n in enumerate(range(odd, last, 2))
+            ],
+            real,
+        )
+        for odd, last in ((1, 10 if single else 18), (0, 11 if single else 17))
+    )
+
     @njit(**FUSE)
     def reduce(x):
         x = low if x < low else x
@@ -219,6 +233,20 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
         y = far if size > one else near * erf_near(near * near)
         return -y if x < zero else y
 
+    @njit(**FUSE)
+    def turn(t):
+        r = t - np.rint(t)
+        quarters = real(4) * r
+        quarter = np.rint(quarters)
+        x = quarters - quarter
+        square, size = x * x, abs(quarter)
+        sine, cosine = x * sine_near(square), cosine_near(square)
+        odd, sign = size == one, one - size  # of an even number of quarters
+        return (
+            -quarter * sine if odd else sign * cosine,
+            quarter * cosine if odd else sign * sine,
+        )
+
     @njit(**STRICT)
     def sqrt(x):
         return real(math.sqrt(x))
@@ -240,6 +268,7 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
         normal_cdf=normal_cdf,
         erf=erf,
         sqrt=sqrt,
+        turn=turn,
         sin=sin,
         cos=cos,
     )

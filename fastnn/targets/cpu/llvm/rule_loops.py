@@ -141,10 +141,9 @@ LOOPS: dict[str, Any] = {
 }
 
 
-def _update_loop(rule: Any, real: Any, elementary: Any, slots: int, mean: bool) -> Any:
+def _update_loop(rule: Any, real: Any, elementary: Any, slots: int) -> Any:
     step, zero = njit(**INLINE)(rule(real, elementary)), real(0)
     shrunk = njit(**INLINE)(updates.soft_threshold(real))
-    averaged = njit(**INLINE)(updates.mean_of_weights(real))
 
     @njit(**EXACT)
     def update(
@@ -157,16 +156,25 @@ def _update_loop(rule: Any, real: Any, elementary: Any, slots: int, mean: bool) 
             s = memory[U(s_at + i)] if slots > 0 else zero
             t = memory[U(t_at + i)] if slots > 1 else zero
             w, s, t = step(w, g, s, t, lr, b1, r1, b2, r2, eps, shrink, c1, c2, c3)
-            w = shrunk(w, threshold)
-            if mean:
-                s = averaged(s, w, c1)
-            memory[U(w_at + i)] = w
+            memory[U(w_at + i)] = shrunk(w, threshold)
             if slots > 0:
                 memory[U(s_at + i)] = s
             if slots > 1:
                 memory[U(t_at + i)] = t
 
     return update
+
+
+def make_average(dtype: np.dtype) -> Any:
+    """Return ``average(memory, at, mean, count, share)``: take weights at `at` into their mean."""
+    averaged = njit(**INLINE)(updates.mean_of_weights(dtype.type))
+
+    @njit(**EXACT)
+    def average(memory, at, mean, count, share):
+        for i in range(count):
+            memory[U(mean + i)] = averaged(memory[U(mean + i)], memory[U(at + i)], share)
+
+    return average
 
 
 def make_clip(dtype: np.dtype) -> Any:
@@ -215,9 +223,10 @@ def make_rules(dtype: np.dtype, elementary: SimpleNamespace) -> SimpleNamespace:
         ]
         return switch(loops, "memory, p_at, y_at, to, count, alpha", call_loss)
 
-    kinds = {n: (getattr(updates, n), row.slots, row.mean) for n, row in UPDATES.items()}
+    # The mean of the weights is taken after the loop: see `make_average`.
+    kinds = {n: (getattr(updates, n), row.slots - row.mean) for n, row in UPDATES.items()}
     update_loops = {
-        kind: _update_loop(kind[0], real, elementary, *kind[1:])
+        kind: _update_loop(kind[0], real, elementary, kind[1])
         for kind in dict.fromkeys(kinds.values())
     }
     return SimpleNamespace(

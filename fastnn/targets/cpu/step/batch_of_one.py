@@ -55,6 +55,7 @@ from fastnn.targets.cpu.plan import (
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
+    EMA,
     L1,
     L2,
     LOSS_SUM,
@@ -62,7 +63,7 @@ from fastnn.targets.cpu.scalars import (
     RATE_FACTOR,
     WEIGHT_SUM,
 )
-from fastnn.targets.cpu.step.between_steps import averaged, layer_number
+from fastnn.targets.cpu.step.between_steps import layer_number, share_of
 from fastnn.targets.cpu.views import (
     control_of,
     head_of,
@@ -319,9 +320,8 @@ def _several_outputs(
                 rate, threshold = real(exact_rate), real(exact_rate * l1)
                 keep = one - rate * l2
                 if averages:
-                    share = real(
-                        1.0 / averaged(numbers[BETA1], float(control[FIRST_STEP] + step + 1))
-                    )
+                    update = float(control[FIRST_STEP] + step + 1)
+                    share = real(share_of(numbers[EMA], numbers[BETA1], update))
                 scale = output_share
                 if weighted == 1:
                     scale = real(weights[U(row)] * inverse) * output_share
@@ -368,7 +368,7 @@ def _several_outputs(
 def make_one_by_one(
     dtype: np.dtype, elementary: Any, products: Any, losses: Any, step_row: Any
 ) -> Any:
-    """Return ``one_by_one(job)``: an epoch of SGD, or of AveragedSGD, on one row at a time.
+    """Return ``one_by_one(job)``: an epoch of SGD, or of averaged SGD, on one row at a time.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from fastnn.targets.cpu.plan import (
     BATCH,
     IN_PLACE,
     LAZY,
+    MEAN_SLOT,
     OWN_INPUTS,
     PREFETCH,
     SAMPLES,
@@ -27,6 +28,7 @@ from fastnn.targets.cpu.scalars import (
     C1,
     C2,
     C3,
+    EMA,
     EPSILON_HAT,
     INVERSE_WEIGHT,
     LAYER_NUMBERS,
@@ -36,6 +38,7 @@ from fastnn.targets.cpu.scalars import (
     PRODUCT,
     RATE,
     RATE_FACTOR,
+    SHARE,
     STEP_WEIGHT,
     WEIGHT_SUM,
 )
@@ -51,11 +54,9 @@ from fastnn.targets.cpu.views import (
     weights_of,
 )
 
-ADAM, ADAMW, NADAM, AVERAGED = (
-    UPDATE_CODES[name] for name in ("adam", "adamw", "nadam", "averaged_sgd")
-)
+ADAM, ADAMW, NADAM = (UPDATE_CODES[name] for name in ("adam", "adamw", "nadam"))
 FACTORS = make_factors(math.sqrt, max, njit(**EXACT))
-adam, nadam, averaged = FACTORS.adam, FACTORS.nadam, FACTORS.averaged
+adam, nadam, share_of = FACTORS.adam, FACTORS.nadam, FACTORS.share
 nadam_momentum, nadam_product = FACTORS.momentum, FACTORS.product
 
 
@@ -123,8 +124,8 @@ def begin_step(job, first_step, step, samples):
             numbers[PRODUCT] = nadam_product(beta1, first_step)
         numbers[PRODUCT] *= nadam_momentum(beta1, t)
         numbers[C1], numbers[C2], numbers[C3] = nadam(beta1, beta2, t, numbers[PRODUCT])
-    if head[UPDATE] == AVERAGED:
-        numbers[C1] = 1.0 / averaged(beta1, t)
+    if head[MEAN_SLOT] > 0:
+        numbers[SHARE] = share_of(numbers[EMA], beta1, t)
     total = float(samples)
     if head[WEIGHTED] > 0:
         total = 0.0

@@ -73,6 +73,7 @@ from fastnn.targets.cpu.step.nonzero_columns import make_nonzero
 from fastnn.targets.cpu.step.normalization import make_normalization
 from fastnn.targets.cpu.step.norms import make_norms
 from fastnn.targets.cpu.step.per_unit import make_per_unit
+from fastnn.targets.cpu.step.periodic import make_periodic
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
 from fastnn.targets.cpu.step.sparse_rows import make_sparse
 from fastnn.targets.cpu.step.update import make_apply, make_update
@@ -124,6 +125,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     first_rows = make_first_rows(dtype, gemm)
     find_nonzero, find_tiles = make_nonzero(dtype, shape, first_rows)
     normalization = make_normalization(dtype, panel, gemm, lanes)
+    periodic = make_periodic(dtype, panel, gemm.width_of, elementary)
     apply, sparse_rows = make_apply(dtype, rules), make_sparse(dtype, panel, gemm.width_of)
     lazy_rows = make_lazy(dtype, panel, gemm.width_of, sparse_rows, apply)
     layers_ = make_layers(
@@ -137,6 +139,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         lanes,
         softmax,
         normalization,
+        periodic,
         sparse_rows.sparse_forward,
     )
     per_unit, keep_transposed = make_per_unit(dtype, panel, gemm), layers_.keep_transposed
@@ -152,6 +155,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         keep_transposed,
         norms.add_squares,
         normalization,
+        periodic,
         apply,
         sparse_rows,
         lazy_rows.update_lazily,

@@ -17,7 +17,6 @@ from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE
 from fastnn.targets.cpu.scalars import (
     BETA1,
     BETA2,
-    C1,
     CUT_NOW,
     L1,
     L2,
@@ -28,6 +27,7 @@ from fastnn.targets.cpu.scalars import (
     RATE_FACTOR,
     RESCALE,
     SCALE,
+    SHARE,
 )
 from fastnn.targets.cpu.views import head_of, jumps_of, numbers_of
 
@@ -70,7 +70,7 @@ def begin_lazy(job, step):
     elif head[UPDATE] == NESTEROV:
         a, b, c, d = 1.0 - rate * (l2 + mu * l2), -rate * mu * mu, l2, mu
     elif head[UPDATE] == AVERAGED:
-        d, e = 1.0 - numbers[C1], numbers[C1]
+        d, e = 1.0 - numbers[SHARE], numbers[SHARE]
     elif head[UPDATE] == RMSPROP:
         d = numbers[BETA2]
     if head[LAZY] == STAMPED:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
-from fastnn.targets.cpu.kinds import LINEAR
+from fastnn.targets.cpu.kinds import LINEAR, PERIODIC
 from fastnn.targets.cpu.llvm.function_pointers import call_row_losses
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
@@ -89,6 +89,7 @@ def make_layers(
     lanes: Any,
     softmax: Any,
     normalization: Any,
+    periodic: Any,
     sparse_forward: Any,
 ) -> SimpleNamespace:
     """Return linear_forward, loss_rows, linear_backward and keep_transposed for one dtype."""
@@ -105,6 +106,7 @@ def make_layers(
     soft_cross_entropy_rows = softmax.soft_cross_entropy_rows
     prelu_forward, prelu_backward = prelu.prelu_forward, prelu.prelu_backward
     normalize, normalize_back = normalization.normalize, normalization.normalize_back
+    periodic_forward, periodic_back = periodic.forward, periodic.back
     add_rows = narrow.forward
     lane_count, transpose_block = np.int64(panel // 2), make_transpose(dtype)
 
@@ -129,15 +131,17 @@ def make_layers(
     def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
         """Write activation(x W + b) for rows r0..r1 and panels p0..p1 of a layer's outputs.
 
-        Where the layer is a normalization, that of x takes the place of x W + b. x is `own` numbers
-        beyond the layer's inputs: a thread's own copy of them; or, for the first layer, the
-        caller's rows order[first + r], where they can be read in place or are sparse. Copies of
-        these that lie as they would are read in the same way.
+        Where the layer is a normalization, that of x takes the place of x W + b, and likewise x and
+        its cosines. x is `own` numbers beyond the layer's inputs: a thread's own copy of them; or,
+        for the first layer, the caller's rows order[first + r], where they can be read in place or
+        are sparse. Copies of these that lie as they would are read in the same way.
         """
         memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
-        if layers[layer, LAYER_KIND] != LINEAR:
+        if layers[layer, LAYER_KIND] == PERIODIC:
+            periodic_forward(job, layer, r0, r1, own)
+        elif layers[layer, LAYER_KIND] != LINEAR:
             normalize(job, layer, r0, r1, p0, p1, own, me)
         elif layer == 0 and head[IN_PLACE] == SPARSE:
             sparse_forward(job, first, r0, r1, p0, p1, me)
@@ -381,13 +385,15 @@ def make_layers(
     def linear_backward(job, layer, r0, r1, p0, p1, me):
         """Write (delta W^T) mask da/dz: the derivative by z of the layer before, panels p0..p1.
 
-        Where the layer is a normalization, its derivative takes the place of delta W^T.
+        Where the layer is no linear one, its derivative takes the place of delta W^T.
         """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         delta, out = layers[layer, DELTA], layers[layer - 1, DELTA]
         zeros = -1 - (head[ONES] + panel)
-        if layers[layer, LAYER_KIND] != LINEAR:
+        if layers[layer, LAYER_KIND] == PERIODIC:
+            periodic_back(job, layer, r0, r1)
+        elif layers[layer, LAYER_KIND] != LINEAR:
             normalize_back(job, layer, r0, r1, p0, p1, me)
         elif layers[layer, TRANSPOSED] >= 0:
             multiply(

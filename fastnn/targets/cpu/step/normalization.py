@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.rules.table import UPDATE_CODES
 from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
@@ -26,19 +25,17 @@ from fastnn.targets.cpu.plan import (
     LAYER_KIND,
     LAYERS,
     MEAN,
+    MEAN_SLOT,
     OUTPUT,
     PADDING,
     ROW_SCRATCH,
-    SIZE,
     STATISTICS,
-    UPDATE,
     VARIANCE,
     X_HAT,
     N,
 )
 from fastnn.targets.cpu.views import head_of, layers_of, make_view, parts_of
 
-AVERAGED = UPDATE_CODES["averaged_sgd"]
 # What is kept of each column of a batch at STATISTICS, one vector (n,) after another: mean,
 # variance and 1 / sqrt(variance + epsilon) of x; the means of delta and of delta x_hat.
 VARIANCES, INVERSES, DELTA_MEANS, SLOPE_MEANS = range(1, 5)
@@ -259,9 +256,9 @@ def make_normalization(dtype: np.dtype, panel: int, gemm: Any, lanes: Any) -> Si
             memory[U(mean)] += momentum * change
             change = memory[U(batch + VARIANCES * padded(n))] * unbiased - memory[U(variance)]
             memory[U(variance)] += momentum * change
-            if head[UPDATE] == AVERAGED:  # the mean of the parameters has them as they are
-                memory[U(mean + head[SIZE])] = memory[U(mean)]
-                memory[U(variance + head[SIZE])] = memory[U(variance)]
+            if head[MEAN_SLOT] > 0:  # the mean of the parameters has them as they are
+                memory[U(mean + head[MEAN_SLOT])] = memory[U(mean)]
+                memory[U(variance + head[MEAN_SLOT])] = memory[U(variance)]
 
     return SimpleNamespace(
         normalize=normalize, normalize_back=normalize_back, weigh=weigh, move=move

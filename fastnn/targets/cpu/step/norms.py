@@ -17,11 +17,11 @@ from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import KEPT, LAYER_KIND, NARROW, PARTS, SIZE, UPDATE, WEIGHTS, K, N
+from fastnn.targets.cpu.plan import KEPT, LAYER_KIND, MEAN_SLOT, NARROW, PARTS, WEIGHTS, K, N
 from fastnn.targets.cpu.products.dot import make_squares
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import C1, CLIP_NORM, CLIP_SCALE, COLUMN_NORM
-from fastnn.targets.cpu.step.between_steps import AVERAGED, layer_number
+from fastnn.targets.cpu.scalars import CLIP_NORM, CLIP_SCALE, COLUMN_NORM, SHARE
+from fastnn.targets.cpu.step.between_steps import layer_number
 from fastnn.targets.cpu.step.per_unit import KINDS
 from fastnn.targets.cpu.views import head_of, layers_of, make_view, numbers_of, parts_of, tiles_of
 
@@ -117,9 +117,9 @@ def make_norms(
         if norm <= limit * unit:
             return False
         factor = real(limit * unit / (norm + NORM_EPSILON * unit))
-        if head[UPDATE] == AVERAGED:
+        if head[MEAN_SLOT] > 0:
             # The mean has taken in what the rule made of w; it is of what the limit makes of it.
-            share, mean = real(numbers[C1]), at + head[SIZE]
+            share, mean = real(numbers[SHARE]), at + head[MEAN_SLOT]
             for i in range(count):
                 w, s = memory[U(at + i * stride)], memory[U(mean + i * stride)]
                 s = w * factor if share == one else s + share * (w * factor - w)

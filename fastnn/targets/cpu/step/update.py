@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.targets.cpu.kinds import LINEAR
+from fastnn.targets.cpu.kinds import LINEAR, PERIODIC
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_clip
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_average, make_clip
 from fastnn.targets.cpu.plan import (
     CAPACITY,
     CLIPS,
@@ -21,6 +21,7 @@ from fastnn.targets.cpu.plan import (
     LAZY,
     LIST_SLACK,
     LOOK_ROWS,
+    MEAN_SLOT,
     NARROW,
     OWN_INPUTS,
     PRIVATE,
@@ -46,6 +47,7 @@ from fastnn.targets.cpu.scalars import (
     EPSILON,
     L1,
     L2,
+    SHARE,
 )
 from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, rows_ahead
 from fastnn.targets.cpu.step.per_unit import KINDS
@@ -69,7 +71,7 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
     """
     real = dtype.type
     zero, one, rule, clip = real(0), real(1), rules.update, make_clip(dtype)
-    memory_of = make_view("memory", dtype)
+    memory_of, average = make_view("memory", dtype), make_average(dtype)
 
     @njit(**EXACT)
     def apply(job, layer, at, gradient, count, is_bias):
@@ -97,6 +99,8 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
             real(numbers[BETA2]), real(1.0 - numbers[BETA2]), real(numbers[EPSILON]), shrink,
             real(numbers[C1]), real(numbers[C2]), real(numbers[C3]),
         )  # fmt: skip
+        if head[MEAN_SLOT] > 0:
+            average(memory, at, at + head[MEAN_SLOT], count, real(numbers[SHARE]))
 
     return apply
 
@@ -112,6 +116,7 @@ def make_update(
     keep_transposed: Any,
     add_squares: Any,
     normalization: Any,
+    periodic: Any,
     apply: Any,
     sparse_rows: Any,
     update_lazily: Any,
@@ -128,7 +133,7 @@ def make_update(
     add_samples = narrow.gradient
     add_entries, seek = sparse_rows.add_entries, sparse_rows.seek
     place_of, sum_columns = per_unit.place_of, per_unit.sum_columns
-    weigh, move = normalization.weigh, normalization.move
+    weigh, move, weigh_periods = normalization.weigh, normalization.move, periodic.weigh
 
     @njit(**EXACT)
     def add(job, layer, i0, i1, p0, p1, first, samples, own, me, out, apart, origin, alpha, beta):
@@ -175,18 +180,21 @@ def make_update(
                         )  # fmt: skip
 
     @njit(**MERGED)
-    def update_columns(job, layer, p0, p1, samples, gradient):
+    def update_columns(job, layer, p0, p1, samples, own, gradient):
         """Update what a layer has one number of a unit: panels p0..p1, from all samples."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         direct = head[DIRECT] == 1
         factor = -real(layer_rate(job, layer)) if direct else one
-        normalizes = layers[layer, LAYER_KIND] != LINEAR
+        layer_kind = layers[layer, LAYER_KIND]
+        kinds = KINDS if layer_kind != LINEAR or layers[layer, TRAINABLE] >= 0 else 1
         for p in range(p0, p1):
             width = width_of(p, layers[layer, N])
-            if normalizes:
+            if layer_kind == PERIODIC:
+                weigh_periods(job, layer, p, samples, own)
+            elif layer_kind != LINEAR:
                 weigh(job, layer, p, samples)
                 move(job, layer, p, samples)
-            for kind in range(KINDS if normalizes or layers[layer, TRAINABLE] >= 0 else 1):
+            for kind in range(kinds):
                 at = place_of(job, layer, p, kind)
                 if at < 0:
                     continue
@@ -304,7 +312,7 @@ def make_update(
         else:
             by_rule(job, layer, i0, i1, p0, p1, first, samples, own, me, gradient)
         if i1 == layers[layer, K]:
-            update_columns(job, layer, p0, p1, samples, gradient)
+            update_columns(job, layer, p0, p1, samples, own, gradient)
         if head[KEPT] == 0:
             keep_transposed(job, layer, i0, i1, p0, p1)
         else:

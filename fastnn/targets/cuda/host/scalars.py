@@ -61,7 +61,7 @@ def step_table(
         product = done * np.cumprod(FACTORS.momentum(beta1, t))
         table[:, [C1, C2, C3]] = np.column_stack(FACTORS.nadam(beta1, beta2, t, product))
     elif rule == "averaged_sgd":
-        table[:, C1] = 1.0 / FACTORS.averaged(beta1, t)
+        table[:, C1] = FACTORS.share(problem.optimizer.ema, beta1, t)
     starts = np.arange(steps) * problem.batch_size
     rows = np.minimum(len(order) - starts, problem.batch_size)
     usual = rows * (1.0 if weights is None else weights.mean())
