@@ -63,7 +63,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments", "products"),
         ("views", "checked"),
         ("team", "working_memory"),
-        ("step", "user_rules"),
+        ("step", "user_rules", "begun"),
         ("engine",),
     ),
     "fastnn.targets.cuda": (
