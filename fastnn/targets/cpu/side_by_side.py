@@ -1,0 +1,157 @@
+"""Predictions of several networks for the same rows, added up.
+
+Every thread takes a block of rows through all networks, one after another, so that the rows and
+what is added up stay in its cache; and what Python does for a network is a call and two additions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.inputs.pages import pages_of
+from fastnn.sanitizer import CHECKED
+from fastnn.targets import engine as interface
+from fastnn.targets.cpu import arguments as words
+from fastnn.targets.cpu.arguments import make_strided_views
+from fastnn.targets.cpu.engine import (
+    PREDICT_FLOPS_PER_CALL,
+    PREDICT_FLOPS_PER_THREAD,
+    Engine,
+)
+from fastnn.targets.cpu.plan import INFERENCE_ROWS
+from fastnn.threads.atomic import new_lock
+from fastnn.threads.pool import Task
+
+BLOCK_BYTES = 512 << 10  # of features that a thread takes at a time
+
+
+class _Address:
+    """The address of an array, as those take it that call compiled code, looked up once."""
+
+    __slots__ = ("__array_interface__",)
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.__array_interface__ = {"data": array.__array_interface__["data"]}
+
+
+class _Network(NamedTuple):
+    """One network in one seat."""
+
+    forward: Callable[..., None]
+    job: Any
+    weight: Any
+    kind: int  # of its outputs: several networks write theirs into the same place
+    kept: Any
+
+
+class SideBySide(interface.SideBySide):
+    """Predicts with engines of this target; see `fastnn.targets.engine.SideBySide`."""
+
+    def __init__(
+        self,
+        engines: Sequence[interface.Engine],
+        groups: Sequence[int],
+        weights: Sequence[float],
+        threads: int,
+        finish: interface.Finish | None = None,
+    ) -> None:
+        super().__init__(engines, groups, weights, threads, finish)
+        self._using = new_lock()
+        self._task: Task | None = None
+        self._copies: list[Engine] = []  # of engines that have one seat each
+        self._outputs = engines[0].problem.network.outputs
+        # Of a row in each network, and in the largest.
+        flops = [2.0 * sum(k * n for k, n in each.problem.network.shapes) for each in engines]
+        self._flops, self._most_flops = sum(flops), max(flops)
+        self._tables = np.zeros((threads, max(groups) + 1, words.STRIDED_FIELDS), np.int64)
+        self._dtypes = list(dict.fromkeys(each.problem.dtype for each in engines))
+        self._dtype = np.result_type(*self._dtypes)
+        self._seats: list[list[_Network]] = [[] for _ in range(threads)]
+        at = words.POSITIONS["strided"]
+        for engine, group, weight in zip(engines, groups, weights, strict=True):
+            assert isinstance(engine, Engine)
+            dtype = engine.problem.dtype
+            for seat, (forward, job, kept) in enumerate(self._jobs_of(engine, threads)):
+                job[at] = self._tables[seat, group].__array_interface__["data"][0]
+                job[at + 1] = 1
+                passed = job if CHECKED else _Address(job)
+                self._seats[seat].append(
+                    _Network(
+                        forward, passed, dtype.type(weight), self._dtypes.index(dtype), (job, kept)
+                    )
+                )
+
+    def _jobs_of(self, engine: Engine, seats: int) -> list[tuple[Callable[..., None], Any, Any]]:
+        """Return entry point, job and what is to be kept, for each seat."""
+        found: list[tuple[Callable[..., None], Any, Any]] = []
+        while True:
+            forward, jobs, kept = engine.dense_jobs()
+            found += [(forward, job, kept) for job in jobs]
+            if len(found) >= seats:
+                return found[:seats]
+            other = Engine(engine.problem, engine.threads)
+            other.restore(engine.snapshot())
+            self._copies.append(other)
+            engine = other
+
+    def add_up(self, features: Sequence[Any]) -> np.ndarray:
+        """Return the weighted sum of what the networks predict."""
+        if any(not isinstance(each, np.ndarray) or pages_of(each) for each in features):
+            return super().add_up(features)
+        rows, outputs, finish = len(features[0]), self._outputs, self.finish
+        seats = min(self.threads, max(1, int(self._flops * rows / PREDICT_FLOPS_PER_THREAD)))
+        count = self._rows_together(features, rows, seats)
+        total = np.zeros((rows, outputs), self._dtype)
+        left = deque(range(0, rows, count))
+
+        def predict(seat: int) -> None:
+            networks, tables = self._seats[seat], self._tables[seat]
+            rooms = [np.empty((count, outputs), dtype) for dtype in self._dtypes]
+            while left:
+                try:
+                    start = left.popleft()
+                except IndexError:  # another thread was quicker
+                    return
+                stop = min(start + count, rows)
+                tables[:] = make_strided_views(*(each[start:stop] for each in features))
+                parts = [room[: stop - start] for room in rooms]
+                places = parts if CHECKED else [*map(_Address, parts)]
+                into = total[start:stop]
+                for forward, job, weight, kind, _ in networks:
+                    part = parts[kind]
+                    forward(job, 0, stop - start, places[kind])
+                    if finish is not None:
+                        finish(part, part)
+                    np.multiply(part, weight, out=part)
+                    np.add(into, part, out=into)
+
+        with self._using:
+            self._settle()
+            if seats == 1:
+                predict(0)
+            else:
+                self._task = Task(predict, seats, left.clear)
+                try:
+                    self._task.run()
+                finally:
+                    self._settle()
+        return total
+
+    def _rows_together(self, features: Sequence[np.ndarray], rows: int, seats: int) -> int:
+        """Return how many rows a thread takes at a time: as many as stay in its cache."""
+        most = max(each.shape[1] * each.itemsize for each in features)
+        count = min(BLOCK_BYTES // most, int(PREDICT_FLOPS_PER_CALL / self._most_flops))
+        count = max(1, count // INFERENCE_ROWS) * INFERENCE_ROWS
+        share = -(-rows // (seats * math.ceil(rows / (seats * count))))  # blocks of equal rows
+        return share if rows <= count else -(-share // INFERENCE_ROWS) * INFERENCE_ROWS
+
+    def _settle(self) -> None:
+        """Wait until no thread is at work on what these engines have."""
+        if self._task is not None:
+            self._task.settle()
+            self._task = None
