@@ -13,6 +13,7 @@ from fastnn.inputs.problem import Problem
 from fastnn.targets.engine import Engine
 from fastnn.targets.selection import Target, check_reads, choose, engine_class, reader_of
 from fastnn.threads.atomic import new_lock
+from fastnn.training.combining import without_state
 from fastnn.training.predictor import Predictor
 from fastnn.training.views import View
 
@@ -110,9 +111,13 @@ class Snapshot(Predictor):
         """Return the engine that holds the parameters, made at the first call."""
         with self._using:
             if self._engine is None:
-                make = engine_class(choose(self.target, self._problem)[0])
-                engine = make(self._problem, None)
-                engine.load(self._parameters, start_slots(self._problem, self._parameters))
+                problem = self._problem
+                if (
+                    problem.batch_size > 1
+                ):  # else the optimizer decides in which order sums are made
+                    problem = without_state(problem)
+                engine = engine_class(choose(self.target, problem)[0])(problem, None)
+                engine.load(self._parameters, start_slots(problem, self._parameters))
                 self._engine = engine
             return self._engine
 

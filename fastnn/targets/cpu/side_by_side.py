@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn.inputs.pages import pages_of
 from fastnn.sanitizer import CHECKED
+from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_strided_views
@@ -27,6 +28,8 @@ from fastnn.targets.cpu.plan import INFERENCE_ROWS
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.pool import Task
 
+# Whether what is called wants arrays and not only their addresses.
+WHOLE = CHECKED or DISABLE_JIT
 BLOCK_BYTES = 512 << 10  # of features that a thread takes at a time
 
 
@@ -79,7 +82,7 @@ class SideBySide(interface.SideBySide):
             for seat, (forward, job, kept) in enumerate(self._jobs_of(engine, threads)):
                 job[at] = self._tables[seat, group].__array_interface__["data"][0]
                 job[at + 1] = 1
-                passed = job if CHECKED else _Address(job)
+                passed = job if WHOLE else _Address(job)
                 self._seats[seat].append(
                     _Network(
                         forward, passed, dtype.type(weight), self._dtypes.index(dtype), (job, kept)
@@ -120,7 +123,7 @@ class SideBySide(interface.SideBySide):
                 stop = min(start + count, rows)
                 tables[:] = make_strided_views(*(each[start:stop] for each in features))
                 parts = [room[: stop - start] for room in rooms]
-                places = parts if CHECKED else [*map(_Address, parts)]
+                places = parts if WHOLE else [*map(_Address, parts)]
                 into = total[start:stop]
                 for forward, job, weight, kind, _ in networks:
                     part = parts[kind]
