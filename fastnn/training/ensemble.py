@@ -142,7 +142,7 @@ class Ensemble:
             How many to choose, at least 1, one that is chosen twice counted twice.
         scoring
             What a mean is better by. None: the loss of the first candidate, the smaller the better;
-            for softmax and binary cross-entropy that is the log loss. Or a name as of `metrics` of
+            for softmax and binary cross-entropy the log loss, without `label_smoothing`. Or a name as of `metrics` of
             `fastnn.Trainer.fit`, or a function (y, outputs) of which larger is better. Outputs are
             those that stand for the mean: log p with softmax, log p / (1 - p) with a sigmoid.
 
@@ -403,7 +403,8 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
     by_target: dict[str, list[tuple[Any, int, float]]] = {}
     for member, weight in zip(members, weights.tolist(), strict=True):
         problem, target = member.problem, choose(member.target, member.problem)[0]
-        key = member.view, problem.network.inputs, problem.dtype, target == "cuda"
+        names, inputs = member.feature_names, problem.network.inputs
+        key = member.view, inputs, names, problem.dtype, target == "cuda"
         group, _ = readers.setdefault(key, (len(readers), member))
         averaging = averaging_problem(problem)
         engine = engine_class(target)(averaging, threads)

@@ -189,7 +189,7 @@ def train_population(
     )
     if len(errors) == len(members):
         raise _all_diverged(errors[0], len(members))
-    X_val, y_val, *weight = validation_data
+    y_val, *weight = inputs.outcomes
     population = Population(found, y_val, weight[0] if weight else None)
     best = members[population.members.index(population.best)]
     warn_if_nothing_learnt(population.best.trainer, best.data)
@@ -354,14 +354,16 @@ class _Views:
     def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
         self._X, self._y = X, as_table(y, "y")
         self._weight = as_table(sample_weight, "sample_weight")
-        self._validation = (validation[0], *map(as_table, validation[1:], ("y", "sample_weight")))
+        self._X_val = validation[0]
+        # Targets, and weights if there are any: as they were given, but for frames.
+        self.outcomes = [*map(as_table, validation[1:], ("y", "sample_weight"))]
         self._found: dict[View, SharedInputs] = {}
 
     def of(self, view: View) -> SharedInputs:
         """Return what a member reads that has this view."""
         if view not in self._found:
             X = seen(self._X, view)
-            validation = (seen(self._validation[0], view, "validation X"), *self._validation[1:])
+            validation = (seen(self._X_val, view, "validation X"), *self.outcomes)
             self._found[view] = SharedInputs(X, self._y, self._weight, validation)
         return self._found[view]
 
