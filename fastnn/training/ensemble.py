@@ -142,9 +142,10 @@ class Ensemble:
             How many to choose, at least 1, one that is chosen twice counted twice.
         scoring
             What a mean is better by. None: the loss of the first candidate, the smaller the better;
-            for softmax and binary cross-entropy the log loss, without `label_smoothing`. Or a name as of `metrics` of
-            `fastnn.Trainer.fit`, or a function (y, outputs) of which larger is better. Outputs are
-            those that stand for the mean: log p with softmax, log p / (1 - p) with a sigmoid.
+            for softmax and binary cross-entropy the log loss, without `label_smoothing`. Or a name
+            as of `metrics` of `fastnn.Trainer.fit`, or a function (y, outputs) of which larger is
+            better. Outputs are those that stand for the mean: log p with softmax, log p / (1 - p)
+            with a sigmoid.
 
         Raises
         ------
