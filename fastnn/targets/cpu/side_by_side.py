@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.errors import TrainerBusy
 from fastnn.inputs.pages import pages_of
 from fastnn.sanitizer import CHECKED
 from fastnn.storage.kernels.machine import DISABLE_JIT
@@ -25,7 +26,7 @@ from fastnn.targets.cpu.engine import (
     Engine,
 )
 from fastnn.targets.cpu.plan import INFERENCE_ROWS
-from fastnn.threads.atomic import new_lock
+from fastnn.threads.atomic import Turn, new_lock
 from fastnn.threads.pool import Task
 
 # Whether what is called wants arrays and not only their addresses.
@@ -64,7 +65,7 @@ class SideBySide(interface.SideBySide):
         finish: interface.Finish | None = None,
     ) -> None:
         super().__init__(engines, groups, weights, threads, finish)
-        self._using = new_lock()
+        self._using, self._turn = new_lock(), Turn()
         self._task: Task | None = None
         self._copies: list[Engine] = []  # of engines that have one seat each
         self._outputs = engines[0].problem.network.outputs
@@ -133,16 +134,23 @@ class SideBySide(interface.SideBySide):
                     np.multiply(part, weight, out=part)
                     np.add(into, part, out=into)
 
+        this_call = object()
         with self._using:
-            self._settle()
-            if seats == 1:
-                predict(0)
-            else:
-                self._task = Task(predict, seats, left.clear)
-                try:
+            if not self._turn.take(this_call):
+                raise TrainerBusy(
+                    "this is called in the middle of a prediction of the same ensemble, by a "
+                    "signal's handler; have the handler set a flag, and predict afterwards"
+                )
+            try:
+                self._settle()
+                if seats == 1:
+                    predict(0)
+                else:
+                    self._task = Task(predict, seats, left.clear)
                     self._task.run()
-                finally:
-                    self._settle()
+            finally:
+                self._settle()
+                self._turn.give_back()
         return total
 
     def _rows_together(self, features: Sequence[np.ndarray], rows: int, seats: int) -> int:
