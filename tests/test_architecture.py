@@ -65,6 +65,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("team", "working_memory"),
         ("step", "user_rules"),
         ("engine",),
+        ("side_by_side",),
     ),
     "fastnn.targets.cuda": (
         ("host",),

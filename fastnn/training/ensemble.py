@@ -18,7 +18,7 @@ from fastnn.rules.table import loss_row
 from fastnn.schedules import Schedule
 from fastnn.storage import tensor_file
 from fastnn.targets.engine import SideBySide
-from fastnn.targets.selection import Target, choose, engine_class
+from fastnn.targets.selection import Target, choose, engine_class, side_by_side_class
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.training.combining import (
@@ -401,7 +401,7 @@ class _Opened(NamedTuple):
 def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | None) -> _Opened:
     """Return engines with the parameters of members; each is made once, and then predicts."""
     readers: dict[Any, tuple[int, Snapshot]] = {}
-    by_target: dict[str, list[tuple[Any, int, float]]] = {}
+    by_target: dict[Target, list[tuple[Any, int, float]]] = {}
     for member, weight in zip(members, weights.tolist(), strict=True):
         problem, target = member.problem, choose(member.target, member.problem)[0]
         names, inputs = member.feature_names, problem.network.inputs
@@ -414,10 +414,10 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
     count = available_threads() if threads is None else threads
     counts = loss_row(members[0].problem.loss).targets == "counts"
     together = []
-    for own in by_target.values():
+    for target, own in by_target.items():
         engines, groups, shares = zip(*own, strict=True)
-        finish = _rates if counts else None
-        together.append(engines[0].side_by_side(engines, groups, shares, count, finish))
+        make = side_by_side_class(target)
+        together.append(make(engines, groups, shares, count, _rates if counts else None))
     return _Opened([member for _, member in readers.values()], together)
 
 

@@ -16,16 +16,19 @@ import numpy as np
 from fastnn.errors import TrainerBusy
 from fastnn.inputs.pages import pages_of
 from fastnn.sanitizer import CHECKED
+from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
-from fastnn.targets.cpu.arguments import make_strided_views
+from fastnn.targets.cpu.arguments import make_job, make_strided_views
+from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.engine import (
     PREDICT_FLOPS_PER_CALL,
     PREDICT_FLOPS_PER_THREAD,
     Engine,
 )
-from fastnn.targets.cpu.plan import INFERENCE_ROWS
+from fastnn.targets.cpu.plan import INFERENCE_ROWS, SAMPLES
+from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.threads.atomic import Turn, new_lock
 from fastnn.threads.pool import Task
 
@@ -94,8 +97,7 @@ class SideBySide(interface.SideBySide):
         """Return entry point, job and what is to be kept, for each seat."""
         found: list[tuple[Callable[..., None], Any, Any]] = []
         while True:
-            forward, jobs, kept = engine.dense_jobs()
-            found += [(forward, job, kept) for job in jobs]
+            found += _dense_jobs(engine)
             if len(found) >= seats:
                 return found[:seats]
             other = Engine(engine.problem, engine.threads)
@@ -166,3 +168,29 @@ class SideBySide(interface.SideBySide):
         if self._task is not None:
             self._task.settle()
             self._task = None
+
+
+def _dense_jobs(engine: Engine) -> list[tuple[Callable[..., None], np.ndarray, Any]]:
+    """Return for each seat of an engine what predicts dense rows: entry point, job, what to keep.
+
+    The jobs lack only the table of features. No other call is to use the engine meanwhile.
+    """
+    with engine._lock:
+        engine._settle()
+        if engine._working.sparse is not None:
+            engine._follow(int(engine._working.plan.head[SAMPLES]), None)
+        working, counting = engine._working, np.arange(INFERENCE_ROWS)
+        plan = working.plan
+        place_rules(engine.problem, plan, training=False)
+        forward = checked(entry(engine._entry("forward")))
+        jobs = [
+            make_job(
+                memory=working.memory,
+                alphas=engine._alphas,
+                head=head,
+                layers=layers,
+                counting=counting,
+            )
+            for head, layers in zip(plan.inference_heads, plan.inference, strict=True)
+        ]
+    return [(forward, job, (engine, working, counting)) for job in jobs]
