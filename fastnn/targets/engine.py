@@ -314,6 +314,11 @@ class SideBySide:
         self.engines, self.groups, self.weights = list(engines), list(groups), list(weights)
         self.threads, self.finish = threads, finish
 
+    @staticmethod
+    def seats(problems: Sequence[Problem], threads: int) -> int:
+        """Return for how many threads engines of these problems are to be made, at most so many."""
+        return threads
+
     def add_up(self, features: Sequence[Any]) -> np.ndarray:
         """Return sum_k weights_k finish(outputs_k), (m, outputs), added in the order of engines.
 

@@ -401,23 +401,25 @@ class _Opened(NamedTuple):
 def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | None) -> _Opened:
     """Return engines with the parameters of members; each is made once, and then predicts."""
     readers: dict[Any, tuple[int, Snapshot]] = {}
-    by_target: dict[Target, list[tuple[Any, int, float]]] = {}
+    by_target: dict[Target, list[tuple[Snapshot, int, float]]] = {}
     for member, weight in zip(members, weights.tolist(), strict=True):
         problem, target = member.problem, choose(member.target, member.problem)[0]
         names, inputs = member.feature_names, problem.network.inputs
         key = member.view, inputs, names, problem.dtype, target == "cuda"
         group, _ = readers.setdefault(key, (len(readers), member))
-        averaging = averaging_problem(problem)
-        engine = engine_class(target)(averaging, threads)
-        engine.load(member._parameters, start_slots(averaging, member._parameters))
-        by_target.setdefault(target, []).append((engine, group, weight))
-    count = available_threads() if threads is None else threads
+        by_target.setdefault(target, []).append((member, group, weight))
+    threads = available_threads() if threads is None else threads
     counts = loss_row(members[0].problem.loss).targets == "counts"
     together = []
     for target, own in by_target.items():
-        engines, groups, shares = zip(*own, strict=True)
-        make = side_by_side_class(target)
-        together.append(make(engines, groups, shares, count, _rates if counts else None))
+        chosen, groups, shares = zip(*own, strict=True)
+        problems = [averaging_problem(member.problem) for member in chosen]
+        kind = side_by_side_class(target)
+        seats = kind.seats(problems, threads)
+        engines = [engine_class(target)(problem, seats) for problem in problems]
+        for engine, problem, member in zip(engines, problems, chosen, strict=True):
+            engine.load(member._parameters, start_slots(problem, member._parameters))
+        together.append(kind(engines, groups, shares, seats, _rates if counts else None))
     return _Opened([member for _, member in readers.values()], together)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn.errors import TrainerBusy
 from fastnn.inputs.pages import pages_of
+from fastnn.inputs.problem import Problem
 from fastnn.sanitizer import CHECKED
 from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.machine import DISABLE_JIT
@@ -35,6 +36,7 @@ from fastnn.threads.pool import Task
 # Whether what is called wants arrays and not only their addresses.
 WHOLE = CHECKED or DISABLE_JIT
 BLOCK_BYTES = 512 << 10  # of features that a thread takes at a time
+SCRATCH_BYTES = 256 << 20  # of all threads in all engines
 
 
 class _Address:
@@ -92,6 +94,15 @@ class SideBySide(interface.SideBySide):
                         forward, passed, dtype.type(weight), self._dtypes.index(dtype), (job, kept)
                     )
                 )
+
+    @staticmethod
+    def seats(problems: Sequence[Problem], threads: int) -> int:
+        """Return for how many threads there is room: each has scratch in each of the engines."""
+        needed = sum(
+            INFERENCE_ROWS * each.dtype.itemsize * sum(k + 2 * n for k, n in each.network.widths)
+            for each in problems
+        )
+        return max(1, min(threads, SCRATCH_BYTES // needed))
 
     def _jobs_of(self, engine: Engine, seats: int) -> list[tuple[Callable[..., None], Any, Any]]:
         """Return entry point, job and what is to be kept, for each seat."""
