@@ -14,6 +14,7 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.frames import check_names
+from fastnn.inputs.parameters import check_size
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
@@ -403,6 +404,7 @@ def _member(trainer: Trainer, inputs: SharedInputs, watched: Watched, epochs: in
     if model.problem.network.inputs is None:
         network = model.problem.network.with_inputs(inputs.width())
         model = replace(model, problem=model.problem.changed(network=network))
+        check_size(model.problem)
     problem = model.problem
     problem.check_learning()
     data, validation = inputs.checked(problem, model.target)
