@@ -180,6 +180,7 @@ def train_population(
         member, view, keeper = members[index], seen_by[index], keepers[index]
         found = keeper.snapshots(training.trainer, view)
         keeper.go_back(training.trainer)
+        keeper.let_go()
         trainer = at_rest(training.trainer, member.run)
         return PopulationMember(trainer, view, found, keeper.ending(training))
 
@@ -308,7 +309,7 @@ class _BestEpochs(Keeper):
                 each.state.epoch,
                 each.score,
                 each.outputs,
-            )  # fmt: skip
+            )
             for each in self._kept
         )
 
@@ -316,6 +317,10 @@ class _BestEpochs(Keeper):
         """Have the trainer as it was after the best epoch; it keeps the history of all."""
         if self._kept and self._kept[0].state.epoch != trainer.epoch:
             trainer.restore(_as_then(trainer, self._kept[0].state))
+
+    def let_go(self) -> None:
+        """Forget the epochs, whose states keep an engine each alive while others are trained."""
+        self._kept = []
 
     def ending(self, training: Training) -> Ending:
         """Return why the training is over."""
