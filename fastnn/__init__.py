@@ -54,7 +54,10 @@ if TYPE_CHECKING:
         StepCallback,
         TensorBoard,
     )
+    from fastnn.training.ensemble import Ensemble
     from fastnn.training.history import History
+    from fastnn.training.population import train_population
+    from fastnn.training.snapshot import Snapshot
     from fastnn.training.sweep import sweep
     from fastnn.training.trainer import Trainer
 
@@ -84,6 +87,7 @@ __all__ = [
     "Diverged",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "EnvironmentWarning",
     "EpsilonInsensitive",
     "FastnnError",
@@ -104,6 +108,7 @@ __all__ = [
     "ReduceOnPlateau",
     "RoundingWarning",
     "Scaling",
+    "Snapshot",
     "SquaredEpsilonInsensitive",
     "StepCallback",
     "TargetUnavailable",
@@ -118,6 +123,7 @@ __all__ = [
     "plots",
     "schedules",
     "sweep",
+    "train_population",
 ]
 
 # Not in __all__: `from fastnn import *` needs no extra.
@@ -150,11 +156,14 @@ _HOMES = {
         "UnusableFile",
     ),
     "estimators": _ESTIMATORS,
+    "training.ensemble": ("Ensemble",),
     "training.history": ("History",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "AveragedSGD", "Lion", "Nadam", "RMSProp"),
     "inputs.scaling": ("Scaling",),
     "losses": ("EpsilonInsensitive", "Huber", "Margin", "Quantile", "SquaredEpsilonInsensitive"),
     "network": ("BatchNorm", "Dense", "Dropout", "LayerNorm", "Network", "Periodic"),
+    "training.population": ("train_population",),
+    "training.snapshot": ("Snapshot",),
     "training.sweep": ("sweep",),
     "training.trainer": ("Trainer",),
 }

@@ -154,19 +154,33 @@ def check_data(
     InvalidInput
         Anything that cannot be trained on.
     """
-    network, loss, missing = problem.network, problem.loss, None
     X, y = as_table(X, what[0]), as_table(y, what[1])
-    features = check_features(X, network.inputs, problem.dtype, what[0], reader, names)
-    n, outputs, labels = len(features), network.outputs, labels_of(y, what[1])
+    features = check_features(X, problem.network.inputs, problem.dtype, what[0], reader, names)
+    rows = check_outcomes(problem, len(features), y, sample_weight, what[1], reader)
+    return Data(features, *rows, feature_names(X, what[0]))
+
+
+def check_outcomes(
+    problem: Problem,
+    n: int,
+    y: Any,
+    sample_weight: Any = None,
+    what: str = "y",
+    reader: Reader | None = None,
+) -> tuple[Any, np.ndarray | None]:
+    """Return targets and weights of n rows as `problem` needs them; see `check_data`."""
+    loss, outputs, missing = problem.loss, problem.network.outputs, None
+    y = as_table(y, what)
+    labels = labels_of(y, what)
     if problem.ignore_nan:
-        y, missing = fill_missing(y, what[1], reader)
-    targets = check_targets(y, loss, outputs, n, problem.dtype, what[1], reader, labels)
+        y, missing = fill_missing(y, what, reader)
+    targets = check_targets(y, loss, outputs, n, problem.dtype, what, reader, labels)
     weights = None
     if sample_weight is not None:
         weights = check_weights(sample_weight, n, reader, outputs, loss)
     if missing is not None:
-        weights = without_missing(weights, missing, what[1])
-    return Data(features, targets, weights, feature_names(X, what[0]))
+        weights = without_missing(weights, missing, what)
+    return targets, weights
 
 
 def check_validation(

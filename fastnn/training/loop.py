@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +30,8 @@ from fastnn.training.trainer_state import State, works
 if TYPE_CHECKING:
     from fastnn.targets.engine import Engine, Predicted
     from fastnn.training.trainer_state import Stateful
+
+    Keep = Callable[[Stateful, list[tuple[np.ndarray, State]]], None]
 
 # How much is done in one compiled call: enough that what Python does between two calls, one
 # restart at a time, is little, and no more than some megabytes of orders.
@@ -63,6 +65,9 @@ class Training:
         that is finite, epochs of which nothing is known are done one by one.
     calling
         A lock; callbacks may be shared with others that are trained meanwhile.
+    keep
+        Given the epochs that are done, before callbacks: what the network gives for the validation
+        data after each, (n, outputs), and the state.
     error
         For whoever catches it: where the training diverged.
     over
@@ -78,6 +83,7 @@ class Training:
     metrics: tuple[Metric, ...] = ()
     longest: float = math.inf
     calling: Any = field(default_factory=Lock)
+    keep: Keep | None = None
     error: Diverged | None = None
     over: bool = False
 
@@ -131,7 +137,7 @@ class Training:
         try:
             done = _train_block(
                 trainer, data, self.validation, count, self.progress, self.metrics,
-                self._looks, self._following,
+                self._looks, self._following, self.keep,
             )  # fmt: skip
         except Exception as error:  # one epoch at a time will raise the same, where it belongs
             if count > 1 and trainer._state.epoch == before:
@@ -147,6 +153,11 @@ class Training:
             with self.calling:
                 self.over = call_all(self.calls, trainer, trainer._state.history)
         self.over = self.over or not self._left
+
+    @property
+    def all_done(self) -> bool:
+        """Whether all epochs are done."""
+        return not self._left
 
     def forecast(self) -> tuple[Any, np.ndarray, int, int] | None:
         """Return what the engine will be asked for next: snapshot, rates, epoch and step.
@@ -213,6 +224,7 @@ def _train_block(
     metrics: tuple[Metric, ...] = (),
     looks: Looks | None = None,
     following: tuple[Bundled, ...] = (),
+    keep: Keep | None = None,
 ) -> int:
     """Do `count` epochs and make what they come to the state, or change nothing and raise.
 
@@ -267,7 +279,9 @@ def _train_block(
         if validation is not None:
             if seen:
                 seconds = [each.seconds for each in seen]
-            results, error = _measured(problem, engine, results, seen, validation, metrics)
+            outputs = [each.outputs for each in seen if each.outputs is not None]
+            take = outputs.append if keep is not None else None
+            results, error = _measured(problem, engine, results, outputs, validation, metrics, take)
         wanted = count
         if following:
             if results[0].penalty is None and any(each.needs_penalty for each in following):
@@ -297,6 +311,9 @@ def _train_block(
             for each in metrics
         }
         trainer._advance(after._replace(earlier=remember(trainer, before)), rows, series)
+        if keep is not None:
+            states = [_after(state, n, rates, each.snapshot) for n, each in enumerate(seen, 1)]
+            keep(trainer, list(zip(outputs, (states or [after])[:count], strict=False)))
         anew = partial(_anew, trainer, state, data, [each.snapshot for each in seen])
         for follower in following:
             follower.take(trainer, results, anew)
@@ -323,20 +340,21 @@ def _measured(
     problem: Problem,
     engine: Engine,
     results: list[EpochResult],
-    seen: list[Predicted],
+    outputs: list[np.ndarray],
     validation: Data,
     metrics: tuple[Metric, ...],
+    take: Callable[[np.ndarray], None] | None,
 ) -> tuple[list[EpochResult], InvalidInput | None]:
     """Return results with what was measured after each epoch, and the error of a metric.
 
-    Without `seen` there is one epoch, that the engine has just done; others have no error.
+    Without `outputs` there is one epoch, that the engine has just done, and `take` is given its
+    own; others have no error.
     """
     error = None
-    if seen:
-        outputs = [each.outputs for each in seen if each.outputs is not None]
+    if outputs:
         values = measured_each(problem, outputs, validation, metrics)
     else:
-        own, error = measured(problem, engine.outputs, validation, metrics)
+        own, error = measured(problem, engine.outputs, validation, metrics, take)
         values = [own]
     return [
         replace(result, measured={PREFIX + name: value for name, value in own.items()})

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +21,7 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.targets.selection import describe
 from fastnn.threads.tasks import run_tasks
-from fastnn.training.callbacks import Callback, own_callbacks
+from fastnn.training.callbacks import Bundled, Callback, own_callbacks
 from fastnn.training.loop import Training
 from fastnn.training.metrics import Metric
 from fastnn.training.progress import Progress, Watch
@@ -28,9 +29,21 @@ from fastnn.training.saved_trainer import Model
 
 if TYPE_CHECKING:
     from fastnn.targets.cuda.batched_models import Seat
-    from fastnn.training.trainer_state import Run, Stateful
+    from fastnn.training.trainer_state import Run, State, Stateful
 
 Result = TypeVar("Result")
+
+
+class Keeper(Bundled):
+    """Follows one of several trainings, and may keep it from beginning."""
+
+    def may_begin(self) -> bool:
+        """Return whether the training is to begin."""
+        return True
+
+    def keep(self, trainer: Stateful, epochs: list[tuple[np.ndarray, State]]) -> None:
+        """Take epochs that the trainer has done, as `Training.keep` gives them."""
+
 
 MOST_TOGETHER = 1024  # networks in a launch: those of several rounds, all of which are in memory
 
@@ -61,8 +74,17 @@ class Member:
         model, problem = self.model, self.model.problem
         start = model.parameters or initial_parameters(problem.network, problem.seed, problem.dtype)
         trainer = kind.__new__(kind)
-        trainer.__setstate__(replace(model, parameters=start, slots=start_slots(problem, start)))
+        slots = model.slots or start_slots(problem, start)
+        trainer.__setstate__(replace(model, parameters=start, slots=slots))
         return trainer
+
+    def compile(self, kind: type[Stateful]) -> None:
+        """Compile what it needs, before any clock runs and several threads want it."""
+        engine = self.trainer(kind)._open()
+        engine.prepare()
+        if self.validation is not None:
+            engine.forward(self.validation.X[:1])
+        engine.close()
 
 
 # (number of the member, its training) -> what is to be known of it.
@@ -78,6 +100,7 @@ def train_many(
     kind: type[Stateful],
     name: str,
     progress_bar: bool = True,
+    keepers: Sequence[Keeper] = (),
 ) -> list[Result]:
     """Train every member as if alone, and return what `done` has made of each, in their order.
 
@@ -104,6 +127,8 @@ def train_many(
         What the progress bar calls them.
     progress_bar
         Whether there is to be one.
+    keepers
+        None, or one for each member, called after its epochs before all other callbacks.
     """
     groups = _groups(members)
     watches: list[Watch] = []
@@ -113,12 +138,19 @@ def train_many(
         this_call = object()  # whose callbacks may no more than those of fit
         group = [members[index] for index in groups[number]]
         trainers = [member.trainer(kind) for member in group]
+        keeping = [keepers[index] for index in groups[number]] if keepers else []
+        if keeping and not keeping[0].may_begin():
+            unbegun = [
+                Training(trainer, member.data, member.validation, 0, (), Watch(check), over=True)
+                for member, trainer in zip(group, trainers, strict=True)
+            ]
+            return [done(*each) for each in zip(groups[number], unbegun, strict=True)]
         shape = trainers[0].problem.network, trainers[0].problem.batch_size
         trainings: list[Training] = []
         with ExitStack() as ending:
             seats = _seat_together(trainers, ending)
             with ExitStack() as begun:
-                for member, trainer in zip(group, trainers, strict=True):
+                for member, trainer, keeper in zip_longest(group, trainers, keeping):
                     trainer._fitting.take(this_call)
                     engine, watch = trainer._open(), Watch(check)
                     engine.prepare(member.data.X)
@@ -128,9 +160,12 @@ def train_many(
                     engine.seconds_per_row = paces.get(shape, engine.seconds_per_row)
                     trainer.history.reason = describe(trainer.history.reason, engine)
                     watches.append(watch)
+                    calls, keep = own_callbacks(callbacks), None
+                    if keeper is not None:
+                        calls, keep = (keeper, *calls), keeper.keep
                     training = Training(
-                        trainer, member.data, member.validation, epochs, own_callbacks(callbacks),
-                        watch, member.metrics, calling=calling,
+                        trainer, member.data, member.validation, epochs, calls, watch,
+                        member.metrics, calling=calling, keep=keep,
                     )  # fmt: skip
                     begun.enter_context(training.begun())
                     trainings.append(training)

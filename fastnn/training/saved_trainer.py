@@ -262,6 +262,8 @@ def load(
         check_precision(precision)
     tensors, content = tensor_file.read(path)
     where = os.fsdecode(path)
+    if isinstance(content, dict) and content.get("kind") == "ensemble":
+        raise CorruptFile(f"{where} holds an Ensemble; fastnn.Ensemble.load reads it")
     content = _LATER | content if isinstance(content, dict) else {}
     if content.keys() != _KEYS:
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")
@@ -281,7 +283,7 @@ def load(
     except InvalidInput as error:  # the file is whole: what was asked for has no such precision
         raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
     with _damaged(where):
-        names = _names_from(content["feature_names"], problem, where)
+        names = names_from(content["feature_names"], problem, where)
         callbacks = callback_states.from_file(content["callbacks"], tensors, where)
         earlier = _earlier(problem, content["earlier"], tensors, where)
         history = History.from_arrays(content["history"], _taken(tensors, _HISTORY))
@@ -299,7 +301,7 @@ def load(
         )
 
 
-def _names_from(values: Any, problem: Problem, where: str) -> tuple[str, ...] | None:
+def names_from(values: Any, problem: Problem, where: str) -> tuple[str, ...] | None:
     """Return names of columns as a file has them, one for each input, or None."""
     if values is None:
         return None

@@ -114,7 +114,8 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
         if labelled:
             hits = _hits(problem, outputs, targets)
             if weights.ndim == 1:
-                right += float(weights @ hits.mean(axis=1))
+                one = hits.shape[1] == 1
+                right += float(weights @ (hits[:, 0] if one else hits.mean(axis=1)))
             else:
                 right += float((weights * hits).mean(axis=1).sum())
     found = {"loss": loss / total}

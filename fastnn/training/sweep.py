@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -12,26 +12,19 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, number, whole
-from fastnn.inputs.arrays import as_table
-from fastnn.inputs.data import Data, check_data, check_validation, width_of
-from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import Target, check_reads, choose, reader_of
-from fastnn.threads.atomic import new_lock
+from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
-from fastnn.training.callbacks import Callback, check_callbacks, watched_metrics
+from fastnn.training.callbacks import Callback, check_callbacks
 from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
 from fastnn.training.loop import Training
 from fastnn.training.many import Member, at_rest, check_keep, train_many
 from fastnn.training.metrics import (
-    Metric,
     Metrics,
-    check_measurable,
-    check_metrics,
-    check_validated,
 )
+from fastnn.training.shared_inputs import SharedInputs, Watched
 from fastnn.training.sweep_result import Run, SweepResult, short
 from fastnn.training.sweep_settings import Maker, combinations, seeds_of
 from fastnn.training.trainer import Trainer
@@ -129,8 +122,8 @@ def sweep(
     several = "a sweep trains several networks"
     calls = check_callbacks(callbacks, validation_data is not None, several)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
-    inputs = _Inputs(X, y, sample_weight, validation_data)
-    watched = _Watched(metrics, calls)
+    inputs = SharedInputs(X, y, sample_weight, validation_data)
+    watched = Watched(metrics, calls)
     members = [
         _member(maker, each, seed, inputs, count, aim, watched)
         for each in settings
@@ -143,7 +136,7 @@ def sweep(
         kinds[kind] = member
     for member in kinds.values():
         workers = 1 if member.model.history.target == "numpy" else workers
-        _compile(member)
+        member.compile(Trainer)
     if stop and aim is not None:
         calls = (*calls, partial(_reached, aim))
     reasons: dict[int, str] = {}
@@ -162,59 +155,6 @@ def sweep(
         others = f", and {len(reasons) - 1} more of {total} runs" * (len(reasons) > 1)
         warn(f"with {_named(rows[first].settings)}{others}: {reasons[first]}")
     return SweepResult(rows, list(grid), aim)
-
-
-class _Inputs:
-    """The caller's data, checked once for all problems that need them in the same form."""
-
-    def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
-        weights = as_table(sample_weight, "sample_weight")
-        self._given = as_table(X, "X"), as_table(y, "y"), weights
-        self._validation = validation
-        self._found: dict[Any, tuple[Data, Data | None]] = {}
-
-    def checked(self, problem: Problem, target: Target) -> tuple[Data, Data | None]:
-        """Return training and validation data as `problem` needs them on a target."""
-        network = problem.network
-        validated = self._validation if isinstance(self._validation, (tuple, list)) else ()
-        check_reads(target, problem, self._given[0], *validated[:1])
-        reader = reader_of(choose(target, problem)[0])
-        kind = (
-            network.inputs, network.outputs, problem.loss, problem.ignore_nan, problem.dtype,
-            reader is None,
-        )  # fmt: skip
-        if kind not in self._found:
-            data = check_data(problem, *self._given, reader=reader)
-            validation = check_validation(problem, self._validation, reader, data.names)
-            self._found[kind] = data, validation
-        problem.check_batches(len(self))
-        return self._found[kind]
-
-    def width(self) -> int:
-        """Return the number of columns of X."""
-        return width_of(self._given[0])
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(next(iter(self._found.values()))[0])
-
-
-class _Watched:
-    """What every run measures: metrics as they were given, and those that callbacks watch."""
-
-    def __init__(self, given: Any, callbacks: tuple[Callback, ...]) -> None:
-        self._given = list(given) if isinstance(given, Iterator) else given
-        self._callbacks = callbacks
-        self._lock = new_lock()
-
-    def metrics(self, problem: Problem, validation: Data | None) -> tuple[Metric, ...]:
-        """Return the metrics of a problem, or raise `InvalidInput` where it cannot have them."""
-        asked = check_metrics(problem, self._given)
-        check_validated(asked, validation)
-        asked = watched_metrics(self._callbacks, problem, asked, validation is not None)
-        if validation is not None:
-            check_measurable(problem, asked, validation, "the validation data")
-        return tuple(replace(each, lock=self._lock) for each in asked)
 
 
 def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:
@@ -247,10 +187,10 @@ def _member(
     maker: Maker,
     settings: dict[str, Any],
     seed: int,
-    inputs: _Inputs,
+    inputs: SharedInputs,
     epochs: int,
     aim: Any,
-    watched: _Watched,
+    watched: Watched,
 ) -> Member:
     """Return what a run starts from, with one thread, checked with its data.
 
@@ -280,15 +220,6 @@ def _member(
         model, threads=1, history=history, parameters=known, slots=[], feature_names=data.names
     )
     return Member(start, data, validation, metrics, trainer._state.run)
-
-
-def _compile(member: Member) -> None:
-    """Compile what runs of this kind need, before any clock runs and several threads want it."""
-    engine = member.trainer(Trainer)._open()
-    engine.prepare()
-    if member.validation is not None:
-        engine.forward(member.validation.X[:1])
-    engine.close()
 
 
 def _run(trainer: Stateful, settings: dict[str, Any], aim: float | None, diverged: bool) -> Run:

@@ -1,0 +1,143 @@
+"""What came of a population: its members, and the epochs of each that were kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from fastnn.tables import html_table
+from fastnn.training.history import History
+from fastnn.training.snapshot import Snapshot
+from fastnn.training.text_table import aligned, cell
+from fastnn.training.views import View
+
+if TYPE_CHECKING:
+    from fastnn.training.trainer import Trainer
+
+Ending = Literal["epochs", "patience", "callback", "time", "diverged", "not begun"]
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationMember:
+    """What came of one member of `fastnn.train_population`.
+
+    Attributes
+    ----------
+    trainer
+        As the best epoch left it, optimizer state and all; where no epoch is kept, as the last good
+        one did.
+    view
+        Which features it reads.
+    snapshots
+        The epochs kept, each a `Snapshot` with ``epoch``, ``score``, ``parameters`` and
+        ``outputs``, the best first. Empty where it never began, or no epoch had a score.
+    ended
+        Why its training is over: "epochs": all are done; "patience": no better one came;
+        "callback": one returned True; "time": `time_limit`; "diverged"; or "not begun", for which
+        the time was over already.
+    """
+
+    trainer: Trainer
+    view: View
+    snapshots: tuple[Snapshot, ...]
+    ended: Ending
+
+    @property
+    def history(self) -> History:
+        """The `History` of all epochs, those after the best one included; `best` says which."""
+        return self.trainer.history
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss or a parameter became NaN or infinite."""
+        return self.ended == "diverged"
+
+    @property
+    def score(self) -> float:
+        """That of its best epoch, the smaller the better; infinite where none is kept."""
+        score = self.snapshots[0].score if self.snapshots else None
+        return math.inf if score is None else score
+
+
+class Population(Sequence[PopulationMember]):
+    """The members of `fastnn.train_population`, in the order of the trainers; printed, a table.
+
+    Attributes
+    ----------
+    members
+        A list of `PopulationMember`.
+    y_val, sample_weight
+        Of the validation data, as they were given.
+    """
+
+    def __init__(
+        self, members: Sequence[PopulationMember], y_val: Any, sample_weight: Any = None
+    ) -> None:
+        self.members = list(members)
+        self.y_val, self.sample_weight = y_val, sample_weight
+
+    def __len__(self) -> int:
+        """Return the number of members."""
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, index: int) -> PopulationMember: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[PopulationMember]: ...
+
+    def __getitem__(self, index: int | slice) -> PopulationMember | list[PopulationMember]:
+        """Return one member, or some of them as a list."""
+        return self.members[index]
+
+    def __iter__(self) -> Iterator[PopulationMember]:
+        """Go through the members."""
+        return iter(self.members)
+
+    @property
+    def best(self) -> PopulationMember:
+        """The member with the smallest score, the first of equals."""
+        return min(self.members, key=lambda each: each.score)
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """The snapshots of all members, in order."""
+        return [snapshot for member in self.members for snapshot in member.snapshots]
+
+    def __repr__(self) -> str:
+        """Show every member in a row, the best one marked."""
+        lines = [line.rstrip() for line in aligned(self._columns())]
+        return "\n".join((self._head(), *lines))
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        return html_table(self._columns(), self._head())
+
+    def _head(self) -> str:
+        return f"{len(self)} member{'s' * (len(self) != 1)}"
+
+    def _columns(self) -> list[list[str]]:
+        best = self.best
+        rows: list[list[str]] = []
+        for number, each in enumerate(self.members):
+            network = each.trainer.problem.network
+            history = each.history
+            sizes = network.inputs or "?", *(dense.units for dense in network.dense)
+            rows.append(
+                [
+                    str(number),
+                    "-".join(map(str, sizes)),
+                    "" if each.view is None else f"{each.view!r:.24}",
+                    str(len(history)),
+                    str(each.snapshots[0].epoch) if each.snapshots else "",
+                    cell(each.score) if each.snapshots else "",
+                    cell(sum(history.seconds)),
+                    each.ended,
+                    "<- best" * (each is best),
+                ]
+            )
+        names = ["member", "network", "view", "epochs", "best", "score", "seconds", "ended", ""]
+        columns = [list(column) for column in zip(names, *rows, strict=True)]
+        return [column for column in columns if any(column[1:])]
