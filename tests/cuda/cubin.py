@@ -138,7 +138,11 @@ def compile_kernel(
     **options: Any,
 ) -> Cubin:
     """Compile the Python function of a kernel for argument types; `options` as of `cuda.jit`."""
-    ptx = compile_ptx(function, signature, cc, **options)
+    return assemble(compile_ptx(function, signature, cc, **options), cc)
+
+
+def assemble(ptx: str, cc: tuple[int, int]) -> Cubin:
+    """Return the machine code of PTX, which may be that for devices older than `cc`."""
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         arch = f"sm_{cc[0]}{cc[1]}"
@@ -159,6 +163,13 @@ def compile_kernel(
         sass=sass,
         ptx=ptx,
     )
+
+
+def assert_in_registers(code: Cubin, name: str = "") -> None:
+    """Assert that a kernel spills nothing, and has nothing else in local memory."""
+    assert (code.spill_bytes, code.stack_bytes) == (0, 0), name
+    assert code.count("LDL|STL") == 0, name
+    assert code.registers <= 255 and re.search("EXIT", code.sass), name
 
 
 def _run(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
