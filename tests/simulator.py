@@ -77,6 +77,8 @@ def _run_block(manager: Any, block: Any, *arguments: Any) -> None:
     """Stand for ``BlockManager.run``: run all threads of one block to their end."""
     from numba.cuda.simulator.kernel import BlockThread
 
+    arguments = tuple(map(bare, arguments))
+
     class Thread(Turns, BlockThread):
         pass
 
@@ -95,6 +97,18 @@ def _run_block(manager: Any, block: Any, *arguments: Any) -> None:
         threads = [thread for thread in threads if thread.within]
         if not threads:
             return
+
+
+def bare(argument: Any) -> Any:
+    """Return an argument of a kernel with NumPy's own arrays in it.
+
+    What the simulator puts around them answers as they do, in three calls for one.
+    """
+    if isinstance(argument, tuple):
+        parts = map(bare, argument)
+        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+    argument = getattr(argument, "_item", argument)
+    return getattr(argument, "_ary", argument)
 
 
 class Turns:

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 from numba.cuda.simulator import kernel as simulator
-from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray, FakeWithinKernelCUDAArray
 from numba.cuda.simulator.kernelapi import Dim3, FakeCUDAModule
-from simulator import Turns
+from simulator import Turns, bare
 
 BLOCK, GRID, DONE = "syncthreads", "the barrier of the grid", "the end"
 
@@ -40,16 +39,6 @@ class _Thread(Turns):
         """Run up to the next barrier."""
         self.at = DONE
         self.go_on()
-
-
-def _within(argument: Any) -> Any:
-    """Return an argument of a kernel as the simulator hands it over."""
-    if isinstance(argument, tuple):
-        parts = map(_within, argument)
-        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
-    if isinstance(argument, np.ndarray):
-        argument = FakeCUDAArray(argument)
-    return FakeWithinKernelCUDAArray(argument) if isinstance(argument, FakeCUDAArray) else argument
 
 
 class _Group:
@@ -80,7 +69,7 @@ def run_grid(
 
     `backwards`: the last block first, and of each block the last thread.
     """
-    given = [_within(each) for each in arguments]
+    given = [bare(each) for each in arguments]
 
     def body() -> None:
         with np.errstate(all="ignore"):
