@@ -126,8 +126,8 @@ class Turns:
 
         if self.within is None:
             self.within = greenlet(self.run)
-        place = threading.get_ident()
-        caller, threading._active[place] = threading._active.get(place), self
+        place, caller = threading.get_ident(), threading.current_thread()
+        threading._active[place] = self
         try:
             self.within.switch()
         finally:
