@@ -116,8 +116,17 @@ def compile_ptx(
     **options: Any,
 ) -> str:
     """Compile the Python function of a kernel to PTX, which is what a driver would take."""
-    from numba import cuda
-    from numba.cuda import dispatcher
+    return library_of(function, signature, cc, **options).get_asm_str(cc=cc)
+
+
+def library_of(
+    function: Callable[..., Any],
+    signature: tuple[Any, ...],
+    cc: tuple[int, int] = (9, 0),
+    **options: Any,
+) -> Any:
+    """Do Numba's part, which is most of a compilation: its `get_asm_str` is PTX for any `cc`."""
+    from numba.cuda import compiler, dispatcher
 
     # Device functions that are not written into their callers ask the device which code it takes.
     device = SimpleNamespace(compute_capability=cc)
@@ -125,7 +134,9 @@ def compile_ptx(
     gc.disable()  # it would look for garbage during a third of the time
     try:
         with patch.object(dispatcher, "get_current_device", lambda: device):
-            return cuda.compile(function, signature, device=False, abi="numba", cc=cc, **options)[0]
+            return compiler._compile_pyfunc_with_fixup(
+                function, signature, device=False, abi="numba", cc=cc, **options
+            )[0]
     finally:
         if collecting:
             gc.enable()
