@@ -175,7 +175,7 @@ def _checked(value: Any, wanted: Parameter, dtype: np.dtype[Any], what: str) -> 
             f"{_other_form(array.shape, wanted.shape, name)}"
         )
     check_finite(array.reshape(-1, wanted.shape[-1]), dtype, what)
-    if array.min(initial=math.inf) < wanted.low:
+    if array.size and array.min() < wanted.low:
         raise InvalidInput(f"{what} must be at least {wanted.low:g}, not {array.min().item()!r}")
     return np.array(array, dtype, order="C")
 
@@ -245,7 +245,7 @@ def from_tensors(
             )
         if not np.isfinite(found).all():
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is not finite")
-        if found.min(initial=math.inf) < wanted[name].low:
+        if found.size and found.min() < wanted[name].low:
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is negative")
     read = [[tuple(tensors[name] for name in names) for names in group] for group in groups]
     return read[0], read[1:]
