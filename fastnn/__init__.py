@@ -7,10 +7,11 @@ Numba nor SciPy nor any extra.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+import fastnn.command as _command
 from fastnn.storage.old_names import find_old_names as _find_old_names
 
+TYPE_CHECKING = _command.TYPE_CHECKING
 if TYPE_CHECKING:
     from fastnn import datasets, graph, guide, plots, schedules
     from fastnn.errors import (

@@ -72,7 +72,7 @@ class Layer:
         """Return the parameters that z depends on."""
         raise NotImplementedError
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    def draw(self, generator: np.random.Generator, parameter: Parameter) -> np.ndarray:
         """Return what a parameter is filled with before training whose `start` is None, float64."""
         raise NotImplementedError
 

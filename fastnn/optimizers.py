@@ -50,7 +50,8 @@ class Optimizer(ABC):
         mean += (1 - ema) / (1 - ema^t) (w - mean). It has about the last 1 / (1 - ema) updates in
         it, and at first all of them alike. As with `AveragedSGD` the mean predicts, it is what is
         evaluated and what `Trainer.parameters` gives, and training goes on from w. w is what l1 and
-        ``Dense(max_norm=...)`` leave. Running statistics of `BatchNorm`, a mean already, are not
+        ``Dense(max_norm=...)`` leave: a weight of the mean is exactly 0 where it was 0 after every
+        update. Running statistics of `BatchNorm`, a mean already, are not
         averaged again. It takes the memory of one more copy of the parameters.
 
     >>> AdamW(1e-3, ema=0.998)
@@ -108,7 +109,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent, with momentum as PyTorch defines it.
 
     v = momentum v + g;  w -= learning_rate v,  with Nesterov  w -= learning_rate (g + momentum v).
-    Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
+    `ema` is that of `Optimizer`. Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013.
     """
 
     momentum: float = 0.0
@@ -137,8 +138,8 @@ class Adam(Optimizer):
     m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
     w -= learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
 
-    With `epsilon_hat`, epsilon is the one with a hat at the end of section 2 of the paper, which
-    TensorFlow, Keras and scikit-learn have, and PyTorch has not:
+    `ema` is that of `Optimizer`. With `epsilon_hat`, epsilon is the one with a hat at the end of
+    section 2 of the paper, which TensorFlow, Keras and scikit-learn have, and PyTorch has not:
 
     w -= learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon).
 
@@ -166,7 +167,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, PyTorch's form).
 
-    w -= learning_rate weight_decay w, then Adam's step. Decay acts on W alone.
+    w -= learning_rate weight_decay w, then Adam's step. Decay acts on W alone. `ema` is that of
+    `Optimizer`.
     """
 
     weight_decay: float = 1e-2
@@ -180,7 +182,8 @@ class Nadam(Optimizer):
 
     m and v as in `Adam`;  mu_t = beta1 (1 - 0.96^(0.004 t) / 2);  P_t = mu_1 ... mu_t;
     m' = (1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m;
-    w -= learning_rate m' / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1.
+    w -= learning_rate m' / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1. `ema` is that of
+    `Optimizer`.
     """
 
     learning_rate: LearningRate = 2e-3
@@ -195,7 +198,8 @@ class Nadam(Optimizer):
 class RMSProp(Optimizer):
     """Steps divided by a running root mean square of the gradient (Tieleman & Hinton 2012).
 
-    v = decay v + (1 - decay) g^2;  w -= learning_rate g / (sqrt(v) + epsilon).
+    v = decay v + (1 - decay) g^2;  w -= learning_rate g / (sqrt(v) + epsilon). `ema` is that of
+    `Optimizer`.
     """
 
     learning_rate: LearningRate = 1e-2
@@ -209,7 +213,7 @@ class RMSProp(Optimizer):
 class Adagrad(Optimizer):
     """Steps divided by the root of the sum of all squared gradients (Duchi et al. 2011).
 
-    v += g^2;  w -= learning_rate g / (sqrt(v) + epsilon).
+    v += g^2;  w -= learning_rate g / (sqrt(v) + epsilon). `ema` is that of `Optimizer`.
     """
 
     learning_rate: LearningRate = 1e-2
@@ -223,7 +227,7 @@ class Lion(Optimizer):
     """Steps of one size, by the sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
 
     c = beta1 m + (1 - beta1) g;  w -= learning_rate (sign(c) + weight_decay w);
-    m = beta2 m + (1 - beta2) g. Decay acts on W alone; sign(0) = 0.
+    m = beta2 m + (1 - beta2) g. Decay acts on W alone; sign(0) = 0. `ema` is that of `Optimizer`.
     """
 
     learning_rate: LearningRate = 1e-4

@@ -1,9 +1,10 @@
-"""Numba's CUDA simulator for tests: whether kernels can run here, and barriers that do not poll."""
+"""Numba's CUDA simulator for tests: whether kernels can run here, and threads that take turns."""
 
 from __future__ import annotations
 
 import copy
 import importlib.util
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,8 @@ def nowhere_to_run() -> str:
     if importlib.util.find_spec("numba_cuda") is None:
         return "numba-cuda is not installed: pip install 'fastnn[cuda]'"
     if SIMULATED:
-        return ""
+        found = importlib.util.find_spec("greenlet")
+        return "" if found else "no greenlet here: pip install 'fastnn[cuda-test]'"
     from numba import cuda
 
     if cuda.is_available():
@@ -30,7 +32,7 @@ def nowhere_to_run() -> str:
 
 
 def quicken() -> None:
-    """Let the simulator's threads sleep at a barrier, and launches of several callers take turns.
+    """Let the simulator's threads, and launches of several callers, take turns.
 
     Otherwise its threads look at each other in turns, a millisecond a barrier, which is most of a
     test's time; and a launch beside another one is an error, which it is not on a device.
@@ -75,48 +77,62 @@ def _run_block(manager: Any, block: Any, *arguments: Any) -> None:
     """Stand for ``BlockManager.run``: run all threads of one block to their end."""
     from numba.cuda.simulator.kernel import BlockThread
 
-    lock = threading.RLock()
-    live, waiting = 0, []  # threads that have not ended; locks of those that are at a barrier
+    arguments = tuple(map(bare, arguments))
 
-    def let_go() -> None:
-        """Open the barrier if all are there; the caller holds the lock."""
-        if any(thread.exception for thread in threads):
-            for thread in threads:
-                thread.abort = True
-        elif len(waiting) < live:
-            return
-        for each in waiting:
-            each.release()
-        waiting.clear()
-
-    class Thread(BlockThread):
-        def run(self) -> None:
-            nonlocal live
-            super().run()
-            with lock:
-                live -= 1
-                let_go()
-
-        def syncthreads(self) -> None:
-            own = threading.Lock()
-            own.acquire()
-            with lock:
-                waiting.append(own)
-                let_go()
-            own.acquire()
-            if self.abort:
-                raise RuntimeError("another thread of the block failed")
+    class Thread(Turns, BlockThread):
+        pass
 
     threads = [
         Thread(lambda: manager._f(*arguments), manager, block, place, manager._debug)
         for place in np.ndindex(*manager._block_dim)
     ]
-    live = len(threads)
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    faults = [thread.exception for thread in threads if thread.exception]
-    own = [each for each in faults if "another thread of the block" not in str(each[0])]
-    for error, trace in own or faults:
-        raise error.with_traceback(trace)
+    for turn in itertools.count():
+        # Each up to its next barrier, which other threads that have ended do not keep closed. An
+        # order and its reverse in turns: where a barrier is missing, one of them may tell.
+        for thread in reversed(threads) if turn % 2 else threads:
+            thread.go_on()
+            if thread.exception:
+                error, trace = thread.exception
+                raise error.with_traceback(trace)
+        threads = [thread for thread in threads if thread.within]
+        if not threads:
+            return
+
+
+def bare(argument: Any) -> Any:
+    """Return an argument of a kernel with NumPy's own arrays in it.
+
+    What the simulator puts around them answers as they do, in three calls for one.
+    """
+    if isinstance(argument, tuple):
+        parts = map(bare, argument)
+        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+    argument = getattr(argument, "_item", argument)
+    return getattr(argument, "_ary", argument)
+
+
+class Turns:
+    """What makes a thread of the simulator run only when it is told to, within its caller's.
+
+    A thread of the system for each would be most of a test's time, and more so beside other
+    processes. `threading.current_thread` is what tells them apart.
+    """
+
+    within: Any = None  # where it runs, once it does
+
+    def go_on(self) -> None:
+        """Run from the start, or from the barrier where it is, to the next one or the end."""
+        from greenlet import greenlet
+
+        if self.within is None:
+            self.within = greenlet(self.run)
+        place, caller = threading.get_ident(), threading.current_thread()
+        threading._active[place] = self
+        try:
+            self.within.switch()
+        finally:
+            threading._active[place] = caller
+
+    def syncthreads(self) -> None:
+        """Wait for the others."""
+        self.within.parent.switch()

@@ -36,7 +36,7 @@ def test_a_column_without_a_name_is_learnt_from_like_others(here, capsys):
     assert train("--label", "y") == 0
     assert main(["predict", "model.safetensors", "data.csv"]) == 0
     assert main(["evaluate", "model.safetensors", "data.csv"]) == 0
-    assert train("--resume", "model.safetensors", "--epochs", "1", data="data.csv") == 2
+    assert train("--resume", "model.safetensors", "--epochs", "1", data="data.csv") == 0
     assert main(["train", "data.csv", "--resume", "model.safetensors", "--epochs", "1"]) == 0
     capsys.readouterr()
     assert train("--label", "y", "--weight", "1") == 2
@@ -118,13 +118,13 @@ def test_the_rows_left_out_take_no_part_in_what_is_learnt(here, capsys):
 
 
 def test_a_matrix_is_scaled_by_the_rows_to_train_on(here):
-    X = np.arange(80.0).reshape(40, 2)
+    X = np.arange(160.0).reshape(40, 2, 2)
     tested = split(np.zeros(40, int), 0.0, 0.1, 0)[2]
     X[tested] = 1e9
     np.savez("data.npz", X=X, y=np.arange(40) + 0.5)
     assert train("--test", "0.1", data="data.npz") == 0
     kept = Trainer.load("model.safetensors").preparation
-    assert np.allclose(kept["features"]["mean"], np.delete(X, tested, axis=0).mean(axis=0))
+    assert np.allclose(kept["features"]["mean"], np.delete(X, tested, axis=0).mean(axis=0).ravel())
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_matrix_is_scaled_by_the_rows_to_train_on(here):
         (["--task", "cluster"], "unknown task"),
         (["--target", "gpu"], "unknown target"),
         (["--dtype", "float16"], "unknown dtype"),
-        (["--resume", "m", "--hidden", "3"], "--hidden cannot be changed"),
+        (["--resume", "m", "--optimizer", "adm"], "did you mean 'adam'?"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_the_table_is_read(options, said, here, capsys):
@@ -256,3 +256,84 @@ def test_ctrl_c_before_the_command_is_known_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(commands, "_parser", interrupted)
     assert main(["info"]) == 130
     assert capsys.readouterr().err == "fastnn: interrupted\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_text_of_any_unicode_is_read_with_and_without_a_mark(encoding, end, here, capsys):
+    lines = ["größe,stadt,y", *(f"{i},{['Köln', 'Łódź'][i % 2]},{i % 7 + 0.5}" for i in range(30))]
+    (here / "plain.csv").write_bytes("\n".join(lines).encode())
+    (here / "data.csv").write_bytes((end.join(lines) + 2 * end).encode(encoding))
+    assert train("--label", "y") == 0
+    kept = Trainer.load("model.safetensors").preparation
+    assert train("--label", "y", data="plain.csv") == 0
+    assert Trainer.load("model.safetensors").preparation == kept
+
+
+def test_whole_numbers_that_no_float_holds_are_categories(here, capsys):
+    """Such as numbers of accounts, of which a float would make one of two."""
+    first = 2**53
+    write(here / "data.csv", ["account", "y"], [[first + i % 2, i % 2 + 0.5] for i in range(40)])
+    assert train("--label", "y") == 0
+    said = capsys.readouterr().err
+    assert f"'account': a category, since '{first}' has more digits than a number keeps" in said
+    rules = Trainer.load("model.safetensors").preparation["features"]["rules"]
+    assert set(rules[0]["categories"]) == {str(first), str(first + 1)}
+    for save in ("parquet", "npz"):
+        accounts = np.array([first + i % 2 for i in range(40)])
+        y = np.arange(40) % 2 + 0.5
+        if save == "npz":
+            np.savez("data.npz", account=accounts, y=y)
+        else:
+            pandas = pytest.importorskip("pandas")
+            pytest.importorskip("pyarrow")
+            pandas.DataFrame({"account": accounts, "y": y}).to_parquet("data.parquet")
+        assert main(["evaluate", "model.safetensors", f"data.{save}"]) == 0
+        assert "does not know" not in capsys.readouterr().err
+    # Large numbers that are apart are numbers.
+    write(here / "data.csv", ["wei", "y"], [[10**18 * i + 7, i + 0.5] for i in range(40)])
+    assert train("--label", "y") == 0
+    assert "1 number: 'wei'" in capsys.readouterr().err
+
+
+def test_why_a_column_is_dropped_is_true(here, capsys):
+    rows = [[f"w{i}", f"r{i // 2}", 1e15 + i % 9, 5, i % 4, i % 7 + 0.5] for i in range(6000)]
+    write(here / "data.csv", ["w", "rare", "alike", "same", "x", "y"], rows)
+    assert train("--label", "y", "--keep", "w") == 0
+    said = capsys.readouterr().err
+    assert "2 columns dropped, of rare categories alone: 'w', 'rare'" in said
+    assert "1 column dropped, of numbers too alike to tell apart: 'alike'" in said
+    assert "1 column dropped, the same in all rows: 'same'" in said
+
+
+def test_columns_of_parquet_that_are_no_table_are_left_out_and_said(here, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "a": list(range(40)), "many": [[1, 2]] * 40, "y": [i % 7 + 0.5 for i in range(40)],
+        "__index_level_0__": list(range(100, 140)),
+    }  # fmt: skip
+    parquet.write_table(arrow.table(columns), "data.parquet")
+    assert train("--label", "y", data="data.parquet") == 0
+    said = capsys.readouterr().err
+    assert "left out, as no numbers, text or dates: 'many' (list<" in said
+    assert "dropped, a number of the row: '__index_level_0__'" in said
+
+
+def test_a_table_of_one_column_asks_for_the_delimiter(here, capsys):
+    (here / "data.csv").write_text("a b y\n" + "1 2 3\n4 5 6\n" * 9)
+    assert train("--label", "y") == 2
+    assert "there are 'a b y' alone; is another --delimiter needed?" in capsys.readouterr().err
+    assert train("--label", "y", "--delimiter", " ") == 0
+
+
+def test_an_output_that_cannot_be_and_the_standard_input_are_named(here, capsys, monkeypatch):
+    write(here / "data.csv", ["a", "k", "y"], ROWS)
+    assert train("--label", "y", "--out", "") == 2
+    assert "--out must be the name of a file, not ''" in capsys.readouterr().err
+    assert train("--label", "y", "--out", "no/such/m.safetensors") == 2
+    assert "make it first: mkdir -p no/such" in capsys.readouterr().err
+    assert train("--label", "y") == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("a,k\n1,k1\n"))
+    assert main(["evaluate", "model.safetensors", "-"]) == 2
+    assert "standard input has no column 'y'" in capsys.readouterr().err

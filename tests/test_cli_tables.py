@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import os
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -240,7 +242,82 @@ def test_a_training_that_goes_on_ends_in_the_same_bits(tmp_path, capsys):
     assert main(["train", data, "--resume", first, "--out", last]) == 2
     assert "pass --epochs to do more" in capsys.readouterr().err
     assert main(["train", data, "--resume", first, "--hidden", "3", "--out", last]) == 2
-    assert "--hidden cannot be changed" in capsys.readouterr().err
+    assert "--hidden 3 (it is 8) cannot be changed" in capsys.readouterr().err
+
+
+SETTINGS = {
+    "--label": ("pay", ["buys", "-1", "2"]),
+    "--task": ("regression", ["classification"]),
+    "--drop": ("member", ["age", "member,age", "id"]),
+    "--keep": ("age", ["id"]),
+    "--category": ("city", ["age"]),
+    "--number": ("age", ["city"]),
+    "--weight": ("id", ["age"]),
+    "--hidden": ("8,4", ["8", "4,8", "0"]),
+    "--activation": ("tanh", ["relu"]),
+    "--dropout": ("0.2", ["0.1", "0"]),
+    "--loss": ("huber", ["mse"]),
+    "--optimizer": ("nesterov", ["sgd", "adam"]),
+    "--schedule": ("constant", ["cosine"]),
+    "--batch": ("20", ["21", "500"]),
+    "--validation": ("0.2", ["0.1", "0"]),
+    "--test": ("0.1", ["0"]),
+    "--l1": ("0.001", ["0"]),
+    "--l2": ("0.002", ["0.001"]),
+    "--seed": ("3", ["0"]),
+    "--dtype": ("float64", ["float32"]),
+}
+
+
+@pytest.fixture(scope="module")
+def set_up(tmp_path_factory):
+    """Return a table and a model whose settings are all unlike the usual ones."""
+    folder = tmp_path_factory.mktemp("set_up")
+    rows = people(60)
+    for row in rows[1:]:
+        row[0] = str(int(row[0]) % 7)
+    data, model = write(folder / "people.csv", rows), str(folder / "model.safetensors")
+    given = [part for name, (value, _) in SETTINGS.items() for part in (name, value)]
+    assert main(["train", data, *given, "--epochs", "1", "--target", "numpy", "--out", model]) == 0
+    return data, model, folder
+
+
+def going_on(set_up, *options):
+    data, model, folder = set_up
+    more = ["--resume", model, "--epochs", "1", "--out", str(folder / "again.safetensors")]
+    return main(["train", data, *more, *options])
+
+
+def test_a_training_that_goes_on_takes_the_settings_that_it_has(set_up):
+    whole = [part for name, (value, _) in SETTINGS.items() for part in (name, value)]
+    same = ["--label", "-2", "--task", "auto", "--hidden", "8, 4", "--drop", "5", "--restarts", "1"]
+    assert going_on(set_up, *whole) == 0
+    assert going_on(set_up, *same) == 0
+    assert going_on(set_up, "--l1", "1e-3", "--dropout", ".20", "--category", "4") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [(name, each) for name, (_, others) in SETTINGS.items() for each in others]
+)
+def test_a_training_that_goes_on_refuses_another_setting_with_both_values(
+    name, other, set_up, capsys
+):
+    assert going_on(set_up, name, other) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{name} {other} (" in error, error
+    value = SETTINGS[name][0]
+    if name not in ("--drop", "--keep", "--category", "--number"):
+        assert f"it is {value})" in error.replace("'", ""), error
+
+
+def test_a_training_of_restarts_goes_on_with_the_one_that_was_kept(tmp_path, capsys):
+    data, model = write(tmp_path / "people.csv", people()), str(tmp_path / "m.safetensors")
+    settings = ["--label", "buys", "--restarts", "3", *QUICK]
+    assert main(["train", data, *settings, "--out", model]) == 0
+    again = ["--resume", model, "--out", str(tmp_path / "n.safetensors")]
+    assert main(["train", data, *settings, *again]) == 0
+    assert main(["train", data, *settings, "--restarts", "2", *again]) == 2
+    assert "--restarts 2 (it is 3)" in capsys.readouterr().err
 
 
 def test_the_last_epoch_is_kept_but_with_patience_the_best(tmp_path, capsys):
@@ -285,6 +362,23 @@ def test_restarts_keep_how_features_are_made(tmp_path, capsys):
     more = ["--label", "pay", "--restarts", "2", "--out", model]
     assert main(["train", data, *more, *QUICK]) == 0
     assert main(["evaluate", model, data]) == 0
+
+
+@pytest.mark.parametrize("validation", ["0", "0.2"])
+def test_the_losses_of_all_restarts_are_printed(validation, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    data, model = write(tmp_path / "people.csv", people()), str(tmp_path / "model.safetensors")
+    more = ["--label", "pay", "--restarts", "3", "--validation", validation, "--out", model]
+    assert main(["train", data, *more, *QUICK]) == 0
+    _, _, shown = capsys.readouterr().out.partition("\n\n")
+    header, *rows = shown.splitlines()
+    ends = Trainer.load(model).history.restarts
+    assert header.split() == ["restart", "loss", *["validation"] * (validation != "0"), "epochs"]
+    assert all(len(line) <= 40 for line in (header, *rows)) and len(rows) == len(ends) == 3
+    for number, (row, end) in enumerate(zip(rows, ends, strict=True)):
+        assert row.startswith(f"{number} (kept)" if number == ends.best else f"{number}  ")
+        assert f"{end.loss:.4g}" in row and row.endswith(" 3")
+        assert validation == "0" or f"{end.validation_loss:.4g}" in row
 
 
 def test_show_and_the_trainer_of_a_program(trained, tmp_path, capsys):
@@ -450,6 +544,24 @@ def test_answers_fit_the_terminal(columns, trained, capsys, monkeypatch):
         assert main(arguments) == 0
         lines = capsys.readouterr().out.splitlines()
         assert max(len(line) for line in lines if "/" not in line) <= int(columns)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_remarks_fit_a_terminal_and_are_whole_lines_in_a_log(
+    columns, tmp_path, capsys, monkeypatch
+):
+    write(tmp_path / "people.csv", people())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "people.csv", "--label", "buys", "--out", "m.safetensors", *QUICK]
+    assert main(train) == 0
+    log = capsys.readouterr().err
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: True, raising=False)
+    assert main([*train, "--restarts", "2"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line]
+    assert max(map(len, lines)) <= columns and max(map(len, log.splitlines())) > columns
+    remark = "'age': 18 values missing, filled with the median"
+    assert remark in log and remark in re.sub(r"\s+", " ", " ".join(lines))
 
 
 @pytest.mark.skipif("FASTNN_DATA" not in os.environ, reason="FASTNN_DATA names no folder of data")

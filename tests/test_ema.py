@@ -172,6 +172,9 @@ def test_pytorchs_average_of_the_models_is_the_same_but_for_its_start():
     for found, mean, start in zip(flat(trainer.parameters), means, first, strict=True):
         expected = (mean - EMA**steps * start) / (1 - EMA**steps)
         assert_allclose(found, expected.T, rtol=1e-9, atol=1e-12)
+    # And what is given away is the mean.
+    given = trainer.to_torch()(rows).detach().numpy()
+    assert_allclose(given, trainer.forward(X), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -222,6 +225,21 @@ def test_another_ema_keeps_the_state_and_none_leaves_the_mean():
     trainer.set(optimizer=AdamW(0.01, ema=0.3))
     trainer.fit(X, LABELS, epochs=1)
     assert not np.array_equal(flat(trainer.parameters)[0], flat(mean)[0])
+
+
+def test_widening_and_scaling_the_state_keep_the_mean_in_step():
+    trainer = trainer_of([Dense(4, "tanh"), Dense(3)], optimizer=SGD(0.1, 0.9, ema=0.9))
+    trainer.fit(X, LABELS, epochs=2)
+    mean = flat(trainer.parameters)
+    trainer.scale_state(5.0)  # of the velocity
+    assert all(map(np.array_equal, flat(trainer.parameters), mean))
+    trainer.widen(5)
+    assert all(map(np.array_equal, flat(trainer.parameters)[:2], mean[:2]))
+    W, b = trainer.parameters[-1]
+    assert np.array_equal(W[:, :3], mean[2])
+    assert W[:, 3:].all()
+    assert not b[3:].any()
+    trainer.fit(X, LABELS, epochs=1)
 
 
 def test_a_trace_shows_the_mean_beside_the_weights():

@@ -25,6 +25,7 @@ from fastnn import (
     Network,
     Snapshot,
     Trainer,
+    TrainerBusy,
     UnusableFile,
     train_population,
 )
@@ -239,6 +240,10 @@ def test_weights_of_rows_decide_and_the_first_of_equals_is_taken():
     candidates = [Snapshot.of(trainer, outputs=each) for each in (bad, good, good, bad)]
     best = Ensemble.select(candidates, LABELS)
     assert len(best) == 1 and best.weights.tolist() == [1.0]
+    # What makes the mean no better is not added, even where it makes it no worse.
+    weak = Snapshot.of(trainer, outputs=-good / 9)
+    best = Ensemble.select([weak, candidates[1]], LABELS, scoring="accuracy")
+    assert best.weights.tolist() == [1.0] and len(best) == 1
     only = (LABELS == 0).astype(float)
     assert Ensemble.select(candidates, LABELS, sample_weight=only).weights.tolist() == [1.0]
     mixed = Ensemble.select(candidates, LABELS, scoring=lambda y, outputs: -outputs[0, 0])
@@ -410,3 +415,22 @@ def test_several_threads_may_predict_at_once():
     for each in threads:
         each.join()
     assert len(found) == 24 and all(found)
+
+
+def test_a_prediction_within_one_of_the_same_ensemble_is_refused():
+    """As a signal's handler would make it, which Python calls between two networks."""
+    ensemble = Ensemble(members_of("counts", "cpu"))
+    expected = ensemble.predict(X)
+    (together,) = ensemble._open().together
+    finish, met = together.finish, []
+
+    def handler(outputs, into):
+        with pytest.raises(TrainerBusy, match="in the middle of a prediction of the same ensemble"):
+            ensemble.predict(X[:3])
+        met.append(1)
+        finish(outputs, into)
+
+    together.finish = handler
+    assert (ensemble.predict(X) == expected).all() and len(met) == 3
+    together.finish = finish
+    assert (ensemble.predict(X) == expected).all()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import CorruptFile, InvalidInput
+from fastnn.tabular.dates import date, date_format
 from fastnn.tabular.files import Reading, read
 from fastnn.tabular.label import Label
 from fastnn.tabular.preparation import Choices, Columns, Scaled, from_file
@@ -63,6 +64,104 @@ def test_dates_are_days_and_cycles():
     weeks = names["when (week sin)"]
     assert np.allclose(weeks[:-7], weeks[7:], atol=1e-4) and not np.allclose(weeks[:-1], weeks[1:])
     assert np.allclose(np.diff(names["when"]), np.diff(names["when"])[0], atol=1e-5)
+
+
+MOMENT = np.datetime64("2020-04-14T20:31")
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [
+        ("%d/%m/%Y", ["14/04/2020 20:31", "14/4/2020 8:31 PM", "14/04/2020T20:31Z"]),
+        ("%m/%d/%Y", ["04/14/2020 20:31:00", "4/14/2020, 8:31:00 p.m.", "04/14/2020 22:31 +0200"]),
+        ("%d.%m.%Y", ["14.04.2020 20:31", "14.4.2020, 20:31:00.000"]),
+        ("%d-%m-%Y", ["14-04-2020 20:31", "14-4-2020 18:31-02:00"]),
+        ("%m/%d/%y", ["4/14/20 20:31"]),
+        ("%Y/%m/%d", ["2020/04/14 20:31", "2020/4/14 8:31pm"]),
+        ("%Y%m%dT%H%M%S", ["20200414T203100", "20200414 20:31", "20200414 203100Z"]),
+        (
+            "iso",
+            [
+                "2020-04-14 20:31", "2020-04-14T20:31:00.000", "2020-04-14 22:31+02:00",
+                "2020-04-14 20:31:00 UTC", "2020-04-14 22:31 +02:00", "2020-4-14 8:31 PM",
+            ],
+        ),
+        (
+            "%d %b %Y",
+            [
+                "Apr 14, 2020 8:31 PM", "14 April 2020 20:31", "14-APR-20 20:31",
+                "2020-Apr-14 20:31",
+                "Tue Apr 14 20:31:00 2020", "Tue, 14 Apr 2020 20:31:00 GMT",
+                "14/Apr/2020:22:31:00 +0200", "April 14th, 2020 at 8:31 pm",
+                "Tue Apr 14 2020 22:31:00 GMT+0200 (Central European Summer Time)",
+                "Tue Apr 14 16:31:00 EDT 2020",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_a_date_with_a_time_is_read_in_the_order_of_its_words(form, written):
+    for text in written:
+        assert date(text, form) == MOMENT, text
+    assert date_format(dict.fromkeys(written, 1)) == (form, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "31/04/2020 20:31", "14/04/2020 24:01", "14/04/2020 20:61", "14/04/2020 13:00 PM",
+        "14/04/2020 20", "14/04/2020 soon", "14/04/2020 20:31 CET", "2020-02-30 20:31", "3.10.12",
+        "1:10", "16:9", "May", "April 2020", "555-12-1234", "0001-01-01 00:00+05:00", "x" * 100,
+    ],
+)  # fmt: skip
+def test_what_is_no_date_is_none(text):
+    assert date_format({text: 1}) == ("", False)
+
+
+def test_dates_with_a_time_are_features_in_any_order_of_their_words():
+    hours = np.arange(0, 24 * 40, 5).astype("timedelta64[h]")
+    moments = (np.datetime64("2020-04-01T00:31") + hours).astype("datetime64[s]").tolist()
+    learnt = {}
+    for form in ("%d/%m/%Y %H:%M", "%Y-%m-%d %H:%M:%S.000", "%b %d, %Y %I:%M %p"):
+        when = texts(*(moment.strftime(form) for moment in moments))
+        made, _ = Columns.learn(table(when=when), Choices())
+        again = from_file(json.loads(json.dumps(made.to_plain())))
+        assert made.rules[0].clock and again == made
+        learnt[form] = again.apply(table(when=when))[0]
+    assert all(np.array_equal(one, learnt[form]) for one in learnt.values())
+    names = dict(zip(made.features, learnt[form].T, strict=True))
+    turn = 2 * np.pi * np.array([moment.hour + moment.minute / 60 for moment in moments]) / 24
+    assert np.allclose(names["when (day sin)"], np.sin(turn), atol=1e-4)
+    assert np.allclose(names["when (day cos)"], np.cos(turn), atol=1e-4)
+
+
+def test_a_time_of_day_that_is_always_the_same_is_no_feature():
+    days = texts(*(f"{day:02d}.03.2024 20:31" for day in range(1, 31)))
+    made, _ = Columns.learn(table(when=days), Choices())
+    assert not any("(day " in name for name in made.features)
+    times = texts(*(f"{hour:02d}:15" for hour in range(24)))
+    made, _ = Columns.learn(table(at=times), Choices())
+    assert {"at (day sin)", "at (day cos)"} <= {*made.features}
+    with pytest.raises(InvalidInput, match="'noon' where a time of day is due, such as 23:59"):
+        made.apply(table(at=texts("noon")))
+
+
+def test_which_of_day_and_month_is_first_can_be_chosen_where_both_fit():
+    either = table(d=texts(*["01/02/2024 20:31", "03/04/2024 8:15"] * 15))
+    made, said = Columns.learn(either, Choices())
+    assert made.rules[0].form == "%m/%d/%Y" and "--day-first" in said[0]
+    made, said = Columns.learn(either, Choices(day_first=True))
+    assert made.rules[0].form == "%d/%m/%Y" and "day first, though month first fits" in said[0]
+    only = table(d=texts(*["01/02/2024", "03/31/2024"] * 15))
+    made, said = Columns.learn(only, Choices(day_first=True))
+    assert made.rules[0].form == "%m/%d/%Y" and not said
+
+
+def test_a_format_of_dates_that_nobody_knows_is_refused():
+    days = np.arange("2024-01-01", "2024-01-31", dtype="datetime64[D]").astype("datetime64[us]")
+    kept = Columns.learn(table(w=days), Choices())[0].to_plain()
+    kept["rules"][0]["form"] = "%Q"
+    with pytest.raises(CorruptFile, match="'w' has dates in the format '%Q'"):
+        from_file(kept)
 
 
 def test_rare_categories_count_as_one_and_new_ones_belong_to_them():

@@ -34,7 +34,12 @@ def add(commands: Any) -> None:
         example="fastnn warm --dtype float32 --optimizer adam\n"
         "  RUN FASTNN_CACHE_DIR=/opt/fastnn fastnn warm      # in a Dockerfile",
     )
-    parser.add_argument("--dtype", choices=("float32", "float64"), help="default: both")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64"),
+        metavar="NAME",
+        help="float32 or float64; default: both",
+    )
     parser.add_argument("--target", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--optimizer", metavar="NAME", help="such as adam")
     parser.add_argument("--loss", metavar="NAME", help="such as mse")

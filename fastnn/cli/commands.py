@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -95,6 +96,9 @@ def _warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("default")
+            # Which are for whoever writes programs; an import that Ctrl-C ends leaves some.
+            for quiet in (ResourceWarning, DeprecationWarning, ImportWarning):
+                warnings.simplefilter("ignore", quiet)
         warnings.showwarning = show  # type: ignore[assignment]
         yield
 
@@ -131,6 +135,18 @@ class Parser(argparse.ArgumentParser):
         between = "" if text.endswith("?") else ";"
         screen.say(f"{self.prog}: {text}{between} {hint}see: {self.prog} --help")
         raise SystemExit(2)
+
+    def format_help(self) -> str:
+        """Return the help, whose first line has no list of all the options that follow."""
+        given = [
+            f"[{each.metavar}]" if each.nargs in ("?", "*") else str(each.metavar)
+            for each in self._get_positional_actions()
+        ]
+        words = [self.prog, *given, *([] if "..." in given else ["[options]"])]
+        begin = "usage: "
+        line = textwrap.fill(begin + " ".join(words), screen.width(), subsequent_indent=7 * " ")
+        self.usage = line.removeprefix(begin).replace("%", "%%")
+        return super().format_help()
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print help or a version, of which argparse would keep quiet where it cannot."""

@@ -23,7 +23,7 @@ FILES = (
 def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
     """Give a command its DATA and the options of how to read it."""
     parser.add_argument("data", metavar="DATA", help=f"{what}: {FILES}")
-    group = parser.add_argument_group("how to read DATA, where it is not found out")
+    group = parser.add_argument_group("how to read DATA, if not found out")
     group.add_argument(
         "--format",
         choices=("csv", "parquet", "npz", "npy", "svmlight"),
@@ -32,7 +32,7 @@ def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
     )
     group.add_argument("--delimiter", metavar="D", help="between values of text; 'tab' is a tab")
     group.add_argument("--decimal", metavar="D", default=".", help="decimal mark (default .)")
-    group.add_argument("--encoding", default="utf-8", help="of text (default utf-8)")
+    group.add_argument("--encoding", metavar="E", default="utf-8", help="of text (default utf-8)")
     group.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
@@ -46,8 +46,16 @@ def names_in(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
+def called(path: str) -> str:
+    """Return what DATA is called in what is printed."""
+    return "standard input" if path == "-" else path
+
+
 def read_data(
-    options: argparse.Namespace, expected: Collection[str] | None = None, part: str = "train"
+    options: argparse.Namespace,
+    expected: Collection[str] | None = None,
+    part: str = "train",
+    label: str = "",
 ) -> tuple[Table | Matrix, list[str]]:
     """Return what DATA has, and what there is to say of how it was read."""
     from fastnn.tabular.files import Reading, read
@@ -61,8 +69,9 @@ def read_data(
     if len(set(names)) < len(names):
         raise InvalidInput("--names has a name twice")
     reading = Reading(
-        options.format, delimiter, options.encoding, options.header, names or None, expected, part
-    )
+        options.format, delimiter, options.encoding, options.header, names or None, expected, part,
+        label,
+    )  # fmt: skip
     return read(options.data, reading)
 
 
@@ -70,7 +79,7 @@ def say_all(lines: list[str], quiet: bool) -> None:
     """Print remarks, unless nobody wants them."""
     if not quiet:
         for line in lines:
-            screen.say(line)
+            screen.say(screen.wrapped(line))
 
 
 def check_output(option: str, path: str, *inputs: str) -> None:
@@ -90,9 +99,17 @@ def check_output(option: str, path: str, *inputs: str) -> None:
     MissingFile, UnusableFile
         As `fastnn.storage.tensor_file.check_writable`.
     """
+    from fastnn.errors import MissingFile
     from fastnn.storage.tensor_file import check_writable
 
-    check_writable(path)
+    if not path:
+        raise InvalidInput(f"{option} must be the name of a file, not ''")
+    try:
+        check_writable(path)
+    except MissingFile as error:
+        folder = os.path.dirname(path)
+        what = f"there is no such folder to save into; make it first: mkdir -p {folder}"
+        raise MissingFile(error.errno, what, folder) from error
     refuse_inputs(option, path, *inputs)
 
 
@@ -105,7 +122,7 @@ def refuse_inputs(option: str, path: str, *inputs: str) -> None:
         except (OSError, ValueError, AttributeError):  # one of the two is not there or no file
             continue
         if same:
-            name = "the standard input" if each == "-" else each
+            name = f"the {called(each)}" if each == "-" else each
             raise InvalidInput(
                 f"{option} {path} is the same file as {name}, which is read and would be lost; "
                 "choose another name"

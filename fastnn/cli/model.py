@@ -10,8 +10,8 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.tabular import preparation as preparations
-from fastnn.tabular.label import Label, missing_in
-from fastnn.tabular.preparation import Columns, Met, Preparation
+from fastnn.tabular.label import Label, missing_in, numbers_of
+from fastnn.tabular.preparation import Columns, Met, Preparation, Scaled
 from fastnn.tabular.table import Matrix, Table, counted, listed
 
 if TYPE_CHECKING:
@@ -104,24 +104,76 @@ class TableModel:
         return cls(trainer, features, label, plan)
 
     def aligned(self, data: Table | Matrix, said: list[str]) -> Table | Matrix:
-        """Return a table with the model's names, where one of the two has none."""
-        plan = self.plan
-        if not isinstance(data, Table) or not plan.columns:
-            return data
+        """Return a table with the model's names, where one of the two has none.
+
+        One matrix is the same whether its file keeps the labels apart or as a column.
+        """
+        plan, label = self.plan, self.label.name
+        if isinstance(self.preparation, Scaled):
+            return self._matrix(data, self.preparation)
+        if isinstance(data, Matrix):
+            data = self._numbered(data, said)
         if not (plan.numbered or data.numbered):
             return data
-        names = list(plan.columns)
-        if len(data.columns) == len(names) - 1:  # those to predict have no label
-            names.remove(self.label.name)
-        if len(data.columns) != len(names):
+        names, columns = list(plan.columns), dict(data.columns)
+        labels = None if data.label is None else columns.pop(data.label)
+        if labels is not None or len(columns) == len(names) - 1:  # those to predict have no label
+            names.remove(label)
+        if len(columns) != len(names):
+            features = len(plan.columns) - 1
             raise InvalidInput(
-                f"the data have {counted(len(data.columns), 'column')} without names that the "
-                f"model knows, but it was trained on {len(plan.columns)}, the label among them"
+                f"the data have {counted(len(columns), 'column')} without names that the model "
+                f"knows, but it was trained on {features} and the label"
             )
         if plan.numbered != data.numbered:
             said.append("columns are taken in their order, since one of the files has no names")
-        columns = dict(zip(names, data.columns.values(), strict=True))
-        return Table(columns, data.rows, plan.numbered)
+        columns = dict(zip(names, columns.values(), strict=True))
+        if labels is not None:
+            columns[label] = labels
+        return Table(columns, data.rows, plan.numbered, data.places)
+
+    def _numbered(self, data: Matrix, said: list[str]) -> Table:
+        """Return a matrix as a table of numbered columns, and its labels after them."""
+        X = data.X
+        if not isinstance(X, np.ndarray):
+            wide, ignored, remarks = data.in_order(len(self.plan.columns) - 1, 0)
+            X = wide.toarray()
+            said += remarks
+            if ignored:
+                said.append(
+                    f"{counted(len(ignored), 'column')} that the model does not know ignored"
+                )
+        columns = {str(place + 1): each.astype(np.float64) for place, each in enumerate(X.T)}
+        if data.y is not None:
+            columns[data.label] = data.y
+        return Table(columns, data.rows, True, data.places)
+
+    def _matrix(self, data: Table | Matrix, scaled: Scaled) -> Table | Matrix:
+        """Return a table without names as a matrix, for a model of one."""
+        if isinstance(data, Matrix) or not data.numbered:
+            return data
+        columns = dict(data.columns)
+        y = None if data.label is None else columns.pop(data.label)
+        width = len(scaled.features)
+        if len(columns) != width:
+            more = ""
+            if len(columns) == width + 1:
+                more = "; labels have to be apart from them, as X and y in a .npz"
+            raise InvalidInput(
+                f"the data have {counted(len(columns), 'column')}, but the model was trained on "
+                f"{width}{more}"
+            )
+        X = np.empty((data.rows, width))
+        for place, (name, values) in enumerate(columns.items()):
+            X[:, place], row = numbers_of(values)
+            if row is None and np.isnan(X[:, place]).any():
+                row = int(np.isnan(X[:, place]).argmax())
+            if row is not None:
+                raise InvalidInput(
+                    f"row {row + 1}, column {name!r}: {values[row]!r:.60} where a number is due, "
+                    "and there was one in all rows of the training"
+                )
+        return Matrix(X, y, scaled.first, data.places, self.label.name)
 
     def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
         """Return the features of data, and say what is new in them."""

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen
-from fastnn.cli.data import add_data, check_output, read_data, say_all
+from fastnn.cli.data import add_data, called, check_output, read_data, say_all
 from fastnn.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
         )
         raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
     expected = None if model.plan.numbered else model.plan.columns
-    data, said = read_data(options, expected, part="test")
+    data, said = read_data(options, expected, "test", model.label.name)
     return model, model.aligned(data, said), said
 
 
@@ -132,12 +132,12 @@ def evaluate(options: argparse.Namespace) -> int:
     name = model.label.name
     if model.labels(data) is None:
         raise InvalidInput(
-            f"{options.data} has no column {name!r}, the label to compare with; fastnn predict "
-            "needs none"
+            f"{called(options.data)} has no column {name!r}, the label to compare with; fastnn "
+            "predict needs none"
         )
     data, unlabelled = without_label(data, name)
     if not data.rows:
-        raise InvalidInput(f"{options.data}: the label {name!r} is missing in all rows")
+        raise InvalidInput(f"{called(options.data)}: the label {name!r} is missing in all rows")
     if unlabelled:
         said.append(f"{counted(unlabelled, 'row')} without a label left out")
     with in_file(data.places):

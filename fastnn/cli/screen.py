@@ -94,6 +94,19 @@ def width() -> int:
     return max(20, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
+def wrapped(text: str) -> str:
+    """Return a remark in lines of a terminal's width, and as it is where nobody watches it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return text
+    return textwrap.fill(
+        text,
+        width(),
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def rows_of(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Return lines of names and values, wrapped to the width under their values.
 

@@ -10,7 +10,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen, settings
-from fastnn.cli.data import add_data, check_output, names_in, read_data, refuse_inputs, say_all
+from fastnn.cli.data import (
+    add_data,
+    called,
+    check_output,
+    names_in,
+    read_data,
+    refuse_inputs,
+    say_all,
+)
 from fastnn.errors import InvalidInput, number, whole
 
 if TYPE_CHECKING:
@@ -23,12 +31,6 @@ OUT = "model.safetensors"
 _VALIDATION = 0.1  # of the rows
 # With fewer rows left out, their loss is too much of chance to choose an epoch by.
 _LEAST_VALIDATION = 10
-# What a training that goes on keeps, since its file says so.
-_FIXED = (
-    "task", "drop", "keep", "category", "number", "weight", "hidden", "activation",
-    "dropout", "loss", "optimizer", "schedule", "batch", "validation", "test", "l1", "l2",
-    "restarts", "seed", "dtype",
-)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -46,7 +48,7 @@ def add(commands: Any) -> None:
         "  fastnn train adult.data --label -1          # no header: the last column",
     )
     add_data(parser)
-    columns = parser.add_argument_group("columns, by name or number; -1 is the last")
+    columns = parser.add_argument_group("columns, by name or number (last: -1)")
     columns.add_argument("--label", metavar="COLUMN", help="what to predict")
     columns.add_argument(
         "--task", metavar="TASK", help="auto (default), regression, classification"
@@ -55,6 +57,12 @@ def add(commands: Any) -> None:
     columns.add_argument("--keep", metavar="A,B,...", help="to learn from, though they seem names")
     columns.add_argument("--category", metavar="A,B,...", help="whose numbers are categories")
     columns.add_argument("--number", metavar="A,B,...", help="in which text is an error")
+    columns.add_argument(
+        "--day-first",
+        action="store_true",
+        default=None,
+        help="read 01/02/2024 as a day in February where all dates of a column could be either",
+    )
     columns.add_argument("--weight", metavar="COLUMN", help="how much a row counts, at least 0")
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -130,7 +138,10 @@ def add(commands: Any) -> None:
         "this name",
     )
     files.add_argument(
-        "--resume", metavar="PATH", help="go on from a model or a checkpoint, on the same DATA"
+        "--resume",
+        metavar="PATH",
+        help="go on from a model or a checkpoint, on the same DATA; all but --epochs, --rate, "
+        "--patience, --target and --threads stays as it was",
     )
     files.add_argument("--quiet", action="store_true", help="print errors and results only")
     parser.set_defaults(run=run, parser=parser)
@@ -139,7 +150,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, and print how good the model is and where it is."""
     begun = time.perf_counter()
-    out = options.out or OUT
+    out = OUT if options.out is None else options.out
     _check(options)
     check_output("--out", out, options.data)
     if options.checkpoint is not None:
@@ -156,6 +167,9 @@ def run(options: argparse.Namespace) -> int:
         raise KeyboardInterrupt(_kept(options, model)) from None
     model.trainer.save(out)
     _report(model, data, history, out, time.perf_counter() - begun)
+    if options.resume is None:
+        for line in _restarts(history):
+            screen.answer(line)
     return 0
 
 
@@ -187,22 +201,14 @@ def _check(options: argparse.Namespace) -> None:
             f"--restarts {options.restarts} trains several networks, and --checkpoint follows one; "
             "leave one of the two out"
         )
-    if options.resume is not None:
-        given_too = [f"--{name}" for name in _FIXED if given[name] is not None]
-        if given_too:
-            raise InvalidInput(
-                f"{', '.join(given_too)} cannot be changed where a training goes on: the model of "
-                "--resume has it; leave it out, or train a new model"
-            )
-        return
+    settings.check_names(options)
     validation, test = _shares(options)
     if validation + test >= 1:
         raise InvalidInput(
             f"--validation {validation:g} and --test {test:g} leave no rows to train on"
         )
-    if options.patience is not None and not validation:
+    if options.patience is not None and not validation and options.resume is None:
         raise InvalidInput("--patience needs rows to validate with; leave out --validation 0")
-    settings.check_names(options)
 
 
 def _kept(options: argparse.Namespace, model: TableModel) -> str:
@@ -320,6 +326,8 @@ def _said_of_parts(parts: Any, validation: float, test: float) -> list[str]:
 
 def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
     """Return a new model, and the rows for it."""
+    from dataclasses import replace
+
     import numpy as np
 
     from fastnn.cli.model import Plan, TableModel, without_label
@@ -332,8 +340,8 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     validation, test = _shares(options)
     seed = options.seed or 0
     task = settings.task_for(options.task, options.loss)
-    data, remarks = read_data(options)
-    said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
+    data, remarks = read_data(options, label=options.label or "")
+    said.append("; ".join([f"{called(options.data)}: {_extent(data)}", *remarks]))
     label, weight = _label(options, data), ""
     columns: tuple[str, ...] = ()
     numbered = False
@@ -350,7 +358,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
         said.append(f"{counted(unlabelled, 'row')} without a label left out")
     if not data.rows:
         raise InvalidInput(f"column {label!r}, the label, has no value in any row")
-    inputs: Any = Matrix(data.X, None, data.first) if isinstance(data, Matrix) else data
+    inputs: Any = replace(data, y=None) if isinstance(data, Matrix) else data
     choices = preparation.Choices(decimal=options.decimal)
     if not isinstance(data, Matrix):
         given = {
@@ -364,8 +372,9 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             why = "--drop names all of them" if given["drop"] else "the label is the only one"
             raise InvalidInput(f"no column is left to learn from: {why}")
         choices = preparation.Choices(
-            given["category"], given["number"], given["keep"], options.decimal
-        )
+            given["category"], given["number"], given["keep"], options.decimal,
+            bool(options.day_first),
+        )  # fmt: skip
     else:
         for option in ("drop", "keep", "category", "number"):
             if getattr(options, option) is not None:
@@ -439,19 +448,16 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
 def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
     """Return the model of a file, and the same rows for it."""
     from fastnn.cli.model import TableModel, without_label
+    from fastnn.cli.resume import check_same
     from fastnn.tabular.table import Matrix, counted
     from fastnn.training.trainer import Trainer
 
     trainer = Trainer.resume(options.resume, target=options.target, threads=options.threads)
     model = TableModel.of(trainer, options.resume)
-    if options.label not in (None, model.label.name):
-        raise InvalidInput(
-            f"--label {options.label} cannot be: {options.resume}, which goes on, predicts "
-            f"{model.label.name!r}; leave it out, or train a new model"
-        )
+    check_same(options, model)
     expected = None if model.plan.numbered else model.plan.columns
-    data, remarks = read_data(options, expected)
-    said.append(f"{options.data}: {_extent(data)}" + "".join(f"; {each}" for each in remarks))
+    data, remarks = read_data(options, expected, label=model.label.name)
+    said.append("; ".join([f"{called(options.data)}: {_extent(data)}", *remarks]))
     data = model.aligned(data, said)
     if model.labels(data) is None:
         raise InvalidInput(f"the data have no column {model.label.name!r}, the label of the model")
@@ -511,14 +517,17 @@ def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
     """Return the name of the label."""
     from fastnn.tabular.table import Matrix, listed
 
-    if isinstance(data, Matrix):
-        if data.y is None:
-            raise InvalidInput(f"{options.data} has features but no labels; add them as y")
-        if options.label not in (None, "y"):
+    if isinstance(data, Matrix) and data.y is None:
+        raise InvalidInput(f"{called(options.data)} has features but no labels; add them as y")
+    apart = data.label
+    if apart is not None:
+        if options.label not in (None, "y", "-1", apart):
             raise InvalidInput(
-                f"--label {options.label}: {options.data} is a matrix with labels of its own, y"
+                f"--label {options.label}: {called(options.data)} is a matrix with labels of its "
+                f"own, {apart}"
             )
-        return "y"
+        return apart
+    assert not isinstance(data, Matrix)
     if options.label is None:
         raise InvalidInput(
             f"--label is missing; which column is to be predicted: {listed([*data.columns], 20)}?"
@@ -585,7 +594,8 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
         )
     if options.checkpoint is not None:
         callbacks.append(Checkpoint(options.checkpoint, keep=3))
-    restarts = 1 if options.restarts is None else options.restarts
+    # A training that goes on is that of the network that was kept.
+    restarts = 1 if options.restarts is None or options.resume is not None else options.restarts
     # A log has lines, a terminal has a bar.
     lines = not options.quiet and not (sys.stderr is not None and sys.stderr.isatty())
     history = trainer.fit(
@@ -629,3 +639,20 @@ def _report(model: TableModel, data: _Parts, history: Any, out: str, seconds: fl
     rows.append(("time", f"{seconds:.1f} s on {history.where}"))
     for line in screen.rows_of(rows):
         screen.answer(line)
+
+
+def _restarts(history: Any) -> list[str]:
+    """Return how each of several networks ended, as a table."""
+    ends = history.restarts
+    if len(ends) < 2:
+        return []
+    validated = any(each.validation_loss is not None for each in ends)
+    rows = [["restart", "loss", *["validation"] * validated, "epochs"]]
+    for index, each in enumerate(ends):
+        losses = [each.loss, *[each.validation_loss] * validated]
+        texts = ["-" if loss is None else f"{loss:.4g}" for loss in losses]
+        if each.diverged:
+            texts[-1] = "diverged"
+        rows.append([f"{index} (kept)" if index == ends.best else str(index), *texts])
+        rows[-1].append(str(each.epochs))
+    return ["", *screen.table(rows)]

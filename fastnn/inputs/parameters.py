@@ -118,8 +118,8 @@ def check_parameters(problem: Problem, values: Any) -> Parameters:
     values
         A list of the arrays of each layer that has parameters, as `Network.parameters` tells them:
         (W (n_in, n_out), b (n_out,)) of a Dense, with prelu (W, b, slopes); (gamma, beta) of a
-        LayerNorm; (gamma, beta, mean, variance) of a BatchNorm; (c (columns, frequencies),) of a
-        Periodic.
+        LayerNorm; (gamma, beta, mean, variance) of a BatchNorm; (c, b) of a Periodic, both
+        (columns, frequencies).
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _checked(value: Any, wanted: Parameter, dtype: np.dtype[Any], what: str) -> 
             f"{_other_form(array.shape, wanted.shape, name)}"
         )
     check_finite(array.reshape(-1, wanted.shape[-1]), dtype, what)
-    if array.min(initial=math.inf) < wanted.low:
+    if array.size and array.min() < wanted.low:
         raise InvalidInput(f"{what} must be at least {wanted.low:g}, not {array.min().item()!r}")
     return np.array(array, dtype, order="C")
 
@@ -245,7 +245,7 @@ def from_tensors(
             )
         if not np.isfinite(found).all():
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is not finite")
-        if found.min(initial=math.inf) < wanted[name].low:
+        if found.size and found.min() < wanted[name].low:
             raise CorruptFile(f"{where} is damaged: {name!r} has a number that is negative")
     read = [[tuple(tensors[name] for name in names) for names in group] for group in groups]
     return read[0], read[1:]
@@ -273,9 +273,9 @@ def initial_parameters(
     """Return the parameters that training starts from.
 
     W of the l-th Dense layer is drawn in float64 from PCG64([seed, STREAM, l]) and then rounded, b,
-    where it is drawn at all, from PCG64([seed, STREAM, l, BIAS]), and the frequencies of a Periodic
-    that is layer p from PCG64([seed, OTHERS, p]); all others start as their layer says: the slopes
-    of prelu at alpha, gamma at one.
+    where it is drawn at all, from PCG64([seed, STREAM, l, BIAS]), and what a Periodic has that is
+    layer p from PCG64([seed, OTHERS, p]); all others start as their layer says: the slopes of prelu
+    at alpha, gamma at one.
 
     Parameters
     ----------
@@ -317,7 +317,7 @@ def _start_of(
     generator = np.random.Generator(np.random.PCG64(key))
     if not isinstance(layer, Dense):
         return tuple(
-            _initial(layer.draw(generator, each.shape), each.shape, dtype, f"scale of {called}")
+            _initial(layer.draw(generator, each), each.shape, dtype, f"scale of {called}")
             if each.start is None
             else _filled(each, layer.alpha, dtype, called)
             for each in wanted

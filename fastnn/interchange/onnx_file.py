@@ -241,17 +241,22 @@ class _Graph:
         scaled = self.add("Mul", difference, factor)
         return self.add("Add", scaled, self.array(beta, f"{self.prefix}.beta")), slopes
 
-    def periodic(self, x: str, layer: Periodic, frequencies: np.ndarray) -> _Linear:
-        """Add x and cos(2 pi c x) side by side; whole periods of c x are left out first."""
+    def periodic(
+        self, x: str, layer: Periodic, frequencies: np.ndarray, phases: np.ndarray
+    ) -> _Linear:
+        """Add x and A cos(2 pi (c x + b)) side by side; whole periods are left out first."""
         columns, count = frequencies.shape
         if columns == 0:
             return x, ()
         numbers = self.array(np.arange(columns).repeat(count), f"{self.prefix}.columns")
         c = self.array(frequencies.reshape(-1), f"{self.prefix}.frequencies")
-        periods = self.add("Mul", self.add("Gather", x, numbers, axis=1), c)
+        b = self.array(phases.reshape(-1), f"{self.prefix}.phases")
+        turns = self.add("Mul", self.add("Gather", x, numbers, axis=1), c)
+        periods = self.add("Add", turns, b)
         rest = self.add("Sub", periods, self.add("Round", periods))
         cosines = self.add("Cos", self.add("Mul", rest, self.constant(2 * np.pi)))
-        return self.add("Concat", x, cosines, axis=1), ()
+        scaled = self.add("Mul", cosines, self.constant(layer.amplitude))
+        return self.add("Concat", x, scaled, axis=1), ()
 
     def _elementwise(self, z: str, layer: Layer, alpha: str) -> str:
         """Add an activation of each number alone, by one operator if there is one."""

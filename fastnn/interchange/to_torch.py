@@ -89,8 +89,8 @@ def _batch_norm(torch: Any, layer: BatchNorm, parameters: tuple[np.ndarray, ...]
 
 def _periodic(torch: Any, layer: Periodic, parameters: tuple[np.ndarray, ...]) -> list[Any]:
     raise InvalidInput(
-        "PyTorch has no module for Periodic; to_onnx has it, and its frequencies are among "
-        "trainer.parameters"
+        "PyTorch has no module for Periodic; to_onnx has it, and its frequencies and phases are "
+        "among trainer.parameters"
     )
 
 

@@ -47,7 +47,8 @@ def network(trainer: Trainer, x: Any = None, y: Any = None, ax: Axes | None = No
     Raises
     ------
     InvalidInput
-        A network with normalization, a row or a target that does not fit, or y without x.
+        A network with other layers than Dense and Dropout, a row or a target that does not fit,
+        or y without x.
     MissingExtra
         Matplotlib is not installed.
     """

@@ -72,7 +72,7 @@ class Label:
             )
         numbers, row = numbers_of(values, decimal)
         if task is None:
-            words = row is not None or values.dtype == bool or bool(code_among(values))
+            words = row is not None or values.dtype == bool or bool(code_among(values)[0])
             classes = words or _few(numbers)
             task = "classification" if classes else "regression"
             if not words and not (numbers != numbers[0]).any():

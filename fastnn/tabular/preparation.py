@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.dates import DATE_FORMATS, ISO, date, date_format
 from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
 from fastnn.tabular.rules import (
     CategoryRule,
@@ -22,20 +23,14 @@ from fastnn.tabular.rules import (
     to_plain,
 )
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
-from fastnn.tabular.words import (
-    ISO,
-    code_among,
-    date,
-    date_format,
-    nearest_format,
-    number_hint,
-    read_cells,
-)
+from fastnn.tabular.words import code_among, number_hint, read_cells
 
 # A column of text is one of numbers with mistakes where so many of its texts are numbers.
 MOSTLY = 0.9
 _LEAST_NAMED = 20  # rows, from which on a text that differs in all but some of them is a name
-_NAMES = re.compile(r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|", re.I)
+_NAMES = re.compile(
+    r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|__index_level_\d+__|", re.I
+)
 # Of rows without any zero a sparse matrix has more to store than a dense one.
 DENSEST = 0.4
 _BLOCK = 8192  # rows scaled together
@@ -82,12 +77,15 @@ class Choices:
         Columns that are not to be dropped as names of rows.
     decimal
         The decimal mark.
+    day_first
+        Whether 01/02/2024 is a day in February, where all dates of a column could be either.
     """
 
     categories: Collection[str] = ()
     numbers: Collection[str] = ()
     keep: Collection[str] = ()
     decimal: str = "."
+    day_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -303,7 +301,7 @@ def _learn(
     else:
         rule = NumberRule.learn(name, column, truth=read.kind == "truth")
     if rule is None:
-        return f"the same in all rows{trained}"
+        return f"{_why_none(column[present[seen]], read.kind)}{trained}"
     if not present[seen].all():
         filled = "a category of its own"
         if not isinstance(rule, CategoryRule):
@@ -312,6 +310,15 @@ def _learn(
         missing = len(values) - int(present.sum())
         said.append(f"{name!r}: {counted(missing, 'value')} missing, {filled}")
     return rule
+
+
+def _why_none(values: np.ndarray, kind: str) -> str:
+    """Return why there is nothing to learn from the values of a column, none being missing."""
+    if kind == "category" and len(set(words_of(values))) > 1:
+        return "of rare categories alone"
+    if kind != "category" and (values != values[0]).any():
+        return "of numbers too alike to tell apart"
+    return "the same in all rows"
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,11 +357,11 @@ def _read(
             and bool((whole == np.round(whole)).all())
         ):
             return "a number of the row"
-        code = "" if name in choices.numbers else code_among(values)
+        code, why = ("", "") if name in choices.numbers else code_among(values)
         if not code:
             return _Read("number", numbers)
         said.append(
-            f"{name!r}: a category, since {code!r} begins with a zero; --number {name or 'COLUMN'} "
+            f"{name!r}: a category, since {code!r} {why}; --number {name or 'COLUMN'} "
             "makes it a number"
         )
     elif values.dtype != object:
@@ -368,11 +375,13 @@ def _read(
         truths = truths_of(values)
         if truths is not None:
             return _Read("truth", truths)
-        form, ambiguous, dates = _dates(name, values, present)
+        form, ambiguous, dates = _dates(name, values, present, choices.day_first)
         if dates is not None:
             if ambiguous:
-                text = f"dates are read as {form}, month first, though day first fits"
-                said.append(f"{name!r}: {text}")
+                one, other = ("day", "month") if choices.day_first else ("month", "day")
+                advice = "" if choices.day_first else "; --day-first reads them so"
+                text = f"dates are read as {DATE_FORMATS[form]}, {one} first, though {other} first"
+                said.append(f"{name!r}: {text} fits{advice}")
             return _Read("date", dates, form)
         hint = number_hint(values, choices.decimal)
         if hint:
@@ -407,7 +416,7 @@ def _check_numbers(
 
 
 def _dates(
-    name: str, values: np.ndarray, present: np.ndarray
+    name: str, values: np.ndarray, present: np.ndarray, day_first: bool
 ) -> tuple[str, bool, np.ndarray | None]:
     """Return the format of dates, whether another fits, and the dates; None: these are none.
 
@@ -417,9 +426,7 @@ def _dates(
         Nearly all are dates, but this is none.
     """
     texts = Counter(values[present].tolist())
-    form, ambiguous = date_format(texts)
-    if not form:
-        form = nearest_format(texts, MOSTLY)
+    form, ambiguous = date_format(texts, MOSTLY, day_first)
     if not form:
         return "", False, None
     dates, row = read_cells(
@@ -490,8 +497,8 @@ class Scaled:
         """Return the features (rows, columns), float32, and what was met; as of `Columns`."""
         if isinstance(data, Table):
             raise InvalidInput(
-                "the data are a table, but the model was trained on a matrix without names; pass a "
-                ".npz or svmlight file such as that"
+                "the data are a table with names, but the model was trained on a matrix without; "
+                "pass a .npz, .npy or svmlight file such as that"
             )
         X, columns = data.X, len(self.mean)
         dense = isinstance(X, np.ndarray)
@@ -502,21 +509,11 @@ class Scaled:
             )
         if dense:
             return self._scaled(X), Met()
-        from scipy.sparse import csr_array
-
-        shift, remarks = self._shift(data)
-        indices = X.indices + shift
-        known = (indices >= 0) & (indices < columns)
-        ignored = tuple(str(each + self.first) for each in np.unique(indices[~known]))
-        kept = np.concatenate([[0], np.cumsum(known)])[X.indptr]
-        indices = indices[known]
+        wide, ignored, remarks = data.in_order(columns, self.first)
         met = Met(ignored=ignored, remarks=remarks)
-        kind = indices.astype(np.int32), kept.astype(np.int32)
         if self.mean.any():  # a zero is no zero any more
-            wide = csr_array((X.data[known], *kind), shape=(X.shape[0], columns))
             return self._scaled(wide.toarray()), met
-        numbers = (X.data[known] / self.scale[indices]).astype(np.float32)
-        wide = csr_array((numbers, *kind), shape=(X.shape[0], columns))
+        wide.data = (wide.data / self.scale[wide.indices]).astype(np.float32)
         return (wide if sparse in (None, True) else wide.toarray()), met
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
@@ -529,24 +526,6 @@ class Scaled:
             block = slice(start, start + _BLOCK)
             found[block] = (X[block] - self.mean) / self.scale
         return found
-
-    def _shift(self, data: Matrix) -> tuple[int, tuple[str, ...]]:
-        """Return what to add to the places of sparse columns, and what is to be said of that.
-
-        A file whose columns count from another number than the model's has its names for them, as
-        a file has that lacks column 0, or has counted otherwise, as the file has that is as wide.
-        """
-        if data.first == self.first:
-            return 0, ()
-        width, columns = data.X.shape[1], len(self.mean)
-        counts = f"columns are counted from {data.first}, and those of the model from {self.first}"
-        if width == columns:
-            return 0, (f"{counts}: they are taken in their order, since they are as many",)
-        if width < columns:
-            by_name = f"warning: {counts}, and there are {width} of {columns}: they are taken by "
-            advice = "their numbers; if that is wrong, give one row its last column, though it be 0"
-            return data.first - self.first, (by_name + advice,)
-        return data.first - self.first, ()
 
     def describe(self) -> list[str]:
         """Return what becomes of the columns."""

@@ -15,14 +15,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.dates import CLOCK, DATE_FORMATS, date
 from fastnn.tabular.table import WrongCell, counted
-from fastnn.tabular.words import ISO, date, is_missing, number, read_cells, truth
+from fastnn.tabular.words import is_missing, number, read_cells, truth
 
 KNOTS = 64  # of the curve from a number to its normal score
 CLIP = 10.0  # deviations from the mean, beyond which a number counts as this
 MOST_CATEGORIES = 1000
 MISSING_NAME, OTHER_NAME = "(missing)", "(other)"
 _DAY = np.timedelta64(1, "D")
+_DAY_MICRO = 86_400_000_000
 _YEAR_DAYS = 365.2425
 
 
@@ -192,7 +194,8 @@ class DateRule:
         The rule of the days since 1970.
     year, week, clock
         Whether the place in the year, the day of the week and the time of day are features, each
-        cycle as a sine and a cosine.
+        cycle as a sine and a cosine: where the dates span a year or two weeks, and where not all
+        have the same time.
     """
 
     kind: ClassVar[str] = "date"
@@ -212,7 +215,8 @@ class DateRule:
             return None
         present = days[~np.isnan(days)]
         span = float(present.max() - present.min())
-        clock = bool((present % 1 != 0).any())
+        times = values[~np.isnat(values)].astype("datetime64[us]").astype(np.int64) % _DAY_MICRO
+        clock = bool((times != times[0]).any())
         return cls(name, form, rule, span >= _YEAR_DAYS, span >= 14, clock)
 
     @property
@@ -238,10 +242,12 @@ class DateRule:
                 "datetime64[us]",
             )
             if row is not None:
-                form = "ISO 8601, as in 2024-02-29" if self.form == ISO else self.form
+                due = "a time of day" if self.form == CLOCK else "a date"
                 raise WrongCell(
                     row,
-                    f"column {self.name!r}: {shown(values[row]):.60} where a date ({form}) is due",
+                    f"column {self.name!r}: {shown(values[row]):.60} where {due} is due, such as "
+                    f"{DATE_FORMATS[self.form]}; correct it, or leave the cell empty if it is "
+                    "unknown",
                 )
         elif values.dtype.kind == "M":
             dates = values
@@ -261,6 +267,8 @@ class DateRule:
     def describe(self) -> str:
         """Return what is known of the column, in a few words."""
         cycles = ", ".join(self._cycles())
+        if self.form == CLOCK:
+            return "time of day"
         return f"days since 1970{' and place in the ' if cycles else ''}{cycles}"
 
 
@@ -415,6 +423,11 @@ def from_plain(values: Any) -> Rule:
             )
         given[each.name] = value
     made: Rule = rule(**given)
+    if isinstance(made, DateRule) and made.form not in DATE_FORMATS:
+        raise CorruptFile(
+            f"column {made.name!r} has dates in the format {made.form!r:.40}, which this fastnn "
+            "does not know; upgrade it if the file is of a later one"
+        )
     if isinstance(made, NumberRule):
         steps = np.diff(made.x)
         if len(made.x) != len(made.score) or not made.scale > 0 or not (steps > 0).all():

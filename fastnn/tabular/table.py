@@ -51,7 +51,8 @@ class Table:
     rows
         How many.
     numbered
-        Whether the file has no names of its own, so that these are "1", "2", ...
+        Whether the file has no names of its own, so that these are "1", "2", ..., but for labels
+        that it keeps apart, whose column is the last and has a name.
     places
         The numbers of the rows in the file, from 0; None: they are all there.
     """
@@ -73,6 +74,12 @@ class Table:
         kept = {name: values for name, values in self.columns.items() if name not in dropped}
         return type(self)(kept, self.rows, self.numbered, self.places)
 
+    @property
+    def label(self) -> str | None:
+        """The column of labels that a file without names keeps apart, None for none."""
+        last = next(reversed(self.columns), "1")
+        return last if self.numbered and not last.isdigit() else None
+
     def name_of(self, asked: str, option: str) -> str:
         """Return the column that was asked for: by name, or by number, -1 being the last.
 
@@ -93,7 +100,10 @@ class Table:
             number = 0
         if 1 <= number <= len(names) or -len(names) <= number <= -1:
             return names[number - (number > 0)]
-        raise InvalidInput(f"{option}: there is no column {shown(asked)}{offered(asked, names)}")
+        more = " alone; is another --delimiter needed?" if len(names) == 1 else ""
+        raise InvalidInput(
+            f"{option}: there is no column {shown(asked)}{offered(asked, names)}{more}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +120,15 @@ class Matrix:
         The index of the first column in the file: 1 for most svmlight files, else 0.
     places
         As of `Table`.
+    label
+        What the labels are called.
     """
 
     X: Any
     y: np.ndarray | None
     first: int = 0
     places: np.ndarray | None = None
+    label: str = "y"
 
     @property
     def rows(self) -> int:
@@ -126,7 +139,46 @@ class Matrix:
         """Return some rows, by their numbers or where a mask is True."""
         places = (np.arange(self.rows) if self.places is None else self.places)[rows]
         y = None if self.y is None else self.y[rows]
-        return type(self)(self.X[rows], y, self.first, places)
+        return type(self)(self.X[rows], y, self.first, places, self.label)
+
+    def in_order(self, columns: int, first: int) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
+        """Return the CSR of a sparse matrix with the columns of a model.
+
+        A file whose columns count from another number than the model's has its names for them, as
+        a file has that lacks column 0, or has counted otherwise, as the file has that is as wide.
+
+        Parameters
+        ----------
+        columns, first
+            How many the model has, and the number of its first one.
+
+        Returns
+        -------
+        matrix, ignored, remarks
+            Which columns of the file the model does not know, and what there is to say.
+        """
+        from scipy.sparse import csr_array
+
+        X, shift = self.X, 0
+        remarks: tuple[str, ...] = ()
+        if self.first != first:
+            counts = f"columns are counted from {self.first}, and those of the model from {first}"
+            width = X.shape[1]
+            if width == columns:
+                remarks = (f"{counts}: they are taken in their order, since they are as many",)
+            else:
+                shift = self.first - first
+            if width < columns:
+                remarks = (
+                    f"warning: {counts}, and there are {width} of {columns}: they are taken by "
+                    "their numbers; if that is wrong, give one row its last column, though it be 0",
+                )
+        indices = X.indices + shift
+        known = (indices >= 0) & (indices < columns)
+        ignored = tuple(str(each + first) for each in np.unique(indices[~known]))
+        starts = np.concatenate([[0], np.cumsum(known)])[X.indptr]
+        places = indices[known].astype(np.int32), starts.astype(np.int32)
+        return csr_array((X.data[known], *places), shape=(X.shape[0], columns)), ignored, remarks
 
 
 def offered(asked: str, names: Sequence[str]) -> str:

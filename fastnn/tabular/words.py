@@ -1,12 +1,10 @@
-"""What a text stands for: a missing value, a number, true or false, or a date."""
+"""What a text stands for: a missing value, a number, or true or false."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,8 @@ MISSING = frozenset(
 )
 _TRUE = frozenset(("true", "yes", "y", "t"))
 _FALSE = frozenset(("false", "no", "n", "f"))
-# What a date may look like, the first that fits all of a column being taken.
-ISO = "iso"
-DATE_FORMATS = (ISO, "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y%m%dT%H%M%S")
-_DIGIT = re.compile(r"\d")
 _CURRENCIES = "$\u20ac\xa3\xa5"
+_LONG = re.compile(r"[-+]?\d+")
 _CODE = re.compile(r"[-+]?0\d+")
 # Three digits each time after a mark of thousands, of which people have many.
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?P<mark>[., '\u2019\xa0\u202f])\d{3})(?:(?P=mark)\d{3})*")
@@ -50,16 +45,38 @@ def number(text: str, decimal: str = ".") -> float:
     return value
 
 
-def code_among(cells: np.ndarray) -> str:
-    """Return a cell that is no number but a code, since it begins with a zero, "" for none.
+def code_among(cells: np.ndarray) -> tuple[str, str]:
+    """Return a cell that is no number but a code, and why: ("", "") where there is none.
 
     >>> code_among(np.array(["10", "007", "0.5"], object))
-    '007'
+    ('007', 'begins with a zero')
     """
     if cells.dtype != object:
-        return ""
-    codes = (text for text in set(cells.tolist()) if text and _CODE.fullmatch(text.strip()))
-    return min(codes, default="")
+        return "", ""
+    texts = {text.strip() for text in cells.tolist() if text}
+    if code := min(filter(_CODE.fullmatch, texts), default=""):
+        return code, "begins with a zero"
+    long = {text for text in texts if len(text) > 15 and _LONG.fullmatch(text)}
+    if long:
+        numbers = {float(text) for text in long}
+        alike = max(numbers) - min(numbers) < 1e-12 * max(map(abs, numbers))
+        if len(numbers) < len({int(text) for text in long}) or (alike and len(long) > 1):
+            return min(long), "has more digits than a number keeps"
+    return "", ""
+
+
+def exact(whole: np.ndarray) -> np.ndarray:
+    """Return whole numbers as float64, or as text where it would not hold them all.
+
+    >>> exact(np.array([1, 2])), exact(np.array([2**53 + 1, 2]))
+    (array([1., 2.]), array(['9007199254740993', '2'], dtype=object))
+    """
+    numbers = whole.astype(np.float64)
+    if numbers.size and np.abs(numbers).max() >= 2.0**53:
+        texts = np.empty(len(whole), object)
+        texts[:] = [str(each) for each in whole.tolist()]
+        return texts
+    return numbers
 
 
 def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
@@ -130,59 +147,6 @@ def truth(text: str) -> float:
     if word not in _TRUE | _FALSE:
         raise ValueError(text)
     return float(word in _TRUE)
-
-
-def date(text: str, form: str) -> np.datetime64:
-    """Return the time that a text is, in UTC where it has a zone, or raise `ValueError`."""
-    text = text.strip()
-    if form == ISO:
-        if len(text) < 8 or text[:4].isdigit() is False or text[4:5] != "-":
-            raise ValueError(text)
-        moment = datetime.fromisoformat(text)
-    else:
-        moment = datetime.strptime(text, form)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "us")
-
-
-def date_format(texts: Iterable[str]) -> tuple[str, bool]:
-    """Return the format that all of some texts have, "" for none, and whether another fits too.
-
-    >>> date_format(["2024-02-01", "2024-02-29T12:00"])
-    ('iso', False)
-    >>> date_format(["13/02/2024"]), date_format(["01/02/2024"]), date_format(["soon"])
-    (('%d/%m/%Y', False), ('%m/%d/%Y', True), ('', False))
-    """
-    texts = list(texts)
-    fitting = []
-    for form in DATE_FORMATS:
-        try:
-            for text in texts:
-                date(text, form)
-        except (ValueError, OverflowError):
-            continue
-        fitting.append(form)
-    return (fitting[0], len(fitting) > 1) if fitting and texts else ("", False)
-
-
-def nearest_format(texts: Mapping[str, int], share: float) -> str:
-    """Return the format that most of some texts, with their counts, have; "" where too few do.
-
-    >>> nearest_format({"2024-02-29": 9, "2024-02-30": 1}, 0.9)
-    'iso'
-    """
-    least = share * sum(texts.values())
-    if sum(count for text, count in texts.items() if _DIGIT.match(text.strip())) < least:
-        return ""
-    fitting = dict.fromkeys(DATE_FORMATS, 0)
-    for form in DATE_FORMATS:
-        for text, count in texts.items():
-            with contextlib.suppress(ValueError, OverflowError):
-                date(text, form)
-                fitting[form] += count
-    best = max(fitting, key=fitting.__getitem__)
-    return best if fitting[best] >= least else ""
 
 
 def read_cells(

@@ -310,10 +310,23 @@ class Engine(ABC):
 
 
 class SideBySide:
-    """Several engines, the weighted sum of whose predictions is wanted.
+    """Several engines of one target, the weighted sum of whose predictions is wanted.
 
-    A target may do that in less time than one engine after another; these arguments are those of
-    `Engine.side_by_side`.
+    A target may do that in less time than one engine after another, as this does.
+
+    Parameters
+    ----------
+    engines
+        With parameters, which nobody changes afterwards.
+    groups
+        Which of several arrays of features each of them reads.
+    weights
+        What each counts in the sum.
+    threads
+        How many threads of the processor at the most.
+    finish
+        (array, array) -> None: puts what is to be added for the outputs in the first array into
+        the second, which may be the same; None: outputs are added.
     """
 
     def __init__(
@@ -326,6 +339,11 @@ class SideBySide:
     ) -> None:
         self.engines, self.groups, self.weights = list(engines), list(groups), list(weights)
         self.threads, self.finish = threads, finish
+
+    @staticmethod
+    def seats(problems: Sequence[Problem], threads: int) -> int:
+        """Return for how many threads engines of these problems are to be made, at most so many."""
+        return threads
 
     def add_up(self, features: Sequence[Any]) -> np.ndarray:
         """Return sum_k weights_k finish(outputs_k), (m, outputs), added in the order of engines.

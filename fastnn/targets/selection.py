@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.inputs.sparse_rows import is_sparse
 from fastnn.rules.table import UPDATES, unknown_name, update_row
-from fastnn.targets.engine import Engine
+from fastnn.targets.engine import Engine, SideBySide
 from fastnn.threads.pool import uninterrupted
 
 if TYPE_CHECKING:
@@ -156,6 +156,15 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
     modules, find = _IMPORTS[name]
     # Numba, which is behind 'cuda', cannot be imported again after an interruption.
     return find() if all(map(_imported, modules)) else uninterrupted(find)
+
+
+def side_by_side_class(name: str) -> type[SideBySide]:
+    """Return what adds up predictions of engines of the target called `name`, which are there."""
+    if name != "cpu":
+        return SideBySide
+    from fastnn.targets.cpu import side_by_side
+
+    return side_by_side.SideBySide
 
 
 def _imported(module: str) -> bool:

@@ -18,7 +18,7 @@ from fastnn.rules.table import loss_row
 from fastnn.schedules import Schedule
 from fastnn.storage import tensor_file
 from fastnn.targets.engine import SideBySide
-from fastnn.targets.selection import Target, choose, engine_class
+from fastnn.targets.selection import Target, choose, engine_class, side_by_side_class
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.training.combining import (
@@ -142,9 +142,10 @@ class Ensemble:
             How many to choose, at least 1, one that is chosen twice counted twice.
         scoring
             What a mean is better by. None: the loss of the first candidate, the smaller the better;
-            for softmax and binary cross-entropy that is the log loss. Or a name as of `metrics` of
-            `fastnn.Trainer.fit`, or a function (y, outputs) of which larger is better. Outputs are
-            those that stand for the mean: log p with softmax, log p / (1 - p) with a sigmoid.
+            for softmax and binary cross-entropy the log loss, without `label_smoothing`. Or a name
+            as of `metrics` of `fastnn.Trainer.fit`, or a function (y, outputs) of which larger is
+            better. Outputs are those that stand for the mean: log p with softmax, log p / (1 - p)
+            with a sigmoid.
 
         Raises
         ------
@@ -321,10 +322,6 @@ class Ensemble:
         UnusableFile
             No file can be written there.
         """
-        tensor_file.write(path, *self.to_content())
-
-    def to_content(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what `save` writes, arrays by name and plain values, for a file that has more."""
         problems: list[dict[str, Any]] = []
         members: list[dict[str, Any]] = []
         tensors: dict[str, np.ndarray] = {}
@@ -345,12 +342,13 @@ class Ensemble:
                     "score": member.score,
                 }
             )
-        return tensors, {
+        content = {
             "kind": _KIND,
             "problems": problems,
             "members": members,
             "weights": self._weights.tolist(),
         }
+        tensor_file.write(path, tensors, content)
 
     @classmethod
     def load(
@@ -382,29 +380,7 @@ class Ensemble:
         if precision is not None:
             check_precision(precision)
         tensors, content = tensor_file.read(path)
-        return cls.from_content(tensors, content, os.fsdecode(path), target, precision)
-
-    @classmethod
-    def from_content(
-        cls,
-        tensors: dict[str, np.ndarray],
-        content: Any,
-        where: str,
-        target: Target | None = None,
-        precision: Precision | None = None,
-    ) -> Self:
-        """Return the ensemble of which `to_content` gave this, or raise `CorruptFile`.
-
-        Parameters
-        ----------
-        tensors, content
-            As `to_content` gave them; arrays are taken out of `tensors`.
-        where
-            The file that they come from, for messages.
-        target, precision
-            As for `load`.
-        """
-        return cls(*_from_file(tensors, content, target, precision, where))
+        return cls(*_from_file(tensors, content, target, precision, os.fsdecode(path)))
 
 
 class _Opened(NamedTuple):
@@ -425,22 +401,25 @@ class _Opened(NamedTuple):
 def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | None) -> _Opened:
     """Return engines with the parameters of members; each is made once, and then predicts."""
     readers: dict[Any, tuple[int, Snapshot]] = {}
-    by_target: dict[str, list[tuple[Any, int, float]]] = {}
+    by_target: dict[Target, list[tuple[Snapshot, int, float]]] = {}
     for member, weight in zip(members, weights.tolist(), strict=True):
         problem, target = member.problem, choose(member.target, member.problem)[0]
-        key = member.view, problem.network.inputs, problem.dtype, target == "cuda"
+        names, inputs = member.feature_names, problem.network.inputs
+        key = member.view, inputs, names, problem.dtype, target == "cuda"
         group, _ = readers.setdefault(key, (len(readers), member))
-        averaging = averaging_problem(problem)
-        engine = engine_class(target)(averaging, threads)
-        engine.load(member._parameters, start_slots(averaging, member._parameters))
-        by_target.setdefault(target, []).append((engine, group, weight))
-    count = available_threads() if threads is None else threads
+        by_target.setdefault(target, []).append((member, group, weight))
+    threads = available_threads() if threads is None else threads
     counts = loss_row(members[0].problem.loss).targets == "counts"
     together = []
-    for own in by_target.values():
-        engines, groups, shares = zip(*own, strict=True)
-        finish = _rates if counts else None
-        together.append(engines[0].side_by_side(engines, groups, shares, count, finish))
+    for target, own in by_target.items():
+        chosen, groups, shares = zip(*own, strict=True)
+        problems = [averaging_problem(member.problem) for member in chosen]
+        kind = side_by_side_class(target)
+        seats = kind.seats(problems, threads)
+        engines = [engine_class(target)(problem, seats) for problem in problems]
+        for engine, problem, member in zip(engines, problems, chosen, strict=True):
+            engine.load(member._parameters, start_slots(problem, member._parameters))
+        together.append(kind(engines, groups, shares, seats, _rates if counts else None))
     return _Opened([member for _, member in readers.values()], together)
 
 

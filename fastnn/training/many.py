@@ -188,6 +188,7 @@ def train_many(
 
     try:
         found = run_tasks(train, len(groups), workers, tick)
+        tick()  # what the last ones did since it was drawn
     finally:
         progress.close()
     places = [index for group in groups for index in group]

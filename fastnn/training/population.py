@@ -14,6 +14,7 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput, number, shown, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.frames import check_names
+from fastnn.inputs.parameters import check_size
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
@@ -179,6 +180,7 @@ def train_population(
         member, view, keeper = members[index], seen_by[index], keepers[index]
         found = keeper.snapshots(training.trainer, view)
         keeper.go_back(training.trainer)
+        keeper.let_go()
         trainer = at_rest(training.trainer, member.run)
         return PopulationMember(trainer, view, found, keeper.ending(training))
 
@@ -189,7 +191,7 @@ def train_population(
     )
     if len(errors) == len(members):
         raise _all_diverged(errors[0], len(members))
-    X_val, y_val, *weight = validation_data
+    y_val, *weight = inputs.outcomes
     population = Population(found, y_val, weight[0] if weight else None)
     best = members[population.members.index(population.best)]
     warn_if_nothing_learnt(population.best.trainer, best.data)
@@ -307,7 +309,7 @@ class _BestEpochs(Keeper):
                 each.state.epoch,
                 each.score,
                 each.outputs,
-            )  # fmt: skip
+            )
             for each in self._kept
         )
 
@@ -315,6 +317,10 @@ class _BestEpochs(Keeper):
         """Have the trainer as it was after the best epoch; it keeps the history of all."""
         if self._kept and self._kept[0].state.epoch != trainer.epoch:
             trainer.restore(_as_then(trainer, self._kept[0].state))
+
+    def let_go(self) -> None:
+        """Forget the epochs, whose states keep an engine each alive while others are trained."""
+        self._kept = []
 
     def ending(self, training: Training) -> Ending:
         """Return why the training is over."""
@@ -354,14 +360,16 @@ class _Views:
     def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
         self._X, self._y = X, as_table(y, "y")
         self._weight = as_table(sample_weight, "sample_weight")
-        self._validation = (validation[0], *map(as_table, validation[1:], ("y", "sample_weight")))
+        self._X_val = validation[0]
+        # Targets, and weights if there are any: as they were given, but for frames.
+        self.outcomes = [*map(as_table, validation[1:], ("y", "sample_weight"))]
         self._found: dict[View, SharedInputs] = {}
 
     def of(self, view: View) -> SharedInputs:
         """Return what a member reads that has this view."""
         if view not in self._found:
             X = seen(self._X, view)
-            validation = (seen(self._validation[0], view, "validation X"), *self._validation[1:])
+            validation = (seen(self._X_val, view, "validation X"), *self.outcomes)
             self._found[view] = SharedInputs(X, self._y, self._weight, validation)
         return self._found[view]
 
@@ -401,6 +409,7 @@ def _member(trainer: Trainer, inputs: SharedInputs, watched: Watched, epochs: in
     if model.problem.network.inputs is None:
         network = model.problem.network.with_inputs(inputs.width())
         model = replace(model, problem=model.problem.changed(network=network))
+        check_size(model.problem)
     problem = model.problem
     problem.check_learning()
     data, validation = inputs.checked(problem, model.target)

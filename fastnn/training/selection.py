@@ -214,8 +214,7 @@ def candidates_of(
     probable = row.from_logits and row.targets in ("classes", "binary")
     hard = row.targets == "binary" or (row.targets == "classes" and data.targets.ndim == 1)
     if hard and probable:
-        own = scoring is None and not problem.label_smoothing
-        if own or scoring == "log_loss":
+        if scoring in (None, "log_loss"):
             return _LogLoss(_true(means, count, row.targets, data.targets), shares)
         if scoring == "accuracy" and row.targets == "binary":
             return _Right(_true(means, count, "binary", data.targets), shares, data.targets)

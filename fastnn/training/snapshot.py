@@ -112,9 +112,7 @@ class Snapshot(Predictor):
         with self._using:
             if self._engine is None:
                 problem = self._problem
-                if (
-                    problem.batch_size > 1
-                ):  # else the optimizer decides in which order sums are made
+                if problem.batch_size > 1:  # else the order of sums may be the optimizer's
                     problem = without_state(problem)
                 engine = engine_class(choose(self.target, problem)[0])(problem, None)
                 engine.load(self._parameters, start_slots(problem, self._parameters))

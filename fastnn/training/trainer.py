@@ -230,13 +230,13 @@ class Trainer(Adjustable, Convertible, Inspectable):
             step then takes time for the numbers that are stored, and not for all inputs: with `SGD`
             and `AveragedSGD`, whatever momentum and penalties are, and with `RMSProp` and `Adagrad`
             without l2. But `Adam`, `AdamW`, `Nadam` and `Lion`, `clip_norm`, `clip_value` with l2,
-            and `max_norm` change every weight in every step; so does what is quicker where a batch
-            uses most inputs. Results are the same but for rounding. CUDA does not read sparse
-            features, nor does a first layer that is a norm. With target "cuda", X, y, sample_weight
-            and validation_data may be on the device, as arrays of CuPy, PyTorch, Numba or whatever
-            has ``__cuda_array_interface__`` or DLPack; other targets refuse such arrays. Numbers
-            must not change while `fit` runs; labels may. A file that is cut off meanwhile ends the
-            process.
+            `max_norm`, and an `ema` but that of `SGD` without momentum change every weight in every
+            step; so does what is quicker where a batch uses most inputs. Results are the same but
+            for rounding. CUDA does not read sparse features, nor does a first layer that is a norm
+            or `Periodic`. With target "cuda", X, y, sample_weight and validation_data may be on the
+            device, as arrays of CuPy, PyTorch, Numba or whatever has ``__cuda_array_interface__``
+            or DLPack; other targets refuse such arrays. Numbers must not change while `fit` runs;
+            labels may. A file that is cut off meanwhile ends the process.
         y
             Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
             to within 1e-3; labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).

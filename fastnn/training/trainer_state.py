@@ -255,7 +255,7 @@ class Stateful(Predictor, Stored):
 
         A Dense with prelu has (W, b, slopes), slopes (n_out,) being those below zero; a `LayerNorm`
         has (gamma, beta) and a `BatchNorm` (gamma, beta, mean, variance), with prelu slopes after
-        these; a `Periodic` has (c (columns, frequencies),). They are what predicts: of
+        these; a `Periodic` has (c, b), both (columns, frequencies). They are what predicts: of
         `AveragedSGD`, and of an optimizer with an `ema`, the mean.
         """
         return self.parameters_later()()
@@ -306,7 +306,8 @@ class Stateful(Predictor, Stored):
         The velocity of `SGD` with momentum is a sum of gradients, so that a new learning rate
         changes the steps that earlier ones go on with at once. After ``scale_state(old / new)``
         these are as long as they were, as in libraries whose velocity has the rate in it (Keras,
-        scikit-learn; Sutskever et al. 2013).
+        scikit-learn; Sutskever et al. 2013). The mean of the weights, of `AveragedSGD` or an `ema`,
+        stays as it is.
 
         Raises
         ------
@@ -317,11 +318,12 @@ class Stateful(Predictor, Stored):
         self._refuse_within()
         with self._using:
             parameters, slots = self._state.read()
+            means = slots[-1:] if update_row(self._state.problem.optimizer).mean else []
             scaled = [
                 [tuple(array * array.dtype.type(factor) for array in layer) for layer in slot]
-                for slot in slots
+                for slot in slots[: len(slots) - len(means)]
             ]
-            self._state = self._state._replace(arrays=(parameters, scaled))
+            self._state = self._state._replace(arrays=(parameters, scaled + means))
 
     def restore(self, earlier: Stateful) -> None:
         """Go back to what this trainer was when ``earlier = copy.copy(trainer)`` was made.

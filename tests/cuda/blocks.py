@@ -14,56 +14,31 @@ from typing import Any
 
 import numpy as np
 from numba.cuda.simulator import kernel as simulator
-from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray, FakeWithinKernelCUDAArray
 from numba.cuda.simulator.kernelapi import Dim3, FakeCUDAModule
+from simulator import Turns, bare
 
 BLOCK, GRID, DONE = "syncthreads", "the barrier of the grid", "the end"
 
 
-class _Thread(threading.Thread):
-    """A thread of a block, which runs when it is told to."""
+class _Thread(Turns):
+    """A thread of a block, and the barrier that it is at."""
 
     def __init__(self, body: Callable[[], None], module: Any, block: int, index: int) -> None:
-        super().__init__(daemon=True)
-        self.body, self.module = body, module
+        self.run, self.module, self.at = body, module, ""
         self.blockIdx, self.threadIdx = Dim3(block, 0, 0), Dim3(index, 0, 0)
         self.thread_id = index
-        self.go, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
-        self.at, self.error = "", None
-
-    def run(self) -> None:
-        self.go.acquire()
-        try:
-            self.body()
-        except BaseException as error:
-            self.error = error
-        self.at = DONE
-        self.stopped.release()
-
-    def wait_at(self, barrier: str) -> None:
-        self.at = barrier
-        self.stopped.release()
-        self.go.acquire()
 
     def syncthreads(self) -> None:
         self.wait_at(BLOCK)
 
+    def wait_at(self, barrier: str) -> None:
+        self.at = barrier
+        super().syncthreads()
+
     def step(self) -> None:
         """Run up to the next barrier."""
-        self.go.release()
-        self.stopped.acquire()
-        if self.error is not None:
-            raise self.error
-
-
-def _within(argument: Any) -> Any:
-    """Return an argument of a kernel as the simulator hands it over."""
-    if isinstance(argument, tuple):
-        parts = map(_within, argument)
-        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
-    if isinstance(argument, np.ndarray):
-        argument = FakeCUDAArray(argument)
-    return FakeWithinKernelCUDAArray(argument) if isinstance(argument, FakeCUDAArray) else argument
+        self.at = DONE
+        self.go_on()
 
 
 class _Group:
@@ -94,7 +69,7 @@ def run_grid(
 
     `backwards`: the last block first, and of each block the last thread.
     """
-    given = [_within(each) for each in arguments]
+    given = [bare(each) for each in arguments]
 
     def body() -> None:
         with np.errstate(all="ignore"):
@@ -107,9 +82,6 @@ def run_grid(
     before, barriers = simulator._get_kernel_context, 0
     simulator._get_kernel_context = lambda: getattr(threading.current_thread(), "module", None)
     try:
-        for team in grid:
-            for thread in team:
-                thread.start()
         while True:
             for team in reversed(grid) if backwards else grid:
                 _run_block(team[::-1] if backwards else team)

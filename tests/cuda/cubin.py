@@ -116,8 +116,17 @@ def compile_ptx(
     **options: Any,
 ) -> str:
     """Compile the Python function of a kernel to PTX, which is what a driver would take."""
-    from numba import cuda
-    from numba.cuda import dispatcher
+    return library_of(function, signature, cc, **options).get_asm_str(cc=cc)
+
+
+def library_of(
+    function: Callable[..., Any],
+    signature: tuple[Any, ...],
+    cc: tuple[int, int] = (9, 0),
+    **options: Any,
+) -> Any:
+    """Do Numba's part, which is most of a compilation: its `get_asm_str` is PTX for any `cc`."""
+    from numba.cuda import compiler, dispatcher
 
     # Device functions that are not written into their callers ask the device which code it takes.
     device = SimpleNamespace(compute_capability=cc)
@@ -125,7 +134,9 @@ def compile_ptx(
     gc.disable()  # it would look for garbage during a third of the time
     try:
         with patch.object(dispatcher, "get_current_device", lambda: device):
-            return cuda.compile(function, signature, device=False, abi="numba", cc=cc, **options)[0]
+            return compiler._compile_pyfunc_with_fixup(
+                function, signature, device=False, abi="numba", cc=cc, **options
+            )[0]
     finally:
         if collecting:
             gc.enable()
@@ -138,7 +149,11 @@ def compile_kernel(
     **options: Any,
 ) -> Cubin:
     """Compile the Python function of a kernel for argument types; `options` as of `cuda.jit`."""
-    ptx = compile_ptx(function, signature, cc, **options)
+    return assemble(compile_ptx(function, signature, cc, **options), cc)
+
+
+def assemble(ptx: str, cc: tuple[int, int]) -> Cubin:
+    """Return the machine code of PTX, which may be that for devices older than `cc`."""
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         arch = f"sm_{cc[0]}{cc[1]}"
@@ -159,6 +174,13 @@ def compile_kernel(
         sass=sass,
         ptx=ptx,
     )
+
+
+def assert_in_registers(code: Cubin, name: str = "") -> None:
+    """Assert that a kernel spills nothing, and has nothing else in local memory."""
+    assert (code.spill_bytes, code.stack_bytes) == (0, 0), name
+    assert code.count("LDL|STL") == 0, name
+    assert code.registers <= 255 and re.search("EXIT", code.sass), name
 
 
 def _run(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,9 +17,9 @@ from unittest.mock import patch
 
 import numpy as np
 import ptx
-from cubin import compile_ptx
+from cubin import CAPABILITIES, compile_ptx
 
-CAPABILITY = (9, 0)
+CAPABILITY = min(CAPABILITIES)  # whose code newer devices take, too
 # Kernels are made once a process, so their code is kept too: (kernel, types) -> PTX.
 _code: dict[Any, str] = {}
 # By what each is known on disk: no two may be known by the same.
@@ -90,6 +90,11 @@ class Device:
             options = {"launch_bounds": bounds} if bounds else {}
             _code[kernel, types] = compile_ptx(kernel.py_func, types, CAPABILITY, **options)
         return _code[kernel, types]
+
+    @property
+    def prepared(self) -> dict[str, str]:
+        """What was compiled before a launch or for one: names of kernels, and their PTX."""
+        return {kernel.py_func.__name__: _code[kernel, types] for kernel, types in self._prepared}
 
     def launch(self, kernel: Any, where: tuple[Any, ...], arguments: tuple[Any, ...]) -> None:
         """Run a kernel to its end."""

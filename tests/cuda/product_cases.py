@@ -94,15 +94,19 @@ def compiled(kind: str, form: str, cc: tuple[int, int], which: int = 0) -> cubin
     """Return the code of a kernel with a device's tile, or skip where it cannot be made."""
     if reason := cubin.missing():
         pytest.skip(reason)
+    return cubin.assemble(_library(kind, form, which).get_asm_str(cc=cc), cc)
+
+
+@cache
+def _library(kind: str, form: str, which: int) -> Any:
     from numba import float64, from_dtype, int64
 
     from fastnn.targets.cuda.tiled.tiling import bounds_of
 
     dtype, precision, tile = kind_of(kind, which)
-    return cubin.compile_kernel(
+    return cubin.library_of(
         make_kernel(form, dtype, precision, tile),
         (from_dtype(dtype)[::1], int64[:, ::1], float64[::1], int64),
-        cc=cc,
         launch_bounds=bounds_of(dtype, tile),
     )
 

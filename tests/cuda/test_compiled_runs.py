@@ -41,7 +41,7 @@ from target_cases import (
     zero_slots,
 )
 
-from fastnn.graph import logsumexp, tanh
+from fastnn.graph import exp, log_softmax, tanh
 from fastnn.inputs.data import Data
 from fastnn.network import Dense, Dropout
 from fastnn.targets import numpy as reference
@@ -77,6 +77,7 @@ def regulated(limited: bool = True) -> Any:
     layers = [
         Dropout(0.1),
         Dense(7, "prelu", max_norm=0.9 if limited else None),
+        Dense(4, "gelu", l1=0.1),
         Dropout(0.3),
         Dense(5, "softmax"),
         Dense(3, "rrelu"),
@@ -84,8 +85,27 @@ def regulated(limited: bool = True) -> Any:
         Dense(2, "tanh", bias=False),
     ]
     return problem_of(
-        4, layers, "mse", OPTIMIZERS["adam"], l1=1e-3, l2=1e-2, batch_size=6, clip_value=0.2,
+        4, layers, "huber", OPTIMIZERS["adam"], l1=1e-3, l2=1e-2, batch_size=6, clip_value=0.2,
         clip_norm=0.5 if limited else None,
+    )  # fmt: skip
+
+
+def of_rows(family: str, factor: float = 0.4) -> Any:
+    """Return a problem whose loss is a formula of whole rows, with layers trained apart."""
+    outputs = 33 if family == "grid" else 3  # there a wide row is shared by threads
+    layers = [
+        Dense(3, "hardmax", trainable=False),
+        Dense(4, "mish", rate_factor=0.5),
+        Dense(3, "prelu", l1=0.01),
+        Dense(outputs, lambda z: tanh(factor * z) / factor),
+    ]
+    if family == "tiled":  # which compiles a dozen kernels: test_family_code looks at them
+        layers = layers[-1:]
+    return problem_of(
+        2, layers,
+        lambda z, y: factor * log_softmax(z)[2] - factor * 0.5 * exp(-z[1]) * y[0] + z @ z,
+        OPTIMIZERS["averaged"], dtype="float32", batch_size=5,
+        clip_norm=None if family == "grid" else 0.5,
     )  # fmt: skip
 
 
@@ -161,22 +181,37 @@ def test_what_follows_tensor_cores_is_what_follows_other_products(
         assert_follows_numpy(engine_of("tiled"), problem, data_of(problem, 15), epochs=1)
 
 
-@pytest.mark.parametrize("family", ["block", "grid", "tiled"])
+@EVERY
 def test_losses_of_whole_rows_and_other_numbers_compile_nothing(family: str) -> None:
     compiled = []
-    outputs = 33 if family == "grid" else 3  # there a wide row is shared by threads
     for factor in (0.4, 1.3):
-        layers = [Dense(outputs, lambda z, f=factor: tanh(f * z) / f)]
-        problem = problem_of(
-            2, layers, lambda z, y, f=factor: f * logsumexp(z) - f * 0.5 * z[1] * y[0] + z @ z,
-            dtype="float32", batch_size=5,
-        )  # fmt: skip
+        problem = of_rows(family, factor)
         data = data_of(problem, 11, weighted=True)
         data = Data(data.X, data.targets[:, :1].copy(), data.weights)
         with device_for(family):
             assert_follows_numpy(engine_of(family), problem, data, epochs=1)
         compiled.append(len(interpreted._code))
     assert compiled[0] == compiled[1]
+
+
+@pytest.mark.parametrize(
+    ("family", "made", "capability"),
+    [
+        (family, made, cubin.CAPABILITIES[(i + j) % 2])
+        for i, family in enumerate(FAMILIES)
+        for j, made in enumerate(("regulated", "of_rows"))
+    ],
+)
+def test_their_kernels_stay_in_registers(
+    family: str, made: str, capability: tuple[int, int]
+) -> None:
+    """Of the kernels that the tests above run, those that ask most of registers."""
+    problem = of_rows(family) if made == "of_rows" else regulated(limited=family != "grid")
+    with device_for(family) as there:
+        started(engine_of(family), problem).prepare()
+    assert kernel_of(family) in there.prepared
+    for name, ptx in there.prepared.items():
+        cubin.assert_in_registers(cubin.assemble(ptx, capability), name)
 
 
 @EVERY

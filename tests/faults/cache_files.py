@@ -181,6 +181,21 @@ def caches_in(folder: Path, **environment: str) -> Iterator[list[str]]:
         os.environ.update(before)
 
 
+def copy_cache(name: str, base: Path) -> None:
+    """Have a cache at `base` with one file in it, as a first compilation leaves it."""
+    if name not in _caches:
+        _caches[name] = Path(_kept.name, name, "base")
+        with caches_in(_caches[name]) as said:
+            UNITS[name]()
+        assert not said
+    base.parent.mkdir(mode=0o700)
+    shutil.copytree(_caches[name], base)
+
+
+_caches: dict[str, Path] = {}
+_kept = tempfile.TemporaryDirectory()
+
+
 def damages(tries: int, seed: int = 0) -> list[str]:
     """Damage cache files: what they hold is compiled anew with one warning, and kept again."""
     broken: list[str] = []
@@ -191,8 +206,7 @@ def damages(tries: int, seed: int = 0) -> list[str]:
         label = f"try {attempt}, {name}, {damage}"
         with new_base() as folder:
             try:
-                with caches_in(folder) as said:
-                    UNITS[name]()
+                copy_cache(name, folder)
                 (file,) = kept_in(folder).iterdir()
                 DAMAGES[damage](file, chance)
                 with caches_in(folder) as said:
@@ -257,8 +271,7 @@ def intrusions(tries: int, seed: int = 0) -> list[str]:
         label = f"try {attempt}, {name}, {how}"
         with new_base() as base:
             try:
-                with caches_in(base) as said:
-                    UNITS[name]()
+                copy_cache(name, base)
                 (file,) = kept_in(base).iterdir()
                 INTRUSIONS[how](base, file)
                 with caches_in(base) as said:

@@ -14,7 +14,7 @@ What the simulator cannot show, and a device has to (FASTNN_ALL_CASES=1, without
 - intrinsics (wide loads, warp shuffles, tensor cores, cp.async): plain Python stands for each;
 - streams, graphs and copies behind arithmetic: everything is done at once and in order;
 - launches from several threads of the caller: Numba's simulator has one kernel at a time;
-- races between barriers: threads change places only every 0.1 ms or at a barrier;
+- all races between barriers: threads change places only there, in their order and its reverse;
 - roundings of a device: NumPy's exp, log and tanh, and no fused multiplication and addition;
 - limits of shared memory, registers and alignment (tests/cuda looks at the machine code).
 """

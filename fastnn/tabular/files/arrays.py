@@ -10,13 +10,18 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.tabular.table import Matrix, Table, counted, listed
+from fastnn.tabular.words import exact
 
 # What features and labels are called in .npz files, the first pair that is there being taken.
-_PAIRS = {
+_PARTS = {
     "train": (("x_train", "y_train"), ("train_x", "train_y")),
     "test": (("x_test", "y_test"), ("test_x", "test_y")),
 }
-_PLAIN_PAIRS = (("x", "y"), ("data", "target"), ("features", "labels"), ("images", "labels"))
+_FEATURES = ("x", "data", "features", "images", "inputs", "arr_0")
+_LABELS = ("y", "target", "targets", "label", "labels", "arr_1")
+LABEL = "y"  # what the labels of a .npz are called as a column
+# A matrix of more columns is scaled as a whole, since there is no looking at each.
+MOST_COLUMNS = 256
 
 
 def read_npy(name: str, content: bytes) -> tuple[Table, list[str]]:
@@ -32,60 +37,162 @@ def read_npy(name: str, content: bytes) -> tuple[Table, list[str]]:
             f"{name}: the array must be (rows, columns), the label being one of the columns, but "
             f"its shape is {array.shape}; save features and labels as X and y in a .npz"
         )
+    return _numbered(name, array), []
+
+
+def _numbered(name: str, X: np.ndarray, y: np.ndarray | None = None, label: str = LABEL) -> Table:
+    """Return the columns of one array, numbered from 1, and after them labels."""
     columns = {
-        str(place + 1): _column(name, str(place + 1), values)
-        for place, values in enumerate(array.T)
+        str(place + 1): _column(name, f"column {place + 1}", values)
+        for place, values in enumerate(X.T)
     }
-    return Table(_with_rows(name, columns, len(array)), len(array), numbered=True), []
+    columns = _with_rows(name, columns, len(X))
+    return Table(columns if y is None else {**columns, label: y}, len(X), numbered=True)
 
 
-def read_npz(name: str, content: bytes, part: str) -> tuple[Table | Matrix, list[str]]:
-    """Return features and labels of a .npz, or its columns where each array is one."""
+def read_npz(name: str, content: bytes, part: str, label: str) -> tuple[Table | Matrix, list[str]]:
+    """Return features and labels of a .npz, or its columns where each array is one.
+
+    A matrix is the same as in a .npy, unless it has more than `MOST_COLUMNS` or is one of SciPy.
+
+    Parameters
+    ----------
+    part
+        "train" or "test": what to take where there are both.
+    label
+        The array of the labels, where there is one of this name beside the features.
+    """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            names = {each.lower(): each for each in stored.files}
-            for pair in (*_PAIRS[part], *_PLAIN_PAIRS, *_PAIRS["train"]):
-                if pair[0] in names:
-                    labels = names.get(pair[1])
-                    X = stored[names[pair[0]]]
-                    y = None if labels is None else stored[labels]
-                    said = f"features are {names[pair[0]]}" + f", labels {labels}" * (y is not None)
-                    return _matrix(name, X, y), [said]
-            arrays = {each: stored[each] for each in stored.files}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+            kept = list(stored.files)
+            arrays = _Arrays(stored)
+            if _is_sparse(kept):
+                return _sparse(name, content, arrays["y"] if "y" in kept else None), []
+            pair = _pair(name, kept, arrays, part, label)
+            wanted = {each: arrays[each] for each in (pair or kept) if each is not None}
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise _damaged(name, error) from error
+    except ValueError as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise _damaged(name, error) from error
+    if pair is None:
+        if len(kept) == 1 and (only := wanted[kept[0]]).ndim == 2:
+            return _numbered(name, only), [f"the array is {kept[0]}"]
+        return _named(name, wanted), []
+    labels = "" if pair[1] is None else f", labels {pair[1]}"
+    rest = [each for each in kept if each not in pair]
+    more = f"; not used: {listed(rest)}" if rest else ""
+    y = None if pair[1] is None else wanted[pair[1]]
+    called = LABEL if pair[1] is None or pair[1] != label else label
+    return _matrix(name, wanted[pair[0]], y, called), [f"features are {pair[0]}{labels}{more}"]
+
+
+class _Arrays(dict[str, np.ndarray]):
+    """Arrays of a .npz by name, each read when it is first asked for."""
+
+    def __init__(self, stored: Any) -> None:
+        super().__init__()
+        self._stored = stored
+
+    def __missing__(self, name: str) -> np.ndarray:
+        self[name] = found = self._stored[name]
+        return found
+
+
+def _pair(
+    name: str, kept: list[str], arrays: _Arrays, part: str, label: str
+) -> tuple[str, str | None] | None:
+    """Return which arrays are features and labels, the second None where none is."""
+    names: dict[str, str] = {}
+    for each in kept:
+        names.setdefault(each.lower(), each)
+    for features, labels in (*_PARTS[part], *((each, "") for each in _FEATURES), *_PARTS["train"]):
+        if features not in names:
+            continue
+        X = names[features]
+        # A lone array has its labels as a column, as that of a .npy has, unless it says what it is.
+        if features == "arr_0" and len(names) == 1:
+            continue
+        if arrays[X].ndim == 1 and len(names) > 1:  # a column of this name, or the labels
+            continue
+        near = [labels] if labels else _LABELS
+        if label in kept and label != X:
+            return X, label
+        return X, next((names[each] for each in near if each in names), None)
+    if label in kept and len(names) > 1:
+        wide = [each for each in kept if each != label and arrays[each].ndim > 1]
+        if len(wide) > 1:
+            raise InvalidInput(
+                f"{name}: which of {listed(wide)} has the features? Call that array X"
+            )
+        if wide:
+            return wide[0], label
+    return None
+
+
+def _named(name: str, arrays: dict[str, np.ndarray]) -> Table:
+    """Return arrays of equal length as columns."""
     lengths = {array.shape for array in arrays.values()}
     if arrays and len(lengths) == 1 and len(next(iter(lengths))) == 1:
         columns = {each: _column(name, each, array) for each, array in arrays.items()}
         rows = len(next(iter(columns.values())))
-        return Table(_with_rows(name, columns, rows), rows), []
+        return Table(_with_rows(name, columns, rows), rows)
     shapes = ", ".join(f"{each} {array.shape}" for each, array in list(arrays.items())[:8])
     raise InvalidInput(
-        f"{name} has neither X and y, x_train and y_train, data and target, nor columns of equal "
-        f"length, but {shapes or 'no array'}; name its arrays X and y"
+        f"{name} has neither X and y, x_train and y_train, data and target, one array (rows, "
+        f"columns), nor columns of equal length, but {shapes or 'no array'}; name its arrays X and "
+        "y, or pass --label with the name of that of the labels"
     )
 
 
-def _matrix(name: str, X: np.ndarray, y: np.ndarray | None) -> Matrix:
+def _is_sparse(names: list[str]) -> bool:
+    """Return whether the arrays are those of `scipy.sparse.save_npz`."""
+    return {"format", "shape", "data"} <= set(names)
+
+
+def _sparse(name: str, content: bytes, y: np.ndarray | None) -> Matrix:
+    from scipy.sparse import csr_array, load_npz
+
+    try:
+        X = csr_array(load_npz(io.BytesIO(content)))
+    except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+        raise _damaged(name, error) from error
+    X.sum_duplicates()
+    if not X.shape[0] or not X.shape[1] or not X.nnz:
+        raise InvalidInput(f"{name}: there are no rows, columns or numbers: {X.shape}")
+    if X.dtype.kind not in "fiub" or not np.isfinite(X.data).all():
+        raise InvalidInput(f"{name}: the matrix must have finite numbers, not {X.dtype}")
+    return Matrix(X, None if y is None else _labels(name, y, X.shape[0]))
+
+
+def _matrix(name: str, X: np.ndarray, y: np.ndarray | None, label: str) -> Table | Matrix:
     if X.ndim < 2 or X.dtype.kind not in "fiub":
         raise InvalidInput(
             f"{name}: features must be numbers (rows, columns), not {X.dtype} {X.shape}"
         )
     if not X.size:
         raise InvalidInput(f"{name}: there are no rows or no columns: features are {X.shape}")
-    if X.dtype.kind == "f" and not np.isfinite(X).all():
+    if y is not None:
+        y = _labels(name, y, len(X))
+    finite = X.dtype.kind != "f" or bool(np.isfinite(X).all())
+    if X.ndim == 2 and (X.shape[1] <= MOST_COLUMNS or not finite):
+        return _numbered(name, X, y, label)
+    if not finite:
         place = np.argwhere(~np.isfinite(X))[0].tolist()
         raise InvalidInput(
             f"{name}: the features have {X[tuple(place)]} at {place}; replace what is not finite"
         )
-    if y is not None:
-        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-        if y.ndim != 1 or len(y) != len(X):
-            raise InvalidInput(
-                f"{name}: labels must be one for each of {counted(len(X), 'row')}, not {y.shape}"
-            )
-        y = _column(name, "y", y)
-    return Matrix(X.reshape(len(X), -1), y)
+    return Matrix(X.reshape(len(X), -1), y, label=label)
+
+
+def _labels(name: str, y: np.ndarray, rows: int) -> np.ndarray:
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.ndim != 1 or len(y) != rows:
+        raise InvalidInput(
+            f"{name}: labels must be one for each of {counted(rows, 'row')}, not {y.shape}"
+        )
+    return _column(name, "labels", y)
 
 
 def _column(name: str, column: str, values: np.ndarray) -> np.ndarray:
@@ -93,7 +200,9 @@ def _column(name: str, column: str, values: np.ndarray) -> np.ndarray:
     kind = values.dtype.kind
     if kind == "b":
         return values
-    if kind in "fiu":
+    if kind in "iu":
+        return exact(values)
+    if kind == "f":
         return values.astype(np.float64)
     if kind == "M":
         return values.astype("datetime64[us]")

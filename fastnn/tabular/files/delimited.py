@@ -94,6 +94,9 @@ def _decoded(name: str, content: bytes, encoding: str) -> str:
         if content.startswith(mark):
             encoding = other
             break
+    else:
+        if encoding == "utf-8":
+            encoding = _unmarked(content) or encoding
     try:
         text = content.decode(encoding)
     except LookupError:
@@ -110,6 +113,18 @@ def _decoded(name: str, content: bytes, encoding: str) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidInput(f"{name}, line {line}: a NUL byte; this is no text, or damaged")
     return text
+
+
+def _unmarked(content: bytes) -> str:
+    """Return which UTF-16 some content without a mark is, "" for none.
+
+    Of text mostly in ASCII, every other byte is 0.
+    """
+    start = content[: 2 * (min(len(content), 4096) // 2)]
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if max(even, odd) < 0.35 * len(start) or min(even, odd) > 0.01 * len(start):
+        return ""
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _rows(name: str, text: str, delimiter: str) -> list[tuple[int, list[str]]]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, MissingExtra
 from fastnn.tabular.table import Table, listed
+from fastnn.tabular.words import exact
 
 
-def read_parquet(name: str, content: bytes) -> Table:
-    """Return the table of a Parquet file.
+def read_parquet(name: str, content: bytes) -> tuple[Table, list[str]]:
+    """Return the table of a Parquet file, and which columns are left out of it.
 
     Raises
     ------
@@ -21,7 +22,7 @@ def read_parquet(name: str, content: bytes) -> Table:
     CorruptFile
         A file that pyarrow cannot read.
     InvalidInput
-        No rows, or columns that are neither numbers, text nor dates.
+        No rows, or no column of numbers, text or dates.
     """
     try:
         import pyarrow as arrow
@@ -40,11 +41,17 @@ def read_parquet(name: str, content: bytes) -> Table:
         raise InvalidInput(f"{name}: columns share a name: {listed(names)}")
     if not table.num_rows:
         raise InvalidInput(f"{name} has columns ({listed(names)}) but no rows")
-    columns = {each: _column(name, each, table.column(each), arrow) for each in names}
-    return Table(columns, table.num_rows)
+    read = {each: _column(table.column(each), arrow) for each in names}
+    columns = {each: values for each, values in read.items() if values is not None}
+    left = [f"{each!r} ({table.column(each).type})" for each in names if read[each] is None]
+    said = [f"left out, as no numbers, text or dates: {', '.join(left)}"] if left else []
+    if not columns:
+        raise InvalidInput(f"{name}: no column has numbers, text or dates: {', '.join(left)}")
+    return Table(columns, table.num_rows), said
 
 
-def _column(name: str, column: str, values: Any, arrow: Any) -> np.ndarray:
+def _column(values: Any, arrow: Any) -> np.ndarray | None:
+    """Return a column as a `Table` has it, None where it can have none such."""
     types, kind = arrow.types, values.type
     if types.is_dictionary(kind):
         values = values.cast(kind.value_type)
@@ -53,6 +60,8 @@ def _column(name: str, column: str, values: Any, arrow: Any) -> np.ndarray:
         if not values.null_count:
             return np.array(values.to_pylist(), bool)
         kind, values = arrow.string(), values.cast(arrow.string())
+    if types.is_integer(kind) and not values.null_count:
+        return exact(values.to_numpy())
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         found = [np.nan if each is None else float(each) for each in values.to_pylist()]
         return np.array(found, np.float64)
@@ -64,7 +73,4 @@ def _column(name: str, column: str, values: Any, arrow: Any) -> np.ndarray:
         texts = np.empty(len(values), object)
         texts[:] = values.to_pylist()
         return texts
-    raise InvalidInput(
-        f"{name}, column {column!r}: {kind} is neither numbers, text nor dates; drop the column "
-        f"with --drop {column}, or make one of these of it"
-    )
+    return None

@@ -51,6 +51,8 @@ class Reading:
         Names of columns that a model knows: a first line that has one of them is a header.
     part
         "train" or "test": which arrays of a .npz to take where it has both.
+    label
+        Which array of a .npz has the labels, where one has this name.
     """
 
     form: str | None = None
@@ -60,6 +62,7 @@ class Reading:
     names: tuple[str, ...] | None = None
     expected: Collection[str] | None = None
     part: str = "train"
+    label: str = ""
 
 
 def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
@@ -94,14 +97,16 @@ def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
     if form == "parquet":
         from fastnn.tabular.files.parquet import read_parquet
 
-        return read_parquet(name, content), []
+        return read_parquet(name, content)
     if form == "svmlight":
         from fastnn.tabular.files.svmlight import read_svmlight
 
         return read_svmlight(name, content)
     from fastnn.tabular.files.arrays import read_npy, read_npz
 
-    return read_npy(name, content) if form == "npy" else read_npz(name, content, reading.part)
+    if form == "npy":
+        return read_npy(name, content)
+    return read_npz(name, content, reading.part, reading.label)
 
 
 def _content(path: str) -> tuple[str, bytes]:
@@ -158,7 +163,8 @@ def _format(name: str, content: bytes) -> str:
     if content.startswith(b"\x93NUMPY"):
         return "npy"
     plain = name.removesuffix(".gz").lower()
-    if content.startswith(b"PK\x03\x04") and (plain.endswith(".npz") or b".npy" in content[:200]):
+    archive = content.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+    if archive and (plain.endswith(".npz") or b".npy" in content[:200]):
         return "npz"
     for start, what in _FOREIGN.items():
         if content.startswith(start):

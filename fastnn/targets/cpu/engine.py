@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import DTYPES, EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
-from fastnn.random.keys import random_key
 from fastnn.random.shuffling import shuffled
 from fastnn.random.windows import InOrder
 from fastnn.rules.activations import RRELU_MEAN
@@ -32,13 +31,20 @@ from fastnn.targets.cpu.arguments import (
     make_sparse_table,
     make_strided_views,
 )
+from fastnn.targets.cpu.begun import (
+    NO_ROWS,
+    NO_WEIGHTS,
+    Begun,
+    forward_seat,
+    random_keys,
+    results_of,
+    sparse_arrays,
+    tell_later,
+)
 from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.laziness import (
-    COUNTED_STEPS,
-    CUT,
     EAGER,
-    STAMPED,
     Laziness,
     choose_laziness,
 )
@@ -60,7 +66,7 @@ from fastnn.targets.cpu.plan import (
     Plan,
     make_plan,
 )
-from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, PENALTY, WEIGHT_SUM, start_numbers
+from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
@@ -77,7 +83,6 @@ AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 # a few hundredths of a second.
 PREDICT_FLOPS_PER_THREAD, PREDICT_FLOPS_PER_CALL, PREDICT_ROWS_PER_CALL = 2e7, 5e8, 1 << 17
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
-NO_ROWS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
 
 
 class Engine(interface.Engine):
@@ -107,8 +112,12 @@ class Engine(interface.Engine):
         self._random = any(problem.network.dropouts) or any(
             activation_row(dense.activation).random for dense in network.parametric
         )
-        for name in ("epsilon", "momentum"):  # of normalizations
-            factors += [getattr(layer, name, 0.0) for layer in network.parametric]
+        # Epsilon and momentum of normalizations, or the amplitude of cosines.
+        for names in (("epsilon", "amplitude"), ("momentum",)):
+            factors += [
+                next((getattr(layer, name) for name in names if hasattr(layer, name)), 0.0)
+                for layer in network.parametric
+            ]
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
@@ -198,7 +207,7 @@ class Engine(interface.Engine):
                 own = slice(
                     number, number + 1
                 )  # that a team is told to stop is for its epoch alone
-                told = progress and partial(_tell_later, progress, rates[:number].size)
+                told = progress and partial(tell_later, progress, rates[:number].size)
                 train, numbers = begun.of_epoch(number), begun.numbers[own]
                 self._run(train, len(data), numbers, begun.control[own], told)
                 seconds = time.perf_counter() - start
@@ -330,7 +339,7 @@ class Engine(interface.Engine):
                 target_weights=NO_WEIGHTS if by_target is None else by_target.ravel(),
                 row_loss=np.zeros(plan.head[BATCH]),
                 parts=np.zeros(plan.parts_size),
-                **_sparse_arrays(data.X, working),
+                **sparse_arrays(data.X, working),
             )
             own = dict(
                 order=np.ascontiguousarray(orders, np.int64),
@@ -648,96 +657,6 @@ def is_linear(problem: Problem, rule: str) -> bool:
     )
 
 
-class Begun(NamedTuple):
-    """Epochs that are ready to be run.
-
-    Attributes
-    ----------
-    train
-        Runs them, in the seat of a thread, from the step where they are to the last that `head`
-        says.
-    numbers, control
-        What changes meanwhile, a row for each epoch.
-    head
-        What the compiled code is told about the whole.
-    alone
-        What `train` is where one thread does all.
-    touched, jumps
-        How far lazy updates are: see `step.lazy_rows`.
-    jobs, own
-        The addresses of all arrays, a row for each epoch, and the arrays that are of one alone.
-    of_epoch
-        What `train` is of one of the epochs, by its place among them.
-    """
-
-    train: Callable[[int], None]
-    numbers: np.ndarray
-    control: np.ndarray
-    head: np.ndarray
-    alone: Callable[[int], None]
-    touched: np.ndarray
-    jumps: np.ndarray
-    jobs: np.ndarray
-    own: dict[str, np.ndarray]
-    of_epoch: Callable[[int], Callable[[int], None]]
-
-    def place_order(self, rows: np.ndarray, first: int) -> None:
-        """Have the one epoch go on with these rows, int64, which are those of its places `first`...
-
-        Compiled code looks for a place from that of the whole order on, of which no more need be
-        there than it reads.
-        """
-        rows = np.ascontiguousarray(rows, np.int64)
-        self.own["order"] = rows  # alive as long as a thread is at work
-        at = words.POSITIONS["order"]
-        address = rows.__array_interface__["data"][0]
-        self.jobs[0, at : at + 2] = address - first * rows.itemsize, first + len(rows)
-
-
-def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
-    """Return what epochs came to, up to the first in which a loss is not finite."""
-    numbers, control = begun.numbers, begun.control
-    results: list[EpochResult] = []
-    for number in range(len(control)):
-        bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
-        loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
-        penalty = float(numbers[number, PENALTY]) if tells_penalty else None
-        results.append(EpochResult(float(loss), bad if bad >= 0 else None, penalty))
-        if bad >= 0:
-            break
-    return results
-
-
-def _tell_later(
-    progress: Callable[[int, float], None], before: int, steps: int, loss: float
-) -> None:
-    """Report steps that come after so many others."""
-    progress(before + steps, loss)
-
-
-def _sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
-    """Return what a job lists of sparse features, and of what is made good later."""
-    if not isinstance(X, SparseRows):
-        return dict(sparse=NO_ROWS, touched=NO_ROWS, jumps=NO_WEIGHTS)
-    head, inputs = working.plan.head, X.inputs
-    touched, jumps = NO_ROWS, NO_WEIGHTS
-    if head[LAZY] == CUT:
-        jumps = np.zeros(inputs)
-    elif head[LAZY] >= STAMPED:
-        touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
-        jumps = np.zeros(2 * words.JUMP * min(int(head[EPOCH_STEPS]), COUNTED_STEPS))
-    return dict(sparse=make_sparse_table(X), touched=touched, jumps=jumps)
-
-
-def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
-    """Return `count` keys of random numbers for each epoch, (epochs, count): bits of a uint64.
-
-    One a layer for the dropout of its inputs, then one a layer for the slopes of rrelu.
-    """
-    keys = [[random_key(seed, epoch, use) | 1 for use in range(count)] for epoch in epochs]
-    return np.array(keys, np.uint64).view(np.int64)
-
-
 # A second thread pays from steps of 8 us on, as measured: handing over two phases takes about 1 us
 # each. What more threads pay for has not been measured; they get steps of twice that length each.
 FLOPS_FOR_TWO, FLOPS_PER_THREAD = 1.5e6, 1.5e6
@@ -761,21 +680,3 @@ def train_seat(
         train(jobs, len(jobs), seat, *threads)
     else:
         train(jobs, len(jobs))
-
-
-def forward_seat(
-    forward: Callable[..., None],
-    jobs: list[np.ndarray],
-    count: int,
-    left: deque[int],
-    outputs: np.ndarray,
-    kept: Any,
-    seat: int,
-) -> None:
-    """Predict `count` rows at a time, from those that `left` says, until none are left."""
-    while left:
-        try:
-            start = left.popleft()
-        except IndexError:  # another thread was quicker
-            return
-        forward(jobs[seat], start, min(start + count, len(outputs)), outputs)

@@ -76,28 +76,30 @@ if TYPE_CHECKING:
     OWN_VALUE,  # address of the record of the user-defined activation, which the engine fills in
     OWN_DERIVATIVE,  # and of that of its derivative
     LAYER_KIND,  # code: LINEAR, BY_ROWS, BY_COLUMNS or PERIODIC
-    GAMMA,  # offset of the n factors of a normalization, or -1
-    BETA,  # offset of the n numbers that it adds, or -1
+    GAMMA,  # offset of the n factors of a normalization, or of n frequencies, or -1
+    BETA,  # offset of the n numbers that it adds, or of n phases, or -1
     MEAN,  # offset of the n running means, or -1
     VARIANCE,  # offset of the n running variances, or -1
-    FREQUENCIES,  # offset of n numbers, of which those of units with a cosine are read, or -1
     COSINES,  # how many each column has
     X_HAT,  # offset of (m, n): normalized inputs, or derivatives of cosines by c x; in the end,
-    # derivatives by GAMMA or FREQUENCIES; or -1
+    # derivatives by GAMMA; or -1
     STATISTICS,  # of rows: offset of 1 / sqrt(variance + epsilon) of m rows; of columns: of five
     # vectors (n,), which lie padded(n) apart, or -1 in prediction; else -1
     LAYER_FIELDS,
-) = range(31)
+) = range(30)
 
 # Where in a row the parameters lie that a layer has one of a unit, but the bias: in their order.
 UNIT_FIELDS = {
     "gamma": GAMMA,
+    "frequencies": GAMMA,
     "beta": BETA,
+    "phases": BETA,
     "mean": MEAN,
     "variance": VARIANCE,
     "frequencies": FREQUENCIES,
     "slopes": TRAINABLE,
 }
+_UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
 
 # Fields of `Plan.head`.
 (
@@ -174,7 +176,7 @@ class Plan:
 
     def keeps_states_of(self, other: Plan) -> bool:
         """Return whether parameters and slots lie where another plan of the problem has them."""
-        fields = [WEIGHTS, NARROW, *UNIT_FIELDS.values()]
+        fields = [WEIGHTS, NARROW, *_UNITS]
         return bool(
             self.layout == other.layout
             and self.head[SIZE] == other.head[SIZE]
@@ -223,7 +225,7 @@ class Plan:
         """Return views of the parameters in `UNIT_FIELDS` that a layer has."""
         row = self.layers[layer]
         offset, n = copy * self.head[SIZE], row[N]
-        places = [row[field] for field in UNIT_FIELDS.values() if row[field] >= 0]
+        places = [row[field] for field in _UNITS if row[field] >= 0]
         return [memory[at + offset :][:n] for at in places]
 
     def _panels(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
@@ -276,7 +278,7 @@ def make_plan(
         row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
         row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
         row[[MASK, TRANSPOSED, NARROW, SLOPES, X_HAT, STATISTICS, WEIGHTS]] = -1
-        row[list(UNIT_FIELDS.values())] = -1
+        row[list(_UNITS)] = -1
         row[BIAS], row[COSINES] = getattr(layer, "bias", False), getattr(layer, "frequencies", 0)
         if row[LAYER_KIND] != LINEAR:
             pass
@@ -294,7 +296,7 @@ def make_plan(
     kept = take.like_first(size) if norm else 0
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
-    for field in (WEIGHTS, NARROW, *UNIT_FIELDS.values()):
+    for field in (WEIGHTS, NARROW, *_UNITS):
         there = layers[:, field] >= 0
         inference[:, there, field] += mean_slot
     for own in inference:

@@ -13,24 +13,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.errors import TrainerBusy
 from fastnn.inputs.pages import pages_of
+from fastnn.inputs.problem import Problem
 from fastnn.sanitizer import CHECKED
+from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
-from fastnn.targets.cpu.arguments import make_strided_views
+from fastnn.targets.cpu.arguments import make_job, make_strided_views
+from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.engine import (
     PREDICT_FLOPS_PER_CALL,
     PREDICT_FLOPS_PER_THREAD,
     Engine,
 )
-from fastnn.targets.cpu.plan import INFERENCE_ROWS
-from fastnn.threads.atomic import new_lock
+from fastnn.targets.cpu.plan import INFERENCE_ROWS, SAMPLES
+from fastnn.targets.cpu.user_rules import place_rules
+from fastnn.threads.atomic import Turn, new_lock
 from fastnn.threads.pool import Task
 
 # Whether what is called wants arrays and not only their addresses.
 WHOLE = CHECKED or DISABLE_JIT
 BLOCK_BYTES = 512 << 10  # of features that a thread takes at a time
+SCRATCH_BYTES = 256 << 20  # of all threads in all engines
 
 
 class _Address:
@@ -64,7 +70,7 @@ class SideBySide(interface.SideBySide):
         finish: interface.Finish | None = None,
     ) -> None:
         super().__init__(engines, groups, weights, threads, finish)
-        self._using = new_lock()
+        self._using, self._turn = new_lock(), Turn()
         self._task: Task | None = None
         self._copies: list[Engine] = []  # of engines that have one seat each
         self._outputs = engines[0].problem.network.outputs
@@ -89,12 +95,20 @@ class SideBySide(interface.SideBySide):
                     )
                 )
 
+    @staticmethod
+    def seats(problems: Sequence[Problem], threads: int) -> int:
+        """Return for how many threads there is room: each has scratch in each of the engines."""
+        needed = sum(
+            INFERENCE_ROWS * each.dtype.itemsize * sum(k + 2 * n for k, n in each.network.widths)
+            for each in problems
+        )
+        return max(1, min(threads, SCRATCH_BYTES // needed))
+
     def _jobs_of(self, engine: Engine, seats: int) -> list[tuple[Callable[..., None], Any, Any]]:
         """Return entry point, job and what is to be kept, for each seat."""
         found: list[tuple[Callable[..., None], Any, Any]] = []
         while True:
-            forward, jobs, kept = engine.dense_jobs()
-            found += [(forward, job, kept) for job in jobs]
+            found += _dense_jobs(engine)
             if len(found) >= seats:
                 return found[:seats]
             other = Engine(engine.problem, engine.threads)
@@ -133,16 +147,23 @@ class SideBySide(interface.SideBySide):
                     np.multiply(part, weight, out=part)
                     np.add(into, part, out=into)
 
+        this_call = object()
         with self._using:
-            self._settle()
-            if seats == 1:
-                predict(0)
-            else:
-                self._task = Task(predict, seats, left.clear)
-                try:
+            if not self._turn.take(this_call):
+                raise TrainerBusy(
+                    "this is called in the middle of a prediction of the same ensemble, by a "
+                    "signal's handler; have the handler set a flag, and predict afterwards"
+                )
+            try:
+                self._settle()
+                if seats == 1:
+                    predict(0)
+                else:
+                    self._task = Task(predict, seats, left.clear)
                     self._task.run()
-                finally:
-                    self._settle()
+            finally:
+                self._settle()
+                self._turn.give_back()
         return total
 
     def _rows_together(self, features: Sequence[np.ndarray], rows: int, seats: int) -> int:
@@ -158,3 +179,29 @@ class SideBySide(interface.SideBySide):
         if self._task is not None:
             self._task.settle()
             self._task = None
+
+
+def _dense_jobs(engine: Engine) -> list[tuple[Callable[..., None], np.ndarray, Any]]:
+    """Return for each seat of an engine what predicts dense rows: entry point, job, what to keep.
+
+    The jobs lack only the table of features. No other call is to use the engine meanwhile.
+    """
+    with engine._lock:
+        engine._settle()
+        if engine._working.sparse is not None:
+            engine._follow(int(engine._working.plan.head[SAMPLES]), None)
+        working, counting = engine._working, np.arange(INFERENCE_ROWS)
+        plan = working.plan
+        place_rules(engine.problem, plan, training=False)
+        forward = checked(entry(engine._entry("forward")))
+        jobs = [
+            make_job(
+                memory=working.memory,
+                alphas=engine._alphas,
+                head=head,
+                layers=layers,
+                counting=counting,
+            )
+            for head, layers in zip(plan.inference_heads, plan.inference, strict=True)
+        ]
+    return [(forward, job, (engine, working, counting)) for job in jobs]

@@ -133,7 +133,7 @@ class Working:
 
 def _rows_of(array: np.ndarray, parameter: Parameter, units: int) -> np.ndarray:
     """Return an array as rows of one number a unit; the last units are those with a cosine."""
-    if parameter.name != "frequencies":
+    if parameter.name not in ("frequencies", "phases"):
         return array
     return np.concatenate([np.zeros(units - array.size, array.dtype), array.ravel()])
 

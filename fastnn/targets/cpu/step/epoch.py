@@ -391,7 +391,7 @@ _forward_single, _forward_double = _single.forward, _double.forward
 
 
 def train_epoch_float32(jobs, epochs, me, threads):
-    """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
+    """Train one epoch a job, one after another, as thread `me` of `threads`."""
     for epoch in range(epochs):
         job = job_at(jobs, epoch)
         _train_single(job, me, threads)
@@ -402,7 +402,7 @@ def train_epoch_float32(jobs, epochs, me, threads):
 
 
 def train_epoch_float64(jobs, epochs, me, threads):
-    """Train one epoch a job as thread `me` of `threads`; more than one with a single thread."""
+    """Train one epoch a job, one after another, as thread `me` of `threads`."""
     for epoch in range(epochs):
         job = job_at(jobs, epoch)
         _train_double(job, me, threads)

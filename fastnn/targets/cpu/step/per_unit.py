@@ -1,4 +1,4 @@
-"""What a layer trains one number a unit: bias or beta, prelu's slope below 0, gamma or frequency.
+"""What a layer trains one number a unit: bias, beta or phase; slope below 0; gamma or frequency.
 
 The derivative by each is the sum of a column: of delta, of what `prelu_backward` leaves at Z, and
 of what `weigh` leaves at X_HAT.
@@ -32,7 +32,7 @@ from fastnn.targets.cpu.plan import (
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
 
-KINDS = 3  # 0: bias or beta; 1: the slope; 2: gamma or frequency
+KINDS = 3  # 0: bias, beta or phase; 1: the slope; 2: gamma or frequency
 
 
 def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:

@@ -1,8 +1,8 @@
 """Cosines with learned frequencies on a block of rows, forward and backward.
 
 Of n units, the first k are the inputs as they are, unit for unit, and `COSINES` of each of the
-first columns follow. A frequency lies where its unit does; those of the first k units are zero and
-not read. All arrays are panels in `memory` at the offsets of the plan (see
+first columns follow. Frequency and phase lie where their unit does; those of the first k units are
+zero and not read. All arrays are panels in `memory` at the offsets of the plan (see
 `fastnn.targets.cpu.plan` for the names).
 """
 
@@ -17,11 +17,13 @@ import numpy as np
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
+    BETA,
     CAPACITY,
     COSINES,
     DELTA,
-    FREQUENCIES,
+    GAMMA,
     INPUT,
+    LAYERS,
     OUTPUT,
     X_HAT,
     K,
@@ -34,14 +36,16 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
     """Return the steps of such a layer for one dtype.
 
     forward(job, layer, r0, r1, own): write rows r0..r1 of its outputs, and in training at X_HAT
-    -2 pi sin(2 pi c x), and 0 where there is no cosine. The inputs are `own` numbers further on.
+    -2 pi A sin(2 pi (c x + b)), and 0 where there is no cosine. The inputs are `own` numbers
+    further on.
     back(job, layer, r0, r1): turn delta into the derivative by the layer's input, for those rows.
-    weigh(job, layer, p, samples, own): multiply X_HAT by delta x, so that its sums are the
-    derivative by the frequencies, in panel p.
+    weigh(job, layer, p, samples, own): multiply delta by X_HAT, so that its sums are the derivative
+    by the phases, and have delta x at X_HAT, whose sums are that by the frequencies, in panel p.
     """
     real = dtype.type
     zero, slope = real(0), real(-2 * math.pi)
-    memory_of, turn = make_view("memory", dtype), elementary.turn
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    turn = elementary.turn
 
     @njit(**EXACT)
     def column_at(layers, layer, rows, unit):
@@ -53,20 +57,22 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
         return at, width_of(p, k), k + (column + 1) * count
 
     @njit(**EXACT)
-    def cosines(memory, at, count):
+    def cosines(memory, at, count, amplitude):
         for i in range(at, at + count):
-            memory[U(i)] = turn(memory[U(i)])[0]
+            memory[U(i)] = amplitude * turn(memory[U(i)])[0]
 
     @njit(**EXACT)
-    def cosines_and_slopes(memory, at, slopes, count):
+    def cosines_and_slopes(memory, at, slopes, count, amplitude):
+        factor = slope * amplitude
         for i in range(count):
             cosine, sine = turn(memory[U(at + i)])
-            memory[U(at + i)], memory[U(slopes + i)] = cosine, slope * sine
+            memory[U(at + i)], memory[U(slopes + i)] = amplitude * cosine, factor * sine
 
     @njit(**EXACT)
     def forward(job, layer, r0, r1, own):
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
+        amplitude = alphas_of(job)[2 * head[LAYERS] + layer]
         x, out, x_hat = layers[layer, INPUT] + own, layers[layer, OUTPUT], layers[layer, X_HAT]
         for p in range((n + panel - 1) // panel):
             width, first, start = width_of(p, n), p * panel, p * panel * rows
@@ -76,16 +82,18 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
             unit = max(first, k)
             while unit < end:
                 column, apart, stop = column_at(layers, layer, rows, unit)
-                c, to = layers[layer, FREQUENCIES] + unit, out + start + unit - first
+                c, b = layers[layer, GAMMA] + unit, layers[layer, BETA] + unit
+                to = out + start + unit - first
                 for r in range(r0, r1):
                     value = memory[U(x + column + r * apart)]
                     for i in range(min(stop, end) - unit):
-                        memory[U(to + r * width + i)] = value * memory[U(c + i)]
+                        turns = value * memory[U(c + i)] + memory[U(b + i)]
+                        memory[U(to + r * width + i)] = turns
                 unit = stop
             if x_hat >= 0:
-                cosines_and_slopes(memory, out + at, x_hat + at, count)
+                cosines_and_slopes(memory, out + at, x_hat + at, count, amplitude)
             elif end > k:
-                cosines(memory, out + at, count)
+                cosines(memory, out + at, count, amplitude)
             apart, passing = width_of(p, k), min(panel, k - first)
             for r in range(r0, r1 if passing > 0 else r0):
                 for c in range(passing):
@@ -108,7 +116,7 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
             end, unit = min(n, first + panel), max(first, k)
             while unit < end:
                 column, apart, stop = column_at(layers, layer, rows, unit)
-                c, at = layers[layer, FREQUENCIES] + unit, start + unit - first
+                c, at = layers[layer, GAMMA] + unit, start + unit - first
                 for r in range(r0, r1):
                     total = zero
                     for i in range(min(stop, end) - unit):
@@ -125,13 +133,17 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
         delta, x_hat, x = layers[layer, DELTA], layers[layer, X_HAT], layers[layer, INPUT] + own
         width, first, start = width_of(p, n), p * panel, p * panel * rows
         end, unit = min(n, first + panel), max(first, k)
+        for r in range(samples if first < k else 0):  # units without a phase
+            for i in range(delta + start + r * width, delta + start + r * width + unit - first):
+                memory[U(i)] = zero
         while unit < end:
             column, apart, stop = column_at(layers, layer, rows, unit)
             at = start + unit - first
             for r in range(samples):
                 value = memory[U(x + column + r * apart)]
                 for i in range(at + r * width, at + r * width + min(stop, end) - unit):
-                    memory[U(x_hat + i)] *= memory[U(delta + i)] * value
+                    through = memory[U(x_hat + i)] * memory[U(delta + i)]
+                    memory[U(delta + i)], memory[U(x_hat + i)] = through, through * value
             unit = stop
 
     return SimpleNamespace(forward=forward, back=back, weigh=weigh)

@@ -1,0 +1,202 @@
+"""What a text stands for as a date, a date with a time, or a time of day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+ISO, WORDS, CLOCK = "iso", "%d %b %Y", "%H:%M"
+# What a date may look like, by the name that model files have for it, with an example. There may be
+# a time after each, and a zone.
+DATE_FORMATS = {
+    ISO: "2024-12-31",
+    "%Y/%m/%d": "2024/12/31",
+    "%d.%m.%Y": "31.12.2024",
+    "%m/%d/%Y": "12/31/2024",
+    "%d/%m/%Y": "31/12/2024",
+    "%m-%d-%Y": "12-31-2024",
+    "%d-%m-%Y": "31-12-2024",
+    "%m/%d/%y": "12/31/24",
+    "%d/%m/%y": "31/12/24",
+    "%Y%m%dT%H%M%S": "20241231T235900",
+    WORDS: "31 Dec 2024",
+    CLOCK: "23:59",
+}
+MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y")
+# English ones whatever the locale is, since a model's file goes from one machine to another.
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september",
+    "october", "november", "december",
+)  # fmt: skip
+_MONTH = rf"(?P<name>{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in _MONTHS)}|sept)\.?"
+_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+")
+_DAY, _YEAR = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?", r"(?P<year>\d{4})"
+_BY_NUMBER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d\d)(?!\d)")
+_BY_YEAR = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?!\d)")
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?=[t\s])")
+_BY_WORD = (
+    re.compile(rf"{_DAY}[-\s/]\s*{_MONTH}(?:,?\s+|[-/])(?P<year>\d{{4}}|\d\d)(?!\d)"),
+    re.compile(rf"{_MONTH}\s+{_DAY},?\s+{_YEAR}(?!\d)"),
+    re.compile(rf"{_YEAR}[-\s/]{_MONTH}[-\s/]{_DAY}(?!\d)"),
+)
+# The time of `ctime` is before the year, also with a zone.
+_CTIME = re.compile(r"([a-z]{3}\s+\d{1,2})\s+(\d\d?:.*)\s(\d{4})")
+_TIME = re.compile(
+    r"""(?P<hour>\d{1,2})
+    (?:: (?P<minute>\d\d) (?::(?P<second>\d\d) (?:[.,](?P<part>\d{1,9}))?)?)?
+    (?:\s*(?P<half>[ap])\.?m\.?(?![a-z]))?
+    (?P<zone>\s*(?:z|(?:utc|gmt)(?![a-z+-])|(?:utc|gmt)?(?P<sign>[-+])(?P<hours>\d\d)
+        (?::?(?P<minutes>\d\d))?|(?P<american>[ecmp][sd]t)))?(?:\s*\([^)]*\))?""",
+    re.VERBOSE,
+)
+_SIX = re.compile(r"(\d\d)(\d\d)(\d\d)(?!\d)")
+_BEFORE_TIME = re.compile(r",?\s+(?:at\s+)?|:|t")
+_CLOCK = re.compile(r"\d\d:\d\d(:\d\d([.,]\d{1,9})?)?|\d{1,2}(:\d\d){1,2}\s*[ap]\.?m\.?")
+_AMERICAN = {"e": -5, "c": -6, "m": -7, "p": -8}  # hours of standard time (RFC 5322, section 4.3)
+_LONGEST = 80
+
+
+def date(text: str, form: str) -> np.datetime64:
+    """Return the time that a text is, in UTC where it has a zone, or raise `ValueError`.
+
+    >>> date("14/04/2020 8:31 PM", "%d/%m/%Y")
+    np.datetime64('2020-04-14T20:31:00.000000')
+    >>> date("Tue, 14 Apr 2020 20:31 +0200", "%d %b %Y")
+    np.datetime64('2020-04-14T18:31:00.000000')
+    """
+    moment = readings(text).get(form)
+    if moment is None:
+        raise ValueError(text)
+    return np.datetime64(moment, "us")
+
+
+def readings(text: str) -> dict[str, datetime]:
+    """Return the time that a text is, in UTC where it has a zone, by all formats that it fits.
+
+    >>> [*readings("01/02/2024")], [*readings("13/02/2024")], readings("soon")
+    (['%m/%d/%Y', '%d/%m/%Y'], ['%d/%m/%Y'], {})
+    """
+    text = text.strip().lower()
+    if not 4 < len(text) <= _LONGEST or not any(map(str.isdigit, text)):
+        return {}
+    if text[:4].isdigit() and text[4:5] == "-" and len(text) >= 8:
+        try:
+            return {ISO: _universal(datetime.fromisoformat(text.upper()))}
+        except (ValueError, OverflowError):
+            pass
+    if _CLOCK.fullmatch(text):
+        return _valid({CLOCK: (1970, 1, 1)}, text)
+    text = _WEEKDAY.sub("", text, count=1)
+    if found := _CTIME.fullmatch(text):
+        text = f"{found[1]} {found[3]} {found[2]}"
+    days: dict[str, tuple[int, int, int]] = {}
+    if found := _BY_NUMBER.match(text):
+        one, two, year = int(found[1]), int(found[3]), _year(found[4])
+        mark, letter = found[2], "Y" if len(found[4]) == 4 else "y"
+        days[f"%m{mark}%d{mark}%{letter}"] = year, one, two
+        days[f"%d{mark}%m{mark}%{letter}"] = year, two, one
+    elif found := _BY_YEAR.match(text):
+        form = ISO if found[2] == "-" else "%Y/%m/%d"
+        days[form] = int(found[1]), int(found[3]), int(found[4])
+    elif found := _COMPACT.match(text):
+        days["%Y%m%dT%H%M%S"] = int(found[1]), int(found[2]), int(found[3])
+    elif found := next(filter(None, (form.match(text) for form in _BY_WORD)), None):
+        names = [month[:3] for month in _MONTHS]
+        month = names.index(found["name"][:3]) + 1
+        days[WORDS] = _year(found["year"]), month, int(found["day"])
+    if not found:
+        return {}
+    rest = text[found.end() :]
+    if rest:
+        before = _BEFORE_TIME.match(rest)
+        if not before:
+            return {}
+        rest = _SIX.sub(r"\1:\2:\3", rest[before.end() :], count=1)
+    return _valid({form: days[form] for form in days if form in DATE_FORMATS}, rest)
+
+
+def _valid(days: Mapping[str, tuple[int, int, int]], time: str) -> dict[str, datetime]:
+    """Return which of some days (year, month, day) there are, each at a time of day."""
+    after = timedelta(0)
+    if time:
+        found = _TIME.fullmatch(time)
+        half = found["half"] if found else None
+        if not found or not (found["minute"] or half):
+            return {}
+        hour, minute = int(found["hour"]), int(found["minute"] or 0)
+        second = int(found["second"] or 0)
+        if hour > 23 or minute > 59 or second > 59 or (half and not 1 <= hour <= 12):
+            return {}
+        if half:
+            hour = hour % 12 + 12 * (half == "p")
+        micro = int((found["part"] or "0").ljust(6, "0")[:6])
+        after = timedelta(0, second, micro, 0, minute, hour)
+        if found["sign"]:
+            ahead = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"] or 0))
+            if ahead >= timedelta(days=1):
+                return {}
+            after -= ahead if found["sign"] == "+" else -ahead
+        elif found["american"]:
+            summer = found["american"][1] == "d"
+            after -= timedelta(hours=_AMERICAN[found["american"][0]] + summer)
+    moments = {}
+    for form, day in days.items():
+        try:
+            moments[form] = datetime(*day) + after
+        except (ValueError, OverflowError):  # no such day
+            continue
+    return moments
+
+
+def _year(digits: str) -> int:
+    """Return a year, that of two digits as POSIX has it: 69 is 1969 and 68 is 2068."""
+    year = int(digits)
+    return year if len(digits) == 4 else year + (1900 if year >= 69 else 2000)
+
+
+def _universal(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def date_format(
+    texts: Mapping[str, int], share: float = 1.0, day_first: bool = False
+) -> tuple[str, bool]:
+    """Return the format that most of some texts, with their counts, have, and whether another fits.
+
+    The format is "" where it fits less than a share of them. Only where two fit all does another
+    one count.
+
+    Parameters
+    ----------
+    day_first
+        Which of two that fit as many is taken.
+
+    >>> date_format({"2024-02-01": 9, "2024-02-29T12:00": 1})
+    ('iso', False)
+    >>> date_format({"13/02/2024": 1}), date_format({"01/02/2024 20:31": 1}), date_format({"no": 1})
+    (('%d/%m/%Y', False), ('%m/%d/%Y', True), ('', False))
+    >>> date_format({"2024-02-29": 9, "2024-02-30": 1}, 0.9)
+    ('iso', False)
+    """
+    total = sum(texts.values())
+    spare = total - share * total + 1e-9
+    fitting: dict[str, int] = {}
+    for text, count in texts.items():
+        forms = readings(text)
+        if not forms:
+            spare -= count
+            if spare < 0:
+                return "", False
+        for form in forms:
+            fitting[form] = fitting.get(form, 0) + count
+    if not fitting:
+        return "", False
+    most = max(fitting.values())
+    best = [form for form, count in fitting.items() if count == most]
+    if most < share * total:
+        return "", False
+    best.sort(key=lambda form: (form in MONTH_FIRST) == day_first)
+    return best[0], len(best) > 1 and most == total

@@ -1,0 +1,132 @@
+"""Epochs and predictions that are ready to be run: their arrays, and the seats of the threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.inputs.problem import EpochResult
+from fastnn.inputs.sparse_rows import SparseRows
+from fastnn.random.keys import random_key
+from fastnn.targets.cpu import arguments as words
+from fastnn.targets.cpu.arguments import make_sparse_table
+from fastnn.targets.cpu.laziness import COUNTED_STEPS, CUT, STAMPED
+from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY
+from fastnn.targets.cpu.scalars import LOSS_SUM, PENALTY, WEIGHT_SUM
+from fastnn.targets.cpu.working_memory import Working
+
+NO_ROWS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
+
+
+class Begun(NamedTuple):
+    """Epochs that are ready to be run.
+
+    Attributes
+    ----------
+    train
+        Runs them, in the seat of a thread, from the step where they are to the last that `head`
+        says.
+    numbers, control
+        What changes meanwhile, a row for each epoch.
+    head
+        What the compiled code is told about the whole.
+    alone
+        What `train` is where one thread does all.
+    touched, jumps
+        How far lazy updates are: see `step.lazy_rows`.
+    jobs, own
+        The addresses of all arrays, a row for each epoch, and the arrays that are of one alone.
+    of_epoch
+        What `train` is of one of the epochs, by its place among them.
+    """
+
+    train: Callable[[int], None]
+    numbers: np.ndarray
+    control: np.ndarray
+    head: np.ndarray
+    alone: Callable[[int], None]
+    touched: np.ndarray
+    jumps: np.ndarray
+    jobs: np.ndarray
+    own: dict[str, np.ndarray]
+    of_epoch: Callable[[int], Callable[[int], None]]
+
+    def place_order(self, rows: np.ndarray, first: int) -> None:
+        """Have the one epoch go on with these rows, int64, which are those of its places `first`...
+
+        Compiled code looks for a place from that of the whole order on, of which no more need be
+        there than it reads.
+        """
+        rows = np.ascontiguousarray(rows, np.int64)
+        self.own["order"] = rows  # alive as long as a thread is at work
+        at = words.POSITIONS["order"]
+        address = rows.__array_interface__["data"][0]
+        self.jobs[0, at : at + 2] = address - first * rows.itemsize, first + len(rows)
+
+
+def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
+    """Return what epochs came to, up to the first in which a loss is not finite."""
+    numbers, control = begun.numbers, begun.control
+    results: list[EpochResult] = []
+    for number in range(len(control)):
+        bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
+        loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
+        penalty = float(numbers[number, PENALTY]) if tells_penalty else None
+        results.append(EpochResult(float(loss), bad if bad >= 0 else None, penalty))
+        if bad >= 0:
+            break
+    return results
+
+
+def tell_later(
+    progress: Callable[[int, float], None], before: int, steps: int, loss: float
+) -> None:
+    """Report steps that come after so many others."""
+    progress(before + steps, loss)
+
+
+def sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
+    """Return what a job lists of sparse features, and of what is made good later."""
+    if not isinstance(X, SparseRows):
+        return dict(sparse=NO_ROWS, touched=NO_ROWS, jumps=NO_WEIGHTS)
+    head, inputs = working.plan.head, X.inputs
+    touched, jumps = NO_ROWS, NO_WEIGHTS
+    if head[LAZY] == CUT:
+        jumps = np.zeros(inputs)
+    elif head[LAZY] >= STAMPED:
+        touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
+        jumps = np.zeros(2 * words.JUMP * min(int(head[EPOCH_STEPS]), COUNTED_STEPS))
+    return dict(sparse=make_sparse_table(X), touched=touched, jumps=jumps)
+
+
+def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
+    """Return `count` keys of random numbers for each epoch, (epochs, count): bits of a uint64.
+
+    One a layer for the dropout of its inputs, then one a layer for the slopes of rrelu.
+    """
+    keys = [[random_key(seed, epoch, use) | 1 for use in range(count)] for epoch in epochs]
+    return np.array(keys, np.uint64).view(np.int64)
+
+
+def forward_seat(
+    forward: Callable[..., None],
+    jobs: list[np.ndarray],
+    count: int,
+    left: deque[int],
+    outputs: np.ndarray,
+    kept: Any,
+    seat: int,
+) -> None:
+    """Predict `count` rows at a time, from those that `left` says, until none are left.
+
+    Jobs are addresses; `kept` keeps alive what they are the addresses of.
+    """
+    while left:
+        try:
+            start = left.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        forward(jobs[seat], start, min(start + count, len(outputs)), outputs)
