@@ -49,9 +49,9 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
     ),
     "fastnn.tabular": (
-        ("table", "words", "dates"),
-        ("rules", "files"),
-        ("label",),
+        ("table", "words", "dates", "edges"),
+        ("rules", "files", "encodings"),
+        ("label", "fields"),
         ("preparation",),
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),

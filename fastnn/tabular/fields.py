@@ -19,8 +19,9 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.inputs.frames import Frame, frame_of
+from fastnn.tabular.dates import ISO, date, date_format
 from fastnn.tabular.encodings import Coded
-from fastnn.tabular.words import ISO, code_among, date, date_format, is_missing, number
+from fastnn.tabular.words import code_among, is_missing, number
 
 MOST_CATEGORIES = 1000
 MOSTLY = 0.9  # share of cells from which on the others are mistakes
@@ -372,12 +373,12 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
         real = {text for text in texts if not is_missing(text)}
         wrong = {text for text in real if not _reads(text)}
         right = len(others) + sum(cell in real and cell not in wrong for cell in present)
-        if right and not wrong and not code_among(np.array([*texts], object)):
+        if right and not wrong and not code_among(np.array([*texts], object))[0]:
             return "number", ""
         if wrong and right >= MOSTLY * len(present):
             row = next(row for row, cell in enumerate(values.tolist()) if cell in wrong)
             raise _no_number(values, row, name)
-        if real and not others and (form := date_format(real)[0]):
+        if real and not others and (form := date_format(dict.fromkeys(real, 1))[0]):
             return "date", form
     return "category", ""
 

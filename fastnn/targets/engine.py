@@ -273,32 +273,6 @@ class Engine(ABC):
         """Return data for `forward` to read again and again, where this target reads best."""
         return data
 
-    @staticmethod
-    def side_by_side(
-        engines: Sequence[Engine],
-        groups: Sequence[int],
-        weights: Sequence[float],
-        threads: int,
-        finish: Finish | None = None,
-    ) -> SideBySide:
-        """Return what adds up the predictions of several engines of this target.
-
-        Parameters
-        ----------
-        engines
-            With parameters, which nobody changes afterwards.
-        groups
-            Which of several arrays of features each of them reads.
-        weights
-            What each counts in the sum.
-        threads
-            How many threads of the processor at the most.
-        finish
-            (array, array) -> None: puts what is to be added for the outputs in the first array into
-            the second, which may be the same; None: outputs are added.
-        """
-        return SideBySide(engines, groups, weights, threads, finish)
-
     def prepare(self, X: Any = None) -> None:  # noqa: B027 - a target may have nothing to compile
         """Make ready to train on features: compile what has to be compiled, outside of any clock.
 

@@ -322,6 +322,10 @@ class Ensemble:
         UnusableFile
             No file can be written there.
         """
+        tensor_file.write(path, *self.to_content())
+
+    def to_content(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what `save` writes, arrays by name and plain values, for a file that has more."""
         problems: list[dict[str, Any]] = []
         members: list[dict[str, Any]] = []
         tensors: dict[str, np.ndarray] = {}
@@ -342,13 +346,12 @@ class Ensemble:
                     "score": member.score,
                 }
             )
-        content = {
+        return tensors, {
             "kind": _KIND,
             "problems": problems,
             "members": members,
             "weights": self._weights.tolist(),
         }
-        tensor_file.write(path, tensors, content)
 
     @classmethod
     def load(
@@ -380,7 +383,29 @@ class Ensemble:
         if precision is not None:
             check_precision(precision)
         tensors, content = tensor_file.read(path)
-        return cls(*_from_file(tensors, content, target, precision, os.fsdecode(path)))
+        return cls.from_content(tensors, content, os.fsdecode(path), target, precision)
+
+    @classmethod
+    def from_content(
+        cls,
+        tensors: dict[str, np.ndarray],
+        content: Any,
+        where: str,
+        target: Target | None = None,
+        precision: Precision | None = None,
+    ) -> Self:
+        """Return the ensemble of which `to_content` gave this, or raise `CorruptFile`.
+
+        Parameters
+        ----------
+        tensors, content
+            As `to_content` gave them; arrays are taken out of `tensors`.
+        where
+            The file that they come from, for messages.
+        target, precision
+            As for `load`.
+        """
+        return cls(*_from_file(tensors, content, target, precision, where))
 
 
 class _Opened(NamedTuple):

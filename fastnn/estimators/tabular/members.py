@@ -40,7 +40,6 @@ _SHIFT = 5.0
 _ROOM = 1 << 30  # bytes for the features of one kind of member
 _WIDEST = 64  # features of a number, about
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
-_AVERAGED = 8.0  # the part of a training, 1 / 8, that the mean of the weights looks back on
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -
         frequencies=int(generator.choice([24, 32, 48])),
         scale=between(1.0, 2.5),
         haste=between(5.0, 10.0),
-        widths=(int(generator.choice([128, 192])), 128),
+        widths=(128, 128),
         learning_rate=between(2e-3, 4e-3),
         weight_decay=between(0.02, 0.2),
         dropout=float(generator.uniform(0.1, 0.4) if classes else generator.uniform(0.03, 0.12)),
@@ -210,13 +209,10 @@ def trainer_of(
     for width in recipe.widths:
         rate = 1.0 if any(isinstance(layer, Dense) for layer in layers) else factor
         layers += [Dense(width, "relu", rate_factor=rate), Dropout(recipe.dropout)]
-    decay = 1.0 - _AVERAGED / max(steps, 10 * _AVERAGED)
     trainer = Trainer(
         Network(encoding.width, [*layers, Dense(outputs)]),
         loss=loss,
-        optimizer=AdamW(
-            Cosine(recipe.learning_rate, steps), weight_decay=recipe.weight_decay, ema=decay
-        ),
+        optimizer=AdamW(Cosine(recipe.learning_rate, steps), weight_decay=recipe.weight_decay),
         batch_size=batch_size,
         seed=recipe.seed,
         target=target,

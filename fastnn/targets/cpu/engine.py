@@ -127,8 +127,6 @@ class Engine(interface.Engine):
         self.threads = self._choose_threads(None)
         self._of_states = self._plan_for(1, None)  # whose states are those of every plan
         self._working = Working(problem, self._of_states, self._slots, self._alphas)
-        # Jobs of predictions, and what they are of.
-        self._of_inference: tuple[Working, list[np.ndarray], np.ndarray] | None = None
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.
         self._held: np.ndarray | None = None
@@ -381,6 +379,7 @@ class Engine(interface.Engine):
         rows, outputs = len(X), self.problem.network.outputs
         flops = 2.0 * self._products_of_a_row(X)
         most = max(1, min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops)))
+        counting = np.arange(INFERENCE_ROWS)
         compiled = checked(entry(self._entry("forward")))
         threads = min(self.threads, max(1, int(flops * rows / PREDICT_FLOPS_PER_THREAD)))
         working = self._working
@@ -391,13 +390,21 @@ class Engine(interface.Engine):
             strided, sparse = make_strided_views(X), NO_ROWS
         size = int(working.plan.head[NONZERO_SIZE]) * (working.sparse is not None)
         unpacked = np.zeros((threads, size), np.int64)
-        jobs = [job.copy() for job in self._inference_jobs()[:threads]]
-        for job, own in zip(jobs, unpacked, strict=True):
-            for name, array in (("strided", strided), ("sparse", sparse), ("nonzero", own)):
-                at = words.POSITIONS[name]
-                job[at : at + 2] = array.__array_interface__["data"][0], len(array)
+        jobs = [
+            make_job(
+                memory=working.memory,
+                alphas=self._alphas,
+                head=working.plan.inference_heads[me],
+                layers=working.plan.inference[me],
+                strided=strided,
+                counting=counting,
+                sparse=sparse,
+                nonzero=unpacked[me],
+            )
+            for me in range(threads)
+        ]
         count = max(1, min(most, -(-rows // threads)))
-        kept = working, strided, X, sparse, unpacked
+        kept = working, strided, counting, X, sparse, unpacked
 
         def predict() -> np.ndarray:
             found = np.empty((rows, outputs), self.problem.dtype)
@@ -410,53 +417,6 @@ class Engine(interface.Engine):
             return found
 
         return predict
-
-    @staticmethod
-    def side_by_side(
-        engines: Sequence[interface.Engine],
-        groups: Sequence[int],
-        weights: Sequence[float],
-        threads: int,
-        finish: interface.Finish | None = None,
-    ) -> interface.SideBySide:
-        """Return what adds up predictions on all threads, rows that are in the cache at a time."""
-        from fastnn.targets.cpu.side_by_side import SideBySide
-
-        return SideBySide(engines, groups, weights, threads, finish)
-
-    def dense_jobs(self) -> tuple[Callable[..., None], list[np.ndarray], Any]:
-        """Return what predicts dense rows: the entry point and jobs, one a seat, and what to keep.
-
-        The jobs lack only the table of features. No other call is to use the engine meanwhile.
-        """
-        with self._lock:
-            self._settle()
-            if self._working.sparse is not None:
-                self._follow(int(self._working.plan.head[SAMPLES]), None)
-            place_rules(self.problem, self._working.plan, training=False)
-            jobs = [job.copy() for job in self._inference_jobs()]
-            return checked(entry(self._entry("forward"))), jobs, (self._working, self)
-
-    def _inference_jobs(self) -> list[np.ndarray]:
-        """Return the jobs of predictions, one a seat, which lack only the rows to read.
-
-        They are made once for the working memory, since that takes longer than a row.
-        """
-        working = self._working
-        if self._of_inference is None or self._of_inference[0] is not working:
-            plan, counting = working.plan, np.arange(INFERENCE_ROWS)
-            jobs = [
-                make_job(
-                    memory=working.memory,
-                    alphas=self._alphas,
-                    head=head,
-                    layers=layers,
-                    counting=counting,
-                )
-                for head, layers in zip(plan.inference_heads, plan.inference, strict=True)
-            ]
-            self._of_inference = working, jobs, counting
-        return self._of_inference[1]
 
     def _storing_gradients(self, problem: Problem) -> Engine:
         return Engine(problem, self.threads, "gradient")

@@ -96,7 +96,6 @@ UNIT_FIELDS = {
     "phases": BETA,
     "mean": MEAN,
     "variance": VARIANCE,
-    "frequencies": FREQUENCIES,
     "slopes": TRAINABLE,
 }
 _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))

@@ -18,7 +18,6 @@ from fastnn.targets.cpu.plan import (
     BIAS,
     CAPACITY,
     DELTA,
-    FREQUENCIES,
     GAMMA,
     NARROW,
     ONES,
@@ -54,8 +53,6 @@ def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
         elif kind == 2:
             if layers[layer, GAMMA] >= 0:
                 at = layers[layer, GAMMA] + p * panel
-            elif layers[layer, FREQUENCIES] >= 0:
-                at = layers[layer, FREQUENCIES] + p * panel
         elif layers[layer, BETA] >= 0:
             at = layers[layer, BETA] + p * panel
         elif layers[layer, BIAS] == 1:
