@@ -43,8 +43,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     >>> model = fastnn.TabularClassifier(n_members=4, max_iter=30, random_state=0)
     >>> model.fit(X_train, y_train).score(X_test, y_test) > 0.9
     True
-    >>> model.classes_, model.predict_proba(X_test).shape
-    (array(['benign', 'malignant'], dtype=object), (143, 2))
+    >>> model.classes_.tolist(), model.predict_proba(X_test).shape
+    (['benign', 'malignant'], (143, 2))
 
     Parameters
     ----------

@@ -166,9 +166,9 @@ class Fit:
         """
         settings = self.settings
         generator = np.random.default_rng(settings.seed)
-        numbers = self.training.coded.numbers
-        large = is_large(*numbers.shape, settings.counts)
-        kinds = [SMOOTH, STEPS] if numbers.shape[1] and not large else [STEPS]
+        rows, columns = self.training.coded.numbers.shape
+        large = is_large(rows, columns, settings.counts)
+        kinds = [SMOOTH, STEPS] if columns and not large else [STEPS]
         if settings.classes:
             kinds.reverse()
         plan = self._plan(kinds[0])
