@@ -38,7 +38,7 @@ _LEAST_MEMBERS = 3  # for which a time limit leaves epochs out
 _LEAST_EPOCHS = 20  # for which a time limit leaves rows out
 _SAMPLE = 2048  # rows by which time is measured, and that are always trained on
 _VALIDATED = 1.3  # times as long an epoch takes with validation
-RESERVED = 0.05  # share of a time limit for what comes after the training
+RESERVED = 0.1  # share of a time limit for what comes after the training
 _FEW = 100  # rows to validate on, with fewer of which a choice would be one by luck
 
 
@@ -197,7 +197,7 @@ class Fit:
 
         Where the time is short there are fewer members, but at least three, and then each has fewer
         epochs, at the end of which its learning rate is 0 all the same. Where it is short for some
-        epochs of all rows, the rows to train on become fewer.
+        epochs of all rows, the rows become fewer.
         """
         settings = self.settings
         if self._seconds_left() is None:
@@ -209,6 +209,7 @@ class Fit:
         if most < rows:
             rows = max(most, min(rows, _SAMPLE))
             self.training = self.training.take(slice(rows))
+            self.validation = self.validation.take(slice(max(_FEW, rows // 4)))
         epochs = epochs_of(kind, rows, settings.epochs)
         workers = settings.workers or available_threads()
         room = max(1, workers) * seconds / (epochs * rows * pace)
