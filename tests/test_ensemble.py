@@ -56,7 +56,7 @@ def members_of(kind, target, **settings):
         spread(trainer_of([Dense(6, "tanh"), last], **settings)),
         spread(trainer_of([last], optimizer=AveragedSGD(0.1), seed=2, **settings)),
         spread(trainer_of([Dense(9, "gelu"), LayerNorm(), Dense(5, "relu"), last], batch_size=1,
-                          optimizer=Adam(), **settings)),
+                          optimizer=Adam(ema=0.9), **settings)),
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from fastnn import (
     Dropout,
     EarlyStopping,
     InvalidInput,
+    Periodic,
     ReduceOnPlateau,
     train_population,
 )
@@ -35,10 +36,12 @@ def members_of(target, threads=None):
     """Return networks that differ in whatever there is, but in what they predict."""
     settings = {"target": target, "threads": threads}
     last = Dense(3)
+    periodic = [] if target == "cuda" else [Periodic(3, columns=2)]
     return [
-        trainer_of([Dense(6, "tanh"), Dropout(0.3), last], seed=3, **settings),
-        trainer_of([Dense(9, "relu", l2=0.01), Dense(5, "gelu"), last], optimizer=Adam(0.05),
-                   batch_size=5, seed=1, **settings),
+        trainer_of([*periodic, Dense(6, "tanh"), Dropout(0.3), last], seed=3, **settings),
+        trainer_of([Dense(9, "relu", l2=0.01), Dense(5, "gelu"), last],
+                   optimizer=Adam(0.05, ema=0.8 * (target != "cuda")), batch_size=5, seed=1,
+                   **settings),
         trainer_of([last], optimizer=SGD(0.3, momentum=0.9), l1=0.01, batch_size=28, **settings),
         trainer_of([Dense(5, "silu"), last], optimizer=AveragedSGD(0.2, start=8), seed=4,
                    shuffle=False, label_smoothing=0.1, **settings),

@@ -134,7 +134,8 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
         width, first, start = width_of(p, n), p * panel, p * panel * rows
         end, unit = min(n, first + panel), max(first, k)
         for r in range(samples if first < k else 0):  # units without a phase
-            for i in range(delta + start + r * width, delta + start + r * width + unit - first):
+            at = delta + start + r * width
+            for i in range(at, at + min(unit, end) - first):
                 memory[U(i)] = zero
         while unit < end:
             column, apart, stop = column_at(layers, layer, rows, unit)
