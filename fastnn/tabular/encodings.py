@@ -125,7 +125,7 @@ class Choosing(Part):
 class NormalScores(Filling):
     """Numbers by the normal scores of their ranks, straight between knots.
 
-    z(x) = shift + weight Phi^-1((rows below x + rows up to x) / (2 rows))
+    z(x) = weight Phi^-1((rows below x + rows up to x) / (2 rows))
 
     Equal numbers have the middle of their ranks, and a missing one has the score of the median.
     Beyond what there was in training z stays what it is at the end, so that no number is too large
@@ -145,8 +145,6 @@ class NormalScores(Filling):
         The median of each.
     weight
         Of all features: the network's steps for them are this much shorter.
-    shift
-        Added to all of them.
     """
 
     kind: ClassVar[str] = "normal scores"
@@ -156,12 +154,9 @@ class NormalScores(Filling):
     score: Ragged
     fill_with: np.ndarray
     weight: float
-    shift: float
 
     @classmethod
-    def learn(
-        cls, numbers: np.ndarray, columns: np.ndarray, weight: float = 1.0, shift: float = 0.0
-    ) -> Self:
+    def learn(cls, numbers: np.ndarray, columns: np.ndarray, weight: float = 1.0) -> Self:
         """Return the part for some columns of numbers (rows, all), none of them without any."""
         from scipy.special import ndtri
 
@@ -184,7 +179,6 @@ class NormalScores(Filling):
             Ragged.of(score),
             np.array(medians, np.float64),
             weight,
-            shift,
         )
 
     @property
@@ -203,7 +197,7 @@ class NormalScores(Filling):
             values = _filled(coded.numbers[:, column], self.fill_with[place])
             values = _divided(values, self.exponents[place])
             score = np.interp(values, self.x[place], self.score[place])
-            out[:, place] = score * self.weight + self.shift
+            out[:, place] = score * self.weight
 
 
 @dataclass(frozen=True, eq=False)

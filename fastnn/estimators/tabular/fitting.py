@@ -34,7 +34,7 @@ MOST_SNAPSHOTS = 8
 _OUTPUT_BYTES = 1 << 28  # for what snapshots give for the rows to validate on
 _PROBES = 2  # members of each kind, before one of them gets the others
 _LEAST_TO_PROBE = 8  # members, fewer of which are all of the kind that mostly does better
-_LEAST_MEMBERS = 3  # for which a time limit leaves epochs out
+_LEAST_MEMBERS = 2  # for which a time limit leaves epochs out
 _LEAST_EPOCHS = 20  # for which a time limit leaves rows out
 _SAMPLE = 2048  # rows by which time is measured, and that are always trained on
 _VALIDATED = 1.3  # times as long an epoch takes with validation
@@ -195,7 +195,7 @@ class Fit:
     def _plan(self, kind: str) -> Plan:
         """Return for how much there is time, by how long a member takes for some rows.
 
-        Where the time is short there are fewer members, but at least three, and then each has fewer
+        Where the time is short there are fewer members, but at least two, and then each has fewer
         epochs, at the end of which its learning rate is 0 all the same. Where it is short for some
         epochs of all rows, the rows become fewer.
         """

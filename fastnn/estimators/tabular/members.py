@@ -33,10 +33,9 @@ from fastnn.training.trainer import Trainer
 
 SMOOTH, STEPS = "smooth", "steps"  # kinds of members, by what they read of numbers
 # Features that are fine in detail, of size 1 as numbers are, would be learnt first, and by heart.
-_FINE = 0.1  # the size of cosines beside numbers
+_COSINES = 0.1  # the size of cosines beside numbers
 _LINEAR = 0.2  # the size of piecewise linear features
-# Normal scores as cosines see them: cos is even, and they lie on both sides of 0.
-_SHIFT = 5.0
+_AVERAGED = 8.0  # the part of a training, 1 / 8, that the mean of the weights looks back on
 _ROOM = 1 << 30  # bytes for the features of one kind of member
 _WIDEST = 64  # features of a number, about
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
@@ -117,12 +116,12 @@ def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -
         kind=kind,
         beside="",
         bins=0,
-        frequencies=int(generator.choice([24, 32, 48])),
+        frequencies=int(generator.choice([16, 24, 32])),
         scale=between(1.0, 2.5),
         haste=between(5.0, 10.0),
-        widths=(128, 128),
+        widths=(int(generator.choice([128, 160])), 128),
         learning_rate=between(2e-3, 4e-3),
-        weight_decay=between(0.02, 0.2),
+        weight_decay=between(0.003, 0.1),
         dropout=float(generator.uniform(0.1, 0.4) if classes else generator.uniform(0.03, 0.12)),
         seed=seed,
     )
@@ -169,15 +168,9 @@ def encoding_of(
     least = max(1, min(_LEAF, len(numbers) // 50))
     columns, absent = varied(numbers), gaps(numbers)
     if recipe.kind == SMOOTH:
-        return Encoding(
-            (
-                NormalScores.learn(numbers, columns, shift=_SHIFT),
-                NormalScores.learn(numbers, columns, 1.0 / _FINE),
-                Flags(absent, 1.0 / _FINE),
-            ),
-            (OneHot(counts, 1.0 / _FINE),),
-            dense=True,  # as the layer of cosines reads them
-        )
+        scores = NormalScores.learn(numbers, columns)
+        # Dense, as the layer of cosines reads them.
+        return Encoding((scores, Flags(absent)), (OneHot(counts),), dense=True)
     either = np.union1d(columns, absent)
     cuts = cuts_of(numbers, either, "tree", recipe.bins, targets, least)
     beside: Filling = NormalScores.learn(numbers, columns)
@@ -195,35 +188,30 @@ def trainer_of(
     steps: int,
     target: Target,
 ) -> Trainer:
-    """Return the trainer of a member, at its start, for so many steps in all.
-
-    Cosines of size `_FINE` beside numbers of size 1 are cosines of size 1 beside numbers of size
-    1 / `_FINE`, where the first weights are that much smaller, and so are the steps of these.
-    """
+    """Return the trainer of a member, at its start, for so many steps in all."""
     smooth = recipe.kind == SMOOTH and encoding.filling[0].width > 0
-    factor = _FINE if smooth else 1.0
     layers: list[Any] = []
     if smooth:
         numbers = encoding.filling[0].width
-        layers.append(Periodic(recipe.frequencies, recipe.scale, numbers, rate_factor=recipe.haste))
+        cosines = Periodic(
+            recipe.frequencies, recipe.scale, numbers, amplitude=_COSINES, rate_factor=recipe.haste
+        )
+        layers.append(cosines)
     for width in recipe.widths:
-        rate = 1.0 if any(isinstance(layer, Dense) for layer in layers) else factor
-        layers += [Dense(width, "relu", rate_factor=rate), Dropout(recipe.dropout)]
-    trainer = Trainer(
+        layers += [Dense(width, "relu"), Dropout(recipe.dropout)]
+    # Of little use to one wide layer with much dropout, and to few steps.
+    decay = max(0.0, 1.0 - _AVERAGED / steps) if smooth else 0.0
+    return Trainer(
         Network(encoding.width, [*layers, Dense(outputs)]),
         loss=loss,
-        optimizer=AdamW(Cosine(recipe.learning_rate, steps), weight_decay=recipe.weight_decay),
+        optimizer=AdamW(
+            Cosine(recipe.learning_rate, steps), weight_decay=recipe.weight_decay, ema=decay
+        ),
         batch_size=batch_size,
         seed=recipe.seed,
         target=target,
         threads=1,
     )
-    if smooth:
-        own = trainer.parameters
-        first = 1  # after the frequencies
-        own[first] = (own[first][0] * own[first][0].dtype.type(factor), *own[first][1:])
-        trainer.set_parameters(own)
-    return trainer
 
 
 def batch_size_of(rows: int) -> int:
