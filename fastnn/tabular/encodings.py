@@ -1,8 +1,8 @@
 """What a network reads in the place of numbers and categories, learnt from the rows to train on.
 
 A `Coded` table has numbers and codes of categories. An `Encoding` is made of parts that give
-features of it, row by row: parts that fill columns, and parts of which a row has one number
-other than 0 for each column that they come from. What a part has learnt is arrays.
+features of it, row by row: parts that fill columns, and parts of which a row has one 1 for
+each column that they come from. What a part has learnt is arrays.
 """
 
 from __future__ import annotations
@@ -112,13 +112,11 @@ class Filling(Part):
 
 
 class Choosing(Part):
-    """A part of which a row has one feature for each column that it comes from, its weight."""
-
-    weight: float
+    """A part of which a row has one feature for each column that it comes from, a 1."""
 
     @abstractmethod
     def choose(self, coded: Coded) -> np.ndarray:
-        """Return which features are not 0, int64 (rows, columns); -1 for none."""
+        """Return which features are 1, int64 (rows, columns); -1 for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,19 +279,16 @@ class PiecewiseLinear(Filling):
 
 @dataclass(frozen=True, eq=False)
 class Flags(Filling):
-    """Whether a number is missing, 0 or `weight`.
+    """Whether a number is missing, 0 or 1.
 
     Attributes
     ----------
     columns
         Of `Coded.numbers`.
-    weight
-        As of `NormalScores`.
     """
 
     kind: ClassVar[str] = "flags"
     columns: np.ndarray
-    weight: float = 1.0
 
     @property
     def width(self) -> int:
@@ -307,7 +302,7 @@ class Flags(Filling):
 
     def fill(self, coded: Coded, out: np.ndarray) -> None:
         """Write where numbers are missing."""
-        out[:] = np.isnan(coded.numbers[:, self.columns]) * self.weight
+        out[:] = np.isnan(coded.numbers[:, self.columns])
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,15 +319,12 @@ class Bins(Choosing):
         Between the bins of each; a number on a cut lies in the upper bin.
     fill_with
         The median of each, NaN where missing numbers have a bin.
-    weight
-        As of `NormalScores`.
     """
 
     kind: ClassVar[str] = "bins"
     columns: np.ndarray
     cuts: Ragged
     fill_with: np.ndarray
-    weight: float = 1.0
 
     @classmethod
     def learn(cls, numbers: np.ndarray, columns: np.ndarray, cuts: Ragged) -> Self:
@@ -382,13 +374,10 @@ class OneHot(Choosing):
     ----------
     counts
         How many codes each column of `Coded.codes` has.
-    weight
-        As of `NormalScores`.
     """
 
     kind: ClassVar[str] = "one hot"
     counts: np.ndarray
-    weight: float = 1.0
 
     @property
     def width(self) -> int:
@@ -446,7 +435,7 @@ class Encoding:
             for part in self.choosing:
                 chosen = part.choose(block)
                 row, column = np.nonzero(chosen >= 0)
-                rows[row, first + chosen[row, column]] = part.weight
+                rows[row, first + chosen[row, column]] = 1
                 first += part.width
         return out
 
@@ -471,7 +460,7 @@ class Encoding:
             for part in self.choosing:
                 chosen = part.choose(block)
                 columns.append(np.where(chosen < 0, -1, chosen + first))
-                blocks.append(np.full(chosen.shape, part.weight, np.float32))
+                blocks.append(np.ones(chosen.shape, np.float32))
                 first += part.width
             where, numbers = np.concatenate(columns, axis=1), np.concatenate(blocks, axis=1)
             stored = (where >= 0) & (numbers != 0)
