@@ -118,7 +118,7 @@ def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -
         bins=0,
         frequencies=int(generator.choice([16, 24, 32])),
         scale=between(1.0, 2.5),
-        haste=between(14.0, 28.0),
+        haste=between(14.0, 24.0),
         widths=(int(generator.choice([128, 160])), 128),
         learning_rate=between(2e-3, 4e-3),
         weight_decay=between(0.003, 0.1),
