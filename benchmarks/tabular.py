@@ -200,7 +200,9 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
 
 
-def ranks(results: Results, names: Sequence[str], peers: Sequence[str], seeds: int, which: int):
+def ranks(
+    results: Results, names: Sequence[str], peers: Sequence[str], seeds: int, which: int
+) -> np.ndarray:
     """Return each peer's rank on each table (tables, peers), 1 the best, by its mean score.
 
     Parameters

@@ -53,8 +53,8 @@ def _fastnn(split: Split, seed: int, **settings: Any) -> Predict:
     regression = split.task == "regression"
     kind = fastnn.TabularRegressor if regression else fastnn.TabularClassifier
     model = kind(random_state=seed, **settings)
-    held_out = split.validation.X, split.validation.y
-    model.fit(split.train.X, split.train.y, validation_data=held_out)
+    held_out = {"X_val": split.validation.X, "y_val": split.validation.y}
+    model.fit(split.train.X, split.train.y, **held_out)
     return model.predict if regression else model.predict_proba
 
 
