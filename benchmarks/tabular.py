@@ -192,8 +192,8 @@ def compare(results: Results, name: str, peers: Sequence[str], seeds: int) -> It
 def spread(values: Sequence[float]) -> str:
     """Return mean and standard deviation, with digits by the size of the mean.
 
-    >>> spread([0.91234, 0.91236]), spread([43210.0, 43300.0]), spread([1.5])
-    ('0.9124 ± 0.0000', '43255 ± 45', '1.5000')
+    >>> spread([0.9122, 0.9124]), spread([43210.0, 43300.0]), spread([1.5])
+    ('0.9123 ± 0.0001', '43255 ± 45', '1.5000')
     """
     mean, deviation = float(np.mean(values)), float(np.std(values))
     digits = 4 if mean < 10 else 2 if mean < 1000 else 0
