@@ -127,15 +127,19 @@ def _sklearn_mlp(split: Split, seed: int) -> Predict:
 
 
 def _pytabkit(name: str) -> Callable[[Split, int], Predict]:
+    """Return the fit of a network of pytabkit's, which takes no missing numbers: medians do."""
+
     def fit(split: Split, seed: int) -> Predict:
         import pytabkit
 
         regression = split.task == "regression"
         kind = getattr(pytabkit, f"{name}_{'Regressor' if regression else 'Classifier'}")
         model = kind(device="cpu", n_threads=1, random_state=seed)
-        held_out = split.validation.X, split.validation.y
-        model.fit(split.train.X, split.train.y, *held_out)
-        return model.predict if regression else model.predict_proba
+        medians = split.train.X.median(numeric_only=True)
+        held_out = split.validation.X.fillna(medians), split.validation.y
+        model.fit(split.train.X.fillna(medians), split.train.y, *held_out)
+        predict = model.predict if regression else model.predict_proba
+        return lambda X: predict(X.fillna(medians))
 
     return fit
 
