@@ -59,6 +59,8 @@ class Recipe:
         and what the learning rate is multiplied by for them.
     widths
         Units of each hidden layer.
+    dropped
+        The dropout of the features themselves, 0 for `SMOOTH`.
     learning_rate, weight_decay, dropout
         As written; the rate falls to 0 as half a period of a cosine.
     seed
@@ -75,6 +77,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     dropout: float
+    dropped: float
     seed: int
 
     @property
@@ -109,7 +112,8 @@ def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -
             widths=(256,),
             learning_rate=between(1e-3, 2.5e-3),
             weight_decay=between(0.05, 1.0),
-            dropout=float(generator.uniform(0.45, 0.6)),
+            dropout=float(generator.uniform(0.4, 0.58)),
+            dropped=float(generator.uniform(0.0, 0.2)),
             seed=seed,
         )
     return Recipe(
@@ -122,7 +126,8 @@ def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -
         widths=(int(generator.choice([128, 160])), 128),
         learning_rate=between(2e-3, 4e-3),
         weight_decay=between(0.003, 0.1),
-        dropout=float(generator.uniform(0.1, 0.4) if classes else generator.uniform(0.03, 0.12)),
+        dropout=float(generator.uniform(0.0, 0.35) if classes else generator.uniform(0.03, 0.12)),
+        dropped=0.0,
         seed=seed,
     )
 
@@ -197,6 +202,8 @@ def trainer_of(
             recipe.frequencies, recipe.scale, numbers, amplitude=_COSINES, rate_factor=recipe.haste
         )
         layers.append(cosines)
+    if recipe.dropped > 0:
+        layers.append(Dropout(recipe.dropped))
     for width in recipe.widths:
         layers += [Dense(width, "relu"), Dropout(recipe.dropout)]
     # Of little use to one wide layer with much dropout, and to few steps.
