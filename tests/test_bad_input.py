@@ -323,7 +323,7 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
         (lambda: Network(4, [Dense(2), Dropout(0.5)]), "must end in a Dense"),
         (
             lambda: Network(4, [Dense(2), 3]),
-            "layer 1 must be a Dense, Dropout, LayerNorm or BatchNorm, not 3",
+            "layer 1 must be a Dense, Dropout, LayerNorm, BatchNorm or Periodic, not 3",
         ),
         (lambda: Network(4, Dense(2)), "layers must be a list"),
         (lambda: Network(4, 3), "layers must be a list"),

@@ -89,11 +89,11 @@ def test_a_mode_that_is_given_is_heeded_for_known_names():
 def test_a_better_value_is_better_by_min_delta_and_nan_is_none(mode, values, best, monkeypatch):
     given = iter(values)
 
-    def measured(problem, forward, data, metrics):
+    def measured(problem, forward, data, metrics, take):
         return {"loss": 1.0, "accuracy": 0.5, "auc": next(given)}, None
 
     monkeypatch.setattr(loop, "measured", measured)
-    trainer = trainer_of()
+    trainer = trainer_of(target="numpy")  # one epoch at a time
     stopping = EarlyStopping(10, "validation_auc", 0.15, mode=mode)
     history = trainer.fit(X, LABELS, 5, VALIDATION, callbacks=stopping)
     assert history.best == best
