@@ -337,3 +337,10 @@ def test_an_output_that_cannot_be_and_the_standard_input_are_named(here, capsys,
     monkeypatch.setattr("sys.stdin", io.StringIO("a,k\n1,k1\n"))
     assert main(["evaluate", "model.safetensors", "-"]) == 2
     assert "standard input has no column 'y'" in capsys.readouterr().err
+
+
+def test_labels_are_not_called_by_the_number_of_a_column(tmp_path, capsys):
+    features = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez(tmp_path / "data.npz", X=features, **{"1": features[:, 0] > 0})
+    assert main(["train", str(tmp_path / "data.npz"), "--label", "1"]) == 2
+    assert "the number of a column, too" in capsys.readouterr().err

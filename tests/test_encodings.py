@@ -222,3 +222,23 @@ def test_encoding_needs_no_more_memory_than_its_features_and_a_block():
     tracemalloc.stop()
     size = sum(part.nbytes for part in (features.data, features.indices, features.indptr))
     assert peak < 2.5 * size + 20e6
+
+
+def test_the_word_of_a_cell_does_not_depend_on_other_rows():
+    from fastnn.tabular.fields import words_of
+
+    for cells in ([1, True], [True, 1], [True], [1.0, True, 1]):
+        found = words_of(np.array([*cells, "x"], object))[:-1]
+        assert found == ["true" if cell is True else "1" for cell in cells]
+
+
+def test_categories_of_a_few_rows_count_by_themselves_and_a_column_of_rare_ones_warns():
+    from fastnn.tabular.fields import Cells, Fields
+
+    def learnt(each, count):
+        words = np.array([f"u{number}" for number in np.repeat(np.arange(count), each)], object)
+        return Fields.learn(Cells((words,), ("column 'id'",), (False,), len(words))).fields[0]
+
+    assert len(learnt(7, 800).words) == 800
+    with pytest.warns(UserWarning, match="2000 categories .* count as one, in 4000 of 4000 rows"):
+        assert not learnt(2, 2000).words

@@ -29,7 +29,9 @@ from fastnn import (
     UnusableFile,
     train_population,
 )
+from fastnn.inputs.data import Data
 from fastnn.storage import tensor_file
+from fastnn.training.selection import candidates_of, greedy_counts
 
 SEVERAL = np.stack([BINARY, 1 - BINARY], axis=1)
 SOFT = special.softmax(np.stack([REAL, -REAL, 0 * REAL], axis=1), axis=1)
@@ -434,3 +436,12 @@ def test_a_prediction_within_one_of_the_same_ensemble_is_refused():
     assert (ensemble.predict(X) == expected).all() and len(met) == 3
     together.finish = finish
     assert (ensemble.predict(X) == expected).all()
+
+
+@pytest.mark.parametrize("size", [1e9, 1e25])
+def test_numbers_of_any_size_are_compared_by_what_is_left_of_them(size):
+    y = size * (1 + 1e-6 * np.random.default_rng(0).normal(size=50))
+    problem = trainer_of([Dense(1)], 4, loss="mse", dtype="float64", target="numpy").problem
+    outputs = [(y + size * error)[:, None] for error in (2e-8, 0.0, -1e-7)]
+    data = Data(np.zeros((50, 4)), y[:, None])
+    assert greedy_counts(candidates_of([problem] * 3, outputs, data, None), 8) == [1]

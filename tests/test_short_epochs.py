@@ -118,6 +118,18 @@ def test_many_with_validation_data_are_the_same_as_one_by_one(case, weights, cal
     assert set(calls) == {1}
 
 
+@pytest.mark.parametrize("more", [(), (one_by_one,)])
+def test_a_callback_after_one_that_stops_keeps_its_best_epoch(more, calls):
+    stop = EarlyStopping(patience=3)
+    other = EarlyStopping(20, "validation_accuracy", restore_best=False)
+    trainer = trainer_of(target=TARGET, optimizer=SGD(3.0))
+    trainer.fit(X, LABELS, 40, (X[:9], LABELS[:9]), callbacks=[stop, other, *more])
+    best = np.argmax(trainer.history.validation_accuracy)
+    assert other.best.epoch == other.best.history.best + 1
+    assert other.best.epoch == best + 1
+    assert stop.best.history.best == stop.best.epoch - 1
+
+
 def test_a_fit_that_is_validated_without_callbacks_is_the_same_as_one_by_one(calls):
     many, one = (trainer_of(target=TARGET, optimizer=Adam(0.01)) for _ in range(2))
     many.fit(X, LABELS, EPOCHS, (X, LABELS))

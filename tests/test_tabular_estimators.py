@@ -426,3 +426,77 @@ def test_the_numpy_target_trains_too():
     assert_allclose(
         model.predict(X), regressor(max_iter=2, n_members=1).fit(X, PRICE).predict(X), atol=0.02
     )
+
+
+def weighed(estimator, X, y, sample_weight=None):
+    return estimator.score(X, y, sample_weight)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "settings", "weights"),
+    [
+        ("accuracy", {"class_weight": "balanced"}, None),
+        ("roc_auc", {}, np.linspace(0.1, 1.0, N)),
+        (weighed, {"class_weight": {"yes": 2.0, "no": 1.0}}, np.linspace(0.1, 1.0, N)),
+    ],
+)
+def test_a_scorer_of_the_callers_goes_with_weights(scoring, settings, weights):
+    model = classifier(scoring=scoring, **settings).fit(X, BOUGHT, sample_weight=weights)
+    assert 0.5 < model.validation_score_ <= 1.0
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+def test_what_a_short_time_leaves_of_sorted_rows_has_all_classes(scoring):
+    generator = np.random.default_rng(4)
+    rows = generator.normal(size=(50_000, 6))
+    labels = np.where(rows[:, 0] > 1.5, 2, (rows[:, 0] > 0).astype(int))
+    labels[np.flatnonzero(labels == 1)[:2]] = 3  # two rows among so many
+    order = np.argsort(labels, kind="stable")
+    rows, labels = rows[order], labels[order]
+    model = classifier(time_limit=0.2, scoring=scoring, max_iter=80)
+    model.fit(rows, labels, X_val=rows[::5], y_val=labels[::5])
+    assert len(model.classes_) == 4
+    assert model.score(rows, labels) > 0.6  # the commonest class has half of the rows
+
+
+def test_dates_that_may_be_day_first_warn_with_the_remedy():
+    generator = np.random.default_rng(5)
+    days = [f"{a:02}/{b:02}/2024" for a, b in generator.integers(1, 13, (60, 2))]
+    frame = pd.DataFrame({"day": days, "size": generator.normal(size=60)})
+    with pytest.warns(UserWarning, match=r"column 'day': .*month first.*dayfirst=True") as caught:
+        regressor().fit(frame, frame["size"])
+    assert caught[0].filename == __file__
+
+
+def damaged(content, tensors):
+    """Yield the name of a damage, and contents and arrays that have it."""
+    yield (
+        "labels in another order",
+        {"targets": {**content["targets"], "classes": ["yes", "no"]}},
+        {},
+    )
+    yield "a label too many", {"targets": {**content["targets"], "classes": ["a", "b", "c"]}}, {}
+    yield "weights", {"weights": [1.0]}, {}
+    yield "the score", {"score": float("nan")}, {}
+    for name, array in tensors.items():
+        if name.endswith(".columns"):
+            yield name, {}, {name: array + 999}
+        if name.endswith(".counts"):
+            yield name, {}, {name: array[::-1] + 1}
+        if name.endswith(".starts"):
+            yield name, {}, {name: array[::-1].copy()}
+
+
+def test_damaged_files_are_refused_before_they_predict(tmp_path):
+    from fastnn.storage import tensor_file
+
+    path = tmp_path / "model"
+    classifier().fit(X, BOUGHT).save(path)
+    tensors, content = tensor_file.read(path)
+    seen = 0
+    for what, values, arrays in damaged(content, tensors):
+        tensor_file.write(tmp_path / "bad", tensors | arrays, content | values)
+        with pytest.raises(CorruptFile):
+            print(what, fastnn.TabularClassifier.load(tmp_path / "bad"))
+        seen += 1
+    assert seen > 6

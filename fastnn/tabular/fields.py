@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import warnings
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +25,7 @@ from fastnn.tabular.encodings import Coded
 from fastnn.tabular.words import code_among, is_missing, number
 
 MOST_CATEGORIES = 1000
+_RARE = 4  # rows of a category, fewer of which do not count by themselves in large tables
 MOSTLY = 0.9  # share of cells from which on the others are mistakes
 _LEAST_NAMED = 20  # rows, from which on text that differs in nearly all of them is a name
 _DAY = np.timedelta64(1, "D")
@@ -340,8 +342,9 @@ def words_of(values: np.ndarray) -> list[Any]:
         return [_ABSENT if missing else str(value) for value, missing in pairs]
     cells = values.tolist()
     try:
-        known = {cell: _word(cell) for cell in set(cells)}
-        return [known[cell] for cell in cells]
+        typed = [(type(cell), cell) for cell in cells]  # True and 1 are equal, but other words
+        known = {pair: _word(pair[1]) for pair in set(typed)}
+        return [known[pair] for pair in typed]
     except TypeError:  # such as a dict, which has no hash
         return [_word(cell) for cell in cells]
 
@@ -378,7 +381,18 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
         if wrong and right >= MOSTLY * len(present):
             row = next(row for row, cell in enumerate(values.tolist()) if cell in wrong)
             raise _no_number(values, row, name)
-        if real and not others and (form := date_format(dict.fromkeys(real, 1))[0]):
+        form, ambiguous = (
+            date_format(dict.fromkeys(real, 1)) if real and not others else ("", False)
+        )
+        if ambiguous:
+            warnings.warn(
+                f"column {name}: dates are read as {form}, month first, though day first fits, "
+                "too; if they are day first, convert the column, as with "
+                "pandas.to_datetime(column, dayfirst=True)",
+                UserWarning,
+                stacklevel=6,  # whoever calls fit
+            )
+        if form:
             return "date", form
     return "category", ""
 
@@ -408,12 +422,22 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str) -> Field:
     missing = counts.pop(_ABSENT, 0)
     if len(values) >= _LEAST_NAMED and len(counts) > MOSTLY * len(values):
         return Field(name, "unused")
-    least = max(1, min(10, len(values) // 500))
+    least = max(1, min(_RARE, len(values) // 500))
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     kept = [word for word in ordered if counts[word] >= least][:MOST_CATEGORIES]
     if len(ordered) - len(kept) == 1 and len(kept) < MOST_CATEGORIES:
         kept = ordered
     other = len(kept) < len(ordered)
+    merged = sum(counts.values()) - sum(counts[word] for word in kept)
+    if merged > 0.5 * len(values):
+        warnings.warn(
+            f"column {name}: {len(ordered) - len(kept)} categories of fewer than {least} rows, or "
+            f"beyond the commonest {MOST_CATEGORIES}, count as one, in {merged} of {len(values)} "
+            "rows, so little is left to learn from; merge categories that are alike, or leave the "
+            "column out",
+            UserWarning,
+            stacklevel=6,  # whoever calls fit
+        )
     if len(kept) + other + (missing > 0) < 2:
         return Field(name, "unused")
     return Field(name, kind, words=tuple(kept), gaps=missing > 0, other=other)

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 Progress = Callable[[int, float], None]
 Look = Callable[[int, float, float], None]
 Finish = Callable[[np.ndarray, np.ndarray], Any]
+
+
+def report_later(progress: Progress, before: int, steps: int, loss: float) -> None:
+    """Report steps that come after so many others."""
+    progress(before + steps, loss)
 
 
 class Predicted(NamedTuple):
@@ -183,7 +189,8 @@ class Engine(ABC):
         for order, own in zip(orders, rates, strict=True):
             done, start = len(found), time.perf_counter()
             steps = step + done * len(own)
-            result = self.train_epoch(data, order, own, epoch + done, steps, progress)
+            report = progress and partial(report_later, progress, done * len(own))
+            result = self.train_epoch(data, order, own, epoch + done, steps, report)
             seconds = time.perf_counter() - start
             if result.bad_step is not None:
                 return [*found, Predicted(result, None, None, seconds)]

@@ -187,6 +187,11 @@ class Ensemble:
         check_alike(problems)
         data = _data(problems[0], len(outputs[0]), y_val, sample_weight, "y_val")
         chosen = Counter(greedy_counts(candidates_of(problems, outputs, data, scoring), size))
+        if not chosen:
+            raise InvalidInput(
+                "no candidate has a finite loss on the validation data; look at their outputs, and "
+                "standardize y where its numbers are huge"
+            )
         return cls([usable[index] for index in chosen], list(chosen.values()))
 
     @property

@@ -7,6 +7,7 @@ import time
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -347,7 +348,11 @@ def _monitor(scoring: Any) -> tuple[Any, str]:
     if isinstance(scoring, str) and scoring in LARGER_IS_BETTER:
         return PREFIX + scoring, "auto"
     if callable(scoring):
-        return scoring, "max"
+        if str(getattr(scoring, "__name__", "")).isidentifier():
+            return scoring, "max"
+        named = wraps(scoring)(lambda *arguments, **more: scoring(*arguments, **more))
+        named.__name__ = "scoring"  # a lambda has none that a series could have
+        return named, "max"
     raise InvalidInput(
         f"scoring must be None for the validation loss, one of {', '.join(LARGER_IS_BETTER)}, or a "
         f"function (y, outputs) of which larger is better, not {shown(scoring):.80}"

@@ -206,8 +206,9 @@ def candidates_of(
     """
     problem, n = problems[0], len(data)
     row, columns = loss_row(problem.loss), problem.network.outputs
+    kept = None if row.targets == "real" else np.float32  # numbers may differ by little
     means = (
-        averaged(each, raw.reshape(n, columns).astype(np.float32, copy=False))
+        averaged(each, raw.reshape(n, columns).astype(kept or raw.dtype, copy=False))
         for each, raw in zip(problems, outputs, strict=True)
     )
     count, shares = len(problems), _shares(data, row.targets, columns)
@@ -226,7 +227,7 @@ def candidates_of(
             labels = data.targets.reshape(-1).astype(np.float64)
             return _Any(list(means), partial(_negative_area, labels, weights))
     if row.targets == "real" and row.columns is None:
-        y = data.targets.astype(np.float32)
+        y = data.targets.astype(np.float64)
         if (scoring is None and problem.loss == "mse") or (
             scoring in ("rmse", "r2") and columns == 1
         ):
@@ -261,9 +262,11 @@ def _by_class(means: Iterable[np.ndarray], count: int, n: int, classes: int) -> 
 
 
 def _residuals(means: Iterable[np.ndarray], count: int, y: np.ndarray) -> np.ndarray:
+    """Return residuals (candidates, numbers), of any one unit, so that squares do not overflow."""
     rows = np.empty((count, y.size), np.float32)
+    unit = float(np.abs(y - y.mean(axis=0)).max()) or 1.0
     for index, each in enumerate(means):
-        np.subtract(each, y, out=rows[index].reshape(y.shape))
+        rows[index] = ((each - y) / unit).reshape(-1)
     return rows
 
 

@@ -22,7 +22,7 @@ from fastnn.estimators.base import check_weights
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
-from fastnn.estimators.tabular.splitting import split
+from fastnn.estimators.tabular.splitting import one_of_each_first, split
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.tabular.fields import Cells, Fields, cells_of
 from fastnn.targets.selection import TARGETS
@@ -89,14 +89,19 @@ class TabularEstimator(BaseEstimator):
         targets = self._learn_targets(y)
         random = check_random_state(self.random_state)
         held_out = self._check_held_out(*validation)
-        rows = np.arange(cells.rows)
+        rows = random.permutation(cells.rows)
         classes = len(getattr(self, "classes_", ()))
         if held_out is None:
             rows, held = split(targets, classes, self.validation_fraction, groups, random)
-            own = None if weights is None else weights[held]
-            held_out = _rows_of(X, held), cells.take(held), y[held], own
+            held_out = _taken(X, cells, y, weights, held)
         elif groups is not None:
             raise InvalidInput("groups decide which rows to validate on, but X_val is given")
+        else:  # in any order: where the time is short, the first of them are all that there is
+            X_val, cells_val, y_val, weights_val = held_out
+            order = random.permutation(len(y_val))
+            held_out = _taken(X_val, cells_val, y_val, weights_val, order)
+        if classes:
+            rows = one_of_each_first(rows, targets)
         self._fields = Fields.learn(cells, rows, self._categorical(cells))
         coded = self._fields.code(cells)
         X_val, cells_val, y_val, weights_val = held_out
@@ -241,8 +246,12 @@ class TabularEstimator(BaseEstimator):
         scorer = check_scoring(self, scoring=self.scoring)
         given = {} if weights is None else {"sample_weight": weights}
 
-        def score(_: Any, outputs: np.ndarray) -> float:
-            found = float(scorer(self._answering(self._mean_of(outputs)), X, y, **given))
+        def score(_: Any, outputs: np.ndarray, sample_weight: Any = None) -> float:
+            # Where the time is short, these are the first rows; weights of classes are not for it.
+            rows = np.arange(len(outputs))
+            own = {name: values[rows] for name, values in given.items()}
+            answering = self._answering(self._mean_of(outputs))
+            found = float(scorer(answering, _rows_of(X, rows), y[rows], **own))
             if np.isnan(found):
                 raise InvalidInput(f"scoring={self.scoring!r} gave nan; it must give a number")
             return found
@@ -351,6 +360,14 @@ class TabularEstimator(BaseEstimator):
     @abstractmethod
     def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
         """Return the loss of a mean, in the caller's units."""
+
+
+def _taken(
+    X: Any, cells: Any, y: np.ndarray, weights: np.ndarray | None, rows: np.ndarray
+) -> tuple[Any, Any, np.ndarray, np.ndarray | None]:
+    """Return some rows of what is to be validated on."""
+    own = None if weights is None else weights[rows]
+    return _rows_of(X, rows), cells.take(rows), y[rows], own
 
 
 def _with_weight(

@@ -422,6 +422,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         return numbers
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
+        if y.dtype.kind in "mM":
+            raise ValueError(f"y must be numbers for a regression, not {y.dtype}")
         try:
             numbers = y.astype(np.float64)
         except (TypeError, ValueError) as error:

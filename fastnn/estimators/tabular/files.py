@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, FastnnError, InvalidInput
 from fastnn.estimators.tabular.members import Recipe
 from fastnn.storage import tensor_file
-from fastnn.tabular.encodings import Encoding
+from fastnn.tabular.encodings import Coded, Encoding, Ragged
 from fastnn.tabular.fields import Fields
 from fastnn.training.ensemble import Ensemble
 
@@ -81,7 +81,7 @@ def load(kind: type[Estimator], path: str | bytes | os.PathLike[Any]) -> Estimat
         _check(made, tensors)
     except FastnnError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptFile(
             f"{where} is damaged: it does not hold what {kind.__name__}.save writes ({error!r:.80})"
         ) from error
@@ -92,11 +92,58 @@ def _check(made: Any, left: dict[str, np.ndarray]) -> None:
     """Raise `ValueError` where parts of a file do not fit together."""
     if left:
         raise ValueError(f"unknown arrays: {sorted(left)[:3]}")
-    if len(made._fields.fields) != made.n_features_in_:
+    fields, columns = made._fields, made.n_features_in_
+    if len(fields.fields) != columns:
         raise ValueError("as many fields as columns are due")
+    wanted = {
+        "feature_names_in_": columns,
+        "_importances": columns,
+        "weights_": len(made.members_),
+    }
+    for name, length in wanted.items():
+        if len(vars(made).get(name, range(length))) != length:
+            raise ValueError(f"{name} must have {length} entries")
+    outputs = {member.problem.network.outputs for member in made.ensemble_.members}
+    classes = vars(made).get("classes_", np.zeros(0))
+    due = len(classes) if len(classes) > 2 else 1
+    if outputs != {due} or not (classes[:-1] < classes[1:]).all():
+        raise ValueError("classes must be sorted, and as many as the networks tell apart")
+    if not np.isfinite([made.validation_score_, *made.weights_]).all():
+        raise ValueError("the score and the weights must be finite")
+    numbers, counts = sum(each.width for each in fields.fields), fields.counts
+    for encoding in made._encodings.values():
+        for part in (*encoding.filling, *encoding.choosing):
+            _check_part(part, numbers, counts)
     for member in made.ensemble_.members:
         if made._encodings[member.view].width != member.problem.network.inputs:
             raise ValueError("a network reads other features than there are")
+    # What else does not fit fails here, instead of at a first prediction.
+    blank = Coded(np.full((2, numbers), np.nan), np.full((2, len(counts)), -1))
+    last = Coded(np.zeros((2, numbers)), np.tile(counts - 1, (2, 1)))
+    for coded in (blank, last):
+        if not np.isfinite(made._mean(coded)).all():
+            raise ValueError("a prediction is not finite")
+
+
+def _check_part(part: Any, numbers: int, counts: np.ndarray) -> None:
+    """Raise `ValueError` where part of an encoding is not one of a table with these columns."""
+    for name, value in vars(part).items():
+        if name == "columns" and not (
+            value.dtype.kind == "i" and ((value >= 0) & (value < numbers)).all()
+        ):
+            raise ValueError("a part of an encoding reads columns that there are not")
+        if name == "counts" and not np.array_equal(value, counts):
+            raise ValueError("categories are counted twice, with other results")
+        if isinstance(value, Ragged):
+            starts = value.starts
+            if starts.dtype.kind != "i" or starts[0] != 0 or starts[-1] != len(value.values):
+                raise ValueError(f"{name} of an encoding are cut in pieces that do not fit")
+            if (np.diff(starts) < 0).any() or not all(
+                (np.diff(value[place]) >= 0).all() for place in range(len(value))
+            ):
+                raise ValueError(f"{name} of an encoding are not in order")
+        elif isinstance(value, np.ndarray) and np.isinf(value).any():
+            raise ValueError(f"{name} of an encoding are infinite")
 
 
 def _taken(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -38,6 +38,7 @@ _LEAST_MEMBERS = 2  # for which a time limit leaves epochs out
 _LEAST_EPOCHS = 20  # for which a time limit leaves rows out
 _SAMPLE = 2048  # rows by which time is measured, and that are always trained on
 _VALIDATED = 1.3  # times as long an epoch takes with validation
+_SLOWER = 1.3  # times as long as the last ones the next members may take
 RESERVED = 0.1  # share of a time limit for what comes after the training
 _FEW = 100  # rows to validate on, with fewer of which a choice would be one by luck
 
@@ -76,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What a fit is told, beside its rows.
+    """What a fit is given, beside its rows.
 
     Attributes
     ----------
@@ -179,7 +180,9 @@ class Fit:
             kind = probes.pop(0) if probes else self._best_kind(kinds)
             left -= count
             recipes = [draw(generator, kind, settings.classes, large) for _ in range(count)]
+            begun = time.monotonic()
             self._train(recipes, plan.share)
+            left = left or self._more(count, time.monotonic() - begun)
         if not any(self.found) and self.error is not None:
             raise self.error
         ensemble = self._chosen()
@@ -216,6 +219,18 @@ class Fit:
         if room >= _LEAST_MEMBERS:
             return Plan(min(settings.members, int(room)), 1.0)
         return Plan(min(settings.members, _LEAST_MEMBERS), room / _LEAST_MEMBERS)
+
+    def _more(self, count: int, seconds: float) -> int:
+        """Return how many more members there is time for, where so many took so many seconds.
+
+        The plan is a careful one, and many members end early.
+        """
+        settings, left = self.settings, self._seconds_left()
+        if left is None:
+            return 0
+        workers = max(1, settings.workers or available_threads())
+        rounds = int(left / (_SLOWER * seconds / -(-count // workers)))
+        return max(0, min(settings.members - len(self.recipes), rounds * workers))
 
     def _seconds_per_row(self, kind: str) -> float:
         """Return how long a member takes for a row of an epoch, validation included, about."""

@@ -36,7 +36,7 @@ SMOOTH, STEPS = "smooth", "steps"  # kinds of members, by what they read of numb
 _COSINES = 0.1  # the size of cosines beside numbers
 _LINEAR = 0.2  # the size of piecewise linear features
 _AVERAGED = 8.0  # the part of a training, 1 / 8, that the mean of the weights looks back on
-_ROOM = 1 << 30  # bytes for the features of one kind of member
+_ROOM = 1 << 28  # bytes for the features of one kind of member
 _WIDEST = 64  # features of a number, about
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
 

@@ -64,6 +64,16 @@ def split(
     return random.permutation(training), random.permutation(validation)
 
 
+def one_of_each_first(rows: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return rows with one of each class before all others, which otherwise keep their order.
+
+    >>> one_of_each_first(np.array([0, 1, 2, 3]), np.array([7, 7, 7, 5]))
+    array([0, 3, 1, 2])
+    """
+    places = np.sort(np.unique(y[rows], return_index=True)[1])
+    return np.concatenate([rows[places], np.delete(rows, places)])
+
+
 def _by_groups(
     y: np.ndarray, classes: int, fraction: float, groups: np.ndarray, random: Any
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -47,6 +47,11 @@ def _numbered(name: str, X: np.ndarray, y: np.ndarray | None = None, label: str 
         for place, values in enumerate(X.T)
     }
     columns = _with_rows(name, columns, len(X))
+    if y is not None and label.isdigit():
+        raise InvalidInput(
+            f"{name}: the labels are the array {label!r}, which is the number of a column, too; "
+            "save them under a name such as y"
+        )
     return Table(columns if y is None else {**columns, label: y}, len(X), numbered=True)
 
 

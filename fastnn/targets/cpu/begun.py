@@ -32,7 +32,7 @@ class Begun(NamedTuple):
     numbers, control
         What changes meanwhile, a row for each epoch.
     head
-        What the compiled code is told about the whole.
+        What the compiled code reads about the whole.
     alone
         What `train` is where one thread does all.
     touched, jumps
@@ -79,13 +79,6 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
         if bad >= 0:
             break
     return results
-
-
-def tell_later(
-    progress: Callable[[int, float], None], before: int, steps: int, loss: float
-) -> None:
-    """Report steps that come after so many others."""
-    progress(before + steps, loss)
 
 
 def sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:

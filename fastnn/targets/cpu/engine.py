@@ -39,7 +39,6 @@ from fastnn.targets.cpu.begun import (
     random_keys,
     results_of,
     sparse_arrays,
-    tell_later,
 )
 from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.kinds import LINEAR
@@ -202,12 +201,10 @@ class Engine(interface.Engine):
             working, predict = self._working, self._predicting(X)
             for number in range(len(rates)):
                 start, self._held = time.perf_counter(), None
-                own = slice(
-                    number, number + 1
-                )  # that a team is told to stop is for its epoch alone
-                told = progress and partial(tell_later, progress, rates[:number].size)
+                own = slice(number, number + 1)  # where a team has to stop, it is in its epoch
+                report = progress and partial(interface.report_later, progress, rates[:number].size)
                 train, numbers = begun.of_epoch(number), begun.numbers[own]
-                self._run(train, len(data), numbers, begun.control[own], told)
+                self._run(train, len(data), numbers, begun.control[own], report)
                 seconds = time.perf_counter() - start
                 if begun.control[number, words.BAD_STEP] >= 0:
                     found.append((None, None, seconds))

@@ -139,9 +139,9 @@ class EarlyStopping(Bundled):
         results: Sequence[EpochResult],
         anew: Callable[[int], Stateful],
     ) -> None:
-        """Remember which of these epochs was the best so far, unless it is the last."""
-        best, _ = self._look_ahead(trainer, trainer.epoch - len(results), results)
-        if 0 < best < len(results):
+        """Remember which of these epochs but the last was the best so far, if one was."""
+        best, _ = self._look_ahead(trainer, trainer.epoch - len(results), results[:-1])
+        if best > 0:
             entry = len(trainer.history) - len(results) + best - 1
             epoch = trainer.epoch - len(results) + best
             self._later = _Epoch(epoch, entry, partial(anew, best))
@@ -218,8 +218,9 @@ class EarlyStopping(Bundled):
 
     def _best_of(self, trainer: Stateful) -> Stateful | None:
         """Return the best so far, if it is of this trainer and of losses like those of today."""
-        if self._later is not None:
-            self.best, self._later = self._later.copy(), None
+        if (later := self._later) is not None:
+            self.best, self._later = later.copy(), None
+            self.best.history.best = later.entry
         best = self.best
         if (
             best is None
