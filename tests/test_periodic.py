@@ -289,6 +289,9 @@ def test_what_it_cannot_be_used_for_is_refused(tmp_path):
         trainer.set_parameters([(np.ones((2, 4)), np.ones((4, 2))), trainer.parameters[1]])
     with pytest.raises(InvalidInput, match=r"Periodic layer 0 must be a pair \(c, b\)"):
         trainer.set_parameters([np.ones((4, 2)), trainer.parameters[1]])
-    if pytest.importorskip("torch"):
-        with pytest.raises(InvalidInput, match="layer 0: PyTorch has no module for Periodic"):
-            trainer.to_torch()
+
+
+def test_there_is_no_module_of_pytorch_for_it():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    with pytest.raises(InvalidInput, match="layer 0: PyTorch has no module for Periodic"):
+        trainer_of([Periodic(2), Dense(3)]).to_torch()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ctrl_c import interrupted, needs_signals
 from numba import config
+from scipy.sparse import csr_array
 from simulator import SIMULATED
 from trainer_cases import LABELS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
@@ -137,6 +138,17 @@ def test_a_fit_that_is_validated_without_callbacks_is_the_same_as_one_by_one(cal
     one.fit(X, LABELS, EPOCHS, (X, LABELS), callbacks=one_by_one)
     assert state_of(many) == state_of(one)
     assert len(set(many.history.seconds)) == EPOCHS and min(many.history.seconds) > 0
+
+
+@pytest.mark.skipif(SIMULATED, reason="CUDA reads no sparse rows")
+@pytest.mark.parametrize("sparse", [(False, True), (True, False), (True, True)])
+def test_rows_of_two_kinds_are_validated_as_one_by_one(sparse, calls):
+    own, held = (csr_array(A) if each else A for each, A in zip(sparse, (X, X[:9]), strict=True))
+    many, one = (trainer_of(target="cpu", optimizer=Adam(0.01)) for _ in range(2))
+    many.fit(own, LABELS, 15, (held, LABELS[:9]))
+    assert max(calls) == 7
+    one.fit(own, LABELS, 15, (held, LABELS[:9]), callbacks=one_by_one)
+    assert state_of(many) == state_of(one)
 
 
 def test_metrics_that_may_fail_are_called_once_an_epoch(calls):

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from sklearn.inspection import partial_dependence  # noqa: E402
 from sklearn.metrics import log_loss, roc_auc_score  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 
+from fastnn.estimators.tabular.fitting import Fit  # noqa: E402
 from fastnn.estimators.tabular.splitting import split  # noqa: E402
 
 N = 240
@@ -500,3 +502,14 @@ def test_damaged_files_are_refused_before_they_predict(tmp_path):
             print(what, fastnn.TabularClassifier.load(tmp_path / "bad"))
         seen += 1
     assert seen > 6
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "members", "more"), [(10.0, 40, 14), (10.0, 5, 3), (1.0, 40, 0), (None, 40, 0)]
+)
+def test_what_is_left_of_a_time_limit_goes_to_more_members(seconds_left, members, more):
+    """Two members at a time took a second, and the next ones may take 1.3."""
+    fit = Fit.__new__(Fit)
+    fit.settings = SimpleNamespace(workers=2, members=members)
+    fit.recipes, fit._seconds_left = [None, None], lambda: seconds_left
+    assert fit._more(2, 1.0) == more

@@ -87,6 +87,7 @@ class Ragged:
         return self.values[self.starts[place] : self.starts[place + 1]]
 
 
+@dataclass(frozen=True, eq=False)
 class Part(ABC):
     """Some features of a `Coded` table; `kind` is its name in a file."""
 
@@ -484,7 +485,7 @@ class Encoding:
         arrays: dict[str, np.ndarray] = {}
         for number, part in enumerate((*self.filling, *self.choosing)):
             values: dict[str, Any] = {"kind": part.kind}
-            for each in fields(part):  # type: ignore[arg-type]
+            for each in fields(part):
                 value = getattr(part, each.name)
                 name = f"{number}.{each.name}"
                 if isinstance(value, Ragged):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -57,6 +57,49 @@ class TabularEstimator(BaseEstimator):
     _fields: Fields
     _encodings: dict[str, Encoding]
     _kept: tuple[Coded, Any, Any]
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit anew.
+
+        Parameters
+        ----------
+        X
+            Rows (n, columns): a frame, an array, or a list.
+        y
+            Labels (n,) of any kind for a classifier, numbers (n,) for a regressor.
+        sample_weight
+            Weight of each row (n,), at least 0; None: all count 1.
+        groups
+            (n,) what belongs together, such as rows of one patient: all rows of a group are trained
+            on, or all are validated on.
+        X_val, y_val, sample_weight_val
+            Rows to validate on, in the place of rows of X.
+
+        Returns
+        -------
+        estimator
+            Itself; where the fit fails, as it was.
+
+        Raises
+        ------
+        ValueError
+            Data or settings that cannot be.
+        Diverged
+            All members did.
+        """
+        fitted = self._unfitted()
+        fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
+        return self._become(fitted)
 
     def __sklearn_tags__(self) -> Any:
         """Say that X may have text, categories and missing values."""

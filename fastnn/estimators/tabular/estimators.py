@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite
@@ -152,49 +152,6 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         self.verbose = verbose
         self.target = target
         self.n_jobs = n_jobs
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Fit anew.
-
-        Parameters
-        ----------
-        X
-            Rows (n, columns): a frame, an array, or a list.
-        y
-            Labels (n,) of any kind.
-        sample_weight
-            Weight of each row (n,), at least 0; None: all count 1.
-        groups
-            (n,) what belongs together, such as rows of one patient: all rows of a group are trained
-            on, or all are validated on.
-        X_val, y_val, sample_weight_val
-            Rows to validate on, in the place of rows of X.
-
-        Returns
-        -------
-        estimator
-            Itself; where the fit fails, as it was.
-
-        Raises
-        ------
-        ValueError
-            Data or settings that cannot be.
-        Diverged
-            All members did.
-        """
-        fitted = self._unfitted()
-        fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
-        return self._become(fitted)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row of X, (m,)."""
@@ -359,49 +316,6 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         self.verbose = verbose
         self.target = target
         self.n_jobs = n_jobs
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Fit anew.
-
-        Parameters
-        ----------
-        X
-            Rows (n, columns): a frame, an array, or a list.
-        y
-            Numbers (n,).
-        sample_weight
-            Weight of each row (n,), at least 0; None: all count 1.
-        groups
-            (n,) what belongs together, such as rows of one patient: all rows of a group are trained
-            on, or all are validated on.
-        X_val, y_val, sample_weight_val
-            Rows to validate on, in the place of rows of X.
-
-        Returns
-        -------
-        estimator
-            Itself; where the fit fails, as it was.
-
-        Raises
-        ------
-        ValueError
-            Data or settings that cannot be.
-        Diverged
-            All members did.
-        """
-        fitted = self._unfitted()
-        fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
-        return self._become(fitted)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the number (m,) that is predicted for each row of X."""
