@@ -81,6 +81,7 @@ AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 # Work that makes a second thread worth waking for a prediction, and what is done of it in one call:
 # a few hundredths of a second.
 PREDICT_FLOPS_PER_THREAD, PREDICT_FLOPS_PER_CALL, PREDICT_ROWS_PER_CALL = 2e7, 5e8, 1 << 17
+PLANNED_BYTES = 1 << 20  # of activations for which memory is planned before it is known to be used
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
 
 
@@ -124,7 +125,10 @@ class Engine(interface.Engine):
         # What a row takes of a slow core, until it has been measured.
         self.slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
         self.threads = self._choose_threads(None)
-        self._of_states = self._plan_for(1, None)  # whose states are those of every plan
+        rows, row_bytes = problem.batch_size, sum(map(sum, network.widths)) * problem.dtype.itemsize
+        # For what a fit will want, where that is little; an engine may also only predict.
+        planned = rows if rows * row_bytes <= PLANNED_BYTES else 1
+        self._of_states = self._plan_for(planned, None)  # whose states are those of every plan
         self._working = Working(problem, self._of_states, self._slots, self._alphas)
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.

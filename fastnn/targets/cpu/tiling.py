@@ -33,7 +33,7 @@ TILE_FIELDS = 5
 
 # Layers with more weights than this are phases of their own, in which every thread keeps to its own
 # columns of W: passing weights from core to core costs more than waiting for each other once more.
-SHARED_BYTES = 48 << 10
+SHARED_BYTES = 64 << 10
 # One thread alone takes a block of rows through all layers up to this size.
 ALONE_BYTES = 1 << 20
 # Up to this many threads each gather the whole batch for themselves.
