@@ -9,7 +9,7 @@ import pytest
 
 from fastnn import Trainer
 from fastnn.cli import main
-from fastnn.cli.train import split
+from fastnn.cli.rows import split
 
 QUICK = ["--target", "numpy", "--hidden", "4", "--epochs", "1", "--validation", "0"]
 

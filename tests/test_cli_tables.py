@@ -14,7 +14,7 @@ import pytest
 
 from fastnn import CorruptFile, MissingFile, Trainer
 from fastnn.cli import main
-from fastnn.cli.train import split
+from fastnn.cli.rows import split
 
 QUICK = ["--target", "numpy", "--hidden", "8", "--epochs", "3"]
 

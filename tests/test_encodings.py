@@ -242,3 +242,46 @@ def test_categories_of_a_few_rows_count_by_themselves_and_a_column_of_rare_ones_
     assert len(learnt(7, 800).words) == 800
     with pytest.warns(UserWarning, match="2000 categories .* count as one, in 4000 of 4000 rows"):
         assert not learnt(2, 2000).words
+
+
+def test_durations_and_times_of_day_are_numbers_whatever_library_they_come_from():
+    import datetime
+
+    from fastnn.errors import InvalidInput
+    from fastnn.tabular.fields import Fields, cells_of
+
+    pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    took = [datetime.timedelta(days=1, seconds=row, microseconds=500_000) for row in range(24)]
+    at = [datetime.time(row, 30) for row in range(24)]
+    took[3] = at[4] = None
+    text = [None if each is None else each.strftime("%H:%M") for each in at]
+    numpy = np.array([None if each is None else np.timedelta64(each) for each in took], object)
+    columns = {"took": took, "at": at, "text": text}
+    frames = (
+        pd.DataFrame(columns),
+        pd.DataFrame({**columns, "took": pd.Series(numpy, dtype=object)}),
+        pl.DataFrame(columns),
+    )
+    seconds = np.arange(24.0) + 86_400.5
+    seconds[3] = np.nan
+    clock = np.arange(24.0) * 3600 + 1800
+    clock[4] = np.nan
+    angle = 2 * np.pi * clock / 86_400
+    due = np.stack([seconds, *2 * [clock, np.cos(angle), np.sin(angle)]], axis=1)
+    for frame in frames:
+        fields = Fields.learn(cells_of(frame))
+        assert [field.kind for field in fields.fields] == ["duration", "time", "time"]
+        again = Fields.from_plain(fields.to_plain())
+        assert again == fields
+        for other in frames:
+            np.testing.assert_allclose(again.code(cells_of(other)).numbers, due, rtol=1e-12)
+    nothing = pd.DataFrame(dict.fromkeys(columns, [None, None]))
+    assert np.isnan(fields.code(cells_of(nothing)).numbers).all()
+    for name, cells, words in (
+        ("took", [1, 2], r"'took' has numbers \(int64\) where there were durations"),
+        ("took", ["soon", None], "'took', row 0: 'soon' where a duration is due"),
+        ("at", ["25:00", None], "'at', row 0: '25:00' where a time is due"),
+        ("text", [pd.Timestamp(0)] * 2, "'text' has dates"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            fields.code(cells_of(nothing.assign(**{name: cells})))

@@ -207,6 +207,11 @@ def test_epochs_are_compared_by_what_is_asked_for():
             assert [each.epoch for each in member.snapshots] == best_epochs(scores, 4)
             assert member.score == scores.min()
             assert member.history.best == int(scores.argmin())
+        shown = repr(found).splitlines()
+        place = shown[1].split().index("score") - len(shown[1].split())
+        for member, line in zip(found, shown[2:], strict=True):
+            value = float(line.removesuffix("<- best").split()[place])
+            assert value == pytest.approx(sign * member.score, abs=1e-4)
 
 
 def test_members_may_go_on_from_where_they_are():

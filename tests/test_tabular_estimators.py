@@ -110,6 +110,7 @@ def test_frames_of_three_libraries_and_arrays_of_objects_give_the_same_bits():
         np.where(BOUGHT == "yes", 2.0, 1.0),
         pd.Series(BOUGHT, dtype="category"),
         np.char.add(BOUGHT, np.where(X["city"] == "Ulm", " Ulm", "")),
+        BOUGHT.astype(np.dtypes.StringDType()),
     ],
 )
 def test_labels_of_any_kind_are_given_back_and_kept_in_a_file(labels, tmp_path):
@@ -169,6 +170,7 @@ def predict(**columns):
     return lambda: CLASSIFIER.predict(X.assign(**columns))
 
 
+GAPS = np.where(np.arange(N) == 3, None, BOUGHT)
 SPARSE = scipy.sparse.eye_array(9)
 MIXED = ["?!"] + ["1.5"] * (N - 1)
 REFUSED = {
@@ -197,6 +199,21 @@ REFUSED = {
     "numbers as classes": (fit(X, PRICE), ValueError, "Unknown label type"),
     "words as numbers": (fit(X, BOUGHT, kind=regressor), ValueError, "y must be numbers"),
     "missing y": (fit(X, PRICE * np.nan, kind=regressor), ValueError, "y contains NaN"),
+    "missing label": (fit(X, GAPS), InvalidInput, "contains None: there is no value in row 3"),
+    "NA label": (fit(X, pd.Series(GAPS, dtype="string")), InvalidInput, "contains NaN: .* row 3"),
+    "missing text": (
+        fit(X, np.array(GAPS, np.dtypes.StringDType(na_object=None))),
+        InvalidInput,
+        "contains None: .* row 3",
+    ),
+    "missing group": (fit(X, BOUGHT, groups=GAPS), InvalidInput, "groups contains None: .* row 3"),
+    "missing y_val": (fit(X, BOUGHT, X_val=X, y_val=GAPS), InvalidInput, "y_val contains None"),
+    "labels of two types": (
+        fit(X, np.array(["a", 1] * (N // 2), object)),
+        InvalidInput,
+        r"several types, 'a' \(str\) and 1 \(int\)",
+    ),
+    "bytes": (fit(X, BOUGHT.astype("S")), InvalidInput, "decode them"),
     "no y": (fit(X, None, kind=regressor), ValueError, "requires y to be passed"),
     "new class": (
         fit(X, BOUGHT, X_val=X, y_val=["maybe"] * N),
@@ -307,9 +324,19 @@ def test_groups_are_kept_together(classes):
     training, validation = split(y, classes, 0.2, groups, np.random.RandomState(0))
     assert not set(groups[training]) & set(groups[validation])
     assert len(training) + len(validation) == 100 and 10 <= len(validation) <= 30
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(InvalidInput, match="at least 2"):
         split(y, classes, 0.2, np.zeros(100), np.random.RandomState(0))
     assert regressor().fit(X, PRICE, groups=np.arange(N) % 12).predict(X).shape == (N,)
+
+
+def test_a_class_of_one_group_is_trained_on_and_nothing_is_said_of_it():
+    groups, y = np.repeat(np.arange(20), 5), np.arange(100) % 2
+    y[7] = 2
+    for seed in range(8):
+        training, validation = split(y, 3, 0.2, groups, np.random.RandomState(seed))
+        assert 7 in training and not set(groups[training]) & set(groups[validation])
+    with pytest.raises(InvalidInput, match="groups leave no row of some classes"):
+        split(np.arange(2), 2, 0.5, np.arange(2), np.random.RandomState(0))
 
 
 def test_rows_to_validate_on_may_be_given_and_score_the_ensemble():
@@ -386,8 +413,14 @@ def test_a_fitted_model_goes_through_a_file_a_pickle_and_a_copy_to_the_same_bits
         assert_array_equal(again.weights_, model.weights_)
         assert_array_equal(again.feature_names_in_, model.feature_names_in_)
     assert b"Ulm" in path.read_bytes()  # a category; of the rows there is nothing
-    for kind in {fastnn.TabularClassifier, fastnn.TabularRegressor} - {type(model)}:
-        with pytest.raises(CorruptFile, match=f"not a file that {kind.__name__}.save wrote"):
+    own = type(model).__name__
+    for kind in {
+        fastnn.TabularClassifier,
+        fastnn.TabularRegressor,
+        fastnn.Trainer,
+        fastnn.Ensemble,
+    } - {type(model)}:
+        with pytest.raises(CorruptFile, match=f"holds a {own}; fastnn.{own}.load reads it"):
             kind.load(path)
     content = bytearray(path.read_bytes())
     content[-9] ^= 1

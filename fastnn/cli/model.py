@@ -1,7 +1,12 @@
-"""A model of a table: a network, and what makes its features and its answers."""
+"""A model of a table: networks, and what makes their features and their answers.
+
+A `TableModel` is one network, of ``fastnn train``; a `PopulationModel` is an estimator of many, of
+``fastnn train --tabular``.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -15,8 +20,11 @@ from fastnn.tabular.preparation import Columns, Met, Preparation, Scaled
 from fastnn.tabular.table import Matrix, Table, counted, listed
 
 if TYPE_CHECKING:
+    from fastnn.estimators import TabularClassifier, TabularRegressor
+    from fastnn.training.metrics import Metrics
     from fastnn.training.trainer import Trainer
 
+_CLASSIFIER, _REGRESSOR = "TabularClassifier", "TabularRegressor"
 FORMAT = 1  # of the preparation in a file
 
 
@@ -47,61 +55,50 @@ class Plan:
     weight: str = ""
 
 
-@dataclass
-class TableModel:
-    """A trainer, and how columns become its features and its outputs the label's own words."""
+class Described(ABC):
+    """What a model of a table has in common with all others: its columns and its label."""
 
-    trainer: Trainer
     preparation: Preparation
     label: Label
     plan: Plan
 
-    def keep(self) -> None:
-        """Have the trainer keep all of this in its files."""
-        self.trainer.keep_preparation(
-            {
-                "format": FORMAT,
-                "features": self.preparation.to_plain(),
-                "label": self.label.to_plain(),
-                "plan": {**vars(self.plan), "columns": list(self.plan.columns)},
-            }
-        )
+    def to_plain(self) -> dict[str, Any]:
+        """Return what its file says of the table, as `json` can write it."""
+        return {
+            "format": FORMAT,
+            "features": self.preparation.to_plain(),
+            "label": self.label.to_plain(),
+            "plan": {**vars(self.plan), "columns": list(self.plan.columns)},
+        }
 
-    @classmethod
-    def of(cls, trainer: Trainer, path: str) -> Self:
-        """Return the model that a trainer from a file is.
+    @property
+    @abstractmethod
+    def unlikely(self) -> str:
+        """Why there are no probabilities of classes; "" where there are."""
 
-        Raises
-        ------
-        InvalidInput
-            A trainer that nobody told how columns become its features.
-        CorruptFile
-            What it was told cannot be.
-        """
-        values = trainer.preparation
-        if values is None:
-            raise InvalidInput(
-                f"{path} is the model of a Python program, which does not say how the columns of a "
-                "table become its features; use it with fastnn.Trainer.load, or make one with "
-                "fastnn train"
-            )
-        version = values.get("format")
-        if isinstance(version, int) and version > FORMAT:
-            raise CorruptFile(
-                f"{path} was made by a later fastnn, whose tables have format {version} and not "
-                f"{FORMAT}; upgrade fastnn to use it"
-            )
-        try:
-            if values.keys() != {"format", "features", "label", "plan"} or version != FORMAT:
-                raise CorruptFile(f"it has {', '.join(values)}")
-            plan = _plan(values["plan"])
-            label = Label.from_plain(values["label"])
-            features = preparations.from_file(values["features"])
-            if len(features.features) != trainer.network.inputs:
-                raise CorruptFile("its features are not as many as the network's inputs")
-        except CorruptFile as error:
-            raise CorruptFile(f"{path} is damaged: {error}") from error
-        return cls(trainer, features, label, plan)
+    @abstractmethod
+    def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
+        """Return what the model reads of data, row by row, and say what is new in them."""
+
+    @abstractmethod
+    def outcomes(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets, as `targets` gives them, as the training takes them."""
+
+    @abstractmethod
+    def places(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each row of features, by its place."""
+
+    @abstractmethod
+    def probabilities(self, X: Any) -> np.ndarray:
+        """Return the probability of each class (rows, classes)."""
+
+    @abstractmethod
+    def numbers(self, X: Any) -> np.ndarray:
+        """Return the predictions of a regression in the units of the data, float64 (rows,)."""
+
+    @abstractmethod
+    def measured(self, X: Any, targets: np.ndarray, metrics: Metrics) -> dict[str, float]:
+        """Return metrics of classes, all of which the model knows."""
 
     def aligned(self, data: Table | Matrix, said: list[str]) -> Table | Matrix:
         """Return a table with the model's names, where one of the two has none.
@@ -175,16 +172,13 @@ class TableModel:
                 )
         return Matrix(X, y, scaled.first, data.places, self.label.name)
 
-    def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
-        """Return the features of data, and say what is new in them."""
-        known: Any = data
-        if isinstance(data, Table):
-            weight = [self.plan.weight] if self.plan.weight else []  # a column may have the name ""
-            known = data.without([self.label.name, *weight, *self.preparation.dropped])
-        sparse = False if self.trainer.target == "cuda" else None
-        X, met = self.preparation.apply(known, sparse, decimal)
-        said += remarks(met, self.preparation, data.rows)
-        return X
+    def _known(self, data: Table | Matrix) -> Any:
+        """Return the columns of data that may be features."""
+        if not isinstance(data, Table):
+            return data
+        weight = [self.plan.weight] if self.plan.weight else []  # a column may have the name ""
+        dropped = self.preparation.dropped
+        return data.without([self.label.name, *weight, *dropped])
 
     def labels(self, data: Table | Matrix) -> np.ndarray | None:
         """Return the label of data as the file has it; None where it has none."""
@@ -202,6 +196,52 @@ class TableModel:
                 targets, new = self.label.encode(values, decimal)
         return targets, new
 
+
+@dataclass
+class TableModel(Described):
+    """A trainer, and how columns become its features and its outputs the label's own words."""
+
+    trainer: Trainer
+    preparation: Preparation
+    label: Label
+    plan: Plan
+
+    def keep(self) -> None:
+        """Have the trainer keep all of this in its files."""
+        self.trainer.keep_preparation(self.to_plain())
+
+    @classmethod
+    def of(cls, trainer: Trainer, path: str) -> Self:
+        """Return the model that a trainer from a file is.
+
+        Raises
+        ------
+        InvalidInput
+            A trainer that nobody told how columns become its features.
+        CorruptFile
+            What it was told cannot be.
+        """
+        features, label, plan = _described(trainer.preparation, path, "fastnn.Trainer.load")
+        if len(features.features) != trainer.network.inputs:
+            raise CorruptFile(
+                f"{path} is damaged: its features are not as many as the network's inputs"
+            )
+        return cls(trainer, features, label, plan)
+
+    def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
+        """Return the features of data, and say what is new in them."""
+        sparse = False if self.trainer.target == "cuda" else None
+        X, met = self.preparation.apply(self._known(data), sparse, decimal)
+        said += remarks(met, self.preparation, data.rows)
+        return X
+
+    def outcomes(self, targets: np.ndarray) -> np.ndarray:
+        """Return classes by place, or numbers as the network learns them."""
+        if self.label.classes:
+            return targets.astype(np.int64)
+        y = targets if self.counts else self.label.standard(targets)
+        return y.astype(self.trainer.problem.dtype)
+
     @property
     def counts(self) -> bool:
         """Whether the loss is of counts, which are not scaled."""
@@ -210,16 +250,105 @@ class TableModel:
         return bool(loss_row(self.trainer.problem.loss).targets == "counts")
 
     @property
-    def probable(self) -> bool:
-        """Whether the network gives probabilities of classes."""
+    def unlikely(self) -> str:
+        """Why there are no probabilities of classes; "" where there are."""
         from fastnn.rules.table import loss_row
 
-        row = loss_row(self.trainer.problem.loss)
-        return bool(self.label.classes) and row.from_logits
+        if not self.label.classes:
+            return "the label is a number"
+        loss = self.trainer.problem.loss
+        return "" if loss_row(loss).from_logits else f"the loss {loss} gives none"
+
+    def places(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each row of features, by its place."""
+        return np.asarray(self.trainer.predict(X))
+
+    def probabilities(self, X: Any) -> np.ndarray:
+        """Return the probability of each class (rows, classes)."""
+        return self.trainer.predict_proba(X)
 
     def numbers(self, X: Any) -> np.ndarray:
         """Return the predictions of a regression in the units of the data, float64 (rows,)."""
         return self.label.undo(self.trainer.predict(X))
+
+    def measured(self, X: Any, targets: np.ndarray, metrics: Metrics) -> dict[str, float]:
+        """Return metrics of classes, all of which the model knows."""
+        return self.trainer.evaluate(X, targets, metrics=metrics)
+
+
+@dataclass
+class PopulationModel(Described):
+    """An estimator of tables, and how the columns of a file become those that it reads."""
+
+    estimator: TabularClassifier | TabularRegressor
+    preparation: Preparation
+    label: Label
+    plan: Plan
+
+    @classmethod
+    def of(cls, estimator: Any, path: str) -> Self:
+        """Return the model that an estimator from a file is; raises as `TableModel.of`."""
+        kind = type(estimator).__name__
+        features, label, plan = _described(estimator.table, path, f"fastnn.{kind}.load")
+        names = [*features.names] if isinstance(features, Columns) else []
+        if len(names) != estimator.n_features_in_:
+            raise CorruptFile(f"{path} is damaged: its columns are not as many as were learnt from")
+        model = cls(estimator, features, label, plan)
+        known = np.asarray(estimator.classes_).tolist() if label.classes else []
+        if set(known) != set(model._names()) or bool(label.classes) != (kind == _CLASSIFIER):
+            raise CorruptFile(f"{path} is damaged: its classes are not those of its label")
+        return model
+
+    def keep(self) -> None:
+        """Have the estimator keep all of this in its file."""
+        self.estimator.table = self.to_plain()
+
+    def _names(self) -> list[Any]:
+        """Return the classes as the estimator has them: numbers where all are whole ones."""
+        try:
+            numbers = [int(word) for word in self.label.classes]
+        except ValueError:
+            return list(self.label.classes)
+        plain = [str(number) for number in numbers] == list(self.label.classes)
+        return numbers if plain else list(self.label.classes)
+
+    def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
+        """Return the columns of data, and say what is new in them."""
+        assert isinstance(self.preparation, Columns)
+        cells, met = self.preparation.read(self._known(data), decimal)
+        said += remarks(met, self.preparation, data.rows)
+        return cells
+
+    def outcomes(self, targets: np.ndarray) -> np.ndarray:
+        """Return classes by name, or numbers."""
+        return np.array(self._names())[targets] if self.label.classes else targets
+
+    @property
+    def unlikely(self) -> str:
+        """Why there are no probabilities of classes; "" where there are."""
+        return "" if self.label.classes else "the label is a number"
+
+    def places(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each row, by its place."""
+        return self.probabilities(X).argmax(axis=1)
+
+    def probabilities(self, X: Any) -> np.ndarray:
+        """Return the probability of each class (rows, classes), in the order of the label's."""
+        shares = self.estimator.predict_proba(X)
+        return np.asarray(shares)[:, self._order()]
+
+    def _order(self) -> np.ndarray:
+        """Return which of the estimator's classes each of the label's is."""
+        classes = self.estimator.classes_
+        return np.searchsorted(classes, np.array(self._names()))
+
+    def numbers(self, X: Any) -> np.ndarray:
+        """Return the predictions of a regression in the units of the data, float64 (rows,)."""
+        return self.estimator.predict(X)
+
+    def measured(self, X: Any, targets: np.ndarray, metrics: Metrics) -> dict[str, float]:
+        """Return metrics of classes, all of which the model knows."""
+        return self.estimator.measured(X, self._order()[targets], metrics)
 
 
 def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
@@ -258,6 +387,36 @@ def without_label(data: Table | Matrix, label: str) -> tuple[Table | Matrix, int
     return (data.take(~absent) if missing else data), missing
 
 
+def _described(values: Any, path: str, loader: str) -> tuple[Preparation, Label, Plan]:
+    """Return what a file says of its table.
+
+    Raises
+    ------
+    InvalidInput
+        Nothing, since a Python program made it.
+    CorruptFile
+        What it says cannot be.
+    """
+    if values is None:
+        raise InvalidInput(
+            f"{path} is the model of a Python program, which does not say how the columns of a "
+            f"table become its features; use it with {loader}, or make one with fastnn train"
+        )
+    version = values.get("format") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise CorruptFile(
+            f"{path} was made by a later fastnn, whose tables have format {version} and not "
+            f"{FORMAT}; upgrade fastnn to use it"
+        )
+    try:
+        if version != FORMAT or values.keys() != {"format", "features", "label", "plan"}:
+            raise CorruptFile(f"it has {', '.join(values)}")
+        plan, label = _plan(values["plan"]), Label.from_plain(values["label"])
+        return preparations.from_file(values["features"]), label, plan
+    except CorruptFile as error:
+        raise CorruptFile(f"{path} is damaged: {error}") from error
+
+
 def _plan(values: Any) -> Plan:
     kinds = {
         "columns": list, "numbered": bool, "rows": int, "validation": float, "test": float,
@@ -272,25 +431,50 @@ def _plan(values: Any) -> Plan:
     return Plan(**{**values, "columns": tuple(values["columns"])})
 
 
-def load(path: str, target: Any = None, threads: int | None = None) -> TableModel:
+def load(path: str, target: Any = None, threads: int | None = None) -> TableModel | PopulationModel:
     """Return the model in a file.
 
     Raises
     ------
     MissingFile, UnusableFile, CorruptFile
-        As `fastnn.Trainer.load`; files of like names are offered.
+        As of `opened`.
     InvalidInput
         A model that no command made.
+    """
+    from fastnn.training.trainer import Trainer
+
+    found = opened(path, target, threads)
+    if isinstance(found, Trainer):
+        return TableModel.of(found, path)
+    return PopulationModel.of(found, path)
+
+
+def opened(path: str, target: Any = None, threads: int | None = None) -> Any:
+    """Return what is in a file: a `Trainer`, or an estimator of tables.
+
+    Raises
+    ------
+    MissingFile, UnusableFile, CorruptFile
+        As `fastnn.Trainer.load`; files of like names are offered.
     """
     import errno
     import os
 
     from fastnn.errors import MissingFile
+    from fastnn.storage.model_kinds import OtherModel
     from fastnn.tabular.table import offered
     from fastnn.training.trainer import Trainer
 
     try:
-        trainer = Trainer.load(path, target=target, threads=threads)
+        return Trainer.load(path, target=target, threads=threads)
+    except OtherModel as error:
+        if error.kind not in (_CLASSIFIER, _REGRESSOR):
+            raise
+        import fastnn
+
+        estimator = getattr(fastnn, error.kind).load(path, target=target)
+        estimator.ensemble_.threads = threads
+        return estimator
     except MissingFile as error:
         folder = os.path.dirname(path) or "."
         try:
@@ -299,4 +483,3 @@ def load(path: str, target: Any = None, threads: int | None = None) -> TableMode
             near = ""
         near = near if "did you mean" in near else ""
         raise MissingFile(errno.ENOENT, f"there is no such model{near}", path) from error
-    return TableModel.of(trainer, path)

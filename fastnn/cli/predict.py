@@ -16,7 +16,7 @@ from fastnn.errors import InvalidInput
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastnn.cli.model import TableModel
+    from fastnn.cli.model import Described
 
 _MOST_CONFUSED = 10  # pairs that are shown where there are too many classes for a table
 
@@ -61,18 +61,13 @@ def _add_model(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--quiet", action="store_true", help="print errors and results only")
 
 
-def _loaded(options: argparse.Namespace) -> tuple[TableModel, Any, list[str]]:
+def _loaded(options: argparse.Namespace) -> tuple[Described, Any, list[str]]:
     """Return the model, the data with the model's names, and what there is to say."""
     from fastnn.cli.model import load
 
     model = load(options.model, options.target, options.threads)
-    if getattr(options, "proba", False) and not model.probable:
-        reason = (
-            f"the loss {model.trainer.problem.loss} gives none"
-            if model.label.classes
-            else "the label is a number"
-        )
-        raise InvalidInput(f"--proba: there are no probabilities, since {reason}")
+    if getattr(options, "proba", False) and model.unlikely:
+        raise InvalidInput(f"--proba: there are no probabilities, since {model.unlikely}")
     expected = None if model.plan.numbered else model.plan.columns
     data, said = read_data(options, expected, "test", model.label.name)
     return model, model.aligned(data, said), said
@@ -89,13 +84,13 @@ def predict(options: argparse.Namespace) -> int:
     say_all(said, options.quiet)
     columns: list[list[str]]
     if model.label.classes:
-        columns = [[model.label.classes[index] for index in model.trainer.predict(X)]]
+        columns = [[model.label.classes[index] for index in model.places(X)]]
     else:
         columns = [[f"{value:.9g}" for value in model.numbers(X)]]
     header = [_heading(model.label.name)]
     if options.proba:
         header += [f"probability of {word}" for word in model.label.classes]
-        shares = model.trainer.predict_proba(X)
+        shares = model.probabilities(X)
         columns += [[f"{value:.6g}" for value in share] for share in shares.T]
     text = io.StringIO()
     plain = options.out.removesuffix(".gz")
@@ -122,8 +117,6 @@ def _heading(label: str) -> str:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Print the scores."""
-    import numpy as np
-
     from fastnn.cli.model import without_label
     from fastnn.cli.scores import NAMES, confusion, scores, value_text
     from fastnn.tabular.table import counted, in_file
@@ -156,7 +149,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.json:
         report: dict[str, Any] = {"rows": data.rows, "task": model.label.task, **found}
         if model.label.classes:
-            table = confusion(model, model.trainer.predict(X), targets)
+            table = confusion(model, model.places(X), targets)
             report |= {"classes": list(model.label.classes), "confusion": table.tolist()}
         screen.answer(json.dumps(report, indent=2))
         return 0
@@ -165,7 +158,7 @@ def evaluate(options: argparse.Namespace) -> int:
     for line in screen.rows_of(rows):
         screen.answer(line)
     if model.label.classes:
-        predicted = np.asarray(model.trainer.predict(X))
+        predicted = model.places(X)
         for line in _confusion(model.label.classes, confusion(model, predicted, targets)):
             screen.answer(line)
     return 0

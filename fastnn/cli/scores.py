@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastnn.cli.model import TableModel
+    from fastnn.cli.model import Described
 
 NAMES = {
     "accuracy": "accuracy",
@@ -19,7 +19,7 @@ NAMES = {
 }
 
 
-def scores(model: TableModel, X: Any, targets: np.ndarray) -> dict[str, float]:
+def scores(model: Described, X: Any, targets: np.ndarray) -> dict[str, float]:
     """Return the scores of a model on features and targets.
 
     Classes: "accuracy", of which rows of a class that the model does not know (target -1) are
@@ -35,7 +35,7 @@ def scores(model: TableModel, X: Any, targets: np.ndarray) -> dict[str, float]:
         }
         spread = float(np.mean((targets - targets.mean()) ** 2))
         return found | ({"r2": 1 - float(np.mean(error**2)) / spread} if spread > 0 else {})
-    right = model.trainer.predict(X) == targets
+    right = model.places(X) == targets
     found = {"accuracy": float(right.mean())}
     known = targets >= 0
     if not known.any():
@@ -43,10 +43,10 @@ def scores(model: TableModel, X: Any, targets: np.ndarray) -> dict[str, float]:
     metrics: list[Any] = []
     if len(np.unique(targets[known])) == len(model.label.classes):
         metrics.append("auc")
-    if model.probable:
+    if not model.unlikely:
         metrics.append("log_loss")
     if metrics:
-        values = model.trainer.evaluate(X[known], targets[known], metrics=metrics)
+        values = model.measured(X[known], targets[known], metrics)
         found |= {name: values[name] for name in metrics}
     return found
 
@@ -65,7 +65,7 @@ def value_text(name: str, value: float) -> str:
     return f"{value:.5g}" if name in ("rmse", "mae") else f"{value:.4f}"
 
 
-def confusion(model: TableModel, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def confusion(model: Described, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return how many rows of each class were predicted as each, (classes, classes), int64.
 
     Rows of a class that the model does not know are left out.

@@ -52,6 +52,11 @@ def check_names(options: argparse.Namespace) -> None:
         ("target", options.target, TARGETS),
         ("dtype", options.dtype, ("float32", "float64")),
     ):
+        if kind == "target" and asked is not None and asked not in known and not options.label:
+            raise InvalidInput(
+                f"--target {asked}: that is where a training runs, one of {', '.join(known)}; the "
+                f"column to predict is named by --label {asked}"
+            )
         if asked is not None and asked not in known:
             raise unknown_name(kind, asked, known)
 

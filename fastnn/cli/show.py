@@ -30,33 +30,39 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what is in a model file."""
-    from fastnn.cli.model import TableModel, load
+    from fastnn.cli.model import PopulationModel, TableModel, opened
     from fastnn.errors import InvalidInput
     from fastnn.training.trainer import Trainer
 
+    path = options.model
     if options.json and options.epochs:
         raise InvalidInput("--epochs prints a table, and --json none; leave one of the two out")
-    model: TableModel | None = None
-    try:
-        model = load(options.model, "numpy")
-        trainer = model.trainer
-    except InvalidInput:  # of a Python program, of which there is less to say
-        trainer = Trainer.load(options.model, target="numpy")
-        if trainer.preparation is not None:
-            raise
-    found = _facts(trainer, options.model)
-    if model is not None:
-        found = _of_table(model) | found
-    if options.json:
+    model = opened(path, "numpy")
+    if isinstance(model, Trainer):
+        # Of one of a Python program there is less to say.
+        known = model.preparation is not None
+        found = (_of_table(TableModel.of(model, path)) if known else {}) | _facts(model, path)
+    elif options.epochs:
+        raise InvalidInput("--epochs: a population keeps no history of its networks; leave it out")
+    else:
+        known = model.table is not None
+        found = _of_table(PopulationModel.of(model, path)) if known else {}
+        found |= _of_population(model, path)
+    _print(found, options.json)
+    if options.epochs:
+        screen.answer()
+        screen.answer(repr(model.history))
+    return 0
+
+
+def _print(found: dict[str, Any], plain: bool) -> None:
+    """Print what is known, as JSON or in rows."""
+    if plain:
         screen.answer(json.dumps(found, indent=2))
-        return 0
+        return
     rows = [(name.replace("_", " "), _text(value)) for name, value in found.items()]
     for line in screen.rows_of(rows):
         screen.answer(line)
-    if options.epochs:
-        screen.answer()
-        screen.answer(repr(trainer.history))
-    return 0
 
 
 def _text(value: Any) -> str:
@@ -72,6 +78,7 @@ def _text(value: Any) -> str:
 
 def _of_table(model: Any) -> dict[str, Any]:
     """Return what is known of the table that a model was trained on."""
+    from fastnn.cli.model import PopulationModel
     from fastnn.tabular.preparation import Columns
 
     preparation, label, plan = model.preparation, model.label, model.plan
@@ -82,11 +89,31 @@ def _of_table(model: Any) -> dict[str, Any]:
         found["columns"] = {rule.name: rule.describe() for rule in preparation.rules}
         if preparation.dropped:
             found["not_used"] = preparation.dropped
-    found["features"] = len(preparation.features)
+    if not isinstance(model, PopulationModel):
+        found["features"] = len(preparation.features)
     found["rows"] = plan.rows
     shares = {"validation": plan.validation, "test": plan.test}
     left_out = {name: f"{share:.0%}" for name, share in shares.items() if share}
     return found | ({"left_out": left_out} if left_out else {})
+
+
+def _of_population(estimator: Any, path: str) -> dict[str, Any]:
+    """Return what is known of an estimator and its networks."""
+    members, counting = estimator.members_, estimator.weights_ > 0
+    networks: dict[str, int] = {}
+    for member, counts in zip(members, counting, strict=True):
+        units = " -> ".join(map(str, member.widths))
+        name = f"{member.view}, {units} units"
+        networks[name] = networks.get(name, 0) + int(counts)
+    score = estimator.scoring or ("log_loss" if hasattr(estimator, "classes_") else "rmse")
+    return {
+        "estimator": type(estimator).__name__,
+        "members": f"{len(members)} trained, {int(counting.sum())} in the ensemble",
+        "networks": {name: count for name, count in networks.items() if count},
+        "epochs": f"at most {estimator.n_iter_}",
+        "validation": f"{score} {abs(estimator.validation_score_):.6g}",
+        "file": f"{path}, {screen.size(os.path.getsize(path))}",
+    }
 
 
 def _facts(trainer: Trainer, path: str) -> dict[str, Any]:

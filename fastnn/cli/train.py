@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastnn.cli import screen, settings
-from fastnn.cli.data import (
-    add_data,
-    called,
-    check_output,
-    names_in,
-    read_data,
-    refuse_inputs,
-    say_all,
-)
+from fastnn.cli import population, screen, settings
+from fastnn.cli.data import add_data, called, check_output, read_data, refuse_inputs, say_all
+from fastnn.cli.rows import Parts, extent, file_row, prepare, scored, shares
 from fastnn.errors import InvalidInput, number, whole
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fastnn.cli.model import TableModel
-    from fastnn.tabular.table import Matrix, Table
 
 OUT = "model.safetensors"
-_VALIDATION = 0.1  # of the rows
-# With fewer rows left out, their loss is too much of chance to choose an epoch by.
-_LEAST_VALIDATION = 10
 
 
 def add(commands: Any) -> None:
@@ -45,6 +30,7 @@ def add(commands: Any) -> None:
         "true and false, and whole numbers of few different values make classes.",
         example="fastnn train adult.csv --label income --hidden 128,64 --epochs 20\n"
         "  fastnn train houses.csv.gz --label price --test 0.2 --out houses.safetensors\n"
+        "  fastnn train houses.csv.gz --label price --tabular --time-limit 60\n"
         "  fastnn train adult.data --label -1          # no header: the last column",
     )
     add_data(parser)
@@ -124,6 +110,7 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--seed", type=int, metavar="N", help="of weights, order and split (default 0)"
     )
+    population.add_options(parser)
     how.add_argument("--dtype", metavar="NAME", help="float32 (default) or float64")
     how.add_argument("--target", metavar="NAME", help="cpu (default), cuda, numpy or auto")
     how.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
@@ -152,10 +139,13 @@ def run(options: argparse.Namespace) -> int:
     begun = time.perf_counter()
     out = OUT if options.out is None else options.out
     _check(options)
+    population.check(options)
     check_output("--out", out, options.data)
     if options.checkpoint is not None:
         refuse_inputs("--checkpoint", options.checkpoint, options.data)
     said: list[str] = []
+    if options.tabular:
+        return population.run(options, out, begun, said)
     if options.resume is None:
         model, data = _begin(options, said)
     else:
@@ -202,7 +192,7 @@ def _check(options: argparse.Namespace) -> None:
             "leave one of the two out"
         )
     settings.check_names(options)
-    validation, test = _shares(options)
+    validation, test = shares(options)
     if validation + test >= 1:
         raise InvalidInput(
             f"--validation {validation:g} and --test {test:g} leave no rows to train on"
@@ -227,181 +217,16 @@ def _kept(options: argparse.Namespace, model: TableModel) -> str:
     return f"{newest} has the last epoch saved; go on with --resume {options.checkpoint}"
 
 
-class _Parts:
-    """The rows of a training: which ones it sees, and which it is measured on."""
-
-    def __init__(self, model: TableModel, data: Table | Matrix, options: Any, said: list[str]):
-        import numpy as np
-
-        self.weights: np.ndarray | None = None
-        plan = model.plan
-        if plan.weight:
-            self.weights = _weights(data, plan.weight, options.decimal)
-        values = model.labels(data)
-        assert values is not None
-        targets, new = model.targets(values, options.decimal, said)
-        if new:
-            raise InvalidInput(
-                f"the label has {len(new)} classes that the model does not know, such as "
-                f"{next(iter(new))!r}; train a new model for them"
-            )
-        self.targets = targets
-        self.X = model.features(data, options.decimal, said)
-        classes = bool(model.label.classes)
-        y = targets if classes or model.counts else model.label.standard(targets)
-        self.y = y.astype(np.int64) if classes else y.astype(model.trainer.problem.dtype)
-        groups = targets if classes else np.zeros(len(targets), np.int64)
-        self.train, self.validation, self.test = split(
-            groups, plan.validation, plan.test, plan.seed
-        )
-
-
-def split(
-    groups: np.ndarray, validation: float, test: float, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows to train on, to validate and to test with, at random, of each group alike.
-
-    Parameters
-    ----------
-    groups
-        (rows,), such as classes; of each, at least one row is to train on.
-    validation, test
-        Shares of all rows; of groups too small for theirs, some give a row and others none.
-    """
-    import numpy as np
-
-    random = np.random.default_rng([seed, 0x73706C69])  # ASCII "spli": apart from other draws
-    order = random.permutation(len(groups))
-    drawn = groups[order]
-    names, sizes = np.unique(groups, return_counts=True)
-    ties = random.random(len(names))
-    tested = _quotas(sizes, sizes - 1, test, ties)
-    validated = _quotas(sizes, sizes - 1 - tested, validation, 1 - ties)
-    parts: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
-    for name, of_test, of_validation in zip(names, tested, validated, strict=True):
-        rows = np.split(order[drawn == name], (of_test, of_test + of_validation))
-        for part, chosen in zip((2, 1, 0), rows, strict=True):
-            parts[part].append(chosen)
-    train, validated_rows, tested_rows = (np.sort(np.concatenate(part)) for part in parts)
-    return train, validated_rows, tested_rows
-
-
-def _quotas(sizes: np.ndarray, free: np.ndarray, share: float, ties: np.ndarray) -> np.ndarray:
-    """Return how many rows of each group make a share of all, by the largest remainders.
-
-    Parameters
-    ----------
-    sizes, free
-        Rows of each group, and how many of these may be taken.
-    ties
-        The order among equal remainders.
-    """
-    import numpy as np
-
-    exact = share * sizes
-    quotas = np.minimum(np.floor(exact + 1e-9).astype(np.int64), free)  # 0.1 * 30 is less than 3
-    lacking = round(share * int(sizes.sum())) - int(quotas.sum())
-    while lacking > 0 and (quotas < free).any():
-        order = np.lexsort((ties, -(exact - quotas).round(9)))
-        order = order[(quotas < free)[order]][:lacking]
-        quotas[order] += 1
-        lacking -= len(order)
-    return quotas
-
-
-def _said_of_parts(parts: Any, validation: float, test: float) -> list[str]:
-    """Return what there is to say where a part was asked for but has no row."""
-    from fastnn.tabular.table import counted
-
-    rows = counted(sum(map(len, parts)), "row")
-    return [
-        f"warning: no row is left out to {what}: --{option} {share:g} of {rows} is none"
-        for what, option, share, part in (
-            ("validate", "validation", validation, parts[1]),
-            ("test", "test", test, parts[2]),
-        )
-        if share and not len(part)
-    ]
-
-
-def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
+def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, Parts]:
     """Return a new model, and the rows for it."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    from fastnn.cli.model import Plan, TableModel, without_label
-    from fastnn.tabular import preparation
+    from fastnn.cli.model import TableModel
     from fastnn.tabular.label import Label
-    from fastnn.tabular.table import Matrix, counted, in_file
-    from fastnn.tabular.words import number_hint
+    from fastnn.tabular.table import counted
     from fastnn.training.trainer import Trainer
 
-    validation, test = _shares(options)
-    seed = options.seed or 0
-    task = settings.task_for(options.task, options.loss)
-    data, remarks = read_data(options, label=options.label or "")
-    said.append("; ".join([f"{called(options.data)}: {_extent(data)}", *remarks]))
-    label, weight = _label(options, data), ""
-    columns: tuple[str, ...] = ()
-    numbered = False
-    if not isinstance(data, Matrix):
-        columns, numbered = tuple(data.columns), data.numbered
-        if options.weight is not None:
-            weight = data.name_of(options.weight, "--weight")
-            if not weight:
-                raise InvalidInput("--weight: that column has no name; give it one in the header")
-    elif options.weight is not None:
-        raise InvalidInput("--weight names a column, and a matrix has none")
-    data, unlabelled = without_label(data, label)
-    if unlabelled:
-        said.append(f"{counted(unlabelled, 'row')} without a label left out")
-    if not data.rows:
-        raise InvalidInput(f"column {label!r}, the label, has no value in any row")
-    inputs: Any = replace(data, y=None) if isinstance(data, Matrix) else data
-    choices = preparation.Choices(decimal=options.decimal)
-    if not isinstance(data, Matrix):
-        given = {
-            option: [data.name_of(name, f"--{option}") for name in names_in(value)]
-            for option, value in vars(options).items()
-            if option in ("drop", "keep", "category", "number")
-        }
-        _check_roles({"label": [label], "weight": [weight] if weight else [], **given})
-        inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
-        if not inputs.columns:
-            why = "--drop names all of them" if given["drop"] else "the label is the only one"
-            raise InvalidInput(f"no column is left to learn from: {why}")
-        choices = preparation.Choices(
-            given["category"], given["number"], given["keep"], options.decimal,
-            bool(options.day_first),
-        )  # fmt: skip
-    else:
-        for option in ("drop", "keep", "category", "number"):
-            if getattr(options, option) is not None:
-                raise InvalidInput(f"--{option} names columns, and a matrix has none")
-    values = data.y if isinstance(data, Matrix) else data.columns[label]
-    assert values is not None
-    with in_file(data.places):
-        told = Label.learn(label, values, task, options.decimal)
-        targets, _ = told.encode(values, options.decimal)
-    if (
-        round(validation * data.rows) < _LEAST_VALIDATION
-        and validation
-        and options.validation is None
-    ):
-        said.append(f"{counted(data.rows, 'row')} are too few to leave some out: no validation")
-        validation = 0.0
-    groups = targets if told.classes else np.zeros(data.rows, np.int64)
-    parts = split(groups, validation, test, seed)
-    rows = len(parts[0])
-    if not told.classes:
-        told = told.scaled_by(targets[parts[0]])
-    features, more = preparation.learn(inputs, choices, None if rows == data.rows else parts[0])
-    if told.classes and values.dtype == object:
-        hint = number_hint(values, options.decimal)
-        said += [f"warning: label {label!r} is read as classes: {hint}"] if hint else []
-    said += [_said_of(told, values), *_said_of_parts(parts, validation, test)]
-    said += features.describe() + more
+    prepared = prepare(options, said)
+    data, told, features = prepared.data, prepared.label, prepared.preparation
+    targets, rows, seed = prepared.targets, prepared.rows, prepared.plan.seed
     kind: Any = settings.loss_for(options.loss, told.task)
     regression = not told.classes
     if kind == "poisson":
@@ -409,8 +234,8 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
             row = int((targets < 0).argmax())
             raise InvalidInput(
                 f"row {row + 1 if data.places is None else data.places[row] + 1}, column "
-                f"{label!r}, the label: {targets[row]:g}, but --loss poisson takes counts, which "
-                "are at least 0; correct it, or choose another --loss"
+                f"{told.name!r}, the label: {targets[row]:g}, but --loss poisson takes counts, "
+                "which are at least 0; correct it, or choose another --loss"
             )
         told = Label(told.name)
     batch = min(settings.batch_for(rows) if options.batch is None else options.batch, rows)
@@ -431,10 +256,9 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
         dtype=options.dtype or "float32",
         seed=seed,
     )
-    plan = Plan(columns, numbered, data.rows, validation, test, seed, weight)
-    model = TableModel(trainer, features, told, plan)
+    model = TableModel(trainer, features, told, prepared.plan)
     model.keep()
-    found = _Parts(model, data, options, said)
+    found = Parts(model, data, options, said)
     options.epochs = epochs
     sizes = "-".join(map(str, [trainer.network.inputs, *(d.units for d in trainer.network.dense)]))
     said.append(
@@ -445,7 +269,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     return model, found
 
 
-def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _Parts]:
+def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, Parts]:
     """Return the model of a file, and the same rows for it."""
     from fastnn.cli.model import TableModel, without_label
     from fastnn.cli.resume import check_same
@@ -457,7 +281,7 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
     check_same(options, model)
     expected = None if model.plan.numbered else model.plan.columns
     data, remarks = read_data(options, expected, label=model.label.name)
-    said.append("; ".join([f"{called(options.data)}: {_extent(data)}", *remarks]))
+    said.append("; ".join([f"{called(options.data)}: {extent(data)}", *remarks]))
     data = model.aligned(data, said)
     if model.labels(data) is None:
         raise InvalidInput(f"the data have no column {model.label.name!r}, the label of the model")
@@ -483,97 +307,13 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, _P
         rate = settings.rate_for(kind, not model.label.classes) / 10
         trainer.set(learning_rate=rate)
         said.append(f"the rate of the model has come to its end: {rate:g} from now on, or --rate")
-    parts = _Parts(model, data, options, said)
+    parts = Parts(model, data, options, said)
     options.epochs = epochs
     said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}")
     return model, parts
 
 
-def _extent(data: Table | Matrix) -> str:
-    from fastnn.tabular.table import Matrix, counted
-
-    width = data.X.shape[1] if isinstance(data, Matrix) else len(data.columns)
-    return f"{counted(data.rows, 'row')}, {counted(width, 'column')}"
-
-
-def _said_of(label: Any, values: Any) -> str:
-    """Return which task a label is, with its values."""
-    from collections import Counter
-
-    from fastnn.tabular.label import words_of
-
-    if not label.classes:
-        return (
-            f"label {label.name!r}: regression, mean {label.mean:.6g}, deviation {label.scale:.6g}"
-        )
-    counts = Counter(words_of(values))
-    shown = ", ".join(f"{word!r} {counts[word]}" for word in label.classes[:8])
-    more = f" and {len(label.classes) - 8} more" if len(label.classes) > 8 else ""
-    kind = "binary" if len(label.classes) == 2 else "multi-class"
-    return f"label {label.name!r}: {kind} classification, rows by class: {shown}{more}"
-
-
-def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
-    """Return the name of the label."""
-    from fastnn.tabular.table import Matrix, listed
-
-    if isinstance(data, Matrix) and data.y is None:
-        raise InvalidInput(f"{called(options.data)} has features but no labels; add them as y")
-    apart = data.label
-    if apart is not None:
-        if options.label not in (None, "y", "-1", apart):
-            raise InvalidInput(
-                f"--label {options.label}: {called(options.data)} is a matrix with labels of its "
-                f"own, {apart}"
-            )
-        return apart
-    assert not isinstance(data, Matrix)
-    if options.label is None:
-        raise InvalidInput(
-            f"--label is missing; which column is to be predicted: {listed([*data.columns], 20)}?"
-        )
-    return data.name_of(options.label, "--label")
-
-
-def _check_roles(given: dict[str, list[str]]) -> None:
-    """Refuse columns that two options name for what cannot be both."""
-    for one, another in itertools.combinations(given, 2):
-        both = [name for name in given[one] if name in given[another]]
-        if both and {one, another} not in ({"keep", "category"}, {"keep", "number"}):
-            raise InvalidInput(
-                f"--{one} and --{another} both name column {both[0]!r}; leave it out of one"
-            )
-
-
-def _weights(data: Any, name: str, decimal: str) -> Any:
-    import numpy as np
-
-    from fastnn.tabular.label import numbers_of
-
-    weights, row = numbers_of(data.columns[name], decimal)
-    wrong = ~(weights >= 0)
-    if row is None and wrong.any():
-        row = int(np.argmax(wrong))
-    if row is not None:
-        raise InvalidInput(
-            f"row {row + 1}, column {name!r}: {data.columns[name][row]!r:.60} where a weight of at "
-            "least 0 is due"
-        )
-    return weights
-
-
-def _shares(options: argparse.Namespace) -> tuple[float, float]:
-    """Return which shares of the rows are left out to validate and to test."""
-    usual = {"validation": _VALIDATION, "test": 0.0}
-    asked = {name: getattr(options, name) for name in usual}
-    validation, test = (
-        number(usual[name] if share is None else share, f"--{name}", 0.0, 1.0, open_high=True)
-        for name, share in asked.items()
-    )
-    return validation, test
-
-
-def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
+def _fit(options: argparse.Namespace, model: TableModel, data: Parts) -> Any:
     """Train, with a bar or a line now and then, and return the history."""
     from fastnn.training.callbacks import Checkpoint, EarlyStopping
 
@@ -613,29 +353,14 @@ def _fit(options: argparse.Namespace, model: TableModel, data: _Parts) -> Any:
     return history
 
 
-def _report(model: TableModel, data: _Parts, history: Any, out: str, seconds: float) -> None:
+def _report(model: TableModel, data: Parts, history: Any, out: str, seconds: float) -> None:
     """Print how good the model is, and where it is."""
-    import os
-
-    from fastnn.cli.scores import scores, short
-    from fastnn.errors import UnusableFile
-
     rows = [("task", model.label.task)]
     if len(history):
         done, kept = history.first_epoch + len(history), model.trainer.epoch
         back = f", of which {kept} are kept: the validation loss got no smaller" * (kept < done)
         rows.append(("epochs", f"{done}{back}"))
-    for name, part in (("validation", data.validation), ("test", data.test)):
-        if len(part):
-            found = scores(model, data.X[part], data.targets[part])
-            rows.append((name, f"{len(part)} rows: {short(found)}"))
-    if not len(data.validation) and not len(data.test):
-        found = scores(model, data.X[data.train], data.targets[data.train])
-        rows.append(("training", f"{len(data.train)} rows: {short(found)}"))
-    try:
-        rows.append(("model", f"{out} ({screen.size(os.path.getsize(out))})"))
-    except OSError as error:
-        raise UnusableFile(error.errno or errno.EIO, str(error.strerror), out) from error
+    rows += scored(model, data) + [file_row(out)]
     rows.append(("time", f"{seconds:.1f} s on {history.where}"))
     for line in screen.rows_of(rows):
         screen.answer(line)

@@ -7,12 +7,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer_names
 
 from fastnn.errors import InvalidInput
+from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import Rows
+
+
+def check_name(name: str) -> None:
+    """Raise `InvalidInput` where no scorer of scikit-learn's has a name."""
+    if name not in get_scorer_names():
+        raise unknown_name("scoring", name, get_scorer_names())
 
 
 def accuracy(right: np.ndarray, weights: np.ndarray | None) -> float:

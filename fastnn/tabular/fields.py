@@ -1,7 +1,8 @@
 """What the columns of any table in memory are, and their numbers and codes of categories.
 
 Frames, arrays and lists come as `Cells`, a column each; `Fields` learns from those what each column
-is - numbers, dates or categories - and gives a `Coded` table of any others like them.
+is - numbers, dates, durations, times or categories - and gives a `Coded` table of any others like
+them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import datetime
 import math
 import warnings
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from numbers import Real
@@ -20,15 +21,22 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.inputs.frames import Frame, frame_of
-from fastnn.tabular.dates import ISO, date, date_format
+from fastnn.tabular.categories import (
+    MOST_CATEGORIES,
+    MOSTLY,
+    Kept,
+    codes_of,
+    is_named,
+    kept_words,
+    least_rows,
+)
+from fastnn.tabular.dates import CLOCK, ISO, date, date_format
 from fastnn.tabular.encodings import Coded
 from fastnn.tabular.words import code_among, is_missing, number
 
-MOST_CATEGORIES = 1000
-_RARE = 4  # rows of a category, fewer of which do not count by themselves in large tables
-MOSTLY = 0.9  # share of cells from which on the others are mistakes
-_LEAST_NAMED = 20  # rows, from which on text that differs in nearly all of them is a name
-_DAY = np.timedelta64(1, "D")
+RARE = 4  # rows of a category, fewer of which do not count by themselves in large tables
+_DAY, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "s")
+_DAY_SECONDS = 86_400
 _CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 _CATEGORICAL = ("category", "categorical", "enum", "dictionary")
 _EXACT = 2**53  # up to which doubles hold every whole number
@@ -36,6 +44,10 @@ _LOWER = 2**32 - 1
 _ABSENT = object()  # a missing cell
 _NUMBERS = (Real, Decimal, np.bool_)
 _DATES = (datetime.date, np.datetime64)
+_NAMED = {"m": "durations", "M": "dates", "b": "truth values"}  # dtypes, in messages
+_DURATIONS = (datetime.timedelta, np.timedelta64)
+# How many numbers each kind of column gives; dates have one more for each cycle.
+_WIDTHS = {"number": 1, "date": 1, "duration": 1, "time": 3, "category": 0, "unused": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +64,25 @@ class Cells:
         Whether the library that they come from says that a column is one of categories.
     rows
         How many there are.
+    labels
+        What the user knows the columns by, where these did not come with a frame; None: nothing.
     """
 
     columns: tuple[np.ndarray, ...]
     names: tuple[str, ...]
     categorical: tuple[bool, ...]
     rows: int
+    labels: tuple[str, ...] | None = None
 
-    def take(self, rows: np.ndarray) -> Self:
-        """Return some rows."""
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return self.rows
+
+    def __getitem__(self, rows: np.ndarray) -> Self:
+        """Return some rows, by their numbers or where a mask is True."""
         columns = tuple(column[rows] for column in self.columns)
-        return type(self)(columns, self.names, self.categorical, len(rows))
+        count = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
+        return type(self)(columns, self.names, self.categorical, count, self.labels)
 
 
 def cells_of(X: Any, what: str = "X") -> Cells:
@@ -73,6 +93,8 @@ def cells_of(X: Any, what: str = "X") -> Cells:
     InvalidInput
         No table, or one of complex numbers.
     """
+    if isinstance(X, Cells):
+        return X
     frame = frame_of(X, what)
     if frame is not None and not frame.flat:
         return _of_frame(frame)
@@ -120,11 +142,13 @@ class Field:
     name
         What messages call it.
     kind
-        "number", "date", "category", or "unused" where there is nothing to learn from.
+        "number"; "date", in days since 1970; "duration", in seconds; "time" of day, in seconds
+        since midnight, and the cosine and the sine of its place in the day; "category"; or "unused"
+        where there is nothing to learn from.
     origin
         What is subtracted from whole numbers that doubles would round.
     form
-        Of dates that are text; "" of others.
+        Of dates and times that are text; "" of others.
     cycles
         Which of year, week and day a date has a number for its place in.
     words
@@ -147,27 +171,34 @@ class Field:
     @property
     def width(self) -> int:
         """How many numbers it gives."""
-        return {"number": 1, "date": 1 + len(self.cycles)}.get(self.kind, 0)
+        return _WIDTHS[self.kind] + len(self.cycles)
 
     @property
     def codes(self) -> int:
         """How many different codes it gives."""
-        return len(self.words) + self.gaps + self.other
+        return self._kept.codes
+
+    @property
+    def _kept(self) -> Kept:
+        return Kept(self.words, self.gaps, self.other)
 
     def numbers(self, values: np.ndarray) -> np.ndarray:
         """Return the numbers (rows, width) of a column, float64, NaN where one is missing."""
         if self.kind == "number":
             return numbers_of(values, self.name, self.origin)[:, None]
+        if self.kind == "duration":
+            return _durations_of(values, self.name)[:, None]
+        if self.kind == "time":
+            seconds = _times_of(values, self.name)
+            angle = seconds * (2 * np.pi / _DAY_SECONDS)
+            return np.stack([seconds, np.cos(angle), np.sin(angle)], axis=1)
         days = _days(_dates_of(values, self.name, self.form))
         cycles = [np.mod(days, _CYCLES[name]) for name in self.cycles]
         return np.stack([days, *cycles], axis=1)
 
     def code(self, values: np.ndarray) -> np.ndarray:
         """Return the code of each category (rows,), int64; -1 for one that was not there."""
-        known: dict[Any, int] = {word: code for code, word in enumerate(self.words)}
-        fallback = self.codes - 1 if self.other else -1
-        known[_ABSENT] = len(self.words) if self.gaps else -1
-        return np.array([known.get(word, fallback) for word in words_of(values)], np.int64)
+        return codes_of(words_of(values), self._kept, _ABSENT)
 
 
 @dataclass(frozen=True)
@@ -248,6 +279,8 @@ class Fields:
                 if type(value).__name__ != str(kinds[name]).partition("[")[0]:
                     raise CorruptFile(f"a column cannot have {name}={shown(value):.80}")
                 given[name] = value
+            if given["kind"] not in _WIDTHS:
+                raise CorruptFile(f"a column cannot be of the kind {given['kind']!r:.40}")
             made.append(Field(**given))
         return cls(tuple(made))
 
@@ -300,7 +333,7 @@ def _cells_as_numbers(values: np.ndarray, name: str) -> np.ndarray:
                     raise _no_number(values, row, name) from None
             found[row] = known[cell]
             continue
-        if _missing(cell):
+        if is_absent(cell):
             found[row] = math.nan
             continue
         try:
@@ -320,7 +353,7 @@ def _no_number(values: np.ndarray, row: int, name: str) -> InvalidInput:
     )
 
 
-def _missing(cell: Any) -> bool:
+def is_absent(cell: Any) -> bool:
     """Return whether a cell is None, NaN, or what pandas has in their place."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
@@ -352,7 +385,7 @@ def words_of(values: np.ndarray) -> list[Any]:
 def _word(cell: Any) -> Any:
     if isinstance(cell, str):
         return cell
-    if _missing(cell):
+    if is_absent(cell):
         return _ABSENT
     if isinstance(cell, (bool, np.bool_)):
         return "true" if cell else "false"
@@ -363,16 +396,20 @@ def _word(cell: Any) -> Any:
 
 def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
     """Return what kind a column is, by all of its rows, and the form of dates that are text."""
-    if values.dtype.kind in "biufm":
+    if values.dtype.kind in "biuf":
         return "number", ""
-    if values.dtype.kind == "M":
-        return "date", ""
-    present = [cell for cell in values.tolist() if not _missing(cell)]
+    if values.dtype.kind in "mM":
+        return ("duration" if values.dtype.kind == "m" else "date"), ""
+    present = [cell for cell in values.tolist() if not is_absent(cell)]
     texts = {cell for cell in present if isinstance(cell, str)}
     others = [cell for cell in present if not isinstance(cell, str)]
-    if others and not texts and all(isinstance(cell, _DATES) for cell in others):
-        return "date", ""
-    if all(isinstance(cell, _NUMBERS) for cell in others):
+    if others and not texts:
+        kinds = {"date": _DATES, "duration": _DURATIONS, "time": (datetime.time,)}
+        for kind, types in kinds.items():
+            if all(isinstance(cell, types) for cell in others):
+                return kind, ""
+    # A duration of NumPy's is a number, too, to Python.
+    if all(isinstance(c, _NUMBERS) and not isinstance(c, _DURATIONS) for c in others):
         real = {text for text in texts if not is_missing(text)}
         wrong = {text for text in real if not _reads(text)}
         right = len(others) + sum(cell in real and cell not in wrong for cell in present)
@@ -393,7 +430,7 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
                 stacklevel=6,  # whoever calls fit
             )
         if form:
-            return "date", form
+            return ("time" if form == CLOCK else "date"), form
     return "category", ""
 
 
@@ -409,6 +446,8 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str) -> Field:
     """Return the field of a column of a kind, from the rows to train on."""
     if kind == "number":
         return Field(name, kind, _origin(values))
+    if kind in ("duration", "time"):
+        return Field(name, kind, form=form)
     if kind == "date":
         days = _days(_dates_of(values, name, form))
         days = days[~np.isnan(days)]
@@ -420,27 +459,22 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str) -> Field:
         return Field(name, kind, form=form, cycles=tuple(cycles))
     counts = Counter(words_of(values))
     missing = counts.pop(_ABSENT, 0)
-    if len(values) >= _LEAST_NAMED and len(counts) > MOSTLY * len(values):
+    if is_named(counts, len(values)):
         return Field(name, "unused")
-    least = max(1, min(_RARE, len(values) // 500))
-    ordered = sorted(counts, key=lambda word: (-counts[word], word))
-    kept = [word for word in ordered if counts[word] >= least][:MOST_CATEGORIES]
-    if len(ordered) - len(kept) == 1 and len(kept) < MOST_CATEGORIES:
-        kept = ordered
-    other = len(kept) < len(ordered)
-    merged = sum(counts.values()) - sum(counts[word] for word in kept)
-    if merged > 0.5 * len(values):
+    least = least_rows(len(values), RARE)
+    kept = kept_words(counts, missing, least)
+    if kept.rows > 0.5 * len(values):
         warnings.warn(
-            f"column {name}: {len(ordered) - len(kept)} categories of fewer than {least} rows, or "
-            f"beyond the commonest {MOST_CATEGORIES}, count as one, in {merged} of {len(values)} "
-            "rows, so little is left to learn from; merge categories that are alike, or leave the "
-            "column out",
+            f"column {name}: {kept.rare} categories of fewer than {least} rows, or beyond the "
+            f"commonest {MOST_CATEGORIES}, count as one, in {kept.rows} of {len(values)} rows, so "
+            "little is left to learn from; merge categories that are alike, or leave the column "
+            "out",
             UserWarning,
             stacklevel=6,  # whoever calls fit
         )
-    if len(kept) + other + (missing > 0) < 2:
+    if kept.codes < 2:
         return Field(name, "unused")
-    return Field(name, kind, words=tuple(kept), gaps=missing > 0, other=other)
+    return Field(name, kind, words=kept.words, gaps=kept.gaps, other=kept.other)
 
 
 def _origin(values: np.ndarray) -> int:
@@ -456,33 +490,84 @@ def _dates_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
     """Return a column as datetime64, NaT where one is missing."""
     if values.dtype.kind == "M":
         return values
+    missing = np.datetime64("NaT")
+    dtype = np.dtype("datetime64[us]")
+    return _read_each(values, name, "date", missing, dtype, lambda cell: _date(cell, form))
+
+
+def _durations_of(values: np.ndarray, name: str) -> np.ndarray:
+    """Return a column of durations in seconds, float64, NaN where one is missing."""
+    if values.dtype.kind == "m":
+        return values / _SECOND
+    return _read_each(values, name, "duration", np.nan, np.dtype(np.float64), _seconds)
+
+
+def _times_of(values: np.ndarray, name: str) -> np.ndarray:
+    """Return a column of times of day in seconds since midnight, float64, NaN where missing."""
+    return _read_each(values, name, "time", np.nan, np.dtype(np.float64), _after_midnight)
+
+
+def _read_each(
+    values: np.ndarray,
+    name: str,
+    due: str,
+    missing: Any,
+    dtype: np.dtype[Any],
+    read: Callable[[Any], Any],
+) -> np.ndarray:
+    """Return what each cell of a column of objects is, each different one read once.
+
+    Raises
+    ------
+    InvalidInput
+        A cell that is nothing of what is due, or a column of numbers.
+    """
     if values.dtype.kind == "f" and np.isnan(values).all():
-        return np.full(len(values), "NaT", "datetime64[us]")
+        return np.full(len(values), missing, dtype)
     if values.dtype != object:
         raise InvalidInput(
-            f"column {name} has numbers ({values.dtype}) where there were dates in fit"
+            f"column {name} has {_NAMED.get(values.dtype.kind, 'numbers')} ({values.dtype}) where "
+            f"there were {due}s in fit"
         )
-    known: dict[Any, np.datetime64] = {}
-    found = np.empty(len(values), "datetime64[us]")
+    known: dict[Any, Any] = {}
+    found = np.empty(len(values), dtype)
     for row, cell in enumerate(values.tolist()):
-        if _missing(cell):
-            found[row] = np.datetime64("NaT")
+        if is_absent(cell) or (isinstance(cell, str) and is_missing(cell)):
+            found[row] = missing
             continue
         try:
             if cell not in known:
-                known[cell] = _date(cell, form)
+                known[cell] = read(cell)
             found[row] = known[cell]
         except (TypeError, ValueError, OverflowError):
             raise InvalidInput(
-                f"column {name}, row {row}: {shown(cell):.60} where a date is due; correct it, or "
+                f"column {name}, row {row}: {shown(cell):.60} where a {due} is due; correct it, or "
                 "leave it missing (None) if it is unknown"
             ) from None
     return found
 
 
+def _seconds(cell: Any) -> float:
+    """Return how many seconds a duration is."""
+    if isinstance(cell, np.timedelta64):
+        return float(cell / _SECOND)
+    if not isinstance(cell, datetime.timedelta):
+        raise TypeError(cell)
+    return cell.total_seconds()
+
+
+def _after_midnight(cell: Any) -> float:
+    """Return how many seconds after midnight a time of day is."""
+    if isinstance(cell, str):
+        return float((date(cell, CLOCK) - np.datetime64(0, "us")) / _SECOND)
+    if not isinstance(cell, datetime.time):
+        raise TypeError(cell)
+    return 3600.0 * cell.hour + 60 * cell.minute + cell.second + 1e-6 * cell.microsecond
+
+
 def _date(cell: Any, form: str) -> np.datetime64:
     if isinstance(cell, str):
-        return np.datetime64("NaT") if is_missing(cell) else date(cell, form or ISO)
+        return date(cell, form or ISO)
     if isinstance(cell, np.datetime64):
         return cell.astype("datetime64[us]")
     if not isinstance(cell, datetime.date):

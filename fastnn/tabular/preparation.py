@@ -11,7 +11,9 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
-from fastnn.tabular.dates import DATE_FORMATS, ISO, date, date_format
+from fastnn.tabular.categories import LEAST_NAMED, MOSTLY, least_rows
+from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date, date_format
+from fastnn.tabular.fields import Cells, is_absent
 from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
 from fastnn.tabular.rules import (
     CategoryRule,
@@ -25,9 +27,6 @@ from fastnn.tabular.rules import (
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
 from fastnn.tabular.words import code_among, number_hint, read_cells
 
-# A column of text is one of numbers with mistakes where so many of its texts are numbers.
-MOSTLY = 0.9
-_LEAST_NAMED = 20  # rows, from which on a text that differs in all but some of them is a name
 _NAMES = re.compile(
     r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|__index_level_\d+__|", re.I
 )
@@ -79,6 +78,8 @@ class Choices:
         The decimal mark.
     day_first
         Whether 01/02/2024 is a day in February, where all dates of a column could be either.
+    rare
+        Rows, fewer of which are too few for a category in a large table.
     """
 
     categories: Collection[str] = ()
@@ -86,6 +87,7 @@ class Choices:
     keep: Collection[str] = ()
     decimal: str = "."
     day_first: bool = False
+    rare: int = 10
 
 
 @dataclass(frozen=True)
@@ -176,20 +178,7 @@ class Columns:
         InvalidInput
             A column is missing, or has what its rule cannot read.
         """
-        if isinstance(data, Matrix):
-            raise InvalidInput(
-                "the data are one matrix without names, but the model was trained on a table with "
-                f"the columns {listed(self.names)}"
-            )
-        absent = [name for name in self.names if name not in data.columns]
-        if absent:
-            known = [name for name in data.columns if name not in self.names]
-            raise InvalidInput(
-                f"{counted(len(absent), 'column')} that the model needs "
-                f"{'is' if len(absent) == 1 else 'are'} not there: {listed(absent)}"
-                f"{offered(absent[0], known) if known else ''}"
-            )
-        met = Met(ignored=tuple(name for name in data.columns if name not in self.names))
+        data, met = self._checked(data)
         blocks = []
         for rule in self._dense():
             with in_file(data.places):
@@ -216,6 +205,52 @@ class Columns:
         rows, columns = np.nonzero(~absent_places)
         whole[rows, places[rows, columns]] = 1.0
         return whole, met
+
+    def read(self, data: Table | Matrix, decimal: str = ".") -> tuple[Cells, Met]:
+        """Return the columns as they are read, for other features than these, and what was met.
+
+        Numbers, and true and false as 1 and 0, are float64; dates datetime64; words and times of
+        day objects.
+
+        Raises
+        ------
+        InvalidInput
+            As of `apply`.
+        """
+        data, met = self._checked(data)
+        columns = []
+        for rule in self.rules:
+            with in_file(data.places):
+                values = rule.read(data.columns[rule.name], decimal)
+            if isinstance(rule, DateRule) and rule.form == CLOCK:
+                moments = [None if each is None else each.time() for each in values.tolist()]
+                values = np.array(moments, object)
+            columns.append(values)
+            if isinstance(rule, CategoryRule):
+                met.add(rule.name, rule.codes(values)[1])
+            else:
+                met.add(rule.name, Found(sum(map(is_absent, values.tolist()))))
+        categorical = tuple(isinstance(rule, CategoryRule) for rule in self.rules)
+        labels = None if self.numbered else self.names
+        names = tuple(map(repr, self.names))
+        return Cells(tuple(columns), names, categorical, data.rows, labels), met
+
+    def _checked(self, data: Table | Matrix) -> tuple[Table, Met]:
+        """Return a table that has all columns, and those that it has beside them."""
+        if isinstance(data, Matrix):
+            raise InvalidInput(
+                "the data are one matrix without names, but the model was trained on a table with "
+                f"the columns {listed(self.names)}"
+            )
+        absent = [name for name in self.names if name not in data.columns]
+        if absent:
+            known = [name for name in data.columns if name not in self.names]
+            raise InvalidInput(
+                f"{counted(len(absent), 'column')} that the model needs "
+                f"{'is' if len(absent) == 1 else 'are'} not there: {listed(absent)}"
+                f"{offered(absent[0], known) if known else ''}"
+            )
+        return data, Met(ignored=tuple(name for name in data.columns if name not in self.names))
 
     def describe(self) -> list[str]:
         """Return what becomes of the columns, a line for each kind."""
@@ -291,7 +326,7 @@ def _learn(
     column = read.values[seen]
     rule: Rule | None
     if read.kind == "category":
-        rule = CategoryRule.learn(name, column, max(1, min(10, len(column) // 500)))
+        rule = CategoryRule.learn(name, column, least_rows(len(column), choices.rare))
         if rule is not None and rule.other:
             rare = len(set(words_of(column[present[seen]]))) - len(rule.categories)
             text = counted(rare, "rare category", "rare categories")
@@ -346,7 +381,7 @@ def _read(
     if values.dtype.kind == "M":
         return _Read("date", values)
     numbers, row = numbers_of(values, choices.decimal)
-    named = name not in choices.keep and table.rows >= _LEAST_NAMED
+    named = name not in choices.keep and table.rows >= LEAST_NAMED
     if row is None:
         whole = numbers[present]
         if (

@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.categories import Kept, codes_of, kept_words
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, date
 from fastnn.tabular.table import WrongCell, counted
 from fastnn.tabular.words import is_missing, number, read_cells, truth
 
 KNOTS = 64  # of the curve from a number to its normal score
 CLIP = 10.0  # deviations from the mean, beyond which a number counts as this
-MOST_CATEGORIES = 1000
 MISSING_NAME, OTHER_NAME = "(missing)", "(other)"
 _DAY = np.timedelta64(1, "D")
 _DAY_MICRO = 86_400_000_000
@@ -232,8 +232,14 @@ class DateRule:
         wanted = {"year": self.year, "week": self.week, "day": self.clock}
         return {name: days for name, days in lengths.items() if wanted[name]}
 
-    def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
-        """Return the features (rows, features), float32, of a column."""
+    def read(self, values: np.ndarray, decimal: str = ".") -> np.ndarray:
+        """Return the dates of a column, datetime64, NaT where one is missing.
+
+        Raises
+        ------
+        InvalidInput
+            A text that is none, with its row.
+        """
         if values.dtype == object:
             dates, row = read_cells(
                 values,
@@ -250,11 +256,16 @@ class DateRule:
                     "unknown",
                 )
         elif values.dtype.kind == "M":
-            dates = values
+            return values
         else:
             raise InvalidInput(
                 f"column {self.name!r} has numbers, but the model was trained on dates in it"
             )
+        return dates
+
+    def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
+        """Return the features (rows, features), float32, of a column."""
+        dates = self.read(values, decimal)
         days = _days(dates)
         features, found = self.days.apply(days)
         filled = np.where(np.isnan(days), self.days.fill, days)
@@ -312,16 +323,10 @@ class CategoryRule:
         """
         counts = Counter(_words(values))
         missing = counts.pop("", 0)
-        if len(counts) + (missing > 0) < 2:
+        kept = kept_words(counts, missing, least)
+        if len(counts) + kept.gaps < 2 or kept.codes < 2:
             return None
-        ordered = sorted(counts, key=lambda word: (-counts[word], word))
-        kept = [word for word in ordered if counts[word] >= least][:MOST_CATEGORIES]
-        if len(ordered) - len(kept) == 1 and len(kept) < MOST_CATEGORIES:
-            kept = ordered
-        other = len(kept) < len(ordered)
-        if len(kept) + other + (missing > 0) < 2:
-            return None
-        return cls(name, tuple(kept), missing > 0, other)
+        return cls(name, kept.words, kept.gaps, kept.other)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -330,17 +335,20 @@ class CategoryRule:
         names += [f"{self.name} {MISSING_NAME}"] * self.flag
         return (*names, *[f"{self.name} {OTHER_NAME}"] * self.other)
 
+    def read(self, values: np.ndarray, decimal: str = ".") -> np.ndarray:
+        """Return the words of a column, objects, None where one is missing."""
+        words = np.empty(len(values), object)
+        words[:] = [word or None for word in _words(values)]
+        return words
+
     def codes(self, values: np.ndarray) -> tuple[np.ndarray, Found]:
         """Return the feature that is 1 in each row, -1 for none, and which words are new."""
-        known = {word: code for code, word in enumerate(self.categories)}
-        fallback = len(self.features) - 1 if self.other else -1
-        absent = len(self.categories) if self.flag else -1
         words = _words(values)
         counts = Counter(words)
         missing = counts.pop("", 0)
+        known = set(self.categories)
         unknown = Counter({word: n for word, n in counts.items() if word not in known})
-        known[""] = absent
-        found = np.array([known.get(word, fallback) for word in words], np.int64)
+        found = codes_of(words, Kept(self.categories, self.flag, self.other), "")
         # A rare word was there in training, but nobody knows any more which ones.
         return found, Found(missing, Counter() if self.other else unknown)
 

@@ -141,6 +141,14 @@ class Matrix:
         y = None if self.y is None else self.y[rows]
         return type(self)(self.X[rows], y, self.first, places, self.label)
 
+    def as_table(self) -> Table:
+        """Return the same as a table without names, the labels after the features."""
+        X = self.X if isinstance(self.X, np.ndarray) else self.X.toarray()
+        columns = {str(place + 1): each.astype(np.float64) for place, each in enumerate(X.T)}
+        if self.y is not None:
+            columns[self.label] = self.y
+        return Table(columns, self.rows, True, self.places)
+
     def in_order(self, columns: int, first: int) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
         """Return the CSR of a sparse matrix with the columns of a model.
 

@@ -17,6 +17,7 @@ from fastnn.inputs.problem import Precision, Problem, check_precision
 from fastnn.rules.table import loss_row
 from fastnn.schedules import Schedule
 from fastnn.storage import tensor_file
+from fastnn.storage.model_kinds import ENSEMBLE, check_kind
 from fastnn.targets.engine import SideBySide
 from fastnn.targets.selection import Target, choose, engine_class, side_by_side_class
 from fastnn.threads.atomic import new_lock
@@ -502,11 +503,9 @@ def _from_file(
     CorruptFile
         Content that `Ensemble.save` cannot have written.
     """
+    check_kind(content, ENSEMBLE, where)
     if not isinstance(content, dict) or content.get("kind") != _KIND:
-        raise CorruptFile(
-            f"{where} is not a file that Ensemble.save wrote; Trainer.load reads those of "
-            "Trainer.save"
-        )
+        raise CorruptFile(f"{where} is not a file that Ensemble.save wrote")
     try:
         if content.keys() != {"kind", "problems", "members", "weights"}:
             raise ValueError("settings are missing or unknown")

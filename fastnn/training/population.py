@@ -193,7 +193,8 @@ def train_population(
     if len(errors) == len(members):
         raise _all_diverged(errors[0], len(members))
     y_val, *weight = inputs.outcomes
-    population = Population(found, y_val, weight[0] if weight else None)
+    larger = keepers[0].larger_is_better
+    population = Population(found, y_val, weight[0] if weight else None, larger)
     best = members[population.members.index(population.best)]
     warn_if_nothing_learnt(population.best.trainer, best.data)
     return population
@@ -241,6 +242,11 @@ class _BestEpochs(Keeper):
     def __repr__(self) -> str:
         """Name what the members are compared by."""
         return f"scoring={shown(self._scoring)}"
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether scores are negated."""
+        return self._sign < 0
 
     def series(self) -> str:
         """Return the series that is watched."""

@@ -56,7 +56,10 @@ class PopulationMember:
 
     @property
     def score(self) -> float:
-        """That of its best epoch, the smaller the better; infinite where none is kept."""
+        """That of its best epoch, the smaller the better; infinite where none is kept.
+
+        Of a metric or a `scoring` of which larger is better it is the negative.
+        """
         score = self.snapshots[0].score if self.snapshots else None
         return math.inf if score is None else score
 
@@ -70,13 +73,21 @@ class Population(Sequence[PopulationMember]):
         A list of `PopulationMember`.
     y_val, sample_weight
         Of the validation data, as they were given.
+    larger_is_better
+        Whether what members were compared by is larger for better ones, whose `score` it is
+        negated; printed, it is as `scoring` gives it.
     """
 
     def __init__(
-        self, members: Sequence[PopulationMember], y_val: Any, sample_weight: Any = None
+        self,
+        members: Sequence[PopulationMember],
+        y_val: Any,
+        sample_weight: Any = None,
+        larger_is_better: bool = False,
     ) -> None:
         self.members = list(members)
         self.y_val, self.sample_weight = y_val, sample_weight
+        self.larger_is_better = larger_is_better
 
     def __len__(self) -> int:
         """Return the number of members."""
@@ -106,6 +117,10 @@ class Population(Sequence[PopulationMember]):
         """The snapshots of all members, in order."""
         return [snapshot for member in self.members for snapshot in member.snapshots]
 
+    def value(self, member: PopulationMember) -> float:
+        """Return what a member was compared by, as the loss or `scoring` gives it."""
+        return -member.score if self.larger_is_better else member.score
+
     def __repr__(self) -> str:
         """Show every member in a row, the best one marked."""
         lines = [line.rstrip() for line in aligned(self._columns())]
@@ -132,7 +147,7 @@ class Population(Sequence[PopulationMember]):
                     "" if each.view is None else f"{each.view!r:.24}",
                     str(len(history)),
                     str(each.snapshots[0].epoch) if each.snapshots else "",
-                    cell(each.score) if each.snapshots else "",
+                    cell(self.value(each)) if each.snapshots else "",
                     cell(sum(history.seconds)),
                     each.ended,
                     "<- best" * (each is best),

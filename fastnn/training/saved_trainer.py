@@ -26,6 +26,7 @@ from fastnn.network import unknown_inputs
 from fastnn.rules.table import unknown_name
 from fastnn.storage import callback_states, tensor_file
 from fastnn.storage.callback_states import CallbackState
+from fastnn.storage.model_kinds import TRAINER, check_kind
 from fastnn.targets.selection import Target, choose
 from fastnn.training.history import History
 from fastnn.training.plain_values import (
@@ -262,8 +263,7 @@ def load(
         check_precision(precision)
     tensors, content = tensor_file.read(path)
     where = os.fsdecode(path)
-    if isinstance(content, dict) and content.get("kind") == "ensemble":
-        raise CorruptFile(f"{where} holds an Ensemble; fastnn.Ensemble.load reads it")
+    check_kind(content, TRAINER, where)
     content = _LATER | content if isinstance(content, dict) else {}
     if content.keys() != _KEYS:
         raise CorruptFile(f"{where} is damaged: settings are missing or unknown")

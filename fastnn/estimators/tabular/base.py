@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring
-from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
@@ -22,16 +22,20 @@ from fastnn.estimators.base import check_weights
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
+from fastnn.estimators.tabular.outcomes import values_of
 from fastnn.estimators.tabular.splitting import one_of_each_first, split
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.tabular.fields import Cells, Fields, cells_of
-from fastnn.targets.selection import TARGETS
+from fastnn.targets.selection import TARGETS, Target
 from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
+from fastnn.training.metrics import Metrics
 
 _IMPORTANCE_ROWS = 1000  # kept to permute columns of
 # What a fit leaves beside attributes whose names end with "_".
-_PRIVATE = {"_fields", "_encodings", "_kept", "_importances", "_center", "_scale", "_range"}
+_PRIVATE = {
+    "_fields", "_encodings", "_kept", "_importances", "_center", "_scale", "_range", "table",
+}  # fmt: skip
 
 
 class TabularEstimator(BaseEstimator):
@@ -57,6 +61,8 @@ class TabularEstimator(BaseEstimator):
     _fields: Fields
     _encodings: dict[str, Encoding]
     _kept: tuple[Coded, Any, Any]
+    # How the columns of a file become those of X, which the command line keeps with a model.
+    table: dict[str, Any] | None = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -121,10 +127,10 @@ class TabularEstimator(BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        y = column_or_1d(y, warn=True)
+        y = values_of(y, "y")
         check_consistent_length(y, np.empty(cells.rows))
         weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
-        groups = None if groups is None else column_or_1d(groups)
+        groups = None if groups is None else values_of(groups, "groups")
         if groups is not None:
             check_consistent_length(groups, np.empty(cells.rows))
         if weights is not None and not weights.all():
@@ -207,8 +213,13 @@ class TabularEstimator(BaseEstimator):
                 "convert to a dense numpy array."
             )
         cells = cells_of(X)
-        validate_data(self, X if hasattr(X, "shape") else np.empty((0, len(cells.columns))),
-                      reset=reset, skip_check_array=True)  # fmt: skip
+        if cells is not X:
+            validate_data(self, X if hasattr(X, "shape") else np.empty((0, len(cells.columns))),
+                          reset=reset, skip_check_array=True)  # fmt: skip
+        elif reset:
+            self.n_features_in_ = len(cells.columns)
+            if cells.labels is not None:
+                self.feature_names_in_ = np.array(cells.labels, object)
         shape = cells.rows, len(cells.columns)
         for count, what in zip(shape, ("sample", "feature"), strict=True):
             if not count:
@@ -228,7 +239,7 @@ class TabularEstimator(BaseEstimator):
             missing = "X_val" if X is None else "y_val"
             raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
         cells = self._cells(X, reset=False)
-        y = column_or_1d(y, warn=True)
+        y = values_of(y, "y_val")
         check_consistent_length(y, np.empty(cells.rows))
         weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
         if weights is not None and not weights.all():
@@ -312,9 +323,16 @@ class TabularEstimator(BaseEstimator):
 
     def _mean(self, coded: Coded) -> np.ndarray:
         """Return what the members give on average, (m, outputs), for coded rows."""
-        return self.ensemble_.forward(
-            {name: encoding.apply(coded) for name, encoding in self._encodings.items()}
-        )
+        return self.ensemble_.forward(self._features(coded))
+
+    def _features(self, coded: Coded) -> dict[str, Any]:
+        """Return what members read of coded rows, by name."""
+        return {name: encoding.apply(coded) for name, encoding in self._encodings.items()}
+
+    def measured(self, X: Any, places: np.ndarray, metrics: Metrics) -> dict[str, float]:
+        """Return loss, accuracy and metrics for X and the places of its classes (m,)."""
+        features = self._features(self._fields.code(self._cells(X, reset=False)))
+        return self.ensemble_.evaluate(features, places, metrics=metrics)
 
     def _predicted(self, X: Any) -> np.ndarray:
         """Return what the members give on average, (m, outputs), for X."""
@@ -361,8 +379,15 @@ class TabularEstimator(BaseEstimator):
         files.save(self, path)
 
     @classmethod
-    def load(cls, path: Any) -> Self:
+    def load(cls, path: Any, target: Target | None = None) -> Self:
         """Return the estimator that `save` wrote to `path`; it predicts the same bits.
+
+        Parameters
+        ----------
+        path
+            The file; also one of ``fastnn train --tabular``.
+        target
+            What to use instead of the saved one; None keeps that.
 
         Raises
         ------
@@ -371,7 +396,7 @@ class TabularEstimator(BaseEstimator):
         CorruptFile
             A file that is damaged, or not one that `save` of this class wrote.
         """
-        return files.load(cls, path)
+        return files.load(cls, path, target)
 
     def _check_known(self, y: Any) -> None:
         """Raise where targets to validate on cannot be."""
@@ -410,7 +435,7 @@ def _taken(
 ) -> tuple[Any, Any, np.ndarray, np.ndarray | None]:
     """Return some rows of what is to be validated on."""
     own = None if weights is None else weights[rows]
-    return _rows_of(X, rows), cells.take(rows), y[rows], own
+    return _rows_of(X, rows), cells[rows], y[rows], own
 
 
 def _with_weight(
@@ -421,11 +446,13 @@ def _with_weight(
     if not len(rows):
         raise InvalidInput("sample_weight is 0 for all rows; at least one must count")
     groups = None if groups is None else groups[rows]
-    return _rows_of(X, rows), cells.take(rows), y[rows], weights[rows], groups
+    return _rows_of(X, rows), cells[rows], y[rows], weights[rows], groups
 
 
 def _rows_of(X: Any, rows: np.ndarray) -> Any:
     """Return some rows of a table of any kind, for a scorer."""
+    if isinstance(X, Cells):
+        return X[rows]
     if not hasattr(X, "__getitem__"):
         X = np.asarray(X)
     return _safe_indexing(X, rows)

@@ -167,10 +167,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         return np.log(np.maximum(self.predict_proba(X), _LEAST))
 
     def _learn_targets(self, y: np.ndarray) -> np.ndarray:
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+        except ValueError as error:  # continuous numbers
+            raise InvalidInput(str(error)) from error
         labels = Labels.of(y)
         if len(labels.classes) < 2:
-            raise ValueError(
+            raise InvalidInput(
                 "The number of classes has to be greater than one; got 1 class "
                 f"({labels.classes[0]!r})"
             )
@@ -180,7 +183,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     def _check_known(self, y: Any) -> None:
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(
+            raise InvalidInput(
                 f"y_val has labels that y does not have: {unknown.tolist()[:5]}; the classes are "
                 f"{self.classes_.tolist()[:10]}"
             )
@@ -337,12 +340,15 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         if y.dtype.kind in "mM":
-            raise ValueError(f"y must be numbers for a regression, not {y.dtype}")
+            raise InvalidInput(f"y must be numbers for a regression, not {y.dtype}")
         try:
             numbers = y.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"y must be numbers for a regression ({error})") from error
-        assert_all_finite(numbers, input_name="y")
+            raise InvalidInput(f"y must be numbers for a regression ({error})") from error
+        try:
+            assert_all_finite(numbers, input_name="y")
+        except ValueError as error:
+            raise InvalidInput(str(error)) from error
         return numbers
 
     def _standard(self, targets: np.ndarray) -> np.ndarray:

@@ -12,8 +12,10 @@ import numpy as np
 from fastnn.errors import CorruptFile, FastnnError, InvalidInput
 from fastnn.estimators.tabular.members import Recipe
 from fastnn.storage import tensor_file
+from fastnn.storage.model_kinds import check_kind
 from fastnn.tabular.encodings import Coded, Encoding, Ragged
 from fastnn.tabular.fields import Fields
+from fastnn.targets.selection import Target, choose
 from fastnn.training.ensemble import Ensemble
 
 Estimator = TypeVar("Estimator")
@@ -45,22 +47,28 @@ def save(estimator: Any, path: str | bytes | os.PathLike[Any]) -> None:
         "score": float(estimator.validation_score_),
         "importances": [*own["_importances"].tolist()] if "_importances" in own else None,
         "targets": estimator._targets_to_plain(),
+        "table": estimator.table,
     }
     tensor_file.write(path, tensors, content)
 
 
-def load(kind: type[Estimator], path: str | bytes | os.PathLike[Any]) -> Estimator:
+def load(
+    kind: type[Estimator], path: str | bytes | os.PathLike[Any], target: Target | None = None
+) -> Estimator:
     """Return the estimator of a class that `save` wrote to `path`; see `TabularEstimator.load`."""
     tensors, content = tensor_file.read(path)
     where = os.fsdecode(path)
-    name = content.get("kind") if isinstance(content, dict) else None
-    if name != kind.__name__:
-        what = f"one of {name}" if isinstance(name, str) else "none of this kind"
-        raise CorruptFile(f"{where} is not a file that {kind.__name__}.save wrote, but {what}")
+    check_kind(content, kind.__name__, where)
+    if not isinstance(content, dict) or content.get("kind") != kind.__name__:
+        raise CorruptFile(f"{where} is not a file that {kind.__name__}.save wrote")
+    if target is not None:
+        choose(target)
     try:
         made: Any = kind(**content["parameters"])
+        if target is not None:
+            made.target = target
         ensemble = _taken(tensors, _ENSEMBLE)
-        made.ensemble_ = Ensemble.from_content(ensemble, content["ensemble"], where)
+        made.ensemble_ = Ensemble.from_content(ensemble, content["ensemble"], where, target)
         made._fields = Fields.from_plain(content["fields"])
         made._encodings = {
             each["name"]: Encoding.from_arrays(each, _taken(tensors, f"{_ENCODING}{number}."))
@@ -77,6 +85,7 @@ def load(kind: type[Estimator], path: str | bytes | os.PathLike[Any]) -> Estimat
         if content["importances"] is not None:
             made._importances = np.array(content["importances"], np.float64)
         made._kept = None
+        made.table = content.get("table")  # which files of before there was one do not have
         made._targets_from_plain(content["targets"])
         _check(made, tensors)
     except FastnnError:

@@ -318,8 +318,9 @@ class Fit:
         if settings.verbose:
             for recipe, member in zip(recipes, population, strict=True):
                 print(
-                    f"{recipe.view}: {len(member.history)} epochs, validation score "
-                    f"{member.score:.6g} ({member.ended})"
+                    f"{recipe.view}: {len(member.history)} epochs, validation "
+                    f"{'loss' if settings.scoring is None else 'score'} "
+                    f"{population.value(member):.6g} ({member.ended})"
                 )
 
     def _indicators(self, rows: Part) -> np.ndarray:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
+
+from fastnn.errors import InvalidInput
+
+_TRIES = 20  # draws of groups, one of which leaves a row of each class to train on
 
 
 def split(
@@ -34,11 +41,11 @@ def split(
 
     Raises
     ------
-    ValueError
+    InvalidInput
         Too few rows or groups.
     """
     if groups is not None:
-        training, validation = _by_groups(y, classes, fraction, groups, random)
+        training, validation = _whole(y, classes, _by_groups(y, classes, fraction, groups, random))
     else:
         ordered = random.permutation(len(y))
         ordered = ordered[np.argsort(y[ordered], kind="stable")]
@@ -52,14 +59,9 @@ def split(
         taken[places[drawn]] = True
         training, validation = ordered[~taken], ordered[taken]
     if not len(validation):
-        raise ValueError(
+        raise InvalidInput(
             f"n_samples={len(y)} are too few to train on some of them and to validate on others; "
             "there must be two of a class, or three numbers"
-        )
-    if classes and len(np.unique(y[training])) < classes:
-        raise ValueError(
-            "groups leave no row of some classes to train on: all of their rows are in the groups "
-            "to validate on; pass X_val and y_val instead"
         )
     return random.permutation(training), random.permutation(validation)
 
@@ -74,17 +76,35 @@ def one_of_each_first(rows: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.concatenate([rows[places], np.delete(rows, places)])
 
 
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def _whole(y: np.ndarray, classes: int, pairs: Iterator[Pair]) -> Pair:
+    """Return the first rows to train on that have all classes, and those to validate on."""
+    for training, validation in islice(pairs, _TRIES):
+        if len(np.unique(y[training])) >= classes or not classes:
+            return training, validation
+    raise InvalidInput(
+        "groups leave no row of some classes to train on: all of their rows are in the groups to "
+        "validate on; pass X_val and y_val instead"
+    )
+
+
 def _by_groups(
     y: np.ndarray, classes: int, fraction: float, groups: np.ndarray, random: Any
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Iterator[Pair]:
+    """Yield rows to train on and to validate on, in one way after another."""
     number = len(np.unique(groups))
     if number < 2:
-        raise ValueError(f"groups must be at least 2, to validate on some, not {number}")
+        raise InvalidInput(f"groups must be at least 2, to validate on some, not {number}")
     folds = min(number, round(1 / fraction))
-    if classes and folds > 1:
-        counts = np.bincount(y, minlength=classes)
-        if counts.max() >= folds:  # which scikit-learn asks for
-            stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=random)
-            return next(stratified.split(np.zeros((len(y), 1)), y, groups))
-    plain = GroupShuffleSplit(1, test_size=fraction, random_state=random)
-    return next(plain.split(np.zeros((len(y), 1)), groups=groups))
+    if classes and folds > 1 and np.bincount(y, minlength=classes).max() >= folds:
+        stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=random)
+        with warnings.catch_warnings():
+            # Of classes with fewer rows than folds, which some folds then do not have.
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            pairs = list(stratified.split(np.zeros((len(y), 1)), y, groups))
+        yield from pairs
+        return
+    plain = GroupShuffleSplit(_TRIES, test_size=fraction, random_state=random)
+    yield from plain.split(np.zeros((len(y), 1)), groups=groups)

@@ -1,0 +1,70 @@
+"""What stands beside the rows of a table: labels, numbers and groups of any library, all there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import column_or_1d
+
+from fastnn.errors import InvalidInput, shown
+from fastnn.tabular.fields import is_absent
+
+
+def values_of(values: Any, name: str) -> np.ndarray:
+    """Return labels, numbers or groups (n,) as an array that can be sorted, text of fixed width.
+
+    Raises
+    ------
+    InvalidInput
+        Another shape, a missing value, bytes, or values of several types that have no order.
+    """
+    given = values
+    # Text of NumPy's StringDType, which scikit-learn does not know, and what pandas may have beside
+    # values, which it cannot compare.
+    if getattr(getattr(values, "dtype", None), "kind", "") not in (*"biufcmMUS",):
+        given = np.asarray(values)
+        if given.dtype.kind in "TO":
+            given = given.astype(object)
+            _check_there(given, name)
+            if given.ndim == 1 and all(isinstance(value, str) for value in given.tolist()):
+                given = given.astype(str)
+    elif values.dtype.kind in "mM":
+        given = np.asarray(values)
+        _check_there(given, name)
+    elif values.dtype.kind == "f" and np.isnan(np.asarray(values)).any():
+        _check_there(np.asarray(values), name)
+    try:
+        found: np.ndarray = column_or_1d(given, warn=True)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{name}: {error}") from error
+    if found.dtype.kind == "S":
+        raise InvalidInput(f"{name} has bytes, such as {found[0]!r:.40}; decode them to text first")
+    if found.dtype == object:
+        _check_order(found, name)
+    return found
+
+
+def _check_there(values: np.ndarray, name: str) -> None:
+    """Raise where a value is missing."""
+    cells = values.ravel() if values.dtype.kind in "mM" else values.ravel().tolist()
+    row = next((row for row, cell in enumerate(cells) if is_absent(cell)), None)
+    if row is not None:
+        what = cells[row]
+        raise InvalidInput(
+            f"Input {name} contains {'NaN' if what is not None else 'None'}: there is no value in "
+            f"row {row}; leave rows without one out"
+        )
+
+
+def _check_order(values: np.ndarray, name: str) -> None:
+    """Raise where values cannot be sorted."""
+    try:
+        np.unique(values)
+    except TypeError:
+        kinds = {type(value).__name__: value for value in values.tolist()}
+        examples = " and ".join(f"{shown(value):.30} ({kind})" for kind, value in kinds.items())
+        raise InvalidInput(
+            f"{name} has values of several types, {examples:.120}; make them all text, or all "
+            "numbers"
+        ) from None

@@ -1,0 +1,147 @@
+"""``fastnn train --tabular``: a population of networks at the prompt, in one file."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from fastnn import CorruptFile, TabularClassifier, TabularRegressor, Trainer
+from fastnn.cli import main
+
+QUICK = ["--tabular", "--target", "numpy", "--members", "2", "--epochs", "4", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory):
+    """Return a table with columns of all kinds, in a file."""
+    random = np.random.default_rng(0)
+    rows = 240
+    size = random.normal(size=rows)
+    table = pd.DataFrame(
+        {
+            "row": np.arange(rows),
+            "size": [f"{each:.3f}".replace(".", ",") for each in size],
+            "city": random.choice(["Ulm", "Kiel", "NA"], rows),
+            "open": random.choice(["yes", "no"], rows),
+            "since": [f"2{day % 10}.0{day % 9 + 1}.2020" for day in range(rows)],
+            "from": [f"{hour % 24:02d}:30" for hour in range(rows)],
+            "weight": random.choice([1, 2], rows),
+            "kind": np.where(size > 0, "10", np.where(size > -1, "9", "low")),
+            "sales": (100 * size).round(2),
+        }
+    )
+    table["sales"] = table["sales"].astype(str).str.replace(".", ",")
+    path = tmp_path_factory.mktemp("shops") / "shops.csv"
+    table.to_csv(path, index=False, sep=";")
+    return str(path)
+
+
+def train(capsys, *arguments):
+    assert main(["train", *arguments, *QUICK]) == 0
+    return capsys.readouterr()
+
+
+def predicted(capsys, *arguments):
+    assert main(["predict", *arguments, "--quiet"]) == 0
+    return list(csv.reader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_classes_become_one_file_that_predicts_their_words(shops, tmp_path, capsys):
+    path = str(tmp_path / "model.safetensors")
+    read = ["--decimal", ","]
+    shown = train(
+        capsys, shops, "--label", "kind", "--drop", "sales", "--weight", "weight", "--test", "0.2",
+        "--out", path, *read,
+    )  # fmt: skip
+    names = [line.split()[0] for line in shown.out.splitlines() if line[0] != " "]
+    assert names == ["task", "members", "validation", "test", "model", "time"] and not shown.err
+    header, *rows = predicted(capsys, path, shops, "--proba", *read)
+    assert header == ["kind", *(f"probability of {word}" for word in ("9", "10", "low"))]
+    shares = np.array([row[1:] for row in rows], float)
+    assert [["9", "10", "low"][place] for place in shares.argmax(axis=1)] == [r[0] for r in rows]
+    assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    assert main(["evaluate", path, shops, "--json", "--quiet", *read]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    truth = pd.read_csv(shops, sep=";", dtype=str, keep_default_na=False)["kind"]
+    assert scores["accuracy"] == np.mean(truth == [row[0] for row in rows])
+    right = shares[np.arange(len(truth)), truth.map({"9": 0, "10": 1, "low": 2})]
+    assert_allclose(scores["log_loss"], -np.log(right).mean(), rtol=1e-4)
+    assert main(["show", path, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["estimator"] == "TabularClassifier" and facts["classes"] == ["9", "10", "low"]
+    model = TabularClassifier.load(path)
+    assert model.classes_.tolist() == ["10", "9", "low"]
+    assert model.feature_names_in_.tolist() == ["size", "city", "open", "since", "from"]
+    assert [each.kind for each in model._fields.fields] == [
+        "number", "category", "number", "date", "time",
+    ]  # fmt: skip
+
+
+def test_numbers_become_a_regression_of_the_same_file_whatever_the_threads(shops, tmp_path, capsys):
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    asked = [shops, "--label", "sales", "--decimal", ",", "--scoring", "neg_mean_absolute_error"]
+    train(capsys, *asked, "--out", one, "--threads", "1")
+    train(capsys, *asked, "--out", two, "--threads", "2", "--time-limit", "1000")
+    found = predicted(capsys, one, shops, "--decimal", ",")
+    assert found == predicted(capsys, two, shops, "--decimal", ",", "--threads", "1")
+    assert found[0] == ["sales"] and len(found) == 241
+    model = TabularRegressor.load(one)
+    assert model.scoring == "neg_mean_absolute_error" and len(model.members_) == 2
+    assert main(["predict", one, shops, "--proba"]) == 2
+    assert "the label is a number" in capsys.readouterr().err
+
+
+def test_a_matrix_is_a_table_without_names(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    X = random.normal(size=(120, 3))
+    data, path = str(tmp_path / "data.npz"), str(tmp_path / "model")
+    np.savez(data, X=X, y=(X[:, 0] > 0).astype(int))
+    train(capsys, data, "--out", path)
+    np.save(tmp_path / "new.npy", X[:5])
+    rows = predicted(capsys, path, str(tmp_path / "new.npy"))
+    assert rows[0] == ["y"] and {row[0] for row in rows[1:]} <= {"0", "1"} and len(rows) == 6
+    assert TabularClassifier.load(path).classes_.tolist() == [0, 1]
+    assert not hasattr(TabularClassifier.load(path), "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--members", "3"], "--members needs --tabular"),
+        (["--tabular", "--hidden", "8"], "--hidden is of one network"),
+        (["--tabular", "--resume", "x"], "--resume is of one network"),
+        (["--tabular", "--members", "0"], "--members"),
+        (["--tabular", "--time-limit", "0"], "--time-limit"),
+        (["--tabular", "--validation", "0"], "--validation 0"),
+        (["--tabular", "--scoring", "rocauc"], "did you mean 'roc_auc'"),
+        ([*QUICK, "--label", "city", "--scoring", "r2"], "the metric 'score' failed"),
+        ([*QUICK, "--validation", "0.001"], "larger --validation"),
+    ],
+)
+def test_what_cannot_be_is_one_line(shops, tmp_path, capsys, given, said):
+    path = tmp_path / "model"
+    label = ["--label", "kind", "--decimal", ",", "--out", str(path)]
+    assert main(["train", shops, *label, *given]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("fastnn: ") and said in line and not path.exists()
+
+
+def test_the_target_is_no_column(shops, capsys):
+    assert main(["train", shops, "--tabular", "--target", "kind"]) == 2
+    assert "--label kind" in capsys.readouterr().err
+
+
+def test_estimators_of_programs_say_so(tmp_path, capsys):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    path = str(tmp_path / "model")
+    TabularRegressor(1, max_iter=1, target="numpy").fit(X, X[:, 0]).save(path)
+    assert main(["predict", path, path]) == 2
+    assert "fastnn.TabularRegressor.load" in capsys.readouterr().err
+    assert main(["show", path]) == 0
+    assert "TabularRegressor" in capsys.readouterr().out
+    with pytest.raises(CorruptFile, match=r"a TabularRegressor; fastnn\.TabularRegressor\.load"):
+        Trainer.load(path)
