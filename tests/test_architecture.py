@@ -53,7 +53,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn.tabular": (
         ("table", "words", "dates", "edges", "categories"),
         ("rules", "files", "encodings"),
-        ("label", "fields"),
+        ("label", "fields", "relevance"),
         ("preparation",),
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),

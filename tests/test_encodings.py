@@ -285,3 +285,35 @@ def test_durations_and_times_of_day_are_numbers_whatever_library_they_come_from(
     ):
         with pytest.raises(InvalidInput, match=words):
             fields.code(cells_of(nothing.assign(**{name: cells})))
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_weights_of_columns_multiply_all_of_their_features(dense):
+    from fastnn.tabular.encodings import Flags, NormalScores, OneHot, Ragged
+
+    random = np.random.default_rng(0)
+    numbers = random.normal(size=(50, 3))
+    numbers[::7, 2] = np.nan
+    columns, cuts = np.array([0, 2]), Ragged.of([np.linspace(-2, 2, 40), [0.0, 1.0]])
+    coded = Coded(numbers, random.integers(-1, 40, (50, 2)))
+    plain = Encoding(
+        (
+            NormalScores.learn(numbers, columns),
+            PiecewiseLinear.learn(numbers, columns, cuts),
+            Flags(np.array([2])),
+        ),
+        (Bins.learn(numbers, columns, cuts), OneHot(np.array([40, 40]))),
+        dense,
+    )
+    weighed = plain.weighed(np.array([0.5, 9.0, 0.25]), np.array([2.0, 4.0]))
+    assert weighed.sparse == plain.sparse
+    found, base = (np.asarray(each.toarray() if hasattr(each, "toarray") else each)
+                   for each in (weighed.apply(coded), plain.apply(coded)))  # fmt: skip
+    each_scale = np.concatenate(
+        [np.repeat([0.5, 0.25], n) for n in ([1, 1], [41, 3])] + [[0.25]]
+        + [np.repeat([0.5, 0.25], [41, 4]), np.repeat([2.0, 4.0], 40)]
+    )  # fmt: skip
+    np.testing.assert_allclose(found, base * each_scale, rtol=1e-6)
+    again = Encoding.from_arrays(*weighed.to_arrays())
+    assert np.array_equal(again.scale, weighed.scale)
+    assert Encoding.from_arrays(*plain.to_arrays()).scale is None

@@ -22,6 +22,7 @@ from sklearn.metrics import log_loss, roc_auc_score  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 
 from fastnn.estimators.tabular.fitting import Fit  # noqa: E402
+from fastnn.estimators.tabular.members import draw  # noqa: E402
 from fastnn.estimators.tabular.splitting import split  # noqa: E402
 
 N = 240
@@ -546,3 +547,39 @@ def test_what_is_left_of_a_time_limit_goes_to_more_members(seconds_left, members
     fit.settings = SimpleNamespace(workers=2, members=members)
     fit.recipes, fit._seconds_left = [None, None], lambda: seconds_left
     assert fit._more(2, 1.0) == more
+
+
+def test_trees_of_many_columns_are_no_more_than_there_is_time_for():
+    """The encodings of the members to come are those that were made, once there are enough."""
+    random = np.random.default_rng(0)
+    fit = Fit.__new__(Fit)
+    fit.recipes = [draw(random, "smooth", 2, False) for _ in range(2)]
+    drawn = [draw(random, "steps", 2, False) for _ in range(12)]
+    assert fit._with_views(drawn, 99) == drawn
+    for most in (1, 3):
+        found = fit._with_views(drawn, most)
+        assert len({each.view for each in found}) == max(1, most - 1)
+        assert [each.seed for each in found] == [each.seed for each in drawn]
+
+
+def test_a_time_limit_holds_for_a_wide_table():
+    wide = np.random.default_rng(0).normal(size=(400, 600))
+    begun = time.monotonic()
+    classifier(time_limit=2.0, n_members=8).fit(wide, np.arange(400) % 2)
+    assert time.monotonic() - begun < 20  # of which most is other work on a busy machine
+
+
+def test_columns_that_tell_little_count_less_where_there_are_many():
+    random = np.random.default_rng(0)
+    columns = random.normal(size=(600, 60))
+    y = columns[:, 0] > 0
+    model = classifier(n_members=3, max_iter=2).fit(columns, y)
+    views = [each.view for each in model.members_]
+    assert len({each.screening for each in model.members_}) > 1
+    for view, each in zip(views, model.members_, strict=True):
+        scale = model._encodings[view].scale if view in model._encodings else None
+        assert (scale is None) == (view not in model._encodings or not each.screening)
+        if scale is not None:
+            assert scale.max() == 1 and np.median(scale) < 0.5
+    narrow = classifier(n_members=3, max_iter=2).fit(columns[:, :9], y)
+    assert {each.screening for each in narrow.members_} == {0.0}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -103,6 +103,11 @@ class Part(ABC):
     def filled(self) -> float:
         """How many of its features are other than 0 in a row, about."""
 
+    @property
+    @abstractmethod
+    def sources(self) -> np.ndarray:
+        """The column that each feature comes from, int64 (width,)."""
+
 
 class Filling(Part):
     """A part all of whose features may be other than 0."""
@@ -186,6 +191,11 @@ class NormalScores(Filling):
         return len(self.columns)
 
     @property
+    def sources(self) -> np.ndarray:
+        """The column of each feature."""
+        return self.columns
+
+    @property
     def filled(self) -> float:
         """All of them."""
         return self.width
@@ -261,6 +271,11 @@ class PiecewiseLinear(Filling):
         return len(self.edges.values) - len(self.edges)
 
     @property
+    def sources(self) -> np.ndarray:
+        """The column of each feature."""
+        return np.repeat(self.columns, np.diff(self.edges.starts) - 1)
+
+    @property
     def filled(self) -> float:
         """Half of them."""
         return self.width / 2
@@ -295,6 +310,11 @@ class Flags(Filling):
     def width(self) -> int:
         """One feature a column."""
         return len(self.columns)
+
+    @property
+    def sources(self) -> np.ndarray:
+        """The column of each feature."""
+        return self.columns
 
     @property
     def filled(self) -> float:
@@ -350,6 +370,11 @@ class Bins(Choosing):
         return int(self._widths.sum())
 
     @property
+    def sources(self) -> np.ndarray:
+        """The column of each feature."""
+        return np.repeat(self.columns, self._widths)
+
+    @property
     def filled(self) -> float:
         """One a column."""
         return len(self.columns)
@@ -386,6 +411,11 @@ class OneHot(Choosing):
         return int(self.counts.sum())
 
     @property
+    def sources(self) -> np.ndarray:
+        """The column of each feature."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @property
     def filled(self) -> float:
         """One a column."""
         return len(self.counts)
@@ -406,11 +436,27 @@ class Encoding:
         Its parts; the features of the first come first.
     dense
         Whether rows are never stored sparse.
+    scale
+        What features are multiplied with, float32 (width,); None: with nothing.
     """
 
     filling: tuple[Filling, ...]
     choosing: tuple[Choosing, ...]
     dense: bool = False
+    scale: np.ndarray | None = None
+
+    def weighed(self, numbers: np.ndarray, codes: np.ndarray) -> Self:
+        """Return it with features in proportion to weights of the columns that they come from.
+
+        Parameters
+        ----------
+        numbers, codes
+            The weights of the columns of `Coded.numbers` and `Coded.codes`.
+        """
+        parts = (*self.filling, *self.choosing)
+        found = [(codes if isinstance(p, OneHot) else numbers)[p.sources] for p in parts]
+        scale = np.concatenate([*found, np.ones(0)]).astype(np.float32)
+        return replace(self, scale=scale if len(scale) else None)
 
     @property
     def width(self) -> int:
@@ -438,6 +484,8 @@ class Encoding:
                 row, column = np.nonzero(chosen >= 0)
                 rows[row, first + chosen[row, column]] = 1
                 first += part.width
+        if self.scale is not None:
+            out *= self.scale
         return out
 
     def _fill(self, block: Coded, rows: np.ndarray) -> int:
@@ -464,6 +512,8 @@ class Encoding:
                 blocks.append(np.ones(chosen.shape, np.float32))
                 first += part.width
             where, numbers = np.concatenate(columns, axis=1), np.concatenate(blocks, axis=1)
+            if self.scale is not None:
+                numbers *= self.scale[where]
             stored = (where >= 0) & (numbers != 0)
             values.append(numbers[stored])
             places.append(where[stored].astype(np.int32))
@@ -495,6 +545,8 @@ class Encoding:
                 else:
                     values[each.name] = value
             plain.append(values)
+        if self.scale is not None:
+            arrays["scale"] = self.scale
         return {"dense": self.dense, "parts": plain}, arrays
 
     @classmethod
@@ -522,6 +574,7 @@ class Encoding:
             tuple(part for part in parts if isinstance(part, Filling)),
             tuple(part for part in parts if isinstance(part, Choosing)),
             dense,
+            arrays.get("scale"),
         )
 
 

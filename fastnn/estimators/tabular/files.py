@@ -121,6 +121,10 @@ def _check(made: Any, left: dict[str, np.ndarray]) -> None:
         raise ValueError("the score and the weights must be finite")
     numbers, counts = sum(each.width for each in fields.fields), fields.counts
     for encoding in made._encodings.values():
+        if encoding.scale is not None and not (
+            encoding.scale.shape == (encoding.width,) and np.isfinite(encoding.scale).all()
+        ):
+            raise ValueError("features are multiplied with numbers that do not fit")
         for part in (*encoding.filling, *encoding.choosing):
             _check_part(part, numbers, counts)
     for member in made.ensemble_.members:

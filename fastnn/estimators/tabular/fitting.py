@@ -19,6 +19,7 @@ from fastnn.estimators.tabular.members import (
     encoding_of,
     epochs_of,
     is_large,
+    is_wide,
     trainer_of,
 )
 from fastnn.rules.table import LossName
@@ -37,6 +38,9 @@ _LEAST_TO_PROBE = 8  # members, fewer of which are all of the kind that mostly d
 _LEAST_MEMBERS = 2  # for which a time limit leaves epochs out
 _LEAST_EPOCHS = 20  # for which a time limit leaves rows out
 _SAMPLE = 2048  # rows by which time is measured, and that are always trained on
+_SAMPLE_CELLS = 1 << 18  # of those by which time is measured, of which wide tables have fewer
+_LEAST_SAMPLE = 256
+_ENCODED = 0.25  # share of the time left that may go to making features
 _VALIDATED = 1.3  # times as long an epoch takes with validation
 _SLOWER = 1.3  # times as long as the last ones the next members may take
 RESERVED = 0.1  # share of a time limit for what comes after the training
@@ -69,10 +73,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """How many members there are to be, and for which share of their epochs."""
+    """How many members there are to be, and for which share of their epochs.
+
+    Attributes
+    ----------
+    members, share
+        These.
+    views
+        How many encodings there is time for.
+    """
 
     members: int
     share: float
+    views: int = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +182,7 @@ class Fit:
         generator = np.random.default_rng(settings.seed)
         rows, columns = self.training.coded.numbers.shape
         large = is_large(rows, columns, settings.counts)
+        wide = is_wide(columns, settings.counts)
         kinds = [SMOOTH, STEPS] if columns and not large else [STEPS]
         if settings.classes:
             kinds.reverse()
@@ -179,7 +193,9 @@ class Fit:
             count = min(left, _PROBES) if probes else left
             kind = probes.pop(0) if probes else self._best_kind(kinds)
             left -= count
-            recipes = [draw(generator, kind, settings.classes, large) for _ in range(count)]
+            classes = settings.classes
+            recipes = [draw(generator, kind, classes, large, wide) for _ in range(count)]
+            recipes = self._with_views(recipes, plan.views)
             begun = time.monotonic()
             self._train(recipes, plan.share)
             left = left or self._more(count, time.monotonic() - begun)
@@ -206,19 +222,35 @@ class Fit:
         if self._seconds_left() is None:
             return Plan(settings.members, 1.0)
         rows = len(self.training.targets)
-        pace = self._seconds_per_row(kind)
+        pace, encoded = self._seconds_per_row(kind)
         seconds = self._seconds_left() or 0.0
-        most = int(seconds / (_LEAST_EPOCHS * pace))
+        most = min(int(seconds / (_LEAST_EPOCHS * pace)), int(_ENCODED * seconds / encoded))
         if most < rows:
             rows = max(most, min(rows, _SAMPLE))
             self.training = self.training.take(slice(rows))
             self.validation = self.validation.take(slice(max(_FEW, rows // 4)))
+        views = max(1, int(_ENCODED * seconds / (encoded * rows)))
         epochs = epochs_of(kind, rows, settings.epochs)
         workers = settings.workers or available_threads()
         room = max(1, workers) * seconds / (epochs * rows * pace)
         if room >= _LEAST_MEMBERS:
-            return Plan(min(settings.members, int(room)), 1.0)
-        return Plan(min(settings.members, _LEAST_MEMBERS), room / _LEAST_MEMBERS)
+            return Plan(min(settings.members, int(room)), 1.0, views)
+        return Plan(min(settings.members, _LEAST_MEMBERS), room / _LEAST_MEMBERS, views)
+
+    def _with_views(self, recipes: list[Recipe], most: int) -> list[Recipe]:
+        """Return recipes that read no more encodings than there is time to make.
+
+        Trees of many columns may take longer than training.
+        """
+        made = {each.view: each for each in self.recipes}
+        found = []
+        for recipe in recipes:
+            alike = [each for each in made.values() if each.kind == recipe.kind]
+            if recipe.view not in made and len(made) >= most and alike:
+                recipe = recipe.reading(alike[0])
+            made.setdefault(recipe.view, recipe)
+            found.append(recipe)
+        return found
 
     def _more(self, count: int, seconds: float) -> int:
         """Return how many more members there is time for, where so many took so many seconds.
@@ -232,13 +264,20 @@ class Fit:
         rounds = int(left / (_SLOWER * seconds / -(-count // workers)))
         return max(0, min(settings.members - len(self.recipes), rounds * workers))
 
-    def _seconds_per_row(self, kind: str) -> float:
-        """Return how long a member takes for a row of an epoch, validation included, about."""
+    def _seconds_per_row(self, kind: str) -> tuple[float, float]:
+        """Return how long a member takes for a row, about: of an epoch, and to make its features.
+
+        With an epoch goes its validation.
+        """
         settings = self.settings
-        sample = self.training.take(slice(_SAMPLE))
+        columns = max(1, self.training.coded.numbers.shape[1])
+        count = max(_LEAST_SAMPLE, min(_SAMPLE, _SAMPLE_CELLS // columns))
+        sample = self.training.take(slice(count))
         recipe = draw(np.random.default_rng(0), kind, settings.classes, True)
+        begun = time.monotonic()
         encoding = encoding_of(recipe, sample.coded, self._indicators(sample), settings.counts)
         features = encoding.apply(sample.coded)
+        encoded = time.monotonic() - begun
         batch = batch_size_of(len(self.training.targets))
         trainer = trainer_of(
             recipe, encoding, settings.outputs, settings.loss, batch, 1, settings.target
@@ -248,7 +287,8 @@ class Fit:
             begun = time.monotonic()
             trainer.fit(features, sample.targets, 1, sample_weight=sample.weights, progress=False)
             times.append(time.monotonic() - begun)
-        return _VALIDATED * times[-1] / len(sample.targets)
+        rows = len(sample.targets)
+        return _VALIDATED * times[-1] / rows, encoded / rows
 
     def _seconds_left(self) -> float | None:
         """Return how many there are; None where there is no limit."""

@@ -6,7 +6,7 @@ less than that members differ, since a mean of networks that err differently err
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from fastnn.tabular.encodings import (
     gaps,
     varied,
 )
+from fastnn.tabular.relevance import relevance, weights
 from fastnn.targets.selection import Target
 from fastnn.training.trainer import Trainer
 
@@ -38,6 +39,8 @@ _LINEAR = 0.2  # the size of piecewise linear features
 _AVERAGED = 8.0  # the part of a training, 1 / 8, that the mean of the weights looks back on
 _ROOM = 1 << 28  # bytes for the features of one kind of member
 _WIDEST = 64  # features of a number, about
+_MANY = 50  # columns, of which some tell little
+_SCREENING = (0.0, 0.5, 1.0)
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
 
 
@@ -65,6 +68,8 @@ class Recipe:
         As written; the rate falls to 0 as half a period of a cosine.
     seed
         Of initial weights, order of the rows and dropout.
+    screening
+        The power of the relevance of a column that its features are multiplied with; 0: none are.
     """
 
     kind: str
@@ -79,14 +84,22 @@ class Recipe:
     dropout: float
     dropped: float
     seed: int
+    screening: float = 0.0
 
     @property
     def view(self) -> str:
         """The name of the encoding that it reads."""
-        return f"{self.bins} bins and {self.beside}" if self.kind == STEPS else self.kind
+        name = f"{self.bins} bins and {self.beside}" if self.kind == STEPS else self.kind
+        return f"{name}, by relevance to {self.screening:g}" if self.screening else name
+
+    def reading(self, other: Recipe) -> Recipe:
+        """Return these settings for the encoding of another one of the same kind."""
+        return replace(self, beside=other.beside, bins=other.bins, screening=other.screening)
 
 
-def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -> Recipe:
+def draw(
+    generator: np.random.Generator, kind: str, classes: int, large: bool, wide: bool = False
+) -> Recipe:
     """Return the settings of one more member of a kind.
 
     Parameters
@@ -95,7 +108,10 @@ def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -
         0 for a regression.
     large
         Whether a table is so large that it has no room for features that are not mostly 0.
+    wide
+        Whether it has so many columns that some will tell little.
     """
+    screening = float(generator.choice(_SCREENING)) if wide else 0.0
     seed = int(generator.integers(2**31 - 1))
 
     def between(low: float, high: float) -> float:
@@ -115,20 +131,23 @@ def draw(generator: np.random.Generator, kind: str, classes: int, large: bool) -
             dropout=float(generator.uniform(0.4, 0.58)),
             dropped=float(generator.uniform(0.0, 0.2)),
             seed=seed,
+            screening=screening,
         )
     return Recipe(
         kind=kind,
         beside="",
         bins=0,
         frequencies=int(generator.choice([16, 24, 32])),
-        scale=between(1.0, 2.5),
-        haste=between(14.0, 24.0),
+        # Where classes touch, fast cosines learn single rows.
+        scale=between(0.5, 2.0) if classes else between(1.0, 2.5),
+        haste=between(4.0, 16.0) if classes else between(14.0, 24.0),
         widths=(int(generator.choice([128, 160])), 128),
         learning_rate=between(2e-3, 4e-3),
         weight_decay=between(0.003, 0.1),
         dropout=float(generator.uniform(0.0, 0.35) if classes else generator.uniform(0.03, 0.12)),
         dropped=0.0,
         seed=seed,
+        screening=screening,
     )
 
 
@@ -143,6 +162,11 @@ def is_large(rows: int, columns: int, counts: np.ndarray) -> bool:
         How many codes each column of categories has.
     """
     return 4 * rows * (columns * _WIDEST + int(counts.sum())) > _ROOM
+
+
+def is_wide(columns: int, counts: np.ndarray) -> bool:
+    """Return whether a table has so many columns, of both kinds, that some will tell little."""
+    return columns + len(counts) >= _MANY
 
 
 def epochs_of(kind: str, rows: int, most: int) -> int:
@@ -169,6 +193,15 @@ def encoding_of(
     counts
         How many codes each column of categories has.
     """
+    found = _encoding_of(recipe, training, targets, counts)
+    if not recipe.screening:
+        return found
+    return found.weighed(*weights(relevance(training, targets), recipe.screening))
+
+
+def _encoding_of(
+    recipe: Recipe, training: Coded, targets: np.ndarray, counts: np.ndarray
+) -> Encoding:
     numbers = training.numbers
     least = max(1, min(_LEAF, len(numbers) // 50))
     columns, absent = varied(numbers), gaps(numbers)
