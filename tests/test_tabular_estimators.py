@@ -564,9 +564,9 @@ def test_trees_of_many_columns_are_no_more_than_there_is_time_for():
 
 def test_a_time_limit_holds_for_a_wide_table():
     wide = np.random.default_rng(0).normal(size=(400, 600))
-    begun = time.monotonic()
+    begun = time.process_time()  # which is what it takes alone, whatever else the machine does
     classifier(time_limit=2.0, n_members=8).fit(wide, np.arange(400) % 2)
-    assert time.monotonic() - begun < 20  # of which most is other work on a busy machine
+    assert time.process_time() - begun < 10
 
 
 def test_columns_that_tell_little_count_less_where_there_are_many():
