@@ -571,7 +571,7 @@ def test_a_time_limit_holds_for_a_wide_table():
 
 def test_columns_that_tell_little_count_less_where_there_are_many():
     random = np.random.default_rng(0)
-    columns = random.normal(size=(600, 60))
+    columns = random.normal(size=(600, 100))
     y = columns[:, 0] > 0
     model = classifier(n_members=3, max_iter=2).fit(columns, y)
     views = [each.view for each in model.members_]

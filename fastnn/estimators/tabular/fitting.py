@@ -19,6 +19,7 @@ from fastnn.estimators.tabular.members import (
     encoding_of,
     epochs_of,
     is_large,
+    is_small,
     is_wide,
     trainer_of,
 )
@@ -182,7 +183,7 @@ class Fit:
         generator = np.random.default_rng(settings.seed)
         rows, columns = self.training.coded.numbers.shape
         large = is_large(rows, columns, settings.counts)
-        wide = is_wide(columns, settings.counts)
+        wide, small = is_wide(columns, settings.counts), is_small(rows)
         kinds = [SMOOTH, STEPS] if columns and not large else [STEPS]
         if settings.classes:
             kinds.reverse()
@@ -194,7 +195,7 @@ class Fit:
             kind = probes.pop(0) if probes else self._best_kind(kinds)
             left -= count
             classes = settings.classes
-            recipes = [draw(generator, kind, classes, large, wide) for _ in range(count)]
+            recipes = [draw(generator, kind, classes, large, wide, small) for _ in range(count)]
             recipes = self._with_views(recipes, plan.views)
             begun = time.monotonic()
             self._train(recipes, plan.share)

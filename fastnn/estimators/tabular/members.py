@@ -39,7 +39,8 @@ _LINEAR = 0.2  # the size of piecewise linear features
 _AVERAGED = 8.0  # the part of a training, 1 / 8, that the mean of the weights looks back on
 _ROOM = 1 << 28  # bytes for the features of one kind of member
 _WIDEST = 64  # features of a number, about
-_MANY = 50  # columns, of which some tell little
+_MANY = 100  # columns, of which some tell little; one of categories counts as two
+_SMALL = 2000  # rows, with fewer of which cosines of classifiers are as fast as of regressions
 _SCREENING = (0.0, 0.5, 1.0)
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
 
@@ -98,7 +99,12 @@ class Recipe:
 
 
 def draw(
-    generator: np.random.Generator, kind: str, classes: int, large: bool, wide: bool = False
+    generator: np.random.Generator,
+    kind: str,
+    classes: int,
+    large: bool,
+    wide: bool = False,
+    small: bool = False,
 ) -> Recipe:
     """Return the settings of one more member of a kind.
 
@@ -110,8 +116,13 @@ def draw(
         Whether a table is so large that it has no room for features that are not mostly 0.
     wide
         Whether it has so many columns that some will tell little.
+    small
+        Whether it has few rows.
     """
     screening = float(generator.choice(_SCREENING)) if wide else 0.0
+    slow = (
+        classes and not small
+    )  # of many rows of classes that touch, fast cosines learn single ones
     seed = int(generator.integers(2**31 - 1))
 
     def between(low: float, high: float) -> float:
@@ -138,9 +149,8 @@ def draw(
         beside="",
         bins=0,
         frequencies=int(generator.choice([16, 24, 32])),
-        # Where classes touch, fast cosines learn single rows.
-        scale=between(0.5, 2.0) if classes else between(1.0, 2.5),
-        haste=between(4.0, 16.0) if classes else between(14.0, 24.0),
+        scale=between(0.5, 2.0) if slow else between(1.0, 2.5),
+        haste=between(4.0, 16.0) if slow else between(14.0, 24.0),
         widths=(int(generator.choice([128, 160])), 128),
         learning_rate=between(2e-3, 4e-3),
         weight_decay=between(0.003, 0.1),
@@ -166,7 +176,12 @@ def is_large(rows: int, columns: int, counts: np.ndarray) -> bool:
 
 def is_wide(columns: int, counts: np.ndarray) -> bool:
     """Return whether a table has so many columns, of both kinds, that some will tell little."""
-    return columns + len(counts) >= _MANY
+    return columns + 2 * len(counts) >= _MANY
+
+
+def is_small(rows: int) -> bool:
+    """Return whether there are few rows to train on."""
+    return rows < _SMALL
 
 
 def epochs_of(kind: str, rows: int, most: int) -> int:
