@@ -32,6 +32,8 @@ from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from fastnn.graph.custom import AnyLoss
     from fastnn.inputs.device_arrays import Reader
     from fastnn.losses import ParametricLoss
@@ -182,6 +184,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         progress: bool = True,
         verbose: bool | int = False,
         keep_trainers: bool = False,
+        executor: Executor | None = None,
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
@@ -309,6 +312,10 @@ class Trainer(Adjustable, Convertible, Inspectable):
             Whether the `Restart` of each network in the history's `restarts` has it as `trainer`,
             for a mean of their predictions, say: one that may go on by itself. Copies and pickles
             of this trainer then have them too; files do not, so save them one by one.
+        executor
+            A `concurrent.futures.Executor` whose workers train the restarts, each on one thread, in
+            the place of threads of this process; as for `fastnn.sweep`, which has more on it. One
+            whose worker dies again and again says so in `failed`, and is not the best.
 
         Returns
         -------
@@ -330,6 +337,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
             large, with column and row, where one is. As after any error, the
             trainer is as the last whole epoch left it. After Ctrl-C, too; but of short epochs that
             are done in one call, as above, all are taken back.
+        WorkerFailed
+            An executor ran no training, or its workers died in all that did not diverge.
 
         Warns
         -----
@@ -349,7 +358,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         try:
             return self._fit(
                 X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
-                progress, verbose, keep_trainers,
+                progress, verbose, keep_trainers, executor,
             )  # fmt: skip
         except BaseException as error:
             self._forget(before)
@@ -377,6 +386,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         progress: bool,
         verbose: bool | int,
         keep_trainers: bool,
+        executor: Executor | None,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
@@ -391,7 +401,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         self._begin(None, data.names)
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
-        restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers)
+        restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers, executor)
         verbose = check_verbose(verbose, restarts)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
@@ -409,8 +419,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
         validation = validation and engine.to_device(validation)
         if restarts > 1:
             best, ends = best_of(
-                self, restarts, data, validation, epochs, calls, asked, progress, keep_trainers
-            )
+                self, restarts, data, validation, epochs, calls, asked, progress, keep_trainers,
+                executor,
+            )  # fmt: skip
             state = copy.copy(best)._state  # with a history of its own, which alone has the ends
             state.history.restarts = ends
             with self._using:
