@@ -145,7 +145,8 @@ def from_folder(folder: str) -> Any:
         if any(sizes):
             with open(Path(folder, _DATA), "rb") as file:
                 source = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            whole, at = memoryview(np.asarray(_Memory(source))), 0
+            whole: Any = np.asarray(_Memory(source))
+            whole, at = memoryview(whole), 0
             for size in sizes:
                 buffers.append(whole[at : at + size])
                 at += -(-size // _ALIGNED) * _ALIGNED

@@ -113,7 +113,8 @@ def _work(
     from fastnn import __version__
 
     # The target that was chosen here, so that all trainings have the same.
-    model = replace(member.model, target=member.model.history.target)
+    target: Any = member.model.history.target
+    model = replace(member.model, target=target)
     metrics = tuple(replace(each, lock=None) for each in member.metrics)
     nothing: Any = None
     alone = replace(member, model=model, data=nothing, validation=None, metrics=metrics)
@@ -315,8 +316,9 @@ def _workers(executor: Any) -> int:
 
 def _another(executor: Any) -> tuple[Any, bool] | None:
     """Return a pool like one that is broken, and whether it is to be shut down here."""
+    kind: Any = type(executor)
     with suppress(AttributeError):
-        if type(executor) is ProcessPoolExecutor:
+        if kind is ProcessPoolExecutor:
             return ProcessPoolExecutor(
                 executor._max_workers,
                 executor._mp_context,
@@ -324,6 +326,6 @@ def _another(executor: Any) -> tuple[Any, bool] | None:
                 executor._initargs,
                 max_tasks_per_child=executor._max_tasks_per_child,
             ), True
-        loky = sys.modules[type(executor).__module__.rpartition(".")[0]]
+        loky = sys.modules[kind.__module__.rpartition(".")[0]]
         return loky.get_reusable_executor(max_workers=executor._max_workers), False
     return None

@@ -90,9 +90,13 @@ Pair = tuple[Data, Data | None]
 
 @dataclass(eq=False)
 class Shared:
-    """What all trainings of a call share in one process: data, and locks for what is not theirs."""
+    """What all trainings of a call share in one process: data, and locks for what is not theirs.
+
+    `near` is whether it is of the machine that waits, and sees its files.
+    """
 
     pairs: Sequence[Pair]
+    near: bool = True
     process: int = field(default_factory=os.getpid)
     calling: Any = field(default_factory=threading.Lock)
     measuring: Any = field(default_factory=new_lock)
@@ -141,7 +145,7 @@ def _trained(work: Work, shared: Shared) -> Answer:
     metrics = tuple(replace(each, lock=shared.measuring) for each in work.member.metrics)
     member = replace(work.member, data=data, validation=validation, metrics=metrics)
     setup = replace(work.setup, calling=shared.calling, paces=shared.paces)
-    watch = _Reports(work)
+    watch = _Reports(work, shared.near)
 
     def done(trainings: Sequence[Training]) -> Any:
         return work.done(work.number, trainings[0], work.member.run)
@@ -155,10 +159,12 @@ class _Reports(Watch):
     Both by a folder, on machines that see it.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, near: bool) -> None:
         super().__init__(self._check)
         self._folder, self._number = work.folder, work.number
         self._epochs: np.ndarray | None = epochs_of(work.folder)
+        if near and self._epochs is None:
+            raise Stopped
         self._tell()
 
     def end_epoch(
@@ -194,7 +200,7 @@ def _shared(work: Work, data: bytes | None) -> Shared | None:
         pairs = from_folder(work.folder) if data is None else from_bytes(data)
     if pairs is None:
         return None
-    new = Shared(pairs)
+    new = Shared(pairs, near=data is None)
     if shared is not None:
         _SHARED[work.token] = new
     return _SHARED.setdefault(work.token, new)
