@@ -342,7 +342,7 @@ def test_errors_come_out_as_on_threads():
     trainer = trainer_of()
     before = bits_of(trainer)
     with pool("fork") as executor:
-        with pytest.raises(ValueError, match="mine, of 5") as caught:
+        with pytest.raises(ValueError, match="mine, of") as caught:
             trainer.fit(X, Y, 2, restarts=2, callbacks=fails, executor=executor)
         assert "in fails" in "".join(caught.value.__notes__)
         with pytest.raises(WorkerFailed, match="Odd in a worker: this"):

@@ -64,7 +64,8 @@ def train_elsewhere(
 
     A worker that dies breaks a pool of processes. Then a new one of the same kind goes on with what
     was lost: a training that was at work in two deaths is tried once more with no other beside it,
-    and if its worker dies again, it is `failed`. Other executors tell who died.
+    and if its worker dies again, it is `failed`. So is one of which another executor tells that its
+    workers died, which has tried more than once.
 
     Parameters
     ----------
@@ -136,7 +137,8 @@ class _Running:
         failed: Callable[[int, str], Any],
         tick: Callable[[float], None],
     ) -> None:
-        self._executor, self._own = executor, False  # whether the pool was made here
+        self._executor: Any = _Dask(executor) if hasattr(executor, "_client") else executor
+        self._own = False  # whether the pool was made here
         self._bundle, self._works, self._tick = bundle, works, tick
         self._take, self._failed = take, failed
         self._waiting = deque(range(len(works)))
@@ -197,16 +199,18 @@ class _Running:
         """Take what a future has come to."""
         if future not in self._flying:  # it broke, and has been taken note of
             return
-        try:
-            error = future.exception()
-        except CancelledError as cancelled:
-            error = cancelled
+        answer, error = _outcome(future)
         if isinstance(error, BrokenExecutor):
             self._break(error)
             return
         number = self._flying.pop(future)
-        if error is None:
-            self._enter(number, future.result())
+        if answer is not None:
+            self._enter(number, answer)
+        elif error is None:
+            raise WorkerFailed("the executor returned nothing for a training")
+        elif type(error).__name__ in _DEATHS and self._tries[number] < _TRIES:
+            self._tries[number] = _TRIES  # one beside it may have been the cause
+            self._alone.append(number)
         elif isinstance(error, CancelledError) or type(error).__name__ in _DEATHS:
             self._enter(number, Answer(self._failed(number, _said(error))))
         elif isinstance(error, Exception):
@@ -233,11 +237,12 @@ class _Running:
         alone = len(self._flying) == 1 and not self._waiting
         lost = []
         for future, number in list(self._flying.items()):
-            with suppress(Exception):
-                future.cancel()
-                self._enter(number, future.result(timeout=_SETTLE))
-                continue
-            lost.append(number)
+            # The pool is broken, so that all are done, but for those that have not begun.
+            answer, _ = (None, None) if future.cancel() else _outcome(future)
+            if answer is not None and not answer.missing:
+                self._enter(number, answer)
+            else:
+                lost.append(number)
         self._flying.clear()
         begun = [number for number in lost if self._bundle.epochs[number]]
         self._vain = 0 if begun else self._vain + 1
@@ -292,12 +297,37 @@ class _Running:
         """Leave no training at work that nobody wants, as far as that can be."""
         self._bundle.close()  # which those of this machine see
         for future in self._flying:
-            future.cancel()
+            with suppress(Exception):  # as where the executor is gone
+                future.cancel()
         until = time.monotonic() + _SETTLE
         while time.monotonic() < until and not all(each.done() for each in self._flying):
             time.sleep(_TICK / 10)
         if self._own:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+class _Dask:
+    """Submits to the client of a Dask executor, whose own futures may never be done.
+
+    Those wait for results, and where a worker dies with one, and so does whoever computes it again,
+    the error of that is lost on them.
+    """
+
+    def __init__(self, executor: Any) -> None:
+        self._client, self._options = executor._client, getattr(executor, "_kwargs", {})
+
+    def submit(self, function: Any, *arguments: Any) -> Any:
+        return self._client.submit(function, *arguments, **({"pure": False} | self._options))
+
+
+def _outcome(future: Any) -> tuple[Answer | None, BaseException | None]:
+    """Return the answer of a future that is done, or its error."""
+    try:
+        return future.result(), None
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not future.done():
+            raise  # it is this thread's
+        return None, error
 
 
 def _said(error: BaseException) -> str:
