@@ -117,7 +117,7 @@ ALLOWED = {
     "sklearn": ("examples", "estimators"),
     "matplotlib": ("graph", "plots"),
     "pandas": ("examples", "tables"),
-    "pyarrow": ("tabular.files",),
+    "pyarrow": ("inputs.table_files", "tabular.files"),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "torch": ("interchange",),

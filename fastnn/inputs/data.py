@@ -32,6 +32,7 @@ from fastnn.inputs.frames import Frame, check_names, feature_names
 from fastnn.inputs.magnitudes import Magnitudes, of_features, of_targets
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.sparse_rows import check_sparse, is_sparse
+from fastnn.inputs.table_files import TableRows, of_table
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.network import unknown_inputs
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -68,7 +69,7 @@ class Data:
     X
         Features (n, k), of a dtype in `READABLE`, any strides, maybe read-only, maybe the caller's
         own memory; never written to. A `DeviceArray` if they are on a device, `SparseRows` if they
-        are sparse.
+        are sparse, `TableRows` if they are many in the files of a table.
     targets
         Labels of classes, int64 (n,); or soft labels or numbers, (n, outputs) of the problem's
         dtype; C-contiguous.
@@ -88,6 +89,16 @@ class Data:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.X)
+
+    @property
+    def form(self) -> Any:
+        """What an engine prepares for: X, or of rows in files one of the same form."""
+        return np.zeros((1, self.X.shape[1]), self.X.dtype) if self.streams else self.X
+
+    @property
+    def streams(self) -> bool:
+        """Whether X is decoded while it is trained on."""
+        return isinstance(self.X, TableRows)
 
     @cached_property
     def unequal_weights(self) -> np.ndarray | None:
@@ -132,6 +143,7 @@ def check_data(
     what: tuple[str, str] = ("X", "y"),
     reader: Reader | None = None,
     names: tuple[str, ...] | None = None,
+    streams: bool = False,
 ) -> Data:
     """Return features, targets and weights as `problem` needs them.
 
@@ -148,13 +160,24 @@ def check_data(
         What the target reads arrays on a CUDA device with; None: it does not.
     names
         The names of the columns, if they are known; those of an `X` that has any are the same.
+    streams
+        Whether `TableRows` may stay in their files.
 
     Raises
     ------
     InvalidInput
         Anything that cannot be trained on.
     """
+    X, y, sample_weight = of_table(X, y, sample_weight, what[0])
     X, y = as_table(X, what[0]), as_table(y, what[1])
+    if isinstance(X, TableRows):
+        check_names(X.names, names, what[0])
+        _check_width(X.shape, problem.network.inputs, what[0])
+        table = X.checked(problem.dtype)
+        if isinstance(table, TableRows) and not streams:
+            table = table.whole()
+        rows = check_outcomes(problem, len(X), y, sample_weight, what[1], reader)
+        return Data(table, *rows, X.names)
     features = check_features(X, problem.network.inputs, problem.dtype, what[0], reader, names)
     rows = check_outcomes(problem, len(features), y, sample_weight, what[1], reader)
     return Data(features, *rows, feature_names(X, what[0]))
@@ -246,11 +269,7 @@ def check_features(
     labels = labels_of(X, what)
     array = numbers_anywhere(X, what, reader, dtype)
     _check_shape(array.shape, what, isinstance(X, Frame))
-    if array.shape[1] != inputs:
-        raise InvalidInput(
-            f"{what} has {array.shape[1]} columns but the network has {inputs} inputs; "
-            f"pass an array of shape ({len(array)}, {inputs})"
-        )
+    _check_width(array.shape, inputs, what)
     check_finite(array, dtype, what, labels=labels)
     if isinstance(array, DeviceArray):
         return array if array.dtype in (np.float32, np.float64) else array.converted(dtype)
@@ -263,6 +282,15 @@ def check_features(
         f"write it as {np.dtype(dtype)}, which is read in place, or pass fewer rows at a time",
     )
     return array.astype(dtype, order="C")
+
+
+def _check_width(shape: tuple[int, ...], inputs: int | None, what: str) -> None:
+    """Raise `InvalidInput` where there are more or fewer columns than inputs."""
+    if shape[1] != inputs:
+        raise InvalidInput(
+            f"{what} has {shape[1]} columns but the network has {inputs} inputs; "
+            f"pass an array of shape ({shape[0]}, {inputs})"
+        )
 
 
 def width_of(X: Any, what: str = "X", reader: Reader | None = None) -> int:

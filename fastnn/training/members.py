@@ -131,7 +131,7 @@ def train_group(
             for member, trainer, keeper in zip_longest(group, trainers, keeping):
                 trainer._fitting.take(this_call)
                 engine, watch = trainer._open(), new_watch()
-                engine.prepare(member.data.X)
+                engine.prepare(member.data.form)
                 # An engine that knows its epochs to be short does them in this thread; a thread
                 # more than there are processors is put anywhere, and takes a twentieth of the
                 # time of all.

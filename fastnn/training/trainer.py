@@ -13,6 +13,7 @@ from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
 from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.problem import Dtype, Precision, Problem
+from fastnn.inputs.table_files import of_table
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
@@ -389,6 +390,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         executor: Executor | None,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
+        X, y, sample_weight = of_table(X, y, sample_weight)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         check_reads(self.target, self.problem, *validated[:1])
         reader = self._reader(X, y, sample_weight, *validated)
@@ -397,7 +399,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
             self._begin(width_of(X, reader=reader), None)
         self.problem.check_learning()
         names = self.feature_names
-        data = check_data(self.problem, X, y, sample_weight, reader=reader, names=names)
+        data = check_data(
+            self.problem, X, y, sample_weight, reader=reader, names=names, streams=True
+        )
         self._begin(None, data.names)
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
@@ -415,7 +419,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         check_fit(calls, self)
         engine = self._open()
-        engine.prepare(data.X)
+        engine.prepare(data.form)
         validation = validation and engine.to_device(validation)
         if restarts > 1:
             best, ends = best_of(
