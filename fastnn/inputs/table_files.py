@@ -30,9 +30,11 @@ KINDS = {
 HELD_BYTES = 256 << 20
 # A window, where `shuffle` names none. Two of them are in memory at a time.
 WINDOW_BYTES = 128 << 20
-_DECODED_BYTES = 1 << 21  # at a time, so that columns become rows in the cache
+_DECODED_BYTES = 1 << 23  # at a time, so that columns become rows in the cache
 _PAGE = mmap.PAGESIZE
 # Address space that takes no memory before it is written to; Python names the flag from 3.12 on.
+# Files, as they were, whose columns have been found to be numbers of a dtype.
+_CHECKED: set[Any] = set()
 _RESERVED = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
@@ -119,7 +121,7 @@ class TableRows:
     def checked(self, dtype: np.dtype[Any]) -> np.ndarray | TableRows:
         """Return the rows as numbers of a dtype: in memory if they are few, else these.
 
-        Either way all are read once.
+        All are read, but for those in files that have been found good before.
 
         Raises
         ------
@@ -130,10 +132,16 @@ class TableRows:
         found.dtype = np.dtype(dtype)
         if len(self) * found.row_bytes <= HELD_BYTES:
             return found.whole()
+        stats = [(path, os.stat(path)) for path, _ in self._files]
+        files = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+        known = files, self._without, found.dtype
+        if known in _CHECKED:
+            return found
         rows = max(1, _DECODED_BYTES // found.row_bytes)
         scratch = np.empty((rows, self.shape[1]), dtype)
         for first, batch in found._all_batches(self._columns):
             found._check(found._fill(batch, scratch), first)
+        _CHECKED.add(known)
         return found
 
     def whole(self) -> np.ndarray:

@@ -93,8 +93,12 @@ def _of_table(data: Data, shuffle: bool | int, engine: Engine, epoch: int) -> Re
     if why := engine.hides_steps(problem):
         raise InvalidInput(f"X is in the files of a table, which cannot be read for {why}")
     size = problem.batch_size
-    wanted = shuffle if type(shuffle) is int else tables.WINDOW_BYTES // table.row_bytes
-    window = max(1, -(-min(wanted, len(data)) // size)) * size
+    if type(shuffle) is int:
+        wanted = min(shuffle, len(data))
+    else:  # of one length, since the last one could be no fair sample of the data
+        windows = -(-len(data) * table.row_bytes // tables.WINDOW_BYTES)
+        wanted = -(-len(data) // windows)
+    window = -(-wanted // size) * size
     if shuffle is False:
         order: InOrder = InOrder(len(data), window)
     else:
