@@ -80,6 +80,9 @@ def written(folder, kind):
     return str(folder / "rows.parquet")
 
 
+BOTH = {"y": "label", "sample_weight": "weight"}
+
+
 def trainer_of(**settings):
     network = Network(COLUMNS, [Dense(6, "tanh"), Dropout(0.2), Dense(3)])
     return Trainer(network, optimizer=Adam(0.01), batch_size=BATCH, **settings)
@@ -105,7 +108,7 @@ def test_rows_of_files_are_trained_on_as_rows_in_memory(kind, target, tmp_path):
     orders = [GroupOrder(0, epoch, edges_of(), window, shuffled)[:] for epoch in range(3)]
     expected = trained_in_memory(orders, target)
     trainer = trainer_of(shuffle=200, target=target)
-    trainer.fit(source, "label", 3, sample_weight="weight")
+    trainer.fit(source, epochs=3, **BOTH)
     assert trainer.history.loss == expected.history.loss
     for layer, other in zip(trainer.parameters, expected.parameters, strict=True):
         for array, same in zip(layer, other, strict=True):
@@ -125,21 +128,20 @@ def test_an_order_of_groups_has_every_row_once_and_mixes_those_of_a_window():
         rows = order[window * 32 : window * 32 + 32]
         runs = order.runs(window, window + 1)
         assert sorted(rows) == sorted(np.concatenate([np.arange(*run) for run in runs]))
-        assert all(np.searchsorted(edges, [a, b - 1], "right").ptp() == 0
-                   if hasattr(np.ndarray, "ptp") else True for a, b in runs)  # fmt: skip
+        assert all(len({*np.searchsorted(edges, [a, b - 1], "right")}) == 1 for a, b in runs)
 
 
 def test_rows_in_order_and_resuming_at_any_epoch(tmp_path):
     path = written(tmp_path, "parquet")
-    in_order = trainer_of(shuffle=False).fit(path, "label", 2, sample_weight="weight")
+    in_order = trainer_of(shuffle=False).fit(path, epochs=2, **BOTH)
     assert in_order.loss == trained_in_memory([slice(None)] * 2, "cpu").history.loss
     whole = trainer_of(shuffle=100)
-    whole.fit(path, "label", 5)
+    whole.fit(path, epochs=5, **BOTH)
     parts = trainer_of(shuffle=100)
-    parts.fit(path, "label", 2)
+    parts.fit(path, epochs=2, **BOTH)
     parts.save(tmp_path / "model")
     parts = Trainer.load(tmp_path / "model")
-    parts.fit(path, "label", 3)
+    parts.fit(path, epochs=3, **BOTH)
     assert parts.history.loss == whole.history.loss
     assert state_of(parts) == state_of(whole)
 
@@ -147,9 +149,9 @@ def test_rows_in_order_and_resuming_at_any_epoch(tmp_path):
 def test_looking_on_between_steps_changes_nothing(tmp_path):
     path, seen = written(tmp_path, "parquet"), []
     first, second = trainer_of(shuffle=100), trainer_of(shuffle=100)
-    first.fit(path, "label", 2)
+    first.fit(path, epochs=2, **BOTH)
     look = StepCallback(lambda trainer, info: seen.append(info.step), every=5)
-    second.fit(path, "label", 2, callbacks=look)
+    second.fit(path, epochs=2, callbacks=look, **BOTH)
     assert len(seen) > 20 and state_of(first) == state_of(second)
 
 
@@ -158,10 +160,12 @@ def test_a_window_follows_from_memory_and_all_windows_are_as_long(tmp_path, monk
     row = COLUMNS * 4
     monkeypatch.setattr(table_files, "WINDOW_BYTES", 400 * row)  # three of 335 rows, in whole steps
     default, named = trainer_of(), trainer_of(shuffle=335)
-    assert default.fit(path, "label", 2).loss == named.fit(path, "label", 2).loss
+    assert default.fit(path, epochs=2, **BOTH).loss == named.fit(path, epochs=2, **BOTH).loss
     monkeypatch.setattr(table_files, "HELD_BYTES", 1 << 20)
-    held = trainer_of().fit(path, "label", 2).loss
-    assert held == trainer_of().fit(X, Y, 2).loss, "a small table is in memory, shuffled as whole"
+    held = trainer_of().fit(path, epochs=2, **BOTH).loss
+    assert held == trainer_of().fit(X, Y, 2, sample_weight=WEIGHTS).loss, (
+        "a small table is in memory, shuffled as whole"
+    )
 
 
 def test_restarts_and_sweeps_read_the_file_each(tmp_path):
@@ -169,15 +173,16 @@ def test_restarts_and_sweeps_read_the_file_each(tmp_path):
 
     path = written(tmp_path, "parquet")
     trainer = trainer_of(shuffle=100)
-    trainer.fit(path, "label", 2, restarts=3)
+    trainer.fit(path, epochs=2, restarts=3, **BOTH)
     best = trainer.history.restarts[trainer.history.restarts.best]
-    alone = trainer_of(shuffle=100, seed=best.seed).fit(path, "label", 2)
+    alone = trainer_of(shuffle=100, seed=best.seed).fit(path, epochs=2, **BOTH)
     assert alone.loss == trainer.history.loss
-    rows = sweep(trainer_of(shuffle=100), path, "label", 1, grid={"units": [2, 4]})
+    rows = sweep(trainer_of(shuffle=100), path, epochs=1, grid={"units": [2, 4]}, **BOTH)
     with ProcessPoolExecutor(1) as executor:
         there = sweep(
-            trainer_of(shuffle=100), path, "label", 1, grid={"units": [2, 4]}, executor=executor
-        )
+            trainer_of(shuffle=100), path, epochs=1, grid={"units": [2, 4]}, executor=executor,
+            **BOTH,
+        )  # fmt: skip
     assert [row.training_loss for row in rows] == [row.training_loss for row in there]
 
 
@@ -191,12 +196,10 @@ def test_a_table_travels_as_where_its_files_are(tmp_path):
 
 def test_validation_data_may_be_files_too(tmp_path):
     path = written(tmp_path, "parquet")
-    history = trainer_of().fit(
-        path, "label", 2, validation_data=(path, "label", "weight"), sample_weight="weight"
-    )
-    inside = trainer_of().fit(
-        path, "label", 2, validation_data=(X, Y, WEIGHTS), sample_weight="weight"
-    )
+    validation = (path, "label", "weight")
+    history = trainer_of().fit(path, epochs=2, validation_data=validation, **BOTH)
+    validation = (X, Y, WEIGHTS)
+    inside = trainer_of().fit(path, epochs=2, validation_data=validation, **BOTH)
     assert history.validation_loss == inside.validation_loss
 
 
@@ -233,14 +236,15 @@ def test_files_that_cannot_be_read(tmp_path):
         trainer_of().fit(tmp_path / "empty", Y, 1)
     other = pa.table({"c0": X[:, 0], "label": Y})
     pq.write_table(other, tmp_path / "other.parquet")
-    with pytest.raises(InvalidInput, match=r"other.parquet has other columns|has other columns"):
+    (tmp_path / "bad.parquet").unlink()
+    with pytest.raises(InvalidInput, match=r"rows.parquet has other columns than .*other.parquet"):
         trainer_of().fit(tmp_path, "label", 1)
 
 
 def test_a_row_group_that_is_damaged_later_ends_the_epoch(tmp_path):
     path = Path(written(tmp_path, "parquet"))
     trainer = trainer_of(shuffle=100)
-    trainer.fit(path, "label", 1, sample_weight="weight")
+    trainer.fit(path, epochs=1, **BOTH)
     before, stat = state_of(trainer), path.stat()
     decode, calls = TableRows.decode, []
 
@@ -253,21 +257,21 @@ def test_a_row_group_that_is_damaged_later_ends_the_epoch(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TableRows, "decode", breaks)
         with pytest.raises(CorruptFile, match="row group 9"):
-            trainer.fit(path, "label", 1, sample_weight="weight")
+            trainer.fit(path, epochs=1, **BOTH)
     assert state_of(trainer) == before and path.stat() == stat
-    trainer.fit(path, "label", 1, sample_weight="weight")
+    trainer.fit(path, epochs=1, **BOTH)
     again = trainer_of(shuffle=100)
-    again.fit(path, "label", 2, sample_weight="weight")
+    again.fit(path, epochs=2, **BOTH)
     assert state_of(trainer) == state_of(again)
 
 
 def test_steps_that_overlap_cannot_be_read_for(tmp_path):
     line = Trainer(Network(COLUMNS, [Dense(1)]), "mse", SGD(0.01), batch_size=1)
     with pytest.raises(InvalidInput, match="cannot be read for a linear model"):
-        line.fit(written(tmp_path, "parquet"), Y.astype(float), 1)
+        line.fit(written(tmp_path, "parquet"), epochs=1, **BOTH)
 
 
-MOST = 100 << 20
+MOST = 60 << 20
 GROUPS = Path("/sys/fs/cgroup/memory")  # of version 1
 IN_GROUP = """
 import os, resource, sys
@@ -276,7 +280,7 @@ import numpy as np
 from fastnn import Dense, Network, Trainer
 from fastnn.inputs import table_files
 
-table_files.HELD_BYTES, table_files.WINDOW_BYTES = 0, 16 << 20
+table_files.HELD_BYTES, table_files.WINDOW_BYTES = 0, 8 << 20
 path, limit, groups = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 def trainer():
     return Trainer(Network(128, [Dense(4, "relu"), Dense(3)]), batch_size=512, threads=1)
@@ -299,7 +303,7 @@ finally:
     not os.access(GROUPS / "cgroup.procs", os.W_OK), reason="nobody may make control groups here"
 )
 def test_a_control_group_of_a_third_of_the_rows_is_enough(tmp_path):
-    rows, group = 600_000, 4_000
+    rows, group = 360_000, 4_000
     part = np.random.default_rng(0).random((group, 128), np.float32)
     listed = pa.FixedSizeListArray.from_arrays(part.ravel(), 128)
     table = pa.table({"x": listed, "label": np.arange(group) % 3})
@@ -327,6 +331,6 @@ def test_digits_in_the_order_of_their_labels_are_learnt(tmp_path):
     for window in (600, False):
         network = Network(64, [Dense(32, "relu"), Dense(10)])
         trainer = Trainer(network, optimizer=SGD(0.2), batch_size=32, shuffle=window)
-        trainer.fit(path, "label", 15)
+        trainer.fit(path, "label", 12)
         found.append(trainer.evaluate(digits, labels)["accuracy"])
     assert found[0] > 0.97 and found[1] < 0.9, "rows in order are a bias"

@@ -282,10 +282,10 @@ class _File:
         self._path, self._what = path, what
         try:
             if kind == "parquet":
-                self._file: Any = pq.ParquetFile(path, memory_map=True)
+                self._file: Any = pq.ParquetFile(path)
                 self.schema, self.groups = self._file.schema_arrow, self._file.num_row_groups
             else:
-                self._file = pa.ipc.open_file(pa.memory_map(path))
+                self._file = pa.ipc.open_file(pa.OSFile(path))
                 self.schema, self.groups = self._file.schema, self._file.num_record_batches
         except FileNotFoundError:
             raise MissingFile(errno.ENOENT, f"{what}: there is no such file", path) from None
@@ -296,12 +296,14 @@ class _File:
         except OSError as error:
             raise UnusableFile(error.errno, f"{what} cannot be read: {error}", path) from error
         self._parquet = kind == "parquet"
+        self._reader: tuple[tuple[str, ...], Any] = (), self._file
 
     def rows(self, group: int) -> int:
         """Return how many rows a group has."""
         if self._parquet:
             return int(self._file.metadata.row_group(group).num_rows)
-        return int(self._file.get_batch(group).num_rows)
+        # What is read to be counted is one column.
+        return int(self._of(self.schema.names[:1]).get_batch(group).num_rows)
 
     def batches(self, group: int, columns: Sequence[str], rows: int) -> Iterator[Any]:
         """Yield batches of at most so many rows, which together are a group."""
@@ -313,7 +315,7 @@ class _File:
                     rows, row_groups=[group], columns=list(columns), use_threads=False
                 )
                 return
-            batch = self._file.get_batch(group).select(list(columns))
+            batch = self._of(columns).get_batch(group)
             for first in range(0, batch.num_rows, rows):
                 yield batch.slice(first, rows)
         except (pa.ArrowException, OSError) as error:
@@ -321,6 +323,17 @@ class _File:
                 f"{self._what}: row group {group} of {self._path} cannot be read ({error}); use "
                 "another copy of the file"
             ) from error
+
+    def _of(self, columns: Sequence[str]) -> Any:
+        """Return what reads these columns of an Arrow file, and no others."""
+        import pyarrow as pa
+
+        wanted = tuple(columns)
+        if self._reader[0] != wanted:
+            places = sorted(self.schema.get_field_index(name) for name in wanted)
+            options = pa.ipc.IpcReadOptions(included_fields=places, use_threads=False)
+            self._reader = wanted, pa.ipc.open_file(pa.OSFile(self._path), options=options)
+        return self._reader[1]
 
 
 def of_table(X: Any, y: Any, sample_weight: Any, what: str = "X") -> tuple[Any, Any, Any]:
