@@ -150,7 +150,7 @@ def test_looking_on_between_steps_changes_nothing(tmp_path):
     path, seen = written(tmp_path, "parquet"), []
     first, second = trainer_of(shuffle=100), trainer_of(shuffle=100)
     first.fit(path, epochs=2, **BOTH)
-    look = StepCallback(lambda trainer, info: seen.append(info.step), every=5)
+    look = StepCallback(lambda trainer, step, loss: seen.append(step), every=5)
     second.fit(path, epochs=2, callbacks=look, **BOTH)
     assert len(seen) > 20 and state_of(first) == state_of(second)
 
@@ -163,9 +163,8 @@ def test_a_window_follows_from_memory_and_all_windows_are_as_long(tmp_path, monk
     assert default.fit(path, epochs=2, **BOTH).loss == named.fit(path, epochs=2, **BOTH).loss
     monkeypatch.setattr(table_files, "HELD_BYTES", 1 << 20)
     held = trainer_of().fit(path, epochs=2, **BOTH).loss
-    assert held == trainer_of().fit(X, Y, 2, sample_weight=WEIGHTS).loss, (
-        "a small table is in memory, shuffled as whole"
-    )
+    in_memory = trainer_of().fit(X, Y, 2, sample_weight=WEIGHTS).loss
+    assert held == in_memory, "a small table is held, and shuffled as a whole"
 
 
 def test_restarts_and_sweeps_read_the_file_each(tmp_path):

@@ -30,7 +30,7 @@ KINDS = {
 HELD_BYTES = 256 << 20
 # A window, where `shuffle` names none. Two of them are in memory at a time.
 WINDOW_BYTES = 128 << 20
-_DECODED_BYTES = 1 << 23  # at a time, so that columns become rows in the cache
+_DECODED_BYTES, _TILE_BYTES = 1 << 23, 1 << 20  # at a time
 _PAGE = mmap.PAGESIZE
 # Address space that takes no memory before it is written to; Python names the flag from 3.12 on.
 # Files, as they were, whose columns have been found to be numbers of a dtype.
@@ -186,11 +186,20 @@ class TableRows:
 
     def _fill(self, batch: Any, out: np.ndarray) -> np.ndarray:
         """Write a batch to the first rows of `out`, and return these."""
-        rows, at = out[: batch.num_rows], 0
+        rows = out[: batch.num_rows]
+        columns = [_values(batch, name, None) for name in self._columns]
+        # So many rows at a time that columns become rows in the cache.
+        tile = max(1, _TILE_BYTES // self.row_bytes)
         with np.errstate(over="ignore"):
-            for name, width in zip(self._columns, self._widths, strict=True):
-                rows[:, at : at + width] = _values(batch, name, None).reshape(-1, width)
-                at += width
+            for first in range(0, len(rows), tile):
+                part, at = rows[first : first + tile], 0
+                for values, width in zip(columns, self._widths, strict=True):
+                    some = values[first : first + tile]
+                    if width == 1:
+                        part[:, at] = some if some.ndim == 1 else some[:, 0]
+                    else:
+                        part[:, at : at + width] = some
+                    at += width
         return rows
 
     def _check(self, rows: np.ndarray, first: int) -> None:

@@ -98,7 +98,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         have rows of 64 places that are drawn anew each epoch, which comes near to shuffling all,
         even where data are sorted by class. Rows of a block share a window: 64 blocks should be a
         fair sample of the data. A window of all rows or more is True. The order follows from seed,
-        epoch, number of rows and window alone.
+        epoch, number of rows and window alone. Blocks of Parquet and Arrow files are their row
+        groups; True is then a window of 128 MiB, unless a table below 256 MiB is read into memory.
     on_divergence
         What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
         `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
@@ -225,6 +226,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
             Features (n, inputs): an array, a list of rows, a sparse matrix or array of SciPy, a
             frame of pandas or polars, a table of pyarrow, a `numpy.memmap` or the path of a .npy
             file, which may be larger than memory: `shuffle` says how many of its rows are together.
+            So may the path of a Parquet, Feather or Arrow file, of a folder of them, or a dataset
+            of pyarrow, all of whose columns but those of y and weights are features: row groups are
+            decoded while the steps before are done, by targets "cpu" and "numpy".
             Booleans, integers of up to 32 bits and floats of up to 64 are read in place, whatever
             their strides, a batch at a time; 64-bit integers and frames whose columns lie apart are
             copied once. Objects have to be numbers; strings, dates and categories are refused, and
@@ -244,7 +248,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         y
             Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
             to within 1e-3; labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
-            With `ignore_nan`, NaN among the last two is a missing target: one of weight 0.
+            With `ignore_nan`, NaN among the last two is a missing target: one of weight 0. Where X
+            is the files of a table, the name of a column, or a list of names; so is sample_weight.
         epochs
             How many more, at least 0.
         validation_data
