@@ -202,6 +202,15 @@ def test_validation_data_may_be_files_too(tmp_path):
     assert history.validation_loss == inside.validation_loss
 
 
+def test_files_are_evaluated_on_and_predicted_in_memory(tmp_path):
+    path = written(tmp_path, "lists")
+    trainer = trainer_of()
+    trainer.fit(X, Y, 1)
+    assert trainer.evaluate(path, *BOTH.values()) == trainer.evaluate(X, Y, WEIGHTS)
+    pq.write_table(pa.table({f"c{place}": X[:, place] for place in range(COLUMNS)}), path)
+    np.testing.assert_array_equal(trainer.predict(path), trainer.predict(X))
+
+
 @pytest.mark.parametrize(
     "change, text",
     [

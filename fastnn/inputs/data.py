@@ -170,17 +170,11 @@ def check_data(
     """
     X, y, sample_weight = of_table(X, y, sample_weight, what[0])
     X, y = as_table(X, what[0]), as_table(y, what[1])
-    if isinstance(X, TableRows):
-        check_names(X.names, names, what[0])
-        _check_width(X.shape, problem.network.inputs, what[0])
-        table = X.checked(problem.dtype)
-        if isinstance(table, TableRows) and not streams:
-            table = table.whole()
-        rows = check_outcomes(problem, len(X), y, sample_weight, what[1], reader)
-        return Data(table, *rows, X.names)
-    features = check_features(X, problem.network.inputs, problem.dtype, what[0], reader, names)
+    inputs, dtype = problem.network.inputs, problem.dtype
+    features = check_features(X, inputs, dtype, what[0], reader, names, streams)
     rows = check_outcomes(problem, len(features), y, sample_weight, what[1], reader)
-    return Data(features, *rows, feature_names(X, what[0]))
+    own = X.names if isinstance(X, TableRows) else feature_names(X, what[0])
+    return Data(features, *rows, own)
 
 
 def check_outcomes(
@@ -245,13 +239,15 @@ def check_features(
     what: str = "X",
     reader: Reader | None = None,
     names: tuple[str, ...] | None = None,
+    streams: bool = False,
 ) -> Any:
     """Return `X` as an array (m, inputs) of real numbers without NaN or infinity.
 
     Arrays of a dtype in `READABLE` and in native byte order come back as they are, whatever their
     strides and whatever `dtype` says; so do frames that are such an array inside. Everything else
     becomes a new array of `dtype`, or of smaller integers. What is on a device is a `DeviceArray`,
-    and what is sparse `SparseRows`.
+    and what is sparse `SparseRows`. Files of a table are read into memory, unless they may stream
+    and are large: those are `TableRows`.
 
     Raises
     ------
@@ -264,6 +260,11 @@ def check_features(
         raise unknown_inputs("predict or evaluate")
     if is_sparse(X):
         return check_sparse(X, inputs, dtype, what)
+    X, _, _ = of_table(X, None, None, what)
+    if isinstance(X, TableRows):
+        check_names(X.names, names, what)
+        _check_width(X.shape, inputs, what)
+        return X.checked(dtype, streams)
     X = as_table(X, what)
     check_names(feature_names(X, what), names, what)
     labels = labels_of(X, what)

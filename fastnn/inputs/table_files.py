@@ -118,8 +118,8 @@ class TableRows:
         """Return these rows without some columns."""
         return TableRows(self._files, self._what, [*self._without, *columns])
 
-    def checked(self, dtype: np.dtype[Any]) -> np.ndarray | TableRows:
-        """Return the rows as numbers of a dtype: in memory if they are few, else these.
+    def checked(self, dtype: np.dtype[Any], streams: bool) -> np.ndarray | TableRows:
+        """Return the rows as numbers of a dtype: in memory, unless they `stream` and are many.
 
         All are read, but for those in files that have been found good before.
 
@@ -130,7 +130,7 @@ class TableRows:
         """
         found = TableRows(self._files, self._what, self._without)
         found.dtype = np.dtype(dtype)
-        if len(self) * found.row_bytes <= HELD_BYTES:
+        if not streams or len(self) * found.row_bytes <= HELD_BYTES:
             return found.whole()
         stats = [(path, os.stat(path)) for path, _ in self._files]
         files = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
