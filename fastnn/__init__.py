@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TrainerBusy,
         TrainingWarning,
         UnusableFile,
+        WorkerFailed,
     )
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
@@ -119,6 +120,7 @@ __all__ = [
     "TrainerBusy",
     "TrainingWarning",
     "UnusableFile",
+    "WorkerFailed",
     "datasets",
     "graph",
     "guide",
@@ -164,6 +166,7 @@ _HOMES = {
         "TrainerBusy",
         "TrainingWarning",
         "UnusableFile",
+        "WorkerFailed",
     ),
     "estimators": _ESTIMATORS,
     "training.ensemble": ("Ensemble",),

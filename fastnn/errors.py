@@ -71,6 +71,10 @@ class TrainerBusy(FastnnError, RuntimeError):
     """A trainer was asked to `fit` while it does so already; nothing has been changed."""
 
 
+class WorkerFailed(FastnnError, RuntimeError):
+    """An executor's workers could not train: they ended, or could not take what they were given."""
+
+
 class MissingFile(FastnnError, FileNotFoundError):
     """A file or a folder that is not there; `filename` names it."""
 

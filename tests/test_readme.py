@@ -24,7 +24,7 @@ LINK = re.compile(r"\]\(([^)#:]+)\)")
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_blocks_of_a_page_run_top_to_bottom(page, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": page.stem}
+    names: dict[str, object] = {"__name__": "__main__"}
     if page.name == "README.md":  # whose commands are on a table that the guide makes
         exec(BLOCK.search((ROOT / "fastnn/guide/command_line.md").read_text("utf-8"))[2], {})
     for number, (kind, text) in enumerate(BLOCK.findall(page.read_text("utf-8")), start=1):

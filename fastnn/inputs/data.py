@@ -32,6 +32,7 @@ from fastnn.inputs.frames import Frame, check_names, feature_names
 from fastnn.inputs.magnitudes import Magnitudes, of_features, of_targets
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.sparse_rows import check_sparse, is_sparse
+from fastnn.inputs.table_files import TableRows, of_table
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.network import unknown_inputs
 from fastnn.rules.table import LOSSES, loss_row, unknown_name
@@ -68,7 +69,7 @@ class Data:
     X
         Features (n, k), of a dtype in `READABLE`, any strides, maybe read-only, maybe the caller's
         own memory; never written to. A `DeviceArray` if they are on a device, `SparseRows` if they
-        are sparse.
+        are sparse, `TableRows` if they are many in the files of a table.
     targets
         Labels of classes, int64 (n,); or soft labels or numbers, (n, outputs) of the problem's
         dtype; C-contiguous.
@@ -88,6 +89,16 @@ class Data:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.X)
+
+    @property
+    def form(self) -> Any:
+        """What an engine prepares for: X, or of rows in files one of the same form."""
+        return np.zeros((1, self.X.shape[1]), self.X.dtype) if self.streams else self.X
+
+    @property
+    def streams(self) -> bool:
+        """Whether X is decoded while it is trained on."""
+        return isinstance(self.X, TableRows)
 
     @cached_property
     def unequal_weights(self) -> np.ndarray | None:
@@ -132,6 +143,7 @@ def check_data(
     what: tuple[str, str] = ("X", "y"),
     reader: Reader | None = None,
     names: tuple[str, ...] | None = None,
+    streams: bool = False,
 ) -> Data:
     """Return features, targets and weights as `problem` needs them.
 
@@ -148,16 +160,21 @@ def check_data(
         What the target reads arrays on a CUDA device with; None: it does not.
     names
         The names of the columns, if they are known; those of an `X` that has any are the same.
+    streams
+        Whether `TableRows` may stay in their files.
 
     Raises
     ------
     InvalidInput
         Anything that cannot be trained on.
     """
+    X, y, sample_weight = of_table(X, y, sample_weight, what[0])
     X, y = as_table(X, what[0]), as_table(y, what[1])
-    features = check_features(X, problem.network.inputs, problem.dtype, what[0], reader, names)
+    inputs, dtype = problem.network.inputs, problem.dtype
+    features = check_features(X, inputs, dtype, what[0], reader, names, streams)
     rows = check_outcomes(problem, len(features), y, sample_weight, what[1], reader)
-    return Data(features, *rows, feature_names(X, what[0]))
+    own = X.names if isinstance(X, TableRows) else feature_names(X, what[0])
+    return Data(features, *rows, own)
 
 
 def check_outcomes(
@@ -222,13 +239,15 @@ def check_features(
     what: str = "X",
     reader: Reader | None = None,
     names: tuple[str, ...] | None = None,
+    streams: bool = False,
 ) -> Any:
     """Return `X` as an array (m, inputs) of real numbers without NaN or infinity.
 
     Arrays of a dtype in `READABLE` and in native byte order come back as they are, whatever their
     strides and whatever `dtype` says; so do frames that are such an array inside. Everything else
     becomes a new array of `dtype`, or of smaller integers. What is on a device is a `DeviceArray`,
-    and what is sparse `SparseRows`.
+    and what is sparse `SparseRows`. Files of a table are read into memory, unless they may stream
+    and are large: those are `TableRows`.
 
     Raises
     ------
@@ -241,16 +260,17 @@ def check_features(
         raise unknown_inputs("predict or evaluate")
     if is_sparse(X):
         return check_sparse(X, inputs, dtype, what)
+    X, _, _ = of_table(X, None, None, what)
+    if isinstance(X, TableRows):
+        check_names(X.names, names, what)
+        _check_width(X.shape, inputs, what)
+        return X.checked(dtype, streams)
     X = as_table(X, what)
     check_names(feature_names(X, what), names, what)
     labels = labels_of(X, what)
     array = numbers_anywhere(X, what, reader, dtype)
     _check_shape(array.shape, what, isinstance(X, Frame))
-    if array.shape[1] != inputs:
-        raise InvalidInput(
-            f"{what} has {array.shape[1]} columns but the network has {inputs} inputs; "
-            f"pass an array of shape ({len(array)}, {inputs})"
-        )
+    _check_width(array.shape, inputs, what)
     check_finite(array, dtype, what, labels=labels)
     if isinstance(array, DeviceArray):
         return array if array.dtype in (np.float32, np.float64) else array.converted(dtype)
@@ -263,6 +283,15 @@ def check_features(
         f"write it as {np.dtype(dtype)}, which is read in place, or pass fewer rows at a time",
     )
     return array.astype(dtype, order="C")
+
+
+def _check_width(shape: tuple[int, ...], inputs: int | None, what: str) -> None:
+    """Raise `InvalidInput` where there are more or fewer columns than inputs."""
+    if shape[1] != inputs:
+        raise InvalidInput(
+            f"{what} has {shape[1]} columns but the network has {inputs} inputs; "
+            f"pass an array of shape ({shape[0]}, {inputs})"
+        )
 
 
 def width_of(X: Any, what: str = "X", reader: Reader | None = None) -> int:

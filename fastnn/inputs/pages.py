@@ -20,6 +20,7 @@ import mmap
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -146,6 +147,57 @@ def pages_of(array: Any) -> Pages | None:
     except ValueError:  # it has been closed
         return None
     return found if found.dense else None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an array lies in a file: what another process needs to map it.
+
+    Attributes
+    ----------
+    path, size, time
+        Of the file, its bytes and when it was changed last, in ns.
+    dtype, shape, strides
+        Of the array.
+    first
+        The byte of the file at which its first element begins.
+    """
+
+    path: str
+    size: int
+    time: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    first: int
+
+    def map(self) -> np.ndarray:
+        """Return the array, a read-only map of the file, or raise `OSError`."""
+        whole = np.memmap(self.path, np.uint8, "r")
+        return np.ndarray(self.shape, self.dtype, whole, self.first, self.strides)
+
+
+def place_of(array: np.ndarray) -> Place | None:
+    """Return where an array lies in a file that other processes can map; None where it does not."""
+    source: Any = array
+    found: np.memmap[Any, Any] | None = None
+    while isinstance(source, np.ndarray):
+        found = source if isinstance(source, np.memmap) else found
+        source = source.base
+    if found is None or found.filename is None or not isinstance(source, mmap.mmap):
+        return None
+    if found.mode == "c" or not array.size:  # written to in memory alone
+        return None
+    path = os.path.abspath(found.filename)
+    try:
+        stat = os.stat(path)
+    except OSError:  # it has been taken away, and lives in this process
+        return None
+    map_begins = found.offset - found.offset % mmap.ALLOCATIONGRANULARITY
+    first = map_begins + array.__array_interface__["data"][0] - _address(source)
+    return Place(
+        path, stat.st_size, stat.st_mtime_ns, array.dtype, array.shape, array.strides, first
+    )
 
 
 def in_pieces(array: Any) -> Iterator[Any]:

@@ -87,15 +87,19 @@ class WindowOrder(InOrder):
     def __init__(self, seed: int, epoch: int, n: int, window: int, shuffle: Shuffle) -> None:
         super().__init__(n, window)
         self._shuffle = shuffle
-        size = max(1, window // BLOCKS_IN_WINDOW)
-        first = (random_key(seed, epoch, BLOCKS + 1) >> 11) * size >> 53
-        edges = np.concatenate(([0], np.arange(first or size, n, size), [n]))
+        edges = self._edges(random_key(seed, epoch, BLOCKS + 1))
         blocks = shuffle(np.array([random_key(seed, epoch, BLOCKS)], np.uint64), len(edges) - 1)[0]
         self._starts, self._stops = edges[:-1][blocks], edges[1:][blocks]
         self._places = np.concatenate(([0], np.cumsum(self._stops - self._starts)))
         # From which the key of window k is GAMMA and a mix away: see `splitmix64`.
         self._key = (random_key(seed, epoch, WINDOWS) + GAMMA) % WORD
         self._made: tuple[int, int, np.ndarray] = 0, 0, np.zeros(0, np.int64)
+
+    def _edges(self, key: int) -> np.ndarray:
+        """Return where blocks begin, and where the last one ends."""
+        size = max(1, self.window // BLOCKS_IN_WINDOW)
+        first = (key >> 11) * size >> 53
+        return np.concatenate(([0], np.arange(first or size, self.n, size), [self.n]))
 
     def __getitem__(self, places: slice) -> np.ndarray:
         """Return the rows at places first:last of the epoch, int64; made a few windows at a time.
@@ -149,6 +153,28 @@ class WindowOrder(InOrder):
             within = self._shuffle(keys[full:], len(rows) - done)[0]
             parts.append(rows[done:][within])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class GroupOrder(WindowOrder):
+    """A `WindowOrder` whose blocks are the row groups of a file, however many fill a window.
+
+    Parameters
+    ----------
+    seed, epoch, window, shuffle
+        As for `WindowOrder`.
+    edges
+        Where groups begin, and where the last one ends; int64 (groups + 1,).
+    """
+
+    def __init__(
+        self, seed: int, epoch: int, edges: np.ndarray, window: int, shuffle: Shuffle
+    ) -> None:
+        self._groups = edges
+        super().__init__(seed, epoch, int(edges[-1]), window, shuffle)
+
+    def _edges(self, key: int) -> np.ndarray:
+        """Return where groups begin, and where the last one ends."""
+        return self._groups
 
 
 def orders_of(seed: int, epochs: range, n: int, window: int | None, shuffle: Shuffle) -> np.ndarray:

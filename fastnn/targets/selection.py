@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.inputs.sparse_rows import is_sparse
+from fastnn.inputs.table_files import TableRows
 from fastnn.rules.table import UPDATES, unknown_name, update_row
 from fastnn.targets.engine import Engine, SideBySide
 from fastnn.threads.pool import uninterrupted
@@ -116,10 +117,17 @@ def reader_of(name: str) -> Reader | None:
 
 
 def check_reads(name: Any, problem: Problem, *values: Any, restarts: int = 1) -> None:
-    """Raise `InvalidInput` where one of these features is sparse, and nothing here reads it so.
+    """Raise `InvalidInput` where one of these is sparse, or a table, and nothing reads it so.
 
     `name` is one of `TARGETS`, and `restarts` as for `choose`.
     """
+    if any(isinstance(value, TableRows) for value in values):
+        if choose(name, problem, restarts)[0] == "cuda":
+            raise InvalidInput(
+                "X is in the files of a table, which target 'cuda' does not read"
+                + (", and 'auto' chose it" if name == "auto" else "")
+                + "; use target='cpu', or write X as a .npy file"
+            )
     kinds = [type(value).__name__ for value in values if is_sparse(value)]
     if not kinds:
         return

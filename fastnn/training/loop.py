@@ -110,6 +110,7 @@ class Training:
             if (
                 go_in_blocks(self.calls)
                 and all(metric.built_in for metric in self.metrics)  # no other is called in vain
+                and not data.streams
                 and not file_pages(data, trainer.shuffle, engine)
             ):
                 self._most = max(1, min(BLOCK_EPOCHS, BLOCK_ROWS // len(data)))

@@ -5,90 +5,29 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from itertools import zip_longest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, shown
-from fastnn.inputs.data import Data
-from fastnn.inputs.parameters import initial_parameters, start_slots
-from fastnn.targets.selection import describe
+from fastnn.errors import InvalidInput, shown
 from fastnn.threads.tasks import run_tasks
-from fastnn.training.callbacks import Bundled, Callback, own_callbacks
+from fastnn.training.callbacks import Callback
+from fastnn.training.executors import train_elsewhere
 from fastnn.training.loop import Training
-from fastnn.training.metrics import Metric
+from fastnn.training.members import Done, Keeper, Member, Setup, train_group
 from fastnn.training.progress import Progress, Watch
-from fastnn.training.saved_trainer import Model
 
 if TYPE_CHECKING:
-    from fastnn.targets.cuda.batched_models import Seat
-    from fastnn.training.trainer_state import Run, State, Stateful
+    from concurrent.futures import Executor
 
+    from fastnn.training.trainer_state import Stateful
+
+Found = TypeVar("Found")
 Result = TypeVar("Result")
 
-
-class Keeper(Bundled):
-    """Follows one of several trainings, and may keep it from beginning."""
-
-    def may_begin(self) -> bool:
-        """Return whether the training is to begin."""
-        return True
-
-    def keep(self, trainer: Stateful, epochs: list[tuple[np.ndarray, State]]) -> None:
-        """Take epochs that the trainer has done, as `Training.keep` gives them."""
-
-
 MOST_TOGETHER = 1024  # networks in a launch: those of several rounds, all of which are in memory
-
-
-@dataclass
-class Member:
-    """A network that is to be trained.
-
-    Attributes
-    ----------
-    model
-        Its settings, and a history that says on which target. Where there are no parameters, they
-        are made from the seed when its turn comes, since of all members there may be many.
-    data, validation, metrics
-        Checked for its problem, as `fastnn.training.loop.begun` takes them.
-    run
-        Settings that its trainer has afterwards, in the place of those that it trains with.
-    """
-
-    model: Model
-    data: Data
-    validation: Data | None
-    metrics: tuple[Metric, ...]
-    run: Run
-
-    def trainer(self, kind: type[Stateful]) -> Stateful:
-        """Return the trainer, one of a kind, with parameters and optimizer state."""
-        model, problem = self.model, self.model.problem
-        start = model.parameters or initial_parameters(problem.network, problem.seed, problem.dtype)
-        trainer = kind.__new__(kind)
-        slots = model.slots or start_slots(problem, start)
-        trainer.__setstate__(replace(model, parameters=start, slots=slots))
-        return trainer
-
-    def compile(self, kind: type[Stateful]) -> None:
-        """Compile what it needs, before any clock runs and several threads want it."""
-        engine = self.trainer(kind)._open()
-        engine.prepare()
-        if self.validation is not None:
-            engine.forward(self.validation.X[:1])
-        engine.close()
-
-
-# (number of the member, its training) -> what is to be known of it.
-Done = Callable[[int, Training], Result]
 
 
 def train_many(
@@ -96,16 +35,19 @@ def train_many(
     epochs: int,
     callbacks: tuple[Callback, ...],
     workers: int,
-    done: Done[Result],
+    done: Done[Found],
+    take: Callable[[int, Found], Result],
     kind: type[Stateful],
     name: str,
     progress_bar: bool = True,
     keepers: Sequence[Keeper] = (),
+    executor: Executor | None = None,
+    failed: Callable[[int, str], Found] | None = None,
 ) -> list[Result]:
-    """Train every member as if alone, and return what `done` has made of each, in their order.
+    """Train every member as if alone, and return what `take` has made of each, in their order.
 
     Those that need the same code are trained in one launch of a device where that is quicker; all
-    others as one task each.
+    others, and all that an executor has, as one task each.
 
     Parameters
     ----------
@@ -117,10 +59,13 @@ def train_many(
         Checked; those of fastnn that keep state are every member's own, and all others are called
         from several threads, but once at a time.
     workers
-        How many tasks at a time, each on one thread.
+        How many tasks at a time, each on one thread; an executor has its own number.
     done
-        Called with each training that is over, in any order and from several threads; the trainer
-        lives no longer, unless that keeps it with `at_rest`.
+        Called where a training was, in any order and from several threads; the trainer lives no
+        longer, unless that keeps it with `at_rest`. With an executor it travels, and what it
+        returns.
+    take
+        Called here with the number and what `done` returned, in any order and from several threads.
     kind
         The class of the trainers.
     name
@@ -128,69 +73,62 @@ def train_many(
     progress_bar
         Whether there is to be one.
     keepers
-        None, or one for each member, called after its epochs before all other callbacks.
+        None, or one for each member, called after its epochs before all other callbacks. Not with
+        an executor.
+    executor
+        Trains them on its workers; None: threads of this process.
+    failed
+        With an executor: returns what `done` would, for a member whose worker died, and how.
     """
-    groups = _groups(members)
-    watches: list[Watch] = []
-    calling, paces = threading.Lock(), dict[Any, float]()
-
-    def train(number: int, check: Callable[[], None]) -> list[Result]:
-        this_call = object()  # whose callbacks may no more than those of fit
-        group = [members[index] for index in groups[number]]
-        trainers = [member.trainer(kind) for member in group]
-        keeping = [keepers[index] for index in groups[number]] if keepers else []
-        if keeping and not keeping[0].may_begin():
-            unbegun = [
-                Training(trainer, member.data, member.validation, 0, (), Watch(check), over=True)
-                for member, trainer in zip(group, trainers, strict=True)
-            ]
-            return [done(*each) for each in zip(groups[number], unbegun, strict=True)]
-        shape = trainers[0].problem.network, trainers[0].problem.batch_size
-        trainings: list[Training] = []
-        with ExitStack() as ending:
-            seats = _seat_together(trainers, ending)
-            with ExitStack() as begun:
-                for member, trainer, keeper in zip_longest(group, trainers, keeping):
-                    trainer._fitting.take(this_call)
-                    engine, watch = trainer._open(), Watch(check)
-                    engine.prepare(member.data.X)
-                    # An engine that knows its epochs to be short does them in this thread; a thread
-                    # more than there are processors is put anywhere, and takes a twentieth of the
-                    # time of all.
-                    engine.seconds_per_row = paces.get(shape, engine.seconds_per_row)
-                    trainer.history.reason = describe(trainer.history.reason, engine)
-                    watches.append(watch)
-                    calls, keep = own_callbacks(callbacks), None
-                    if keeper is not None:
-                        calls, keep = (keeper, *calls), keeper.keep
-                    training = Training(
-                        trainer, member.data, member.validation, epochs, calls, watch,
-                        member.metrics, calling=calling, keep=keep,
-                    )  # fmt: skip
-                    begun.enter_context(training.begun())
-                    trainings.append(training)
-                for seat, training in zip(seats, trainings, strict=False):
-                    seat.forecast = training.forecast
-                while left := [training for training in trainings if not training.over]:
-                    for training in left:
-                        try:
-                            training.go_on()
-                        except Diverged as error:
-                            training.error, training.over = error, True
-            paces[shape] = min(paces.get(shape, math.inf), engine.seconds_per_row)
-            return [done(*each) for each in zip(groups[number], trainings, strict=True)]
-
     rows = len(members[0].data)
     progress = Progress(len(members) * epochs, 1, rows, rows, wanted=progress_bar)
+    setup = Setup(epochs, callbacks, kind)
+    try:
+        if executor is not None:
+            assert failed is not None, "workers may die"
+            return train_elsewhere(
+                executor, members, setup, done, take, failed,
+                lambda epochs_done: progress.show(name, epochs_done),
+            )  # fmt: skip
+        return _on_threads(members, setup, workers, done, take, name, progress, keepers)
+    finally:
+        progress.close()
+
+
+def _on_threads(
+    members: Sequence[Member],
+    setup: Setup,
+    workers: int,
+    done: Done[Found],
+    take: Callable[[int, Found], Result],
+    name: str,
+    progress: Progress,
+    keepers: Sequence[Keeper],
+) -> list[Result]:
+    """Train all members on threads of this process; as `train_many`."""
+    groups = _groups(members)
+    watches: list[Watch] = []
+
+    def train(number: int, check: Callable[[], None]) -> list[Result]:
+        def new_watch() -> Watch:
+            watches.append(Watch(check))
+            return watches[-1]
+
+        def over(trainings: Sequence[Training]) -> list[Result]:
+            return [
+                take(index, done(index, training, members[index].run))
+                for index, training in zip(groups[number], trainings, strict=True)
+            ]
+
+        group = [members[index] for index in groups[number]]
+        keeping = [keepers[index] for index in groups[number]] if keepers else []
+        return train_group(group, setup, new_watch, over, keeping)
 
     def tick() -> None:
         progress.show(name, sum(watch.epochs for watch in watches))
 
-    try:
-        found = run_tasks(train, len(groups), workers, tick)
-        tick()  # what the last ones did since it was drawn
-    finally:
-        progress.close()
+    found = run_tasks(train, len(groups), workers, tick)
+    tick()  # what the last ones did since it was drawn
     places = [index for group in groups for index in group]
     in_groups = [result for results in found for result in results]
     return [result for _, result in sorted(zip(places, in_groups, strict=True), key=itemgetter(0))]
@@ -200,17 +138,6 @@ def check_keep(keep_trainers: Any) -> None:
     """Raise `InvalidInput` where that does not say whether to keep trainers."""
     if not isinstance(keep_trainers, (bool, np.bool_)):
         raise InvalidInput(f"keep_trainers must be True or False, not {shown(keep_trainers)}")
-
-
-def at_rest(trainer: Any, run: Run) -> Any:
-    """Return a trainer that has been trained, without its engine, and with settings as given."""
-    with trainer._using:
-        state = trainer._state
-        trainer._state = state._replace(
-            run=run, arrays=state.read(), engine=None, snapshot=None, goal=state.epoch
-        )
-    trainer._fitting.give_back()
-    return trainer
 
 
 def _groups(members: Sequence[Member]) -> list[list[int]]:
@@ -249,16 +176,3 @@ def _together(members: Sequence[Member], group: list[int]) -> bool:
 
     first = members[group[0]]
     return len(group) == 1 or worth_it(first.model.problem, len(group), first.data)
-
-
-def _seat_together(trainers: list[Stateful], ending: ExitStack) -> list[Seat]:
-    """Give several trainers, which one launch may train, engines that share it; return these."""
-    if len(trainers) == 1:
-        return []
-    from fastnn.targets.cuda.batched_models import Several
-
-    several = Several([each.problem for each in trainers])
-    ending.callback(several.close)
-    for trainer, seat in zip(trainers, several.seats, strict=True):
-        trainer._state = trainer._state._replace(engine=seat)
-    return several.seats

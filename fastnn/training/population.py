@@ -24,13 +24,14 @@ from fastnn.training.callbacks.bundled import metric_of, series_of, sign_of
 from fastnn.training.history import History
 from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import Training
-from fastnn.training.many import Keeper, Member, at_rest, train_many
+from fastnn.training.many import train_many
+from fastnn.training.members import Keeper, Member, at_rest
 from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX, Metrics
 from fastnn.training.population_result import Ending, Population, PopulationMember
 from fastnn.training.shared_inputs import SharedInputs, Watched
 from fastnn.training.snapshot import Snapshot
 from fastnn.training.trainer import Trainer
-from fastnn.training.trainer_state import State, Stateful
+from fastnn.training.trainer_state import Run, State, Stateful
 from fastnn.training.views import View, check_view, seen
 
 if TYPE_CHECKING:
@@ -175,21 +176,22 @@ def train_population(
         member.compile(Trainer)
     errors: dict[int, Diverged] = {}
 
-    def done(index: int, training: Training) -> PopulationMember:
+    def done(index: int, training: Training, run: Run) -> PopulationMember:
         if training.error is not None:
             errors[index] = training.error
-        member, view, keeper = members[index], seen_by[index], keepers[index]
+        view, keeper = seen_by[index], keepers[index]
         found = keeper.snapshots(training.trainer, view)
         keeper.go_back(training.trainer)
         keeper.let_go()
-        trainer = at_rest(training.trainer, member.run)
+        trainer = at_rest(training.trainer, run)
         return PopulationMember(trainer, view, found, keeper.ending(training))
 
     name = f"{len(members)} members"
     clock.start()
     found = train_many(
-        members, count, calls, workers, done, type(given[0]), name, progress, keepers
-    )
+        members, count, calls, workers, done, lambda index, found: found, type(given[0]), name,
+        progress, keepers,
+    )  # fmt: skip
     if len(errors) == len(members):
         raise _all_diverged(errors[0], len(members))
     y_val, *weight = inputs.outcomes

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.errors import InvalidInput
 from fastnn.inputs import pages as files
+from fastnn.inputs import table_files as tables
 from fastnn.inputs.pages import Pages, pages_of
-from fastnn.random.windows import InOrder, WindowOrder
+from fastnn.inputs.table_files import TablePages
+from fastnn.random.windows import GroupOrder, InOrder, WindowOrder
 
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
@@ -62,6 +66,8 @@ def _pages(data: Data) -> list[Pages]:
 
 def begin_reading(data: Data, shuffle: bool | int, engine: Engine, epoch: int) -> Reading | None:
     """Return what reads an epoch in pieces; None where `file_pages` returns none."""
+    if data.streams:
+        return _of_table(data, shuffle, engine, epoch)
     pages, n, problem = file_pages(data, shuffle, engine), len(data), engine.problem
     if not pages:
         return None
@@ -73,6 +79,31 @@ def begin_reading(data: Data, shuffle: bool | int, engine: Engine, epoch: int) -
     else:
         order = WindowOrder(problem.seed, epoch, n, shuffle, engine.shuffled)
     return Reading(pages, order, rows, problem.batch_size)
+
+
+def _of_table(data: Data, shuffle: bool | int, engine: Engine, epoch: int) -> Reading:
+    """Return what decodes row groups of files for an epoch, in pieces of whole steps.
+
+    Raises
+    ------
+    InvalidInput
+        An engine whose steps cannot be parted.
+    """
+    problem, table = engine.problem, data.X
+    if why := engine.hides_steps(problem):
+        raise InvalidInput(f"X is in the files of a table, which cannot be read for {why}")
+    size = problem.batch_size
+    if type(shuffle) is int:
+        wanted = min(shuffle, len(data))
+    else:  # of one length, since the last one could be no fair sample of the data
+        windows = -(-len(data) * table.row_bytes // tables.WINDOW_BYTES)
+        wanted = -(-len(data) // windows)
+    window = -(-wanted // size) * size
+    if shuffle is False:
+        order: InOrder = InOrder(len(data), window)
+    else:
+        order = GroupOrder(problem.seed, epoch, table.edges, window, engine.shuffled)
+    return TableReading(TablePages(table), order, window, size)
 
 
 class Reading:
@@ -155,3 +186,43 @@ class Reading:
         for each in self._pages:
             each.let_go(self._runs(self._done, until))
         self._done = until
+
+
+class TableReading(Reading):
+    """One epoch over row groups of files, which a thread decodes while the steps before are done.
+
+    A piece is one window of whole steps. Its rows are there when its steps begin.
+    """
+
+    def __init__(self, pages: TablePages, order: InOrder, rows: int, batch_size: int) -> None:
+        self._table = pages
+        super().__init__([], order, rows, batch_size)
+
+    def train(
+        self,
+        engine: Engine,
+        data: Data,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        look: Any = None,
+        progress: Progress | None = None,
+    ) -> EpochResult:
+        """Train the epoch as `Reading.train` does."""
+        data = replace(data, X=self._table.array)
+        try:
+            self._ask(0)
+            self._table.wait(self._runs(0, 1))
+            return super().train(engine, data, rates, epoch, step, look, progress)
+        finally:
+            self._table.close()
+
+    def _ask(self, piece: int) -> None:
+        self._table.ask(self._runs(piece, piece + 1))
+
+    def _let_go(self, until: int) -> None:
+        self._table.let_go(self._runs(self._done, until))
+        self._done = until
+        # Whose steps begin now, unless the epoch is over, or has failed.
+        if until < len(self._edges) - 1:
+            self._table.wait(self._runs(until, until + 1))

@@ -34,6 +34,8 @@ class Restart:
         The metrics of the last of these epochs by their names in the history.
     trainer
         The `Trainer` that came of it, with `keep_trainers` of `fit`; else None, as in a file.
+    failed
+        How the worker of an executor died that trained it, so that there is no result; else None.
     """
 
     seed: int
@@ -45,15 +47,17 @@ class Restart:
     diverged: bool
     metrics: dict[str, float | None] = field(default_factory=dict)
     trainer: Any = field(default=None, repr=False, compare=False)
+    failed: str | None = None
 
     @property
     def score(self) -> float:
-        """The validation loss if there is one, else the loss; infinite after divergence."""
+        """The validation loss if there is one, else the loss; infinite if it came to nothing."""
         found = self.loss if self.validation_loss is None else self.validation_loss
         return math.inf if self.diverged or found is None or math.isnan(found) else found
 
 
-_PLAIN = tuple(each.name for each in fields(Restart) if each.name not in ("metrics", "trainer"))
+_OTHERS = ("metrics", "trainer", "failed")
+_PLAIN = tuple(each.name for each in fields(Restart) if each.name not in _OTHERS)
 
 
 class Restarts(tuple[Restart, ...]):
@@ -64,7 +68,11 @@ class Restarts(tuple[Restart, ...]):
     @property
     def best(self) -> int:
         """Index of the one that was kept: the smallest score, and the first of equals."""
-        return min(range(len(self)), key=lambda r: (self[r].diverged, self[r].score, r))
+
+        def rank(r: int) -> tuple[bool, bool, float, int]:
+            return self[r].failed is not None, self[r].diverged, self[r].score, r
+
+        return min(range(len(self)), key=rank)
 
     def __repr__(self) -> str:
         """Show every training in a row, the best one marked."""
@@ -90,13 +98,17 @@ class Restarts(tuple[Restart, ...]):
                     columns.append([name, *("yes" if value else "" for value in values)])
             elif name not in (*_NUMBERS, *metrics) or any(value is not None for value in values):
                 columns.append([name, *map(cell, values)])
+        if any(each.failed is not None for each in self):
+            columns.append(["failed", *(each.failed or "" for each in self)])
         columns.append(["", *("<- best" if r == best else "" for r in range(len(self)))])
         return columns
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return plain values that `json` can write: all but trainers."""
         return [
-            {name: getattr(each, name) for name in _PLAIN} | {"metrics": dict(each.metrics)}
+            {name: getattr(each, name) for name in _PLAIN}
+            | {"metrics": dict(each.metrics)}
+            | ({} if each.failed is None else {"failed": each.failed})
             for each in self
         ]
 
@@ -111,7 +123,7 @@ class Restarts(tuple[Restart, ...]):
         """
         if not isinstance(values, list) or not all(
             isinstance(each, dict)
-            and each.keys() | {"metrics"} == {*_PLAIN, "metrics"}
+            and each.keys() | {"metrics"} == {*_PLAIN, "metrics"} | ({"failed"} & each.keys())
             and _fits(each)
             for each in values
         ):
@@ -131,4 +143,5 @@ def _fits(values: dict[str, Any]) -> bool:
         and type(values["diverged"]) is bool
         and isinstance(metrics := values.get("metrics", {}), dict)
         and all(value is None or type(value) in (int, float) for value in metrics.values())
+        and isinstance(values.get("failed", ""), str)
     )

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, whole
+from fastnn.errors import Diverged, InvalidInput, WorkerFailed, whole
 from fastnn.inputs.data import Data
 from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
-from fastnn.training.callbacks import Callback, take_over
+from fastnn.training.callbacks import Callback, EarlyStopping, take_over
+from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.loop import Training
-from fastnn.training.many import Member, at_rest, check_keep, train_many
+from fastnn.training.many import check_keep, train_many
+from fastnn.training.members import Member, at_rest
 from fastnn.training.metrics import Metric
 from fastnn.training.restart_results import Restart, Restarts
 
 if TYPE_CHECKING:
-    from fastnn.training.trainer_state import Stateful
+    from concurrent.futures import Executor
+
+    from fastnn.training.trainer_state import Run, Stateful
 
 STREAM = 0x72657374  # ASCII "rest": keeps these seeds apart from those of other draws
 
 
-def check_restarts(restarts: Any, epoch: int, epochs: int, keep_trainers: Any) -> int:
+def check_restarts(
+    restarts: Any, epoch: int, epochs: int, keep_trainers: Any, executor: Any = None
+) -> int:
     """Return how many networks `fit` is to train, or raise `InvalidInput`."""
     count = whole(restarts, "restarts", 1)
     check_keep(keep_trainers)
@@ -33,6 +39,12 @@ def check_restarts(restarts: Any, epoch: int, epochs: int, keep_trainers: Any) -
         raise InvalidInput(
             "keep_trainers=True keeps every network of several restarts, but restarts=1 trains "
             "only this trainer; pass restarts=8, say, or leave keep_trainers=False"
+        )
+    check_executor(executor)
+    if executor is not None and count == 1:
+        raise InvalidInput(
+            "executor trains several restarts on its workers, but restarts=1 trains only this "
+            "trainer; pass restarts=8, say, or leave executor=None"
         )
     if count > 1 and epoch:
         raise InvalidInput(
@@ -64,6 +76,7 @@ def best_of(
     metrics: tuple[Metric, ...] = (),
     progress_bar: bool = True,
     keep_trainers: bool = False,
+    executor: Executor | None = None,
 ) -> tuple[Stateful, Restarts]:
     """Train so many networks, and return the best and how each of them ended.
 
@@ -77,11 +90,15 @@ def best_of(
         Checked; all networks share the data.
     progress_bar, keep_trainers
         As `progress` and `keep_trainers` of `Trainer.fit`.
+    executor
+        What trains them, checked, or None.
 
     Raises
     ------
     Diverged
         All of them diverged.
+    WorkerFailed
+        The workers of an executor died in all that did not diverge.
     """
     first = trainer.__getstate__()
     chosen, reason = choose(first.target, first.problem, restarts)
@@ -100,33 +117,68 @@ def best_of(
         )  # fmt: skip
         members.append(replace(members[0], model=model))
     comparing = threading.Lock()
-    kept: list[tuple[tuple[bool, float, int], Training]] = []
+    kept: list[tuple[tuple[bool, float, int], _Ended]] = []
     errors: dict[int, Diverged] = {}
 
-    def done(index: int, training: Training) -> Restart:
-        found = _ending(training.trainer, training.error is not None)
-        if training.error is not None:
-            errors[index] = training.error
-        if keep_trainers:
-            found = replace(found, trainer=at_rest(training.trainer, run))
+    def take(index: int, ended: _Ended) -> Restart:
+        found = ended.restart
+        if ended.error is not None:
+            errors[index] = ended.error
+        if keep_trainers and ended.trainer is not None:
+            found = replace(found, trainer=ended.trainer)
+        if ended.trainer is None:
+            return found
         rank = (found.diverged, found.score, index)
         with comparing:
             if not kept or rank < kept[0][0]:
-                kept[:] = [(rank, training)]  # which lets go of the one before
+                kept[:] = [(rank, ended)]  # which lets go of the one before
         return found
 
+    def failed(index: int, why: str) -> _Ended:
+        seed = members[index].model.problem.seed
+        return _Ended(Restart(seed, 0, None, None, None, 0.0, False, {}, None, why))
+
     found = train_many(
-        members, epochs, callbacks, workers, done, type(trainer), f"{restarts} restarts",
-        progress_bar,
+        members, epochs, callbacks, workers, _done, take, type(trainer),
+        f"{restarts} restarts", progress_bar, executor=executor, failed=failed,
     )  # fmt: skip
-    _check_any_left(errors, restarts)
+    _check_any_left(errors, found)
     best = kept[0][1]
     take_over(callbacks, best.calls, trainer.threads)
-    return at_rest(best.trainer, run), Restarts(found)
+    assert best.trainer is not None, "it came of a training"
+    return best.trainer, Restarts(found)
 
 
-def _check_any_left(errors: dict[int, Diverged], restarts: int) -> None:
-    """Raise `Diverged` where all networks did."""
+@dataclass(frozen=True)
+class _Ended:
+    """A training that is over: its row, and its trainer unless its worker died.
+
+    `calls` are its own `EarlyStopping`, in the places that they have among the callbacks.
+    """
+
+    restart: Restart
+    trainer: Stateful | None = None
+    error: Diverged | None = None
+    calls: tuple[Callback | None, ...] = ()
+
+
+def _done(index: int, training: Training, run: Run) -> _Ended:
+    """Return what became of a training, whose trainer gets settings as given."""
+    restart = _ending(training.trainer, training.error is not None)
+    calls = tuple(each if isinstance(each, EarlyStopping) else None for each in training.calls)
+    return _Ended(restart, at_rest(training.trainer, run), training.error, calls)
+
+
+def _check_any_left(errors: dict[int, Diverged], found: list[Restart]) -> None:
+    """Raise an error where no network is left."""
+    restarts = len(found)
+    dead = [each.failed for each in found if each.failed is not None]
+    if dead and len(errors) + len(dead) == restarts:
+        others = f", and {len(errors)} diverged" if errors else ""
+        raise WorkerFailed(
+            f"the workers of {len(dead)} of {restarts} restarts died{others}: {dead[0]}. The "
+            "trainer is as it was before"
+        )
     if len(errors) == restarts:
         error = errors[0]
         raise Diverged(

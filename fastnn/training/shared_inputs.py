@@ -9,6 +9,7 @@ from typing import Any
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import Data, check_data, check_validation, width_of
 from fastnn.inputs.problem import Problem
+from fastnn.inputs.table_files import of_table
 from fastnn.targets.selection import Target, check_reads, choose, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.training.callbacks import Callback, watched_metrics
@@ -19,6 +20,7 @@ class SharedInputs:
     """The caller's data, checked once for all problems that need them in the same form."""
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
+        X, y, sample_weight = of_table(X, y, sample_weight)
         weights = as_table(sample_weight, "sample_weight")
         self._given = as_table(X, "X"), as_table(y, "y"), weights
         self._validation = validation
@@ -35,7 +37,7 @@ class SharedInputs:
             reader is None,
         )  # fmt: skip
         if kind not in self._found:
-            data = check_data(problem, *self._given, reader=reader)
+            data = check_data(problem, *self._given, reader=reader, streams=True)
             validation = check_validation(problem, self._validation, reader, data.names)
             self._found[kind] = data, validation
         problem.check_batches(len(self))

@@ -7,20 +7,22 @@ from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, number, whole
+from fastnn.errors import InvalidInput, number, shown, whole
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks
+from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import Member, at_rest, check_keep, train_many
+from fastnn.training.many import check_keep, train_many
+from fastnn.training.members import Member, at_rest
 from fastnn.training.metrics import (
     Metrics,
 )
@@ -29,6 +31,11 @@ from fastnn.training.sweep_result import Run, SweepResult, short
 from fastnn.training.sweep_settings import Maker, combinations, seeds_of
 from fastnn.training.trainer import Trainer
 from fastnn.training.trainer_state import Stateful
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from fastnn.training.trainer_state import Run as TrainerRun
 
 
 def sweep(
@@ -47,6 +54,7 @@ def sweep(
     workers: int | None = None,
     metrics: Metrics = (),
     keep_trainers: bool = False,
+    executor: Executor | None = None,
 ) -> SweepResult:
     """Train once for every combination of settings and every seed, and return a table of all.
 
@@ -94,6 +102,16 @@ def sweep(
         loss must have them.
     keep_trainers
         Whether each `Run` has the trained `Trainer` as its `trainer`.
+    executor
+        A `concurrent.futures.Executor` whose workers train the runs, each on one thread, in the
+        place of threads of this process: a ProcessPoolExecutor, ``client.get_executor()`` of
+        dask.distributed, loky's, mpi4py's MPIPoolExecutor, or any other. Results are the same bits
+        on processors of one kind. A worker gets the data once: what lies in a file is mapped there,
+        other arrays are written to a temporary file that the workers of this machine map, and sent
+        to those of other ones. Callbacks and metrics are called where the run is trained, on copies
+        of their own: what they gather stays there, and processes need functions that can be
+        pickled. A run whose worker dies is trained anew; if that happens again, its row has no
+        results and says so in `failed`.
 
     Returns
     -------
@@ -105,7 +123,10 @@ def sweep(
     ------
     InvalidInput
         A name or a value that cannot be used, or data that no run, or not every run, can train on.
-        All settings are looked at before the first run begins.
+        All settings are looked at before the first run begins. With an executor, callbacks or
+        metrics that its workers cannot be sent.
+    WorkerFailed
+        The executor ran no training at all.
 
     Warns
     -----
@@ -121,6 +142,12 @@ def sweep(
     check_keep(keep_trainers)
     several = "a sweep trains several networks"
     calls = check_callbacks(callbacks, validation_data is not None, several)
+    check_executor(executor)
+    if executor is not None and workers is not None:
+        raise InvalidInput(
+            f"workers={shown(workers)} is how many threads of this process train, but executor "
+            "trains elsewhere, on as many workers as it was made with; leave workers=None"
+        )
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     inputs = SharedInputs(X, y, sample_weight, validation_data)
     watched = Watched(metrics, calls)
@@ -141,20 +168,38 @@ def sweep(
         calls = (*calls, partial(_reached, aim))
     reasons: dict[int, str] = {}
 
-    def done(index: int, training: Training) -> Run:
-        trainer, diverged = training.trainer, training.error is not None
-        if not diverged and (text := reason_against(trainer, training.data)):
-            reasons[index] = text
-        run = _run(trainer, settings[index // len(chosen)], aim, diverged)
-        return replace(run, trainer=at_rest(trainer, members[index].run)) if keep_trainers else run
+    def take(index: int, found: tuple[Run, str]) -> Run:
+        run, reason = found
+        if reason:
+            reasons[index] = reason
+        return replace(run, settings=settings[index // len(chosen)])  # one dict for all seeds
+
+    def failed(index: int, why: str) -> tuple[Run, str]:
+        seed = members[index].model.problem.seed
+        nothing = (None,) * 3
+        return Run({}, seed, 0, *nothing, 0.0, *nothing, False, failed=why), ""
 
     total = len(members)
-    rows = train_many(members, count, calls, workers, done, Trainer, f"{total} runs")
+    done = partial(_done, aim, keep_trainers)
+    rows = train_many(
+        members, count, calls, workers, done, take, Trainer, f"{total} runs", executor=executor,
+        failed=failed,
+    )  # fmt: skip
     if reasons:
         first = min(reasons)
         others = f", and {len(reasons) - 1} more of {total} runs" * (len(reasons) > 1)
         warn(f"with {_named(rows[first].settings)}{others}: {reasons[first]}")
     return SweepResult(rows, list(grid), aim)
+
+
+def _done(
+    aim: float | None, keep: bool, index: int, training: Training, settings: TrainerRun
+) -> tuple[Run, str]:
+    """Return the row of a training that is over, but for its settings, and what to warn of."""
+    trainer, diverged = training.trainer, training.error is not None
+    reason = "" if diverged else reason_against(trainer, training.data)
+    run = _run(trainer, {}, aim, diverged)
+    return replace(run, trainer=at_rest(trainer, settings)) if keep else run, reason
 
 
 def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:

@@ -52,6 +52,8 @@ class Run:
         The metrics of the last of these epochs by their names in the history.
     trainer
         The `Trainer` that came of it, with `keep_trainers` of `sweep`; else None.
+    failed
+        How the worker of an executor died that trained it, so that there is no result; else None.
     """
 
     settings: dict[str, Any]
@@ -67,10 +69,11 @@ class Run:
     diverged: bool
     metrics: dict[str, float | None] = field(default_factory=dict)
     trainer: Any = field(default=None, repr=False, compare=False)
+    failed: str | None = None
 
     @property
     def score(self) -> float:
-        """The validation loss if there is one, else the loss; infinite after divergence."""
+        """The validation loss if there is one, else the loss; infinite if it came to nothing."""
         loss = self.training_loss if self.validation_loss is None else self.validation_loss
         return math.inf if self.diverged or loss is None or math.isnan(loss) else loss
 
@@ -133,14 +136,19 @@ class SweepResult(Sequence[Run]):
 
         Of many seeds one may be lucky: see `best_settings`.
         """
-        return min(self.rows, key=lambda run: (run.diverged, run.score))
+        return min(self.rows, key=lambda run: (run.failed is not None, run.diverged, run.score))
 
     @property
     def best_settings(self) -> dict[str, Any]:
-        """The settings whose median over the seeds of what `best` compares is smallest."""
-        return dict(
-            min(self._groups(), key=lambda runs: median(run.score for run in runs))[0].settings
-        )
+        """The settings whose median over the seeds of what `best` compares is smallest.
+
+        Runs that failed say nothing of their settings, and are left out.
+        """
+
+        def score(runs: list[Run]) -> float:
+            return median([run.score for run in runs if run.failed is None] or [math.inf])
+
+        return dict(min(self._groups(), key=score)[0].settings)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -232,6 +240,7 @@ class SweepResult(Sequence[Run]):
             index
             for index, run in enumerate(self.rows)
             if not run.diverged
+            and run.failed is None
             and _is_number(up[index])
             and (x in self.names or across[index] is not None)
         ]

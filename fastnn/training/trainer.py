@@ -13,6 +13,7 @@ from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
 from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.problem import Dtype, Precision, Problem
+from fastnn.inputs.table_files import of_table
 from fastnn.network import SGD, Network, Optimizer
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
@@ -32,6 +33,8 @@ from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from fastnn.graph.custom import AnyLoss
     from fastnn.inputs.device_arrays import Reader
     from fastnn.losses import ParametricLoss
@@ -95,7 +98,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         have rows of 64 places that are drawn anew each epoch, which comes near to shuffling all,
         even where data are sorted by class. Rows of a block share a window: 64 blocks should be a
         fair sample of the data. A window of all rows or more is True. The order follows from seed,
-        epoch, number of rows and window alone.
+        epoch, number of rows and window alone. Blocks of Parquet and Arrow files are their row
+        groups; True is then a window of 128 MiB, unless a table below 256 MiB is read into memory.
     on_divergence
         What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
         `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
@@ -182,6 +186,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         progress: bool = True,
         verbose: bool | int = False,
         keep_trainers: bool = False,
+        executor: Executor | None = None,
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
@@ -221,6 +226,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
             Features (n, inputs): an array, a list of rows, a sparse matrix or array of SciPy, a
             frame of pandas or polars, a table of pyarrow, a `numpy.memmap` or the path of a .npy
             file, which may be larger than memory: `shuffle` says how many of its rows are together.
+            So may the path of a Parquet, Feather or Arrow file, of a folder of them, or a dataset
+            of pyarrow, all of whose columns but those of y and weights are features: row groups are
+            decoded while the steps before are done, by targets "cpu" and "numpy".
             Booleans, integers of up to 32 bits and floats of up to 64 are read in place, whatever
             their strides, a batch at a time; 64-bit integers and frames whose columns lie apart are
             copied once. Objects have to be numbers; strings, dates and categories are refused, and
@@ -240,7 +248,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         y
             Labels 0..K-1 (n,), or rows of class probabilities (n, K), each at least 0 and of sum 1
             to within 1e-3; labels 0 and 1 (n,) or (n, outputs); numbers (n,) or (n, outputs).
-            With `ignore_nan`, NaN among the last two is a missing target: one of weight 0.
+            With `ignore_nan`, NaN among the last two is a missing target: one of weight 0. Where X
+            is the files of a table, the name of a column, or a list of names; so is sample_weight.
         epochs
             How many more, at least 0.
         validation_data
@@ -309,6 +318,10 @@ class Trainer(Adjustable, Convertible, Inspectable):
             Whether the `Restart` of each network in the history's `restarts` has it as `trainer`,
             for a mean of their predictions, say: one that may go on by itself. Copies and pickles
             of this trainer then have them too; files do not, so save them one by one.
+        executor
+            A `concurrent.futures.Executor` whose workers train the restarts, each on one thread, in
+            the place of threads of this process; as for `fastnn.sweep`, which has more on it. One
+            whose worker dies again and again says so in `failed`, and is not the best.
 
         Returns
         -------
@@ -330,6 +343,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
             large, with column and row, where one is. As after any error, the
             trainer is as the last whole epoch left it. After Ctrl-C, too; but of short epochs that
             are done in one call, as above, all are taken back.
+        WorkerFailed
+            An executor ran no training, or its workers died in all that did not diverge.
 
         Warns
         -----
@@ -349,7 +364,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         try:
             return self._fit(
                 X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
-                progress, verbose, keep_trainers,
+                progress, verbose, keep_trainers, executor,
             )  # fmt: skip
         except BaseException as error:
             self._forget(before)
@@ -377,8 +392,10 @@ class Trainer(Adjustable, Convertible, Inspectable):
         progress: bool,
         verbose: bool | int,
         keep_trainers: bool,
+        executor: Executor | None,
     ) -> History:
         epochs = whole(epochs, "epochs", 0)
+        X, y, sample_weight = of_table(X, y, sample_weight)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
         check_reads(self.target, self.problem, *validated[:1])
         reader = self._reader(X, y, sample_weight, *validated)
@@ -387,11 +404,13 @@ class Trainer(Adjustable, Convertible, Inspectable):
             self._begin(width_of(X, reader=reader), None)
         self.problem.check_learning()
         names = self.feature_names
-        data = check_data(self.problem, X, y, sample_weight, reader=reader, names=names)
+        data = check_data(
+            self.problem, X, y, sample_weight, reader=reader, names=names, streams=True
+        )
         self._begin(None, data.names)
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
-        restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers)
+        restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers, executor)
         verbose = check_verbose(verbose, restarts)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
@@ -405,12 +424,13 @@ class Trainer(Adjustable, Convertible, Inspectable):
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         check_fit(calls, self)
         engine = self._open()
-        engine.prepare(data.X)
+        engine.prepare(data.form)
         validation = validation and engine.to_device(validation)
         if restarts > 1:
             best, ends = best_of(
-                self, restarts, data, validation, epochs, calls, asked, progress, keep_trainers
-            )
+                self, restarts, data, validation, epochs, calls, asked, progress, keep_trainers,
+                executor,
+            )  # fmt: skip
             state = copy.copy(best)._state  # with a history of its own, which alone has the ends
             state.history.restarts = ends
             with self._using:

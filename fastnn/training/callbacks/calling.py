@@ -157,7 +157,7 @@ def own_callbacks(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
 
 
 def take_over(
-    callbacks: tuple[Callback, ...], own: tuple[Callback, ...], threads: int | None
+    callbacks: tuple[Callback, ...], own: tuple[Callback | None, ...], threads: int | None
 ) -> None:
     """Let every `EarlyStopping` go on from what `own_callbacks` made of it, on so many threads."""
     for callback, other in zip(callbacks, own, strict=True):

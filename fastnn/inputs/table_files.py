@@ -1,0 +1,450 @@
+"""Rows in Parquet and Arrow files, of which a few row groups are in memory at a time.
+
+A row group (of Parquet), or a record batch (of Arrow and Feather), is what such a file is read by:
+whoever wants one row of it decodes all. So these take the place of the blocks that windows of other
+files have (`fastnn.random.windows`), and an epoch reads each of them once, in an order of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import CorruptFile, InvalidInput, MissingExtra, MissingFile, UnusableFile, shown
+from fastnn.inputs.memory import check_memory
+
+KINDS = {
+    ".parquet": "parquet", ".pq": "parquet", ".feather": "ipc", ".arrow": "ipc", ".ipc": "ipc",
+}  # fmt: skip
+# Tables of fewer bytes, as numbers of the network's dtype, are read into memory once and for all.
+HELD_BYTES = 256 << 20
+# A window, where `shuffle` names none. Two of them are in memory at a time.
+WINDOW_BYTES = 128 << 20
+_DECODED_BYTES, _TILE_BYTES = 1 << 23, 1 << 20  # at a time
+_PAGE = mmap.PAGESIZE
+# Address space that takes no memory before it is written to; Python names the flag from 3.12 on.
+# Files, as they were, whose columns have been found to be numbers of a dtype.
+_CHECKED: set[Any] = set()
+_RESERVED = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+
+
+class TableRows:
+    """Rows of Parquet or Arrow files of the same columns, one file after another.
+
+    Parameters
+    ----------
+    files
+        Paths and their kinds, "parquet" or "ipc".
+    what
+        What messages call them.
+    without
+        Columns that are no features.
+
+    Attributes
+    ----------
+    groups
+        How many rows each row group has, int64.
+    dtype
+        What rows are decoded to; the network's, once they have been `checked`.
+    """
+
+    def __init__(
+        self, files: Sequence[tuple[str, str]], what: str, without: Sequence[str] = ()
+    ) -> None:
+        self._files, self._what, self._without = list(files), what, tuple(without)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+        self._places: list[tuple[int, int]] = []  # file and number in it, of each group
+        rows: list[int] = []
+        self._types: dict[str, Any] = {}
+        for number in range(len(self._files)):
+            file = self._open(number)
+            types = {field.name: field.type for field in file.schema}
+            if number and types != self._types:
+                raise InvalidInput(
+                    f"{what}: {self._files[number][0]} has other columns than {self._files[0][0]}; "
+                    "pass files of the same columns and types"
+                )
+            if len(types) < len(file.schema):
+                raise InvalidInput(f"{what}: {self._files[number][0]} has a column's name twice")
+            self._types = types
+            for group in range(file.groups):
+                if count := file.rows(group):
+                    self._places.append((number, group))
+                    rows.append(count)
+        self.groups: np.ndarray = np.array(rows, np.int64)
+        for name in without:
+            if name not in self._types:
+                raise InvalidInput(
+                    f"{what} has no column {name!r}, but {', '.join(map(repr, self._types))}"
+                )
+        self._columns = [name for name in self._types if name not in without]
+        self._widths = [_width(self._types[name], name, what) for name in self._columns]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.groups.sum())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features; a column of lists of a fixed size has as many as these are long."""
+        return len(self), sum(self._widths)
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the features, where each is a column."""
+        return tuple(self._columns) if len(self._columns) == self.shape[1] else None
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row that is decoded."""
+        return self.shape[1] * self.dtype.itemsize
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Where row groups begin, and where the last one ends; int64 (groups + 1,)."""
+        return np.concatenate(([0], np.cumsum(self.groups)))
+
+    def without(self, columns: Sequence[str]) -> TableRows:
+        """Return these rows without some columns."""
+        return TableRows(self._files, self._what, [*self._without, *columns])
+
+    def checked(self, dtype: np.dtype[Any], streams: bool) -> np.ndarray | TableRows:
+        """Return the rows as numbers of a dtype: in memory, unless they `stream` and are many.
+
+        All are read, but for those in files that have been found good before.
+
+        Raises
+        ------
+        InvalidInput
+            A number that is missing, NaN or infinite, or too large for the dtype.
+        """
+        found = TableRows(self._files, self._what, self._without)
+        found.dtype = np.dtype(dtype)
+        if not streams or len(self) * found.row_bytes <= HELD_BYTES:
+            return found.whole()
+        stats = [(path, os.stat(path)) for path, _ in self._files]
+        files = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+        known = files, self._without, found.dtype
+        if known in _CHECKED:
+            return found
+        rows = max(1, _DECODED_BYTES // found.row_bytes)
+        scratch = np.empty((rows, self.shape[1]), dtype)
+        for first, batch in found._all_batches(self._columns):
+            found._check(found._fill(batch, scratch), first)
+        _CHECKED.add(known)
+        return found
+
+    def whole(self) -> np.ndarray:
+        """Return all rows, in memory and checked."""
+        check_memory(
+            len(self) * self.row_bytes, self._what, "pass fewer rows, or fewer columns of them"
+        )
+        array = np.empty(self.shape, self.dtype)
+        for first, batch in self._all_batches(self._columns):
+            self._check(self._fill(batch, array[first:]), first)
+        return array
+
+    def read(self, names: Sequence[str], flat: bool) -> np.ndarray:
+        """Return some columns of all rows, as they are: (n, columns), or (n,) of one if `flat`."""
+        parts = []
+        for name in names:
+            _width(self._types[name], name, self._what)
+            found = [_values(batch, name, first) for first, batch in self._all_batches([name])]
+            parts.append(np.concatenate(found))
+        return parts[0] if flat else np.column_stack(parts)
+
+    def decode(self, group: int, out: np.ndarray, files: dict[int, _File]) -> None:
+        """Write the rows of a group to `out`; `files` are those that are open."""
+        number, place = self._places[group]
+        if number not in files:
+            files[number] = self._open(number)
+        at = 0
+        rows = max(1, _DECODED_BYTES // self.row_bytes)
+        for batch in files[number].batches(place, self._columns, rows):
+            at += len(self._fill(batch, out[at:]))
+
+    def _all_batches(self, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        first, file, opened = 0, None, -1
+        rows = max(1, _DECODED_BYTES // max(1, self.row_bytes))
+        for number, group in self._places:
+            if number != opened:
+                file, opened = self._open(number), number
+            assert file is not None
+            for batch in file.batches(group, columns, rows):
+                yield first, batch
+                first += batch.num_rows
+
+    def _fill(self, batch: Any, out: np.ndarray) -> np.ndarray:
+        """Write a batch to the first rows of `out`, and return these."""
+        rows = out[: batch.num_rows]
+        columns = [_values(batch, name, None) for name in self._columns]
+        # So many rows at a time that columns become rows in the cache.
+        tile = max(1, _TILE_BYTES // self.row_bytes)
+        with np.errstate(over="ignore"):
+            for first in range(0, len(rows), tile):
+                part, at = rows[first : first + tile], 0
+                for values, width in zip(columns, self._widths, strict=True):
+                    some = values[first : first + tile]
+                    if width == 1:
+                        part[:, at] = some if some.ndim == 1 else some[:, 0]
+                    else:
+                        part[:, at : at + width] = some
+                    at += width
+        return rows
+
+    def _check(self, rows: np.ndarray, first: int) -> None:
+        finite = np.isfinite(rows)
+        if finite.all():
+            return
+        row, place = np.argwhere(~finite)[0].tolist()
+        name = self._columns[int(np.searchsorted(np.cumsum(self._widths), place, "right"))]
+        raise InvalidInput(
+            f"{self._what} has {rows[row, place]} in row {first + row}, column {name!r}, as "
+            f"{self.dtype.name}; leave such rows out, or fill them, before the file is written"
+        )
+
+    def _open(self, number: int) -> _File:
+        return _File(*self._files[number], self._what)
+
+
+class TablePages:
+    """Memory for all rows of a table, of which those that are asked for are there.
+
+    It has an address for each row, as a file that is mapped has; a thread decodes row groups to
+    their places, and what is let go takes no memory any more.
+    """
+
+    def __init__(self, rows: TableRows) -> None:
+        self._rows, self.row_bytes = rows, rows.row_bytes
+        size = len(rows) * rows.row_bytes
+        try:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _RESERVED
+            self._memory = mmap.mmap(-1, size, flags)
+            self._let_go = mmap.MADV_DONTNEED
+        except AttributeError:
+            raise InvalidInput(
+                "this system cannot take memory for parts of a table alone; write the table as a "
+                ".npy file, which is read in place"
+            ) from None
+        except OSError as error:
+            raise UnusableFile(error.errno, f"no addresses for {size} bytes of rows") from error
+        with contextlib.suppress(AttributeError, OSError):  # a page is let go by itself
+            self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self.array: np.ndarray = np.frombuffer(self._memory, rows.dtype).reshape(rows.shape)
+        self._thread = ThreadPoolExecutor(1, "fastnn-reader")
+        self._groups: dict[int, Future[None]] = {}
+        self._files: dict[int, _File] = {}
+
+    def ask(self, runs: np.ndarray) -> None:
+        """Have the row groups of some runs, int64 (runs, 2), decoded, and do not wait for it."""
+        for group in self._of(runs):
+            if group not in self._groups:
+                first, last = self._rows.edges[group : group + 2].tolist()
+                out = self.array[first:last]
+                decode = self._rows.decode
+                self._groups[group] = self._thread.submit(decode, group, out, self._files)
+
+    def wait(self, runs: np.ndarray) -> None:
+        """Wait for what has been asked for, or raise what reading it has raised."""
+        for group in self._of(runs):
+            self._groups[group].result()
+
+    def let_go(self, runs: np.ndarray) -> None:
+        """Give back the memory of some runs: of pages on which no other rows are."""
+        for first, last in runs.tolist():
+            start = -(-first * self.row_bytes // _PAGE) * _PAGE
+            end = last * self.row_bytes // _PAGE * _PAGE
+            if start < end:
+                self._memory.madvise(self._let_go, start, end - start)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _of(self, runs: np.ndarray) -> list[int]:
+        edges = self._rows.edges
+        found: list[int] = []
+        for first, last in runs.tolist():
+            begin, end = np.searchsorted(edges, [first, last - 1], "right") - 1
+            found += range(int(begin), int(end) + 1)
+        return found
+
+
+class _File:
+    """An open file: its schema, and batches of its groups."""
+
+    def __init__(self, path: str, kind: str, what: str) -> None:
+        _pyarrow(path)
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._path, self._what = path, what
+        try:
+            if kind == "parquet":
+                self._file: Any = pq.ParquetFile(path)
+                self.schema, self.groups = self._file.schema_arrow, self._file.num_row_groups
+            else:
+                self._file = pa.ipc.open_file(pa.OSFile(path))
+                self.schema, self.groups = self._file.schema, self._file.num_record_batches
+        except FileNotFoundError:
+            raise MissingFile(errno.ENOENT, f"{what}: there is no such file", path) from None
+        except pa.ArrowException as error:
+            raise CorruptFile(
+                f"{what}: {path} is damaged, or no {kind} file ({error}); use another copy of it"
+            ) from error
+        except OSError as error:
+            raise UnusableFile(error.errno, f"{what} cannot be read: {error}", path) from error
+        self._parquet = kind == "parquet"
+        self._reader: tuple[tuple[str, ...], Any] = (), self._file
+
+    def rows(self, group: int) -> int:
+        """Return how many rows a group has."""
+        if self._parquet:
+            return int(self._file.metadata.row_group(group).num_rows)
+        # What is read to be counted is one column.
+        return int(self._of(self.schema.names[:1]).get_batch(group).num_rows)
+
+    def batches(self, group: int, columns: Sequence[str], rows: int) -> Iterator[Any]:
+        """Yield batches of at most so many rows, which together are a group."""
+        import pyarrow as pa
+
+        try:
+            if self._parquet:
+                yield from self._file.iter_batches(
+                    rows, row_groups=[group], columns=list(columns), use_threads=False
+                )
+                return
+            batch = self._of(columns).get_batch(group)
+            for first in range(0, batch.num_rows, rows):
+                yield batch.slice(first, rows)
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptFile(
+                f"{self._what}: row group {group} of {self._path} cannot be read ({error}); use "
+                "another copy of the file"
+            ) from error
+
+    def _of(self, columns: Sequence[str]) -> Any:
+        """Return what reads these columns of an Arrow file, and no others."""
+        import pyarrow as pa
+
+        wanted = tuple(columns)
+        if self._reader[0] != wanted:
+            places = sorted(self.schema.get_field_index(name) for name in wanted)
+            options = pa.ipc.IpcReadOptions(included_fields=places, use_threads=False)
+            self._reader = wanted, pa.ipc.open_file(pa.OSFile(self._path), options=options)
+        return self._reader[1]
+
+
+def of_table(X: Any, y: Any, sample_weight: Any, what: str = "X") -> tuple[Any, Any, Any]:
+    """Return X, y and weights, where X is files of a table as `TableRows` without the others.
+
+    `y` and `sample_weight` may then name columns.
+
+    Raises
+    ------
+    InvalidInput
+        No such column, or columns that are no numbers.
+    MissingFile, UnusableFile, CorruptFile, MissingExtra
+        Files that cannot be read.
+    """
+    files = _files(X, what)
+    if files is None:
+        return X, y, sample_weight
+    targets, weights = _columns(y), _columns(sample_weight)
+    table = TableRows(files, what, [*targets, *weights])
+    if not len(table) or not table.shape[1]:
+        raise InvalidInput(f"{what} has no {'rows' if not len(table) else 'features'}")
+    if targets:
+        y = table.read(targets, isinstance(y, str))
+    if weights:
+        sample_weight = table.read(weights, isinstance(sample_weight, str))
+    return table, y, sample_weight
+
+
+def _columns(value: Any) -> list[str]:
+    """Return names of columns; none of what is an array, or the path of one."""
+    if isinstance(value, str):
+        return [] if value.endswith(".npy") else [value]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(each, str) for each in value):
+        return list(value)
+    return []
+
+
+def _files(value: Any, what: str) -> list[tuple[str, str]] | None:
+    """Return the files that a path, or a dataset of pyarrow, stands for; None of anything else."""
+    if type(value).__module__ == "pyarrow._dataset":
+        kind = (
+            {"parquet": "parquet"}.get(getattr(value.format, "default_extname", ""), "ipc")
+            if hasattr(value, "files")
+            else ""
+        )
+        if not kind or not all(os.path.isfile(path) for path in value.files):
+            raise InvalidInput(
+                f"{what} is a {type(value).__name__} of pyarrow that has no Parquet or Arrow files "
+                "on this machine; write it to some, or pass its .to_table()"
+            )
+        return [(path, kind) for path in value.files]
+    if not isinstance(value, (str, os.PathLike)):
+        return None
+    path = Path(os.fsdecode(value))
+    if path.suffix.lower() in KINDS and not path.is_dir():
+        return [(str(path), KINDS[path.suffix.lower()])]
+    if path.is_dir():
+        found = [
+            (str(each), KINDS[each.suffix.lower()])
+            for each in sorted(path.rglob("*"))
+            if each.suffix.lower() in KINDS and each.is_file()
+        ]
+        return found or None
+    return None
+
+
+def _width(kind: Any, name: str, what: str) -> int:
+    """Return how many numbers a column has in each row, or raise `InvalidInput`."""
+    import pyarrow.types as types
+
+    inner, width = kind, 1
+    if types.is_fixed_size_list(kind):
+        inner, width = kind.value_type, kind.list_size
+    if not (types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner)):
+        raise InvalidInput(
+            f"{what} has column {name!r} of type {kind}, which is no number; leave it out of the "
+            "file, encode it, or train on the table with fastnn.TabularClassifier"
+        )
+    return int(width)
+
+
+def _values(batch: Any, name: str, first: int | None) -> np.ndarray:
+    """Return a column of a batch: (rows,) or, of lists, (rows, their length)."""
+    column = batch.column(batch.schema.get_field_index(name))
+    rows = len(column)
+    listed = hasattr(column, "flatten") and hasattr(column.type, "list_size")
+    values = column.flatten() if listed else column
+    if column.null_count or values.null_count:
+        raise InvalidInput(
+            f"column {name!r} has missing values"
+            + ("" if first is None else f" in rows {first}..{first + rows - 1}")
+            + "; leave such rows out, or fill them, before the file is written"
+        )
+    found: np.ndarray = values.to_numpy(zero_copy_only=False)
+    return found.reshape(rows, -1) if listed else found
+
+
+def _pyarrow(path: str) -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(
+            f"{shown(path)} is read by pyarrow, which is not installed: "
+            "pip install 'fastnn[tables]'"
+        ) from error

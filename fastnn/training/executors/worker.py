@@ -1,0 +1,251 @@
+"""What runs on a worker: one training, from data that this process has been handed once."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from fastnn.errors import WorkerFailed
+from fastnn.inputs.data import Data
+from fastnn.threads.atomic import new_lock
+from fastnn.threads.tasks import Stopped
+from fastnn.training.executors.bundle import epochs_of, from_bytes, from_folder
+from fastnn.training.loop import Training
+from fastnn.training.members import Done, Member, Setup, train_group
+from fastnn.training.progress import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+KEPT_SECONDS = 60.0  # data that no training has used for so long are let go
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training as it travels.
+
+    Attributes
+    ----------
+    token, folder
+        Of the bundle.
+    version
+        Of fastnn.
+    number
+        Of the training.
+    data
+        Which of the pairs of the bundle it trains on.
+    member
+        Without data; its metrics without locks.
+    setup
+        Without locks.
+    done
+        As for `fastnn.training.many.train_many`.
+    """
+
+    token: str
+    folder: str
+    version: str
+    number: int
+    data: int
+    member: Member
+    setup: Setup
+    done: Done[Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What comes back.
+
+    Attributes
+    ----------
+    found
+        What `done` returned.
+    missing
+        Whether this process has no data, and could not get them.
+    error, where
+        What the training raised, with the traceback of the worker.
+    epochs
+        Done.
+    """
+
+    found: Any = None
+    missing: bool = False
+    error: BaseException | None = None
+    where: str = ""
+    epochs: int = 0
+
+
+Pair = tuple[Data, Data | None]
+
+
+@dataclass(eq=False)
+class Shared:
+    """What all trainings of a call share in one process: data, and locks for what is not theirs.
+
+    `near` is whether it is of the machine that waits, and sees its files.
+    """
+
+    pairs: Sequence[Pair]
+    near: bool = True
+    process: int = field(default_factory=os.getpid)
+    calling: Any = field(default_factory=threading.Lock)
+    measuring: Any = field(default_factory=new_lock)
+    paces: dict[Any, float] = field(default_factory=dict)
+    used: float = field(default_factory=time.monotonic)
+    at_work: int = 0
+
+
+_SHARED: dict[str, Shared] = {}
+
+
+@contextmanager
+def sharing(token: str, pairs: Sequence[Pair]) -> Iterator[None]:
+    """Have data for trainings on threads of this process, and on those that it forks, meanwhile."""
+    _SHARED[token] = Shared(pairs, at_work=1)
+    try:
+        yield
+    finally:
+        del _SHARED[token]
+
+
+def train_there(work: Work | bytes, data: bytes | None) -> Answer:
+    """Train one network, with data where it is the first one here that needs them."""
+    try:
+        if isinstance(work, bytes):
+            work = _unpickled(work)
+        _check_version(work.version)
+        shared = _shared(work, data)
+        if shared is None:
+            return Answer(missing=True)
+        shared.at_work += 1
+        try:
+            return _trained(work, shared)
+        finally:
+            shared.at_work -= 1
+            shared.used = time.monotonic()
+            _let_go_later()
+    except Stopped:
+        return Answer()  # for which nobody waits
+    except Exception as error:
+        return Answer(error=_portable(error), where=traceback.format_exc())
+
+
+def _trained(work: Work, shared: Shared) -> Answer:
+    data, validation = shared.pairs[work.data]
+    metrics = tuple(replace(each, lock=shared.measuring) for each in work.member.metrics)
+    member = replace(work.member, data=data, validation=validation, metrics=metrics)
+    setup = replace(work.setup, calling=shared.calling, paces=shared.paces)
+    watch = _Reports(work, shared.near)
+
+    def done(trainings: Sequence[Training]) -> Any:
+        return work.done(work.number, trainings[0], work.member.run)
+
+    return Answer(train_group([member], setup, lambda: watch, done), epochs=watch.epochs)
+
+
+class _Reports(Watch):
+    """Tells the process that waits how far a training is, and ends it when nobody waits any more.
+
+    Both by a folder, on machines that see it.
+    """
+
+    def __init__(self, work: Work, near: bool) -> None:
+        super().__init__(self._check)
+        self._folder, self._number = work.folder, work.number
+        self._epochs: np.ndarray | None = epochs_of(work.folder)
+        if near and self._epochs is None:
+            raise Stopped
+        self._tell()
+
+    def end_epoch(
+        self,
+        loss: float,
+        validation_loss: float | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Take note of an epoch that is done, and tell."""
+        super().end_epoch(loss, validation_loss, metrics)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._epochs is not None:
+            self._epochs[self._number] = 1 + self.epochs
+
+    def _check(self) -> None:
+        if self._epochs is not None and not os.path.isdir(self._folder):
+            raise Stopped
+
+
+def _shared(work: Work, data: bytes | None) -> Shared | None:
+    """Return what this process has for a call, or gets now; None where it cannot."""
+    shared = _SHARED.get(work.token)
+    if shared is not None and shared.process == os.getpid():
+        return shared
+    if shared is not None:  # of the process that this one was forked from, with its locks
+        pairs = shared.pairs
+    else:
+        for token, other in list(_SHARED.items()):
+            if not other.at_work:
+                _SHARED.pop(token, None)
+        pairs = from_folder(work.folder) if data is None else from_bytes(data)
+    if pairs is None:
+        return None
+    new = Shared(pairs, near=data is None)
+    if shared is not None:
+        _SHARED[work.token] = new
+    return _SHARED.setdefault(work.token, new)
+
+
+def _let_go_later() -> None:
+    """Let go, in a while, of data that no training uses any more."""
+
+    def let_go() -> None:
+        for token, shared in list(_SHARED.items()):
+            if not shared.at_work and time.monotonic() - shared.used >= KEPT_SECONDS:
+                _SHARED.pop(token, None)
+
+    timer = threading.Timer(KEPT_SECONDS + 1, let_go)
+    timer.daemon = True
+    with suppress(RuntimeError):  # the interpreter ends, or there are no threads left
+        timer.start()
+
+
+def _unpickled(work: bytes) -> Work:
+    try:
+        return pickle.loads(work)
+    except Exception as error:
+        raise WorkerFailed(
+            f"a worker cannot read what it is to train ({type(error).__name__}: {error}); every "
+            "function and class of it must be in a module that the workers can import, and a "
+            "script that starts processes have its calls under if __name__ == '__main__':"
+        ) from error
+
+
+def _check_version(version: str) -> None:
+    from fastnn import __version__
+
+    if version != __version__:
+        raise WorkerFailed(
+            f"a worker on {socket.gethostname()} has fastnn {__version__}, but {version} sent it a "
+            "training; install the same version everywhere"
+        )
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error, or one that says the same where it cannot travel."""
+    try:
+        if type(pickle.loads(pickle.dumps(error))) is type(error):
+            return error
+    except Exception:
+        pass
+    return WorkerFailed(f"{type(error).__name__} in a worker: {error}")

@@ -1,0 +1,459 @@
+"""Trainings on the workers of an executor: the same bits as on threads, whatever happens there."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastnn import (
+    SGD,
+    Dense,
+    Diverged,
+    EarlyStopping,
+    InvalidInput,
+    Network,
+    Trainer,
+    WorkerFailed,
+    datasets,
+    sweep,
+)
+from fastnn.training.executors import bundle, running, worker
+
+X, Y = datasets.xor(300, seed=3)
+X_VAL, Y_VAL = datasets.xor(100, seed=4)
+METHODS = [each for each in ("fork", "forkserver", "spawn") if sys.platform == "linux"] or ["spawn"]
+GRID = {"units": [3, 5], "learning_rate": [0.1, 1e30]}  # of which the last diverges
+
+# Python 3.12 warns of any fork while there are threads, as those of pytest's plug-ins.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+
+def trainer_of(**settings):
+    network = Network(2, [Dense(8, "relu"), Dense(2)])
+    return Trainer(network, optimizer=SGD(0.3), **({"batch_size": 16, "seed": 5} | settings))
+
+
+def margin(y, outputs):
+    return float(np.mean(outputs[:, 1] - outputs[:, 0]))
+
+
+def stop_soon(trainer, history):
+    return trainer.seed == 6 and trainer.epoch == 2
+
+
+def pool(method, workers=2):
+    return ProcessPoolExecutor(workers, multiprocessing.get_context(method))
+
+
+def without_seconds(rows):
+    """Return all that is to be the same of rows, whoever trained them."""
+    return [
+        [
+            (name, value)
+            for name, value in vars(row).items()
+            if "seconds" not in name and name != "trainer"
+        ]
+        for row in rows
+    ]
+
+
+def bits_of(trainer):
+    return [array.tobytes() for layer in trainer.parameters for array in layer]
+
+
+def swept(executor=None, data=(X, Y), **settings):
+    return sweep(
+        trainer_of(), *data, 4, grid=GRID, seeds=2, validation_data=(X_VAL, Y_VAL),
+        callbacks=[stop_soon, EarlyStopping(patience=2)], metrics=[margin, "f1"],
+        keep_trainers=True, executor=executor, **settings,
+    )  # fmt: skip
+
+
+def fitted(executor=None, **settings):
+    trainer = trainer_of()
+    stopping = EarlyStopping(patience=1)
+    trainer.fit(
+        X, Y, 6, validation_data=(X_VAL, Y_VAL), restarts=5, callbacks=stopping,
+        keep_trainers=True, executor=executor, **settings,
+    )  # fmt: skip
+    return trainer, stopping
+
+
+def assert_the_same(result, expected):
+    (rows, (trainer, stopping)), (rows2, (trainer2, stopping2)) = result, expected
+    assert [row.diverged for row in rows] == [False, False, True, True] * 2
+    assert without_seconds(rows) == without_seconds(rows2)
+    assert [bits_of(row.trainer) for row in rows] == [bits_of(row.trainer) for row in rows2]
+    assert rows.best.settings == rows2.best.settings and rows.best_settings == rows2.best_settings
+    assert bits_of(trainer) == bits_of(trainer2) and trainer.seed == trainer2.seed
+    restarts, restarts2 = trainer.history.restarts, trainer2.history.restarts
+    assert without_seconds(restarts) == without_seconds(restarts2)
+    assert restarts.best == restarts2.best
+    assert [bits_of(row.trainer) for row in restarts] == [bits_of(row.trainer) for row in restarts2]
+    assert bits_of(stopping.best) == bits_of(stopping2.best)
+    assert trainer.threads is None and trainer.target == "cpu"
+    trainer.fit(X, Y, 1)
+    trainer2.fit(X, Y, 1)
+    assert bits_of(trainer) == bits_of(trainer2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_processes_give_the_bits_of_threads(method):
+    with pool(method) as executor:
+        assert_the_same((swept(executor), fitted(executor)), (swept(), fitted()))
+
+
+def test_a_pool_of_threads_gives_the_bits_of_threads():
+    with ThreadPoolExecutor(3) as executor:
+        assert_the_same((swept(executor), fitted(executor)), (swept(), fitted()))
+
+
+class Elsewhere(Executor):
+    """Pickles what goes to its worker and what comes back, and shares no files with it.
+
+    It is one thread, which has nothing in the place of what this process has.
+    """
+
+    def __init__(self, monkeypatch, blind=True):
+        self._threads = ThreadPoolExecutor(1)
+        self.sent, self.held = [], {}
+        mine, here = threading.get_ident(), worker._SHARED
+
+        class Apart(dict):
+            def _now(self):
+                return here if threading.get_ident() == mine else elsewhere
+
+            def get(self, key, *default):
+                return self._now().get(key, *default)
+
+            def setdefault(self, key, value):
+                return self._now().setdefault(key, value)
+
+            def items(self):
+                return self._now().items()
+
+            def pop(self, key, *default):
+                return self._now().pop(key, *default)
+
+            def __setitem__(self, key, value):
+                self._now()[key] = value
+
+            def __delitem__(self, key):
+                del self._now()[key]
+
+        elsewhere = self.held
+        monkeypatch.setattr(worker, "_SHARED", Apart())
+        if blind:
+            monkeypatch.setattr(worker, "from_folder", lambda folder: None)
+            monkeypatch.setattr(worker, "epochs_of", lambda folder: None)
+
+    def submit(self, function, *arguments, **more):
+        """Have it done in the thread."""
+        text = pickle.dumps((function, arguments))
+        self.sent.append(len(text))
+
+        def work():
+            function, arguments = pickle.loads(text)
+            return pickle.dumps(function(*arguments))
+
+        outer = Future()
+        inner = self._threads.submit(work)
+        outer.set_running_or_notify_cancel()
+
+        def over(future):
+            error = future.exception()
+            if error is not None:
+                outer.set_exception(error)
+            else:
+                outer.set_result(pickle.loads(future.result()))
+
+        inner.add_done_callback(over)
+        return outer
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        """End the thread."""
+        self._threads.shutdown(wait)
+
+
+def test_a_machine_that_shares_no_files_is_sent_the_data(monkeypatch):
+    expected = swept(), fitted()
+    monkeypatch.setattr(running, "_LEAST_AHEAD", 1)
+    executor = Elsewhere(monkeypatch)
+    result = swept(executor)
+    size = X.nbytes + X_VAL.nbytes
+    assert sum(sent > size for sent in executor.sent) == 1, "the data travel once"
+    assert len(executor.sent) == 8 + 2  # asked for a file, then for the data themselves
+    assert_the_same((result, fitted(executor)), expected)
+    assert len(executor.held) == 1, "data of calls that are over are let go"
+
+
+def test_a_file_is_mapped_where_it_lies_and_others_are_written_once(monkeypatch, tmp_path):
+    columns = np.concatenate([X, X[::-1]], axis=1)
+    np.save(tmp_path / "x.npy", columns)
+    memmap = np.load(tmp_path / "x.npy", mmap_mode="r")
+    view = memmap[10:][::-2, 1:3]
+    labels = Y[: len(view)].copy()
+    found = swept(None, (view, labels))
+    wrote = []
+    write = bundle.Bundle.write
+
+    def watched(self):
+        done = write(self)
+        wrote.append(Path(self.folder, "data").stat().st_size)
+        return done
+
+    monkeypatch.setattr(bundle.Bundle, "write", watched)
+    with pool("fork", 1) as executor:
+        executor.submit(max, 1, 2).result()  # so that the worker is there before the data
+        rows = swept(executor, (view, labels))
+    assert without_seconds(rows) == without_seconds(found)
+    everything = labels.size * 8 + X_VAL.nbytes + Y_VAL.size * 8
+    assert wrote and max(wrote) <= everything + 4 * 64, "X is not in it"
+
+
+def place_in(array, path, **more):
+    data = np.memmap(path, array.dtype, "w+", shape=array.shape, **more)
+    data[:] = array
+    return data
+
+
+@pytest.mark.parametrize("offset", [0, 13, mmap_page := 4096 * 3 + 8])
+def test_where_an_array_lies_in_a_file(tmp_path, offset):
+    array = np.arange(60.0).reshape(12, 5)
+    data = place_in(array, tmp_path / "x.bin", offset=offset)
+    for view in (data, data[3:7, ::2], data[::-1], data.T, data[2], np.asarray(data)[1:]):
+        place = bundle.place_of(view)
+        np.testing.assert_array_equal(place.map(), view)
+        assert not place.map().flags.writeable
+    assert bundle.place_of(array) is None
+    assert bundle.place_of(np.memmap(tmp_path / "x.bin", "f8", "c", offset, (3,))) is None
+    os.remove(tmp_path / "x.bin")
+    assert bundle.place_of(data) is None
+
+
+def test_a_file_that_a_worker_cannot_see(tmp_path, monkeypatch):
+    memmap = place_in(X, tmp_path / "x.bin")
+    executor = Elsewhere(monkeypatch)
+    monkeypatch.setattr(bundle.Place, "map", lambda self: open("/no/such/file"))
+    with pytest.raises(WorkerFailed, match=r"cannot map .*x\.bin.*numpy\.array\(X\)"):
+        sweep(trainer_of(), memmap, Y, 1, grid={}, executor=executor)
+
+
+class Kills:
+    """A callback that kills its process where a seed is trained, as often as it may."""
+
+    def __init__(self, folder, seed, times):
+        self.folder, self.seed, self.times = folder, seed, times
+
+    def __call__(self, trainer, history):
+        """Kill, or take a while."""
+        if trainer.seed != self.seed:
+            time.sleep(0.02)
+            return
+        deaths = len(list(self.folder.iterdir()))
+        if deaths < self.times:
+            (self.folder / str(deaths)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+@pytest.mark.parametrize("times", [1, 2, 99])
+def test_a_worker_that_is_killed_costs_a_row_at_most(tmp_path, times):
+    expected = sweep(trainer_of(), X, Y, 2, grid={"units": [3, 4]}, seeds=3)
+    with pool("fork") as executor:
+        result = sweep(
+            trainer_of(), X, Y, 2, grid={"units": [3, 4]}, seeds=3,
+            callbacks=Kills(tmp_path, 6, times), executor=executor,
+        )  # fmt: skip
+    for row, other in zip(result, expected, strict=True):
+        if times == 99 and row.seed == 6:
+            assert "terminated abruptly" in row.failed and row.score == np.inf
+            assert row.training_loss is None and row.epochs == 0 and not row.diverged
+        else:
+            assert without_seconds([row]) == without_seconds([other])
+    assert result.best.failed is None
+    assert ("failed" in result.columns) == (times == 99)
+    assert (
+        result.best_settings
+        == min(
+            [result[:3], result[3:]],
+            key=lambda rows: np.median([row.score for row in rows if not row.failed]),
+        )[0].settings
+    )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_restart_whose_worker_is_killed_is_not_the_best(tmp_path):
+    with pool("fork") as executor:
+        trainer = trainer_of()
+        trainer.fit(X, Y, 2, restarts=3, callbacks=Kills(tmp_path, 5, 99), executor=executor)
+    restarts = trainer.history.restarts
+    assert restarts[0].failed and restarts.best != 0 and "failed" in repr(restarts)
+    trainer.save(tmp_path / "model")
+    assert Trainer.load(tmp_path / "model").history.restarts == restarts
+    lonely = trainer_of(seed=6)
+    before = bits_of(lonely)
+    with pool("fork") as executor, pytest.raises(WorkerFailed, match="of 2 restarts died"):
+        lonely.fit(X, Y, 2, restarts=2, callbacks=kill_always, executor=executor)
+    assert bits_of(lonely) == before and not lonely.epoch
+
+
+def kill_always(trainer, history):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_once():
+    os._exit(3)
+
+
+def test_workers_that_never_begin_are_one_error():
+    context = multiprocessing.get_context("fork")
+    executor = ProcessPoolExecutor(1, context, initializer=die_at_once)
+    with pytest.raises(WorkerFailed, match="ran no training.*__main__"):
+        sweep(trainer_of(), X, Y, 1, grid={}, executor=executor)
+    executor.shutdown()
+
+
+def fails(trainer, history):
+    raise ValueError(f"mine, of {trainer.seed}")
+
+
+class Odd(Exception):
+    """Cannot be made anew from what it has been made of."""
+
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+def odd(trainer, history):
+    raise Odd("this", "that")
+
+
+def test_errors_come_out_as_on_threads():
+    trainer = trainer_of()
+    before = bits_of(trainer)
+    with pool("fork") as executor:
+        with pytest.raises(ValueError, match="mine, of") as caught:
+            trainer.fit(X, Y, 2, restarts=2, callbacks=fails, executor=executor)
+        assert "in fails" in "".join(caught.value.__notes__)
+        with pytest.raises(WorkerFailed, match="Odd in a worker: this"):
+            trainer.fit(X, Y, 2, restarts=2, callbacks=odd, executor=executor)
+        with pytest.raises(Diverged, match="all 2 restarts diverged, the first in epoch 0"):
+            line = Trainer(Network(2, [Dense(1)]), "mse", optimizer=SGD(1e9))
+            line.fit(X, Y, 9, restarts=2, executor=executor)
+        with pytest.raises(InvalidInput, match=r"callbacks\[0\].*<lambda>.*cannot be pickled"):
+            trainer.fit(X, Y, 2, restarts=2, callbacks=lambda *_: None, executor=executor)
+        with pytest.raises(InvalidInput, match=r"metric 'mine'.*cannot be pickled"):
+            sweep(
+                trainer, X, Y, 1, grid={}, metrics={"mine": lambda y, outputs: 0.0},
+                validation_data=(X, Y), executor=executor,
+            )  # fmt: skip
+        assert executor.submit(max, 1, 2).result() == 2, "the pool goes on"
+    assert bits_of(trainer) == before and not trainer.epoch
+
+
+def test_versions_have_to_be_the_same(monkeypatch):
+    work = running._work
+
+    def old(*arguments):
+        return replace(work(*arguments), version="0.0.other")
+
+    monkeypatch.setattr(running, "_work", old)
+    with pool("fork", 1) as executor, pytest.raises(WorkerFailed, match="but 0.0.other sent it"):
+        sweep(trainer_of(), X, Y, 1, grid={}, executor=executor)
+
+
+@pytest.mark.parametrize(
+    "executor, text",
+    [
+        (3, "must be a concurrent.futures.Executor"),
+        (ThreadPoolExecutor, "must be a concurrent.futures.Executor"),
+        (type("Client", (), {"get_executor": lambda self: 0})(), "executor=client.get_executor"),
+    ],
+)
+def test_what_is_no_executor(executor, text):
+    with pytest.raises(InvalidInput, match=text):
+        sweep(trainer_of(), X, Y, 1, grid={}, executor=executor)
+    with pytest.raises(InvalidInput, match=text):
+        trainer_of().fit(X, Y, 1, restarts=2, executor=executor)
+
+
+def test_settings_that_an_executor_leaves_without_meaning():
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(InvalidInput, match="workers=2 is how many threads"):
+            sweep(trainer_of(), X, Y, 1, grid={}, workers=2, executor=executor)
+        with pytest.raises(InvalidInput, match="restarts=1 trains only this trainer"):
+            trainer_of().fit(X, Y, 1, executor=executor)
+
+
+class Interrupted(BaseException):
+    """In the place of Ctrl-C."""
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_an_interruption_cancels_what_has_not_begun_and_ends_what_has(kind, tmp_path):
+    executor = ThreadPoolExecutor(2) if kind == "threads" else pool("fork")
+    begun = Begun(tmp_path)
+    trainer = trainer_of()
+    before = bits_of(trainer)
+
+    def tick(done):
+        if done > 3:
+            raise Interrupted
+
+    with executor, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastnn.training.progress.Progress.show", lambda self, name, done: tick(done))
+        start = time.monotonic()
+        with pytest.raises(Interrupted):
+            trainer.fit(X, Y, 10_000, restarts=60, callbacks=begun, executor=executor)
+        names = set(os.listdir(tmp_path))
+        executor.submit(max, 1, 2).result()
+    assert time.monotonic() - start < 20
+    assert len(names) < 10 and set(os.listdir(tmp_path)) == names
+    assert bits_of(trainer) == before and not trainer.epoch
+    assert not worker._SHARED
+
+
+class Begun:
+    """A callback that takes a while, and leaves the names of those that have begun."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, trainer, history):
+        """Leave the name."""
+        (self.folder / str(trainer.seed)).touch()
+        time.sleep(0.002)
+
+
+def test_nothing_is_left_in_the_folder_of_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pool("fork", 1) as executor:
+        executor.submit(max, 1, 2).result()
+        swept(executor)
+        with pytest.raises(ValueError, match="mine"):
+            sweep(trainer_of(), X, Y, 1, grid={}, callbacks=fails, executor=executor)
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("fastnn-")]
+
+
+def test_data_that_no_training_uses_any_more_are_let_go(monkeypatch):
+    monkeypatch.setattr(worker, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(
+        threading, "Timer", lambda seconds, function: threading.Thread(target=function)
+    )
+    held = {"a": worker.Shared([], used=0.0), "b": worker.Shared([], used=0.0, at_work=1)}
+    monkeypatch.setattr(worker, "_SHARED", held)
+    worker._let_go_later()
+    until = time.monotonic() + 5
+    while "a" in held and time.monotonic() < until:
+        time.sleep(0.01)
+    assert set(held) == {"b"}

@@ -1,0 +1,344 @@
+"""Parquet and Arrow files that are trained on without being held in memory."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trainer_cases import state_of
+
+from fastnn import (
+    SGD,
+    Adam,
+    CorruptFile,
+    Dense,
+    Dropout,
+    InvalidInput,
+    MissingFile,
+    Network,
+    StepCallback,
+    Trainer,
+    UnusableFile,
+    datasets,
+    sweep,
+)
+from fastnn.inputs import table_files
+from fastnn.inputs.table_files import TableRows, of_table
+from fastnn.random.row_orders import shuffled
+from fastnn.random.windows import GroupOrder
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+feather = pytest.importorskip("pyarrow.feather")
+
+RANDOM = np.random.default_rng(7)
+N, COLUMNS, GROUP, BATCH = 1003, 5, 40, 16
+X = RANDOM.normal(size=(N, COLUMNS)).astype(np.float32)
+X[:, 1] = RANDOM.integers(0, 9, N)  # which the file has as integers
+Y = RANDOM.integers(0, 3, N)
+WEIGHTS = RANDOM.uniform(0.5, 2.0, N)
+TARGETS = ["numpy", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def streamed(monkeypatch):
+    """Have no table read into memory for being small."""
+    monkeypatch.setattr(table_files, "HELD_BYTES", 0)
+
+
+def table_of(rows=slice(None), **columns):
+    features = {f"c{place}": X[rows, place] for place in range(COLUMNS)}
+    features["c1"] = X[rows, 1].astype(np.int64)
+    return pa.table(features | {"label": Y[rows], "weight": WEIGHTS[rows]} | columns)
+
+
+def written(folder, kind):
+    """Return what a kind of file is trained on by."""
+    if kind == "folder":
+        (folder / "rows" / "part").mkdir(parents=True)
+        half = GROUP * 12
+        pq.write_table(table_of(slice(half)), folder / "rows/a.parquet", row_group_size=GROUP)
+        with pa.ipc.new_file(folder / "rows/part/b.arrow", table_of().schema) as file:
+            file.write_table(table_of(slice(half, None)), max_chunksize=GROUP)
+        return folder / "rows"
+    if kind == "feather":
+        feather.write_feather(table_of(), folder / "rows.feather", chunksize=GROUP)
+        return folder / "rows.feather"
+    if kind == "lists":
+        listed = pa.FixedSizeListArray.from_arrays(X.ravel(), COLUMNS)
+        table = pa.table({"x": listed, "label": Y, "weight": WEIGHTS})
+        pq.write_table(table, folder / "rows.parquet", row_group_size=GROUP)
+        return folder / "rows.parquet"
+    pq.write_table(table_of(), folder / "rows.parquet", row_group_size=GROUP)
+    if kind == "dataset":
+        import pyarrow.dataset
+
+        return pyarrow.dataset.dataset(folder / "rows.parquet")
+    return str(folder / "rows.parquet")
+
+
+BOTH = {"y": "label", "sample_weight": "weight"}
+
+
+def trainer_of(**settings):
+    network = Network(COLUMNS, [Dense(6, "tanh"), Dropout(0.2), Dense(3)])
+    return Trainer(network, optimizer=Adam(0.01), batch_size=BATCH, **settings)
+
+
+def trained_in_memory(orders, target, X=X):
+    """Return a trainer that has gone through rows in memory, an epoch in each of these orders."""
+    trainer = trainer_of(shuffle=False, target=target)
+    for order in orders:
+        trainer.fit(X[order], Y[order], 1, sample_weight=WEIGHTS[order])
+    return trainer
+
+
+def edges_of():
+    return np.array([*range(0, N, GROUP), N])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kind", ["parquet", "feather", "folder", "lists", "dataset"])
+def test_rows_of_files_are_trained_on_as_rows_in_memory(kind, target, tmp_path):
+    source = written(tmp_path, kind)
+    window = 208  # of 200 rows, in whole steps
+    orders = [GroupOrder(0, epoch, edges_of(), window, shuffled)[:] for epoch in range(3)]
+    expected = trained_in_memory(orders, target)
+    trainer = trainer_of(shuffle=200, target=target)
+    trainer.fit(source, epochs=3, **BOTH)
+    assert trainer.history.loss == expected.history.loss
+    for layer, other in zip(trainer.parameters, expected.parameters, strict=True):
+        for array, same in zip(layer, other, strict=True):
+            np.testing.assert_array_equal(array, same)
+    names = None if kind == "lists" else tuple(f"c{place}" for place in range(COLUMNS))
+    assert trainer.feature_names == names
+
+
+def test_an_order_of_groups_has_every_row_once_and_mixes_those_of_a_window():
+    edges = np.array([0, 7, 8, 50, 60, 100])
+    orders = [GroupOrder(3, epoch, edges, 32, shuffled)[:] for epoch in range(4)]
+    for order in orders:
+        assert sorted(order) == list(range(100))
+    assert len({tuple(order) for order in orders}) == 4
+    order = GroupOrder(3, 0, edges, 32, shuffled)
+    for window in range(order.windows):
+        rows = order[window * 32 : window * 32 + 32]
+        runs = order.runs(window, window + 1)
+        assert sorted(rows) == sorted(np.concatenate([np.arange(*run) for run in runs]))
+        assert all(len({*np.searchsorted(edges, [a, b - 1], "right")}) == 1 for a, b in runs)
+
+
+def test_rows_in_order_and_resuming_at_any_epoch(tmp_path):
+    path = written(tmp_path, "parquet")
+    in_order = trainer_of(shuffle=False).fit(path, epochs=2, **BOTH)
+    assert in_order.loss == trained_in_memory([slice(None)] * 2, "cpu").history.loss
+    whole = trainer_of(shuffle=100)
+    whole.fit(path, epochs=5, **BOTH)
+    parts = trainer_of(shuffle=100)
+    parts.fit(path, epochs=2, **BOTH)
+    parts.save(tmp_path / "model")
+    parts = Trainer.load(tmp_path / "model")
+    parts.fit(path, epochs=3, **BOTH)
+    assert parts.history.loss == whole.history.loss
+    assert state_of(parts) == state_of(whole)
+
+
+def test_looking_on_between_steps_changes_nothing(tmp_path):
+    path, seen = written(tmp_path, "parquet"), []
+    first, second = trainer_of(shuffle=100), trainer_of(shuffle=100)
+    first.fit(path, epochs=2, **BOTH)
+    look = StepCallback(lambda trainer, step, loss: seen.append(step), every=5)
+    second.fit(path, epochs=2, callbacks=look, **BOTH)
+    assert len(seen) > 20 and state_of(first) == state_of(second)
+
+
+def test_a_window_follows_from_memory_and_all_windows_are_as_long(tmp_path, monkeypatch):
+    path = written(tmp_path, "parquet")
+    row = COLUMNS * 4
+    monkeypatch.setattr(table_files, "WINDOW_BYTES", 400 * row)  # three of 335 rows, in whole steps
+    default, named = trainer_of(), trainer_of(shuffle=335)
+    assert default.fit(path, epochs=2, **BOTH).loss == named.fit(path, epochs=2, **BOTH).loss
+    monkeypatch.setattr(table_files, "HELD_BYTES", 1 << 20)
+    held = trainer_of().fit(path, epochs=2, **BOTH).loss
+    in_memory = trainer_of().fit(X, Y, 2, sample_weight=WEIGHTS).loss
+    assert held == in_memory, "a small table is held, and shuffled as a whole"
+
+
+def test_restarts_and_sweeps_read_the_file_each(tmp_path):
+    from concurrent.futures import ProcessPoolExecutor
+
+    path = written(tmp_path, "parquet")
+    trainer = trainer_of(shuffle=100)
+    trainer.fit(path, epochs=2, restarts=3, **BOTH)
+    best = trainer.history.restarts[trainer.history.restarts.best]
+    alone = trainer_of(shuffle=100, seed=best.seed).fit(path, epochs=2, **BOTH)
+    assert alone.loss == trainer.history.loss
+    rows = sweep(trainer_of(shuffle=100), path, epochs=1, grid={"units": [2, 4]}, **BOTH)
+    with ProcessPoolExecutor(1) as executor:
+        there = sweep(
+            trainer_of(shuffle=100), path, epochs=1, grid={"units": [2, 4]}, executor=executor,
+            **BOTH,
+        )  # fmt: skip
+    assert [row.training_loss for row in rows] == [row.training_loss for row in there]
+
+
+def test_a_table_travels_as_where_its_files_are(tmp_path):
+    table, y, weight = of_table(written(tmp_path, "parquet"), "label", None)
+    again = pickle.loads(pickle.dumps(table))
+    assert len(pickle.dumps(table)) < 5_000 and again.shape == (N, COLUMNS + 1)
+    np.testing.assert_array_equal(y, Y)
+    np.testing.assert_array_equal(again.whole()[:, :COLUMNS], X)
+
+
+def test_validation_data_may_be_files_too(tmp_path):
+    path = written(tmp_path, "parquet")
+    validation = (path, "label", "weight")
+    history = trainer_of().fit(path, epochs=2, validation_data=validation, **BOTH)
+    validation = (X, Y, WEIGHTS)
+    inside = trainer_of().fit(path, epochs=2, validation_data=validation, **BOTH)
+    assert history.validation_loss == inside.validation_loss
+
+
+def test_files_are_evaluated_on_and_predicted_in_memory(tmp_path):
+    path = written(tmp_path, "lists")
+    trainer = trainer_of()
+    trainer.fit(X, Y, 1)
+    assert trainer.evaluate(path, *BOTH.values()) == trainer.evaluate(X, Y, WEIGHTS)
+    pq.write_table(pa.table({f"c{place}": X[:, place] for place in range(COLUMNS)}), path)
+    np.testing.assert_array_equal(trainer.predict(path), trainer.predict(X))
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"c2": pa.array([None, *X[1:, 2].tolist()])}, "'c2' has missing values"),
+        ({"c2": np.where(np.arange(N) == 702, np.nan, X[:, 2])}, "nan in row 702, column 'c2'"),
+        ({"c3": np.where(np.arange(N) == 3, 1e300, 0.0)}, "inf in row 3, column 'c3', as float32"),
+        ({"c4": ["text"] * N}, "'c4' of type string, which is no number"),
+        ({"more": X[:, 0]}, "has 6 columns but the network has 5 inputs"),
+        ({"label": Y + 1}, "has label 3 at row"),
+    ],
+)
+def test_what_cannot_be_trained_on(change, text, tmp_path):
+    pq.write_table(table_of(**change), tmp_path / "rows.parquet", row_group_size=GROUP)
+    trainer = trainer_of()
+    with pytest.raises(InvalidInput, match=text):
+        trainer.fit(tmp_path / "rows.parquet", "label", 1, sample_weight="weight")
+    assert not trainer.epoch
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    path = Path(written(tmp_path, "parquet"))
+    with pytest.raises(MissingFile):
+        trainer_of().fit(tmp_path / "none.parquet", "label", 1)
+    with pytest.raises(InvalidInput, match="has no column 'y', but 'c0'"):
+        trainer_of().fit(path, "y", 1)
+    (tmp_path / "bad.parquet").write_bytes(b"no table")
+    with pytest.raises(CorruptFile, match="damaged, or no parquet file"):
+        trainer_of().fit(tmp_path / "bad.parquet", "label", 1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UnusableFile):
+        trainer_of().fit(tmp_path / "empty", Y, 1)
+    other = pa.table({"c0": X[:, 0], "label": Y})
+    pq.write_table(other, tmp_path / "other.parquet")
+    (tmp_path / "bad.parquet").unlink()
+    with pytest.raises(InvalidInput, match=r"rows.parquet has other columns than .*other.parquet"):
+        trainer_of().fit(tmp_path, "label", 1)
+
+
+def test_a_row_group_that_is_damaged_later_ends_the_epoch(tmp_path):
+    path = Path(written(tmp_path, "parquet"))
+    trainer = trainer_of(shuffle=100)
+    trainer.fit(path, epochs=1, **BOTH)
+    before, stat = state_of(trainer), path.stat()
+    decode, calls = TableRows.decode, []
+
+    def breaks(self, group, out, files):
+        calls.append(group)
+        if len(calls) == 9:
+            raise CorruptFile("row group 9 cannot be read")
+        decode(self, group, out, files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TableRows, "decode", breaks)
+        with pytest.raises(CorruptFile, match="row group 9"):
+            trainer.fit(path, epochs=1, **BOTH)
+    assert state_of(trainer) == before and path.stat() == stat
+    trainer.fit(path, epochs=1, **BOTH)
+    again = trainer_of(shuffle=100)
+    again.fit(path, epochs=2, **BOTH)
+    assert state_of(trainer) == state_of(again)
+
+
+def test_steps_that_overlap_cannot_be_read_for(tmp_path):
+    line = Trainer(Network(COLUMNS, [Dense(1)]), "mse", SGD(0.01), batch_size=1)
+    with pytest.raises(InvalidInput, match="cannot be read for a linear model"):
+        line.fit(written(tmp_path, "parquet"), epochs=1, **BOTH)
+
+
+MOST = 60 << 20
+GROUPS = Path("/sys/fs/cgroup/memory")  # of version 1
+IN_GROUP = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np
+from fastnn import Dense, Network, Trainer
+from fastnn.inputs import table_files
+
+table_files.HELD_BYTES, table_files.WINDOW_BYTES = 0, 8 << 20
+path, limit, groups = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+def trainer():
+    return Trainer(Network(128, [Dense(4, "relu"), Dense(3)]), batch_size=512, threads=1)
+trainer().fit(path + "/small.parquet", "label", 1)  # all libraries are there from here on
+group = groups / f"fastnn-{os.getpid()}"
+group.mkdir()
+try:
+    (group / "memory.limit_in_bytes").write_text(str(limit))
+    (group / "cgroup.procs").write_text("0")
+    model = trainer()
+    model.fit(path + "/large.parquet", "label", 1)
+    print(int((group / "memory.max_usage_in_bytes").read_text()), model.step)
+finally:
+    (groups / "cgroup.procs").write_text("0")
+    group.rmdir()
+"""
+
+
+@pytest.mark.skipif(
+    not os.access(GROUPS / "cgroup.procs", os.W_OK), reason="nobody may make control groups here"
+)
+def test_a_control_group_of_a_third_of_the_rows_is_enough(tmp_path):
+    rows, group = 360_000, 4_000
+    part = np.random.default_rng(0).random((group, 128), np.float32)
+    listed = pa.FixedSizeListArray.from_arrays(part.ravel(), 128)
+    table = pa.table({"x": listed, "label": np.arange(group) % 3})
+    assert rows * 128 * 4 > 2.9 * MOST
+    for name, count in (("small", 1), ("large", rows // group)):
+        with pq.ParquetWriter(tmp_path / f"{name}.parquet", table.schema) as writer:
+            for _ in range(count):
+                writer.write_table(table)
+    arguments = [str(tmp_path), str(MOST), str(GROUPS)]
+    command = [sys.executable, "-W", "ignore", "-c", IN_GROUP, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    most, steps = map(int, done.stdout.split())
+    assert most <= MOST and steps == -(-rows // 512)
+
+
+def test_digits_in_the_order_of_their_labels_are_learnt(tmp_path):
+    digits, labels = datasets.digits()
+    order = np.argsort(labels, kind="stable")
+    digits, labels = digits[order].astype(np.float32), labels[order]
+    listed = pa.FixedSizeListArray.from_arrays(digits.ravel(), 64)
+    path = tmp_path / "sorted.parquet"
+    pq.write_table(pa.table({"x": listed, "label": labels}), path, row_group_size=10)
+    found = []
+    for window in (600, False):
+        network = Network(64, [Dense(32, "relu"), Dense(10)])
+        trainer = Trainer(network, optimizer=SGD(0.2), batch_size=32, shuffle=window)
+        trainer.fit(path, "label", 12)
+        found.append(trainer.evaluate(digits, labels)["accuracy"])
+    assert found[0] > 0.97 and found[1] < 0.9, "rows in order are a bias"
