@@ -19,6 +19,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 import routes
 
+import fastnn
 from fastnn.storage.kernels.machine import processor
 
 # As in tests/targets/target_cases.py, relative to the largest number beside it.
@@ -26,11 +27,11 @@ TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
 
 def steady(more: dict[str, Any]) -> dict[str, Any]:
-    """Return settings whose first step is not the sign of a gradient's rounding."""
-    optimizer = more.get("optimizer")
+    """Return settings by which a rounding stays one: a step is not its sign, nor far too long."""
+    optimizer = more.get("optimizer", fastnn.SGD(0.01))
     if hasattr(optimizer, "epsilon"):
-        return more | {"optimizer": dataclasses.replace(optimizer, epsilon=1e-3)}
-    return more
+        optimizer = dataclasses.replace(optimizer, epsilon=1e-3)
+    return more | {"optimizer": optimizer}
 
 
 def main(dtype: str) -> int:
