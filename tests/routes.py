@@ -18,9 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
-from numba.core.registry import cpu_target
 from scipy import sparse
 
 import fastnn
@@ -104,7 +102,7 @@ def settings() -> Iterator[Setting]:
             yield f"{name}, one output", [Dense(1)], "mse", numbers[:, :1], more
 
 
-def bits(setting: Setting, dtype: str) -> bytes | str:
+def numbers(setting: Setting, dtype: str, target: str = "cpu") -> list[np.ndarray] | str:
     """Return all that training with a setting comes to, or the error."""
     _, layers, loss, y, more = setting
     X: Any = np.random.default_rng(1).normal(size=(ROWS, 21))
@@ -113,18 +111,26 @@ def bits(setting: Setting, dtype: str) -> bytes | str:
     if more.pop(SPARSE, False):
         X = sparse.csr_array(X * (np.random.default_rng(2).random(X.shape) < 0.1))
     network = Network(21, layers)
-    trainer = Trainer(network, loss, **more, dtype=dtype)
+    trainer = Trainer(network, loss, **more, dtype=dtype, target=target)
     try:
         history = trainer.fit(X, y, 2, sample_weight=np.linspace(0.5, 2, ROWS))
     except fastnn.FastnnError as error:  # diverged, or a pair that is refused
         return str(error)
     arrays = [np.array(history.loss), trainer.forward(X)]
-    arrays += [array for layer in trainer.parameters for array in layer]
-    return b"".join(array.tobytes() for array in arrays)
+    return arrays + [array for layer in trainer.parameters for array in layer]
+
+
+def bits(setting: Setting, dtype: str) -> bytes | str:
+    """Return `numbers` as one string of bytes."""
+    found = numbers(setting, dtype)
+    return found if isinstance(found, str) else b"".join(array.tobytes() for array in found)
 
 
 def run_by_numba(compilation: Any, entry: Entry) -> Callable[..., None]:
     """Return the function as Numba would run it in this process, which takes what an entry does."""
+    import llvmlite.binding as llvm
+    from numba.core.registry import cpu_target
+
     engine = cpu_target.target_context.codegen()._engine
     engine.add_module(llvm.parse_assembly(compilation.library.get_llvm_str()))
     engine.finalize_object()

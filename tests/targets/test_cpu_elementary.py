@@ -6,7 +6,7 @@ from numba import njit
 from scipy import special
 from target_cases import DTYPES, needs_jit
 
-from fastnn.targets.cpu.llvm.elementary import make_elementary
+from fastnn.targets.cpu.llvm.elementary import _ERFC_SERIES, make_elementary
 
 pytestmark = needs_jit
 
@@ -216,3 +216,21 @@ def test_a_number_alone_has_the_bits_it_has_in_a_vector(functions, name):
     alone = np.concatenate([evaluate(name, x[i : i + 1]) for i in range(x.size)])
     together = evaluate(name, x)
     assert np.array_equal(alone, together, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_series_of_erfc_is_its_interpolation(dtype):
+    """Its last bits depend on the machine, which is why it is written down."""
+
+    def function(t):
+        x = 2 * (1 + t) / (1 - t)
+        large = special.erfcx(x) * (x + 2) - 2
+        # The same next to 0, without subtracting numbers of about 2.
+        power = np.minimum(x * x, 1.0)
+        square = np.exp(power)
+        small = x * square + 2 * np.expm1(power) - (x + 2) * square * special.erf(x)
+        return np.where(x < 0.5, small, large) / (1 + t)
+
+    series = _ERFC_SERIES[dtype]
+    expected = np.polynomial.chebyshev.chebinterpolate(function, len(series) - 1)
+    np.testing.assert_allclose(series, expected, rtol=1e-7 * (dtype == "float32"), atol=1e-14)

@@ -75,26 +75,35 @@ def paired_polynomial(coefficients: list[float], real: Any) -> Any:
     return njit(**FUSE)(namespace["estrin"])
 
 
-def _scaled_erfc(real: Any, degree: int) -> Any:
+# Of the series in `_scaled_erfc`, by interpolation. Not computed here: its last bits are others on
+# another machine, so that code made there would not be the same.
+_ERFC_SERIES = {
+    "float32": [
+        -0.983215266, 0.274565486, -0.0044481255, -0.00528859964, 0.000340755202, 0.000155710252,
+        -9.14275539e-06, -6.30405081e-06, -1.63707457e-08, 2.91544967e-07,
+    ],
+    "float64": [
+        -0.9832152657411574, 0.27456548594819347, -0.004448125496066367, -0.005288599640914847,
+        0.00034075519454949103, 0.00015571027840536732, -9.142554745119653e-06,
+        -6.303905948411258e-06, -1.9399940259947667e-08, 2.8083960771871034e-07,
+        2.9625051851662338e-08, -1.0705358876404707e-08, -3.0291956721020196e-09,
+        1.448634849148217e-10, 2.0064476689735323e-10, 2.6679126691554074e-11,
+        -7.58820944133813e-12, -3.2589061668158234e-12, -1.8100327159565048e-13,
+        1.8522557535486624e-13, 5.5870296154798355e-14, -1.5999208667489397e-16,
+        -2.7295088161633808e-15, -1.6608522942485508e-15, 1.7744156358242277e-15,
+    ],
+}  # fmt: skip
+
+
+def _scaled_erfc(real: Any) -> Any:
     """Return f(t, u) ~ (x + 2) exp(x^2) erfc(x) for x >= 0 with t = (x - 2)/(x + 2), u = 1 + t.
 
     The factor x + 2 makes f go to 1/sqrt(pi) rather than to 0, so its relative error stays small.
     The series is that of g in f = 2 + u g(t), so f is exact at x = 0. Summed by Clenshaw's
     recurrence, written out: in powers of t the series would lose digits.
     """
-    from scipy.special import erf, erfcx
-
-    def function(t: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            x = 2 * (1 + t) / (1 - t)
-            large = np.where(t < 1, erfcx(x) * (x + 2), 1 / math.sqrt(math.pi)) - 2
-            # The same next to 0, without subtracting numbers of about 2.
-            square = np.exp(x * x)
-            small = x * square + 2 * np.expm1(x * x) - (x + 2) * square * erf(x)
-            return np.where(x < 0.5, small, large) / (1 + t)
-
-    chebyshev: Any = np.polynomial.chebyshev  # its stubs know scalar functions only
-    series = chebyshev.chebinterpolate(function, degree)
+    series = _ERFC_SERIES[np.dtype(real).name]
+    degree = len(series) - 1
     lines = ["def clenshaw(t, u):", "    s = t + t", f"    b{degree + 1} = c{degree} - c{degree}"]
     lines.append(f"    b{degree} = c{degree}")
     lines += [f"    b{i} = c{i} + s * b{i + 1} - b{i + 2}" for i in range(degree - 1, 0, -1)]
@@ -132,7 +141,7 @@ def make_elementary(dtype: np.dtype) -> SimpleNamespace:
     tiny = np.finfo(dtype).tiny
     lift, lifted = real(2.0 ** (mantissa + 2)), real(mantissa + 2)
     tanh_limit = real(10) if single else real(20)
-    scaled_erfc = _scaled_erfc(real, 9 if single else 24)
+    scaled_erfc = _scaled_erfc(real)
     root_half = real(math.sqrt(0.5))
     # erf(x) = x erf_near(x^2), |x| <= 1
     erf_near = polynomial(
