@@ -12,6 +12,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -77,7 +78,9 @@ class Group:
         """Have no error: all processes are at the beginning of the same call."""
         self._due, self._stop, self._told = 0, False, None
 
-    def exchange(self, value: Any = None, sums: int = 0, like: np.ndarray | None = None) -> list:
+    def exchange(
+        self, value: Any = None, sums: int = 0, like: np.ndarray | None = None
+    ) -> list[Any]:
         """Return what every process gave, in their order.
 
         Parameters
@@ -96,7 +99,9 @@ class Group:
         """
         if like is not None:
             self._like = like
-        return self._gather(False, value, sums)
+        found: list[Any] = []
+        self._gather(False, value, sums, found)
+        return self._answered(found, False, value)
 
     def of_first(self, compute: Callable[[], Value]) -> Value:
         """Return on all processes what `compute` returns, which the first of them calls."""
@@ -116,7 +121,6 @@ class Group:
         buffer[-1] = self._stop
         done: list[Any] = []
         try:
-            # Python raises KeyboardInterrupt after a call of C: what that gave is kept by it.
             done.extend(map(self.communicator.Allreduce, [self._module.IN_PLACE], [buffer]))
         finally:
             if done:
@@ -140,10 +144,23 @@ class Group:
         """
         if self._told is not None:
             return  # they have left, and so does this one, whatever has been raised since
-        if self._due > 0:
-            self._stop = True
-            self.add_up(np.zeros_like(self._like))
-        self._gather(True, error, 0)
+        found: list[Any] = []
+        # Another Ctrl-C meanwhile changes nothing: the others wait for this.
+        while not found:
+            with suppress(KeyboardInterrupt):
+                while self._due > 0:
+                    self._stop = True
+                    self.add_up(np.zeros_like(self._like))
+                self._gather(True, error, 0, found)
+        self._answered(found, True, error)
+
+    def lowest(self, number: int) -> int:
+        """Return the smallest number that any process gives here, where all have failed."""
+        found: list[Any] = []
+        while not found:
+            with suppress(KeyboardInterrupt):
+                found.extend(map(self.communicator.allgather, [number]))
+        return int(min(found[0]))
 
     def agree(self, described: dict[str, Any], remedies: dict[str, str]) -> None:
         """Raise `InvalidInput` on every process where they differ in what is described.
@@ -165,14 +182,18 @@ class Group:
                     )
                 )
 
-    def _gather(self, failed: bool, value: Any, sums: int) -> list[Any]:
+    def _gather(self, failed: bool, value: Any, sums: int, found: list[Any]) -> None:
+        """Enter in `found` what all say; where it is there, they have said it."""
         said = pickle.dumps((failed, _packed(value) if failed else value))
-        found: list[Any] = []
         try:
+            # Python raises KeyboardInterrupt after a call of C: what that gave is kept by it.
             found.extend(map(self.communicator.allgather, [said]))
         finally:
             if found:
                 self._due, self._stop = sums, False
+
+    def _answered(self, found: list[Any], failed: bool, value: Any) -> list[Any]:
+        """Return what every process gave, or raise what one failed with."""
         every = [pickle.loads(each) for each in found[0]]
         first = next((rank for rank, each in enumerate(every) if each[0]), None)
         if first is None:
@@ -211,7 +232,9 @@ def _unpacked(failed: Failed, rank: int) -> BaseException:
             rank,
         )
     error: BaseException = pickle.loads(failed.pickled)
-    if error.args and isinstance(error.args[0], str) and not isinstance(error, OSError):
+    if not error.args:
+        error.args = (f"on rank {rank}",)
+    elif isinstance(error.args[0], str) and not isinstance(error, OSError):
         error.args = f"on rank {rank}: {error.args[0]}", *error.args[1:]
     error.add_note(f"raised by rank {rank} of the communicator")
     return error

@@ -84,7 +84,7 @@ def check_rows(rows: Any) -> Rows:
     """Return "all" or "own", or raise `InvalidInput`."""
     if not isinstance(rows, str) or rows not in ROWS:
         raise unknown_name("rows", rows, ROWS)
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 def parts_of_batches(n: int, size: int, rank: int, batch: int) -> Shares:

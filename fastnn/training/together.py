@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from fastnn.ranks.shares import Rows, batches_of_own, parts_of_batches
 from fastnn.ranks.watch import watching
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.selection import choose
-from fastnn.training.callbacks.signals import StopTraining
+from fastnn.threads.atomic import at_once
+from fastnn.training.callbacks.checkpoint import Checkpoint
+from fastnn.training.callbacks.signals import Signals, StopTraining
 
 if TYPE_CHECKING:
     from fastnn.training.trainer_state import State, Stateful
@@ -53,12 +56,12 @@ class PartOfData(Data):
     mean: float = 1.0
 
     @property
-    def unequal_weights(self) -> np.ndarray | None:  # type: ignore[override]
+    def unequal_weights(self) -> np.ndarray | None:
         """`weights`: those of other processes may be others."""
         return self.weights
 
     @property
-    def mean_weight(self) -> float:  # type: ignore[override]
+    def mean_weight(self) -> float:
         """That of all processes."""
         return self.mean
 
@@ -162,13 +165,41 @@ def all_or_none(trainer: Stateful) -> Iterator[None]:
         yield
         return
     group.begin()
+    object.__setattr__(trainer, "_before", None)
     try:
         with watching(group):
             yield
             group.agree({"what has been learnt": _sum_of(trainer._state)}, {})
     except BaseException as error:
-        group.fail(error)
-        raise
+        told = error
+        try:
+            group.fail(error)
+        except BaseException as first:
+            told = first
+        _go_back(trainer)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _go_back(trainer: Stateful) -> None:
+    """Be in the last epoch that all processes have done: some may be one ahead of others."""
+    group, before = trainer._group, trainer._before
+    assert group is not None
+    if group.lowest(trainer.epoch) < trainer.epoch and before is not None:
+        history = trainer.history
+        forgotten = history.entering(before.epoch - history.first_epoch, [])
+        at_once([*forgotten, partial(object.__setattr__, trainer, "_state", before)])
+
+
+def heeding_signals(callbacks: Any) -> AbstractContextManager[Any]:
+    """Have a process that calls no callbacks not end by a signal that one of these saves after.
+
+    A launcher sends it to all processes, and the first one ends the training of all.
+    """
+    several = callbacks if isinstance(callbacks, Iterable) else (callbacks,)
+    heed = any(isinstance(each, Checkpoint) and each.on_signal for each in several)
+    return Signals() if heed else nullcontext()
 
 
 @contextmanager
@@ -178,6 +209,7 @@ def told_to_all(trainer: Stateful) -> Iterator[None]:
     if group is None:
         yield
         return
+    object.__setattr__(trainer, "_before", trainer._state)
     try:
         yield
     except BaseException as error:
@@ -239,7 +271,7 @@ def _sum_of(state: State) -> str:
     for copy in (parameters, *slots):
         for layer in copy:
             for array in layer:
-                found = zlib.crc32(np.ascontiguousarray(array), found)
+                found = zlib.crc32(np.ascontiguousarray(array).data, found)
     return f"{found:08x}"
 
 
@@ -247,8 +279,8 @@ def _sum_of_rows(data: Data) -> str:
     """Return a checksum of some rows, spread over all."""
     rows = np.unique(np.linspace(0, len(data) - 1, COMPARED_ROWS).astype(np.int64))
     X = data.X.dense(rows, np.dtype(np.float32)) if isinstance(data.X, SparseRows) else data.X[rows]
-    found = zlib.crc32(np.ascontiguousarray(X))
-    found = zlib.crc32(np.ascontiguousarray(data.targets[rows]), found)
+    found = zlib.crc32(np.ascontiguousarray(X).data)
+    found = zlib.crc32(np.ascontiguousarray(data.targets[rows]).data, found)
     if data.weights is not None:
-        found = zlib.crc32(np.ascontiguousarray(data.weights[rows]), found)
+        found = zlib.crc32(np.ascontiguousarray(data.weights[rows]).data, found)
     return f"{found:08x}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -31,7 +32,13 @@ from fastnn.training.progress import Progress, check_verbose
 from fastnn.training.restarts import best_of, check_restarts
 from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
-from fastnn.training.together import agree, all_or_none, check_group, rows_in_all
+from fastnn.training.together import (
+    agree,
+    all_or_none,
+    check_group,
+    heeding_signals,
+    rows_in_all,
+)
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyLoss
@@ -413,7 +420,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
                 "rows='own' is for a trainer with a communicator, whose processes have rows of "
                 "their own; leave it out, or give Trainer(..., communicator=MPI.COMM_WORLD)"
             )
+        heeding: AbstractContextManager[Any] = nullcontext()
         if not first:  # which measures, calls and shows
+            heeding = heeding_signals(callbacks)
             validation_data, callbacks, metrics, progress, verbose = None, (), (), False, False
         epochs = whole(epochs, "epochs", 0)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
@@ -460,7 +469,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         self._tell_history(engine)
         bar = Progress(epochs, steps, self.problem.batch_size, total, None, progress, verbose)
         try:
-            Training(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS).run()
+            with heeding:
+                Training(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS).run()
         finally:
             bar.close()
         if epochs and first:

@@ -137,6 +137,7 @@ class Stateful(Predictor, Stored):
     # The processes that train it together; None: this one alone, as copies and files are.
     _group: Group | None = None
     _communicator: Any = None
+    _before: State | None = None  # the state at the beginning of an epoch that they do together
     _synchronise: Any = "step"
 
     def __setstate__(self, model: Model) -> None:
