@@ -43,7 +43,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("__main__", "build", "guide"),
     ),
     "fastnn.cli": (
-        ("screen", "settings", "kernels"),
+        ("screen", "settings", "kernels", "ranks"),
         ("data", "model"),
         ("scores", "resume"),
         ("train", "predict", "show", "demo", "bench", "info", "cache"),
@@ -125,9 +125,13 @@ ALLOWED = {
     "onnx": ("interchange",),
     "tensorboard": ("training.callbacks",),
     "tensorboardX": ("training.callbacks",),
+    "mpi4py": ("cli.ranks",),
 }
 # ... and what only inside functions, because not every use of its module needs it.
-LAZY = {"tqdm", "safetensors", "pandas", "pyarrow", "torch", "onnx", "tensorboard", "tensorboardX"}
+LAZY = {
+    "tqdm", "safetensors", "pandas", "pyarrow", "torch", "onnx", "tensorboard", "tensorboardX",
+    "mpi4py",
+}  # fmt: skip
 LAZY_PLACES = (
     "graph",
     "tabular",

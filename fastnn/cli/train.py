@@ -19,6 +19,7 @@ from fastnn.cli.data import (
     refuse_inputs,
     say_all,
 )
+from fastnn.cli.ranks import Processes
 from fastnn.errors import InvalidInput, number, whole
 
 if TYPE_CHECKING:
@@ -127,6 +128,12 @@ def add(commands: Any) -> None:
     how.add_argument("--dtype", metavar="NAME", help="float32 (default) or float64")
     how.add_argument("--target", metavar="NAME", help="cpu (default), cuda, numpy or auto")
     how.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
+    how.add_argument(
+        "--mpi",
+        action="store_true",
+        help="train one network with all processes that mpiexec has started: each reads DATA and "
+        "takes its part of every batch",
+    )
     files = parser.add_argument_group("files")
     files.add_argument(
         "--out", default=None, metavar="FILE", help=f"default {OUT}; replaced if there"
@@ -156,20 +163,24 @@ def run(options: argparse.Namespace) -> int:
     if options.checkpoint is not None:
         refuse_inputs("--checkpoint", options.checkpoint, options.data)
     said: list[str] = []
-    if options.resume is None:
-        model, data = _begin(options, said)
-    else:
-        model, data = _go_on(options, said)
+    processes = Processes(options.mpi)
+    with processes.step():
+        model, data = (_begin if options.resume is None else _go_on)(options, said)
+        if processes.communicator is not None:
+            model.trainer.communicator = processes.communicator
+    options.quiet = options.quiet or not processes.first
     say_all(said, options.quiet)
-    try:
-        history = _fit(options, model, data)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_kept(options, model)) from None
-    model.trainer.save(out)
-    _report(model, data, history, out, time.perf_counter() - begun)
-    if options.resume is None:
-        for line in _restarts(history):
-            screen.answer(line)
+    with processes.step():
+        try:
+            history = _fit(options, model, data)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_kept(options, model)) from None
+    with processes.step():
+        if processes.first:
+            model.trainer.save(out)
+            _report(model, data, history, out, time.perf_counter() - begun)
+            for line in _restarts(history) if options.resume is None else []:
+                screen.answer(line)
     return 0
 
 

@@ -149,12 +149,17 @@ class Engine(ABC):
 
     def flat(self, snapshot: Any) -> np.ndarray:
         """Return all numbers of a snapshot as one array, which is not to be written to."""
+        if isinstance(snapshot, np.ndarray):
+            return snapshot
         parameters, slots = self.unpack(snapshot)
         copies = (parameters, *slots)
         return np.concatenate([each.ravel() for one in copies for layer in one for each in layer])
 
     def of_flat(self, numbers: np.ndarray) -> Any:
-        """Return the snapshot that `flat` gives these numbers of."""
+        """Return the snapshot that `flat` gives these numbers of; they are not copied."""
+        if isinstance(self.snapshot(), np.ndarray):
+            numbers.flags.writeable = False
+            return numbers
         copies = []
         for like in (self.parameters(), *self.slots()):
             layers = []

@@ -223,15 +223,6 @@ class Engine(interface.Engine):
         loss = mean_loss(self.group, *begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
         return replace(results_of(begun, self.tells_penalty)[0], loss=loss)
 
-    def flat(self, snapshot: np.ndarray) -> np.ndarray:
-        """Return all numbers of a snapshot, which is that."""
-        return snapshot
-
-    def of_flat(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the snapshot of these numbers; they are not copied."""
-        numbers.flags.writeable = False
-        return numbers
-
     def train_and_predict(
         self,
         data: Data,
@@ -384,7 +375,7 @@ class Engine(interface.Engine):
                 target_weights=NO_WEIGHTS if by_target is None else by_target.ravel(),
                 row_loss=np.zeros(plan.head[BATCH]),
                 parts=np.zeros(plan.parts_size),
-                shares=NO_ROWS if self.shares is None else self._share_table(),
+                shares=self.shares.table(self._sums is None) if self.shares else NO_ROWS,
                 **sparse_arrays(data.X, working),
             )
             own = dict(
@@ -542,10 +533,6 @@ class Engine(interface.Engine):
     def _places(self, data: Data) -> int:
         """Return how long the order of an epoch is: the number of rows, but for what is shared."""
         return len(data) if self.shares is None else self.shares.padded
-
-    def _share_table(self) -> np.ndarray:
-        assert self.shares is not None
-        return self.shares.table(apart=self._sums is None)
 
     def _follow(self, samples: int, sparse: Laziness | None) -> None:
         """Have working memory for so many rows, and for as many threads as there are."""
