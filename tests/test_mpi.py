@@ -2,12 +2,14 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastnn
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.skipif(bool(lacking), reason=f"{' and '.join(lacking)} 
 SECONDS = 60  # of which most is for kernels that have to be compiled
 
 
-def run(*arguments, processes=2, options=()):
+def run(*arguments, processes=2, options=(), folder=None):
     """Return what the processes print, by rank, how they ended, and how long it took."""
     environment = os.environ | {"PYTHONPATH": str(Path(fastnn.__file__).parents[1])}
     if os.geteuid() == 0:  # which Open MPI refuses otherwise
@@ -32,8 +34,9 @@ def run(*arguments, processes=2, options=()):
     command = [MPIEXEC, *options, "-n", str(processes), sys.executable, *map(str, arguments)]
     start = time.monotonic()
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False
-    )
+        command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False,
+        cwd=folder,
+    )  # fmt: skip
     said: dict[int, list[str]] = {rank: [] for rank in range(processes)}
     for line in done.stdout.splitlines():
         rank, _, words = line.partition(" ")
@@ -48,6 +51,28 @@ def test_processes_come_to_the_same_bits_each_time_and_to_what_one_comes_to():
     assert said[0] == said[1]
     first, again, own = said[0]
     assert first == again and first.endswith("True") and own.startswith("own")
+
+
+def test_the_guides_lines_train_with_two_processes(tmp_path):
+    page = Path(fastnn.__file__).parent / "guide" / "many_machines.md"
+    (text,) = re.findall(r"^```py\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "train.py").write_text(text)
+    _, done, _ = run("-m", "mpi4py", "train.py", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    model = fastnn.Trainer.load(tmp_path / "model.safetensors")
+    assert model.history.validation_accuracy[-1] > 0.8 and model.communicator is None
+
+
+def test_the_command_line_trains_with_two_processes(tmp_path):
+    x = np.random.default_rng(0).normal(size=(300, 2)).round(3)
+    rows = [f"{a},{b},{'yes' if a + b > 0 else 'no'}" for a, b in x.tolist()]
+    (tmp_path / "data.csv").write_text("\n".join(["a,b,label", *rows]))
+    train = "-m", "fastnn", "train", "data.csv", "--mpi", "--label"
+    _, done, _ = run(*train, "label", "--epochs", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("task") == 1 and done.stderr.count("epoch 2/2") == 1
+    _, done, _ = run(*train, "labl", folder=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("there is no column 'labl'") == 1
 
 
 def test_processes_refuse_and_fail_together():
