@@ -22,6 +22,7 @@ from fastnn import (
     RMSProp,
     StepCallback,
     Trainer,
+    sweep,
 )
 from fastnn.errors import Diverged, InvalidInput, RankFailed
 from fastnn.inputs.data import check_data
@@ -441,6 +442,10 @@ def test_synchronise_is_a_step_or_a_number_of_them(value):
         Trainer(DROPPED, target="numpy", synchronise=value)
 
 
+def sweeping(trainer, ranks):
+    sweep(lambda batch_size: maker(DROPPED)(ranks), {"batch_size": [8]}, X, Y, epochs=1)
+
+
 def looking(trainer, ranks):
     trainer.fit(X, Y, callbacks=StepCallback(lambda *_: None, every=2))
 
@@ -460,6 +465,7 @@ def normalizing(trainer, ranks):
         (looking, "looks on between steps"),
         (restarting, "restarts=2 are several models"),
         (normalizing, "BatchNorm.*LayerNorm"),
+        (sweeping, "trains by its own fit"),
     ],
 )
 def test_what_ranks_do_not_do_together_is_refused_on_all(fit, words):

@@ -51,7 +51,7 @@ class Group:
     rank, size
         The number of this process, and how many there are.
     shares
-        What this process takes of each batch, from the first `fit` on.
+        What this process takes of each batch, while they are in `fit`.
 
     Raises
     ------

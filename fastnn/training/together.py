@@ -72,6 +72,15 @@ def rows_in_all(trainer: Stateful, data: Data) -> int:
     return len(data) if group is None or group.shares is None else group.shares.total
 
 
+def check_shared(trainer: Stateful) -> None:
+    """Raise `InvalidInput` where processes were to train together outside of `Trainer.fit`."""
+    if trainer._group is not None and trainer._group.shares is None:
+        raise InvalidInput(
+            "a trainer with a communicator trains by its own fit, and not among several models; "
+            "set trainer.communicator = None first"
+        )
+
+
 def check_group(trainer: Stateful, restarts: int, calls: tuple[Any, ...]) -> None:
     """Raise `InvalidInput` for what several processes do not train together."""
     if trainer._group is None:
@@ -180,6 +189,8 @@ def all_or_none(trainer: Stateful) -> Iterator[None]:
         if told is error:
             raise
         raise told from error
+    finally:
+        group.shares = None
 
 
 def _go_back(trainer: Stateful) -> None:
