@@ -443,7 +443,7 @@ def test_synchronise_is_a_step_or_a_number_of_them(value):
 
 
 def sweeping(trainer, ranks):
-    sweep(lambda batch_size: maker(DROPPED)(ranks), {"batch_size": [8]}, X, Y, epochs=1)
+    sweep(lambda l2: maker(DROPPED, l2=l2)(ranks), X, Y, 1, grid={"l2": [0.1]})
 
 
 def looking(trainer, ranks):

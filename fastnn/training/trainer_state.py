@@ -410,7 +410,8 @@ class Stateful(Predictor, Stored):
     def _join(self, communicator: Any, synchronise: Any) -> None:
         """Train with the processes of a communicator from now on; None: alone."""
         synchronise = check_synchronise(synchronise)
-        if (communicator, synchronise) == (None, self._synchronise) and self._communicator is None:
+        nobody = communicator is None and self._communicator is None
+        if nobody and synchronise == self._synchronise:
             return
         group = None if communicator is None else Group(communicator, synchronise)
         with self._using:
