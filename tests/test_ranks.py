@@ -22,7 +22,6 @@ from fastnn import (
     RMSProp,
     StepCallback,
     Trainer,
-    sweep,
 )
 from fastnn.errors import Diverged, InvalidInput, RankFailed
 from fastnn.inputs.data import check_data
@@ -442,10 +441,6 @@ def test_synchronise_is_a_step_or_a_number_of_them(value):
         Trainer(DROPPED, target="numpy", synchronise=value)
 
 
-def sweeping(trainer, ranks):
-    sweep(lambda l2: maker(DROPPED, l2=l2)(ranks), X, Y, 1, grid={"l2": [0.1]})
-
-
 def looking(trainer, ranks):
     trainer.fit(X, Y, callbacks=StepCallback(lambda *_: None, every=2))
 
@@ -465,7 +460,6 @@ def normalizing(trainer, ranks):
         (looking, "looks on between steps"),
         (restarting, "restarts=2 are several models"),
         (normalizing, "BatchNorm.*LayerNorm"),
-        (sweeping, "trains by its own fit"),
     ],
 )
 def test_what_ranks_do_not_do_together_is_refused_on_all(fit, words):
