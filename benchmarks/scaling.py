@@ -71,7 +71,7 @@ class Workload:
         )
 
 
-SMALL = Workload((20, 32, 16, 2), 32, 2000)
+SMALL = Workload((20, 32, 16, 2), 32, 100)
 MIDDLE = Workload((784, 256, 256, 10), 512, 16)
 LARGE = Workload((2048, 2048, 2048, 10), 4096, 2)
 
@@ -234,7 +234,7 @@ def _ours(case: str, quick: bool) -> dict[str, float] | None:
 
         communicator = MPI.COMM_WORLD
     work = SMALL if case.startswith("small") else MIDDLE
-    every: Any = {"small 1": "step", "small 16": 16, "small 2000": 2000}.get(case, "step")
+    every: Any = {"small 1": "step", "small 16": 16, "small 100": 100}.get(case, "step")
     threads = 2 if case == "threads" else 1
     if case == "small 0":
         communicator, threads = None, 1
@@ -347,7 +347,7 @@ def beside(mpiexec: str, quick: bool) -> None:
         ("one process", "small 0"),
         ('two ranks, "step"', "small 1"),
         ("two ranks, every 16 steps", "small 16"),
-        ("two ranks, once an epoch", "small 2000"),
+        ("two ranks, once an epoch", "small 100"),
     ):
         each = start(case, mpiexec, quick)
         rows.append([name, f"{1e6 * each['step']:.3g}", f"{each['loss']:.4f}"])
