@@ -60,6 +60,24 @@ class Diverged(FastnnError, ArithmeticError):
         return type(self), (str(self), self.epoch, self.step, self.cause)
 
 
+class RankFailed(FastnnError, RuntimeError):
+    """Another process of the communicator failed, so that this one has stopped, too.
+
+    Attributes
+    ----------
+    rank
+        Which one; the message has its error. The trainer is as the last whole epoch left it.
+    """
+
+    def __init__(self, message: str, rank: int = 0) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the rank, too."""
+        return type(self), (str(self), self.rank)
+
+
 class StrayAccess(FastnnError, RuntimeError):
     """Compiled code touched memory that it must not, which ``FASTNN_CHECK=1`` finds.
 

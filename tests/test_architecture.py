@@ -33,6 +33,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("inputs",),
         # Other libraries' networks: of values alone, so that whatever trains may offer it.
         ("random", "datasets", "interchange", "tabular"),
+        ("ranks",),
         ("targets",),
         ("training",),
         ("plots", "estimators", "typing"),
@@ -42,7 +43,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("__main__", "build", "guide"),
     ),
     "fastnn.cli": (
-        ("screen", "settings", "kernels"),
+        ("screen", "settings", "kernels", "ranks"),
         ("data", "model"),
         ("scores", "resume"),
         ("rows",),
@@ -64,8 +65,9 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("plan",),
         ("arguments", "products"),
         ("views", "checked"),
+        ("shares",),
         ("team", "working_memory"),
-        ("step", "user_rules", "begun"),
+        ("step", "user_rules", "begun", "sums"),
         ("engine",),
         ("side_by_side",),
     ),
@@ -86,6 +88,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("model_files", "snapshot"),
         ("trainer_state", "reading"),
         ("settings", "convertible", "callbacks", "divergence", "learning_check"),
+        ("together",),
         ("loop",),
         ("members", "inspection", "shared_inputs", "population_result"),
         ("executors",),
@@ -126,9 +129,13 @@ ALLOWED = {
     "onnx": ("interchange",),
     "tensorboard": ("training.callbacks",),
     "tensorboardX": ("training.callbacks",),
+    "mpi4py": ("cli.ranks",),
 }
 # ... and what only inside functions, because not every use of its module needs it.
-LAZY = {"tqdm", "safetensors", "pandas", "pyarrow", "torch", "onnx", "tensorboard", "tensorboardX"}
+LAZY = {
+    "tqdm", "safetensors", "pandas", "pyarrow", "torch", "onnx", "tensorboard", "tensorboardX",
+    "mpi4py",
+}  # fmt: skip
 LAZY_PLACES = (
     "graph",
     "tabular",

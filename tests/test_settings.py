@@ -527,7 +527,8 @@ def test_restarts_leave_the_trainers_own_settings():
 def test_the_names_that_set_takes_are_those_of_a_trainer_and_the_rate():
     import inspect
 
-    names = {*inspect.signature(Trainer).parameters}
+    assigned = {"communicator", "synchronise"}  # which say who trains, and not what
+    names = {*inspect.signature(Trainer).parameters} - assigned
     assert {*SETTINGS} == names - {"seed"} | {"learning_rate", "trainable"}
 
 

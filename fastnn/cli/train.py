@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import population, screen, settings
 from fastnn.cli.data import add_data, called, check_output, read_data, refuse_inputs, say_all
+from fastnn.cli.ranks import Processes
 from fastnn.cli.rows import Parts, extent, file_row, prepare, scored, shares
 from fastnn.errors import InvalidInput, number, whole
 
@@ -114,6 +115,12 @@ def add(commands: Any) -> None:
     how.add_argument("--dtype", metavar="NAME", help="float32 (default) or float64")
     how.add_argument("--target", metavar="NAME", help="cpu (default), cuda, numpy or auto")
     how.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
+    how.add_argument(
+        "--mpi",
+        action="store_true",
+        help="train one network with all processes that mpiexec has started: each reads DATA and "
+        "takes its part of every batch",
+    )
     files = parser.add_argument_group("files")
     files.add_argument(
         "--out", default=None, metavar="FILE", help=f"default {OUT}; replaced if there"
@@ -146,20 +153,24 @@ def run(options: argparse.Namespace) -> int:
     said: list[str] = []
     if options.tabular:
         return population.run(options, out, begun, said)
-    if options.resume is None:
-        model, data = _begin(options, said)
-    else:
-        model, data = _go_on(options, said)
+    processes = Processes(options.mpi)
+    with processes.step():
+        model, data = (_begin if options.resume is None else _go_on)(options, said)
+        if processes.communicator is not None:
+            model.trainer.communicator = processes.communicator
+    options.quiet = options.quiet or not processes.first
     say_all(said, options.quiet)
-    try:
-        history = _fit(options, model, data)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_kept(options, model)) from None
-    model.trainer.save(out)
-    _report(model, data, history, out, time.perf_counter() - begun)
-    if options.resume is None:
-        for line in _restarts(history):
-            screen.answer(line)
+    with processes.step():
+        try:
+            history = _fit(options, model, data)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_kept(options, model)) from None
+    with processes.step():
+        if processes.first:
+            model.trainer.save(out)
+            _report(model, data, history, out, time.perf_counter() - begun)
+            for line in _restarts(history) if options.resume is None else []:
+                screen.answer(line)
     return 0
 
 

@@ -12,6 +12,7 @@
 .. include:: own_losses.md
 .. include:: many_models.md
 .. include:: many_machines.md
+.. include:: scaling.md
 .. include:: pictures.md
 .. include:: targets.md
 .. include:: reproducibility.md

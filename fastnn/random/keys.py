@@ -10,6 +10,9 @@ ORDER = 0x6F72646572  # ASCII "order"
 # So does that within windows: its blocks, the number after it for their offset, and the windows.
 BLOCKS, WINDOWS = 0x626C6F636B73, 0x77696E646F77  # ASCII "blocks", "window"
 
+# And whoever has rows that no other process has, with the number of the process for the epoch.
+RANKS = 0x72616E6B73  # ASCII "ranks"
+
 
 def splitmix64(x: int) -> int:
     """Return a 64-bit mix of a 64-bit number (Steele, Lea & Flood 2014, SplittableRandom)."""

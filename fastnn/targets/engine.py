@@ -23,6 +23,8 @@ from fastnn.rules.table import activation_row
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
     from fastnn.inputs.problem import EpochResult, Problem
+    from fastnn.ranks.group import Group
+    from fastnn.ranks.shares import Shares
 
 Progress = Callable[[int, float], None]
 Look = Callable[[int, float, float], None]
@@ -76,6 +78,9 @@ class Engine(ABC):
         Whether what `train_epochs` returns has the penalty after each epoch.
     predicts_between
         Whether `train_and_predict` costs little beside the work itself.
+    group
+        The processes that train together, each of which has an engine; None where one trains alone.
+        Orders are those of its own rows then, and every call that trains is made by all of them.
     seconds_before
         How long the epochs that the last call returned had taken before that call, done together
         with those of other networks.
@@ -89,6 +94,7 @@ class Engine(ABC):
     threads: int
     description: str
     seconds_per_row: float
+    group: Group | None = None
 
     def __init__(self, problem: Problem) -> None:
         """Be the engine of `problem`, which the first call that computes begins from `restore`."""
@@ -114,6 +120,11 @@ class Engine(ABC):
         After an error or an interruption in any other call this is what makes the engine whole.
         """
 
+    @property
+    def shares(self) -> Shares | None:
+        """What this process takes of each batch, where several train together."""
+        return None if self.group is None else self.group.shares
+
     def load(self, parameters: Parameters, slots: list[Parameters]) -> None:
         """Copy in the arrays of each layer, as `parameters` gives them, and so for each slot."""
         self.restore(self.pack(parameters, slots))
@@ -136,12 +147,39 @@ class Engine(ABC):
             for array in layer
         )
 
+    def flat(self, snapshot: Any) -> np.ndarray:
+        """Return all numbers of a snapshot as one array, which is not to be written to."""
+        if isinstance(snapshot, np.ndarray):
+            return snapshot
+        parameters, slots = self.unpack(snapshot)
+        copies = (parameters, *slots)
+        return np.concatenate([each.ravel() for one in copies for layer in one for each in layer])
+
+    def of_flat(self, numbers: np.ndarray) -> Any:
+        """Return the snapshot that `flat` gives these numbers of; they are not copied."""
+        if isinstance(self.snapshot(), np.ndarray):
+            numbers.flags.writeable = False
+            return numbers
+        copies = []
+        for like in (self.parameters(), *self.slots()):
+            layers = []
+            for layer in like:
+                ends = np.cumsum([each.size for each in layer])
+                parts = np.split(numbers[: ends[-1]], ends[:-1])
+                layers.append(
+                    tuple(p.reshape(each.shape) for p, each in zip(parts, layer, strict=True))
+                )
+                numbers = numbers[ends[-1] :]
+            copies.append(layers)
+        return self.pack(copies[0], copies[1:])
+
     def orders(self, epochs: range, n: int, window: int | None = None) -> np.ndarray:
         """Return the rows 0..n-1 of some epochs, int64 (len(epochs), n), shuffled.
 
         `window` says how many rows are shuffled together, None: all; see `fastnn.random.windows`.
         """
-        return orders_of(self.problem.seed, epochs, n, window, self.shuffled)
+        seed = self.problem.seed if self.shares is None else self.shares.seed(self.problem.seed)
+        return orders_of(seed, epochs, n, window, self.shuffled)
 
     def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
         """Return what `fastnn.random.row_orders.shuffled` does, int64 (keys, n)."""

@@ -21,10 +21,12 @@ from fastnn.inputs.pages import pages_of
 from fastnn.inputs.problem import EpochResult, Problem, check_converging, penalty_of
 from fastnn.schedules import rates_of
 from fastnn.training.callbacks import Bundled, Callback, Looks, call_all, running
+from fastnn.training.callbacks.signals import StopTraining
 from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import PREFIX, Metric, measured, measured_each
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.reading import begin_reading, file_pages, scattered_reads
+from fastnn.training.together import check_shared, rows_in_all, share_changes, told_to_all
 from fastnn.training.trainer_state import State, works
 
 if TYPE_CHECKING:
@@ -89,14 +91,21 @@ class Training:
 
     def run(self) -> None:
         """Do all epochs; raises what `go_on` does."""
-        with self.begun():
-            while not self.over:
-                self.go_on()
+        group = self.trainer._group
+        try:
+            with self.begun():
+                while not self.over:
+                    with told_to_all(self.trainer):
+                        self.go_on()
+        except StopTraining:
+            if group is None or group.rank == 0:
+                raise
 
     @contextmanager
     def begun(self) -> Iterator[None]:
         """Have callbacks ready meanwhile, and let them clear up."""
         trainer, data = self.trainer, self.data
+        check_shared(trainer)
         with (
             running(trainer, self.calls, self.progress) as self.progress,
             scattered_reads(data, trainer.shuffle),
@@ -108,7 +117,8 @@ class Training:
             self._most = 1
             engine = trainer._open()
             if (
-                go_in_blocks(self.calls)
+                trainer._group is None  # whose processes talk to each other after each epoch
+                and go_in_blocks(self.calls)
                 and all(metric.built_in for metric in self.metrics)  # no other is called in vain
                 and not data.streams
                 and not file_pages(data, trainer.shuffle, engine)
@@ -146,13 +156,16 @@ class Training:
                 return
             if not isinstance(error, Diverged):
                 raise
-            rates = block_rates(trainer._state, len(data), 1)[0]
+            rates = block_rates(trainer._state, rows_in_all(trainer, data), 1)[0]
             done = -go_back(trainer, error, float(rates[error.step]))
         self._left -= done
         self._one_by_one = max(0, self._one_by_one - done)
+        before_calls = trainer._state
         if done > 0 and self.calls:
             with self.calling:
                 self.over = call_all(self.calls, trainer, trainer._state.history)
+        if trainer._group is not None:
+            self.over = share_changes(trainer, before_calls, self.over)
         self.over = self.over or not self._left
 
     @property
@@ -170,7 +183,7 @@ class Training:
             return None
         count = self._count() if self._most > 1 else 1
         try:
-            rates = block_rates(state, len(self.data), count)
+            rates = block_rates(state, rows_in_all(self.trainer, self.data), count)
         except Exception:  # `go_on` asks again, and raises it
             return None
         return state.snapshot, rates, state.epoch, state.step
@@ -240,8 +253,10 @@ def _train_block(
         state = trainer._ready()
         engine, problem, epoch = state.engine, state.problem, state.epoch
         engine.seconds_before = 0.0
-        reading = begin_reading(data, trainer.shuffle, engine, epoch) if count == 1 else None
-        rates = block_rates(state, len(data), count)
+        group, reading = trainer._group, None
+        if count == 1 and group is None:
+            reading = begin_reading(data, trainer.shuffle, engine, epoch)
+        rates = block_rates(state, rows_in_all(trainer, data), count)
         orders: Any = None if reading else _orders(trainer.shuffle, state, len(data), count)
         progress.start_epoch(epoch)
         report = progress.update if progress.shown else None
@@ -311,6 +326,9 @@ def _train_block(
             each.series: [result.measured.get(each.series) for result in results]
             for each in metrics
         }
+        if group is not None:
+            measured_there = rows, series
+            rows, series = group.of_first(lambda: measured_there)
         trainer._advance(after._replace(earlier=remember(trainer, before)), rows, series)
         if keep is not None:
             states = [_after(state, n, rates, each.snapshot) for n, each in enumerate(seen, 1)]

@@ -71,6 +71,8 @@ _WAYS = {
     "preparation": "trainer.keep_preparation(values) takes another",
     "step": "fit counts it, and trainer.set_parameters(...) begins anew",
     "remaining": "fit counts it: pass fit the epochs that are wanted",
+    "communicator": "it is assigned: trainer.communicator = MPI.COMM_WORLD",
+    "synchronise": "it is assigned: trainer.synchronise = 8",
     "lr": "trainer.set(learning_rate=...) changes the rate",
     "random_state": "a trainer's is its seed: make a new Trainer(..., seed=...)",
 }
@@ -194,6 +196,31 @@ class Adjustable(Stateful):
     def label_smoothing(self) -> float:
         """How much of a label goes to all classes alike."""
         return self.problem.label_smoothing
+
+    @property
+    def communicator(self) -> Any:
+        """The communicator whose processes train together, or None; assigned between two fits.
+
+        Copies, pickles and files do not have it.
+        """
+        return self._communicator
+
+    @communicator.setter
+    def communicator(self, communicator: Any) -> None:
+        self._join_between(communicator, self._synchronise)
+
+    @property
+    def synchronise(self) -> Any:
+        """After how many steps the processes' parameters are averaged; "step": gradients are."""
+        return self._synchronise
+
+    @synchronise.setter
+    def synchronise(self, synchronise: Any) -> None:
+        self._join_between(self._communicator, synchronise)
+
+    @between_fits
+    def _join_between(self, communicator: Any, synchronise: Any) -> None:
+        self._join(communicator, synchronise)
 
     @between_fits
     def set(self, **settings: Unpack[Settings]) -> str:

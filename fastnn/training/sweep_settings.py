@@ -18,8 +18,9 @@ from fastnn.rules.table import unknown_name
 from fastnn.training.sweep_result import RESULTS
 from fastnn.training.trainer import Trainer
 
-# What a sweep decides itself: every run has one thread, and seeds have an argument of their own.
-_OWN = ("threads", "seed")
+# What a sweep decides itself: every run has one thread and one process, and seeds have an argument
+# of their own.
+_OWN = ("threads", "seed", "communicator", "synchronise")
 TRAINER = tuple(name for name in inspect.signature(Trainer).parameters if name not in _OWN)
 OPTIMIZER = tuple(dict.fromkeys(each.name for kind in OPTIMIZERS for each in fields(kind)))
 LAYER = tuple(each.name for each in fields(Dense))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.problem import Dtype, Precision, Problem
 from fastnn.inputs.table_files import of_table
 from fastnn.network import SGD, Network, Optimizer
+from fastnn.ranks.shares import Rows, check_rows
 from fastnn.schedules import check_ahead
 from fastnn.targets.engine import Engine
 from fastnn.targets.selection import Target, check_reads, choose, describe, reader_of
@@ -31,6 +33,13 @@ from fastnn.training.progress import Progress, check_verbose
 from fastnn.training.restarts import best_of, check_restarts
 from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
+from fastnn.training.together import (
+    agree,
+    all_or_none,
+    check_group,
+    heeding_signals,
+    rows_in_all,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -108,6 +117,21 @@ class Trainer(Adjustable, Convertible, Inspectable):
         every run of a sweep, does so for itself. Divergence before the first update is an error.
     max_restores
         How often in the whole history that may happen before `Diverged` is raised, at least 1.
+    communicator
+        A communicator of mpi4py, such as ``MPI.COMM_WORLD``: its processes train one model. All of
+        them make the same trainer and the same calls of `fit`, whose `rows` says which rows each
+        has. `batch_size` is that of all together; each computes the gradient of its rows, these are
+        added up in every step, and all make the same update: the result is that of one process, to
+        rounding, and the same bits whenever as many processes do it again. Validation, metrics,
+        callbacks and progress are the first one's alone, and all return the same history. What is
+        raised in one, Ctrl-C included, ends `fit` in all. `predict` and `evaluate` are each one's
+        own. None: this process trains alone. The guide's chapter "Many machines" has more.
+    synchronise
+        "step": as above. A whole number k: each process makes steps of its own, on its part of each
+        batch, and every k steps and after each epoch parameters and optimizer state become the mean
+        of all, weighted by rows: local SGD (Stich 2019, "Local SGD Converges Fast and Communicates
+        Little", ICLR), which is another method, and worth it where a step takes less time than a
+        message. Limits such as `clip_norm` are for each process's own gradient then.
 
     Attributes
     ----------
@@ -116,7 +140,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         and nothing can be assigned but what the next line names, `rate_factor`, and, in a class
         derived from this one, attributes of its own: under any name but that of a setting, or under
         one that the class has (``lr = None`` in its body). Copies and files do not have them.
-    target, threads, shuffle, on_divergence, max_restores
+    target, threads, shuffle, on_divergence, max_restores, communicator, synchronise
         As given.
     feature_names
         The names of the columns of the first frame that `fit` was given, if all are strings; else
@@ -160,6 +184,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         max_restores: int = 5,
         ignore_nan: bool = False,
         label_smoothing: float = 0.0,
+        communicator: Any = None,
+        synchronise: str | int = "step",
     ) -> None:
         problem = Problem(
             network, loss, optimizer, batch_size, l1, l2, cast(Any, dtype), seed, clip_value,
@@ -167,6 +193,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         )  # fmt: skip
         model = models.begin(problem, target, threads, shuffle)
         self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
+        self._join(communicator, synchronise)
 
     def __init_subclass__(cls, **settings: Any) -> None:
         """Leave a user-defined class open for its own attributes."""
@@ -187,6 +214,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         verbose: bool | int = False,
         keep_trainers: bool = False,
         executor: Executor | None = None,
+        rows: Rows = "all",
     ) -> History:
         """Train; called again, go on where the last call stopped.
 
@@ -322,6 +350,12 @@ class Trainer(Adjustable, Convertible, Inspectable):
             A `concurrent.futures.Executor` whose workers train the restarts, each on one thread, in
             the place of threads of this process; as for `fastnn.sweep`, which has more on it. One
             whose worker dies again and again says so in `failed`, and is not the best.
+        rows
+            With a communicator, which rows each process is given. "all": the same ones, of which
+            each takes its part of every batch; order and dropout are those of one process. "own":
+            rows that no other has, such as a slice or a file of its own, of any number from 1 on;
+            each step takes from all of them in proportion. The order of each process is its own
+            then, and follows from seed and rank.
 
         Returns
         -------
@@ -362,10 +396,11 @@ class Trainer(Adjustable, Convertible, Inspectable):
             )
         before = self._state
         try:
-            return self._fit(
-                X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
-                progress, verbose, keep_trainers, executor,
-            )  # fmt: skip
+            with all_or_none(self):
+                return self._fit(
+                    X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
+                    progress, verbose, keep_trainers, executor, rows,
+                )  # fmt: skip
         except BaseException as error:
             self._forget(before)
             if not isinstance(error, UnknownLabel):
@@ -393,7 +428,18 @@ class Trainer(Adjustable, Convertible, Inspectable):
         verbose: bool | int,
         keep_trainers: bool,
         executor: Executor | None,
+        rows: Any,
     ) -> History:
+        rows, first = check_rows(rows), self._group is None or self._group.rank == 0
+        if rows == "own" and self._communicator is None:
+            raise InvalidInput(
+                "rows='own' is for a trainer with a communicator, whose processes have rows of "
+                "their own; leave it out, or give Trainer(..., communicator=MPI.COMM_WORLD)"
+            )
+        heeding: AbstractContextManager[Any] = nullcontext()
+        if not first:  # which measures, calls and shows
+            heeding = heeding_signals(callbacks)
+            validation_data, callbacks, metrics, progress, verbose = None, (), (), False, False
         epochs = whole(epochs, "epochs", 0)
         X, y, sample_weight = of_table(X, y, sample_weight)
         validated = validation_data if isinstance(validation_data, (tuple, list)) else ()
@@ -420,9 +466,12 @@ class Trainer(Adjustable, Convertible, Inspectable):
         asked = watched_metrics(calls, self.problem, asked, validation is not None)
         if validation is not None:
             check_measurable(self.problem, asked, validation, "the validation data")
-        steps = -(-len(data) // self.problem.batch_size)
+        data = agree(self, data, epochs, rows)
+        total = rows_in_all(self, data)
+        steps = -(-total // self.problem.batch_size)
         check_ahead(self.problem.optimizer.learning_rate, self.epoch, self.step, steps, epochs)
         check_fit(calls, self)
+        check_group(self, restarts, calls)
         engine = self._open()
         engine.prepare(data.form)
         validation = validation and engine.to_device(validation)
@@ -438,12 +487,13 @@ class Trainer(Adjustable, Convertible, Inspectable):
             warn_if_nothing_learnt(self, data)
             return self.history
         self._tell_history(engine)
-        bar = Progress(epochs, steps, self.problem.batch_size, len(data), None, progress, verbose)
+        bar = Progress(epochs, steps, self.problem.batch_size, total, None, progress, verbose)
         try:
-            Training(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS).run()
+            with heeding:
+                Training(self, data, validation, epochs, calls, bar, asked, BLOCK_SECONDS).run()
         finally:
             bar.close()
-        if epochs:
+        if epochs and first:
             warn_if_nothing_learnt(self, data)
         return self.history
 

@@ -16,6 +16,7 @@ from fastnn.errors import InvalidInput, TrainerBusy, number, shown
 from fastnn.inputs.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.network import unknown_inputs
+from fastnn.ranks.group import Group, check_synchronise
 from fastnn.rules.table import update_row
 from fastnn.targets.engine import Engine
 from fastnn.targets.selection import Target, choose, engine_class
@@ -132,6 +133,12 @@ class Stateful(Predictor, Stored):
         "on_divergence", "What is done about NaN and infinity."
     )
     max_restores: int = _assignable("max_restores", "How often that may be to go back.")
+
+    # The processes that train it together; None: this one alone, as copies and files are.
+    _group: Group | None = None
+    _communicator: Any = None
+    _before: State | None = None  # the state at the beginning of an epoch that they do together
+    _synchronise: Any = "step"
 
     def __setstate__(self, model: Model) -> None:
         """Become the trainer that `model` describes; its engine is made when it is first needed."""
@@ -400,6 +407,23 @@ class Stateful(Predictor, Stored):
                 state = before._replace(goal=state.goal, rate_factor=state.rate_factor)
             self._state = state._replace(feature_names=before.feature_names)
 
+    def _join(self, communicator: Any, synchronise: Any) -> None:
+        """Train with the processes of a communicator from now on; None: alone."""
+        synchronise = check_synchronise(synchronise)
+        nobody = communicator is None and self._communicator is None
+        if nobody and synchronise == self._synchronise:
+            return
+        group = None if communicator is None else Group(communicator, synchronise)
+        with self._using:
+            state = self._state
+            if state.engine is not None:
+                state = state._replace(arrays=state.read(), engine=None, snapshot=None)
+            object.__setattr__(self, "_communicator", communicator)
+            object.__setattr__(self, "_synchronise", synchronise)
+            # One process has nobody to wait for.
+            object.__setattr__(self, "_group", group if group and group.size > 1 else None)
+            self._state = state
+
     def _aim_at(self, goal: int) -> None:
         """Have so many epochs to be done in all."""
         with self._using:
@@ -419,7 +443,8 @@ class Stateful(Predictor, Stored):
         state = self._state
         if state.engine is None:
             make = engine_class(choose(state.run.target, state.problem)[0])
-            state = state._replace(engine=make(state.problem, state.run.threads))
+            others = {} if self._group is None else {"group": self._group}
+            state = state._replace(engine=make(state.problem, state.run.threads, **others))
         if state.arrays is not None:
             state = state._replace(arrays=None, snapshot=state.engine.pack(*state.arrays))
         self._state = state

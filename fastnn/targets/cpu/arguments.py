@@ -60,6 +60,11 @@ def make_sparse_table(X: SparseRows) -> np.ndarray:
     return np.array([*addresses, *wide, len(X.values), len(X)], np.int64)
 
 
+# Of a step of a batch that several processes share: how many of its rows are here, at least 1; the
+# number within the epoch of the first of them; and how many there are in all, or 0 where the row
+# that is here only stands for none.
+ROWS_HERE, PLACE, ROWS_IN_ALL, SHARE_FIELDS = range(4)
+
 INT64, REAL = np.dtype(np.int64), np.dtype(np.float64)
 # name -> dtype (None: that of the problem), columns (0: one-dimensional)
 ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
@@ -87,6 +92,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "row_loss": (REAL, 0),
     "parts": (REAL, 0),
     "jumps": (REAL, 0),  # see `step.lazy_rows`
+    "shares": (INT64, SHARE_FIELDS),
 }
 WORDS = 2 * len(ARRAYS)  # of a job
 POSITIONS = {name: 2 * index for index, name in enumerate(ARRAYS)}

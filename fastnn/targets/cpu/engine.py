@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ from fastnn.inputs.problem import DTYPES, EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.random.shuffling import shuffled
 from fastnn.random.windows import InOrder
+from fastnn.ranks.group import Group
+from fastnn.ranks.local_steps import mean_loss, train_apart
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, activation_row, loss_row, update_row
 from fastnn.storage.kernels.loading import entry
@@ -60,12 +63,14 @@ from fastnn.targets.cpu.plan import (
     NONZERO_SIZE,
     PREFETCH,
     SAMPLES,
+    SHARED,
     STEPS,
     WEIGHTED,
     Plan,
     make_plan,
 )
 from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
+from fastnn.targets.cpu.sums import Sums
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
@@ -91,18 +96,24 @@ class Engine(interface.Engine):
     predicts_between = True
 
     def __init__(
-        self, problem: Problem, threads: int | None = None, rule: str | None = None
+        self,
+        problem: Problem,
+        threads: int | None = None,
+        rule: str | None = None,
+        group: Group | None = None,
     ) -> None:
         """Make an engine for `problem`; `threads` None chooses from the work in a step.
 
-        `rule` is another update rule than that of the problem's optimizer.
+        `rule` is another update rule than that of the problem's optimizer, and `group` the
+        processes that train together.
         """
         super().__init__(problem)
+        self.group, self._sums = group, None if group is None or group.every else Sums(group)
         self._dtype = problem.dtype.name  # which takes 3 us
         self._asked = threads
         network = problem.network
         self._rule = rule or problem.optimizer.rule
-        self._linear = is_linear(problem, self._rule)
+        self._linear = group is None and is_linear(problem, self._rule)
         self._slots = (UPDATES[rule] if rule else update_row(problem.optimizer)).slots
         alphas = [
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
@@ -181,10 +192,36 @@ class Engine(interface.Engine):
         progress: Callable[[int, float], None] | None = None,
     ) -> list[EpochResult]:
         """Train some epochs in one compiled call, one after another."""
+        if self.group is not None:
+            (order,), (own,) = orders, rates  # between two epochs, processes talk to each other
+            return [self._train_together(data, order, own, epoch, step, progress)]
         with self._lock:
             begun = self._begin(data, orders, rates, epoch, step)
             self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
         return results_of(begun, self.tells_penalty)
+
+    def _train_together(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None,
+    ) -> EpochResult:
+        """Train one epoch, as all processes of the group do."""
+        assert self.group is not None and self.shares is not None
+        order = self.shares.spread(order)
+        if self._sums is None:
+            return train_apart(self, data, order, rates, epoch, step, progress)
+        with self._lock:
+            begun = self._begin(data, order[None], rates[None], epoch, step)
+            buffer = self._sums.over(self._working)
+            self.group.exchange(sums=len(rates), like=buffer)
+            self._run(begun.train, len(order), begun.numbers, begun.control, progress)
+        self._sums.check()
+        loss = mean_loss(self.group, *begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
+        return replace(results_of(begun, self.tells_penalty)[0], loss=loss)
 
     def train_and_predict(
         self,
@@ -238,7 +275,7 @@ class Engine(interface.Engine):
         the tiles that threads claim, and for the stop that has ended that one's threads; and each
         has only its own part of the order. Steps that overlap have one part, the first of these.
         """
-        batch, n = self.problem.batch_size, len(data)
+        batch, n = self._batch, self._places(data)
         ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
         with self._lock:
             begun, done = self._begin(data, NO_ROWS[None], rates[None], epoch, step, True), 0
@@ -321,7 +358,7 @@ class Engine(interface.Engine):
         """
         with self._lock:
             self._settle()
-            self._follow(len(data), self._laziness(data.X))
+            self._follow(self._places(data), self._laziness(data.X))
             working = self._working
             plan, epochs = working.plan, len(rates)
             place_rules(self.problem, plan, training=True)
@@ -338,6 +375,7 @@ class Engine(interface.Engine):
                 target_weights=NO_WEIGHTS if by_target is None else by_target.ravel(),
                 row_loss=np.zeros(plan.head[BATCH]),
                 parts=np.zeros(plan.parts_size),
+                shares=self.shares.table(self._sums is None) if self.shares else NO_ROWS,
                 **sparse_arrays(data.X, working),
             )
             own = dict(
@@ -451,6 +489,8 @@ class Engine(interface.Engine):
         """Return how the first layer follows these features; None: they are dense."""
         if not isinstance(X, SparseRows):
             return None
+        if self.group is not None:
+            return Laziness(EAGER, False)
         alone = self._linear and self.problem.network.outputs == 1
         return choose_laziness(self.problem, self._rule, X.entries / len(X), alone)
 
@@ -467,7 +507,7 @@ class Engine(interface.Engine):
             return 1
         if self._asked is not None:
             return self._asked
-        flops = 6.0 * self.problem.batch_size * self._products_of_a_row(X)
+        flops = 6.0 * self._batch * self._products_of_a_row(X)
         if sparse and sparse.mode == EAGER:
             k, n = self.problem.network.shapes[0]
             flops += FLOPS_OF_UPDATE * k * n
@@ -479,14 +519,28 @@ class Engine(interface.Engine):
         else:
             shape = register_shape(self.problem.dtype)
             layout = Layout(shape.lanes, shape.panel)
-        return make_plan(self.problem, samples, layout, self.threads, self._rule, sparse)
+        problem = replace(self.problem, batch_size=self._batch) if self.shares else self.problem
+        return make_plan(
+            problem, samples, layout, self.threads, self._rule, sparse,
+            shared=self.shares is not None, summed=self._sums is not None,
+        )  # fmt: skip
+
+    @property
+    def _batch(self) -> int:
+        """How many rows of a step are here, at most."""
+        return self.problem.batch_size if self.shares is None else self.shares.capacity
+
+    def _places(self, data: Data) -> int:
+        """Return how long the order of an epoch is: the number of rows, but for what is shared."""
+        return len(data) if self.shares is None else self.shares.padded
 
     def _follow(self, samples: int, sparse: Laziness | None) -> None:
         """Have working memory for so many rows, and for as many threads as there are."""
         before = self._working
         head, threads = before.plan.head, len(before.plan.owners) - 1
-        batch = min(self.problem.batch_size, samples)
-        if (head[BATCH], before.sparse, threads) == (batch, sparse, self.threads):
+        batch, shared = min(self._batch, samples), self.shares is not None
+        same = head[BATCH], head[SHARED], before.sparse, threads
+        if same == (batch, shared, sparse, self.threads):
             head[SAMPLES], head[[STEPS, EPOCH_STEPS]] = samples, -(-samples // batch)
             return
         plan = self._plan_for(samples, sparse)
@@ -557,12 +611,15 @@ class Engine(interface.Engine):
                 progress(int(control[:, words.STEP].sum()), float(loss))
 
         def stop() -> None:
-            control[:, words.STOP] = 1
+            if self._sums is None:
+                control[:, words.STOP] = 1
+            else:
+                self._sums.group.stop()  # between two sums of all, none may leave
 
         start = time.perf_counter()
         known = math.isfinite(self.seconds_per_row)
         row_seconds = self.seconds_per_row if known else self.slow_row
-        if self.threads == 1 and rows * row_seconds < SHORT_SECONDS:
+        if self.threads == 1 and rows * row_seconds < SHORT_SECONDS and self._sums is None:
             train(0)
         else:
             self._run_task(Task(train, self.threads, stop), tick)

@@ -142,8 +142,12 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     ENTRIES,  # offset of numbers of one row, for each thread: ENTRY_BLOCK, one thread after another
     GRADIENT,  # offset of the gradient of those rows of the first W that a batch uses, as W lies
     EPOCH_STEPS,  # minibatches of the epoch, where STEPS are those of a part of it
+    SHARED,  # 1: several processes share each batch, as `shares` has it
+    STATUS,  # offset of two numbers behind the kept gradient, where it is summed over processes: 1
+    # for a loss that is not finite, and 1 for a process that wants to stop; else 0
+    SUM,  # address of the function that sums both, which the engine fills in
     HEAD_FIELDS,
-) = range(39)
+) = range(42)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 ENTRY_BLOCK = 512  # numbers of a sparse row that are unpacked together
@@ -251,12 +255,16 @@ def make_plan(
     threads: int,
     rule: str | None = None,
     sparse: Laziness | None = None,
+    shared: bool = False,
+    summed: bool = False,
 ) -> Plan:
     """Lay out `problem` for data of `samples` rows and a team of `threads`.
 
     `rule` is another update rule than the optimizer's. With `sparse` the first layer reads sparse
     rows: nothing has the size of a batch of them, and W is in panels however few its units. Which
     numbers are summed in which order does not depend on `threads`; only how the work is cut does.
+    `shared` is whether other processes have rows of each batch, `summed` whether the gradients of
+    all are added up.
     """
     rule = rule or problem.optimizer.rule
     own_rule = rule == problem.optimizer.rule
@@ -292,7 +300,8 @@ def make_plan(
     take.copy(1 + state.slots)
     mean_slot = size * state.slots if state.mean else 0  # the last one, which predicts
     norm = own_rule and problem.clip_norm is not None
-    kept = take.like_first(size) if norm else 0
+    kept = take.like_first(size) if norm or summed else 0
+    status = take(2) if summed else 0  # next to it, so that both are one buffer
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     inference = np.stack([layers] * threads)
     for field in (WEIGHTS, NARROW, *_UNITS):
@@ -302,7 +311,7 @@ def make_plan(
         inputs = 0 if sparse else take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = list_phases(problem, layout, batch, threads, own_rule, sparse)
+    phases = list_phases(problem, layout, batch, threads, own_rule, sparse, summed)
     own = phases[0, KIND] == FORWARD and not sparse
     first = step = 0
     if not sparse:
@@ -357,7 +366,7 @@ def make_plan(
         l1 and layer.trainable
         for layer, (l1, _) in zip(problem.network.parametric, problem.penalties, strict=True)
     )
-    head[DIRECT] = rule == "sgd" and not problem.clips and not shrunk
+    head[DIRECT] = rule == "sgd" and not problem.clips and not shrunk and not summed
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)
@@ -368,11 +377,13 @@ def make_plan(
         head[IN_PLACE], head[LOOK_ROWS] = SPARSE, batch
         head[NONZERO_SIZE] = -(-(ENTRY_BLOCK + batch) // 8) * 8
         head[ENTRIES] = take(threads * ENTRY_BLOCK)
+    head[STATUS] = status
     inference_heads = np.stack([head] * threads)
     inference_heads[:, CAPACITY] = INFERENCE_ROWS
     for thread, own_head in enumerate(inference_heads):
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
         own_head[ENTRIES] += thread * ENTRY_BLOCK
+    head[SHARED] = shared
     if sparse:
         head[LAZY] = sparse.mode
         if sparse.mode >= STAMPED:

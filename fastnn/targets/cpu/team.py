@@ -16,7 +16,8 @@ from fastnn.targets.cpu.arguments import BAD_STEP, FINISHED, LINE, STOP, TICKETS
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import atomic_add, atomic_load, atomic_store
 from fastnn.targets.cpu.llvm.rule_loops import EXACT
-from fastnn.targets.cpu.plan import BATCH, PHASES, ROWWISE, SAMPLES, K, N
+from fastnn.targets.cpu.plan import PHASES, ROWWISE, K, N
+from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.tiling import (
     BACKWARD,
     COLUMN_BLOCK,
@@ -63,7 +64,7 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         step, p = number // head[PHASES], number % head[PHASES]
         if phases[p, KIND] >= UPDATE_TILES:
             return owners[who + 1]
-        samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+        samples = rows_of(job, step)
         return (who + 1) * tiles_in(job, p, samples) // threads
 
     @njit(**EXACT)

@@ -26,7 +26,8 @@ KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, GROUP, PHASE_FIELDS = range(6)
     UPDATE_TILES,  # the gradient and the rule; only the gradient where its norm is needed first
     APPLY_TILES,  # the same tiles: the rule, with the gradients that were kept
     MAKE_GOOD,  # the same tiles: what earlier steps would have done to the rows of W in the batch
-) = range(8)
+    LIMIT_TILES,  # the same tiles: gradients summed over processes, each number in its limits
+) = range(9)
 
 # Columns of an update tile: layer, first and last input row, first and last panel.
 TILE_FIELDS = 5
@@ -57,6 +58,7 @@ def list_phases(
     threads: int,
     own_rule: bool,
     sparse: Laziness | None = None,
+    summed: bool = False,
 ) -> np.ndarray:
     """List the phases of a step: large layers one by one, the small ones after them together.
 
@@ -105,7 +107,10 @@ def list_phases(
             high, columns = _whole(kinds[layer], layout.panels(k), rows, threads)
         phases.append((BACKWARD, layer, high, columns, 1))
     phases.append((UPDATE_TILES, 0, 1, 1, 1))
-    if own_rule and problem.clip_norm is not None:
+    norm = own_rule and problem.clip_norm is not None
+    if norm and summed:
+        phases.append((LIMIT_TILES, 0, 1, 1, 1))
+    if norm or summed:
         phases.append((APPLY_TILES, 0, 1, 1, 1))
     for layer, each in enumerate(problem.network.parametric):
         limited = getattr(each, "max_norm", None) is not None

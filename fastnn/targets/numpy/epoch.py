@@ -23,11 +23,13 @@ from fastnn.targets.numpy.passes import (
     loss_and_gradients,
     move_statistics,
 )
+from fastnn.targets.numpy.together import part_gradients, summed, train_together
 from fastnn.targets.numpy.updates import UPDATES, Hyper, average, clipped, held, shrunk
 
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
     from fastnn.random.windows import InOrder
+    from fastnn.ranks.group import Group
 
 PROGRESS_SECONDS = 0.2
 PREDICTED_ROWS = 256  # of sparse features, that are dense at a time
@@ -143,10 +145,15 @@ class Engine(interface.Engine):
         What to train.
     threads
         Ignored: NumPy's own linear algebra chooses how many it uses.
+    group
+        The processes that train together; None: this one alone.
     """
 
-    def __init__(self, problem: Problem, threads: int | None = None) -> None:
+    def __init__(
+        self, problem: Problem, threads: int | None = None, group: Group | None = None
+    ) -> None:
         super().__init__(problem)
+        self.group = group
         # Replaced by every step, never written to: whoever has it keeps it.
         self._state: tuple[Parameters, list[Parameters]] = [], []
 
@@ -252,17 +259,11 @@ class Engine(interface.Engine):
         data, rates, epoch, step, progress
             As for `train_epoch`.
         """
-        size = self.problem.batch_size
         loss_sum = weight_sum = mean = 0.0
         called = time.monotonic()
+        one_step = self._step if self.shares is None else self._shared_step
         for index, rate in enumerate(rates.tolist()):
-            batch = take(self.problem, data, order[index * size : (index + 1) * size])
-            masks = dropout_masks(self.problem, len(batch.X), epoch, index)
-            slopes = drawn_slopes(self.problem, len(batch.X), epoch, index)
-            loss, parameters, slots = train_step(
-                self.problem, *self._state, batch, masks, rate, step + index + 1, slopes
-            )
-            self._state = parameters, slots
+            batch, loss = one_step(data, order, epoch, index, rate, step + index + 1)
             if not math.isfinite(loss):
                 return EpochResult(loss, index)
             loss_sum += loss * batch.weight
@@ -274,6 +275,35 @@ class Engine(interface.Engine):
             if index + 1 in stops:
                 look(index + 1, loss_sum, weight_sum)
         return EpochResult(mean, None)
+
+    def _step(
+        self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int
+    ) -> tuple[Batch, float]:
+        """Make one step of an epoch, and return its rows and its loss."""
+        size = self.problem.batch_size
+        batch = take(self.problem, data, order[index * size : (index + 1) * size])
+        masks = dropout_masks(self.problem, len(batch.X), epoch, index)
+        slopes = drawn_slopes(self.problem, len(batch.X), epoch, index)
+        loss, parameters, slots = train_step(
+            self.problem, *self._state, batch, masks, rate, t, slopes
+        )
+        self._state = parameters, slots
+        return batch, loss
+
+    def _shared_step(
+        self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int
+    ) -> tuple[Batch, float]:
+        """Do what `_step` does, of a batch that other processes have rows of."""
+        assert self.shares is not None and self.group is not None
+        first = index * self.shares.capacity
+        rows = order[first : first + int(self.shares.counts[index])]
+        batch = take(self.problem, data, rows)
+        loss, gradients = part_gradients(self, batch, epoch, index)
+        if self.group.every is None:
+            loss, gradients = summed(self, loss, gradients, index)
+        if math.isfinite(loss):
+            self._state = update(self.problem, *self._state, gradients, rate, t)
+        return batch, loss
 
     def train_epochs(
         self,
@@ -302,7 +332,11 @@ class Engine(interface.Engine):
         for order, own in zip(orders, rates, strict=True):
             done = len(results)
             first = step + done * rates.shape[1]
-            results.append(self.train_epoch(data, order, own, epoch + done, first, progress))
+            if self.group is None:
+                result = self.train_epoch(data, order, own, epoch + done, first, progress)
+            else:
+                result = train_together(self, data, order, own, epoch + done, first, progress)
+            results.append(result)
             if results[-1].bad_step is not None:
                 break
         return results

@@ -78,13 +78,25 @@ def _call_row_losses(
     return types.void(_INT, memory, *[_INT] * 8, memory.dtype), _procedure
 
 
+@intrinsic
+def _call_sum(typingctx, address):
+    """Call a function of the host that takes nothing and returns an int64."""
+
+    def codegen(context, builder, signature, args):
+        function = ir.FunctionType(_WORD, [])
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), [])
+
+    return _INT(_INT), codegen
+
+
 def _python_call(address: Any, *arguments: Any) -> Any:
     return registered[int(address)](*arguments)
 
 
 if config.DISABLE_JIT:
     call_activate = call_multiply_derivative = call_loss = call_gradient = _python_call
-    call_row_losses = _python_call
+    call_row_losses = call_sum = _python_call
 else:
     call_activate, call_multiply_derivative = _call_activate, _call_multiply_derivative
     call_loss, call_gradient, call_row_losses = _call_loss, _call_gradient, _call_row_losses
+    call_sum = _call_sum

@@ -42,6 +42,7 @@ from fastnn.targets.cpu.scalars import (
     STEP_WEIGHT,
     WEIGHT_SUM,
 )
+from fastnn.targets.cpu.shares import rows_in_all
 from fastnn.targets.cpu.step.jumps import begin_lazy
 from fastnn.targets.cpu.views import (
     head_of,
@@ -131,8 +132,9 @@ def begin_step(job, first_step, step, samples):
         total = 0.0
         for s in range(step * head[BATCH], step * head[BATCH] + samples):
             total += weights[U(order[U(s)])]
-    numbers[STEP_WEIGHT] = total
-    usual = float(samples) * numbers[MEAN_WEIGHT]
+    in_all = rows_in_all(job, step, samples)
+    numbers[STEP_WEIGHT] = total if in_all > 0 else 0.0
+    usual = float(in_all) * numbers[MEAN_WEIGHT]
     numbers[INVERSE_WEIGHT] = 1.0 / usual if usual > 0.0 else 0.0
     if head[LAZY] > 0:
         begin_lazy(job, step)
@@ -152,6 +154,8 @@ def end_loss(job, step, samples):
         row_loss_of(job),
     )
     total = 0.0
+    if rows_in_all(job, step, samples) == 0:
+        return True
     if head[WEIGHTED] == 1:
         for r in range(samples):
             weight = weights[U(order[U(step * head[BATCH] + r)])]

@@ -28,6 +28,7 @@ from fastnn.targets.cpu.arguments import (
 )
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.elementary import make_elementary
+from fastnn.targets.cpu.llvm.function_pointers import call_sum
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
     atomic_add,
@@ -56,7 +57,9 @@ from fastnn.targets.cpu.plan import (
     PREFETCH,
     ROWWISE,
     SAMPLES,
+    STATUS,
     STEPS,
+    SUM,
     WEIGHTS,
     K,
     N,
@@ -64,6 +67,7 @@ from fastnn.targets.cpu.plan import (
 from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
 from fastnn.targets.cpu.products.narrow import make_narrow
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L2, PENALTY
+from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, prefetch_rows
 from fastnn.targets.cpu.step.first_rows import make_first_rows
 from fastnn.targets.cpu.step.gather import make_gather
@@ -87,6 +91,7 @@ from fastnn.targets.cpu.tiling import (
     GROUP,
     KIND,
     LAYER,
+    LIMIT_TILES,
     MAKE_GOOD,
     MAX_NORM,
     ROW_BLOCK,
@@ -144,7 +149,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     )
     per_unit, keep_transposed = make_per_unit(dtype, panel, gemm), layers_.keep_transposed
     norms = make_norms(dtype, panel, gemm.width_of, per_unit.place_of, keep_transposed)
-    update_tile, apply_tile = make_update(
+    update_tile, apply_tile, limit_tile = make_update(
         dtype,
         panel,
         gemm,
@@ -222,6 +227,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         if kind == APPLY_TILES:
             apply_tile(job, tile)
             return
+        if kind == LIMIT_TILES:
+            limit_tile(job, tile)
+            return
         if kind == MAKE_GOOD:
             make_good(job, tile, first, samples)
             return
@@ -254,11 +262,17 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def end_phase(job, step, p, samples):
-        """Do the little after a phase that is serial; return whether the loss is finite."""
+        """Do the little after a phase that is serial; return whether the epoch is to go on."""
         head, phases = head_of(job), phases_of(job)
-        if phases[p, KIND] == ROWS:
-            return end_loss(job, step, samples)
-        if phases[p, KIND] == UPDATE_TILES and head[KEPT] > 0:
+        kind, status = phases[p, KIND], head[STATUS]
+        if kind == ROWS:
+            finite = end_loss(job, step, samples)
+            if status == 0:
+                return finite
+            memory_of(job)[U(status)] = 0.0 if finite else 1.0
+        elif kind == UPDATE_TILES and status > 0:
+            return call_sum(head[SUM]) == 0
+        elif (kind == UPDATE_TILES or kind == LIMIT_TILES) and head[KEPT] > 0:
             end_gradient(job)
         return True
 
@@ -268,7 +282,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         if control[STEP] == head[STEPS] and head[LAZY] > 0:
             make_all_good(job, control[STEP])
         for step in range(control[STEP], head[STEPS]):
-            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+            samples = rows_of(job, step)
             begin_step(job, control[FIRST_STEP], step, samples)
             for p in range(head[PHASES]):
                 for tile in range(tiles_in(job, p, samples)):
@@ -286,7 +300,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         count = head[PHASES]
         if me == 0:
             step = control[STEP]
-            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+            samples = rows_of(job, step)
             begin_step(job, control[FIRST_STEP], step, samples)
             open_phase(job, step * count, threads)
         # Tiles are counted as done once a phase and thread: the count travels between the cores.
@@ -297,7 +311,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             if ticket >= 0:
                 idle, finished, number = 0, finished + 1, ticket >> 32
                 step, p = number // count, number % count
-                samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+                samples = rows_of(job, step)
                 do_tile(job, step, p, samples, ticket & TILE_MASK, me)
                 continue
             if finished == 0:
@@ -317,7 +331,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                         nap()
                 continue
             step, p = number // count, number % count
-            samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+            samples = rows_of(job, step)
             done, finished = atomic_add(control, DONE, finished) + finished, 0
             if done < tiles_in(job, p, samples):
                 continue
@@ -333,7 +347,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 if step == head[STEPS]:
                     following = FINISHED
                 else:
-                    samples = min(head[BATCH], head[SAMPLES] - step * head[BATCH])
+                    samples = rows_of(job, step)
                     begin_step(job, control[FIRST_STEP], step, samples)
             open_phase(job, following, threads)
 

@@ -32,6 +32,7 @@ from fastnn.targets.cpu.plan import (
     K,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
+from fastnn.targets.cpu.shares import place_of_batch
 from fastnn.targets.cpu.views import (
     head_of,
     keys_of,
@@ -124,7 +125,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
             gather_matrix(memory, strided, ZERO, order, first, r0, r1, head[CAPACITY], to)
 
     @njit(**EXACT)
-    def drop(job, layer, batch_counter, r0, r1, p0, p1, own):
+    def drop(job, layer, first, r0, r1, p0, p1, own):
         """Write inputs * mask for rows r0..r1 and panels p0..p1 of the inputs of a layer.
 
         mask is 0 with the probability of the rate, else 1 / (1 - rate), which is in `alphas`.
@@ -136,7 +137,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
             layers_of(job),
             keys_of(job),
         )
-        k, rows = layers[layer, K], head[CAPACITY]
+        k, rows, place = layers[layer, K], head[CAPACITY], place_of_batch(job, first)
         threshold = np.uint64(layers[layer, THRESHOLD])
         key = np.uint64(keys[layer])
         factor = alphas[head[LAYERS] + layer]
@@ -145,7 +146,7 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
             width = padded(k) if narrow else width_of(p, k)
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
-                counter = np.uint64(batch_counter * k + r * k + p * panel)
+                counter = np.uint64((place + r) * k + p * panel)
                 for c in range(width):
                     bits = squares32(counter + np.uint64(c), key)
                     mask = factor if bits >= threshold else zero

@@ -46,7 +46,6 @@ from fastnn.targets.cpu.plan import (
     PRIVATE_SIZE,
     ROW_SCALE,
     ROW_SCRATCH,
-    SAMPLES,
     SLOPES,
     SPARSE,
     TARGETS,
@@ -60,6 +59,7 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.products.gemm import CONTINUE, ZERO
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
+from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.step.between_steps import rows_ahead
 from fastnn.targets.cpu.step.slopes import make_draw_slopes, make_prelu
 from fastnn.targets.cpu.views import (
@@ -149,7 +149,7 @@ def make_layers(
             narrow_forward(job, first, r0, r1, own)
         elif layer == 0 and head[IN_PLACE] > 0:
             order, base, address, stride = first_rows(job, first, own)
-            samples = min(head[BATCH], head[SAMPLES] - first)
+            samples = rows_of(job, first // head[BATCH])
             size = head[LOOK_ROWS]
             # As many panels as a thread has: together they ask for all rows once.
             group = max(1, ((n + panel - 1) // panel) // (len(owners_of(job)) - 1))

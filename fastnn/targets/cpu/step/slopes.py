@@ -14,6 +14,7 @@ from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import MERGED, U
 from fastnn.targets.cpu.plan import CAPACITY, DELTA, LAYERS, OUTPUT, SLOPES, TRAINABLE, N, Z
+from fastnn.targets.cpu.shares import place_of_batch
 from fastnn.targets.cpu.step.gather import squares32
 from fastnn.targets.cpu.views import head_of, keys_of, layers_of, make_view
 
@@ -29,16 +30,16 @@ def make_draw_slopes(dtype: np.dtype, panel: int, width_of: Any) -> Any:
     def draw_slopes(job, layer, first, r0, r1, p0, p1):
         """Multiply z of rows r0..r1 and panels p0..p1 by 1 above 0 and by a drawn slope below.
 
-        Slope (r, c) follows from the number of the row within the epoch, `first` + r, alone.
+        Slope (r, c) follows from the number of the row within the epoch alone.
         """
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        n, rows = layers[layer, N], head[CAPACITY]
+        n, rows, place = layers[layer, N], head[CAPACITY], place_of_batch(job, first)
         key = np.uint64(keys_of(job)[head[LAYERS] + layer])
         for p in range(p0, p1):
             width = width_of(p, n)
             for r in range(r0, r1):
                 at = p * panel * rows + r * width
-                counter = np.uint64((first + r) * n + p * panel)
+                counter = np.uint64((place + r) * n + p * panel)
                 for c in range(width):
                     bits = squares32(counter + np.uint64(c), key)
                     drawn = real(RRELU_LOW + SPAN * (float(np.int64(bits)) * PER_WORD))

@@ -41,6 +41,7 @@ from fastnn.targets.cpu.plan import (
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.products.scattered import make_scattered
 from fastnn.targets.cpu.scalars import SCALE
+from fastnn.targets.cpu.shares import place_of_batch
 from fastnn.targets.cpu.step.gather import squares32
 from fastnn.targets.cpu.views import (
     head_of,
@@ -154,8 +155,9 @@ def make_sparse(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
         )
         k, n, w, rows = layers[0, K], layers[0, N], layers[0, WEIGHTS], head[CAPACITY]
         x, columns = head[ENTRIES] + me * ENTRY_BLOCK, me * head[NONZERO_SIZE]
+        place = place_of_batch(job, first)
         for r in range(r0, r1):
-            row, counter = row_of(job, first, r), (first + r) * k
+            row, counter = row_of(job, first, r), (place + r) * k
             entry, end = entry_start(sparse, row), entry_start(sparse, row + 1)
             for p in range(p0, p1):
                 width = width_of(p, n)
@@ -201,9 +203,10 @@ def make_sparse(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
         )
         k, n, rows = layers[0, K], layers[0, N], head[CAPACITY]
         x, columns = head[ENTRIES] + me * ENTRY_BLOCK, me * head[NONZERO_SIZE]
+        place = place_of_batch(job, first)
         for r in range(samples):
             cursor = columns + ENTRY_BLOCK + r
-            end, counter = entry_start(sparse, row_of(job, first, r) + 1), (first + r) * k
+            end, counter = entry_start(sparse, row_of(job, first, r) + 1), (place + r) * k
             while nonzero[U(cursor)] < end:
                 count = unpack(job, counter, nonzero[U(cursor)], end, i1, me)
                 if count == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from fastnn.targets.cpu.plan import (
     PRIVATE_SIZE,
     SIZE,
     SPARSE,
+    STATUS,
     TRAINABLE,
     UPDATE,
     WEIGHTS,
@@ -41,6 +43,7 @@ from fastnn.targets.cpu.scalars import (
     C1,
     C2,
     C3,
+    CLIP_NORM,
     CLIP_SCALE,
     CLIP_VALUE,
     DECAY,
@@ -80,18 +83,24 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
         rate = layer_rate(job, layer)
         threshold = zero if is_bias else real(rate * layer_number(job, layer, L1))
         l2 = zero if is_bias else real(layer_number(job, layer, L2))
-        if head[CLIPS] == 1:
+        if head[CLIPS] == 1 or head[STATUS] > 0:
             kept = at + head[KEPT] if head[KEPT] > 0 else gradient
-            if head[KEPT] > 0 and gradient == kept:
+            if head[STATUS] > 0 and gradient != kept:
+                # The penalty and limits are for the sum over all processes.
+                for i in range(count):
+                    memory[U(kept + i)] = memory[U(gradient + i)]
+                return
+            if numbers[CLIP_NORM] < math.inf and gradient == kept:
                 scale = real(numbers[CLIP_SCALE])
                 for i in range(kept, kept + count):
                     memory[U(i)] *= scale
-            else:
+                l2 = zero
+            elif head[CLIPS] == 1:
                 limit = real(numbers[CLIP_VALUE])
                 clip(memory, at, gradient, kept, count, l2, limit)
-                if head[KEPT] > 0:
+                if gradient != kept:
                     return
-            l2 = zero
+                l2 = zero
         shrink = one if is_bias else real(1.0 - rate * numbers[DECAY])
         rule(
             head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, threshold, l2,
@@ -120,13 +129,15 @@ def make_update(
     apply: Any,
     sparse_rows: Any,
     update_lazily: Any,
-) -> tuple[Any, Any]:
-    """Return ``update_tile(job, tile, first, samples, me)`` and ``apply_tile(job, tile)``.
+) -> tuple[Any, Any, Any]:
+    """Return ``update_tile(job, tile, first, samples, me)``, ``apply_tile`` and ``limit_tile``.
 
-    Where the gradient is clipped by its norm, the first keeps it and the second applies it.
+    Where the gradient is clipped by its norm, or summed over processes, the first keeps it and
+    ``apply_tile(job, tile)`` applies it. Where both, ``limit_tile(job, tile)`` comes between: it
+    adds penalties, holds single numbers in their limits, and adds up squares.
     """
     real = dtype.type
-    zero, one = real(0), real(1)
+    zero, one, clip = real(0), real(1), make_clip(dtype)
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
@@ -272,8 +283,15 @@ def make_update(
                 for j in range(n):
                     apply(job, ZERO, w + j * k + i, gradient + j * count, count, False)
 
-    @njit(**MERGED)
-    def apply_tile(job, tile):
+    @njit(**EXACT)
+    def hold(job, layer, at, kept, count, is_bias):
+        """Add the penalty to gradients that are kept, and hold each number in its limits."""
+        l2 = zero if is_bias else real(layer_number(job, layer, L2))
+        clip(memory_of(job), at, kept, kept, count, l2, real(numbers_of(job)[CLIP_VALUE]))
+
+    @njit(**EXACT)
+    def each_run(job, tile, only_hold):
+        """Apply the rule, with gradients that are kept, to a tile; or do what comes before."""
         head, layers, tiles = head_of(job), layers_of(job), tiles_of(job)
         layer, i0, i1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         k, n, kept = layers[layer, K], layers[layer, N], head[KEPT]
@@ -285,12 +303,29 @@ def make_update(
             if layers[layer, NARROW] >= 0:
                 runs, start, count = n, weights + i0, i1 - i0
             for j in range(runs if i0 < i1 else 0):
-                apply(job, layer, start + j * k, start + j * k + kept, count, False)
+                at = start + j * k
+                if only_hold:
+                    hold(job, layer, at, at + kept, count, False)
+                else:
+                    apply(job, layer, at, at + kept, count, False)
             for kind in range(KINDS if i1 == k else 0):
                 at = place_of(job, layer, p, kind)
-                if at >= 0:
+                if at >= 0 and only_hold:
+                    hold(job, layer, at, at + kept, width, True)
+                elif at >= 0:
                     apply(job, layer, at, at + kept, width, True)
-        keep_transposed(job, layer, i0, i1, tiles[tile, 3], tiles[tile, 4])
+            if only_hold:
+                add_squares(job, layer, i0, i1, p, 1.0)
+        if not only_hold:
+            keep_transposed(job, layer, i0, i1, tiles[tile, 3], tiles[tile, 4])
+
+    @njit(**EXACT)
+    def apply_tile(job, tile):
+        each_run(job, tile, False)
+
+    @njit(**EXACT)
+    def limit_tile(job, tile):
+        each_run(job, tile, True)
 
     @njit(**MERGED)
     def update_tile(job, tile, first, samples, me):
@@ -315,8 +350,8 @@ def make_update(
             update_columns(job, layer, p0, p1, samples, own, gradient)
         if head[KEPT] == 0:
             keep_transposed(job, layer, i0, i1, p0, p1)
-        else:
+        elif head[STATUS] == 0:
             for p in range(p0, p1):
                 add_squares(job, layer, i0, i1, p, 1.0)
 
-    return update_tile, apply_tile
+    return update_tile, apply_tile, limit_tile

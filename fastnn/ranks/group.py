@@ -1,0 +1,290 @@
+"""What the processes that train one model say to each other, so that all do the same or all stop.
+
+MPI's collective calls must be made by all processes in the same order. There are two kinds here:
+sums of an array in place, of which a step makes one, and exchanges of small objects, of which an
+epoch makes a few. Each exchange says how many sums come before the next one. So a process that
+fails knows in which call the others wait for it: it takes part in that, and says there that it
+failed. They leave at the same call, and raise what it raised.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+
+import numpy as np
+
+from fastnn.errors import FastnnError, InvalidInput, RankFailed, shown, whole
+
+if TYPE_CHECKING:
+    from fastnn.ranks.shares import Shares
+
+GO_ON, NOT_FINITE, STOPPED = range(3)  # what a sum answers
+_CALLS = "Get_rank", "Get_size", "allgather", "Allreduce"
+Value = TypeVar("Value")
+
+
+class Failed(NamedTuple):
+    """What a process says of its error: a pickle of it, if others may raise it, and in words."""
+
+    pickled: bytes | None
+    words: str
+
+
+class Group:
+    """The processes of a communicator, and what they have agreed on.
+
+    Parameters
+    ----------
+    communicator
+        One of mpi4py, or of whatever has these calls of it: Get_rank, Get_size, allgather and
+        Allreduce. Its processes train together; all of them make the same calls.
+    synchronise
+        "step": gradients are added up in every step. A whole number: each process makes steps of
+        its own, after so many of which parameters and optimizer state become the mean of all.
+
+    Attributes
+    ----------
+    rank, size
+        The number of this process, and how many there are.
+    shares
+        What this process takes of each batch, while they are in `fit`.
+
+    Raises
+    ------
+    InvalidInput
+        No communicator, one between two groups, or an MPI that only one thread may call.
+    """
+
+    def __init__(self, communicator: Any, synchronise: Any = "step") -> None:
+        self._module = _check(communicator)
+        self.communicator, self.synchronise = communicator, check_synchronise(synchronise)
+        self.rank, self.size = int(communicator.Get_rank()), int(communicator.Get_size())
+        self.shares: Shares | None = None
+        self._due = 0  # sums before the next exchange
+        self._like = np.zeros(0)
+        self._stop = False
+        self._told: BaseException | None = None
+
+    @property
+    def every(self) -> int | None:
+        """After how many steps parameters are averaged; None: gradients are, in every step."""
+        return None if self.synchronise == "step" else self.synchronise
+
+    def begin(self) -> None:
+        """Have no error: all processes are at the beginning of the same call."""
+        self._due, self._stop, self._told = 0, False, None
+
+    def exchange(
+        self, value: Any = None, sums: int = 0, like: np.ndarray | None = None
+    ) -> list[Any]:
+        """Return what every process gave, in their order.
+
+        Parameters
+        ----------
+        value
+            Of this process: anything that pickles.
+        sums
+            How many calls of `add_up` come before the next exchange.
+        like
+            An array as these take it.
+
+        Raises
+        ------
+        BaseException
+            What another process failed with.
+        """
+        if like is not None:
+            self._like = like
+        found: list[Any] = []
+        self._gather(False, value, sums, found)
+        return self._answered(found, False, value)
+
+    def of_first(self, compute: Callable[[], Value]) -> Value:
+        """Return on all processes what `compute` returns, which the first of them calls."""
+        return self.exchange(compute() if self.rank == 0 else None)[0]
+
+    def stop(self) -> None:
+        """Have all processes leave their sums at the next one: this one is about to fail."""
+        self._stop = True
+
+    def add_up(self, buffer: np.ndarray) -> int:
+        """Replace an array by the sum of those of all processes, in place.
+
+        Its last two numbers are no part of it: before, 1 or 0 for a loss that is not finite here;
+        and what this writes there. Return GO_ON; or NOT_FINITE or STOPPED, after which there are
+        no more sums before the next exchange.
+        """
+        buffer[-1] = self._stop
+        done: list[Any] = []
+        try:
+            done.extend(map(self.communicator.Allreduce, [self._module.IN_PLACE], [buffer]))
+        finally:
+            if done:
+                self._due -= 1
+        code = STOPPED if buffer[-1] > 0 else NOT_FINITE if buffer[-2] > 0 else GO_ON
+        if code != GO_ON:
+            self._due = 0
+        return code
+
+    def cancel(self) -> None:
+        """Make no sum before the next exchange; all processes do so."""
+        self._due = 0
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the other processes of an error, unless they know of it.
+
+        Raises
+        ------
+        BaseException
+            What all of them raise: the error of the first process that has one.
+        """
+        if self._told is not None:
+            return  # they have left, and so does this one, whatever has been raised since
+        found: list[Any] = []
+        # Another Ctrl-C meanwhile changes nothing: the others wait for this.
+        while not found:
+            with suppress(KeyboardInterrupt):
+                while self._due > 0:
+                    self._stop = True
+                    self.add_up(np.zeros_like(self._like))
+                self._gather(True, error, 0, found)
+        self._answered(found, True, error)
+
+    def lowest(self, number: int) -> int:
+        """Return the smallest number that any process gives here, where all have failed."""
+        found: list[Any] = []
+        while not found:
+            with suppress(KeyboardInterrupt):
+                found.extend(map(self.communicator.allgather, [number]))
+        return int(min(found[0]))
+
+    def agree(self, described: dict[str, Any], remedies: dict[str, str]) -> None:
+        """Raise `InvalidInput` on every process where they differ in what is described.
+
+        `remedies` has what to do about some of it; about all else, it is to start all with the
+        same.
+        """
+        texts = {name: str(value) for name, value in described.items()}
+        every = self.exchange(texts)
+        for name in every[0]:
+            values = [each.get(name, "nothing") for each in every]
+            other = next((rank for rank, value in enumerate(values) if value != values[0]), None)
+            if other is not None:
+                self._raise(
+                    InvalidInput(
+                        f"the processes differ in {name}: rank 0 has {values[0]:.200}, rank "
+                        f"{other} has {values[other]:.200}; "
+                        + remedies.get(name, "start all of them with the same")
+                    )
+                )
+
+    def _gather(self, failed: bool, value: Any, sums: int, found: list[Any]) -> None:
+        """Enter in `found` what all say; where it is there, they have said it."""
+        said = pickle.dumps((failed, _packed(value) if failed else value))
+        try:
+            # Python raises KeyboardInterrupt after a call of C: what that gave is kept by it.
+            found.extend(map(self.communicator.allgather, [said]))
+        finally:
+            if found:
+                self._due, self._stop = sums, False
+
+    def _answered(self, found: list[Any], failed: bool, value: Any) -> list[Any]:
+        """Return what every process gave, or raise what one failed with."""
+        every = [pickle.loads(each) for each in found[0]]
+        first = next((rank for rank, each in enumerate(every) if each[0]), None)
+        if first is None:
+            return [each[1] for each in every]
+        self._due = 0
+        if failed and (first == self.rank or isinstance(value, Diverging)):
+            self._raise(value)
+        self._raise(_unpacked(every[first][1], first))
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Raise what all processes raise now."""
+        self._told = error
+        raise error
+
+
+# Not finite for all of them at the same step: each says it in its own words.
+Diverging = ArithmeticError
+
+
+def _packed(error: BaseException) -> Failed:
+    words, pickled = f"{type(error).__name__}: {error}", None
+    if isinstance(error, FastnnError) or not isinstance(error, Exception):
+        try:
+            pickled = pickle.dumps(error)
+            pickle.loads(pickled)
+        except Exception:  # what it holds does not travel
+            pickled = None
+    return Failed(pickled, words)
+
+
+def _unpacked(failed: Failed, rank: int) -> BaseException:
+    """Return what other processes raise: the same error, if it is one of fastnn's or no error."""
+    if failed.pickled is None:
+        return RankFailed(
+            f"rank {rank} stopped the training of all: {failed.words}; its own traceback has more",
+            rank,
+        )
+    error: BaseException = pickle.loads(failed.pickled)
+    if not error.args:
+        error.args = (f"on rank {rank}",)
+    elif isinstance(error.args[0], str) and not isinstance(error, OSError):
+        error.args = f"on rank {rank}: {error.args[0]}", *error.args[1:]
+    error.add_note(f"raised by rank {rank} of the communicator")
+    return error
+
+
+def check_synchronise(value: Any) -> Any:
+    """Return "step", or after how many steps parameters are averaged; or raise `InvalidInput`."""
+    if isinstance(value, str) and value == "step":
+        return value
+    if isinstance(value, str):
+        raise InvalidInput(
+            "synchronise must be 'step', or after how many steps parameters are averaged, not "
+            f"{shown(value)}"
+        )
+    return whole(value, "synchronise", 1)
+
+
+def _check(communicator: Any) -> Any:
+    """Return the module that a communicator is of, or raise `InvalidInput`."""
+    lacking = [name for name in _CALLS if not callable(getattr(communicator, name, None))]
+    module = next(_modules(type(communicator)), None)
+    if lacking or module is None or isinstance(communicator, type):
+        raise InvalidInput(
+            "communicator must be one of mpi4py, such as MPI.COMM_WORLD after `from mpi4py import "
+            f"MPI`, not {shown(communicator):.100}"
+        )
+    try:
+        communicator.Get_rank(), communicator.Get_size()
+    except Exception as error:  # of a null or freed one; the class is mpi4py's
+        raise InvalidInput(
+            f"communicator {shown(communicator):.100} has no processes ({error}); pass one that "
+            "this process is in, such as MPI.COMM_WORLD"
+        ) from error
+    if getattr(communicator, "is_inter", False):
+        raise InvalidInput(
+            "communicator lies between two groups of processes, whose calls do not add up what all "
+            "have; pass communicator.Merge(), or MPI.COMM_WORLD"
+        )
+    level = getattr(module, "Query_thread", None)
+    if level is not None and level() < module.THREAD_SERIALIZED:
+        raise InvalidInput(
+            "MPI was started for one thread alone, but fastnn calls it from the threads that "
+            "train; leave mpi4py.rc.thread_level at 'multiple'"
+        )
+    return module
+
+
+def _modules(kind: type) -> Iterator[Any]:
+    """Yield the modules of a class and those that it derives from that have MPI's IN_PLACE."""
+    for each in kind.__mro__:
+        module = sys.modules.get(each.__module__)
+        if hasattr(module, "IN_PLACE"):
+            yield module
