@@ -114,6 +114,7 @@ def test_a_matrix_is_a_table_without_names(tmp_path, capsys):
         (["--members", "3"], "--members needs --tabular"),
         (["--tabular", "--hidden", "8"], "--hidden is of one network"),
         (["--tabular", "--resume", "x"], "--resume is of one network"),
+        (["--tabular", "--mpi"], "--mpi trains one network with several processes"),
         (["--tabular", "--members", "0"], "--members"),
         (["--tabular", "--time-limit", "0"], "--time-limit"),
         (["--tabular", "--validation", "0"], "--validation 0"),

@@ -67,6 +67,11 @@ def check(options: argparse.Namespace) -> None:
         raise InvalidInput(
             f"{_spelt(wrong)} is of one network, and --tabular trains many; leave one of them out"
         )
+    if options.mpi:
+        raise InvalidInput(
+            "--mpi trains one network with several processes, and --tabular trains many; leave one "
+            "of them out"
+        )
     if options.members is not None:
         whole(options.members, "--members", 1)
     if options.time_limit is not None:
