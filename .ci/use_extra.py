@@ -1,9 +1,12 @@
 """Use what one extra brings, where nothing else is installed: ``python use_extra.py NAME``."""
 
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -79,6 +82,21 @@ def use_onnx():
         trainer.to_onnx(f"{folder}/model.onnx")
         outputs, _ = ReferenceEvaluator(f"{folder}/model.onnx").run(None, {"X": X})
     np.testing.assert_allclose(outputs, trainer.forward(X), rtol=1e-5)
+
+
+def use_mpi():
+    """Run what the README says of MPI, in two processes."""
+    page = Path(__file__).resolve().parents[1] / "README.md"
+    blocks = re.findall(r"^```py\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (text,) = (each for each in blocks if "communicator=" in each)
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "train.py").write_text(text)
+        done = subprocess.run(
+            [mpiexec, "-n", "2", sys.executable, "-m", "mpi4py", "train.py"],
+            cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0 and 0.0 < float(done.stdout) < 1.0, done.stderr
 
 
 def use_cuda():
