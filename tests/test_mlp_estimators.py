@@ -478,3 +478,68 @@ def test_other_hidden_layers_than_those_of_the_last_fit_are_refused_with_warm_st
         model.set_params(hidden_layer_sizes=(5,)).fit(X, y)
     with pytest.raises(TypeError, match="float"):
         fastnn.MLPClassifier((3.5,)).fit(X, y)
+
+
+def fail(trainer, history):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"])
+def test_a_fit_that_fails_in_any_place_leaves_the_estimator_as_it_was(kind):
+    model = getattr(fastnn, kind)(random_state=0, max_iter=3, target="numpy")
+    labels = NAMES if "Classifier" in kind else y
+    for fit in (model.fit, model.partial_fit):
+        fit(X, labels)
+    expected = pickle.loads(pickle.dumps(model)).partial_fit(X[:40], labels[:40])
+    before, predicted = pickle.dumps(model), model.predict(X)
+    others = np.where(labels == labels[0], labels[-1], labels)
+    for failing, settings in (
+        (lambda: model.fit(X[:, :3], others, sample_weight=-WEIGHTS), {}),
+        (lambda: model.fit(X[:, :3], others, X_val=X), {}),
+        (lambda: model.fit(X[:, :3], others), {"callbacks": fail}),
+        (lambda: model.fit(X, labels), {"callbacks": fail, "warm_start": True}),
+        (lambda: model.partial_fit(X[40:], labels[40:]), {"callbacks": fail}),
+    ):
+        model.set_params(**settings)
+        with pytest.raises((ValueError, ZeroDivisionError)):
+            failing()
+        model.set_params(callbacks=None, warm_start=False)
+        assert pickle.dumps(model) == before
+        assert_array_equal(model.predict(X), predicted)
+    again = model.partial_fit(X[:40], labels[:40])
+    assert_array_equal(again.coefs_[0] if "MLP" in kind else again.coef_,
+                       expected.coefs_[0] if "MLP" in kind else expected.coef_)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor"])
+def test_a_copy_is_fitted_further_without_the_one_it_is_of(kind):
+    model = getattr(fastnn, kind)(random_state=0, max_iter=3, target="numpy").fit(X, y)
+    expected = copy.deepcopy(model).partial_fit(X[:50], y[:50])
+    other = copy.copy(model).partial_fit(X, y).partial_fit(X, y)
+    assert len(model.loss_curve_) == 3 and other.t_ > model.t_
+    assert_array_equal(model.partial_fit(X[:50], y[:50]).predict(X), expected.predict(X))
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor", "Perceptron"])
+def test_names_of_columns_are_gone_after_a_fit_without_them(kind):
+    pandas = pytest.importorskip("pandas")
+    model = getattr(fastnn, kind)(max_iter=2, target="numpy")
+    model.fit(pandas.DataFrame(X, columns=list("abcd")), y).fit(X, y)
+    assert not hasattr(model, "feature_names_in_")
+    model.predict(X)  # a warning would be an error
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor"])
+def test_what_a_fit_cannot_go_on_with_is_refused(kind):
+    model = getattr(fastnn, kind)(random_state=0, max_iter=2, target="numpy").fit(X, y)
+    with pytest.raises(
+        ValueError, match="dtype='float32', but partial_fit .* float64; set it back"
+    ):
+        model.set_params(dtype="float32").partial_fit(X, y)
+    assert model.set_params(dtype=np.float64).partial_fit(X, y).predict(X).dtype == np.float64
+    with pytest.raises(
+        ValueError, match="standardize=True, but .* of a fit with standardize=False"
+    ):
+        model.set_params(standardize=True).partial_fit(X, y)
+    model.set_params(standardize=False, dtype="float32", warm_start=True).fit(X, y)
+    assert model.predict(X.astype(np.float32)).dtype == np.float32

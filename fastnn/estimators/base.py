@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -14,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.errors import Diverged
+from fastnn.errors import Diverged, InvalidInput
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
 
@@ -40,6 +41,45 @@ class TrainedEstimator(BaseEstimator):
         Its labels are the numbers of `classes_`, 0 and 1 where there are two.
         """
         raise NotImplementedError
+
+    @contextmanager
+    def _draft(self) -> Iterator[Self]:
+        """Give what is to be fitted, and become it: all of it, or nothing where that fails."""
+        draft = type(self).__new__(type(self))
+        vars(draft).update(vars(self))
+        trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
+        noted = len(losses)
+        try:
+            with nullcontext() if trainer is None else trainer.unless_it_fails():
+                yield draft
+        except BaseException:
+            del losses[noted:]  # which `partial_fit` goes on with
+            raise
+        self.__dict__ = vars(draft)  # attributes that are gone, such as names of columns, too
+
+    def __copy__(self) -> Self:
+        """Return an estimator that is fitted further without this one, and shares its weights."""
+        found = type(self).__new__(type(self))
+        vars(found).update(vars(self))
+        for name, value in vars(self).items():
+            if isinstance(value, Trainer) or (name.endswith("_") and isinstance(value, list)):
+                vars(found)[name] = copy.copy(value)
+        return found
+
+    def _check_going_on(self, trainer: Trainer, scaled: bool, incremental: bool) -> None:
+        """Raise where weights cannot be gone on with as `dtype` and `standardize` say."""
+        settings: Any = self
+        remedy = "set it back, or fit anew, with warm_start=False"
+        if bool(settings.standardize) != scaled:
+            raise InvalidInput(
+                f"standardize={settings.standardize!r}, but the weights to go on with are of a fit "
+                f"with standardize={scaled}; {remedy}"
+            )
+        if incremental and settings.dtype not in (None, trainer.dtype):
+            raise InvalidInput(
+                f"dtype={settings.dtype!r:.40}, but partial_fit goes on with weights and an "
+                f"optimizer of {trainer.dtype}; {remedy}"
+            )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Any]:
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""

@@ -304,6 +304,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return a trainer that has all settings, and the mean weight of the rows or targets."""
         mean = 1.0 if weights is None else float(weights.mean())
         if incremental and self._trainer is not None:
+            self._check_going_on(self._trainer, self._scaling is not None, incremental)
             trainer = self._trainer_now()
             settings, factor = self._settings(X.shape[1], mean, self.t_ - 1.0 - trainer.step)
             trainer.set(
@@ -559,11 +560,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 raise ValueError("Provided intercept_init does not match dataset.")
             b = b.reshape(outputs)
         return W, b
-
-    def _become(self, fitted: LinearModel) -> LinearModel:
-        """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
-        self.__dict__.update(vars(fitted))
-        return self
 
     @abstractmethod
     def _outputs(self) -> int:

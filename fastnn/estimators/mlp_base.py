@@ -176,7 +176,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         sample_weight: Any = None,
         validation: tuple[Any, Any, Any] = (None, None, None),
         incremental: bool = False,
-    ) -> Any:
+    ) -> None:
         """Fit, or with `incremental` go on for one epoch."""
         if self.solver == "lbfgs" and self.optimizer is None:
             raise InvalidInput(
@@ -215,7 +215,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        return self
 
     def _fit_once(
         self,
@@ -230,7 +229,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         What is random comes in scikit-learn's order: initial parameters, rows to validate on, and
         then the order of the rows.
         """
-        dtype = self._dtype_for(rows.X) if task.first else self._trainer.dtype
+        if not task.first:
+            self._check_going_on(self._trainer, self.x_scaling_ is not None, task.incremental)
+        dtype = self._dtype_for(rows.X) if task.first else self.dtype or self._trainer.dtype
         start: Any = None
         if task.first:
             start = draw_parameters(random, task.network, self.activation, dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -89,11 +88,11 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit(
-            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
-        )
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit(
+                X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+            )
+        return self
 
     def _fit(
         self,
@@ -135,9 +134,9 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit_more(X, y, classes, sample_weight)
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit_more(X, y, classes, sample_weight)
+        return self
 
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         first = not hasattr(self, "classes_")
@@ -547,11 +546,11 @@ class SGDRegressor(RegressorMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit(
-            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
-        )
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit(
+                X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+            )
+        return self
 
     def _fit(
         self,
@@ -584,9 +583,9 @@ class SGDRegressor(RegressorMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit_more(X, y, sample_weight)
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit_more(X, y, sample_weight)
+        return self
 
     def _fit_more(self, X: Any, y: Any, sample_weight: Any) -> None:
         first = getattr(self, "coef_", None) is None
