@@ -46,7 +46,7 @@ class TrainedEstimator(BaseEstimator):
     def _draft(self) -> Iterator[Self]:
         """Give what is to be fitted, and become it: all of it, or nothing where that fails."""
         draft = type(self).__new__(type(self))
-        vars(draft).update(vars(self))
+        draft.__dict__.update(vars(self))
         trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
         noted = len(losses)
         try:
@@ -55,15 +55,15 @@ class TrainedEstimator(BaseEstimator):
         except BaseException:
             del losses[noted:]  # which `partial_fit` goes on with
             raise
-        self.__dict__ = vars(draft)  # attributes that are gone, such as names of columns, too
+        self.__dict__ = draft.__dict__  # attributes that are gone, such as names of columns, too
 
     def __copy__(self) -> Self:
         """Return an estimator that is fitted further without this one, and shares its weights."""
         found = type(self).__new__(type(self))
-        vars(found).update(vars(self))
+        found.__dict__.update(vars(self))
         for name, value in vars(self).items():
             if isinstance(value, Trainer) or (name.endswith("_") and isinstance(value, list)):
-                vars(found)[name] = copy.copy(value)
+                found.__dict__[name] = copy.copy(value)
         return found
 
     def _check_going_on(self, trainer: Trainer, scaled: bool, incremental: bool) -> None:
