@@ -539,3 +539,21 @@ def test_what_a_fit_cannot_go_on_with_is_refused(kind):
         model.set_params(standardize=True).partial_fit(X, y)
     model.set_params(standardize=False, dtype="float32", warm_start=True).fit(X, y)
     assert model.predict(X.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor"])
+def test_names_of_columns_are_known_to_the_trainer_inside(kind):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X * [1, 1e5, 1, 1], columns=list("abcd"))
+    model = getattr(fastnn, kind)(max_iter=12, target="numpy", random_state=0)
+    with pytest.warns(fastnn.TrainingWarning, match=r"X is large: column 1 \('b'\)"):
+        model.fit(table, y)
+    trainer = model.to_trainer()
+    assert trainer.feature_names == tuple("abcd")
+    with pytest.raises(fastnn.InvalidInput, match="in another order, from column 0 on"):
+        trainer.predict(table[list("bacd")])
+    scaled = clone(model).set_params(standardize=True).fit(table, y).to_trainer()
+    assert scaled.feature_names == tuple("abcd")
+    if kind == "MLPRegressor":
+        again = fastnn.MLPRegressor.from_sklearn(model.to_sklearn())
+        assert again.to_trainer().feature_names == tuple("abcd")

@@ -66,6 +66,13 @@ class TrainedEstimator(BaseEstimator):
                 found.__dict__[name] = copy.copy(value)
         return found
 
+    def _new_trainer(self, **settings: Any) -> Trainer:
+        """Return a Trainer of these settings that knows the names of the columns, if there are."""
+        trainer, names = Trainer(**settings), vars(self).get("feature_names_in_")
+        if names is not None:
+            trainer._begin(None, tuple(map(str, names)))
+        return trainer
+
     def _check_going_on(self, trainer: Trainer, scaled: bool, incremental: bool) -> None:
         """Raise where weights cannot be gone on with as `dtype` and `standardize` say."""
         settings: Any = self

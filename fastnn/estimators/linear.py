@@ -11,6 +11,7 @@ the end of the fit, which follows the mean of their objectives.
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -271,11 +272,12 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
         fits = []
         with Hooks(self, rows, epochs * times) as hooks:
-            calls = [*self._callbacks(len(rows)), *hooks.callbacks(self._shown)]
+            calls = [*self._callbacks(), *hooks.callbacks(self._shown)]
             for _ in range(times):
                 trainer, mean_weight = self._ready_trainer(X, data[2], start, random, incremental)
                 monitor = self._monitor(trainer, held_out, mean_weight, len(rows))
-                self._train(trainer, data, epochs, [*calls, monitor])
+                lines = [_Lines(len(rows), monitor)] if self.verbose else []
+                self._train(trainer, data, epochs, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
             self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
         if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
@@ -314,19 +316,18 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
             settings, factor = self._settings(X.shape[1], mean, done)
             dtype, seed = self.dtype or X.dtype, int(random.randint(_NO_LARGER))
-            trainer = Trainer(seed=seed, dtype=dtype, **settings)
+            trainer = self._new_trainer(seed=seed, dtype=dtype, **settings)
             outputs = trainer.network.outputs
             zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
             trainer.set_parameters([zeros if start is None else self._inside(*start)])
         trainer.rate_factor = factor
         return trainer, mean
 
-    def _callbacks(self, rows: int) -> list[Any]:
-        """Return what is called after each epoch, before the monitor."""
-        calls: list[Any] = [_Lines(rows)] if self.verbose else []
+    def _callbacks(self) -> list[Any]:
+        """Return what the caller wants to be called after each epoch."""
         if self.callbacks is None:
-            return calls
-        return [*([self.callbacks] if callable(self.callbacks) else self.callbacks), *calls]
+            return []
+        return [self.callbacks] if callable(self.callbacks) else [*self.callbacks]
 
     def _train(self, trainer: Trainer, data: tuple[Any, ...], epochs: int, calls: Any) -> None:
         """Train up to so many epochs."""
@@ -460,7 +461,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         W, b = self._columns()
         settings, factor = self._settings(len(W), 1.0)
         settings["network"] = Network(len(W), [Dense(W.shape[1])])
-        trainer = Trainer(dtype=self.dtype or b.dtype, **settings)
+        trainer = self._new_trainer(dtype=self.dtype or b.dtype, **settings)
         trainer.set_parameters([(W, b)])
         trainer.rate_factor = factor
         return trainer
@@ -551,8 +552,12 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             if outputs == 1:
                 coef = coef.ravel()[None]
             if coef.shape != (outputs, features):
-                what = "coef_" if outputs > 1 else "coef_init"
-                raise ValueError(f"Provided {what} does not match dataset.")
+                what = (
+                    "``coef_`` does not match dataset. "
+                    if outputs > 1
+                    else "coef_init does not match dataset."
+                )
+                raise ValueError(f"Provided {what}")
             W = coef.T
         if intercept_init is not None:
             b = np.asarray(intercept_init, dtype)
@@ -583,11 +588,12 @@ _BY_GRADIENT = ("sgd", "momentum", "nesterov", "averaged_sgd")
 
 
 class _Lines:
-    """Prints scikit-learn's line of each epoch."""
+    """Prints scikit-learn's lines of each epoch."""
 
-    def __init__(self, rows: int) -> None:
-        """Begin before the first epoch, of so many rows."""
-        self.rows, self.epochs = rows, 0
+    def __init__(self, rows: int, monitor: Monitor) -> None:
+        """Begin before the first epoch, of so many rows, whose objective the monitor notes."""
+        self.rows, self.monitor, self.epochs = rows, monitor, 0
+        self.begun = time.perf_counter()
 
     def __call__(self, trainer: Any, history: Any) -> None:
         """Print what an epoch came to."""
@@ -597,8 +603,10 @@ class _Lines:
         print(f"-- Epoch {self.epochs}")
         print(
             f"Norm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, Bias: {bias:.6f}, "
-            f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}"
+            f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}, "
+            f"Objective: {self.monitor.losses[-1]:f}"
         )
+        print(f"Total training time: {time.perf_counter() - self.begun:.2f} seconds.")
 
 
 def from_theirs(cls: Any, fitted: Any, theirs: Any) -> Any:

@@ -247,7 +247,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         settings = self._settings(len(rows), weights, task)
         if task.anew:
             seed = int(random.randint(np.iinfo(np.int32).max))
-            trainer = Trainer(seed=seed, dtype=dtype, **settings)
+            trainer = self._new_trainer(seed=seed, dtype=dtype, **settings)
             trainer.set_parameters(start)
             trainer.rate_factor = self._rate_factor(task)
         else:
@@ -513,7 +513,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             None,
             Task(network, loss, True, False),
         )
-        trainer = Trainer(dtype=parameters[0][0].dtype, **settings)
+        trainer = self._new_trainer(dtype=parameters[0][0].dtype, **settings)
         trainer.set_parameters(parameters)
         for name, value in shown(trainer, (None, None)).items():
             setattr(self, name, value)
