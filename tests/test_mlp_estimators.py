@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -463,6 +464,9 @@ def test_what_is_wrong_with_the_data_names_the_column_and_the_labels(kind):
         table.iloc[7, 1] = value
         with pytest.raises(ValueError, match=r"(?s)Input X contains.*column 'size', row 7"):
             kind().fit(table, y)
+    arrow = pytest.importorskip("pyarrow").table({"age": [1.0, 2.0] * 20, "size": [1, None] * 20})
+    with pytest.raises(ValueError, match=r"(?s)Input X contains.*column 'size', row 1"):
+        kind().fit(arrow, y)
     with pytest.raises(ValueError, match=r"y_val has labels that y does not have: \[7, 8, 9\]"):
         kind(early_stopping=True).fit(X, y, X_val=X, y_val=y + 7)
     with pytest.raises(fastnn.InvalidInput, match="gave nan"):
@@ -557,3 +561,28 @@ def test_names_of_columns_are_known_to_the_trainer_inside(kind):
     if kind == "MLPRegressor":
         again = fastnn.MLPRegressor.from_sklearn(model.to_sklearn())
         assert again.to_trainer().feature_names == tuple("abcd")
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "SGDClassifier"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "bool", "int32"])
+@pytest.mark.filterwarnings("ignore::fastnn.errors.TrainingWarning")
+def test_small_integers_train_in_place_to_the_bits_of_numbers(kind, dtype):
+    data = RNG.integers(0, 2 if dtype == "bool" else 90, (8000, 400)).astype(dtype)
+    labels = data[:, 0] > data[:, 1]
+    model = getattr(fastnn, kind)(max_iter=2, random_state=0, batch_size=10, tol=0.0, n_jobs=1)
+    if kind == "MLPClassifier":
+        model.set_params(hidden_layer_sizes=(4,))
+    model.fit(data[:10], labels[:10])  # what is imported once
+    expected = clone(model).fit(data.astype(float), labels)
+    tracemalloc.start()
+    found = clone(model).fit(data, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8000 * 400 * 4
+    name = "coefs_" if kind == "MLPClassifier" else "coef_"
+    for mine, its in zip(getattr(found, name), getattr(expected, name), strict=True):
+        assert mine.dtype == np.float64
+        assert_array_equal(mine, its)
+    assert_array_equal(found.predict(data), expected.predict(data.astype(float)))
+    if kind == "MLPClassifier":
+        assert_array_equal(found.predict_proba(data[:5]), expected.predict_proba(data[:5] * 1.0))

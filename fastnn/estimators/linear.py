@@ -28,10 +28,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.base import (
-    FLOATS,
     NonFiniteParameters,
     Rows,
     TrainedEstimator,
+    float_of,
+    kept,
     named_columns,
 )
 from fastnn.estimators.monitor import Monitor
@@ -315,7 +316,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         else:
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
             settings, factor = self._settings(X.shape[1], mean, done)
-            dtype, seed = self.dtype or X.dtype, int(random.randint(_NO_LARGER))
+            dtype, seed = self.dtype or float_of(X), int(random.randint(_NO_LARGER))
             trainer = self._new_trainer(seed=seed, dtype=dtype, **settings)
             outputs = trainer.network.outputs
             zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
@@ -378,6 +379,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     def _outputs_for(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
         X = self._check_X(X)
+        if X.dtype.kind != "f":
+            X = X.astype(np.float64)
         if type(X) is np.ndarray and type(self.coef_) is np.ndarray:
             found = X @ self.coef_.T
         else:
@@ -480,7 +483,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
         with named_columns(X):
             X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], dtype=list(FLOATS), order="C",
+                self, X, y, accept_sparse=["csr", "csc"], dtype=kept(X), order="C",
                 reset=reset, **checks,
             )  # fmt: skip
         return X, y
@@ -491,7 +494,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             return None
         return np.asarray(
             _check_sample_weight(
-                sample_weight, X, dtype=X.dtype, allow_all_zero_weights=self.early_stopping,
+                sample_weight, X, dtype=float_of(X), allow_all_zero_weights=self.early_stopping,
                 ensure_non_negative=True,
             )
         )  # fmt: skip

@@ -20,7 +20,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators import conversion
-from fastnn.estimators.base import Rows, TrainedEstimator, check_weights, split, train
+from fastnn.estimators.base import (
+    Rows,
+    TrainedEstimator,
+    check_weights,
+    float_of,
+    split,
+    train,
+)
 from fastnn.estimators.description import (
     EpochScaling,
     HiddenActivationName,
@@ -541,7 +548,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     def _dtype_for(self, X: Any) -> Any:
         """Return the dtype of parameters and arithmetic: `dtype`, or that of X."""
-        return X.dtype if self.dtype is None else self.dtype
+        return float_of(X) if self.dtype is None else self.dtype
 
     def _threads(self, rows: int, network: Network) -> int | None:
         """Return how many threads `n_jobs` means, -1 being all there are.

@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.estimators.base import Rows
+from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.linear import (
     PLAIN_LOSSES,
     WITH_EPSILON,
@@ -116,7 +116,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.classes_ = classes
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -567,7 +567,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
         if self.warm_start and getattr(self, "coef_", None) is not None:
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
