@@ -154,6 +154,8 @@ def test_tensors_of_pytorch_on_the_cpu_go_the_usual_way():
     tensor = torch.from_numpy(X)
     assert not on_device(tensor)
     np.testing.assert_array_equal(check_features(tensor, 3, FLOAT32, reader=READER), X)
+    with pytest.raises(InvalidInput, match=r"X \(Tensor\) cannot be read as an array: can't conv"):
+        check_features(tensor.to_sparse(), 3, FLOAT32)
 
 
 def test_arrays_of_the_host_that_offer_dlpack_go_the_usual_way():

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -515,3 +516,18 @@ def test_losses_with_a_parameter_are_checked_and_named():
         assert pickle.loads(pickle.dumps(trainer)).loss == kind(0.5)
     with pytest.raises(InvalidInput, match="has activation 'sigmoid', whose outputs lie between"):
         fastnn.Trainer(fastnn.Network(3, [fastnn.Dense(1, "sigmoid")]), fastnn.Margin(0.5))
+
+
+def test_verbose_lines_are_those_of_scikit_learn(capsys):
+    settings = {"loss": "log_loss", "shuffle": False, "max_iter": 3, "tol": None, "verbose": 1}
+    printed = []
+    kinds = SGDClassifier(target="numpy", **settings), linear_model.SGDClassifier(**settings)
+    for kind in kinds:
+        kind.fit(X, SIGNS)
+        printed.append(re.sub(r"time: \d+\.\d\d", "time: t", capsys.readouterr().out))
+    if "Objective" not in printed[1]:  # before 1.9
+        printed[0] = re.sub(", Objective: .*", "", printed[0])
+    number = re.compile(r"-?\d+\.?\d*")
+    assert number.sub("#", printed[0]) == number.sub("#", printed[1])
+    mine, its = ([float(each) for each in number.findall(text)] for text in printed)
+    assert_allclose(mine, its, rtol=2e-3)  # the penalty changes evenly in an epoch

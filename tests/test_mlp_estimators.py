@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -463,6 +464,9 @@ def test_what_is_wrong_with_the_data_names_the_column_and_the_labels(kind):
         table.iloc[7, 1] = value
         with pytest.raises(ValueError, match=r"(?s)Input X contains.*column 'size', row 7"):
             kind().fit(table, y)
+    arrow = pytest.importorskip("pyarrow").table({"age": [1.0, 2.0] * 20, "size": [1, None] * 20})
+    with pytest.raises(ValueError, match=r"(?s)Input X contains.*column 'size', row 1"):
+        kind().fit(arrow, y)
     with pytest.raises(ValueError, match=r"y_val has labels that y does not have: \[7, 8, 9\]"):
         kind(early_stopping=True).fit(X, y, X_val=X, y_val=y + 7)
     with pytest.raises(fastnn.InvalidInput, match="gave nan"):
@@ -478,3 +482,107 @@ def test_other_hidden_layers_than_those_of_the_last_fit_are_refused_with_warm_st
         model.set_params(hidden_layer_sizes=(5,)).fit(X, y)
     with pytest.raises(TypeError, match="float"):
         fastnn.MLPClassifier((3.5,)).fit(X, y)
+
+
+def fail(trainer, history):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"])
+def test_a_fit_that_fails_in_any_place_leaves_the_estimator_as_it_was(kind):
+    model = getattr(fastnn, kind)(random_state=0, max_iter=3, target="numpy")
+    labels = NAMES if "Classifier" in kind else y
+    for fit in (model.fit, model.partial_fit):
+        fit(X, labels)
+    expected = pickle.loads(pickle.dumps(model)).partial_fit(X[:40], labels[:40])
+    before, predicted = pickle.dumps(model), model.predict(X)
+    others = np.where(labels == labels[0], labels[-1], labels)
+    for failing, settings in (
+        (lambda: model.fit(X[:, :3], others, sample_weight=-WEIGHTS), {}),
+        (lambda: model.fit(X[:, :3], others, X_val=X), {}),
+        (lambda: model.fit(X[:, :3], others), {"callbacks": fail}),
+        (lambda: model.fit(X, labels), {"callbacks": fail, "warm_start": True}),
+        (lambda: model.partial_fit(X[40:], labels[40:]), {"callbacks": fail}),
+    ):
+        model.set_params(**settings)
+        with pytest.raises((ValueError, ZeroDivisionError)):
+            failing()
+        model.set_params(callbacks=None, warm_start=False)
+        assert pickle.dumps(model) == before
+        assert_array_equal(model.predict(X), predicted)
+    again = model.partial_fit(X[:40], labels[:40])
+    assert_array_equal(again.coefs_[0] if "MLP" in kind else again.coef_,
+                       expected.coefs_[0] if "MLP" in kind else expected.coef_)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor"])
+def test_a_copy_is_fitted_further_without_the_one_it_is_of(kind):
+    model = getattr(fastnn, kind)(random_state=0, max_iter=3, target="numpy").fit(X, y)
+    expected = copy.deepcopy(model).partial_fit(X[:50], y[:50])
+    other = copy.copy(model).partial_fit(X, y).partial_fit(X, y)
+    assert len(model.loss_curve_) == 3 and other.t_ > model.t_
+    assert_array_equal(model.partial_fit(X[:50], y[:50]).predict(X), expected.predict(X))
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor", "Perceptron"])
+def test_names_of_columns_are_gone_after_a_fit_without_them(kind):
+    pandas = pytest.importorskip("pandas")
+    model = getattr(fastnn, kind)(max_iter=2, target="numpy")
+    model.fit(pandas.DataFrame(X, columns=list("abcd")), y).fit(X, y)
+    assert not hasattr(model, "feature_names_in_")
+    model.predict(X)  # a warning would be an error
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor"])
+def test_what_a_fit_cannot_go_on_with_is_refused(kind):
+    model = getattr(fastnn, kind)(random_state=0, max_iter=2, target="numpy").fit(X, y)
+    with pytest.raises(ValueError, match="dtype='float32', but partial_fit .* float64; set"):
+        model.set_params(dtype="float32").partial_fit(X, y)
+    assert model.set_params(dtype=np.float64).partial_fit(X, y).predict(X).dtype == np.float64
+    with pytest.raises(ValueError, match="standardize=True, but .* with standardize=False"):
+        model.set_params(standardize=True).partial_fit(X, y)
+    model.set_params(standardize=False, dtype="float32", warm_start=True).fit(X, y)
+    assert model.predict(X.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "SGDRegressor"])
+def test_names_of_columns_are_known_to_the_trainer_inside(kind):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X * [1, 1e5, 1, 1], columns=list("abcd"))
+    model = getattr(fastnn, kind)(max_iter=12, target="numpy", random_state=0)
+    with pytest.warns(fastnn.TrainingWarning, match=r"X is large: column 1 \('b'\)"):
+        model.fit(table, y)
+    trainer = model.to_trainer()
+    assert trainer.feature_names == tuple("abcd")
+    with pytest.raises(fastnn.InvalidInput, match="in another order, from column 0 on"):
+        trainer.predict(table[list("bacd")])
+    scaled = clone(model).set_params(standardize=True).fit(table, y).to_trainer()
+    assert scaled.feature_names == tuple("abcd")
+    if kind == "MLPRegressor":
+        again = fastnn.MLPRegressor.from_sklearn(model.to_sklearn())
+        assert again.to_trainer().feature_names == tuple("abcd")
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "SGDClassifier"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "bool", "int32"])
+@pytest.mark.filterwarnings("ignore::fastnn.errors.TrainingWarning")
+def test_small_integers_train_in_place_to_the_bits_of_numbers(kind, dtype):
+    data = RNG.integers(0, 2 if dtype == "bool" else 90, (8000, 400)).astype(dtype)
+    labels = data[:, 0] > data[:, 1]
+    model = getattr(fastnn, kind)(max_iter=2, random_state=0, batch_size=10, tol=0.0, n_jobs=1)
+    if kind == "MLPClassifier":
+        model.set_params(hidden_layer_sizes=(4,))
+    model.fit(data[:10], labels[:10])  # what is imported once
+    expected = clone(model).fit(data.astype(float), labels)
+    tracemalloc.start()
+    found = clone(model).fit(data, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8000 * 400 * 4
+    name = "coefs_" if kind == "MLPClassifier" else "coef_"
+    for mine, its in zip(getattr(found, name), getattr(expected, name), strict=True):
+        assert mine.dtype == np.float64
+        assert_array_equal(mine, its)
+    assert_array_equal(found.predict(data), expected.predict(data.astype(float)))
+    if kind == "MLPClassifier":
+        assert_array_equal(found.predict_proba(data[:5]), expected.predict_proba(data[:5] * 1.0))

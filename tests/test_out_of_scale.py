@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -21,9 +22,10 @@ from fastnn import (
     Trainer,
     TrainingWarning,
 )
-from fastnn.inputs.data import Data
+from fastnn.inputs.data import Data, check_data
 from fastnn.inputs.magnitudes import large_numbers, magnitudes_of, out_of_scale
 from fastnn.inputs.sparse_rows import SparseRows
+from fastnn.training import learning_check
 from fastnn.training.history import History
 
 RANDOM = np.random.default_rng(0)
@@ -385,3 +387,20 @@ def test_the_loss_of_the_best_constant_is_found(loss, y, weighted):
 def test_out_of_scale_says_nothing_of_columns_without_numbers():
     data = Data(np.zeros((4, 2)), np.zeros((4, 1)))
     assert out_of_scale(trainer_of(inputs=2).problem, data) == ""
+
+
+def test_wide_sparse_rows_take_little_memory_to_look_at():
+    rows = scipy.sparse.random(2000, 20_000, density=0.003, format="csr", random_state=0)
+    trainer = Trainer(
+        Network(20_000, [Dense(4, "relu"), Dense(2)]), "softmax_cross_entropy", SGD(0.0),
+        threads=1,
+    )  # fmt: skip
+    data = check_data(trainer.problem, rows, np.arange(2000) % 2)
+    trainer.fit(rows, np.arange(2000) % 2, epochs=1)
+    tracemalloc.start()
+    assert learning_check.reason_against(trainer, data) == ""
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8e6  # the 1,024 rows alone would be 82 MB
+    taken = data.X.taken(np.array([7, 3, 7]))
+    assert np.array_equal(taken.dense(slice(None), np.dtype(float)), rows[[7, 3, 7]].toarray())

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.errors import Diverged
+from fastnn.errors import Diverged, InvalidInput
+from fastnn.inputs.frames import frame_of
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from fastnn.estimators.monitor import Monitor
 
 FLOATS = (np.float64, np.float32)  # what X stays as, the first for all others
+# Converted row by row as a batch takes them, so that there is no floating copy of X.
+_SMALL = (np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32)
 _FEW = 1 << 14  # numbers that are checked while scikit-learn's validation begins
 
 
@@ -41,11 +46,57 @@ class TrainedEstimator(BaseEstimator):
         """
         raise NotImplementedError
 
+    @contextmanager
+    def _draft(self) -> Iterator[Self]:
+        """Give what is to be fitted, and become it: all of it, or nothing where that fails."""
+        draft = type(self).__new__(type(self))
+        draft.__dict__.update(vars(self))
+        trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
+        noted = len(losses)
+        try:
+            with nullcontext() if trainer is None else trainer.unless_it_fails():
+                yield draft
+        except BaseException:
+            del losses[noted:]  # which `partial_fit` goes on with
+            raise
+        self.__dict__ = draft.__dict__  # attributes that are gone, such as names of columns, too
+
+    def __copy__(self) -> Self:
+        """Return an estimator that is fitted further without this one, and shares its weights."""
+        found = type(self).__new__(type(self))
+        found.__dict__.update(vars(self))
+        for name, value in vars(self).items():
+            if isinstance(value, Trainer) or (name.endswith("_") and isinstance(value, list)):
+                found.__dict__[name] = copy.copy(value)
+        return found
+
+    def _new_trainer(self, **settings: Any) -> Trainer:
+        """Return a Trainer of these settings that knows the names of the columns, if there are."""
+        trainer, names = Trainer(**settings), vars(self).get("feature_names_in_")
+        if names is not None:
+            trainer._begin(None, tuple(map(str, names)))
+        return trainer
+
+    def _check_going_on(self, trainer: Trainer, scaled: bool, incremental: bool) -> None:
+        """Raise where weights cannot be gone on with as `dtype` and `standardize` say."""
+        settings: Any = self
+        remedy = "set it back, or fit anew, with warm_start=False"
+        if bool(settings.standardize) != scaled:
+            raise InvalidInput(
+                f"standardize={settings.standardize!r}, but the weights to go on with are of a fit "
+                f"with standardize={scaled}; {remedy}"
+            )
+        if incremental and settings.dtype not in (None, trainer.dtype):
+            raise InvalidInput(
+                f"dtype={settings.dtype!r:.40}, but partial_fit goes on with weights and an "
+                f"optimizer of {trainer.dtype}; {remedy}"
+            )
+
     def _check_X_y(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Any]:
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
         with named_columns(X):
             X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS,
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=kept(X),
                 reset=reset, **checks,
             )  # fmt: skip
         return X, y
@@ -69,7 +120,7 @@ class TrainedEstimator(BaseEstimator):
             return X
         check_is_fitted(self)
         with named_columns(X):
-            return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
+            return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=kept(X), reset=False)
 
     def _check_known(self, y: Any) -> None:
         """Raise where labels to validate on are none of `classes_`."""
@@ -84,25 +135,35 @@ class TrainedEstimator(BaseEstimator):
             )
 
 
+def kept(X: Any) -> list[Any]:
+    """Return the dtypes of which X stays, the first for all others."""
+    return [*FLOATS, *(() if scipy.sparse.issparse(X) else _SMALL)]
+
+
+def float_of(X: Any) -> np.dtype[Any]:
+    """Return in which numbers checked X is computed with."""
+    return X.dtype if X.dtype in FLOATS else np.dtype(np.float64)
+
+
 @contextmanager
 def named_columns(X: Any) -> Iterator[None]:
     """Have scikit-learn's error on a NaN or an infinity in a frame say which column it is in."""
     try:
         yield
     except ValueError as error:
-        columns = getattr(X, "columns", None)
         text = str(error)
-        if columns is None or not text.startswith(("Input X contains", "Input contains")):
+        if not text.startswith(("Input X contains", "Input contains")):
             raise
-        for name in columns:
+        frame = frame_of(X, "X")
+        for column in () if frame is None else frame.columns:
             try:
-                column = np.asarray(X[name], np.float64)
+                values = np.asarray(column.read(), np.float64)
             except (TypeError, ValueError):
                 continue
-            wrong = ~np.isfinite(column)
+            wrong = ~np.isfinite(values)
             if wrong.any():
-                row = int(wrong.argmax())
-                raise ValueError(f"{text}\nThe first is in column {name!r}, row {row}.") from error
+                where = f"column {column.label!r}, row {int(wrong.argmax())}"
+                raise ValueError(f"{text}\nThe first is in {where}.") from error
         raise
 
 

@@ -26,6 +26,8 @@ def forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:
 
 
 def _forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:
+    if X.dtype.kind != "f":
+        X = X.astype(np.float64)
     for dense, (W, b, *slopes) in zip(problem.network.dense, parameters, strict=True):
         X = X @ W
         X += b

@@ -11,6 +11,7 @@ the end of the fit, which follows the mean of their objectives.
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -27,10 +28,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.base import (
-    FLOATS,
     NonFiniteParameters,
     Rows,
     TrainedEstimator,
+    float_of,
+    kept,
     named_columns,
 )
 from fastnn.estimators.monitor import Monitor
@@ -271,11 +273,12 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
         fits = []
         with Hooks(self, rows, epochs * times) as hooks:
-            calls = [*self._callbacks(len(rows)), *hooks.callbacks(self._shown)]
+            calls = [*self._callbacks(), *hooks.callbacks(self._shown)]
             for _ in range(times):
                 trainer, mean_weight = self._ready_trainer(X, data[2], start, random, incremental)
                 monitor = self._monitor(trainer, held_out, mean_weight, len(rows))
-                self._train(trainer, data, epochs, [*calls, monitor])
+                lines = [_Lines(len(rows), monitor)] if self.verbose else []
+                self._train(trainer, data, epochs, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
             self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
         if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
@@ -304,6 +307,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return a trainer that has all settings, and the mean weight of the rows or targets."""
         mean = 1.0 if weights is None else float(weights.mean())
         if incremental and self._trainer is not None:
+            self._check_going_on(self._trainer, self._scaling is not None, incremental)
             trainer = self._trainer_now()
             settings, factor = self._settings(X.shape[1], mean, self.t_ - 1.0 - trainer.step)
             trainer.set(
@@ -312,20 +316,19 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         else:
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
             settings, factor = self._settings(X.shape[1], mean, done)
-            dtype, seed = self.dtype or X.dtype, int(random.randint(_NO_LARGER))
-            trainer = Trainer(seed=seed, dtype=dtype, **settings)
+            dtype, seed = self.dtype or float_of(X), int(random.randint(_NO_LARGER))
+            trainer = self._new_trainer(seed=seed, dtype=dtype, **settings)
             outputs = trainer.network.outputs
             zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
             trainer.set_parameters([zeros if start is None else self._inside(*start)])
         trainer.rate_factor = factor
         return trainer, mean
 
-    def _callbacks(self, rows: int) -> list[Any]:
-        """Return what is called after each epoch, before the monitor."""
-        calls: list[Any] = [_Lines(rows)] if self.verbose else []
+    def _callbacks(self) -> list[Any]:
+        """Return what the caller wants to be called after each epoch."""
         if self.callbacks is None:
-            return calls
-        return [*([self.callbacks] if callable(self.callbacks) else self.callbacks), *calls]
+            return []
+        return [self.callbacks] if callable(self.callbacks) else [*self.callbacks]
 
     def _train(self, trainer: Trainer, data: tuple[Any, ...], epochs: int, calls: Any) -> None:
         """Train up to so many epochs."""
@@ -376,6 +379,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     def _outputs_for(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
         X = self._check_X(X)
+        if X.dtype.kind != "f":
+            X = X.astype(np.float64)
         if type(X) is np.ndarray and type(self.coef_) is np.ndarray:
             found = X @ self.coef_.T
         else:
@@ -459,7 +464,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         W, b = self._columns()
         settings, factor = self._settings(len(W), 1.0)
         settings["network"] = Network(len(W), [Dense(W.shape[1])])
-        trainer = Trainer(dtype=self.dtype or b.dtype, **settings)
+        trainer = self._new_trainer(dtype=self.dtype or b.dtype, **settings)
         trainer.set_parameters([(W, b)])
         trainer.rate_factor = factor
         return trainer
@@ -478,7 +483,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
         with named_columns(X):
             X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], dtype=list(FLOATS), order="C",
+                self, X, y, accept_sparse=["csr", "csc"], dtype=kept(X), order="C",
                 reset=reset, **checks,
             )  # fmt: skip
         return X, y
@@ -489,7 +494,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             return None
         return np.asarray(
             _check_sample_weight(
-                sample_weight, X, dtype=X.dtype, allow_all_zero_weights=self.early_stopping,
+                sample_weight, X, dtype=float_of(X), allow_all_zero_weights=self.early_stopping,
                 ensure_non_negative=True,
             )
         )  # fmt: skip
@@ -550,8 +555,12 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             if outputs == 1:
                 coef = coef.ravel()[None]
             if coef.shape != (outputs, features):
-                what = "coef_" if outputs > 1 else "coef_init"
-                raise ValueError(f"Provided {what} does not match dataset.")
+                what = (
+                    "``coef_`` does not match dataset. "
+                    if outputs > 1
+                    else "coef_init does not match dataset."
+                )
+                raise ValueError(f"Provided {what}")
             W = coef.T
         if intercept_init is not None:
             b = np.asarray(intercept_init, dtype)
@@ -559,11 +568,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 raise ValueError("Provided intercept_init does not match dataset.")
             b = b.reshape(outputs)
         return W, b
-
-    def _become(self, fitted: LinearModel) -> LinearModel:
-        """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
-        self.__dict__.update(vars(fitted))
-        return self
 
     @abstractmethod
     def _outputs(self) -> int:
@@ -587,11 +591,12 @@ _BY_GRADIENT = ("sgd", "momentum", "nesterov", "averaged_sgd")
 
 
 class _Lines:
-    """Prints scikit-learn's line of each epoch."""
+    """Prints scikit-learn's lines of each epoch."""
 
-    def __init__(self, rows: int) -> None:
-        """Begin before the first epoch, of so many rows."""
-        self.rows, self.epochs = rows, 0
+    def __init__(self, rows: int, monitor: Monitor) -> None:
+        """Begin before the first epoch, of so many rows, whose objective the monitor notes."""
+        self.rows, self.monitor, self.epochs = rows, monitor, 0
+        self.begun = time.perf_counter()
 
     def __call__(self, trainer: Any, history: Any) -> None:
         """Print what an epoch came to."""
@@ -601,8 +606,10 @@ class _Lines:
         print(f"-- Epoch {self.epochs}")
         print(
             f"Norm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, Bias: {bias:.6f}, "
-            f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}"
+            f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}, "
+            f"Objective: {self.monitor.losses[-1]:f}"
         )
+        print(f"Total training time: {time.perf_counter() - self.begun:.2f} seconds.")
 
 
 def from_theirs(cls: Any, fitted: Any, theirs: Any) -> Any:

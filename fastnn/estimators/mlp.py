@@ -132,8 +132,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     standardize
         Whether columns of X are brought to mean 0 and variance 1 inside (sparse X only to
         variance 1). What `predict` takes and gives is in the caller's units; `coefs_` are those of
-        the network inside, and `x_scaling_` what goes before it. The first `partial_fit`
-        decides.
+        the network inside, and `x_scaling_` what goes before it. A `partial_fit` or a
+        `warm_start` goes on with those there are, and has to keep this setting.
     n_restarts
         How many networks to fit, each from other weights. The best is kept: that of the least last
         loss, or with `early_stopping` of the best score.
@@ -257,7 +257,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         ValueError
             Data or settings that cannot be; or the fit diverged, as `fastnn.Diverged`.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        with self._draft() as fitted:
+            fitted._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        return self
 
     @available_if(lambda each: each._check_goes_on())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -277,10 +279,12 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             Itself.
         """
         refuse_balanced(self.class_weight)
-        if _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._labels = Labels.of(y if several else np.asarray(classes))
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._draft() as fitted:
+            if _check_partial_fit_first_call(fitted, classes):
+                several = type_of_target(y).startswith("multilabel")
+                fitted._labels = Labels.of(y if several else np.asarray(classes))
+            fitted._fit(X, y, sample_weight, incremental=True)
+        return self
 
     def predict(self, X: Any) -> Any:
         """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
@@ -472,9 +476,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         Whether columns of X, and targets that are numbers, are brought to mean 0 and variance 1
         inside (sparse X only to
         variance 1). What `predict` takes and gives is in the caller's units; `coefs_` are those of
-        the network inside, and `x_scaling_` what goes before it,
-        `y_scaling_` what comes after it. The first `partial_fit`
-        decides.
+        the network inside, `x_scaling_` what goes before it, and `y_scaling_` what comes after it.
+        A `partial_fit` or a `warm_start` goes on with those there are, and has to keep this
+        setting.
     n_restarts
         How many networks to fit, each from other weights. The best is kept: that of the least last
         loss, or with `early_stopping` of the best score.
@@ -594,7 +598,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         ValueError
             Data or settings that cannot be; or the fit diverged, as `fastnn.Diverged`.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        with self._draft() as fitted:
+            fitted._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        return self
 
     @available_if(lambda each: each._check_goes_on())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -611,7 +617,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         estimator
             Itself.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._draft() as fitted:
+            fitted._fit(X, y, sample_weight, incremental=True)
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction for each row of X, (m,) or (m, outputs)."""

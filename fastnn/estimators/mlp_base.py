@@ -20,7 +20,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators import conversion
-from fastnn.estimators.base import Rows, TrainedEstimator, check_weights, split, train
+from fastnn.estimators.base import (
+    Rows,
+    TrainedEstimator,
+    check_weights,
+    float_of,
+    split,
+    train,
+)
 from fastnn.estimators.description import (
     EpochScaling,
     HiddenActivationName,
@@ -176,7 +183,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         sample_weight: Any = None,
         validation: tuple[Any, Any, Any] = (None, None, None),
         incremental: bool = False,
-    ) -> Any:
+    ) -> None:
         """Fit, or with `incremental` go on for one epoch."""
         if self.solver == "lbfgs" and self.optimizer is None:
             raise InvalidInput(
@@ -215,7 +222,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        return self
 
     def _fit_once(
         self,
@@ -230,7 +236,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         What is random comes in scikit-learn's order: initial parameters, rows to validate on, and
         then the order of the rows.
         """
-        dtype = self._dtype_for(rows.X) if task.first else self._trainer.dtype
+        if not task.first:
+            self._check_going_on(self._trainer, self.x_scaling_ is not None, task.incremental)
+        dtype = self._dtype_for(rows.X) if task.first else self.dtype or self._trainer.dtype
         start: Any = None
         if task.first:
             start = draw_parameters(random, task.network, self.activation, dtype)
@@ -246,7 +254,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         settings = self._settings(len(rows), weights, task)
         if task.anew:
             seed = int(random.randint(np.iinfo(np.int32).max))
-            trainer = Trainer(seed=seed, dtype=dtype, **settings)
+            trainer = self._new_trainer(seed=seed, dtype=dtype, **settings)
             trainer.set_parameters(start)
             trainer.rate_factor = self._rate_factor(task)
         else:
@@ -512,7 +520,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             None,
             Task(network, loss, True, False),
         )
-        trainer = Trainer(dtype=parameters[0][0].dtype, **settings)
+        trainer = self._new_trainer(dtype=parameters[0][0].dtype, **settings)
         trainer.set_parameters(parameters)
         for name, value in shown(trainer, (None, None)).items():
             setattr(self, name, value)
@@ -540,7 +548,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     def _dtype_for(self, X: Any) -> Any:
         """Return the dtype of parameters and arithmetic: `dtype`, or that of X."""
-        return X.dtype if self.dtype is None else self.dtype
+        return float_of(X) if self.dtype is None else self.dtype
 
     def _threads(self, rows: int, network: Network) -> int | None:
         """Return how many threads `n_jobs` means, -1 being all there are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.estimators.base import Rows
+from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.linear import (
     PLAIN_LOSSES,
     WITH_EPSILON,
@@ -89,11 +88,11 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit(
-            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
-        )
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit(
+                X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+            )
+        return self
 
     def _fit(
         self,
@@ -117,7 +116,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.classes_ = classes
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -135,9 +134,9 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit_more(X, y, classes, sample_weight)
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit_more(X, y, classes, sample_weight)
+        return self
 
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         first = not hasattr(self, "classes_")
@@ -547,11 +546,11 @@ class SGDRegressor(RegressorMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit(
-            X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
-        )
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit(
+                X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
+            )
+        return self
 
     def _fit(
         self,
@@ -568,7 +567,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
         if self.warm_start and getattr(self, "coef_", None) is not None:
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], X.dtype)
+        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -584,9 +583,9 @@ class SGDRegressor(RegressorMixin, LinearModel):
         -------
         self
         """
-        fitted = copy.copy(self)
-        fitted._fit_more(X, y, sample_weight)
-        return self._become(fitted)
+        with self._draft() as fitted:
+            fitted._fit_more(X, y, sample_weight)
+        return self
 
     def _fit_more(self, X: Any, y: Any, sample_weight: Any) -> None:
         first = getattr(self, "coef_", None) is None

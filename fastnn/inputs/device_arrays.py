@@ -136,8 +136,8 @@ def on_device(value: Any) -> bool:
     False
     """
     kind = type(value)
-    if isinstance(value, np.ndarray):
-        return False
+    if isinstance(value, np.ndarray) or getattr(value, "is_cuda", None) is False:
+        return False  # a tensor of PyTorch knows, and a sparse one has no interface to ask
     if getattr(kind, "__cuda_ndarray__", False):  # Numba's own, in its simulator too
         return True
     if hasattr(kind, "__cuda_array_interface__"):

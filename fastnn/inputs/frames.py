@@ -344,7 +344,7 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
         return Column(label, name, None, lambda: _arrow_values(column), remedy)
     exact = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
     if not (exact or types.is_decimal(kind) or types.is_null(kind)):
-        text = types.is_string(kind) or types.is_large_string(kind)
+        text = name in ("string", "large_string", "string_view")
         remedy = REMEDIES["M" if types.is_temporal(kind) else "U" if text else "O"]
         return Column(label, name, None, lambda: _arrow_values(column), remedy)
 

@@ -68,15 +68,20 @@ class SparseRows:
 
     def dense(self, rows: np.ndarray | slice, dtype: np.dtype) -> np.ndarray:
         """Return some rows, in any order, as an array (m, inputs) of `dtype`."""
+        some = self.taken(rows)
+        array = np.zeros(some.shape, dtype)
+        array[np.repeat(np.arange(len(some)), np.diff(some.starts)), some.columns] = some.values
+        return array
+
+    def taken(self, rows: np.ndarray | slice) -> SparseRows:
+        """Return a copy of some rows, in any order."""
         chosen = np.arange(len(self))[rows]
         first = self.starts[chosen].astype(np.int64)
         counts = self.starts[chosen + 1].astype(np.int64) - first
-        row = np.repeat(np.arange(len(chosen)), counts)
-        # Entry number e of these rows is number e - ends[row - 1] of its own.
-        place = np.arange(len(row)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-        array = np.zeros((len(chosen), self.inputs), dtype)
-        array[row, self.columns[place]] = self.values[place]
-        return array
+        starts = np.concatenate(([0], np.cumsum(counts)))
+        # Entry number e of these rows is number e - starts[row] of its own.
+        place = np.arange(starts[-1]) + np.repeat(first - starts[:-1], counts)
+        return SparseRows(self.values[place], self.columns[place], starts, self.inputs)
 
 
 def is_sparse(value: Any) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
 
 SAMPLE = 1024  # rows looked at
-DENSE = 1 << 22  # numbers of these where they are sparse, and become dense
+DENSE = 1 << 20  # numbers of these that become dense, or a copy, at a time
 ENOUGH = 10  # updates after which units that suit a network would have led to something
 # By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
 # rows of a sample differ from the others; and so that something was learnt.
@@ -81,13 +81,13 @@ def reason_against(trainer: Stateful, data: Data) -> str:
     )
     if constant is not None and history.loss[last] < constant - CLEARLY * abs(constant):
         return ""
-    sample = _spread(data, problem.dtype)
+    sample = _spread(data)
     if len(problem.network.parametric) == 1 and _usual(problem, sample):
         return ""
     outputs = trainer._outputs()(sample.X)
     if _learnt(problem, outputs, sample):
         return ""
-    blocked = _blocked(problem, trainer.parameters, sample)
+    blocked = _blocked(problem, trainer.parameters, sample, len(data))
     scale = out_of_scale(problem, data) if blocked or state.step >= ENOUGH else ""
     if not (blocked or scale):
         return ""
@@ -106,15 +106,12 @@ def _on_device(data: Data) -> bool:
     return isinstance(data.X, DeviceArray) or isinstance(data.targets, DeviceArray)
 
 
-def _spread(data: Data, dtype: np.dtype[Any]) -> Sample:
+def _spread(data: Data) -> Sample:
     """Return some rows from everywhere in the data."""
     n, weights = len(data), data.unequal_weights
     if not _on_device(data):
-        count = SAMPLE
-        if hasattr(data.X, "dense"):
-            count = max(8, min(SAMPLE, DENSE // data.X.shape[1]))
-        some = slice(None, None, -(-n // count))
-        X = data.X.dense(some, dtype) if hasattr(data.X, "dense") else data.X[some]
+        some = slice(None, None, -(-n // SAMPLE))
+        X = data.X.taken(some) if is_sparse(data.X) else data.X[some]
         return Sample(X, data.targets[some], None if weights is None else weights[some])
     # On a device rows are taken without a step: eight runs of them.
     length = SAMPLE // 8
@@ -280,12 +277,17 @@ def _learnt(problem: Problem, outputs: np.ndarray, sample: Sample) -> bool:
     return bool(right > known + LEARNT)
 
 
-def _blocked(problem: Problem, parameters: Parameters, sample: Sample) -> str:
-    """Return which layer lets no gradient pass for any row, and why; "" where there is none."""
+def _blocked(problem: Problem, parameters: Parameters, sample: Sample, count: int) -> str:
+    """Return which layer lets no gradient pass for any of `count` rows, and why; "": none."""
     from fastnn.targets.numpy.activations import activation_of
     from fastnn.targets.numpy.passes import alpha_of, forward
 
-    X, network = sample.X.astype(problem.dtype), problem.network
+    network, most = problem.network, max(8, DENSE // sample.X.shape[1])
+    few = slice(None, None, -(-len(sample.X) // most))
+    if is_sparse(sample.X):
+        X = sample.X.dense(few, problem.dtype)
+    else:
+        X = sample.X[few].astype(problem.dtype)
     with np.errstate(all="ignore"):
         layers = forward(problem, parameters, X)
     for layer, own, seen, name in zip(
@@ -304,7 +306,7 @@ def _blocked(problem: Problem, parameters: Parameters, sample: Sample) -> str:
         what = "are saturated"
         if same.all():
             what = f"give {seen.A[0, 0]:g}" if (seen.A == seen.A[0, 0]).all() else "are constant"
-        rows = f"all {len(X)} rows" if len(X) < SAMPLE else f"each of {len(X)} rows looked at"
+        rows = f"all {len(X)} rows" if len(X) == count else f"each of {len(X)} rows looked at"
         return (
             f"all {seen.A.shape[1]} units of {name} ({layer.activation!r}) {what} for {rows}, "
             "with derivative 0, so that no gradient passes and more epochs change nothing"

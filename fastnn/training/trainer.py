@@ -454,6 +454,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
             self.problem, X, y, sample_weight, reader=reader, names=names, streams=True
         )
         self._begin(None, data.names)
+        if data.names is None:  # messages about an array's columns name them, too
+            data = replace(data, names=names)
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
         restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers, executor)

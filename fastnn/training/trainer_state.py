@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple, TypeVar
@@ -380,6 +381,21 @@ class Stateful(Predictor, Stored):
         finally:
             if other_data:
                 self._fitting.give_back()
+
+    @contextmanager
+    def unless_it_fails(self) -> Iterator[None]:
+        """Be as before where what is done meanwhile raises, settings and epochs done included.
+
+        Nothing is copied for it.
+        """
+        before = self._state
+        try:
+            yield
+        except BaseException:
+            with self._using:
+                before.history.truncate(before.epoch - before.history.first_epoch)
+                self._state = before
+            raise
 
     def _begin(self, inputs: int | None, names: tuple[str, ...] | None) -> None:
         """Take what a first X says: the number of inputs, and the names of its columns.
