@@ -531,3 +531,12 @@ def test_verbose_lines_are_those_of_scikit_learn(capsys):
     assert number.sub("#", printed[0]) == number.sub("#", printed[1])
     mine, its = ([float(each) for each in number.findall(text)] for text in printed)
     assert_allclose(mine, its, rtol=2e-3)  # the penalty changes evenly in an epoch
+
+
+@pytest.mark.parametrize("name", ["SGDClassifier", "Perceptron"])
+def test_labels_that_are_objects_are_kept_as_scikit_learn_keeps_them(name):
+    y = np.array(["b", "a", "b", "a"], object)
+    X = np.array([[1.0], [-1.0], [2.0], [-2.0]])
+    ours, theirs = getattr(fastnn, name)(), getattr(linear_model, name)()
+    assert ours.fit(X, y).classes_.dtype == theirs.fit(X, y).classes_.dtype == np.dtype("<U1")
+    assert (ours.predict(X) == y).all()

@@ -14,7 +14,11 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    unique_labels,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.base import Rows, float_of
@@ -115,7 +119,8 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
         if self.warm_start and getattr(self, "coef_", None) is not None:
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self.classes_ = classes
+        # Objects that are strings become strings, as in scikit-learn.
+        self.classes_ = unique_labels(classes) if classes.dtype == object else classes
         start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
