@@ -328,14 +328,15 @@ def fails(trainer, history):
 
 
 class Odd(Exception):
-    """Cannot be made anew from what it has been made of."""
+    """Cannot be pickled."""
 
-    def __init__(self, one, two):
+    def __init__(self, one):
         super().__init__(one)
+        self.lock = threading.Lock()
 
 
 def odd(trainer, history):
-    raise Odd("this", "that")
+    raise Odd("this")
 
 
 def test_errors_come_out_as_on_threads():

@@ -66,9 +66,19 @@ def test_other_pages_have_no_figures_but_what_the_guard_printed():
     units = re.compile(r"\b(ms|us|ns|seconds|MB|GFLOP/s)\b")
     measured = []
     for page in (ROOT / "README.md", *ROOT.glob(".github/*.md"), *ROOT.glob("fastnn/guide/*.md")):
+        if page.name == "scaling.md":
+            continue
         tables = readme.tables_in(page.read_text("utf-8"))
         measured += [table[0] for table in tables if units.search(" ".join(table[0]))]
     assert [titles[-1] for titles in measured] == ["verdict"]  # test_guard.py knows its rows
+
+
+def test_the_chapter_on_scaling_has_the_tables_of_its_script():
+    script = (ROOT / "benchmarks/scaling.py").read_text("utf-8")
+    tables = readme.tables_in((ROOT / "fastnn/guide/scaling.md").read_text("utf-8"))
+    assert len(tables) >= 4
+    for title in {title for table in tables for title in table[0] if title}:
+        assert f'"{title}"' in script
 
 
 def test_the_picture_of_the_readme_has_the_ratios_of_the_report():

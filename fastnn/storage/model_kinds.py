@@ -14,7 +14,7 @@ _KINDS = {"ensemble": ENSEMBLE, **{name: name for name in TABLES}}  # by what fi
 class OtherModel(CorruptFile):
     """A file that holds a model of another class than was to be read, whose name is `kind`."""
 
-    def __init__(self, where: str, kind: str) -> None:
+    def __init__(self, where: str, kind: str = TRAINER) -> None:
         article = "an" if kind == ENSEMBLE else "a"
         super().__init__(f"{where} holds {article} {kind}; fastnn.{kind}.load reads it")
         self.where, self.kind = where, kind
