@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, number, shown, whole
+from fastnn.errors import InvalidInput, WorkerFailed, number, shown, whole
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
@@ -126,7 +126,7 @@ def sweep(
         All settings are looked at before the first run begins. With an executor, callbacks or
         metrics that its workers cannot be sent.
     WorkerFailed
-        The executor ran no training at all.
+        The executor ran no training at all, or workers died in every run.
 
     Warns
     -----
@@ -189,6 +189,8 @@ def sweep(
         first = min(reasons)
         others = f", and {len(reasons) - 1} more of {total} runs" * (len(reasons) > 1)
         warn(f"with {_named(rows[first].settings)}{others}: {reasons[first]}")
+    if all(row.failed is not None for row in rows):
+        raise WorkerFailed(f"the workers of all {total} runs died: {rows[0].failed}")
     return SweepResult(rows, list(grid), aim)
 
 
