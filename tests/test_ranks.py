@@ -1,6 +1,7 @@
 """One model over several processes: here, over threads that make the calls of MPI."""
 
 import copy
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from fastnn.inputs.data import check_data
 from fastnn.random.row_orders import shuffled
 from fastnn.random.windows import orders_of
 from fastnn.ranks.shares import batches_of_own, parts_of_batches
+from fastnn.storage.kernels.machine import DISABLE_JIT
+from fastnn.targets.cpu import checked
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(101, 20))
@@ -216,6 +219,32 @@ def test_local_steps_come_to_the_mean_of_trainings_that_know_nothing_of_each_oth
         trainer.fit(*part, 1)
     expected = 2 / 3 * numbers(alone[0]) + 1 / 3 * numbers(alone[1])
     assert np.abs(numbers(averaged[1]) - expected).max() < 1e-12
+
+
+@pytest.mark.skipif(DISABLE_JIT, reason="of compiled code")
+@pytest.mark.parametrize("rows", ["all", "own"])
+def test_under_fastnn_check_code_may_read_the_rows_that_are_there(rows, monkeypatch):
+    """Of shared batches there are more places than rows, or fewer."""
+    allowed = []
+
+    @contextmanager
+    def allowing(ranges):
+        allowed.extend((each.start, each.end) for each in ranges)
+        yield
+
+    monkeypatch.setattr(checked, "CHECKED", True)
+    monkeypatch.setattr(checked, "allowing", allowing)
+    monkeypatch.setattr(checked, "take_stray", lambda: None)
+    parts = [X[:70], X[70:]] if rows == "own" else [X, X]
+
+    def fit(trainer, ranks):
+        part = parts[ranks.Get_rank()]
+        trainer.fit(part, Y[: len(part)], 1, rows=rows)
+
+    trained(2, maker(DROPPED, "cpu"), fit)
+    for part in parts:
+        start, column = part.ctypes.data, part.nbytes - part[0, 1:].nbytes  # one stands for y
+        assert {end - start for first, end in allowed if first == start} == {part.nbytes, column}
 
 
 # What goes wrong on one rank ends all.

@@ -35,7 +35,7 @@ from fastnn.targets.cpu.arguments import (
     VALUES_ARE_DOUBLE,
 )
 from fastnn.targets.cpu.dtypes import SOURCES
-from fastnn.targets.cpu.plan import BATCH, SAMPLES, SIZE, Plan
+from fastnn.targets.cpu.plan import BATCH, SIZE, Plan
 from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.
@@ -134,10 +134,12 @@ def _forget(start: int, memory: Memory) -> None:
         del _memories[start]
 
 
-def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+def checked(function: Callable[..., Any], rows: int | None = None) -> Callable[..., Any]:
     """Return `function`, a compiled entry point, but for an error after a stray access in it.
 
-    Its arrays may be touched, and those that the jobs list which the first of them holds.
+    Its arrays may be touched, and those that the jobs list which the first of them holds. The
+    caller's matrices have so many `rows`; None: as many as the last array, a prediction's outputs.
+    The plan does not tell: of a batch that processes share, it counts places.
     """
     if not CHECKED or DISABLE_JIT:
         return function
@@ -145,10 +147,10 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         arrays = [each for each in arguments if isinstance(each, np.ndarray)]
         ranges = [whole(each) for each in arrays if each.size]
-        rows = len(arrays[-1]) if len(arrays) > 1 else None  # outputs, of a prediction
+        samples = len(arrays[-1]) if rows is None else rows
         memories: dict[int, Memory] = {}
         for job in np.atleast_2d(arrays[0]):
-            ranges += _ranges(job, rows, memories)
+            ranges += _ranges(job, samples, memories)
         with allowing(ranges):
             result = function(*arguments)
         _report(memories)
@@ -157,7 +159,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> list[Range]:
+def _ranges(job: np.ndarray, rows: int, memories: dict[int, Memory]) -> list[Range]:
     """Return what one job lists; the memories among it are entered in `memories`."""
     found, starts = [], {}
     rules: list[np.ndarray] = []  # what calls of user-defined rules read
@@ -182,13 +184,12 @@ def _ranges(job: np.ndarray, rows: int | None, memories: dict[int, Memory]) -> l
         Range(start, start + count * (size or itemsize), getattr(memories.get(start), "runs", None))
         for _, start, count, size in found
     ]
-    samples = int(_numbers(starts["head"], SAMPLES + 1)[SAMPLES]) if rows is None else rows
     strided = int(job[2 * list(ARRAYS).index("strided") + 1])
     table = _numbers(starts.get("strided", 0), strided * STRIDED_FIELDS) if strided else NO_TABLE
     ranges += map(whole, rules)
     if "sparse" in starts:
         ranges += _sparse_ranges(_numbers(starts["sparse"], SPARSE_FIELDS))
-    return ranges + [_span(source, samples) for source in table.reshape(strided, STRIDED_FIELDS)]
+    return ranges + [_span(source, rows) for source in table.reshape(strided, STRIDED_FIELDS)]
 
 
 def _done(job: np.ndarray) -> int:
