@@ -474,6 +474,14 @@ def looking(trainer, ranks):
     trainer.fit(X, Y, callbacks=StepCallback(lambda *_: None, every=2))
 
 
+class Watching(StepCallback):
+    """One of a class of the caller's."""
+
+
+def watching(trainer, ranks):
+    trainer.fit(X, Y, callbacks=[Watching(lambda *_: None, every=2)])
+
+
 def restarting(trainer, ranks):
     trainer.fit(X, Y, restarts=2)
 
@@ -486,13 +494,15 @@ def normalizing(trainer, ranks):
 @pytest.mark.parametrize(
     ("fit", "words"),
     [
-        (looking, "looks on between steps"),
+        (looking, "StepCallback.* looks on between steps"),
+        (watching, "Watching.* looks on between steps"),
         (restarting, "restarts=2 are several models"),
         (normalizing, "BatchNorm.*LayerNorm"),
     ],
 )
 def test_what_ranks_do_not_do_together_is_refused_on_all(fit, words):
     for error in errors(2, maker(DROPPED), fit):
+        assert type(error) is InvalidInput
         with pytest.raises(InvalidInput, match=words):
             raise error
 

@@ -25,6 +25,7 @@ from fastnn.ranks.watch import watching
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.selection import choose
 from fastnn.threads.atomic import at_once
+from fastnn.training.callbacks import Looks
 from fastnn.training.callbacks.checkpoint import Checkpoint
 from fastnn.training.callbacks.signals import Signals, StopTraining
 
@@ -101,12 +102,11 @@ def check_group(trainer: Stateful, restarts: int, calls: tuple[Any, ...]) -> Non
             f"restarts={restarts} are several models, and a communicator is for one; leave out one "
             "of the two"
         )
-    for each in calls:
-        if type(each).__name__ == "StepCallback":
-            raise InvalidInput(
-                f"{each!r:.80} looks on between steps, which the processes of a communicator make "
-                "without Python; use a callback after each epoch, or train in one process"
-            )
+    if looking := Looks(calls).callbacks:
+        raise InvalidInput(
+            f"{looking[0]!r:.80} looks on between steps, which the processes of a communicator "
+            "make without Python; use a callback after each epoch, or train in one process"
+        )
 
 
 def agree(trainer: Stateful, data: Data, epochs: int, rows: Rows) -> Data:
