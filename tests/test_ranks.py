@@ -25,6 +25,7 @@ from fastnn import (
     Trainer,
 )
 from fastnn.errors import Diverged, InvalidInput, RankFailed
+from fastnn.inputs import table_files
 from fastnn.inputs.data import check_data
 from fastnn.random.row_orders import shuffled
 from fastnn.random.windows import orders_of
@@ -504,6 +505,30 @@ def test_what_ranks_do_not_do_together_is_refused_on_all(fit, words):
     for error in errors(2, maker(DROPPED), fit):
         assert type(error) is InvalidInput
         with pytest.raises(InvalidInput, match=words):
+            raise error
+
+
+@pytest.mark.parametrize("rows", ["all", "own"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_rows_that_would_be_decoded_meanwhile_are_refused_on_all(
+    target, rows, tmp_path, monkeypatch
+):
+    """With rows of its own, one process alone has too many to hold."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {f"x{place}": column for place, column in enumerate(X.T)} | {"y": Y}
+    for name, count in (("few", 10), ("many", 101)):
+        parquet.write_table(pyarrow.table(columns).slice(0, count), tmp_path / f"{name}.parquet")
+    monkeypatch.setattr(table_files, "HELD_BYTES", 50 * 20 * 8)
+
+    def fit(trainer, ranks):
+        name = "few" if rows == "own" and ranks.Get_rank() else "many"
+        trainer.fit(tmp_path / f"{name}.parquet", "y", 1, rows=rows)
+
+    network = Network(None, [Dense(3, "relu"), Dense(2)])
+    for error in errors(2, maker(network, target), fit):
+        assert type(error) is InvalidInput
+        with pytest.raises(InvalidInput, match=r"X has 101 rows in the files.* write them as a"):
             raise error
 
 

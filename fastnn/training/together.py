@@ -115,12 +115,20 @@ def agree(trainer: Stateful, data: Data, epochs: int, rows: Rows) -> Data:
     Raises
     ------
     InvalidInput
-        They differ in a setting, in the state to go on from, in their version or in their data;
-        on every process, in the same words.
+        They differ in a setting, in the state to go on from, in their version or in their data,
+        or a process has rows that it would decode while it trains; on every process, in the same
+        words.
     """
     group, state = trainer._group, trainer._state
     if group is None:
         return data
+    if data.streams:
+        raise InvalidInput(
+            f"X has {len(data)} rows in the files of a table, which are too many to be held and "
+            "would be decoded while they are trained on, which several processes do not do "
+            "together; write them as a .npy file, whose rows each process reads where they lie, "
+            'or pass fit rows="own" and each process files of its own, below 256 MiB'
+        )
     problem, n = state.problem, len(data)
     target = choose(state.run.target, problem)[0]
     described: dict[str, Any] = {
