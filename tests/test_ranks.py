@@ -1,6 +1,7 @@
 """One model over several processes: here, over threads that make the calls of MPI."""
 
 import copy
+import pickle
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,13 +24,15 @@ from fastnn import (
     RMSProp,
     StepCallback,
     Trainer,
+    sweep,
 )
-from fastnn.errors import Diverged, InvalidInput, RankFailed
+from fastnn.errors import CorruptFile, Diverged, InvalidInput, RankFailed
 from fastnn.inputs import table_files
 from fastnn.inputs.data import check_data
 from fastnn.random.row_orders import shuffled
 from fastnn.random.windows import orders_of
 from fastnn.ranks.shares import batches_of_own, parts_of_batches
+from fastnn.storage import tensor_file
 from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.targets.cpu import checked
 
@@ -535,6 +538,69 @@ def test_rows_that_would_be_decoded_meanwhile_are_refused_on_all(
 def test_rows_of_its_own_need_a_communicator():
     with pytest.raises(InvalidInput, match="rows='own' is for a trainer with a communicator"):
         maker(DROPPED)().fit(X, Y, rows="own")
+
+
+def saved(trainer, path):
+    trainer.save(path)
+    return Trainer.load(path)
+
+
+def resumed(trainer, path):
+    trainer.fit(X, Y, 0, callbacks=Checkpoint(path))
+    trainer.fit(X, Y, 1, callbacks=Checkpoint(path))
+    return Trainer.resume(path)
+
+
+def swept(trainer, path):
+    found = sweep(trainer, X, Y, 1, grid={"batch_size": [8]}, workers=1, keep_trainers=True)
+    return found[0].trainer
+
+
+def restarted(trainer, path):
+    trainer.fit(X, Y, 1, restarts=2)
+    return trainer
+
+
+def changed(trainer, path):
+    trainer.set(batch_size=8, target="cpu")
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda trainer, _: copy.copy(trainer),
+        lambda trainer, _: copy.deepcopy(trainer),
+        lambda trainer, _: pickle.loads(pickle.dumps(trainer)),
+        saved, resumed, swept, restarted, changed,
+    ],
+)  # fmt: skip
+def test_synchronise_stays_with_the_settings(other, tmp_path):
+    found = other(maker(DROPPED, synchronise=4)(), tmp_path / "model")
+    assert found.synchronise == 4
+
+    def work(ranks):
+        mine = copy.copy(found)
+        mine.communicator = ranks
+        return mine.synchronise, mine._group.every
+
+    assert run_ranks(2, work) == [(4, 4)] * 2
+
+
+def test_files_and_pickles_from_before_synchronise_add_up_in_every_step(tmp_path):
+    trainer = maker(DROPPED, synchronise=4)()
+    trainer.save(tmp_path / "model")
+    arrays, content = tensor_file.read(tmp_path / "model")
+    del content["synchronise"]
+    tensor_file.write(tmp_path / "model", arrays, content)
+    assert Trainer.load(tmp_path / "model").synchronise == "step"
+    tensor_file.write(tmp_path / "model", arrays, content | {"synchronise": 0})
+    with pytest.raises(CorruptFile, match="synchronise must be"):
+        Trainer.load(tmp_path / "model")
+    model = trainer.__getstate__()
+    del model.__dict__["synchronise"]
+    trainer.__setstate__(pickle.loads(pickle.dumps(model)))
+    assert trainer.synchronise == "step"
 
 
 def test_a_copy_trains_alone_and_a_communicator_is_assigned():

@@ -23,6 +23,7 @@ from fastnn.inputs.parameters import (
 )
 from fastnn.inputs.problem import Precision, Problem, check_precision
 from fastnn.network import unknown_inputs
+from fastnn.ranks.group import check_synchronise
 from fastnn.rules.table import unknown_name
 from fastnn.storage import callback_states, tensor_file
 from fastnn.storage.callback_states import CallbackState
@@ -56,6 +57,7 @@ _LATER: dict[str, Any] = {
     "earlier": None,
     "feature_names": None,
     "preparation": None,
+    "synchronise": "step",
 }
 # What a file holds beside arrays. The settings of a Problem are plain values but for four.
 _PLAIN = (
@@ -64,7 +66,7 @@ _PLAIN = (
 )  # fmt: skip
 _RUN = (
     "target", "threads", "shuffle", "epoch", "step", "rate_factor", "on_divergence",
-    "max_restores", "remaining",
+    "max_restores", "remaining", "synchronise",
 )  # fmt: skip
 _PROBLEM = (*_PLAIN, "network", "loss", "optimizer", "dtype")
 _KEYS = {
@@ -88,7 +90,8 @@ class Model:
 
     Attributes
     ----------
-    problem, target, threads, shuffle, epoch, step, rate_factor, history, feature_names, preparation
+    problem, target, threads, shuffle, epoch, step, rate_factor, history, feature_names,
+    preparation, synchronise
         As the attributes of `fastnn.training.trainer.Trainer`.
     parameters, slots
         As `fastnn.targets.engine.Engine.load` takes them; empty where the network does not know its
@@ -119,6 +122,7 @@ class Model:
     earlier: Earlier | None = None
     feature_names: tuple[str, ...] | None = None
     preparation: dict[str, Any] | None = None
+    synchronise: Any = "step"
 
     def __post_init__(self) -> None:
         """Check all settings but the problem's, which are checked already."""
@@ -130,6 +134,7 @@ class Model:
         self.rate_factor = number(self.rate_factor, "rate_factor", 0.0)
         self.max_restores = check_divergence(self.on_divergence, self.max_restores)
         self.remaining = whole(self.remaining, "remaining", 0)
+        self.synchronise = check_synchronise(self.synchronise)
 
 
 def begin(problem: Problem, target: Target, threads: int | None, shuffle: bool | int) -> Model:

@@ -201,18 +201,18 @@ class Adjustable(Stateful):
     def communicator(self) -> Any:
         """The communicator whose processes train together, or None; assigned between two fits.
 
-        Copies, pickles and files do not have it.
+        Copies, pickles and files do not have it; they keep `synchronise`.
         """
         return self._communicator
 
     @communicator.setter
     def communicator(self, communicator: Any) -> None:
-        self._join_between(communicator, self._synchronise)
+        self._join_between(communicator, self.synchronise)
 
     @property
     def synchronise(self) -> Any:
         """After how many steps the processes' parameters are averaged; "step": gradients are."""
-        return self._synchronise
+        return self._state.run.synchronise
 
     @synchronise.setter
     def synchronise(self, synchronise: Any) -> None:
@@ -319,7 +319,7 @@ class Adjustable(Stateful):
         # Which checks all that is no part of the problem, and the target with the precision.
         model = Model(
             problem, run.target, run.threads, run.shuffle, state.epoch, step, factor, History(),
-            *arrays, run.on_divergence, run.max_restores,
+            *arrays, run.on_divergence, run.max_restores, synchronise=run.synchronise,
         )  # fmt: skip
         run = Run(*(getattr(model, name) for name in Run._fields))
         said = _said(before, problem, kept, step)

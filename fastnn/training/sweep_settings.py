@@ -147,7 +147,7 @@ def changed(trainer: Trainer, settings: dict[str, Any]) -> Trainer:
         values["network"] = _with_layers(values["network"], layers)
     if others:
         raise unknown_name(f"setting of {type(optimizer).__name__}", next(iter(others)), fitting)
-    return Trainer(**values)
+    return Trainer(**values, synchronise=trainer.synchronise)
 
 
 def _with_layers(network: Network, settings: dict[str, Any]) -> Network:

@@ -192,7 +192,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
             clip_norm, precision, ignore_nan, label_smoothing,
         )  # fmt: skip
         model = models.begin(problem, target, threads, shuffle)
-        self.__setstate__(replace(model, on_divergence=on_divergence, max_restores=max_restores))
+        model = replace(model, on_divergence=on_divergence, max_restores=max_restores)
+        self.__setstate__(replace(model, synchronise=synchronise))
         self._join(communicator, synchronise)
 
     def __init_subclass__(cls, **settings: Any) -> None:

@@ -36,6 +36,7 @@ class Run(NamedTuple):
     shuffle: bool | int
     on_divergence: OnDivergence
     max_restores: int
+    synchronise: Any
 
 
 class State(NamedTuple):
@@ -139,7 +140,6 @@ class Stateful(Predictor, Stored):
     _group: Group | None = None
     _communicator: Any = None
     _before: State | None = None  # the state at the beginning of an epoch that they do together
-    _synchronise: Any = "step"
 
     def __setstate__(self, model: Model) -> None:
         """Become the trainer that `model` describes; its engine is made when it is first needed."""
@@ -178,7 +178,7 @@ class Stateful(Predictor, Stored):
             state.problem, run.target, run.threads, run.shuffle, state.epoch, state.step,
             state.rate_factor, history, *state.read(), run.on_divergence, run.max_restores,
             max(0, state.goal - state.epoch), self._callback_states, earlier, state.feature_names,
-            state.preparation,
+            state.preparation, run.synchronise,
         )  # fmt: skip
 
     @property
@@ -427,7 +427,7 @@ class Stateful(Predictor, Stored):
         """Train with the processes of a communicator from now on; None: alone."""
         synchronise = check_synchronise(synchronise)
         nobody = communicator is None and self._communicator is None
-        if nobody and synchronise == self._synchronise:
+        if nobody and synchronise == self._state.run.synchronise:
             return
         group = None if communicator is None else Group(communicator, synchronise)
         with self._using:
@@ -435,10 +435,9 @@ class Stateful(Predictor, Stored):
             if state.engine is not None:
                 state = state._replace(arrays=state.read(), engine=None, snapshot=None)
             object.__setattr__(self, "_communicator", communicator)
-            object.__setattr__(self, "_synchronise", synchronise)
             # One process has nobody to wait for.
             object.__setattr__(self, "_group", group if group and group.size > 1 else None)
-            self._state = state
+            self._state = state._replace(run=state.run._replace(synchronise=synchronise))
 
     def _aim_at(self, goal: int) -> None:
         """Have so many epochs to be done in all."""
