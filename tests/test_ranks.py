@@ -25,6 +25,7 @@ from fastnn import (
     StepCallback,
     Trainer,
     sweep,
+    train_population,
 )
 from fastnn.errors import CorruptFile, Diverged, InvalidInput, RankFailed
 from fastnn.inputs import table_files
@@ -486,6 +487,22 @@ def watching(trainer, ranks):
     trainer.fit(X, Y, callbacks=[Watching(lambda *_: None, every=2)])
 
 
+def sweeping(trainer, ranks):
+    sweep(trainer, X, Y, 1, grid={"batch_size": [8]})
+
+
+def sweeping_over_made_ones(trainer, ranks):
+    def make(units):
+        network = Network(20, [Dense(units), Dense(2)])
+        return Trainer(network, target="numpy", communicator=ranks)
+
+    sweep(make, X, Y, 1, grid={"units": [8], "batch_size": [8]})
+
+
+def training_a_population(trainer, ranks):
+    train_population([copy.copy(trainer), trainer], X, Y, 1, validation_data=(X, Y))
+
+
 def restarting(trainer, ranks):
     trainer.fit(X, Y, restarts=2)
 
@@ -501,6 +518,9 @@ def normalizing(trainer, ranks):
         (looking, "StepCallback.* looks on between steps"),
         (watching, "Watching.* looks on between steps"),
         (restarting, "restarts=2 are several models"),
+        (sweeping, "^sweep trains several models, .* 2 processes"),
+        (sweeping_over_made_ones, "with units=8, batch_size=8: sweep trains several models"),
+        (training_a_population, "train_population trains several models"),
         (normalizing, "BatchNorm.*LayerNorm"),
     ],
 )

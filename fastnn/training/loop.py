@@ -26,7 +26,7 @@ from fastnn.training.divergence import go_back, remember
 from fastnn.training.metrics import PREFIX, Metric, measured, measured_each
 from fastnn.training.progress import Progress, Watch
 from fastnn.training.reading import begin_reading, file_pages, scattered_reads
-from fastnn.training.together import check_shared, rows_in_all, share_changes, told_to_all
+from fastnn.training.together import rows_in_all, share_changes, told_to_all
 from fastnn.training.trainer_state import State, works
 
 if TYPE_CHECKING:
@@ -105,7 +105,6 @@ class Training:
     def begun(self) -> Iterator[None]:
         """Have callbacks ready meanwhile, and let them clear up."""
         trainer, data = self.trainer, self.data
-        check_shared(trainer)
         with (
             running(trainer, self.calls, self.progress) as self.progress,
             scattered_reads(data, trainer.shuffle),

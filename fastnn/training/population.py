@@ -30,6 +30,7 @@ from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX, Metrics
 from fastnn.training.population_result import Ending, Population, PopulationMember
 from fastnn.training.shared_inputs import SharedInputs, Watched
 from fastnn.training.snapshot import Snapshot
+from fastnn.training.together import check_alone
 from fastnn.training.trainer import Trainer
 from fastnn.training.trainer_state import Run, State, Stateful
 from fastnn.training.views import View, check_view, seen
@@ -398,6 +399,7 @@ def _check_trainers(trainers: Any) -> list[Trainer]:
                 f"trainers must be of one class, but trainers[{index}] is a {type(each).__name__} "
                 f"and trainers[0] a {type(found[0]).__name__}"
             )
+        check_alone(each, "train_population")
     if not found:
         raise InvalidInput("trainers must be at least one Trainer, not none")
     return found

@@ -16,6 +16,7 @@ from fastnn.network import Dense, Dropout, Network
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.rules.table import unknown_name
 from fastnn.training.sweep_result import RESULTS
+from fastnn.training.together import check_alone
 from fastnn.training.trainer import Trainer
 
 # What a sweep decides itself: every run has one thread and one process, and seeds have an argument
@@ -40,7 +41,7 @@ class Maker:
     Raises
     ------
     InvalidInput
-        Something else.
+        Something else, or a trainer that several processes train.
     """
 
     def __init__(self, make: Any) -> None:
@@ -49,6 +50,7 @@ class Maker:
         self.takes_all: bool = False
         self.needed: tuple[str, ...] = ()
         if isinstance(make, Trainer):
+            check_alone(make, "sweep")
             return
         try:
             parameters = inspect.signature(make).parameters.values()
@@ -115,6 +117,7 @@ class Maker:
         made = self.make(**own)
         if not isinstance(made, Trainer):
             raise InvalidInput(f"make must return a Trainer, not {made!r:.80}")
+        check_alone(made, "sweep")
         if given:
             return changed(made, given)
         if made.epoch:

@@ -73,12 +73,13 @@ def rows_in_all(trainer: Stateful, data: Data) -> int:
     return len(data) if group is None or group.shares is None else group.shares.total
 
 
-def check_shared(trainer: Stateful) -> None:
-    """Raise `InvalidInput` where processes were to train together outside of `Trainer.fit`."""
-    if trainer._group is not None and trainer._group.shares is None:
+def check_alone(trainer: Stateful, what: str) -> None:
+    """Raise `InvalidInput` where processes were to train together, but not by `Trainer.fit`."""
+    if trainer._group is not None:
         raise InvalidInput(
-            "a trainer with a communicator trains by its own fit, and not among several models; "
-            "set trainer.communicator = None first"
+            f"{what} trains several models, and a communicator is for one, which "
+            f"{trainer._group.size} processes train by its fit; set trainer.communicator = None "
+            "first, with which each process trains all of the models"
         )
 
 
