@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(bool(lacking), reason=f"{' and '.join(lacking)} 
 SECONDS = 60  # of which most is for kernels that have to be compiled
 
 
-def run(*arguments, processes=2, options=(), folder=None):
+def run(*arguments, processes=2, options=(), folder=None, stdin=None):
     """Return what the processes print, by rank, how they ended, and how long it took."""
     environment = os.environ | {"PYTHONPATH": str(Path(fastnn.__file__).parents[1])}
     if os.geteuid() == 0:  # which Open MPI refuses otherwise
@@ -35,7 +35,7 @@ def run(*arguments, processes=2, options=(), folder=None):
     start = time.monotonic()
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False,
-        cwd=folder,
+        cwd=folder, stdin=stdin,
     )  # fmt: skip
     said: dict[int, list[str]] = {rank: [] for rank in range(processes)}
     for line in done.stdout.splitlines():
@@ -83,6 +83,23 @@ def test_the_command_line_trains_with_two_processes(tmp_path):
     assert done.stdout.count("task") == 1 and done.stderr.count("epoch 2/2") == 1
     _, done, _ = run(*train, "labl", folder=tmp_path)
     assert done.returncode == 2 and done.stderr.count("there is no column 'labl'") == 1
+    _, done, _ = run(*train, "label", "--epochs", "-1", folder=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("--epochs must be") == 1
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_table_that_can_be_read_once_is_refused_by_one_of_the_processes(name):
+    """The standard input stays open meanwhile: nothing reads it."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"a,label\n1,yes\n")
+        command = "-m", "fastnn", "train", name, "--mpi", "--label", "label"
+        _, done, _ = run(*command, stdin=reading)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("can be read once; write the table to a file") == 1
 
 
 def test_processes_refuse_and_fail_together():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -145,16 +146,13 @@ def run(options: argparse.Namespace) -> int:
     """Train, and print how good the model is and where it is."""
     begun = time.perf_counter()
     out = OUT if options.out is None else options.out
-    _check(options)
-    population.check(options)
-    check_output("--out", out, options.data)
-    if options.checkpoint is not None:
-        refuse_inputs("--checkpoint", options.checkpoint, options.data)
     said: list[str] = []
     if options.tabular:
+        _check(options, out)
         return population.run(options, out, begun, said)
     processes = Processes(options.mpi)
     with processes.step():
+        _check(options, out)
         model, data = (_begin if options.resume is None else _go_on)(options, said)
         if processes.communicator is not None:
             model.trainer.communicator = processes.communicator
@@ -174,8 +172,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Refuse settings that cannot be, alone or together, before anything is read.
+def _check(options: argparse.Namespace, out: str) -> None:
+    """Refuse settings and files that cannot be, alone or together, before anything is read.
 
     Raises
     ------
@@ -210,6 +208,20 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.patience is not None and not validation and options.resume is None:
         raise InvalidInput("--patience needs rows to validate with; leave out --validation 0")
+    population.check(options)
+    check_output("--out", out, options.data)
+    if options.checkpoint is not None:
+        refuse_inputs("--checkpoint", options.checkpoint, options.data)
+    if options.mpi and (options.data == "-" or _is_read_once(options.data)):
+        raise InvalidInput(
+            f"--mpi has each process read DATA, and {called(options.data)} can be read once; write "
+            "the table to a file first"
+        )
+
+
+def _is_read_once(path: str) -> bool:
+    """Return whether it is a pipe or a terminal, such as /dev/stdin."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _kept(options: argparse.Namespace, model: TableModel) -> str:
