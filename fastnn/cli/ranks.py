@@ -61,11 +61,8 @@ class Processes:
             return
         group.begin()
         try:
-            try:
+            with group.telling():
                 yield
-            except BaseException as error:
-                group.fail(error)
-                raise
             group.exchange()
         except BaseException as error:
             if self.first:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -153,6 +153,26 @@ class Group:
                     self.add_up(np.zeros_like(self._like))
                 self._gather(True, error, 0, found)
         self._answered(found, True, error)
+
+    @contextmanager
+    def telling(self, then: Callable[[BaseException], object] | None = None) -> Iterator[None]:
+        """Have what is raised in this raised on all processes, of the first that has an error.
+
+        Before, `then` is called with it on each of them.
+        """
+        try:
+            yield
+        except BaseException as error:
+            told = error
+            try:
+                self.fail(error)
+            except BaseException as first:
+                told = first
+            if then is not None:
+                then(told)
+            if told is error:
+                raise
+            raise told from error
 
     def lowest(self, number: int) -> int:
         """Return the smallest number that any process gives here, where all have failed."""

@@ -185,19 +185,9 @@ def all_or_none(trainer: Stateful) -> Iterator[None]:
     group.begin()
     object.__setattr__(trainer, "_before", None)
     try:
-        with watching(group):
+        with group.telling(lambda _: _go_back(trainer)), watching(group):
             yield
             group.agree({"what has been learnt": _sum_of(trainer._state)}, {})
-    except BaseException as error:
-        told = error
-        try:
-            group.fail(error)
-        except BaseException as first:
-            told = first
-        _go_back(trainer)
-        if told is error:
-            raise
-        raise told from error
     finally:
         group.shares = None
 
@@ -230,19 +220,13 @@ def told_to_all(trainer: Stateful) -> Iterator[None]:
         yield
         return
     object.__setattr__(trainer, "_before", trainer._state)
-    try:
-        yield
-    except BaseException as error:
-        told = error
-        try:
-            group.fail(error)
-        except BaseException as first:
-            told = first
+
+    def go_on(told: BaseException) -> None:
         if isinstance(told, StopTraining):  # no error: `fit` goes on to its end on all of them
             group.begin()
-        if told is error:
-            raise
-        raise told from error
+
+    with group.telling(go_on):
+        yield
 
 
 def share_changes(trainer: Stateful, before: State, over: bool) -> bool:
