@@ -278,6 +278,12 @@ def other_columns(trainer, ranks):
     unknown.fit(X[:, ranks.Get_rank() :], Y)
 
 
+def other_names(trainer, ranks):
+    frame = pytest.importorskip("pandas").DataFrame(X[:, :2], columns=["a", "b"])
+    unknown = Trainer(Network(None, [Dense(2)]), target="numpy", communicator=ranks)
+    unknown.fit(frame[["b", "a"]] if ranks.Get_rank() else frame, Y, rows="own")
+
+
 def other_rows(trainer, ranks):
     trainer.fit(X[::-1] if ranks.Get_rank() else X, Y)
 
@@ -307,6 +313,10 @@ def no_such_metric(trainer, ranks):
         (nan_in_x, "value nan at row 3, column 4"),
         (other_batch_size, "batch_size: rank 0 has 32, rank 1 has 33"),
         (other_columns, "columns of X: rank 0 has 20, rank 1 has 19"),
+        (
+            other_names,
+            r"names of the columns of X: rank 0 has \('a', 'b'\), rank 1 has \('b', 'a'\)",
+        ),
         (other_rows, 'the rows of X and y.*rows="own"'),
         (other_parameters, "parameters and optimizer state"),
         (other_dtype, "dtype: rank 0 has dtype.'float64'.*, rank 1 has dtype.'float32'"),

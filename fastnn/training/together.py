@@ -135,6 +135,7 @@ def agree(trainer: Stateful, data: Data, epochs: int, rows: Rows) -> Data:
     described: dict[str, Any] = {
         "the version of fastnn": fastnn.__version__,
         "the number of columns of X": problem.network.inputs,
+        "the names of the columns of X": data.names,
         **{each.name: _words(getattr(problem, each.name)) for each in fields(problem)},
         "target": target,
         **{name: getattr(state.run, name) for name in ("shuffle", "on_divergence", "max_restores")},
