@@ -342,3 +342,121 @@ def test_digits_in_the_order_of_their_labels_are_learnt(tmp_path):
         trainer.fit(path, "label", 12)
         found.append(trainer.evaluate(digits, labels)["accuracy"])
     assert found[0] > 0.97 and found[1] < 0.9, "rows in order are a bias"
+
+
+def test_a_dataset_or_folder_that_is_not_what_its_files_are_is_refused(tmp_path):
+    import pyarrow.csv
+    import pyarrow.dataset as datasets_of
+    import pyarrow.fs
+
+    path = written(tmp_path, "parquet")
+    dataset, schema = datasets_of.dataset(path), table_of().schema
+    column = datasets_of.field("label")
+    hive, table = tmp_path / "hive", table_of()
+    parts = {"partitioning": ["label"], "partitioning_flavor": "hive"}
+    datasets_of.write_dataset(table, hive, format="parquet", **parts)
+    pyarrow.csv.write_csv(table, tmp_path / "rows.csv")
+    double = schema.set(0, pa.field("c0", pa.float64()))
+    beside = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
+    for source, text in (
+        (dataset.filter(column == 0), f"with {(Y == 0).sum()} rows, where its files have {N}"),
+        (dataset.replace_schema(schema.remove(0)), "no column 'c0', where .* 'c0' of type float"),
+        (
+            datasets_of.dataset(path, schema=double),
+            "'c0' of type double, where its files have 'c0' of type",
+        ),
+        (dataset.replace_schema(pa.schema(list(schema)[::-1])), "in another order"),
+        (datasets_of.dataset(hive, partitioning="hive"), "'label' of type int32, where .* have no"),
+        (hive, r"parts, as label=0, have a column 'label'"),
+        (datasets_of.dataset(tmp_path / "rows.csv", format="csv"), "of csv files that has no"),
+        (datasets_of.dataset("rows.parquet", filesystem=beside), "no Parquet or Arrow files on"),
+    ):
+        with pytest.raises(InvalidInput, match=text):
+            of_table(source, "weight", None)
+    for source in (datasets_of.dataset(hive), dataset.filter(column < 3)):
+        assert len(of_table(source, "weight", None)[0]) == N
+
+
+def test_parts_of_a_folder_that_are_hidden_are_left_out(tmp_path):
+    rows = written(tmp_path, "folder")
+    for name in (".ipynb_checkpoints", "_temporary", "part/.hidden"):
+        (rows / name).mkdir()
+        pq.write_table(table_of(), rows / name / "a.parquet")
+    pq.write_table(table_of(), rows / "_common.parquet")
+    assert len(of_table(rows, "label", None)[0]) == N
+    hidden = rows / ".ipynb_checkpoints"
+    assert len(of_table(hidden, "label", None)[0]) == N, "which is named"
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+@pytest.mark.parametrize("during", ["epochs", "steps"])
+@pytest.mark.parametrize("change", ["other", "nan", "groups", "shorter", "columns", "gone"])
+def test_a_file_that_is_written_while_it_is_trained_on(change, during, same_time, tmp_path):
+    path = Path(written(tmp_path, "parquet"))
+    if same_time and (change not in ("groups", "shorter") or during == "steps"):
+        pytest.skip("nothing can tell, or the open file is read by what it was")
+    before, stamp = path.stat(), table_files._stamp(path)
+    shape = {
+        "other": {"c0": -X[:, 0]},
+        "nan": {"c0": np.full(N, np.nan)},
+        "columns": {"c9": X[:, 0]},
+    }.get(change, {})
+
+    def write(trainer, *_):
+        if trainer.step < 63 or not path.exists():
+            return
+        if change == "gone":
+            path.unlink()
+            return
+        rows = slice(0, 700 if change == "shorter" else N)
+        table = table_of(rows, **shape) if not shape else table_of(**shape)
+        pq.write_table(table, path, row_group_size=GROUP + 7 * (change == "groups"))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + (not same_time)))
+
+    calls = write if during == "epochs" else StepCallback(write, every=70)
+    trainer, expected = trainer_of(shuffle=100), trainer_of(shuffle=100)
+    expected.fit(path, epochs=1, **BOTH)
+    with pytest.MonkeyPatch.context() as patch:
+        if same_time:
+            patch.setattr(table_files, "_stamp", lambda path: stamp)
+        error, text = InvalidInput, "rows.parquet has been changed while it was trained on"
+        if change == "gone":
+            error, text = MissingFile, "no such file any more"
+        with pytest.raises(error, match=text):
+            trainer.fit(path, epochs=3, callbacks=calls, **BOTH)
+    assert trainer.epoch == 1 and state_of(trainer) == state_of(expected)
+
+
+def test_a_missing_value_of_y_is_nan(tmp_path, monkeypatch):
+    targets, path = np.where(np.arange(N) % 5, X[:, 0], np.nan), tmp_path / "rows.parquet"
+    nulls = [None if np.isnan(value) else value for value in targets.tolist()]
+    flags = [None if value is None else value > 0 for value in nulls]
+    pairs = pa.array([None if value is None else [value, None] for value in nulls])
+    pairs = pairs.cast(pa.list_(pa.float64(), 2))
+    table = table_of(target=pa.array(nulls), flag=pa.array(flags), pair=pairs)
+    pq.write_table(table, path, row_group_size=GROUP)
+    found = of_table(path, ["target", "flag"], None)[1]
+    expected = np.column_stack((targets, np.where(np.isnan(targets), np.nan, targets > 0)))
+    np.testing.assert_array_equal(found, expected)
+    pair = of_table(path, "pair", None)[1]
+    np.testing.assert_array_equal(pair, np.column_stack((targets, np.full(N, np.nan))))
+    features = table.drop_columns(["flag", "pair", "label", "weight"])
+    pq.write_table(features, path, row_group_size=GROUP)
+    losses = []
+    for source, y in ((path, "target"), (X, targets)):
+        monkeypatch.setattr(table_files, "HELD_BYTES", 1 << 20)
+        trainer = Trainer(Network(None, [Dense(1)]), "mse", SGD(0.01), ignore_nan=True)
+        losses.append(trainer.fit(source, y, 2).loss)
+    assert losses[0] == losses[1]
+    with pytest.raises(InvalidInput, match="y value nan at row 0"):
+        Trainer(Network(None, [Dense(1)]), "mse").fit(path, "target", 1)
+    with pytest.raises(InvalidInput, match="'target' has missing values"):
+        Trainer(Network(None, [Dense(1)]), "mse").fit(path, "c0", 1, sample_weight="target")
+
+
+def test_a_path_holds_in_other_folders(tmp_path, monkeypatch):
+    written(tmp_path, "parquet")
+    monkeypatch.chdir(tmp_path)
+    table, _, _ = of_table("rows.parquet", "label", None)
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickle.dumps(table)).whole().shape == (N, COLUMNS + 1)

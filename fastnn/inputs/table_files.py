@@ -8,6 +8,7 @@ files have (`fastnn.random.windows`), and an epoch reads each of them once, in a
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import mmap
 import os
@@ -32,14 +33,17 @@ HELD_BYTES = 256 << 20
 WINDOW_BYTES = 128 << 20
 _DECODED_BYTES, _TILE_BYTES = 1 << 23, 1 << 20  # at a time
 _PAGE = mmap.PAGESIZE
-# Address space that takes no memory before it is written to; Python names the flag from 3.12 on.
 # Files, as they were, whose columns have been found to be numbers of a dtype.
 _CHECKED: set[Any] = set()
+# Address space that takes no memory before it is written to; Python names the flag from 3.12 on.
 _RESERVED = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
 class TableRows:
     """Rows of Parquet or Arrow files of the same columns, one file after another.
+
+    They are those of the files as they were at first: whatever reads them later raises
+    `InvalidInput` where a file has been written since.
 
     Parameters
     ----------
@@ -64,10 +68,13 @@ class TableRows:
         self._files, self._what, self._without = list(files), what, tuple(without)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self._places: list[tuple[int, int]] = []  # file and number in it, of each group
+        self._stamps: list[tuple[int, int]] = []  # of each file
         rows: list[int] = []
         self._types: dict[str, Any] = {}
-        for number in range(len(self._files)):
-            file = self._open(number)
+        for number, (path, kind) in enumerate(self._files):
+            with contextlib.suppress(OSError):  # which opening it tells
+                self._stamps.append(_stamp(path))
+            file = _File(path, kind, what)
             types = {field.name: field.type for field in file.schema}
             if number and types != self._types:
                 raise InvalidInput(
@@ -114,9 +121,15 @@ class TableRows:
         """Where row groups begin, and where the last one ends; int64 (groups + 1,)."""
         return np.concatenate(([0], np.cumsum(self.groups)))
 
-    def without(self, columns: Sequence[str]) -> TableRows:
-        """Return these rows without some columns."""
-        return TableRows(self._files, self._what, [*self._without, *columns])
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """Paths and kinds."""
+        return self._files
+
+    @property
+    def columns(self) -> list[tuple[str, Any]]:
+        """Names and types of all columns, features or not."""
+        return list(self._types.items())
 
     def checked(self, dtype: np.dtype[Any], streams: bool) -> np.ndarray | TableRows:
         """Return the rows as numbers of a dtype: in memory, unless they `stream` and are many.
@@ -128,13 +141,11 @@ class TableRows:
         InvalidInput
             A number that is missing, NaN or infinite, or too large for the dtype.
         """
-        found = TableRows(self._files, self._what, self._without)
+        found = copy.copy(self)
         found.dtype = np.dtype(dtype)
         if not streams or len(self) * found.row_bytes <= HELD_BYTES:
             return found.whole()
-        stats = [(path, os.stat(path)) for path, _ in self._files]
-        files = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
-        known = files, self._without, found.dtype
+        known = tuple(self._files), tuple(self._stamps), self._without, found.dtype
         if known in _CHECKED:
             return found
         rows = max(1, _DECODED_BYTES // found.row_bytes)
@@ -154,35 +165,58 @@ class TableRows:
             self._check(self._fill(batch, array[first:]), first)
         return array
 
-    def read(self, names: Sequence[str], flat: bool) -> np.ndarray:
-        """Return some columns of all rows, as they are: (n, columns), or (n,) of one if `flat`."""
+    def read(self, names: Sequence[str], flat: bool, missing: bool) -> np.ndarray:
+        """Return some columns of all rows, as they are: (n, columns), or (n,) of one if `flat`.
+
+        With `missing`, what is missing is NaN, and an error otherwise.
+        """
         parts = []
         for name in names:
             _width(self._types[name], name, self._what)
-            found = [_values(batch, name, first) for first, batch in self._all_batches([name])]
+            found = [
+                _values(batch, name, first, missing) for first, batch in self._all_batches([name])
+            ]
             parts.append(np.concatenate(found))
         return parts[0] if flat else np.column_stack(parts)
 
     def decode(self, group: int, out: np.ndarray, files: dict[int, _File]) -> None:
         """Write the rows of a group to `out`; `files` are those that are open."""
-        number, place = self._places[group]
+        number, _ = self._places[group]
         if number not in files:
             files[number] = self._open(number)
         at = 0
-        rows = max(1, _DECODED_BYTES // self.row_bytes)
-        for batch in files[number].batches(place, self._columns, rows):
+        for batch in self._batches(files[number], group, self._columns):
             at += len(self._fill(batch, out[at:]))
 
     def _all_batches(self, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
         first, file, opened = 0, None, -1
-        rows = max(1, _DECODED_BYTES // max(1, self.row_bytes))
-        for number, group in self._places:
+        for group, (number, _) in enumerate(self._places):
             if number != opened:
                 file, opened = self._open(number), number
             assert file is not None
-            for batch in file.batches(group, columns, rows):
+            for batch in self._batches(file, group, columns):
                 yield first, batch
                 first += batch.num_rows
+
+    def _batches(self, file: _File, group: int, columns: Sequence[str]) -> Iterator[Any]:
+        """Yield batches that are a group, of the file as it was at first and as many rows."""
+        (number, place), left = self._places[group], int(self.groups[group])
+        if place >= file.groups:
+            raise self._changed(number)
+        batches = file.batches(place, columns, max(1, _DECODED_BYTES // max(1, self.row_bytes)))
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception:
+                self._check_stamp(number)  # which says more
+                raise
+            self._check_stamp(number)
+            left -= 0 if batch is None else batch.num_rows
+            if left < 0 or (batch is None and left):
+                raise self._changed(number)
+            if batch is None:
+                return
+            yield batch
 
     def _fill(self, batch: Any, out: np.ndarray) -> np.ndarray:
         """Write a batch to the first rows of `out`, and return these."""
@@ -214,7 +248,25 @@ class TableRows:
         )
 
     def _open(self, number: int) -> _File:
+        self._check_stamp(number)
         return _File(*self._files[number], self._what)
+
+    def _check_stamp(self, number: int) -> None:
+        path, _ = self._files[number]
+        try:
+            stamp = _stamp(path)
+        except FileNotFoundError:
+            raise MissingFile(
+                errno.ENOENT, f"{self._what}: there is no such file any more", path
+            ) from None
+        if stamp != self._stamps[number]:
+            raise self._changed(number)
+
+    def _changed(self, number: int) -> InvalidInput:
+        return InvalidInput(
+            f"{self._what}: {self._files[number][0]} has been changed while it was trained on; "
+            "call again, and write other rows to another file meanwhile"
+        )
 
 
 class TablePages:
@@ -348,7 +400,7 @@ class _File:
 def of_table(X: Any, y: Any, sample_weight: Any, what: str = "X") -> tuple[Any, Any, Any]:
     """Return X, y and weights, where X is files of a table as `TableRows` without the others.
 
-    `y` and `sample_weight` may then name columns.
+    `y` and `sample_weight` may then name columns. A missing value of y is NaN.
 
     Raises
     ------
@@ -362,12 +414,13 @@ def of_table(X: Any, y: Any, sample_weight: Any, what: str = "X") -> tuple[Any, 
         return X, y, sample_weight
     targets, weights = _columns(y), _columns(sample_weight)
     table = TableRows(files, what, [*targets, *weights])
+    _check_source(X, table, what)
     if not len(table) or not table.shape[1]:
         raise InvalidInput(f"{what} has no {'rows' if not len(table) else 'features'}")
     if targets:
-        y = table.read(targets, isinstance(y, str))
+        y = table.read(targets, isinstance(y, str), missing=True)
     if weights:
-        sample_weight = table.read(weights, isinstance(sample_weight, str))
+        sample_weight = table.read(weights, isinstance(sample_weight, str), missing=False)
     return table, y, sample_weight
 
 
@@ -382,31 +435,87 @@ def _columns(value: Any) -> list[str]:
 
 def _files(value: Any, what: str) -> list[tuple[str, str]] | None:
     """Return the files that a path, or a dataset of pyarrow, stands for; None of anything else."""
-    if type(value).__module__ == "pyarrow._dataset":
-        kind = (
-            {"parquet": "parquet"}.get(getattr(value.format, "default_extname", ""), "ipc")
-            if hasattr(value, "files")
-            else ""
-        )
-        if not kind or not all(os.path.isfile(path) for path in value.files):
+    if _is_dataset(value):
+        import pyarrow.fs
+
+        name = getattr(getattr(value, "format", None), "default_extname", "")
+        kind = KINDS.get("." + name)
+        local = isinstance(getattr(value, "filesystem", None), pyarrow.fs.LocalFileSystem)
+        if kind is None or not local or not all(os.path.isfile(path) for path in value.files):
             raise InvalidInput(
-                f"{what} is a {type(value).__name__} of pyarrow that has no Parquet or Arrow files "
-                "on this machine; write it to some, or pass its .to_table()"
+                f"{what} is a {type(value).__name__} of pyarrow"
+                + (f" of {name} files" if name and kind is None else "")
+                + " that has no Parquet or Arrow files on this machine; write it to some, or pass "
+                "its .to_table()"
             )
-        return [(path, kind) for path in value.files]
+        return [(os.path.abspath(path), kind) for path in value.files]
     if not isinstance(value, (str, os.PathLike)):
         return None
-    path = Path(os.fsdecode(value))
+    # Workers may be in other folders.
+    path = Path(os.path.abspath(os.fsdecode(value)))
     if path.suffix.lower() in KINDS and not path.is_dir():
         return [(str(path), KINDS[path.suffix.lower()])]
     if path.is_dir():
         found = [
             (str(each), KINDS[each.suffix.lower()])
             for each in sorted(path.rglob("*"))
-            if each.suffix.lower() in KINDS and each.is_file()
+            if each.suffix.lower() in KINDS
+            and each.is_file()
+            # What others keep beside the data, which pyarrow leaves out as well.
+            and not any(part.startswith((".", "_")) for part in each.relative_to(path).parts)
         ]
         return found or None
     return None
+
+
+def _is_dataset(value: Any) -> bool:
+    return type(value).__module__ == "pyarrow._dataset"
+
+
+def _check_source(source: Any, table: TableRows, what: str) -> None:
+    """Raise `InvalidInput` where a dataset, or a folder, stands for more or less than its files."""
+    known = dict(table.columns)
+    if not _is_dataset(source):
+        folder = Path(os.path.abspath(os.fsdecode(source)))
+        for path, _ in table.files:
+            parts = Path(path).relative_to(folder).parts[:-1]
+            for part in parts:
+                name, equals, _ = part.partition("=")
+                if equals and name not in known:
+                    raise InvalidInput(
+                        f"{what} is a folder whose parts, as {part}, have a column {name!r} that "
+                        "is not in the files; write it into them, or pass "
+                        "pyarrow.dataset.dataset(folder) to train without it"
+                    )
+        return
+    wanted = dict(zip(source.schema.names, source.schema.types, strict=True))
+    for name in [*wanted, *known]:
+        if wanted.get(name) != known.get(name):
+            here, there = (
+                f"{name!r} of type {types[name]}" if name in types else f"no column {name!r}"
+                for types in (wanted, known)
+            )
+            raise InvalidInput(
+                f"{what} is a dataset of pyarrow with {here}, where its files have {there}; write "
+                "it to files as it is to be, or pass its .to_table()"
+            )
+    if list(wanted) != list(known):
+        raise InvalidInput(
+            f"{what} is a dataset of pyarrow whose columns are in another order than those of its "
+            "files; write it to files as it is to be, or pass its .to_table()"
+        )
+    rows = source.count_rows()
+    if rows != len(table):
+        raise InvalidInput(
+            f"{what} is a dataset of pyarrow with {rows} rows, where its files have {len(table)}; "
+            "write what a filter leaves to files, or pass its .to_table()"
+        )
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Return what is another one when a file has been written."""
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _width(kind: Any, name: str, what: str) -> int:
@@ -424,20 +533,33 @@ def _width(kind: Any, name: str, what: str) -> int:
     return int(width)
 
 
-def _values(batch: Any, name: str, first: int | None) -> np.ndarray:
-    """Return a column of a batch: (rows,) or, of lists, (rows, their length)."""
+def _values(batch: Any, name: str, first: int | None, missing: bool = False) -> np.ndarray:
+    """Return a column of a batch: (rows,) or, of lists, (rows, their length).
+
+    With `missing`, a number that is missing is NaN.
+    """
     column = batch.column(batch.schema.get_field_index(name))
     rows = len(column)
     listed = hasattr(column, "flatten") and hasattr(column.type, "list_size")
-    values = column.flatten() if listed else column
-    if column.null_count or values.null_count:
+    values = column.flatten() if listed else column  # without those of lists that are missing
+    nulls = column.null_count or values.null_count
+    if nulls and not missing:
         raise InvalidInput(
             f"column {name!r} has missing values"
             + ("" if first is None else f" in rows {first}..{first + rows - 1}")
             + "; leave such rows out, or fill them, before the file is written"
         )
     found: np.ndarray = values.to_numpy(zero_copy_only=False)
-    return found.reshape(rows, -1) if listed else found
+    if nulls and found.dtype.kind != "f":
+        found = found.astype(np.float64)  # None becomes NaN
+    if not listed:
+        return found
+    found = found.reshape(-1, column.type.list_size)
+    if len(found) < rows:
+        whole = np.full((rows, column.type.list_size), np.nan, found.dtype)
+        whole[np.asarray(column.is_valid())] = found
+        found = whole
+    return found
 
 
 def _pyarrow(path: str) -> None:

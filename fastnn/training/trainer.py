@@ -107,8 +107,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
         have rows of 64 places that are drawn anew each epoch, which comes near to shuffling all,
         even where data are sorted by class. Rows of a block share a window: 64 blocks should be a
         fair sample of the data. A window of all rows or more is True. The order follows from seed,
-        epoch, number of rows and window alone. Blocks of Parquet and Arrow files are their row
-        groups; True is then a window of 128 MiB, unless a table below 256 MiB is read into memory.
+        epoch, number of rows and window alone. Parquet and Arrow files below 256 MiB, as numbers of
+        the network's dtype, are read into memory, and shuffled as any array. Blocks of larger ones
+        are their row groups, and True is a window of 128 MiB.
     on_divergence
         What happens when a loss or a parameter becomes NaN or infinite. "raise": `fit` raises
         `Diverged`. "restore": training goes on from the last good epoch with half the rate, which
