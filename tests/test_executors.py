@@ -447,14 +447,89 @@ def test_nothing_is_left_in_the_folder_of_temporary_files(tmp_path, monkeypatch)
 
 
 def test_data_that_no_training_uses_any_more_are_let_go(monkeypatch):
-    monkeypatch.setattr(worker, "KEPT_SECONDS", 0.0)
-    monkeypatch.setattr(
-        threading, "Timer", lambda seconds, function: threading.Thread(target=function)
-    )
-    held = {"a": worker.Shared([], used=0.0), "b": worker.Shared([], used=0.0, at_work=1)}
+    monkeypatch.setattr(worker, "KEPT_SECONDS", 0.2)
+    held = {"b": worker.Shared([], used=0.0, at_work=1), "a": worker.Shared([], used=0.0)}
     monkeypatch.setattr(worker, "_SHARED", held)
-    worker._let_go_later()
+    before = threading.active_count()
+    for _ in range(50):
+        worker._let_go_later()
+    assert threading.active_count() <= before + 1
     until = time.monotonic() + 5
     while "a" in held and time.monotonic() < until:
         time.sleep(0.01)
     assert set(held) == {"b"}
+    held["b"].at_work = 0
+    while (held or worker._SWEEPERS) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not held and not worker._SWEEPERS and threading.active_count() <= before
+
+
+def test_threads_of_this_process_leave_no_others_behind():
+    before = threading.active_count()
+    with ThreadPoolExecutor(2) as executor:
+        trainer_of().fit(X, Y, 1, restarts=20, executor=executor)
+    assert threading.active_count() <= before
+
+
+class Mine(ProcessPoolExecutor):
+    """A pool of somebody's own, in a script."""
+
+
+Mine.__module__ = "__main__"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_pool_of_a_class_of_ones_own_is_replaced_too(tmp_path):
+    expected = sweep(trainer_of(), X, Y, 2, grid={}, seeds=3)
+    with Mine(2, multiprocessing.get_context("fork")) as executor:
+        result = sweep(
+            trainer_of(), X, Y, 2, grid={}, seeds=3, callbacks=Kills(tmp_path, 6, 1),
+            executor=executor,
+        )  # fmt: skip
+    assert without_seconds(result) == without_seconds(expected)
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_an_executor_that_is_shut_down_is_not_replaced(kind):
+    executor = kind(1)
+    executor.shutdown()
+    with pytest.raises(WorkerFailed, match="takes no training.*not shut down"):
+        trainer_of().fit(X, Y, 1, restarts=2, executor=executor)
+
+
+def held_here(_=None):
+    time.sleep(0.2)  # so that another worker does the other one
+    return os.getpid(), [each.process for each in worker._SHARED.values()]
+
+
+def test_workers_that_were_forked_let_go_of_what_they_were_forked_with():
+    with pool("fork") as executor, worker.sharing("another", []):
+        list(executor.map(held_here, range(4)))  # all are there, with that
+        trainer_of().fit(X, Y, 60, restarts=6, executor=executor)
+        for process, owners in executor.map(held_here, range(4)):
+            assert owners == [process]
+
+
+def see_no_files():
+    worker._SHARED.clear()
+    worker.from_folder = worker.epochs_of = lambda folder: None
+
+
+def test_workers_that_share_no_files_are_sent_the_data_once_each(monkeypatch):
+    sent, made, to_bytes = [], [], bundle.Bundle.to_bytes
+
+    def counted(self):
+        sent.append(to_bytes(self))
+        return sent[-1]
+
+    monkeypatch.setattr(bundle.Bundle, "to_bytes", counted)
+    expected = trainer_of()
+    expected.fit(X, Y, 40, restarts=24)
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(2, context, initializer=see_no_files) as executor:
+        trainer = trainer_of()
+        trainer.fit(X, Y, 40, restarts=24, executor=executor)
+        made += [owners for _, owners in executor.map(held_here, range(4))]
+    assert 1 <= len(sent) <= 3, "once to each, and seldom to one that has them"
+    assert all(each is sent[0] for each in sent)
+    assert bits_of(trainer) == bits_of(expected) and all(len(owners) == 1 for owners in made)

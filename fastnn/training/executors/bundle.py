@@ -50,19 +50,22 @@ class Bundle:
     epochs
         For each training 0 where it has not begun, else 1 more than the epochs done; int64
         (members,), in a file that workers of this machine write to.
+    written
+        Whether the data are in a file.
     """
 
     def __init__(self, value: Any, members: int) -> None:
         self.token = uuid.uuid4().hex
         self._value = value
         self._parts: tuple[bytes, list[memoryview]] | None = None
-        self._written = False
+        self._bytes = b""
+        self.written = False
         self.folder = tempfile.mkdtemp(prefix="fastnn-")
         self.epochs: np.ndarray = _epochs(self.folder, "w+", members)
 
     def write(self) -> bool:
         """Have the data in a file, and return whether that can be."""
-        if self._written:
+        if self.written:
             return True
         head, buffers = self._pickled()
         size = sum(-(-each.nbytes // _ALIGNED) * _ALIGNED for each in buffers)
@@ -79,17 +82,19 @@ class Bundle:
             part.rename(Path(self.folder, _HEAD))  # now the data are whole
         except OSError:
             return False
-        self._written = True
+        self.written = True
         return True
 
     def to_bytes(self) -> bytes:
         """Return the data as they travel with a task."""
-        head, buffers = self._pickled()
-        stream = BytesIO()
-        for each in (memoryview(head), *buffers):
-            stream.write(struct.pack("<Q", each.nbytes))
-            stream.write(each)
-        return stream.getvalue()
+        if not self._bytes:
+            head, buffers = self._pickled()
+            stream = BytesIO()
+            for each in (memoryview(head), *buffers):
+                stream.write(struct.pack("<Q", each.nbytes))
+                stream.write(each)
+            self._bytes = stream.getvalue()
+        return self._bytes
 
     def close(self) -> None:
         """Take the folder away."""

@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 _TICK = 0.1  # seconds between two looks at the progress
 _SETTLE = 5.0  # seconds that trainings on this machine have for ending when nobody wants them
 _AHEAD, _LEAST_AHEAD = 2, 16  # trainings with the executor, for each worker, and at least
+_PATIENCE = 5.0  # seconds at most from one question of a worker whose data are on their way on
 _TRIES = 2  # deaths beside others, of which any may be the cause, before a training goes alone
 # Errors by which executors say that a worker died, often more than once, with what it did.
 _DEATHS = {"KilledWorker", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError"}
@@ -145,7 +146,12 @@ class _Running:
         self._alone: deque[int] = deque()  # which are to have no other beside them
         self._flying: dict[Future[Answer], int] = {}
         self._ended: queue.SimpleQueue[Future[Answer]] = queue.SimpleQueue()
-        self._handed = [0] * len(works)  # 0: nothing, 1: a file, 2: the data themselves
+        self._told: dict[int, bool] = {}  # whether there was a file when a training was submitted
+        # Which workers see no file and are to be sent the data, and by which trainings they are.
+        self._owed: deque[str] = deque()
+        self._sent: dict[int, str] = {}
+        # None else are submitted before then, since each would but ask for data.
+        self._held_until, self._pause = 0.0, _TICK
         self._tries = [0] * len(works)
         self._vain = 0  # breaks in a row before any training began
         self._results: dict[int, Any] = {}
@@ -162,11 +168,17 @@ class _Running:
         return [self._results[number] for number in range(len(self._works))]
 
     def _submit(self) -> None:
-        """Give the executor trainings, a few for each worker, or one that is to be alone."""
+        """Give the executor trainings, a few for each worker, or one that is to be alone.
+
+        Before any has come back, and workers are known to have data, it is one for each worker.
+        """
         if not self._flying and self._alone and not self._waiting:
             self._submit_one(self._alone.popleft())
-        most = max(_AHEAD * _workers(self._executor), _LEAST_AHEAD)
-        while self._waiting and len(self._flying) < most:
+        workers = _workers(self._executor)
+        most = max(_AHEAD * workers, _LEAST_AHEAD) if self._results or not workers else workers
+        while self._waiting and (self._owed or len(self._flying) < most):
+            if not self._owed and time.monotonic() < self._held_until:
+                return
             if not self._submit_one(self._waiting.popleft()):
                 return
 
@@ -181,14 +193,21 @@ class _Running:
                 work = pickle.dumps(work)
             except Exception as error:
                 raise self._unsendable(number, error) from error
-        data = self._bundle.to_bytes() if self._handed[number] == 2 else None
+        data = None
+        if self._owed:
+            self._sent[number], data = self._owed.popleft(), self._bundle.to_bytes()
+        self._told[number] = self._bundle.written
         self._bundle.epochs[number] = 0
         try:
             future = self._executor.submit(train_there, work, data)
-        except (BrokenExecutor, RuntimeError) as error:
+        except BrokenExecutor as error:
             self._waiting.appendleft(number)
             self._break(error)
             return False
+        except RuntimeError as error:
+            raise WorkerFailed(
+                f"the executor takes no training: {_said(error)}; pass one that is not shut down"
+            ) from error
         except Exception as error:
             raise self._unsendable(number, error) from error
         self._flying[future] = number
@@ -204,6 +223,7 @@ class _Running:
             self._break(error)
             return
         number = self._flying.pop(future)
+        self._sent.pop(number, None)
         if answer is not None:
             self._enter(number, answer)
         elif error is None:
@@ -221,10 +241,15 @@ class _Running:
     def _enter(self, number: int, answer: Answer) -> None:
         """Take an answer: a result, an error, or a question for data."""
         if answer.missing:
-            handed = self._handed[number]
-            self._handed[number] = 1 if not handed and self._bundle.write() else 2
             self._waiting.appendleft(number)
+            if not self._told[number] and self._bundle.write():
+                return
+            if answer.worker not in (*self._owed, *self._sent.values()):
+                self._owed.append(answer.worker)
+            self._held_until = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _PATIENCE)
             return
+        self._held_until, self._pause = 0.0, _TICK
         if answer.error is not None:
             answer.error.add_note(f"In a worker:\n{answer.where}")
             raise answer.error
@@ -244,6 +269,9 @@ class _Running:
             else:
                 lost.append(number)
         self._flying.clear()
+        self._owed.clear()
+        self._sent.clear()
+        self._held_until, self._pause = 0.0, _TICK
         begun = [number for number in lost if self._bundle.epochs[number]]
         self._vain = 0 if begun else self._vain + 1
         again = None if self._vain > _TRIES else _another(self._executor)
@@ -347,8 +375,8 @@ def _workers(executor: Any) -> int:
 def _another(executor: Any) -> tuple[Any, bool] | None:
     """Return a pool like one that is broken, and whether it is to be shut down here."""
     kind: Any = type(executor)
-    with suppress(AttributeError):
-        if kind is ProcessPoolExecutor:
+    with suppress(AttributeError, KeyError):
+        if issubclass(kind, ProcessPoolExecutor):  # or a class of it, whoever wrote that
             return ProcessPoolExecutor(
                 executor._max_workers,
                 executor._mp_context,

@@ -8,8 +8,9 @@ import socket
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ class Answer:
         What the training raised, with the traceback of the worker.
     epochs
         Done.
+    worker
+        Which process it is; no other has the name.
     """
 
     found: Any = None
@@ -83,6 +86,7 @@ class Answer:
     error: BaseException | None = None
     where: str = ""
     epochs: int = 0
+    worker: str = ""
 
 
 Pair = tuple[Data, Data | None]
@@ -92,11 +96,13 @@ Pair = tuple[Data, Data | None]
 class Shared:
     """What all trainings of a call share in one process: data, and locks for what is not theirs.
 
-    `near` is whether it is of the machine that waits, and sees its files.
+    `near` is whether it is of the machine that waits, and sees its files; `kept`, whether it stays
+    for a while after its last training, and does not end with the call.
     """
 
     pairs: Sequence[Pair]
     near: bool = True
+    kept: bool = True
     process: int = field(default_factory=os.getpid)
     calling: Any = field(default_factory=threading.Lock)
     measuring: Any = field(default_factory=new_lock)
@@ -105,13 +111,16 @@ class Shared:
     at_work: int = 0
 
 
+# By number of a process, which another has that is forked from it.
 _SHARED: dict[str, Shared] = {}
+_SWEEPERS: dict[int, threading.Thread] = {}
+_NAMES: dict[int, str] = {}
 
 
 @contextmanager
 def sharing(token: str, pairs: Sequence[Pair]) -> Iterator[None]:
     """Have data for trainings on threads of this process, and on those that it forks, meanwhile."""
-    _SHARED[token] = Shared(pairs, at_work=1)
+    _SHARED[token] = Shared(pairs, kept=False, at_work=1)
     try:
         yield
     finally:
@@ -126,14 +135,15 @@ def train_there(work: Work | bytes, data: bytes | None) -> Answer:
         _check_version(work.version)
         shared = _shared(work, data)
         if shared is None:
-            return Answer(missing=True)
+            return Answer(missing=True, worker=_name())
         shared.at_work += 1
         try:
             return _trained(work, shared)
         finally:
             shared.at_work -= 1
             shared.used = time.monotonic()
-            _let_go_later()
+            if shared.kept:
+                _let_go_later()
     except Stopped:
         return Answer()  # for which nobody waits
     except Exception as error:
@@ -150,7 +160,8 @@ def _trained(work: Work, shared: Shared) -> Answer:
     def done(trainings: Sequence[Training]) -> Any:
         return work.done(work.number, trainings[0], work.member.run)
 
-    return Answer(train_group([member], setup, lambda: watch, done), epochs=watch.epochs)
+    found = train_group([member], setup, lambda: watch, done)
+    return Answer(found, epochs=watch.epochs, worker=_name())
 
 
 class _Reports(Watch):
@@ -191,12 +202,13 @@ def _shared(work: Work, data: bytes | None) -> Shared | None:
     shared = _SHARED.get(work.token)
     if shared is not None and shared.process == os.getpid():
         return shared
-    if shared is not None:  # of the process that this one was forked from, with its locks
+    for token, other in list(_SHARED.items()):
+        # Or of the process that this one was forked from, which lets go of its own alone.
+        if token != work.token and (not other.at_work or other.process != os.getpid()):
+            _SHARED.pop(token, None)
+    if shared is not None:  # of that process too, with its locks
         pairs = shared.pairs
     else:
-        for token, other in list(_SHARED.items()):
-            if not other.at_work:
-                _SHARED.pop(token, None)
         pairs = from_folder(work.folder) if data is None else from_bytes(data)
     if pairs is None:
         return None
@@ -206,18 +218,40 @@ def _shared(work: Work, data: bytes | None) -> Shared | None:
     return _SHARED.setdefault(work.token, new)
 
 
+def _name() -> str:
+    return _NAMES.setdefault(os.getpid(), uuid.uuid4().hex)
+
+
 def _let_go_later() -> None:
-    """Let go, in a while, of data that no training uses any more."""
+    """Let go, in a while, of data that no training uses any more; by one thread of a process."""
+    process = os.getpid()
+    thread = threading.Thread(target=_sweep, name="fastnn-sweeper", daemon=True)
+    if _SWEEPERS.setdefault(process, thread) is thread:
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter ends, or there are no threads left
+            _SWEEPERS.pop(process, None)
 
-    def let_go() -> None:
-        for token, shared in list(_SHARED.items()):
-            if not shared.at_work and time.monotonic() - shared.used >= KEPT_SECONDS:
+
+def _sweep() -> None:
+    process, this = os.getpid(), threading.current_thread()
+    while True:
+        now, due = time.monotonic(), KEPT_SECONDS
+        kept = [pair for pair in list(_SHARED.items()) if pair[1].kept]
+        for token, shared in kept:
+            left = shared.used + KEPT_SECONDS - now
+            if not shared.at_work and left <= 0:
                 _SHARED.pop(token, None)
-
-    timer = threading.Timer(KEPT_SECONDS + 1, let_go)
-    timer.daemon = True
-    with suppress(RuntimeError):  # the interpreter ends, or there are no threads left
-        timer.start()
+            elif not shared.at_work:
+                due = min(due, left)
+        if not any(shared.kept for shared in list(_SHARED.values())):
+            _SWEEPERS.pop(process, None)
+            # What has come since then found this thread, or has one of its own.
+            if not any(shared.kept for shared in list(_SHARED.values())):
+                return
+            if _SWEEPERS.setdefault(process, this) is not this:
+                return
+        time.sleep(max(due, 0.01))
 
 
 def _unpickled(work: bytes) -> Work:
