@@ -533,3 +533,15 @@ def test_workers_that_share_no_files_are_sent_the_data_once_each(monkeypatch):
     assert 1 <= len(sent) <= 3, "once to each, and seldom to one that has them"
     assert all(each is sent[0] for each in sent)
     assert bits_of(trainer) == bits_of(expected) and all(len(owners) == 1 for owners in made)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_sweep_of_which_nothing_is_left_raises(tmp_path):
+    with (
+        pool("fork") as executor,
+        pytest.raises(WorkerFailed, match="the workers of all 1 runs died: .*terminated"),
+    ):
+        sweep(
+            trainer_of(), X, Y, 2, grid={}, callbacks=Kills(tmp_path, trainer_of().seed, 99),
+            executor=executor,
+        )  # fmt: skip
