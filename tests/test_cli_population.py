@@ -1,6 +1,7 @@
 """``fastnn train --tabular``: a population of networks at the prompt, in one file."""
 
 import csv
+import datetime
 import io
 import json
 
@@ -146,3 +147,20 @@ def test_estimators_of_programs_say_so(tmp_path, capsys):
     assert "TabularRegressor" in capsys.readouterr().out
     with pytest.raises(CorruptFile, match=r"a TabularRegressor; fastnn\.TabularRegressor\.load"):
         Trainer.load(path)
+
+
+@pytest.mark.parametrize(
+    "given", [["--tabular", "--members", "1", "--epochs", "20"], ["--epochs", "60"]]
+)
+def test_durations_are_learnt_from_and_kept_in_the_file(given, tmp_path, capsys):
+    seconds = np.random.default_rng(0).integers(60, 400_000, 300)
+    texts = [str(datetime.timedelta(seconds=each)) for each in seconds.tolist()]
+    data, out = str(tmp_path / "t.csv"), str(tmp_path / "t.safetensors")
+    pd.DataFrame({"t": texts, "z": 1, "y": seconds / 3600}).to_csv(data, index=False)
+    assert main(["train", data, "--label", "y", "--out", out, *given]) == 0
+    said = capsys.readouterr().err
+    assert "1 duration: 't'" in said and "nearly all rows" not in said
+    found = [float(row[0]) for row in predicted(capsys, out, data)[1:]]
+    assert np.corrcoef(found, seconds)[0, 1] > 0.95
+    assert main(["train", data, "--label", "y", "--duration", "z,q", *given]) == 2
+    assert "there is no column 'q'" in capsys.readouterr().err

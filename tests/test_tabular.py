@@ -1,5 +1,6 @@
 """How columns become features and labels become targets."""
 
+import datetime
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from fastnn import CorruptFile, InvalidInput
 from fastnn.tabular.dates import date, date_format
+from fastnn.tabular.durations import duration
 from fastnn.tabular.files import Reading, read
 from fastnn.tabular.label import Label
 from fastnn.tabular.preparation import Choices, Columns, Scaled, from_file
@@ -110,7 +112,7 @@ def test_a_date_with_a_time_is_read_in_the_order_of_its_words(form, written):
     [
         "31/04/2020 20:31", "14/04/2020 24:01", "14/04/2020 20:61", "14/04/2020 13:00 PM",
         "14/04/2020 20", "14/04/2020 soon", "14/04/2020 20:31 CET", "2020-02-30 20:31", "3.10.12",
-        "1:10", "16:9", "May", "April 2020", "555-12-1234", "0001-01-01 00:00+05:00", "x" * 100,
+        "1:60", "16:9", "May", "April 2020", "555-12-1234", "0001-01-01 00:00+05:00", "x" * 100,
     ],
 )  # fmt: skip
 def test_what_is_no_date_is_none(text):
@@ -143,6 +145,72 @@ def test_a_time_of_day_that_is_always_the_same_is_no_feature():
     assert {"at (day sin)", "at (day cos)"} <= {*made.features}
     with pytest.raises(InvalidInput, match="'noon' where a time of day is due, such as 23:59"):
         made.apply(table(at=texts("noon")))
+
+
+SECONDS = [31_027, 144_420, 185_223, 5_627, 59, 86_400, 3_600, 60, 900, 40]
+
+
+def written(seconds):
+    """Return a duration as spreadsheets, pandas, Python, ISO 8601, Postgres and people write it."""
+    hours, minutes, rest = seconds // 3600, seconds // 60 % 60, seconds % 60
+    days, hour = divmod(hours, 24)
+    return {
+        "sheet": f"{hours}:{minutes:02d}:{rest:02d}",
+        "pandas": f"{days} days {hour:02d}:{minutes:02d}:{rest:02d}",
+        "python": str(datetime.timedelta(seconds=seconds)),
+        "iso": f"P{days}DT{hour}H{minutes}M{rest}S",
+        "polars": f"PT{seconds}S",
+        "sql": f"{days} day {hour}:{minutes:02d}:{rest:02d}.000",
+        "short": f"{hours}h {minutes}m {rest}s",
+        "words": f"{hours} hours, {minutes} minutes and {rest} seconds",
+    }
+
+
+@pytest.mark.parametrize("kind", [*written(0)])
+def test_durations_that_are_text_are_seconds(kind):
+    cells = texts(*(written(seconds)[kind] for seconds in SECONDS * 3), "", "NaT")
+    made, said = Columns.learn(table(t=cells), Choices())
+    assert "1 duration: 't'" in made.describe()
+    found = made.rules[0].read(cells)
+    assert (found[:30] / np.timedelta64(1, "s")).tolist() == SECONDS * 3
+    assert np.isnat(found[30:]).all()
+    again = from_file(json.loads(json.dumps(made.to_plain())))
+    assert again == made
+    due = NumberRule.learn("t", np.array([*SECONDS * 3, np.nan, np.nan])).apply(cells[:0])[0]
+    assert again.apply(table(t=cells))[0].shape[1] == due.shape[1]
+    with pytest.raises(InvalidInput, match="row 1, column 't': 'soon' where a duration is due"):
+        again.apply(table(t=texts("soon")))
+    with pytest.raises(InvalidInput, match="row 32, column 't': 'soon' where durations are due"):
+        Columns.learn(table(t=texts(*cells[:31], "soon")), Choices())
+    with pytest.raises(CorruptFile, match="has durations in the format '%Q'"):
+        from_file({**made.to_plain(), "rules": [{**made.to_plain()["rules"][0], "form": "%Q"}]})
+
+
+def test_what_could_be_times_of_day_are_unless_an_hour_or_the_user_says_otherwise():
+    clock = texts(*(f"{hour}:{minute:02d}" for hour in range(24) for minute in (5, 50)))
+    made, said = Columns.learn(table(t=clock), Choices())
+    assert "1 time of day: 't'" in made.describe() and "--duration t" in said[0]
+    asked, said = Columns.learn(table(t=clock), Choices(durations=["t"]))
+    assert "1 duration: 't'" in asked.describe() and not said
+    assert asked.rules[0].read(clock)[0] == np.timedelta64(300, "s")
+    longer, said = Columns.learn(table(t=np.append(clock, ["24:00"])), Choices())
+    assert "1 duration: 't'" in longer.describe() and not said
+    races, said = Columns.learn(table(t=texts(*["59:12", "1:02:03"] * 9)), Choices())
+    assert "minutes and seconds" in said[0]
+    seconds = races.rules[0].read(texts("59:12", "1:02:03")) / np.timedelta64(1, "s")
+    assert seconds.tolist() == [3552, 3723]
+    with pytest.raises(InvalidInput, match="row 2, column 't': 'a' .* as --duration t asks for"):
+        Columns.learn(table(t=texts("8:00", "a", "b")), Choices(durations=["t"]))
+    with pytest.raises(InvalidInput, match="--duration t: that column has numbers"):
+        Columns.learn(table(t=np.arange(9.0)), Choices(durations=["t"]))
+
+
+@pytest.mark.parametrize(
+    "text", ["3D", "5m", "10s", "1:60", "16:9", "1:2:3", "P", "PT", "5 metres", "1h 2h", "m 5"]
+)
+def test_what_is_no_duration_is_none(text):
+    with pytest.raises(ValueError, match=text):
+        duration(text)
 
 
 def test_which_of_day_and_month_is_first_can_be_chosen_where_both_fit():

@@ -1,6 +1,7 @@
 """TabularClassifier and TabularRegressor: tables as they are, chosen members, nothing half done."""
 
 import copy
+import datetime
 import pickle
 import time
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from fastnn.estimators.tabular.fitting import Fit  # noqa: E402
 from fastnn.estimators.tabular.members import draw  # noqa: E402
 from fastnn.estimators.tabular.splitting import split  # noqa: E402
+from fastnn.tabular.fields import Fields, cells_of  # noqa: E402
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -493,6 +495,43 @@ def test_what_a_short_time_leaves_of_sorted_rows_has_all_classes(scoring):
     model.fit(rows, labels, X_val=rows[::5], y_val=labels[::5])
     assert len(model.classes_) == 4
     assert model.score(rows, labels) > 0.6  # the commonest class has half of the rows
+
+
+def fields_of(column):
+    return Fields.learn(cells_of(pd.DataFrame({"t": column}, dtype=object)))
+
+
+def test_text_of_durations_is_durations_also_among_objects():
+    seconds = [31_027, 144_420, 185_223, 5_627] * 5
+    deltas = [datetime.timedelta(seconds=each) for each in seconds]
+    for column in (
+        [str(each) for each in deltas],
+        [str(pd.Timedelta(each)) for each in deltas],
+        [pd.Timedelta(each).isoformat() for each in deltas],
+        [*deltas[:19], "1:33:47"],
+        [*map(np.timedelta64, deltas[:19]), "0 days 01:33:47"],
+    ):
+        fields = fields_of([*column, "NaT", None])
+        assert fields.fields[0].kind == "duration"
+        found = fields.code(cells_of(pd.DataFrame({"t": column}, dtype=object))).numbers[:, 0]
+        assert found.tolist() == seconds
+    assert fields_of([f"{hour}:56" for hour in range(24)]).fields[0].kind == "time"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        datetime.timedelta(3), datetime.datetime(2024, 3, 1), datetime.time(3), "2 days, 3:27:03",
+        "2024-03-01", "3:56",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wrong", ["soon", 3.5])
+def test_one_cell_does_not_make_categories_of_all_others(cell, wrong):
+    if isinstance(cell, str) and not isinstance(wrong, str):
+        return
+    with pytest.raises(InvalidInput, match=r"column 't', row 12: .* categorical_features"):
+        fields_of([cell] * 12 + [wrong])
+    assert fields_of([cell] * 5 + [wrong] * 5).fields[0].kind == "category"
 
 
 def test_dates_that_may_be_day_first_warn_with_the_remedy():

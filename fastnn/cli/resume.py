@@ -12,7 +12,7 @@ from fastnn.cli import settings
 from fastnn.cli.data import names_in
 from fastnn.errors import InvalidInput
 from fastnn.tabular.preparation import Columns
-from fastnn.tabular.rules import CategoryRule, DateRule, NumberRule
+from fastnn.tabular.rules import CategoryRule, DateRule, DurationRule, NumberRule
 from fastnn.tabular.table import Table, listed
 
 if TYPE_CHECKING:
@@ -126,11 +126,13 @@ def _of_columns(model: TableModel) -> Iterator[tuple[str, set[str], str]]:
     learnt = {rule.name for rule in rules}
     category = {rule.name for rule in rules if isinstance(rule, CategoryRule)}
     number = {rule.name for rule in rules if isinstance(rule, NumberRule)}
+    duration = {rule.name for rule in rules if isinstance(rule, DurationRule)}
     needed = {*learnt, model.label.name, model.plan.weight}
     yield "drop", set(model.plan.columns) - needed, "is needed"
     yield "keep", learnt, "is not learnt from"
     yield "category", category, "is no category"
     yield "number", number, "is no number"
+    yield "duration", duration, "is no duration"
 
 
 def _month_first(model: TableModel) -> str:

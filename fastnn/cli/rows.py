@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _VALIDATION = 0.1  # of the rows
 # With fewer rows left out, their loss is too much of chance to choose an epoch by.
 _LEAST_VALIDATION = 10
+# Options that name columns of features; those after the first two say what is in them.
+_COLUMNS = ("drop", "keep", "category", "number", "duration")
 
 
 @dataclass
@@ -99,7 +101,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
         given = {
             option: [data.name_of(name, f"--{option}") for name in names_in(value)]
             for option, value in vars(options).items()
-            if option in ("drop", "keep", "category", "number")
+            if option in _COLUMNS
         }
         _check_roles({"label": [label], "weight": [weight] if weight else [], **given})
         inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
@@ -108,10 +110,11 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
             raise InvalidInput(f"no column is left to learn from: {why}")
         choices = preparation.Choices(
             given["category"], given["number"], given["keep"], options.decimal,
-            bool(options.day_first), *([RARE] if tabular else []),
+            bool(options.day_first), RARE if tabular else preparation.Choices.rare,
+            given["duration"],
         )  # fmt: skip
     else:
-        for option in ("drop", "keep", "category", "number"):
+        for option in _COLUMNS:
             if getattr(options, option) is not None:
                 raise InvalidInput(f"--{option} names columns, and a matrix has none")
     values = data.y if isinstance(data, Matrix) else data.columns[label]
@@ -293,7 +296,7 @@ def _check_roles(given: dict[str, list[str]]) -> None:
     """Refuse columns that two options name for what cannot be both."""
     for one, another in itertools.combinations(given, 2):
         both = [name for name in given[one] if name in given[another]]
-        if both and {one, another} not in ({"keep", "category"}, {"keep", "number"}):
+        if both and {one, another} not in [{"keep", kind} for kind in _COLUMNS[2:]]:
             raise InvalidInput(
                 f"--{one} and --{another} both name column {both[0]!r}; leave it out of one"
             )

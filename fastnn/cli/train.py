@@ -46,6 +46,9 @@ def add(commands: Any) -> None:
     columns.add_argument("--category", metavar="A,B,...", help="whose numbers are categories")
     columns.add_argument("--number", metavar="A,B,...", help="in which text is an error")
     columns.add_argument(
+        "--duration", metavar="A,B,...", help="of durations, though they could be times of day"
+    )
+    columns.add_argument(
         "--day-first",
         action="store_true",
         default=None,

@@ -54,7 +54,7 @@ _TIME = re.compile(
 )
 _SIX = re.compile(r"(\d\d)(\d\d)(\d\d)(?!\d)")
 _BEFORE_TIME = re.compile(r",?\s+(?:at\s+)?|:|t")
-_CLOCK = re.compile(r"\d\d:\d\d(:\d\d([.,]\d{1,9})?)?|\d{1,2}(:\d\d){1,2}\s*[ap]\.?m\.?")
+_CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d{1,9})?)?|\d{1,2}(:\d\d){1,2}\s*[ap]\.?m\.?")
 _AMERICAN = {"e": -5, "c": -6, "m": -7, "p": -8}  # hours of standard time (RFC 5322, section 4.3)
 _LONGEST = 80
 
@@ -80,7 +80,7 @@ def readings(text: str) -> dict[str, datetime]:
     (['%m/%d/%Y', '%d/%m/%Y'], ['%d/%m/%Y'], {})
     """
     text = text.strip().lower()
-    if not 4 < len(text) <= _LONGEST or not any(map(str.isdigit, text)):
+    if not 3 < len(text) <= _LONGEST or not any(map(str.isdigit, text)):
         return {}
     if text[:4].isdigit() and text[4:5] == "-" and len(text) >= 8:
         try:

@@ -30,7 +30,8 @@ from fastnn.tabular.categories import (
     kept_words,
     least_rows,
 )
-from fastnn.tabular.dates import CLOCK, ISO, date, date_format
+from fastnn.tabular.dates import CLOCK, ISO, date, date_format, readings
+from fastnn.tabular.durations import HOURS, duration, duration_format
 from fastnn.tabular.encodings import Coded
 from fastnn.tabular.words import code_among, is_missing, number
 
@@ -46,6 +47,7 @@ _NUMBERS = (Real, Decimal, np.bool_)
 _DATES = (datetime.date, np.datetime64)
 _NAMED = {"m": "durations", "M": "dates", "b": "truth values"}  # dtypes, in messages
 _DURATIONS = (datetime.timedelta, np.timedelta64)
+_TYPES = {"date": _DATES, "duration": _DURATIONS, "time": (datetime.time,)}
 # How many numbers each kind of column gives; dates have one more for each cycle.
 _WIDTHS = {"number": 1, "date": 1, "duration": 1, "time": 3, "category": 0, "unused": 0}
 
@@ -148,7 +150,7 @@ class Field:
     origin
         What is subtracted from whole numbers that doubles would round.
     form
-        Of dates and times that are text; "" of others.
+        Of dates, times and durations that are text; "" of others.
     cycles
         Which of year, week and day a date has a number for its place in.
     words
@@ -187,7 +189,7 @@ class Field:
         if self.kind == "number":
             return numbers_of(values, self.name, self.origin)[:, None]
         if self.kind == "duration":
-            return _durations_of(values, self.name)[:, None]
+            return _durations_of(values, self.name, self.form)[:, None]
         if self.kind == "time":
             seconds = _times_of(values, self.name)
             angle = seconds * (2 * np.pi / _DAY_SECONDS)
@@ -401,37 +403,71 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
     if values.dtype.kind in "mM":
         return ("duration" if values.dtype.kind == "m" else "date"), ""
     present = [cell for cell in values.tolist() if not is_absent(cell)]
-    texts = {cell for cell in present if isinstance(cell, str)}
+    texts = Counter(cell for cell in present if isinstance(cell, str) and not is_missing(cell))
     others = [cell for cell in present if not isinstance(cell, str)]
-    if others and not texts:
-        kinds = {"date": _DATES, "duration": _DURATIONS, "time": (datetime.time,)}
-        for kind, types in kinds.items():
-            if all(isinstance(cell, types) for cell in others):
-                return kind, ""
     # A duration of NumPy's is a number, too, to Python.
     if all(isinstance(c, _NUMBERS) and not isinstance(c, _DURATIONS) for c in others):
-        real = {text for text in texts if not is_missing(text)}
-        wrong = {text for text in real if not _reads(text)}
-        right = len(others) + sum(cell in real and cell not in wrong for cell in present)
+        wrong = {text for text in texts if not _reads(text)}
+        right = len(others) + sum(count for text, count in texts.items() if text not in wrong)
         if right and not wrong and not code_among(np.array([*texts], object))[0]:
             return "number", ""
         if wrong and right >= MOSTLY * len(present):
-            row = next(row for row, cell in enumerate(values.tolist()) if cell in wrong)
-            raise _no_number(values, row, name)
-        form, ambiguous = (
-            date_format(dict.fromkeys(real, 1)) if real and not others else ("", False)
+            raise _no_number(values, _first(values, wrong), name)
+    for kind, types in _TYPES.items():
+        typed = sum(isinstance(cell, types) for cell in others)
+        if typed and typed + _readable(texts, kind) >= MOSTLY * (len(others) + texts.total()):
+            _check_each(values, kind, "", name)
+            return kind, ""
+    if others or not texts:
+        return "category", ""
+    form, ambiguous = duration_format(texts, MOSTLY)
+    kind = "duration"
+    advice = (
+        "two numbers, such as 5:59, are read as minutes and seconds, since others have hours "
+        "before them; if they are hours and minutes, convert the column, as with "
+        "pandas.to_timedelta"
+    )
+    if not form:
+        form, ambiguous = date_format(texts, MOSTLY)
+        kind = "time" if form == CLOCK else "date"
+        advice = (
+            f"dates are read as {form}, month first, though day first fits, too; if they are day "
+            "first, convert the column, as with pandas.to_datetime(column, dayfirst=True)"
         )
-        if ambiguous:
-            warnings.warn(
-                f"column {name}: dates are read as {form}, month first, though day first fits, "
-                "too; if they are day first, convert the column, as with "
-                "pandas.to_datetime(column, dayfirst=True)",
-                UserWarning,
-                stacklevel=6,  # whoever calls fit
-            )
-        if form:
-            return ("time" if form == CLOCK else "date"), form
-    return "category", ""
+    if not form:
+        return "category", ""
+    _check_each(values, kind, form, name)
+    if ambiguous:
+        # Whoever calls fit.
+        warnings.warn(f"column {name}: {advice}", UserWarning, stacklevel=6)
+    return kind, form
+
+
+def _readable(texts: Counter[str], kind: str) -> int:
+    """Return how many texts, with their counts, a column of objects of a kind may have."""
+    right = 0
+    for text, count in texts.items():
+        if kind == "duration":
+            right += count * bool(duration_format({text: 1}, asked=True)[0])
+        else:
+            right += count * ((CLOCK if kind == "time" else ISO) in readings(text))
+    return right
+
+
+def _check_each(values: np.ndarray, kind: str, form: str, name: str) -> None:
+    """Raise where a column is one of dates, durations or times, but for some cells."""
+    try:
+        Field(name, kind, form=form).numbers(values)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{error}, or name the column in categorical_features if it is one of categories"
+        ) from None
+
+
+def _first(values: np.ndarray, wrong: set[str]) -> int:
+    """Return the first row that has one of some texts."""
+    cells = enumerate(values.tolist())
+    return next(row for row, cell in cells if isinstance(cell, str) and cell in wrong)
 
 
 def _reads(text: str) -> bool:
@@ -495,11 +531,12 @@ def _dates_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
     return _read_each(values, name, "date", missing, dtype, lambda cell: _date(cell, form))
 
 
-def _durations_of(values: np.ndarray, name: str) -> np.ndarray:
+def _durations_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
     """Return a column of durations in seconds, float64, NaN where one is missing."""
     if values.dtype.kind == "m":
         return values / _SECOND
-    return _read_each(values, name, "duration", np.nan, np.dtype(np.float64), _seconds)
+    dtype = np.dtype(np.float64)
+    return _read_each(values, name, "duration", np.nan, dtype, lambda cell: _seconds(cell, form))
 
 
 def _times_of(values: np.ndarray, name: str) -> np.ndarray:
@@ -547,8 +584,10 @@ def _read_each(
     return found
 
 
-def _seconds(cell: Any) -> float:
+def _seconds(cell: Any, form: str) -> float:
     """Return how many seconds a duration is."""
+    if isinstance(cell, str):
+        return duration(cell, form or HOURS)
     if isinstance(cell, np.timedelta64):
         return float(cell / _SECOND)
     if not isinstance(cell, datetime.timedelta):

@@ -13,14 +13,17 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import LEAST_NAMED, MOSTLY, least_rows
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date, date_format
+from fastnn.tabular.durations import HOURS, duration_format
 from fastnn.tabular.fields import Cells, is_absent
 from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
 from fastnn.tabular.rules import (
     CategoryRule,
     DateRule,
+    DurationRule,
     Found,
     NumberRule,
     Rule,
+    durations_of,
     from_plain,
     to_plain,
 )
@@ -78,6 +81,8 @@ class Choices:
         The decimal mark.
     day_first
         Whether 01/02/2024 is a day in February, where all dates of a column could be either.
+    durations
+        Columns of durations, though they could be times of day.
     rare
         Rows, fewer of which are too few for a category in a large table.
     """
@@ -88,6 +93,7 @@ class Choices:
     decimal: str = "."
     day_first: bool = False
     rare: int = 10
+    durations: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,7 @@ class Columns:
         stored = sum(len(rule.features) for rule in self._dense()) + len(list(self._categories()))
         return stored <= DENSEST * len(self.features)
 
-    def _dense(self) -> Iterator[NumberRule | DateRule]:
+    def _dense(self) -> Iterator[NumberRule | DateRule | DurationRule]:
         return (rule for rule in self.rules if not isinstance(rule, CategoryRule))
 
     def _categories(self) -> Iterator[CategoryRule]:
@@ -209,8 +215,8 @@ class Columns:
     def read(self, data: Table | Matrix, decimal: str = ".") -> tuple[Cells, Met]:
         """Return the columns as they are read, for other features than these, and what was met.
 
-        Numbers, and true and false as 1 and 0, are float64; dates datetime64; words and times of
-        day objects.
+        Numbers, and true and false as 1 and 0, are float64; dates datetime64; durations
+        timedelta64; words and times of day objects.
 
         Raises
         ------
@@ -259,6 +265,8 @@ class Columns:
             ("number", "number", "numbers"),
             ("truth", "true or false", "true or false"),
             ("date", "date", "dates"),
+            ("time", "time of day", "times of day"),
+            ("duration", "duration", "durations"),
             ("category", "category", "categories"),
         ):
             names = [rule.name for rule in self.rules if _kind(rule) == kind]
@@ -285,6 +293,8 @@ class Columns:
 
 
 def _kind(rule: Rule) -> str:
+    if isinstance(rule, DateRule) and rule.form == CLOCK:
+        return "time"
     return "truth" if isinstance(rule, NumberRule) and rule.truth else rule.kind
 
 
@@ -333,10 +343,14 @@ def _learn(
             said.append(f"{name!r}: {text} count as one")
     elif read.kind == "date":
         rule = DateRule.learn(name, column, read.form)
+    elif read.kind == "duration":
+        rule = DurationRule.learn(name, column, read.form)
     else:
         rule = NumberRule.learn(name, column, truth=read.kind == "truth")
     if rule is None:
         return f"{_why_none(column[present[seen]], read.kind)}{trained}"
+    if read.remark:
+        said.append(read.remark)
     if not present[seen].all():
         filled = "a category of its own"
         if not isinstance(rule, CategoryRule):
@@ -358,11 +372,15 @@ def _why_none(values: np.ndarray, kind: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """A column, once it is known what it is: number, truth, date (of a form) or category."""
+    """A column, once it is known what it is.
+
+    That is number, truth, date or duration, of a form, or category.
+    """
 
     kind: str
     values: np.ndarray
     form: str = ISO
+    remark: str = ""
 
 
 def _read(
@@ -380,8 +398,13 @@ def _read(
         return _Read("truth", values)
     if values.dtype.kind == "M":
         return _Read("date", values)
+    if values.dtype.kind == "m":
+        return _Read("duration", values, HOURS)
+    if name in choices.durations:
+        return _as_durations(name, values, present, choices, said)
     numbers, row = numbers_of(values, choices.decimal)
     named = name not in choices.keep and table.rows >= LEAST_NAMED
+    remark = ""
     if row is None:
         whole = numbers[present]
         if (
@@ -395,7 +418,7 @@ def _read(
         code, why = ("", "") if name in choices.numbers else code_among(values)
         if not code:
             return _Read("number", numbers)
-        said.append(
+        remark = (
             f"{name!r}: a category, since {code!r} {why}; --number {name or 'COLUMN'} "
             "makes it a number"
         )
@@ -410,6 +433,8 @@ def _read(
         truths = truths_of(values)
         if truths is not None:
             return _Read("truth", truths)
+        if duration_format(_counts(values, present), MOSTLY)[0]:
+            return _as_durations(name, values, present, choices, said)
         form, ambiguous, dates = _dates(name, values, present, choices.day_first)
         if dates is not None:
             if ambiguous:
@@ -417,6 +442,8 @@ def _read(
                 advice = "" if choices.day_first else "; --day-first reads them so"
                 text = f"dates are read as {DATE_FORMATS[form]}, {one} first, though {other} first"
                 said.append(f"{name!r}: {text} fits{advice}")
+            if form == CLOCK and duration_format(_counts(values, present), MOSTLY, True)[0]:
+                said.append(f"{name!r}: times of day; --duration {name} reads durations")
             return _Read("date", dates, form)
         hint = number_hint(values, choices.decimal)
         if hint:
@@ -424,7 +451,7 @@ def _read(
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:
         return "text that differs in nearly all rows"
-    return _Read("category", values)
+    return _Read("category", values, remark=remark)
 
 
 def _check_numbers(
@@ -450,6 +477,47 @@ def _check_numbers(
     )
 
 
+def _counts(values: np.ndarray, present: np.ndarray) -> Counter[str]:
+    return Counter(values[present].tolist())
+
+
+def _as_durations(
+    name: str, values: np.ndarray, present: np.ndarray, choices: Choices, said: list[str]
+) -> _Read:
+    """Return a column as durations.
+
+    Raises
+    ------
+    InvalidInput
+        Nearly all are durations, or are asked to be, but not all.
+    """
+    asked = name in choices.durations
+    if values.dtype != object:
+        raise InvalidInput(
+            f"--duration {name}: that column has numbers or dates, and durations are read from "
+            "text; leave it out"
+        )
+    form, ambiguous = duration_format(_counts(values, present), 0.0, True)
+    found, row = durations_of(values, form or HOURS)
+    if row is not None:
+        count = int((~np.isnat(found)).sum())
+        where = f"as --duration {name} asks for"
+        if not asked:
+            where = f"as in {counted(count, 'other row')}"
+        other = f"leave --duration {name} out" if asked else f"pass --category {name}"
+        raise WrongCell(
+            row,
+            f"column {name!r}: {values[row]!r:.60} where durations are due, {where}; correct it, "
+            f"leave the cell empty if it is unknown, or {other} if these are names",
+        )
+    if ambiguous:
+        said.append(
+            f"{name!r}: durations of two numbers are read as minutes and seconds, such as 05:59, "
+            "since others have hours before them"
+        )
+    return _Read("duration", found, form)
+
+
 def _dates(
     name: str, values: np.ndarray, present: np.ndarray, day_first: bool
 ) -> tuple[str, bool, np.ndarray | None]:
@@ -460,7 +528,7 @@ def _dates(
     WrongCell
         Nearly all are dates, but this is none.
     """
-    texts = Counter(values[present].tolist())
+    texts = _counts(values, present)
     form, ambiguous = date_format(texts, MOSTLY, day_first)
     if not form:
         return "", False, None

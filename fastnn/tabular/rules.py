@@ -1,4 +1,4 @@
-"""How one column becomes features: numbers, true and false, dates, and categories.
+"""How one column becomes features: numbers, true and false, dates, durations, and categories.
 
 Each rule is learnt from the rows to train on, is plain values in a file, and gives for any column
 of its name an array (rows, features), float32; a category gives the index of its feature instead,
@@ -17,13 +17,14 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import Kept, codes_of, kept_words
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, date
+from fastnn.tabular.durations import DURATION_FORMATS, duration
 from fastnn.tabular.table import WrongCell, counted
 from fastnn.tabular.words import is_missing, number, read_cells, truth
 
 KNOTS = 64  # of the curve from a number to its normal score
 CLIP = 10.0  # deviations from the mean, beyond which a number counts as this
 MISSING_NAME, OTHER_NAME = "(missing)", "(other)"
-_DAY = np.timedelta64(1, "D")
+_DAY, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "s")
 _DAY_MICRO = 86_400_000_000
 _YEAR_DAYS = 365.2425
 
@@ -110,9 +111,10 @@ class NumberRule:
         InvalidInput
             A text that is none, with its row.
         """
-        if values.dtype.kind == "M":
+        if values.dtype.kind in "mM":
+            what = "dates" if values.dtype.kind == "M" else "durations"
             raise InvalidInput(
-                f"column {self.name!r} has dates, but the model was trained on numbers in it"
+                f"column {self.name!r} has {what}, but the model was trained on numbers in it"
             )
         if values.dtype != object:
             numbers = values.astype(np.float64)
@@ -291,6 +293,82 @@ def _days(dates: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class DurationRule:
+    """A duration: its seconds as a number.
+
+    Attributes
+    ----------
+    name, form
+        The column, and the format of its text.
+    seconds
+        The rule of the seconds.
+    """
+
+    kind: ClassVar[str] = "duration"
+    name: str
+    form: str
+    seconds: NumberRule
+
+    @classmethod
+    def learn(cls, name: str, values: np.ndarray, form: str) -> Self | None:
+        """Return the rule for some durations, timedelta64; None: they are all alike."""
+        rule = NumberRule.learn(name, values / _SECOND)
+        return None if rule is None else cls(name, form, rule)
+
+    @property
+    def fill(self) -> float:
+        """The seconds that stand for a missing duration."""
+        return self.seconds.fill
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return self.seconds.features
+
+    def read(self, values: np.ndarray, decimal: str = ".") -> np.ndarray:
+        """Return the durations of a column, timedelta64, NaT where one is missing.
+
+        Raises
+        ------
+        InvalidInput
+            A text that is none, with its row.
+        """
+        if values.dtype.kind == "m":
+            return values
+        if values.dtype != object:
+            raise InvalidInput(
+                f"column {self.name!r} has {'dates' if values.dtype.kind == 'M' else 'numbers'}, "
+                "but the model was trained on durations in it"
+            )
+        found, row = durations_of(values, self.form)
+        if row is not None:
+            raise WrongCell(
+                row,
+                f"column {self.name!r}: {shown(values[row]):.60} where a duration is due, such as "
+                f"{DURATION_FORMATS[self.form]}; correct it, or leave the cell empty if it is "
+                "unknown",
+            )
+        return found
+
+    def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
+        """Return the features (rows, features), float32, of a column."""
+        return self.seconds.apply(self.read(values) / _SECOND)
+
+    def describe(self) -> str:
+        """Return what is known of the column, in a few words."""
+        return f"duration in seconds, {self.seconds.describe()}"
+
+
+def durations_of(values: np.ndarray, form: str) -> tuple[np.ndarray, int | None]:
+    """Return a column of text as timedelta64[us], and the first row that is none, or None."""
+    seconds, row = read_cells(values, lambda text: duration(text, form), np.nan, np.float64)
+    missing = np.isnan(seconds)
+    found = np.rint(np.where(missing, 0.0, seconds) * 1e6).astype("timedelta64[us]")
+    found[missing] = np.timedelta64("NaT")
+    return found, row
+
+
+@dataclass(frozen=True)
 class CategoryRule:
     """A category: one feature for each, of which one is 1 and all others are 0.
 
@@ -367,7 +445,7 @@ def _words(values: np.ndarray) -> list[str]:
     if values.dtype == object:
         known = {text: _word(text) for text in set(values.tolist())}
         return [known[text] for text in values.tolist()]
-    if values.dtype.kind == "M":
+    if values.dtype.kind in "mM":
         return ["" if np.isnat(value) else str(value) for value in values]
     if values.dtype == bool:
         return ["true" if value else "false" for value in values.tolist()]
@@ -391,8 +469,10 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-Rule = NumberRule | DateRule | CategoryRule
-_RULES: dict[str, Any] = {rule.kind: rule for rule in (NumberRule, DateRule, CategoryRule)}
+Rule = NumberRule | DateRule | DurationRule | CategoryRule
+_RULES: dict[str, Any] = {
+    rule.kind: rule for rule in (NumberRule, DateRule, DurationRule, CategoryRule)
+}
 
 
 def to_plain(rule: Rule) -> dict[str, Any]:
@@ -431,10 +511,11 @@ def from_plain(values: Any) -> Rule:
             )
         given[each.name] = value
     made: Rule = rule(**given)
-    if isinstance(made, DateRule) and made.form not in DATE_FORMATS:
+    forms: dict[str, Any] = {DateRule.kind: DATE_FORMATS, DurationRule.kind: DURATION_FORMATS}
+    if isinstance(made, (DateRule, DurationRule)) and made.form not in forms[made.kind]:
         raise CorruptFile(
-            f"column {made.name!r} has dates in the format {made.form!r:.40}, which this fastnn "
-            "does not know; upgrade it if the file is of a later one"
+            f"column {made.name!r} has {made.kind}s in the format {made.form!r:.40}, which this "
+            "fastnn does not know; upgrade it if the file is of a later one"
         )
     if isinstance(made, NumberRule):
         steps = np.diff(made.x)
