@@ -53,6 +53,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fastnn.tabular": (
         ("table", "words", "dates", "edges", "categories"),
+        ("durations",),
         ("rules", "files", "encodings"),
         ("label", "fields", "relevance"),
         ("preparation",),
