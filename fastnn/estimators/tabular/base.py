@@ -121,7 +121,7 @@ class TabularEstimator(BaseEstimator):
         """Fit; of a copy, which whoever is asked becomes where all has gone well."""
         until = None
         if self.time_limit is not None:
-            until = time.monotonic() + (1.0 - RESERVED) * self.time_limit
+            until = time.perf_counter() + (1.0 - RESERVED) * self.time_limit
         cells = self._cells(X, reset=True)
         if y is None:
             raise ValueError(

@@ -41,6 +41,7 @@ _LEAST_EPOCHS = 20  # for which a time limit leaves rows out
 _SAMPLE = 2048  # rows by which time is measured, and that are always trained on
 _SAMPLE_CELLS = 1 << 18  # of those by which time is measured, of which wide tables have fewer
 _LEAST_SAMPLE = 256
+_TICK = 1e-6  # seconds, the least that anything takes
 _ENCODED = 0.25  # share of the time left that may go to making features
 _VALIDATED = 1.3  # times as long an epoch takes with validation
 _SLOWER = 1.3  # times as long as the last ones the next members may take
@@ -104,7 +105,7 @@ class Settings:
     scoring
         (y, outputs) -> score, larger is better; None: the loss.
     until
-        `time.monotonic` at which it has to end; None: never.
+        `time.perf_counter` at which it has to end; None: never.
     """
 
     members: int
@@ -197,9 +198,9 @@ class Fit:
             classes = settings.classes
             recipes = [draw(generator, kind, classes, large, wide, small) for _ in range(count)]
             recipes = self._with_views(recipes, plan.views)
-            begun = time.monotonic()
+            begun = time.perf_counter()
             self._train(recipes, plan.share)
-            left = left or self._more(count, time.monotonic() - begun)
+            left = left or self._more(count, time.perf_counter() - begun)
         if not any(self.found) and self.error is not None:
             raise self.error
         ensemble = self._chosen()
@@ -262,7 +263,7 @@ class Fit:
         if left is None:
             return 0
         workers = max(1, settings.workers or available_threads())
-        rounds = int(left / (_SLOWER * seconds / -(-count // workers)))
+        rounds = int(left / (_SLOWER * max(seconds, _TICK) / -(-count // workers)))
         return max(0, min(settings.members - len(self.recipes), rounds * workers))
 
     def _seconds_per_row(self, kind: str) -> tuple[float, float]:
@@ -275,26 +276,28 @@ class Fit:
         count = max(_LEAST_SAMPLE, min(_SAMPLE, _SAMPLE_CELLS // columns))
         sample = self.training.take(slice(count))
         recipe = draw(np.random.default_rng(0), kind, settings.classes, True)
-        begun = time.monotonic()
+        begun = time.perf_counter()
         encoding = encoding_of(recipe, sample.coded, self._indicators(sample), settings.counts)
         features = encoding.apply(sample.coded)
-        encoded = time.monotonic() - begun
+        encoded = time.perf_counter() - begun
         batch = batch_size_of(len(self.training.targets))
         trainer = trainer_of(
             recipe, encoding, settings.outputs, settings.loss, batch, 1, settings.target
         )
         times = []
         for _ in range(2):  # the first compiles, or reads what has been compiled
-            begun = time.monotonic()
+            begun = time.perf_counter()
             trainer.fit(features, sample.targets, 1, sample_weight=sample.weights, progress=False)
-            times.append(time.monotonic() - begun)
+            times.append(time.perf_counter() - begun)
         rows = len(sample.targets)
-        return _VALIDATED * times[-1] / rows, encoded / rows
+        # A coarse clock may say that no time has passed.
+        pace, encoded = max(times[-1], _TICK), max(encoded, _TICK)
+        return _VALIDATED * pace / rows, encoded / rows
 
     def _seconds_left(self) -> float | None:
         """Return how many there are; None where there is no limit."""
         until = self.settings.until
-        return None if until is None else max(0.0, until - time.monotonic())
+        return None if until is None else max(0.0, until - time.perf_counter())
 
     def _best_kind(self, kinds: list[str]) -> str:
         """Return that of the members that have done best."""
