@@ -11,8 +11,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite
 
-from fastnn.errors import CorruptFile, InvalidInput
-from fastnn.estimators.labels import Labels
+from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.estimators.labels import Labels, ScoredLabels
 from fastnn.estimators.tabular.base import TabularEstimator
 from fastnn.estimators.tabular.files import plain_value
 from fastnn.estimators.weights import weights_of
@@ -20,10 +20,11 @@ from fastnn.targets.selection import Target
 
 Scoring = str | Callable[..., Any] | None
 Categorical = Literal["from_dtype"] | Sequence[Any] | np.ndarray | None
+_LABELS = (str, int, float, bool)  # that a file can keep
 _LEAST = float(np.finfo(np.float32).tiny)  # probability, for its logarithm
 
 
-class TabularClassifier(ClassifierMixin, TabularEstimator):
+class TabularClassifier(ScoredLabels, TabularEstimator):
     """Tell the rows of a table apart by a population of small networks.
 
     `fit` takes a frame of pandas, polars or pyarrow, or an array, as it is: numbers of any scale,
@@ -167,6 +168,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         return np.log(np.maximum(self.predict_proba(X), _LEAST))
 
     def _learn_targets(self, y: np.ndarray) -> np.ndarray:
+        wrong = [each for each in y if not _is_label(each)] if y.dtype.kind in "mMO" else []
+        if wrong:
+            raise InvalidInput(
+                f"labels cannot be such as {shown(wrong[0]):.60}, but text, numbers and truth "
+                "values; make text of them, as with astype(str), or fit a TabularRegressor to "
+                "numbers of days or seconds"
+            )
         try:
             check_classification_targets(y)
         except ValueError as error:  # continuous numbers
@@ -213,13 +221,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         return float(np.average(-np.log(np.maximum(true, _LEAST)), weights=weights))
 
     def _targets_to_plain(self) -> dict[str, Any]:
-        classes = plain_value(self.classes_)
-        if not all(isinstance(each, (str, int, float, bool)) for each in classes):
-            raise InvalidInput(
-                f"labels such as {classes[0]!r:.60} cannot be saved; only text, numbers and truth "
-                "values can"
-            )
-        return {"classes": classes, "dtype": self.classes_.dtype.str}
+        return {"classes": plain_value(self.classes_), "dtype": self.classes_.dtype.str}
 
     def _targets_from_plain(self, plain: Any) -> None:
         self.classes_ = np.array(plain["classes"], np.dtype(plain["dtype"]))
@@ -371,6 +373,13 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         self._center, self._scale = float(plain["center"]), float(plain["scale"])
         low, high = plain["range"]
         self._range = float(low), float(high)
+
+
+def _is_label(value: Any) -> bool:
+    """Return whether a file can keep a label."""
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return False  # which may have whole numbers as items
+    return isinstance(value.item() if isinstance(value, np.generic) else value, _LABELS)
 
 
 def _table(mean: np.ndarray) -> np.ndarray:

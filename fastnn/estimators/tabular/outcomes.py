@@ -22,13 +22,20 @@ def values_of(values: Any, name: str) -> np.ndarray:
     given = values
     # Text of NumPy's StringDType, which scikit-learn does not know, and what pandas may have beside
     # values, which it cannot compare.
-    if getattr(getattr(values, "dtype", None), "kind", "") not in (*"biufcmMUS",):
-        given = np.asarray(values)
+    dtype: Any = getattr(values, "dtype", None)
+    nullable = hasattr(dtype, "kind") and not isinstance(dtype, np.dtype)  # pandas' own
+    if nullable or getattr(dtype, "kind", "") not in (*"biufcmMUS",):
+        # Of gaps scikit-learn would make NaN, and of truth values and whole numbers then floats.
+        given = np.asarray(values, object if nullable and dtype.kind in "biuf" else None)
         if given.dtype.kind in "TO":
             given = given.astype(object)
             _check_there(given, name)
-            if given.ndim == 1 and all(isinstance(value, str) for value in given.tolist()):
-                given = given.astype(str)
+            plain = (str, bool, int, float) if nullable else (str,)
+            cells = given.tolist() if given.ndim == 1 else []
+            if cells and type(cells[0]) in plain and len({*map(type, cells)}) == 1:
+                given = np.array(cells)
+        elif given.dtype.kind in "fmM":
+            _check_there(given, name)
     elif values.dtype.kind in "mM":
         given = np.asarray(values)
         _check_there(given, name)
