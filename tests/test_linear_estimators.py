@@ -21,7 +21,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris  # noq
 from sklearn.ensemble import VotingClassifier  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.inspection import permutation_importance  # noqa: E402
-from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler, scale  # noqa: E402
 
@@ -540,3 +540,9 @@ def test_labels_that_are_objects_are_kept_as_scikit_learn_keeps_them(name):
     ours, theirs = getattr(fastnn, name)(), getattr(linear_model, name)()
     assert ours.fit(X, y).classes_.dtype == theirs.fit(X, y).classes_.dtype == np.dtype("<U1")
     assert (ours.predict(X) == y).all()
+    text = y.astype(np.dtypes.StringDType())
+    ours = getattr(fastnn, name)().fit(X, text, X_val=X, y_val=text)
+    more = getattr(fastnn, name)().partial_fit(X, text, classes=np.unique(text))
+    for model in (ours, more):
+        assert model.classes_.dtype == np.dtype("<U1") and model.score(X, text) == 1.0
+    assert cross_val_score(ours, X, text, cv=KFold(2)).shape == (2,)

@@ -129,12 +129,21 @@ def regressor(**settings):
 
 
 @pytest.mark.parametrize(
-    "labels", [NAMES, y, NAMES.astype(object), y == 2, np.where(y == 0, -1, 1), y * 2.0]
+    "labels",
+    [
+        NAMES,
+        y,
+        NAMES.astype(object),
+        y == 2,
+        np.where(y == 0, -1, 1),
+        y * 2.0,
+        NAMES.astype(np.dtypes.StringDType()),
+    ],
 )
 def test_labels_of_any_kind_are_given_back(labels):
     model = classifier(learning_rate_init=0.05, max_iter=100).fit(X, labels)
     assert_array_equal(model.classes_, np.unique(labels))
-    assert np.mean(model.predict(X) == labels) > 0.9
+    assert np.mean(model.predict(X) == labels) == model.score(X, labels) > 0.9
     assert_allclose(model.predict_proba(X).sum(axis=1), 1)
     assert_allclose(model.predict_log_proba(X), np.log(model.predict_proba(X)))
 

@@ -114,11 +114,16 @@ def test_frames_of_three_libraries_and_arrays_of_objects_give_the_same_bits():
         pd.Series(BOUGHT, dtype="category"),
         np.char.add(BOUGHT, np.where(X["city"] == "Ulm", " Ulm", "")),
         BOUGHT.astype(np.dtypes.StringDType()),
+        pd.Series(BOUGHT == "yes", dtype="boolean"),
+        pd.Series(BOUGHT == "yes", dtype="bool[pyarrow]"),
+        pd.Series(np.where(BOUGHT == "yes", 7, -3), dtype="Int64"),
     ],
 )
 def test_labels_of_any_kind_are_given_back_and_kept_in_a_file(labels, tmp_path):
     model = classifier().fit(X, labels)
     assert_array_equal(model.classes_, np.unique(labels))
+    assert model.classes_.dtype.kind in "biUf" and model.score(X, labels) > 0.5
+    assert (model.classes_.dtype.kind == "f") == (np.asarray(labels).dtype.kind == "f")
     assert model.predict(X).dtype == model.classes_.dtype
     assert model.predict_proba(X).shape == (N, len(model.classes_))
     model.save(tmp_path / "model.safetensors")
@@ -173,6 +178,7 @@ def predict(**columns):
     return lambda: CLASSIFIER.predict(X.assign(**columns))
 
 
+DAY = np.datetime64("2024-01-01", "ns")
 GAPS = np.where(np.arange(N) == 3, None, BOUGHT)
 SPARSE = scipy.sparse.eye_array(9)
 MIXED = ["?!"] + ["1.5"] * (N - 1)
@@ -204,6 +210,31 @@ REFUSED = {
     "missing y": (fit(X, PRICE * np.nan, kind=regressor), ValueError, "y contains NaN"),
     "missing label": (fit(X, GAPS), InvalidInput, "contains None: there is no value in row 3"),
     "NA label": (fit(X, pd.Series(GAPS, dtype="string")), InvalidInput, "contains NaN: .* row 3"),
+    "NA truth": (
+        fit(X, pd.Series([*(BOUGHT[:-1] == "yes"), None], dtype="boolean")),
+        InvalidInput,
+        f"contains NaN: .* row {N - 1}",
+    ),
+    "NA number": (
+        fit(X, pd.Series([*PRICE[:-1], None], dtype="Float64"), kind=regressor),
+        InvalidInput,
+        f"contains NaN: .* row {N - 1}",
+    ),
+    "labels that are dates": (
+        fit(X, np.where(BOUGHT == "yes", DAY, DAY + 1)),
+        InvalidInput,
+        "labels cannot be such as",
+    ),
+    "labels that are durations": (
+        fit(X, np.where(BOUGHT == "yes", DAY - DAY, DAY - DAY + 1)),
+        InvalidInput,
+        "labels cannot",
+    ),
+    "labels that are objects": (
+        fit(X, [datetime.date(2024, 1, 1 + (each == "yes")) for each in BOUGHT]),
+        InvalidInput,
+        r"labels cannot be such as datetime.date\(2024",
+    ),
     "missing text": (
         fit(X, np.array(GAPS, np.dtypes.StringDType(na_object=None))),
         InvalidInput,
@@ -586,6 +617,13 @@ def test_what_is_left_of_a_time_limit_goes_to_more_members(seconds_left, members
     fit.settings = SimpleNamespace(workers=2, members=members)
     fit.recipes, fit._seconds_left = [None, None], lambda: seconds_left
     assert fit._more(2, 1.0) == more
+
+
+def test_a_clock_that_stands_still_leaves_time_for_all(monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", lambda: 5.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 5.0)
+    model = classifier(time_limit=9.0, n_members=2, max_iter=1).fit(X, BOUGHT)
+    assert len(model.members_) == 2
 
 
 def test_trees_of_many_columns_are_no_more_than_there_is_time_for():

@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged, InvalidInput
+from fastnn.estimators.labels import known_text
 from fastnn.inputs.frames import frame_of
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
@@ -96,8 +97,8 @@ class TrainedEstimator(BaseEstimator):
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
         with named_columns(X):
             X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=kept(X),
-                reset=reset, **checks,
+                self, X, known_text(y), accept_sparse=["csr", "csc"], multi_output=True,
+                dtype=kept(X), reset=reset, **checks,
             )  # fmt: skip
         return X, y
 

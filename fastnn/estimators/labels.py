@@ -7,7 +7,28 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import type_of_target, unique_labels
+
+
+class ScoredLabels(ClassifierMixin):
+    """A classifier of scikit-learn's, for which labels may be text of NumPy's `StringDType`."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows of X whose label, or labels, are those of y, weighted."""
+        return float(super().score(X, known_text(y), sample_weight))
+
+
+def known_text(y: Any) -> Any:
+    """Return labels; those of NumPy's `StringDType`, which scikit-learn does not know, as text.
+
+    >>> known_text(np.array(["yes", "no"], np.dtypes.StringDType()))
+    array(['yes', 'no'], dtype='<U3')
+    """
+    if not isinstance(y, np.ndarray) or y.dtype.kind != "T":
+        return y
+    found = y.astype(object)
+    return found.astype(str) if all(isinstance(each, str) for each in found.flat) else found
 
 
 @dataclass(frozen=True)

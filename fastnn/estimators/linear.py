@@ -35,6 +35,7 @@ from fastnn.estimators.base import (
     kept,
     named_columns,
 )
+from fastnn.estimators.labels import known_text
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
@@ -483,7 +484,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
         with named_columns(X):
             X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], dtype=kept(X), order="C",
+                self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=kept(X), order="C",
                 reset=reset, **checks,
             )  # fmt: skip
         return X, y

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows
 from fastnn.estimators.description import HiddenActivation
-from fastnn.estimators.labels import Labels
+from fastnn.estimators.labels import Labels, ScoredLabels, known_text
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import refuse_balanced, weights_of
@@ -43,7 +43,7 @@ def _keep(estimator: Any, parameters: dict[str, Any]) -> None:
     vars(estimator).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
 
 
-class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
+class MLPClassifier(ScoredLabels, MultilayerPerceptron):
     """Tell classes apart by a network of hidden layers: scikit-learn's class, several times faster.
 
     Parameters, defaults, attributes, warnings and errors are those of
@@ -280,6 +280,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         """
         refuse_balanced(self.class_weight)
         with self._draft() as fitted:
+            y, classes = known_text(y), known_text(classes)
             if _check_partial_fit_first_call(fitted, classes):
                 several = type_of_target(y).startswith("multilabel")
                 fitted._labels = Labels.of(y if several else np.asarray(classes))

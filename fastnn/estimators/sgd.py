@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.base import Rows, float_of
+from fastnn.estimators.labels import ScoredLabels, known_text
 from fastnn.estimators.linear import (
     PLAIN_LOSSES,
     WITH_EPSILON,
@@ -50,7 +51,7 @@ def _check_labels(y: np.ndarray) -> None:
         check_classification_targets(y)
 
 
-class LinearClassifier(LinearClassifierMixin, LinearModel):
+class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     """What `SGDClassifier` and `Perceptron` have in common: labels, one class against the rest."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -150,7 +151,7 @@ class LinearClassifier(LinearClassifierMixin, LinearModel):
             refuse_balanced(self.class_weight)
         X, y = self._check_rows(X, y, reset=first)
         _check_labels(y)
-        _check_partial_fit_first_call(self, classes)
+        _check_partial_fit_first_call(self, known_text(classes))
         if len(self.classes_) < 2:
             raise ValueError("The number of classes has to be greater than one; got 1 class")
         weights = self._checked_weights(sample_weight, X)
