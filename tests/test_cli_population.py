@@ -12,6 +12,8 @@ from numpy.testing import assert_allclose
 
 from fastnn import CorruptFile, TabularClassifier, TabularRegressor, Trainer
 from fastnn.cli import main
+from fastnn.estimators.tabular.scorers import check_task
+from fastnn.targets.cuda.host.availability import unavailable
 
 QUICK = ["--tabular", "--target", "numpy", "--members", "2", "--epochs", "4", "--quiet"]
 
@@ -120,7 +122,17 @@ def test_a_matrix_is_a_table_without_names(tmp_path, capsys):
         (["--tabular", "--time-limit", "0"], "--time-limit"),
         (["--tabular", "--validation", "0"], "--validation 0"),
         (["--tabular", "--scoring", "rocauc"], "did you mean 'roc_auc'"),
-        ([*QUICK, "--label", "city", "--scoring", "r2"], "the metric 'score' failed"),
+        (
+            [*QUICK, "--scoring", "r2"],
+            "r2 is not for a label of 3 classes; choose one",
+        ),
+        ([*QUICK, "--scoring", "roc_auc"], "roc_auc is not for a label of 3 classes"),
+        ([*QUICK, "--scoring", "f1"], "not for a label of 3 classes; choose one such as accuracy"),
+        ([*QUICK, "--label", "open", "--scoring", "f1"], "f1_macro, roc_auc, roc_auc_ovr"),
+        (
+            [*QUICK, "--label", "sales", "--scoring", "accuracy"],
+            "not for a regression; choose one",
+        ),
         ([*QUICK, "--validation", "0.001"], "larger --validation"),
     ],
 )
@@ -130,6 +142,36 @@ def test_what_cannot_be_is_one_line(shops, tmp_path, capsys, given, said):
     assert main(["train", shops, *label, *given]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("fastnn: ") and said in line and not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--task", "regression", "--scoring", "roc_auc"], "roc_auc is not for a regression; "),
+        (
+            ["--task", "classification", "--scoring", "r2"],
+            "not for a label of 2 or 3 classes",
+        ),
+        (["--target", "cuda"], "target 'cuda' cannot run here"),
+    ],
+)
+def test_what_no_table_can_mend_is_refused_before_it_is_read(given, said, monkeypatch, capsys):
+    if "cuda" in given and not unavailable():
+        pytest.skip("there is a device")
+    monkeypatch.setattr("fastnn.cli.rows.read_data", None)
+    for also in (["--tabular"], *([[]] if "--target" in given else [])):
+        assert main(["train", "x.csv", "--label", "y", *also, *given]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_scorers_of_the_task_are_taken():
+    for name, tasks in {
+        "f1": [np.arange(2)], "roc_auc": [np.array(["no", "yes"])], "f1_macro": [np.arange(3)],
+        "roc_auc_ovr": [np.array(["a", "b", "c"])], "neg_log_loss": [np.arange(2), np.arange(3)],
+        "r2": [None], "neg_mean_squared_log_error": [None], "adjusted_rand_score": [np.arange(4)],
+    }.items():  # fmt: skip
+        for task in tasks:
+            check_task(name, [task], "--scoring")
 
 
 def test_the_target_is_no_column(shops, capsys):

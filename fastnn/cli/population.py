@@ -83,9 +83,15 @@ def check(options: argparse.Namespace) -> None:
         raise InvalidInput("--tabular chooses networks by rows left out; leave out --validation 0")
     _estimator(options, classes=True)  # for which a library may be missing
     if options.scoring is not None:
+        import numpy as np
+
         from fastnn.estimators.scoring import check_name
+        from fastnn.estimators.tabular.scorers import check_task
 
         check_name(options.scoring)
+        if options.task in ("regression", "classification"):
+            some = (None,) if options.task == "regression" else (np.arange(2), np.arange(3))
+            check_task(options.scoring, some, "--scoring")
 
 
 def _spelt(name: str) -> str:
@@ -94,12 +100,20 @@ def _spelt(name: str) -> str:
 
 def run(options: argparse.Namespace, out: str, begun: float, said: list[str]) -> int:
     """Train, and print how good the ensemble is and where it is."""
+    import numpy as np
+
     from fastnn.cli.model import PopulationModel
     from fastnn.tabular.table import counted
 
     prepared = prepare(options, said, tabular=True)
     estimator = _estimator(options, bool(prepared.label.classes))
     model = PopulationModel(estimator, prepared.preparation, prepared.label, prepared.plan)
+    if options.scoring is not None:
+        from fastnn.estimators.tabular.scorers import check_task
+
+        places = np.arange(len(prepared.label.classes))
+        classes = np.sort(model.outcomes(places)) if len(places) else None
+        check_task(options.scoring, [classes], "--scoring")
     data = Parts(model, prepared.data, options, said)
     said.append(
         f"at most {counted(estimator.n_members, 'network')} of {counted(prepared.rows, 'row')}, "

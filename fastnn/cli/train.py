@@ -183,6 +183,7 @@ def _check(options: argparse.Namespace, out: str) -> None:
     InvalidInput
         Which, and what to do.
     """
+    from fastnn.targets.selection import choose
     from fastnn.training.saved_trainer import MOST_THREADS
 
     given = vars(options)
@@ -204,6 +205,8 @@ def _check(options: argparse.Namespace, out: str) -> None:
             "leave one of the two out"
         )
     settings.check_names(options)
+    if options.target is not None:
+        choose(options.target)
     validation, test = shares(options)
     if validation + test >= 1:
         raise InvalidInput(

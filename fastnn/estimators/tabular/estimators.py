@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite
@@ -15,6 +15,12 @@ from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.estimators.labels import Labels, ScoredLabels
 from fastnn.estimators.tabular.base import TabularEstimator
 from fastnn.estimators.tabular.files import plain_value
+from fastnn.estimators.tabular.scorers import (
+    AnsweringClassifier,
+    AnsweringRegressor,
+    most_of,
+    shares_of,
+)
 from fastnn.estimators.weights import weights_of
 from fastnn.targets.selection import Target
 
@@ -157,11 +163,11 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row of X, (m,)."""
         mean = self._predicted(X)
-        return self.classes_[_most(mean)]
+        return self.classes_[most_of(mean)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of `classes_`, (m, classes)."""
-        return _table(self._predicted(X))
+        return shares_of(self._predicted(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, (m, classes)."""
@@ -214,10 +220,10 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         return found / found.sum(axis=1, keepdims=True)
 
     def _answering(self, mean: np.ndarray) -> Any:
-        return _AnsweringClassifier(self.classes_, mean)
+        return AnsweringClassifier(self.classes_, mean)
 
     def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
-        true = _table(mean)[np.arange(len(y)), self._encode(y)]
+        true = shares_of(mean)[np.arange(len(y)), self._encode(y)]
         return float(np.average(-np.log(np.maximum(true, _LEAST)), weights=weights))
 
     def _targets_to_plain(self) -> dict[str, Any]:
@@ -360,7 +366,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         return outputs
 
     def _answering(self, mean: np.ndarray) -> Any:
-        return _AnsweringRegressor(self._numbers(mean))
+        return AnsweringRegressor(self._numbers(mean))
 
     def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
         errors = (self._numbers(mean) - self._encode(y)) / self._scale
@@ -380,42 +386,3 @@ def _is_label(value: Any) -> bool:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return False  # which may have whole numbers as items
     return isinstance(value.item() if isinstance(value, np.generic) else value, _LABELS)
-
-
-def _table(mean: np.ndarray) -> np.ndarray:
-    """Return probabilities of all classes, float64 of sum 1, where a mean may have one of two."""
-    mean = mean.astype(np.float64)
-    if mean.shape[1] == 1:
-        return np.hstack([1.0 - mean, mean])
-    return mean / mean.sum(axis=1, keepdims=True)
-
-
-def _most(mean: np.ndarray) -> np.ndarray:
-    """Return the place of the most probable class of each row."""
-    return _table(mean).argmax(axis=1)
-
-
-class _AnsweringClassifier(ClassifierMixin, BaseEstimator):
-    """Predicts what it was made with: what a scorer asks."""
-
-    def __init__(self, classes: np.ndarray, mean: np.ndarray) -> None:
-        self.classes_, self.mean = classes, mean
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable labels."""
-        return self.classes_[_most(self.mean)]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probabilities."""
-        return _table(self.mean)
-
-
-class _AnsweringRegressor(RegressorMixin, BaseEstimator):
-    """Predicts what it was made with: what a scorer asks."""
-
-    def __init__(self, numbers: np.ndarray) -> None:
-        self.numbers = numbers
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the numbers."""
-        return self.numbers
