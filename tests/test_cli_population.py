@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from fastnn import CorruptFile, TabularClassifier, TabularRegressor, Trainer
+from fastnn import CorruptFile, InvalidInput, TabularClassifier, TabularRegressor, Trainer
 from fastnn.cli import main
 from fastnn.estimators.tabular.scorers import check_task
 from fastnn.targets.cuda.host.availability import unavailable
@@ -162,6 +162,21 @@ def test_what_no_table_can_mend_is_refused_before_it_is_read(given, said, monkey
     for also in (["--tabular"], *([[]] if "--target" in given else [])):
         assert main(["train", "x.csv", "--label", "y", *also, *given]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_frame_that_does_not_fit_is_told_what_reads_files(shops, tmp_path, capsys):
+    path = str(tmp_path / "model.safetensors")
+    train(capsys, shops, "--label", "kind", "--decimal", ",", "--out", path)
+    model, frame = TabularClassifier.load(path), pd.read_csv(shops, sep=";")
+    for wrong in (frame, frame[model.feature_names_in_]):
+        with pytest.raises(InvalidInput, match="\n.*`fastnn predict MODEL FILE` reads files as"):
+            model.predict(wrong)
+    plain = frame[model.feature_names_in_].assign(open=frame["open"] == "yes")
+    for name in ("size", "sales"):
+        plain[name] = plain[name].str.replace(",", ".").astype(float)
+    plain["since"] = pd.to_datetime(plain["since"], dayfirst=True)
+    rows = predicted(capsys, path, shops, "--decimal", ",")
+    assert model.predict(plain).tolist() == [row[0] for row in rows[1:]]
 
 
 def test_scorers_of_the_task_are_taken():

@@ -32,6 +32,11 @@ from fastnn.training.ensemble import Ensemble
 from fastnn.training.metrics import Metrics
 
 _IMPORTANCE_ROWS = 1000  # kept to permute columns of
+_OF_FILES = (
+    "This model is one of fastnn train --tabular: `fastnn predict MODEL FILE` reads files as they "
+    "are. In Python, pass the columns of feature_names_in_ alone, in their order, with numbers, "
+    "timestamps, timedeltas and text in them, and 0 and 1 for words such as no and yes."
+)
 # What a fit leaves beside attributes whose names end with "_".
 _PRIVATE = {
     "_fields", "_encodings", "_kept", "_importances", "_center", "_scale", "_range", "table",
@@ -331,13 +336,28 @@ class TabularEstimator(BaseEstimator):
 
     def measured(self, X: Any, places: np.ndarray, metrics: Metrics) -> dict[str, float]:
         """Return loss, accuracy and metrics for X and the places of its classes (m,)."""
-        features = self._features(self._fields.code(self._cells(X, reset=False)))
+        features = self._features(self._read(X))
         return self.ensemble_.evaluate(features, places, metrics=metrics)
 
     def _predicted(self, X: Any) -> np.ndarray:
         """Return what the members give on average, (m, outputs), for X."""
         check_is_fitted(self)
-        return self._mean(self._fields.code(self._cells(X, reset=False)))
+        return self._mean(self._read(X))
+
+    def _read(self, X: Any) -> Coded:
+        """Return X as numbers and codes, or say what reads files where this model is one of those.
+
+        Raises
+        ------
+        ValueError
+            Other columns than in `fit`, or what cannot be in them.
+        """
+        try:
+            return self._fields.code(self._cells(X, reset=False))
+        except ValueError as error:
+            if self.table is None or isinstance(X, Cells):
+                raise
+            raise InvalidInput(f"{str(error).rstrip()}\n{_OF_FILES}") from error
 
     @property
     def feature_importances_(self) -> np.ndarray:
@@ -385,7 +405,10 @@ class TabularEstimator(BaseEstimator):
         Parameters
         ----------
         path
-            The file; also one of ``fastnn train --tabular``.
+            The file; also one of ``fastnn train --tabular``. That has read a file in a way of its
+            own, which ``fastnn predict`` does again. Here X needs the columns of
+            `feature_names_in_`, in that order and without the label, and in them numbers, 0 and 1
+            where there were two words such as yes and no, dates, durations and text.
         target
             What to use instead of the saved one; None keeps that.
 
