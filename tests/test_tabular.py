@@ -161,6 +161,7 @@ def written(seconds):
         "iso": f"P{days}DT{hour}H{minutes}M{rest}S",
         "polars": f"PT{seconds}S",
         "sql": f"{days} day {hour}:{minutes:02d}:{rest:02d}.000",
+        "net": f"{days}.{hour:02d}:{minutes:02d}:{rest:02d}",
         "short": f"{hours}h {minutes}m {rest}s",
         "words": f"{hours} hours, {minutes} minutes and {rest} seconds",
     }

@@ -17,7 +17,8 @@ _ISO = re.compile(
 )
 _ISO_SECONDS = (604_800.0, 86_400.0, 3600.0, 60.0, 1.0)
 _CLOCK = re.compile(
-    r"([-+]?)(?P<one>\d{1,9}):(?P<two>[0-5]\d)(?::(?P<three>[0-5]\d))?(?P<part>[.,]\d{1,9})?"
+    r"([-+]?)(?:(?P<days>\d{1,7})[. ](?=\d\d:\d\d:))?(?P<one>\d{1,9}):(?P<two>[0-5]\d)"
+    r"(?::(?P<three>[0-5]\d))?(?P<part>[.,]\d{1,9})?"
 )
 _UNITS = {
     "week": 604_800.0, "day": 86_400.0, "hour": 3600.0, "hr": 3600.0, "minute": 60.0, "min": 60.0,
@@ -82,6 +83,7 @@ def _seconds(text: str, form: str) -> float | None:
     else:
         rest = 3600.0 * one + 60 * two
     rest += float(f"0.{clock['part'][1:]}") if clock["part"] else 0.0
+    rest += 86_400.0 * int(clock["days"] or 0)
     return total - rest if clock[1] == "-" else total + rest
 
 
