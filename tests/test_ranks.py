@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -27,6 +28,7 @@ from fastnn import (
     sweep,
     train_population,
 )
+from fastnn.cli import main
 from fastnn.errors import CorruptFile, Diverged, InvalidInput, RankFailed
 from fastnn.inputs import table_files
 from fastnn.inputs.data import check_data
@@ -647,3 +649,10 @@ def test_a_copy_trains_alone_and_a_communicator_is_assigned():
 
     (other, first), (_, second) = run_ranks(2, work)
     assert (numbers(first) == numbers(second)).all() and (numbers(first) == numbers(other)).all()
+
+
+def test_the_command_line_names_what_is_missing_without_mpi(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    out = tmp_path / "model"
+    assert main(["train", "x.csv", "--label", "y", "--mpi", "--out", str(out)]) == 2
+    assert "--mpi needs mpi4py" in capsys.readouterr().err and not out.exists()
