@@ -91,8 +91,9 @@ class Problem:
         clip_grad_norm_). NaN or infinity in g makes all of it NaN there.
     precision
         How products of matrices are computed: "float32" in the dtype itself, float64 too; "tf32" or
-        "bfloat16" from factors rounded to 11 or 8 bits of mantissa, summed in float32, on tensor
-        cores. These two are for dtype float32, in which everything is kept, and for CUDA alone.
+        "bfloat16" from factors rounded to 11 or 8 bits of mantissa, summed in float32. These two
+        are for dtype float32, in which everything is kept: CUDA has both, on tensor cores, the CPU
+        bfloat16 where the processor has AVX512_BF16 or AMX, and NumPy both, slowly.
     ignore_nan
         Whether a target may be NaN: it is missing then, and left out, as if its weight were 0, from
         loss, gradient and accuracy. For losses that are means over the outputs of a row.

@@ -57,12 +57,21 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
         missing = availability.unavailable(precision)
         if missing:
             raise TargetUnavailable(f"target 'cuda' cannot run here: {missing}")
-    elif precision != "float32":
-        raise InvalidInput(
-            f"precision {precision!r} needs target 'cuda', not {name!r}, which computes in the "
-            "dtype throughout; use precision='float32' here"
+    elif name == "cpu" and precision != "float32" and (missing := _cpu_lacks(precision)):
+        raise TargetUnavailable(
+            f"precision {precision!r} on target 'cpu' needs {missing}; use precision='float32', "
+            "target='cuda', or target='numpy', which is slow"
         )
     return name, ""
+
+
+def _cpu_lacks(precision: Precision) -> str:
+    """Return what the CPU target lacks here for a precision that is not that of the dtype, or ""."""
+    if precision != "bfloat16":
+        return "the tensor cores of a CUDA device"
+    from fastnn.targets.cpu.bfloat16 import missing
+
+    return missing()
 
 
 def _lacks(problem: Problem) -> str:
@@ -77,7 +86,7 @@ def _lacks(problem: Problem) -> str:
 
 
 def _choose_for(problem: Problem | None, precision: Precision, restarts: int) -> tuple[Target, str]:
-    """Return what "auto" stands for, and why; CUDA for other precisions than float32."""
+    """Return what "auto" stands for, and why."""
     from fastnn.targets.cuda.host import availability
     from fastnn.targets.cuda.host.worthwhile import why_not
 
@@ -87,7 +96,11 @@ def _choose_for(problem: Problem | None, precision: Precision, restarts: int) ->
         against = f"CUDA {lacking}"
     elif problem and problem.network.inputs is None:
         against = "the network does not know its number of inputs yet"
-    elif problem and precision == "float32" and (little := why_not(problem, restarts)):
+    elif (
+        problem
+        and (precision == "float32" or not _cpu_lacks(precision))
+        and (little := why_not(problem, restarts))
+    ):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little
     elif not availability.devices():
@@ -96,10 +109,10 @@ def _choose_for(problem: Problem | None, precision: Precision, restarts: int) ->
         against = f"CUDA device {availability.devices()[0].name}, but {missing}"
     else:
         return "cuda", f"auto chose cuda: {availability.devices()[0]}"
-    if precision != "float32":
+    if precision != "float32" and (lacking := _cpu_lacks(precision)):
         raise TargetUnavailable(
             f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; "
-            "use precision='float32' here"
+            f"or on target 'cpu' {lacking}; use precision='float32' here"
         )
     return "cpu", f"auto chose cpu: {against}"
 
@@ -131,6 +144,11 @@ def check_reads(name: Any, problem: Problem, *values: Any, restarts: int = 1) ->
     kinds = [type(value).__name__ for value in values if is_sparse(value)]
     if not kinds:
         return
+    if problem.precision != "float32":
+        raise InvalidInput(
+            f"X is sparse ({kinds[0]}), and products with sparse rows are not rounded to "
+            f"{problem.precision}; use precision='float32', or pass X.toarray()"
+        )
     first = problem.network.parametric[0]
     if first.kind != "Dense":
         raise InvalidInput(

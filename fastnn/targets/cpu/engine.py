@@ -43,6 +43,7 @@ from fastnn.targets.cpu.begun import (
     results_of,
     sparse_arrays,
 )
+from fastnn.targets.cpu.bfloat16 import instructions
 from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.laziness import (
@@ -113,7 +114,8 @@ class Engine(interface.Engine):
         self._asked = threads
         network = problem.network
         self._rule = rule or problem.optimizer.rule
-        self._linear = group is None and is_linear(problem, self._rule)
+        self._rounded = instructions() if problem.precision == "bfloat16" else 0
+        self._linear = group is None and not self._rounded and is_linear(problem, self._rule)
         self._slots = (UPDATES[rule] if rule else update_row(problem.optimizer)).slots
         alphas = [
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0
@@ -338,6 +340,7 @@ class Engine(interface.Engine):
         """Return whether it is one output that `step.batch_of_one` trains by plain SGD."""
         return (
             problem.batch_size == 1
+            and problem.precision == "float32"
             and problem.network.widths == problem.network.shapes == ((problem.network.inputs, 1),)
             and problem.network.dense[0].activation == "identity"
             and problem.optimizer.rule == "sgd"
@@ -523,6 +526,7 @@ class Engine(interface.Engine):
         return make_plan(
             problem, samples, layout, self.threads, self._rule, sparse,
             shared=self.shares is not None, summed=self._sums is not None,
+            rounded=self._rounded,
         )  # fmt: skip
 
     @property
@@ -581,6 +585,7 @@ class Engine(interface.Engine):
             head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))
         by_rows = (
             self.problem.network.dropouts[0] == 0
+            and not self._rounded
             and self._working.plan.layers[0, LAYER_KIND] == LINEAR
             and (self._linear or self.problem.network.dense[0].units <= IN_PLACE_UNITS)
         )

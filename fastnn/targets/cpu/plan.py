@@ -42,6 +42,7 @@ from fastnn.targets.cpu.tiling import (
     FORWARD,
     KIND,
     LAYER,
+    PACKED_ROWS,
     ROWS,
     cut_update,
     list_phases,
@@ -146,16 +147,27 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     STATUS,  # offset of two numbers behind the kept gradient, where it is summed over processes: 1
     # for a loss that is not finite, and 1 for a process that wants to stop; else 0
     SUM,  # address of the function that sums both, which the engine fills in
+    ROUNDED,  # how factors of products are rounded to bfloat16 and multiplied: see
+    # `products.rounded`; or 0
+    PACKED,  # offset of the first thread's rounded factors
+    PACKED_SIZE,
     HEAD_FIELDS,
-) = range(42)
+) = range(45)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
+PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
 ENTRY_BLOCK = 512  # numbers of a sparse row that are unpacked together
 
 PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transposed part of W
 K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
 LIST_SLACK = 8  # numbers behind a list that are written while it is made
+PACKED_TERMS = 512  # of a sum whose factors are rounded and packed together, two in a word
+# What a thread has packed: rows of one factor, and one panel of the other; and a block of results.
+PACKED_BLOCK, PACKED_PANEL = PACKED_ROWS * PACKED_TERMS // 2, 32 * PACKED_TERMS // 2
+PACKED_NUMBERS = PACKED_BLOCK + PACKED_PANEL + 32 * 32
+# A thread's own gradient, where each part of it packs its factors.
+ROUNDED_PRIVATE_BYTES = 256 << 10
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
 
 
@@ -257,6 +269,7 @@ def make_plan(
     sparse: Laziness | None = None,
     shared: bool = False,
     summed: bool = False,
+    rounded: int = 0,
 ) -> Plan:
     """Lay out `problem` for data of `samples` rows and a team of `threads`.
 
@@ -264,7 +277,7 @@ def make_plan(
     rows: nothing has the size of a batch of them, and W is in panels however few its units. Which
     numbers are summed in which order does not depend on `threads`; only how the work is cut does.
     `shared` is whether other processes have rows of each batch, `summed` whether the gradients of
-    all are added up.
+    all are added up. With `rounded`, factors of products are rounded to bfloat16: see ROUNDED.
     """
     rule = rule or problem.optimizer.rule
     own_rule = rule == problem.optimizer.rule
@@ -289,7 +302,7 @@ def make_plan(
         row[BIAS], row[COSINES] = getattr(layer, "bias", False), getattr(layer, "frequencies", 0)
         if row[LAYER_KIND] != LINEAR:
             pass
-        elif index == 0 and not sparse and is_narrow(layout, k, n):
+        elif index == 0 and not (sparse or rounded) and is_narrow(layout, k, n):
             row[WEIGHTS], row[NARROW] = take(n * k), take(padded(n))
         else:
             row[WEIGHTS] = take((k + 1) * padded(n))
@@ -311,7 +324,7 @@ def make_plan(
         inputs = 0 if sparse else take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = list_phases(problem, layout, batch, threads, own_rule, sparse, summed)
+    phases = list_phases(problem, layout, batch, threads, own_rule, sparse, summed, rounded > 0)
     own = phases[0, KIND] == FORWARD and not sparse
     first = step = 0
     if not sparse:
@@ -331,7 +344,7 @@ def make_plan(
         if row[LAYER_KIND] == BY_COLUMNS:
             row[X_HAT], row[STATISTICS] = take(capacity * padded(n)), take(5 * padded(n))
         small = row[LAYER_KIND] == LINEAR and k * n * problem.dtype.itemsize <= ALONE_BYTES
-        if small and index >= back_to:
+        if small and index >= back_to and not rounded:
             row[TRANSPOSED] = take(n * padded(k))
         row[DELTA] = take(capacity * padded(n))
         if activation_row(problem.network.parametric[index].activation).random:
@@ -352,7 +365,8 @@ def make_plan(
     head[PADDING] = take(2 * layout.lanes)
     head[ONES] = take(2 * layout.panel)
     panel_bytes = problem.dtype.itemsize * layout.panel
-    head[PRIVATE_SIZE] = max(1, PRIVATE_BYTES // panel_bytes // layout.panel) * layout.panel**2
+    private = ROUNDED_PRIVATE_BYTES if rounded else PRIVATE_BYTES
+    head[PRIVATE_SIZE] = max(1, private // panel_bytes // layout.panel) * layout.panel**2
     if layout.panel == 1:
         head[PRIVATE_SIZE] = 3 * shapes[0][0]  # a gradient, or three rows of X
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
@@ -378,11 +392,15 @@ def make_plan(
         head[NONZERO_SIZE] = -(-(ENTRY_BLOCK + batch) // 8) * 8
         head[ENTRIES] = take(threads * ENTRY_BLOCK)
     head[STATUS] = status
+    if rounded:
+        head[ROUNDED], head[PACKED_SIZE] = rounded, PACKED_NUMBERS
+        head[PACKED] = take(threads * PACKED_NUMBERS)
     inference_heads = np.stack([head] * threads)
     inference_heads[:, CAPACITY] = INFERENCE_ROWS
     for thread, own_head in enumerate(inference_heads):
         own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
         own_head[ENTRIES] += thread * ENTRY_BLOCK
+        own_head[PACKED] += thread * own_head[PACKED_SIZE]
     head[SHARED] = shared
     if sparse:
         head[LAZY] = sparse.mode
@@ -393,7 +411,7 @@ def make_plan(
         f"training in batches of {batch} rows on {threads} threads",
         "make batch_size smaller, or layers narrower",
     )
-    tiles, owners = cut_update(problem.network, layout, threads, batch, sparse)
+    tiles, owners = cut_update(problem.network, layout, threads, batch, sparse, rounded > 0)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
         parts_size, np.zeros((2 * len(layers) + 3, 2), np.int64), {}, take.buffers,

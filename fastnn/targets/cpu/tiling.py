@@ -45,6 +45,8 @@ TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
 UPDATE_TILE_SHARE = 4  # tiles of the update for each thread, about, in all but small networks
 SPARSE_TILES = 4  # of a first layer that reads sparse rows, for each thread
 TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
+# The same, and rows of a tile, where factors are packed first, which pays by their being reused.
+PACKED_COLUMNS, PACKED_ROWS = 256, 256
 # Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
 # would touch more pages than the first-level table of addresses holds (64 entries are usual).
 MOST_LOOK_ROWS = 48
@@ -59,6 +61,7 @@ def list_phases(
     own_rule: bool,
     sparse: Laziness | None = None,
     summed: bool = False,
+    rounded: bool = False,
 ) -> np.ndarray:
     """List the phases of a step: large layers one by one, the small ones after them together.
 
@@ -85,6 +88,8 @@ def list_phases(
     for layer in range(together):
         k, n = shapes[layer]
         high, columns = _blocks(k, layout.panels(n), layout, rows, threads)
+        if rounded:
+            high, columns = _packed_blocks(layout.panels(n), rows, threads)
         group = 1
         if kinds[layer].code != LINEAR:
             high, columns = _whole(kinds[layer], layout.panels(n), rows, threads)
@@ -93,7 +98,7 @@ def list_phases(
         elif layer == 0:
             # A thread goes through X once: what the first of its panels reads, the others use.
             group = -(-layout.panels(n) // (columns * threads))
-            if n <= IN_PLACE_UNITS:
+            if n <= IN_PLACE_UNITS and not rounded:
                 high = look_rows(rows)
         phases.append((FORWARD, layer, high, columns, group))
     share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
@@ -103,6 +108,8 @@ def list_phases(
         # Every tile transposes its part of W, so it takes as many rows as it can.
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
         high = min(rows, 512)
+        if rounded:
+            high, columns = _packed_blocks(layout.panels(k), rows, threads)
         if kinds[layer].code != LINEAR:
             high, columns = _whole(kinds[layer], layout.panels(k), rows, threads)
         phases.append((BACKWARD, layer, high, columns, 1))
@@ -128,6 +135,16 @@ def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tup
     return max(16, rows // 64 * 8, min(high, 128)), columns
 
 
+def _packed_blocks(panels: int, rows: int, threads: int) -> tuple[int, int]:
+    """Return rows and panels of a tile whose factors are packed first: large ones, one a thread.
+
+    Where there are few panels, each is packed by every thread.
+    """
+    if panels >= 2 * threads:
+        return min(rows, PACKED_ROWS), -(-panels // threads)
+    return max(16, min(PACKED_ROWS, -(-rows // threads // 16) * 16)), panels
+
+
 def _whole(kind: Kind, panels: int, rows: int, threads: int) -> tuple[int, int]:
     """Return rows and panels of a tile of what is no product."""
     high = rows if kind.whole_columns else max(8, -(-rows // (2 * threads) // 8) * 8)
@@ -135,7 +152,12 @@ def _whole(kind: Kind, panels: int, rows: int, threads: int) -> tuple[int, int]:
 
 
 def cut_update(
-    network: Network, layout: Layout, threads: int, capacity: int, sparse: Laziness | None = None
+    network: Network,
+    layout: Layout,
+    threads: int,
+    capacity: int,
+    sparse: Laziness | None = None,
+    rounded: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut all weights that are trained into tiles.
 
@@ -158,7 +180,8 @@ def cut_update(
                 if p0 < p1:
                     owned[share].append((layer, k, k, p0, p1))
             continue
-        together = max(1, min(TILE_COLUMNS // layout.panel, -(-panels // threads)))
+        columns = PACKED_COLUMNS if rounded else TILE_COLUMNS
+        together = max(1, min(columns // layout.panel, -(-panels // threads)))
         if sparse and layer == 0:
             together = panels if sparse.mode else max(1, min(TILE_COLUMNS // layout.panel, panels))
         groups = -(-panels // together)

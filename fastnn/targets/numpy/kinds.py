@@ -12,3 +12,9 @@ KINDS: dict[str, Kind] = {
     "BatchNorm": BatchNormKind(),
     "Periodic": PeriodicKind(),
 }
+_ROUNDED = {precision: LinearKind(precision) for precision in ("tf32", "bfloat16")}
+
+
+def kind_of(kind: str, precision: str) -> Kind:
+    """Return what computes a kind of layer; the precision is that of products of matrices."""
+    return _ROUNDED.get(precision, KINDS[kind]) if kind == "Dense" else KINDS[kind]

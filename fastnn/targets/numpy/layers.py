@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.random.keys import random_key
+from fastnn.rules.rounding import rounded
 
 
 class Kept(NamedTuple):
@@ -51,13 +52,20 @@ class Kind:
 
 
 class LinearKind(Kind):
-    """Z = X W + b."""
+    """Z = X W + b, where the factors of products may be rounded: see `fastnn.rules.rounding`."""
+
+    def __init__(self, precision: str = "float32") -> None:
+        self.precision = precision
+
+    def factor(self, numbers: np.ndarray) -> np.ndarray:
+        """Return a factor of a product as it is multiplied."""
+        return numbers if self.precision == "float32" else rounded(self.precision, numbers)
 
     def forward(
         self, layer: Any, own: tuple[np.ndarray, ...], X: np.ndarray, training: bool
     ) -> Kept:
         """See `linear_forward`."""
-        return Kept(linear_forward(X, own[0], own[1]))
+        return Kept(linear_forward(self.factor(X), self.factor(own[0]), own[1]))
 
     def backward(
         self,
@@ -68,7 +76,9 @@ class LinearKind(Kind):
         dZ: np.ndarray,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """See `linear_backward`; db is 0 where there is no bias."""
-        dX, dW, db = linear_backward(X, own[0], dZ)
+        dX, dW, db = linear_backward(self.factor(X), self.factor(own[0]), self.factor(dZ))
+        if self.precision != "float32":
+            db = dZ.sum(axis=0)  # which is no product
         return dX, (dW, db if layer.bias else np.zeros_like(own[1]))
 
 

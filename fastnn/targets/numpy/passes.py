@@ -11,7 +11,7 @@ from fastnn.inputs.problem import Problem
 from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row, update_row
 from fastnn.targets.numpy.activations import activation_of
-from fastnn.targets.numpy.kinds import KINDS
+from fastnn.targets.numpy.kinds import KINDS, kind_of
 from fastnn.targets.numpy.layers import dropout_mask, random_slopes
 from fastnn.targets.numpy.losses import loss_of, output_gradients
 
@@ -115,7 +115,8 @@ def forward(
     ):
         mask = masks[position] if masks else None
         X = A if mask is None else A * mask
-        Z, kept = KINDS[layer.kind].forward(layer, own, X, training)
+        kind = kind_of(layer.kind, problem.precision)
+        Z, kept = kind.forward(layer, own, X, training)
         drawn = slopes[position] if slopes else None
         if drawn is None:
             A = activation_of(layer.activation).value(Z, alpha_of(layer, own))
@@ -203,7 +204,8 @@ def back_through(
             dZ = activation_of(layer.activation).input_gradient(Z, A, dA, alpha_of(layer, own))
         else:
             dZ = dA * slope
-        dA, found = KINDS[layer.kind].backward(layer, own, X, kept, dZ)
+        kind = kind_of(layer.kind, problem.precision)
+        dA, found = kind.backward(layer, own, X, kept, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
         l2 = problem.penalties[position][1]

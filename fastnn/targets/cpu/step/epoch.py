@@ -66,6 +66,7 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
 from fastnn.targets.cpu.products.narrow import make_narrow
+from fastnn.targets.cpu.products.rounded import make_rounded
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L2, PENALTY
 from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, prefetch_rows
@@ -122,6 +123,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     panel = shape.panel
     elementary = make_elementary(dtype)
     gemm = make_gemm(dtype, shape)
+    rounded = make_rounded(dtype, gemm.width_of)
     rules = make_rules(dtype, elementary)
     gather = make_gather(dtype, shape, gemm)
     lanes = make_lanes(dtype, panel)
@@ -137,6 +139,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         dtype,
         panel,
         gemm,
+        rounded,
         narrow,
         first_rows,
         find_tiles,
@@ -153,6 +156,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         dtype,
         panel,
         gemm,
+        rounded,
         narrow,
         first_rows,
         find_nonzero,

@@ -41,9 +41,12 @@ from fastnn.targets.cpu.plan import (
     OWN_SCRATCH,
     OWN_SCRATCH_SIZE,
     OWN_VALUE,
+    PACKED,
+    PACKED_SIZE,
     PADDING,
     PRIVATE,
     PRIVATE_SIZE,
+    ROUNDED,
     ROW_SCALE,
     ROW_SCRATCH,
     SLOPES,
@@ -82,6 +85,7 @@ def make_layers(
     dtype: np.dtype,
     panel: int,
     gemm: Any,
+    rounded: Any,
     narrow: Any,
     first_rows: Any,
     find_tiles: Any,
@@ -97,6 +101,7 @@ def make_layers(
     zero, one = real(0), real(1)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     width_of, multiply, multiply_caller = gemm.width_of, gemm.multiply, gemm.multiply_caller
+    multiply_rounded, multiply_back = rounded.multiply, rounded.multiply_transposed
     k_block, activate, multiply_derivative = gemm.block, rules.activate, rules.multiply_derivative
     losses, loss_gradients = rules.losses, rules.loss_gradients
     total, scale_rows = lanes.total, lanes.scale_rows
@@ -161,6 +166,12 @@ def make_layers(
                     address, stride, k, nonzero_of(job), lists, apart,
                     whole, s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
                 )  # fmt: skip
+        elif head[ROUNDED] > 0:
+            multiply_rounded(
+                memory, head[ROUNDED], head[PACKED] + me * head[PACKED_SIZE],
+                layers[layer, INPUT] + own, rows, k, r0, r1,
+                layers[layer, WEIGHTS], k + 1, k, p0, p1, n, out,
+            )  # fmt: skip
         else:
             multiply(
                 memory, layers[layer, INPUT] + own, rows, k, r0, r1,
@@ -395,6 +406,11 @@ def make_layers(
             periodic_back(job, layer, r0, r1)
         elif layers[layer, LAYER_KIND] != LINEAR:
             normalize_back(job, layer, r0, r1, p0, p1, me)
+        elif head[ROUNDED] > 0:
+            multiply_back(
+                memory, head[ROUNDED], head[PACKED] + me * head[PACKED_SIZE], delta, rows, n,
+                r0, r1, layers[layer, WEIGHTS], p0, p1, k, out,
+            )  # fmt: skip
         elif layers[layer, TRANSPOSED] >= 0:
             multiply(
                 memory, delta, rows, n, r0, r1, layers[layer, TRANSPOSED], n, zeros, p0, p1, k, out

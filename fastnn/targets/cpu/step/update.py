@@ -25,8 +25,11 @@ from fastnn.targets.cpu.plan import (
     MEAN_SLOT,
     NARROW,
     OWN_INPUTS,
+    PACKED,
+    PACKED_SIZE,
     PRIVATE,
     PRIVATE_SIZE,
+    ROUNDED,
     SIZE,
     SPARSE,
     STATUS,
@@ -118,6 +121,7 @@ def make_update(
     dtype: np.dtype,
     panel: int,
     gemm: Any,
+    rounded: Any,
     narrow: Any,
     first_rows: Any,
     find_nonzero: Any,
@@ -141,7 +145,7 @@ def make_update(
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
-    add_samples = narrow.gradient
+    add_samples, accumulate_rounded = narrow.gradient, rounded.accumulate
     add_entries, seek = sparse_rows.add_entries, sparse_rows.seek
     place_of, sum_columns = per_unit.place_of, per_unit.sum_columns
     weigh, move, weigh_periods = normalization.weigh, normalization.move, periodic.weigh
@@ -159,6 +163,13 @@ def make_update(
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         if layer == 0 and head[IN_PLACE] == SPARSE:
             add_entries(job, i1, p0, p1, first, samples, out, apart, origin, alpha, me)
+            return
+        if head[ROUNDED] > 0:
+            accumulate_rounded(
+                memory, head[ROUNDED], head[PACKED] + me * head[PACKED_SIZE],
+                layers[layer, INPUT] + own, k, i0, i1, layers[layer, DELTA], n, p0, p1, rows,
+                samples, out, apart, origin, alpha, beta,
+            )  # fmt: skip
             return
         as_rows = layer == 0 and head[IN_PLACE] > 0
         # The same sums wherever the rows of X are read: in place or as a copy.
