@@ -162,10 +162,11 @@ PRIVATE_BYTES = 32 << 10  # a thread's own gradient of a part of W, or transpose
 K_BLOCK_BYTES = 20 << 10  # a block of a panel that stays in the first-level cache
 LOSS_BLOCK = 64  # steps of one row each whose losses are added up together
 LIST_SLACK = 8  # numbers behind a list that are written while it is made
-PACKED_TERMS = 512  # of a sum whose factors are rounded and packed together, two in a word
-# What a thread has packed: rows of one factor, and one panel of the other; and a block of results.
+PACKED_TERMS = 256  # of a sum whose factors are rounded and packed together, two in a word
+# What a thread has packed: rows of one factor, and one panel of the other. After them a row of
+# zeros, and a block of results.
 PACKED_BLOCK, PACKED_PANEL = PACKED_ROWS * PACKED_TERMS // 2, 32 * PACKED_TERMS // 2
-PACKED_NUMBERS = PACKED_BLOCK + PACKED_PANEL + 32 * 32
+PACKED_NUMBERS = PACKED_BLOCK + PACKED_PANEL + 32 + 32 * 32
 # A thread's own gradient, where each part of it packs its factors.
 ROUNDED_PRIVATE_BYTES = 256 << 10
 INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time

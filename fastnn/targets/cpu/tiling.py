@@ -46,7 +46,7 @@ UPDATE_TILE_SHARE = 4  # tiles of the update for each thread, about, in all but 
 SPARSE_TILES = 4  # of a first layer that reads sparse rows, for each thread
 TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
 # The same, and rows of a tile, where factors are packed first, which pays by their being reused.
-PACKED_COLUMNS, PACKED_ROWS = 256, 256
+PACKED_COLUMNS, PACKED_ROWS = 256, 512
 # Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
 # would touch more pages than the first-level table of addresses holds (64 entries are usual).
 MOST_LOOK_ROWS = 48
@@ -83,7 +83,7 @@ def list_phases(
     phases = []
     if sparse and sparse.mode >= STAMPED:
         phases.append((MAKE_GOOD, 0, 1, 1, 1))
-    if together > 0 and not sparse and threads > OWN_INPUT_THREADS:
+    if together > 0 and not sparse and threads > (1 if rounded else OWN_INPUT_THREADS):
         phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1))
     for layer in range(together):
         k, n = shapes[layer]

@@ -194,15 +194,19 @@ class Bfloat16Writer(Writer):
         return function
 
     def multiply_pairs(self, rows: int, vectors: int) -> Any:
-        """C += A B by AVX512_BF16: `rows` rows of A, all chunks, a panel of B."""
+        """C = start + A B by AVX512_BF16: `rows` rows of A, all chunks, a panel of B."""
         name = f"multiply_{rows}x{vectors}"
-        function, builder = self.begin(name, [_REAL, INT64, INT64, _REAL, _REAL])
+        function, builder = self.begin(name, [_REAL, INT64, INT64, _REAL, _REAL, INT64, _REAL])
         if builder is None:
             return function
-        a, apart, chunks, b, c = function.args
+        a, apart, chunks, b, init, init_stride, c = function.args
         width = vectors * LANES
-        cells = [builder.gep(c, [INT64(r * width + v * LANES)]) for r, v in _cells(rows, vectors)]
-        start = [self.load(builder, cell, LANES) for cell in cells]
+        places = [(r, v) for r in range(rows) for v in range(vectors)]
+        cells = [builder.gep(c, [INT64(r * width + v * LANES)]) for r, v in places]
+        start = []
+        for r, v in places:
+            at = builder.add(builder.mul(INT64(r), init_stride), INT64(v * LANES))
+            start.append(self.load(builder, builder.gep(init, [at]), LANES))
         kind = ir.FunctionType(_VECTOR, [_VECTOR, _WORD_VECTOR, _WORD_VECTOR])
         code = ir.InlineAsm(kind, "vdpbf16ps $3, $2, $0", "=v,0,v,v")
         undefined = ir.Constant(_WORD_VECTOR, ir.Undefined)
@@ -238,25 +242,22 @@ class Bfloat16Writer(Writer):
         return function
 
     def multiply_tiles(self, two: bool, vectors: int) -> Any:
-        """C += A B by AMX: one or `two` blocks of up to 16 rows of A, all chunks, a panel of B.
+        """C = start + A B by AMX: one or `two` blocks of up to 16 rows of A, all chunks, a panel of B.
 
         Tiles 0 to 3 are of C, row by row, 4 and 5 of A, 6 and 7 of B. How many rows they have is
         what `shape_tiles` has said.
         """
         name = f"multiply_tiles_{1 + two}x{vectors}"
-        function, builder = self.begin(name, [_REAL, INT64, INT64, _REAL, _REAL])
+        function, builder = self.begin(name, [_REAL, INT64, INT64, _REAL, _REAL, INT64, _REAL])
         if builder is None:
             return function
-        a, apart, chunks, b, c = function.args
+        a, apart, chunks, b, init, init_stride, c = function.args
         row_bytes = 4 * vectors * LANES
-        # $0 a, $1 b, $2 chunks: changed. $7 c, $8 its row, $9 a row of A, $10 from chunk to chunk.
+        # $0 a, $1 b, $2 chunks: changed. $6 c, $7 a row of C and of B, $8 of A, $9 from chunk to
+        # chunk. $10 the start and $11 that of the second block, $12 from row to row.
         lines, cells = [], [(r, v) for r in range(1 + two) for v in range(vectors)]
-
-        def cell(r: int, v: int) -> str:
-            return f"{r * LANES * row_bytes + 64 * v}($6,$7)"
-
         for r, v in cells:
-            lines.append(f"tileloadd {cell(r, v)}, %tmm{2 * r + v}")
+            lines.append(f"tileloadd {64 * v}(${10 + r},$12), %tmm{2 * r + v}")
         lines.append("1:")
         for v in range(vectors):
             lines.append(f"tileloadd {64 * v}($1,$7), %tmm{6 + v}")
@@ -271,21 +272,23 @@ class Bfloat16Writer(Writer):
             "jne 1b",
         ]
         for r, v in cells:
-            lines.append(f"tilestored %tmm{2 * r + v}, {cell(r, v)}")
+            place = f"{r * LANES * row_bytes + 64 * v}($6,$7)"
+            lines.append(f"tilestored %tmm{2 * r + v}, {place}")
         changed = [a.type, b.type, INT64]
         kind = ir.FunctionType(
-            ir.LiteralStructType(changed), [*changed, c.type, INT64, INT64, INT64]
+            ir.LiteralStructType(changed),
+            [*changed, c.type, INT64, INT64, INT64, init.type, init.type, INT64],
         )
         code = ir.InlineAsm(
             kind,
             "\n".join(lines),
-            "=&r,=&r,=&r,0,1,2,r,r,r,r,~{memory},~{flags}",
+            "=&r,=&r,=&r,0,1,2,r,r,r,r,r,r,r,~{memory},~{flags}",
             side_effect=True,
         )
-        builder.call(
-            code,
-            [a, b, chunks, c, INT64(row_bytes), INT64(64), builder.mul(apart, INT64(4))],
-        )
+        below = builder.gep(init, [builder.mul(init_stride, INT64(LANES))])
+        steps = INT64(row_bytes), INT64(64), builder.mul(apart, INT64(4))
+        starts = init, below, builder.mul(init_stride, INT64(4))
+        builder.call(code, [a, b, chunks, c, *steps, *starts])
         builder.ret_void()
         return function
 
@@ -379,13 +382,13 @@ def pack_panel_transposed(vectors: int) -> Any:
 
 
 def multiply_pairs(rows: int, vectors: int) -> Any:
-    """Return ``multiply(memory, a, apart, chunks, b, c)``."""
-    return _code(lambda writer: writer.multiply_pairs(rows, vectors), "piipp")
+    """Return ``multiply(memory, a, apart, chunks, b, init, init_stride, c)``."""
+    return _code(lambda writer: writer.multiply_pairs(rows, vectors), "piippip")
 
 
 def multiply_tiles(two: bool, vectors: int) -> Any:
-    """Return ``multiply(memory, a, apart, chunks, b, c)``, for tiles that have been shaped."""
-    return _code(lambda writer: writer.multiply_tiles(two, vectors), "piipp")
+    """Return the same for one or two blocks of rows, whose tiles have been shaped."""
+    return _code(lambda writer: writer.multiply_tiles(two, vectors), "piippip")
 
 
 def shape_tiles() -> Any:

@@ -16,7 +16,7 @@ from fastnn.storage.kernels.machine import vector_bytes
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import PACKED_BLOCK, PACKED_PANEL, PACKED_TERMS, TILES
-from fastnn.targets.cpu.products.gemm import ONE, ZERO
+from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.tiling import PACKED_ROWS
 
 # A chunk has so many terms of a sum, in so many words; a panel so many columns, in two vectors.
@@ -56,50 +56,62 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
     one = np.float32(1)
 
     @njit(**EXACT)
-    def by_tiles(memory, a, apart, chunks, b, c, width, rows):
+    def by_tiles(memory, shaped, a, apart, chunks, b, init, init_stride, c, width, rows):
         for r in range(0, rows, _CHUNK):
             left = min(_CHUNK, rows - r)
-            if r == 0 or left < _CHUNK:
+            if left != shaped:
                 shape_tiles(memory, left)
-            at, out = a + r * _WORDS, c + r * width
+                shaped = left
+            at, start, out = a + r * _WORDS, init + r * init_stride, c + r * width
             if width == _PANEL:
                 if left > _LANES:
-                    wide_tiles(memory, at, apart, chunks, b, out)
+                    wide_tiles(memory, at, apart, chunks, b, start, init_stride, out)
                 else:
-                    wide_tile(memory, at, apart, chunks, b, out)
+                    wide_tile(memory, at, apart, chunks, b, start, init_stride, out)
             elif left > _LANES:
-                narrow_tiles(memory, at, apart, chunks, b, out)
+                narrow_tiles(memory, at, apart, chunks, b, start, init_stride, out)
             else:
-                narrow_tile(memory, at, apart, chunks, b, out)
-        release_tiles(memory)
+                narrow_tile(memory, at, apart, chunks, b, start, init_stride, out)
+        return shaped
 
     @njit(**EXACT)
-    def by_pairs(memory, a, apart, chunks, b, c, width, rows):
+    def by_pairs(memory, a, apart, chunks, b, init, init_stride, c, width, rows):
         r = ZERO
         while r < rows:
-            at, out, left = a + r * _WORDS, c + r * width, rows - r
+            at, start, out, left = a + r * _WORDS, init + r * init_stride, c + r * width, rows - r
             if width == _PANEL:
                 if left >= 8:
-                    wide_8(memory, at, apart, chunks, b, out)
+                    wide_8(memory, at, apart, chunks, b, start, init_stride, out)
                 elif left >= 4:
-                    wide_4(memory, at, apart, chunks, b, out)
+                    wide_4(memory, at, apart, chunks, b, start, init_stride, out)
                 else:
-                    wide_1(memory, at, apart, chunks, b, out)
+                    wide_1(memory, at, apart, chunks, b, start, init_stride, out)
             elif left >= 8:
-                narrow_8(memory, at, apart, chunks, b, out)
+                narrow_8(memory, at, apart, chunks, b, start, init_stride, out)
             elif left >= 4:
-                narrow_4(memory, at, apart, chunks, b, out)
+                narrow_4(memory, at, apart, chunks, b, start, init_stride, out)
             else:
-                narrow_1(memory, at, apart, chunks, b, out)
+                narrow_1(memory, at, apart, chunks, b, start, init_stride, out)
             r += 8 if left >= 8 else (4 if left >= 4 else 1)
 
     @njit(**EXACT)
-    def add(memory, how, a, apart, chunks, b, c, width, rows):
-        """C += A B for packed factors, all rows and one panel."""
+    def product(memory, how, shaped, a, apart, chunks, b, init, init_stride, c, width, rows):
+        """C = start + A B for packed factors, all rows and one panel.
+
+        The start has rows at `init`, or one for all where `init_stride` is 0. `shaped` is for how
+        many rows tiles are shaped; that is returned.
+        """
         if how == TILES:
-            by_tiles(memory, a, apart, chunks, b, c, width, rows)
-        else:
-            by_pairs(memory, a, apart, chunks, b, c, width, rows)
+            return by_tiles(
+                memory, shaped, a, apart, chunks, b, init, init_stride, c, width, rows
+            )
+        by_pairs(memory, a, apart, chunks, b, init, init_stride, c, width, rows)
+        return shaped
+
+    @njit(**EXACT)
+    def release(memory, how):
+        if how == TILES:
+            release_tiles(memory)
 
     @njit(**EXACT)
     def pack_block(memory, a, a_rows, k, k0, k1, r0, r1, to):
@@ -121,15 +133,8 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             to += _WORDS * width
 
     @njit(**EXACT)
-    def fill(memory, c, width, rows, row):
-        """Write the numbers at `row` into all rows, or zeros where it is negative."""
-        for r in range(rows):
-            for j in range(width):
-                memory[U(c + r * width + j)] = memory[U(row + j)] if row >= 0 else np.float32(0)
-
-    @njit(**EXACT)
     def multiply(memory, how, scratch, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c):
-        packed = scratch + PACKED_BLOCK
+        packed, shaped = scratch + PACKED_BLOCK, ZERO
         for s0 in range(r0, r1, PACKED_ROWS):
             s1 = min(r1, s0 + PACKED_ROWS)
             for k0 in range(0, k, PACKED_TERMS):
@@ -139,13 +144,13 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
                 for p in range(p0, p1):
                     width = width_of(p, n)
                     right, out = b + p * _PANEL * b_rows, c + p * _PANEL * a_rows + s0 * width
-                    if k0 == 0:
-                        fill(memory, out, width, s1 - s0, right + init * width)
+                    start, stride = (right + init * width, ZERO) if k0 == 0 else (out, width)
                     pack_panel(memory, right + k0 * width, width, k1 - k0, packed)
-                    add(
-                        memory, how, scratch, (s1 - s0) * _WORDS, chunks, packed, out, width,
-                        s1 - s0,
+                    shaped = product(
+                        memory, how, shaped, scratch, (s1 - s0) * _WORDS, chunks, packed, start,
+                        stride, out, width, s1 - s0,
                     )  # fmt: skip
+        release(memory, how)
 
     @njit(**EXACT)
     def turn_panel(memory, w, k, n, n0, n1, p, to):
@@ -164,7 +169,8 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
 
     @njit(**EXACT)
     def multiply_transposed(memory, how, scratch, a, a_rows, n, r0, r1, w, p0, p1, k, c):
-        packed = scratch + PACKED_BLOCK
+        packed, shaped = scratch + PACKED_BLOCK, ZERO
+        zeros = packed + PACKED_PANEL
         for s0 in range(r0, r1, PACKED_ROWS):
             s1 = min(r1, s0 + PACKED_ROWS)
             for n0 in range(0, n, PACKED_TERMS):
@@ -174,21 +180,22 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
                 for p in range(p0, p1):
                     width = width_of(p, k)
                     out = c + p * _PANEL * a_rows + s0 * width
-                    if n0 == 0:
-                        fill(memory, out, width, s1 - s0, -ONE)
+                    start, stride = (zeros, ZERO) if n0 == 0 else (out, width)
                     turn_panel(memory, w, k, n, n0, n1, p, packed)
-                    add(
-                        memory, how, scratch, (s1 - s0) * _WORDS, chunks, packed, out, width,
-                        s1 - s0,
+                    shaped = product(
+                        memory, how, shaped, scratch, (s1 - s0) * _WORDS, chunks, packed, start,
+                        stride, out, width, s1 - s0,
                     )  # fmt: skip
+        release(memory, how)
 
     @njit(**EXACT)
     def accumulate(
         memory, how, scratch, a, k, i0, i1, b, n, p0, p1, rows, samples, c, apart, origin, alpha,
         beta,
     ):  # fmt: skip
-        packed = scratch + PACKED_BLOCK
-        sums = packed + PACKED_PANEL
+        packed, shaped = scratch + PACKED_BLOCK, ZERO
+        zeros = packed + PACKED_PANEL
+        sums = zeros + _PANEL
         for s in range(0, samples, PACKED_TERMS):
             count, keep = min(PACKED_TERMS, samples - s), beta if s == 0 else one
             chunks = (count + _CHUNK - 1) // _CHUNK
@@ -210,14 +217,15 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
                     width = width_of(p, n)
                     right, out = scratch + (p - p0) * PACKED_PANEL, c + (p - p0) * apart
                     out += (i - origin) * width
-                    fill(memory, sums, width, inputs, -ONE)
-                    add(
-                        memory, how, packed, _PANEL * _WORDS, chunks, right, sums, width, inputs
-                    )
+                    shaped = product(
+                        memory, how, shaped, packed, _PANEL * _WORDS, chunks, right, zeros, ZERO,
+                        sums, width, inputs,
+                    )  # fmt: skip
                     for j in range(inputs * width):
                         memory[U(out + j)] = (
                             keep * memory[U(out + j)] + alpha * memory[U(sums + j)]
                         )
+        release(memory, how)
 
     return SimpleNamespace(
         multiply=multiply, multiply_transposed=multiply_transposed, accumulate=accumulate
