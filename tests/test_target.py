@@ -10,6 +10,7 @@ from trainer_cases import TARGETS
 
 from fastnn import SGD, Dense, InvalidInput, Network, TargetUnavailable
 from fastnn.inputs.problem import Problem
+from fastnn.targets.cpu import bfloat16
 from fastnn.targets.cuda.host import availability
 from fastnn.targets.cuda.host.worthwhile import step_operations
 from fastnn.targets.engine import Engine
@@ -99,16 +100,37 @@ def test_cuda_without_a_device_says_what_was_looked_for_and_what_to_do(monkeypat
 def test_a_precision_of_tensor_cores_needs_cuda(monkeypatch):
     no_driver(monkeypatch)
     problem = problem_of(4, 8, "tf32")
-    for name in ("cpu", "numpy"):
-        with pytest.raises(
-            InvalidInput, match=f"precision 'tf32' needs target 'cuda', not {name!r}"
-        ):
-            choose(name, problem)
+    with pytest.raises(InvalidInput, match="precision 'tf32' needs target 'cuda'.* not 'cpu'"):
+        choose("cpu", problem)
+    assert choose("numpy", problem)[0] == "numpy"
     with pytest.raises(TargetUnavailable, match="'tf32' needs target 'cuda', which 'auto' did not"):
         choose("auto", problem)
     with_device(monkeypatch)
     monkeypatch.setattr(availability, "unavailable", lambda precision: "")
     assert choose("auto", problem)[0] == choose("cuda", problem)[0] == "cuda"
+
+
+def test_bfloat16_on_the_cpu_needs_a_processor_that_has_it(monkeypatch):
+    no_driver(monkeypatch)
+    problem = problem_of(4, 8, "bfloat16")
+    monkeypatch.setattr(bfloat16, "DISABLE_JIT", False)
+    monkeypatch.setattr(bfloat16, "on_x86", lambda: True)
+    monkeypatch.setattr(bfloat16, "host_features", lambda: {"avx512f": True})
+    with pytest.raises(
+        TargetUnavailable, match="'bfloat16' on target 'cpu' needs a processor with"
+    ):
+        choose("cpu", problem)
+    with pytest.raises(TargetUnavailable, match="'auto' did not find.* a processor with AVX512_BF"):
+        choose("auto", problem)
+    monkeypatch.setattr(bfloat16, "host_features", lambda: {"avx512bf16": True})
+    monkeypatch.setattr(bfloat16, "vector_bytes", lambda: 32)
+    with pytest.raises(TargetUnavailable, match="needs code for AVX-512, and NUMBA_CPU_FEATURES"):
+        choose("cpu", problem)
+    monkeypatch.setattr(bfloat16, "vector_bytes", lambda: 64)
+    assert choose("cpu", problem)[0] == choose("auto", problem)[0] == "cpu"
+    monkeypatch.setattr(bfloat16, "DISABLE_JIT", True)
+    with pytest.raises(TargetUnavailable, match="NUMBA_DISABLE_JIT is set"):
+        choose("cpu", problem)
 
 
 def test_the_engine_of_cuda_is_imported_when_it_is_asked_for(monkeypatch):

@@ -57,7 +57,12 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
         missing = availability.unavailable(precision)
         if missing:
             raise TargetUnavailable(f"target 'cuda' cannot run here: {missing}")
-    elif name == "cpu" and precision != "float32" and (missing := _cpu_lacks(precision)):
+    elif name == "cpu" and precision == "tf32":
+        raise InvalidInput(
+            "precision 'tf32' needs target 'cuda', or 'numpy', which is slow, not 'cpu'; use "
+            "precision='float32' here"
+        )
+    elif name == "cpu" and (missing := _cpu_lacks(precision)):
         raise TargetUnavailable(
             f"precision {precision!r} on target 'cpu' needs {missing}; use precision='float32', "
             "target='cuda', or target='numpy', which is slow"
@@ -66,9 +71,11 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
 
 
 def _cpu_lacks(precision: Precision) -> str:
-    """Return what the CPU target lacks here for a precision that is not that of the dtype, or ""."""
-    if precision != "bfloat16":
-        return "the tensor cores of a CUDA device"
+    """Return what the CPU target lacks here for a precision, or ""."""
+    if precision == "float32":
+        return ""
+    if precision == "tf32":
+        return "tensor cores, which no CPU has"
     from fastnn.targets.cpu.bfloat16 import missing
 
     return missing()
@@ -96,11 +103,7 @@ def _choose_for(problem: Problem | None, precision: Precision, restarts: int) ->
         against = f"CUDA {lacking}"
     elif problem and problem.network.inputs is None:
         against = "the network does not know its number of inputs yet"
-    elif (
-        problem
-        and (precision == "float32" or not _cpu_lacks(precision))
-        and (little := why_not(problem, restarts))
-    ):
+    elif problem and not _cpu_lacks(precision) and (little := why_not(problem, restarts)):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little
     elif not availability.devices():
@@ -109,10 +112,10 @@ def _choose_for(problem: Problem | None, precision: Precision, restarts: int) ->
         against = f"CUDA device {availability.devices()[0].name}, but {missing}"
     else:
         return "cuda", f"auto chose cuda: {availability.devices()[0]}"
-    if precision != "float32" and (lacking := _cpu_lacks(precision)):
+    if lacking := _cpu_lacks(precision):
         raise TargetUnavailable(
-            f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; "
-            f"or on target 'cpu' {lacking}; use precision='float32' here"
+            f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; or "
+            f"on target 'cpu' {lacking}; use precision='float32' here"
         )
     return "cpu", f"auto chose cpu: {against}"
 

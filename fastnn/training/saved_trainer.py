@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
+from fastnn.errors import CorruptFile, InvalidInput, TargetUnavailable, number, shown, whole
 from fastnn.inputs.parameters import (
     Parameters,
     check_size,
@@ -285,8 +285,12 @@ def load(
         problem = problem.changed(precision=precision)
     try:
         choose(run["target"], problem)
-    except InvalidInput as error:  # the file is whole: what was asked for has no such precision
-        raise InvalidInput(f"{where}: {error}, Trainer.load(path, precision='float32')") from error
+    except (InvalidInput, TargetUnavailable) as error:
+        if problem.precision == "float32":
+            raise
+        # The file is whole: what is here, or was asked for, has no such precision.
+        kind = type(error)
+        raise kind(f"{where}: {error}: Trainer.load(path, precision='float32')") from error
     with _damaged(where):
         names = names_from(content["feature_names"], problem, where)
         callbacks = callback_states.from_file(content["callbacks"], tensors, where)

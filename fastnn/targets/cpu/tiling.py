@@ -83,7 +83,7 @@ def list_phases(
     phases = []
     if sparse and sparse.mode >= STAMPED:
         phases.append((MAKE_GOOD, 0, 1, 1, 1))
-    if together > 0 and not sparse and threads > (1 if rounded else OWN_INPUT_THREADS):
+    if together > 0 and not sparse and threads > OWN_INPUT_THREADS:
         phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1))
     for layer in range(together):
         k, n = shapes[layer]

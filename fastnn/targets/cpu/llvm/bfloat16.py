@@ -50,7 +50,9 @@ class Bfloat16Writer(Writer):
         """Return a new function and its builder, or the one there is and None."""
         name = f"fastnn_bfloat16_{name}"
         found = self.module.globals.get(name)
-        return (found, None) if found else self.function(self.module, name, ir.VoidType(), arguments)
+        return (
+            (found, None) if found else self.function(self.module, name, ir.VoidType(), arguments)
+        )
 
     def round(self, builder: Any, low: Any, high: Any) -> Any:
         """Return 16 words: the numbers of `low`, then those of `high`, rounded, in their order."""
@@ -292,7 +294,6 @@ class Bfloat16Writer(Writer):
         builder.ret_void()
         return function
 
-
     def shape_tiles(self) -> Any:
         """Say how many rows the tiles of A and C have: up to 16 in the first, the rest below."""
         function, builder = self.begin("shape_tiles", [INT64])
@@ -358,7 +359,6 @@ def _code(write: Callable[[Bfloat16Writer], Any], pattern: str) -> Any:
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     call.__signature__ = inspect.Signature([inspect.Parameter(n, positional) for n in names])
     return intrinsic(call)
-
 
 
 def pack_rows() -> Any:

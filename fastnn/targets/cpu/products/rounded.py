@@ -102,9 +102,7 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
         many rows tiles are shaped; that is returned.
         """
         if how == TILES:
-            return by_tiles(
-                memory, shaped, a, apart, chunks, b, init, init_stride, c, width, rows
-            )
+            return by_tiles(memory, shaped, a, apart, chunks, b, init, init_stride, c, width, rows)
         by_pairs(memory, a, apart, chunks, b, init, init_stride, c, width, rows)
         return shaped
 
@@ -222,9 +220,7 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
                         sums, width, inputs,
                     )  # fmt: skip
                     for j in range(inputs * width):
-                        memory[U(out + j)] = (
-                            keep * memory[U(out + j)] + alpha * memory[U(sums + j)]
-                        )
+                        memory[U(out + j)] = keep * memory[U(out + j)] + alpha * memory[U(sums + j)]
         release(memory, how)
 
     return SimpleNamespace(
