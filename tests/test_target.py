@@ -116,9 +116,7 @@ def test_bfloat16_on_the_cpu_needs_a_processor_that_has_it(monkeypatch):
     monkeypatch.setattr(bfloat16, "DISABLE_JIT", False)
     monkeypatch.setattr(bfloat16, "on_x86", lambda: True)
     monkeypatch.setattr(bfloat16, "host_features", lambda: {"avx512f": True})
-    with pytest.raises(
-        TargetUnavailable, match="'bfloat16' on target 'cpu' needs a processor with"
-    ):
+    with pytest.raises(TargetUnavailable, match="'bfloat16' on target 'cpu' needs a processor"):
         choose("cpu", problem)
     with pytest.raises(TargetUnavailable, match="'auto' did not find.* a processor with AVX512_BF"):
         choose("auto", problem)

@@ -114,8 +114,8 @@ def _choose_for(problem: Problem | None, precision: Precision, restarts: int) ->
         return "cuda", f"auto chose cuda: {availability.devices()[0]}"
     if lacking := _cpu_lacks(precision):
         raise TargetUnavailable(
-            f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; or "
-            f"on target 'cpu' {lacking}; use precision='float32' here"
+            f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; "
+            f"or on target 'cpu' {lacking}; use precision='float32' here"
         )
     return "cpu", f"auto chose cpu: {against}"
 

@@ -1,4 +1,4 @@
-"""precision="bfloat16" on the CPU and in NumPy: factors of products are rounded, nothing else is."""
+"""Products of factors rounded to bfloat16, on the CPU and in NumPy; nothing else is rounded."""
 
 import pickle
 from contextlib import closing
@@ -128,7 +128,13 @@ def test_the_cpu_rounds_every_number_as_numpy_does(instructions):
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adamw"])
 @pytest.mark.parametrize(
     ("inputs", "units", "batch"),
-    [(1, (1, 1), 1), (7, (5, 3), 8), (33, (65, 31, 64), 32), (64, (100, 10), 33), (600, (40, 600, 3), 15)],
+    [
+        (1, (1, 1), 1),
+        (7, (5, 3), 8),
+        (33, (65, 31, 64), 32),
+        (64, (100, 10), 33),
+        (600, (40, 600, 3), 15),
+    ],
 )  # fmt: skip
 def test_training_follows_numpy(instructions, inputs, units, batch, rule):
     layers = [Dense(n, "tanh") for n in units[:-1]] + [Dense(units[-1])]
@@ -186,7 +192,5 @@ def test_what_has_no_rounded_products_is_refused():
     from scipy.sparse import csr_array
 
     trainer = Trainer(network, precision="bfloat16", target="numpy")
-    with pytest.raises(
-        InvalidInput, match=r"X is sparse .* not rounded to bfloat16; use precision"
-    ):
+    with pytest.raises(InvalidInput, match=r"X is sparse .* not rounded to bfloat16; use preci"):
         trainer.fit(csr_array(np.eye(4)), [0, 1, 0, 1])

@@ -91,7 +91,7 @@ class Bfloat16Writer(Writer):
         self.store(builder, builder.bitcast(words, _VECTOR), builder.gep(out, [at]))
 
     def pack_rows(self) -> Any:
-        """Rows of A: `columns` numbers of each, at a distance of `width`, to 16 words each."""
+        """Pack `columns` numbers of each row of A, at a distance of `width`, to 16 words."""
         function, builder = self.begin("pack_rows", [_REAL, *[INT64] * 3, _REAL])
         if builder is None:
             return function
@@ -127,7 +127,7 @@ class Bfloat16Writer(Writer):
         return function
 
     def pack_panel(self, vectors: int) -> Any:
-        """A chunk of B: up to 32 rows of a panel of `vectors` vectors, to 16 rows of words."""
+        """Pack a chunk of B: up to 32 rows of a panel of `vectors` vectors, to 16 rows of words."""
         function, builder = self.begin(f"pack_panel_{vectors}", [_REAL, INT64, _REAL])
         if builder is None:
             return function
@@ -152,7 +152,7 @@ class Bfloat16Writer(Writer):
         return function
 
     def pack_transposed(self) -> Any:
-        """A chunk of A^T: 16 columns of up to 32 rows at a distance of `width`, to 16 rows."""
+        """Pack a chunk of A^T: 16 columns of up to 32 rows, `width` apart, to 16 rows of words."""
         function, builder = self.begin("pack_transposed", [_REAL, INT64, INT64, _REAL])
         if builder is None:
             return function
@@ -171,7 +171,7 @@ class Bfloat16Writer(Writer):
         return function
 
     def pack_panel_transposed(self, vectors: int) -> Any:
-        """A chunk of B = W^T: up to 16 rows of a panel of W, to 16 columns of words.
+        """Pack a chunk of B = W^T: up to 16 rows of a panel of W, to 16 columns of words.
 
         Rows of the result are `out_width` words apart.
         """
@@ -196,7 +196,7 @@ class Bfloat16Writer(Writer):
         return function
 
     def multiply_pairs(self, rows: int, vectors: int) -> Any:
-        """C = start + A B by AVX512_BF16: `rows` rows of A, all chunks, a panel of B."""
+        """Write C = start + A B by AVX512_BF16: `rows` rows of A, all chunks, a panel of B."""
         name = f"multiply_{rows}x{vectors}"
         function, builder = self.begin(name, [_REAL, INT64, INT64, _REAL, _REAL, INT64, _REAL])
         if builder is None:
@@ -244,7 +244,7 @@ class Bfloat16Writer(Writer):
         return function
 
     def multiply_tiles(self, two: bool, vectors: int) -> Any:
-        """C = start + A B by AMX: one or `two` blocks of up to 16 rows of A, all chunks, a panel of B.
+        """Write C = start + A B by AMX: one or `two` blocks of up to 16 rows of A, a panel of B.
 
         Tiles 0 to 3 are of C, row by row, 4 and 5 of A, 6 and 7 of B. How many rows they have is
         what `shape_tiles` has said.
@@ -357,7 +357,8 @@ def _code(write: Callable[[Bfloat16Writer], Any], pattern: str) -> Any:
     # Numba reads the names of the arguments, which are as many as there are letters.
     names = "typingctx", "memory", *(f"number_{i}" for i in range(len(pattern)))
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    call.__signature__ = inspect.Signature([inspect.Parameter(n, positional) for n in names])
+    signature = inspect.Signature([inspect.Parameter(name, positional) for name in names])
+    vars(call)["__signature__"] = signature
     return intrinsic(call)
 
 
