@@ -28,6 +28,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--target", default="cpu", help="cpu (default), cuda, numpy or auto")
     parser.add_argument("--dtype", default="float32", help="float32 (default) or float64")
+    parser.add_argument(
+        "--precision", default="float32", help="of products: float32 (default), bfloat16 or tf32"
+    )
     parser.add_argument("--threads", type=int, help="default: chosen from the work")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each network (default 1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -56,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
             optimizer=SGD(0.01, momentum=0.9),
             batch_size=batch,
             dtype=options.dtype,
+            precision=options.precision,
             target=options.target,
             threads=options.threads,
         )
@@ -101,5 +105,6 @@ def run(options: argparse.Namespace) -> int:
         table = [row[:4] for row in table]
     for line in screen.table(table):
         screen.answer(line)
-    screen.answer(f"{options.dtype} on {results[-1]['where']}; SGD with momentum")
+    kind = options.dtype if options.precision == "float32" else options.precision
+    screen.answer(f"{kind} on {results[-1]['where']}; SGD with momentum")
     return 0

@@ -48,6 +48,7 @@ def _facts() -> dict[str, Any]:
     from fastnn import __version__
     from fastnn.storage.kernels.kernel_cache import folder
     from fastnn.storage.kernels.machine import vector_bytes
+    from fastnn.targets.cpu import bfloat16
     from fastnn.targets.cuda.host import availability
     from fastnn.threads.processors import available_threads
 
@@ -61,6 +62,7 @@ def _facts() -> dict[str, Any]:
     found["processor"] = f"{_processor()} ({platform.machine()})"
     try:
         found["vectors"] = f"{8 * vector_bytes()} bits"
+        found["bfloat16"] = bfloat16.described()
         found["kernels"] = kernels()
     except ImportError as error:  # llvmlite's, of which processors and code are asked
         found["kernels"] = f"cannot run: {error}"

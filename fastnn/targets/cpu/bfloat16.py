@@ -35,3 +35,10 @@ def instructions() -> int:
         return PAIRS
     asked = ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA)
     return TILES if asked == 0 else PAIRS
+
+
+def described() -> str:
+    """Return by what numbers of bfloat16 are multiplied here, or what is missing."""
+    if lacking := missing():
+        return f"cannot run: needs {lacking}"
+    return "by AMX" if instructions() == TILES else "by AVX512_BF16"

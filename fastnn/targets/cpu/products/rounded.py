@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from fastnn.storage.kernels.machine import vector_bytes
+from fastnn.targets.cpu.llvm import bfloat16 as words
+from fastnn.targets.cpu.llvm.bfloat16 import CHUNK, LANES, WORDS
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import PACKED_BLOCK, PACKED_PANEL, PACKED_TERMS, TILES
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.tiling import PACKED_ROWS
 
-# A chunk has so many terms of a sum, in so many words; a panel so many columns, in two vectors.
-_CHUNK, _WORDS, _PANEL, _LANES = 32, 16, 32, 16
+_PANEL = 2 * LANES  # columns of a whole panel
 
 
 @njit(**EXACT)
@@ -43,8 +44,6 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
     """
     if dtype.itemsize != 4 or vector_bytes() < 64:
         return SimpleNamespace(multiply=never, multiply_transposed=never, accumulate=never)
-    from fastnn.targets.cpu.llvm import bfloat16 as words
-
     pack_rows, pack_transposed = words.pack_rows(), words.pack_transposed()
     pack_wide, pack_narrow = words.pack_panel(2), words.pack_panel(1)
     turn_wide, turn_narrow = words.pack_panel_transposed(2), words.pack_panel_transposed(1)
@@ -57,18 +56,18 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
 
     @njit(**EXACT)
     def by_tiles(memory, shaped, a, apart, chunks, b, init, init_stride, c, width, rows):
-        for r in range(0, rows, _CHUNK):
-            left = min(_CHUNK, rows - r)
+        for r in range(0, rows, CHUNK):
+            left = min(CHUNK, rows - r)
             if left != shaped:
                 shape_tiles(memory, left)
                 shaped = left
-            at, start, out = a + r * _WORDS, init + r * init_stride, c + r * width
+            at, start, out = a + r * WORDS, init + r * init_stride, c + r * width
             if width == _PANEL:
-                if left > _LANES:
+                if left > LANES:
                     wide_tiles(memory, at, apart, chunks, b, start, init_stride, out)
                 else:
                     wide_tile(memory, at, apart, chunks, b, start, init_stride, out)
-            elif left > _LANES:
+            elif left > LANES:
                 narrow_tiles(memory, at, apart, chunks, b, start, init_stride, out)
             else:
                 narrow_tile(memory, at, apart, chunks, b, start, init_stride, out)
@@ -78,7 +77,7 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
     def by_pairs(memory, a, apart, chunks, b, init, init_stride, c, width, rows):
         r = ZERO
         while r < rows:
-            at, start, out, left = a + r * _WORDS, init + r * init_stride, c + r * width, rows - r
+            at, start, out, left = a + r * WORDS, init + r * init_stride, c + r * width, rows - r
             if width == _PANEL:
                 if left >= 8:
                     wide_8(memory, at, apart, chunks, b, start, init_stride, out)
@@ -118,17 +117,17 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             width = width_of(q, k)
             start = a + q * _PANEL * a_rows + r0 * width
             pack_rows(memory, start, width, min(_PANEL, k1 - q * _PANEL), r1 - r0, to)
-            to += (r1 - r0) * _WORDS
+            to += (r1 - r0) * WORDS
 
     @njit(**EXACT)
     def pack_panel(memory, b, width, rows, to):
         """Pack rows of a panel of B."""
-        for r in range(0, rows, _CHUNK):
+        for r in range(0, rows, CHUNK):
             if width == _PANEL:
-                pack_wide(memory, b + r * width, min(_CHUNK, rows - r), to)
+                pack_wide(memory, b + r * width, min(CHUNK, rows - r), to)
             else:
-                pack_narrow(memory, b + r * width, min(_CHUNK, rows - r), to)
-            to += _WORDS * width
+                pack_narrow(memory, b + r * width, min(CHUNK, rows - r), to)
+            to += WORDS * width
 
     @njit(**EXACT)
     def multiply(memory, how, scratch, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c):
@@ -138,14 +137,14 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             for k0 in range(0, k, PACKED_TERMS):
                 k1 = min(k, k0 + PACKED_TERMS)
                 pack_block(memory, a, a_rows, k, k0, k1, s0, s1, scratch)
-                chunks = (k1 - k0 + _CHUNK - 1) // _CHUNK
+                chunks = (k1 - k0 + CHUNK - 1) // CHUNK
                 for p in range(p0, p1):
                     width = width_of(p, n)
                     right, out = b + p * _PANEL * b_rows, c + p * _PANEL * a_rows + s0 * width
                     start, stride = (right + init * width, ZERO) if k0 == 0 else (out, width)
                     pack_panel(memory, right + k0 * width, width, k1 - k0, packed)
                     shaped = product(
-                        memory, how, shaped, scratch, (s1 - s0) * _WORDS, chunks, packed, start,
+                        memory, how, shaped, scratch, (s1 - s0) * WORDS, chunks, packed, start,
                         stride, out, width, s1 - s0,
                     )  # fmt: skip
         release(memory, how)
@@ -156,14 +155,14 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
         width = width_of(p, k)
         for q in range(n0 // _PANEL, (n1 + _PANEL - 1) // _PANEL):
             columns = width_of(q, n)
-            for i in range(0, width, _LANES):
+            for i in range(0, width, LANES):
                 row = p * _PANEL + i
                 start = w + q * _PANEL * (k + 1) + row * columns
                 if columns == _PANEL:
-                    turn_wide(memory, start, min(_LANES, k - row), to + i, width)
+                    turn_wide(memory, start, min(LANES, k - row), to + i, width)
                 else:
-                    turn_narrow(memory, start, min(_LANES, k - row), to + i, width)
-            to += _WORDS * width
+                    turn_narrow(memory, start, min(LANES, k - row), to + i, width)
+            to += WORDS * width
 
     @njit(**EXACT)
     def multiply_transposed(memory, how, scratch, a, a_rows, n, r0, r1, w, p0, p1, k, c):
@@ -174,14 +173,14 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             for n0 in range(0, n, PACKED_TERMS):
                 n1 = min(n, n0 + PACKED_TERMS)
                 pack_block(memory, a, a_rows, n, n0, n1, s0, s1, scratch)
-                chunks = (n1 - n0 + _CHUNK - 1) // _CHUNK
+                chunks = (n1 - n0 + CHUNK - 1) // CHUNK
                 for p in range(p0, p1):
                     width = width_of(p, k)
                     out = c + p * _PANEL * a_rows + s0 * width
                     start, stride = (zeros, ZERO) if n0 == 0 else (out, width)
                     turn_panel(memory, w, k, n, n0, n1, p, packed)
                     shaped = product(
-                        memory, how, shaped, scratch, (s1 - s0) * _WORDS, chunks, packed, start,
+                        memory, how, shaped, scratch, (s1 - s0) * WORDS, chunks, packed, start,
                         stride, out, width, s1 - s0,
                     )  # fmt: skip
         release(memory, how)
@@ -196,7 +195,7 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
         sums = zeros + _PANEL
         for s in range(0, samples, PACKED_TERMS):
             count, keep = min(PACKED_TERMS, samples - s), beta if s == 0 else one
-            chunks = (count + _CHUNK - 1) // _CHUNK
+            chunks = (count + CHUNK - 1) // CHUNK
             for p in range(p0, p1):
                 width = width_of(p, n)
                 start = b + p * _PANEL * rows + s * width
@@ -205,18 +204,18 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
                 a_width, inputs = width_of(i // _PANEL, k), min(_PANEL, i1 - i)
                 start = a + i * rows + s * a_width
                 for q in range(chunks):
-                    for half in range(0, inputs, _LANES):
+                    for half in range(0, inputs, LANES):
                         pack_transposed(
-                            memory, start + q * _CHUNK * a_width + half, a_width,
-                            min(_CHUNK, count - q * _CHUNK),
-                            packed + (q * _PANEL + half) * _WORDS,
+                            memory, start + q * CHUNK * a_width + half, a_width,
+                            min(CHUNK, count - q * CHUNK),
+                            packed + (q * _PANEL + half) * WORDS,
                         )  # fmt: skip
                 for p in range(p0, p1):
                     width = width_of(p, n)
                     right, out = scratch + (p - p0) * PACKED_PANEL, c + (p - p0) * apart
                     out += (i - origin) * width
                     shaped = product(
-                        memory, how, shaped, packed, _PANEL * _WORDS, chunks, right, zeros, ZERO,
+                        memory, how, shaped, packed, _PANEL * WORDS, chunks, right, zeros, ZERO,
                         sums, width, inputs,
                     )  # fmt: skip
                     for j in range(inputs * width):
