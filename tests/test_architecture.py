@@ -64,7 +64,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("llvm", "kinds", "laziness", "scalars", "shuffle"),
         ("tiling",),
         ("plan",),
-        ("arguments", "products"),
+        ("arguments", "products", "bfloat16"),
         ("views", "checked"),
         ("shares",),
         ("team", "working_memory"),

@@ -104,6 +104,19 @@ def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
     return np.array(keys, np.uint64).view(np.int64)
 
 
+def train_seat(
+    train: Callable[..., None], jobs: np.ndarray, threads: tuple[int, ...], kept: Any, seat: int
+) -> None:
+    """Train the epochs of `jobs`; `threads` is their number, or () where code is for one alone.
+
+    Jobs are addresses; `kept` keeps alive what they are the addresses of.
+    """
+    if threads:
+        train(jobs, len(jobs), seat, *threads)
+    else:
+        train(jobs, len(jobs))
+
+
 def forward_seat(
     forward: Callable[..., None],
     jobs: list[np.ndarray],

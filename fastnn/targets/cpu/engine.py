@@ -42,6 +42,7 @@ from fastnn.targets.cpu.begun import (
     random_keys,
     results_of,
     sparse_arrays,
+    train_seat,
 )
 from fastnn.targets.cpu.bfloat16 import instructions
 from fastnn.targets.cpu.checked import checked
@@ -690,16 +691,3 @@ def choose_threads(flops: float) -> int:
     """Return how many threads the work in one step keeps busy."""
     wanted = max(1 + (flops >= FLOPS_FOR_TWO), int(flops // FLOPS_PER_THREAD))
     return wanted if wanted == 1 else min(available_threads(), wanted)
-
-
-# Jobs are addresses. What they are the addresses of is kept alive by whoever runs these, as `kept`.
-
-
-def train_seat(
-    train: Callable[..., None], jobs: np.ndarray, threads: tuple[int, ...], kept: Any, seat: int
-) -> None:
-    """Train the epochs of `jobs`; `threads` is their number, or () where code is for one alone."""
-    if threads:
-        train(jobs, len(jobs), seat, *threads)
-    else:
-        train(jobs, len(jobs))
