@@ -128,7 +128,10 @@ class CorruptFile(FastnnError, ValueError):
 
 
 class TrainingWarning(UserWarning):
-    """A training that ended with nothing learnt, and why; said once, at the end of `fit`."""
+    """A training that ended with nothing learnt, or of several some that an error ended; and why.
+
+    Said once, at the end of the call.
+    """
 
 
 class RoundingWarning(RuntimeWarning):

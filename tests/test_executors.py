@@ -2,17 +2,30 @@
 
 import multiprocessing
 import os
-import pickle
 import signal
-import sys
 import threading
 import time
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from executor_cases import (
+    METHODS,
+    X_VAL,
+    Y_VAL,
+    Elsewhere,
+    Kills,
+    X,
+    Y,
+    bits_of,
+    margin,
+    pool,
+    stop_soon,
+    trainer_of,
+    without_seconds,
+)
 
 from fastnn import (
     SGD,
@@ -23,51 +36,14 @@ from fastnn import (
     Network,
     Trainer,
     WorkerFailed,
-    datasets,
     sweep,
 )
 from fastnn.training.executors import bundle, running, worker
 
-X, Y = datasets.xor(300, seed=3)
-X_VAL, Y_VAL = datasets.xor(100, seed=4)
-METHODS = [each for each in ("fork", "forkserver", "spawn") if sys.platform == "linux"] or ["spawn"]
 GRID = {"units": [3, 5], "learning_rate": [0.1, 1e30]}  # of which the last diverges
 
 # Python 3.12 warns of any fork while there are threads, as those of pytest's plug-ins.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-
-
-def trainer_of(**settings):
-    network = Network(2, [Dense(8, "relu"), Dense(2)])
-    return Trainer(network, optimizer=SGD(0.3), **({"batch_size": 16, "seed": 5} | settings))
-
-
-def margin(y, outputs):
-    return float(np.mean(outputs[:, 1] - outputs[:, 0]))
-
-
-def stop_soon(trainer, history):
-    return trainer.seed == 6 and trainer.epoch == 2
-
-
-def pool(method, workers=2):
-    return ProcessPoolExecutor(workers, multiprocessing.get_context(method))
-
-
-def without_seconds(rows):
-    """Return all that is to be the same of rows, whoever trained them."""
-    return [
-        [
-            (name, value)
-            for name, value in vars(row).items()
-            if "seconds" not in name and name != "trainer"
-        ]
-        for row in rows
-    ]
-
-
-def bits_of(trainer):
-    return [array.tobytes() for layer in trainer.parameters for array in layer]
 
 
 def swept(executor=None, data=(X, Y), **settings):
@@ -115,73 +91,6 @@ def test_processes_give_the_bits_of_threads(method):
 def test_a_pool_of_threads_gives_the_bits_of_threads():
     with ThreadPoolExecutor(3) as executor:
         assert_the_same((swept(executor), fitted(executor)), (swept(), fitted()))
-
-
-class Elsewhere(Executor):
-    """Pickles what goes to its worker and what comes back, and shares no files with it.
-
-    It is one thread, which has nothing in the place of what this process has.
-    """
-
-    def __init__(self, monkeypatch, blind=True):
-        self._threads = ThreadPoolExecutor(1)
-        self.sent, self.held = [], {}
-        mine, here = threading.get_ident(), worker._SHARED
-
-        class Apart(dict):
-            def _now(self):
-                return here if threading.get_ident() == mine else elsewhere
-
-            def get(self, key, *default):
-                return self._now().get(key, *default)
-
-            def setdefault(self, key, value):
-                return self._now().setdefault(key, value)
-
-            def items(self):
-                return self._now().items()
-
-            def pop(self, key, *default):
-                return self._now().pop(key, *default)
-
-            def __setitem__(self, key, value):
-                self._now()[key] = value
-
-            def __delitem__(self, key):
-                del self._now()[key]
-
-        elsewhere = self.held
-        monkeypatch.setattr(worker, "_SHARED", Apart())
-        if blind:
-            monkeypatch.setattr(worker, "from_folder", lambda folder: None)
-            monkeypatch.setattr(worker, "epochs_of", lambda folder: None)
-
-    def submit(self, function, *arguments, **more):
-        """Have it done in the thread."""
-        text = pickle.dumps((function, arguments))
-        self.sent.append(len(text))
-
-        def work():
-            function, arguments = pickle.loads(text)
-            return pickle.dumps(function(*arguments))
-
-        outer = Future()
-        inner = self._threads.submit(work)
-        outer.set_running_or_notify_cancel()
-
-        def over(future):
-            error = future.exception()
-            if error is not None:
-                outer.set_exception(error)
-            else:
-                outer.set_result(pickle.loads(future.result()))
-
-        inner.add_done_callback(over)
-        return outer
-
-    def shutdown(self, wait=True, *, cancel_futures=False):
-        """End the thread."""
-        self._threads.shutdown(wait)
 
 
 def test_a_machine_that_shares_no_files_is_sent_the_data(monkeypatch):
@@ -246,23 +155,6 @@ def test_a_file_that_a_worker_cannot_see(tmp_path, monkeypatch):
     monkeypatch.setattr(bundle.Place, "map", lambda self: open("/no/such/file"))
     with pytest.raises(WorkerFailed, match=r"cannot map .*x\.bin.*numpy\.array\(X\)"):
         sweep(trainer_of(), memmap, Y, 1, grid={}, executor=executor)
-
-
-class Kills:
-    """A callback that kills its process where a seed is trained, as often as it may."""
-
-    def __init__(self, folder, seed, times):
-        self.folder, self.seed, self.times = folder, seed, times
-
-    def __call__(self, trainer, history):
-        """Kill, or take a while."""
-        if trainer.seed != self.seed:
-            time.sleep(0.02)
-            return
-        deaths = len(list(self.folder.iterdir()))
-        if deaths < self.times:
-            (self.folder / str(deaths)).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
@@ -346,6 +238,7 @@ def test_errors_come_out_as_on_threads():
         with pytest.raises(ValueError, match="mine, of") as caught:
             trainer.fit(X, Y, 2, restarts=2, callbacks=fails, executor=executor)
         assert "in fails" in "".join(caught.value.__notes__)
+        assert "in restart " in "".join(caught.value.__notes__)
         with pytest.raises(WorkerFailed, match="Odd in a worker: this"):
             trainer.fit(X, Y, 2, restarts=2, callbacks=odd, executor=executor)
         with pytest.raises(Diverged, match="all 2 restarts diverged, the first in epoch 0"):

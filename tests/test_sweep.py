@@ -269,7 +269,7 @@ def test_units_need_a_hidden_layer_and_an_accuracy_needs_labels():
         sweep(trainer, X, REAL, 1, grid={}, accuracy=0.5, validation_data=(X, REAL))
 
 
-def test_an_error_in_a_callback_ends_all_runs():
+def test_an_error_in_the_callback_of_every_run_comes_out():
     def fail(trainer, history):
         raise RuntimeError("mine")
 

@@ -11,8 +11,8 @@ from fastnn.threads.pool import Task
 Result = TypeVar("Result")
 
 
-class Stopped(Exception):
-    """Ends a task because another one failed, or because of Ctrl-C; never leaves this module."""
+class Stopped(BaseException):
+    """Ends a task because another one failed, or because of Ctrl-C; no error of its own."""
 
 
 def run_tasks(

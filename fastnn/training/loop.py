@@ -72,6 +72,8 @@ class Training:
         data after each, (n, outputs), and the state.
     error
         For whoever catches it: where the training diverged.
+    failure
+        For whoever catches it: any other error that ended it.
     over
         Whether all epochs are done, or a callback wants no more.
     """
@@ -87,6 +89,7 @@ class Training:
     calling: Any = field(default_factory=Lock)
     keep: Keep | None = None
     error: Diverged | None = None
+    failure: Exception | None = None
     over: bool = False
 
     def run(self) -> None:

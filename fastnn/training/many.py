@@ -15,8 +15,7 @@ from fastnn.errors import InvalidInput, shown
 from fastnn.threads.tasks import run_tasks
 from fastnn.training.callbacks import Callback
 from fastnn.training.executors import train_elsewhere
-from fastnn.training.loop import Training
-from fastnn.training.members import Done, Keeper, Member, Setup, train_group
+from fastnn.training.members import Done, Failure, Member, Setup, train_group
 from fastnn.training.progress import Progress, Watch
 
 if TYPE_CHECKING:
@@ -39,10 +38,9 @@ def train_many(
     take: Callable[[int, Found], Result],
     kind: type[Stateful],
     name: str,
+    failed: Callable[[int, Failure], Found],
     progress_bar: bool = True,
-    keepers: Sequence[Keeper] = (),
     executor: Executor | None = None,
-    failed: Callable[[int, str], Found] | None = None,
 ) -> list[Result]:
     """Train every member as if alone, and return what `take` has made of each, in their order.
 
@@ -70,27 +68,24 @@ def train_many(
         The class of the trainers.
     name
         What the progress bar calls them.
+    failed
+        Called as `take`, for a member that an error other than divergence ended, or whose worker
+        died; returns what `done` would have, or raises, which ends all.
     progress_bar
         Whether there is to be one.
-    keepers
-        None, or one for each member, called after its epochs before all other callbacks. Not with
-        an executor.
     executor
         Trains them on its workers; None: threads of this process.
-    failed
-        With an executor: returns what `done` would, for a member whose worker died, and how.
     """
     rows = len(members[0].data)
     progress = Progress(len(members) * epochs, 1, rows, rows, wanted=progress_bar)
     setup = Setup(epochs, callbacks, kind)
     try:
         if executor is not None:
-            assert failed is not None, "workers may die"
             return train_elsewhere(
                 executor, members, setup, done, take, failed,
                 lambda epochs_done: progress.show(name, epochs_done),
             )  # fmt: skip
-        return _on_threads(members, setup, workers, done, take, name, progress, keepers)
+        return _on_threads(members, setup, workers, done, take, failed, name, progress)
     finally:
         progress.close()
 
@@ -101,9 +96,9 @@ def _on_threads(
     workers: int,
     done: Done[Found],
     take: Callable[[int, Found], Result],
+    failed: Callable[[int, Failure], Found],
     name: str,
     progress: Progress,
-    keepers: Sequence[Keeper],
 ) -> list[Result]:
     """Train all members on threads of this process; as `train_many`."""
     groups = _groups(members)
@@ -114,15 +109,12 @@ def _on_threads(
             watches.append(Watch(check))
             return watches[-1]
 
-        def over(trainings: Sequence[Training]) -> list[Result]:
-            return [
-                take(index, done(index, training, members[index].run))
-                for index, training in zip(groups[number], trainings, strict=True)
-            ]
-
-        group = [members[index] for index in groups[number]]
-        keeping = [keepers[index] for index in groups[number]] if keepers else []
-        return train_group(group, setup, new_watch, over, keeping)
+        numbers = groups[number]
+        ends = train_group(numbers, [members[index] for index in numbers], setup, new_watch, done)
+        return [
+            take(index, failed(index, end) if isinstance(end, Failure) else end)
+            for index, end in zip(numbers, ends, strict=True)
+        ]
 
     def tick() -> None:
         progress.show(name, sum(watch.epochs for watch in watches))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import numpy as np
 
-from fastnn.errors import Diverged
+from fastnn.errors import Diverged, InvalidInput, StrayAccess, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.targets.selection import describe
@@ -23,13 +23,101 @@ from fastnn.training.progress import Watch
 from fastnn.training.saved_trainer import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
     from fastnn.targets.cuda.batched_models import Seat
     from fastnn.training.trainer_state import Run, State, Stateful
 
+OnError = Literal["continue", "raise"]
 Found = TypeVar("Found")
-Result = TypeVar("Result")
-# (number of the member, its training, settings for its trainer) -> what is to be known of it.
-Done = Callable[[int, Training, "Run"], Found]
+# (number of the member, its training, itself) -> what is to be known of it.
+Done = Callable[[int, Training, "Member"], Found]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why nothing has come of a training.
+
+    Attributes
+    ----------
+    why
+        The type and the message of an error, or how a worker died.
+    error
+        What was raised where it was trained; None where its worker died.
+    """
+
+    why: str
+    error: Exception | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return what an error says."""
+        return cls(said(error), error)
+
+
+def said(error: BaseException) -> str:
+    """Return the type and the message of an error."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+class Failures:
+    """Trainings of a call that errors ended: what is raised or warned of, in the end or at once.
+
+    Attributes
+    ----------
+    count
+        How many there are.
+    """
+
+    def __init__(self, on_error: OnError, name: Callable[[int], str]) -> None:
+        """Take what is to be done, and what a training is called."""
+        self._on_error, self._name = on_error, name
+        self._adding = threading.Lock()
+        # Of the others' errors, each of which has a traceback and with it a network, nothing stays.
+        self._first: tuple[int, Exception] | None = None
+        self.count = 0
+
+    def add(self, index: int, failure: Failure) -> None:
+        """Take note of one, or raise its error.
+
+        Raises
+        ------
+        Exception
+            That of the training, with a note of its name, where `on_error` is "raise".
+        """
+        if failure.error is None:
+            return
+        failure.error.add_note(f"It was raised in {self._name(index)}")
+        if self._on_error == "raise":
+            raise failure.error
+        with self._adding:
+            self.count += 1
+            if self._first is None or index < self._first[0]:
+                self._first = index, failure.error
+
+    def raise_first(self) -> None:
+        """Raise the error of the first one, if there is any."""
+        if self._first is not None:
+            raise self._first[1]
+
+    def text(self, total: int, what: str) -> str:
+        """Return what to warn of, or "" where no error was raised."""
+        if self._first is None:
+            return ""
+        index, error = self._first
+        others = f", and {self.count - 1} more of {total} {what}" * (self.count > 1)
+        return (
+            f"an error ended {self._name(index)}{others}: {said(error)}. There is no result of it, "
+            'and `failed` says why; on_error="raise" raises the first error instead'
+        )
+
+
+def check_on_error(on_error: Any) -> OnError:
+    """Return what is to be done where an error ends one of several trainings."""
+    if on_error not in ("continue", "raise"):
+        raise InvalidInput(f'on_error must be "continue" or "raise", not {shown(on_error):.80}')
+    return cast(OnError, on_error)
 
 
 class Keeper(Bundled):
@@ -56,6 +144,8 @@ class Member:
         Checked for its problem, as `fastnn.training.loop.begun` takes them.
     run
         Settings that its trainer has afterwards, in the place of those that it trains with.
+    keeper
+        Is called after its epochs before all other callbacks, or None.
     """
 
     model: Model
@@ -63,6 +153,7 @@ class Member:
     validation: Data | None
     metrics: tuple[Metric, ...]
     run: Run
+    keeper: Keeper | None = None
 
     def trainer(self, kind: type[Stateful]) -> Stateful:
         """Return the trainer, one of a kind, with parameters and optimizer state."""
@@ -104,31 +195,53 @@ class Setup:
 
 
 def train_group(
+    numbers: Sequence[int],
     group: Sequence[Member],
     setup: Setup,
     new_watch: Callable[[], Watch],
-    done: Callable[[Sequence[Training]], Result],
-    keeping: Sequence[Keeper] = (),
-) -> Result:
-    """Train one member, or those that one launch of a device trains, and return what `done` does.
+    done: Done[Found],
+) -> list[Found | Failure]:
+    """Train one member, or those that one launch of a device trains; return what `done` does.
 
-    That is called while their engines are still there. Where a training diverges, it has the error;
-    every other one comes out.
+    That is called while their engines are still there, for those that diverged, too. Any other
+    error ends the training in which it is raised, and no other one.
+
+    Raises
+    ------
+    StrayAccess
+        Memory was touched that may be that of another one.
     """
+    try:
+        return _train_group(numbers, group, setup, new_watch, done)
+    except StrayAccess:
+        raise
+    except Exception as error:  # in what they have in common
+        return [Failure.of(error)] * len(group)
+
+
+def _train_group(
+    numbers: Sequence[int],
+    group: Sequence[Member],
+    setup: Setup,
+    new_watch: Callable[[], Watch],
+    done: Done[Found],
+) -> list[Found | Failure]:
     kind, paces = setup.kind, setup.paces
     this_call = object()  # whose callbacks may no more than those of fit
     trainers = [member.trainer(kind) for member in group]
-    if keeping and not keeping[0].may_begin():
-        return done([
-            Training(trainer, member.data, member.validation, 0, (), new_watch(), over=True)
-            for member, trainer in zip(group, trainers, strict=True)
-        ])  # fmt: skip
+    if group[0].keeper is not None and not group[0].keeper.may_begin():
+        return [
+            done(number, Training(
+                trainer, member.data, member.validation, 0, (), new_watch(), over=True
+            ), member)
+            for number, member, trainer in zip(numbers, group, trainers, strict=True)
+        ]  # fmt: skip
     shape = trainers[0].problem.network, trainers[0].problem.batch_size
     trainings: list[Training] = []
     with ExitStack() as ending:
         seats = _seat_together(trainers, ending)
         with ExitStack() as begun:
-            for member, trainer, keeper in zip_longest(group, trainers, keeping):
+            for member, trainer in zip(group, trainers, strict=True):
                 trainer._fitting.take(this_call)
                 engine, watch = trainer._open(), new_watch()
                 engine.prepare(member.data.form)
@@ -138,24 +251,50 @@ def train_group(
                 engine.seconds_per_row = paces.get(shape, engine.seconds_per_row)
                 trainer.history.reason = describe(trainer.history.reason, engine)
                 calls, keep = own_callbacks(setup.callbacks), None
-                if keeper is not None:
-                    calls, keep = (keeper, *calls), keeper.keep
+                if member.keeper is not None:
+                    calls, keep = (member.keeper, *calls), member.keeper.keep
                 training = Training(
                     trainer, member.data, member.validation, setup.epochs, calls, watch,
                     member.metrics, calling=setup.calling, keep=keep,
                 )  # fmt: skip
-                begun.enter_context(training.begun())
                 trainings.append(training)
+                with _errors_end(training):
+                    context = training.begun()
+                    context.__enter__()
+                    begun.push(partial(_leave, training, context))
             for seat, training in zip(seats, trainings, strict=False):
                 seat.forecast = training.forecast
             while left := [training for training in trainings if not training.over]:
                 for training in left:
-                    try:
+                    with _errors_end(training):
                         training.go_on()
-                    except Diverged as error:
-                        training.error, training.over = error, True
         paces[shape] = min(paces.get(shape, math.inf), engine.seconds_per_row)
-        return done(trainings)
+        return [
+            done(number, training, member)
+            if training.failure is None
+            else Failure.of(training.failure)
+            for number, training, member in zip(numbers, trainings, group, strict=True)
+        ]
+
+
+@contextmanager
+def _errors_end(training: Training) -> Iterator[None]:
+    """Have an error end a training, and none of those beside it."""
+    try:
+        yield
+    except StrayAccess:
+        raise
+    except Diverged as error:
+        training.error, training.over = error, True
+    except Exception as error:
+        training.failure, training.over = error, True
+
+
+def _leave(training: Training, context: AbstractContextManager[Any], *raised: Any) -> bool | None:
+    """Leave a context of a training, whose own errors end that alone."""
+    with _errors_end(training):
+        return context.__exit__(*raised)
+    return None
 
 
 def at_rest(trainer: Any, run: Run) -> Any:

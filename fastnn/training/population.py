@@ -7,12 +7,12 @@ import time
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, number, shown, whole
+from fastnn.errors import Diverged, InvalidInput, WorkerFailed, number, shown, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.frames import check_names
 from fastnn.inputs.parameters import check_size
@@ -21,22 +21,34 @@ from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks
 from fastnn.training.callbacks.bundled import metric_of, series_of, sign_of
+from fastnn.training.executors import check_executor
 from fastnn.training.history import History
-from fastnn.training.learning_check import warn_if_nothing_learnt
+from fastnn.training.learning_check import warn, warn_if_nothing_learnt
 from fastnn.training.loop import Training
 from fastnn.training.many import train_many
-from fastnn.training.members import Keeper, Member, at_rest
+from fastnn.training.members import (
+    Failure,
+    Failures,
+    Keeper,
+    Member,
+    OnError,
+    at_rest,
+    check_on_error,
+)
 from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX, Metrics
 from fastnn.training.population_result import Ending, Population, PopulationMember
 from fastnn.training.shared_inputs import SharedInputs, Watched
 from fastnn.training.snapshot import Snapshot
 from fastnn.training.together import check_alone
 from fastnn.training.trainer import Trainer
-from fastnn.training.trainer_state import Run, State, Stateful
+from fastnn.training.trainer_state import State, Stateful
 from fastnn.training.views import View, check_view, seen
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from fastnn.inputs.problem import EpochResult
+    from fastnn.targets.selection import Target
 
 Scoring = str | Callable[..., Any] | None
 
@@ -58,6 +70,8 @@ def train_population(
     workers: int | None = None,
     time_limit: float | None = None,
     progress: bool = True,
+    executor: Executor | None = None,
+    on_error: OnError = "continue",
 ) -> Population:
     """Train networks that differ in everything, and keep the best epochs of each.
 
@@ -122,8 +136,18 @@ def train_population(
         the epoch that they are in; what is best so far is kept. How far that is depends on the
         machine and on what else it does, so the results of a call that the limit ends cannot be
         reproduced; those of one that it does not end are the same as without. None: no limit.
+        Workers of an executor on other machines go by the time of day, which is to be the same.
     progress
         Whether there is a progress bar, as in `fastnn.Trainer.fit`.
+    executor
+        A `concurrent.futures.Executor` whose workers train the members, each on one thread, in the
+        place of threads of this process, as for `fastnn.sweep`: the same bits on processors of one
+        kind. A worker gets what all members read once. A member whose worker dies is trained anew;
+        if that happens again, nothing comes of it and it says so in `failed`.
+    on_error
+        What becomes of the other members where a callback, a metric or anything else raises an
+        error in one, as for `fastnn.sweep`: "continue", and that one has no snapshots and says why
+        in `failed`; or "raise".
 
     Returns
     -------
@@ -135,14 +159,20 @@ def train_population(
     ------
     InvalidInput
         Something that a member cannot be trained on, which the message names. All are looked at
-        before the first begins. Or a metric failed.
+        before the first begins. With an executor, what its workers cannot be sent.
     Diverged
         All members diverged.
+    WorkerFailed
+        The executor ran no training at all, or workers died in every member that did not diverge.
+    Exception
+        What a callback or a metric raised, in every member that did not diverge; or in one, with
+        ``on_error="raise"``. Its note names the first of them.
 
     Warns
     -----
     TrainingWarning
-        Where the best member does no better than a constant and the reason is known.
+        Where errors ended members: the number and the error of the first of them. And where the
+        best member does no better than a constant and the reason is known.
     """
     given = _check_trainers(trainers)
     count = whole(epochs, "epochs of a population", 1)
@@ -156,16 +186,21 @@ def train_population(
             f"compared, not {shown(validation_data):.80}"
         )
     calls = check_callbacks(callbacks, True, "a population has several members")
+    check_executor(executor, workers)
+    check_on_error(on_error)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     clock = _Clock(time_limit)
-    keepers = [_BestEpochs(scoring, most, patience, clock, index) for index in range(len(given))]
-    watched = Watched(metrics, (*calls, keepers[0]))
     inputs = _Views(X, y, sample_weight, validation_data)
     seen_by = _check_views(views, len(given), X)
+    keepers = [
+        _BestEpochs(scoring, most, patience, clock, number, view)
+        for number, view in enumerate(seen_by)
+    ]
+    watched = Watched(metrics, (*calls, keepers[0]))
     members = []
-    for index, (trainer, view) in enumerate(zip(given, seen_by, strict=True)):
+    for index, (trainer, keeper) in enumerate(zip(given, keepers, strict=True)):
         try:
-            members.append(_member(trainer, inputs.of(view), watched, count))
+            members.append(_member(trainer, inputs.of(keeper.view), watched, count, keeper))
         except InvalidInput as error:
             raise InvalidInput(f"member {index}: {error}") from error
     kinds = {}
@@ -177,24 +212,26 @@ def train_population(
         member.compile(Trainer)
     errors: dict[int, Diverged] = {}
 
-    def done(index: int, training: Training, run: Run) -> PopulationMember:
-        if training.error is not None:
-            errors[index] = training.error
-        view, keeper = seen_by[index], keepers[index]
-        found = keeper.snapshots(training.trainer, view)
-        keeper.go_back(training.trainer)
-        keeper.let_go()
-        trainer = at_rest(training.trainer, run)
-        return PopulationMember(trainer, view, found, keeper.ending(training))
+    def take(index: int, ended: _Ended) -> PopulationMember:
+        if ended.error is not None:
+            errors[index] = ended.error
+        return ended.member
 
-    name = f"{len(members)} members"
+    failures = Failures(on_error, lambda index: f"member {index}")
+
+    def failed(index: int, failure: Failure) -> _Ended:
+        failures.add(index, failure)
+        trainer = at_rest(members[index].trainer(type(given[0])), members[index].run)
+        return _Ended(PopulationMember(trainer, seen_by[index], (), "failed", failure.why))
+
     clock.start()
     found = train_many(
-        members, count, calls, workers, done, lambda index, found: found, type(given[0]), name,
-        progress, keepers,
+        members, count, calls, workers, _done, take, type(given[0]), f"{len(members)} members",
+        failed, progress, executor,
     )  # fmt: skip
-    if len(errors) == len(members):
-        raise _all_diverged(errors[0], len(members))
+    _check_any_left(errors, failures, found)
+    if text := failures.text(len(found), "members"):
+        warn(text)
     y_val, *weight = inputs.outcomes
     larger = keepers[0].larger_is_better
     population = Population(found, y_val, weight[0] if weight else None, larger)
@@ -203,8 +240,27 @@ def train_population(
     return population
 
 
+class _Ended(NamedTuple):
+    """A training that is over."""
+
+    member: PopulationMember
+    error: Diverged | None = None
+
+
+def _done(index: int, training: Training, member: Member) -> _Ended:
+    """Return what became of a training, with the epochs that were kept."""
+    keeper, trainer = member.keeper, training.trainer
+    assert isinstance(keeper, _BestEpochs), "each member of a population has one"
+    found = keeper.snapshots(trainer, member.run.target)
+    keeper.go_back(trainer)
+    keeper.let_go()
+    trainer = at_rest(trainer, member.run)
+    ended = PopulationMember(trainer, keeper.view, found, keeper.ending(training))
+    return _Ended(ended, training.error)
+
+
 class _Clock:
-    """Tells when the time for a population is over."""
+    """Tells when the time for a population is over, in other processes, too."""
 
     def __init__(self, limit: float | None) -> None:
         self._limit, self._end = limit, math.inf
@@ -212,6 +268,14 @@ class _Clock:
     def start(self) -> None:
         if self._limit is not None:
             self._end = time.monotonic() + self._limit
+
+    def __getstate__(self) -> tuple[float]:
+        """Return the time of day when it is over."""
+        return (self._end - time.monotonic() + time.time(),)
+
+    def __setstate__(self, state: tuple[float]) -> None:
+        """Be over then; a clock that is set later does not matter."""
+        self._limit, self._end = None, state[0] - time.time() + time.monotonic()
 
     def over(self) -> bool:
         return self._end < math.inf and time.monotonic() >= self._end
@@ -232,12 +296,14 @@ class _BestEpochs(Keeper):
     needs_penalty = False
 
     def __init__(
-        self, scoring: Scoring, most: int, patience: int | None, clock: _Clock, number: int
-    ) -> None:
+        self, scoring: Scoring, most: int, patience: int | None, clock: _Clock, number: int,
+        view: View,
+    ) -> None:  # fmt: skip
         monitor, mode = _monitor(scoring)
         self._scoring, self._monitor, self._series = scoring, monitor, series_of(monitor)
         self._sign = sign_of(monitor, mode)
         self._most, self._patience, self._clock, self._number = most, patience, clock, number
+        self.view = view
         self._kept: list[_Epoch] = []  # the best first
         self._ending: Ending | None = None
         self._begun = 0
@@ -307,14 +373,14 @@ class _BestEpochs(Keeper):
         """The best epoch so far; without one the first."""
         return self._kept[0].state.epoch if self._kept else self._begun + 1
 
-    def snapshots(self, trainer: Stateful, view: View) -> tuple[Snapshot, ...]:
-        """Return the epochs kept, with their parameters, the best first."""
+    def snapshots(self, trainer: Stateful, target: Target) -> tuple[Snapshot, ...]:
+        """Return the epochs kept, to predict on a target, with their parameters; best first."""
         return tuple(
             Snapshot(
                 each.state.problem,
-                trainer.target,
+                target,
                 _as_then(trainer, each.state).parameters,
-                view,
+                self.view,
                 trainer.feature_names,
                 each.state.epoch,
                 each.score,
@@ -359,13 +425,22 @@ def _monitor(scoring: Any) -> tuple[Any, str]:
     if callable(scoring):
         if str(getattr(scoring, "__name__", "")).isidentifier():
             return scoring, "max"
-        named = wraps(scoring)(lambda *arguments, **more: scoring(*arguments, **more))
-        named.__name__ = "scoring"  # a lambda has none that a series could have
-        return named, "max"
+        return _Scoring(scoring), "max"
     raise InvalidInput(
         f"scoring must be None for the validation loss, one of {', '.join(LARGER_IS_BETTER)}, or a "
         f"function (y, outputs) of which larger is better, not {shown(scoring):.80}"
     )
+
+
+class _Scoring:
+    """A function under a name that a series can have, as a lambda has none."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        update_wrapper(self, function, updated=())
+        self._function, self.__name__ = function, "scoring"
+
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
+        return self._function(*arguments, **more)
 
 
 class _Views:
@@ -417,7 +492,9 @@ def _check_views(views: Any, count: int, X: Any) -> list[View]:
     return [check_view(each, f"views[{index}]") for index, each in enumerate(found)]
 
 
-def _member(trainer: Trainer, inputs: SharedInputs, watched: Watched, epochs: int) -> Member:
+def _member(
+    trainer: Trainer, inputs: SharedInputs, watched: Watched, epochs: int, keeper: Keeper
+) -> Member:
     """Return what a member starts from, with one thread, checked with its data."""
     run = trainer._state.run
     model = trainer.__getstate__()
@@ -437,7 +514,22 @@ def _member(trainer: Trainer, inputs: SharedInputs, watched: Watched, epochs: in
     history.target, history.reason = choose(model.target, problem)
     history.threads = 1
     start = replace(model, threads=1, callbacks=[], feature_names=model.feature_names or data.names)
-    return Member(start, data, validation, measured, run)
+    return Member(start, data, validation, measured, run, keeper)
+
+
+def _check_any_left(
+    errors: Mapping[int, Diverged], failures: Failures, found: list[PopulationMember]
+) -> None:
+    """Raise an error where nothing has come of any member."""
+    dead = [each.failed for each in found if each.failed is not None]
+    if len(errors) == len(found):
+        raise _all_diverged(errors[0], len(found))
+    if len(errors) + len(dead) == len(found):
+        failures.raise_first()
+        others = f", and {len(errors)} diverged" if errors else ""
+        raise WorkerFailed(
+            f"the workers of {len(dead)} of {len(found)} members died{others}: {dead[0]}"
+        )
 
 
 def _all_diverged(error: Diverged, count: int) -> Diverged:

@@ -16,7 +16,7 @@ from fastnn.training.views import View
 if TYPE_CHECKING:
     from fastnn.training.trainer import Trainer
 
-Ending = Literal["epochs", "patience", "callback", "time", "diverged", "not begun"]
+Ending = Literal["epochs", "patience", "callback", "time", "diverged", "failed", "not begun"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +35,18 @@ class PopulationMember:
         ``outputs``, the best first. Empty where it never began, or no epoch had a score.
     ended
         Why its training is over: "epochs": all are done; "patience": no better one came;
-        "callback": one returned True; "time": `time_limit`; "diverged"; or "not begun", for which
-        the time was over already.
+        "callback": one returned True; "time": `time_limit`; "diverged"; "failed", where `failed`
+        says why; or "not begun", for which the time was over already.
+    failed
+        Why nothing has come of it, and its trainer is as it was given: the error that ended it, or
+        how the worker of an executor died that trained it; else None.
     """
 
     trainer: Trainer
     view: View
     snapshots: tuple[Snapshot, ...]
     ended: Ending
+    failed: str | None = None
 
     @property
     def history(self) -> History:
@@ -150,9 +154,13 @@ class Population(Sequence[PopulationMember]):
                     cell(self.value(each)) if each.snapshots else "",
                     cell(sum(history.seconds)),
                     each.ended,
+                    each.failed or "",
                     "<- best" * (each is best),
                 ]
             )
-        names = ["member", "network", "view", "epochs", "best", "score", "seconds", "ended", ""]
+        names = [
+            "member", "network", "view", "epochs", "best", "score", "seconds", "ended", "failed",
+            "",
+        ]  # fmt: skip
         columns = [list(column) for column in zip(names, *rows, strict=True)]
         return [column for column in columns if any(column[1:])]

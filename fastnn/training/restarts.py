@@ -17,14 +17,14 @@ from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.loop import Training
 from fastnn.training.many import check_keep, train_many
-from fastnn.training.members import Member, at_rest
+from fastnn.training.members import Failure, Failures, Member, at_rest
 from fastnn.training.metrics import Metric
 from fastnn.training.restart_results import Restart, Restarts
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from fastnn.training.trainer_state import Run, Stateful
+    from fastnn.training.trainer_state import Stateful
 
 STREAM = 0x72657374  # ASCII "rest": keeps these seeds apart from those of other draws
 
@@ -134,13 +134,20 @@ def best_of(
                 kept[:] = [(rank, ended)]  # which lets go of the one before
         return found
 
-    def failed(index: int, why: str) -> _Ended:
-        seed = members[index].model.problem.seed
-        return _Ended(Restart(seed, 0, None, None, None, 0.0, False, {}, None, why))
+    def seed_of(index: int) -> int:
+        return members[index].model.problem.seed
+
+    failures = Failures("raise", lambda index: f"restart {index}, with seed={seed_of(index)}")
+
+    def failed(index: int, failure: Failure) -> _Ended:
+        failures.add(index, failure)
+        return _Ended(
+            Restart(seed_of(index), 0, None, None, None, 0.0, False, {}, None, failure.why)
+        )
 
     found = train_many(
         members, epochs, callbacks, workers, _done, take, type(trainer),
-        f"{restarts} restarts", progress_bar, executor=executor, failed=failed,
+        f"{restarts} restarts", failed, progress_bar, executor,
     )  # fmt: skip
     _check_any_left(errors, found)
     best = kept[0][1]
@@ -162,11 +169,12 @@ class _Ended:
     calls: tuple[Callback | None, ...] = ()
 
 
-def _done(index: int, training: Training, run: Run) -> _Ended:
-    """Return what became of a training, whose trainer gets settings as given."""
+def _done(index: int, training: Training, member: Member) -> _Ended:
+    """Return what became of a training."""
     restart = _ending(training.trainer, training.error is not None)
     calls = tuple(each if isinstance(each, EarlyStopping) else None for each in training.calls)
-    return _Ended(restart, at_rest(training.trainer, run), training.error, calls)
+    trainer = at_rest(training.trainer, member.run)
+    return _Ended(restart, trainer, training.error, calls)
 
 
 def _check_any_left(errors: dict[int, Diverged], found: list[Restart]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, WorkerFailed, number, shown, whole
+from fastnn.errors import InvalidInput, WorkerFailed, number, whole
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
@@ -22,7 +22,7 @@ from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
 from fastnn.training.loop import Training
 from fastnn.training.many import check_keep, train_many
-from fastnn.training.members import Member, at_rest
+from fastnn.training.members import Failure, Failures, Member, OnError, at_rest, check_on_error
 from fastnn.training.metrics import (
     Metrics,
 )
@@ -34,8 +34,6 @@ from fastnn.training.trainer_state import Stateful
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-
-    from fastnn.training.trainer_state import Run as TrainerRun
 
 
 def sweep(
@@ -55,6 +53,7 @@ def sweep(
     metrics: Metrics = (),
     keep_trainers: bool = False,
     executor: Executor | None = None,
+    on_error: OnError = "continue",
 ) -> SweepResult:
     """Train once for every combination of settings and every seed, and return a table of all.
 
@@ -112,6 +111,11 @@ def sweep(
         of their own: what they gather stays there, and processes need functions that can be
         pickled. A run whose worker dies is trained anew; if that happens again, its row has no
         results and says so in `failed`.
+    on_error
+        What becomes of the other runs where a callback, a metric or anything else raises an error
+        in one. "continue": they go on; the row of that one has no results, and says why in
+        `failed`. "raise": all end, and the error comes out, with a note that names the run. Ctrl-C
+        ends all.
 
     Returns
     -------
@@ -127,11 +131,15 @@ def sweep(
         metrics that its workers cannot be sent.
     WorkerFailed
         The executor ran no training at all, or workers died in every run.
+    Exception
+        What a callback or a metric raised, in every run; or in one, with ``on_error="raise"``. Its
+        note names the first of them.
 
     Warns
     -----
     TrainingWarning
-        Once, at the end, where runs do no better than a constant and the reason is known, as in
+        Once, at the end, where errors ended runs: the settings, seed and error of the first of
+        them. And once where runs do no better than a constant and the reason is known, as in
         `Trainer.fit`; it names the settings of the first of them.
     """
     count = whole(epochs, "epochs of a sweep", 1)
@@ -142,13 +150,9 @@ def sweep(
     check_keep(keep_trainers)
     several = "a sweep trains several networks"
     calls = check_callbacks(callbacks, validation_data is not None, several)
-    check_executor(executor)
-    if executor is not None and workers is not None:
-        raise InvalidInput(
-            f"workers={shown(workers)} is how many threads of this process train, but executor "
-            "trains elsewhere, on as many workers as it was made with; leave workers=None"
-        )
+    check_executor(executor, workers)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
+    check_on_error(on_error)
     inputs = SharedInputs(X, y, sample_weight, validation_data)
     watched = Watched(metrics, calls)
     members = [
@@ -174,34 +178,45 @@ def sweep(
             reasons[index] = reason
         return replace(run, settings=settings[index // len(chosen)])  # one dict for all seeds
 
-    def failed(index: int, why: str) -> tuple[Run, str]:
+    def name(index: int) -> str:
+        seed = members[index].model.problem.seed
+        each = settings[index // len(chosen)]
+        return f"the run with {_named(each)}, seed={seed}" if each else f"the run with seed={seed}"
+
+    failures = Failures(on_error, name)
+
+    def failed(index: int, failure: Failure) -> tuple[Run, str]:
+        failures.add(index, failure)
         seed = members[index].model.problem.seed
         nothing = (None,) * 3
-        return Run({}, seed, 0, *nothing, 0.0, *nothing, False, failed=why), ""
+        return Run({}, seed, 0, *nothing, 0.0, *nothing, False, failed=failure.why), ""
 
     total = len(members)
     done = partial(_done, aim, keep_trainers)
     rows = train_many(
-        members, count, calls, workers, done, take, Trainer, f"{total} runs", executor=executor,
-        failed=failed,
+        members, count, calls, workers, done, take, Trainer, f"{total} runs", failed,
+        executor=executor,
     )  # fmt: skip
+    if all(row.failed is not None for row in rows):
+        failures.raise_first()
+        raise WorkerFailed(f"the workers of all {total} runs died: {rows[0].failed}")
+    if text := failures.text(total, "runs"):
+        warn(text)
     if reasons:
         first = min(reasons)
         others = f", and {len(reasons) - 1} more of {total} runs" * (len(reasons) > 1)
         warn(f"with {_named(rows[first].settings)}{others}: {reasons[first]}")
-    if all(row.failed is not None for row in rows):
-        raise WorkerFailed(f"the workers of all {total} runs died: {rows[0].failed}")
     return SweepResult(rows, list(grid), aim)
 
 
 def _done(
-    aim: float | None, keep: bool, index: int, training: Training, settings: TrainerRun
+    aim: float | None, keep: bool, index: int, training: Training, member: Member
 ) -> tuple[Run, str]:
     """Return the row of a training that is over, but for its settings, and what to warn of."""
     trainer, diverged = training.trainer, training.error is not None
     reason = "" if diverged else reason_against(trainer, training.data)
     run = _run(trainer, {}, aim, diverged)
-    return replace(run, trainer=at_rest(trainer, settings)) if keep else run, reason
+    return replace(run, trainer=at_rest(trainer, member.run)) if keep else run, reason
 
 
 def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:

@@ -53,7 +53,8 @@ class Run:
     trainer
         The `Trainer` that came of it, with `keep_trainers` of `sweep`; else None.
     failed
-        How the worker of an executor died that trained it, so that there is no result; else None.
+        Why there is no result: the error that ended it, or how the worker of an executor died that
+        trained it; else None.
     """
 
     settings: dict[str, Any]

@@ -350,6 +350,7 @@ class Fit:
                 workers=settings.workers,
                 time_limit=self._seconds_left(),
                 progress=settings.verbose > 0,
+                on_error="raise",
             )
         except Diverged as error:
             self.error = error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastnn.errors import InvalidInput, WorkerFailed, shown
 from fastnn.training.executors.bundle import Bundle
 from fastnn.training.executors.worker import Answer, Pair, Work, sharing, train_there
-from fastnn.training.members import Done, Member, Setup
+from fastnn.training.members import Done, Failure, Member, Setup, said
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -33,8 +33,11 @@ _TRIES = 2  # deaths beside others, of which any may be the cause, before a trai
 _DEATHS = {"KilledWorker", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError"}
 
 
-def check_executor(executor: Any) -> None:
-    """Raise `InvalidInput` for anything but None and what has the methods of an `Executor`."""
+def check_executor(executor: Any, workers: Any = None) -> None:
+    """Raise `InvalidInput` for anything but None and what has the methods of an `Executor`.
+
+    Or for a number of `workers` beside one, which has its own.
+    """
     if executor is None:
         return
     if callable(getattr(executor, "get_executor", None)):
@@ -50,6 +53,11 @@ def check_executor(executor: Any) -> None:
             "executor must be a concurrent.futures.Executor, such as ProcessPoolExecutor(), or "
             f"client.get_executor() of Dask, not {shown(executor):.80}"
         )
+    if workers is not None:
+        raise InvalidInput(
+            f"workers={shown(workers)} is how many threads of this process train, but executor "
+            "trains elsewhere, on as many workers as it was made with; leave workers=None"
+        )
 
 
 def train_elsewhere(
@@ -58,7 +66,7 @@ def train_elsewhere(
     setup: Setup,
     done: Done[Found],
     take: Callable[[int, Found], Result],
-    failed: Callable[[int, str], Found],
+    failed: Callable[[int, Failure], Found],
     tick: Callable[[float], None],
 ) -> list[Result]:
     """Train all members on the workers of an executor; as `fastnn.training.many.train_many`.
@@ -76,8 +84,8 @@ def train_elsewhere(
     Raises
     ------
     Exception
-        That of the first training that raised one; those not begun are cancelled, and those of this
-        machine end. So they do after Ctrl-C.
+        What `failed` raises, or what kept a training from beginning; those not begun are cancelled,
+        and those of this machine end. So they do after Ctrl-C.
     WorkerFailed
         The executor cannot run trainings at all.
     """
@@ -135,7 +143,7 @@ class _Running:
         bundle: Bundle,
         works: list[Work],
         take: Callable[[int, Any], Any],
-        failed: Callable[[int, str], Any],
+        failed: Callable[[int, Failure], Any],
         tick: Callable[[float], None],
     ) -> None:
         self._executor: Any = _Dask(executor) if hasattr(executor, "_client") else executor
@@ -206,7 +214,7 @@ class _Running:
             return False
         except RuntimeError as error:
             raise WorkerFailed(
-                f"the executor takes no training: {_said(error)}; pass one that is not shut down"
+                f"the executor takes no training: {said(error)}; pass one that is not shut down"
             ) from error
         except Exception as error:
             raise self._unsendable(number, error) from error
@@ -232,7 +240,7 @@ class _Running:
             self._tries[number] = _TRIES  # one beside it may have been the cause
             self._alone.append(number)
         elif isinstance(error, CancelledError) or type(error).__name__ in _DEATHS:
-            self._enter(number, Answer(self._failed(number, _said(error))))
+            self._enter(number, Answer(Failure(said(error))))
         elif isinstance(error, Exception):
             raise self._unsendable(number, error) from error
         else:  # Ctrl-C, which was the worker's, too
@@ -253,9 +261,17 @@ class _Running:
         if answer.error is not None:
             answer.error.add_note(f"In a worker:\n{answer.where}")
             raise answer.error
+        if isinstance(answer.found, Failure) and answer.found.error is not None:
+            answer.found.error.add_note(f"In a worker:\n{answer.where}")
         self._bundle.epochs[number] = 1 + answer.epochs
         self._vain = 0
-        self._results[number] = self._take(number, answer.found)
+        self._end_one(number, answer.found)
+
+    def _end_one(self, number: int, found: Any) -> None:
+        """Take what has come of a training."""
+        if isinstance(found, Failure):
+            found = self._failed(number, found)
+        self._results[number] = self._take(number, found)
 
     def _break(self, error: BaseException) -> None:
         """Go on with another pool where this one is broken, or enter all that is left as failed."""
@@ -280,13 +296,12 @@ class _Running:
         if again is None:
             if self._vain > _TRIES or not (begun or self._results):
                 raise WorkerFailed(
-                    f"the executor ran no training: {_said(error)}. Workers must be able to import "
+                    f"the executor ran no training: {said(error)}. Workers must be able to import "
                     "fastnn, and a script that starts processes must have its calls under "
                     "if __name__ == '__main__':"
                 ) from error
             for number in (*lost, *self._waiting, *self._alone):
-                found = self._failed(number, _said(error))
-                self._results[number] = self._take(number, found)
+                self._end_one(number, Failure(said(error)))
             self._waiting.clear()
             self._alone.clear()
             return
@@ -295,7 +310,7 @@ class _Running:
             self._tries[number] += 1
         for number in reversed(lost):
             if alone and number in begun and self._tries[number] > _TRIES:
-                self._results[number] = self._take(number, self._failed(number, _said(error)))
+                self._end_one(number, Failure(said(error)))
             elif self._tries[number] >= _TRIES:
                 self._alone.append(number)
             else:
@@ -319,7 +334,7 @@ class _Running:
                     "processes need it; make it a function or an object of a class in a module, or "
                     "pass a ThreadPoolExecutor"
                 )
-        return WorkerFailed(f"the executor could not run a training: {_said(error)}")
+        return WorkerFailed(f"the executor could not run a training: {said(error)}")
 
     def _end(self) -> None:
         """Leave no training at work that nobody wants, as far as that can be."""
@@ -356,10 +371,6 @@ def _outcome(future: Any) -> tuple[Answer | None, BaseException | None]:
         if isinstance(error, KeyboardInterrupt) and not future.done():
             raise  # it is this thread's
         return None, error
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _workers(executor: Any) -> int:

@@ -19,8 +19,7 @@ from fastnn.inputs.data import Data
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.tasks import Stopped
 from fastnn.training.executors.bundle import epochs_of, from_bytes, from_folder
-from fastnn.training.loop import Training
-from fastnn.training.members import Done, Member, Setup, train_group
+from fastnn.training.members import Done, Failure, Member, Setup, train_group
 from fastnn.training.progress import Watch
 
 if TYPE_CHECKING:
@@ -70,11 +69,13 @@ class Answer:
     Attributes
     ----------
     found
-        What `done` returned.
+        What `done` returned, or a `Failure`.
     missing
         Whether this process has no data, and could not get them.
-    error, where
-        What the training raised, with the traceback of the worker.
+    error
+        What was raised before the training began.
+    where
+        The traceback, in the worker, of that or of a failure.
     epochs
         Done.
     worker
@@ -157,11 +158,12 @@ def _trained(work: Work, shared: Shared) -> Answer:
     setup = replace(work.setup, calling=shared.calling, paces=shared.paces)
     watch = _Reports(work, shared.near)
 
-    def done(trainings: Sequence[Training]) -> Any:
-        return work.done(work.number, trainings[0], work.member.run)
-
-    found = train_group([member], setup, lambda: watch, done)
-    return Answer(found, epochs=watch.epochs, worker=_name())
+    where = ""
+    (found,) = train_group([work.number], [member], setup, lambda: watch, work.done)
+    if isinstance(found, Failure) and found.error is not None:
+        where = "".join(traceback.format_exception(found.error))
+        found = replace(found, error=_portable(found.error))
+    return Answer(found, where=where, epochs=watch.epochs, worker=_name())
 
 
 class _Reports(Watch):
