@@ -109,15 +109,17 @@ def train_within(folder: Path, limit: int) -> None:
 
 @contextlib.contextmanager
 def group_of(limit: int) -> Iterator[Path]:
-    """Have this process in a control group of so many bytes meanwhile."""
-    group = GROUPS / f"fastnn-{os.getpid()}"
+    """Have this process in a control group of so many bytes meanwhile, below the one it is in."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    home = GROUPS / next(line.split(":")[2] for line in lines if ":memory:" in line).lstrip("/")
+    group = home / f"fastnn-{os.getpid()}"
     group.mkdir()
     try:
         (group / "memory.limit_in_bytes").write_text(str(limit))
         (group / "cgroup.procs").write_text(str(os.getpid()))
         yield group
     finally:
-        (GROUPS / "cgroup.procs").write_text(str(os.getpid()))
+        (home / "cgroup.procs").write_text(str(os.getpid()))
         group.rmdir()
 
 

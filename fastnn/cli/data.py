@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fastnn.tabular.table import Matrix, Table
 
 FILES = (
-    "CSV, TSV, Parquet, .npz, .npy or svmlight, plain or in gzip; - is the standard input. What it "
-    "is the content tells"
+    "CSV, TSV, Parquet, Arrow, .npz, .npy or svmlight, plain or in gzip; a folder of Parquet and "
+    "Arrow files; - is the standard input. What a file is its content tells"
 )
 
 
@@ -26,9 +26,9 @@ def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
     group = parser.add_argument_group("how to read DATA, if not found out")
     group.add_argument(
         "--format",
-        choices=("csv", "parquet", "npz", "npy", "svmlight"),
+        choices=("csv", "parquet", "arrow", "npz", "npy", "svmlight"),
         metavar="KIND",
-        help="csv, parquet, npz, npy or svmlight",
+        help="csv, parquet, arrow, npz, npy or svmlight",
     )
     group.add_argument("--delimiter", metavar="D", help="between values of text; 'tab' is a tab")
     group.add_argument("--decimal", metavar="D", default=".", help="decimal mark (default .)")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fastnn.cli.model import Described, Plan
     from fastnn.tabular.label import Label
-    from fastnn.tabular.preparation import Preparation
+    from fastnn.tabular.preparation import Choices, Preparation
     from fastnn.tabular.table import Matrix, Table
 
 _VALIDATION = 0.1  # of the rows
@@ -67,10 +67,8 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
 
     from fastnn.cli.model import Plan, without_label
     from fastnn.tabular import preparation
-    from fastnn.tabular.fields import RARE
     from fastnn.tabular.label import Label
     from fastnn.tabular.table import Matrix, counted, in_file
-    from fastnn.tabular.words import number_hint
 
     validation, test = shares(options)
     seed = options.seed or 0
@@ -79,15 +77,13 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     said.append("; ".join([f"{called(options.data)}: {extent(data)}", *remarks]))
     if tabular and isinstance(data, Matrix):
         data = data.as_table()
-    label, weight = _label(options, data), ""
+    label, weight = label_of(options, data), ""
     columns: tuple[str, ...] = ()
     numbered = False
     if not isinstance(data, Matrix):
         columns, numbered = tuple(data.columns), data.numbered
         if options.weight is not None:
-            weight = data.name_of(options.weight, "--weight")
-            if not weight:
-                raise InvalidInput("--weight: that column has no name; give it one in the header")
+            weight = weight_in(options, data)
     elif options.weight is not None:
         raise InvalidInput("--weight names a column, and a matrix has none")
     data, unlabelled = without_label(data, label)
@@ -95,28 +91,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
         said.append(f"{counted(unlabelled, 'row')} without a label left out")
     if not data.rows:
         raise InvalidInput(f"column {label!r}, the label, has no value in any row")
-    inputs: Any = replace(data, y=None) if isinstance(data, Matrix) else data
-    choices = preparation.Choices(decimal=options.decimal)
-    if not isinstance(data, Matrix):
-        given = {
-            option: [data.name_of(name, f"--{option}") for name in names_in(value)]
-            for option, value in vars(options).items()
-            if option in _COLUMNS
-        }
-        _check_roles({"label": [label], "weight": [weight] if weight else [], **given})
-        inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
-        if not inputs.columns:
-            why = "--drop names all of them" if given["drop"] else "the label is the only one"
-            raise InvalidInput(f"no column is left to learn from: {why}")
-        choices = preparation.Choices(
-            given["category"], given["number"], given["keep"], options.decimal,
-            bool(options.day_first), RARE if tabular else preparation.Choices.rare,
-            given["duration"],
-        )  # fmt: skip
-    else:
-        for option in _COLUMNS:
-            if getattr(options, option) is not None:
-                raise InvalidInput(f"--{option} names columns, and a matrix has none")
+    inputs, choices = inputs_of(options, data, label, weight, tabular)
     values = data.y if isinstance(data, Matrix) else data.columns[label]
     assert values is not None
     with in_file(data.places):
@@ -141,13 +116,40 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     if not told.classes:
         told = told.scaled_by(targets[parts[0]])
     features, more = preparation.learn(inputs, choices, None if rows == data.rows else parts[0])
-    if told.classes and values.dtype == object:
-        hint = number_hint(values, options.decimal)
-        said += [f"warning: label {label!r} is read as classes: {hint}"] if hint else []
-    said += [_said_of(told, values), *_said_of_parts(parts, validation, test)]
+    said += said_of_label(told, values, options.decimal)
+    said += said_of_parts(parts, validation, test)
     said += features.describe() + more
     plan = Plan(columns, numbered, data.rows, validation, test, seed, weight)
     return Prepared(data, told, features, plan, targets, rows)
+
+
+def inputs_of(
+    options: argparse.Namespace, data: Table | Matrix, label: str, weight: str, tabular: bool
+) -> tuple[Any, Choices]:
+    """Return what there is to learn from in data, and what options say of the columns."""
+    from fastnn.tabular import preparation
+    from fastnn.tabular.fields import RARE
+    from fastnn.tabular.table import Matrix
+
+    if isinstance(data, Matrix):
+        for option in _COLUMNS:
+            if getattr(options, option) is not None:
+                raise InvalidInput(f"--{option} names columns, and a matrix has none")
+        return replace(data, y=None), preparation.Choices(decimal=options.decimal)
+    given = {
+        option: [data.name_of(name, f"--{option}") for name in names_in(value)]
+        for option, value in vars(options).items()
+        if option in _COLUMNS
+    }
+    _check_roles({"label": [label], "weight": [weight] if weight else [], **given})
+    inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
+    if not inputs.columns:
+        why = "--drop names all of them" if given["drop"] else "the label is the only one"
+        raise InvalidInput(f"no column is left to learn from: {why}")
+    return inputs, preparation.Choices(
+        given["category"], given["number"], given["keep"], options.decimal,
+        bool(options.day_first), RARE if tabular else preparation.Choices.rare, given["duration"],
+    )  # fmt: skip
 
 
 class Parts:
@@ -159,7 +161,7 @@ class Parts:
         self.weights: np.ndarray | None = None
         plan = model.plan
         if plan.weight:
-            self.weights = _weights(data, plan.weight, options.decimal)
+            self.weights = weights_of(data, plan.weight, options.decimal)
         values = model.labels(data)
         assert values is not None
         targets, new = model.targets(values, options.decimal, said)
@@ -175,6 +177,14 @@ class Parts:
         self.train, self.validation, self.test = split(
             groups, plan.validation, plan.test, plan.seed
         )
+
+    def of(self, rows: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """Return features, targets and weights of some of them."""
+        return self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows]
+
+    def features(self, part: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Return the features of a part to measure on, and its rows."""
+        return self.X[part], part
 
 
 def split(
@@ -230,7 +240,7 @@ def _quotas(sizes: np.ndarray, free: np.ndarray, share: float, ties: np.ndarray)
     return quotas
 
 
-def _said_of_parts(parts: Any, validation: float, test: float) -> list[str]:
+def said_of_parts(parts: Any, validation: float, test: float) -> list[str]:
     """Return what there is to say where a part was asked for but has no row."""
     from fastnn.tabular.table import counted
 
@@ -253,6 +263,15 @@ def extent(data: Table | Matrix) -> str:
     return f"{counted(data.rows, 'row')}, {counted(width, 'column')}"
 
 
+def said_of_label(label: Any, values: Any, decimal: str) -> list[str]:
+    """Return what there is to say of a label."""
+    from fastnn.tabular.words import number_hint
+
+    hint = number_hint(values, decimal) if label.classes and values.dtype == object else ""
+    lines = [f"warning: label {label.name!r} is read as classes: {hint}"] if hint else []
+    return [*lines, _said_of(label, values)]
+
+
 def _said_of(label: Any, values: Any) -> str:
     """Return which task a label is, with its values."""
     from collections import Counter
@@ -270,7 +289,7 @@ def _said_of(label: Any, values: Any) -> str:
     return f"label {label.name!r}: {kind} classification, rows by class: {shown}{more}"
 
 
-def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
+def label_of(options: argparse.Namespace, data: Table | Matrix) -> str:
     """Return the name of the label."""
     from fastnn.tabular.table import Matrix, listed
 
@@ -292,6 +311,14 @@ def _label(options: argparse.Namespace, data: Table | Matrix) -> str:
     return data.name_of(options.label, "--label")
 
 
+def weight_in(options: argparse.Namespace, data: Table) -> str:
+    """Return the name of the column of weights."""
+    weight = data.name_of(options.weight, "--weight")
+    if not weight:
+        raise InvalidInput("--weight: that column has no name; give it one in the header")
+    return weight
+
+
 def _check_roles(given: dict[str, list[str]]) -> None:
     """Refuse columns that two options name for what cannot be both."""
     for one, another in itertools.combinations(given, 2):
@@ -302,7 +329,8 @@ def _check_roles(given: dict[str, list[str]]) -> None:
             )
 
 
-def _weights(data: Any, name: str, decimal: str) -> Any:
+def weights_of(data: Any, name: str, decimal: str) -> Any:
+    """Return the weights in a column, or raise `InvalidInput` where one is none."""
     import numpy as np
 
     from fastnn.tabular.label import numbers_of
@@ -330,7 +358,7 @@ def shares(options: argparse.Namespace) -> tuple[float, float]:
     return validation, test
 
 
-def scored(model: Described, data: Parts) -> list[tuple[str, str]]:
+def scored(model: Described, data: Any) -> list[tuple[str, str]]:
     """Return how good a model is on the rows left out, or where there are none on the others."""
     from fastnn.cli.scores import scores, short
 
@@ -338,8 +366,10 @@ def scored(model: Described, data: Parts) -> list[tuple[str, str]]:
     parts = {name: part for name, part in left_out.items() if len(part)}
     rows = []
     for name, part in (parts or {"training": data.train}).items():
-        found = scores(model, data.X[part], data.targets[part])
-        rows.append((name, f"{len(part)} rows: {short(found)}"))
+        X, measured = data.features(part)
+        found = scores(model, X, data.targets[measured])
+        some = f" of {len(part)}" * (len(measured) < len(part))
+        rows.append((name, f"{len(measured)}{some} rows: {short(found)}"))
     return rows
 
 

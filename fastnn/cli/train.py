@@ -12,10 +12,13 @@ from fastnn.cli import population, screen, settings
 from fastnn.cli.data import add_data, called, check_output, read_data, refuse_inputs, say_all
 from fastnn.cli.ranks import Processes
 from fastnn.cli.rows import Parts, extent, file_row, prepare, scored, shares
+from fastnn.cli.streamed import Source, StreamedParts, source_of
+from fastnn.cli.streamed import prepare as prepare_streamed
 from fastnn.errors import InvalidInput, number, whole
 
 if TYPE_CHECKING:
     from fastnn.cli.model import TableModel
+    from fastnn.tabular.table import Matrix, Table
 
 OUT = "model.safetensors"
 
@@ -116,6 +119,12 @@ def add(commands: Any) -> None:
         "--seed", type=int, metavar="N", help="of weights, order and split (default 0)"
     )
     population.add_options(parser)
+    how.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        help="read the rows of Parquet and Arrow files from the files while the network trains, "
+        "and hold none but some (default: where they take more memory than there is)",
+    )
     how.add_argument("--dtype", metavar="NAME", help="float32 (default) or float64")
     how.add_argument("--target", metavar="NAME", help="cpu (default), cuda, numpy or auto")
     how.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
@@ -152,11 +161,14 @@ def run(options: argparse.Namespace) -> int:
     said: list[str] = []
     if options.tabular:
         _check(options, out)
+        source_of(options)  # which refuses
         return population.run(options, out, begun, said)
     processes = Processes(options.mpi)
     with processes.step():
         _check(options, out)
-        model, data = (_begin if options.resume is None else _go_on)(options, said)
+        source = source_of(options)
+        begin = _begin if options.resume is None else _go_on
+        model, data = begin(options, source, said)
         if processes.communicator is not None:
             model.trainer.communicator = processes.communicator
     options.quiet = options.quiet or not processes.first
@@ -169,7 +181,7 @@ def run(options: argparse.Namespace) -> int:
     with processes.step():
         if processes.first:
             model.trainer.save(out)
-            _report(model, data, history, out, time.perf_counter() - begun)
+            _report(model, data, history, source, out, time.perf_counter() - begun)
             for line in _restarts(history) if options.resume is None else []:
                 screen.answer(line)
     return 0
@@ -246,14 +258,19 @@ def _kept(options: argparse.Namespace, model: TableModel) -> str:
     return f"{newest} has the last epoch saved; go on with --resume {options.checkpoint}"
 
 
-def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, Parts]:
+def _begin(
+    options: argparse.Namespace, source: Source | None, said: list[str]
+) -> tuple[TableModel, Parts | StreamedParts]:
     """Return a new model, and the rows for it."""
     from fastnn.cli.model import TableModel
     from fastnn.tabular.label import Label
     from fastnn.tabular.table import counted
     from fastnn.training.trainer import Trainer
 
-    prepared = prepare(options, said)
+    if source is None:
+        prepared = prepare(options, said)
+    else:
+        prepared = prepare_streamed(source, options, said)
     data, told, features = prepared.data, prepared.label, prepared.preparation
     targets, rows, seed = prepared.targets, prepared.rows, prepared.plan.seed
     kind: Any = settings.loss_for(options.loss, told.task)
@@ -287,7 +304,7 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, Pa
     )
     model = TableModel(trainer, features, told, prepared.plan)
     model.keep()
-    found = Parts(model, data, options, said)
+    found = _parts(model, data, source, options, said)
     options.epochs = epochs
     sizes = "-".join(map(str, [trainer.network.inputs, *(d.units for d in trainer.network.dense)]))
     said.append(
@@ -298,28 +315,43 @@ def _begin(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, Pa
     return model, found
 
 
-def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, Parts]:
+def _parts(
+    model: TableModel,
+    data: Table | Matrix,
+    source: Source | None,
+    options: argparse.Namespace,
+    said: list[str],
+) -> Parts | StreamedParts:
+    """Return the rows for a model: those read into memory, or those of files."""
+    if source is None:
+        return Parts(model, data, options, said)
+    return StreamedParts(model, source, options, said)
+
+
+def _go_on(
+    options: argparse.Namespace, source: Source | None, said: list[str]
+) -> tuple[TableModel, Parts | StreamedParts]:
     """Return the model of a file, and the same rows for it."""
-    from fastnn.cli.model import TableModel, without_label
+    from fastnn.cli.model import TableModel
     from fastnn.cli.resume import check_same
-    from fastnn.tabular.table import Matrix, counted
+    from fastnn.tabular.table import counted
     from fastnn.training.trainer import Trainer
 
     trainer = Trainer.resume(options.resume, target=options.target, threads=options.threads)
     model = TableModel.of(trainer, options.resume)
     check_same(options, model)
-    expected = None if model.plan.numbered else model.plan.columns
-    data, remarks = read_data(options, expected, label=model.label.name)
-    said.append("; ".join([f"{called(options.data)}: {extent(data)}", *remarks]))
-    data = model.aligned(data, said)
-    if model.labels(data) is None:
-        raise InvalidInput(f"the data have no column {model.label.name!r}, the label of the model")
-    if not isinstance(data, Matrix) and model.plan.weight and model.plan.weight not in data.columns:
-        raise InvalidInput(f"the data have no column {model.plan.weight!r}, the model's weights")
-    data, _ = without_label(data, model.label.name)
-    if data.rows != model.plan.rows:
+    parts: Parts | StreamedParts
+    if source is None:
+        data = _read_again(model, options, said)
+        rows = data.rows
+        parts = Parts(model, data, options, said)
+    else:
+        said.append(f"{called(options.data)}: read from the files while training, {source.why}")
+        parts = StreamedParts(model, source, options, said)
+        rows = parts.rows
+    if rows != model.plan.rows:
         said.append(
-            f"warning: the data have {data.rows} rows with a label, but those of the training had "
+            f"warning: the data have {rows} rows with a label, but those of the training had "
             f"{model.plan.rows}; other rows are left out to validate and test than before"
         )
     epochs = trainer.remaining if options.epochs is None else options.epochs
@@ -336,24 +368,36 @@ def _go_on(options: argparse.Namespace, said: list[str]) -> tuple[TableModel, Pa
         rate = settings.rate_for(kind, not model.label.classes) / 10
         trainer.set(learning_rate=rate)
         said.append(f"the rate of the model has come to its end: {rate:g} from now on, or --rate")
-    parts = Parts(model, data, options, said)
     options.epochs = epochs
     said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}")
     return model, parts
 
 
-def _fit(options: argparse.Namespace, model: TableModel, data: Parts) -> Any:
+def _read_again(model: TableModel, options: argparse.Namespace, said: list[str]) -> Table | Matrix:
+    """Return the rows of DATA that have a label, for a model of a file."""
+    from fastnn.cli.model import without_label
+    from fastnn.tabular.table import Matrix
+
+    expected = None if model.plan.numbered else model.plan.columns
+    data, remarks = read_data(options, expected, label=model.label.name)
+    said.append("; ".join([f"{called(options.data)}: {extent(data)}", *remarks]))
+    data = model.aligned(data, said)
+    if model.labels(data) is None:
+        raise InvalidInput(f"the data have no column {model.label.name!r}, the label of the model")
+    if not isinstance(data, Matrix) and model.plan.weight and model.plan.weight not in data.columns:
+        raise InvalidInput(f"the data have no column {model.plan.weight!r}, the model's weights")
+    return without_label(data, model.label.name)[0]
+
+
+def _fit(options: argparse.Namespace, model: TableModel, data: Parts | StreamedParts) -> Any:
     """Train, with a bar or a line now and then, and return the history."""
     from fastnn.training.callbacks import Checkpoint, EarlyStopping
 
-    trainer, rows = model.trainer, data.train
-    weights = data.weights
+    trainer = model.trainer
     validation: Any = None
     callbacks: list[Any] = []
     if len(data.validation):
-        validation = data.X[data.validation], data.y[data.validation]
-        if weights is not None:
-            validation = *validation, weights[data.validation]
+        validation = [each for each in data.of(data.validation) if each is not None]
         if options.patience is not None:
             callbacks.append(EarlyStopping(options.patience))
     elif options.patience is not None:
@@ -367,12 +411,13 @@ def _fit(options: argparse.Namespace, model: TableModel, data: Parts) -> Any:
     restarts = 1 if options.restarts is None or options.resume is not None else options.restarts
     # A log has lines, a terminal has a bar.
     lines = not options.quiet and not (sys.stderr is not None and sys.stderr.isatty())
+    X, y, weights = data.of(data.train)
     history = trainer.fit(
-        data.X[rows],
-        data.y[rows],
+        X,
+        y,
         options.epochs,
         validation,
-        None if weights is None else weights[rows],
+        weights,
         callbacks,
         restarts,
         progress=not options.quiet,
@@ -382,9 +427,18 @@ def _fit(options: argparse.Namespace, model: TableModel, data: Parts) -> Any:
     return history
 
 
-def _report(model: TableModel, data: Parts, history: Any, out: str, seconds: float) -> None:
+def _report(
+    model: TableModel,
+    data: Parts | StreamedParts,
+    history: Any,
+    source: Source | None,
+    out: str,
+    seconds: float,
+) -> None:
     """Print how good the model is, and where it is."""
     rows = [("task", model.label.task)]
+    if source is not None:  # of which other batches come than of rows in memory
+        rows.append(("rows", f"read from the files while training, {source.why}"))
     if len(history):
         done, kept = history.first_epoch + len(history), model.trainer.epoch
         back = f", of which {kept} are kept: the validation loss got no smaller" * (kept < done)

@@ -13,7 +13,7 @@ import errno
 import mmap
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -39,8 +39,8 @@ _CHECKED: set[Any] = set()
 _RESERVED = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
-class TableRows:
-    """Rows of Parquet or Arrow files of the same columns, one file after another.
+class TableFiles:
+    """Parquet or Arrow files of the same columns, of any type, one file after another.
 
     They are those of the files as they were at first: whatever reads them later raises
     `InvalidInput` where a file has been written since.
@@ -51,22 +51,17 @@ class TableRows:
         Paths and their kinds, "parquet" or "ipc".
     what
         What messages call them.
-    without
-        Columns that are no features.
 
     Attributes
     ----------
     groups
         How many rows each row group has, int64.
-    dtype
-        What rows are decoded to; the network's, once they have been `checked`.
+    bytes
+        What all columns take in memory, about.
     """
 
-    def __init__(
-        self, files: Sequence[tuple[str, str]], what: str, without: Sequence[str] = ()
-    ) -> None:
-        self._files, self._what, self._without = list(files), what, tuple(without)
-        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+    def __init__(self, files: Sequence[tuple[str, str]], what: str) -> None:
+        self._files, self._what, self.bytes = list(files), what, 0
         self._places: list[tuple[int, int]] = []  # file and number in it, of each group
         self._stamps: list[tuple[int, int]] = []  # of each file
         rows: list[int] = []
@@ -88,33 +83,12 @@ class TableRows:
                 if count := file.rows(group):
                     self._places.append((number, group))
                     rows.append(count)
+                    self.bytes += file.bytes(group)
         self.groups: np.ndarray = np.array(rows, np.int64)
-        for name in without:
-            if name not in self._types:
-                raise InvalidInput(
-                    f"{what} has no column {name!r}, but {', '.join(map(repr, self._types))}"
-                )
-        self._columns = [name for name in self._types if name not in without]
-        self._widths = [_width(self._types[name], name, what) for name in self._columns]
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return int(self.groups.sum())
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and features; a column of lists of a fixed size has as many as these are long."""
-        return len(self), sum(self._widths)
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """The names of the features, where each is a column."""
-        return tuple(self._columns) if len(self._columns) == self.shape[1] else None
-
-    @property
-    def row_bytes(self) -> int:
-        """Of a row that is decoded."""
-        return self.shape[1] * self.dtype.itemsize
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -131,69 +105,20 @@ class TableRows:
         """Names and types of all columns, features or not."""
         return list(self._types.items())
 
-    def checked(self, dtype: np.dtype[Any], streams: bool) -> np.ndarray | TableRows:
-        """Return the rows as numbers of a dtype: in memory, unless they `stream` and are many.
+    def all_batches(
+        self, columns: Sequence[str], groups: Iterable[int] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield batches of some columns, in order, with the number of the first row of each.
 
-        All are read, but for those in files that have been found good before.
-
-        Raises
-        ------
-        InvalidInput
-            A number that is missing, NaN or infinite, or too large for the dtype.
+        Of all row groups, or of some.
         """
-        found = copy.copy(self)
-        found.dtype = np.dtype(dtype)
-        if not streams or len(self) * found.row_bytes <= HELD_BYTES:
-            return found.whole()
-        known = tuple(self._files), tuple(self._stamps), self._without, found.dtype
-        if known in _CHECKED:
-            return found
-        rows = max(1, _DECODED_BYTES // found.row_bytes)
-        scratch = np.empty((rows, self.shape[1]), dtype)
-        for first, batch in found._all_batches(self._columns):
-            found._check(found._fill(batch, scratch), first)
-        _CHECKED.add(known)
-        return found
-
-    def whole(self) -> np.ndarray:
-        """Return all rows, in memory and checked."""
-        check_memory(
-            len(self) * self.row_bytes, self._what, "pass fewer rows, or fewer columns of them"
-        )
-        array = np.empty(self.shape, self.dtype)
-        for first, batch in self._all_batches(self._columns):
-            self._check(self._fill(batch, array[first:]), first)
-        return array
-
-    def read(self, names: Sequence[str], flat: bool, missing: bool) -> np.ndarray:
-        """Return some columns of all rows, as they are: (n, columns), or (n,) of one if `flat`.
-
-        With `missing`, what is missing is NaN, and an error otherwise.
-        """
-        parts = []
-        for name in names:
-            _width(self._types[name], name, self._what)
-            found = [
-                _values(batch, name, first, missing) for first, batch in self._all_batches([name])
-            ]
-            parts.append(np.concatenate(found))
-        return parts[0] if flat else np.column_stack(parts)
-
-    def decode(self, group: int, out: np.ndarray, files: dict[int, _File]) -> None:
-        """Write the rows of a group to `out`; `files` are those that are open."""
-        number, _ = self._places[group]
-        if number not in files:
-            files[number] = self._open(number)
-        at = 0
-        for batch in self._batches(files[number], group, self._columns):
-            at += len(self._fill(batch, out[at:]))
-
-    def _all_batches(self, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
-        first, file, opened = 0, None, -1
-        for group, (number, _) in enumerate(self._places):
+        file, opened = None, -1
+        for group in range(len(self.groups)) if groups is None else groups:
+            number, _ = self._places[group]
             if number != opened:
                 file, opened = self._open(number), number
             assert file is not None
+            first = int(self.edges[group])
             for batch in self._batches(file, group, columns):
                 yield first, batch
                 first += batch.num_rows
@@ -217,6 +142,135 @@ class TableRows:
             if batch is None:
                 return
             yield batch
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row that is read."""
+        return 8 * len(self._types)
+
+    def _open(self, number: int) -> _File:
+        self._check_stamp(number)
+        return _File(*self._files[number], self._what)
+
+    def _check_stamp(self, number: int) -> None:
+        path, _ = self._files[number]
+        try:
+            stamp = _stamp(path)
+        except FileNotFoundError:
+            raise MissingFile(
+                errno.ENOENT, f"{self._what}: there is no such file any more", path
+            ) from None
+        if stamp != self._stamps[number]:
+            raise self._changed(number)
+
+    def _changed(self, number: int) -> InvalidInput:
+        return InvalidInput(
+            f"{self._what}: {self._files[number][0]} has been changed while it was trained on; "
+            "call again, and write other rows to another file meanwhile"
+        )
+
+
+class TableRows(TableFiles):
+    """Rows of numbers in Parquet or Arrow files.
+
+    Parameters
+    ----------
+    files, what
+        As of `TableFiles`.
+    without
+        Columns that are no features.
+
+    Attributes
+    ----------
+    dtype
+        What rows are decoded to; the network's, once they have been `checked`.
+    """
+
+    def __init__(
+        self, files: Sequence[tuple[str, str]], what: str, without: Sequence[str] = ()
+    ) -> None:
+        super().__init__(files, what)
+        self._without = tuple(without)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+        for name in without:
+            if name not in self._types:
+                raise InvalidInput(
+                    f"{what} has no column {name!r}, but {', '.join(map(repr, self._types))}"
+                )
+        self._columns = [name for name in self._types if name not in without]
+        self._widths = [_width(self._types[name], name, what) for name in self._columns]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features; a column of lists of a fixed size has as many as these are long."""
+        return len(self), sum(self._widths)
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the features, where each is a column."""
+        return tuple(self._columns) if len(self._columns) == self.shape[1] else None
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row that is decoded."""
+        return self.shape[1] * self.dtype.itemsize
+
+    def checked(self, dtype: np.dtype[Any], streams: bool) -> np.ndarray | TableRows:
+        """Return the rows as numbers of a dtype: in memory, unless they `stream` and are many.
+
+        All are read, but for those in files that have been found good before.
+
+        Raises
+        ------
+        InvalidInput
+            A number that is missing, NaN or infinite, or too large for the dtype.
+        """
+        found = copy.copy(self)
+        found.dtype = np.dtype(dtype)
+        if not streams or len(self) * found.row_bytes <= HELD_BYTES:
+            return found.whole()
+        known = tuple(self._files), tuple(self._stamps), self._without, found.dtype
+        if known in _CHECKED:
+            return found
+        rows = max(1, _DECODED_BYTES // found.row_bytes)
+        scratch = np.empty((rows, self.shape[1]), dtype)
+        for first, batch in found.all_batches(self._columns):
+            found._check(found._fill(batch, scratch), first)
+        _CHECKED.add(known)
+        return found
+
+    def whole(self) -> np.ndarray:
+        """Return all rows, in memory and checked."""
+        check_memory(
+            len(self) * self.row_bytes, self._what, "pass fewer rows, or fewer columns of them"
+        )
+        array = np.empty(self.shape, self.dtype)
+        for first, batch in self.all_batches(self._columns):
+            self._check(self._fill(batch, array[first:]), first)
+        return array
+
+    def read(self, names: Sequence[str], flat: bool, missing: bool) -> np.ndarray:
+        """Return some columns of all rows, as they are: (n, columns), or (n,) of one if `flat`.
+
+        With `missing`, what is missing is NaN, and an error otherwise.
+        """
+        parts = []
+        for name in names:
+            _width(self._types[name], name, self._what)
+            found = [
+                _values(batch, name, first, missing) for first, batch in self.all_batches([name])
+            ]
+            parts.append(np.concatenate(found))
+        return parts[0] if flat else np.column_stack(parts)
+
+    def decode(self, group: int, out: np.ndarray, files: dict[int, _File]) -> None:
+        """Write the rows of a group to `out`; `files` are those that are open."""
+        number, _ = self._places[group]
+        if number not in files:
+            files[number] = self._open(number)
+        at = 0
+        for batch in self._batches(files[number], group, self._columns):
+            at += len(self._fill(batch, out[at:]))
 
     def _fill(self, batch: Any, out: np.ndarray) -> np.ndarray:
         """Write a batch to the first rows of `out`, and return these."""
@@ -245,27 +299,6 @@ class TableRows:
         raise InvalidInput(
             f"{self._what} has {rows[row, place]} in row {first + row}, column {name!r}, as "
             f"{self.dtype.name}; leave such rows out, or fill them, before the file is written"
-        )
-
-    def _open(self, number: int) -> _File:
-        self._check_stamp(number)
-        return _File(*self._files[number], self._what)
-
-    def _check_stamp(self, number: int) -> None:
-        path, _ = self._files[number]
-        try:
-            stamp = _stamp(path)
-        except FileNotFoundError:
-            raise MissingFile(
-                errno.ENOENT, f"{self._what}: there is no such file any more", path
-            ) from None
-        if stamp != self._stamps[number]:
-            raise self._changed(number)
-
-    def _changed(self, number: int) -> InvalidInput:
-        return InvalidInput(
-            f"{self._what}: {self._files[number][0]} has been changed while it was trained on; "
-            "call again, and write other rows to another file meanwhile"
         )
 
 
@@ -366,6 +399,12 @@ class _File:
         # What is read to be counted is one column.
         return int(self._of(self.schema.names[:1]).get_batch(group).num_rows)
 
+    def bytes(self, group: int) -> int:
+        """Return what a group takes in memory, about."""
+        if self._parquet:
+            return int(self._file.metadata.row_group(group).total_byte_size)
+        return os.stat(self._path).st_size // max(1, self.groups)
+
     def batches(self, group: int, columns: Sequence[str], rows: int) -> Iterator[Any]:
         """Yield batches of at most so many rows, which together are a group."""
         import pyarrow as pa
@@ -409,12 +448,12 @@ def of_table(X: Any, y: Any, sample_weight: Any, what: str = "X") -> tuple[Any, 
     MissingFile, UnusableFile, CorruptFile, MissingExtra
         Files that cannot be read.
     """
-    files = _files(X, what)
+    files = table_files(X, what)
     if files is None:
         return X, y, sample_weight
     targets, weights = _columns(y), _columns(sample_weight)
     table = TableRows(files, what, [*targets, *weights])
-    _check_source(X, table, what)
+    check_source(X, table, what)
     if not len(table) or not table.shape[1]:
         raise InvalidInput(f"{what} has no {'rows' if not len(table) else 'features'}")
     if targets:
@@ -433,7 +472,7 @@ def _columns(value: Any) -> list[str]:
     return []
 
 
-def _files(value: Any, what: str) -> list[tuple[str, str]] | None:
+def table_files(value: Any, what: str) -> list[tuple[str, str]] | None:
     """Return the files that a path, or a dataset of pyarrow, stands for; None of anything else."""
     if _is_dataset(value):
         import pyarrow.fs
@@ -472,7 +511,7 @@ def _is_dataset(value: Any) -> bool:
     return type(value).__module__ == "pyarrow._dataset"
 
 
-def _check_source(source: Any, table: TableRows, what: str) -> None:
+def check_source(source: Any, table: TableFiles, what: str) -> None:
     """Raise `InvalidInput` where a dataset, or a folder, stands for more or less than its files."""
     known = dict(table.columns)
     if not _is_dataset(source):

@@ -224,7 +224,12 @@ def words_of(values: np.ndarray) -> list[str]:
         return [known[text] for text in values.tolist()]
     if values.dtype == bool:
         return [str(value) for value in values.tolist()]
-    return [f"{value:.17g}" for value in values.tolist()]
+    # By their bits, of which -0.0 has others than 0.0; of equal numbers there is one text.
+    bits, places = np.unique(values.astype(np.float64).view(np.int64), return_inverse=True)
+    words = np.empty(len(bits), object)
+    words[:] = [f"{value:.17g}" for value in bits.view(np.float64).tolist()]
+    found: list[str] = words[places].tolist()
+    return found
 
 
 def _class_word(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Parquet, through whichever library of it there is."""
+"""Parquet and Arrow, through pyarrow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, MissingExtra
 from fastnn.tabular.table import Table, listed
 from fastnn.tabular.words import exact
+
+
+def read_files(path: str, files: Any) -> tuple[Table, list[str]]:
+    """Return the table of Arrow files, or of all files of a folder; raises as `read_parquet`.
+
+    Parameters
+    ----------
+    files
+        The `fastnn.inputs.table_files.TableFiles` of the path.
+    """
+    import pyarrow as arrow
+
+    names = [name for name, _ in files.columns]
+    batches = [batch for _, batch in files.all_batches(names)]
+    return _table(path, arrow.Table.from_batches(batches) if batches else None, names)
 
 
 def read_parquet(name: str, content: bytes) -> tuple[Table, list[str]]:
@@ -39,9 +54,14 @@ def read_parquet(name: str, content: bytes) -> tuple[Table, list[str]]:
     names = table.column_names
     if len(set(names)) < len(names):
         raise InvalidInput(f"{name}: columns share a name: {listed(names)}")
-    if not table.num_rows:
+    return _table(name, table, names)
+
+
+def _table(name: str, table: Any, names: list[str]) -> tuple[Table, list[str]]:
+    """Return a table of pyarrow's, and which columns are left out of it."""
+    if table is None or not table.num_rows:
         raise InvalidInput(f"{name} has columns ({listed(names)}) but no rows")
-    read = {each: _column(table.column(each), arrow) for each in names}
+    read = {each: column_of(table.column(each)) for each in names}
     columns = {each: values for each, values in read.items() if values is not None}
     left = [f"{each!r} ({table.column(each).type})" for each in names if read[each] is None]
     said = [f"left out, as no numbers, text or dates: {', '.join(left)}"] if left else []
@@ -50,8 +70,10 @@ def read_parquet(name: str, content: bytes) -> tuple[Table, list[str]]:
     return Table(columns, table.num_rows), said
 
 
-def _column(values: Any, arrow: Any) -> np.ndarray | None:
-    """Return a column as a `Table` has it, None where it can have none such."""
+def column_of(values: Any) -> np.ndarray | None:
+    """Return a column of pyarrow's as a `Table` has it, None where it can have none such."""
+    import pyarrow as arrow
+
     types, kind = arrow.types, values.type
     if types.is_dictionary(kind):
         values = values.cast(kind.value_type)
@@ -62,7 +84,9 @@ def _column(values: Any, arrow: Any) -> np.ndarray | None:
         kind, values = arrow.string(), values.cast(arrow.string())
     if types.is_integer(kind) and not values.null_count:
         return exact(values.to_numpy())
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    if types.is_integer(kind) or types.is_floating(kind):
+        return np.asarray(values, np.float64)
+    if types.is_decimal(kind):
         found = [np.nan if each is None else float(each) for each in values.to_pylist()]
         return np.array(found, np.float64)
     if types.is_date(kind) or types.is_timestamp(kind):
@@ -70,7 +94,12 @@ def _column(values: Any, arrow: Any) -> np.ndarray | None:
         naive = [None if each is None else each.replace(tzinfo=None) for each in stamps]
         return np.array(naive, "datetime64[us]")
     if types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind):
-        texts = np.empty(len(values), object)
-        texts[:] = values.to_pylist()
-        return texts
+        # Of equal texts there is one.
+        coded = arrow.chunked_array([values], kind) if isinstance(values, arrow.Array) else values
+        coded = coded.combine_chunks().dictionary_encode()
+        if isinstance(coded, arrow.ChunkedArray):
+            coded = coded.combine_chunks()
+        words = np.empty(len(coded.dictionary) + 1, object)
+        words[:-1], words[-1] = coded.dictionary.to_pylist(), None
+        return words[np.asarray(coded.indices.fill_null(len(coded.dictionary)))]
     return None

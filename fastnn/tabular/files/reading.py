@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile, shown
+from fastnn.inputs.table_files import TableFiles, check_source, table_files
 from fastnn.tabular.table import Matrix, Table, offered
 
-FORMATS = ("csv", "parquet", "npz", "npy", "svmlight")
+FORMATS = ("csv", "parquet", "arrow", "npz", "npy", "svmlight")
 STANDARD_INPUT = "-"
 _SVMLIGHT = re.compile(rb"\s*[-+.\deE,]+(\s+qid:\d+)?(\s+\d+:[-+.\deE]+)+\s*(#.*)?")
 _FOREIGN = {
@@ -25,7 +26,8 @@ _FOREIGN = {
     b"BZh": "packed with bzip2; unpack it, or pack it with gzip",
     b"\xfd7zXZ": "packed with xz; unpack it, or pack it with gzip",
     b"(\xb5/\xfd": "packed with zstd; unpack it, or pack it with gzip",
-    b"ARROW1": "an Arrow file; save it as Parquet or CSV",
+    b"ARROW1": "an Arrow file in gzip; unpack it",
+    b"FEA1": "a Feather file of version 1; write it again, or save it as Parquet",
     b"\x89HDF": "an HDF5 file; save it as CSV, Parquet or .npz",
     b"%PDF": "a PDF",
     b"\x80\x04": "a pickle, which could run anything; save it as CSV, Parquet or .npz",
@@ -71,14 +73,14 @@ def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
     Parameters
     ----------
     path
-        A file, or "-" for the standard input.
+        A file, a folder of Parquet and Arrow files, or "-" for the standard input.
 
     Raises
     ------
     MissingFile
         There is none; files of like names are offered.
     UnusableFile
-        A folder, or a file that cannot be opened.
+        A folder of other files, or a file that cannot be opened.
     CorruptFile
         Damaged, or of another kind than it says.
     InvalidInput
@@ -86,6 +88,13 @@ def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
     MissingExtra
         A library that this kind of file needs.
     """
+    files = files_of(path) if reading.form in (None, "arrow") else None
+    if files is not None and (os.path.isdir(path) or files[0][1] == "ipc"):
+        from fastnn.tabular.files.parquet import read_files
+
+        return read_files(path, opened(path, files))
+    if reading.form == "arrow":
+        raise CorruptFile(f"{path} is no Arrow file, though --format says so; leave that out")
     name, content = _content(path)
     if not content.strip():
         raise InvalidInput(f"{name} is empty; pass a table with a header and at least one row")
@@ -109,6 +118,34 @@ def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
     return read_npz(name, content, reading.part, reading.label)
 
 
+def files_of(path: str) -> list[tuple[str, str]] | None:
+    """Return the Parquet or Arrow files that are the table at a path, with their kinds, or None.
+
+    A file is one by its content; those of a folder by their names.
+    """
+    if path == STANDARD_INPUT or not path or "\0" in path:
+        return None
+    if os.path.isdir(path):
+        return table_files(path, path)
+    if not os.path.isfile(path):  # a pipe can be read but once
+        return None
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(6)
+    except OSError:  # which reading it tells
+        return None
+    kind = {b"PAR1": "parquet", b"ARRO": "ipc"}.get(start[:4])
+    return None if kind is None else [(os.path.abspath(path), kind)]
+
+
+def opened(path: str, files: list[tuple[str, str]]) -> TableFiles:
+    """Return these files of a path, which are read later; raises as `read`."""
+    found = TableFiles(files, path)
+    if os.path.isdir(path):
+        check_source(path, found, path)
+    return found
+
+
 def _content(path: str) -> tuple[str, bytes]:
     """Return the name of a file in messages, and all that is in it, unpacked."""
     if path == STANDARD_INPUT:
@@ -124,7 +161,9 @@ def _content(path: str) -> tuple[str, bytes]:
         content = Path(path).read_bytes()
     except IsADirectoryError as error:
         there = sorted(each.name for each in Path(path).iterdir() if each.is_file())
-        what = f"this is a folder; pass a file in it{offered('', there) if there else ''}"
+        what = "this is a folder without Parquet or Arrow files; pass a file in it" + (
+            offered("", there) if there else ""
+        )
         raise UnusableFile(errno.EISDIR, what, path) from error
     except FileNotFoundError as error:
         folder = os.path.dirname(path) or "."

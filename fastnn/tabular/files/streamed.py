@@ -1,0 +1,164 @@
+"""Rows of Parquet and Arrow files whose columns become features while they are read.
+
+What `fastnn.tabular.preparation` makes of a table that is in memory, it makes here of a few rows at
+a time, so that no more than these are there as columns.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.inputs import table_files
+from fastnn.inputs.table_files import TableFiles, TableRows
+from fastnn.tabular.files.parquet import column_of
+from fastnn.tabular.preparation import Columns, Met
+from fastnn.tabular.table import Table
+
+
+class PreparedRows(TableRows):
+    """Features of some of the rows of files: those to train on, say.
+
+    Parameters
+    ----------
+    files
+        What has the rows.
+    preparation
+        What makes their features.
+    rows
+        (rows of the files,) bool: which of them.
+    decimal
+        The decimal mark of numbers in text.
+
+    Attributes
+    ----------
+    met
+        What there is to say of the rows, once they have been `looked_through`.
+    """
+
+    def __init__(
+        self, files: TableFiles, preparation: Columns, rows: np.ndarray, decimal: str
+    ) -> None:
+        vars(self).update(vars(files))
+        self.dtype, self.met = np.dtype(np.float32), Met()
+        self._source, self._preparation, self._decimal = files, preparation, decimal
+        self._columns, self._rows = list(preparation.names), rows
+        kept = np.add.reduceat(rows, files.edges[:-1], dtype=np.int64)
+        self._groups = np.flatnonzero(kept)  # of those of the files
+        self.groups = kept[self._groups]
+        vars(self).pop("edges", None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return len(self), len(self._preparation.features)
+
+    @property
+    def names(self) -> None:
+        """Features are not the columns of a frame."""
+        return None
+
+    def checked(self, dtype: np.dtype[Any], streams: bool) -> np.ndarray | TableRows:
+        """Return the rows of a dtype: in memory, unless they `stream` and are many."""
+        found = copy.copy(self)
+        found.dtype = np.dtype(dtype)
+        if not streams or len(self) * found.row_bytes <= table_files.HELD_BYTES:
+            return found.whole()
+        return found
+
+    def looked_through(self) -> None:
+        """Make all features once, and keep what there is to say of the rows.
+
+        Raises
+        ------
+        InvalidInput
+            A cell that its column's rule cannot read, with its row.
+        """
+        for _ in self._blocks(self._groups.tolist(), self._source.all_batches, self.met):
+            pass
+
+    def whole(self) -> np.ndarray:
+        """Return all rows, in memory."""
+        array, at = np.empty(self.shape, self.dtype), 0
+        for block in self._blocks(self._groups.tolist(), self._source.all_batches):
+            array[at : at + len(block)] = block
+            at += len(block)
+        return array
+
+    def decode(self, group: int, out: np.ndarray, files: dict[int, Any]) -> None:
+        """Write the rows of a group to `out`; `files` are those that are open."""
+        at = 0
+        place = int(self._groups[group])
+        number, _ = self._places[place]
+        if number not in files:
+            files[number] = self._open(number)
+
+        def batches(columns: Sequence[str], groups: list[int]) -> Iterator[tuple[int, Any]]:
+            first = int(self._source.edges[place])
+            for batch in self._source._batches(files[number], groups[0], columns):
+                yield first, batch
+                first += batch.num_rows
+
+        for block in self._blocks([place], batches):
+            out[at : at + len(block)] = block
+            at += len(block)
+
+    def _blocks(self, groups: list[int], batches: Any, met: Met | None = None) -> Iterator[Any]:
+        for first, batch in batches(self._columns, groups):
+            places = first + np.flatnonzero(self._rows[first : first + batch.num_rows])
+            if not len(places):
+                continue
+            columns = _columns(batch, self._columns, places - first)
+            table = Table(columns, len(places), False, places)
+            block, found = self._preparation.apply(table, False, self._decimal)
+            if met is not None:
+                _add(met, found)
+            yield block
+
+
+def table_of(files: TableFiles, names: Sequence[str], rows: np.ndarray) -> Table:
+    """Return the columns of some rows, given by ascending numbers."""
+    import pyarrow as arrow
+
+    groups = np.unique(np.searchsorted(files.edges, rows, "right") - 1).tolist()
+    parts = []
+    for first, batch in files.all_batches(names, groups):
+        begin, end = np.searchsorted(rows, [first, first + batch.num_rows])
+        if begin < end:
+            parts.append(batch.take(arrow.array(rows[begin:end] - first)))
+    table = arrow.Table.from_batches(parts)
+    read = {name: column_of(table.column(name)) for name in names}
+    columns = {name: values for name, values in read.items() if values is not None}
+    return Table(columns, len(rows), False, rows)
+
+
+def column_in(files: TableFiles, name: str) -> np.ndarray | None:
+    """Return a column of all rows; None where it has no numbers, text or dates."""
+    import pyarrow as arrow
+
+    chunks = [batch.column(0) for _, batch in files.all_batches([name])]
+    return column_of(arrow.chunked_array(chunks))
+
+
+def _columns(batch: Any, names: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of some rows of a batch."""
+    columns = {}
+    for name in names:
+        values = column_of(batch.column(batch.schema.get_field_index(name)))
+        assert values is not None, "columns that are nothing are not learnt from"
+        columns[name] = values if len(rows) == len(values) else values[rows]
+    return columns
+
+
+def _add(met: Met, found: Met) -> None:
+    """Add what was met in a part to what was met before."""
+    for name, count in found.missing.items():
+        met.missing[name] = met.missing.get(name, 0) + count
+    for name, words in found.unknown.items():
+        if name in met.unknown:
+            met.unknown[name] += words
+        else:
+            met.unknown[name] = words
