@@ -146,6 +146,10 @@ class EnvironmentWarning(RuntimeWarning):
     """A variable of the environment is ignored for what it says; told once for each such value."""
 
 
+# What a process runs out of. They say nothing of what was given, and keep their names: handlers of
+# any other error that raise one of fastnn's let these out first.
+EXHAUSTED = MemoryError, RecursionError
+
 MOST = 2**53  # of a count: float64 has every whole number up to there
 
 

@@ -47,7 +47,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("data", "model"),
         ("scores", "resume"),
         ("rows",),
-        ("population",),
+        ("population", "streamed"),
         ("train", "predict", "show", "demo", "bench", "info", "cache"),
         ("commands",),
     ),
@@ -417,3 +417,25 @@ def test_every_module_has_a_docstring_and_one_subject():
 def test_the_top_level_holds_only_what_belongs_there():
     names = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert names - BUILD_OUTPUT - {"__pycache__"} == TOP_LEVEL
+
+
+def test_no_handler_of_any_error_renames_what_a_process_runs_out_of():
+    """Memory, say: it is no fault of the data, and whoever catches it does so by its name."""
+    wrong = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Try):
+                continue
+            let_out = False
+            for handler in node.handlers:
+                caught = ast.unparse(handler.type) if handler.type else "BaseException"
+                if "EXHAUSTED" in caught:
+                    let_out = True
+                broad = caught in ("Exception", "RuntimeError")
+                renames = any(
+                    isinstance(each, ast.Raise) and each.exc is not None and each.cause is not None
+                    for each in ast.walk(handler)
+                )
+                if broad and renames and not let_out:
+                    wrong.append(f"{name_of(path)}:{handler.lineno}")
+    assert not wrong

@@ -344,3 +344,25 @@ def test_labels_are_not_called_by_the_number_of_a_column(tmp_path, capsys):
     np.savez(tmp_path / "data.npz", X=features, **{"1": features[:, 0] > 0})
     assert main(["train", str(tmp_path / "data.npz"), "--label", "1"]) == 2
     assert "the number of a column, too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "rank, size",
+    [
+        ("PMI_RANK", "PMI_SIZE"),
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    ],
+)
+def test_processes_of_a_launcher_do_not_write_one_file(here, capsys, monkeypatch, rank, size):
+    write(here / "data.csv", ["a", "y"], [[i % 5, i % 7 + 0.5] for i in range(30)])
+    monkeypatch.setenv(rank, "3")
+    monkeypatch.setenv(size, "4")
+    for more in ([], ["--tabular"]):
+        assert train("--label", "y", *more) == 2
+        error = capsys.readouterr().err
+        assert f"one of 4 processes ({size}=4)" in error and "--mpi" in error
+    assert not (here / "model.safetensors").exists()
+    assert train("--label", "y", "--out", "model-3.safetensors") == 0
+    monkeypatch.setenv(size, "1")
+    assert train("--label", "y") == 0

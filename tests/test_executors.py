@@ -438,3 +438,19 @@ def test_a_sweep_of_which_nothing_is_left_raises(tmp_path):
             trainer_of(), X, Y, 2, grid={}, callbacks=Kills(tmp_path, trainer_of().seed, 99),
             executor=executor,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), RecursionError("too deep")])
+def test_what_a_process_runs_out_of_keeps_its_name(error, monkeypatch):
+    def exhausted(*_):
+        raise error
+
+    monkeypatch.setattr(bundle._Pickler, "dump", exhausted)
+    with pool("fork", 1) as executor:
+        executor.submit(max, 1, 2).result()  # so that the worker is there before the data
+        with pytest.raises(type(error), match=str(error)):
+            sweep(trainer_of(), X, Y, 1, grid={}, executor=executor)
+        with pytest.raises(type(error), match=str(error)):
+            trainer_of().fit(
+                X, Y, 1, (X, Y), metrics={"it": exhausted}, callbacks=[], progress=False
+            )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastnn.errors import MissingExtra
+from fastnn.errors import InvalidInput, MissingExtra
 
 FAILED, INTERRUPTED = 2, 130  # what `fastnn.cli.commands.main` returns
 
@@ -28,6 +30,42 @@ def world() -> Any:
             "system"
         ) from error
     return MPI.COMM_WORLD
+
+
+# Numbers that launchers give to each process: of it, and of all.
+_LAUNCHERS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),  # Open MPI
+    ("PMI_RANK", "PMI_SIZE"),  # MPICH, Intel MPI, Cray
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),  # MVAPICH
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # srun; a batch script has only its job's number
+    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
+)
+
+
+def check_alone(mpi: bool, tabular: bool, out: str) -> None:
+    """Refuse to be one of several processes that would all write one file, each for itself.
+
+    A file whose path has the number of the process is its own.
+
+    Raises
+    ------
+    InvalidInput
+        A launcher has started several, and nothing says that they are to train together.
+    """
+    for number, total in _LAUNCHERS:
+        rank, size = os.environ.get(number, ""), os.environ.get(total, "")
+        if mpi or not (rank.isdigit() and size.isdigit()) or int(size) < 2:
+            continue
+        if int(rank) in map(int, re.findall(r"[0-9]+", os.path.abspath(out))):
+            continue
+        remedy = "pass --mpi to train one model with all of them"
+        if tabular:
+            remedy = "start it once, without the launcher, for --mpi is for one network"
+        raise InvalidInput(
+            f"this is one of {size} processes ({total}={size}), each of which would train a model "
+            f"of its own and write it to {out}; {remedy}, or have --out name a file for each by "
+            f"its {number}"
+        )
 
 
 class Processes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import population, screen, settings
 from fastnn.cli.data import add_data, called, check_output, read_data, refuse_inputs, say_all
-from fastnn.cli.ranks import Processes
+from fastnn.cli.ranks import Processes, check_alone
 from fastnn.cli.rows import Parts, extent, file_row, prepare, scored, shares
 from fastnn.cli.streamed import Source, StreamedParts, source_of
 from fastnn.cli.streamed import prepare as prepare_streamed
@@ -198,6 +198,7 @@ def _check(options: argparse.Namespace, out: str) -> None:
     from fastnn.targets.selection import choose
     from fastnn.training.saved_trainer import MOST_THREADS
 
+    check_alone(options.mpi, options.tabular, out)
     given = vars(options)
     for name, least in (("batch", 1), ("epochs", 0), ("patience", 0), ("restarts", 1), ("seed", 0)):
         if given[name] is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.datasets.planar import Samples
-from fastnn.errors import CorruptFile, FastnnError, InvalidInput, shown
+from fastnn.errors import EXHAUSTED, CorruptFile, FastnnError, InvalidInput, shown
 
 Arrays = dict[str, NDArray[np.uint8]]
 
@@ -183,8 +183,10 @@ def _read_npz(file: Path) -> Arrays:
     try:
         with np.load(raw, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in MNIST_FILES}
-    # The bytes are in memory, so whatever is raised here, and damage can raise nearly anything,
-    # speaks of their content.
+    except EXHAUSTED:
+        raise
+    # The bytes are in memory, so whatever else is raised here, and damage can raise nearly
+    # anything, speaks of their content.
     except Exception as error:
         raise CorruptFile(
             f"{file} is not an .npz file with arrays {', '.join(MNIST_FILES)} ({error}); "

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, shown
+from fastnn.errors import EXHAUSTED, InvalidInput, shown
 from fastnn.inputs.device_arrays import on_device
 
 _SHOWN = 5  # names in a message
@@ -381,6 +381,8 @@ def _exported(value: Any, what: str) -> Frame | None:
             found = None if polars is None else polars.from_dataframe(value)
         else:
             return None
+    except EXHAUSTED:
+        raise
     except Exception as error:  # each of these libraries has errors of its own
         raise InvalidInput(
             f"{what} ({type(value).__name__}) cannot be read as a table: {error}; pass a NumPy "

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile, shown
+from fastnn.errors import EXHAUSTED, CorruptFile, InvalidInput, MissingFile, UnusableFile, shown
 from fastnn.storage.tensor_file import regular_file
 
 _ZIP = b"PK\x03\x04", b"PK\x05\x06"  # what archives begin with, the second one without content
@@ -81,7 +81,7 @@ def _map(stream: IO[bytes], name: str, what: str) -> np.ndarray:
         shape, fortran, dtype = read(stream)
         if min(shape, default=0) < 0:
             raise ValueError(f"its shape is {shape}")
-    except InvalidInput:
+    except (InvalidInput, *EXHAUSTED):
         raise
     except Exception as error:  # whatever NumPy makes of bytes that anyone may have written
         raise CorruptFile(

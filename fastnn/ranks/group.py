@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
-from fastnn.errors import FastnnError, InvalidInput, RankFailed, shown, whole
+from fastnn.errors import EXHAUSTED, FastnnError, InvalidInput, RankFailed, shown, whole
 
 if TYPE_CHECKING:
     from fastnn.ranks.shares import Shares
@@ -283,6 +283,8 @@ def _check(communicator: Any) -> Any:
         )
     try:
         communicator.Get_rank(), communicator.Get_size()
+    except EXHAUSTED:
+        raise
     except Exception as error:  # of a null or freed one; the class is mpi4py's
         raise InvalidInput(
             f"communicator {shown(communicator):.100} has no processes ({error}); pass one that "

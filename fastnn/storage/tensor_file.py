@@ -19,7 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import CorruptFile, FastnnError, InvalidInput, MissingFile, UnusableFile, shown
+from fastnn.errors import (
+    EXHAUSTED,
+    CorruptFile,
+    FastnnError,
+    InvalidInput,
+    MissingFile,
+    UnusableFile,
+    shown,
+)
 from fastnn.storage.whole_files import try_folder, write_whole
 
 FORMAT = 2  # of what is written; files of format 1 are read too: their history is plain values
@@ -192,7 +200,7 @@ def read(path: str | bytes | os.PathLike[Any]) -> tuple[dict[str, np.ndarray], d
                 )
             header = _parse(text, name)
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}
-    except (CorruptFile, OSError):
+    except (CorruptFile, OSError, *EXHAUSTED):
         raise
     except Exception as error:  # whatever the parsers make of bytes that anyone may have written
         raise CorruptFile(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, number, shown
+from fastnn.errors import EXHAUSTED, InvalidInput, number, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
@@ -378,6 +378,8 @@ def _call(problem: Problem, metric: Metric, outputs: np.ndarray, data: Data) -> 
     try:
         with metric.lock:
             value = metric.function(*views, **more)
+    except EXHAUSTED:
+        raise
     except Exception as error:
         raise InvalidInput(
             f"the metric {metric.name!r} failed: {type(error).__name__}: {error}"

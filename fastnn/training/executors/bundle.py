@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, WorkerFailed
+from fastnn.errors import EXHAUSTED, InvalidInput, WorkerFailed
 from fastnn.inputs.pages import Place, place_of
 
 _ALIGNED = 64  # bytes: what vector instructions read without crossing a cache line
@@ -105,6 +105,8 @@ class Bundle:
             stream, buffers = BytesIO(), list[pickle.PickleBuffer]()
             try:
                 _Pickler(stream, 5, buffer_callback=buffers.append).dump(self._value)
+            except EXHAUSTED:
+                raise
             except Exception as error:  # whatever the arrays are of
                 raise InvalidInput(
                     f"X, y or weights cannot be handed to other processes ({error}); pass NumPy "

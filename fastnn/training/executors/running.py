@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastnn.errors import InvalidInput, WorkerFailed, shown
+from fastnn.errors import EXHAUSTED, InvalidInput, WorkerFailed, shown
 from fastnn.training.executors.bundle import Bundle
 from fastnn.training.executors.worker import Answer, Pair, Work, sharing, train_there
 from fastnn.training.members import Done, Failure, Member, Setup, said
@@ -199,6 +199,8 @@ class _Running:
             # Which a worker that cannot read it would die of.
             try:
                 work = pickle.dumps(work)
+            except EXHAUSTED:
+                raise
             except Exception as error:
                 raise self._unsendable(number, error) from error
         data = None
@@ -212,6 +214,8 @@ class _Running:
             self._waiting.appendleft(number)
             self._break(error)
             return False
+        except EXHAUSTED:
+            raise
         except RuntimeError as error:
             raise WorkerFailed(
                 f"the executor takes no training: {said(error)}; pass one that is not shut down"
@@ -241,9 +245,9 @@ class _Running:
             self._alone.append(number)
         elif isinstance(error, CancelledError) or type(error).__name__ in _DEATHS:
             self._enter(number, Answer(Failure(said(error))))
-        elif isinstance(error, Exception):
+        elif isinstance(error, Exception) and not isinstance(error, EXHAUSTED):
             raise self._unsendable(number, error) from error
-        else:  # Ctrl-C, which was the worker's, too
+        else:  # Ctrl-C, which was the worker's, too, or no memory
             raise error
 
     def _enter(self, number: int, answer: Answer) -> None:

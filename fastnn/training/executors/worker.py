@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fastnn.errors import WorkerFailed
+from fastnn.errors import EXHAUSTED, WorkerFailed
 from fastnn.inputs.data import Data
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.tasks import Stopped
@@ -259,6 +259,8 @@ def _sweep() -> None:
 def _unpickled(work: bytes) -> Work:
     try:
         return pickle.loads(work)
+    except EXHAUSTED:
+        raise
     except Exception as error:
         raise WorkerFailed(
             f"a worker cannot read what it is to train ({type(error).__name__}: {error}); every "
