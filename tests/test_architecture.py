@@ -57,6 +57,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("rules", "files", "encodings"),
         ("label", "fields", "relevance"),
         ("preparation",),
+        ("prepared_rows",),
     ),
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (

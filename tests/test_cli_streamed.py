@@ -10,7 +10,8 @@ import pytest
 from fastnn import InvalidInput, Trainer
 from fastnn.cli import main, streamed
 from fastnn.inputs import memory, table_files
-from fastnn.tabular.files.streamed import PreparedRows, column_in, table_of
+from fastnn.tabular.files.parquet import column_in, table_of
+from fastnn.tabular.prepared_rows import PreparedRows
 
 arrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

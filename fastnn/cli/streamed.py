@@ -62,7 +62,7 @@ class Source:
 
     def column(self, name: str) -> np.ndarray:
         """Return a column of all rows."""
-        from fastnn.tabular.files.streamed import column_in
+        from fastnn.tabular.files.parquet import column_in
 
         if name not in self._read:
             found = column_in(self.files, name)
@@ -137,7 +137,7 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
 
     from fastnn.cli.model import Plan
     from fastnn.tabular import preparation
-    from fastnn.tabular.files.streamed import table_of
+    from fastnn.tabular.files.parquet import table_of
     from fastnn.tabular.label import Label, missing_in
     from fastnn.tabular.table import Table, counted, in_file, listed
 
@@ -285,7 +285,7 @@ class StreamedParts:
     def _prepared(self, part: np.ndarray) -> Any:
         import numpy as np
 
-        from fastnn.tabular.files.streamed import PreparedRows
+        from fastnn.tabular.prepared_rows import PreparedRows
 
         chosen = np.zeros(len(self._source.files), bool)
         chosen[self._rows[part]] = True

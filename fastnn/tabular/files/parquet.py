@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, MissingExtra
 from fastnn.tabular.table import Table, listed
 from fastnn.tabular.words import exact
+
+if TYPE_CHECKING:
+    from fastnn.inputs.table_files import TableFiles
 
 
 def read_files(path: str, files: Any) -> tuple[Table, list[str]]:
@@ -68,6 +72,40 @@ def _table(name: str, table: Any, names: list[str]) -> tuple[Table, list[str]]:
     if not columns:
         raise InvalidInput(f"{name}: no column has numbers, text or dates: {', '.join(left)}")
     return Table(columns, table.num_rows), said
+
+
+def table_of(files: TableFiles, names: Sequence[str], rows: np.ndarray) -> Table:
+    """Return the columns of some rows, given by ascending numbers."""
+    import pyarrow as arrow
+
+    groups = np.unique(np.searchsorted(files.edges, rows, "right") - 1).tolist()
+    parts = []
+    for first, batch in files.all_batches(names, groups):
+        begin, end = np.searchsorted(rows, [first, first + batch.num_rows])
+        if begin < end:
+            parts.append(batch.take(arrow.array(rows[begin:end] - first)))
+    table = arrow.Table.from_batches(parts)
+    read = {name: column_of(table.column(name)) for name in names}
+    columns = {name: values for name, values in read.items() if values is not None}
+    return Table(columns, len(rows), False, rows)
+
+
+def column_in(files: TableFiles, name: str) -> np.ndarray | None:
+    """Return a column of all rows; None where it has no numbers, text or dates."""
+    import pyarrow as arrow
+
+    chunks = [batch.column(0) for _, batch in files.all_batches([name])]
+    return column_of(arrow.chunked_array(chunks))
+
+
+def columns_of(batch: Any, names: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of some rows of a batch."""
+    columns = {}
+    for name in names:
+        values = column_of(batch.column(batch.schema.get_field_index(name)))
+        assert values is not None, "columns that are nothing are not learnt from"
+        columns[name] = values if len(rows) == len(values) else values[rows]
+    return columns
 
 
 def column_of(values: Any) -> np.ndarray | None:

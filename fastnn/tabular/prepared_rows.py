@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.inputs import table_files
 from fastnn.inputs.table_files import TableFiles, TableRows
-from fastnn.tabular.files.parquet import column_of
+from fastnn.tabular.files.parquet import columns_of
 from fastnn.tabular.preparation import Columns, Met
 from fastnn.tabular.table import Table
 
@@ -111,46 +111,12 @@ class PreparedRows(TableRows):
             places = first + np.flatnonzero(self._rows[first : first + batch.num_rows])
             if not len(places):
                 continue
-            columns = _columns(batch, self._columns, places - first)
+            columns = columns_of(batch, self._columns, places - first)
             table = Table(columns, len(places), False, places)
             block, found = self._preparation.apply(table, False, self._decimal)
             if met is not None:
                 _add(met, found)
             yield block
-
-
-def table_of(files: TableFiles, names: Sequence[str], rows: np.ndarray) -> Table:
-    """Return the columns of some rows, given by ascending numbers."""
-    import pyarrow as arrow
-
-    groups = np.unique(np.searchsorted(files.edges, rows, "right") - 1).tolist()
-    parts = []
-    for first, batch in files.all_batches(names, groups):
-        begin, end = np.searchsorted(rows, [first, first + batch.num_rows])
-        if begin < end:
-            parts.append(batch.take(arrow.array(rows[begin:end] - first)))
-    table = arrow.Table.from_batches(parts)
-    read = {name: column_of(table.column(name)) for name in names}
-    columns = {name: values for name, values in read.items() if values is not None}
-    return Table(columns, len(rows), False, rows)
-
-
-def column_in(files: TableFiles, name: str) -> np.ndarray | None:
-    """Return a column of all rows; None where it has no numbers, text or dates."""
-    import pyarrow as arrow
-
-    chunks = [batch.column(0) for _, batch in files.all_batches([name])]
-    return column_of(arrow.chunked_array(chunks))
-
-
-def _columns(batch: Any, names: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of some rows of a batch."""
-    columns = {}
-    for name in names:
-        values = column_of(batch.column(batch.schema.get_field_index(name)))
-        assert values is not None, "columns that are nothing are not learnt from"
-        columns[name] = values if len(rows) == len(values) else values[rows]
-    return columns
 
 
 def _add(met: Met, found: Met) -> None:
