@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -25,9 +24,11 @@ from fastnn.training.trainer import Trainer
 if TYPE_CHECKING:
     from fastnn.estimators.monitor import Monitor
 
-FLOATS = (np.float64, np.float32)  # what X stays as, the first for all others
-# Converted row by row as a batch takes them, so that there is no floating copy of X.
+FLOATS = (np.float64, np.float32)
+# Converted row by row as a batch takes them, so that there is no floating copy of X; of sparse X,
+# all numbers that are stored, in float32 where that holds them.
 _SMALL = (np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32)
+KEPT = [*FLOATS, *_SMALL]  # dtypes of which X stays, the first for all others
 _FEW = 1 << 14  # numbers that are checked while scikit-learn's validation begins
 
 
@@ -98,7 +99,7 @@ class TrainedEstimator(BaseEstimator):
         with named_columns(X):
             X, y = validate_data(
                 self, X, known_text(y), accept_sparse=["csr", "csc"], multi_output=True,
-                dtype=kept(X), reset=reset, **checks,
+                dtype=KEPT, reset=reset, **checks,
             )  # fmt: skip
         return X, y
 
@@ -121,7 +122,7 @@ class TrainedEstimator(BaseEstimator):
             return X
         check_is_fitted(self)
         with named_columns(X):
-            return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=kept(X), reset=False)
+            return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
 
     def _check_known(self, y: Any) -> None:
         """Raise where labels to validate on are none of `classes_`."""
@@ -134,11 +135,6 @@ class TrainedEstimator(BaseEstimator):
                 f"y_val has labels that y does not have: {unknown.tolist()[:5]}; the classes are "
                 f"{classes.tolist()[:10]}"
             )
-
-
-def kept(X: Any) -> list[Any]:
-    """Return the dtypes of which X stays, the first for all others."""
-    return [*FLOATS, *(() if scipy.sparse.issparse(X) else _SMALL)]
 
 
 def float_of(X: Any) -> np.dtype[Any]:

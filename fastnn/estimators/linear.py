@@ -19,6 +19,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import check_random_state
@@ -28,11 +29,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.base import (
+    KEPT,
     NonFiniteParameters,
     Rows,
     TrainedEstimator,
     float_of,
-    kept,
     named_columns,
 )
 from fastnn.estimators.labels import known_text
@@ -74,6 +75,7 @@ WITH_EPSILON: dict[str, type[Huber | EpsilonInsensitive]] = {
     "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
 }
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
+_STORED = 1 << 18  # of sparse numbers, so many that are not floating become so at a time
 _NO_LARGER = np.iinfo(np.int32).max
 LinearLossName = Literal[LossName, "log_loss", "squared_error"]
 Penalty = Literal["l2", "l1", "elasticnet"]
@@ -381,7 +383,14 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
         X = self._check_X(X)
         if X.dtype.kind != "f":
+            if issparse(X) and X.nnz > _STORED:  # of which there is to be no floating copy
+                X, block = X.tocsr(), max(1, _STORED * X.shape[0] // X.nnz)
+                parts = (X[at : at + block] for at in range(0, X.shape[0], block))
+                return np.concatenate([self._products(part.astype(np.float64)) for part in parts])
             X = X.astype(np.float64)
+        return self._products(X)
+
+    def _products(self, X: Any) -> np.ndarray:
         if type(X) is np.ndarray and type(self.coef_) is np.ndarray:
             found = X @ self.coef_.T
         else:
@@ -484,7 +493,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
         with named_columns(X):
             X, y = validate_data(
-                self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=kept(X), order="C",
+                self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, order="C",
                 reset=reset, **checks,
             )  # fmt: skip
         return X, y

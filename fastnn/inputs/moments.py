@@ -214,6 +214,7 @@ def compressed(X: Any) -> Any:
         return Rows(X.shape, X.starts - first, X.columns[first:last], X.values[first:last])
     matrix = X if X.format in ("csr", "csc") else X.tocsr()
     if not matrix.has_canonical_format:  # several entries of one place count by their sum
-        matrix = matrix.copy()
+        # Before sums that small integers may not hold.
+        matrix = matrix.astype(np.float64 if matrix.dtype.kind in "biu" else matrix.dtype)
         matrix.sum_duplicates()
     return matrix

@@ -1,8 +1,10 @@
 """Sparse features: rows of scipy.sparse matrices and arrays, read where they lie.
 
 A matrix in CSR format, with indices in int32 or int64 and numbers in float32 or float64, is not
-copied; other formats are converted once, and rows whose indices are not in order, or which have an
-entry twice, become a copy in which they are. Compiled code follows the indices, so all are checked.
+copied; of other numbers there is a floating copy beside the same indices, in float32 where that
+holds them all. Other formats are converted once, and rows whose indices are not in order, or which
+have an entry twice, become a copy in which they are. Compiled code follows the indices, so all are
+checked.
 """
 
 from __future__ import annotations
@@ -124,6 +126,8 @@ def check_sparse(value: Any, inputs: int, dtype: np.dtype, what: str) -> SparseR
         matrix = value.tocsr()
     starts, columns = _check_structure(matrix, *shape, what)
     if not _in_order(starts, columns):
+        if matrix.dtype.itemsize < dtype.itemsize:  # before sums that it may not hold
+            matrix = matrix.astype(floating(matrix.dtype, dtype))
         matrix = matrix.copy() if matrix is value else matrix
         matrix.has_sorted_indices = matrix.has_canonical_format = False
         matrix.sum_duplicates()
@@ -131,15 +135,25 @@ def check_sparse(value: Any, inputs: int, dtype: np.dtype, what: str) -> SparseR
     entries = int(starts[-1])
     values = np.asarray(matrix.data)[:entries]
     if values.dtype not in (np.float32, np.float64):
-        # A dtype in foreign byte order equals neither of the two.
-        native = values.dtype.newbyteorder("=")
-        kept = native if native in (np.float32, np.float64) else dtype
+        kept = floating(values.dtype, dtype)
         if values.dtype.kind == "f":
             _check_finite(values, columns, starts, dtype, what)
         values = values.astype(kept)
     rows = SparseRows(np.require(values, None, ["C", "A"]), columns, starts, inputs)
     _check_finite(rows.values, columns, starts, dtype, what)
     return rows
+
+
+def floating(given: np.dtype, dtype: np.dtype) -> np.dtype:
+    """Return in which of float32 and float64 a network of a dtype is to be given numbers.
+
+    >>> floating(np.dtype(np.int8), np.dtype(np.float64))
+    dtype('float32')
+    """
+    native = given.newbyteorder("=")  # one in foreign byte order equals neither of the two
+    if native in (np.float32, np.float64):
+        return native
+    return np.dtype(np.float32) if given.itemsize < 4 else dtype
 
 
 def _check_structure(
