@@ -69,8 +69,16 @@ def test_names_of_columns_are_kept_and_compared():
     assert (model.predict(frame) == model.set_params(verbose=0).predict(frame)).all()
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame[["b", "a", "c", "d"]])
+    # Few rows of a checked array are not validated by scikit-learn, but warned of in its words.
+    with pytest.warns(UserWarning) as theirs:
+        LogisticRegression(max_iter=9).fit(frame, NAMES).predict(X[:1])
+    with pytest.warns(UserWarning) as ours:
+        found = model.predict(X[:1])
+    texts = [str(each[-1].message) for each in (theirs, ours)]
+    assert texts[1] == texts[0].replace("LogisticRegression", type(model).__name__)
+    assert {each.category for each in ours} == {UserWarning} and len(ours) == 1
     with pytest.warns(UserWarning, match="does not have valid feature names"):
-        model.predict(X)
+        assert (model.predict(np.asfortranarray(X.astype(object)))[:1] == found).all()
 
 
 def test_one_hot_columns_stay_sparse():

@@ -116,9 +116,15 @@ class TrainedEstimator(BaseEstimator):
             and 0 < X.size <= _FEW
             and X.shape[1] == own.get("n_features_in_")
             and self._weights_name in own
-            and "feature_names_in_" not in own
             and np.isfinite(X).all()
         ):
+            if "feature_names_in_" in own:
+                warnings.warn(  # in scikit-learn's words
+                    f"X does not have valid feature names, but {type(self).__name__} was fitted "
+                    "with feature names",
+                    UserWarning,
+                    stacklevel=2,
+                )
             return X
         check_is_fitted(self)
         with named_columns(X):
