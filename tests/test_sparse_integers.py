@@ -90,3 +90,51 @@ def test_fitting_takes_no_more_than_the_numbers_as_small_floats(dtype, network):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < size * X.nnz * 1.1 + 60 * len(y) + (4 << 20), peak / X.nnz
+
+
+def fitted(kind, X, y, weights, chosen, monkeypatch, **settings):
+    """Return an estimator whose rows to train on are a copy, unless they are to be chosen."""
+    if not chosen:
+        monkeypatch.setattr("fastnn.estimators.base.ChosenRows", lambda X, rows: X[rows])
+    model = kind(random_state=0, early_stopping=True, **settings).fit(X, y, sample_weight=weights)
+    monkeypatch.undo()
+    return model
+
+
+@pytest.mark.parametrize("target", ["cpu", "numpy"])
+@pytest.mark.parametrize("kind", [SGDClassifier, SGDRegressor, MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_to_train_on_are_chosen_as_if_they_were_copied(target, kind, weighted, monkeypatch):
+    X, names = matrix_of("float32"), np.where(Y, "yes", "no")
+    y = names if kind.__name__.endswith("Classifier") else np.stack([Y, ~Y], axis=1)[:, 0] * 2.5
+    weights = np.random.default_rng(1).random(ROWS) + 0.5 if weighted else None
+    settings = {"target": target, "max_iter": 4, "validation_fraction": 0.3}
+    if kind.__name__.startswith("MLP"):
+        settings["hidden_layer_sizes"] = (5,)
+    one, other = (
+        fitted(kind, X, y, weights, chosen, monkeypatch, **settings) for chosen in (True, False)
+    )
+    assert one.validation_scores_ == other.validation_scores_
+    np.testing.assert_array_equal(one.loss_curve_, other.loss_curve_)
+    for W, V in zip(
+        *([*each.coefs_] if hasattr(each, "coefs_") else [each.coef_] for each in (one, other)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(W, V)
+
+
+@pytest.mark.parametrize("kind", [SGDRegressor, MLPRegressor])
+def test_early_stopping_takes_a_tenth_of_the_csr_and_what_rows_take(kind):
+    X = matrix_of("float64", 30_000, 800, 0.1)
+    y = np.arange(X.shape[0]) % 2 * 1.0
+    model = kind(early_stopping=True, max_iter=2, random_state=0, batch_size=64, tol=None)
+    if kind is MLPRegressor:
+        model.set_params(hidden_layer_sizes=(4,), tol=0.0)
+    model.fit(X[:1000], y[:1000])
+    size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+    tracemalloc.start()
+    model.fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Numbers are looked at some 65536 together; a copy of the rows would be 26 MB.
+    assert peak < 0.1 * size + 120 * len(y) + (8 << 20), peak / size

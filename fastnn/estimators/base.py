@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -18,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.labels import known_text
 from fastnn.inputs.frames import frame_of
+from fastnn.inputs.sparse_rows import ChosenRows
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
 
@@ -204,7 +206,7 @@ def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tup
     ValueError
         In scikit-learn's words: fewer than two rows to validate on, or too few of a class.
     """
-    arrays = [rows.X, rows.y]
+    arrays = [np.arange(len(rows)) if issparse(rows.X) else rows.X, rows.y]
     if rows.sample_weight is not None:
         arrays.append(rows.sample_weight)
     parts = train_test_split(
@@ -213,6 +215,8 @@ def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tup
         test_size=fraction,
         stratify=rows.y if stratify else None,
     )
+    if issparse(rows.X):
+        parts[:2] = parted(rows.X, *parts[:2])
     training, validation = Rows(*parts[::2]), Rows(*parts[1::2])
     if len(validation) < 2:
         raise ValueError(
@@ -220,6 +224,14 @@ def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tup
             "dataset."
         )
     return training, validation
+
+
+def parted(X: Any, train: np.ndarray, test: np.ndarray) -> tuple[Any, Any]:
+    """Return some rows of X to train on, and others: of sparse X the first ones without a copy."""
+    if not issparse(X):
+        return X[train], X[test]
+    X = X.tocsr()
+    return ChosenRows(X, train), X[test]
 
 
 def train(

@@ -35,6 +35,7 @@ from fastnn.estimators.base import (
     TrainedEstimator,
     float_of,
     named_columns,
+    parted,
 )
 from fastnn.estimators.labels import known_text
 from fastnn.estimators.monitor import Monitor
@@ -543,7 +544,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             )
         train, test = np.sort(train), np.sort(test)
         of = [None if weights is None else weights[part] for part in (train, test)]
-        return Rows(rows.X[train], rows.y[train], of[0]), Rows(rows.X[test], rows.y[test], of[1])
+        of_train, of_test = parted(rows.X, train, test)
+        return Rows(of_train, rows.y[train], of[0]), Rows(of_test, rows.y[test], of[1])
 
     def _checked_start(
         self, coef_init: Any, intercept_init: Any, features: int, dtype: Any

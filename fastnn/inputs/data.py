@@ -10,7 +10,7 @@ changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.frames import Frame, check_names, feature_names
 from fastnn.inputs.magnitudes import Magnitudes, of_features, of_targets
 from fastnn.inputs.memory import check_memory
-from fastnn.inputs.sparse_rows import check_sparse, is_sparse
+from fastnn.inputs.sparse_rows import ChosenRows, check_sparse, is_sparse
 from fastnn.inputs.table_files import TableRows, of_table
 from fastnn.inputs.weights import check_weights, fill_missing, row_means, without_missing
 from fastnn.network import unknown_inputs
@@ -90,6 +90,10 @@ class Data:
         """Return the number of rows."""
         return len(self.X)
 
+    def in_order(self, places: np.ndarray) -> np.ndarray:
+        """Return which rows are at places of an order: these."""
+        return places
+
     @property
     def form(self) -> Any:
         """What an engine prepares for: X, or of rows in files one of the same form."""
@@ -135,6 +139,49 @@ class Data:
         return of_features(self), of_targets(self)
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenData(Data):
+    """Rows of which an epoch goes through some; X, targets and weights are of all.
+
+    Attributes
+    ----------
+    rows
+        Which, int64 (m,): place p of an order is row rows[p].
+    """
+
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        """Return the number of rows that are gone through."""
+        return len(self.rows)
+
+    def in_order(self, places: np.ndarray) -> np.ndarray:
+        """Return which rows are at these places."""
+        found: np.ndarray = self.rows[places]
+        return found
+
+    @cached_property
+    def unequal_weights(self) -> np.ndarray | None:
+        """`weights`, or None where all of those rows are one number above 0."""
+        return None if self._alone.unequal_weights is None else self.weights
+
+    @cached_property
+    def mean_weight(self) -> float:
+        """Over those rows."""
+        return self._alone.mean_weight
+
+    @cached_property
+    def magnitudes(self) -> tuple[Magnitudes | None, Magnitudes | None]:
+        """Of the features of all rows, and of the targets of those."""
+        return of_features(self), of_targets(self._alone)
+
+    @cached_property
+    def _alone(self) -> Data:
+        """Targets and weights of those rows alone."""
+        weights = None if self.weights is None else self.weights[self.rows]
+        return Data(self.X, self.targets[self.rows], weights)
+
+
 def check_data(
     problem: Problem,
     X: Any,
@@ -171,10 +218,24 @@ def check_data(
     X, y, sample_weight = of_table(X, y, sample_weight, what[0])
     X, y = as_table(X, what[0]), as_table(y, what[1])
     inputs, dtype = problem.network.inputs, problem.dtype
+    if isinstance(X, ChosenRows) and streams:
+        features = check_features(X.matrix, inputs, dtype, what[0])
+        outcomes = check_outcomes(problem, len(X.rows), y, sample_weight, what[1])
+        targets, weights = (_spread(array, X.rows, len(features)) for array in outcomes)
+        return ChosenData(features, targets, weights, None, X.rows)
     features = check_features(X, inputs, dtype, what[0], reader, names, streams)
     rows = check_outcomes(problem, len(features), y, sample_weight, what[1], reader)
     own = X.names if isinstance(X, TableRows) else feature_names(X, what[0])
     return Data(features, *rows, own)
+
+
+def _spread(array: Any, rows: np.ndarray, count: int) -> Any:
+    """Return an array of so many rows that has those of another one at `rows`; None for None."""
+    if array is None:
+        return None
+    found = np.zeros((count, *array.shape[1:]), array.dtype)
+    found[rows] = array
+    return found
 
 
 def check_outcomes(

@@ -86,6 +86,39 @@ class SparseRows:
         return SparseRows(self.values[place], self.columns[place], starts, self.inputs)
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenRows:
+    """Some rows of a CSR, in any order, which `Trainer.fit` goes through without a copy of them.
+
+    For all others they are a sparse matrix that is copied when it is read.
+
+    Attributes
+    ----------
+    matrix
+        The CSR.
+    rows
+        Their numbers in it, int64 (m,).
+    """
+
+    matrix: Any
+    rows: np.ndarray
+    format = "chosen"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.rows), int(self.matrix.shape[1])
+
+    @property
+    def dtype(self) -> Any:
+        """Of the numbers."""
+        return self.matrix.dtype
+
+    def tocsr(self) -> Any:
+        """Return a copy of the rows."""
+        return self.matrix[self.rows]
+
+
 def is_sparse(value: Any) -> bool:
     """Return whether a value is sparse: rows of ours, or of any library that has `tocsr`."""
     return isinstance(value, SparseRows) or hasattr(value, "tocsr")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.errors import TrainingWarning
-from fastnn.inputs.data import Data
+from fastnn.inputs.data import ChosenData, Data
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.magnitudes import FAR, LARGE, out_of_scale
 from fastnn.inputs.problem import Problem
@@ -74,7 +74,7 @@ def reason_against(trainer: Stateful, data: Data) -> str:
     known = 0 <= last < len(history.loss)  # of a damaged file, they may contradict each other
     if not known or not (isinstance(data.X, (np.ndarray, DeviceArray)) or is_sparse(data.X)):
         return ""
-    some = slice(0, SAMPLE) if _on_device(data) else slice(None, None, -(-len(data) // SAMPLE))
+    some = slice(0, SAMPLE) if _on_device(data) else _some(data)
     weights = data.unequal_weights
     constant = _loss_of_constant(
         problem, to_host(data.targets[some]), None if weights is None else weights[some]
@@ -106,11 +106,19 @@ def _on_device(data: Data) -> bool:
     return isinstance(data.X, DeviceArray) or isinstance(data.targets, DeviceArray)
 
 
+def _some(data: Data) -> Any:
+    """Return which rows are some from everywhere in the data."""
+    step = -(-len(data) // SAMPLE)
+    if isinstance(data, ChosenData):
+        return data.in_order(np.arange(0, len(data), step))
+    return slice(None, None, step)
+
+
 def _spread(data: Data) -> Sample:
     """Return some rows from everywhere in the data."""
     n, weights = len(data), data.unequal_weights
     if not _on_device(data):
-        some = slice(None, None, -(-n // SAMPLE))
+        some = _some(data)
         X = data.X.taken(some) if is_sparse(data.X) else data.X[some]
         return Sample(X, data.targets[some], None if weights is None else weights[some])
     # On a device rows are taken without a step: eight runs of them.

@@ -259,7 +259,7 @@ def _train_block(
         if count == 1 and group is None:
             reading = begin_reading(data, trainer.shuffle, engine, epoch)
         rates = block_rates(state, rows_in_all(trainer, data), count)
-        orders: Any = None if reading else _orders(trainer.shuffle, state, len(data), count)
+        orders: Any = None if reading else _orders(trainer.shuffle, state, data, count)
         progress.start_epoch(epoch)
         report = progress.update if progress.shown else None
         before, results = state, []
@@ -398,7 +398,7 @@ def _anew(
             snapshot = snapshots[epochs - 1]
         else:
             engine.restore(before.snapshot)
-            orders = _orders(trainer.shuffle, before, n, epochs)
+            orders = _orders(trainer.shuffle, before, data, epochs)
             engine.train_epochs(data, orders, rates, before.epoch, before.step)
             snapshot = engine.snapshot()
         arrays = engine.unpack(snapshot)
@@ -411,12 +411,14 @@ def _anew(
     return then
 
 
-def _orders(shuffle: bool | int, state: State, n: int, epochs: int) -> np.ndarray:
+def _orders(shuffle: bool | int, state: State, data: Data, epochs: int) -> np.ndarray:
     """Return the orders of the next epochs, (epochs, n)."""
+    n = len(data)
     if shuffle is False:
-        return np.tile(np.arange(n), (epochs, 1))
+        return data.in_order(np.tile(np.arange(n), (epochs, 1)))
     window = None if shuffle is True else shuffle
-    return state.engine.orders(range(state.epoch, state.epoch + epochs), n, window)
+    numbered = range(state.epoch, state.epoch + epochs)
+    return data.in_order(state.engine.orders(numbered, n, window))
 
 
 def block_rates(state: State, n: int, epochs: int) -> np.ndarray:

@@ -395,7 +395,7 @@ class Engine(interface.Engine):
                 head = shared["head"] = plan.head.copy()
             jobs = make_jobs(working.fixed, shared, own)
             self._held = None
-            compiled = checked(entry(self._entry("train_epoch")), len(data))
+            compiled = checked(entry(self._entry("train_epoch")), len(data.X))
             kept, threads = (
                 (working, data, shared, own),
                 () if self._one_output else (self.threads,),
