@@ -296,12 +296,13 @@ class Trainer(Adjustable, Convertible, Inspectable):
         callbacks
             One or several, called as ``callback(trainer, history)`` after each epoch, when all that
             belongs to the epoch is done; if one returns True, training stops there. An error in one
-            comes out of `fit` and leaves the epoch done. With restarts, `trainer` is the network
-            that the epoch belongs to, and True stops that one; calls come from several threads but
-            one at a time. Each network has an `EarlyStopping` and a `ReduceOnPlateau` of its own;
-            `Checkpoint`, `CSVLogger`, `TensorBoard` and `StepCallback`, which follow one training,
-            are refused. An epoch is one compiled call, so there are no callbacks once a minibatch,
-            and objects with such methods are refused; `StepCallback` is called every n-th step.
+            comes out of `fit` and leaves the epoch done; with restarts, a note of it names the one
+            in which it was raised. `trainer` is then the network that the epoch belongs to, and
+            True stops that one; calls come from several threads but one at a time. Each network has
+            an `EarlyStopping` and a `ReduceOnPlateau` of its own; `Checkpoint`, `CSVLogger`,
+            `TensorBoard` and `StepCallback`, which follow one training, are refused. An epoch is
+            one compiled call, so there are no callbacks once a minibatch, and objects with such
+            methods are refused; `StepCallback` is called every n-th step.
         restarts
             How many networks to train. More than 1 needs a trainer that has done no epoch; an error
             or Ctrl-C then leaves the trainer as it was. As many train at a time as `threads` says,
