@@ -2,6 +2,7 @@
 
 import functools
 import multiprocessing
+import pickle
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -36,7 +37,7 @@ from fastnn import (
     sweep,
     train_population,
 )
-from fastnn.training.executors import running
+from fastnn.training.executors import bundle, running
 
 # Python 3.12 warns of any fork while there are threads, as those of pytest's plug-ins.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -199,3 +200,17 @@ def test_an_error_costs_its_own_run_and_is_named(kind, tmp_path):
         executor.shutdown()
     with pytest.raises(InvalidInput, match='"continue" or "raise", not \'ignore\''):
         sweep(trainer_of(), X, Y, 2, grid={}, on_error="ignore")
+
+
+def test_columns_that_members_read_are_shared_by_all_processes():
+    wide = np.random.default_rng(0).random((2000, 6))
+    shared = bundle.Bundle([wide[:, 1:4], wide], 2)
+    try:
+        assert len(pickle.dumps(shared._pickled()[0])) < 2000, "no array is in what is copied"
+        assert shared.write()
+        columns, whole = bundle.from_folder(shared.folder)
+        np.testing.assert_array_equal(columns, wide[:, 1:4])
+        np.testing.assert_array_equal(whole, wide)
+        assert not columns.flags.owndata and not columns.flags.writeable
+    finally:
+        shared.close()

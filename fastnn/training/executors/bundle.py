@@ -127,6 +127,8 @@ class _Pickler(pickle.Pickler):
             return _mapped, (place,)
         if isinstance(value, np.memmap):  # of a file that is gone, or changed in memory alone
             return np.asarray(value).view(np.ndarray).__reduce_ex__(5)
+        if not value.flags.forc and value.dtype != object:  # some columns: kept apart as well
+            return np.ascontiguousarray(value).__reduce_ex__(5)
         return NotImplemented
 
 
