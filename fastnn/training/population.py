@@ -7,7 +7,7 @@ import time
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import update_wrapper
+from functools import lru_cache, update_wrapper
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -263,22 +263,29 @@ class _Clock:
     """Tells when the time for a population is over, in other processes, too."""
 
     def __init__(self, limit: float | None) -> None:
-        self._limit, self._end = limit, math.inf
+        self._limit, self._end, self._end_of_day = limit, math.inf, math.inf
 
     def start(self) -> None:
         if self._limit is not None:
             self._end = time.monotonic() + self._limit
+            self._end_of_day = time.time() + self._limit
 
     def __getstate__(self) -> tuple[float]:
         """Return the time of day when it is over."""
-        return (self._end - time.monotonic() + time.time(),)
+        return (self._end_of_day,)
 
     def __setstate__(self, state: tuple[float]) -> None:
-        """Be over then; a clock that is set later does not matter."""
-        self._limit, self._end = None, state[0] - time.time() + time.monotonic()
+        """Be over then."""
+        self._limit, self._end_of_day, self._end = None, *state, _monotonic(*state)
 
     def over(self) -> bool:
         return self._end < math.inf and time.monotonic() >= self._end
+
+
+@lru_cache(64)
+def _monotonic(time_of_day: float) -> float:
+    """Return when a time of day is on the clock that nobody sets; once for all of a process."""
+    return time_of_day - time.time() + time.monotonic()
 
 
 class _Epoch(NamedTuple):
