@@ -92,7 +92,7 @@ def learn_california(precision: str, seed: int) -> float:
     """Return the test error (RMSE, dollars) after 60 epochs of 8-256-256-1 on scaled columns."""
     X, y, _ = california_housing()
     order = np.random.default_rng(0).permutation(len(X))
-    X, y = X[order], y[order, None]
+    X, y = X[order], y[order]
     train, test = slice(0, 16_000), slice(16_000, None)
     X = (X - X[train].mean(axis=0)) / X[train].std(axis=0)
     scale = y[train].std()
@@ -101,7 +101,7 @@ def learn_california(precision: str, seed: int) -> float:
         network, loss="mse", optimizer=Adam(1e-3), batch_size=128, seed=seed, precision=precision
     )
     trainer.fit(X[train], (y[train] - y[train].mean()) / scale, epochs=60)
-    error = trainer.predict(X[test]) * scale + y[train].mean() - y[test]
+    error = trainer.predict(X[test]).ravel() * scale + y[train].mean() - y[test]
     return 1e5 * float(np.sqrt((error**2).mean()))
 
 
