@@ -310,7 +310,7 @@ def test_parameters_and_state_are_converted_to_another_dtype_or_it_is_refused():
         ({"batch_size": 4, "momentum": 0.1}, "momentum is a setting of an optimizer"),
         ({"batch_size": 4, "seed": 1}, r"does not change seed; .*make a new Trainer"),
         ({"batch_size": 4, "loss": "hinged"}, "unknown loss 'hinged'; did you mean 'hinge'"),
-        ({"precision": "tf32", "batch_size": 4}, "needs target 'cuda'"),
+        ({"precision": "tf32", "target": "cpu", "batch_size": 4}, "needs target 'cuda'"),
         ({"dtype": "float16", "batch_size": 4}, "dtype must be"),
         ({"network": "4-6-3", "batch_size": 4}, "network must be a Network"),
         (

@@ -200,7 +200,7 @@ def test_every_run_has_an_early_stopping_of_its_own():
         ({"beta1": [0.5]}, "with beta1=0.5: unknown setting of SGD 'beta1'.* learning_rate"),
         ({"batch_size": [4, 0]}, "with batch_size=0: batch_size must be a whole number"),
         ({"units": [0]}, "with units=0: units of a Dense layer must be"),
-        ({"precision": ["float32", "tf32"]}, "with precision=tf32: .* needs target 'cuda'"),
+        ({"precision": ["float32", "tf23"]}, "with precision=tf23: .* did you mean 'tf32'"),
         ({"dropout": [1.0]}, "with dropout=1: dropout rate must be"),
         ({"batch_size": 4}, r"grid\['batch_size'\] must be a list of values, not 4"),
         ({"loss": "mse"}, r"grid\['loss'\] must be a list of values, not 'mse'"),
