@@ -34,8 +34,8 @@ def engine_of(
     dtype: str = "float32",
     **settings: Any,
 ) -> Engine:
-    """Return an engine for a small network, with parameters."""
-    network = Network(inputs, [Dense(units, "relu"), Dense(3)])
+    """Return an engine for a small network, with parameters; no units mean no hidden layer."""
+    network = Network(inputs, [Dense(units, "relu"), Dense(3)][0 if units else 1 :])
     problem = Problem(
         network, "softmax_cross_entropy", optimizer or Adam(), 32, 0.0, 0.0, dtype, 0, **settings
     )
@@ -209,7 +209,7 @@ def numbers(family: str) -> None:
 
     host_driver.interpreting = True
     host_driver.driver.driver.get_device().__class__.MULTIPROCESSOR_COUNT = 2
-    engine = engine_of(family, inputs=5, units=7)
+    engine = engine_of(family, inputs=5, units=0, optimizer=SGD(0.1, 0.9))
     expected = reference.Engine(engine.problem, None)
     expected.load(engine.parameters(), engine.slots())
     X = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)

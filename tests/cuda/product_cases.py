@@ -14,6 +14,15 @@ SPECIFICATION = {
     "nt": lambda a, b: a @ b.T,
     "tn": lambda a, b: a.T @ b,
 }
+# Of products whose groups of threads share the depth: every kind, and every form of either core.
+IN_GROUPS = [
+    ("float32", "nn"),
+    ("float32", "tn"),
+    ("float64", "nt"),
+    ("tf32", "nt"),
+    ("bfloat16", "nn"),
+    ("bfloat16", "tn"),
+]
 
 
 def operands(form: str, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> Any:

@@ -9,9 +9,8 @@ import pytest
 
 KINDS = ["float32", "float64", "tf32", "bfloat16"]
 CASES = [(kind, form, 0) for kind in KINDS for form in products.SPECIFICATION]
-CASES += [("float32", "tn", 1), ("float64", "nn", 2), ("bfloat16", "tn", 1), ("tf32", "nn", 1)]
-# Whose groups of threads share the depth.
-CASES += [(kind, form, -1) for kind in KINDS for form in products.SPECIFICATION]
+CASES += [("float32", "tn", 1), ("float64", "nt", 2), ("bfloat16", "tn", 1), ("tf32", "nn", 1)]
+CASES += [(kind, form, -1) for kind, form in products.IN_GROUPS]
 # Several tiles with a rest in every direction, and less than a vector; or long sums.
 SHAPES = [(130, 140, 21), (3, 1, 1)]
 LONG = [(34, 5, 300), (3, 1, 1)]
