@@ -35,7 +35,8 @@ def engine_of(
     **settings: Any,
 ) -> Engine:
     """Return an engine for a small network, with parameters; no units mean no hidden layer."""
-    network = Network(inputs, [Dense(units, "relu"), Dense(3)][0 if units else 1 :])
+    hidden = [Dense(units, "relu")] if units else []
+    network = Network(inputs, [*hidden, Dense(3)])
     problem = Problem(
         network, "softmax_cross_entropy", optimizer or Adam(), 32, 0.0, 0.0, dtype, 0, **settings
     )
