@@ -220,7 +220,8 @@ def numbers(family: str) -> None:
         arguments = data, orders, np.full((2, 2), rate), 2 * call, 4 * call
         found, wanted = engine.train_epochs(*arguments), expected.train_epochs(*arguments)
         assert [each.bad_step for each in found] == [each.bad_step for each in wanted]
-        losses = [[each.loss for each in results] for results in (found, wanted)]
+        good = [[each for each in results if each.bad_step is None] for results in (found, wanted)]
+        losses = [[each.loss for each in results] for results in good]
         np.testing.assert_allclose(*losses, rtol=1e-5)
         if call < 2:
             assert_alike(engine.parameters(), expected.parameters())

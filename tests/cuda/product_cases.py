@@ -106,6 +106,13 @@ def compiled(kind: str, form: str, cc: tuple[int, int], which: int = 0) -> cubin
     return cubin.assemble(_library(kind, form, which).get_asm_str(cc=cc), cc)
 
 
+def ptx_of(kind: str, form: str, which: int = 0) -> str:
+    """Return the PTX of such a kernel, for the oldest of the devices that are looked at."""
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    return str(_library(kind, form, which).get_asm_str(cc=min(cubin.CAPABILITIES)))
+
+
 @cache
 def _library(kind: str, form: str, which: int) -> Any:
     from numba import float64, from_dtype, int64
