@@ -17,9 +17,9 @@ import cubin
 import pytest
 from pairs import in_turns
 
-from fastnn.graph import exp, log_softmax, logsumexp, tanh
+from fastnn.graph import tanh
 from fastnn.inputs.problem import Problem
-from fastnn.network import SGD, AdamW, Dense, Dropout, Network
+from fastnn.network import SGD, Dense, Dropout, Network
 
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
 # A family, how much shared memory a block of its has, and the loss: of "block", the first is not
@@ -46,13 +46,6 @@ PREDICTED: dict[str, list[Any]] = {
         Dense(2),
     ],
 }
-
-
-def mixture(outputs: Any, targets: Any) -> Any:
-    """Return the negative log likelihood of three normal distributions: a loss of whole rows."""
-    share, mean, log_scale = outputs[:3], outputs[3:6], outputs[6:]
-    error = (targets[0] - mean) * exp(-log_scale)
-    return -logsumexp(log_softmax(share) - 0.5 * error**2 - log_scale)
 
 
 def plain(loss: Any = "softmax_cross_entropy") -> Problem:
@@ -155,22 +148,6 @@ def test_every_kernel_of_a_family_stays_in_registers(
 ) -> None:
     family, shared_bytes, loss = place
     assert_in_registers(kernels_of(family, plain(loss), shared_bytes), capability)
-
-
-@pytest.mark.parametrize("capability", cubin.CAPABILITIES[1:], indirect=["capability"])
-def test_every_kernel_of_other_rules_does_too(capability: tuple[int, int]) -> None:
-    """What test_compiled_runs does not run in tiles."""
-    layers = [
-        Dense(32, lambda z: tanh(0.3 * z) * z, rate_factor=0.5),
-        Dense(16, "mish"),
-        Dense(16, "prelu", trainable=False),
-        Dense(8, "hardmax"),
-        Dense(9, l1=0.1),
-    ]
-    problem = Problem(
-        Network(20, layers), mixture, AdamW(), 64, 0.0, 0.01, "float32", 0, clip_norm=1.0
-    )
-    assert_in_registers(kernels_of("tiled", problem, 0), capability)
 
 
 @pytest.mark.parametrize("family", families())
