@@ -3,12 +3,14 @@
 import gc
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from pairs import EVERY_CASE, covering, values_of
 from simulator import SIMULATED
 
 # An example may include a compilation, so its time says nothing.
@@ -37,23 +39,28 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, where CUDA is Numba's simulator, what is not about CUDA.
 
-    Tests in folders of their own have ways of their own: see tests/targets and tests/cuda.
+    Of a test's cases there, those that have every value of its parameters. Tests in folders of
+    their own have ways of their own: see tests/targets and tests/cuda.
     """
     if not SIMULATED:
         return
-    here = Path(__file__).parent
-    left = {
-        item
-        for item in items
-        if item.path.parent in (here, here / "mnist") and not _about_cuda(item)
-    }
-    config.hook.pytest_deselected(items=[item for item in items if item in left])
-    items[:] = [item for item in items if item not in left]
+    here, cases, kept = Path(__file__).parent, defaultdict(list), set()
+    for item in items:
+        if item.path.parent not in (here, here / "mnist"):
+            kept.add(item)
+        elif _parameters_of(item).get("target") == "cuda":
+            cases[item.function].append(item)
+    for items_of_test in cases.values():
+        values = [values_of(_parameters_of(item), ["target"]) for item in items_of_test]
+        taken = range(len(values)) if EVERY_CASE else covering(values, 1)
+        kept.update(items_of_test[i] for i in taken)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
-def _about_cuda(item: pytest.Item) -> bool:
+def _parameters_of(item: pytest.Item) -> dict[str, Any]:
     callspec = getattr(item, "callspec", None)
-    return callspec is not None and callspec.params.get("target") == "cuda"
+    return {} if callspec is None else callspec.params
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ of two factors stands in one of these cases. FASTNN_ALL_CASES=1 takes the whole 
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -31,6 +31,11 @@ def in_turns(values: Iterable[Any], *others: Sequence[Any]) -> list[tuple[Any, .
     if EVERY_CASE:
         return list(itertools.product(values, *others))
     return list(zip(values, *map(itertools.cycle, others), strict=False))
+
+
+def values_of(parameters: Mapping[str, Any], but: Iterable[str] = ()) -> set[tuple[str, str]]:
+    """Return the parameters of a test with their values, as text, but for those of these names."""
+    return {(name, repr(value)) for name, value in parameters.items() if name not in but}
 
 
 def covering(cases: Sequence[Iterable[Any]], limit: int | None = None) -> list[int]:

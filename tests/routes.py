@@ -3,8 +3,8 @@
 ``python tests/routes.py [--in-turns] [LEVEL ...]`` compiles the entries for the levels that this
 processor has (all of them by default), trains a sweep of settings both ways, and prints a row for
 each level and dtype. It fails on one differing bit, and if the code is not that which was shipped
-or kept before. `--in-turns` takes one dtype for the best level and the other for the next, since a
-dtype of a level is a minute and a half of compilation.
+or kept before. `--in-turns` takes networks in one dtype for the best level, and models of one
+output in the other for the next, since all of a dtype is a minute and a half of compilation.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from fastnn.storage.kernels.machine import LEVELS, host_features, levels
 from fastnn.storage.kernels.machine_code import function_at, link
 
 DTYPES = ("float32", "float64")
+# Entries are of networks, or "linear": of a layer of one output.
+PARTS = (("float32", "network"), ("float64", "linear"))
 ROWS = 150
 OPTIMIZERS = (
     optimizers.SGD(0.01),
@@ -102,6 +104,13 @@ def settings() -> Iterator[Setting]:
             yield f"{name}, one output", [Dense(1)], "mse", numbers[:, :1], more
 
 
+def is_linear(setting: Setting) -> bool:
+    """Return whether the entries called "linear" train a setting: one output, or sparse by SGD."""
+    _, layers, _, _, more = setting
+    by_sgd = not more.get(SPARSE) or more["optimizer"].rule == "sgd"
+    return len(layers) == 1 and layers[0].units == 1 and by_sgd
+
+
 def numbers(setting: Setting, dtype: str, target: str = "cpu") -> list[np.ndarray] | str:
     """Return all that training with a setting comes to, or the error."""
     _, layers, loss, y, more = setting
@@ -140,12 +149,15 @@ def run_by_numba(compilation: Any, entry: Entry) -> Callable[..., None]:
     return lambda *arguments: inner(*scratch, *arguments)
 
 
-def compare(level: str, dtype: str) -> int:
+def compare(level: str, dtype: str, part: str = "") -> int:
     """Compile and compare in this process, whose environment is that of the level."""
     from fastnn.storage.kernels.compiling import code_of, compile_function
 
     made_for = LEVELS[level]
-    names = [name for name in ENTRIES if dtype in name or name == "shuffle"]
+    names = [name for name in ENTRIES if dtype in name]
+    if part:
+        names = [name for name in names if name.startswith("linear") == (part == "linear")]
+    names.append("shuffle")
     by_file: dict[str, Any] = {}
     by_numba: dict[str, Any] = {}
     wrong = []
@@ -161,6 +173,8 @@ def compare(level: str, dtype: str) -> int:
         by_numba[name] = run_by_numba(compilation, entry)
     count = refused = 0
     for setting in settings():
+        if part and is_linear(setting) != (part == "linear"):
+            continue
         loading._ready.update(by_file)
         one = bits(setting, dtype)
         loading._ready.update(by_numba)
@@ -169,7 +183,8 @@ def compare(level: str, dtype: str) -> int:
         refused += isinstance(one, str)
         if one != other:
             wrong.append(f"{setting[0]}: not the same bits")
-    print(f"{level:10s} {dtype}: {count} settings ({refused} refused), {len(wrong)} wrong")
+    wrong += [f"{name} was not compiled here" for name in loading._ready if name not in names]
+    print(f"{level:10s} {dtype} {part}: {count} settings ({refused} refused), {len(wrong)} wrong")
     print("".join(f"    {line}\n" for line in wrong), end="")
     return len(wrong)
 
@@ -186,16 +201,17 @@ def main() -> int:
     for name in sorted(missing):
         print(f"{name}: this processor cannot run it")
     chosen = [level for level in here if level.name in wanted]
-    work = [(level, dtype) for level in chosen for dtype in DTYPES]
+    work: list[Any] = [(level, dtype, "") for level in chosen for dtype in DTYPES]
     if in_turns and len(chosen) > 1:
-        work = list(zip(chosen, itertools.cycle(DTYPES), strict=False))
+        turns = zip(chosen, itertools.cycle(PARTS), strict=False)
+        work = [(level, *part) for level, part in turns]
     if not work or (named and missing):
         return 1
 
     def run(job: Any) -> int:
-        level, dtype = job
+        level, *part = job
         settings = level.environment() | {"NUMBA_DISABLE_INTEL_SVML": "1"}
-        command = [sys.executable, __file__, "--here", level.name, dtype]
+        command = [sys.executable, __file__, "--here", level.name, *part]
         return subprocess.run(command, env=os.environ | settings).returncode
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -34,8 +34,9 @@ def engine_of(
     dtype: str = "float32",
     **settings: Any,
 ) -> Engine:
-    """Return an engine for a small network, with parameters."""
-    network = Network(inputs, [Dense(units, "relu"), Dense(3)])
+    """Return an engine for a small network, with parameters; no units mean no hidden layer."""
+    hidden = [Dense(units, "relu")] if units else []
+    network = Network(inputs, [*hidden, Dense(3)])
     problem = Problem(
         network, "softmax_cross_entropy", optimizer or Adam(), 32, 0.0, 0.0, dtype, 0, **settings
     )
@@ -209,7 +210,7 @@ def numbers(family: str) -> None:
 
     host_driver.interpreting = True
     host_driver.driver.driver.get_device().__class__.MULTIPROCESSOR_COUNT = 2
-    engine = engine_of(family, inputs=5, units=7)
+    engine = engine_of(family, inputs=5, units=0, optimizer=SGD(0.1, 0.9))
     expected = reference.Engine(engine.problem, None)
     expected.load(engine.parameters(), engine.slots())
     X = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
@@ -219,7 +220,8 @@ def numbers(family: str) -> None:
         arguments = data, orders, np.full((2, 2), rate), 2 * call, 4 * call
         found, wanted = engine.train_epochs(*arguments), expected.train_epochs(*arguments)
         assert [each.bad_step for each in found] == [each.bad_step for each in wanted]
-        losses = [[each.loss for each in results] for results in (found, wanted)]
+        good = [[each for each in results if each.bad_step is None] for results in (found, wanted)]
+        losses = [[each.loss for each in results] for results in good]
         np.testing.assert_allclose(*losses, rtol=1e-5)
         if call < 2:
             assert_alike(engine.parameters(), expected.parameters())

@@ -14,6 +14,15 @@ SPECIFICATION = {
     "nt": lambda a, b: a @ b.T,
     "tn": lambda a, b: a.T @ b,
 }
+# Of products whose groups of threads share the depth: every kind, and every form of either core.
+IN_GROUPS = [
+    ("float32", "nn"),
+    ("float32", "tn"),
+    ("float64", "nt"),
+    ("tf32", "nt"),
+    ("bfloat16", "nn"),
+    ("bfloat16", "tn"),
+]
 
 
 def operands(form: str, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> Any:
@@ -95,6 +104,13 @@ def compiled(kind: str, form: str, cc: tuple[int, int], which: int = 0) -> cubin
     if reason := cubin.missing():
         pytest.skip(reason)
     return cubin.assemble(_library(kind, form, which).get_asm_str(cc=cc), cc)
+
+
+def ptx_of(kind: str, form: str, which: int = 0) -> str:
+    """Return the PTX of such a kernel, for the oldest of the devices that are looked at."""
+    if reason := cubin.missing():
+        pytest.skip(reason)
+    return str(_library(kind, form, which).get_asm_str(cc=min(cubin.CAPABILITIES)))
 
 
 @cache

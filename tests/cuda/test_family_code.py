@@ -17,14 +17,18 @@ import cubin
 import pytest
 from pairs import in_turns
 
-from fastnn.graph import exp, log_softmax, logsumexp, tanh
+from fastnn.graph import tanh
 from fastnn.inputs.problem import Problem
-from fastnn.network import SGD, AdamW, AveragedSGD, Dense, Dropout, Network
+from fastnn.network import SGD, Dense, Dropout, Network
 
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
-# A family, and how much shared memory a block of its has: of "block", the first is not resident.
-# The kernel of "grid" is in test_grid_code.
-PLACES = [("block", 0), ("block", LARGE), ("tiled", 0)]
+# A family, how much shared memory a block of its has, and the loss: of "block", the first is not
+# resident. The kernel of "grid" is in test_grid_code.
+PLACES: list[tuple[str, int, Any]] = [
+    ("block", 0, "softmax_cross_entropy"),
+    ("block", LARGE, lambda z, y: 0.2 * (z - y) ** 4),
+    ("tiled", 0, "softmax_cross_entropy"),
+]
 # Layers with all that prediction has.
 PREDICTED: dict[str, list[Any]] = {
     "float64": [
@@ -44,28 +48,10 @@ PREDICTED: dict[str, list[Any]] = {
 }
 
 
-def mixture(outputs: Any, targets: Any) -> Any:
-    """Return the negative log likelihood of three normal distributions: a loss of whole rows."""
-    share, mean, log_scale = outputs[:3], outputs[3:6], outputs[6:]
-    error = (targets[0] - mean) * exp(-log_scale)
-    return -logsumexp(log_softmax(share) - 0.5 * error**2 - log_scale)
-
-
-# What test_compiled_runs does not run in tiles: layers, loss, optimizer.
-TILED: dict[str, tuple[Any, ...]] = {
-    "own rules": (PREDICTED["float32"], lambda z, y: 0.2 * (z - y) ** 4, AveragedSGD(0.1)),
-    "trained apart, a loss of rows": (
-        [Dense(32, "relu", rate_factor=0.5), Dense(16, "prelu", trainable=False), Dense(9, l1=0.1)],
-        mixture,
-        AdamW(),
-    ),
-}
-
-
-def plain() -> Problem:
+def plain(loss: Any = "softmax_cross_entropy") -> Problem:
     """Return the problem of a network of usual size."""
     network = Network(784, [Dense(128, "relu"), Dense(10)])
-    return Problem(network, "softmax_cross_entropy", SGD(0.1), 64, 0.0, 0.01, "float32", 0)
+    return Problem(network, loss, SGD(0.1), 64, 0.0, 0.01, "float32", 0)
 
 
 class Wanted(NamedTuple):
@@ -158,20 +144,10 @@ def library_of(kernel: Any, types: tuple[Any, ...]) -> Any:
     indirect=["capability"],
 )
 def test_every_kernel_of_a_family_stays_in_registers(
-    place: tuple[str, int], capability: tuple[int, int]
+    place: tuple[str, int, Any], capability: tuple[int, int]
 ) -> None:
-    assert_in_registers(kernels_of(place[0], plain(), place[1]), capability)
-
-
-@pytest.mark.parametrize(
-    ("recipe", "capability"), in_turns(TILED, cubin.CAPABILITIES), indirect=["capability"]
-)
-def test_every_kernel_of_other_rules_does_too(recipe: str, capability: tuple[int, int]) -> None:
-    layers, loss, optimizer = TILED[recipe]
-    problem = Problem(
-        Network(20, layers), loss, optimizer, 64, 0.0, 0.01, "float32", 0, clip_norm=1.0
-    )
-    assert_in_registers(kernels_of("tiled", problem, 0), capability)
+    family, shared_bytes, loss = place
+    assert_in_registers(kernels_of(family, plain(loss), shared_bytes), capability)
 
 
 @pytest.mark.parametrize("family", families())

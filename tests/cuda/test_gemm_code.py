@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import cubin
 import numpy as np
 import pytest
 from pairs import all_pairs, in_turns
-from product_cases import compiled, kind_of
+from product_cases import IN_GROUPS, compiled, kind_of
 
 FORMS = ["nn", "nt", "tn"]
 # The kind of numbers, and how much of the main loop is arithmetic: for float64, which the device
@@ -36,13 +35,12 @@ def test_sums_stay_in_registers(kind: str, form: str, cc: tuple[int, int]) -> No
 
 
 SMALL = [("float32", 1), ("float32", 2), ("tf32", 1), ("float64", 1), ("float64", 2)]
-SMALLEST = [(kind, -1) for kind in KINDS]
 
 
 @pytest.mark.parametrize(
     ("tile", "form"),
-    # Many of them are compiled in test_gemm_run too.
-    [*in_turns(SMALL, ["tn", "nt", "nn"]), *itertools.product(SMALLEST, FORMS)],
+    # Most of them are compiled in test_gemm_run too.
+    [*in_turns(SMALL, ["tn", "nt", "nn"]), *(((kind, -1), form) for kind, form in IN_GROUPS)],
 )
 def test_sums_of_small_tiles_stay_in_registers(tile: tuple[str, int], form: str) -> None:
     kind, which = tile

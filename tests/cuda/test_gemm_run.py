@@ -9,9 +9,8 @@ import pytest
 
 KINDS = ["float32", "float64", "tf32", "bfloat16"]
 CASES = [(kind, form, 0) for kind in KINDS for form in products.SPECIFICATION]
-CASES += [("float32", "tn", 1), ("float64", "nn", 2), ("bfloat16", "tn", 1), ("tf32", "nn", 1)]
-# Whose groups of threads share the depth.
-CASES += [(kind, form, -1) for kind in KINDS for form in products.SPECIFICATION]
+CASES += [("float32", "tn", 1), ("float64", "nt", 2), ("bfloat16", "tn", 1), ("tf32", "nn", 1)]
+CASES += [(kind, form, -1) for kind, form in products.IN_GROUPS]
 # Several tiles with a rest in every direction, and less than a vector; or long sums.
 SHAPES = [(130, 140, 21), (3, 1, 1)]
 LONG = [(34, 5, 300), (3, 1, 1)]
@@ -25,7 +24,7 @@ LONG = [(34, 5, 300), (3, 1, 1)]
 def test_compiled_product_matches_numpy(
     kind: str, form: str, which: int, shape: tuple[int, int, int]
 ) -> None:
-    code = products.compiled(kind, form, (8, 0), which)
+    code = products.ptx_of(kind, form, which)
     from fastnn.targets.cuda.tiled.gemm import shared_bytes
     from fastnn.targets.cuda.tiled.rounding import rounded
     from fastnn.targets.cuda.tiled.tiling import tiles
@@ -36,7 +35,7 @@ def test_compiled_product_matches_numpy(
     before, words, inside = products.lay_out(form, a, b)
     memory = before.copy()
     asked = ptx.run(
-        code.ptx,
+        code,
         tiles(m, n, tile),
         tile.threads,
         memory,
@@ -57,7 +56,7 @@ def test_compiled_product_matches_numpy(
 
 @pytest.mark.parametrize("kind", ["float32", "tf32", "bfloat16"])
 def test_compiled_product_passes_nan_and_infinity_on(kind: str) -> None:
-    code = products.compiled(kind, "nn", (8, 0))
+    code = products.ptx_of(kind, "nn")
     from fastnn.targets.cuda.tiled.gemm import shared_bytes
 
     dtype, precision, tile = products.kind_of(kind)
@@ -66,7 +65,7 @@ def test_compiled_product_passes_nan_and_infinity_on(kind: str) -> None:
     before, words, inside = products.lay_out("nn", a, b)
     memory = before.copy()
     asked = shared_bytes(dtype, precision, tile)
-    ptx.run(code.ptx, 1, tile.threads, memory, words, np.array([3.0]), 1, shared_bytes=asked)
+    ptx.run(code, 1, tile.threads, memory, words, np.array([3.0]), 1, shared_bytes=asked)
     found, exact = products.taken(before, memory, inside, 10), products.product("nn", a, b)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
     np.testing.assert_array_equal(found[np.isinf(exact)], exact[np.isinf(exact)])

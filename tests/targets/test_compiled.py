@@ -93,7 +93,7 @@ def test_no_built_in_combination_compiles_anything_or_imports_numba():
 
 @needs_jit
 def test_code_depends_neither_on_its_folder_nor_on_the_process(tmp_path):
-    there, name = tmp_path / "there" / "fastnn", "linear_forward_float32"
+    there, name = tmp_path / "there" / "fastnn", "shuffle"
     shutil.copytree(PACKAGE, there, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
     of = "fastnn.storage.kernels.loading"
     write = f"import sys; from {of} import write_codes; write_codes(sys.argv[1:])"
