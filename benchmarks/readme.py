@@ -1,4 +1,4 @@
-"""The report in benchmarks/README.md: the part between two marks, as peers.py prints it."""
+"""The reports in benchmarks/README.md: what is between two marks, as a script prints it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 BEGIN = "<!-- the report of benchmarks/peers.py -->"
 END = "<!-- end of the report -->"
+Marks = tuple[str, str]
+OF_PEERS: Marks = (BEGIN, END)
+OF_TABLES: Marks = ("<!-- the report of benchmarks/tabular.py -->", "<!-- end of the tables -->")
 
 
-def report_in(text: str) -> str:
+def report_in(text: str, marks: Marks = OF_PEERS) -> str:
     """Return what is between the marks.
 
     Raises
@@ -16,17 +19,19 @@ def report_in(text: str) -> str:
     ValueError
         The marks are not there, once each and in order.
     """
-    _, begin, rest = text.partition(BEGIN)
-    report, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"the text needs {BEGIN!r} and then {END!r}, once each")
+    first, last = marks
+    _, begin, rest = text.partition(first)
+    report, end, after = rest.partition(last)
+    if not begin or not end or first in rest or last in after:
+        raise ValueError(f"the text needs {first!r} and then {last!r}, once each")
     return report
 
 
-def replace_report(text: str, lines: Sequence[str]) -> str:
+def replace_report(text: str, lines: Sequence[str], marks: Marks = OF_PEERS) -> str:
     """Return the text with these lines between the marks."""
-    old = report_in(text)
-    return text.replace(f"{BEGIN}{old}{END}", "\n".join([BEGIN, "", *lines, "", END]))
+    first, last = marks
+    old = report_in(text, marks)
+    return text.replace(f"{first}{old}{last}", "\n".join([first, "", *lines, "", last]))
 
 
 def tables_in(text: str) -> list[list[list[str]]]:

@@ -1,14 +1,15 @@
 """Who takes part in tabular.py, each with its library's defaults; a new one is a row of `PEERS`.
 
-Trees have a learning rate of 0.05, and stop when the validation rows have had no better loss for
-50 rounds. Categories go to each in the form that it takes itself; scikit-learn's network, which
-takes none, has one-hot columns and standardized numbers.
+Trees have a learning rate of 0.05, stop when the validation rows have had no better loss for 50
+rounds, and draw neither rows nor columns. Categories go to each in the form that it takes itself;
+scikit-learn's network, which takes none, has one-hot columns and standardized numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,8 @@ class Peer:
         What has to be importable, and `distribution`, where pip finds it.
     slow
         Whether it takes part only if asked for, with one seed.
+    draws
+        Whether anything is drawn, so that seeds differ; if not, one fit is as good as five.
     """
 
     title: str
@@ -45,6 +48,16 @@ class Peer:
     module: str
     distribution: str
     slow: bool = False
+    draws: bool = True
+
+    @property
+    def name(self) -> str:
+        """The name of its distribution, without the versions that it needs."""
+        return self.distribution.partition(">")[0]
+
+    def seeds(self, most: int) -> int:
+        """Return how many seeds it is fitted with, of so many."""
+        return 1 if self.slow or not self.draws else most
 
 
 def _fastnn(split: Split, seed: int, **settings: Any) -> Predict:
@@ -146,10 +159,23 @@ def _pytabkit(name: str) -> Callable[[Split, int], Predict]:
 
 PEERS: dict[str, Peer] = {
     "fastnn": Peer("fastnn", _fastnn, "fastnn", "fastnn"),
-    "lightgbm": Peer("LightGBM", _lightgbm, "lightgbm", "lightgbm>=4.7"),
-    "xgboost": Peer("XGBoost", _xgboost, "xgboost", "xgboost"),
-    "hgb": Peer("HistGradientBoosting", _hist_gradient_boosting, "sklearn", "scikit-learn"),
+    "lightgbm": Peer("LightGBM", _lightgbm, "lightgbm", "lightgbm>=4.7", draws=False),
+    "xgboost": Peer("XGBoost", _xgboost, "xgboost", "xgboost", draws=False),
+    "hgb": Peer(
+        "HistGradientBoosting", _hist_gradient_boosting, "sklearn", "scikit-learn", draws=False
+    ),
     "mlp": Peer("scikit-learn, MLP", _sklearn_mlp, "sklearn", "scikit-learn"),
     "realmlp": Peer("RealMLP-TD", _pytabkit("RealMLP_TD"), "pytabkit", "pytabkit", slow=True),
     "tabm": Peer("TabM-D", _pytabkit("TabM_D"), "pytabkit", "pytabkit", slow=True),
+}
+LIMITED = "fastnn-10s"
+"""fastnn with little time: no peer of the others, as all of them take as long as they want."""
+PEERS_AND_LIMITED = {
+    **PEERS,
+    LIMITED: Peer("fastnn, time_limit=10", partial(_fastnn, time_limit=10), "fastnn", "fastnn"),
+}
+PAIR = ("fastnn", "lightgbm")
+AVERAGE = "+".join(PAIR)
+TITLES = {name: peer.title for name, peer in PEERS_AND_LIMITED.items()} | {
+    AVERAGE: " + ".join(PEERS[name].title for name in PAIR)
 }

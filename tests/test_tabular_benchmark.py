@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import readme
 
 pytest.importorskip("sklearn")
 pytest.importorskip("pandas")
@@ -13,19 +14,21 @@ pytest.importorskip("pandas")
 import tabular
 import tabular_data
 import tabular_peers
+import tabular_records
+import tabular_report
 from processes import ChildFailed
 from threadpoolctl import threadpool_limits  # scikit-learn needs it
 
 SEEDS = 2
 
 
-def peer(title: str, shift: float, slow: bool = False) -> tabular_peers.Peer:
+def peer(title: str, shift: float, **settings: bool) -> tabular_peers.Peer:
     """Return a peer whose predictions of the toy regression are off by `shift` and the seed."""
 
     def fit(split, seed):
         return lambda X: split.test.y + shift + seed
 
-    return tabular_peers.Peer(title, fit, "numpy", "numpy", slow)
+    return tabular_peers.Peer(title, fit, "numpy", "numpy", **settings)
 
 
 @pytest.fixture
@@ -40,11 +43,14 @@ def fits(monkeypatch, capsys):
         tabular.main()
         return capsys.readouterr().out, 0.0
 
-    known = {"fastnn": peer("fastnn", 1.0), "lightgbm": peer("LightGBM", -3.0)}
+    known = {"fastnn": peer("fastnn", 1.0), "lightgbm": peer("LightGBM", -3.0, draws=False)}
     known["late"] = peer("slow one", 0.5, slow=True)
+    titles = {name: each.title for name, each in known.items()} | {tabular.AVERAGE: "both"}
     monkeypatch.setattr(tabular, "PEERS", known)
-    monkeypatch.setattr(tabular, "TITLES", {name: each.title for name, each in known.items()} | {
-        tabular.AVERAGE: "both"})  # fmt: skip
+    monkeypatch.setattr(tabular, "PEERS_AND_LIMITED", known)
+    monkeypatch.setattr(tabular_report, "PEERS_AND_LIMITED", known)
+    for script in (tabular, tabular_report):
+        monkeypatch.setattr(script, "TITLES", titles)
     monkeypatch.setattr(tabular, "run_python", run_here)
     return ran
 
@@ -89,32 +95,36 @@ def test_scores_are_those_of_scikit_learn(task):
         if task == "binary":
             right["AUC"] = metrics.roc_auc_score(y, predicted[:, 1])
         right["log loss"] = metrics.log_loss(y, predicted)
-    assert tuple(right) == tabular.MEASURES[task]
-    assert tabular.scores(task, y, predicted) == pytest.approx(right)
+    assert tuple(right) == tabular_records.MEASURES[task]
+    assert tabular_records.scores(task, y, predicted) == pytest.approx(right)
 
 
 def test_the_table_has_means_of_the_seeds_and_the_average_of_the_pair(fits, tmp_path):
-    results = tabular.Results(tmp_path)
+    results = tabular_records.Results(tmp_path)
     peers = ["fastnn", "lightgbm", "late", tabular.AVERAGE]
     table = rows_of(tabular.compare(results, "toy-regression", peers, SEEDS))
     assert table["fastnn"][0] == "1.5000 ± 0.5000"  # off by 1 with seed 0, by 2 with seed 1
-    assert table["LightGBM"][0] == "2.5000 ± 0.5000"  # by -3 and -2
+    assert table["LightGBM"][0] == "3.0000"  # once, as it draws nothing
     assert table["slow one"][0] == "0.5000"  # with one seed
-    assert table["both"][0] == "0.5000 ± 0.5000"  # by -1 and 0
-    assert results.records["toy-regression", tabular.AVERAGE, 0]["scores"]["RMSE"] == pytest.approx(
-        1.0
-    )
+    assert table["both"][0] == "0.7500 ± 0.2500"  # by -1 and -0.5
+    record = results.records["toy-regression", "fastnn", 1]
+    assert record["version"] == f"numpy {np.__version__}"
+    assert record["table"] == tabular_data.load("toy-regression").describe()
 
 
 def test_what_the_file_has_is_not_fitted_again(fits, tmp_path):
     file = tmp_path / "results.jsonl"
-    for _ in tabular.compare(tabular.Results(tmp_path, file), "toy-regression", ["fastnn"], SEEDS):
+    for _ in tabular.compare(
+        tabular_records.Results(tmp_path, file), "toy-regression", ["fastnn"], SEEDS
+    ):
         pass
     assert len(fits) == SEEDS
     first, second = file.read_text().splitlines()
     file.write_text(f"{first}\n{second[:20]}")  # it was ended while it wrote the second
     lines = list(
-        tabular.compare(tabular.Results(tmp_path, file), "toy-regression", ["fastnn"], SEEDS)
+        tabular.compare(
+            tabular_records.Results(tmp_path, file), "toy-regression", ["fastnn"], SEEDS
+        )
     )
     assert fits[SEEDS:] == [("toy-regression", "fastnn", 1)]
     assert rows_of(lines)["fastnn"][0] == "1.5000 ± 0.5000"
@@ -130,7 +140,7 @@ def test_a_peer_that_fails_is_named_and_the_others_go_on(fits, tmp_path, monkeyp
         return run_here(arguments, mode)
 
     monkeypatch.setattr(tabular, "run_python", fail)
-    results = tabular.Results(tmp_path)
+    results = tabular_records.Results(tmp_path)
     peers = ["fastnn", "lightgbm", tabular.AVERAGE]
     table = rows_of(tabular.compare(results, "toy-regression", peers, 1))
     assert table["fastnn"][0] == "failed: out of memory"
@@ -139,14 +149,82 @@ def test_a_peer_that_fails_is_named_and_the_others_go_on(fits, tmp_path, monkeyp
 
 
 def test_ranks_know_which_scores_are_better_higher():
-    results = tabular.Results(Path())
+    results = tabular_records.Results(Path())
     for name, error, loss in (("a", 0.9, 0.3), ("b", 0.8, 0.1), ("c", 0.8, 0.2)):
         measured = {"accuracy": error, "log loss": loss}
         results.add(("table", name, 0), "multiclass", measured, 1.0)
     for which, ranks in ((0, [1, 2.5, 2.5]), (-1, [3, 1, 2])):
-        np.testing.assert_array_equal(tabular.ranks(results, ["table"], "abc", 1, which), [ranks])
-    summary = rows_of(tabular.summary(results, ["table"], ["mlp"], 1))
-    assert not summary  # one peer has no rank
+        np.testing.assert_array_equal(
+            tabular_report.ranks(results, ["table"], "abc", 1, which), [ranks]
+        )
+    assert not list(tabular_report.summary(results, ["table"], ["a"], 1))  # one has no rank
+
+
+def kept(file: Path) -> None:
+    """Write records: two seeds of three of fastnn, a peer that draws nothing, and a slow one."""
+    results = tabular_records.Results(file.parent, file)
+
+    def add(name, peer, seed, error, seconds):
+        known = {"table": f"{name}, as it is", "date": f"2026-01-0{seed + 1}"}
+        if peer != tabular.AVERAGE:
+            known["version"] = peer
+        results.add((name, peer, seed), "regression", {"RMSE": error}, seconds, **known)
+
+    for seed, error in enumerate([41_000.0, 45_000.0]):
+        add("california", "fastnn", seed, error, 10.0)
+        add("california", tabular.AVERAGE, seed, error - 500, 11.0)
+        add("computers", "fastnn", seed, 140.0, 2.0)
+        add("computers", tabular.AVERAGE, seed, 139.0, 2.0)
+    add("california", "lightgbm", 0, 44_000.0, 1.0)
+    add("computers", "lightgbm", 0, 138.0, 1.0)
+    add("california", "tabm", 0, 42_000.0, 40.0)
+    add("california", tabular_peers.LIMITED, 0, 46_000.0, 10.0)
+
+
+def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
+    tmp_path, monkeypatch, capsys
+):
+    file, page = tmp_path / "fits.jsonl", tmp_path / "README.md"
+    kept(file)
+    with file.open("a") as stream:
+        stream.write('{"data": "cali')  # a run is under way
+    text = file.read_text()
+    page.write_text("above\n{}\n{}\nbelow\n".format(*readme.OF_TABLES))
+    command = ["tabular.py", "--from", str(file), "--seeds", "3", "--readme", str(page)]
+    monkeypatch.setattr(sys, "argv", command)
+    tabular.main()
+    printed = capsys.readouterr().out
+    assert file.read_text() == text
+    assert readme.report_in(page.read_text(), readme.OF_TABLES).strip() == printed.strip()
+    assert printed.startswith("2026-01-01 to 2026-01-02; fastnn, fastnn-10s, lightgbm, tabm; seeds")
+    about, errors, seconds, ranks, all_ranks, held = readme.tables_in(printed)
+    assert about[1] == ["california", "california, as it is"]
+    assert errors[0][1:] == ["fastnn", "LightGBM", "TabM-D", "fastnn + LightGBM"]
+    assert errors[1][1:] == [
+        "43000 ± 2000 (2 of 3)", "44000", "**42000**", "42500 ± 2000 (2 of 3)"]  # fmt: skip
+    assert errors[2][3] == "–"
+    assert seconds[1][1:] == ["10", "1", "40", "11"]
+    assert [row[2] for row in ranks[1:]] == ["2.50", "2.00", "1.50"]
+    assert ranks[0][0] == "average rank of 3 over 2 tables (california, computers)"
+    assert [row[2] for row in all_ranks[1:]] == ["3.00", "4.00", "1.00", "2.00"]
+    assert "is better than either on 1 of 2 tables by RMSE and log loss" in printed
+    assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no"]
+    assert held[-1][2] == "4.0"  # times as long
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--from", "none.jsonl"], "there is no file none.jsonl"),
+        (["--readme", "x.md"], "--readme needs --from"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(options, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tabular.py", *options])
+    with pytest.raises(SystemExit):
+        tabular.main()
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", tabular_data.TASKS)
@@ -157,7 +235,9 @@ def test_peers_learn_from_numbers_and_categories(name, task):
     data = tabular_data.load(f"toy-{task}")
     with threadpool_limits(1):
         predict = peer.fit(data, 0)
-    score = tabular.scores(task, data.test.y, predict(data.test.X))[tabular.MEASURES[task][0]]
+    score = tabular_records.scores(task, data.test.y, predict(data.test.X))[
+        tabular_records.MEASURES[task][0]
+    ]
     if task == "regression":
         assert score < 0.8 * data.test.y.std()
     else:
