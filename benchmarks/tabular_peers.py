@@ -7,10 +7,11 @@ scikit-learn's network, which takes none, has one-hot columns and standardized n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 
@@ -69,6 +70,15 @@ def _fastnn(split: Split, seed: int, **settings: Any) -> Predict:
     held_out = {"X_val": split.validation.X, "y_val": split.validation.y}
     model.fit(split.train.X, split.train.y, **held_out)
     return model.predict if regression else model.predict_proba
+
+
+def _fastnn_limited(split: Split, seed: int) -> Predict:
+    """Train within ten seconds of a core of its own: the clock does not run while others have it.
+
+    So what else the machine does changes nothing, as it changes little in CPU seconds.
+    """
+    with mock.patch.multiple(time, perf_counter=time.process_time, monotonic=time.process_time):
+        return _fastnn(split, seed, time_limit=10)
 
 
 def _hist_gradient_boosting(split: Split, seed: int) -> Predict:
@@ -172,7 +182,7 @@ LIMITED = "fastnn-10s"
 """fastnn with little time: no peer of the others, as all of them take as long as they want."""
 PEERS_AND_LIMITED = {
     **PEERS,
-    LIMITED: Peer("fastnn, time_limit=10", partial(_fastnn, time_limit=10), "fastnn", "fastnn"),
+    LIMITED: Peer("fastnn, time_limit=10", _fastnn_limited, "fastnn", "fastnn"),
 }
 PAIR = ("fastnn", "lightgbm")
 AVERAGE = "+".join(PAIR)

@@ -208,8 +208,23 @@ def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
     assert ranks[0][0] == "average rank of 3 over 2 tables (california, computers)"
     assert [row[2] for row in all_ranks[1:]] == ["3.00", "4.00", "1.00", "2.00"]
     assert "is better than either on 1 of 2 tables by RMSE and log loss" in printed
-    assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no"]
-    assert held[-1][2] == "4.0"  # times as long
+    assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no", "no"]
+    assert held[-2][2] == "4.0 times; 43000, not 42000"
+
+
+def test_the_readme_has_the_tables_of_the_script():
+    page = Path(tabular.__file__).with_name("README.md").read_text("utf-8")
+    about, *compared = readme.tables_in(readme.report_in(page, readme.OF_TABLES))
+    names = [row[0] for row in about[1:]]
+    assert set(names) <= set(tabular_data.TABLES)
+    overviews = {
+        table[0][0]: table for table in compared if table[0][0] in tabular_report.OVERVIEWS
+    }
+    assert [*overviews] == [*tabular_report.OVERVIEWS]
+    for table in overviews.values():
+        assert set(table[0][1:]) <= set(tabular_peers.TITLES.values())
+        assert {len(row) for row in table} == {len(table[0])}
+        assert {row[0] for row in table[1:]} <= set(names)
 
 
 @pytest.mark.parametrize(

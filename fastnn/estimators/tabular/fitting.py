@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,9 @@ _VALIDATED = 1.3  # times as long an epoch takes with validation
 _SLOWER = 1.3  # times as long as the last ones the next members may take
 RESERVED = 0.1  # share of a time limit for what comes after the training
 _FEW = 100  # rows to validate on, with fewer of which a choice would be one by luck
+_ENOUGH = 1000  # such rows, of which one choice is about as good as the mean of many
+_BAGS = 20  # choices, of which the mean is taken where there are fewer
+_KEPT = 16  # snapshots of that mean, those that count most
 
 
 @dataclass(frozen=True, eq=False)
@@ -389,9 +393,43 @@ class Fit:
         snapshots = [snapshot for found in self.found for snapshot in found]
         if len(validation.targets) < _FEW:
             return Ensemble(snapshots)
+        if len(validation.targets) < _ENOUGH:
+            return self._bagged(snapshots)
         return Ensemble.select(
             snapshots, validation.targets, SIZE, self.settings.scoring, validation.weights
         )
+
+    def _bagged(self, snapshots: list[Snapshot]) -> Ensemble:
+        """Return the mean of choices among half of the members each, by rows weighed anew.
+
+        By few rows the best choice is in part one by luck, of one or two members often; the mean of
+        many such choices depends less on single rows. Halves are those of bagged ensemble selection
+        (Caruana et al. 2004, "Ensemble selection from libraries of models"), exponential weights of
+        rows those of the Bayesian bootstrap (Rubin 1981).
+        """
+        settings, validation = self.settings, self.validation
+        weights = validation.weights
+        drawn = np.ones(len(validation.targets)) if weights is None else np.array(weights, float)
+        there = np.flatnonzero(drawn)
+        members = [found for found in self.found if found]
+        generator = np.random.default_rng([settings.seed, len(there)])
+        counts: Counter[tuple[int, int]] = Counter()
+        for _ in range(_BAGS):
+            places = generator.permutation(len(members))[: max(1, len(members) // 2)]
+            times = np.zeros(len(drawn))
+            times[there] = generator.exponential(size=len(there))
+            ensemble = Ensemble.select(
+                [snapshot for place in np.sort(places) for snapshot in members[place]],
+                validation.targets,
+                SIZE,
+                settings.scoring,
+                drawn * times,
+            )
+            for snapshot, weight in zip(ensemble.members, ensemble.weights, strict=True):
+                counts[snapshot.problem.seed, snapshot.epoch] += weight
+        kept = dict(counts.most_common(_KEPT))
+        chosen = [each for each in snapshots if (each.problem.seed, each.epoch) in kept]
+        return Ensemble(chosen, [kept[each.problem.seed, each.epoch] for each in chosen])
 
     def _weights(self, ensemble: Ensemble) -> np.ndarray:
         """Return what each member counts in an ensemble of snapshots."""
