@@ -27,6 +27,8 @@ from fastnn.estimators.tabular.fitting import Fit  # noqa: E402
 from fastnn.estimators.tabular.members import draw  # noqa: E402
 from fastnn.estimators.tabular.splitting import split  # noqa: E402
 from fastnn.tabular.fields import Fields, cells_of  # noqa: E402
+from fastnn.training.ensemble import Ensemble  # noqa: E402
+from fastnn.training.snapshot import Snapshot  # noqa: E402
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -408,6 +410,52 @@ def test_members_and_their_weights_are_there():
     assert 1 <= model.n_iter_ <= 4
     assert len({member.learning_rate for member in model.members_}) == 5
     assert len(model.ensemble_) >= np.count_nonzero(model.weights_)
+
+
+def choosing(outputs, targets, weights=None):
+    """Return a fit that has trained one member for each of the outputs, and is to choose."""
+    network = fastnn.Network(1, [fastnn.Dense(1)])
+    trainers = [fastnn.Trainer(network, loss="mse", seed=k) for k in range(len(outputs))]
+    fit = Fit.__new__(Fit)
+    fit.found = [
+        [Snapshot.of(trainer, outputs=each[:, None].astype(np.float32))]
+        for trainer, each in zip(trainers, outputs, strict=True)
+    ]
+    fit.validation = SimpleNamespace(targets=targets.astype(np.float32), weights=weights)
+    fit.settings = SimpleNamespace(seed=0, scoring=None)
+    return fit
+
+
+def test_by_few_rows_alike_members_count_about_alike():
+    """Members that err as much, and mostly together, are best averaged with equal weights."""
+    random = np.random.default_rng(0)
+    targets = random.normal(size=200)
+    outputs = targets + random.normal(size=200) + 0.3 * random.normal(size=(12, 200))
+    off = {}
+    for rows in (200, 50):
+        chosen = choosing(outputs[:, :rows], targets[:rows])._chosen()
+        weights = np.zeros(12)
+        weights[[each.problem.seed for each in chosen.members]] = chosen.weights
+        assert_allclose(weights.sum(), 1)
+        off[rows] = np.abs(weights - 1 / 12).sum()
+    assert off[50] == pytest.approx(0)  # of fewer than 100 rows there is no choice
+    once = Ensemble.select([one for (one,) in choosing(outputs, targets).found], targets)
+    weights = np.zeros(12)
+    weights[[each.problem.seed for each in once.members]] = once.weights
+    assert 0 < off[200] < 0.8 * np.abs(weights - 1 / 12).sum()
+
+
+def test_rows_of_weight_0_have_no_part_in_the_choice():
+    random = np.random.default_rng(1)
+    targets, outputs = random.normal(size=(1, 150))[0], random.normal(size=(5, 150))
+    worse = np.hstack([outputs, 99 * random.normal(size=(5, 50))])
+    weights = np.repeat([2.0, 0.0], [150, 50])
+    expected = choosing(outputs, targets, np.full(150, 2.0))._chosen()
+    found = choosing(worse, np.append(targets, np.zeros(50)), weights)._chosen()
+    assert [each.problem.seed for each in found.members] == [
+        each.problem.seed for each in expected.members
+    ]
+    assert_allclose(found.weights, expected.weights)
 
 
 def test_a_time_limit_ends_the_fit_and_keeps_what_there_is():
