@@ -5,7 +5,6 @@ import datetime
 import importlib.util
 import pickle
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,12 +22,8 @@ from sklearn.inspection import partial_dependence  # noqa: E402
 from sklearn.metrics import log_loss, roc_auc_score  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 
-from fastnn.estimators.tabular.fitting import Fit  # noqa: E402
-from fastnn.estimators.tabular.members import draw  # noqa: E402
 from fastnn.estimators.tabular.splitting import split  # noqa: E402
 from fastnn.tabular.fields import Fields, cells_of  # noqa: E402
-from fastnn.training.ensemble import Ensemble  # noqa: E402
-from fastnn.training.snapshot import Snapshot  # noqa: E402
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -412,52 +407,6 @@ def test_members_and_their_weights_are_there():
     assert len(model.ensemble_) >= np.count_nonzero(model.weights_)
 
 
-def choosing(outputs, targets, weights=None):
-    """Return a fit that has trained one member for each of the outputs, and is to choose."""
-    network = fastnn.Network(1, [fastnn.Dense(1)])
-    trainers = [fastnn.Trainer(network, loss="mse", seed=k) for k in range(len(outputs))]
-    fit = Fit.__new__(Fit)
-    fit.found = [
-        [Snapshot.of(trainer, outputs=each[:, None].astype(np.float32))]
-        for trainer, each in zip(trainers, outputs, strict=True)
-    ]
-    fit.validation = SimpleNamespace(targets=targets.astype(np.float32), weights=weights)
-    fit.settings = SimpleNamespace(seed=0, scoring=None)
-    return fit
-
-
-def test_by_few_rows_alike_members_count_about_alike():
-    """Members that err as much, and mostly together, are best averaged with equal weights."""
-    random = np.random.default_rng(0)
-    targets = random.normal(size=200)
-    outputs = targets + random.normal(size=200) + 0.3 * random.normal(size=(12, 200))
-    off = {}
-    for rows in (200, 50):
-        chosen = choosing(outputs[:, :rows], targets[:rows])._chosen()
-        weights = np.zeros(12)
-        weights[[each.problem.seed for each in chosen.members]] = chosen.weights
-        assert_allclose(weights.sum(), 1)
-        off[rows] = np.abs(weights - 1 / 12).sum()
-    assert off[50] == pytest.approx(0)  # of fewer than 100 rows there is no choice
-    once = Ensemble.select([one for (one,) in choosing(outputs, targets).found], targets)
-    weights = np.zeros(12)
-    weights[[each.problem.seed for each in once.members]] = once.weights
-    assert 0 < off[200] < 0.8 * np.abs(weights - 1 / 12).sum()
-
-
-def test_rows_of_weight_0_have_no_part_in_the_choice():
-    random = np.random.default_rng(1)
-    targets, outputs = random.normal(size=(1, 150))[0], random.normal(size=(5, 150))
-    worse = np.hstack([outputs, 99 * random.normal(size=(5, 50))])
-    weights = np.repeat([2.0, 0.0], [150, 50])
-    expected = choosing(outputs, targets, np.full(150, 2.0))._chosen()
-    found = choosing(worse, np.append(targets, np.zeros(50)), weights)._chosen()
-    assert [each.problem.seed for each in found.members] == [
-        each.problem.seed for each in expected.members
-    ]
-    assert_allclose(found.weights, expected.weights)
-
-
 def test_a_time_limit_ends_the_fit_and_keeps_what_there_is():
     begun = time.monotonic()
     model = regressor(n_members=10_000, max_iter=100, time_limit=0.5).fit(X, PRICE)
@@ -660,35 +609,11 @@ def test_damaged_files_are_refused_before_they_predict(tmp_path):
     assert seen > 6
 
 
-@pytest.mark.parametrize(
-    ("seconds_left", "members", "more"), [(10.0, 40, 14), (10.0, 5, 3), (1.0, 40, 0), (None, 40, 0)]
-)
-def test_what_is_left_of_a_time_limit_goes_to_more_members(seconds_left, members, more):
-    """Two members at a time took a second, and the next ones may take 1.3."""
-    fit = Fit.__new__(Fit)
-    fit.settings = SimpleNamespace(workers=2, members=members)
-    fit.recipes, fit._seconds_left = [None, None], lambda: seconds_left
-    assert fit._more(2, 1.0) == more
-
-
 def test_a_clock_that_stands_still_leaves_time_for_all(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: 5.0)
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)
     model = classifier(time_limit=9.0, n_members=2, max_iter=1).fit(X, BOUGHT)
     assert len(model.members_) == 2
-
-
-def test_trees_of_many_columns_are_no_more_than_there_is_time_for():
-    """The encodings of the members to come are those that were made, once there are enough."""
-    random = np.random.default_rng(0)
-    fit = Fit.__new__(Fit)
-    fit.recipes = [draw(random, "smooth", 2, False) for _ in range(2)]
-    drawn = [draw(random, "steps", 2, False) for _ in range(12)]
-    assert fit._with_views(drawn, 99) == drawn
-    for most in (1, 3):
-        found = fit._with_views(drawn, most)
-        assert len({each.view for each in found}) == max(1, most - 1)
-        assert [each.seed for each in found] == [each.seed for each in drawn]
 
 
 def test_a_time_limit_holds_for_a_wide_table():

@@ -1,0 +1,86 @@
+"""A fit of a population of a table: how many members there are, and which of them count."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import fastnn
+from fastnn.training.ensemble import Ensemble
+from fastnn.training.snapshot import Snapshot
+
+pytest.importorskip("sklearn", "1.6")
+pytest.importorskip("pandas")
+from fastnn.estimators.tabular.fitting import Fit  # noqa: E402
+from fastnn.estimators.tabular.members import draw  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "members", "more"), [(10.0, 40, 14), (10.0, 5, 3), (1.0, 40, 0), (None, 40, 0)]
+)
+def test_what_is_left_of_a_time_limit_goes_to_more_members(seconds_left, members, more):
+    """Two members at a time took a second, and the next ones may take 1.3."""
+    fit = Fit.__new__(Fit)
+    fit.settings = SimpleNamespace(workers=2, members=members)
+    fit.recipes, fit._seconds_left = [None, None], lambda: seconds_left
+    assert fit._more(2, 1.0) == more
+
+
+def test_trees_of_many_columns_are_no_more_than_there_is_time_for():
+    """The encodings of the members to come are those that were made, once there are enough."""
+    random = np.random.default_rng(0)
+    fit = Fit.__new__(Fit)
+    fit.recipes = [draw(random, "smooth", 2, False) for _ in range(2)]
+    drawn = [draw(random, "steps", 2, False) for _ in range(12)]
+    assert fit._with_views(drawn, 99) == drawn
+    for most in (1, 3):
+        found = fit._with_views(drawn, most)
+        assert len({each.view for each in found}) == max(1, most - 1)
+        assert [each.seed for each in found] == [each.seed for each in drawn]
+
+
+def choosing(outputs, targets, weights=None):
+    """Return a fit that has trained one member for each of the outputs, and is to choose."""
+    network = fastnn.Network(1, [fastnn.Dense(1)])
+    trainers = [fastnn.Trainer(network, loss="mse", seed=k) for k in range(len(outputs))]
+    fit = Fit.__new__(Fit)
+    fit.found = [
+        [Snapshot.of(trainer, outputs=each[:, None].astype(np.float32))]
+        for trainer, each in zip(trainers, outputs, strict=True)
+    ]
+    fit.validation = SimpleNamespace(targets=targets.astype(np.float32), weights=weights)
+    fit.settings = SimpleNamespace(seed=0, scoring=None)
+    return fit
+
+
+def test_by_few_rows_alike_members_count_about_alike():
+    """Members that err as much, and mostly together, are best averaged with equal weights."""
+    random = np.random.default_rng(0)
+    targets = random.normal(size=200)
+    outputs = targets + random.normal(size=200) + 0.3 * random.normal(size=(12, 200))
+    off = {}
+    for rows in (200, 50):
+        chosen = choosing(outputs[:, :rows], targets[:rows])._chosen()
+        weights = np.zeros(12)
+        weights[[each.problem.seed for each in chosen.members]] = chosen.weights
+        assert_allclose(weights.sum(), 1)
+        off[rows] = np.abs(weights - 1 / 12).sum()
+    assert off[50] == pytest.approx(0)  # of fewer than 100 rows there is no choice
+    once = Ensemble.select([one for (one,) in choosing(outputs, targets).found], targets)
+    weights = np.zeros(12)
+    weights[[each.problem.seed for each in once.members]] = once.weights
+    assert 0 < off[200] < 0.8 * np.abs(weights - 1 / 12).sum()
+
+
+def test_rows_of_weight_0_have_no_part_in_the_choice():
+    random = np.random.default_rng(1)
+    targets, outputs = random.normal(size=(1, 150))[0], random.normal(size=(5, 150))
+    worse = np.hstack([outputs, 99 * random.normal(size=(5, 50))])
+    weights = np.repeat([2.0, 0.0], [150, 50])
+    expected = choosing(outputs, targets, np.full(150, 2.0))._chosen()
+    found = choosing(worse, np.append(targets, np.zeros(50)), weights)._chosen()
+    assert [each.problem.seed for each in found.members] == [
+        each.problem.seed for each in expected.members
+    ]
+    assert_allclose(found.weights, expected.weights)
