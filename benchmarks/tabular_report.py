@@ -134,9 +134,10 @@ def ranks(
 def summary(
     results: Results, names: Sequence[str], peers: Sequence[str], seeds: int
 ) -> Iterator[str]:
-    """Yield average ranks over the tables that all have: without slow peers, then with them."""
-    quick = [peer for peer in peers if peer not in PEERS or not PEERS[peer].slow]
-    for group in [quick] if len(quick) == len(peers) else [quick, peers]:
+    """Yield average ranks over the tables that all have: without slow peers, then with each."""
+    slow = [peer for peer in peers if peer in PEERS and PEERS[peer].slow]
+    for left_out in (slow, *([each for each in slow if each != one] for one in slow)):
+        group = [peer for peer in peers if peer not in left_out]
         shared = [name for name in names if all(results.of(name, peer, seeds) for peer in group)]
         yield from average_ranks(results, shared, group, seeds)
 
@@ -147,9 +148,9 @@ def average_ranks(
     """Yield the table of average ranks of peers, each of which has all of the tables."""
     if not names or len(peers) < 2:
         return
+    tables = f"{len(names)} tables" if len(names) > 3 else ", ".join(names)
     yield from heading(
-        f"average rank of {len(peers)} over {len(names)} "
-        + ("tables" if len(names) > 3 else f"tables ({', '.join(names)})"),
+        f"average rank of {len(peers)} over {tables}",
         "by RMSE, accuracy", "by RMSE, log loss", "best of all", "CPU s, geometric mean",
     )  # fmt: skip
     by_error, by_loss = (ranks(results, names, peers, seeds, which) for which in (0, -1))

@@ -205,7 +205,7 @@ def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
     assert errors[2][3] == "–"
     assert seconds[1][1:] == ["10", "1", "40", "11"]
     assert [row[2] for row in ranks[1:]] == ["2.50", "2.00", "1.50"]
-    assert ranks[0][0] == "average rank of 3 over 2 tables (california, computers)"
+    assert ranks[0][0] == "average rank of 3 over california, computers"
     assert [row[2] for row in all_ranks[1:]] == ["3.00", "4.00", "1.00", "2.00"]
     assert "is better than either on 1 of 2 tables by RMSE and log loss" in printed
     assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no", "no"]
