@@ -14,7 +14,7 @@ from fastnn.layers import Layer, rule_of
 from fastnn.losses import BY_NAME, KINDS
 from fastnn.network import BatchNorm, Dense, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
-from fastnn.rules.last_layers import outputs_of
+from fastnn.rules.last_layers import outputs_of, outputs_of_side
 from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
 
 if TYPE_CHECKING:
@@ -367,11 +367,14 @@ class Problem:
         """Raise `InvalidInput` where outputs cannot have the signs that the loss is about."""
         last = self.network.dense[-1]
         name = last.activation
-        if not (isinstance(self.loss, (str, *KINDS)) and isinstance(name, str)):
+        if not isinstance(self.loss, (str, *KINDS)):
             return
         if loss_row(self.loss).targets != "binary" or loss_row(self.loss).from_logits:
             return
-        outputs = outputs_of(name, last.alpha, loss_row(self.loss).name)
+        if isinstance(name, str):
+            outputs = outputs_of(name, last.alpha, loss_row(self.loss).name)
+        else:
+            outputs = outputs_of_side(name.side)
         if not outputs.signs:
             raise InvalidInput(
                 f"loss {self.loss!r} tells classes apart by the sign of an output, but the last "
