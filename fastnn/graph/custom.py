@@ -145,7 +145,8 @@ class CustomActivation(CustomRule):
         z = np.concatenate([-sizes[::-1], [0.0], sizes])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of what is rounded to 0
-            values = self.expression._values([self.expression.node], {self.expression.names[0]: z})[0]
+            formula = self.expression
+            values: np.ndarray = formula._values([formula.node], {formula.names[0]: z})[0]
         there = ~np.isnan(values)
         if (values[there] >= 0).all():
             return 1

@@ -366,7 +366,7 @@ class Problem:
     def _check_margin(self) -> None:
         """Raise `InvalidInput` where outputs cannot have the signs that the loss is about."""
         last = self.network.dense[-1]
-        name = last.activation
+        name: Any = last.activation
         if not isinstance(self.loss, (str, *KINDS)):
             return
         if loss_row(self.loss).targets != "binary" or loss_row(self.loss).from_logits:
