@@ -316,7 +316,7 @@ def test_columns_of_parquet_that_are_no_table_are_left_out_and_said(here, capsys
     parquet.write_table(arrow.table(columns), "data.parquet")
     assert train("--label", "y", data="data.parquet") == 0
     said = capsys.readouterr().err
-    assert "left out, as no numbers, text or dates: 'many' (list<" in said
+    assert "left out, as no numbers, text, dates or times: 'many' (list<" in said
     assert "dropped, a number of the row: '__index_level_0__'" in said
 
 

@@ -88,7 +88,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
         raise InvalidInput("--weight names a column, and a matrix has none")
     data, unlabelled = without_label(data, label)
     if unlabelled:
-        said.append(f"{counted(unlabelled, 'row')} without a label left out")
+        said.append(unlabelled)
     if not data.rows:
         raise InvalidInput(f"column {label!r}, the label, has no value in any row")
     inputs, choices = inputs_of(options, data, label, weight, tabular)
