@@ -366,3 +366,19 @@ def test_processes_of_a_launcher_do_not_write_one_file(here, capsys, monkeypatch
     assert train("--label", "y", "--out", "model-3.safetensors") == 0
     monkeypatch.setenv(size, "1")
     assert train("--label", "y") == 0
+
+
+def test_a_rate_that_has_no_end_stays_where_a_training_goes_on(here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i % 5, i % 7 + 0.5] for i in range(40)])
+    rate = ["--label", "y", "--rate", "0.01"]
+    assert train(*rate, "--schedule", "constant", "--epochs", "4", "--out", "whole.st") == 0
+    assert train(*rate, "--schedule", "constant", "--epochs", "2") == 0
+    on = ["train", "data.csv", "--epochs", "2", "--resume"]
+    assert main([*on, "model.safetensors", "--out", "half.st"]) == 0
+    assert "rate" not in capsys.readouterr().err.split("goes on")[-2].split("40 rows")[-1]
+    whole, half = (Trainer.load(name).parameters for name in ("whole.st", "half.st"))
+    assert all(np.array_equal(a, b) for one, two in zip(whole, half) for a, b in zip(one, two))
+    # One that ends goes on with a tenth of the model's own, and not of the usual one.
+    assert train(*rate, "--schedule", "onecycle") == 0
+    assert main([*on, "model.safetensors"]) == 0
+    assert "has come to its end: 0.001 from now on" in capsys.readouterr().err

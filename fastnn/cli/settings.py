@@ -82,6 +82,15 @@ def rate_for(optimizer: str, regression: bool) -> float:
     return {"lion": rate / 5, "adagrad": 10 * rate}.get(optimizer, _RATES.get(optimizer, rate))
 
 
+def highest_rate(rate: Any) -> float | None:
+    """Return the largest rate of a schedule that comes to an end; None for one that does not."""
+    from fastnn.schedules import Cosine, OneCycle
+
+    if isinstance(rate, Cosine):
+        return rate.rate
+    return rate.maximum if isinstance(rate, OneCycle) else None
+
+
 def network_of(options: argparse.Namespace, inputs: int, outputs: int) -> Network:
     """Return the network that was asked for."""
     from fastnn.network import Dense, Dropout, Network

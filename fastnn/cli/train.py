@@ -363,12 +363,12 @@ def _go_on(
     if options.rate is not None:
         trainer.set(learning_rate=options.rate)
     elif options.epochs is not None and epochs > trainer.remaining:
-        kind = (
-            "adam" if "adam" in trainer.problem.optimizer.rule else trainer.problem.optimizer.rule
-        )
-        rate = settings.rate_for(kind, not model.label.classes) / 10
-        trainer.set(learning_rate=rate)
-        said.append(f"the rate of the model has come to its end: {rate:g} from now on, or --rate")
+        highest = settings.highest_rate(trainer.problem.optimizer.learning_rate)
+        if highest is not None:
+            rate = highest / 10
+            trainer.set(learning_rate=rate)
+            end = "has come to its end" if not trainer.remaining else "ends before these epochs"
+            said.append(f"the rate of the model {end}: {rate:g} from now on, or --rate")
     options.epochs = epochs
     said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}")
     return model, parts
