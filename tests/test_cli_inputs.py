@@ -377,7 +377,8 @@ def test_a_rate_that_has_no_end_stays_where_a_training_goes_on(here, capsys):
     assert main([*on, "model.safetensors", "--out", "half.st"]) == 0
     assert "the rate of the model" not in capsys.readouterr().err
     whole, half = (Trainer.load(name).parameters for name in ("whole.st", "half.st"))
-    assert all(np.array_equal(a, b) for one, two in zip(whole, half) for a, b in zip(one, two))
+    for layer, other in zip(whole, half, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(layer, other, strict=True))
     # One that ends goes on with a tenth of the model's own, and not of the usual one.
     assert train(*rate, "--schedule", "onecycle") == 0
     assert main([*on, "model.safetensors"]) == 0
