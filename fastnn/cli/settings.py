@@ -125,10 +125,19 @@ def hidden_of(text: str) -> list[int]:
 def optimizer_of(
     options: argparse.Namespace, regression: bool, updates: int
 ) -> tuple[Optimizer, float]:
-    """Return the optimizer that was asked for, and the learning rate that it begins with."""
+    """Return the optimizer that was asked for, and the learning rate that it begins with.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown one.
+    """
     from fastnn import optimizers, schedules
+    from fastnn.rules.table import unknown_name
 
     name, kind = options.optimizer or OPTIMIZER, options.schedule or "cosine"
+    if name not in OPTIMIZERS:
+        raise unknown_name("optimizer", name, OPTIMIZERS)
     rate = rate_for(name, regression) if options.rate is None else options.rate
     schedule: Any = rate
     if kind == "cosine":
