@@ -220,7 +220,7 @@ def test_an_example_runs_with_its_options(capsys):
 )
 def test_names_that_warm_and_bench_do_not_know_are_refused(arguments, said, capsys):
     try:
-        code = main(arguments)
+        code = cli.main(arguments)
     except SystemExit as end:
         code = end.code
     assert code == 2 and said in capsys.readouterr().err
