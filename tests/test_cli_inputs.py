@@ -383,3 +383,12 @@ def test_a_rate_that_has_no_end_stays_where_a_training_goes_on(here, capsys):
     assert train(*rate, "--schedule", "onecycle") == 0
     assert main([*on, "model.safetensors"]) == 0
     assert "has come to its end: 0.001 from now on" in capsys.readouterr().err
+
+
+def test_a_network_without_hidden_layers_has_no_activation_in_what_is_said(here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i % 5, i % 7 + 0.5] for i in range(40)])
+    assert train("--label", "y", "--hidden", "0") == 0
+    assert "network 2-1; loss mse" in capsys.readouterr().err
+    assert train("--label", "y", "--validation", "0.03") == 0
+    out, err = capsys.readouterr()
+    assert "network 2-4-1, relu; loss mse" in err and "validation  1 row: RMSE" in out

@@ -308,8 +308,9 @@ def _begin(
     found = _parts(model, data, source, options, said)
     options.epochs = epochs
     sizes = "-".join(map(str, [trainer.network.inputs, *(d.units for d in trainer.network.dense)]))
+    hidden = f", {trainer.network.dense[0].activation}" if len(trainer.network.dense) > 1 else ""
     said.append(
-        f"network {sizes}, {options.activation or settings.ACTIVATION}; loss {kind}; "
+        f"network {sizes}{hidden}; loss {kind}; "
         f"{options.optimizer or settings.OPTIMIZER}, rate {rate:g}; {counted(epochs, 'epoch')} of "
         f"{counted(rows, 'row')} in batches of {batch}"
     )

@@ -201,8 +201,8 @@ class Problem:
         self._check_margin()
         if loss_row(self.loss).name == "huber" and self.loss_alpha == 0:
             raise InvalidInput(
-                f"the loss {self.loss!r} is 0 whatever the error is, so that nothing can be learned "
-                "from it; give it a delta above 0"
+                f"the loss {self.loss!r} is 0 whatever the error is, so that nothing can be "
+                "learned from it; give it a delta above 0"
             )
         layers, learns = self.network.parametric, False
         for position, layer in enumerate(layers):
