@@ -140,6 +140,9 @@ def test_predictions_that_are_piped_are_utf_8_whatever_the_system_writes(
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     assert main(arguments) == 2
     assert f"PYTHONIOENCODING={encoding} has no" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdout", None)  # as after >&-
+    assert main(arguments) == 2
+    assert "the standard output cannot be written" in capsys.readouterr().err
 
 
 def test_a_table_of_wide_letters_lines_up():

@@ -57,8 +57,10 @@ def write_file(text: str) -> None:
     InvalidInput
         PYTHONIOENCODING asks for an encoding that lacks a letter.
     OutputFailed
-        As of `write`.
+        As of `write`, or there is no standard output.
     """
+    if sys.stdout is None:
+        raise OutputFailed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     raw = getattr(sys.stdout, "buffer", None)
     if raw is None or sys.stdout.isatty():
         write(text)
