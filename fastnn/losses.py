@@ -104,8 +104,8 @@ class Huber:
     Parameters
     ----------
     delta
-        The size of an error from which on the loss is linear, in the units of y; at least 0. The
-        name "huber" stands for Huber(1.0).
+        The size of an error from which on the loss is linear, in the units of y; at least 0, and
+        above 0 to train with. The name "huber" stands for Huber(1.0).
 
     Raises
     ------

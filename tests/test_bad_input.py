@@ -395,3 +395,18 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
 def test_layers_and_optimizers_out_of_range_are_refused(make, message):
     with pytest.raises(InvalidInput, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("y", "remedy"),
+    [
+        ([2, 1, 1, 2], "labels 1 and 2 into 0 and 1 with y - 1"),
+        ([0.25, 1, 0, 0.5], r"two outputs, .*column_stack\(\(1 - y, y\)\)"),
+        ([-1, 1, 1, -1], r"\(y \+ 1\) / 2"),
+        ([0, 1, 2, 3], "more than two classes"),
+    ],
+)
+def test_labels_that_are_not_binary_are_told_how_to_be(y, remedy):
+    trainer = Trainer(Network(1, [Dense(1)]), loss="binary_cross_entropy", target="numpy")
+    with pytest.raises(InvalidInput, match=remedy):
+        trainer.fit(np.ones((4, 1)), y)

@@ -210,6 +210,22 @@ def test_an_example_runs_with_its_options(capsys):
     assert "--no-such-option" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["warm", "--optimizer", "sgdd"], "unknown optimizer 'sgdd'; did you mean 'sgd'?"),
+        (["warm", "--dtype", "float32", "--optimizer", "Adam"], "did you mean 'adam'?"),
+        (["bench", "--dtype", "f"], "invalid choice: 'f'"),
+    ],
+)
+def test_names_that_warm_and_bench_do_not_know_are_refused(arguments, said, capsys):
+    try:
+        code = cli.main(arguments)
+    except SystemExit as end:
+        code = end.code
+    assert code == 2 and said in capsys.readouterr().err
+
+
 def test_bench_names_what_it_measured(capsys, monkeypatch):
     monkeypatch.setattr(bench, "_CASES", (((4, 8, 2), 64, 16),))
     assert cli.main(["bench", "--target", "numpy", "--seconds", "0", "--json"]) == 0

@@ -316,7 +316,7 @@ def test_columns_of_parquet_that_are_no_table_are_left_out_and_said(here, capsys
     parquet.write_table(arrow.table(columns), "data.parquet")
     assert train("--label", "y", data="data.parquet") == 0
     said = capsys.readouterr().err
-    assert "left out, as no numbers, text or dates: 'many' (list<" in said
+    assert "left out, as no numbers, text, dates or times: 'many' (list<" in said
     assert "dropped, a number of the row: '__index_level_0__'" in said
 
 
@@ -366,3 +366,29 @@ def test_processes_of_a_launcher_do_not_write_one_file(here, capsys, monkeypatch
     assert train("--label", "y", "--out", "model-3.safetensors") == 0
     monkeypatch.setenv(size, "1")
     assert train("--label", "y") == 0
+
+
+def test_a_rate_that_has_no_end_stays_where_a_training_goes_on(here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i % 5, i % 7 + 0.5] for i in range(40)])
+    rate = ["--label", "y", "--rate", "0.01"]
+    assert train(*rate, "--schedule", "constant", "--epochs", "4", "--out", "whole.st") == 0
+    assert train(*rate, "--schedule", "constant", "--epochs", "2") == 0
+    on = ["train", "data.csv", "--epochs", "2", "--resume"]
+    assert main([*on, "model.safetensors", "--out", "half.st"]) == 0
+    assert "the rate of the model" not in capsys.readouterr().err
+    whole, half = (Trainer.load(name).parameters for name in ("whole.st", "half.st"))
+    for layer, other in zip(whole, half, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(layer, other, strict=True))
+    # One that ends goes on with a tenth of the model's own, and not of the usual one.
+    assert train(*rate, "--schedule", "onecycle") == 0
+    assert main([*on, "model.safetensors"]) == 0
+    assert "has come to its end: 0.001 from now on" in capsys.readouterr().err
+
+
+def test_a_network_without_hidden_layers_has_no_activation_in_what_is_said(here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i % 5, i % 7 + 0.5] for i in range(40)])
+    assert train("--label", "y", "--hidden", "0") == 0
+    assert "network 2-1; loss mse" in capsys.readouterr().err
+    assert train("--label", "y", "--validation", "0.03") == 0
+    out, err = capsys.readouterr()
+    assert "network 2-4-1, relu; loss mse" in err and "validation  1 row: RMSE" in out

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastnn import CorruptFile, InvalidInput, MissingExtra
+from fastnn import CorruptFile, InvalidInput, MissingExtra, cli
 from fastnn.examples import running, tables
 from fastnn.examples.running import examples
 
@@ -330,3 +330,33 @@ def test_a_damaged_archive_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
     with pytest.raises(CorruptFile, match="download it again"):
         tables.california_housing()
+
+
+def test_a_picture_is_named_as_it_is_written_or_refused_before_the_training(
+    tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("matplotlib")
+    main = importlib.import_module("fastnn.examples.computation_graph").main
+    for name, wrong in (("x.xyz", "no picture ends in '.xyz'"), ("", "no name of a picture")):
+        path = str(tmp_path / name) if name else ""
+        monkeypatch.setattr(sys, "argv", ["computation_graph", "--save", path])
+        with pytest.raises(SystemExit) as end:
+            running.command_line(main)
+        out, err = capsys.readouterr()
+        assert end.value.code == 2 and not out and wrong in err
+    monkeypatch.setattr(sys, "argv", ["computation_graph", "--save", str(tmp_path / "x")])
+    running.command_line(main)
+    assert f"The picture is in {tmp_path / 'x.png'}." in capsys.readouterr().out
+    assert [file.name for file in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_the_help_of_an_example_says_what_it_shows(capsys):
+    assert cli.main(["examples", "xor", "--help"]) == 0
+    assert examples()["xor"] in " ".join(capsys.readouterr().out.split())
+
+
+def test_points_that_no_line_separates_are_not_said_to_be(printed, monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 2
+    monkeypatch.setattr("fastnn.examples.perceptron.separable", lambda *_: rows)
+    line = printed("perceptron")[-1]
+    assert 0 < after("separates", [line]) < 30 and line.endswith("of 30 points")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fastnn import InvalidInput
+from fastnn import InvalidInput, graph
 from fastnn.graph import exp, maximum, sigmoid, trace, variables, where
 
 (z,) = variables("z")
@@ -185,3 +185,13 @@ def test_a_traced_function_may_use_a_formula_made_before():
     gate = sigmoid(z)
     assert trace(lambda z: z * gate).node is (z * sigmoid(z)).node
     assert maximum(2, 3) == 3
+
+
+def test_a_branch_on_a_call_that_can_be_traced_asks_for_where():
+    def huber(z, y):
+        return graph.abs(z - y) if graph.abs(z - y) > 1 else (z - y) ** 2
+
+    with pytest.raises(InvalidInput, match=r"use where\(condition"):
+        trace(huber)
+    with pytest.raises(InvalidInput, match=r"use maximum\(a, b\)"):
+        trace(lambda z: max(z, 0))

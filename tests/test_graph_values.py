@@ -1,6 +1,8 @@
 """Graphs: what formulas evaluate to, their gradients, and what is refused."""
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -363,3 +365,15 @@ def test_rows_of_a_vector_are_told_of_log_softmax_where_a_training_diverges():
     trainer.target = "numpy"
     with pytest.raises(Diverged, match=r"the formula has log\(.*log_softmax"):
         trainer.fit(np.ones((3, 1)), np.zeros(3), 1)
+
+
+def test_values_of_any_kind_of_number_are_taken_and_masked_ones_are_not():
+    z = variables("z")[0]
+    for value in (Fraction(1, 4), Decimal("0.25"), np.array([Fraction(1, 4)], object)):
+        assert (2 * z).evaluate(z=value) == 0.5
+    assert (z / 10**30).evaluate(z=10**30) == 1.0
+    with pytest.raises(InvalidInput, match="masked"):
+        z.evaluate(z=np.ma.array([1.0, 2.0], mask=[0, 1]))
+    for wrong in ([1, None], ["1"], 10**400):
+        with pytest.raises(InvalidInput, match="must be a number"):
+            z.evaluate(z=wrong)

@@ -10,7 +10,7 @@ from trainer_cases import BINARY, LABELS, TARGETS, X, trainer_of
 
 from fastnn import Adam, Dense, Network, Trainer, sweep
 from fastnn.errors import InvalidInput
-from fastnn.graph import sign, tanh
+from fastnn.graph import exp, log, maximum, sign, tanh
 from fastnn.rules.last_layers import OUTPUTS
 from fastnn.rules.table import ACTIVATIONS, LOSSES
 from fastnn.storage import tensor_file
@@ -117,10 +117,18 @@ def test_a_hidden_layer_through_which_nothing_learns_is_only_for_prediction(flat
 def test_softmax_of_two_units_and_user_defined_activations_train():
     trainer_of([Dense(2, "softmax"), Dense(3)]).fit(X, LABELS, epochs=1)
     trainer_of([Dense(3, "softmax")], loss="mse").fit(X, np.eye(3)[LABELS], epochs=1)
-    trainer_of([Dense(1, lambda z: tanh(z) + 3)], loss="hinge").fit(X, BINARY, epochs=1)
+    trainer_of([Dense(1, lambda z: tanh(z) + 0.5)], loss="hinge").fit(X, BINARY, epochs=1)
     flat = trainer_of([Dense(1, sign)], loss=lambda z, y: (z - y) ** 2)
     with pytest.raises(InvalidInput, match="derivative is 0 everywhere"):
         flat.fit(X, BINARY)
+
+
+@pytest.mark.parametrize("loss", ["perceptron", "hinge", "modified_huber"])
+def test_a_user_defined_last_activation_of_one_sign_is_refused_by_losses_about_signs(loss):
+    for one_sided, label in ((lambda z: maximum(z, 0), 1), (lambda z: -exp(z), 0)):
+        with pytest.raises(InvalidInput, match=f"all of them mean class {label}"):
+            trainer_of([Dense(1, one_sided)], loss=loss).fit(X, BINARY, epochs=1)
+    trainer_of([Dense(1, lambda z: log(z))], loss=loss)  # NaN at half of the numbers
 
 
 def test_logic_gates_set_by_hand_predict_and_are_kept(tmp_path):

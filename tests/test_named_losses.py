@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import LABELS, REAL, TARGETS, WEIGHTS, X, state_of, trainer_of
 
-from fastnn import CorruptFile, Dense, InvalidInput, Network, Quantile, Trainer
+from fastnn import CorruptFile, Dense, Huber, InvalidInput, Network, Quantile, Trainer
 from fastnn.training.plain_values import loss_from_plain, loss_to_plain
 
 SOFT = np.random.default_rng(8).dirichlet([0.6, 0.6, 0.6], 37)
@@ -165,3 +165,11 @@ def test_restarts_and_sweeps_take_them():
 
 def test_the_network_of_a_loss_is_shown():
     assert "loss=Quantile(q=0.9)" in repr(Trainer(Network(3, ONE), loss=Quantile(0.9)))
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_a_huber_loss_that_is_0_for_every_error_is_not_trained_with(target):
+    trainer = Trainer(Network(2, [Dense(1)]), Huber(0), target=target)
+    with pytest.raises(InvalidInput, match=r"Huber\(delta=0.0\) is 0 whatever the error is"):
+        trainer.fit(np.eye(2), [1.0, 2.0])
+    assert trainer.evaluate(np.eye(2), [1.0, 2.0])["loss"] == 0

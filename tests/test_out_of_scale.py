@@ -404,3 +404,10 @@ def test_wide_sparse_rows_take_little_memory_to_look_at():
     assert peak < 8e6  # the 1,024 rows alone would be 82 MB
     taken = data.X.taken(np.array([7, 3, 7]))
     assert np.array_equal(taken.dense(slice(None), np.dtype(float)), rows[[7, 3, 7]].toarray())
+
+
+def test_a_batch_norm_whose_variance_overflows_names_the_column():
+    X = np.random.default_rng(0).normal(size=(40, 3)) * [1.0, 1e20, 1.0]
+    trainer = Trainer(Network(3, [BatchNorm(), Dense(1)]), "mse", SGD(0.1), target="numpy")
+    with pytest.raises(Diverged, match="X is large: column 1 has"):
+        trainer.fit(X, np.arange(40.0) / 40, epochs=1)

@@ -217,6 +217,36 @@ def test_axes_have_the_names_of_the_columns():
     assert plots.loss_function("mse").get_xlabel() == "output p"
 
 
+def test_columns_in_another_order_are_refused_by_every_picture():
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=["a", "b"])
+    y = (X["a"] > 0).astype(int)
+    trainer = Trainer(Network(2, [Dense(1)]), "binary_cross_entropy", target="numpy")
+    trainer.fit(X, y, epochs=1)
+    two = [(0, "W", 0, 0), (0, "b", 0)]
+    for draw in (
+        lambda X: plots.decision_boundary(trainer, X, y),
+        lambda X: plots.loss_surface(trainer, X, y, epochs=1, parameters=two),
+        lambda X: plots.animate(trainer, X, y, frames=1),
+        lambda X: plots.network(trainer, X[:1], 1),
+        lambda X: plots.network(trainer, X.iloc[0], 1),
+    ):
+        with pytest.raises(InvalidInput, match="the same names in another order"):
+            draw(X[["b", "a"]])
+
+
+def test_axes_of_a_trainer_without_names_have_those_of_the_data_drawn():
+    pandas = pytest.importorskip("pandas")
+    X, y = np.linspace(-1, 1, 8)[:, None], np.arange(8.0)
+    trainer = Trainer(Network(1, [Dense(1)]), "mse", target="numpy")
+    trainer.fit(X, y, epochs=1)
+    frame, series = pandas.DataFrame(X, columns=["size"]), pandas.Series(y, name="price")
+    ax = plots.regression_line(trainer, frame, series)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("size", "price")
+    ax = plots.regression_line(trainer, X, y)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("input 0", "y")
+
+
 def test_an_animation_of_a_training_shows_each_epoch(tmp_path):
     X, y = line_data()
     trainer = made([Dense(1, init="zeros")], batch_size=12)
@@ -282,6 +312,7 @@ LINE = made([Dense(1)])
             lambda: plots.loss_surface(LINE, X1, Y1, parameters=[(0, "W", 0, 0), (1, "b", 0)]),
             r"\(1, 'b', 0\)",
         ),
+        (lambda: plots.loss_surface(LINE, X1, Y1, parameters=[(0, "b", 0)] * 2), "twice"),
         (lambda: plots.loss_surface(LINE, X1, Y1, {"one": 1}, 10**5), "400000 updates"),
         (lambda: plots.loss_surface(LINE, X1, Y1, {"one": [1, 2]}), r"\(2,\)"),
         (lambda: plots.loss_surface(LINE, X1, Y1, [1]), "dict of batch sizes"),
@@ -292,6 +323,8 @@ LINE = made([Dense(1)])
         (lambda: plots.loss_function("msee"), "did you mean 'mse'"),
         (lambda: plots.loss_function("hinge", y=-1), "-1"),
         (lambda: plots.loss_function("mse", limits=(1, 1)), r"\(1, 1\)"),
+        (lambda: plots.loss_function("mse", limits=4), "low, high.*not 4"),
+        (lambda: plots.loss_function("mse", ax=[]), "ax must be axes of Matplotlib"),
         (lambda: plots.animate(3), "not a int"),
         (lambda: plots.animate(made([Dense(1)], inputs=3), X1, Y1), "give picture="),
         (lambda: plots.animate(LINE, X1, Y1, frames=0), "frames must be"),

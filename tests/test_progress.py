@@ -171,3 +171,11 @@ def use(progress: Progress) -> None:
     progress.end_epoch(0.5, None)
     progress.close()
     progress.close()
+
+
+@pytest.mark.parametrize("progress", [2, "bar", None])
+def test_a_bar_is_shown_or_not(progress):
+    trainer = Trainer(Network(1, [Dense(1)]), loss="mse", target="numpy")
+    with pytest.raises(InvalidInput, match="progress must be True or False.*verbose=5"):
+        trainer.fit([[1.0], [2.0]], [1.0, 2.0], progress=progress)
+    assert trainer.epoch == 0

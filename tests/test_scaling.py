@@ -331,3 +331,31 @@ def test_skops_keeps_a_scaling():
     scaling = Scaling.fit(normal(20))
     data = skops.dumps(scaling)
     assert skops.loads(data, trusted=skops.get_untrusted_types(data=data)) == scaling
+
+
+def test_columns_in_another_order_are_refused_and_files_are_read(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X = np.random.default_rng(0).normal([5.0, -3.0], [1.0, 100.0], size=(50, 2))
+    frame = pandas.DataFrame(X, columns=["a", "b"])
+    scaling = Scaling.fit(frame)
+    assert scaling.names == ("a", "b") and scaling == Scaling.fit(X)
+    for change in (scaling.apply, scaling.undo):
+        assert np.array_equal(change(frame), change(X))
+        with pytest.raises(InvalidInput, match="another order.*Pass those that scaling.names"):
+            change(frame[["b", "a"]])
+    assert pickle.loads(pickle.dumps(scaling)).names == ("a", "b")
+    np.save(tmp_path / "rows.npy", X)
+    read = Scaling.fit(tmp_path / "rows.npy")
+    assert read == scaling
+    assert np.array_equal(read.apply(str(tmp_path / "rows.npy")), scaling.apply(X))
+
+
+def test_what_scaling_cannot_do_is_said():
+    scaling = Scaling.fit(np.eye(3))
+    for call, said in (
+        (lambda: Scaling.fit(np.empty((3, 0))), "no columns"),
+        (lambda: scaling.apply(np.eye(3), dtype=int), "floating one, such as float32, not int64"),
+        (lambda: scaling.fold_inputs(scaling), "trainer.parameters"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            call()

@@ -27,7 +27,13 @@ def add(commands: Any) -> None:
         example="fastnn bench --target cpu --threads 1",
     )
     parser.add_argument("--target", default="cpu", help="cpu (default), cuda, numpy or auto")
-    parser.add_argument("--dtype", default="float32", help="float32 (default) or float64")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "float64"),
+        metavar="NAME",
+        help="float32 (default) or float64",
+    )
     parser.add_argument(
         "--precision", default="float32", help="of products: float32 (default), bfloat16 or tf32"
     )

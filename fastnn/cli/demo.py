@@ -46,6 +46,7 @@ def demo(options: argparse.Namespace) -> int:
 
     from fastnn.datasets import digits
     from fastnn.network import SGD, Dense, Network
+    from fastnn.tabular.table import counted
     from fastnn.training.trainer import Trainer
 
     start = time.perf_counter()
@@ -70,7 +71,8 @@ def demo(options: argparse.Namespace) -> int:
         accuracy = history.validation_accuracy[epoch]
         screen.answer(f"epoch {epoch + 1:2d}  loss {loss:.4f}  test accuracy {accuracy:.4f}")
     accuracy = trainer.evaluate(X[test], y[test])["accuracy"]
-    _paragraph(f"Test accuracy {accuracy:.4f} after {len(history)} epochs on {history.where}.")
+    epochs = counted(len(history), "epoch")
+    _paragraph(f"Test accuracy {accuracy:.4f} after {epochs} on {history.where}.")
     _paragraph(
         f"The epochs took {sum(history.seconds):.3f} s,"
         f" everything {time.perf_counter() - start:.1f} s."

@@ -378,13 +378,21 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
     return said
 
 
-def without_label(data: Table | Matrix, label: str) -> tuple[Table | Matrix, int]:
-    """Return the rows that have a label, and how many have none."""
+def without_label(data: Table | Matrix, label: str) -> tuple[Table | Matrix, str]:
+    """Return the rows that have a label, and what there is to say of others; "" where all have."""
     values = data.y if isinstance(data, Matrix) else data.columns[label]
     assert values is not None
     absent = missing_in(values)
     missing = int(absent.sum())
-    return (data.take(~absent) if missing else data), missing
+    if not missing:
+        return data, ""
+    text = f"{counted(missing, 'row')} without a label left out"
+    words = sorted({each for each in values[absent].tolist() if isinstance(each, str) and each})
+    if words:
+        text += (
+            f": {listed(words)} stands for a missing value; if it is a class, write it otherwise"
+        )
+    return data.take(~absent), text
 
 
 def _described(values: Any, path: str, loader: str) -> tuple[Preparation, Label, Plan]:

@@ -99,7 +99,7 @@ def predict(options: argparse.Namespace) -> int:
     lines.writerow(header)
     lines.writerows(zip(*columns, strict=True))
     if options.out == "-":
-        screen.write(text.getvalue())
+        screen.write_file(text.getvalue())
         return 0
     content = text.getvalue().encode()
     if options.out.endswith(".gz"):
@@ -132,7 +132,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if not data.rows:
         raise InvalidInput(f"{called(options.data)}: the label {name!r} is missing in all rows")
     if unlabelled:
-        said.append(f"{counted(unlabelled, 'row')} without a label left out")
+        said.append(unlabelled)
     with in_file(data.places):
         labels = model.labels(data)
         assert labels is not None
@@ -173,7 +173,7 @@ def _confusion(classes: tuple[str, ...], counts: np.ndarray) -> list[str]:
         rows = [["actual \\ predicted", *words]]
         rows += [[word, *map(str, row)] for word, row in zip(words, counts, strict=True)]
         lines = screen.table(rows)
-        if len(lines[0]) <= screen.width():
+        if screen.cells(lines[0]) <= screen.width():
             return ["", *lines]
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)

@@ -88,7 +88,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
         raise InvalidInput("--weight names a column, and a matrix has none")
     data, unlabelled = without_label(data, label)
     if unlabelled:
-        said.append(f"{counted(unlabelled, 'row')} without a label left out")
+        said.append(unlabelled)
     if not data.rows:
         raise InvalidInput(f"column {label!r}, the label, has no value in any row")
     inputs, choices = inputs_of(options, data, label, weight, tabular)
@@ -361,6 +361,7 @@ def shares(options: argparse.Namespace) -> tuple[float, float]:
 def scored(model: Described, data: Any) -> list[tuple[str, str]]:
     """Return how good a model is on the rows left out, or where there are none on the others."""
     from fastnn.cli.scores import scores, short
+    from fastnn.tabular.table import counted
 
     left_out = {"validation": data.validation, "test": data.test}
     parts = {name: part for name, part in left_out.items() if len(part)}
@@ -368,8 +369,9 @@ def scored(model: Described, data: Any) -> list[tuple[str, str]]:
     for name, part in (parts or {"training": data.train}).items():
         X, measured = data.features(part)
         found = scores(model, X, data.targets[measured])
-        some = f" of {len(part)}" * (len(measured) < len(part))
-        rows.append((name, f"{len(measured)}{some} rows: {short(found)}"))
+        some = counted(len(part), "row")
+        some = some if len(measured) == len(part) else f"{len(measured)} of {some}"
+        rows.append((name, f"{some}: {short(found)}"))
     return rows
 
 

@@ -28,13 +28,17 @@ def scores(model: Described, X: Any, targets: np.ndarray) -> dict[str, float]:
     the data.
     """
     if not model.label.classes:
-        error = model.numbers(X) - targets
+        # Divided by a power of 2, which rounds nothing, so that no square over- or underflows.
+        unit = int(np.frexp(np.abs(targets).max())[1])
+        y = np.ldexp(targets, -unit)
+        error = np.ldexp(model.numbers(X), -unit) - y
+        squares = float(np.mean(error**2))
         found = {
-            "rmse": float(np.sqrt(np.mean(error**2))),
-            "mae": float(np.mean(np.abs(error))),
+            "rmse": float(np.ldexp(np.sqrt(squares), unit)),
+            "mae": float(np.ldexp(np.mean(np.abs(error)), unit)),
         }
-        spread = float(np.mean((targets - targets.mean()) ** 2))
-        return found | ({"r2": 1 - float(np.mean(error**2)) / spread} if spread > 0 else {})
+        spread = float(np.mean((y - y.mean()) ** 2))
+        return found | ({"r2": 1 - squares / spread} if spread > 0 else {})
     right = model.places(X) == targets
     found = {"accuracy": float(right.mean())}
     known = targets >= 0

@@ -8,8 +8,11 @@ import os
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from fastnn.errors import InvalidInput
 
 WIDEST = 80
 
@@ -33,19 +36,57 @@ def write(text: str) -> None:
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     raw = getattr(sys.stdout, "buffer", None)
+    # Letters that a terminal has not are escaped.
+    content = text.encode(encoding, "backslashreplace")
     try:
-        # Letters that a terminal has not are escaped.
-        content = text.encode(encoding, "backslashreplace")
-        if isinstance(
-            raw, io.RawIOBase
-        ):  # with -u, where Python would lose what a pipe is full for
-            rest = memoryview(content)
-            while rest:
-                rest = rest[raw.write(rest) or 0 :]
+        if isinstance(raw, io.RawIOBase):
+            _write_all(raw, content)
         else:
             sys.stdout.write(content.decode(encoding))
     except OSError as error:
         raise OutputFailed(error) from error
+
+
+def write_file(text: str) -> None:
+    """Write what is a file to the standard output: in UTF-8, as to a file, but to a terminal.
+
+    What the system's own encoding lacks, such as Windows's of a pipe, would be lost.
+
+    Raises
+    ------
+    InvalidInput
+        PYTHONIOENCODING asks for an encoding that lacks a letter.
+    OutputFailed
+        As of `write`, or there is no standard output.
+    """
+    if sys.stdout is None:
+        raise OutputFailed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None or sys.stdout.isatty():
+        write(text)
+        return
+    encoding = "utf-8"
+    if asked := os.environ.get("PYTHONIOENCODING", "").partition(":")[0]:
+        encoding = asked
+    try:
+        content = text.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"PYTHONIOENCODING={encoding} has no {text[error.start]!r}, which is in the answer; "
+            "leave it out, or pass --out FILE"
+        ) from error
+    try:
+        sys.stdout.flush()
+        _write_all(raw, content)
+    except OSError as error:
+        raise OutputFailed(error) from error
+
+
+def _write_all(raw: Any, content: bytes) -> None:
+    """Write all of it: with -u, Python would lose what a pipe is full for."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[raw.write(rest) or 0 :]
 
 
 def flush() -> None:
@@ -128,16 +169,30 @@ def rows_of(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return lines
 
 
+def cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a wide letter, as of Chinese.
+
+    >>> cells("price"), cells("\u4ef7\u683c")
+    (5, 4)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
+        for each in text
+    )
+
+
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, its first column flush left and all others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(space) if place == 0 else cell.rjust(space)
-            for place, (cell, space) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        line = first + " " * (widths[0] - cells(first))
+        for cell, space in zip(rest, widths[1:], strict=True):
+            line += "  " + " " * (space - cells(cell)) + cell
+        lines.append(line.rstrip())
+    return lines
 
 
 def size(count: float) -> str:

@@ -82,6 +82,15 @@ def rate_for(optimizer: str, regression: bool) -> float:
     return {"lion": rate / 5, "adagrad": 10 * rate}.get(optimizer, _RATES.get(optimizer, rate))
 
 
+def highest_rate(rate: Any) -> float | None:
+    """Return the largest rate of a schedule that comes to an end; None for one that does not."""
+    from fastnn.schedules import Cosine, OneCycle
+
+    if isinstance(rate, Cosine):
+        return rate.rate
+    return rate.maximum if isinstance(rate, OneCycle) else None
+
+
 def network_of(options: argparse.Namespace, inputs: int, outputs: int) -> Network:
     """Return the network that was asked for."""
     from fastnn.network import Dense, Dropout, Network
@@ -116,10 +125,19 @@ def hidden_of(text: str) -> list[int]:
 def optimizer_of(
     options: argparse.Namespace, regression: bool, updates: int
 ) -> tuple[Optimizer, float]:
-    """Return the optimizer that was asked for, and the learning rate that it begins with."""
+    """Return the optimizer that was asked for, and the learning rate that it begins with.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown one.
+    """
     from fastnn import optimizers, schedules
+    from fastnn.rules.table import unknown_name
 
     name, kind = options.optimizer or OPTIMIZER, options.schedule or "cosine"
+    if name not in OPTIMIZERS:
+        raise unknown_name("optimizer", name, OPTIMIZERS)
     rate = rate_for(name, regression) if options.rate is None else options.rate
     schedule: Any = rate
     if kind == "cosine":

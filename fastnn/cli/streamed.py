@@ -67,7 +67,7 @@ class Source:
         if name not in self._read:
             found = column_in(self.files, name)
             if found is None:
-                raise InvalidInput(f"column {name!r} has no numbers, text or dates")
+                raise InvalidInput(f"column {name!r} has no numbers, text, dates or times")
             self._read[name] = found
         return self._read[name]
 
@@ -150,7 +150,7 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
     )
     first = table_of(files, source.names, np.arange(1))
     if left := [name for name in source.names if name not in first.columns]:
-        said.append(f"left out, as no numbers, text or dates: {listed(left)}")
+        said.append(f"left out, as no numbers, text, dates or times: {listed(left)}")
     label = label_of(options, first)
     weight = "" if options.weight is None else weight_in(options, first)
     inputs_of(options, first, label, weight, False)  # which refuses names

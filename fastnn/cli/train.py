@@ -308,8 +308,9 @@ def _begin(
     found = _parts(model, data, source, options, said)
     options.epochs = epochs
     sizes = "-".join(map(str, [trainer.network.inputs, *(d.units for d in trainer.network.dense)]))
+    hidden = f", {trainer.network.dense[0].activation}" if len(trainer.network.dense) > 1 else ""
     said.append(
-        f"network {sizes}, {options.activation or settings.ACTIVATION}; loss {kind}; "
+        f"network {sizes}{hidden}; loss {kind}; "
         f"{options.optimizer or settings.OPTIMIZER}, rate {rate:g}; {counted(epochs, 'epoch')} of "
         f"{counted(rows, 'row')} in batches of {batch}"
     )
@@ -363,12 +364,12 @@ def _go_on(
     if options.rate is not None:
         trainer.set(learning_rate=options.rate)
     elif options.epochs is not None and epochs > trainer.remaining:
-        kind = (
-            "adam" if "adam" in trainer.problem.optimizer.rule else trainer.problem.optimizer.rule
-        )
-        rate = settings.rate_for(kind, not model.label.classes) / 10
-        trainer.set(learning_rate=rate)
-        said.append(f"the rate of the model has come to its end: {rate:g} from now on, or --rate")
+        highest = settings.highest_rate(trainer.problem.optimizer.learning_rate)
+        if highest is not None:
+            rate = highest / 10
+            trainer.set(learning_rate=rate)
+            end = "has come to its end" if not trainer.remaining else "ends before these epochs"
+            said.append(f"the rate of the model {end}: {rate:g} from now on, or --rate")
     options.epochs = epochs
     said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}")
     return model, parts

@@ -40,7 +40,8 @@ def main(
         if still:
             break
     (W, b) = trainer.parameters[0]
-    print(f"{W[0, 0]:+.3f} x0 {W[1, 0]:+.3f} x1 {b[0]:+.3f} = 0 separates all {len(y)} points")
+    line, right_ones = f"{W[0, 0]:+.3f} x0 {W[1, 0]:+.3f} x1 {b[0]:+.3f} = 0", len(y) - wrong[-1]
+    print(f"{line} separates {'all' if not wrong[-1] else f'{right_ones} of'} {len(y)} points")
     if save is not None:
         left, right = panels(1, 2)
         plots.decision_boundary(trainer, X, y, ax=left).set_title("the line that it stopped at")

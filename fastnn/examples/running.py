@@ -46,7 +46,9 @@ def command_line(main: Callable[..., None]) -> None:
     An error, of an option or of fastnn's family, is printed as one line and ends the process with
     code 2.
     """
-    parser = _Parser(description=inspect.getdoc(sys.modules[main.__module__]))
+    # Its own module may be "__main__", or be run by another that is.
+    description = inspect.cleandoc(main.__globals__.get("__doc__") or "")
+    parser = _Parser(description=description)
     for name, parameter in inspect.signature(main).parameters.items():
         option = "--" + name.replace("_", "-")
         if name == "save":
@@ -58,15 +60,33 @@ def command_line(main: Callable[..., None]) -> None:
     save = options.get("save")
     try:
         if save is not None:  # say what is missing before anything takes time
-            pyplot()
-            if not Path(save).parent.is_dir():
-                parser.error(f"--save: there is no folder {str(Path(save).parent)!r}")
+            options["save"], wrong = _picture(save)
+            if wrong:
+                parser.error(f"--save: {wrong}")
         main(**options)
         if save is None and "save" in options:
             print("With --save FILE.png it draws a picture.")
-    except FastnnError as error:
+    except (FastnnError, ValueError) as error:  # the second of scikit-learn's and NumPy's checks
         print("fastnn:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
+
+
+def _picture(path: str) -> tuple[str, str]:
+    """Return the path of a picture, with .png where it ends in nothing, and what is wrong with it.
+
+    Nothing that is wrong is "".
+    """
+    formats = pyplot().figure().canvas.get_supported_filetypes()
+    pyplot().close()
+    file = Path(path)
+    if not path or file.is_dir():
+        return path, f"{path!r} is no name of a picture, such as example.png"
+    if not file.parent.is_dir():
+        return path, f"there is no folder {str(file.parent)!r}"
+    if not file.suffix:
+        return f"{path}.png", ""
+    wrong = "" if file.suffix[1:].lower() in formats else f"no picture ends in {file.suffix!r}"
+    return path, f"{wrong}; known: {', '.join(sorted(formats))}" if wrong else ""
 
 
 def panels(rows: int = 1, columns: int = 1) -> list[Axes]:

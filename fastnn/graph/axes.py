@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn.errors import MissingExtra
+from fastnn.errors import InvalidInput, MissingExtra, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +36,19 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
 
     Raises
     ------
+    InvalidInput
+        Something else in the place of axes, such as a figure or an array of several.
     MissingExtra
         Matplotlib is not installed.
     """
     module = pyplot()
     if ax is None:
         ax = module.subplots(figsize=(width, height), layout="constrained")[1]
+    if not isinstance(ax, module.Axes):
+        raise InvalidInput(
+            f"ax must be axes of Matplotlib, such as plt.subplots()[1], not {shown(ax):.80}; of a "
+            "figure of several, one of them"
+        )
     return ax
 
 

@@ -7,6 +7,7 @@ code.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,6 +133,25 @@ class CustomActivation(CustomRule):
         """What has to be known of it, as `fastnn.rules.table.ACTIVATIONS` has it for names."""
         needs_z = self.source.derivative_needs_z
         return Activation(repr(self), "user-defined", derivative_needs_z=needs_z, flat=self.flat)
+
+    @cached_property
+    def side(self) -> int:
+        """The sign that all values have, of numbers from -1000 to 1000 of all sizes; 0: both.
+
+        A 0 is taken for a positive value, as `predict` does, unless only numbers of more than 10
+        give one: as -exp(z), which is rounded to it.
+        """
+        sizes = np.geomspace(1e-6, 1e3, 91)
+        z = np.concatenate([-sizes[::-1], [0.0], sizes])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of what is rounded to 0
+            formula = self.expression
+            values: np.ndarray = formula._values([formula.node], {formula.names[0]: z})[0]
+        there = ~np.isnan(values)
+        if (values[there] >= 0).all():
+            return 1
+        near = there & (np.abs(z) <= 10)
+        return -1 if (values[there] <= 0).all() and (values[near] < 0).all() else 0
 
     @cached_property
     def source(self) -> RuleSource:

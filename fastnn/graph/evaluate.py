@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from fastnn.errors import InvalidInput, shown
 from fastnn.graph.nodes import Node, topological
 from fastnn.graph.operations import OPERATIONS
+
+_NUMBERS = (Real, Decimal)
 
 
 def real_array(value: Any, what: str) -> np.ndarray:
@@ -20,9 +24,13 @@ def real_array(value: Any, what: str) -> np.ndarray:
     InvalidInput
         Not a number, nor an array of numbers.
     """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise InvalidInput(f"{what} has masked values; fill them first, such as with .filled(0)")
     try:
         array = np.asarray(value)
-    except ValueError:  # lists of different lengths
+        if array.dtype == object and all(isinstance(each, _NUMBERS) for each in array.flat):
+            array = array.astype(np.float64)  # of fractions, and of whole numbers beyond 64 bits
+    except (ValueError, OverflowError):  # lists of different lengths; larger than any float
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
         given = f"{type(value).__name__} {shown(value):.60}"

@@ -102,8 +102,20 @@ class Place:
     def called(self) -> str:
         """Return the name of the function called there, without its module, or ""."""
         match = re.match(r"(?:\w+\.)*(\w+)\s*\(", self.part)
+        if match and not _closes_at_end(self.part, match.end()):
+            return ""  # a part of what runs, such as of abs(z) > 1
         # A function in C that is traced itself has no line of its own.
         return match[1] if match and match[1] not in _TRACERS else ""
+
+
+def _closes_at_end(text: str, start: int) -> bool:
+    """Return whether the bracket that opened before `start` is closed by the last character."""
+    depth = 1
+    for place in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[place], 0)
+        if not depth:
+            return place == len(text) - 1
+    return True  # one that goes on in the next line
 
 
 def _inside(frame: FrameType) -> bool:

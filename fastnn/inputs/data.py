@@ -518,6 +518,13 @@ def _check_binary(array: Any, loss_name: str, what: str, labels: Labels | None) 
         return
     if array[place] == -1:
         remedy = f"turn labels -1 and +1 into 0 and 1 with ({what} + 1) / 2"
+    elif isinstance(array, np.ndarray) and np.isin(array, (1, 2)).all():
+        remedy = f"turn labels 1 and 2 into 0 and 1 with {what} - 1"
+    elif 0 < array[place] < 1:
+        remedy = (
+            'of probabilities choose loss="softmax_cross_entropy" on two outputs, with the rows of '
+            f"numpy.column_stack((1 - {what}, {what}))"
+        )
     else:
         remedy = 'for more than two classes choose loss="softmax_cross_entropy"'
     raise InvalidInput(

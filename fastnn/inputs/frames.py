@@ -165,10 +165,15 @@ def feature_names(value: Any, what: str) -> tuple[str, ...] | None:
     return None
 
 
-def check_names(given: tuple[str, ...] | None, known: tuple[str, ...] | None, what: str) -> None:
+def check_names(
+    given: tuple[str, ...] | None,
+    known: tuple[str, ...] | None,
+    what: str,
+    listed_in: str = "trainer.feature_names",
+) -> None:
     """Raise `InvalidInput` where a frame has not the columns that `fit` has seen, in their order.
 
-    What has no names is taken by position.
+    What has no names is taken by position. `listed_in` is where the user finds those of `fit`.
     """
     if given is None or known is None or given == known:
         return
@@ -189,7 +194,7 @@ def check_names(given: tuple[str, ...] | None, known: tuple[str, ...] | None, wh
         )
     raise InvalidInput(
         f"the columns of {what} are not those that fit has seen, in their order; "
-        f"{'; '.join(parts)}. Pass those that trainer.feature_names lists, in that order, or an "
+        f"{'; '.join(parts)}. Pass those that {listed_in} lists, in that order, or an "
         "array, which is taken by position"
     )
 

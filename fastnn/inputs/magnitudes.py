@@ -184,7 +184,10 @@ def _told(problem: Problem, data: Data, small: bool) -> list[str]:
     if kind in ("classes", "binary"):
         targets = None
     if isinstance(problem.network.parametric[0], BatchNorm):
-        features = None  # which has other units for each column before anything else
+        # It has other units for each column before anything else, but for squares that overflow.
+        most = 1e-3 * math.sqrt(np.finfo(problem.dtype).max)
+        if features is not None and np.abs(features.largest).max() < most:
+            features = None
     names = getattr(data, "names", None)
     remedies = {"X": _STANDARDIZE, "y": _divided(targets, kind == "counts")}
     told = []

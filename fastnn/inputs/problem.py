@@ -14,7 +14,7 @@ from fastnn.layers import Layer, rule_of
 from fastnn.losses import BY_NAME, KINDS
 from fastnn.network import BatchNorm, Dense, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
-from fastnn.rules.last_layers import outputs_of
+from fastnn.rules.last_layers import outputs_of, outputs_of_side
 from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
 
 if TYPE_CHECKING:
@@ -199,6 +199,11 @@ class Problem:
                 "with trainable=True at least, or only predict and evaluate"
             )
         self._check_margin()
+        if loss_row(self.loss).name == "huber" and self.loss_alpha == 0:
+            raise InvalidInput(
+                f"the loss {self.loss!r} is 0 whatever the error is, so that nothing can be "
+                "learned from it; give it a delta above 0"
+            )
         layers, learns = self.network.parametric, False
         for position, layer in enumerate(layers):
             units, learns = self.network.widths[position][1], learns or layer.trainable
@@ -366,12 +371,15 @@ class Problem:
     def _check_margin(self) -> None:
         """Raise `InvalidInput` where outputs cannot have the signs that the loss is about."""
         last = self.network.dense[-1]
-        name = last.activation
-        if not (isinstance(self.loss, (str, *KINDS)) and isinstance(name, str)):
+        name: Any = last.activation
+        if not isinstance(self.loss, (str, *KINDS)):
             return
         if loss_row(self.loss).targets != "binary" or loss_row(self.loss).from_logits:
             return
-        outputs = outputs_of(name, last.alpha, loss_row(self.loss).name)
+        if isinstance(name, str):
+            outputs = outputs_of(name, last.alpha, loss_row(self.loss).name)
+        else:
+            outputs = outputs_of_side(name.side)
         if not outputs.signs:
             raise InvalidInput(
                 f"loss {self.loss!r} tells classes apart by the sign of an output, but the last "

@@ -5,14 +5,16 @@ Dense arrays are read once, in blocks; what is sparse stays so, and is only divi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.arrays import Labels, as_table, labels_of, name_value, real_numbers
+from fastnn.inputs.frames import check_names, feature_names
 from fastnn.inputs.moments import (
     blocks_of_rows,
     compressed,
@@ -20,6 +22,7 @@ from fastnn.inputs.moments import (
     moments_of_rows,
     moments_of_sparse,
 )
+from fastnn.inputs.npy_files import open_npy
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.sparse_rows import is_sparse
 from fastnn.inputs.weights import check_weights
@@ -47,6 +50,9 @@ class Scaling:
     ----------
     mean, scale
         float64 (columns,), finite, `scale` above 0; copied, and not to be written to.
+    names
+        Those of the columns, where `fit` was given a frame that has them: `apply` and `undo` refuse
+        a frame of others, or of these in another order.
 
     Raises
     ------
@@ -56,6 +62,7 @@ class Scaling:
 
     mean: np.ndarray
     scale: np.ndarray
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Copy the arrays, and check them."""
@@ -89,7 +96,8 @@ class Scaling:
         Parameters
         ----------
         X
-            (n, columns), or (n,) for one column; floating numbers, integers or bool. Or a sparse
+            (n, columns), or (n,) for one column; floating numbers, integers or bool; or the path of
+            a .npy file of such, of which a block is in memory at a time. Or a sparse
             matrix or array of SciPy: then `mean` is 0, so that zeros stay zeros, and `scale` is the
             standard deviation of all numbers, zeros that are not stored included.
         sample_weight
@@ -100,19 +108,22 @@ class Scaling:
         InvalidInput
             No rows, another rank, not real numbers, NaN or infinity, or weights that cannot be.
         """
-        X, sparse = as_table(X, "X"), is_sparse(X)
+        X, sparse = _table(X), is_sparse(X)
         array = compressed(X) if sparse else _two_dimensional(X)
         if sparse:
             real_numbers(array.data, "X")
         if not array.shape[0]:
             raise InvalidInput(f"X has no rows (shape {array.shape}); pass at least one")
+        if not array.shape[1]:
+            raise InvalidInput(f"X has no columns (shape {array.shape}); pass at least one")
         weights = None if sample_weight is None else check_weights(sample_weight, array.shape[0])
         found = (moments_of_sparse if sparse else moments_of_rows)(array, weights)
         if not found.finite:
             _refuse(array, weights, labels_of(X, "X"))
         scale = found.deviations()
         scale[scale == 0] = 1.0
-        return cls(np.zeros_like(scale) if sparse else found.means, scale)
+        names = None if sparse else feature_names(X, "X")
+        return cls(np.zeros_like(scale) if sparse else found.means, scale, names)
 
     def apply(self, X: Any, dtype: Any = None) -> Any:
         """Return (X - mean) / scale, computed in float64, in a new array of X's floating dtype.
@@ -128,8 +139,8 @@ class Scaling:
         Raises
         ------
         InvalidInput
-            Another number of columns, not real numbers, or a result beyond the dtype. NaN and
-            infinity in X pass.
+            Other columns, not real numbers, a dtype that is not floating, or a result beyond it.
+            NaN and infinity in X pass.
         """
         return self._changed(X, dtype, self._standardized, np.divide)
 
@@ -201,6 +212,11 @@ class Scaling:
         self, parameters: Parameters, index: int, axis: int, what: str, of: str
     ) -> tuple[np.ndarray, ...]:
         """Return the arrays of a layer in float64, if it is a Dense of the right size."""
+        if not isinstance(parameters, (list, tuple)) or not parameters:
+            raise InvalidInput(
+                f"parameters must be those of a trainer, trainer.parameters, not "
+                f"{shown(parameters):.80}"
+            )
         layer = tuple(np.asarray(array, np.float64) for array in parameters[index])
         if layer[0].ndim != 2 or layer[0].shape[axis] != len(self.mean):
             shapes = " and ".join(str(array.shape) for array in layer)
@@ -214,7 +230,8 @@ class Scaling:
         """Return a new array in which `dense` or `sparse` has changed each number of X."""
         if is_sparse(X):
             return self._changed_sparse(X, dtype, sparse)
-        X = as_table(X, "X")
+        X = _table(X)
+        check_names(feature_names(X, "X"), self.names, "X", "scaling.names")
         array = _two_dimensional(X)
         self._check_columns(array.shape)
         result = np.empty(array.shape, _dtype_of(array, dtype))
@@ -270,6 +287,11 @@ class Scaling:
         return found
 
 
+def _table(X: Any) -> Any:
+    """Return X as `as_table` does, and the array in a file."""
+    return open_npy(X, "X") if isinstance(X, (str, os.PathLike)) else as_table(X, "X")
+
+
 def _two_dimensional(X: Any) -> np.ndarray:
     """Return X as a real array (n, columns), not copied if it is one; one column of (n,)."""
     array = real_numbers(X, "X")
@@ -286,7 +308,10 @@ def _two_dimensional(X: Any) -> np.ndarray:
 def _dtype_of(array: Any, dtype: Any) -> np.dtype[Any]:
     """Return the dtype of what becomes of an array."""
     if dtype is not None:
-        return np.dtype(dtype)
+        asked = np.dtype(dtype)
+        if asked.kind != "f":
+            raise InvalidInput(f"dtype must be a floating one, such as float32, not {asked}")
+        return asked
     native = array.dtype.newbyteorder("=")
     return native if native in _FLOATING else _FLOATING[1]
 

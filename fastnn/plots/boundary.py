@@ -54,7 +54,7 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
     """
     problem = trainer.problem
     _check_drawable(problem)
-    data = check_data(problem, X, y)
+    data = check_data(problem, X, y, names=trainer.feature_names)
     points, labels = dense_points(problem, data), _labels(problem, data)
     there = np.ones(len(data), bool)
     if data.weights is not None:
@@ -64,7 +64,9 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
         _draw_on_a_line(ax, trainer, points[there, 0], labels[there])
     else:
         _draw_in_the_plane(ax, trainer, points, labels, there)
-    ax.set_xlabel(input_name(trainer, 0))
+    ax.set_xlabel(input_name(trainer, data, 0))
+    if problem.network.inputs == 2:
+        ax.set_ylabel(input_name(trainer, data, 1))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))  # outside, where no point is
     return ax
 
@@ -74,9 +76,9 @@ def dense_points(problem: Problem, data: Data) -> np.ndarray:
     return dense_rows(problem, data.X, slice(None))
 
 
-def input_name(trainer: Trainer, index: int) -> str:
+def input_name(trainer: Trainer, data: Data, index: int) -> str:
     """Return what an axis calls an input: the name of its column, where that is known."""
-    names = trainer.feature_names
+    names = trainer.feature_names or data.names
     return names[index] if names else f"input {index}"
 
 
@@ -162,7 +164,6 @@ def _draw_in_the_plane(
             chosen[:, 0], chosen[:, 1], s=size, color=colour(index), marker=marker(index),
             edgecolors="black", linewidths=0.4, label=f"class {index}", zorder=2,
         )  # fmt: skip
-    ax.set_ylabel(input_name(trainer, 1))
 
 
 def _check_drawable(problem: Problem) -> None:

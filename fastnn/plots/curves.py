@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, number
+from fastnn.errors import InvalidInput, number, shown
 from fastnn.graph.axes import axes_or_new, colour
 from fastnn.rules.table import ACTIVATIONS, LOSSES, loss_row, unknown_name
 
@@ -112,7 +112,7 @@ def activation(
     layer = Dense(1, name, alpha=alpha)
     rule, chosen = activation_of(layer.activation), layer.alpha
     assert rule.derivative is not None
-    low, high = (number(limit, "a limit of z") for limit in limits)
+    low, high = (number(limit, "a limit of z") for limit in _pair(limits))
     if low >= high:
         raise InvalidInput(f"limits must be (low, high), not ({low:g}, {high:g})")
     ax = axes_or_new(ax, _WIDTH, _HEIGHT)
@@ -179,7 +179,7 @@ def loss_function(
     rule, row = definition_of(problem), loss_row(problem.loss)
     if rule.value is None or rule.gradient is None:
         raise InvalidInput(f"{problem.loss!r} is a loss of a whole row, which is no curve")
-    low, high = (number(limit, "a limit of the output") for limit in limits)
+    low, high = (number(limit, "a limit of the output") for limit in _pair(limits))
     if low >= high:
         raise InvalidInput(f"limits must be (low, high), not ({low:g}, {high:g})")
     if y is None:
@@ -210,6 +210,13 @@ def loss_function(
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
+
+
+def _pair(limits: Any) -> Any:
+    """Return two limits, or raise `InvalidInput` for what are not two."""
+    if isinstance(limits, (tuple, list, np.ndarray)) and len(limits) == 2:
+        return limits
+    raise InvalidInput(f"limits must be (low, high), not {shown(limits):.80}")
 
 
 def descent(result: Descent, ax: Axes | None = None) -> Axes:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
+from fastnn.inputs.frames import feature_names
 from fastnn.network import Dense
 from fastnn.rules.table import loss_row
 
@@ -109,11 +110,21 @@ class _Row(NamedTuple):
     dW: list[np.ndarray]
 
 
+def _as_table(x: Any) -> Any:
+    """Return a row as a table of one, with the names of its columns where it has them."""
+    if hasattr(x, "to_frame") and hasattr(x, "index"):  # as pandas takes a row out of a frame
+        if all(isinstance(name, str) for name in x.index):
+            return x.to_frame().T
+    elif feature_names(x, "x") is not None:
+        return x
+    return np.reshape(np.asarray(x), (1, -1))
+
+
 def _of_one_row(trainer: Trainer, x: Any, y: Any) -> _Row:
-    X = np.reshape(np.asarray(x), (1, -1))
+    X = _as_table(x)
     values = zip(trainer.problem.network.layers, trainer.activations(X), strict=True)
     dense = [each for layer, each in values if isinstance(layer, Dense)]
-    way = X[0], [each.z[0] for each in dense], [each.a[0] for each in dense]
+    way = np.asarray(X)[0], [each.z[0] for each in dense], [each.a[0] for each in dense]
     if y is None:
         return _Row(*way, None, [], [])
     found = trainer.gradients(X, np.asarray(y)[None])

@@ -57,7 +57,7 @@ def regression_line(
         raise InvalidInput(
             f"loss {problem.loss!r} is a classifier's; decision_boundary draws one of one input"
         )
-    data = check_data(problem, X, y)
+    data = check_data(problem, X, y, names=trainer.feature_names)
     points, targets = dense_points(problem, data)[:, 0], data.targets[:, 0]
     if data.weights is not None:
         there = np.reshape(data.weights, (len(data), -1))[:, 0] > 0
@@ -84,8 +84,9 @@ def regression_line(
         label=label,
         zorder=3,
     )
-    ax.set_xlabel(input_name(trainer, 0))
-    ax.set_ylabel("y")
+    ax.set_xlabel(input_name(trainer, data, 0))
+    name = getattr(y, "name", None)  # of a series
+    ax.set_ylabel(name if isinstance(name, str) and name else "y")
     # Where no point is, if they are not so many that it would take long to find.
     ax.legend(loc="best" if len(points) <= _MOST_AVOIDED else "upper left")
     return ax

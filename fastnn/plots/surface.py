@@ -84,7 +84,7 @@ def loss_surface(
         Matplotlib is not installed.
     """
     problem = trainer.problem
-    data = check_data(problem, X, y)
+    data = check_data(problem, X, y, names=trainer.feature_names)
     chosen = _chosen(trainer, parameters)
     start = np.array([_value(trainer.parameters, place) for place in chosen])
     surface = _Surface(trainer, data, chosen)
@@ -164,6 +164,8 @@ def _chosen(trainer: Trainer, asked: Sequence[Sequence[Any]] | None) -> tuple[Pl
                 f'"W", input, unit) or (layer, "b", unit), up to {found[-1]}'
             )
         places.append(place)
+    if places[0] == places[1]:
+        raise InvalidInput(f"parameters has {shown(asked[0])} twice; choose two that differ")
     return places[0], places[1]
 
 

@@ -12,7 +12,8 @@ tanh and hardtanh numbers between -1 and 1, relu and softplus counts or prices, 
 without an upper limit. Only what has derivative 0 everywhere, step and hardmax, can learn no
 values; it may predict them.
 
-User-defined activations and losses cannot be judged, but for a derivative that is 0 everywhere.
+Of user-defined activations, only a derivative that is 0 everywhere and outputs of one sign can be
+seen; user-defined losses cannot be judged.
 """
 
 from __future__ import annotations
@@ -46,6 +47,19 @@ OUTPUTS: dict[str, Outputs] = {
     "silu": Outputs(False, "are -0.28 or more, and far below 0 grow the wrong way, back to 0"),
     "mish": Outputs(False, "are -0.31 or more, and far below 0 grow the wrong way, back to 0"),
 }
+
+
+def outputs_of_side(side: int) -> Outputs:
+    """Return the row of a user-defined activation all of whose outputs have this sign; 0: both.
+
+    >>> outputs_of_side(1).are
+    'are never below 0, so that all of them mean class 1'
+    """
+    if side > 0:
+        return Outputs(False, "are never below 0, so that all of them mean class 1")
+    if side < 0:
+        return Outputs(False, "are always below 0, so that all of them mean class 0")
+    return Outputs(True, "have both signs")
 
 
 def outputs_of(activation: str, alpha: float | None, loss: str) -> Outputs:

@@ -66,9 +66,11 @@ class Label:
         """
         if not len(values):
             raise InvalidInput(f"column {name!r}, the label, has no value in any row")
-        if values.dtype.kind == "M":
+        if values.dtype.kind in "mM":
+            what, unit = ("dates", "days") if values.dtype.kind == "M" else ("durations", "seconds")
             raise InvalidInput(
-                f"column {name!r}, the label, has dates; make a number of them first, such as days"
+                f"column {name!r}, the label, has {what}; make a number of them first, such as "
+                f"{unit}"
             )
         numbers, row = numbers_of(values, decimal)
         if task is None:
@@ -206,6 +208,8 @@ def numbers_of(values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, int 
     """Return a column as numbers, float64, and the first row that is none, or None."""
     if values.dtype == object:
         return read_cells(values, lambda text: number(text, decimal), np.nan, np.float64)
+    if values.dtype.kind in "mM":
+        return np.full(len(values), np.nan), 0 if len(values) else None
     numbers = values.astype(np.float64)
     wrong = np.isinf(numbers)
     return numbers, int(wrong.argmax()) if wrong.any() else None

@@ -28,7 +28,7 @@ from fastnn.tabular.rules import (
     to_plain,
 )
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
-from fastnn.tabular.words import code_among, number_hint, read_cells
+from fastnn.tabular.words import code_among, is_infinite, number_hint, read_cells
 
 _NAMES = re.compile(
     r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|__index_level_\d+__|", re.I
@@ -36,6 +36,7 @@ _NAMES = re.compile(
 # Of rows without any zero a sparse matrix has more to store than a dense one.
 DENSEST = 0.4
 _BLOCK = 8192  # rows scaled together
+_WARNING = "warning: "
 
 
 @dataclass
@@ -142,8 +143,9 @@ class Columns:
             else:
                 rules.append(rule)
         if not rules:
-            reasons = "; ".join(f"{name!r} {why}" for name, why in dropped.items())
-            raise InvalidInput(f"no column is left to learn from: {reasons or 'there is none'}")
+            reasons = [f"{name!r} {why}" for name, why in dropped.items()] or ["there is none"]
+            reasons += [each.removeprefix(_WARNING) for each in said if each.startswith(_WARNING)]
+            raise InvalidInput(f"no column is left to learn from: {'; '.join(reasons)}")
         return cls(tuple(rules), dropped, table.numbered), said
 
     @property
@@ -447,7 +449,7 @@ def _read(
             return _Read("date", dates, form)
         hint = number_hint(values, choices.decimal)
         if hint:
-            said.append(f"warning: {name!r} is read as text: {hint}")
+            said.append(f"{_WARNING}{name!r} is read as text: {hint}")
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:
         return "text that differs in nearly all rows"
@@ -464,7 +466,8 @@ def _check_numbers(
 ) -> None:
     """Raise where a column is one of numbers, but for some texts of which the first is in `row`."""
     count = int(read.sum())
-    if name not in choices.numbers and count < MOSTLY * present.sum():
+    infinite = sum(n for text, n in _counts(values, present).items() if is_infinite(text))
+    if name not in choices.numbers and count + infinite < MOSTLY * present.sum():
         return
     hint = number_hint(values, choices.decimal)
     asked = f"as --number {name} asks for" if name in choices.numbers else ""

@@ -46,8 +46,8 @@ class Table:
     ----------
     columns
         Arrays (rows,) by name, in the file's order: objects that are strings or None, where a
-        file has text; float64, NaN where a number is missing; bool; or datetime64[us], NaT where a
-        date is missing.
+        file has text; float64, NaN where a number is missing; bool; or datetime64[us] and
+        timedelta64[us], NaT where a date or a duration is missing.
     rows
         How many.
     numbered

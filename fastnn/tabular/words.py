@@ -15,6 +15,8 @@ MISSING = frozenset(
 )
 _TRUE = frozenset(("true", "yes", "y", "t"))
 _FALSE = frozenset(("false", "no", "n", "f"))
+_MINUS = "\u2212"  # of typeset tables
+_INFINITE = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
 _CURRENCIES = "$\u20ac\xa3\xa5"
 _LONG = re.compile(r"[-+]?\d+")
 _CODE = re.compile(r"[-+]?0\d+")
@@ -34,7 +36,7 @@ def number(text: str, decimal: str = ".") -> float:
     >>> number("1e3"), number("2,5", decimal=",")
     (1000.0, 2.5)
     """
-    text = text.strip()
+    text = text.strip().replace(_MINUS, "-")
     if decimal != ".":
         text = text.replace(".", "x").replace(decimal, ".")
     if not _NUMBER.fullmatch(text):  # float takes 1_000, infinity and NaN as well
@@ -43,6 +45,11 @@ def number(text: str, decimal: str = ".") -> float:
     if not math.isfinite(value):
         raise ValueError(text)
     return value
+
+
+def is_infinite(text: str) -> bool:
+    """Return whether a text is infinity, which is a number that nobody can learn from."""
+    return _INFINITE.fullmatch(text.strip()) is not None
 
 
 def code_among(cells: np.ndarray) -> tuple[str, str]:

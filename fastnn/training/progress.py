@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, whole
+from fastnn.errors import InvalidInput, shown, whole
 
 _WIDTH = 100  # of a terminal that tells none
 _LEAST_BAR = 8
@@ -191,6 +191,16 @@ class Watch:
     ) -> None:
         """Take note of an epoch that is done."""
         self.epochs += 1
+
+
+def check_progress(progress: Any) -> bool:
+    """Return whether there is a bar, or raise `InvalidInput`."""
+    if isinstance(progress, (bool, np.bool_)):
+        return bool(progress)
+    raise InvalidInput(
+        f"progress must be True or False, not {shown(progress):.80}; verbose=5 writes a line after "
+        "every fifth epoch"
+    )
 
 
 def check_verbose(verbose: Any, restarts: int) -> int:

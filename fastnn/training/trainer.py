@@ -29,7 +29,7 @@ from fastnn.training.inspection.inspectable import Inspectable
 from fastnn.training.learning_check import warn_if_nothing_learnt
 from fastnn.training.loop import BLOCK_SECONDS, Training
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
-from fastnn.training.progress import Progress, check_verbose
+from fastnn.training.progress import Progress, check_progress, check_verbose
 from fastnn.training.restarts import best_of, check_restarts
 from fastnn.training.saved_trainer import OnDivergence
 from fastnn.training.settings import Adjustable
@@ -462,7 +462,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
         restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers, executor)
-        verbose = check_verbose(verbose, restarts)
+        progress, verbose = check_progress(progress), check_verbose(verbose, restarts)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)

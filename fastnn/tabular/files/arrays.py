@@ -214,9 +214,19 @@ def _column(name: str, column: str, values: np.ndarray) -> np.ndarray:
     if kind in "US":
         texts = values.tolist()
         found = np.empty(len(texts), object)
-        found[:] = [each.decode() if isinstance(each, bytes) else each for each in texts]
+        try:
+            found[:] = [each.decode() if isinstance(each, bytes) else each for each in texts]
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"{name}, {column}: the bytes {error.object!r:.40} are no UTF-8; save text as "
+                "text, such as with numpy.char.decode(array, 'latin-1')"
+            ) from error
         return found
-    raise InvalidInput(f"{name}, {column}: {values.dtype} is neither numbers, text nor dates")
+    if kind == "m":
+        return values.astype("timedelta64[us]")
+    raise InvalidInput(
+        f"{name}, {column}: {values.dtype} is neither numbers, text, dates nor durations"
+    )
 
 
 def _with_rows(name: str, columns: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:

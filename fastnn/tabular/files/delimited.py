@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import sys
 from collections import Counter
 
@@ -17,7 +18,7 @@ from fastnn.tabular.words import number
 
 _DELIMITERS = (",", "\t", ";", "|")
 _NAMED = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a blank"}
-_SAMPLED_LINES = 50
+_SAMPLED_ROWS, _SAMPLED_TEXT = 50, 1 << 20
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -99,15 +100,15 @@ def _decoded(name: str, content: bytes, encoding: str) -> str:
             encoding = _unmarked(content) or encoding
     try:
         text = content.decode(encoding)
-    except LookupError:
-        raise InvalidInput(
-            f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
-        ) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InvalidInput(
             f"{name}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; pass the "
             "encoding of the file, such as --encoding latin-1"
+        ) from None
+    except (LookupError, UnicodeError):  # the second of names that are none, and of idna
+        raise InvalidInput(
+            f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -156,18 +157,16 @@ def _delimiter(name: str, text: str) -> str:
     """Return the delimiter that gives the most columns, as many in each of the first lines."""
     if name.removesuffix(".gz").lower().endswith((".tsv", ".tab")):
         return "\t"
-    lines: list[str] = []
-    start = 0
-    while len(lines) < _SAMPLED_LINES and start < len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        lines.append(text[start:end].rstrip("\r"))
-        start = end + 1
+    sample = text[:_SAMPLED_TEXT]
     best, most = ",", (0.0, 0)
     for delimiter in _DELIMITERS:
         try:
-            rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
-        except csv.Error:
+            stream = io.StringIO(sample, newline="")
+            lines = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+            rows = list(itertools.islice(lines, _SAMPLED_ROWS))
+            if len(sample) < len(text) and len(rows) < _SAMPLED_ROWS:
+                rows = rows[:-1] or rows  # the last one may be cut off
+        except csv.Error:  # such as a cell that is too long, since it is no delimiter
             continue
         widths = Counter(len(row) for row in rows if row)
         if not widths:

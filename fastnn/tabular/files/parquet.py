@@ -65,12 +65,19 @@ def _table(name: str, table: Any, names: list[str]) -> tuple[Table, list[str]]:
     """Return a table of pyarrow's, and which columns are left out of it."""
     if table is None or not table.num_rows:
         raise InvalidInput(f"{name} has columns ({listed(names)}) but no rows")
-    read = {each: column_of(table.column(each)) for each in names}
+    read = {}
+    for each in names:
+        try:
+            read[each] = column_of(table.column(each))
+        except InvalidInput as error:
+            raise InvalidInput(f"{name}, column {each!r}: {error}") from error
     columns = {each: values for each, values in read.items() if values is not None}
     left = [f"{each!r} ({table.column(each).type})" for each in names if read[each] is None]
-    said = [f"left out, as no numbers, text or dates: {', '.join(left)}"] if left else []
+    said = [f"left out, as no numbers, text, dates or times: {', '.join(left)}"] if left else []
     if not columns:
-        raise InvalidInput(f"{name}: no column has numbers, text or dates: {', '.join(left)}")
+        raise InvalidInput(
+            f"{name}: no column has numbers, text, dates or times: {', '.join(left)}"
+        )
     return Table(columns, table.num_rows), said
 
 
@@ -109,7 +116,13 @@ def columns_of(batch: Any, names: Sequence[str], rows: np.ndarray) -> dict[str, 
 
 
 def column_of(values: Any) -> np.ndarray | None:
-    """Return a column of pyarrow's as a `Table` has it, None where it can have none such."""
+    """Return a column of pyarrow's as a `Table` has it, None where it can have none such.
+
+    Raises
+    ------
+    InvalidInput
+        Dates beyond those that there are.
+    """
     import pyarrow as arrow
 
     types, kind = arrow.types, values.type
@@ -122,15 +135,33 @@ def column_of(values: Any) -> np.ndarray | None:
         kind, values = arrow.string(), values.cast(arrow.string())
     if types.is_integer(kind) and not values.null_count:
         return exact(values.to_numpy())
-    if types.is_integer(kind) or types.is_floating(kind):
+    if types.is_integer(kind):
+        there = exact(np.asarray(values.drop_null()))
+        whole = np.full(len(values), None if there.dtype == object else np.nan, there.dtype)
+        whole[np.asarray(values.is_valid())] = there
+        return whole
+    if types.is_floating(kind):
         return np.asarray(values, np.float64)
     if types.is_decimal(kind):
         found = [np.nan if each is None else float(each) for each in values.to_pylist()]
         return np.array(found, np.float64)
     if types.is_date(kind) or types.is_timestamp(kind):
-        stamps = values.cast(arrow.timestamp("us"), safe=False).to_pylist()
+        try:
+            stamps = values.cast(arrow.timestamp("us"), safe=False).to_pylist()
+        except (OverflowError, ValueError) as error:
+            raise InvalidInput(
+                f"{kind} cannot be read: {error}; correct it, or leave the column out of the file"
+            ) from error
         naive = [None if each is None else each.replace(tzinfo=None) for each in stamps]
         return np.array(naive, "datetime64[us]")
+    if types.is_duration(kind):
+        return np.asarray(values.cast(arrow.duration("us"), safe=False))
+    if types.is_time(kind):
+        clock = np.empty(len(values), object)
+        clock[:] = [None if each is None else str(each) for each in values.to_pylist()]
+        return clock
+    if getattr(types, "is_string_view", types.is_string)(kind):  # which older versions lack
+        kind, values = arrow.string(), values.cast(arrow.string())
     if types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind):
         # Of equal texts there is one.
         coded = arrow.chunked_array([values], kind) if isinstance(values, arrow.Array) else values

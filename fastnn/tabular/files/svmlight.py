@@ -42,9 +42,15 @@ def read_svmlight(name: str, content: bytes) -> tuple[Matrix, list[str]]:
             try:
                 if not colon or not _INDEX.fullmatch(index):
                     raise ValueError(word)
+                if int(index) in entries:
+                    raise InvalidInput(
+                        f"{name}, line {line}: index {index} is there twice; leave one out"
+                    )
                 entries[int(index)] = found = float(value)
                 if not np.isfinite(found) or int(index) >= 2**31 - 1:
                     raise ValueError(word)
+            except InvalidInput:
+                raise
             except ValueError:
                 raise InvalidInput(
                     f"{name}, line {line}: {shown(word):.60} where INDEX:NUMBER is due"

@@ -1,0 +1,156 @@
+"""What the commands make of files that other programs write in their own ways."""
+
+import datetime
+import io
+import sys
+
+import numpy as np
+import pytest
+
+from fastnn.cli import main, screen
+
+QUICK = ["--target", "numpy", "--hidden", "4", "--epochs", "1", "--validation", "0"]
+NUMBERS = np.random.default_rng(0).normal(size=60)
+SIGNS = ["oui é" if number > 0 else "北京" for number in NUMBERS]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Return a folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(data, *arguments):
+    return main(["train", data, "--label", "y", *QUICK, *arguments])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_delimiter_is_found_whatever_ends_the_lines_and_is_in_quotes(end, here, capsys):
+    rows = [f"{number:.3f};" + '"x, and\ny";' + f"{number > 0}" for number in NUMBERS]
+    text = end.join(['"a\nb";c;y', *rows])
+    (here / "data.csv").write_bytes(text.encode("utf-8-sig"))
+    assert train("data.csv", "--keep", "c") == 0
+    said = capsys.readouterr().err
+    assert "60 rows, 3 columns; values are separated by a semicolon" in said
+
+
+def test_minus_signs_of_typeset_tables_are_read_and_infinity_is_no_word(here, capsys):
+    texts = [f"{number:.2f}".replace("-", "\u2212") for number in NUMBERS]
+    write_columns(here / "data.csv", a=texts, y=SIGNS)
+    assert train("data.csv") == 0
+    assert "1 number: 'a'" in capsys.readouterr().err
+    write_columns(here / "data.csv", a=["inf" if n > 0.8 else f"{n:.2f}" for n in NUMBERS], y=SIGNS)
+    assert np.mean(NUMBERS > 0.8) > 0.1
+    assert train("data.csv") == 2
+    assert "'inf' where numbers are due" in capsys.readouterr().err
+
+
+def test_how_text_would_be_numbers_is_said_where_no_column_is_left(here, capsys):
+    write_columns(here / "data.csv", a=[f"{number:.3f}%" for number in NUMBERS], y=SIGNS)
+    assert train("data.csv") == 2
+    said = capsys.readouterr().err
+    assert "no column is left" in said and "numbers with a percent sign" in said
+
+
+def test_a_class_that_is_written_as_a_missing_value_is_named(here, capsys):
+    classes = ["none" if number > 0.8 else "mild" if number > 0 else "bad" for number in NUMBERS]
+    write_columns(here / "data.csv", a=NUMBERS, y=classes)
+    assert train("data.csv") == 0
+    missing = classes.count("none")
+    said = capsys.readouterr().err
+    assert f"{missing} rows without a label left out: 'none' stands for a missing value" in said
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_scores_of_very_large_and_small_labels_are_those_of_usual_ones(size, here, capsys):
+    for name, factor in (("usual.csv", 1.0), ("odd.csv", size)):
+        write_columns(here / name, a=NUMBERS, y=[f"{n * factor:.17g}" for n in NUMBERS])
+    scores = []
+    for name in ("usual.csv", "odd.csv"):
+        assert train(name, "--quiet") == 0
+        line = next(each for each in capsys.readouterr().out.splitlines() if "RMSE" in each)
+        scores.append([float(word.split()[-1]) for word in line.split("rows: ")[1].split(",")])
+    usual, odd = np.array(scores)
+    np.testing.assert_allclose(odd, usual * [size, size, 1.0], rtol=1e-3)
+
+
+def test_an_encoding_that_is_no_name_is_refused(here, capsys):
+    write_columns(here / "data.csv", a=NUMBERS, y=SIGNS)
+    assert train("data.csv", "--encoding", "\udc80") == 2
+    assert "there is no encoding" in capsys.readouterr().err
+
+
+def test_an_index_that_is_there_twice_in_a_row_of_svmlight_is_refused(here, capsys):
+    (here / "data.svm").write_text("1 1:2 3:4\n0 1:2 1:3\n")
+    assert train("data.svm") == 2
+    assert "line 2: index 1 is there twice" in capsys.readouterr().err
+
+
+def test_arrays_of_bytes_that_are_no_text_are_refused_and_of_durations_are_read(here, capsys):
+    np.savez(here / "bytes.npz", X=NUMBERS[:, None], y=np.where(NUMBERS > 0, b"\xff", b"a"))
+    assert train("bytes.npz") == 2
+    assert "labels: the bytes b'\\xff' are no UTF-8" in capsys.readouterr().err
+    np.savez(here / "times.npz", took=(NUMBERS * 1e6).astype("m8[ms]"), y=NUMBERS > 0)
+    assert train("times.npz") == 0
+    assert "1 duration: 'took'" in capsys.readouterr().err
+
+
+def test_parquet_has_what_the_same_table_as_text_has(here, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    view = getattr(arrow, "string_view", arrow.string)  # which older versions lack
+    seconds = np.abs(NUMBERS * 1e4).astype(int)
+    midnight = datetime.datetime(2024, 1, 1)
+    columns = {
+        "id": [2**60 + i // 2 if i % 5 else None for i in range(60)],
+        "at": [(midnight + datetime.timedelta(seconds=int(each))).time() for each in seconds],
+        "took": [datetime.timedelta(seconds=int(each)) for each in seconds],
+        "city": arrow.array(["Rome" if i % 3 else "Oslo" for i in range(60)], view()),
+        "y": (NUMBERS > 0).tolist(),
+    }
+    parquet.write_table(arrow.table(columns), here / "data.parquet")
+    assert train("data.parquet") == 0
+    said = capsys.readouterr().err
+    for line in ("1 time of day: 'at'", "1 duration: 'took'", "2 categories: 'id', 'city'"):
+        assert line in said
+    columns["took"][3] = None
+    parquet.write_table(arrow.table(columns), here / "gap.parquet")
+    assert main(["predict", "model.safetensors", "gap.parquet"]) == 0
+    late = arrow.array([10**14] * 60, arrow.timestamp("s"))
+    parquet.write_table(arrow.table({"late": late, "y": columns["y"]}), here / "late.parquet")
+    assert train("late.parquet") == 2
+    assert "column 'late': timestamp" in capsys.readouterr().err.split("fastnn: ")[-1]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_predictions_that_are_piped_are_utf_8_whatever_the_system_writes(
+    encoding, here, monkeypatch, capsys
+):
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    write_columns(here / "data.csv", a=NUMBERS, y=SIGNS)
+    assert train("data.csv") == 0
+    capsys.readouterr()
+    arguments = ["predict", "model.safetensors", "data.csv", "--quiet"]
+    assert main([*arguments, "--out", "out.csv"]) == 0
+    piped = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(piped, encoding=encoding))
+    assert main(arguments) == 0
+    assert piped.getvalue() == (here / "out.csv").read_bytes()
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    assert main(arguments) == 2
+    assert f"PYTHONIOENCODING={encoding} has no" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdout", None)  # as after >&-
+    assert main(arguments) == 2
+    assert "the standard output cannot be written" in capsys.readouterr().err
+
+
+def test_a_table_of_wide_letters_lines_up():
+    lines = screen.table([["", "Rome", "北京"], ["Rome", "98", "0"], ["北京", "0", "102"]])
+    assert lines == ["      Rome  北京", "Rome    98     0", "北京     0   102"]
+
+
+def write_columns(path, **columns):
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
