@@ -11,6 +11,8 @@ import numpy as np
 from mpi4py import MPI
 
 from fastnn import Dense, Network, Trainer, datasets
+from fastnn.ranks.group import Group
+from fastnn.targets.cpu import parts
 
 WORLD = MPI.COMM_WORLD
 X, Y = datasets.digits()
@@ -21,6 +23,12 @@ def trainer(**settings):
     network = Network(64, [Dense(32, "relu"), Dense(10)])
     settings = {"batch_size": 64, "threads": 1, "communicator": WORLD} | settings
     return Trainer(network, **settings)
+
+
+def cut():
+    """Have the gradient summed in parts, while others are computed."""
+    parts.PART_BYTES = 1000
+    Group.has_spare_processor = lambda group, threads: True
 
 
 def bits(model):
@@ -45,6 +53,10 @@ def same():
             for a, b in zip(ours, theirs, strict=True)
         )
         say("all", bits(together), history.validation_loss[-1], near)
+    cut()
+    model = trainer()
+    model.fit(X, Y, 2, progress=False)
+    say("cut", bits(model))
     part = slice(WORLD.rank, None, WORLD.size)
     own = trainer(target="numpy", synchronise=3)
     own.fit(X[part], Y[part], 1, rows="own", progress=False)
@@ -75,6 +87,7 @@ def signalled(number):
         time.sleep(0.5)
         os.kill(os.getpid(), number)
 
+    cut()
     model = trainer()
     model.fit(X, Y, 1, progress=False)
     if WORLD.rank == 1:

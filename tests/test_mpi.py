@@ -49,8 +49,9 @@ def test_processes_come_to_the_same_bits_each_time_and_to_what_one_comes_to():
     said, done, _ = run(SCRIPT, "same")
     assert done.returncode == 0, done.stderr
     assert said[0] == said[1]
-    first, again, own = said[0]
+    first, again, cut, own = said[0]
     assert first == again and first.endswith("True") and own.startswith("own")
+    assert cut.split()[1] == first.split()[1]
 
 
 PAGES = [

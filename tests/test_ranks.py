@@ -372,11 +372,11 @@ def test_a_rank_that_is_stopped_in_an_epoch_stops_all(target, every):
         if group.rank == 1:
             add_up, calls = group.add_up, []
 
-            def interrupted(buffer):
-                calls.append(buffer)
+            def interrupted(*given):
+                calls.append(given)
                 if len(calls) == 3:
                     raise MemoryError("no more")
-                return add_up(buffer)
+                return add_up(*given)
 
             group.add_up = interrupted
             trainer.fit(X, Y, 5)

@@ -1,23 +1,26 @@
 """What the processes that train one model say to each other, so that all do the same or all stop.
 
 MPI's collective calls must be made by all processes in the same order. There are two kinds here:
-sums of an array in place, of which a step makes one, and exchanges of small objects, of which an
-epoch makes a few. Each exchange says how many sums come before the next one. So a process that
-fails knows in which call the others wait for it: it takes part in that, and says there that it
-failed. They leave at the same call, and raise what it raised.
+sums of an array in place, of which a step makes one for each part of the gradient, and exchanges of
+small objects, of which an epoch makes a few. Each exchange says how many sums come before the next
+one. So a process that fails knows in which call the others wait for it: it takes part in that, and
+says in the first part of a step that it failed. They leave at the same call, and raise what it
+raised.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
 from fastnn.errors import EXHAUSTED, FastnnError, InvalidInput, RankFailed, shown, whole
+from fastnn.threads.atomic import new_lock
+from fastnn.threads.processors import available_threads
 
 if TYPE_CHECKING:
     from fastnn.ranks.shares import Shares
@@ -52,6 +55,9 @@ class Group:
         The number of this process, and how many there are.
     shares
         What this process takes of each batch, while they are in `fit`.
+    neighbours, local_rank
+        How many of the processes share this one's processors, with itself, and its number among
+        those of its machine; `fit` finds out.
 
     Raises
     ------
@@ -64,8 +70,10 @@ class Group:
         self.communicator, self.synchronise = communicator, check_synchronise(synchronise)
         self.rank, self.size = int(communicator.Get_rank()), int(communicator.Get_size())
         self.shares: Shares | None = None
+        self.neighbours, self.local_rank = 1, 0
+        self._calls = new_lock()  # one sum at a time
         self._due = 0  # sums before the next exchange
-        self._like = np.zeros(0)
+        self._like: Sequence[np.ndarray] = [np.zeros(0)]
         self._stop = False
         self._told: BaseException | None = None
 
@@ -78,8 +86,18 @@ class Group:
         """Have no error: all processes are at the beginning of the same call."""
         self._due, self._stop, self._told = 0, False, None
 
+    def has_spare_processor(self, threads: int) -> bool:
+        """Return whether another thread may call MPI while so many compute, and has where to run.
+
+        MPI waits by looking again and again: on the processor of another thread, both take turns.
+        """
+        level = getattr(self._module, "Query_thread", None)
+        if level is not None and level() < self._module.THREAD_MULTIPLE:
+            return False
+        return available_threads() >= self.neighbours * (threads + 1)
+
     def exchange(
-        self, value: Any = None, sums: int = 0, like: np.ndarray | None = None
+        self, value: Any = None, sums: int = 0, like: Sequence[np.ndarray] | None = None
     ) -> list[Any]:
         """Return what every process gave, in their order.
 
@@ -90,7 +108,7 @@ class Group:
         sums
             How many calls of `add_up` come before the next exchange.
         like
-            An array as these take it.
+            Arrays as these take them, in turn.
 
         Raises
         ------
@@ -111,24 +129,35 @@ class Group:
         """Have all processes leave their sums at the next one: this one is about to fail."""
         self._stop = True
 
-    def add_up(self, buffer: np.ndarray) -> int:
+    def add_up(self, buffer: np.ndarray, part: int = 0) -> int:
         """Replace an array by the sum of those of all processes, in place.
 
-        Its last two numbers are no part of it: before, 1 or 0 for a loss that is not finite here;
-        and what this writes there. Return GO_ON; or NOT_FINITE or STOPPED, after which there are
-        no more sums before the next exchange.
+        It is one of the parts that the last exchange has told of. The last two numbers of part 0
+        are no part of the sum: before, 1 or 0 for a loss that is not finite here; and what this
+        writes there. Return GO_ON; or NOT_FINITE or STOPPED, after which there are no more sums
+        before the next exchange.
         """
-        buffer[-1] = self._stop
-        done: list[Any] = []
-        try:
-            done.extend(map(self.communicator.Allreduce, [self._module.IN_PLACE], [buffer]))
-        finally:
-            if done:
-                self._due -= 1
-        code = STOPPED if buffer[-1] > 0 else NOT_FINITE if buffer[-2] > 0 else GO_ON
-        if code != GO_ON:
-            self._due = 0
-        return code
+        with self._calls:
+            if self._due == 0 or part != self._next:
+                return STOPPED  # after a step's first part that said so, or `fail` has been here
+            if part == 0:
+                buffer[-1] = self._stop
+            done: list[Any] = []
+            try:
+                done.extend(map(self.communicator.Allreduce, [self._module.IN_PLACE], [buffer]))
+            finally:
+                if done:
+                    self._due -= 1
+            code = GO_ON
+            if part == 0 and buffer[-2:].any():
+                code = STOPPED if buffer[-1] > 0 else NOT_FINITE
+                self._due = 0
+            return code
+
+    @property
+    def _next(self) -> int:
+        """The part that is added up next."""
+        return -self._due % len(self._like)
 
     def cancel(self) -> None:
         """Make no sum before the next exchange; all processes do so."""
@@ -149,8 +178,8 @@ class Group:
         while not found:
             with suppress(KeyboardInterrupt):
                 while self._due > 0:
-                    self._stop = True
-                    self.add_up(np.zeros_like(self._like))
+                    self._stop, part = True, self._next
+                    self.add_up(np.zeros_like(self._like[part]), part)
                 self._gather(True, error, 0, found)
         self._answered(found, True, error)
 

@@ -44,7 +44,7 @@ def train_apart(
 
     def average(done: int, loss: float, weight: float) -> None:
         sums[:] = loss, weight
-        bad[:] = group.exchange(None, sums=1, like=flat)
+        bad[:] = group.exchange(None, sums=1, like=[flat])
         if any(each is not None for each in bad):
             group.cancel()
             raise _Ended
@@ -65,7 +65,7 @@ def train_apart(
         result = EpochResult(0.0, None)
     if result.bad_step is not None:
         sums[:] = result.loss, 1.0
-        bad[:] = group.exchange(result.bad_step, sums=1, like=flat)
+        bad[:] = group.exchange(result.bad_step, sums=1, like=[flat])
         group.cancel()
     first_bad = min((each for each in bad if each is not None), default=None)
     return replace(result, loss=mean_loss(group, *sums), bad_step=first_bad)

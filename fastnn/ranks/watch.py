@@ -30,6 +30,31 @@ def identity() -> tuple[str, str, int, str] | None:
         return None
 
 
+def count_neighbours(every: list[Any], rank: int, size: int) -> int:
+    """Return how many processes may run on the processors of one of them, which counts as well.
+
+    `every` has the identity of each and the processors that it may run on.
+    """
+    mine, processors = every[rank]
+    if mine is None:
+        return size
+    others = {who for who, on in every if who and who[0] == mine[0] and on & processors}
+    return len(others)
+
+
+def number_on_machine(every: list[Any], rank: int) -> int:
+    """Return the number of a process among those of its machine, as far as that is known."""
+    mine = every[rank][0]
+    return sum(mine is None or who is None or who[0] == mine[0] for who, _ in every[:rank])
+
+
+def processors() -> frozenset[int]:
+    """Return the numbers of the processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
 def _began(pid: int) -> str:
     """Return when a process began; "" where it is gone, or only waits to be collected."""
     try:
@@ -41,12 +66,17 @@ def _began(pid: int) -> str:
 
 @contextmanager
 def watching(group: Any) -> Iterator[None]:
-    """Watch the other processes of a group meanwhile; where one is gone, end all that are left."""
+    """Watch the other processes of a group meanwhile; where one is gone, end all that are left.
+
+    The group learns which of them share a machine, and its processors.
+    """
     mine = identity()
-    every = group.exchange(mine)
+    every = group.exchange((mine, processors()))
+    group.neighbours = count_neighbours(every, group.rank, group.size)
+    group.local_rank = number_on_machine(every, group.rank)
     near = {
         rank: each[2:]
-        for rank, each in enumerate(every)
+        for rank, (each, _) in enumerate(every)
         if each is not None and mine is not None and each[:2] == mine[:2] and each[2] != mine[2]
     }
     over = threading.Event()

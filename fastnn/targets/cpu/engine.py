@@ -52,6 +52,7 @@ from fastnn.targets.cpu.laziness import (
     Laziness,
     choose_laziness,
 )
+from fastnn.targets.cpu.parts import count_parts
 from fastnn.targets.cpu.plan import (
     BATCH,
     CLASSES,
@@ -73,13 +74,13 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.sums import Sums
+from fastnn.targets.cpu.thread_count import FLOPS_FOR_TWO, FLOPS_OF_UPDATE, choose_threads
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
 from fastnn.targets.layout import Layout
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.pool import TICK_SECONDS, Task
-from fastnn.threads.processors import available_threads
 
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
 PREFETCH_BYTES = 1 << 20
@@ -219,9 +220,10 @@ class Engine(interface.Engine):
             return train_apart(self, data, order, rates, epoch, step, progress)
         with self._lock:
             begun = self._begin(data, order[None], rates[None], epoch, step)
-            buffer = self._sums.over(self._working)
-            self.group.exchange(sums=len(rates), like=buffer)
-            self._run(begun.train, len(order), begun.numbers, begun.control, progress)
+            parts = self._sums.over(self._working)
+            self.group.exchange(sums=len(rates) * len(parts), like=parts)
+            with self._sums.overlapping(self.threads):
+                self._run(begun.train, len(order), begun.numbers, begun.control, progress)
         self._sums.check()
         loss = mean_loss(self.group, *begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
         return replace(results_of(begun, self.tells_penalty)[0], loss=loss)
@@ -515,7 +517,10 @@ class Engine(interface.Engine):
         if sparse and sparse.mode == EAGER:
             k, n = self.problem.network.shapes[0]
             flops += FLOPS_OF_UPDATE * k * n
-        return choose_threads(flops)
+        if self._sums is None or self._sums.group.size == 1:
+            return choose_threads(flops)
+        count = sum(k * n for k, n in self.problem.network.shapes)
+        return choose_threads(flops, count_parts(count * self.problem.dtype.itemsize) > 1)
 
     def _plan_for(self, samples: int, sparse: Laziness | None) -> Plan:
         if self._linear if sparse is None else sparse.linear:
@@ -526,7 +531,7 @@ class Engine(interface.Engine):
         problem = replace(self.problem, batch_size=self._batch) if self.shares else self.problem
         return make_plan(
             problem, samples, layout, self.threads, self._rule, sparse,
-            shared=self.shares is not None, summed=self._sums is not None,
+            shared=self.shares is not None, summed=self._sums.group.size if self._sums else 0,
             rounded=self._rounded,
         )  # fmt: skip
 
@@ -679,15 +684,3 @@ def is_linear(problem: Problem, rule: str) -> bool:
         and not problem.clips
         and 6.0 * k * n < FLOPS_FOR_TWO
     )
-
-
-# A second thread pays from steps of 8 us on, as measured: handing over two phases takes about 1 us
-# each. What more threads pay for has not been measured; they get steps of twice that length each.
-FLOPS_FOR_TWO, FLOPS_PER_THREAD = 1.5e6, 1.5e6
-FLOPS_OF_UPDATE = 20  # of a weight that is updated without a gradient
-
-
-def choose_threads(flops: float) -> int:
-    """Return how many threads the work in one step keeps busy."""
-    wanted = max(1 + (flops >= FLOPS_FOR_TWO), int(flops // FLOPS_PER_THREAD))
-    return wanted if wanted == 1 else min(available_threads(), wanted)

@@ -37,6 +37,7 @@ from fastnn.rules.table import (
 from fastnn.sanitizer import CHECKED
 from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR, PERIODIC
 from fastnn.targets.cpu.laziness import STAMPED, Laziness
+from fastnn.targets.cpu.parts import Part, cut_parts
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
     FORWARD,
@@ -44,6 +45,7 @@ from fastnn.targets.cpu.tiling import (
     LAYER,
     PACKED_ROWS,
     ROWS,
+    TILE_COLUMNS,
     cut_update,
     list_phases,
     look_rows,
@@ -151,8 +153,9 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     # `products.rounded`; or 0
     PACKED,  # offset of the first thread's rounded factors
     PACKED_SIZE,
+    THREADS,  # of the team that `owners` is for
     HEAD_FIELDS,
-) = range(45)
+) = range(46)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
@@ -180,7 +183,8 @@ class Plan:
     head: np.ndarray  # int64 (HEAD_FIELDS,)
     layers: np.ndarray  # int64 (layers, LAYER_FIELDS)
     tiles: np.ndarray  # int64 (tiles, TILE_FIELDS): the update, in the order of their owners
-    owners: np.ndarray  # int64 (threads + 1,): where the tiles of each thread start
+    owners: np.ndarray  # int64 (parts * threads + 1,): where the tiles of each thread start, part
+    # by part of the gradient; of one part, where no gradients are summed over processes
     phases: np.ndarray  # int64 (phases, PHASE_FIELDS)
     inference: np.ndarray  # int64 (threads, layers, LAYER_FIELDS): the same weights, other scratch
     inference_heads: np.ndarray  # int64 (threads, HEAD_FIELDS)
@@ -189,6 +193,7 @@ class Plan:
     records: np.ndarray  # int64 (2 layers + 3, 2): addresses of code and numbers of user's rules
     constants: dict[int, np.ndarray]  # record -> those numbers
     buffers: list[tuple[int, int]]  # offset and count of each, in the order of their offsets
+    parts: list[Part]  # of the gradient, which are summed over processes; none, or at least one
 
     def keeps_states_of(self, other: Plan) -> bool:
         """Return whether parameters and slots lie where another plan of the problem has them."""
@@ -269,7 +274,7 @@ def make_plan(
     rule: str | None = None,
     sparse: Laziness | None = None,
     shared: bool = False,
-    summed: bool = False,
+    summed: int = 0,
     rounded: int = 0,
 ) -> Plan:
     """Lay out `problem` for data of `samples` rows and a team of `threads`.
@@ -277,8 +282,9 @@ def make_plan(
     `rule` is another update rule than the optimizer's. With `sparse` the first layer reads sparse
     rows: nothing has the size of a batch of them, and W is in panels however few its units. Which
     numbers are summed in which order does not depend on `threads`; only how the work is cut does.
-    `shared` is whether other processes have rows of each batch, `summed` whether the gradients of
-    all are added up. With `rounded`, factors of products are rounded to bfloat16: see ROUNDED.
+    `shared` is whether other processes have rows of each batch, `summed` of how many of them
+    gradients are added up, or 0. With `rounded`, factors of products are rounded to bfloat16: see
+    ROUNDED.
     """
     rule = rule or problem.optimizer.rule
     own_rule = rule == problem.optimizer.rule
@@ -325,7 +331,8 @@ def make_plan(
         inputs = 0 if sparse else take(INFERENCE_ROWS * padded(shapes[0][0]))
         _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
 
-    phases = list_phases(problem, layout, batch, threads, own_rule, sparse, summed, rounded > 0)
+    parts = _parts_of(problem, layout, layers, size, sparse, summed) if summed else []
+    phases = list_phases(problem, layout, batch, threads, own_rule, sparse, parts, rounded > 0)
     own = phases[0, KIND] == FORWARD and not sparse
     first = step = 0
     if not sparse:
@@ -353,7 +360,7 @@ def make_plan(
 
     head = np.zeros(HEAD_FIELDS, np.int64)
     head[LAYERS], head[BATCH], head[CAPACITY] = len(shapes), batch, capacity
-    head[SAMPLES] = samples
+    head[SAMPLES], head[THREADS] = samples, threads
     head[STEPS] = -(-samples // problem.batch_size)
     loss = loss_row(problem.loss)
     head[LOSS], head[UPDATE] = LOSS_CODES.get(loss.name, CUSTOM), UPDATE_CODES[rule]
@@ -412,11 +419,30 @@ def make_plan(
         f"training in batches of {batch} rows on {threads} threads",
         "make batch_size smaller, or layers narrower",
     )
-    tiles, owners = cut_update(problem.network, layout, threads, batch, sparse, rounded > 0)
+    tiles, owners = cut_update(problem.network, layout, threads, batch, sparse, parts, rounded > 0)
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
         parts_size, np.zeros((2 * len(layers) + 3, 2), np.int64), {}, take.buffers,
+        parts,
     )  # fmt: skip
+
+
+def _parts_of(
+    problem: Problem,
+    layout: Layout,
+    layers: np.ndarray,
+    size: int,
+    sparse: Laziness | None,
+    processes: int,
+) -> list[Part]:
+    """Cut the gradient that processes add up, whose sum over one process costs nothing."""
+    places = layers[:, [WEIGHTS, NARROW, *_UNITS]]
+    starts = np.where(places < 0, size, places).min(axis=1)
+    beside = (layers[:, [NARROW, *_UNITS]] >= 0).any(axis=1) | (layers[:, LAYER_KIND] != LINEAR)
+    beside[0] |= sparse is not None
+    sent = problem.dtype.itemsize if processes > 1 else 0
+    block = max(1, TILE_COLUMNS // layout.panel)
+    return cut_parts(problem.network, layout, starts.tolist(), size, sent, beside.tolist(), block)
 
 
 def _place_inputs(

@@ -16,7 +16,7 @@ from fastnn.targets.cpu.arguments import BAD_STEP, FINISHED, LINE, STOP, TICKETS
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import atomic_add, atomic_load, atomic_store
 from fastnn.targets.cpu.llvm.rule_loops import EXACT
-from fastnn.targets.cpu.plan import PHASES, ROWWISE, K, N
+from fastnn.targets.cpu.plan import PHASES, ROWWISE, THREADS, K, N
 from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.tiling import (
     BACKWARD,
@@ -28,7 +28,7 @@ from fastnn.targets.cpu.tiling import (
     ROW_BLOCK,
     UPDATE_TILES,
 )
-from fastnn.targets.cpu.views import control_of, head_of, layers_of, owners_of, phases_of, tiles_of
+from fastnn.targets.cpu.views import control_of, head_of, layers_of, owners_of, phases_of
 
 
 @njit(**EXACT)
@@ -39,15 +39,19 @@ def ended_early(job):
 
 
 def make_team(panels_of: Any) -> SimpleNamespace:
-    """Return tiles_in, claim and open_phase; ``panels_of(n)`` counts the panels of n columns."""
+    """Return tiles_in, claim and open_phase; ``panels_of(n)`` counts the panels of n columns.
+
+    Tiles of the update are counted from the first of the phase's part of the gradient.
+    """
 
     @njit(**EXACT)
     def tiles_in(job, p, samples):
         """Return the number of tiles of phase p for a batch of `samples` rows."""
-        layers, tiles, phases = layers_of(job), tiles_of(job), phases_of(job)
+        layers, phases = layers_of(job), phases_of(job)
         kind, layer = phases[p, KIND], phases[p, LAYER]
         if kind >= UPDATE_TILES:
-            return len(tiles)
+            owners, threads = owners_of(job), head_of(job)[THREADS]
+            return owners[(layer + 1) * threads] - owners[layer * threads]
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
         if (kind == FORWARD and layers[layer, ROWWISE] == 0) or kind == MAX_NORM:
             width = panels_of(layers[layer, N])
@@ -63,7 +67,8 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         head, owners, phases = head_of(job), owners_of(job), phases_of(job)
         step, p = number // head[PHASES], number % head[PHASES]
         if phases[p, KIND] >= UPDATE_TILES:
-            return owners[who + 1]
+            start = phases[p, LAYER] * head[THREADS]
+            return owners[start + who + 1] - owners[start]
         samples = rows_of(job, step)
         return (who + 1) * tiles_in(job, p, samples) // threads
 

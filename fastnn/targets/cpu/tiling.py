@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
 from fastnn.targets.cpu.laziness import STAMPED, Laziness
+from fastnn.targets.cpu.parts import Part
 from fastnn.targets.layout import Layout
 
 if TYPE_CHECKING:
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from fastnn.network import Network
 
 # Fields of a row of `Plan.phases`, and the kinds of phases.
-# Tiles go row block by row block through GROUP column blocks, then through the next GROUP.
-KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, GROUP, PHASE_FIELDS = range(6)
+# Tiles go row block by row block through GROUP column blocks, then through the next GROUP. From
+# UPDATE_TILES on, LAYER is the number of a part of the gradient. After its last tile, the sum over
+# processes of part BEGINS is begun, and that of part NEEDS waited for; -1: of none.
+KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, GROUP, BEGINS, NEEDS, PHASE_FIELDS = range(8)
 (
     GATHER,  # bring in a block of rows, for all threads
     FORWARD,  # one layer: a block of rows by a block of panels of its outputs
@@ -60,13 +64,14 @@ def list_phases(
     threads: int,
     own_rule: bool,
     sparse: Laziness | None = None,
-    summed: bool = False,
+    parts: Sequence[Part] = (),
     rounded: bool = False,
 ) -> np.ndarray:
     """List the phases of a step: large layers one by one, the small ones after them together.
 
     What is normalized over the batch has phases of its own, too, for its columns need all rows. A
-    first layer that reads sparse rows is a small one, whatever its inputs are.
+    first layer that reads sparse rows is a small one, whatever its inputs are. Gradients that are
+    summed over processes come in `parts`, each as soon as it can be computed.
     """
     shapes, itemsize = problem.network.widths, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
@@ -82,9 +87,9 @@ def list_phases(
     together = min(together, len(shapes) - 1)
     phases = []
     if sparse and sparse.mode >= STAMPED:
-        phases.append((MAKE_GOOD, 0, 1, 1, 1))
+        phases.append((MAKE_GOOD, 0, 1, 1, 1, -1, -1))
     if together > 0 and not sparse and threads > OWN_INPUT_THREADS:
-        phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1))
+        phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1, -1, -1))
     for layer in range(together):
         k, n = shapes[layer]
         high, columns = _blocks(k, layout.panels(n), layout, rows, threads)
@@ -100,10 +105,19 @@ def list_phases(
             group = -(-layout.panels(n) // (columns * threads))
             if n <= IN_PLACE_UNITS and not rounded:
                 high = look_rows(rows)
-        phases.append((FORWARD, layer, high, columns, group))
+        phases.append((FORWARD, layer, high, columns, group, -1, -1))
     share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
-    phases.append((ROWS, together, share if threads > 1 else min(rows, 2 * look_rows(rows)), 1, 1))
-    for layer in range(together - 1, problem.network.first_trained, -1):
+    high = share if threads > 1 else min(rows, 2 * look_rows(rows))
+    phases.append((ROWS, together, high, 1, 1, -1, -1))
+    last = len(parts) - 1
+    updates = [
+        (UPDATE_TILES, part, 1, 1, 1, part, 0 if part == last else -1) for part in range(last + 1)
+    ] or [(UPDATE_TILES, 0, 1, 1, 1, -1, -1)]
+    begun, first_trained = 0, problem.network.first_trained
+    for layer in range(together - 1, first_trained, -1):
+        while begun < last and parts[begun].follows(layer + 1, kinds):
+            phases.append(updates[begun])
+            begun += 1
         k, n = shapes[layer]
         # Every tile transposes its part of W, so it takes as many rows as it can.
         _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
@@ -112,17 +126,19 @@ def list_phases(
             high, columns = _packed_blocks(layout.panels(k), rows, threads)
         if kinds[layer].code != LINEAR:
             high, columns = _whole(kinds[layer], layout.panels(k), rows, threads)
-        phases.append((BACKWARD, layer, high, columns, 1))
-    phases.append((UPDATE_TILES, 0, 1, 1, 1))
+        phases.append((BACKWARD, layer, high, columns, 1, -1, -1))
+    phases.extend(updates[begun:])
     norm = own_rule and problem.clip_norm is not None
-    if norm and summed:
-        phases.append((LIMIT_TILES, 0, 1, 1, 1))
-    if norm or summed:
-        phases.append((APPLY_TILES, 0, 1, 1, 1))
+    needed = [*range(1, len(parts)), -1]  # by what comes after the sum of each part is there
+    if norm and parts:
+        phases.extend((LIMIT_TILES, part, 1, 1, 1, -1, next) for part, next in enumerate(needed))
+        needed = [-1] * len(parts)
+    if norm or parts:
+        phases.extend((APPLY_TILES, part, 1, 1, 1, -1, next) for part, next in enumerate(needed))
     for layer, each in enumerate(problem.network.parametric):
         limited = getattr(each, "max_norm", None) is not None
         if own_rule and each.trainable and limited:
-            phases.append((MAX_NORM, layer, rows, 1, 1))
+            phases.append((MAX_NORM, layer, rows, 1, 1, -1, -1))
     return np.array(phases, np.int64)
 
 
@@ -157,9 +173,10 @@ def cut_update(
     threads: int,
     capacity: int,
     sparse: Laziness | None = None,
+    parts: Sequence[Part] = (),
     rounded: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut all weights that are trained into tiles.
+    """Cut all weights that are trained into tiles, part by part of the gradient.
 
     Each thread gets the columns that it also computes forward. What is no linear layer has tiles of
     no inputs, for what it has one number a unit. A first layer that reads sparse rows is cut into a
@@ -171,30 +188,38 @@ def cut_update(
     work = sum(k * n for _, (k, n) in linear)
     # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
     target = max(work // (UPDATE_TILE_SHARE * threads), (1 << 17) // capacity)
-    owned: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
-    for layer, (k, n) in trained:
-        chunks, panels = layout.panels(k), layout.panels(n)
-        if KINDS[network.parametric[layer].kind].code != LINEAR:
-            cuts = [panels * each // threads for each in range(threads + 1)]
-            for share, (p0, p1) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
-                if p0 < p1:
-                    owned[share].append((layer, k, k, p0, p1))
-            continue
-        columns = PACKED_COLUMNS if rounded else TILE_COLUMNS
-        together = max(1, min(columns // layout.panel, -(-panels // threads)))
-        if sparse and layer == 0:
-            together = panels if sparse.mode else max(1, min(TILE_COLUMNS // layout.panel, panels))
-        groups = -(-panels // together)
-        high = max(1, min(chunks, round(target / (layout.panel * min(n, together * layout.panel)))))
-        if sparse and layer == 0:
-            high = -(-chunks // (1 if threads == 1 else SPARSE_TILES * threads))
-        for group in range(groups):
-            p0, p1 = group * together, min(panels, (group + 1) * together)
-            for c in range(0, chunks, high):
-                last = min(k, (c + high) * layout.panel)
-                # By columns where there are enough of them, by inputs where there are not.
-                share = (group * chunks + c) * threads // (groups * chunks)
-                owned[share].append((layer, c * layout.panel, last, p0, p1))
+    whole = [(layer, 0, layout.panels(n)) for layer, (_, n) in trained]
+    owned: list[list[tuple[int, ...]]] = []
+    for pieces in [part.pieces for part in parts] or [whole]:
+        own: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
+        for layer, begin, end in pieces:
+            k, n = network.widths[layer]
+            chunks, panels = layout.panels(k), layout.panels(n)
+            if KINDS[network.parametric[layer].kind].code != LINEAR:
+                cuts = [panels * each // threads for each in range(threads + 1)]
+                for share, (p0, p1) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+                    if p0 < p1:
+                        own[share].append((layer, k, k, p0, p1))
+                continue
+            columns = PACKED_COLUMNS if rounded else TILE_COLUMNS
+            together = max(1, min(columns // layout.panel, -(-panels // threads)))
+            if sparse and layer == 0:
+                most = max(1, min(TILE_COLUMNS // layout.panel, panels))
+                together = panels if sparse.mode else most
+            groups = -(-(end - begin) // together)
+            width = layout.panel * min(n, together * layout.panel)
+            high = max(1, min(chunks, round(target / width)))
+            if sparse and layer == 0:
+                high = -(-chunks // (1 if threads == 1 else SPARSE_TILES * threads))
+            for group in range(groups):
+                p0 = begin + group * together
+                p1 = min(end, p0 + together)
+                for c in range(0, chunks, high):
+                    last = min(k, (c + high) * layout.panel)
+                    # By columns where there are enough of them, by inputs where there are not.
+                    share = (group * chunks + c) * threads // (groups * chunks)
+                    own[share].append((layer, c * layout.panel, last, p0, p1))
+        owned += own
     owners = np.cumsum([0, *map(len, owned)])
     tiles = np.array([tile for own in owned for tile in own], np.int64).reshape(-1, TILE_FIELDS)
     return tiles, owners.astype(np.int64)

@@ -102,7 +102,7 @@ def train_together(
         sums[:] = loss, weight
 
     flat = engine.flat((engine.snapshot()[0], []))
-    group.exchange(sums=len(rates), like=np.zeros(len(flat) + 2, flat.dtype))
+    group.exchange(sums=len(rates), like=[np.zeros(len(flat) + 2, flat.dtype)])
     result = engine.train_epoch_in_parts(
         data, order, rates, epoch, step, [len(rates)], look, progress
     )

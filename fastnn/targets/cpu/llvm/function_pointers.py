@@ -79,14 +79,14 @@ def _call_row_losses(
 
 
 @intrinsic
-def _call_sum(typingctx, address):
-    """Call a function of the host that takes nothing and returns an int64."""
+def _call_sum(typingctx, address, begins, needs):
+    """Call a function of the host that takes two int64 and returns one."""
 
     def codegen(context, builder, signature, args):
-        function = ir.FunctionType(_WORD, [])
-        return builder.call(builder.inttoptr(args[0], function.as_pointer()), [])
+        function = ir.FunctionType(_WORD, [_WORD, _WORD])
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
 
-    return _INT(_INT), codegen
+    return _INT(_INT, _INT, _INT), codegen
 
 
 def _python_call(address: Any, *arguments: Any) -> Any:

@@ -18,6 +18,7 @@ from fastnn.targets.cpu.plan import (
     OWN_INPUTS,
     PREFETCH,
     SAMPLES,
+    THREADS,
     UPDATE,
     WEIGHTED,
 )
@@ -89,12 +90,15 @@ def rows_ahead(job, end):
 def prefetch_rows(job, first, samples, tile, me):
     """Ask for a share of the next batch's rows, so that reading them does not wait for memory.
 
-    A thread that reads the whole batch asks for all of it, spread over the tiles that it owns.
+    A thread that reads the whole batch asks for all of it, spread over the tiles that it owns. Of
+    several parts of the gradient, the last one's tiles do so.
     """
     head, owners = head_of(job), owners_of(job)
-    start, end = ZERO, owners[len(owners) - 1]
+    last = len(owners) - 1
+    first_owner = last - head[THREADS]
+    start, end = owners[first_owner], owners[last]
     if head[OWN_INPUTS] > 0:
-        start, end = owners[me], owners[me + 1]
+        start, end = owners[first_owner + me], owners[first_owner + me + 1]
     if tile < start or tile >= end:
         return
     strided, order = strided_of(job), order_of(job)

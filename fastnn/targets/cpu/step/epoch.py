@@ -60,6 +60,7 @@ from fastnn.targets.cpu.plan import (
     STATUS,
     STEPS,
     SUM,
+    THREADS,
     WEIGHTS,
     K,
     N,
@@ -86,6 +87,7 @@ from fastnn.targets.cpu.team import ended_early, make_team
 from fastnn.targets.cpu.tiling import (
     APPLY_TILES,
     BACKWARD,
+    BEGINS,
     COLUMN_BLOCK,
     FORWARD,
     GATHER,
@@ -95,6 +97,7 @@ from fastnn.targets.cpu.tiling import (
     LIMIT_TILES,
     MAKE_GOOD,
     MAX_NORM,
+    NEEDS,
     ROW_BLOCK,
     ROWS,
     UPDATE_TILES,
@@ -107,6 +110,7 @@ from fastnn.targets.cpu.views import (
     layers_of,
     make_view,
     numbers_of,
+    owners_of,
     phases_of,
 )
 
@@ -221,6 +225,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         head, layers, phases = head_of(job), layers_of(job), phases_of(job)
         kind, layer = phases[p, KIND], phases[p, LAYER]
         first = step * head[BATCH]
+        if kind >= UPDATE_TILES:
+            tile += owners_of(job)[layer * head[THREADS]]
         if kind == UPDATE_TILES:
             following = min(head[BATCH], head[SAMPLES] - first - samples)
             if head[PREFETCH] > 0 and head[IN_PLACE] != 1 and following > 0:
@@ -274,9 +280,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             if status == 0:
                 return finite
             memory_of(job)[U(status)] = 0.0 if finite else 1.0
-        elif kind == UPDATE_TILES and status > 0:
-            return call_sum(head[SUM]) == 0
-        elif (kind == UPDATE_TILES or kind == LIMIT_TILES) and head[KEPT] > 0:
+        elif phases[p, BEGINS] >= 0 or phases[p, NEEDS] >= 0:
+            return call_sum(head[SUM], phases[p, BEGINS], phases[p, NEEDS]) == 0
+        elif kind == LIMIT_TILES or (kind == UPDATE_TILES and status == 0 and head[KEPT] > 0):
             end_gradient(job)
         return True
 

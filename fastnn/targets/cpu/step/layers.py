@@ -52,6 +52,7 @@ from fastnn.targets.cpu.plan import (
     SLOPES,
     SPARSE,
     TARGETS,
+    THREADS,
     TRAINABLE,
     TRANSPOSED,
     WEIGHTED,
@@ -72,7 +73,6 @@ from fastnn.targets.cpu.views import (
     nonzero_of,
     numbers_of,
     order_of,
-    owners_of,
     row_loss_of,
     target_weights_of,
 )
@@ -157,7 +157,7 @@ def make_layers(
             samples = rows_of(job, first // head[BATCH])
             size = head[LOOK_ROWS]
             # As many panels as a thread has: together they ask for all rows once.
-            group = max(1, ((n + panel - 1) // panel) // (len(owners_of(job)) - 1))
+            group = max(1, ((n + panel - 1) // panel) // head[THREADS])
             for block in range(r0 // size, (r1 + size - 1) // size):
                 s0, s1 = max(r0, block * size), min(r1, (block + 1) * size)
                 lists, apart, whole = find_tiles(job, first, block, s0, s1, samples, me)
