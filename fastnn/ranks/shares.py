@@ -71,6 +71,13 @@ class Shares:
         places = self.starts[:, None] + np.arange(self.capacity)
         return order[np.minimum(places, len(order) - 1).ravel()]
 
+    def at_places(self, order: np.ndarray) -> np.ndarray:
+        """Return an order of all rows, int32, in which those of this process have their places."""
+        found = np.zeros(self.total, np.int32)
+        for count, start, place in zip(self.counts, self.starts, self.places, strict=True):
+            found[place : place + count] = order[start : start + count]
+        return found
+
     def table(self, apart: bool) -> np.ndarray:
         """Return what compiled code reads: see `fastnn.targets.cpu.arguments.ROWS_HERE`.
 

@@ -19,6 +19,7 @@ import numpy as np
 import fastnn
 from fastnn.errors import InvalidInput
 from fastnn.inputs.data import Data
+from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.ranks.shares import Rows, batches_of_own, parts_of_batches
 from fastnn.ranks.watch import watching
@@ -88,10 +89,11 @@ def check_group(trainer: Stateful, restarts: int, calls: tuple[Any, ...]) -> Non
     if trainer._group is None:
         return
     problem, target = trainer.problem, trainer.target
-    if choose(target, problem)[0] == "cuda":
+    every = trainer._group.every
+    if every is not None and choose(target, problem)[0] == "cuda":
         raise InvalidInput(
-            "target 'cuda' does not train one model over several processes; pass target='cpu' with "
-            "the communicator, or leave the communicator out"
+            f"synchronise={every} makes steps of its own on each process, which target 'cuda' does "
+            "not; use synchronise='step', or target='cpu'"
         )
     if "BatchNorm" in (layer.kind for layer in problem.network.parametric):
         raise InvalidInput(
@@ -123,6 +125,12 @@ def agree(trainer: Stateful, data: Data, epochs: int, rows: Rows) -> Data:
     group, state = trainer._group, trainer._state
     if group is None:
         return data
+    for name, array in (("X", data.X), ("y", data.targets), ("sample_weight", data.weights)):
+        if isinstance(array, DeviceArray):
+            raise InvalidInput(
+                f"{name} lies on a device, and each process trains on one of its own; pass a NumPy "
+                "array with a communicator"
+            )
     if data.streams:
         raise InvalidInput(
             f"X has {len(data)} rows in the files of a table, which are too many to be held and "

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fastnn.errors import InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.random.shuffling import shuffled
 from fastnn.random.windows import InOrder
+from fastnn.ranks.group import Group
+from fastnn.ranks.local_steps import mean_loss
 from fastnn.rules.table import UPDATES
 from fastnn.targets import engine as interface
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
@@ -29,12 +33,22 @@ from fastnn.targets.cuda.host.arguments import (
 )
 from fastnn.targets.cuda.host.data import Placed, place_features
 from fastnn.targets.cuda.host.memory import HostCopies, free_bytes
-from fastnn.targets.cuda.host.numba_cuda import limits
-from fastnn.targets.cuda.host.plan import SAMPLES, WEIGHTED, Parameters, Plan
+from fastnn.targets.cuda.host.numba_cuda import count_devices, limits
+from fastnn.targets.cuda.host.plan import (
+    BATCH,
+    SAMPLES,
+    SHARED,
+    WEIGHTED,
+    Parameters,
+    Plan,
+    without_limits,
+)
 from fastnn.targets.cuda.host.reader import DeviceReader, all_finite
-from fastnn.targets.cuda.host.scalars import layer_keys, step_table
+from fastnn.targets.cuda.host.scalars import layer_keys, share_steps, step_table
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
+from fastnn.targets.cuda.tiled.family import Tiled
+from fastnn.threads.pool import TICK_SECONDS
 
 
 class Engine(interface.Engine):
@@ -46,13 +60,17 @@ class Engine(interface.Engine):
         threads: int | None = None,
         rule: str | None = None,
         family: str | None = None,
+        group: Group | None = None,
     ) -> None:
         """Make an engine for `problem` on the current device.
 
         `threads` says nothing here. `rule` is another update rule than that of the problem's
         optimizer; `family` one of `fastnn.targets.cuda.dispatch.FAMILIES` in place of the cheapest.
+        `group` is the processes that train together: each on the device of its number among those
+        of its machine, with the family that keeps whole gradients.
         """
         super().__init__(problem)
+        self.group = group
         self._rule = rule or problem.optimizer.rule
         self._slots = UPDATES[self._rule].slots
         # Where the state is: on the host as long as that is not None, on the device likewise.
@@ -62,7 +80,8 @@ class Engine(interface.Engine):
         self._copies = HostCopies()
         self._session = Session(problem, self._go_back)
         with self._session.guarded("looking for a device"):
-            self._family = choose_family(problem, self._rule, limits(), family)
+            wanted = family if group is None else "tiled"
+            self._family = choose_family(problem, self._rule, limits(), wanted)
         self.family = self._family.name
         self.description = f"{self.family} kernels on {limits().name}"
         self._plan: Plan = self._family.plan(1)
@@ -122,7 +141,67 @@ class Engine(interface.Engine):
         progress: Callable[[int, float], None] | None = None,
     ) -> list[EpochResult]:
         """Train some epochs; nothing waits for the host between their steps."""
+        if self.group is not None:
+            (order,), (own,) = orders, rates  # between two epochs, processes talk to each other
+            return [self._train_together(data, order, own, epoch, step, progress)]
         return self._train(data, orders, rates, epoch, step, progress)
+
+    def _train_together(
+        self,
+        data: Data,
+        order: np.ndarray,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        progress: Callable[[int, float], None] | None,
+    ) -> EpochResult:
+        """Train one epoch, as all processes of the group do; gradients go by way of the host."""
+        group, shares = self.group, self.shares
+        assert group is not None and shares is not None and isinstance(self._family, Tiled)
+        self._take_device(group.local_rank % count_devices())
+        with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
+            plan, session = self._plan_for(data), self._session
+            table = step_table(self.problem, self._rule, rates, step, order, None)
+            table = share_steps(table, shares, order, data.row_weights, data.mean_weight)
+            placed = session.source(data, plan)
+            if isinstance(placed, Streamed):
+                raise InvalidInput(
+                    f"X has {len(data)} rows, more than {limits().name} holds, and rows are not "
+                    'streamed to a device while processes train together; pass fit rows="own" and '
+                    "each process fewer rows, or use target='cpu'"
+                )
+            job = self._job(plan, placed, shares.at_places(order)[None], table, epoch)
+            words, numbers = without_limits(plan, self.problem)
+            without = job._replace(
+                words=session.put("bare words", words), numbers=session.put("bare numbers", numbers)
+            )
+            self._host, reported = None, time.monotonic()  # the device is ahead of it from here on
+
+            def done(steps: int) -> None:
+                nonlocal reported
+                if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
+                    session.report(job, steps, progress)
+                    reported = time.monotonic()
+
+            group.exchange(sums=len(rates), like=[np.zeros(plan.size + 2, self.problem.dtype)])
+            try:
+                self._family.train_shared(
+                    job, without, plan, len(rates), session.stream, group.add_up, done
+                )
+                found = job.results.copy_to_host(stream=session.stream)
+                bad = job.bad.copy_to_host(stream=session.stream)
+            finally:
+                session.stream.synchronize()  # nothing may work on what is restored next
+        loss = mean_loss(group, *found[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
+        return replace(read_results(found, int(bad[0]), len(rates))[0], loss=loss)
+
+    def _take_device(self, number: int) -> None:
+        """Be on the device of a number from now on."""
+        if self._session.device != number:
+            self.snapshot()
+            self._device = self._training = None
+            self._session.close()
+            self._session = Session(self.problem, self._go_back, number)
 
     def train_epoch_in_parts(
         self,
@@ -247,12 +326,20 @@ class Engine(interface.Engine):
 
     def _plan_for(self, data: Data) -> Plan:
         """Return the plan of training on these data, the last one again where it serves."""
-        wanted = len(data), data.weighting
-        if self._training is None or tuple(self._training.words[0, [SAMPLES, WEIGHTED]]) != wanted:
-            plan = self._family.plan(len(data))
+        shares, plan = self.shares, self._training
+        wanted = [len(data), data.weighting, shares is not None]
+        fields = [SAMPLES, WEIGHTED, SHARED]
+        if shares is not None:
+            wanted, fields = [*wanted, shares.capacity], [*fields, BATCH]
+        if plan is None or plan.words[0, fields].tolist() != wanted:
+            if shares is None:
+                plan = self._family.plan(len(data))
+            else:
+                assert isinstance(self._family, Tiled)
+                plan = self._family.shared_plan(len(data), shares.capacity)
             plan.words[0, WEIGHTED] = data.weighting
             self._training = plan
-        return self._training
+        return plan
 
     def _job(
         self, plan: Plan, placed: Placed, orders: np.ndarray, table: np.ndarray, epoch: int

@@ -99,6 +99,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     j, a multiple of 4, on; zeros are written behind.
     update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
     squares(act, words, unit, me, team), largest(...): of the kept gradient, a thread's part.
+    hold(par, act, words, numbers, steps, step, layer, me, team): penalty and limit by value of the
+    kept gradients of a layer, which came without.
     apply(par, act, words, numbers, steps, step, factor, layer, me, team): the rule with the kept
     gradients of a layer.
     scale_of(numbers, total, unit): what clipping by norm multiplies a gradient by.
@@ -250,10 +252,28 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def scale_of(numbers, total, unit):
+        limit = numbers[CLIP_NORM]
+        if limit == math.inf:
+            return one
         if not math.isfinite(total):
             return real(math.nan)
-        limit = numbers[CLIP_NORM]
         return real(min(1.0, limit / unit / (math.sqrt(total) + CLIP_EPSILON / unit)))
+
+    @inner
+    def hold(par, act, words, numbers, steps, step, layer, me, team):
+        own, word = learning(words, numbers, steps, step, layer), 1 + layer
+        if words[word, TRAINED] == 0:
+            return
+        n = words[word, N]
+        e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
+        while e < count:
+            i = quotient(e, n)
+            at = own.weights + i * own.ldw + e - i * n
+            g = act[U(own.kept + at)]
+            if i < own.k:
+                g += own.l2 * par[U(at)]
+            act[U(own.kept + at)] = clipped(g, own.limit) if own.clips else g
+            e += team
 
     @inner
     def apply(par, act, words, numbers, steps, step, factor, layer, me, team):
@@ -311,6 +331,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         update=update,
         largest=largest,
         squares=squares,
+        hold=hold,
         scale_of=scale_of,
         apply=apply,
         clip_columns=clip_columns,

@@ -199,6 +199,11 @@ def current_device() -> int:
     return 0 if SIMULATED else int(_cuda.get_current_device().id)
 
 
+def count_devices() -> int:
+    """Return how many devices there are."""
+    return 1 if SIMULATED else len(_cuda.gpus)
+
+
 @contextmanager
 def on_device(number: int) -> Iterator[None]:
     """Let this thread use the device of a number for so long, whichever it used before."""

@@ -21,6 +21,7 @@ from fastnn.network import Dense
 from fastnn.rules.activations import RRELU_MEAN
 from fastnn.rules.table import UPDATES, Activation, activation_row
 from fastnn.targets.cuda.host.formulas import (
+    L2,
     LAYER_NUMBERS,
     activations_of,
     compiled_rule,
@@ -39,11 +40,13 @@ Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes
     SIZE,  # numbers in one copy of the parameters
     STATE,  # numbers of parameters and slots together
     WEIGHTED,  # 1: rows have weights, 2: so has each of their targets
-    KEPT,  # offset of the gradient of all parameters where its norm is needed first, or -1
+    KEPT,  # offset of the gradient of all parameters where its norm is needed first; or its sum
+    # over processes, for which two more numbers are behind it; or -1
     CLIPS,  # 1: the gradient is clipped, by value or by norm
     MEAN,  # 1: the last slot is the mean of the parameters, taken after max_norm
     OUTPUTS,
-) = range(10)
+    SHARED,  # 1: several processes share each batch, as two more columns of `Job.steps` have it
+) = range(11)
 
 # The rows after it: fields of each layer.
 (
@@ -132,7 +135,14 @@ def layout_of(plan: Plan) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(int, row)) for row in words)
 
 
-def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: bool) -> Plan:
+def make_plan(
+    problem: Problem,
+    samples: int,
+    *,
+    rule: str | None = None,
+    ones: bool,
+    summed: bool = False,
+) -> Plan:
     """Lay out `problem` for data of `samples` rows.
 
     Parameters
@@ -145,6 +155,8 @@ def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: 
         Whether the inputs of every layer have one column more, of ones, which the bias goes with.
         Rows of W are then an odd number apart, so that a walk along a column of W meets every bank
         of shared memory. All other distances are multiples of 4, like all offsets.
+    summed
+        Whether several processes share each batch, and add up their gradients.
     """
     rule = rule or problem.optimizer.rule
     take = Allocator(QUAD)
@@ -174,7 +186,9 @@ def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: 
     head[[LAYERS, BATCH, SAMPLES, SIZE, STATE]] = len(layers), batch, samples, size, state
     head[OUTPUTS] = network.outputs
     head[CLIPS] = own_rule and problem.clips
-    head[KEPT] = take(size) if own_rule and problem.clip_norm is not None else -1
+    norm = own_rule and problem.clip_norm is not None
+    head[KEPT] = take(size + 2 * summed) if norm or summed else -1
+    head[SHARED] = summed
     head[MEAN] = UPDATES[rule].mean
     wide = network.widths[0][0] + ones
     above = take(batch * take.round(wide))
@@ -188,6 +202,16 @@ def make_plan(problem: Problem, samples: int, *, rule: str | None = None, ones: 
         word[Z] = take(batch * word[LDN]) if word[NEEDS_Z] else above
         word[DELTA] = take(batch * word[LDN])
     return Plan(words, _numbers(problem, own_rule), take.used)
+
+
+def without_limits(plan: Plan, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Return words and numbers of a plan for gradients of the loss alone, which nothing limits."""
+    words, numbers = plan.words.copy(), plan.numbers.copy()
+    words[0, CLIPS] = 0
+    places = places_of(activations_of(problem.network), compiled_rule(problem.loss))
+    layers = numbers[places.layers : places.total(len(problem.network.dense))]
+    layers.reshape(-1, places.each)[:, L2] = 0.0
+    return words, numbers
 
 
 def _row(dense: Dense) -> Activation:

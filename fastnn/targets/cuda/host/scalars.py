@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.inputs.problem import Problem
 from fastnn.random.keys import random_key
 from fastnn.rules.updates import make_factors
+
+if TYPE_CHECKING:
+    from fastnn.ranks.shares import Shares
 
 FACTORS = make_factors(np.sqrt, np.maximum)
 
@@ -22,6 +27,8 @@ FACTORS = make_factors(np.sqrt, np.maximum)
     LOSS_ALPHA,  # the parameter of the loss, in every step the same
     STEP_FIELDS,
 ) = range(9)
+# Two more columns where several processes share each batch.
+FIRST, ROWS, SHARED_FIELDS = range(STEP_FIELDS, STEP_FIELDS + 3)
 
 
 def step_table(
@@ -68,6 +75,32 @@ def step_table(
     table[:, WEIGHT] = rows if weights is None else np.add.reduceat(weights[order], starts)
     np.divide(1.0, usual, out=table[:, INVERSE], where=usual > 0)
     return table
+
+
+def share_steps(
+    table: np.ndarray, shares: Shares, order: np.ndarray, weights: np.ndarray | None, mean: float
+) -> np.ndarray:
+    """Return the table of steps whose batches several processes share.
+
+    Parameters
+    ----------
+    table
+        What `step_table` has for these steps, of which the weights are not those of a share.
+    shares, order
+        What this process takes of each step, and its rows of the epoch.
+    weights, mean
+        Weight of each of its rows, or None; and that of a row of all processes on average.
+    """
+    found = np.zeros((len(table), SHARED_FIELDS))
+    found[:, :STEP_FIELDS] = table
+    found[:, FIRST], found[:, ROWS] = shares.places, shares.counts
+    found[:, WEIGHT] = shares.counts
+    if weights is not None:
+        sums = np.append(0.0, np.cumsum(weights[order]))
+        found[:, WEIGHT] = sums[shares.starts + shares.counts] - sums[shares.starts]
+    usual = shares.in_all * mean
+    found[:, INVERSE] = np.divide(1.0, usual, out=np.zeros(len(table)), where=usual > 0)
+    return found
 
 
 def layer_keys(problem: Problem, keyed: list[tuple[int, range]]) -> np.ndarray:

@@ -71,8 +71,10 @@ class Session:
         What the device failed with, or "".
     """
 
-    def __init__(self, problem: Problem, go_back: Callable[[], None]) -> None:
-        """Take the current device.
+    def __init__(
+        self, problem: Problem, go_back: Callable[[], None], device: int | None = None
+    ) -> None:
+        """Take the current device, or the one of a number.
 
         `go_back`, a method, is called when the device fails, before an error is raised.
         """
@@ -84,7 +86,7 @@ class Session:
         self._sources: dict[str, np.ndarray] = {}  # what `put_once` has put there
         self._data: Data | None = None  # those that are placed
         self.placed: Placed | Streamed | None = None
-        self.device = current_device()
+        self.device = current_device() if device is None else device
         with self.guarded("looking for a device"):
             self.stream = cuda.stream()
 
@@ -167,7 +169,7 @@ class Session:
                         event, done = waiting.pop(0)
                         wait_for(event)
                         if report is not None and done < steps:
-                            self._report(job, done, report)
+                            self.report(job, done, report)
         except KeyboardInterrupt:
             self.stream.synchronize()  # nothing may work on what is restored next
             raise
@@ -214,7 +216,8 @@ class Session:
             self.placed.close()
         self._data = self.placed = None
 
-    def _report(self, job: Job, done: int, report: Report) -> None:
+    def report(self, job: Job, done: int, report: Report) -> None:
+        """Tell how many steps are done, and their mean loss, when the stream has come so far."""
         sums = job.results.copy_to_host(stream=self.stream)
         self.stream.synchronize()
         loss, weight = sums[:, LOSS_SUM].sum(), sums[:, WEIGHT_SUM].sum()

@@ -6,6 +6,7 @@ for every step: it is captured once as a CUDA graph and launched again and again
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numba import float64, int64
 
 from fastnn.inputs.problem import Problem
+from fastnn.ranks.group import GO_ON, NOT_FINITE
 from fastnn.rules.table import UPDATES
 from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
@@ -57,6 +59,7 @@ class Tiled:
         self._recipe = recipe_of(problem, rule)
         self._clock: Any = None
         self._parts: Any = None
+        self._pinned: Any = None  # what MPI adds up
         self._replays: dict[tuple[Any, ...], Replay] = {}
         self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
 
@@ -79,6 +82,11 @@ class Tiled:
         """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
         return make_plan(self.problem, samples, rule=self.rule, ones=False)
 
+    def shared_plan(self, samples: int, batch: int) -> Plan:
+        """Lay out the problem where `batch` rows of each step are here, at most."""
+        problem = replace(self.problem, batch_size=batch)
+        return make_plan(problem, samples, rule=self.rule, ones=False, summed=True)
+
     def prepare(self, samples: int) -> None:
         """Compile all kernels of a step; see `fastnn.targets.cuda.host.arguments.Family`."""
         types = job_type(self.problem.dtype), int64[::1], float64[:, ::1], int64
@@ -87,16 +95,11 @@ class Tiled:
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.targets.cuda.host.arguments.Family`."""
-        if self._clock is None:
-            self._clock = cuda.device_array(1, np.int64)
-            self._parts = cuda.device_array((2, MOST_PARTS), np.float64)
-        self._clock.copy_to_device(np.array([begin], np.int64), stream=stream)
+        self._set_clock(begin, stream)
         steps = self._step(plan)
 
         def put(stream: Any) -> None:
-            for kernel, blocks, threads, layer in steps:
-                asked = self._asked.get(kernel, 0)
-                launch(kernel, blocks, threads, stream, asked, job, self._clock, self._parts, layer)
+            self._put(steps, job, stream)
 
         if SIMULATED:
             for _ in range(begin, end):
@@ -109,6 +112,77 @@ class Tiled:
                 self._replays.clear()
             self._replays[where] = Replay()
         self._replays[where].launch(put, end - begin, stream)
+
+    def train_shared(
+        self,
+        job: Job,
+        bare: Job,
+        plan: Plan,
+        steps: int,
+        stream: Any,
+        add_up: Callable[[np.ndarray], int],
+        done: Callable[[int], None],
+    ) -> int:
+        """Do the steps of an epoch, each as soon as its gradient has been added up.
+
+        Parameters
+        ----------
+        job, plan
+            As `train` takes them, of a `shared_plan`.
+        bare
+            The same job with words and numbers that know no penalty and no limit: those are for the
+            sum of all gradients.
+        steps
+            How many there are.
+        stream
+            Where the kernels go.
+        add_up
+            Replaces the gradient and two more numbers, on the host, by their sum; see
+            `fastnn.ranks.group.Group.add_up`.
+        done
+            Called after each step, with how many are done.
+
+        Returns
+        -------
+        int
+            What `add_up` returned last.
+        """
+        self._set_clock(0, stream)
+        start = int(plan.words[0, KEPT])
+        kept = job.scratch[0, start : start + plan.size + 2]
+        gradient, update = self._gradient(plan), self._applied(plan, summed=True)
+        if self._pinned is None or len(self._pinned) != plan.size + 2:
+            self._pinned = cuda.pinned_array(plan.size + 2, self.problem.dtype)
+        summed = self._pinned
+        for step in range(steps):
+            self._put(gradient, bare, stream)
+            kept.copy_to_host(summed, stream=stream)
+            bad = job.bad.copy_to_host(stream=stream)
+            stream.synchronize()
+            summed[-2] = bad[0] >= 0
+            code = add_up(summed)
+            if code == NOT_FINITE and bad[0] < 0:
+                job.bad.copy_to_device(np.array([step], np.int64), stream=stream)
+            if code != GO_ON:
+                stream.synchronize()
+                return code
+            kept.copy_to_device(summed, stream=stream)
+            self._put(update, job, stream)
+            done(step + 1)
+        return GO_ON
+
+    def _set_clock(self, step: int, stream: Any) -> None:
+        """Have the device come to a step."""
+        if self._clock is None:
+            self._clock = cuda.device_array(1, np.int64)
+            self._parts = cuda.device_array((2, MOST_PARTS), np.float64)
+        self._clock.copy_to_device(np.array([step], np.int64), stream=stream)
+
+    def _put(self, steps: list[Launch], job: Job, stream: Any) -> None:
+        """Put launches into a stream."""
+        for kernel, blocks, threads, layer in steps:
+            asked = self._asked.get(kernel, 0)
+            launch(kernel, blocks, threads, stream, asked, job, self._clock, self._parts, layer)
 
     def predictor(self, plan: Plan) -> Predict:
         """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
@@ -174,6 +248,10 @@ class Tiled:
 
     def _step(self, plan: Plan) -> list[Launch]:
         """Return the launches of a step."""
+        return self._gradient(plan) + self._applied(plan)
+
+    def _gradient(self, plan: Plan) -> list[Launch]:
+        """Return the launches up to the gradient, or where nothing waits for it, to the rule."""
         k = make_kernels(self._recipe)
         network, rows = self.problem.network, int(plan.words[0, BATCH])
         steps = self._forward(plan, training=True)
@@ -191,11 +269,21 @@ class Tiled:
                 continue
             steps.append(self._product("update", layer, (inputs, n, rows)))
             steps.append((k.columns, -(-n // COLUMNS), COLUMN_THREADS, layer))
-        if plan.words[0, KEPT] >= 0:
-            steps += [(each, *self._everywhere, 0) for each in (k.largest, k.squares, k.apply)]
+        return steps
+
+    def _applied(self, plan: Plan, summed: bool = False) -> list[Launch]:
+        """Return the launches that come after the gradient, which may be a sum over processes."""
+        k, network = make_kernels(self._recipe), self.problem.network
+        own_rule = self.rule == self.problem.optimizer.rule
+        kernels = [k.hold] * summed
+        if own_rule and self.problem.clip_norm is not None:
+            kernels += [k.largest, k.squares]
+        if kernels:
+            kernels.append(k.apply)
+        steps: list[Launch] = [(each, *self._everywhere, 0) for each in kernels]
         for layer, dense in enumerate(network.dense):
             limited = dense.trainable and dense.max_norm is not None
-            if limited and self.rule == self.problem.optimizer.rule:
+            if limited and own_rule:
                 steps.append((k.clip_columns, *self._over(dense.units), layer))
         steps.append((k.advance, 1, 1, 0))
         return steps

@@ -51,7 +51,7 @@ def make_product(
     def begin_forward(context, layer):
         job, clock = context
         words, word = job.words, 1 + layer
-        run, first, _ = place(words, clock)
+        run, first, _ = place(words, job.steps, clock)
         bias = words[word, WEIGHTS] + words[word, K] * words[word, LDW]
         own = ahead(words, job.numbers, job.keys[U(run)], layer, training)
         return own, job.scratch[0], job.state[0], bias, first
@@ -69,7 +69,7 @@ def make_product(
     @inner
     def begin_backward(context, layer):
         job, clock = context
-        run, first, _ = place(job.words, clock)
+        run, first, _ = place(job.words, job.steps, clock)
         own = back(job.words, job.numbers, job.keys[U(run)], layer - 1)
         return own, job.scratch[0], job.state[0], first
 
@@ -108,7 +108,7 @@ def make_product(
 
     def forward(job, clock, parts, layer):
         if job.bad[0] < 0:
-            _, _, rows = place(job.words, clock)
+            _, _, rows = place(job.words, job.steps, clock)
             words, word = job.words, 1 + layer
             gemm(
                 job.scratch[0], job.state[0], (job, clock), layer,
@@ -118,7 +118,7 @@ def make_product(
 
     def backward(job, clock, parts, layer):
         if job.bad[0] < 0:
-            _, _, rows = place(job.words, clock)
+            _, _, rows = place(job.words, job.steps, clock)
             words, word = job.words, 1 + layer
             gemm(
                 job.scratch[0], job.state[0], (job, clock), layer,
@@ -128,7 +128,7 @@ def make_product(
 
     def update(job, clock, parts, layer):
         if job.bad[0] < 0:
-            _, _, rows = place(job.words, clock)
+            _, _, rows = place(job.words, job.steps, clock)
             words, word = job.words, 1 + layer
             gemm(
                 job.scratch[0], job.scratch[0], (job, clock), layer,

@@ -18,20 +18,21 @@ from numba import float64
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM
-from fastnn.targets.cuda.host.numba_cuda import SIMULATED, U, cuda, inner, kernel
+from fastnn.targets.cuda.host.numba_cuda import I64, SIMULATED, U, cuda, inner, kernel
 from fastnn.targets.cuda.host.plan import (
     BATCH,
     DELTA,
     LAYERS,
     LDN,
     SAMPLES,
+    SHARED,
     TRAINABLE,
     WEIGHTED,
     K,
     N,
     Z,
 )
-from fastnn.targets.cuda.host.scalars import WEIGHT
+from fastnn.targets.cuda.host.scalars import FIRST, ROWS, WEIGHT
 
 THREADS = 2 if SIMULATED else 256
 LANES = 2 if SIMULATED else 32  # that gather a row
@@ -52,8 +53,9 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     (2, MOST_PARTS): sums of blocks, and the number of a layer. They are launched in this order:
     gather; for each layer forward (see `make_product`) and where it has softmax or hardmax
     forward_rows; loss, end_loss; last_derivative; for each layer from the last backward_rows and
-    backward; for each layer update and columns; largest, squares, apply where the gradient's norm
-    has a limit; clip_columns for each layer with max_norm; advance.
+    backward; for each layer update and columns; hold where gradients were summed over processes;
+    largest, squares where the gradient's norm has a limit; apply after either; clip_columns for
+    each layer with max_norm; advance.
     """
     o = make_operations(recipe)
     place = make_place()
@@ -65,6 +67,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     loss_of, derivatives_of, clip = o.loss, o.last_derivative, o.clip_columns
     learning, finish = o.learning, o.finish
     largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
+    hold_kept = o.hold
     real = np.dtype(recipe.dtype).type
 
     @inner
@@ -95,7 +98,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     def gather(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            run, first, rows = place(job.words, job.steps, clock)
             gather_inputs(
                 job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X,
                 job.orders[U(run)], rows, first, training, thread(), team(), LANES,
@@ -103,7 +106,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     def forward_rows(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            run, first, rows = place(job.words, job.steps, clock)
             forward_numbers(
                 job.scratch[0], job.words, job.numbers, job.keys[U(run)], layer, rows, first,
                 training, thread(), team(),
@@ -112,7 +115,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     def loss(job, clock, parts, layer):
         sums = cuda.shared.array(THREADS, float64)
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            run, first, rows = place(job.words, job.steps, clock)
             own = loss_of(
                 job.scratch[0], job.words, job.numbers, job.words[0, WEIGHTED], job.steps, clock[0],
                 job.classes, job.targets, job.weights, job.orders[U(run)], rows, first, thread(),
@@ -125,7 +128,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     def end_loss(job, clock, parts, layer):
         if job.bad[0] < 0 and thread() == 0:
-            run, first, rows = place(job.words, clock)
+            run, first, rows = place(job.words, job.steps, clock)
             total = 0.0
             for i in range(int(parts[1, 0])):
                 total += parts[0, U(i)]
@@ -136,7 +139,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     def last_derivative(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            run, first, rows = place(job.words, job.steps, clock)
             derivatives_of(
                 job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows,
                 first, thread(), team(),
@@ -144,7 +147,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
     def backward_rows(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            run, first, rows = place(job.words, job.steps, clock)
             backward_numbers(job.scratch[0], job.words, layer, rows, thread(), team())
 
     @inner
@@ -167,7 +170,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         """Add up the derivatives of each column: the gradient of the bias, and of slopes."""
         sums = cuda.shared.array((2, COLUMN_THREADS), float64)
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, clock)
+            run, first, rows = place(job.words, job.steps, clock)
             act, word, me = job.scratch[0], 1 + layer, cuda.threadIdx.x
             k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
             group = me // COLUMNS
@@ -189,6 +192,14 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
                 finish(own, par, act, k, j, real(bias))
                 if trainable:
                     finish(own, par, act, k + 1, j, real(slope))
+
+    def hold(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            for each in range(job.words[0, LAYERS]):
+                hold_kept(
+                    job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], each,
+                    thread(), team(),
+                )  # fmt: skip
 
     def largest(job, clock, parts, layer):
         sums = cuda.shared.array(THREADS, float64)
@@ -230,8 +241,8 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             clock[0] += 1
 
     every = (
-        gather, forward_rows, loss, end_loss, last_derivative, backward_rows, largest, squares,
-        apply, clip_columns, advance,
+        gather, forward_rows, loss, end_loss, last_derivative, backward_rows, hold, largest,
+        squares, apply, clip_columns, advance,
     )  # fmt: skip
     made = {each.__name__: kernel(each, recipe, training) for each in every}
     bounds = COLUMN_THREADS, 1
@@ -239,10 +250,13 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
 
 
 def make_place() -> Any:
-    """Return ``place(words, clock)``: the epoch of a step, and its first row and its rows there."""
+    """Return ``place(words, steps, clock)``: the epoch of a step, its first row there, its rows."""
 
     @inner
-    def place(words, clock):
+    def place(words, steps, clock):
+        if words[0, SHARED] == 1:
+            step = U(clock[0])
+            return I64(0), I64(steps[step, FIRST]), I64(steps[step, ROWS])
         samples, batch = words[0, SAMPLES], words[0, BATCH]
         each = (samples + batch - 1) // batch
         run = clock[0] // each
