@@ -2,12 +2,11 @@
 
     python benchmarks/scaling.py [--quick] [--mpiexec PATH]
 
-prints the tables of the guide's chapter "Scaling". Times of computing are those of the least
-of some epochs, so that other work on the machine counts little; those of a network that is not here
-are injected:
-`Simulated` is a communicator whose sums take as long as its model says, and the process that calls
-it is one of n that do the same. With mpi4py and mpiexec, two processes train beside two threads of
-one, and beside PyTorch's DistributedDataParallel with gloo.
+prints the tables of the guide's chapter "Scaling". Times of computing are the processor's, and of
+the least of some epochs, so that other work on the machine counts little; those of a network that
+is not here are injected: `Simulated` is a communicator whose sums take as long as its model says,
+and the process that calls it is one of n that do the same. With mpi4py and mpiexec, two processes
+train beside two threads of one, and beside PyTorch's DistributedDataParallel with gloo.
 """
 
 from __future__ import annotations
@@ -19,14 +18,20 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer
+from fastnn.targets.cpu.plan import SIZE
+from fastnn.targets.cpu.sums import Sums
 
 IN_PLACE = object()
 EPOCHS_SECONDS = 1.0
@@ -106,16 +111,45 @@ class Link:
 
 
 ETHERNET = Link(30e-6, 10e9 / 8)
+AT_ONCE = Link(0.0, math.inf)
+LOOK_SECONDS = (
+    1e-3  # how often the thread that makes sums looks at the clock of the one that computes
+)
 
 
 class Simulated:
     """The communicator of the first of `size` processes that all do as it does.
 
-    A sum takes as long as the link needs for it; those seconds are counted, and not waited for.
+    Its clock is that of the processor time of the thread that computes, plus what that has waited
+    for sums, each of which takes as long as the link needs for it: so other work on the machine
+    counts little. A sum that is begun and not yet waited for takes its time meanwhile; what is left
+    of it then is added to the clock, and not slept.
     """
 
     def __init__(self, size: int, link: Link) -> None:
-        self.size, self.link, self.seconds = size, link, 0.0
+        self.size, self.link = size, link
+        self.waited = 0.0  # seconds, by the thread that computes
+        self.watching = 0.0  # seconds of the processor, that looking at the clock has taken
+        self._clock, self._computing, self._waiting = 0, 0, False
+        self._begun: deque[float] = deque()
+        self._free = 0.0  # when the link is
+
+    def enter(self, begins: int, needs: int) -> None:
+        """See the thread that computes begin the sum of one of some parts, or wait for one."""
+        self._computing = threading.get_ident()
+        clock = time.pthread_getcpuclockid(self._computing)
+        if clock != self._clock:
+            self._clock, self._free = clock, 0.0
+        if begins >= 0:
+            self._begun.append(self._now())
+        self._waiting = needs >= 0
+
+    def leave(self) -> None:
+        """See it go on."""
+        self._waiting = False
+
+    def _now(self) -> float:
+        return time.clock_gettime(self._clock) + self.waited
 
     def Get_rank(self) -> int:
         """Return 0."""
@@ -130,19 +164,75 @@ class Simulated:
         return [value] * self.size
 
     def Allreduce(self, send: Any, buffer: np.ndarray) -> None:
-        """Count the seconds of a sum."""
-        self.seconds += self.link.sum(self.size, buffer.nbytes)
+        """Take the seconds of a sum."""
+        seconds = self.link.sum(self.size, buffer.nbytes)
+        if not self._begun or threading.get_ident() == self._computing:
+            self._begun.clear()
+            self.waited += seconds
+            return
+        watching = time.thread_time()
+        self._free = max(self._free, self._begun.popleft()) + seconds
+        while not self._waiting and self._now() < self._free:
+            time.sleep(LOOK_SECONDS)
+        self.waited += max(0.0, self._free - self._now())
+        self.watching += time.thread_time() - watching
+
+
+def watch_sums() -> None:
+    """Have each `Simulated` see what compiled code asks for."""
+    make = Sums._sum
+
+    def seen(sums: Sums, begins: int, needs: int) -> int:
+        communicator: Any = sums.group.communicator
+        if begins == needs or not isinstance(communicator, Simulated):  # of one part, or of MPI
+            return make(sums, begins, needs)
+        communicator.enter(begins, needs)
+        try:
+            return make(sums, begins, needs)
+        finally:
+            communicator.leave()
+
+    Sums._sum = seen  # type: ignore[method-assign]
 
 
 def step_seconds(work: Workload, communicator: Any, repeats: int = 3, **settings: Any) -> float:
-    """Return seconds of a step: those of the least of some epochs."""
+    """Return seconds of a step: those of the least of some epochs, on the clock of `Simulated`."""
     X, y = work.data()
     trainer = work.trainer(communicator, **settings)
-    trainer.fit(X, y, 1, progress=False)
-    trainer.fit(X, y, 1, progress=False)
-    more = max(repeats, round(EPOCHS_SECONDS / trainer.history.seconds[-1]))
-    trainer.fit(X, y, more, progress=False)
-    return min(trainer.history.seconds[2:]) / work.steps
+    times: list[float] = []
+
+    def note(*_: Any) -> None:
+        now = time.process_time()
+        if communicator is not None:
+            now += communicator.waited - communicator.watching
+        times.append(now)
+
+    trainer.fit(X, y, 2, callbacks=note, progress=False)
+    more = max(repeats, round(EPOCHS_SECONDS / (times[-1] - times[-2])))
+    times.clear()
+    trainer.fit(X, y, more + 1, callbacks=note, progress=False)
+    return float(np.diff(times).min()) / work.steps
+
+
+def parts_of(work: Workload) -> list[tuple[int, float]]:
+    """Return the parts of the gradient that are summed one after another.
+
+    Of each, its bytes, and the share of the work on rows after which it is there: all layers
+    forward, those behind it backward, and its gradient and those before.
+    """
+    plan = work.trainer(Simulated(2, AT_ONCE))._open()._working.plan
+    sizes = [k * n for k, n in zip(work.widths[:-1], work.widths[1:], strict=True)]
+    total, done, last = 3 * sum(sizes) - sizes[0], sum(sizes), len(sizes) - 1
+    found, end = [], int(plan.head[SIZE])
+    for part in plan.parts:
+        lowest = part.pieces[-1][0]
+        done += sum(sizes[lowest + 1 : last + 1])
+        last = lowest
+        for layer, p0, p1 in part.pieces:
+            done += sizes[layer] * (p1 - p0) / plan.layout.panels(work.widths[layer + 1])
+        found.append((4 * (end - part.start), done / total))
+        end = part.start
+    return found
 
 
 @dataclass(frozen=True)
@@ -152,23 +242,35 @@ class Model:
     alone: float
     fixed: float
     row: float
+    parts: list[tuple[int, float]]
 
     @classmethod
     def measure(cls, work: Workload, repeats: int) -> Model:
         """Fit a line through what 2 and 16 processes take of the batch."""
         alone = step_seconds(work, None, repeats)
         few, many = 16, 2
-        seconds = [step_seconds(work, Simulated(n, ETHERNET), repeats) for n in (many, few)]
+        seconds = [step_seconds(work, Simulated(n, AT_ONCE), repeats) for n in (many, few)]
         rows = [work.batch / n for n in (many, few)]
         row = (seconds[0] - seconds[1]) / (rows[0] - rows[1])
-        return cls(alone, max(0.0, seconds[1] - row * rows[1]), row)
+        return cls(alone, max(0.0, seconds[1] - row * rows[1]), row, parts_of(work))
+
+    def sums(self, size: int, link: Link) -> float:
+        """Seconds of all sums of a step."""
+        return sum(link.sum(size, count) for count, _ in self.parts)
 
     def step(self, work: Workload, size: int, link: Link) -> float:
-        """Seconds of a step of `size` processes."""
+        """Seconds of a step of `size` processes.
+
+        A part is sent when it and the one before are ready, and the update waits for each.
+        """
         if size == 1:
             return self.alone
-        rows = math.ceil(work.batch / size)
-        return self.fixed + self.row * rows + link.sum(size, 4 * work.parameters)
+        computing = self.row * math.ceil(work.batch / size)
+        total, sent, now = sum(count for count, _ in self.parts), 0.0, computing
+        for count, share in self.parts:
+            sent = max(sent, computing * share) + link.sum(size, count)
+            now = max(now, sent) + self.fixed * count / total
+        return now
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -179,35 +281,37 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def simulated(works: list[Workload]) -> None:
     """Print what the model says for many processes, and what runs with injected delays come to."""
+    watch_sums()
     print("### Processes over 10 Gbit/s and 30 us\n")
     constants, rows = [], []
     for work in works:
-        repeats = 4
+        repeats = 8
         model = Model.measure(work, repeats)
         constants.append(
-            [work.name, f"{work.parameters:,}", f"{1e3 * model.alone:.3g}",
+            [work.name, f"{work.parameters:,}", f"{len(model.parts)}", f"{1e3 * model.alone:.3g}",
              f"{1e3 * model.fixed:.3g}", f"{1e6 * model.row:.3g}"]
         )  # fmt: skip
         for size in RANKS:
             if size > work.batch:
                 continue
             step = model.step(work, size, ETHERNET)
-            sums = ETHERNET.sum(size, 4 * work.parameters)
+            sums = model.sums(size, ETHERNET)
+            computing = model.fixed + model.row * math.ceil(work.batch / size)
+            waiting = max(0.0, round(step - computing, 9)) if size > 1 else 0.0
             measured = ""
             if size in (4, 8, 32):
-                communicator = Simulated(size, ETHERNET)
-                cpu = step_seconds(work, communicator, repeats)
-                each = ETHERNET.sum(size, 4 * work.parameters)
-                measured = f"{1e3 * (cpu + each):.3g} ({(step / (cpu + each) - 1) * 100:+.0f} %)"
+                seconds = step_seconds(work, Simulated(size, ETHERNET), repeats)
+                measured = f"{1e3 * seconds:.3g} ({(step / seconds - 1) * 100:+.0f} %)"
             rows.append(
                 [work.name if size == 1 else "", str(size), f"{1e3 * step:.3g}",
-                 f"{1e3 * sums:.3g}", f"{model.alone / step:.3g}",
+                 f"{1e3 * sums:.3g}", f"{1e3 * waiting:.3g}", f"{model.alone / step:.3g}",
                  f"{model.alone / step / size:.2f}", measured]
             )  # fmt: skip
-    header = ["workload", "parameters", "alone, ms a step", "shared, fixed ms", "us a row"]
+    header = ["workload", "parameters", "parts", "alone, ms a step", "shared, fixed ms",
+              "us a row"]  # fmt: skip
     print(table(header, constants))
-    header = ["workload", "ranks", "model, ms a step", "of which the sum", "speed", "efficiency",
-              "measured with delays, ms (model)"]  # fmt: skip
+    header = ["workload", "ranks", "model, ms a step", "sum, ms", "waited for", "speed",
+              "efficiency", "measured with delays, ms (model)"]  # fmt: skip
     print(table(header, rows))
 
 
@@ -218,6 +322,8 @@ def worker(case: str, quick: bool) -> None:
     """Do one case in one of two processes."""
     if case.startswith("gloo"):
         found = _gloo(MIDDLE, quick)
+    elif case == "progress":
+        found = _progress()
     else:
         found = _ours(case, quick)
     if found is not None:
@@ -242,9 +348,9 @@ def _ours(case: str, quick: bool) -> dict[str, float] | None:
     if group is not None:
         add_up = group.add_up
 
-        def timed(buffer: np.ndarray) -> int:
+        def timed(*given: Any) -> int:
             start = time.perf_counter()
-            code = add_up(buffer)
+            code = add_up(*given)
             sums.append(time.perf_counter() - start)
             return code
 
@@ -297,6 +403,55 @@ def _gloo(work: Workload, quick: bool) -> dict[str, float] | None:
     return None if rank else result
 
 
+def _progress() -> dict[str, float] | None:
+    """Return seconds of a sum beside others' work, which is slept here, in each way to begin it."""
+    from mpi4py import MPI
+
+    world, numbers, work = MPI.COMM_WORLD, np.ones(4 << 20, np.float32), 0.05
+    begun: SimpleQueue[Any] = SimpleQueue()
+    done: SimpleQueue[Any] = SimpleQueue()
+
+    def make() -> None:
+        while (buffer := begun.get()) is not None:
+            done.put(world.Allreduce(MPI.IN_PLACE, buffer))
+
+    def in_a_thread(buffer: np.ndarray = numbers, seconds: float = work) -> None:
+        begun.put(buffer)
+        time.sleep(seconds)
+        done.get()
+
+    def without_waiting(looks: int) -> None:
+        request = world.Iallreduce(MPI.IN_PLACE, numbers)
+        for _ in range(looks):
+            time.sleep(work / looks)
+            request.Test()
+        request.Wait()
+
+    def least(run: Callable[[], Any], times: int = 7) -> float:
+        found = math.inf
+        for _ in range(times):
+            world.Barrier()
+            start = time.perf_counter()
+            run()
+            found = min(found, time.perf_counter() - start)
+        return found
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    found = {
+        "the work": least(lambda: time.sleep(work)),
+        "the sum": least(lambda: world.Allreduce(MPI.IN_PLACE, numbers)),
+        "both, Allreduce in a thread": least(in_a_thread),
+        "both, Iallreduce and Wait": least(lambda: without_waiting(1)),
+        "both, Iallreduce and 50 times Test": least(lambda: without_waiting(50)),
+        "two numbers": least(lambda: world.Allreduce(MPI.IN_PLACE, numbers[:2]), 100),
+        "two numbers, in a thread": least(lambda: in_a_thread(numbers[:2], 0.0), 100),
+    }
+    begun.put(None)
+    thread.join()
+    return None if world.rank else found
+
+
 def start(case: str, mpiexec: str, quick: bool) -> dict[str, float]:
     """Return what the first process of a case says."""
     command = [sys.executable, __file__, "--worker", case, *["--quick"] * quick]
@@ -338,6 +493,9 @@ def beside(mpiexec: str, quick: bool) -> None:
         for name, each in best.items()
     ]  # fmt: skip
     print(table(["", "ms a step", "processors, ms a step", "sum, ms", "speed"], rows))
+    print("### A sum of 16 MiB beside work of 50 ms: who makes it go on\n")
+    found_ms = {name: 1e3 * seconds for name, seconds in start("progress", mpiexec, quick).items()}
+    print(table(["", "ms"], [[name, f"{value:.3g}"] for name, value in found_ms.items()]))
     print(f"### When steps are shorter than messages: {SMALL.name}\n")
     rows = []
     for name, case in (
