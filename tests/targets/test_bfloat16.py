@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from target_cases import OPTIMIZERS, data_of, needs_jit, problem_of, run, started
 
-from fastnn import SGD, BatchNorm, Dense, Dropout, InvalidInput, LayerNorm, Network, Trainer
+from fastnn import (
+    SGD,
+    BatchNorm,
+    Dense,
+    Dropout,
+    InvalidInput,
+    LayerNorm,
+    Network,
+    Trainer,
+    graph,
+)
 from fastnn.rules.rounding import rounded
 from fastnn.targets import numpy as reference
 from fastnn.targets.cpu import bfloat16, engine
@@ -56,6 +66,11 @@ def assert_follows_rounded(problem, data, **settings):
     assert distance(found, expected) < 0.25 * effect
     np.testing.assert_allclose(found.losses, expected.losses, rtol=0.01)
     return found
+
+
+def undefined_at_zero(z):
+    """Return no number for what pads a panel."""
+    return z / graph.abs(z) * graph.tanh(z)
 
 
 def test_numbers_are_rounded_to_the_nearest_and_ties_to_even():
@@ -134,6 +149,7 @@ def test_the_cpu_rounds_every_number_as_numpy_does(instructions):
         (33, (65, 31, 64), 32),
         (64, (100, 10), 33),
         (600, (40, 600, 3), 15),
+        (20, (40, 3), 530),
     ],
 )  # fmt: skip
 def test_training_follows_numpy(instructions, inputs, units, batch, rule):
@@ -156,8 +172,9 @@ def test_training_follows_numpy(instructions, inputs, units, batch, rule):
         ([Dense(40, bias=False), BatchNorm(), Dense(33, "gelu"), LayerNorm(), Dense(3)], {}),
         ([Dense(300, "sigmoid"), Dense(300, "elu"), Dense(3)], {"clip_value": 0.01, "l2": 0.1}),
         ([Dense(1)], {"batch_size": 1}),
+        ([Dense(40, undefined_at_zero), BatchNorm(), Dense(33, undefined_at_zero), Dense(3)], {}),
     ],
-    ids=["dropout", "norms", "normalized", "wide", "one output"],
+    ids=["dropout", "norms", "normalized", "wide", "one output", "undefined padding"],
 )
 def test_what_surrounds_products_is_that_of_other_precisions(layers, changes):
     problem = bfloat16_of(50, layers, **changes)

@@ -78,6 +78,7 @@ OTHER_ACTIVATIONS = {
     "powers": lambda z: z**3 / (1 + z**2) + (1 + z * z) ** 0.3 - sqrt(2 + z**2) ** -1,
     "signed root": lambda z: sign(z) * log(1 + abs(z)),
     "far below": lambda z: where((z > -1) & ~(z > 1), z, sign(z)),
+    "no number at zero": lambda z: z / abs(z) * tanh(z),
 }
 OTHER_LOSSES = {
     "labels of -1 and 1": lambda z, y: maximum(0, 1 - y * z) ** 2,
@@ -185,6 +186,15 @@ def test_any_loss_follows_the_numpy_target(fast_class, name, layers, batch, dtyp
     problem = problem_of(3, layers, OTHER_LOSSES[name], dtype=dtype, batch_size=batch)
     for weighted in (True, False):
         assert_follows_numpy(fast_class, problem, data_of(problem, few(21, 9), weighted=weighted))
+
+
+def test_what_pads_a_panel_stays_a_number(engine_class):
+    """Where a function is none at zero: else all parameters would be refused as not finite."""
+    rule = OTHER_ACTIVATIONS["no number at zero"]
+    problem = problem_of(3, [Dense(5, rule), Dense(35, rule), Dense(2, rule)])
+    with closing(started(engine_class, problem)) as engine:
+        train(engine, problem, data_of(problem, 21), range(2), 0.01)
+        assert engine.finite()
 
 
 def scaled(factor):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.rules.table import ACTIVATION_CODES, LOSS_CODES
+from fastnn.rules.table import ACTIVATION_CODES, CUSTOM, LOSS_CODES
 from fastnn.targets.cpu.kinds import LINEAR, PERIODIC
 from fastnn.targets.cpu.llvm.function_pointers import call_row_losses
 from fastnn.targets.cpu.llvm.inner import njit
@@ -133,6 +133,18 @@ def make_layers(
         )  # fmt: skip
 
     @njit(**EXACT)
+    def clear_padding(memory, at, n, p, count):
+        """Write zeros to what is no unit in `count` rows of panel p at `at`.
+
+        What a user-defined function makes of them may be no number, which sums over the batch would
+        carry into W and the numbers of the units, and those into products.
+        """
+        width, columns = width_of(p, n), min(panel, n - p * panel)
+        for r in range(count):
+            for c in range(columns, width):
+                memory[U(at + r * width + c)] = zero
+
+    @njit(**EXACT)
     def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
         """Write activation(x W + b) for rows r0..r1 and panels p0..p1 of a layer's outputs.
 
@@ -197,6 +209,8 @@ def make_layers(
                     layers[layer, ACTIVATION], layers[layer, OWN_VALUE], memory, out + at, count,
                     alphas[layer],
                 )  # fmt: skip
+                if layers[layer, ACTIVATION] == CUSTOM:
+                    clear_padding(memory, out + at, n, p, r1 - r0)
 
     @njit(**EXACT)
     def to_delta(job, layer, r0, r1, p0, p1):
@@ -221,6 +235,8 @@ def make_layers(
                     layers[layer, Z] + at, layers[layer, OUTPUT] + at, layers[layer, DELTA] + at,
                     (r1 - r0) * width, alphas[layer],
                 )  # fmt: skip
+                if layers[layer, ACTIVATION] == CUSTOM:
+                    clear_padding(memory, layers[layer, DELTA] + at, n, p, r1 - r0)
 
     @njit(**EXACT)
     def add_weighted(job, first, r0, r1, p):
