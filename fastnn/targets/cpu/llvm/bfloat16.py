@@ -32,7 +32,7 @@ binding.initialize_native_asmparser()  # for what LLVM has no intrinsics of at t
 
 FLOAT32 = np.dtype(np.float32)
 
-_INT8, _INT16, _INT32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+_INT16, _INT32 = ir.IntType(16), ir.IntType(32)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WORD_VECTOR = ir.VectorType(_INT32, LANES)
 _HALF_VECTOR = ir.VectorType(_INT16, 2 * LANES)
@@ -329,10 +329,6 @@ class Bfloat16Writer(Writer):
         builder.call(ir.InlineAsm(kind, "tilerelease", "", side_effect=True), [])
         builder.ret_void()
         return function
-
-
-def _cells(rows: int, vectors: int) -> list[tuple[int, int]]:
-    return [(r, v) for r in range(rows) for v in range(vectors)]
 
 
 def _code(write: Callable[[Bfloat16Writer], Any], pattern: str) -> Any:
