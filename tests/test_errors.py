@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from fastnn import errors
+from fastnn.tabular.table import WrongCell
 
 
 def family(kind=errors.FastnnError):
@@ -16,6 +17,8 @@ def family(kind=errors.FastnnError):
 def made(kind):
     if issubclass(kind, OSError):
         return kind(errno.EACCES, "no", "model.safetensors")
+    if kind is WrongCell:
+        return kind(3, "no")
     return kind("no", 3, 4) if issubclass(kind, errors.Diverged) else kind("no")
 
 

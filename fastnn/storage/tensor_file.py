@@ -217,7 +217,10 @@ def read(path: str | bytes | os.PathLike[Any]) -> tuple[dict[str, np.ndarray], d
 
 def _parse(text: str, name: str) -> dict[str, Any]:
     """Return the header in `text`, of a version that this fastnn reads."""
-    header: Any = json.loads(text)
+    try:
+        header: Any = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its header is nested too deep") from error
     version = header.get("format") if isinstance(header, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise CorruptFile(
