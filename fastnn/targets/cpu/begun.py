@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,16 +44,16 @@ class Begun(NamedTuple):
         What `train` is of one of the epochs, by its place among them.
     """
 
-    train: Callable[[int], None]
+    train: partial[None]
     numbers: np.ndarray
     control: np.ndarray
     head: np.ndarray
-    alone: Callable[[int], None]
+    alone: partial[None]
     touched: np.ndarray
     jumps: np.ndarray
     jobs: np.ndarray
     own: dict[str, np.ndarray]
-    of_epoch: Callable[[int], Callable[[int], None]]
+    of_epoch: Callable[[int], partial[None]]
 
     def place_order(self, rows: np.ndarray, first: int) -> None:
         """Have the one epoch go on with these rows, int64, which are those of its places `first`...
@@ -115,6 +116,12 @@ def train_seat(
         train(jobs, len(jobs), seat, *threads)
     else:
         train(jobs, len(jobs))
+
+
+def alone_of(train: partial[None]) -> partial[None]:
+    """Return what a seat does, of `train_seat`, for the one thread that does all."""
+    compiled, jobs, threads, kept = train.args
+    return partial(train_seat, compiled, jobs, threads and (1,), kept)
 
 
 def forward_seat(

@@ -38,6 +38,7 @@ from fastnn.targets.cpu.begun import (
     NO_ROWS,
     NO_WEIGHTS,
     Begun,
+    alone_of,
     forward_seat,
     random_keys,
     results_of,
@@ -80,6 +81,7 @@ from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
 from fastnn.targets.layout import Layout
 from fastnn.threads.atomic import new_lock
+from fastnn.threads.crowding import run_two
 from fastnn.threads.pool import TICK_SECONDS, Task
 
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
@@ -403,13 +405,14 @@ class Engine(interface.Engine):
                 () if self._one_output else (self.threads,),
             )
             train = partial(train_seat, compiled, jobs, threads, kept)
-            alone = partial(train_seat, compiled, jobs, threads and (1,), kept)
 
-            def of_epoch(number: int) -> Callable[[int], None]:
+            def of_epoch(number: int) -> partial[None]:
                 return partial(train_seat, compiled, jobs[number : number + 1], threads, kept)
 
         touched, jumps = shared["touched"], shared["jumps"]
-        return Begun(train, numbers, control, head, alone, touched, jumps, jobs, own, of_epoch)
+        return Begun(
+            train, numbers, control, head, alone_of(train), touched, jumps, jobs, own, of_epoch
+        )
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of the last layer for X (m, inputs); no dropout."""
@@ -603,7 +606,7 @@ class Engine(interface.Engine):
 
     def _run(
         self,
-        train: Callable[[int], None],
+        train: partial[None],
         rows: int,
         numbers: np.ndarray,
         control: np.ndarray,
@@ -632,6 +635,11 @@ class Engine(interface.Engine):
         row_seconds = self.seconds_per_row if known else self.slow_row
         if self.threads == 1 and rows * row_seconds < SHORT_SECONDS and self._sums is None:
             train(0)
+        elif self.threads == 2 and self._sums is None:
+            run_two(
+                lambda: self._run_task(Task(train, 2, stop), tick),
+                lambda: self._run_task(Task(alone_of(train), 1, stop), tick),
+            )
         else:
             self._run_task(Task(train, self.threads, stop), tick)
         # What ended early says nothing of the next.
