@@ -62,7 +62,8 @@ def repeated_phase(
     head, phases = plan.head.copy(), plan.phases[:1].copy()
     head[PHASES] = 1
     row_block = plan.phases[plan.phases[:, KIND] == ROWS][0, ROW_BLOCK]
-    phases[0] = KINDS[kind], layer, row_block, ALL_PANELS, 1
+    of = 0 if kind == "update" else layer  # the one part of the gradient
+    phases[0] = KINDS[kind], of, row_block, ALL_PANELS, 1, -1, -1
     tiles = plan.tiles[plan.tiles[:, 0] == layer]
     owners = np.array([0, len(tiles)])
     alone = replace(plan, head=head, phases=phases, tiles=tiles, owners=owners)
