@@ -128,7 +128,6 @@ def library_of(
     """Do Numba's part, which is most of a compilation: its `get_asm_str` is PTX for any `cc`."""
     from numba.cuda import compiler, dispatcher
 
-    _quicken()
     # Device functions that are not written into their callers ask the device which code it takes.
     device = SimpleNamespace(compute_capability=cc)
     collecting = gc.isenabled()
@@ -141,24 +140,6 @@ def library_of(
     finally:
         if collecting:
             gc.enable()
-
-
-@cache
-def _quicken() -> None:
-    """Have Numba compare options by those that are set, where that tells: a twentieth of the time.
-
-    It makes dictionaries of all the options whenever it looks for a function's overload.
-    """
-    from numba.cuda.core.targetconfig import TargetConfig
-
-    compare = TargetConfig.__eq__
-
-    def equal(one: Any, other: Any) -> Any:
-        alike = type(one) is type(other) and one._values == other._values
-        return alike or compare(one, other)
-
-    TargetConfig.__eq__ = equal  # type: ignore[method-assign]
-    TargetConfig.__hash__ = lambda one: hash(type(one))  # type: ignore[method-assign]
 
 
 def compile_kernel(
