@@ -71,21 +71,6 @@ class Bfloat16Writer(Writer):
         value = self.load(builder, builder.select(present, pointer, safe), LANES)
         return builder.select(present, value, self.zeros(LANES))
 
-    def transposed(self, builder: Any, vectors: list[Any]) -> list[Any]:
-        """Return the columns of 16 vectors of 16 words (Eklundh's method, see `llvm.transpose`)."""
-        block = 1
-        while block < LANES:
-            low = [i if i & block == 0 else LANES + i - block for i in range(LANES)]
-            high = [i + block if i & block == 0 else LANES + i for i in range(LANES)]
-            exchanged = list(vectors)
-            for i in range(LANES):
-                if i & block == 0:
-                    a, b = vectors[i], vectors[i + block]
-                    exchanged[i] = self.shuffle(builder, a, b, low)
-                    exchanged[i + block] = self.shuffle(builder, a, b, high)
-            vectors, block = exchanged, 2 * block
-        return vectors
-
     def store_words(self, builder: Any, words: Any, out: Any, at: Any) -> None:
         """Write 16 words behind a pointer to float32."""
         self.store(builder, builder.bitcast(words, _VECTOR), builder.gep(out, [at]))

@@ -1,7 +1,4 @@
-"""Transposes of square blocks, as wide and as high as a vector, in registers.
-
-Eklundh's method (1972): in stage b = 1, 2, 4, ... rows i and i + b exchange blocks of b lanes.
-"""
+"""Transposes of square blocks, as wide and as high as a vector, in registers."""
 
 from __future__ import annotations
 
@@ -30,17 +27,7 @@ class _Writer(Writer):
             at = builder.select(present, builder.mul(INT64(i), stride), INT64(0))
             value = self.load(builder, builder.gep(source, [at]), lanes)
             vectors.append(builder.select(present, value, self.zeros(lanes)))
-        block = 1
-        while block < lanes:
-            low = [i if i & block == 0 else lanes + i - block for i in range(lanes)]
-            high = [i + block if i & block == 0 else lanes + i for i in range(lanes)]
-            exchanged = list(vectors)
-            for i in range(lanes):
-                if i & block == 0:
-                    a, b = vectors[i], vectors[i + block]
-                    exchanged[i] = self.shuffle(builder, a, b, low)
-                    exchanged[i + block] = self.shuffle(builder, a, b, high)
-            vectors, block = exchanged, 2 * block
+        vectors = self.transposed(builder, vectors)
         done = function.append_basic_block("done")
         for j, vector in enumerate(vectors):
             following = function.append_basic_block("row")

@@ -165,6 +165,26 @@ class Writer:
             group = half
         return vectors
 
+    def transposed(self, builder: Any, vectors: list[Any]) -> list[Any]:
+        """Return the columns of as many vectors as each has lanes, which may be of any type.
+
+        Eklundh's method (1972): in stage b = 1, 2, 4, ... rows i and i + b exchange blocks of b
+        lanes.
+        """
+        lanes = len(vectors)
+        block = 1
+        while block < lanes:
+            low = [i if i & block == 0 else lanes + i - block for i in range(lanes)]
+            high = [i + block if i & block == 0 else lanes + i for i in range(lanes)]
+            exchanged = list(vectors)
+            for i in range(lanes):
+                if i & block == 0:
+                    a, b = vectors[i], vectors[i + block]
+                    exchanged[i] = self.shuffle(builder, a, b, low)
+                    exchanged[i + block] = self.shuffle(builder, a, b, high)
+            vectors, block = exchanged, 2 * block
+        return vectors
+
 
 def make_copy(dtype: np.dtype) -> Any:
     """Return ``copy(to, to_at, address)``: one vector from anywhere in memory, as it lies there."""
