@@ -1,6 +1,7 @@
 """The threads of the process: they share work, are done without, and are given back."""
 
 import gc
+import os
 import threading
 import time
 import weakref
@@ -180,3 +181,50 @@ def test_a_thread_that_comes_too_late_leaves_the_work_to_the_caller(monkeypatch)
     thread.join()
     task.take_seat()
     assert late == [task] and done == [0]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system places threads alone")
+def test_a_team_that_fills_the_machine_begins_on_a_processor_each_and_is_free_then(monkeypatch):
+    mine = sorted(os.sched_getaffinity(0))
+    if len(mine) < 2:
+        pytest.skip("there is one processor")
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
+    places, free, meeting = [], [], threading.Barrier(len(mine))
+    system = os.sched_setaffinity
+
+    def watched(thread, processors):
+        places.append((thread, *processors))
+        system(thread, processors)
+
+    monkeypatch.setattr(os, "sched_setaffinity", watched)
+
+    def work(seat):
+        free.append((threading.get_native_id(), sorted(os.sched_getaffinity(0))))
+        meeting.wait(10)
+
+    for number in range(3):  # threads that are started, and those that are woken again
+        Task(work, len(mine)).run()
+        threads = {thread for thread, _ in free}
+        assert [processors for _, processors in free] == [mine] * len(mine)
+        single = [place for place in places if len(place) == 2]
+        assert sorted(processor for _, processor in single) == mine
+        if number:
+            assert {thread for thread, _ in single} == threads
+        free.clear(), places.clear()
+    Task(lambda seat: None, 1).run()
+    assert not places
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system places threads alone")
+def test_a_thread_that_comes_late_is_free_too_and_so_is_one_of_a_caller_with_fewer_processors():
+    mine = os.sched_getaffinity(0)
+    seen = []
+    for _ in range(20):  # one seat leaves nothing to begin, perhaps before the other is taken
+        Task(lambda seat: seen.append(os.sched_getaffinity(0)), len(mine)).run()
+    Task(lambda seat: seen.append(os.sched_getaffinity(0)), 1).run()
+    assert seen and all(each == mine for each in seen)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        Task(lambda seat: None, 2).run()
+    finally:
+        os.sched_setaffinity(0, mine)

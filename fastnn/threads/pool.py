@@ -17,10 +17,12 @@ import threading
 import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
+
+from fastnn.threads.placing import place, processors_of_team
 
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 2.0  # how long a thread waits for more work
@@ -52,6 +54,8 @@ class Task:
         What `work` raised first, or None.
     stopped
         Whether it was told to stop.
+    processors
+        Where its threads may run, once they do, if each is woken on one of its own.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Task:
         self._work, self._seats, self._stop = work, seats, stop
         self.error: BaseException | None = None
         self.stopped = False
+        self.processors: Collection[int] = ()
         # The lock is for the threads at work alone: nobody raises an interruption in those.
         self._lock, self._over = allocate_lock(), allocate_lock()
         self._over.acquire()
@@ -121,6 +126,7 @@ class Task:
         `free` is called before anyone can know that the work is done, so that what follows at once
         finds this thread free.
         """
+        place(0, self.processors)
         with self._lock:
             # First of all, so that who closes the task either sees this thread or is seen by it.
             self._at_work += 1
@@ -170,32 +176,42 @@ class _Pool:
         # All of these change in single calls of C.
         self._idle: deque[SimpleQueue[Task | None]] = deque()
         self._busy: dict[int, Task] = {}
+        self._numbers: dict[int, int] = {}  # the system's, of the threads
         self._alive: set[int] = set()
 
     def start(self, task: Task, seats: int) -> int:
         """Have up to so many threads take seats of a task; return how many there are."""
+        processors = processors_of_team(seats)
+        task.processors = processors or task.processors
         for seat in range(seats):
+            own = processors and [processors[seat % len(processors)]]
             try:
-                self._idle.pop().put(task)
+                inbox = self._idle.pop()
             except IndexError:
-                if not self._start_thread(task):
+                if not self._start_thread(task, own):
                     return seat
+            else:
+                if own and (number := self._numbers.get(id(inbox))):
+                    place(number, own)
+                inbox.put(task)
         return seats
 
-    def _start_thread(self, task: Task) -> bool:
+    def _start_thread(self, task: Task, processors: Collection[int]) -> bool:
         if self.ending:
             return False
         inbox: SimpleQueue[Task | None] = SimpleQueue()
         inbox.put(task)
         try:
-            start_new_thread(self._serve, (inbox,))
+            start_new_thread(self._serve, (inbox, processors))
         except (RuntimeError, MemoryError):
             return False
         return True
 
-    def _serve(self, inbox: SimpleQueue[Task | None]) -> None:
+    def _serve(self, inbox: SimpleQueue[Task | None], processors: Collection[int]) -> None:
         """Do one task after another, in a thread that ends when there is none for a while."""
+        place(0, processors)
         me, task = id(inbox), inbox.get()
+        self._numbers[me] = threading.get_native_id()
         self._alive.add(me)
         try:
             while task is not None and not self.ending:
@@ -206,6 +222,7 @@ class _Pool:
                 task = self._next(inbox)
         finally:
             self._busy.pop(me, None)
+            self._numbers.pop(me, None)
             self._alive.discard(me)
 
     def _next(self, inbox: SimpleQueue[Task | None]) -> Task | None:
