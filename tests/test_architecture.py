@@ -71,6 +71,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("shares",),
         ("team", "working_memory"),
         ("step", "user_rules", "begun", "sums"),
+        ("forward",),
         ("engine",),
         ("side_by_side",),
     ),

@@ -115,3 +115,15 @@ def test_the_first_place_is_the_first_row_by_row(monkeypatch, shape):
 def test_real_arrays_are_not_copied(kind):
     array = np.ones((2, 3), kind)
     assert real_numbers(array, "X") is array
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("place", [(0, 0), (777, 1234), (1099, 2047)])
+def test_large_arrays_are_looked_at_by_threads_and_the_place_is_the_same(bad, place):
+    array = np.ones((1100, 2048))
+    assert array.size >= arrays.MANY
+    for view in (array, array.T, array[::-1], np.asfortranarray(array)):
+        check_finite(view, np.dtype(np.float32), "X")
+    array[place] = bad
+    with pytest.raises(InvalidInput, match=f"at row {place[0]}, column {place[1]}"):
+        check_finite(array, np.dtype(np.float32), "X")

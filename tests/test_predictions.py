@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import BINARY, LABELS, REAL, TARGETS, WEIGHTS, X, trainer_of
 
-from fastnn import Dense, InvalidInput
+from fastnn import Dense, InvalidInput, Network, Trainer
 from fastnn.rules.table import LOSSES
 from fastnn.training.scores import SCORED_ROWS
 
@@ -127,3 +127,41 @@ def test_scores_of_many_rows_are_those_of_all_rows_together():
     assert found["loss"] == pytest.approx(mean(rows, weights), rel=1e-5)
     right = raw.argmax(axis=1) == labels
     assert found["accuracy"] == pytest.approx(mean(right, weights), rel=1e-12)
+
+
+def test_a_few_rows_are_seen_to_be_fine_and_are_refused_in_the_same_words_where_they_are_not():
+    network = Network(3, [Dense(4, "relu"), Dense(2)])
+    trainer = Trainer(network)
+    few = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    whole = trainer.forward(np.tile(few, (4000, 1)))  # more than are looked at so
+    for view in (few, few[:, ::-1].copy()[:, ::-1], np.asfortranarray(few), few.tolist()):
+        assert np.array_equal(trainer.forward(view), whole[:5])
+    assert np.array_equal(trainer.forward(few[3::-2]), whole[3::-2])
+    for bad in (np.nan, np.inf, -np.inf):
+        wrong = few.copy()
+        wrong[3, 1] = bad
+        with pytest.raises(InvalidInput, match="at row 3, column 1 is not a finite number"):
+            trainer.predict(wrong)
+    for wrong, why in (
+        (few[:0], "no rows"),
+        (few[0], "two-dimensional"),
+        (few[:, :2], "2 columns"),
+    ):
+        with pytest.raises(InvalidInput, match=why):
+            trainer.predict(wrong)
+
+
+def test_predictions_of_a_few_rows_follow_every_change_of_the_weights():
+    rows, y = np.eye(3, dtype=np.float32), np.arange(3)
+    trainer = Trainer(Network(3, [Dense(8, "tanh"), Dense(3)]), batch_size=2)
+    seen = []
+    for _ in range(3):
+        seen.append(trainer.forward(rows).copy())
+        trainer.fit(rows, y, epochs=1)
+        reference = Trainer(trainer.network, target="numpy")
+        reference.set_parameters(trainer.parameters)
+        assert_allclose(trainer.forward(rows), reference.forward(rows), 1e-5, 1e-6)
+    assert not np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[1], seen[2])
+    trainer.fit(np.tile(rows, (50, 1)), np.tile(y, 50), epochs=1)  # other working memory
+    reference.set_parameters(trainer.parameters)
+    assert_allclose(trainer.forward(rows), reference.forward(rows), 1e-5, 1e-6)

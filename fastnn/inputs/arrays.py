@@ -22,12 +22,17 @@ from fastnn.inputs.frames import REMEDIES, Column, Frame, frame_of
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.npy_files import open_npy
 from fastnn.inputs.pages import in_pieces
+from fastnn.threads.processors import available_threads
+from fastnn.threads.tasks import run_tasks
 
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
 
 # Elements looked at together: small enough for the cache, large enough to hide a NumPy call.
 BLOCK = 1 << 16
+# So many are looked at by more than one thread, in larger blocks: threads wait for Python's lock
+# between two of them.
+MANY, LARGE_BLOCK = 1 << 21, 1 << 18
 # Columns of a frame that are copied side by side, and of how many rows at a time: whole cache lines
 # are written, and stay in the cache until they are full.
 COLUMNS, ROWS = 64, 1024
@@ -273,12 +278,10 @@ def check_finite(
     if array.dtype.kind != "f":
         return
     limit = min(np.finfo(array.dtype).max, np.finfo(dtype).max)
+    fine = isinstance(array, np.ndarray) and all(
+        _all_within(piece, limit) for piece in in_pieces(array)
+    )
     with np.errstate(invalid="ignore"):
-        fine = isinstance(array, np.ndarray) and all(
-            -limit <= block.min() and block.max() <= limit
-            for piece in in_pieces(array)
-            for block in _blocks(piece)
-        )
         place = None if fine else first_place(array, "beyond", limit)
     if place is None:
         return
@@ -295,8 +298,25 @@ def check_finite(
     )
 
 
-def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield views that together hold each value of the 2-D `array`, in the order of memory."""
+def _all_within(array: np.ndarray, limit: float) -> bool:
+    """Return whether -limit <= x <= limit for each x of the 2-D `array`, a large one on threads."""
+    large = array.size >= MANY
+    blocks = list(_blocks(array, LARGE_BLOCK if large else BLOCK))
+    workers = min(available_threads(), len(blocks)) if large else 1
+    each = -(-len(blocks) // workers)
+
+    def look(part: int, check: Callable[[], None]) -> bool:
+        with np.errstate(invalid="ignore"):
+            return all(
+                -limit <= block.min() and block.max() <= limit
+                for block in blocks[part * each : (part + 1) * each]
+            )
+
+    return all(run_tasks(look, workers, workers, lambda: None))
+
+
+def _blocks(array: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield views of about `size` values that together hold all of the 2-D `array`, as they lie."""
     view = array
     for axis in (0, 1):
         step: slice | None = None
@@ -310,7 +330,7 @@ def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         view = view.T
     if view.flags.c_contiguous:
         view = view.reshape(-1, 1)
-    rows = max(1, BLOCK // view.shape[1])
+    rows = max(1, size // view.shape[1])
     for start in range(0, len(view), rows):
         yield view[start : start + rows]
 

@@ -60,6 +60,8 @@ def test_training_with_l1_follows_the_numpy_target(
     fast_class, network, rule, limits, batch_size, dtype
 ):
     inputs, layers, loss = NETWORKS[network]
+    if rule == "lion" and len(layers) > 1:
+        dtype = "float64"  # a sign makes a whole step of a rounding error, which processors differ in
     problem = problem_of(
         inputs, layers, loss, OPTIMIZERS[rule], dtype=dtype, batch_size=batch_size, l1=0.3, l2=0.01,
         **limits,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -122,24 +121,3 @@ def alone_of(train: partial[None]) -> partial[None]:
     """Return what a seat does, of `train_seat`, for the one thread that does all."""
     compiled, jobs, threads, kept = train.args
     return partial(train_seat, compiled, jobs, threads and (1,), kept)
-
-
-def forward_seat(
-    forward: Callable[..., None],
-    jobs: list[np.ndarray],
-    count: int,
-    left: deque[int],
-    outputs: np.ndarray,
-    kept: Any,
-    seat: int,
-) -> None:
-    """Predict `count` rows at a time, from those that `left` says, until none are left.
-
-    Jobs are addresses; `kept` keeps alive what they are the addresses of.
-    """
-    while left:
-        try:
-            start = left.popleft()
-        except IndexError:  # another thread was quicker
-            return
-        forward(jobs[seat], start, min(start + count, len(outputs)), outputs)

@@ -29,9 +29,7 @@ from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
 from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import (
-    make_job,
     make_jobs,
-    make_sparse_table,
     make_strided_views,
 )
 from fastnn.targets.cpu.begun import (
@@ -39,7 +37,6 @@ from fastnn.targets.cpu.begun import (
     NO_WEIGHTS,
     Begun,
     alone_of,
-    forward_seat,
     random_keys,
     results_of,
     sparse_arrays,
@@ -47,6 +44,7 @@ from fastnn.targets.cpu.begun import (
 )
 from fastnn.targets.cpu.bfloat16 import instructions
 from fastnn.targets.cpu.checked import checked
+from fastnn.targets.cpu.forward import Here, forward_jobs, forward_seat
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.laziness import (
     EAGER,
@@ -60,7 +58,6 @@ from fastnn.targets.cpu.plan import (
     COPIED,
     EPOCH_STEPS,
     IN_PLACE,
-    INFERENCE_ROWS,
     LAYER_KIND,
     LAZY,
     LOOK_ROWS,
@@ -139,8 +136,11 @@ class Engine(interface.Engine):
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
         self.tells_penalty = self._linear or not any(l1 for l1, _ in problem.penalties)
+        self._products = sum(
+            k * n for k, n in problem.network.shapes
+        )  # in the forward pass of a row
         # What a row takes of a slow core, until it has been measured.
-        self.slow_row = 6e-9 * sum(k * n for k, n in problem.network.shapes) + 1e-6
+        self.slow_row = 6e-9 * self._products + 1e-6
         self.threads = self._choose_threads(None)
         rows, row_bytes = problem.batch_size, sum(map(sum, network.widths)) * problem.dtype.itemsize
         # For what a fit will want, where that is little; an engine may also only predict.
@@ -150,6 +150,7 @@ class Engine(interface.Engine):
         self._lock = new_lock()  # one call at a time uses the working memory
         # The state that the working memory holds, by identity; None while that is being changed.
         self._held: np.ndarray | None = None
+        self._of_few: Here | None = None
         self._task: Task | None = None  # what may still be at work on it
 
     def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
@@ -420,39 +421,34 @@ class Engine(interface.Engine):
             self._settle()
             if isinstance(X, SparseRows) != (self._working.sparse is not None):
                 self._follow(int(self._working.plan.head[SAMPLES]), self._laziness(X))
+            if type(X) is np.ndarray and self._flops(X) < 2 * PREDICT_FLOPS_PER_THREAD:
+                return self._here()(X, self.problem.network.outputs)
             return self._predicting(X)()
+
+    def _here(self) -> Here:
+        """Return what predicts a few dense rows with the weights as they are now."""
+        working = self._working
+        place_rules(self.problem, working.plan, training=False)
+        if self._of_few is None or self._of_few.working is not working:
+            compiled = checked(entry(self._entry("forward")))
+            columns = self.problem.network.shapes[0][0]
+            self._of_few = Here(compiled, working, self._alphas, columns)
+        return self._of_few
+
+    def _flops(self, X: Any) -> float:
+        """Return the operations of a forward pass of all rows."""
+        return 2.0 * len(X) * self._products_of_a_row(X)
 
     def _predicting(self, X: Any) -> Callable[[], np.ndarray]:
         """Return what predicts X, again and again, while plan and memory stay what they are."""
         rows, outputs = len(X), self.problem.network.outputs
-        flops = 2.0 * self._products_of_a_row(X)
-        most = max(1, min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops)))
-        counting = np.arange(INFERENCE_ROWS)
+        flops = self._flops(X)
+        most = max(1, min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / (flops / rows))))
         compiled = checked(entry(self._entry("forward")))
-        threads = min(self.threads, max(1, int(flops * rows / PREDICT_FLOPS_PER_THREAD)))
-        working = self._working
-        place_rules(self.problem, working.plan, training=False)
-        if isinstance(X, SparseRows):
-            strided, sparse = NO_ROWS, make_sparse_table(X)
-        else:
-            strided, sparse = make_strided_views(X), NO_ROWS
-        size = int(working.plan.head[NONZERO_SIZE]) * (working.sparse is not None)
-        unpacked = np.zeros((threads, size), np.int64)
-        jobs = [
-            make_job(
-                memory=working.memory,
-                alphas=self._alphas,
-                head=working.plan.inference_heads[me],
-                layers=working.plan.inference[me],
-                strided=strided,
-                counting=counting,
-                sparse=sparse,
-                nonzero=unpacked[me],
-            )
-            for me in range(threads)
-        ]
+        threads = min(self.threads, max(1, int(flops / PREDICT_FLOPS_PER_THREAD)))
+        place_rules(self.problem, self._working.plan, training=False)
+        jobs, kept = forward_jobs(self._working, self._alphas, X, threads)
         count = max(1, min(most, -(-rows // threads)))
-        kept = working, strided, counting, X, sparse, unpacked
 
         def predict() -> np.ndarray:
             found = np.empty((rows, outputs), self.problem.dtype)
@@ -505,9 +501,10 @@ class Engine(interface.Engine):
 
     def _products_of_a_row(self, X: Any) -> float:
         """Return the number of products in the forward pass of a row."""
-        (k, n), *others = self.problem.network.shapes
-        first = X.entries / len(X) if isinstance(X, SparseRows) else k
-        return max(1.0, first * n + sum(k * n for k, n in others))
+        if not isinstance(X, SparseRows):
+            return max(1.0, self._products)
+        (_, n), *others = self.problem.network.shapes
+        return max(1.0, X.entries / len(X) * n + sum(k * n for k, n in others))
 
     def _choose_threads(self, X: Any) -> int:
         sparse = self._laziness(X)
@@ -522,8 +519,7 @@ class Engine(interface.Engine):
             flops += FLOPS_OF_UPDATE * k * n
         if self._sums is None or self._sums.group.size == 1:
             return choose_threads(flops)
-        count = sum(k * n for k, n in self.problem.network.shapes)
-        return choose_threads(flops, count_parts(count * self.problem.dtype.itemsize) > 1)
+        return choose_threads(flops, count_parts(self._products * self.problem.dtype.itemsize) > 1)
 
     def _plan_for(self, samples: int, sparse: Laziness | None) -> Plan:
         if self._linear if sparse is None else sparse.linear:
