@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged, InvalidInput
-from fastnn.estimators.labels import known_text
+from fastnn.estimators.labels import known_text, places_in
 from fastnn.inputs.frames import frame_of
 from fastnn.inputs.sparse_rows import ChosenRows
 from fastnn.training.metrics import Metrics
@@ -32,6 +33,10 @@ FLOATS = (np.float64, np.float32)
 _SMALL = (np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32)
 KEPT = [*FLOATS, *_SMALL]  # dtypes of which X stays, the first for all others
 _FEW = 1 << 14  # numbers that are checked while scikit-learn's validation begins
+
+_PLAIN = {int, float, str, bool, type(None)}  # of which equal ones of one type are the same
+_FINE: set[tuple[Any, ...]] = set()  # classes with parameters of these that have been validated
+_SETTINGS = 1000  # how many are remembered
 
 
 class NonFiniteParameters(Diverged, ValueError):
@@ -74,9 +79,28 @@ class TrainedEstimator(BaseEstimator):
                 found.__dict__[name] = copy.copy(value)
         return found
 
-    def _new_trainer(self, **settings: Any) -> Trainer:
-        """Return a Trainer of these settings that knows the names of the columns, if there are."""
-        trainer, names = Trainer(**settings), vars(self).get("feature_names_in_")
+    def _validate_params(self) -> None:
+        """Raise for parameters that cannot be, as scikit-learn does; such that were fine are so.
+
+        That takes scikit-learn as long as some epochs of a small fit.
+        """
+        kind: Any = type(self)
+        values = [getattr(self, name) for name in _names_of(kind)]
+        parts = [each for value in values for each in (value if type(value) is tuple else [value])]
+        if not _PLAIN.issuperset(map(type, parts)):
+            super()._validate_params()
+            return
+        setting = (kind, *map(type, values), *map(type, parts), *values)
+        if setting not in _FINE:
+            super()._validate_params()
+            if len(_FINE) >= _SETTINGS:
+                _FINE.clear()
+            _FINE.add(setting)
+
+    def _new_trainer(self, parameters: Any, seed: int = 0, **settings: Any) -> Trainer:
+        """Return a Trainer that starts from parameters and knows the columns' names, if any."""
+        names = vars(self).get("feature_names_in_")
+        trainer = Trainer._starting_from(parameters, seed=seed, **settings)
         if names is not None:
             trainer._begin(None, tuple(map(str, names)))
         return trainer
@@ -137,12 +161,20 @@ class TrainedEstimator(BaseEstimator):
         classes = getattr(self, "classes_", None)
         if classes is None or not isinstance(y, np.ndarray) or y.ndim != 1:
             return
+        if not len(y) or places_in(classes, y) is not None:
+            return
         unknown = np.setdiff1d(y, classes)
         if len(unknown):
             raise ValueError(
                 f"y_val has labels that y does not have: {unknown.tolist()[:5]}; the classes are "
                 f"{classes.tolist()[:10]}"
             )
+
+
+@lru_cache
+def _names_of(kind: Any) -> tuple[str, ...]:
+    """Return the names of the parameters of a class of estimators."""
+    return tuple(kind._get_param_names())
 
 
 def float_of(X: Any) -> np.dtype[Any]:

@@ -1,7 +1,8 @@
-"""Fitted models from scikit-learn's MLPClassifier and MLPRegressor, and to them."""
+"""Fitted models from scikit-learn, and to it: the networks, then the linear models."""
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,3 +119,63 @@ def _binarizer(labels: Labels) -> LabelBinarizer:
     if labels.kind == "multilabel":
         return found.fit(np.eye(len(labels.classes), dtype=int))
     return found.fit(labels.classes)
+
+
+def from_theirs(cls: Any, fitted: Any, theirs: Any) -> Any:
+    """Return an estimator with the parameters and the weights of a fitted one of scikit-learn.
+
+    Raises
+    ------
+    InvalidInput
+        Another class.
+    NotFittedError
+        It is not fitted.
+    """
+    if not isinstance(fitted, theirs):
+        raise InvalidInput(
+            f"from_sklearn takes a fitted {theirs.__name__} of scikit-learn's, not {fitted!r:.80}"
+        )
+    check_is_fitted(fitted)
+    estimator: Any = cls(**fitted.get_params())
+    for name in _FITTED:
+        if hasattr(fitted, name):
+            setattr(estimator, name, copy.deepcopy(getattr(fitted, name)))
+    return estimator
+
+
+def to_theirs(estimator: Any, theirs: Any) -> Any:
+    """Return scikit-learn's estimator with the weights of a fitted one, and its parameters.
+
+    Raises
+    ------
+    InvalidInput
+        A loss that scikit-learn has not.
+    NotFittedError
+        It is not fitted.
+    """
+    check_is_fitted(estimator)
+    found: Any = theirs()
+    names = found.get_params()
+    values = {name: value for name, value in estimator.get_params().items() if name in names}
+    if "loss" in values:
+        loss = values["loss"] = _THEIR_NAMES.get(values["loss"], values["loss"])
+        if not isinstance(loss, str) or loss not in found.loss_functions:
+            raise InvalidInput(
+                f"loss={loss!r} is not one of scikit-learn's; set another one before, or use "
+                "to_trainer()"
+            )
+    found.set_params(**values)
+    for name in _FITTED:
+        if hasattr(estimator, name):
+            setattr(found, name, copy.deepcopy(getattr(estimator, name)))
+    if getattr(found, "average", False):
+        for kind in ("standard", "average"):
+            setattr(found, f"_{kind}_coef", found.coef_.copy())
+            setattr(found, f"_{kind}_intercept", found.intercept_.copy())
+    return found
+
+
+_THEIR_NAMES = {"binary_cross_entropy": "log_loss", "mse": "squared_error"}
+_FITTED = (
+    "coef_", "intercept_", "classes_", "t_", "n_iter_", "n_features_in_", "feature_names_in_",
+)  # fmt: skip

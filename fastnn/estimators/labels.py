@@ -10,6 +10,9 @@ import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
+_TEXT = {str, np.str_}
+_COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a table
+
 
 class ScoredLabels(ClassifierMixin):
     """A classifier of scikit-learn's, for which labels may be text of NumPy's `StringDType`."""
@@ -29,6 +32,74 @@ def known_text(y: Any) -> Any:
         return y
     found = y.astype(object)
     return found.astype(str) if all(isinstance(each, str) for each in found.flat) else found
+
+
+def classes_of(y: np.ndarray) -> np.ndarray | None:
+    """Return the sorted labels of `y` (n,), which are scikit-learn's `unique_labels`, but sooner.
+
+    Text in objects is hashed, and whole numbers that lie close together are counted. None: it takes
+    scikit-learn to tell whether those are labels.
+
+    >>> classes_of(np.array(["yes", "no", "yes"], object))
+    array(['no', 'yes'], dtype='<U3')
+    >>> classes_of(np.array([2.0, 1.0, 1.0]))
+    array([1., 2.])
+    """
+    if y.ndim != 1 or not len(y):
+        return None
+    if y.dtype == object:
+        values = y.tolist()
+        return np.asarray(sorted(set(values))) if set(map(type, values)) <= _TEXT else None
+    whole, native = _whole_numbers(y), y.dtype.newbyteorder("=")
+    if whole is not None:
+        low, high = int(whole.min()), int(whole.max())
+        if high - low < _COUNTED + len(y):
+            counts = np.bincount(np.subtract(whole, low, dtype=np.int64))
+            return (np.flatnonzero(counts) + low).astype(native)
+    elif y.dtype.kind not in "uU":
+        return None
+    return np.unique(y).astype(native, copy=False)
+
+
+def places_in(classes: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """Return the place of each label of `y` (n,) in sorted `classes`, int64; None: one has none.
+
+    >>> places_in(np.array(["no", "yes"]), np.array(["yes", "no"], object))
+    array([1, 0])
+    """
+    if y.dtype == object:
+        known = {label: place for place, label in enumerate(classes.tolist())}
+        try:
+            return np.fromiter(map(known.__getitem__, y.tolist()), np.int64, len(y))
+        except (KeyError, TypeError):  # of what is none of them, or cannot be hashed
+            return None
+    of_classes = _whole_numbers(classes) if len(y) and y.dtype == classes.dtype else None
+    whole = None if of_classes is None else _whole_numbers(y)
+    if whole is not None and of_classes is not None:
+        low, high = int(of_classes[0]), int(of_classes[-1])
+        if whole.min() < low or whole.max() > high:
+            return None
+        if high - low < _COUNTED + len(y):
+            table = np.full(high - low + 1, -1)
+            table[np.subtract(of_classes, low, dtype=np.int64)] = np.arange(len(classes))
+            places = table[np.subtract(whole, low, dtype=np.int64)]
+            return None if places.min() < 0 else places
+    places = np.searchsorted(classes, y).astype(np.int64, copy=False)
+    places[places == len(classes)] = 0
+    return None if np.any(classes[places] != y) else places
+
+
+def _whole_numbers(y: np.ndarray) -> np.ndarray | None:
+    """Return numbers as integers that int64 holds; None where they are none."""
+    if y.dtype.kind == "b":
+        return y.view(np.uint8)
+    if y.dtype.kind in "iu":
+        return None if y.dtype == np.uint64 and y.max() >= 1 << 63 else y
+    if y.dtype.kind != "f":
+        return None
+    with np.errstate(invalid="ignore"):
+        whole = y.astype(np.int64)
+    return whole if (whole == y).all() else None
 
 
 @dataclass(frozen=True)
@@ -58,14 +129,15 @@ class Labels:
         ValueError
             In scikit-learn's words: targets that are no labels, or none at all.
         """
+        classes = classes_of(y) if isinstance(y, np.ndarray) else None
+        if classes is not None:
+            return cls(classes, "multiclass" if len(classes) > 2 else "binary")
         kind = type_of_target(y, input_name="y")
         if "multioutput" in kind:
             raise ValueError("Multioutput target data is not supported with label binarization")
         if y.shape[0] == 0:
             raise ValueError(f"y has 0 samples: {y!r}")
-        # Of numbers and strings of one type that is the same, and says so sooner.
-        plain = kind in ("binary", "multiclass") and y.dtype != object
-        classes = np.unique(y) if plain else unique_labels(y)
+        classes = unique_labels(y)
         if kind.startswith("multilabel"):
             return cls(classes, "multilabel", scipy.sparse.issparse(y))
         return cls(classes, "multiclass" if len(classes) > 2 else "binary")
@@ -76,19 +148,36 @@ class Labels:
         return 1 if self.kind == "binary" else len(self.classes)
 
     def places(self, y: Any) -> np.ndarray:
-        """Return the place in `classes` of each label of `y` (n,), int64 (n,)."""
-        return np.searchsorted(self.classes, y).astype(np.int64, copy=False)
+        """Return the place in `classes` of each label of `y` (n,), int64 (n,).
 
-    def indicator(self, y: Any) -> np.ndarray:
+        Raises
+        ------
+        ValueError
+            A label that is none of them.
+        """
+        places = places_in(self.classes, y)
+        if places is None:
+            raise ValueError(
+                f"y has labels that are not among the classes {self.classes.tolist()[:10]}"
+            )
+        return places
+
+    def coded(self, y: Any) -> np.ndarray:
+        """Return `places`; or of several labels a row, whether it has each, bool (n, labels)."""
+        if self.kind != "multilabel":
+            return self.places(y)
+        dense = y.toarray() if scipy.sparse.issparse(y) else np.asarray(y)
+        return dense.astype(bool)
+
+    def indicator(self, coded: np.ndarray) -> np.ndarray:
         """Return for each row and output whether that is a label of the row's, bool (n, outputs).
 
-        The one output of two classes is for the second of them.
+        The one output of two classes is for the second of them. `coded` is what that function
+        returns.
         """
         if self.kind == "multilabel":
-            dense = y.toarray() if scipy.sparse.issparse(y) else np.asarray(y)
-            return dense.astype(bool)
-        places = self.places(y).reshape(-1, 1)
-        return places == (1 if self.kind == "binary" else np.arange(len(self.classes)))
+            return coded
+        return coded[:, None] == (1 if self.kind == "binary" else np.arange(len(self.classes)))
 
     def found(self, scores: np.ndarray, threshold: float = 0.0) -> np.ndarray:
         """Return what scores (n, outputs) mean: places in `classes` (n,), or labels, bool.
@@ -114,7 +203,9 @@ class Labels:
 
     def check_again(self, y: Any, warm_start: bool) -> None:
         """Raise scikit-learn's error where `y` has other classes than a fit before this one."""
-        classes = unique_labels(y)
+        classes = classes_of(y) if isinstance(y, np.ndarray) else None
+        if classes is None:
+            classes = unique_labels(y)
         if warm_start:
             if set(classes) != set(self.classes):
                 raise ValueError(

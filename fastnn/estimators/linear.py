@@ -14,6 +14,7 @@ import copy
 import time
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args
@@ -273,7 +274,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
         X = rows.X if self._scaling is None else self._scaling.apply(rows.X)
-        data = X, self._encode(rows.y), self._weights(rows.y, rows.sample_weight)
+        coded = self._coded(rows.y)
+        data = X, self._encode(coded), self._weights(coded, rows.sample_weight)
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
         fits = []
         with Hooks(self, rows, epochs * times) as hooks:
@@ -321,10 +323,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
             settings, factor = self._settings(X.shape[1], mean, done)
             dtype, seed = self.dtype or float_of(X), int(random.randint(_NO_LARGER))
-            trainer = self._new_trainer(seed=seed, dtype=dtype, **settings)
-            outputs = trainer.network.outputs
+            outputs = settings["network"].outputs
             zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
-            trainer.set_parameters([zeros if start is None else self._inside(*start)])
+            first = zeros if start is None else self._inside(*start)
+            trainer = self._new_trainer([first], seed, dtype=dtype, **settings)
         trainer.rate_factor = factor
         return trainer, mean
 
@@ -365,9 +367,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
         adaptive = self.optimizer is None and self.schedule is None
         adaptive = adaptive and self.learning_rate == "adaptive"
-        score = None
-        if held_out is not None:
-            score = scorer_of(self, self.scoring, held_out, self._shown)
+        score = None if held_out is None else self._score_on(held_out)
         return Monitor(
             self.tol,
             self.n_iter_no_change,
@@ -382,7 +382,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _outputs_for(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
-        X = self._check_X(X)
+        return self._outputs_of(self._check_X(X))
+
+    def _outputs_of(self, X: Any) -> np.ndarray:
+        """Return the same of checked features."""
         if X.dtype.kind != "f":
             if issparse(X) and X.nnz > _STORED:  # of which there is to be no floating copy
                 X, block = X.tocsr(), max(1, _STORED * X.shape[0] // X.nnz)
@@ -390,6 +393,18 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 return np.concatenate([self._products(part.astype(np.float64)) for part in parts])
             X = X.astype(np.float64)
         return self._products(X)
+
+    def _score_on(self, rows: Rows) -> Callable[[Any], float]:
+        """Return what gives the score of a trainer on some rows; larger is better."""
+        if self.scoring is not None:
+            return scorer_of(self, self.scoring, rows, self._shown)
+        coded, probe = self._coded(rows.y), copy.copy(self)
+
+        def score(trainer: Any) -> float:
+            probe.__dict__.update(self._shown(trainer))
+            return self._score_of(probe._outputs_of(rows.X), coded, rows.sample_weight)
+
+        return score
 
     def _products(self, X: Any) -> np.ndarray:
         if type(X) is np.ndarray and type(self.coef_) is np.ndarray:
@@ -475,8 +490,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         W, b = self._columns()
         settings, factor = self._settings(len(W), 1.0)
         settings["network"] = Network(len(W), [Dense(W.shape[1])])
-        trainer = self._new_trainer(dtype=self.dtype or b.dtype, **settings)
-        trainer.set_parameters([(W, b)])
+        trainer = self._new_trainer([(W, b)], dtype=self.dtype or b.dtype, **settings)
         trainer.rate_factor = factor
         return trainer
 
@@ -586,12 +600,22 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return how many outputs the network has."""
 
     @abstractmethod
-    def _encode(self, y: Any) -> np.ndarray:
-        """Return what the engine reads for `y`."""
+    def _coded(self, y: Any) -> np.ndarray:
+        """Return the place of each label in `classes_`, or numbers as floats."""
 
     @abstractmethod
-    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+    def _encode(self, coded: np.ndarray) -> np.ndarray:
+        """Return what the engine reads for the targets that `_coded` returns."""
+
+    @abstractmethod
+    def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         """Return the weights of rows or of targets."""
+
+    @abstractmethod
+    def _score_of(
+        self, outputs: np.ndarray, coded: np.ndarray, weights: np.ndarray | None
+    ) -> float:
+        """Return what `score` would of rows with such outputs, and targets as of `_coded`."""
 
     @abstractmethod
     def _splitter(self, test_size: float, random_state: Any) -> Any:
@@ -622,63 +646,3 @@ class _Lines:
             f"Objective: {self.monitor.losses[-1]:f}"
         )
         print(f"Total training time: {time.perf_counter() - self.begun:.2f} seconds.")
-
-
-def from_theirs(cls: Any, fitted: Any, theirs: Any) -> Any:
-    """Return an estimator with the parameters and the weights of a fitted one of scikit-learn.
-
-    Raises
-    ------
-    InvalidInput
-        Another class.
-    NotFittedError
-        It is not fitted.
-    """
-    if not isinstance(fitted, theirs):
-        raise InvalidInput(
-            f"from_sklearn takes a fitted {theirs.__name__} of scikit-learn's, not {fitted!r:.80}"
-        )
-    check_is_fitted(fitted)
-    estimator: Any = cls(**fitted.get_params())
-    for name in _FITTED:
-        if hasattr(fitted, name):
-            setattr(estimator, name, copy.deepcopy(getattr(fitted, name)))
-    return estimator
-
-
-def to_theirs(estimator: Any, theirs: Any) -> Any:
-    """Return scikit-learn's estimator with the weights of a fitted one, and its parameters.
-
-    Raises
-    ------
-    InvalidInput
-        A loss that scikit-learn has not.
-    NotFittedError
-        It is not fitted.
-    """
-    check_is_fitted(estimator)
-    found: Any = theirs()
-    names = found.get_params()
-    values = {name: value for name, value in estimator.get_params().items() if name in names}
-    if "loss" in values:
-        loss = values["loss"] = _THEIR_NAMES.get(values["loss"], values["loss"])
-        if not isinstance(loss, str) or loss not in found.loss_functions:
-            raise InvalidInput(
-                f"loss={loss!r} is not one of scikit-learn's; set another one before, or use "
-                "to_trainer()"
-            )
-    found.set_params(**values)
-    for name in _FITTED:
-        if hasattr(estimator, name):
-            setattr(found, name, copy.deepcopy(getattr(estimator, name)))
-    if getattr(found, "average", False):
-        for kind in ("standard", "average"):
-            setattr(found, f"_{kind}_coef", found.coef_.copy())
-            setattr(found, f"_{kind}_intercept", found.intercept_.copy())
-    return found
-
-
-_THEIR_NAMES = {"binary_cross_entropy": "log_loss", "mse": "squared_error"}
-_FITTED = (
-    "coef_", "intercept_", "classes_", "t_", "n_iter_", "n_features_in_", "feature_names_in_",
-)  # fmt: skip

@@ -359,14 +359,14 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
             loss = rule_of("loss", loss, LOSSES, outputs)
         return loss, outputs
 
-    def _encode(self, y: Any, loss: Any) -> np.ndarray:
-        labels = self._labels
-        if loss_row(loss).targets == "classes":
-            return labels.places(y)
-        return labels.indicator(y)
+    def _coded(self, y: Any) -> np.ndarray:
+        return self._labels.coded(y)
 
-    def _weights(self, rows: Rows) -> np.ndarray | None:
-        return weights_of(self.class_weight, self._labels, rows.y, rows.sample_weight)
+    def _encode(self, coded: np.ndarray, loss: Any) -> np.ndarray:
+        return coded if loss_row(loss).targets == "classes" else self._labels.indicator(coded)
+
+    def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        return weights_of(self.class_weight, self._labels, coded, sample_weight)
 
     def _metric(
         self, trainer: Trainer, y: np.ndarray, weights: np.ndarray | None
@@ -380,8 +380,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
             return scorer_of(self, self.scoring, rows, lambda each: shown(each, scalings))
         X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
         labels = self._labels
-        several = labels.kind == "multilabel"
-        right = labels.indicator(rows.y) if several else labels.places(rows.y)
+        right = labels.coded(rows.y)
         return lambda trainer: accuracy(
             labels.found(trainer.forward(X), _threshold(trainer)) == right,
             rows.sample_weight,
@@ -648,12 +647,15 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
             loss = rule_of("loss", loss, LOSSES, outputs)
         return loss, outputs
 
-    def _encode(self, y: Any, loss: Any) -> np.ndarray:
+    def _coded(self, y: Any) -> np.ndarray:
         found: np.ndarray = y.reshape(len(y), -1)
         return found
 
-    def _weights(self, rows: Rows) -> np.ndarray | None:
-        return rows.sample_weight
+    def _encode(self, coded: np.ndarray, loss: Any) -> np.ndarray:
+        return coded
+
+    def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        return sample_weight
 
     def _metric(
         self, trainer: Trainer, y: np.ndarray, weights: np.ndarray | None

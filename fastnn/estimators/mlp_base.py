@@ -248,14 +248,14 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             rows, held_out = split(rows, random, self.validation_fraction, self._stratifies())
         scalings = self._scalings(rows, task)
         X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
-        targets, weights = self._encode(rows.y, task.loss), self._weights(rows)
+        coded = self._coded(rows.y)
+        targets, weights = self._encode(coded, task.loss), self._weights(coded, rows.sample_weight)
         if scalings[1] is not None:
             targets = scalings[1].apply(targets)
         settings = self._settings(len(rows), weights, task)
         if task.anew:
             seed = int(random.randint(np.iinfo(np.int32).max))
-            trainer = self._new_trainer(seed=seed, dtype=dtype, **settings)
-            trainer.set_parameters(start)
+            trainer = self._new_trainer(start, seed, dtype=dtype, **settings)
             trainer.rate_factor = self._rate_factor(task)
         else:
             trainer = self._trainer_now()
@@ -269,7 +269,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         validation, score_of = None, None
         if held_out is not None:
             given = held_out.X if scalings[0] is None else scalings[0].apply(held_out.X)
-            own = self._encode(held_out.y, task.loss)
+            own = self._encode(self._coded(held_out.y), task.loss)
             own = own if scalings[1] is None else scalings[1].apply(own)
             validation = given, own, *[held_out.sample_weight][held_out.sample_weight is None :]
             metrics = self._metric(trainer, own, held_out.sample_weight)
@@ -520,8 +520,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             None,
             Task(network, loss, True, False),
         )
-        trainer = self._new_trainer(dtype=parameters[0][0].dtype, **settings)
-        trainer.set_parameters(parameters)
+        trainer = self._new_trainer(parameters, dtype=parameters[0][0].dtype, **settings)
         for name, value in shown(trainer, (None, None)).items():
             setattr(self, name, value)
 
@@ -597,11 +596,15 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """Return the engine's loss, and how many outputs it has for `y`."""
 
     @abstractmethod
-    def _encode(self, y: Any, loss: Any) -> np.ndarray:
-        """Return what a loss of the engine's reads for `y`."""
+    def _coded(self, y: Any) -> np.ndarray:
+        """Return labels as numbers, see `Labels.coded`, or numbers as (n, outputs)."""
 
     @abstractmethod
-    def _weights(self, rows: Rows) -> np.ndarray | None:
+    def _encode(self, coded: np.ndarray, loss: Any) -> np.ndarray:
+        """Return what a loss of the engine's reads for the targets that `_coded` returns."""
+
+    @abstractmethod
+    def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         """Return the weights of rows or of targets."""
 
     @abstractmethod

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.linear_model import Perceptron as Theirs
 
-from fastnn.estimators.linear import Penalty, from_theirs, to_theirs
+from fastnn.estimators.conversion import from_theirs, to_theirs
+from fastnn.estimators.linear import Penalty
 from fastnn.estimators.sgd import LinearClassifier
 from fastnn.inputs.problem import Dtype
 from fastnn.optimizers import Optimizer

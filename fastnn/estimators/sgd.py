@@ -22,7 +22,8 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.base import Rows, float_of
-from fastnn.estimators.labels import ScoredLabels, known_text
+from fastnn.estimators.conversion import from_theirs, to_theirs
+from fastnn.estimators.labels import ScoredLabels, classes_of, known_text, places_in
 from fastnn.estimators.linear import (
     PLAIN_LOSSES,
     WITH_EPSILON,
@@ -30,9 +31,8 @@ from fastnn.estimators.linear import (
     LinearModel,
     LinearRate,
     Penalty,
-    from_theirs,
-    to_theirs,
 )
+from fastnn.estimators.scoring import accuracy, r2
 from fastnn.estimators.weights import refuse_balanced
 from fastnn.inputs.problem import Dtype
 from fastnn.inputs.scaling import Scaling
@@ -47,8 +47,13 @@ _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax
 
 def _check_labels(y: np.ndarray) -> None:
     """Raise for targets that are no classes; integers, booleans and strings always are."""
-    if y.dtype.kind not in "biuU":
+    if y.dtype.kind not in "biuU" and classes_of(y) is None:
         check_classification_targets(y)
+
+
+def _largest(scores: np.ndarray) -> np.ndarray:
+    """Return the place of the class that scores mean, (m,) or (m, classes), for each row."""
+    return (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
 
 
 class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
@@ -110,8 +115,10 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     ) -> None:
         self._more_validate_params()
         X, y = self._check_rows(X, y, reset=True)
-        _check_labels(y)
-        classes = np.unique(y)
+        classes = classes_of(y)
+        if classes is None:
+            _check_labels(y)
+            classes = unique_labels(y)  # in which objects that are strings become strings
         if len(classes) < 2:
             raise ValueError(
                 f"The number of classes has to be greater than one; got {len(classes)} class"
@@ -120,8 +127,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         if self.warm_start and getattr(self, "coef_", None) is not None:
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        # Objects that are strings become strings, as in scikit-learn.
-        self.classes_ = unique_labels(classes) if classes.dtype == object else classes
+        self.classes_ = classes
         start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
@@ -167,8 +173,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each row of X (m, features), as `fit` was given it: (m,)."""
-        scores = self.decision_function(X)
-        places = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+        places = _largest(self.decision_function(X))
         return np.asarray(self.classes_[places])
 
     def _outputs(self) -> int:
@@ -179,28 +184,24 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
             return "binary_cross_entropy"  # the same model of two classes
         return super()._engine_loss(epsilon)
 
-    def _places(self, y: Any) -> np.ndarray:
-        """Return the place of each label in `classes_`."""
-        places = np.searchsorted(self.classes_, y)
-        places[places == len(self.classes_)] = 0
-        unknown = self.classes_[places] != y
-        if np.any(unknown):
-            wrong = np.unique(np.asarray(y)[unknown])
+    def _coded(self, y: Any) -> np.ndarray:
+        places = places_in(self.classes_, y)
+        if places is None:
+            wrong = np.setdiff1d(y, self.classes_)
             raise ValueError(f"y has the labels {wrong}, which are not in classes_ {self.classes_}")
-        return np.asarray(places)
+        return places
 
-    def _indicator(self, y: Any) -> np.ndarray:
+    def _indicator(self, places: np.ndarray) -> np.ndarray:
         """Return whether each row has the label of each output, bool (n, outputs)."""
-        places = self._places(y)
         if self._outputs() == 1:
             return (places == 1)[:, None]
         return places[:, None] == np.arange(len(self.classes_))
 
-    def _encode(self, y: Any) -> np.ndarray:
+    def _encode(self, coded: np.ndarray) -> np.ndarray:
         kind = loss_row(self._engine_row()).targets
         if kind == "classes":
-            return self._places(y)
-        there = self._indicator(y)
+            return coded
+        there = self._indicator(coded)
         return there.astype(np.float64) if kind == "binary" else np.where(there, 1.0, -1.0)
 
     def _engine_row(self) -> Any:
@@ -208,16 +209,25 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         loss = self._engine_loss(0.0)
         return "mse" if callable(loss) else loss
 
-    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+    def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return sample_weight
-        of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        given, classes = self.class_weight, self.classes_
+        if isinstance(given, str):  # which goes by how many rows there are of each
+            of_classes = compute_class_weight(given, classes=np.arange(len(classes)), y=coded)
+        else:
+            of_classes = compute_class_weight(given, classes=classes, y=classes)
         rowwise = loss_row(self._engine_row()).rowwise
         if self._outputs() == 1 or rowwise:
-            weights = of_classes[self._places(y)]
+            weights = of_classes[coded]
             return weights if sample_weight is None else weights * sample_weight
-        weights = np.where(self._indicator(y), of_classes, 1.0)
+        weights = np.where(self._indicator(coded), of_classes, 1.0)
         return weights if sample_weight is None else weights * sample_weight[:, None]
+
+    def _score_of(
+        self, outputs: np.ndarray, coded: np.ndarray, weights: np.ndarray | None
+    ) -> float:
+        return accuracy(_largest(outputs) == coded, weights)
 
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         return StratifiedShuffleSplit(test_size=test_size, random_state=random_state)
@@ -607,11 +617,13 @@ class SGDRegressor(RegressorMixin, LinearModel):
     def _outputs(self) -> int:
         return 1
 
-    def _encode(self, y: Any) -> np.ndarray:
-        y = np.asarray(y, np.float64) if y.dtype.kind != "f" else y
-        return y if self._y_scaling is None else np.asarray(self._y_scaling.apply(y))
+    def _coded(self, y: Any) -> np.ndarray:
+        return np.asarray(y, np.float64) if y.dtype.kind != "f" else np.asarray(y)
 
-    def _weights(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
+    def _encode(self, coded: np.ndarray) -> np.ndarray:
+        return coded if self._y_scaling is None else np.asarray(self._y_scaling.apply(coded))
+
+    def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         return sample_weight
 
     def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -624,6 +636,11 @@ class SGDRegressor(RegressorMixin, LinearModel):
         if scaling is None or loss_row(loss).targets != "real":
             return scaling, None
         return scaling, Scaling.fit(rows.y, rows.sample_weight)
+
+    def _score_of(
+        self, outputs: np.ndarray, coded: np.ndarray, weights: np.ndarray | None
+    ) -> float:
+        return r2(coded[:, None], outputs[:, None], weights)
 
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         return ShuffleSplit(test_size=test_size, random_state=random_state)

@@ -26,7 +26,7 @@ def refuse_balanced(class_weight: Any) -> None:
 
 
 def weights_of(
-    class_weight: Any, labels: Labels, y: Any, sample_weight: np.ndarray | None
+    class_weight: Any, labels: Labels, coded: np.ndarray, sample_weight: np.ndarray | None
 ) -> np.ndarray | None:
     """Return the weight of each row (n,), or of each of its labels (n, labels); None: all count 1.
 
@@ -36,8 +36,8 @@ def weights_of(
         None; "balanced", n / (classes n_c) for a class of n_c rows; or a dict of weights by class,
         1 for a class that it does not name. Of several labels a row, "balanced" or a list with one
         such dict for each label, of its classes 0 and 1.
-    labels, y
-        The classes, and the label or labels of each row.
+    labels, coded
+        The classes, and the label or labels of each row as `Labels.coded` has them.
     sample_weight
         Of each row, (n,), or None. Products of the two are the weights.
 
@@ -49,17 +49,17 @@ def weights_of(
     if class_weight is None:
         return sample_weight
     if labels.kind == "multilabel":
-        of_labels = _of_each_label(class_weight, labels.indicator(y))
+        of_labels = _of_each_label(class_weight, coded)
         return of_labels if sample_weight is None else of_labels * sample_weight[:, None]
-    places = labels.places(y)
     if isinstance(class_weight, str):
-        counts = np.bincount(places, minlength=len(labels.classes))
+        counts = np.bincount(coded, minlength=len(labels.classes))
         there = max(int(np.count_nonzero(counts)), 1)
         ones = np.ones(len(counts))
-        of_classes = np.divide(len(places), there * counts, where=counts > 0, out=ones)
+        of_classes = np.divide(len(coded), there * counts, where=counts > 0, out=ones)
     else:
-        of_classes = compute_class_weight(class_weight, classes=labels.classes, y=y)
-    weights: np.ndarray = of_classes[places]
+        classes = labels.classes
+        of_classes = compute_class_weight(class_weight, classes=classes, y=classes)
+    weights: np.ndarray = of_classes[coded]
     return weights if sample_weight is None else weights * sample_weight
 
 

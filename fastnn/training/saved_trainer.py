@@ -15,6 +15,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, TargetUnavailable, number, shown, whole
 from fastnn.inputs.parameters import (
     Parameters,
+    check_parameters,
     check_size,
     from_tensors,
     initial_parameters,
@@ -137,20 +138,33 @@ class Model:
         self.synchronise = check_synchronise(self.synchronise)
 
 
-def begin(problem: Problem, target: Target, threads: int | None, shuffle: bool | int) -> Model:
-    """Return the model before any training: initial parameters, and a history without epochs."""
+def begin(
+    problem: Problem,
+    target: Target,
+    threads: int | None,
+    shuffle: bool | int,
+    parameters: Any = None,
+) -> Model:
+    """Return the model before any training: a history without epochs, and `start`."""
     chosen, reason = choose(target, problem)
     history = History(chosen, check_threads(threads) or 1, reason)
-    return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, *start(problem))
+    first = start(problem, parameters)
+    return Model(problem, target, threads, shuffle, 0, 0, 1.0, history, *first)
 
 
-def start(problem: Problem) -> tuple[Parameters, list[Parameters]]:
-    """Return initial parameters and optimizer state: none before the inputs are known."""
+def start(problem: Problem, parameters: Any = None) -> tuple[Parameters, list[Parameters]]:
+    """Return parameters, checked, and optimizer state: none before the inputs are known.
+
+    `parameters` None: those that the network's initialisers draw.
+    """
     if problem.network.inputs is None:
         return [], []
     check_size(problem)
-    parameters = initial_parameters(problem.network, problem.seed, problem.dtype)
-    return parameters, start_slots(problem, parameters)
+    if parameters is None:
+        first = initial_parameters(problem.network, problem.seed, problem.dtype)
+    else:
+        first = check_parameters(problem, parameters)
+    return first, start_slots(problem, first)
 
 
 def check_divergence(on_divergence: Any, max_restores: Any) -> int:

@@ -197,6 +197,22 @@ class Trainer(Adjustable, Convertible, Inspectable):
         self.__setstate__(replace(model, synchronise=synchronise))
         self._join(communicator, synchronise)
 
+    @classmethod
+    def _starting_from(
+        cls,
+        parameters: Any,
+        target: Target,
+        threads: int | None,
+        shuffle: bool,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        **settings: Any,
+    ) -> Trainer:
+        """Return a new trainer with the given parameters, so that none are drawn in vain."""
+        trainer, problem = cls.__new__(cls), Problem(l1=l1, l2=l2, **settings)
+        trainer.__setstate__(models.begin(problem, target, threads, shuffle, parameters))
+        return trainer
+
     def __init_subclass__(cls, **settings: Any) -> None:
         """Leave a user-defined class open for its own attributes."""
         super().__init_subclass__(**settings)

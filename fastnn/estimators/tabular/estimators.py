@@ -210,7 +210,8 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
 
     def _row_weights(self, y: Any, weights: np.ndarray | None) -> np.ndarray | None:
         kind = "multiclass" if len(self.classes_) > 2 else "binary"
-        return weights_of(self.class_weight, Labels(self.classes_, kind), y, weights)
+        labels = Labels(self.classes_, kind)
+        return weights_of(self.class_weight, labels, labels.places(y), weights)
 
     def _mean_of(self, outputs: np.ndarray) -> np.ndarray:
         outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
