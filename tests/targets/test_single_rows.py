@@ -1,6 +1,7 @@
 """Models without hidden layers that step on one row at a time: the loops of scikit-learn's SGD."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from fastnn.inputs.problem import penalty_of
 from fastnn.network import SGD, Dense
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import LOSSES
+from fastnn.targets import numpy as reference
 
 RULES = {"sgd": SGD(0.05), "mean": AveragedSGD(0.05), "late mean": AveragedSGD(0.05, 40)}
 PENALTIES = {"none": {}, "l1": {"l1": 0.02}, "l2": {"l2": 0.1}, "both": {"l1": 0.02, "l2": 0.1}}
@@ -60,6 +62,60 @@ def test_single_rows_follow_the_numpy_target_with_every_loss(fast_class, loss, o
     assert_follows_numpy(fast_class, problem, data_of(problem, 70), rate=rate)
 
 
+def softmax_data(problem, n, kind, weighted):
+    """Return rows with labels or with soft labels, some of which sum to less than 1."""
+    data, outputs = data_of(problem, n, weighted=weighted), problem.network.outputs
+    if weighted:
+        data.weights[::5] = 0.0
+    if kind != "soft":
+        return data
+    shares = np.random.default_rng(4).dirichlet(np.full(outputs, 0.3), n)
+    shares[::3] = np.eye(outputs)[data.targets[::3]]
+    return replace(data, targets=(0.9995 * shares).astype(problem.dtype))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "rule", "penalty", "kind", "weighted", "dtype"),
+    all_pairs(
+        [1, 7, 33], [2, 3, 10, 32, 33], RULES, PENALTIES, ["labels", "soft"], [False, True], DTYPES
+    ),
+)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_softmax_of_single_rows_follows_the_numpy_target(
+    fast_class, inputs, outputs, rule, penalty, kind, weighted, dtype, smoothing
+):
+    problem = single(
+        inputs, outputs, "softmax_cross_entropy", rule, dtype=dtype, bias=inputs > 1,
+        label_smoothing=smoothing, **PENALTIES[penalty],
+    )  # fmt: skip
+    data = softmax_data(problem, 37, kind, weighted)
+    assert_follows_numpy(fast_class, problem, data, rate=0.1, epochs=2)
+
+
+def test_softmax_of_large_outputs_is_that_of_the_numpy_target(fast_class):
+    problem = single(4, 3, "softmax_cross_entropy")
+    data = data_of(problem, 30)
+    data.X[:] *= 300.0  # exp of which is beyond any number
+    assert_follows_numpy(fast_class, problem, data, rate=0.1)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_row_of_infinite_outputs_stops_a_softmax_unless_it_has_no_weight(fast_class, weight):
+    problem = single(5, 3, "softmax_cross_entropy")
+    data = data_of(problem, 30)
+    data.X[17] = 1e308  # times a weight it is infinite
+    data = replace(data, weights=np.where(np.arange(30) == 17, weight, 1.0))
+    ends = []
+    for kind in (fast_class, reference.Engine):
+        with closing(kind(problem)) as engine:
+            engine.load([(100 * W, b) for W, b in parameters_of(problem)], [])
+            result = engine.train_epoch(data, np.arange(30), np.full(30, 0.01), 0, 0)
+            assert result.bad_step == (17 if weight else None)
+            ends.append(state_of(engine))
+    if not weight:
+        np.testing.assert_allclose(*ends, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("layout", ["rows", "columns", "bytes"])
 def test_single_rows_of_any_layout_come_to_the_same_bits(fast_class, outputs, layout):
@@ -76,9 +132,12 @@ def test_single_rows_of_any_layout_come_to_the_same_bits(fast_class, outputs, la
     assert np.array_equal(*ends)
 
 
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "softmax_cross_entropy"])
 @pytest.mark.parametrize(("rule", "outputs"), [("sgd", 3), ("mean", 1), ("mean", 3)])
-def test_single_rows_in_parts_come_to_the_same_bits(fast_class, rule, outputs):
-    problem = single(9, outputs, "binary_cross_entropy", rule, l1=0.01)
+def test_single_rows_in_parts_come_to_the_same_bits(fast_class, rule, outputs, loss):
+    if outputs == 1 and loss == "softmax_cross_entropy":
+        pytest.skip("a softmax has several outputs")
+    problem = single(9, outputs, loss, rule, l1=0.01)
     data, order, rates = data_of(problem, 90), np.arange(90)[::-1].copy(), np.full(90, 0.1)
     ends = []
     for stops in ((), (1, 30, 64, 89)):

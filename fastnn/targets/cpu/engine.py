@@ -88,6 +88,7 @@ AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
 # Work that makes a second thread worth waking for a prediction, and what is done of it in one call:
 # a few hundredths of a second.
 PREDICT_FLOPS_PER_THREAD, PREDICT_FLOPS_PER_CALL, PREDICT_ROWS_PER_CALL = 2e7, 5e8, 1 << 17
+MOST_CLASSES = 32  # of a softmax regression by single rows; more fill the vectors of a panel
 PLANNED_BYTES = 1 << 20  # of activations for which memory is planned before it is known to be used
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
 
@@ -664,7 +665,8 @@ class Engine(interface.Engine):
 def is_linear(problem: Problem, rule: str) -> bool:
     """Return whether `step.linear` is for dense rows of a problem: for it there is one thread.
 
-    That is one Dense of one output; or of several, each a model of its own, on one row at a time.
+    That is one Dense of one output; or of several, on one row at a time, each a model of its own or
+    all in a softmax.
     """
     network = problem.network
     k, n = network.shapes[0]
@@ -676,7 +678,10 @@ def is_linear(problem: Problem, rule: str) -> bool:
         or first.rowwise
         or first.random
         or first.trainable
-        or loss_row(problem.loss).rowwise
+    ):
+        return False
+    if loss_row(problem.loss).rowwise and not (
+        problem.loss == "softmax_cross_entropy" and 1 < n <= MOST_CLASSES
     ):
         return False
     return n == 1 or (

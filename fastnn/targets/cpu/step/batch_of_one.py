@@ -1,9 +1,10 @@
 """An epoch of plain SGD on one row at a time, without hidden layers: the textbook's loop.
 
 Its step is the shortest there is. Of one output without an l1 penalty it waits for nothing that it
-can know before. Of several outputs each is a model of its own, and while one waits others go on;
-there, and with an l1 penalty or the mean of the weights, a row is read once for the update with it
-and once for the products before: weights are written and read in the same pass.
+can know before. Of several outputs each is a model of its own, and while one waits others go on, or
+they have a softmax together; there, and with an l1 penalty or the mean of the weights, a row is
+read once for the update with it and once for the products before: weights are written and read in
+the same pass.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, loss_gradient
 from fastnn.targets.cpu.plan import (
     BIAS,
+    CLASSES,
+    DELTA,
     LOSS,
     LOSS_BLOCK,
     OUTPUT,
@@ -65,6 +68,7 @@ from fastnn.targets.cpu.scalars import (
 )
 from fastnn.targets.cpu.step.between_steps import layer_number, share_of
 from fastnn.targets.cpu.views import (
+    classes_of,
     control_of,
     head_of,
     layers_of,
@@ -79,6 +83,7 @@ from fastnn.targets.cpu.views import (
 
 AHEAD = 16  # rows asked for ahead of time
 LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer
+SOFTMAX = LOSS_CODES["softmax_cross_entropy"]
 SGD, AVERAGED = UPDATE_CODES["sgd"], UPDATE_CODES["averaged_sgd"]
 # Losses whose derivative is compiled into a loop of its own; the others share one.
 OWN_LOOPS = ("binary_cross_entropy", "mse", "huber", "margin")
@@ -261,13 +266,70 @@ def _one_output(
     return epoch
 
 
+def _make_softmax(dtype: np.dtype, elementary: Any) -> Any:
+    """Return ``softmax(job, z_at, to, row, target, factor)``, the cross-entropy of the z of a row.
+
+    It writes factor (whole softmax(z)_j - t_j) to j numbers, `whole` being the sum of the targets t
+    of the row, which are the label of `row`, or at the address `target`.
+    """
+    real = dtype.type
+    zero, one = real(0), real(1)
+    exp, log = elementary.exp, elementary.log
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    own, itemsize = load_float64 if dtype.itemsize == 8 else load_float32, dtype.itemsize
+
+    @njit(**EXACT)
+    def softmax(job, z_at, to, row, target, factor):
+        memory, labelled, n = memory_of(job), head_of(job)[CLASSES] == 1, layers_of(job)[0, N]
+        smoothing = alphas_of(job)[LOSS_ALPHA]
+        largest, total = memory[U(z_at)], zero
+        for j in range(1, n):
+            largest = max(largest, memory[U(z_at + j)])
+        for j in range(n):
+            power = exp(memory[U(z_at + j)] - largest)
+            memory[U(to + j)] = power
+            total += power
+        share, log_sum = factor / total, largest + log(total)
+        label = classes_of(job)[U(row)] if labelled else -1
+        if labelled and smoothing == zero:
+            for j in range(n):
+                memory[U(to + j)] *= share
+            memory[U(to + label)] -= factor
+            return np.float64(log_sum - memory[U(z_at + label)])
+        keep, base = one - smoothing, smoothing / real(n)
+        loss, whole = 0.0, zero
+        for j in range(n):
+            t = keep * (own(target + j * itemsize) if not labelled else zero) + base
+            if j == label:
+                t = keep + base
+            whole += t
+            if t != zero:
+                loss += np.float64(t * (log_sum - memory[U(z_at + j)]))
+        share *= whole
+        for j in range(n):
+            t = keep * (own(target + j * itemsize) if not labelled else zero) + base
+            if j == label:
+                t = keep + base
+            memory[U(to + j)] = memory[U(to + j)] * share - factor * t
+        return loss
+
+    return softmax
+
+
 def _several_outputs(
-    gradient: Any, dtype: np.dtype, products: Any, step_row: Any, add_losses: Any
+    gradient: Any,
+    dtype: np.dtype,
+    products: Any,
+    step_row: Any,
+    add_losses: Any,
+    softmax: Any = None,
 ) -> Any:
     """Return ``epoch(job)`` for any number of outputs, an l1 penalty and the mean of the weights.
 
-    It goes on from the step where it is to the last that it is asked for.
+    It goes on from the step where it is to the last that it is asked for. The loss is that of each
+    output alone, or, where `softmax` is given, that of `_make_softmax`.
     """
+    together = softmax is not None
     real = dtype.type
     zero, one = real(0), real(1)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
@@ -292,6 +354,7 @@ def _several_outputs(
         if start >= end:
             return
         w, apart, size, z_at = layers[0, WEIGHTS], k + 1, head[SIZE], layers[0, OUTPUT]
+        changes_at = layers[0, DELTA]
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         row_bytes, losses_at = k * strided[0, COLUMN_STRIDE], head[ROW_SCRATCH]
         targets_at, block = losses_at + max(LOSS_BLOCK, n), max(1, LOSS_BLOCK // n)
@@ -300,7 +363,7 @@ def _several_outputs(
         l1, l2 = layer_number(job, ZERO, L1), real(layer_number(job, ZERO, L2))
         code, own_gradient, alpha = head[LOSS], head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
         weights, of_targets, weighted = weights_of(job), target_weights_of(job), head[WEIGHTED]
-        mean, output_share, share = numbers[MEAN_WEIGHT], one / real(n), zero
+        mean, output_share, share = numbers[MEAN_WEIGHT], one if together else one / real(n), zero
         inverse = 1.0 / mean if mean > 0.0 else 0.0
         row = order[U(start)]
         here = step_row(job, row, start)
@@ -326,13 +389,19 @@ def _several_outputs(
                 if weighted == 1:
                     scale = real(weights[U(row)] * inverse) * output_share
                 target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
+                if together:
+                    loss = softmax(job, z_at, changes_at, row, target, -rate * scale)
+                    add_loss(job, step, row, loss)
                 for j in range(n):
                     at, kept = w + j * apart, i * n + j
-                    z, y = memory[U(z_at + j)], own(target + j * itemsize)
-                    memory[U(losses_at + kept)], memory[U(targets_at + kept)] = z, y
-                    if weighted == 2:
-                        scale = real(of_targets[U(row * n + j)] * inverse) * output_share
-                    change = -rate * (gradient(code, own_gradient, z, y, alpha) * scale)
+                    if together:
+                        change = memory[U(changes_at + j)]
+                    else:
+                        z, y = memory[U(z_at + j)], own(target + j * itemsize)
+                        memory[U(losses_at + kept)], memory[U(targets_at + kept)] = z, y
+                        if weighted == 2:
+                            scale = real(of_targets[U(row * n + j)] * inverse) * output_share
+                        change = -rate * (gradient(code, own_gradient, z, y, alpha) * scale)
                     if scale == zero:
                         change = zero
                     bias = memory[U(at + k)] + trained * change
@@ -356,13 +425,29 @@ def _several_outputs(
                         z = plain(memory, at, at, here, after, k, keep, change, zero, zero)
                     memory[U(z_at + j)] = z + bias
                 row, here = following, after
-            if not add_losses(job, losses_at, targets_at, first, count):
+            if together:
+                if control[BAD_STEP] >= 0:
+                    return
+            elif not add_losses(job, losses_at, targets_at, first, count):
                 return
             atomic_store(control, STEP, first + count)
             if atomic_load(control, STOP) != 0:
                 return
 
     return epoch
+
+
+@njit(**INLINE)
+def add_loss(job, step, row, loss):
+    """Add the loss of one row; the first step whose loss is not finite is a bad one."""
+    numbers, control, weighted = numbers_of(job), control_of(job), head_of(job)[WEIGHTED] == 1
+    weight = weights_of(job)[U(row)] if weighted else 1.0
+    numbers[WEIGHT_SUM] += weight
+    if weight > 0.0:
+        total = numbers[LOSS_SUM] + weight * loss
+        numbers[LOSS_SUM] = total
+        if not math.isfinite(total) and control[BAD_STEP] < 0:
+            control[BAD_STEP] = step
 
 
 def make_one_by_one(
@@ -385,13 +470,15 @@ def make_one_by_one(
     every = make_gradient(real, elementary)
     parts = dtype, products, step_row, add_losses
     several = _several_outputs(every, *parts)
+    together = _several_outputs(every, *parts, _make_softmax(dtype, elementary))
     any_loss = _one_output(every, *parts)
-    lines, namespace = [], {"several": several, "any_loss": any_loss}
+    lines = [f"    if code == {SOFTMAX}: together(job)", "    elif not pipelined: several(job)"]
+    namespace = {"several": several, "together": together, "any_loss": any_loss}
     for name in OWN_LOOPS:
         namespace[name] = _one_output(_gradient_of(name, real, elementary), *parts)
         lines.append(f"    elif code == {LOSS_CODES[name]}: {name}(job)")
-    source = ["def pick(code, pipelined, job):", "    if not pipelined: several(job)", *lines]
-    exec("\n".join([*source, "    else: any_loss(job)"]), namespace)
+    source = ["def pick(code, pipelined, job):", *lines, "    else: any_loss(job)"]
+    exec("\n".join(source), namespace)
     pick = njit(**MERGED)(namespace["pick"])
 
     @njit(**MERGED)
