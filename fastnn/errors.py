@@ -174,6 +174,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def true_or_false(value: Any, what: str) -> bool:
+    """Return `value`, one of Python's booleans or NumPy's, as a bool, or raise `InvalidInput`."""
+    if not isinstance(value, bool):
+        import numpy as np  # which errors alone do not need
+
+        if not isinstance(value, np.bool_):
+            raise InvalidInput(f"{what} must be True or False, not {shown(value)}")
+    return bool(value)
+
+
 def number(
     value: Any,
     what: str,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, number, shown, whole
+from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
 from fastnn.initializers import INITIALISERS, BiasInitialiser, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
 from fastnn.normalization import BatchNorm, LayerNorm
@@ -130,8 +130,7 @@ class Dense(Layer):
         object.__setattr__(self, "units", _width(self.units, "units of a Dense layer"))
         self.check_activation()
         for name in ("bias", "trainable"):
-            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
-                raise InvalidInput(f"{name} must be True or False, not {shown(value)}")
+            object.__setattr__(self, name, true_or_false(getattr(self, name), name))
         if self.init is not None and not callable(self.init):
             if not isinstance(self.init, str) or self.init not in INITIALISERS:
                 raise unknown_name("initialiser", self.init, INITIALISERS)

@@ -13,9 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numpy as np
-
-from fastnn.errors import InvalidInput, number, shown, whole
+from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
 from fastnn.schedules import LearningRate, check_rate
 
 # The range of every setting that must be a number, as `number` takes it.
@@ -118,8 +116,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
-        if not isinstance(self.nesterov, (bool, np.bool_)):
-            raise InvalidInput(f"nesterov must be True or False, not {shown(self.nesterov)}")
+        object.__setattr__(self, "nesterov", true_or_false(self.nesterov, "nesterov"))
         if self.nesterov and self.momentum == 0.0:
             raise InvalidInput("nesterov=True needs a momentum above 0")
 
@@ -158,9 +155,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
-        if not isinstance(self.epsilon_hat, (bool, np.bool_)):
-            raise InvalidInput(f"epsilon_hat must be True or False, not {shown(self.epsilon_hat)}")
-        object.__setattr__(self, "epsilon_hat", bool(self.epsilon_hat))
+        object.__setattr__(self, "epsilon_hat", true_or_false(self.epsilon_hat, "epsilon_hat"))
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, number, shown, whole
+from fastnn.errors import InvalidInput, number, true_or_false, whole
 from fastnn.layers import Layer, Parameter
 
 CLIP = 3.0  # first frequencies lie within so many times their scale
@@ -91,8 +91,7 @@ class Periodic(Layer):
         if self.columns is not None:
             what = "columns of Periodic, if not None,"
             object.__setattr__(self, "columns", whole(self.columns, what, 0, 2**31 - 1))
-        if not isinstance(self.trainable, (bool, np.bool_)):
-            raise InvalidInput(f"trainable must be True or False, not {shown(self.trainable)}")
+        object.__setattr__(self, "trainable", true_or_false(self.trainable, "trainable"))
 
     def outputs_of(self, inputs: int) -> int:
         """Return how many numbers come out: those that come in, and the cosines."""

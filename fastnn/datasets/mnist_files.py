@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import os
+import stat
 import struct
 import sys
 import tempfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.datasets.planar import Samples
-from fastnn.errors import EXHAUSTED, CorruptFile, FastnnError, InvalidInput, shown
+from fastnn.errors import (
+    EXHAUSTED,
+    CorruptFile,
+    FastnnError,
+    InvalidInput,
+    MissingFile,
+    UnusableFile,
+    shown,
+)
 
 Arrays = dict[str, NDArray[np.uint8]]
 
@@ -60,7 +70,7 @@ MNIST_FILES = {
 }
 
 
-def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Samples, Samples]:
+def mnist(path: str | bytes | os.PathLike[Any] | None = None) -> tuple[Samples, Samples]:
     """Return MNIST's 60000 training and 10000 test digits of 28 x 28 pixels.
 
     Without `path` the data come from the first of these that has them, and must have MNIST's own
@@ -84,7 +94,11 @@ def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Samples, Samples]
     Raises
     ------
     InvalidInput
+        `path` is no path.
+    MissingFile
         `path` or FASTNN_DATA names nothing, or a folder given as `path` lacks the files.
+    UnusableFile
+        A pipe or a device, a file that cannot be read, or FASTNN_DATA names a file.
     CorruptFile
         A file is damaged, is not in MNIST's form, or differs from MNIST where it must not.
     FastnnError
@@ -104,23 +118,57 @@ def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Samples, Samples]
     return _samples(arrays)
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
+def _existing(path: Any) -> Path:
     """Return `path`, a file or a folder with all of MNIST's files in it."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise InvalidInput(f"path must be a file or folder name, not {shown(path)}")
-    where = Path(path)
-    if not where.exists():
-        raise InvalidInput(f"{where} does not exist; path=None finds or downloads MNIST")
+    try:
+        name = os.fsdecode(path)
+        if not name or "\0" in name:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InvalidInput(f"path must be a file or folder name, not {shown(path)}") from None
+    where = Path(name)
+    if not _there(where):
+        what = "there is no such file or folder; path=None finds or downloads MNIST"
+        raise MissingFile(errno.ENOENT, what, name)
     if where.is_dir() and (missing := _missing(where)):
-        raise InvalidInput(f"{where} has neither mnist.npz nor {', '.join(missing)}")
+        what = f"this folder has neither mnist.npz nor {', '.join(missing)}"
+        raise MissingFile(errno.ENOENT, what, name)
     return where
+
+
+def _there(where: Path) -> bool:
+    """Return whether there is something at a path, or raise `UnusableFile` where none can tell."""
+    try:
+        where.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UnusableFile(error.errno, error.strerror, str(where)) from error
+    return True
+
+
+def _content(file: Path) -> bytes:
+    """Return all that is in a file, or raise `UnusableFile`."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # of a pipe, reading would wait
+            what = "a pipe, a device or a socket is in the place of the file; choose another path"
+            raise UnusableFile(errno.EINVAL, what, str(file))
+        return file.read_bytes()
+    except UnusableFile:
+        raise
+    except OSError as error:
+        raise UnusableFile(error.errno, f"cannot be read: {error.strerror}", str(file)) from error
 
 
 def _data_folder() -> Path:
     """Return the folder that has MNIST, downloading what the cache folder lacks."""
     if data := os.environ.get("FASTNN_DATA"):
+        if not _there(Path(data)):
+            what = "FASTNN_DATA names this folder, and there is none; unset or mend it"
+            raise MissingFile(errno.ENOENT, what, data)
         if not Path(data).is_dir():
-            raise InvalidInput(f"FASTNN_DATA is {data!r}, which is not a folder; unset or mend it")
+            what = "FASTNN_DATA names this, which is not a folder; unset or mend it"
+            raise UnusableFile(errno.ENOTDIR, what, data)
         if not _missing(Path(data)):
             return Path(data)
     folder = _cache_folder()
@@ -179,7 +227,7 @@ def _require_form(array: NDArray[np.uint8], form: str, fits: bool, what: str) ->
 
 
 def _read_npz(file: Path) -> Arrays:
-    raw = io.BytesIO(file.read_bytes())
+    raw = io.BytesIO(_content(file))
     try:
         with np.load(raw, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in MNIST_FILES}
@@ -196,7 +244,7 @@ def _read_npz(file: Path) -> Arrays:
 
 def _read_idx(file: Path) -> NDArray[np.uint8]:
     """Read unsigned bytes in IDX form: 0, 0, 8, rank, each dimension as big-endian uint32, data."""
-    raw = file.read_bytes()
+    raw = _content(file)
     try:
         if file.suffix == ".gz":
             raw = gzip.decompress(raw)

@@ -20,7 +20,7 @@ _CUT = 1400  # rows of digits to train on
 def rows_of(data: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return X, y and the same to validate on: of MNIST, or of the digits that come with fastnn."""
     if data == "mnist":
-        (X, y), (X_test, y_test) = datasets.mnist(os.environ.get("FASTNN_DATA"))
+        (X, y), (X_test, y_test) = datasets.mnist(os.environ.get("FASTNN_DATA") or None)
         return X, y, X_test, y_test
     X, y = datasets.digits()
     return X[:_CUT], y[:_CUT], X[_CUT:], y[_CUT:]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, number, shown, whole
+from fastnn.errors import Diverged, InvalidInput, number, true_or_false, whole
 from fastnn.graph.descent_code import compiled, descent_source
 from fastnn.graph.descent_result import Descent, Restart
 from fastnn.graph.evaluate import real_array
@@ -105,10 +105,9 @@ def minimize(
     low, high = _limits(bounds, expression.names)
     generator = np.random.default_rng(whole(seed, "seed", 0, 2**128))
     starts = _starts(start, low, high, restarts, generator, expression.names)
-    for name, flag in (("normalized", normalized), ("keep_paths", keep_paths)):
-        if not isinstance(flag, (bool, np.bool_)):
-            raise InvalidInput(f"{name} must be True or False, not {shown(flag)}")
-    run = _Run(expression, rate, mass, steps, low, high, bool(normalized))
+    normalized = true_or_false(normalized, "normalized")
+    keep_paths = true_or_false(keep_paths, "keep_paths")
+    run = _Run(expression, rate, mass, steps, low, high, normalized)
     if keep_paths and (kept := restarts * starts.shape[1] * len(run.marks)) > MOST_KEPT:
         raise InvalidInput(
             f"keep_paths=True would keep {kept} numbers of {restarts} paths, above {MOST_KEPT}; "

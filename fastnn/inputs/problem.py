@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, number, shown, whole
+from fastnn.errors import Diverged, InvalidInput, number, shown, true_or_false, whole
 from fastnn.layers import Layer, rule_of
 from fastnn.losses import BY_NAME, KINDS
 from fastnn.network import BatchNorm, Dense, Network
@@ -300,9 +300,7 @@ class Problem:
 
     def _check_ignore_nan(self) -> None:
         """Raise `InvalidInput` where a target cannot be missing."""
-        if not isinstance(self.ignore_nan, (bool, np.bool_)):
-            raise InvalidInput(f"ignore_nan must be True or False, not {shown(self.ignore_nan)}")
-        object.__setattr__(self, "ignore_nan", bool(self.ignore_nan))
+        object.__setattr__(self, "ignore_nan", true_or_false(self.ignore_nan, "ignore_nan"))
         row = loss_row(self.loss)
         if self.ignore_nan and (row.rowwise or row.targets == "classes"):
             raise InvalidInput(

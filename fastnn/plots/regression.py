@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, true_or_false
 from fastnn.graph.axes import axes_or_new, colour
 from fastnn.inputs.data import check_data
 from fastnn.plots.boundary import dense_points, input_name
@@ -46,6 +46,7 @@ def regression_line(
     MissingExtra
         Matplotlib is not installed.
     """
+    residuals = true_or_false(residuals, "residuals")
     problem = trainer.problem
     inputs, outputs = problem.network.widths[0][0], problem.network.outputs
     if inputs != 1 or outputs != 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, TrainingWarning, number, shown, whole
+from fastnn.errors import InvalidInput, TrainingWarning, number, shown, true_or_false, whole
 from fastnn.graph.axes import axes_or_new, colour, pyplot
 from fastnn.inputs.data import Data, check_data
 from fastnn.inputs.problem import Problem, penalty_of
@@ -83,6 +83,7 @@ def loss_surface(
     MissingExtra
         Matplotlib is not installed.
     """
+    three_d = true_or_false(three_d, "three_d")
     problem = trainer.problem
     data = check_data(problem, X, y, names=trainer.feature_names)
     chosen = _chosen(trainer, parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from fastnn.errors import true_or_false
 from fastnn.rules.table import loss_row
 from fastnn.training.scores import check_probabilistic
 from fastnn.training.trainer_state import Stateful
@@ -107,7 +108,7 @@ class Convertible(Stateful):
 
         problem = self.problem
         last: Literal["softmax", "sigmoid", ""] = ""
-        if probabilities:
+        if true_or_false(probabilities, "probabilities"):
             check_probabilistic(problem)
             last = "softmax" if loss_row(problem.loss).targets == "classes" else "sigmoid"
         return make_module(problem.network, self.parameters, last)

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from fastnn.errors import InvalidInput, shown
 from fastnn.threads.tasks import run_tasks
 from fastnn.training.callbacks import Callback
 from fastnn.training.executors import train_elsewhere
@@ -124,12 +121,6 @@ def _on_threads(
     places = [index for group in groups for index in group]
     in_groups = [result for results in found for result in results]
     return [result for _, result in sorted(zip(places, in_groups, strict=True), key=itemgetter(0))]
-
-
-def check_keep(keep_trainers: Any) -> None:
-    """Raise `InvalidInput` where that does not say whether to keep trainers."""
-    if not isinstance(keep_trainers, (bool, np.bool_)):
-        raise InvalidInput(f"keep_trainers must be True or False, not {shown(keep_trainers)}")
 
 
 def _groups(members: Sequence[Member]) -> list[list[int]]:

@@ -37,6 +37,7 @@ from fastnn.training.members import (
 )
 from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX, Metrics
 from fastnn.training.population_result import Ending, Population, PopulationMember
+from fastnn.training.progress import check_progress
 from fastnn.training.shared_inputs import SharedInputs, Watched
 from fastnn.training.snapshot import Snapshot
 from fastnn.training.together import check_alone
@@ -188,6 +189,7 @@ def train_population(
     calls = check_callbacks(callbacks, True, "a population has several members")
     check_executor(executor, workers)
     check_on_error(on_error)
+    progress = check_progress(progress)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     clock = _Clock(time_limit)
     inputs = _Views(X, y, sample_weight, validation_data)

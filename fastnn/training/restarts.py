@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, WorkerFailed, whole
+from fastnn.errors import Diverged, InvalidInput, WorkerFailed, true_or_false, whole
 from fastnn.inputs.data import Data
 from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
@@ -16,7 +16,7 @@ from fastnn.training.callbacks import Callback, EarlyStopping, take_over
 from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.loop import Training
-from fastnn.training.many import check_keep, train_many
+from fastnn.training.many import train_many
 from fastnn.training.members import Failure, Failures, Member, at_rest
 from fastnn.training.metrics import Metric
 from fastnn.training.restart_results import Restart, Restarts
@@ -34,8 +34,7 @@ def check_restarts(
 ) -> int:
     """Return how many networks `fit` is to train, or raise `InvalidInput`."""
     count = whole(restarts, "restarts", 1)
-    check_keep(keep_trainers)
-    if keep_trainers and count == 1:
+    if true_or_false(keep_trainers, "keep_trainers") and count == 1:
         raise InvalidInput(
             "keep_trainers=True keeps every network of several restarts, but restarts=1 trains "
             "only this trainer; pass restarts=8, say, or leave keep_trainers=False"

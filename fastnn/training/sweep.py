@@ -9,9 +9,7 @@ from itertools import accumulate
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from fastnn.errors import InvalidInput, WorkerFailed, number, whole
+from fastnn.errors import InvalidInput, WorkerFailed, number, true_or_false, whole
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
@@ -21,7 +19,7 @@ from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import check_keep, train_many
+from fastnn.training.many import train_many
 from fastnn.training.members import Failure, Failures, Member, OnError, at_rest, check_on_error
 from fastnn.training.metrics import (
     Metrics,
@@ -146,8 +144,9 @@ def sweep(
     maker, settings = Maker(make), combinations(grid)
     maker.check(grid)
     chosen = seeds_of(seeds, maker.first_seed())
+    stop = true_or_false(stop, "stop")
     aim = _accuracy(accuracy, stop, validation_data)
-    check_keep(keep_trainers)
+    keep_trainers = true_or_false(keep_trainers, "keep_trainers")
     several = "a sweep trains several networks"
     calls = check_callbacks(callbacks, validation_data is not None, several)
     check_executor(executor, workers)
@@ -219,10 +218,8 @@ def _done(
     return replace(run, trainer=at_rest(trainer, member.run)) if keep else run, reason
 
 
-def _accuracy(accuracy: Any, stop: Any, validation: Any) -> float | None:
+def _accuracy(accuracy: Any, stop: bool, validation: Any) -> float | None:
     """Return the accuracy to reach, or None; raise `InvalidInput` where it cannot be."""
-    if not isinstance(stop, (bool, np.bool_)):
-        raise InvalidInput(f"stop must be True or False, not {stop!r}")
     if accuracy is None:
         if stop:
             raise InvalidInput("stop=True ends a run at an accuracy; give accuracy, such as 0.97")

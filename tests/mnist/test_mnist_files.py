@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mnist_cases import Arrays, Parts, assert_holds, write_idx
 
 from fastnn import datasets
-from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile
 
 
 def test_mnist_reads_an_npz_file(tmp_path: Path, arrays: Arrays) -> None:
@@ -65,25 +66,50 @@ def test_mnist_that_is_found_must_have_the_published_sums(
         datasets.mnist()
 
 
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [("nowhere.npz", "nowhere.npz does not exist"), (3, "file or folder name, not 3")],
-)
-def test_mnist_refuses_a_path_that_is_not_there(path: Any, message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
+@pytest.mark.parametrize("path", [3, "", b"", "a\0b", ["mnist.npz"]])
+def test_mnist_refuses_what_is_no_path(path: Any) -> None:
+    with pytest.raises(InvalidInput, match="path must be a file or folder name, not"):
         datasets.mnist(path)
+
+
+@pytest.mark.parametrize("form", [str, Path, os.fsencode])
+def test_mnist_says_that_a_path_is_not_there(tmp_path: Path, form: Any) -> None:
+    place = form(str(tmp_path / "nowhere.npz"))
+    with pytest.raises(MissingFile, match="there is no such file or folder") as missing:
+        datasets.mnist(place)
+    assert missing.value.filename == str(tmp_path / "nowhere.npz")
 
 
 def test_mnist_names_the_files_that_a_folder_lacks(tmp_path: Path, arrays: Arrays) -> None:
     (write_idx(tmp_path, arrays) / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(InvalidInput, match="neither mnist.npz nor t10k-labels-idx1-ubyte.gz$"):
+    with pytest.raises(MissingFile, match="neither mnist.npz nor t10k-labels-idx1-ubyte.gz") as no:
         datasets.mnist(tmp_path)
+    assert no.value.filename == str(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_mnist_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mnist.npz")
+    with pytest.raises(UnusableFile, match="a pipe, a device or a socket"):
+        datasets.mnist(tmp_path / "mnist.npz")
+
+
+def test_mnist_says_that_a_path_goes_through_a_file(tmp_path: Path, arrays: Arrays) -> None:
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    with pytest.raises(UnusableFile) as refused:
+        datasets.mnist(tmp_path / "mnist.npz" / "more")
+    assert isinstance(refused.value, NotADirectoryError)
 
 
 def test_fastnn_data_must_be_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTNN_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(InvalidInput, match="FASTNN_DATA is .*not a folder"):
+    with pytest.raises(MissingFile, match="FASTNN_DATA names this folder, and there is none"):
         datasets.mnist()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FASTNN_DATA", str(tmp_path / "file"))
+    with pytest.raises(UnusableFile, match="FASTNN_DATA names this, which is not a folder") as no:
+        datasets.mnist()
+    assert isinstance(no.value, NotADirectoryError)
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, -1])

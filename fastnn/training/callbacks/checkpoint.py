@@ -9,9 +9,7 @@ from pathlib import Path
 from signal import Signals as SignalNumber
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from fastnn.errors import CorruptFile, InvalidInput, shown, whole
+from fastnn.errors import CorruptFile, InvalidInput, true_or_false, whole
 from fastnn.storage import tensor_file
 from fastnn.storage.checkpoint_files import Place, place_of
 from fastnn.training import saved_trainer as models
@@ -119,8 +117,7 @@ class Checkpoint(Bundled):
             whole(self.keep, "keep, where it is not None,", 1)
         if self.best is not None:
             check_monitor(self.best, self.mode, "best")
-        if not isinstance(self.on_signal, (bool, np.bool_)):
-            raise InvalidInput(f"on_signal must be True or False, not {shown(self.on_signal)}")
+        self.on_signal = true_or_false(self.on_signal, "on_signal")
         self._place()
 
     def series(self) -> str:

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
-from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
+from fastnn.errors import CorruptFile, number, true_or_false, whole
 from fastnn.inputs.parameters import from_tensors, to_tensors
 from fastnn.storage.old_settings import renamed
 from fastnn.training import saved_trainer as models
@@ -104,10 +102,7 @@ class EarlyStopping(Bundled):
         whole(self.patience, "patience", 0)
         check_monitor(self.monitor, self.mode)
         number(self.min_delta, "min_delta", 0.0)
-        if not isinstance(self.restore_best, (bool, np.bool_)):
-            raise InvalidInput(
-                f"restore_best must be True or False, not {shown(self.restore_best)}"
-            )
+        self.restore_best = true_or_false(self.restore_best, "restore_best")
 
     def __call__(self, trainer: Stateful, history: History) -> bool:
         """Return whether to stop, with the trainer taken back if so."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.errors import true_or_false
 from fastnn.inputs.data import Data, check_data, check_features
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.memory import check_memory
@@ -123,6 +124,7 @@ def gradients(trainer: Stateful, X: Any, y: Any, sample_weight: Any, inputs: boo
 
     state = trainer._state
     problem, network = state.problem, state.problem.network
+    inputs = true_or_false(inputs, "inputs")
     if network.inputs is None:
         raise unknown_inputs("have gradients")
     reader = trainer._reader(X, y, sample_weight)

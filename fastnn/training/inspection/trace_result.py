@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, true_or_false
 from fastnn.network import Dense, Dropout, Network
 from fastnn.tables import data_frame
 from fastnn.training.inspection.values import (
@@ -129,6 +129,7 @@ class Trace(Sequence[Step]):
         MissingExtra
             pandas is not installed.
         """
+        flat = true_or_false(flat, "flat")
         columns: dict[str, Any] = {
             "epoch": [each.epoch for each in self],
             "rows": [each.rows for each in self],
