@@ -239,6 +239,30 @@ def test_messages_say_what_can_be_done_at_the_prompt(here, capsys):
         assert status == 2 and error.count("\n") == 1 and said in error, error
 
 
+EMPTY = [
+    "--hidden", "--drop", "--keep", "--category", "--number", "--duration", "--label", "--weight",
+    "--names", "--delimiter", "--decimal", "--encoding", "--task", "--loss", "--optimizer",
+    "--schedule", "--activation", "--out", "--checkpoint", "--resume", "--scoring", "--target",
+    "--dtype",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", EMPTY)
+def test_a_value_that_is_empty_is_named_and_not_taken_for_another(option, here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i, ["p", "q"][i % 2]] for i in range(20)])
+    assert main(["train", "data.csv", *QUICK, "--label", "y", option, ""]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{option}: the value is empty" in error
+    assert not (here / "model.safetensors").exists()
+
+
+def test_a_linear_model_is_asked_for_by_a_word_or_by_zero(here, capsys):
+    write(here / "data.csv", ["a", "y"], [[i, ["p", "q"][i % 2]] for i in range(20)])
+    for hidden in ("none", "0"):
+        assert train("--label", "y", "--hidden", hidden) == 0
+        assert "network 2-1; loss binary_cross_entropy" in capsys.readouterr().err
+
+
 def test_classes_with_commas_are_shown_apart(here, capsys):
     write(here / "data.csv", ["a", "y"], [[i, ["p, q", "r"][i % 2]] for i in range(20)])
     assert train("--label", "y") == 0
@@ -330,7 +354,7 @@ def test_a_table_of_one_column_asks_for_the_delimiter(here, capsys):
 def test_an_output_that_cannot_be_and_the_standard_input_are_named(here, capsys, monkeypatch):
     write(here / "data.csv", ["a", "k", "y"], ROWS)
     assert train("--label", "y", "--out", "") == 2
-    assert "--out must be the name of a file, not ''" in capsys.readouterr().err
+    assert "--out: the value is empty" in capsys.readouterr().err
     assert train("--label", "y", "--out", "no/such/m.safetensors") == 2
     assert "make it first: mkdir -p no/such" in capsys.readouterr().err
     assert train("--label", "y") == 0

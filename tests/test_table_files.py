@@ -230,6 +230,21 @@ def test_what_cannot_be_trained_on(change, text, tmp_path):
     assert not trainer.epoch
 
 
+@pytest.mark.parametrize("name", ["long" * 99, "long" * 99 + ".parquet", "nul\0.arrow"])
+def test_a_path_that_no_file_can_have_is_an_error_of_the_family(name):
+    trainer = trainer_of()
+    for call in (lambda: trainer.fit(name, "label", 1), lambda: trainer.predict(name)):
+        with pytest.raises(InvalidInput if "\0" in name else UnusableFile):
+            call()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_in_the_place_of_a_table_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "rows.parquet")
+    with pytest.raises(UnusableFile, match="a pipe, a device or a socket"):
+        trainer_of().fit(tmp_path / "rows.parquet", "label", 1)
+
+
 def test_files_that_cannot_be_read(tmp_path):
     path = Path(written(tmp_path, "parquet"))
     with pytest.raises(MissingFile):

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from fastnn import __version__
 from fastnn.cli import screen
-from fastnn.errors import FastnnError
+from fastnn.errors import FastnnError, InvalidInput
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 PIPE_CLOSED = 141  # and of one whose reader has gone
@@ -160,6 +160,13 @@ class Parser(argparse.ArgumentParser):
         options, rest = self.parse_known_args(args, namespace)
         if rest:
             getattr(options, "parser", self).error(f"unrecognized arguments: {' '.join(rest)}")
+        parser: Parser = getattr(options, "parser", self)
+        for option, action in parser._option_string_actions.items():
+            if getattr(options, action.dest, None) == "":
+                raise InvalidInput(
+                    f"{option}: the value is empty, as that of a shell variable that is not set; "
+                    "leave the option out, or give it one"
+                )
         return options
 
 

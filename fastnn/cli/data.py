@@ -102,8 +102,6 @@ def check_output(option: str, path: str, *inputs: str) -> None:
     from fastnn.errors import MissingFile
     from fastnn.storage.tensor_file import check_writable
 
-    if not path:
-        raise InvalidInput(f"{option} must be the name of a file, not ''")
     try:
         check_writable(path)
     except MissingFile as error:

@@ -42,7 +42,8 @@ def check_names(options: argparse.Namespace) -> None:
     from fastnn.rules.table import ACTIVATIONS, LOSSES, unknown_name
     from fastnn.targets.selection import TARGETS
 
-    hidden_of(options.hidden or "")
+    if options.hidden is not None:
+        hidden_of(options.hidden)
     task_for(options.task, options.loss)
     for kind, asked, known in (
         ("optimizer", options.optimizer, OPTIMIZERS),
@@ -111,7 +112,7 @@ def hidden_of(text: str) -> list[int]:
     >>> hidden_of("128,64"), hidden_of("0")
     ([128, 64], [])
     """
-    if text.strip().lower() in ("", "0", "none"):
+    if text.strip().lower() in ("0", "none"):
         return []
     try:
         return [whole(int(part), "a number of --hidden", 1) for part in text.split(",")]

@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
     network.add_argument(
         "--hidden",
         metavar="N,...",
-        help=f"units of hidden layers (default {settings.HIDDEN}); 0: none",
+        help=f"units of hidden layers (default {settings.HIDDEN}); none: a linear model",
     )
     network.add_argument("--activation", metavar="NAME", help=f"default {settings.ACTIVATION}")
     network.add_argument(

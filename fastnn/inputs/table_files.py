@@ -23,6 +23,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, MissingExtra, MissingFile, UnusableFile, shown
 from fastnn.inputs.memory import check_memory
+from fastnn.storage.tensor_file import regular_file
 
 KINDS = {
     ".parquet": "parquet", ".pq": "parquet", ".feather": "ipc", ".arrow": "ipc", ".ipc": "ipc",
@@ -492,9 +493,17 @@ def table_files(value: Any, what: str) -> list[tuple[str, str]] | None:
         return None
     # Workers may be in other folders.
     path = Path(os.path.abspath(os.fsdecode(value)))
-    if path.suffix.lower() in KINDS and not path.is_dir():
+    folder = os.path.isdir(path)  # Path.is_dir raises where a name is too long
+    if path.suffix.lower() in KINDS and not folder:
+        try:
+            regular_file(path)  # before it is opened, for which a pipe would wait
+        except InvalidInput:
+            raise InvalidInput(
+                f"{what} is {shown(value):.80}, which is no path; pass that of a Parquet or Arrow "
+                "file, or of a folder of them"
+            ) from None
         return [(str(path), KINDS[path.suffix.lower()])]
-    if path.is_dir():
+    if folder:
         found = [
             (str(each), KINDS[each.suffix.lower()])
             for each in sorted(path.rglob("*"))
