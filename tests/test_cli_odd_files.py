@@ -3,6 +3,7 @@
 import datetime
 import io
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -154,3 +155,32 @@ def write_columns(path, **columns):
     rows = zip(*columns.values(), strict=True)
     lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["1,5;2,25;3,75", "0,5;1,25;2,75"],
+        ["1.234,5;0,25;-3,75", "2.345,5;1,25;2,75"],
+        ["1,5\t2,25\t3,75", "0,5\t1,25\t2,75"],
+        ["1,5|x|3,75", "0,5|y|2,75"],
+        ["Rome;1,5;2,0", "Oslo;2,5;3,5"],
+        ['"1,5","2,25"', '"0,5","1,25"'],
+    ],
+)
+def test_a_first_line_of_decimal_commas_is_no_header(lines, here, capsys):
+    (here / "data.csv").write_text("\n".join(lines * 20))
+    table = ["data.csv", "--label", "-1", "--decimal", ",", "--task", "regression"]
+    assert main(["train", *table, *QUICK]) == 0
+    error = capsys.readouterr().err
+    columns = 2 if '"' in lines[0] else 3
+    assert f"data.csv: 40 rows, {columns} columns" in error
+    assert "the first line has numbers, so no names" in error
+
+
+def test_a_large_index_of_svmlight_is_refused_before_names_are_made_for_all(here, capsys):
+    (here / "data.svm").write_text("1 1:2 200000000:1\n0 1:3\n" * 10)
+    begun = time.process_time()
+    assert main(["train", "data.svm", *QUICK]) == 2
+    assert "200000000 columns" in capsys.readouterr().err
+    assert time.process_time() - begun < 10

@@ -112,11 +112,55 @@ def test_a_date_with_a_time_is_read_in_the_order_of_its_words(form, written):
     [
         "31/04/2020 20:31", "14/04/2020 24:01", "14/04/2020 20:61", "14/04/2020 13:00 PM",
         "14/04/2020 20", "14/04/2020 soon", "14/04/2020 20:31 CET", "2020-02-30 20:31", "3.10.12",
-        "1:60", "16:9", "May", "April 2020", "555-12-1234", "0001-01-01 00:00+05:00", "x" * 100,
+        "1:60", "16:9", "May", "555-12-1234", "2020-13", "13/2020", "2020-Q5", "2020-W54",
+        "1234-05", "April 20", "2020-04T10:00", "2019-20", "2009-10", "2009/10",
+        "0001-01-01 00:00+05:00", "x" * 100,
     ],
 )  # fmt: skip
 def test_what_is_no_date_is_none(text):
     assert date_format({text: 1}) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [
+        ("%Y-%m", ["2020-04", "2020-4"]),
+        ("%Y/%m", ["2020/04", "2020/4"]),
+        ("%m/%Y", ["04/2020", "4/2020"]),
+        ("%b %Y", ["Apr 2020", "April 2020", "apr-2020", "2020 Apr", "2020-APR", "April, 2020"]),
+        ("quarter", ["2020-Q2", "2020Q2", "q2 2020", "Q2/2020", "2020 Q2"]),
+    ],
+)
+def test_a_month_or_a_quarter_is_its_first_day(form, written):
+    for text in written:
+        assert date(text, form) == np.datetime64("2020-04-01"), text
+    assert date_format(dict.fromkeys(written, 1)) == (form, False)
+
+
+def test_a_week_of_iso_8601_is_its_monday():
+    for text in ("2020-W16", "2020W16", "2020-W16-1", "2020W161"):
+        assert date(text, "iso") == np.datetime64("2020-04-13"), text
+
+
+@pytest.mark.parametrize("mark", "-/")
+def test_years_that_follow_each_other_are_no_months_unless_others_are(mark):
+    seasons = [f"{year}{mark}{(year + 1) % 100:02d}" for year in range(2001, 2012)]
+    assert date_format(dict.fromkeys(seasons, 1)) == ("", False)
+    assert date_format(dict.fromkeys([*seasons, f"2012{mark}13"], 1), 0.9) == ("", False)
+    assert date_format(dict.fromkeys([*seasons, f"2011{mark}11"], 1)) == (f"%Y{mark}%m", False)
+
+
+def test_months_are_days_and_the_year_at_training_and_after():
+    months = [f"{year}-{month:02d}" for year in range(2015, 2022) for month in range(1, 13)]
+    made, said = Columns.learn(table(m=texts(*months)), Choices())
+    again = from_file(json.loads(json.dumps(made.to_plain())))
+    assert again == made and made.rules[0].form == "%Y-%m" and not said
+    names = dict(zip(made.features, again.apply(table(m=texts(*months)))[0].T, strict=True))
+    assert np.all(np.diff(names["m"]) > 0) and "m (year sin)" in names
+    with pytest.raises(InvalidInput, match="'2020-13' where a date is due, such as 2024-12"):
+        made.apply(table(m=texts("2020-13")))
+    with pytest.raises(InvalidInput, match="row 85, column 'm': '2022-00' where dates are due"):
+        Columns.learn(table(m=texts(*months, "2022-00")), Choices())
 
 
 def test_dates_with_a_time_are_features_in_any_order_of_their_words():

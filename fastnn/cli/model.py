@@ -151,7 +151,7 @@ class Described(ABC):
             return data
         columns = dict(data.columns)
         y = None if data.label is None else columns.pop(data.label)
-        width = len(scaled.features)
+        width = scaled.width
         if len(columns) != width:
             more = ""
             if len(columns) == width + 1:
@@ -222,7 +222,7 @@ class TableModel(Described):
             What it was told cannot be.
         """
         features, label, plan = _described(trainer.preparation, path, "fastnn.Trainer.load")
-        if len(features.features) != trainer.network.inputs:
+        if features.width != trainer.network.inputs:
             raise CorruptFile(
                 f"{path} is damaged: its features are not as many as the network's inputs"
             )

@@ -90,7 +90,7 @@ def _of_table(model: Any) -> dict[str, Any]:
         if preparation.dropped:
             found["not_used"] = preparation.dropped
     if not isinstance(model, PopulationModel):
-        found["features"] = len(preparation.features)
+        found["features"] = preparation.width
     found["rows"] = plan.rows
     shares = {"validation": plan.validation, "test": plan.test}
     left_out = {name: f"{share:.0%}" for name, share in shares.items() if share}

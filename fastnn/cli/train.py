@@ -292,7 +292,7 @@ def _begin(
     outputs = len(told.classes) if kind == "softmax_cross_entropy" else 1
     optimizer, rate = settings.optimizer_of(options, regression, epochs * -(-rows // batch))
     trainer = Trainer(
-        settings.network_of(options, len(features.features), outputs),
+        settings.network_of(options, features.width, outputs),
         kind,
         optimizer,
         batch_size=batch,

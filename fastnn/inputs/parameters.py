@@ -33,12 +33,11 @@ def check_size(problem: Problem) -> None:
     copies = 1 + update_row(problem.optimizer).slots
     # Initial weights are drawn in float64.
     needed = problem.dtype.itemsize * copies * sum(sizes) + 8 * max(sizes)
-    widest = max(network.widths[0][0], *(dense.units for dense in network.dense))
-    check_memory(
-        needed,
-        f"a network of {sum(sizes)} parameters, its widest layer of {widest} numbers,",
-        "make its layers narrower",
-    )
+    inputs, widest = network.widths[0][0], max(dense.units for dense in network.dense)
+    what, remedy = f"its widest layer of {widest} numbers", "make its layers narrower"
+    if inputs > widest:
+        what, remedy = f"{inputs} inputs", "give it fewer inputs, or a narrower first layer"
+    check_memory(needed, f"a network of {sum(sizes)} parameters, {what},", remedy)
 
 
 def start_slots(problem: Problem, parameters: Parameters) -> list[Parameters]:

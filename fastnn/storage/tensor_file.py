@@ -55,17 +55,30 @@ def write(
     MissingFile
         The folder is missing.
     InvalidInput
-        No path.
+        No path, or metadata of more than some 100 MB, which the format does not hold.
     UnusableFile
         A folder, a pipe or a device is there, a file or a folder that may not be written, or the
         disk is full: an `OSError`. In every case nothing has changed.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     # safetensors writes the memory of an array in the order in which it lies.
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
-    write_file(path, lambda: save(arrays, {_KEY: json.dumps(header)}))
+    text = json.dumps(header)
+
+    def content() -> bytes:
+        try:
+            return save(arrays, {_KEY: text})
+        except SafetensorError as error:
+            raise InvalidInput(
+                "a file cannot hold this: what it has beside the arrays, such as names, scales and "
+                f"history, is text of {len(text) // 10**6} MB, above some 100 ({error}); leave out "
+                "columns, or train with a shorter history"
+            ) from error
+
+    write_file(path, content)
 
 
 def write_file(path: str | bytes | os.PathLike[Any], make: Callable[[], bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What a text stands for as a date, a date with a time, or a time of day."""
+"""What a text stands for as a date, a date with a time, a month, or a time of day."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 ISO, WORDS, CLOCK = "iso", "%d %b %Y", "%H:%M"
 # What a date may look like, by the name that model files have for it, with an example. There may be
-# a time after each, and a zone.
+# a time after each of a day, and a zone. ISO 8601 has weeks, too, as 2024-W52; a week, a month and
+# a quarter stand for their first day.
 DATE_FORMATS = {
     ISO: "2024-12-31",
     "%Y/%m/%d": "2024/12/31",
@@ -23,6 +24,11 @@ DATE_FORMATS = {
     "%d/%m/%y": "31/12/24",
     "%Y%m%dT%H%M%S": "20241231T235900",
     WORDS: "31 Dec 2024",
+    "%Y-%m": "2024-12",
+    "%Y/%m": "2024/12",
+    "%m/%Y": "12/2024",
+    "%b %Y": "Dec 2024",
+    "quarter": "2024-Q4",
     CLOCK: "23:59",
 }
 MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y")
@@ -42,6 +48,21 @@ _BY_WORD = (
     re.compile(rf"{_MONTH}\s+{_DAY},?\s+{_YEAR}(?!\d)"),
     re.compile(rf"{_YEAR}[-\s/]{_MONTH}[-\s/]{_DAY}(?!\d)"),
 )
+# What else has four digits, two and a mark between them is seldom of these years.
+_CENTURIES = r"(?P<year>(?:1[5-9]|20|21)\d\d)"
+_BY_MONTH = {
+    "%Y-%m": (re.compile(rf"{_CENTURIES}-(?P<month>\d{{1,2}})"),),
+    "%Y/%m": (re.compile(rf"{_CENTURIES}/(?P<month>\d{{1,2}})"),),
+    "%m/%Y": (re.compile(rf"(?P<month>\d{{1,2}})/{_CENTURIES}"),),
+    "%b %Y": (
+        re.compile(rf"{_MONTH}(?:,?\s*|[-/]){_CENTURIES}"),
+        re.compile(rf"{_CENTURIES}[-\s/]{_MONTH}"),
+    ),
+    "quarter": (
+        re.compile(rf"{_CENTURIES}[-\s/]?q(?P<quarter>[1-4])"),
+        re.compile(rf"q(?P<quarter>[1-4])[-\s/]?{_CENTURIES}"),
+    ),
+}
 # The time of `ctime` is before the year, also with a zone.
 _CTIME = re.compile(r"([a-z]{3}\s+\d{1,2})\s+(\d\d?:.*)\s(\d{4})")
 _TIME = re.compile(
@@ -82,7 +103,8 @@ def readings(text: str) -> dict[str, datetime]:
     text = text.strip().lower()
     if not 3 < len(text) <= _LONGEST or not any(map(str.isdigit, text)):
         return {}
-    if text[:4].isdigit() and text[4:5] == "-" and len(text) >= 8:
+    week = "w" in text[4:6]
+    if text[:4].isdigit() and text[4:5] in ("-", "w") and len(text) >= 8 - week:
         try:
             return {ISO: _universal(datetime.fromisoformat(text.upper()))}
         except (ValueError, OverflowError):
@@ -108,7 +130,7 @@ def readings(text: str) -> dict[str, datetime]:
         month = names.index(found["name"][:3]) + 1
         days[WORDS] = _year(found["year"]), month, int(found["day"])
     if not found:
-        return {}
+        return _months(text)
     rest = text[found.end() :]
     if rest:
         before = _BEFORE_TIME.match(rest)
@@ -116,6 +138,23 @@ def readings(text: str) -> dict[str, datetime]:
             return {}
         rest = _SIX.sub(r"\1:\2:\3", rest[before.end() :], count=1)
     return _valid({form: days[form] for form in days if form in DATE_FORMATS}, rest)
+
+
+def _months(text: str) -> dict[str, datetime]:
+    """Return the first day of the month, or of the quarter, that a text is."""
+    names = [month[:3] for month in _MONTHS]
+    for form, patterns in _BY_MONTH.items():
+        for pattern in patterns:
+            if found := pattern.fullmatch(text):
+                parts = found.groupdict()
+                if "quarter" in parts:
+                    month = 3 * int(parts["quarter"]) - 2
+                elif "name" in parts:
+                    month = names.index(parts["name"][:3]) + 1
+                else:
+                    month = int(parts["month"])
+                return _valid({form: (int(parts["year"]), month, 1)}, "")
+    return {}
 
 
 def _valid(days: Mapping[str, tuple[int, int, int]], time: str) -> dict[str, datetime]:
@@ -180,19 +219,27 @@ def date_format(
     (('%d/%m/%Y', False), ('%m/%d/%Y', True), ('', False))
     >>> date_format({"2024-02-29": 9, "2024-02-30": 1}, 0.9)
     ('iso', False)
+
+    Years like 2009-10 are a season each, unless others show that they are months:
+
+    >>> date_format({"2009-10": 1, "2010-11": 1}), date_format({"2009-10": 1, "2009-11": 1})
+    (('', False), ('%Y-%m', False))
     """
     total = sum(texts.values())
     spare = total - share * total + 1e-9
     fitting: dict[str, int] = {}
+    seasons = True
     for text, count in texts.items():
         forms = readings(text)
         if not forms:
             spare -= count
             if spare < 0:
                 return "", False
-        for form in forms:
+        for form, moment in forms.items():
+            year = form in ("%Y-%m", "%Y/%m") and moment.month == (moment.year + 1) % 100
+            seasons = seasons and year
             fitting[form] = fitting.get(form, 0) + count
-    if not fitting:
+    if not fitting or seasons:
         return "", False
     most = max(fitting.values())
     best = [form for form, count in fitting.items() if count == most]

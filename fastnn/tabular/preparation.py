@@ -160,10 +160,15 @@ class Columns:
         return tuple(name for rule in rules for name in rule.features)
 
     @property
+    def width(self) -> int:
+        """How many features there are."""
+        return len(self.features)
+
+    @property
     def sparse(self) -> bool:
         """Whether so many features are 0 that a sparse matrix is the smaller one."""
         stored = sum(len(rule.features) for rule in self._dense()) + len(list(self._categories()))
-        return stored <= DENSEST * len(self.features)
+        return stored <= DENSEST * self.width
 
     def _dense(self) -> Iterator[NumberRule | DateRule | DurationRule]:
         return (rule for rule in self.rules if not isinstance(rule, CategoryRule))
@@ -549,6 +554,9 @@ def _dates(
     return form, ambiguous, dates
 
 
+MOST_COLUMNS = 3_000_000  # whose scales are 80 MB of text
+
+
 @dataclass(frozen=True, eq=False)
 class Scaled:
     """The preparation of a `Matrix`: (X - mean) / scale, of which sparse ones are only divided.
@@ -573,6 +581,12 @@ class Scaled:
         from fastnn.inputs.scaling import Scaling
 
         columns = matrix.X.shape[1]
+        if columns > MOST_COLUMNS:
+            raise InvalidInput(
+                f"the data have {counted(columns, 'column')}, and the file of a model the scales "
+                f"of {MOST_COLUMNS} at most; leave out columns, or number them anew, such as by a "
+                "hash into fewer"
+            )
         if matrix.X.dtype == np.uint8 and isinstance(matrix.X, np.ndarray):
             ones = np.ones(columns)
             return cls(0 * ones, 255 * ones, matrix.first), ["bytes are divided by 255"]
@@ -586,6 +600,11 @@ class Scaled:
         scale = np.asarray(largest.todense(), np.float64).ravel()
         scale[scale == 0] = 1.0
         return cls(np.zeros(columns), scale, matrix.first), ["columns are divided by their largest"]
+
+    @property
+    def width(self) -> int:
+        """How many features there are, of which names take long where they are millions."""
+        return len(self.mean)
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class PreparedRows(TableRows):
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and features."""
-        return len(self), len(self._preparation.features)
+        return len(self), self._preparation.width
 
     @property
     def names(self) -> None:

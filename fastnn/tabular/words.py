@@ -95,19 +95,19 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
     "all values are numbers with a percent sign, such as '12.5 %': leave that out"
     """
     texts = sorted({text.strip() for text in cells.tolist() if not is_missing(text)})
-    odd = [text for text in texts if not _is_number(text, decimal)]
+    odd = [text for text in texts if not is_number(text, decimal)]
     if not odd:
         return ""
     other = "," if decimal == "." else "."
     # The first that fits counts: where all have three digits, 1,234 is rather a thousand.
     ways: tuple[tuple[str, str, str, Callable[[str], str]], ...] = (
-        ("a mark of thousands", "leave that out", decimal, _without_thousands),
+        ("a mark of thousands", "leave that out", decimal, without_thousands),
         (f"the decimal mark {other!r}", f"pass --decimal {other}", other, str),
         (
             f"the decimal mark {other!r} and a mark of thousands",
             f"pass --decimal {other} and leave the other out",
             other,
-            _without_thousands,
+            without_thousands,
         ),
         *(
             (what, "leave that out", mark, lambda text, signs=signs: _without_sign(text, signs))
@@ -118,7 +118,7 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
     fitting = [
         (what, advice)
         for what, advice, mark, plain in ways
-        if all(_is_number(plain(text), mark) for text in texts)
+        if all(is_number(plain(text), mark) for text in texts)
     ]
     if not fitting:
         return ""
@@ -128,7 +128,8 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
     return f"all values are numbers with {what}, such as {odd[0]!r}: {advice}"
 
 
-def _without_thousands(text: str) -> str:
+def without_thousands(text: str) -> str:
+    """Return a text without the marks of thousands in the number that it begins with."""
     found = _THOUSANDS.match(text)
     if not found or text[found.end() : found.end() + 1] == found["mark"]:
         return text
@@ -137,10 +138,11 @@ def _without_thousands(text: str) -> str:
 
 def _without_sign(text: str, signs: str) -> str:
     minus = text[:1] if text[:1] in "-+" else ""
-    return _without_thousands(minus + text[len(minus) :].strip(f"{signs} \xa0"))
+    return without_thousands(minus + text[len(minus) :].strip(f"{signs} \xa0"))
 
 
-def _is_number(text: str, decimal: str) -> bool:
+def is_number(text: str, decimal: str) -> bool:
+    """Return whether a text is a finite number with this decimal mark."""
     try:
         number(text, decimal)
     except ValueError:

@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.errors import InvalidInput, shown
 from fastnn.tabular.files.reading import Reading
 from fastnn.tabular.table import Table, counted, listed
-from fastnn.tabular.words import number
+from fastnn.tabular.words import is_number, without_thousands
 
 _DELIMITERS = (",", "\t", ";", "|")
 _NAMED = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a blank"}
@@ -154,11 +154,15 @@ def _rows(name: str, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
 
 
 def _delimiter(name: str, text: str) -> str:
-    """Return the delimiter that gives the most columns, as many in each of the first lines."""
+    """Return the delimiter that gives as many columns in each of the first lines, and the most.
+
+    Where several do, it is the one after which fewest cells have another in them, but for numbers:
+    1,5;2,5 is one and a half and two and a half.
+    """
     if name.removesuffix(".gz").lower().endswith((".tsv", ".tab")):
         return "\t"
     sample = text[:_SAMPLED_TEXT]
-    best, most = ",", (0.0, 0)
+    best, most = ",", (0.0, 0.0, 0)
     for delimiter in _DELIMITERS:
         try:
             stream = io.StringIO(sample, newline="")
@@ -172,21 +176,28 @@ def _delimiter(name: str, text: str) -> str:
         if not widths:
             continue
         width, count = widths.most_common(1)[0]
-        rank = (count / sum(widths.values()), width) if width > 1 else (0.0, width)
-        if rank > most and width > 1:
+        if width == 1:
+            continue
+        cells = [cell for row in rows for cell in row]
+        others = [cell for cell in cells if any(other in cell for other in _DELIMITERS)]
+        odd = sum(not _is_value(cell) for cell in others) / len(cells)
+        rank = count / sum(widths.values()), -odd, width
+        if rank > most:
             best, most = delimiter, rank
     return best
 
 
 def _has_header(first: list[str], reading: Reading) -> bool:
-    """Return whether a first line has names: those that are known, or none that is a number."""
+    """Return whether a first line has names: those that are known, or none that is a number.
+
+    Whatever its decimal mark is.
+    """
     cells = [cell.strip() for cell in first]
     if reading.expected is not None and any(cell in reading.expected for cell in cells):
         return True
-    for cell in cells:
-        try:
-            number(cell)
-        except ValueError:
-            continue
-        return False
-    return True
+    return not any(map(_is_value, cells))
+
+
+def _is_value(cell: str) -> bool:
+    """Return whether a cell is a number, whatever its decimal mark and that of thousands are."""
+    return any(is_number(text, mark) for text in (cell, without_thousands(cell)) for mark in ".,")
