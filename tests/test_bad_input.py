@@ -52,7 +52,10 @@ FEATURES = {
     "cube": (X[:, :, None], r"X has shape \(37, 4, 1\) .*flatten"),
     "no rows": (X[:0], r"X has no rows \(shape \(0, 4\)\)"),
     "empty list": ([], "X has no rows"),
-    "None": (None, "X has dtype object"),
+    "None": (None, "X is None and no array of numbers"),
+    "a dict": ({"a": X}, "X is of type dict and no array of numbers; pass a NumPy array"),
+    "a set": ({1, 2}, "X is of type set and no array"),
+    "an iterator": (iter(X), "X is of type iterator and no array"),
     "strings": (X.astype(str), "X has dtype <U.*turn strings into numbers"),
     "bytes": (X.astype(bytes), "X has dtype .S.*turn strings into numbers"),
     "objects": (
@@ -87,7 +90,8 @@ CLASSES = {
     "too short": (LABELS[:36], "y has 36 rows but there are 37 samples"),
     "too long": (np.append(LABELS, 0), "y has 38 rows but there are 37 samples"),
     "empty": (LABELS[:0], "y has 0 rows"),
-    "None": (None, "y has dtype object"),
+    "None": (None, "y is None and no array"),
+    "huge": (changed(LABELS * 1.0, 3, 1e300), r"y has label 1e\+300 at row 3"),
 }
 
 BINARIES = {
@@ -230,7 +234,7 @@ W0, B0, W1, B1 = np.ones((4, 6)), np.ones(6), np.ones((6, 3)), np.ones(3)
         ([(W0 * 1e39, B0), (W1, B1)], "too large for float32"),
         ([(W0.astype(str), B0), (W1, B1)], "W of Dense layer 0 has dtype <U"),
         ([(W0, B0), (W1 * 1j, B1)], "W of Dense layer 1 has dtype complex128"),
-        ([(W0, B0), (None, B1)], "W of Dense layer 1 has dtype object"),
+        ([(W0, B0), (None, B1)], "W of Dense layer 1 is None and no array"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(trained, parameters, message):

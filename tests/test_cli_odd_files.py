@@ -184,3 +184,69 @@ def test_a_large_index_of_svmlight_is_refused_before_names_are_made_for_all(here
     assert main(["train", "data.svm", *QUICK]) == 2
     assert "200000000 columns" in capsys.readouterr().err
     assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize("ends", [("", ","), (",", ","), (",,", ",,"), (",", ""), (",", " , ")])
+def test_delimiters_at_the_ends_of_lines_are_no_columns(ends, here, capsys):
+    rows = [f"{number:.3f},{number > 0}" for number in NUMBERS]
+    if ends == (",", ""):
+        ends = ("", "")
+        rows[5] += ",,"
+    text = "\n".join(["a,y" + ends[0], *(row + ends[1] for row in rows)])
+    (here / "data.csv").write_text(text)
+    assert train("data.csv") == 0
+    assert "data.csv: 60 rows, 2 columns" in capsys.readouterr().err
+    (here / "data.csv").write_text(text + "\n1,True,3")
+    if ends[0]:  # then it is a value of a column without a name
+        return
+    assert train("data.csv") == 2
+    assert "line 62: 3 values where the header has 2" in capsys.readouterr().err
+
+
+def test_a_header_of_numbers_is_asked_for(here, capsys):
+    (here / "data.csv").write_text("2001,2002,y\n" + "1,2,a\n3,4,b\n" * 10)
+    assert train("data.csv") == 2
+    assert "if the first line has names, though numbers are among them, pass --header" in (
+        capsys.readouterr().err
+    )
+    assert train("data.csv", "--header") == 0
+
+
+def test_one_cell_among_numbers_to_predict_is_named_with_its_row(here, capsys):
+    for wrong in ("inf", "n.a.", "12%"):
+        numbers = [f"{number:.3f}" for number in NUMBERS]
+        numbers[7] = wrong
+        write_columns(here / "data.csv", a=NUMBERS, y=numbers)
+        assert train("data.csv") == 2
+        error = capsys.readouterr().err
+        assert f"row 8, column 'y', the label: '{wrong}' where numbers are due" in error, error
+        assert "--task classification" in error
+    write_columns(here / "data.csv", a=NUMBERS, y=[*(["1", "2", "3"] * 19), "1", "2", "x"])
+    assert train("data.csv") == 0  # few numbers are classes
+
+
+def test_classes_that_differ_in_case_alone_are_said(here, capsys):
+    write_columns(here / "data.csv", a=NUMBERS, y=["True", "FALSE", "true"] * 20)
+    assert train("data.csv") == 0
+    assert "'True' and 'true' are two classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.npy", "out.XLSX", "out.json", "out.csv.xz"])
+def test_predictions_are_not_written_under_a_name_of_another_format(name, here, capsys):
+    write_columns(here / "data.csv", a=NUMBERS, y=SIGNS)
+    assert train("data.csv") == 0
+    capsys.readouterr()
+    assert main(["predict", "model.safetensors", "data.csv", "--out", name]) == 2
+    assert "predictions are written as CSV" in capsys.readouterr().err
+    assert not (here / name).exists()
+    for good in ("out.csv", "out.txt", "out.tsv.gz", "out", "v1.2"):
+        assert main(["predict", "model.safetensors", "data.csv", "--out", good]) == 0
+
+
+@pytest.mark.parametrize("cells", [["0,005417", "0,104", "2,5"], ["1,2345", "0,1", "2,5"]])
+def test_digits_after_a_decimal_comma_are_no_thousands(cells, here, capsys):
+    lines = [f"{cell};{sign}" for cell, sign in zip(cells * 20, SIGNS, strict=True)]
+    (here / "data.csv").write_text("\n".join(["a;y", *lines]))
+    assert train("data.csv") == 0
+    error = capsys.readouterr().err
+    assert "numbers with the decimal mark ','" in error and "thousands" not in error

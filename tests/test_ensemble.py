@@ -370,6 +370,7 @@ def test_what_was_written_by_something_else_is_refused(tmp_path):
         ({"weights": [0, 0]}, "weights must not all be 0"),
         ({"views": ["a"]}, "views must be 2, one a member, not 1"),
         ({"views": ["a", 2.5]}, r"views\[1\] must be None, the key"),
+        ({"views": ["a", [1, [2]]]}, r"views\[1\] must be None, the key"),
         ({"views": [None, range(3)]}, r"views\[1\] has 3 columns, but the network has 4 inputs"),
         ({"threads": 0}, "threads must be a whole number"),
         ({"members": [trainer_of(), trainer_of(loss="mse")]}, "member 1 has loss 'mse' with 3"),

@@ -176,6 +176,12 @@ def test_variables_of_one_name_are_the_same_variable():
     assert (x - other).gradient(x=1) == {"x": 0}
 
 
+@pytest.mark.parametrize("names", [3, None, 2.5])
+def test_what_are_no_names_is_refused(names):
+    with pytest.raises(InvalidInput, match="names must be a string or several"):
+        variables(names)
+
+
 @pytest.mark.parametrize("names", ["", "1a", "a b-c", "lambda", [3]])
 def test_what_cannot_be_a_name_is_refused(names):
     with pytest.raises(InvalidInput, match=r"cannot be a name|at least one name"):

@@ -7,11 +7,15 @@ import pytest
 
 from fastnn import (
     SGD,
+    BatchNorm,
     Dense,
+    Dropout,
     History,
     InvalidInput,
+    LayerNorm,
     MissingExtra,
     Network,
+    Periodic,
     Trainer,
     datasets,
     plots,
@@ -204,6 +208,22 @@ def test_a_descent_shows_its_path_and_where_other_restarts_ended():
     assert least < min(ends) and max(ends) < most
 
 
+@pytest.mark.parametrize("before", [[LayerNorm()], [BatchNorm(), Dropout(0.1)], [Periodic(2)]])
+def test_layers_of_weights_are_counted_among_dense_ones(before, pyplot):
+    layers = [*before, Dense(3, "prelu"), LayerNorm(), Dense(2)]
+    trainer = Trainer(Network(4, layers), "mse", target="numpy")
+    dense = [
+        arrays[0]
+        for layer, arrays in zip(trainer.network.parametric, trainer.parameters, strict=True)
+        if isinstance(layer, Dense)
+    ]
+    for layer, W in enumerate(dense):
+        drawn = plots.weights(trainer, layer, (len(W), 1)).images[0].get_array()
+        np.testing.assert_array_equal(drawn[: len(W), 0], W[:, 0])
+    with pytest.raises(InvalidInput, match="layer must be 0 to 1, not 2"):
+        plots.weights(trainer, 2)
+
+
 def test_every_picture_takes_axes_and_gives_them_back(pyplot):
     X, y = datasets.xor(40)
     trainer = Trainer(Network(2, [Dense(4, "tanh"), Dense(2)]), optimizer=SGD(0.1), target="numpy")
@@ -248,6 +268,23 @@ def test_every_picture_takes_axes_and_gives_them_back(pyplot):
         (lambda: plots.activation("relu", alpha=1.0), "no alpha"),
         (lambda: plots.activation("relu", limits=(2, 1)), r"\(2, 1\)"),
         (lambda: plots.descent((1, 2)), "not a tuple"),
+        (lambda: plots.weights(small(4, "mse"), units=1), "units must be a list"),
+        (lambda: plots.confusion_matrix([0, 10**9], [0, 1]), "1000000001 classes"),
+        (lambda: plots.confusion_matrix(np.array([2**63], np.uint64), [0]), "classes"),
+        (lambda: plots.confusion_matrix([[0], [0, 1]], [0, 1]), "y_true must be labels"),
+        (lambda: plots.weights("model"), "weights needs a fastnn.Trainer, not str"),
+        (lambda: plots.decision_boundary(None, X3, [0, 1]), "needs a fastnn.Trainer, not None"),
+        (lambda: plots.regression_line(Trainer, X3, [0, 1]), "not the class Trainer"),
+        (lambda: plots.loss_surface([], X3, [0, 1]), "loss_surface needs a fastnn.Trainer"),
+        (lambda: plots.network(small(4, "mse").network), "network needs a fastnn.Trainer"),
+        (
+            lambda: plots.loss_surface(small(1, "mse"), X3[:, :1], [0, 1], {"a": [[1, 2], [3]]}),
+            "path 'a' .* cannot be read as an array",
+        ),
+        (
+            lambda: plots.loss_surface(small(1, "mse"), X3[:, :1], [0, 1], {"a": "ab"}),
+            "the batch size of path 'a'",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_before_a_figure_is_made(draw, named, pyplot):

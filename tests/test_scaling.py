@@ -262,6 +262,21 @@ def test_what_cannot_be_folded_is_refused(layers, fold, message):
         getattr(Scaling([0.0, 0.0], [1.0, 1e-300]), fold)(parameters)
 
 
+@pytest.mark.parametrize("parameters", [[3], [None], ["ab"], [(np.ones((2, 2)),)], [("a", "b")]])
+@pytest.mark.parametrize("fold", ["fold_inputs", "fold_outputs"])
+def test_what_are_no_parameters_are_not_folded(fold, parameters):
+    with pytest.raises(InvalidInput, match=r"the (first|last) layer"):
+        getattr(Scaling([0.0, 0.0], [1.0, 1.0]), fold)(parameters)
+
+
+@pytest.mark.parametrize("dtype", ["abc", 3, "int32", [1, 2], bool])
+def test_a_dtype_that_is_not_floating_is_refused(dtype):
+    scaling = Scaling([0.0], [1.0])
+    for call in (scaling.apply, scaling.undo):
+        with pytest.raises(InvalidInput, match="dtype must be a floating one, such as float32"):
+            call([[1.0]], dtype)
+
+
 @pytest.mark.parametrize(
     ("X", "weights", "message"),
     [

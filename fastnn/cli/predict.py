@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen
@@ -61,6 +62,16 @@ def _add_model(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--quiet", action="store_true", help="print errors and results only")
 
 
+# What a file of this name is taken for, and predictions are not written as.
+_OTHERS = frozenset(
+    (
+        ".arrow", ".bz2", ".feather", ".html", ".json", ".jsonl", ".npy", ".npz", ".ods",
+        ".parquet", ".pickle", ".pkl", ".safetensors", ".svm", ".xls", ".xlsx",
+        ".xz", ".zip", ".zst",
+    )
+)  # fmt: skip
+
+
 def _loaded(options: argparse.Namespace) -> tuple[Described, Any, list[str]]:
     """Return the model, the data with the model's names, and what there is to say."""
     from fastnn.cli.model import load
@@ -79,6 +90,12 @@ def predict(options: argparse.Namespace) -> int:
 
     if options.out != "-":
         check_output("--out", options.out, options.model, options.data)
+        ending = os.path.splitext(options.out)[1].lower()
+        if ending in _OTHERS:
+            raise InvalidInput(
+                f"--out {options.out}: predictions are written as CSV, as TSV where the name ends "
+                f"in .tsv, or as either in gzip, .gz; {ending} is none of them"
+            )
     model, data, said = _loaded(options)
     X = model.features(data, options.decimal, said)
     say_all(said, options.quiet)

@@ -269,6 +269,12 @@ def said_of_label(label: Any, values: Any, decimal: str) -> list[str]:
 
     hint = number_hint(values, decimal) if label.classes and values.dtype == object else ""
     lines = [f"warning: label {label.name!r} is read as classes: {hint}"] if hint else []
+    if label.alike:
+        one, other = label.alike[:2]
+        lines.append(
+            f"warning: label {label.name!r}: {one!r} and {other!r} are two classes; write them in "
+            "one way if they are the same"
+        )
     return [*lines, _said_of(label, values)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.graph import nodes
 from fastnn.graph.expression import Expression
 
@@ -26,6 +26,8 @@ def variables(names: str | Iterable[str]) -> tuple[Expression, ...]:
     InvalidInput
         Something that cannot be a name, or no name at all.
     """
+    if not isinstance(names, Iterable):
+        raise InvalidInput(f"names must be a string or several, such as 'x y', not {shown(names)}")
     found = names.replace(",", " ").split() if isinstance(names, str) else list(names)
     if not found:
         raise InvalidInput("variables needs at least one name, such as variables('x y')")

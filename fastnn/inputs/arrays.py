@@ -187,6 +187,12 @@ def _from_objects(array: np.ndarray, what: str, missing: bool, kind: str = "obje
                 remedy = "fill or drop such values first"
         else:
             remedy = REMEDIES.get(meaning, "fill or drop such values first")
+            if not array.ndim and meaning not in REMEDIES:
+                called = "None" if value is None else f"of type {type(value).__name__}"
+                raise InvalidInput(
+                    f"{what} is {called} and no array of numbers; pass a NumPy array, a list, or a "
+                    "frame of pandas, polars or pyarrow"
+                )
         place = np.unravel_index(index, array.shape)
         where = ", ".join(f"{axis} {at}" for axis, at in zip(_AXES, place, strict=False))
         raise InvalidInput(

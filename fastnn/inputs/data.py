@@ -467,13 +467,14 @@ def _class_indices(array: Any, outputs: int, what: str, labels: Labels | None) -
         place = first_place(array, "outside", outputs)
         if place is not None:
             label = int(array[place])
+            called = label if abs(label) < 10**20 else f"{float(label):g}"
             remedy = (
                 "number the classes from 0, such as with numpy.unique(y, return_inverse=True)[1]"
                 if label < 0 or label == outputs
                 else "give the last layer one unit a class"
             )
             error = UnknownLabel(
-                f"{what} has label {label} at row {place[0]}, but the network has {outputs} "
+                f"{what} has label {called} at row {place[0]}, but the network has {outputs} "
                 f"output{'s' * (outputs != 1)}: labels are 0..{outputs - 1}; {remedy}"
             )
             error.label = int(to_host(array).max())

@@ -217,7 +217,16 @@ class Scaling:
                 f"parameters must be those of a trainer, trainer.parameters, not "
                 f"{shown(parameters):.80}"
             )
-        layer = tuple(np.asarray(array, np.float64) for array in parameters[index])
+        arrays = parameters[index]
+        if not isinstance(arrays, (list, tuple)) or len(arrays) < 2:
+            raise InvalidInput(
+                f"the arrays of the {what} layer must be a tuple such as (W, b), not "
+                f"{shown(arrays):.80}"
+            )
+        layer = tuple(
+            real_numbers(array, f"an array of the {what} layer").astype(np.float64)
+            for array in arrays
+        )
         if layer[0].ndim != 2 or layer[0].shape[axis] != len(self.mean):
             shapes = " and ".join(str(array.shape) for array in layer)
             raise InvalidInput(
@@ -308,9 +317,13 @@ def _two_dimensional(X: Any) -> np.ndarray:
 def _dtype_of(array: Any, dtype: Any) -> np.dtype[Any]:
     """Return the dtype of what becomes of an array."""
     if dtype is not None:
-        asked = np.dtype(dtype)
-        if asked.kind != "f":
-            raise InvalidInput(f"dtype must be a floating one, such as float32, not {asked}")
+        try:
+            asked = np.dtype(dtype)
+        except (TypeError, ValueError):
+            asked = None
+        if asked is None or asked.kind != "f":
+            called = shown(dtype) if asked is None else asked
+            raise InvalidInput(f"dtype must be a floating one, such as float32, not {called!s:.80}")
         return asked
     native = array.dtype.newbyteorder("=")
     return native if native in _FLOATING else _FLOATING[1]

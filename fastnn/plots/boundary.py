@@ -9,6 +9,7 @@ import numpy as np
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new, colour, marker
 from fastnn.inputs.data import check_data
+from fastnn.plots.subjects import check_trainer
 from fastnn.rules.table import loss_row
 from fastnn.targets.numpy.epoch import dense_rows
 
@@ -52,6 +53,7 @@ def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) 
     MissingExtra
         Matplotlib is not installed.
     """
+    check_trainer(trainer, "decision_boundary")
     problem = trainer.problem
     _check_drawable(problem)
     data = check_data(problem, X, y, names=trainer.feature_names)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_WRITTEN = 20  # classes up to which the counts are written into the cells
+_MOST_CLASSES = 2_000
 _FEW = 6  # classes up to which zeros are written too
 
 
@@ -49,6 +50,11 @@ def confusion_matrix(y_true: Any, y_predicted: Any, ax: Axes | None = None) -> A
         )
         names, true, predicted = found.tolist(), places[: len(true)], places[len(true) :]
     classes = len(names) or 1 + int(max(true.max(), predicted.max()))
+    if classes > _MOST_CLASSES:
+        raise InvalidInput(
+            f"the labels make {classes} classes, more than the {_MOST_CLASSES} that can be drawn; "
+            "number them anew, such as with numpy.unique(y, return_inverse=True)[1]"
+        )
     counts = np.bincount(classes * true + predicted, minlength=classes**2)
     counts = counts.reshape(classes, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -74,7 +80,10 @@ def confusion_matrix(y_true: Any, y_predicted: Any, ax: Axes | None = None) -> A
 
 def _labels(values: Any, what: str) -> np.ndarray:
     """Return `values` as int64 (n,) or labels of another kind, or raise `InvalidInput`."""
-    found = np.asarray(values)
+    try:
+        found = np.asarray(values)
+    except ValueError:  # ragged
+        found = np.empty((0, 0))
     named = found.dtype.kind in "UTb" or (
         found.dtype == object and all(isinstance(value, str) for value in found.flat)
     )
@@ -88,4 +97,5 @@ def _labels(values: Any, what: str) -> np.ndarray:
     if found.min() < 0:
         row = int(found.argmin())
         raise InvalidInput(f"{what} must be class indices from 0; row {row} has {found[row]}")
-    return found.astype(np.int64)
+    # Those that are too large for int64 are more classes than can be drawn.
+    return np.minimum(found.astype(np.uint64), 2**31).astype(np.int64)

@@ -10,6 +10,7 @@ from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
 from fastnn.inputs.frames import feature_names
 from fastnn.network import Dense
+from fastnn.plots.subjects import check_trainer
 from fastnn.rules.table import loss_row
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def network(trainer: Trainer, x: Any = None, y: Any = None, ax: Axes | None = No
     MissingExtra
         Matplotlib is not installed.
     """
+    check_trainer(trainer, "network")
     described, parameters = trainer.network, trainer.parameters
     if described.other_kinds:
         raise InvalidInput(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, whole
 from fastnn.graph.axes import axes_or_new
+from fastnn.network import Dense
+from fastnn.plots.subjects import check_trainer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,10 +54,12 @@ def weights(
     MissingExtra
         Matplotlib is not installed.
     """
-    parameters = trainer.parameters
-    if whole(layer, "layer", 0) >= len(parameters):
-        raise InvalidInput(f"layer must be 0 to {len(parameters) - 1}, not {layer}")
-    W = parameters[layer][0]
+    check_trainer(trainer, "weights")
+    pairs = zip(trainer.network.parametric, trainer.parameters, strict=True)
+    found = [arrays[0] for kind, arrays in pairs if isinstance(kind, Dense)]
+    if whole(layer, "layer", 0) >= len(found):
+        raise InvalidInput(f"layer must be 0 to {len(found) - 1}, not {layer}")
+    W = found[layer]
     rows, columns = _image_shape(shape, W.shape[0])
     shown = _shown(units, W.shape[1])
 
@@ -102,7 +106,10 @@ def _shown(units: Sequence[int] | None, count: int) -> list[int]:
     """Return which of `count` units to draw, or raise `InvalidInput`."""
     if units is None:
         return list(range(min(count, _MOST_UNITS)))
+    if not isinstance(units, Iterable) or isinstance(units, str):
+        raise InvalidInput(f"units must be a list of some of 0 to {count - 1}, not {units!r:.80}")
+    units = list(units)
     found = [whole(unit, "a unit", 0) for unit in units]
     if not found or max(found) >= count:
-        raise InvalidInput(f"units must be some of 0 to {count - 1}, not {list(units)!r}")
+        raise InvalidInput(f"units must be some of 0 to {count - 1}, not {units!r}")
     return found

@@ -10,6 +10,7 @@ from fastnn.errors import InvalidInput, true_or_false
 from fastnn.graph.axes import axes_or_new, colour
 from fastnn.inputs.data import check_data
 from fastnn.plots.boundary import dense_points, input_name
+from fastnn.plots.subjects import check_trainer
 from fastnn.rules.table import activation_row, loss_row
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def regression_line(
     MissingExtra
         Matplotlib is not installed.
     """
+    check_trainer(trainer, "regression_line")
     residuals = true_or_false(residuals, "residuals")
     problem = trainer.problem
     inputs, outputs = problem.network.widths[0][0], problem.network.outputs

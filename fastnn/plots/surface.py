@@ -11,8 +11,10 @@ import numpy as np
 
 from fastnn.errors import InvalidInput, TrainingWarning, number, shown, true_or_false, whole
 from fastnn.graph.axes import axes_or_new, colour, pyplot
+from fastnn.inputs.arrays import real_numbers
 from fastnn.inputs.data import Data, check_data
 from fastnn.inputs.problem import Problem, penalty_of
+from fastnn.plots.subjects import check_trainer
 from fastnn.targets.numpy.epoch import take
 from fastnn.targets.numpy.losses import loss_of
 from fastnn.targets.numpy.passes import forward
@@ -83,6 +85,7 @@ def loss_surface(
     MissingExtra
         Matplotlib is not installed.
     """
+    check_trainer(trainer, "loss_surface")
     three_d = true_or_false(three_d, "three_d")
     problem = trainer.problem
     data = check_data(problem, X, y, names=trainer.feature_names)
@@ -225,7 +228,12 @@ def _ways(
         raise InvalidInput(
             f"paths must be a dict of batch sizes or points by their names, not {shown(asked)}"
         )
-    sizes = {name: value for name, value in asked.items() if np.ndim(value) == 0}
+    points = {
+        name: real_numbers(value, f"path {name!r}")
+        for name, value in asked.items()
+        if isinstance(value, (list, tuple, np.ndarray))
+    }
+    sizes = {name: value for name, value in asked.items() if name not in points}
     for name, size in sizes.items():
         whole(size, f"the batch size of path {name!r}", 1)
     steps = epochs * sum(-(-rows // size) for size in sizes.values())
@@ -239,7 +247,7 @@ def _ways(
         if name in sizes:
             ways[name] = _descended(trainer, X, y, int(value), epochs, chosen)
             continue
-        way = np.asarray(value, np.float64)
+        way = points[name].astype(np.float64)
         if way.ndim != 2 or way.shape[1] != 2 or not np.isfinite(way).all():
             raise InvalidInput(
                 f"path {name!r} must be a batch size or finite points (n, 2), not of shape "

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.tabular.categories import MOSTLY
 from fastnn.tabular.rules import number_or_truth
 from fastnn.tabular.table import WrongCell, counted, listed
 from fastnn.tabular.words import code_among, is_missing, number, number_hint, read_cells
@@ -62,7 +63,8 @@ class Label:
         Raises
         ------
         InvalidInput
-            One class only, no numbers for a regression, or more classes than anyone wants.
+            One class only, no numbers for a regression, more classes than anyone wants, or a few
+            cells of another kind among numbers that are a regression.
         """
         if not len(values):
             raise InvalidInput(f"column {name!r}, the label, has no value in any row")
@@ -73,6 +75,8 @@ class Label:
                 f"{unit}"
             )
         numbers, row = numbers_of(values, decimal)
+        if task is None and row is not None:
+            _check_all_numbers(name, values, row, numbers, decimal)
         if task is None:
             words = row is not None or values.dtype == bool or bool(code_among(values)[0])
             classes = words or _few(numbers)
@@ -154,6 +158,14 @@ class Label:
         word, other = next(iter(changed.items()))
         return found, f"{word!r} is read as {other!r}"
 
+    @property
+    def alike(self) -> tuple[str, ...]:
+        """The first classes that differ in case or a full stop at the end alone; () if none do."""
+        found: dict[str, list[str]] = {}
+        for word in self.classes:
+            found.setdefault(_bare(word), []).append(word)
+        return next((tuple(words) for words in found.values() if len(words) > 1), ())
+
     def scaled_by(self, numbers: np.ndarray) -> Self:
         """Return the label of a regression with the mean and the deviation of some numbers."""
         largest = float(np.abs(numbers).max()) or 1.0
@@ -193,6 +205,23 @@ class Label:
         ):
             raise CorruptFile(f"the label in the file cannot be {shown(values):.80}")
         return cls(values["name"], tuple(values["classes"]), values["mean"], values["scale"])
+
+
+def _check_all_numbers(
+    name: str, values: np.ndarray, row: int, numbers: np.ndarray, decimal: str
+) -> None:
+    """Raise `WrongCell` for a cell that is none where nearly all are numbers of a regression."""
+    right = numbers[np.isfinite(numbers)]
+    if len(right) < MOSTLY * len(values) or _few(right):
+        return
+    hint = number_hint(values, decimal)
+    raise WrongCell(
+        row,
+        f"column {name!r}, the label: {shown(values[row]):.60} where numbers are due, as in "
+        f"{counted(len(right), 'other row')}; "
+        f"{hint or 'correct it, leave the cell empty if it is unknown'}, or pass "
+        "--task classification if these are classes",
+    )
 
 
 def missing_in(values: np.ndarray) -> np.ndarray:

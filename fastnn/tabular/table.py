@@ -101,6 +101,8 @@ class Table:
         if 1 <= number <= len(names) or -len(names) <= number <= -1:
             return names[number - (number > 0)]
         more = " alone; is another --delimiter needed?" if len(names) == 1 else ""
+        if self.numbered and not more:
+            more = "; if the first line has names, though numbers are among them, pass --header"
         raise InvalidInput(
             f"{option}: there is no column {shown(asked)}{offered(asked, names)}{more}"
         )

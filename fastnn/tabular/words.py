@@ -131,7 +131,8 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
 def without_thousands(text: str) -> str:
     """Return a text without the marks of thousands in the number that it begins with."""
     found = _THOUSANDS.match(text)
-    if not found or text[found.end() : found.end() + 1] == found["mark"]:
+    after = text[found.end() : found.end() + 1] if found else ""
+    if not found or after == found["mark"] or after.isdigit():
         return text
     return found[0].replace(found["mark"], "") + text[found.end() :]
 

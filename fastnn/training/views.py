@@ -41,7 +41,10 @@ def check_view(view: Any, what: str) -> View:
         if view and view.start >= 0 and view.step == 1:
             return view
     elif isinstance(view, (list, tuple, np.ndarray)) and len(view):
-        numbers = np.asarray(view)
+        try:
+            numbers = np.asarray(view)
+        except ValueError:  # ragged
+            numbers = np.empty(0)
         if numbers.ndim == 1 and numbers.dtype.kind in "iu" and numbers.min() >= 0:
             return tuple(numbers.tolist())
     raise InvalidInput(

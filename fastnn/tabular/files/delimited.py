@@ -52,6 +52,11 @@ def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, 
     if header:
         rows = rows[1:]
         names = [cell.strip() for cell in first]
+        if reading.names is None:
+            # Spreadsheets end lines with delimiters, after which there is nothing.
+            used = max((_width(row) for _, row in rows), default=0)
+            while len(names) > max(used, 1) and not names[-1]:
+                names.pop()
         twice = [each for each, count in Counter(names).items() if count > 1]
         if twice and reading.names is None:
             places = [str(place + 1) for place, each in enumerate(names) if each == twice[0]]
@@ -72,6 +77,7 @@ def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, 
         names = list(reading.names)
     if not rows:
         raise InvalidInput(f"{name} has a header ({listed(names)}) but no rows")
+    rows = [(line, row[: max(len(names), _width(row))]) for line, row in rows]
     for line, row in rows:
         if len(row) != len(names):
             whose = f"the header has {len(names)}" if header else f"the first has {len(names)}"
@@ -88,6 +94,11 @@ def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, 
         values[:] = [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
         found[column] = values
     return Table(found, len(rows), not header and reading.names is None), said
+
+
+def _width(row: list[str]) -> int:
+    """Return how many cells a row has up to the last that is not blank."""
+    return next((at for at in range(len(row), 0, -1) if row[at - 1].strip()), 0)
 
 
 def _decoded(name: str, content: bytes, encoding: str) -> str:
