@@ -256,6 +256,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if task.anew:
             seed = int(random.randint(np.iinfo(np.int32).max))
             trainer = self._new_trainer(start, seed, dtype=dtype, **settings)
+            penalty = penalty_of(trainer.problem, start)
+            start = None  # which the trainer has a copy of
             trainer.rate_factor = self._rate_factor(task)
         else:
             trainer = self._trainer_now()
@@ -265,6 +267,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             factor = trainer.rate_factor
             trainer.set(**changed)
             trainer.rate_factor = factor
+            penalty = penalty_of(trainer.problem, trainer.parameters)
         metrics: tuple[MetricName, ...] = ()
         validation, score_of = None, None
         if held_out is not None:
@@ -276,7 +279,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             if not metrics:
                 validation, score_of = None, self._score_on(held_out, scalings)
         series = PREFIX + metrics[0] if metrics else ""
-        monitor = self._monitor(trainer, task, targets, weights, series, score_of)
+        monitor = self._monitor(trainer, task, targets, weights, penalty, series, score_of)
         calls: list[Any] = [
             *self._callbacks(),
             *hooks.callbacks(lambda each: shown(each, scalings)),
@@ -353,6 +356,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         task: Task,
         targets: np.ndarray,
         weights: np.ndarray | None,
+        penalty: float,
         series: str,
         score_of: Callable[[Any], float] | None,
     ) -> Monitor:
@@ -374,7 +378,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             multiple=multiple,
             constant=constant,
             share=task.summed,
-            penalty=penalty_of(trainer.problem, trainer.parameters),
+            penalty=penalty,
             steps=-(-len(targets) // trainer.batch_size),
             series=series,
             score_of=score_of,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 1024  # rows looked at
 DENSE = 1 << 20  # numbers of these that become dense, or a copy, at a time
+ENTRIES = 1 << 15  # and so many numbers of sparse rows are copied at a time
 ENOUGH = 10  # updates after which units that suit a network would have led to something
 # By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
 # rows of a sample differ from the others; and so that something was learnt.
@@ -36,11 +37,15 @@ SQUARE = 1e9  # from such a delta on, huber is half a square wherever anybody lo
 
 
 class Sample(NamedTuple):
-    """Some rows: features as they lie, targets and weights on the host."""
+    """Some rows: features as they lie, targets and weights on the host.
+
+    Where features are sparse, X has all rows, and `rows` says which are meant.
+    """
 
     X: Any
     targets: np.ndarray
     weights: np.ndarray | None
+    rows: np.ndarray | None = None
 
 
 def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
@@ -84,7 +89,7 @@ def reason_against(trainer: Stateful, data: Data) -> str:
     sample = _spread(data)
     if len(problem.network.parametric) == 1 and _usual(problem, sample):
         return ""
-    outputs = trainer._outputs()(sample.X)
+    outputs = _predicted(trainer._outputs(), sample)
     if _learnt(problem, outputs, sample):
         return ""
     blocked = _blocked(problem, trainer.parameters, sample, len(data))
@@ -119,8 +124,10 @@ def _spread(data: Data) -> Sample:
     n, weights = len(data), data.unequal_weights
     if not _on_device(data):
         some = _some(data)
-        X = data.X.taken(some) if is_sparse(data.X) else data.X[some]
-        return Sample(X, data.targets[some], None if weights is None else weights[some])
+        sparse = is_sparse(data.X)
+        rows = np.arange(len(data.X))[some] if sparse else None
+        X, weights = data.X if sparse else data.X[some], None if weights is None else weights[some]
+        return Sample(X, data.targets[some], weights, rows)
     # On a device rows are taken without a step: eight runs of them.
     length = SAMPLE // 8
     runs = [slice(start, start + length) for start in range(0, n, max(length, -(-n // 8)))]
@@ -130,6 +137,16 @@ def _spread(data: Data) -> Sample:
     return Sample(
         X, targets, None if weights is None else np.concatenate([weights[run] for run in runs])
     )
+
+
+def _predicted(forward: Callable[[Any], np.ndarray], sample: Sample) -> np.ndarray:
+    """Return the outputs for a sample; of sparse rows few are copied at a time."""
+    X, rows = sample.X, sample.rows
+    if rows is None:
+        return forward(X)
+    entries = int((X.starts[rows + 1] - X.starts[rows]).sum(dtype=np.int64))
+    parts = np.array_split(rows, max(1, min(len(rows), entries // ENTRIES)))
+    return np.concatenate([forward(X.taken(part)) for part in parts])
 
 
 def _usual(problem: Problem, sample: Sample) -> bool:
@@ -264,7 +281,7 @@ def _loss(
 
 def _learnt(problem: Problem, outputs: np.ndarray, sample: Sample) -> bool:
     """Return whether outputs do better than a constant, or there was nothing to be learnt."""
-    _, targets, weights = sample
+    targets, weights = sample.targets, sample.weights
     if (targets == targets[0]).all() or (weights is not None and not weights.any()):
         return True
     constants = [*_constants(problem, targets, weights), outputs.mean(axis=0, dtype=np.float64)]
@@ -291,9 +308,9 @@ def _blocked(problem: Problem, parameters: Parameters, sample: Sample, count: in
     from fastnn.targets.numpy.passes import alpha_of, forward
 
     network, most = problem.network, max(8, DENSE // sample.X.shape[1])
-    few = slice(None, None, -(-len(sample.X) // most))
-    if is_sparse(sample.X):
-        X = sample.X.dense(few, problem.dtype)
+    few = slice(None, None, -(-len(sample.targets) // most))
+    if sample.rows is not None:
+        X = sample.X.dense(sample.rows[few], problem.dtype)
     else:
         X = sample.X[few].astype(problem.dtype)
     with np.errstate(all="ignore"):

@@ -414,6 +414,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
                 "is made from; wait until that returns, or train a copy.copy(trainer)"
             )
         before = self._state
+        if before.problem.network.inputs is not None:
+            before = before._replace(arrays=None)  # which the engine is about to take
         try:
             with all_or_none(self):
                 return self._fit(

@@ -8,7 +8,7 @@ threads, and for sparse rows as for dense ones: where these need another plan, i
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class Working:
     plan
         Where everything is.
     memory
-        Of the problem's dtype, (plan.memory_size,).
+        Of the problem's dtype, (plan.memory_size,). A first state is written to it when it is first
+        asked for, so that memory that another replaces before takes no room.
     size
         Numbers in the beginning of `memory` that are parameters and slots.
     fixed
@@ -53,11 +54,13 @@ class Working:
         self.plan, self._problem, self._slots, self.sparse = plan, problem, slots, sparse
         self._of_states = of_states or plan
         self.size = int(plan.head[SIZE]) * (1 + slots)
-        self.memory = memory = zeros_for(plan, problem.dtype)
+        self._first: np.ndarray | None = None  # a state that is still to be written
+        self._asked_for = False
+        self._memory = memory = zeros_for(plan, problem.dtype)
         memory[plan.head[ONES] :][: plan.layout.panel] = 1
         memory[plan.head[PADDING] + plan.layout.lanes :][: plan.layout.lanes] = 1
         self._alphas, self._counting = alphas, np.arange(plan.head[CAPACITY])
-        self.fixed = make_job(
+        self._fixed = make_job(
             memory=memory,
             alphas=alphas,
             head=plan.head,
@@ -68,8 +71,26 @@ class Working:
             counting=self._counting,
         )
 
+    @property
+    def memory(self) -> np.ndarray:
+        """The memory, with the state in it."""
+        if not self._asked_for:
+            self._asked_for = True
+            if self._first is not None:
+                first, self._first = self._first, None
+                self._write(first)
+        return self._memory
+
+    @property
+    def fixed(self) -> Any:
+        """The job whose memory has the state in it."""
+        _ = self.memory
+        return self._fixed
+
     def read(self) -> np.ndarray:
         """Return a copy of the state, which is not to be written to."""
+        if self._first is not None:
+            return self._first
         if self._of_states is self.plan:
             state = self.memory[: self.size].copy()
         else:
@@ -78,22 +99,25 @@ class Working:
         return state
 
     def write(self, state: np.ndarray) -> None:
-        """Take a state, and bring what depends on it up to date."""
+        """Take a state, which nobody changes, and bring what depends on it up to date."""
+        if self._asked_for:
+            self._write(state)
+        else:
+            self._first = state
+
+    def _write(self, state: np.ndarray) -> None:
         if self._of_states is not self.plan:
             state = self._converted(state, self._of_states, self.plan)
-        self.memory[: self.size] = state
-        self.wrote()
-
-    def wrote(self) -> None:
-        """Bring up to date what depends on the state, of which something was written."""
-        wrote(self.memory)
+        memory = self._memory
+        memory[: self.size] = state
+        wrote(memory)
         # Training keeps the transposed copies of weights so.
         layout = self.plan.layout
         for layer, (k, n) in enumerate(self._problem.network.widths):
             at = int(self.plan.layers[layer, TRANSPOSED])
             if at >= 0:
-                every = self.plan.read_weights(self.memory, layer)
-                layout.split(every[:k].T, self.memory[at : at + n * layout.padded(k)])
+                every = self.plan.read_weights(memory, layer)
+                layout.split(every[:k].T, memory[at : at + n * layout.padded(k)])
 
     def _converted(self, memory: np.ndarray, of: Plan, to: Plan) -> np.ndarray:
         """Return the state that lies in `memory` as one plan has it, as the other has it."""
