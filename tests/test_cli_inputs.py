@@ -148,6 +148,7 @@ def test_a_matrix_is_scaled_by_the_rows_to_train_on(here):
         (["--task", "cluster"], "unknown task"),
         (["--target", "gpu"], "unknown target"),
         (["--dtype", "float16"], "unknown dtype"),
+        (["--precision", "bf16"], "did you mean 'bfloat16'?"),
         (["--resume", "m", "--optimizer", "adm"], "did you mean 'adam'?"),
     ],
 )
@@ -243,7 +244,7 @@ EMPTY = [
     "--hidden", "--drop", "--keep", "--category", "--number", "--duration", "--label", "--weight",
     "--names", "--delimiter", "--decimal", "--encoding", "--task", "--loss", "--optimizer",
     "--schedule", "--activation", "--out", "--checkpoint", "--resume", "--scoring", "--target",
-    "--dtype",
+    "--dtype", "--precision",
 ]  # fmt: skip
 
 

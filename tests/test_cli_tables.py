@@ -310,6 +310,31 @@ def test_a_training_that_goes_on_refuses_another_setting_with_both_values(
         assert f"it is {value})" in error.replace("'", ""), error
 
 
+def test_products_are_rounded_where_that_is_asked_for(tmp_path, capsys):
+    data, model = write(tmp_path / "people.csv", people(40)), str(tmp_path / "model.safetensors")
+    command = ["train", data, "--label", "member", "--epochs", "1", "--target", "numpy"]
+    assert main([*command, "--precision", "bfloat16", "--out", model]) == 0
+    assert Trainer.load(model).precision == "bfloat16"
+    capsys.readouterr()
+    assert main(["show", model]) == 0
+    assert "bfloat16" in capsys.readouterr().out
+    assert main(["predict", model, data, "--target", "numpy"]) == 0
+    capsys.readouterr()
+    again = ["train", data, "--resume", model, "--epochs", "1", "--out", model]
+    assert main([*again, "--precision", "float32"]) == 2
+    assert "it is bfloat16" in capsys.readouterr().err.replace("'", "")
+    assert main([*again, "--precision", "bfloat16"]) == 0
+    for options, said in (
+        (["--dtype", "float64", "--precision", "bfloat16"], "is for dtype 'float32'"),
+        (["--precision", "tf32", "--target", "cpu"], "needs target 'cuda'"),
+        (["--tabular", "--precision", "bfloat16"], "--precision"),
+    ):
+        capsys.readouterr()
+        assert main([*command, "--out", model, *options]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and said in error, error
+
+
 def test_a_training_of_restarts_goes_on_with_the_one_that_was_kept(tmp_path, capsys):
     data, model = write(tmp_path / "people.csv", people()), str(tmp_path / "m.safetensors")
     settings = ["--label", "buys", "--restarts", "3", *QUICK]

@@ -22,7 +22,7 @@ _OWN = ("members", "time_limit", "scoring")  # options that nothing else has
 # What is drawn for each member, or has no meaning for several.
 _OTHERS = (
     "hidden", "activation", "dropout", "loss", "optimizer", "rate", "schedule", "batch", "l1", "l2",
-    "restarts", "dtype", "checkpoint", "resume",
+    "restarts", "dtype", "precision", "checkpoint", "resume",
 )  # fmt: skip
 
 

@@ -89,6 +89,7 @@ def _values(model: TableModel) -> dict[str, Any]:
         "restarts": len(trainer.history.restarts) or 1,
         "seed": plan.seed,
         "dtype": problem.dtype.name,
+        "precision": problem.precision,
     }
 
 

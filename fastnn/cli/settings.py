@@ -39,6 +39,7 @@ def check_names(options: argparse.Namespace) -> None:
     InvalidInput
         With names that are near.
     """
+    from fastnn.inputs.problem import PRECISIONS
     from fastnn.rules.table import ACTIVATIONS, LOSSES, unknown_name
     from fastnn.targets.selection import TARGETS
 
@@ -52,6 +53,7 @@ def check_names(options: argparse.Namespace) -> None:
         ("loss", options.loss, ["auto", *LOSSES]),
         ("target", options.target, TARGETS),
         ("dtype", options.dtype, ("float32", "float64")),
+        ("precision", options.precision, PRECISIONS),
     ):
         if kind == "target" and asked is not None and asked not in known and not options.label:
             raise InvalidInput(

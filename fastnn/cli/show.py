@@ -137,6 +137,7 @@ def _facts(trainer: Trainer, path: str) -> dict[str, Any]:
         "optimizer": str(problem.optimizer),
         "batch": problem.batch_size,
         "dtype": problem.dtype.name,
+        **({} if problem.precision == "float32" else {"precision": problem.precision}),
         "epochs": trainer.epoch,
         "updates": trainer.step,
     }

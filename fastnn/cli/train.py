@@ -126,6 +126,12 @@ def add(commands: Any) -> None:
         "and hold none but some (default: where they take more memory than there is)",
     )
     how.add_argument("--dtype", metavar="NAME", help="float32 (default) or float64")
+    how.add_argument(
+        "--precision",
+        metavar="NAME",
+        help="of products of matrices: float32 (default), or bfloat16 and tf32, where the target "
+        "has them",
+    )
     how.add_argument("--target", metavar="NAME", help="cpu (default), cuda, numpy or auto")
     how.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
     how.add_argument(
@@ -301,6 +307,7 @@ def _begin(
         target=options.target or "cpu",
         threads=options.threads,
         dtype=options.dtype or "float32",
+        precision=options.precision or "float32",
         seed=seed,
     )
     model = TableModel(trainer, features, told, prepared.plan)

@@ -19,7 +19,7 @@ from fastnn.estimators.labels import Labels, ScoredLabels, known_text
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import refuse_balanced, weights_of
-from fastnn.inputs.problem import Dtype
+from fastnn.inputs.problem import Dtype, Precision
 from fastnn.layers import rule_of
 from fastnn.losses import Quantile
 from fastnn.optimizers import Optimizer
@@ -144,6 +144,9 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
     dtype
         Of weights and arithmetic, float32 or float64; None: that of X, as scikit-learn.
+    precision
+        How products of matrices are computed, as for `fastnn.Trainer`: "bfloat16" from rounded
+        factors, where the processor can, with dtype float32.
     n_jobs
         The most threads of a fit, -1 for all; None chooses, within what joblib and the environment
         grant.
@@ -219,6 +222,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         callbacks: Callback | Sequence[Callback] | None = None,
         target: Target = "cpu",
         dtype: Dtype | None = None,
+        precision: Precision = "float32",
         n_jobs: int | None = None,
     ) -> None:
         _keep(self, locals())
@@ -489,6 +493,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
     dtype
         Of weights and arithmetic, float32 or float64; None: that of X, as scikit-learn.
+    precision
+        How products of matrices are computed, as for `fastnn.Trainer`: "bfloat16" from rounded
+        factors, where the processor can, with dtype float32.
     n_jobs
         The most threads of a fit, -1 for all; None chooses, within what joblib and the environment
         grant.
@@ -560,6 +567,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         callbacks: Callback | Sequence[Callback] | None = None,
         target: Target = "cpu",
         dtype: Dtype | None = None,
+        precision: Precision = "float32",
         n_jobs: int | None = None,
     ) -> None:
         _keep(self, locals())

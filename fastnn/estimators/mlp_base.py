@@ -38,7 +38,7 @@ from fastnn.estimators.description import (
 from fastnn.estimators.forward import forward
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
-from fastnn.inputs.problem import penalty_of
+from fastnn.inputs.problem import check_precision, penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
@@ -147,6 +147,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         "callbacks": [list, tuple, callable, None],
         "target": [StrOptions(set(TARGETS))],
         "dtype": "no_validation",
+        "precision": "no_validation",  # a Trainer does that
         "n_jobs": [Integral, None],
     }
 
@@ -239,6 +240,12 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if not task.first:
             self._check_going_on(self._trainer, self.x_scaling_ is not None, task.incremental)
         dtype = self._dtype_for(rows.X) if task.first else self.dtype or self._trainer.dtype
+        if self.dtype is None and self.precision != "float32" and dtype == np.float64:
+            check_precision(self.precision)
+            raise InvalidInput(
+                f"precision {self.precision!r} is for dtype 'float32', but X is computed with in "
+                "float64; set dtype='float32', or leave precision='float32'"
+            )
         start: Any = None
         if task.first:
             start = draw_parameters(random, task.network, self.activation, dtype)
@@ -321,6 +328,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             "l2": float(self.alpha) / (size * mean_weight * task.summed),
             "target": self.target,
             "threads": self._threads(rows, task.network),
+            "precision": self.precision,
             "shuffle": bool(self.shuffle),
         }
 
@@ -543,7 +551,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if self.x_scaling_ is not None:
             X = self.x_scaling_.apply(X)
         products = X.shape[0] * sum(W.size for W in self.coefs_)
-        if products <= _NUMPY_PRODUCTS or trainer.target == "numpy":
+        exact = trainer.problem.precision == "float32"
+        if exact and (products <= _NUMPY_PRODUCTS or trainer.target == "numpy"):
             raw = forward(trainer.problem, self._parameters(), X)
         else:
             raw = self._trainer_now().forward(X)
