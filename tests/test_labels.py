@@ -176,3 +176,17 @@ def test_what_is_remembered_of_parameters_tells_types_apart():
             with pytest.raises((ValueError, TypeError)):
                 fastnn.MLPClassifier(**settings).fit(X, y)
     assert classes_of(np.zeros((2, 2))) is None
+
+
+@pytest.mark.parametrize("kind", [fastnn.SGDClassifier, fastnn.Perceptron, fastnn.SGDRegressor])
+@pytest.mark.parametrize("early", [False, True])
+def test_scores_of_the_linear_models_are_those_of_their_score(kind, early):
+    y = X @ [1.0, 2.0, 3.0] if kind is fastnn.SGDRegressor else KINDS["objects"]
+    weights = RANDOM.uniform(size=30)
+    model = kind(max_iter=4, tol=None, early_stopping=early, random_state=0)
+    model.fit(X[:60], y[:60], X_val=X[60:], y_val=y[60:], sample_weight_val=weights)
+    expected = model.score(X[60:], y[60:], weights)
+    assert model.validation_scores_[-1] == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="at least one non-zero number"):
+        model.fit(X, y, X_val=X, y_val=y, sample_weight_val=np.zeros(90))
+    assert model.validation_scores_[-1] == pytest.approx(expected, rel=1e-12)

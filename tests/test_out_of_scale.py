@@ -406,6 +406,19 @@ def test_wide_sparse_rows_take_little_memory_to_look_at():
     assert np.array_equal(taken.dense(slice(None), np.dtype(float)), rows[[7, 3, 7]].toarray())
 
 
+def test_sparse_rows_with_many_numbers_are_looked_at_few_at_a_time():
+    rows = scipy.sparse.random(2000, 4000, density=0.1, format="csr", random_state=0)
+    labels = np.arange(2000) % 2
+    trainer = Trainer(Network(4000, [Dense(2)]), optimizer=SGD(0.0), threads=1)
+    data = check_data(trainer.problem, rows, labels)
+    trainer.fit(rows, labels, epochs=1)
+    tracemalloc.start()
+    assert learning_check.reason_against(trainer, data) == ""
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3e6  # a copy of the 1,000 rows alone would be 4.8 MB
+
+
 def test_a_batch_norm_whose_variance_overflows_names_the_column():
     X = np.random.default_rng(0).normal(size=(40, 3)) * [1.0, 1e20, 1.0]
     trainer = Trainer(Network(3, [BatchNorm(), Dense(1)]), "mse", SGD(0.1), target="numpy")

@@ -513,13 +513,16 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             )  # fmt: skip
         return X, y
 
-    def _checked_weights(self, sample_weight: Any, X: Any) -> np.ndarray | None:
+    def _checked_weights(
+        self, sample_weight: Any, X: Any, held_out: bool = False
+    ) -> np.ndarray | None:
         """Return `sample_weight` (n,) as scikit-learn checks it, or None."""
         if sample_weight is None:
             return None
+        zeros = self.early_stopping and not held_out  # which are refused when rows are set aside
         return np.asarray(
             _check_sample_weight(
-                sample_weight, X, dtype=float_of(X), allow_all_zero_weights=self.early_stopping,
+                sample_weight, X, dtype=float_of(X), allow_all_zero_weights=zeros,
                 ensure_non_negative=True,
             )
         )  # fmt: skip
@@ -534,7 +537,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             raise InvalidInput("X_val and y_val must be given together, or neither")
         X, y = self._check_rows(X, y, reset=False)
         self._check_known(y)
-        return Rows(X, y, self._checked_weights(sample_weight, X))
+        return Rows(X, y, self._checked_weights(sample_weight, X, True))
 
     def _split(self, rows: Rows) -> tuple[Rows, Rows]:
         """Return the rows to train on and those to validate on, drawn as scikit-learn does."""

@@ -261,6 +261,25 @@ def test_losses_and_activations_of_ones_own_over_sparse_rows():
         assert_runs_near(run(Engine, problem, rows), run(Engine, problem, dense), 1e-12)
 
 
+def test_memory_for_dense_rows_is_not_written_to_where_rows_are_sparse(monkeypatch):
+    from fastnn.targets.cpu import working_memory
+
+    written, wrote = [], working_memory.wrote
+
+    def note(memory):
+        written.append(len(memory))
+        wrote(memory)
+
+    monkeypatch.setattr(working_memory, "wrote", note)
+    problem = problem_of(INPUTS, NETWORKS["hidden"])
+    dense, rows = both(problem)
+    for data in (rows, dense):
+        written.clear()
+        engine = started(Engine, problem, 1)
+        train(engine, problem, data, [0])
+        assert len(written) == 1, written
+
+
 @needs_jit
 def test_every_number_of_threads_comes_to_the_same_bits():
     for rule in OPTIMIZERS:
