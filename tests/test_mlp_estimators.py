@@ -15,6 +15,7 @@ import fastnn
 from fastnn.schedules import StepDecay
 
 sklearn = pytest.importorskip("sklearn", "1.6")
+from scipy.sparse import csr_array  # noqa: E402
 from sklearn import neural_network as theirs  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification  # noqa: E402
@@ -179,6 +180,21 @@ def first_loss(features, labels, weights):
     p = np.clip(model.predict_proba(features), 1e-12, 1 - 1e-12)
     losses = -np.where(labels == 1, np.log(p), np.log(1 - p))
     return (weights * losses).sum() / weights.sum()
+
+
+@pytest.mark.parametrize("form", [np.array, np.ndarray.tolist, csr_array])
+def test_the_classes_of_several_labels_are_those_that_were_given(form):
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    labels = (rows > 0).astype(int)
+    ours = fastnn.MLPClassifier((4,), target="numpy")
+    for model in (ours, theirs.MLPClassifier((4,))):
+        model.partial_fit(rows, form(labels), classes=[0, 1, 2]).partial_fit(rows, form(labels))
+        assert model.classes_.tolist() == [0, 1, 2] and model.predict(rows).shape == (20, 3)
+        more = form(np.column_stack([labels, labels[:, 0]]))
+        with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
+            model.partial_fit(rows, more)
+        with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
+            type(model)((4,)).partial_fit(rows, more, classes=[0, 1, 2])
 
 
 def test_weights_of_0_leave_rows_out_of_a_score():

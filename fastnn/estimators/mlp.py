@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
@@ -286,8 +287,9 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         with self._draft() as fitted:
             y, classes = known_text(y), known_text(classes)
             if _check_partial_fit_first_call(fitted, classes):
-                several = type_of_target(y).startswith("multilabel")
-                fitted._labels = Labels.of(y if several else np.asarray(classes))
+                fitted._labels = Labels.of(fitted.classes_)
+                if type_of_target(y).startswith("multilabel"):
+                    fitted._labels = Labels(fitted.classes_, "multilabel", issparse(y))
             fitted._fit(X, y, sample_weight, incremental=True)
         return self
 
