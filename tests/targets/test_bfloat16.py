@@ -18,6 +18,7 @@ from fastnn import (
     Trainer,
     graph,
 )
+from fastnn.inputs.data import Data
 from fastnn.rules.rounding import rounded
 from fastnn.targets import numpy as reference
 from fastnn.targets.cpu import bfloat16, engine
@@ -161,6 +162,29 @@ def test_training_follows_numpy(instructions, inputs, units, batch, rule):
     two = run(engine.Engine, problem, data, threads=2)
     three = run(engine.Engine, problem, data, threads=3)
     assert one.bits() == two.bits() == three.bits()
+
+
+@needs_jit
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("inputs", [1, 15, 31, 32, 300])
+def test_rows_that_are_read_in_place_come_to_the_bits_of_copies(instructions, inputs, threads):
+    layers = [Dense(70, "relu"), Dense(3)]
+    problem = bfloat16_of(inputs, layers, optimizer=OPTIMIZERS["sgd"], batch_size=41, l2=0.3)
+    data = data_of(problem, 100)
+    wide = np.zeros((100, inputs + 5), np.float32)
+    wide[:, 3:-2] = data.X
+    layouts = {
+        "rows": data.X,
+        "columns of wider rows": wide[:, 3:-2],
+        "rows from below": data.X[::-1].copy()[::-1],
+        "columns": np.asfortranarray(data.X),
+        "float64": data.X.astype(np.float64),
+    }
+    ends = {
+        name: run(engine.Engine, problem, Data(X, data.targets), threads=threads).bits()
+        for name, X in layouts.items()
+    }
+    assert all(bits == ends["columns"] for bits in ends.values())
 
 
 @needs_jit

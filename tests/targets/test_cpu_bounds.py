@@ -19,6 +19,7 @@ import numpy as np
 from pairs import all_pairs
 from target_cases import DTYPES, OPTIMIZERS, data_of, problem_of, started
 from fastnn.targets.cpu import checked as cpu_checked, engine as cpu_engine
+from fastnn.targets.cpu.bfloat16 import missing
 from fastnn.targets.layout import aligned_zeros
 from fastnn.inputs.data import Data
 from fastnn.network import Dense, Dropout
@@ -95,9 +96,13 @@ for (inputs, layers, batch_size), dtype, rule, threads in all_pairs(
     problem = problem_of(
         inputs, layers, "mse", OPTIMIZERS[rule], batch_size=batch_size, dtype=dtype, l2=0.1
     )
-    for rows in (1, 2 * batch_size + 3):
-        for weighted in (True, "targets") if layers[-1].units > 1 else (True,):
-            use(problem, data_of(problem, rows, weighted=weighted), threads)
+    problems = [problem]
+    if dtype == "float32" and not missing():
+        problems.append(problem.changed(precision="bfloat16"))
+    for problem in problems:
+        for rows in (1, 2 * batch_size + 3):
+            for weighted in (True, "targets") if layers[-1].units > 1 else (True,):
+                use(problem, data_of(problem, rows, weighted=weighted), threads)
     areas.clear()
 print("inside")
 """

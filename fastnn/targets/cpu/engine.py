@@ -589,15 +589,16 @@ class Engine(interface.Engine):
         row_bytes = data.X.itemsize * data.X.shape[1]
         if side_by_side and row_bytes * len(data.X) > PREFETCH_BYTES:
             head[PREFETCH] = min(PREFETCH_ROWS, max(8, AHEAD_BYTES // row_bytes))
+        units = self.problem.network.dense[0].units
         by_rows = (
             self.problem.network.dropouts[0] == 0
-            and not self._rounded
             and self._working.plan.layers[0, LAYER_KIND] == LINEAR
-            and (self._linear or self.problem.network.dense[0].units <= IN_PLACE_UNITS)
+            and (self._linear or self._rounded > 0 or units <= IN_PLACE_UNITS)
         )
         head[IN_PLACE] = by_rows and side_by_side and data.X.dtype == self.problem.dtype
         # Copies are for the same sums, whatever the dtype of X; of one output, whatever its layout.
-        if by_rows and not head[IN_PLACE] and (self._linear or data.X.dtype not in DTYPES):
+        copied = not head[IN_PLACE] and (self._linear or data.X.dtype not in DTYPES)
+        if by_rows and copied and not self._rounded:
             head[IN_PLACE] = COPIED
         return numbers, control
 

@@ -32,7 +32,8 @@ binding.initialize_native_asmparser()  # for what LLVM has no intrinsics of at t
 
 FLOAT32 = np.dtype(np.float32)
 
-_INT16, _INT32 = ir.IntType(16), ir.IntType(32)
+_BIT, _INT16, _INT32 = ir.IntType(1), ir.IntType(16), ir.IntType(32)
+_BITS = ir.VectorType(_BIT, LANES)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WORD_VECTOR = ir.VectorType(_INT32, LANES)
 _HALF_VECTOR = ir.VectorType(_INT16, 2 * LANES)
@@ -71,6 +72,25 @@ class Bfloat16Writer(Writer):
         value = self.load(builder, builder.select(present, pointer, safe), LANES)
         return builder.select(present, value, self.zeros(LANES))
 
+    def lanes_below(self, builder: Any, count: Any) -> Any:
+        """Return which of 16 lanes have a number below `count`."""
+        numbers = ir.Constant(ir.VectorType(INT64, LANES), list(range(LANES)))
+        undefined = ir.Constant(numbers.type, ir.Undefined)
+        one = builder.insert_element(undefined, count, _INT32(0))
+        return builder.icmp_signed("<", numbers, self.shuffle(builder, one, undefined, [0] * LANES))
+
+    def load_lanes(self, builder: Any, pointer: Any, lanes: Any) -> Any:
+        """Return some lanes of the vector at a pointer, which nothing else is read of, or zeros."""
+        pointer, name = builder.bitcast(pointer, _VECTOR.as_pointer()), "llvm.masked.load.v16f32.p0"
+        kind = ir.FunctionType(_VECTOR, [pointer.type, _INT32, _BITS, _VECTOR])
+        callee = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        return builder.call(callee, [pointer, _INT32(4), lanes, self.zeros(LANES)])
+
+    def caller_row(self, builder: Any, order: Any, start: Any, stride: Any, r: Any) -> Any:
+        """Return a pointer to row order[r] of the caller's, `start` being an address in row 0."""
+        row = builder.load(builder.gep(builder.inttoptr(order, INT64.as_pointer()), [r]))
+        return builder.inttoptr(builder.add(start, builder.mul(row, stride)), _REAL)
+
     def store_words(self, builder: Any, words: Any, out: Any, at: Any) -> None:
         """Write 16 words behind a pointer to float32."""
         self.store(builder, builder.bitcast(words, _VECTOR), builder.gep(out, [at]))
@@ -81,17 +101,8 @@ class Bfloat16Writer(Writer):
         if builder is None:
             return function
         a, width, columns, rows, out = function.args
-        numbers = ir.Constant(ir.VectorType(INT64, LANES), list(range(LANES)))
-
-        def known(first: int) -> Any:
-            """Return which of the 16 numbers from the first on there are."""
-            left = builder.sub(columns, INT64(first))
-            undefined = ir.Constant(numbers.type, ir.Undefined)
-            one = builder.insert_element(undefined, left, _INT32(0))
-            every = self.shuffle(builder, one, undefined, [0] * LANES)
-            return builder.icmp_signed("<", numbers, every)
-
-        low_known, high_known = known(0), known(LANES)
+        low_known = self.lanes_below(builder, columns)
+        high_known = self.lanes_below(builder, builder.sub(columns, INT64(LANES)))
         wide = builder.icmp_signed(">", columns, INT64(LANES))
 
         def row(builder: Any, r: Any, carried: list[Any]) -> list[Any]:
@@ -105,6 +116,30 @@ class Bfloat16Writer(Writer):
             self.store_words(
                 builder, self.round(builder, low, high), out, builder.mul(r, INT64(WORDS))
             )
+            return carried
+
+        loop(builder, rows, [], row)
+        builder.ret_void()
+        return function
+
+    def pack_caller_rows(self) -> Any:
+        """Do that for the caller's rows order[0], order[1], ..., from a column on."""
+        function, builder = self.begin("pack_caller_rows", [*[INT64] * 5, _REAL])
+        if builder is None:
+            return function
+        order, start, stride, columns, rows, out = function.args
+        low_known = self.lanes_below(builder, columns)
+        high_known = self.lanes_below(builder, builder.sub(columns, INT64(LANES)))
+
+        def row(builder: Any, r: Any, carried: list[Any]) -> list[Any]:
+            low = self.caller_row(builder, order, start, stride, r)
+            high = builder.gep(low, [INT64(LANES)])
+            words = self.round(
+                builder,
+                self.load_lanes(builder, low, low_known),
+                self.load_lanes(builder, high, high_known),
+            )
+            self.store_words(builder, words, out, builder.mul(r, INT64(WORDS)))
             return carried
 
         loop(builder, rows, [], row)
@@ -142,18 +177,40 @@ class Bfloat16Writer(Writer):
         if builder is None:
             return function
         x, width, rows, out = function.args
-        vectors = []
-        for q in range(WORDS):
-            found = []
-            for row in (2 * q, 2 * q + 1):
-                present = builder.icmp_signed("<", INT64(row), rows)
-                start = builder.gep(x, [builder.mul(INT64(row), width)])
-                found.append(self.load_if(builder, present, start, x))
-            vectors.append(self.pair(builder, *found))
+
+        def numbers_of(row: int) -> Any:
+            present = builder.icmp_signed("<", INT64(row), rows)
+            start = builder.gep(x, [builder.mul(INT64(row), width)])
+            return self.load_if(builder, present, start, x)
+
+        self.store_transposed(builder, numbers_of, out)
+        return function
+
+    def pack_caller_transposed(self) -> Any:
+        """Do that for up to 16 columns of the caller's rows order[0], order[1], ..."""
+        function, builder = self.begin("pack_caller_transposed", [*[INT64] * 5, _REAL])
+        if builder is None:
+            return function
+        order, start, stride, columns, rows, out = function.args
+        known, nothing = self.lanes_below(builder, columns), ir.Constant(_BITS, [0] * LANES)
+
+        def numbers_of(row: int) -> Any:
+            present = builder.icmp_signed("<", INT64(row), rows)
+            known_row = builder.select(present, INT64(row), INT64(0))
+            pointer = self.caller_row(builder, order, start, stride, known_row)
+            return self.load_lanes(builder, pointer, builder.select(present, known, nothing))
+
+        self.store_transposed(builder, numbers_of, out)
+        return function
+
+    def store_transposed(self, builder: Any, numbers_of: Callable[[int], Any], out: Any) -> None:
+        """Write the words of 32 rows of 16 numbers, column by column, and return."""
+        vectors = [
+            self.pair(builder, numbers_of(2 * q), numbers_of(2 * q + 1)) for q in range(WORDS)
+        ]
         for i, words in enumerate(self.transposed(builder, vectors)):
             self.store_words(builder, words, out, INT64(i * WORDS))
         builder.ret_void()
-        return function
 
     def pack_panel_transposed(self, vectors: int) -> Any:
         """Pack a chunk of B = W^T: up to 16 rows of a panel of W, to 16 columns of words.
@@ -346,6 +403,16 @@ def _code(write: Callable[[Bfloat16Writer], Any], pattern: str) -> Any:
 def pack_rows() -> Any:
     """Return ``pack_rows(memory, a, width, columns, rows, to)``."""
     return _code(Bfloat16Writer.pack_rows, "piiip")
+
+
+def pack_caller_rows() -> Any:
+    """Return ``pack_rows(memory, order, start, stride, columns, rows, to)``, by addresses."""
+    return _code(Bfloat16Writer.pack_caller_rows, "iiiiip")
+
+
+def pack_caller_transposed() -> Any:
+    """Return ``pack_transposed(memory, order, start, stride, columns, rows, to)``, likewise."""
+    return _code(Bfloat16Writer.pack_caller_transposed, "iiiiip")
 
 
 def pack_panel(vectors: int) -> Any:

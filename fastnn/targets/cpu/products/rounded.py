@@ -22,6 +22,7 @@ from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.tiling import PACKED_ROWS
 
 _PANEL = 2 * LANES  # columns of a whole panel
+_BYTES, _WORD = 4, 8  # of a number of A, and of one of a row
 
 
 @njit(**EXACT)
@@ -36,7 +37,8 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
 
     `how` is PAIRS or TILES; `scratch` has room for PACKED_NUMBERS. See
     `fastnn.targets.cpu.products.gemm.make_gemm` for the other arguments.
-    multiply: C = A B + the row of B at `init`.
+    multiply: C = A B + the row of B at `init`. Where `order` is not 0, A is no panels but the rows
+    of the caller's whose numbers lie at that address, `stride` bytes apart from `start` on.
     multiply_transposed: C = A W^T, with W (k, n) and a row below it, in panels of its n columns.
     accumulate: C = beta C + alpha A^T B of inputs i0..i1 of A, (samples, k), and panels p0..p1 of
     B, (samples, n). A and B have `rows` rows. Panel p0 of C has its row of input `origin` at `c`,
@@ -45,6 +47,7 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
     if dtype.itemsize != 4 or vector_bytes() < 64:
         return SimpleNamespace(multiply=never, multiply_transposed=never, accumulate=never)
     pack_rows, pack_transposed = words.pack_rows(), words.pack_transposed()
+    caller_rows, caller_transposed = words.pack_caller_rows(), words.pack_caller_transposed()
     pack_wide, pack_narrow = words.pack_panel(2), words.pack_panel(1)
     turn_wide, turn_narrow = words.pack_panel_transposed(2), words.pack_panel_transposed(1)
     wide_tiles, narrow_tiles = (words.multiply_tiles(True, v) for v in (2, 1))
@@ -111,12 +114,17 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             release_tiles(memory)
 
     @njit(**EXACT)
-    def pack_block(memory, a, a_rows, k, k0, k1, r0, r1, to):
+    def pack_block(memory, order, start, stride, a, a_rows, k, k0, k1, r0, r1, to):
         """Pack rows r0..r1 and columns k0..k1 of A."""
         for q in range(k0 // _PANEL, (k1 + _PANEL - 1) // _PANEL):
-            width = width_of(q, k)
-            start = a + q * _PANEL * a_rows + r0 * width
-            pack_rows(memory, start, width, min(_PANEL, k1 - q * _PANEL), r1 - r0, to)
+            columns = min(_PANEL, k1 - q * _PANEL)
+            if order != 0:
+                at = start + q * _PANEL * _BYTES
+                caller_rows(memory, order + r0 * _WORD, at, stride, columns, r1 - r0, to)
+            else:
+                width = width_of(q, k)
+                at = a + q * _PANEL * a_rows + r0 * width
+                pack_rows(memory, at, width, columns, r1 - r0, to)
             to += (r1 - r0) * WORDS
 
     @njit(**EXACT)
@@ -130,22 +138,27 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             to += WORDS * width
 
     @njit(**EXACT)
-    def multiply(memory, how, scratch, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1, n, c):
+    def multiply(
+        memory, how, scratch, order, start, stride, a, a_rows, k, r0, r1, b, b_rows, init, p0, p1,
+        n, c,
+    ):  # fmt: skip
         packed, shaped = scratch + PACKED_BLOCK, ZERO
         for s0 in range(r0, r1, PACKED_ROWS):
             s1 = min(r1, s0 + PACKED_ROWS)
             for k0 in range(0, k, PACKED_TERMS):
                 k1 = min(k, k0 + PACKED_TERMS)
-                pack_block(memory, a, a_rows, k, k0, k1, s0, s1, scratch)
+                pack_block(
+                    memory, order, start, stride, a, a_rows, k, k0, k1, s0, s1, scratch
+                )  # fmt: skip
                 chunks = (k1 - k0 + CHUNK - 1) // CHUNK
                 for p in range(p0, p1):
                     width = width_of(p, n)
                     right, out = b + p * _PANEL * b_rows, c + p * _PANEL * a_rows + s0 * width
-                    start, stride = (right + init * width, ZERO) if k0 == 0 else (out, width)
+                    sums, apart = (right + init * width, ZERO) if k0 == 0 else (out, width)
                     pack_panel(memory, right + k0 * width, width, k1 - k0, packed)
                     shaped = product(
-                        memory, how, shaped, scratch, (s1 - s0) * WORDS, chunks, packed, start,
-                        stride, out, width, s1 - s0,
+                        memory, how, shaped, scratch, (s1 - s0) * WORDS, chunks, packed, sums,
+                        apart, out, width, s1 - s0,
                     )  # fmt: skip
         release(memory, how)
 
@@ -172,7 +185,7 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             s1 = min(r1, s0 + PACKED_ROWS)
             for n0 in range(0, n, PACKED_TERMS):
                 n1 = min(n, n0 + PACKED_TERMS)
-                pack_block(memory, a, a_rows, n, n0, n1, s0, s1, scratch)
+                pack_block(memory, ZERO, ZERO, ZERO, a, a_rows, n, n0, n1, s0, s1, scratch)
                 chunks = (n1 - n0 + CHUNK - 1) // CHUNK
                 for p in range(p0, p1):
                     width = width_of(p, k)
@@ -187,8 +200,8 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
 
     @njit(**EXACT)
     def accumulate(
-        memory, how, scratch, a, k, i0, i1, b, n, p0, p1, rows, samples, c, apart, origin, alpha,
-        beta,
+        memory, how, scratch, order, start, stride, a, k, i0, i1, b, n, p0, p1, rows, samples, c,
+        apart, origin, alpha, beta,
     ):  # fmt: skip
         packed, shaped = scratch + PACKED_BLOCK, ZERO
         zeros = packed + PACKED_PANEL
@@ -198,18 +211,25 @@ def make_rounded(dtype: np.dtype, width_of: Any) -> SimpleNamespace:
             chunks = (count + CHUNK - 1) // CHUNK
             for p in range(p0, p1):
                 width = width_of(p, n)
-                start = b + p * _PANEL * rows + s * width
-                pack_panel(memory, start, width, count, scratch + (p - p0) * PACKED_PANEL)
+                at = b + p * _PANEL * rows + s * width
+                pack_panel(memory, at, width, count, scratch + (p - p0) * PACKED_PANEL)
             for i in range(i0, i1, _PANEL):
                 a_width, inputs = width_of(i // _PANEL, k), min(_PANEL, i1 - i)
-                start = a + i * rows + s * a_width
+                at = a + i * rows + s * a_width
                 for q in range(chunks):
+                    samples_left = min(CHUNK, count - q * CHUNK)
                     for half in range(0, inputs, LANES):
-                        pack_transposed(
-                            memory, start + q * CHUNK * a_width + half, a_width,
-                            min(CHUNK, count - q * CHUNK),
-                            packed + (q * _PANEL + half) * WORDS,
-                        )  # fmt: skip
+                        to = packed + (q * _PANEL + half) * WORDS
+                        if order != 0:
+                            caller_transposed(
+                                memory, order + (s + q * CHUNK) * _WORD,
+                                start + (i + half) * _BYTES, stride, inputs - half, samples_left,
+                                to,
+                            )  # fmt: skip
+                        else:
+                            pack_transposed(
+                                memory, at + q * CHUNK * a_width + half, a_width, samples_left, to
+                            )
                 for p in range(p0, p1):
                     width = width_of(p, n)
                     right, out = scratch + (p - p0) * PACKED_PANEL, c + (p - p0) * apart

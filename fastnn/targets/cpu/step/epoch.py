@@ -55,6 +55,7 @@ from fastnn.targets.cpu.plan import (
     OWN_INPUTS,
     PHASES,
     PREFETCH,
+    ROUNDED,
     ROWWISE,
     SAMPLES,
     STATUS,
@@ -229,7 +230,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             tile += owners_of(job)[layer * head[THREADS]]
         if kind == UPDATE_TILES:
             following = min(head[BATCH], head[SAMPLES] - first - samples)
-            if head[PREFETCH] > 0 and head[IN_PLACE] != 1 and following > 0:
+            # Products that read the caller's rows unrounded have asked for them.
+            unasked = head[IN_PLACE] != 1 or head[ROUNDED] > 0
+            if head[PREFETCH] > 0 and unasked and following > 0:
                 prefetch_rows(job, first + samples, following, tile, me)
             own_inputs(job, step, samples, me)
             update_tile(job, tile, first, samples, me)

@@ -22,6 +22,18 @@ from fastnn.targets.cpu.views import (
 )
 
 
+@njit(**EXACT)
+def caller_rows(job, layer, first):
+    """Return (order, address, stride) of the batch that begins at `first`, for rows read in place.
+
+    Which rows of X those are stands from address `order` on. All are 0 for inputs in panels.
+    """
+    strided = strided_of(job)
+    if layer == 0 and head_of(job)[IN_PLACE] == 1:
+        return address_of(order_of(job), first), strided[0, ADDRESS], strided[0, ROW_STRIDE]
+    return ZERO, ZERO, ZERO
+
+
 def make_first_rows(dtype: np.dtype, gemm: Any) -> Any:
     """Return ``first_rows(job, first, own)``: (order, base, address, stride).
 

@@ -65,6 +65,7 @@ from fastnn.targets.cpu.products.gemm import CONTINUE, ZERO
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
 from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.step.between_steps import rows_ahead
+from fastnn.targets.cpu.step.first_rows import caller_rows
 from fastnn.targets.cpu.step.slopes import make_draw_slopes, make_prelu
 from fastnn.targets.cpu.views import (
     head_of,
@@ -164,6 +165,13 @@ def make_layers(
             sparse_forward(job, first, r0, r1, p0, p1, me)
         elif layers[layer, NARROW] >= 0:
             narrow_forward(job, first, r0, r1, own)
+        elif head[ROUNDED] > 0:
+            order, address, stride = caller_rows(job, layer, first)
+            multiply_rounded(
+                memory, head[ROUNDED], head[PACKED] + me * head[PACKED_SIZE], order, address,
+                stride, layers[layer, INPUT] + own, rows, k, r0, r1,
+                layers[layer, WEIGHTS], k + 1, k, p0, p1, n, out,
+            )  # fmt: skip
         elif layer == 0 and head[IN_PLACE] > 0:
             order, base, address, stride = first_rows(job, first, own)
             samples = rows_of(job, first // head[BATCH])
@@ -178,12 +186,6 @@ def make_layers(
                     address, stride, k, nonzero_of(job), lists, apart,
                     whole, s0, s1, layers[layer, WEIGHTS], p0, p1, n, out, rows,
                 )  # fmt: skip
-        elif head[ROUNDED] > 0:
-            multiply_rounded(
-                memory, head[ROUNDED], head[PACKED] + me * head[PACKED_SIZE],
-                layers[layer, INPUT] + own, rows, k, r0, r1,
-                layers[layer, WEIGHTS], k + 1, k, p0, p1, n, out,
-            )  # fmt: skip
         else:
             multiply(
                 memory, layers[layer, INPUT] + own, rows, k, r0, r1,

@@ -56,6 +56,7 @@ from fastnn.targets.cpu.scalars import (
     SHARE,
 )
 from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, rows_ahead
+from fastnn.targets.cpu.step.first_rows import caller_rows
 from fastnn.targets.cpu.step.per_unit import KINDS
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
 from fastnn.targets.cpu.views import (
@@ -165,10 +166,11 @@ def make_update(
             add_entries(job, i1, p0, p1, first, samples, out, apart, origin, alpha, me)
             return
         if head[ROUNDED] > 0:
+            order, address, stride = caller_rows(job, layer, first)
             accumulate_rounded(
-                memory, head[ROUNDED], head[PACKED] + me * head[PACKED_SIZE],
-                layers[layer, INPUT] + own, k, i0, i1, layers[layer, DELTA], n, p0, p1, rows,
-                samples, out, apart, origin, alpha, beta,
+                memory, head[ROUNDED], head[PACKED] + me * head[PACKED_SIZE], order, address,
+                stride, layers[layer, INPUT] + own, k, i0, i1, layers[layer, DELTA], n, p0, p1,
+                rows, samples, out, apart, origin, alpha, beta,
             )  # fmt: skip
             return
         as_rows = layer == 0 and head[IN_PLACE] > 0
@@ -238,7 +240,7 @@ def make_update(
             one - rate * real(layer_number(job, layer, L2)),
             layers[layer, WEIGHTS] + p0 * apart,
         )
-        if keep != one and layer == 0 and head[IN_PLACE] > 0:
+        if keep != one and layer == 0 and head[IN_PLACE] > 0 and head[ROUNDED] == 0:
             # Not all of these rows of W are looked at again.
             for p in range(p0, p1):
                 width, start = width_of(p, n), weights + (p - p0) * apart
