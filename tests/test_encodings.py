@@ -228,7 +228,7 @@ def test_the_word_of_a_cell_does_not_depend_on_other_rows():
     from fastnn.tabular.fields import words_of
 
     for cells in ([1, True], [True, 1], [True], [1.0, True, 1]):
-        found = words_of(np.array([*cells, "x"], object))[:-1]
+        found = words_of(np.array([*cells, "x"], object), "c")[:-1]
         assert found == ["true" if cell is True else "1" for cell in cells]
 
 

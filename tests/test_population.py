@@ -256,6 +256,36 @@ def test_callbacks_see_each_member_and_may_end_it():
     assert sorted(ended) == [5, 5, *[8] * 8, *[28] * 4]
 
 
+@pytest.mark.parametrize("begun", [0, 3])
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_patience_may_depend_on_the_best_epoch(target, begun):
+    trainers = members_of(target)
+    for trainer in trainers:
+        trainer.fit(X[TRAIN], LABELS[TRAIN], begun)
+    population = train_population(
+        trainers, X[TRAIN], LABELS[TRAIN], EPOCHS, **DATA, patience=lambda best: best // 2
+    )
+    lengths = set()
+    for member in population:
+        scores = member.history.validation_loss[begun:]
+        best = 0
+        for epoch, score in enumerate(scores, 1):
+            best = epoch if score < min(scores[: epoch - 1], default=np.inf) else best
+            late = epoch - best > best // 2
+            assert late == (member.ended == "patience" and epoch == len(scores))
+        lengths.add(len(scores))
+    assert len(lengths) > 1
+
+
+@pytest.mark.parametrize("given", [-1, 1.5, "a", None])
+def test_patience_that_is_no_number_of_epochs_is_refused(given):
+    with pytest.raises(InvalidInput, match="patience must be a whole number of at least 0"):
+        train_population(
+            ONE, X[TRAIN], LABELS[TRAIN], EPOCHS, **DATA, patience=lambda best: given,
+            on_error="raise",
+        )  # fmt: skip
+
+
 ONE = trainer_of()
 
 

@@ -115,6 +115,10 @@ ARROW = importlib.util.find_spec("pyarrow") is not None
         pd.Series(BOUGHT, dtype="category"),
         np.char.add(BOUGHT, np.where(X["city"] == "Ulm", " Ulm", "")),
         BOUGHT.astype(np.dtypes.StringDType()),
+        (BOUGHT == "yes").astype(object),
+        pd.Series(np.where(BOUGHT == "yes", 7, -3), dtype=object),
+        np.array([np.int8(label == "yes") for label in BOUGHT], object),
+        np.where(BOUGHT == "yes", 2.0, 1.0).astype(object),
         pd.Series(BOUGHT == "yes", dtype="boolean"),
         *(pd.Series(BOUGHT == "yes", dtype="bool[pyarrow]") for _ in range(ARROW)),
         pd.Series(np.where(BOUGHT == "yes", 7, -3), dtype="Int64"),
@@ -124,7 +128,8 @@ def test_labels_of_any_kind_are_given_back_and_kept_in_a_file(labels, tmp_path):
     model = classifier().fit(X, labels)
     assert_array_equal(model.classes_, np.unique(labels))
     assert model.classes_.dtype.kind in "biUf" and model.score(X, labels) > 0.5
-    assert (model.classes_.dtype.kind == "f") == (np.asarray(labels).dtype.kind == "f")
+    fractional = isinstance(np.asarray(labels).item(0), float)
+    assert (model.classes_.dtype.kind == "f") == fractional
     assert model.predict(X).dtype == model.classes_.dtype
     assert model.predict_proba(X).shape == (N, len(model.classes_))
     model.save(tmp_path / "model.safetensors")
@@ -637,3 +642,54 @@ def test_columns_that_tell_little_count_less_where_there_are_many():
             assert scale.max() == 1 and np.median(scale) < 0.5
     narrow = classifier(n_members=3, max_iter=2).fit(columns[:, :9], y)
     assert {each.screening for each in narrow.members_} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([[1, 2]], "list"),
+        ([{"a": 1}], "dict"),
+        ([{1}], "set"),
+        ([np.array([1, 2])], "ndarray"),
+        ([([1],)], "tuple"),
+    ],
+)
+def test_cells_that_hold_several_values_are_refused(cells, kind):
+    plain = X[["size"]]
+    frame = plain.assign(held=pd.Series([None, *cells * (N - 1)], dtype=object))
+    with pytest.raises(InvalidInput, match=f"column 'held', row .*a {kind}, where one value"):
+        classifier().fit(frame, BOUGHT)
+    words = plain.assign(held=np.where(BOUGHT == "yes", "u", "v"))
+    with pytest.raises(InvalidInput, match=f"column 'held', row 1: .* is a {kind}"):
+        classifier().fit(words, BOUGHT).predict(frame)
+
+
+def test_columns_of_lists_and_records_of_other_libraries_are_refused():
+    polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    for values in ([[1, 2]] * N, [{"u": 1}] * N, [{"u": 1, "v": "a"}] * N):
+        for frame in (
+            polars.DataFrame({"size": X["size"].to_numpy(), "held": values}),
+            arrow.table({"size": X["size"].to_numpy(), "held": values}),
+        ):
+            with pytest.raises(InvalidInput, match="column 'held'"):
+                classifier().fit(frame, BOUGHT)
+
+
+@pytest.mark.parametrize(
+    ("labels", "weights"),
+    [
+        (np.where(BOUGHT == "yes", 7, -3), {7: 9.0, -3: 1.0}),
+        (np.where(BOUGHT == "yes", 1.5 * 2, 1.0), {3.0: 9.0, 1.0: 1.0}),
+        (BOUGHT == "yes", {True: 9.0, False: 1.0}),
+        (BOUGHT, {np.str_("yes"): np.float64(9.0)}),
+        (np.where(BOUGHT == "yes", 7, -3), {np.int64(7): 9.0}),
+    ],
+)
+def test_weights_of_classes_come_back_from_a_file_with_the_labels_they_are_of(
+    labels, weights, tmp_path
+):
+    model = classifier(class_weight=weights).fit(X, labels)
+    model.save(tmp_path / "model.safetensors")
+    again = fastnn.TabularClassifier.load(tmp_path / "model.safetensors")
+    assert again.class_weight == weights
+    assert_array_equal(again.fit(X, labels).predict_proba(X), model.predict_proba(X))

@@ -7,12 +7,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 import fastnn
+from fastnn.tabular.encodings import Coded
 from fastnn.training.ensemble import Ensemble
 from fastnn.training.snapshot import Snapshot
 
 pytest.importorskip("sklearn", "1.6")
 pytest.importorskip("pandas")
-from fastnn.estimators.tabular.fitting import Fit  # noqa: E402
+from fastnn.estimators.tabular import fitting  # noqa: E402
+from fastnn.estimators.tabular.fitting import Fit, Part  # noqa: E402
 from fastnn.estimators.tabular.members import draw  # noqa: E402
 
 
@@ -38,6 +40,39 @@ def test_trees_of_many_columns_are_no_more_than_there_is_time_for():
         found = fit._with_views(drawn, most)
         assert len({each.view for each in found}) == max(1, most - 1)
         assert [each.seed for each in found] == [each.seed for each in drawn]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "rows", "views", "cuts"),
+    [(1e-6, 5000, 1500, "tree"), (4e-4, 5000, 3, "tree"), (1e-2, 5000, 1, "quantile")],
+)
+def test_bins_are_cut_at_quantiles_where_there_is_no_time_for_trees(encoded, rows, views, cuts):
+    """A quarter of thirty seconds may go to features, of 2048 rows at least."""
+    numbers = np.zeros((rows, 3))
+    fit = Fit.__new__(Fit)
+    fit.training = fit.validation = Part(
+        Coded(numbers, np.empty((rows, 0), np.int64)), np.zeros(rows), None
+    )
+    fit.settings = SimpleNamespace(workers=1, members=16, epochs=80)
+    fit._seconds_left, fit._seconds_per_row = lambda: 30.0, lambda kind: (1e-9, encoded)
+    plan = fit._plan("steps")
+    assert (plan.views, plan.cuts) == (views, cuts)
+
+
+def test_of_many_columns_some_stand_for_all_where_time_is_measured(monkeypatch):
+    seen = []
+    encode = fitting.encoding_of
+
+    def watch(recipe, coded, *arguments):
+        seen.append(coded.numbers.shape[1])
+        return encode(recipe, coded, *arguments)
+
+    monkeypatch.setattr(fitting, "encoding_of", watch)
+    X = np.random.default_rng(0).normal(size=(60, 700))
+    model = fastnn.TabularClassifier(time_limit=0.01, random_state=0, n_jobs=1)
+    model.fit(X, X[:, 0] > 0)
+    assert seen[0] == 128 and set(seen[1:]) == {700}
+    assert len(model.members_) == 2 and model.predict(X).shape == (60,)
 
 
 def choosing(outputs, targets, weights=None):

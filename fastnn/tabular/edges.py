@@ -85,20 +85,23 @@ def tree_edges(values: np.ndarray, targets: np.ndarray, bins: int, least: int) -
     sums = np.concatenate([np.zeros((1, y.shape[1])), np.cumsum(y - y.mean(axis=0), axis=0)])
     sums = sums[bounds]  # of all rows before each place; centred, so that differences keep digits
 
+    def squares(differences: np.ndarray) -> np.ndarray:
+        """Return the sum of the squares of each row."""
+        squared = np.square(differences)
+        return squared[:, 0] if squared.shape[1] == 1 else squared.sum(axis=1)
+
     def best(low: int, high: int) -> tuple[float, int]:
         """Return the largest gain of a split of the rows between two places, and where that is."""
-        at = np.arange(low + 1, high)
-        left, right = bounds[at] - bounds[low], bounds[high] - bounds[at]
-        allowed = (left >= least) & (right >= least)
-        at, left, right = at[allowed], left[allowed], right[allowed]
-        if not len(at):
+        first, last = bounds[low], bounds[high]
+        start, end = np.searchsorted(bounds, (first + least, last - least + 1))
+        start, end = max(int(start), low + 1), min(int(end), high)
+        if start >= end:
             return 0.0, -1
-        whole = sums[high] - sums[low]
-        own = np.square(sums[at] - sums[low]).sum(axis=1) / left
-        own += np.square(sums[high] - sums[at]).sum(axis=1) / right
-        gain = own - np.square(whole).sum() / (bounds[high] - bounds[low])
+        gain = squares(sums[start:end] - sums[low]) / (bounds[start:end] - first)
+        gain += squares(sums[high] - sums[start:end]) / (last - bounds[start:end])
+        gain -= squares(sums[high : high + 1] - sums[low]) / (last - first)
         place = int(gain.argmax())
-        return float(gain[place]), int(at[place])
+        return float(gain[place]), start + place
 
     spread = float(np.square(y - y.mean(axis=0)).sum())
     cuts: list[int] = []

@@ -121,6 +121,11 @@ def _of_frame(frame: Frame) -> Cells:
     columns = []
     for column in frame.columns:
         values = np.asarray(column.read())
+        if values.ndim != 1:
+            raise InvalidInput(
+                f"column {column.label!r} has several values in a cell ({column.kind}); make "
+                "columns of them, or leave it out"
+            )
         if values.dtype.kind in "USTV":
             values = values.astype(object)
         _check_kind(values, repr(column.label))
@@ -200,7 +205,7 @@ class Field:
 
     def code(self, values: np.ndarray) -> np.ndarray:
         """Return the code of each category (rows,), int64; -1 for one that was not there."""
-        return codes_of(words_of(values), self._kept, _ABSENT)
+        return codes_of(words_of(values, self.name), self._kept, _ABSENT)
 
 
 @dataclass(frozen=True)
@@ -355,6 +360,22 @@ def _no_number(values: np.ndarray, row: int, name: str) -> InvalidInput:
     )
 
 
+def _several(cells: list[Any], name: str) -> InvalidInput:
+    row = next(row for row, cell in enumerate(cells) if not _has_hash(cell))
+    return InvalidInput(
+        f"column {name}, row {row}: {shown(cells[row]):.60} is a {type(cells[row]).__name__}, "
+        "where one value is due; make columns of what it holds, or leave the column out"
+    )
+
+
+def _has_hash(cell: Any) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
+
+
 def is_absent(cell: Any) -> bool:
     """Return whether a cell is None, NaN, or what pandas has in their place."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
@@ -364,10 +385,15 @@ def is_absent(cell: Any) -> bool:
     return False
 
 
-def words_of(values: np.ndarray) -> list[Any]:
+def words_of(values: np.ndarray, name: str) -> list[Any]:
     """Return the categories of a column as text; `_ABSENT` where one is missing.
 
     A whole number is the same category whatever type it has: 1, 1.0 and "1".
+
+    Raises
+    ------
+    InvalidInput
+        A cell that holds several values, such as a list or a dict.
     """
     kind = values.dtype.kind
     if kind == "b":
@@ -381,7 +407,7 @@ def words_of(values: np.ndarray) -> list[Any]:
         known = {pair: _word(pair[1]) for pair in set(typed)}
         return [known[pair] for pair in typed]
     except TypeError:  # such as a dict, which has no hash
-        return [_word(cell) for cell in cells]
+        raise _several(cells, name) from None
 
 
 def _word(cell: Any) -> Any:
@@ -493,7 +519,7 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str) -> Field:
         cycles = ["year"] * bool(span >= _CYCLES["year"]) + ["week"] * bool(span >= 14)
         cycles += ["day"] * bool((days % 1 != 0).any())
         return Field(name, kind, form=form, cycles=tuple(cycles))
-    counts = Counter(words_of(values))
+    counts = Counter(words_of(values, name))
     missing = counts.pop(_ABSENT, 0)
     if is_named(counts, len(values)):
         return Field(name, "unused")

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from fastnn.targets.selection import Target
 
 Scoring = str | Callable[..., Any] | None
+Patience = int | Callable[[int], int] | None
 
 
 def train_population(
@@ -64,7 +65,7 @@ def train_population(
     sample_weight: Any = None,
     views: Iterable[Any] | None = None,
     snapshots: int = 1,
-    patience: int | None = None,
+    patience: Patience = None,
     scoring: Scoring = None,
     metrics: Metrics = (),
     callbacks: Callback | Iterable[Callback] = (),
@@ -120,7 +121,8 @@ def train_population(
         How many epochs of each member to keep, at least 1: its best ones.
     patience
         A member ends when more than so many epochs in a row were not its best, as with
-        `fastnn.EarlyStopping`; None: it does all epochs.
+        `fastnn.EarlyStopping`; or a function of how many epochs it had done at its best one, which
+        gives that number. None: it does all epochs.
     scoring
         What an epoch is better by. None: the validation loss, the smaller the better. A name as
         those of `metrics`, such as "auc" or "accuracy". Or a function (y, outputs), called as those
@@ -178,7 +180,8 @@ def train_population(
     given = _check_trainers(trainers)
     count = whole(epochs, "epochs of a population", 1)
     most = whole(snapshots, "snapshots", 1)
-    patience = None if patience is None else whole(patience, "patience", 0)
+    if patience is not None and not callable(patience):
+        patience = whole(patience, "patience", 0)
     if time_limit is not None:
         time_limit = number(time_limit, "time_limit", 0.0)
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
@@ -305,7 +308,7 @@ class _BestEpochs(Keeper):
     needs_penalty = False
 
     def __init__(
-        self, scoring: Scoring, most: int, patience: int | None, clock: _Clock, number: int,
+        self, scoring: Scoring, most: int, patience: Patience, clock: _Clock, number: int,
         view: View,
     ) -> None:  # fmt: skip
         monitor, mode = _monitor(scoring)
@@ -350,7 +353,7 @@ class _BestEpochs(Keeper):
             score = self._sign * result.of(self._series)
             if not math.isnan(score) and (least is None or score < least):
                 least, epoch = score, done + nth
-            elif self._patience is not None and done + nth - epoch > self._patience:
+            elif self._is_late(done + nth, epoch):
                 return nth
         return len(results)
 
@@ -371,11 +374,18 @@ class _BestEpochs(Keeper):
 
     def __call__(self, trainer: Stateful, history: History) -> bool:
         """Return whether the training is to end."""
-        if self._patience is not None and trainer.epoch - self._last_best > self._patience:
+        if self._is_late(trainer.epoch, self._last_best):
             self._ending = "patience"
         elif self._clock.over():
             self._ending = "time"
         return self._ending is not None
+
+    def _is_late(self, epoch: int, best: int) -> bool:
+        """Return whether the patience is at its end after an epoch, since the best one."""
+        patience = self._patience
+        if callable(patience):
+            patience = whole(patience(best - self._begun), "patience", 0)
+        return patience is not None and epoch - best > patience
 
     @property
     def _last_best(self) -> int:

@@ -15,6 +15,7 @@ from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.estimators.labels import Labels, ScoredLabels
 from fastnn.estimators.tabular.base import TabularEstimator
 from fastnn.estimators.tabular.files import plain_value
+from fastnn.estimators.tabular.outcomes import values_of
 from fastnn.estimators.tabular.scorers import (
     AnsweringClassifier,
     AnsweringRegressor,
@@ -64,7 +65,8 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     max_iter
         The most epochs of a member.
     n_iter_no_change
-        A member ends after more than so many epochs in a row none of which was its best.
+        A member ends after more than so many epochs in a row none of which was its best. Without
+        `scoring` it ends sooner: after half as many as it had done at its best one, at least 5.
     validation_fraction
         Share of the rows to validate on, by which epochs and members are chosen, where `fit` is
         given none. They have the same classes in the same shares.
@@ -173,6 +175,11 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         """Return the logarithm of `predict_proba`, (m, classes)."""
         return np.log(np.maximum(self.predict_proba(X), _LEAST))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows of X whose label is that of y, weighted."""
+        objects = isinstance(getattr(y, "dtype", None), np.dtypes.ObjectDType)
+        return super().score(X, values_of(y, "y") if objects else y, sample_weight)
+
     def _learn_targets(self, y: np.ndarray) -> np.ndarray:
         wrong = [each for each in y if not _is_label(each)] if y.dtype.kind in "mMO" else []
         if wrong:
@@ -189,7 +196,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         if len(labels.classes) < 2:
             raise InvalidInput(
                 "The number of classes has to be greater than one; got 1 class "
-                f"({labels.classes[0]!r})"
+                f"({shown(labels.classes[0]):.60})"
             )
         self.classes_ = labels.classes
         return labels.places(y)
@@ -260,7 +267,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     max_iter
         The most epochs of a member.
     n_iter_no_change
-        A member ends after more than so many epochs in a row none of which was its best.
+        A member ends after more than so many epochs in a row none of which was its best. Without
+        `scoring` it ends sooner: after half as many as it had done at its best one, at least 5.
     validation_fraction
         Share of the rows to validate on, by which epochs and members are chosen, where `fit` is
         given none. They are spread evenly over small and large y.

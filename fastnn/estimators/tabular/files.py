@@ -20,6 +20,7 @@ from fastnn.training.ensemble import Ensemble
 
 Estimator = TypeVar("Estimator")
 
+_PAIRS = "pairs"  # of a dict, whose keys may be numbers
 _ENSEMBLE, _ENCODING = "ensemble.", "encoding."
 
 
@@ -64,7 +65,7 @@ def load(
     if target is not None:
         choose(target)
     try:
-        made: Any = kind(**content["parameters"])
+        made: Any = kind(**{name: _given(each) for name, each in content["parameters"].items()})
         if target is not None:
             made.target = target
         ensemble = _taken(tensors, _ENSEMBLE)
@@ -178,6 +179,8 @@ def _plain_parameters(estimator: Any) -> dict[str, Any]:
         if isinstance(value, np.random.RandomState):
             value = None  # which has been drawn from
         value = plain_value(value)
+        if isinstance(value, dict):  # whose keys would become text
+            value = {_PAIRS: [[plain_value(key), own] for key, own in value.items()]}
         try:
             kept = json.loads(json.dumps(value))
         except (TypeError, ValueError):
@@ -187,6 +190,11 @@ def _plain_parameters(estimator: Any) -> dict[str, Any]:
             ) from None
         plain[name] = kept
     return plain
+
+
+def _given(value: Any) -> Any:
+    """Return a parameter as it was before `_plain_parameters`."""
+    return dict(value[_PAIRS]) if isinstance(value, dict) and [*value] == [_PAIRS] else value
 
 
 def plain_value(value: Any) -> Any:

