@@ -70,8 +70,15 @@ def threads(mode: str) -> Iterator[dict[str, str]]:
         os.sched_setaffinity(0, mine)
 
 
-def run_python(arguments: Sequence[str], mode: str = "all") -> tuple[str, float]:
+def run_python(
+    arguments: Sequence[str], mode: str = "all", at_most: float | None = SECONDS_AT_MOST
+) -> tuple[str, float]:
     """Run this Python with the arguments; return what it prints and the seconds of the process.
+
+    Parameters
+    ----------
+    at_most
+        Seconds by the clock of the wall after which it is ended; None: it takes as long as it does.
 
     Raises
     ------
@@ -86,10 +93,10 @@ def run_python(arguments: Sequence[str], mode: str = "all") -> tuple[str, float]
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=SECONDS_AT_MOST,
+                timeout=at_most,
             )
         except subprocess.TimeoutExpired as error:
-            raise ChildFailed(f"not done after {SECONDS_AT_MOST} s") from error
+            raise ChildFailed(f"not done after {at_most:g} s") from error
         seconds = perf_counter() - start
     if child.returncode:
         lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]

@@ -81,6 +81,11 @@ def _fastnn_limited(split: Split, seed: int) -> Predict:
         return _fastnn(split, seed, time_limit=10)
 
 
+def _fastnn_with(members: int) -> Callable[[Split, int], Predict]:
+    """Return the fit of so many members."""
+    return lambda split, seed: _fastnn(split, seed, n_members=members)
+
+
 def _hist_gradient_boosting(split: Split, seed: int) -> Predict:
     from sklearn import ensemble
 
@@ -180,9 +185,15 @@ PEERS: dict[str, Peer] = {
 }
 LIMITED = "fastnn-10s"
 """fastnn with little time: no peer of the others, as all of them take as long as they want."""
+FEWER = {f"fastnn-{members}": members for members in (1, 2, 4, 8)}
+"""fastnn with fewer members than by default, for how much time it needs to be as good as a peer."""
 PEERS_AND_LIMITED = {
     **PEERS,
     LIMITED: Peer("fastnn, time_limit=10", _fastnn_limited, "fastnn", "fastnn"),
+    **{
+        name: Peer(f"fastnn, n_members={members}", _fastnn_with(members), "fastnn", "fastnn")
+        for name, members in FEWER.items()
+    },
 }
 PAIR = ("fastnn", "lightgbm")
 AVERAGE = "+".join(PAIR)

@@ -6,11 +6,13 @@ best mean of a row is bold; "–" is what no record has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markdown_tables import heading, row
-from tabular_peers import AVERAGE, LIMITED, PAIR, PEERS, PEERS_AND_LIMITED, TITLES
+from tabular_peers import AVERAGE, FEWER, LIMITED, PAIR, PEERS, PEERS_AND_LIMITED, TITLES
 from tabular_records import HIGHER_IS_BETTER, MEASURES, SECONDS, Results
 
 NONE = "–"
@@ -30,7 +32,7 @@ HELD_TO = (
 )
 """Table, peer, measure and the worst that it may be."""
 TIMES = 5.0
-"""So many times as long as fastnn the slow peers are to take at least, for no less loss."""
+"""So many times the CPU seconds of fastnn the slow peers are to take, for no better a score."""
 
 
 def spread(values: Sequence[float]) -> str:
@@ -47,7 +49,7 @@ def spread(values: Sequence[float]) -> str:
 def report(
     results: Results, names: Sequence[str], peers: Sequence[str], seeds: int
 ) -> Iterator[str]:
-    """Yield all tables: what was measured, each measure, ranks, the pair, and what is held to.
+    """Yield all tables: what was measured, each measure, ranks, the pair, CPU time, the bounds.
 
     Parameters
     ----------
@@ -57,11 +59,12 @@ def report(
     names = [name for name in names if any(results.of(name, peer, seeds) for peer in peers)]
     peers = [peer for peer in peers if any(results.of(name, peer, seeds) for name in names)]
     yield from provenance(results, names, seeds)
-    compared = [peer for peer in peers if peer != LIMITED]
+    compared = [peer for peer in peers if peer in PEERS or peer == AVERAGE]
     for title in OVERVIEWS:
         yield from overview(results, names, compared, seeds, title)
     yield from summary(results, names, compared, seeds)
     yield from of_the_pair(results, names, seeds)
+    yield from as_good(results, names, seeds)
     yield from held(results, names, seeds)
 
 
@@ -201,23 +204,97 @@ def held(results: Results, names: Sequence[str], seeds: int) -> Iterator[str]:
 
 
 def faster(results: Results, names: Sequence[str], seeds: int) -> Iterator[str]:
-    """Yield rows of how many times as long slow peers take, and with which loss."""
+    """Yield rows of what slow peers take, times what fastnn takes to be no worse, and the bound."""
+    for each in equals(results, names, seeds):
+        yield row(
+            f"{each.table}: {SECONDS} of {TITLES[each.peer]}, of fastnn as good by {each.measure}",
+            f"at least {TIMES:g} times",
+            f"{each.times:.1f} times" if each.enough else "never as good",
+            "yes" if each.enough and each.times >= TIMES else "no",
+        )
+
+
+@dataclass(frozen=True)
+class Equal:
+    """A slow peer on a table, and the cheapest of fastnn's settings that is no worse by a measure.
+
+    Attributes
+    ----------
+    table, peer, measure
+        These.
+    theirs, seconds
+        The peer's mean score and CPU seconds.
+    ours, defaults
+        fastnn's mean score at its defaults, and how many times their CPU seconds the peer takes.
+    enough, score, times
+        The setting, as `PEERS_AND_LIMITED` calls it, its mean score, and how many times its CPU
+        seconds the peer takes; "": none is as good.
+    """
+
+    table: str
+    peer: str
+    measure: str
+    theirs: float
+    seconds: float
+    ours: float
+    defaults: float
+    enough: str = ""
+    score: float = math.nan
+    times: float = math.nan
+
+
+def equals(results: Results, names: Sequence[str], seeds: int) -> Iterator[Equal]:
+    """Yield what each slow peer is compared by: the first and the last score of each table.
+
+    Settings are those of `FEWER`, from the fewest members on, then the defaults; the first whose
+    mean over the seeds at hand is no worse than the peer's. Test rows decide which, as they do of
+    any question of how much it takes to be as good as another.
+    """
     tasks = results.tasks()
     for peer in (peer for peer, known in PEERS.items() if known.slow):
         for name in names:
-            loss = MEASURES[tasks[name]][-1]
-            for mine in (PAIR[0], LIMITED):
-                times, errors = (
-                    [results.values(name, each, seeds, measure) for each in (peer, mine)]
-                    for measure in (SECONDS, loss)
-                )
-                if not all(times):
-                    continue
-                ratio = float(np.mean(times[0]) / np.mean(times[1]))
-                theirs, ours = (float(np.mean(each)) for each in errors)
-                yield row(
-                    f"{name}: {SECONDS} of {TITLES[peer]}, of {TITLES[mine]}",
-                    f"at least {TIMES:g} times, at no more {loss}",
-                    f"{ratio:.1f} times; {spread([ours])}, not {spread([theirs])}",
-                    "yes" if ratio >= TIMES and ours <= theirs else "no",
-                )
+            if not results.of(name, peer, seeds) or not results.of(name, PAIR[0], seeds):
+                continue
+            for measure in dict.fromkeys(MEASURES[tasks[name]][place] for place in (0, -1)):
+                yield _equal(results, name, peer, measure, seeds)
+
+
+def _equal(results: Results, name: str, peer: str, measure: str, seeds: int) -> Equal:
+    def mean(own: str, of: str) -> float:
+        return float(np.mean(results.values(name, own, seeds, of)))
+
+    sign = 1 if measure in HIGHER_IS_BETTER else -1
+    theirs, seconds = mean(peer, measure), mean(peer, SECONDS)
+    found = Equal(
+        name, peer, measure, theirs, seconds,
+        mean(PAIR[0], measure), seconds / mean(PAIR[0], SECONDS),
+    )  # fmt: skip
+    for own in (*FEWER, PAIR[0]):
+        if results.of(name, own, seeds) and sign * mean(own, measure) >= sign * theirs:
+            times = seconds / mean(own, SECONDS)
+            return replace(found, enough=own, score=mean(own, measure), times=times)
+    return found
+
+
+def as_good(results: Results, names: Sequence[str], seeds: int) -> Iterator[str]:
+    """Yield the table of how much CPU time slow peers take, at fastnn's defaults and as good."""
+    found = list(equals(results, names, seeds))
+    if not found:
+        return
+    yield from heading(
+        "slow peer, table, measure", "its score", f"its {SECONDS}", "fastnn at its defaults",
+        "times its CPU", "fewest members no worse", "its score", "times its CPU",
+    )  # fmt: skip
+    for each in found:
+        enough = (NONE, NONE, NONE)
+        if each.enough:
+            members = FEWER.get(each.enough, "the defaults")
+            enough = (str(members), spread([each.score]), f"{each.times:.1f}")
+        yield row(
+            f"{TITLES[each.peer]}, {each.table}, {each.measure}",
+            spread([each.theirs]),
+            f"{each.seconds:.3g}",
+            spread([each.ours]),
+            f"{each.defaults:.1f}",
+            *enough,
+        )

@@ -36,7 +36,8 @@ def fits(monkeypatch, capsys):
     """Let the peers fit in this process, and return the list of those that did."""
     ran = []
 
-    def run_here(arguments, mode):
+    def run_here(arguments, mode, at_most):
+        assert at_most is None  # processes may be paused while others measure
         name, peer_name, seed, _ = arguments[2:]
         ran.append((name, peer_name, int(seed)))
         monkeypatch.setattr(sys, "argv", arguments)
@@ -134,10 +135,10 @@ def test_what_the_file_has_is_not_fitted_again(fits, tmp_path):
 def test_a_peer_that_fails_is_named_and_the_others_go_on(fits, tmp_path, monkeypatch):
     run_here = tabular.run_python
 
-    def fail(arguments, mode):
+    def fail(arguments, mode, at_most):
         if "fastnn" in arguments:
             raise ChildFailed("out of memory")
-        return run_here(arguments, mode)
+        return run_here(arguments, mode, at_most)
 
     monkeypatch.setattr(tabular, "run_python", fail)
     results = tabular_records.Results(tmp_path)
@@ -179,6 +180,11 @@ def kept(file: Path) -> None:
     add("computers", "lightgbm", 0, 138.0, 1.0)
     add("california", "tabm", 0, 42_000.0, 40.0)
     add("california", tabular_peers.LIMITED, 0, 46_000.0, 10.0)
+    add("computers", "tabm", 0, 141.0, 8.0)
+    add("computers", "fastnn-1", 0, 142.0, 0.1)
+    add("computers", "fastnn-2", 0, 141.0, 0.2)
+    add("computers", "fastnn-2", 1, 141.0, 0.6)
+    add("computers", "fastnn-4", 0, 140.5, 0.8)
 
 
 def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
@@ -196,20 +202,24 @@ def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
     printed = capsys.readouterr().out
     assert file.read_text() == text
     assert readme.report_in(page.read_text(), readme.OF_TABLES).strip() == printed.strip()
-    assert printed.startswith("2026-01-01 to 2026-01-02; fastnn, fastnn-10s, lightgbm, tabm; seeds")
-    about, errors, seconds, ranks, all_ranks, held = readme.tables_in(printed)
+    assert printed.startswith("2026-01-01 to 2026-01-02; fastnn, fastnn-1, ")
+    about, errors, seconds, ranks, all_ranks, equal, held = readme.tables_in(printed)
     assert about[1] == ["california", "california, as it is"]
     assert errors[0][1:] == ["fastnn", "LightGBM", "TabM-D", "fastnn + LightGBM"]
     assert errors[1][1:] == [
         "43000 ± 2000 (2 of 3)", "44000", "**42000**", "42500 ± 2000 (2 of 3)"]  # fmt: skip
-    assert errors[2][3] == "–"
+    assert errors[2][3] == "141.00"
     assert seconds[1][1:] == ["10", "1", "40", "11"]
     assert [row[2] for row in ranks[1:]] == ["2.50", "2.00", "1.50"]
     assert ranks[0][0] == "average rank of 3 over california, computers"
-    assert [row[2] for row in all_ranks[1:]] == ["3.00", "4.00", "1.00", "2.00"]
+    assert [row[2] for row in all_ranks[1:]] == ["3.00", "2.50", "2.50", "2.00"]
     assert "is better than either on 1 of 2 tables by RMSE and log loss" in printed
-    assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no", "no"]
-    assert held[-2][2] == "4.0 times; 43000, not 42000"
+    assert equal[1:] == [
+        ["TabM-D, california, RMSE", "42000", "40", "43000", "4.0", "–", "–", "–"],
+        ["TabM-D, computers, RMSE", "141.00", "8", "140.00", "4.0", "2", "141.00", "20.0"],
+    ]
+    assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no", "yes"]
+    assert [row[2] for row in held[-2:]] == ["never as good", "20.0 times"]
 
 
 def test_the_readme_has_the_tables_of_the_script():
