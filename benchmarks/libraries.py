@@ -29,11 +29,11 @@ class Library:
     distributions: dict[str, str]
     contenders: dict[str, Way]
     statement: str
-    linear: dict[str, Way] = field(default_factory=dict)  # for linear models of one output only
+    linear: dict[str, Way] = field(default_factory=dict)  # for linear models by single rows only
 
     def ways(self, workload: Workload) -> dict[str, Way]:
         """Return the contenders for a workload."""
-        linear = workload.binary and len(workload.widths) == 2
+        linear = workload.batch == 1 and len(workload.widths) == 2
         return self.contenders | (self.linear if linear else {})
 
 
@@ -58,7 +58,8 @@ LIBRARIES = {
         {
             "sklearn.Linear": Way(
                 "SGDClassifier",
-                '`SGDClassifier(loss="log_loss", penalty=None)`, for 30-1 with batch 1 only',
+                '`SGDClassifier(loss="log_loss", penalty=None)`, with batch 1 only; of 10 classes '
+                "one against the rest",
             )
         },
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ Parameters = list[tuple[np.ndarray, np.ndarray]]  # (W (n_in, n_out), b (n_out,)
 
 @dataclass(frozen=True)
 class Workload:
-    """A relu network and how it is trained: softmax cross-entropy; binary where one output is."""
+    """A network and how it is trained: softmax cross-entropy; binary where one output is."""
 
     name: str
     widths: tuple[int, ...]
@@ -19,15 +20,18 @@ class Workload:
     rows: int
     learning_rate: float
     momentum: float = 0.0
-    dense: bool = False  # random inputs without a zero in the place of MNIST; not in the mean
+    dense: bool = False  # random inputs without a zero in the place of MNIST
+    activation: str = "relu"  # of the hidden layers; or "sigmoid", "tanh"
+    adam: bool = False  # Adam as it is published, instead of SGD
+    seed: int = 0  # of the orders of the rows
 
     @property
     def title(self) -> str:
         """The workload in words, for a row of a table."""
         kind = "MNIST " if self.is_mnist else ""
-        momentum = f", momentum {self.momentum:g}" if self.momentum else ""
-        dense = ", no zeros in X" if self.dense else ""
-        return f"{kind}{'-'.join(map(str, self.widths))}, batch {self.batch}{momentum}{dense}"
+        activation = f" {self.activation}" if self.activation != "relu" else ""
+        momentum = f", momentum {self.momentum:g}" if self.momentum else ", Adam" * self.adam
+        return f"{kind}{'-'.join(map(str, self.widths))}{activation}, batch {self.batch}{momentum}"
 
     @property
     def is_mnist(self) -> bool:
@@ -43,15 +47,21 @@ class Workload:
 WORKLOADS = {
     row.name: row
     for row in (
+        Workload("dense-64", (784, 128, 10), 64, 60_000, 0.01, dense=True),
+        Workload("dense-512", (784, 128, 10), 512, 60_000, 0.01, dense=True),
+        Workload("dense-deep", (784, 256, 256, 10), 128, 60_000, 0.002, 0.9, dense=True),
+        Workload("dense-100", (784, 100, 10), 100, 60_000, 0.05, dense=True, activation="sigmoid"),
+        Workload("wide", (2048, 2048, 2048, 10), 512, 4_096, 0.01),
+        Workload("adam-64", (784, 128, 10), 64, 60_000, 0.0002, dense=True, adam=True),
+        Workload("adam-deep", (784, 256, 256, 10), 128, 60_000, 0.0002, dense=True, adam=True),
+        Workload("tiny", (20, 32, 16, 2), 32, 20_000, 0.05),
+        Workload("small", (54, 33, 17, 7), 50, 20_000, 0.05, activation="tanh"),
+        Workload("rows", (30, 10), 1, 50_000, 0.01),
+        Workload("logistic", (30, 1), 1, 50_000, 0.01),
         Workload("mnist-64", (784, 128, 10), 64, 60_000, 0.1),
         Workload("mnist-512", (784, 128, 10), 512, 60_000, 0.1),
         Workload("mnist-deep", (784, 256, 256, 10), 128, 60_000, 0.02, 0.9),
-        Workload("tiny", (20, 32, 16, 2), 32, 20_000, 0.05),
         Workload("softmax", (784, 10), 32, 60_000, 0.05),
-        Workload("logistic", (30, 1), 1, 50_000, 0.01),
-        Workload("wide", (2048, 2048, 2048, 10), 512, 4_096, 0.01),
-        Workload("dense-64", (784, 128, 10), 64, 60_000, 0.01, dense=True),
-        Workload("dense-512", (784, 128, 10), 512, 60_000, 0.01, dense=True),
     )
 }
 
@@ -146,18 +156,27 @@ def initial_parameters(workload: Workload, start: int = 0) -> Parameters:
     return parameters
 
 
-def raw_outputs(parameters: Parameters, X: np.ndarray) -> np.ndarray:
-    """Return the outputs (m, n) of the relu network, before softmax or sigmoid."""
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda z: np.maximum(z, 0),
+    "sigmoid": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),
+    "tanh": np.tanh,
+}
+
+
+def raw_outputs(parameters: Parameters, X: np.ndarray, activation: str = "relu") -> np.ndarray:
+    """Return the outputs (m, n) of the network, before softmax or sigmoid."""
     a = X
     for W, b in parameters[:-1]:
-        a = np.maximum(a @ W + b, 0)
+        a = ACTIVATIONS[activation](a @ W + b)
     W, b = parameters[-1]
     return a @ W + b
 
 
-def mean_loss(parameters: Parameters, X: np.ndarray, y: np.ndarray) -> float:
+def mean_loss(
+    parameters: Parameters, X: np.ndarray, y: np.ndarray, activation: str = "relu"
+) -> float:
     """Return the mean cross-entropy of the rows, binary where there is one output."""
-    z = raw_outputs(parameters, X).astype(np.float64)
+    z = raw_outputs(parameters, X, activation).astype(np.float64)
     if z.shape[1] == 1:
         return float(np.mean(np.logaddexp(0.0, z[:, 0]) - y * z[:, 0]))
     z -= z.max(axis=1, keepdims=True)

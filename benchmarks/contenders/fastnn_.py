@@ -7,7 +7,7 @@ from typing import Any
 
 from workloads import Data, Parameters, Workload
 
-from fastnn import SGD, Dense, Network, Trainer
+from fastnn import SGD, Adam, Dense, Network, Trainer
 
 
 class Contender:
@@ -45,10 +45,13 @@ class Contender:
 def trainer_of(workload: Workload, **settings: Any) -> Trainer:
     """Return a new trainer of a workload."""
     *hidden, outputs = workload.widths[1:]
+    layers = [*(Dense(n, workload.activation) for n in hidden), Dense(outputs)]
+    sgd = SGD(workload.learning_rate, workload.momentum)
     return Trainer(
-        Network(workload.widths[0], [*(Dense(n, "relu") for n in hidden), Dense(outputs)]),
+        Network(workload.widths[0], layers),
         loss="binary_cross_entropy" if workload.binary else "softmax_cross_entropy",
-        optimizer=SGD(workload.learning_rate, workload.momentum),
+        optimizer=Adam(workload.learning_rate) if workload.adam else sgd,
         batch_size=workload.batch,
+        seed=workload.seed,
         **settings,
     )

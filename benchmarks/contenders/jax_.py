@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +13,17 @@ from jax import lax
 from workloads import Data, Parameters, Workload
 
 Tree = list[tuple[jax.Array, jax.Array]]
-State = tuple[Tree, Tree | None]  # parameters, and velocities where there is momentum
+# Parameters; velocities where there is momentum; with Adam the means of gradients and of squares,
+# and the number of steps.
+State = tuple[Tree, Any]
+ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}
 
 
-def loss(parameters: Tree, X: jax.Array, y: jax.Array) -> jax.Array:
+def loss(parameters: Tree, X: jax.Array, y: jax.Array, activation: str) -> jax.Array:
     """Return the mean cross-entropy of the rows, binary where there is one output."""
     a = X
     for W, b in parameters[:-1]:
-        a = jax.nn.relu(a @ W + b)
+        a = ACTIVATIONS[activation](a @ W + b)
     W, b = parameters[-1]
     z = a @ W + b
     if z.shape[1] == 1:
@@ -37,16 +41,18 @@ def run_epoch(
     """
 
     def step(state: State, rows: jax.Array) -> tuple[State, jax.Array]:
-        parameters, velocities = state
-        value, direction = jax.value_and_grad(loss)(parameters, X[rows], y[rows])
-        if velocities is not None:
-            direction = velocities = jax.tree.map(
-                lambda v, g: workload.momentum * v + g, velocities, direction
-            )
+        parameters, kept = state
+        value, direction = jax.value_and_grad(loss)(
+            parameters, X[rows], y[rows], workload.activation
+        )
+        if workload.adam:
+            direction, kept = adam(direction, kept)
+        elif kept is not None:
+            direction = kept = jax.tree.map(lambda v, g: workload.momentum * v + g, kept, direction)
         parameters = jax.tree.map(
             lambda w, d: w - workload.learning_rate * d, parameters, direction
         )
-        return (parameters, velocities), value * rows.size
+        return (parameters, kept), value * rows.size
 
     full = len(X) // workload.batch * workload.batch
     state, losses = lax.scan(step, state, order[:full].reshape(-1, workload.batch))
@@ -55,6 +61,17 @@ def run_epoch(
         state, last = step(state, order[full:])
         total += last
     return state, total / len(X)
+
+
+def adam(gradients: Tree, kept: Any) -> tuple[Tree, Any]:
+    """Return the direction of a step of Adam (Kingma & Ba 2015) and its means."""
+    means, squares, steps = kept
+    steps += 1
+    means = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, means, gradients)
+    squares = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, squares, gradients)
+    one, two = 1 - 0.9**steps, 1 - 0.999**steps
+    direction = jax.tree.map(lambda m, v: m / one / (jnp.sqrt(v / two) + 1e-8), means, squares)
+    return direction, (means, squares, steps)
 
 
 class Contender:
@@ -71,9 +88,10 @@ class Contender:
         self.X = jnp.asarray(data.X)
         self.y = jnp.asarray(data.y, jnp.float32 if workload.binary else jnp.int32)
         parameters = [(jnp.array(W), jnp.array(b)) for W, b in start]
-        velocities = jax.tree.map(jnp.zeros_like, parameters) if workload.momentum else None
-        self.state: State = (parameters, velocities)
-        self.generator = np.random.default_rng(0)
+        zeros = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
+        kept = (*zeros, jnp.zeros((), jnp.float32)) if workload.adam else zeros[0]
+        self.state: State = (parameters, kept if workload.adam or workload.momentum else None)
+        self.generator = np.random.default_rng(workload.seed)
         self.workload = workload
 
     def train(self, epochs: int) -> list[float]:

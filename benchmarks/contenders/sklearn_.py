@@ -38,13 +38,14 @@ class Contender:
         self.data = data
         self.model = Clocked(
             workload.widths[1:-1],
-            solver="sgd",
+            {"sigmoid": "logistic"}.get(workload.activation, workload.activation),
+            solver="adam" if workload.adam else "sgd",
             alpha=0.0,
             batch_size=workload.batch,
             learning_rate_init=workload.learning_rate,
             momentum=workload.momentum,
             nesterovs_momentum=False,
-            random_state=np.random.RandomState(0),
+            random_state=np.random.RandomState(workload.seed),
         )
         self.model.seconds = []
         # Parameters exist only after some training: one batch, whose traces are then overwritten.
@@ -54,8 +55,11 @@ class Contender:
             one_of_two = W.shape[1] == 1 and W_start.shape[1] == 2
             W[...] = np.diff(W_start) if one_of_two else W_start
             b[...] = np.diff(b_start) if one_of_two else b_start
-        for velocity in self.model._optimizer.velocities:
-            velocity[...] = 0.0
+        optimizer = self.model._optimizer
+        for kept in ("velocities", "ms", "vs"):
+            for array in getattr(optimizer, kept, ()):
+                array[...] = 0.0
+        optimizer.t = 0
 
     def train(self, epochs: int) -> list[float]:
         """Train on; return the seconds of each epoch."""
@@ -69,7 +73,10 @@ class Contender:
 
 
 class Linear:
-    """SGDClassifier with the logistic loss and no penalty, which always takes one row a step."""
+    """SGDClassifier with the logistic loss and no penalty, which always takes one row a step.
+
+    Of several classes it trains one against the rest, each by itself, side by side on threads.
+    """
 
     def __init__(
         self, workload: Workload, data: Data, start: Parameters, threads: int | None
@@ -77,7 +84,8 @@ class Linear:
         self.data = data
         self.rate = workload.learning_rate
         self.W, self.b = start[0]
-        self.calls = 0
+        self.calls, self.jobs = 0, threads or -1
+        self.same_loss = workload.binary
 
     def train(self, epochs: int) -> list[float]:
         """Train on in one call; return its mean seconds an epoch, once for each epoch."""
@@ -90,6 +98,7 @@ class Linear:
             max_iter=epochs,
             tol=None,
             random_state=self.calls,
+            n_jobs=self.jobs,
         )
         start = perf_counter()
         model.fit(self.data.X, self.data.y, coef_init=self.W.T, intercept_init=self.b)

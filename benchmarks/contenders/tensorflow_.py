@@ -46,14 +46,14 @@ class Contender:
         if threads is not None:
             tf.config.threading.set_inter_op_parallelism_threads(threads)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-        keras.utils.set_random_seed(0)
+        keras.utils.set_random_seed(workload.seed)
         self.data = data
         self.batch = workload.batch
         *hidden, outputs = workload.widths[1:]
         self.model = keras.Sequential(
             [
                 keras.Input((workload.widths[0],)),
-                *(keras.layers.Dense(units, activation="relu") for units in hidden),
+                *(keras.layers.Dense(units, activation=workload.activation) for units in hidden),
                 keras.layers.Dense(outputs),
             ]
         )
@@ -61,8 +61,11 @@ class Contender:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         if workload.binary:
             loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        optimizer = keras.optimizers.SGD(workload.learning_rate, workload.momentum)
+        if workload.adam:
+            optimizer = keras.optimizers.Adam(workload.learning_rate)
         self.model.compile(
-            optimizer=keras.optimizers.SGD(workload.learning_rate, workload.momentum),
+            optimizer=optimizer,
             loss=loss,
             jit_compile=True,
             steps_per_execution=-(-len(data.X) // workload.batch),
