@@ -45,7 +45,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn.cli": (
         ("screen", "settings", "kernels", "ranks"),
         ("data", "model"),
-        ("scores", "resume"),
+        ("scores", "resume", "blocks"),
         ("rows",),
         ("population", "streamed"),
         ("train", "predict", "show", "demo", "bench", "info", "cache"),

@@ -440,7 +440,7 @@ def test_a_file_that_is_written_while_it_is_trained_on(change, during, same_time
     with pytest.MonkeyPatch.context() as patch:
         if same_time:
             patch.setattr(table_files, "_stamp", lambda path: stamp)
-        error, text = InvalidInput, "rows.parquet has been changed while it was trained on"
+        error, text = InvalidInput, "rows.parquet has been changed while it was read"
         if change == "gone":
             error, text = MissingFile, "no such file any more"
         with pytest.raises(error, match=text):

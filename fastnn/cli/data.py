@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from fastnn.cli import screen
 from fastnn.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from fastnn.tabular.files import Reading
     from fastnn.tabular.table import Matrix, Table
 
 FILES = (
@@ -52,13 +53,28 @@ def called(path: str) -> str:
 
 
 def read_data(
-    options: argparse.Namespace,
-    expected: Collection[str] | None = None,
-    part: str = "train",
-    label: str = "",
+    options: argparse.Namespace, expected: Collection[str] | None = None, label: str = ""
 ) -> tuple[Table | Matrix, list[str]]:
     """Return what DATA has, and what there is to say of how it was read."""
-    from fastnn.tabular.files import Reading, read
+    from fastnn.tabular.files import read
+
+    return read(options.data, _reading(options, expected, "train", label))
+
+
+def read_blocks(
+    options: argparse.Namespace, expected: Collection[str] | None, label: str, said: list[str]
+) -> Iterator[Table | Matrix]:
+    """Yield what DATA has, some thousand rows after another; as `fastnn.tabular.read_in_blocks`."""
+    from fastnn.tabular.files import read_in_blocks
+
+    return read_in_blocks(options.data, _reading(options, expected, "test", label), said)
+
+
+def _reading(
+    options: argparse.Namespace, expected: Collection[str] | None, part: str, label: str
+) -> Reading:
+    """Return how to read DATA."""
+    from fastnn.tabular.files import Reading
 
     delimiter = {"tab": "\t", "\\t": "\t"}.get(options.delimiter, options.delimiter)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
@@ -68,11 +84,10 @@ def read_data(
     names = names_in(options.names)
     if len(set(names)) < len(names):
         raise InvalidInput("--names has a name twice")
-    reading = Reading(
+    return Reading(
         options.format, delimiter, options.encoding, options.header, names or None, expected, part,
         label,
     )  # fmt: skip
-    return read(options.data, reading)
 
 
 def say_all(lines: list[str], quiet: bool) -> None:

@@ -17,7 +17,9 @@ from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.tabular import preparation as preparations
 from fastnn.tabular.label import Label, missing_in, numbers_of
 from fastnn.tabular.preparation import Columns, Met, Preparation, Scaled
-from fastnn.tabular.table import Matrix, Table, counted, listed
+from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed
+from fastnn.training import scores
+from fastnn.training.ensemble import measured_of
 
 if TYPE_CHECKING:
     from fastnn.estimators import TabularClassifier, TabularRegressor
@@ -77,27 +79,39 @@ class Described(ABC):
         """Why there are no probabilities of classes; "" where there are."""
 
     @abstractmethod
+    def read(self, data: Table | Matrix, decimal: str) -> tuple[Any, Met]:
+        """Return what the model reads of data, row by row, and what was met in them."""
+
     def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
         """Return what the model reads of data, row by row, and say what is new in them."""
+        X, met = self.read(data, decimal)
+        said += remarks(met, self.preparation, data.rows)
+        return X
 
     @abstractmethod
     def outcomes(self, targets: np.ndarray) -> np.ndarray:
         """Return targets, as `targets` gives them, as the training takes them."""
 
     @abstractmethod
-    def places(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row of features, by its place."""
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return what the networks give for features, a row for each, from which all else comes."""
 
     @abstractmethod
-    def probabilities(self, X: Any) -> np.ndarray:
+    def places(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the most probable class of each row of outputs, by its place."""
+
+    @abstractmethod
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """Return the probability of each class (rows, classes)."""
 
     @abstractmethod
-    def numbers(self, X: Any) -> np.ndarray:
+    def numbers(self, outputs: np.ndarray) -> np.ndarray:
         """Return the predictions of a regression in the units of the data, float64 (rows,)."""
 
     @abstractmethod
-    def measured(self, X: Any, targets: np.ndarray, metrics: Metrics) -> dict[str, float]:
+    def measured(
+        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+    ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
 
     def aligned(self, data: Table | Matrix, said: list[str]) -> Table | Matrix:
@@ -166,10 +180,9 @@ class Described(ABC):
             if row is None and np.isnan(X[:, place]).any():
                 row = int(np.isnan(X[:, place]).argmax())
             if row is not None:
-                raise InvalidInput(
-                    f"row {row + 1}, column {name!r}: {values[row]!r:.60} where a number is due, "
-                    "and there was one in all rows of the training"
-                )
+                what = f"column {name!r}: {values[row]!r:.60} where a number is due, and there was "
+                with in_file(data.places):
+                    raise WrongCell(row, what + "one in all rows of the training")
         return Matrix(X, y, scaled.first, data.places, self.label.name)
 
     def _known(self, data: Table | Matrix) -> Any:
@@ -228,12 +241,10 @@ class TableModel(Described):
             )
         return cls(trainer, features, label, plan)
 
-    def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
-        """Return the features of data, and say what is new in them."""
+    def read(self, data: Table | Matrix, decimal: str) -> tuple[Any, Met]:
+        """Return the features of data, and what was met in them."""
         sparse = False if self.trainer.target == "cuda" else None
-        X, met = self.preparation.apply(self._known(data), sparse, decimal)
-        said += remarks(met, self.preparation, data.rows)
-        return X
+        return self.preparation.apply(self._known(data), sparse, decimal)
 
     def outcomes(self, targets: np.ndarray) -> np.ndarray:
         """Return classes by place, or numbers as the network learns them."""
@@ -259,21 +270,27 @@ class TableModel(Described):
         loss = self.trainer.problem.loss
         return "" if loss_row(loss).from_logits else f"the loss {loss} gives none"
 
-    def places(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row of features, by its place."""
-        return np.asarray(self.trainer.predict(X))
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return the last layer's outputs (rows, outputs)."""
+        return self.trainer.forward(X)
 
-    def probabilities(self, X: Any) -> np.ndarray:
+    def places(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the most probable class of each row of outputs, by its place."""
+        return scores.predictions(self.trainer.problem, outputs)
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """Return the probability of each class (rows, classes)."""
-        return self.trainer.predict_proba(X)
+        return scores.probabilities(self.trainer.problem, outputs)
 
-    def numbers(self, X: Any) -> np.ndarray:
+    def numbers(self, outputs: np.ndarray) -> np.ndarray:
         """Return the predictions of a regression in the units of the data, float64 (rows,)."""
-        return self.label.undo(self.trainer.predict(X))
+        return self.label.undo(scores.predictions(self.trainer.problem, outputs))
 
-    def measured(self, X: Any, targets: np.ndarray, metrics: Metrics) -> dict[str, float]:
+    def measured(
+        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+    ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
-        return self.trainer.evaluate(X, targets, metrics=metrics)
+        return measured_of(self.trainer.problem, outputs, targets, metrics=metrics)
 
 
 @dataclass
@@ -312,12 +329,10 @@ class PopulationModel(Described):
         plain = [str(number) for number in numbers] == list(self.label.classes)
         return numbers if plain else list(self.label.classes)
 
-    def features(self, data: Table | Matrix, decimal: str, said: list[str]) -> Any:
-        """Return the columns of data, and say what is new in them."""
+    def read(self, data: Table | Matrix, decimal: str) -> tuple[Any, Met]:
+        """Return the columns of data, and what was met in them."""
         assert isinstance(self.preparation, Columns)
-        cells, met = self.preparation.read(self._known(data), decimal)
-        said += remarks(met, self.preparation, data.rows)
-        return cells
+        return self.preparation.read(self._known(data), decimal)
 
     def outcomes(self, targets: np.ndarray) -> np.ndarray:
         """Return classes by name, or numbers."""
@@ -328,27 +343,34 @@ class PopulationModel(Described):
         """Why there are no probabilities of classes; "" where there are."""
         return "" if self.label.classes else "the label is a number"
 
-    def places(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row, by its place."""
-        return self.probabilities(X).argmax(axis=1)
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return the mean of all members (rows, outputs), or the predictions of a regression."""
+        return self.estimator.forward(X) if self.label.classes else self.estimator.predict(X)
 
-    def probabilities(self, X: Any) -> np.ndarray:
+    def places(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the most probable class of each row, by its place."""
+        return self.probabilities(outputs).argmax(axis=1)
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """Return the probability of each class (rows, classes), in the order of the label's."""
-        shares = self.estimator.predict_proba(X)
-        return np.asarray(shares)[:, self._order()]
+        from fastnn.estimators.tabular.scorers import shares_of
+
+        return np.asarray(shares_of(outputs))[:, self._order()]
 
     def _order(self) -> np.ndarray:
         """Return which of the estimator's classes each of the label's is."""
         classes = self.estimator.classes_
         return np.searchsorted(classes, np.array(self._names()))
 
-    def numbers(self, X: Any) -> np.ndarray:
+    def numbers(self, outputs: np.ndarray) -> np.ndarray:
         """Return the predictions of a regression in the units of the data, float64 (rows,)."""
-        return self.estimator.predict(X)
+        return outputs
 
-    def measured(self, X: Any, targets: np.ndarray, metrics: Metrics) -> dict[str, float]:
+    def measured(
+        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+    ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
-        return self.estimator.measured(X, self._order()[targets], metrics)
+        return self.estimator.measured(outputs, self._order()[targets], metrics)
 
 
 def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
@@ -358,7 +380,9 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
         what = "column that the model does not know is"
         many = "columns that the model does not know are"
         said.append(f"{counted(len(met.ignored), what, many)} ignored: {listed(met.ignored)}")
-    for name, words in met.unknown.items():
+    names = preparation.names if isinstance(preparation, Columns) else ()
+    for name in filter(met.unknown.__contains__, names):
+        words = met.unknown[name]
         said.append(
             f"warning: column {name!r} has {counted(len(words), 'category', 'categories')} that "
             f"the model does not know, in {counted(words.total(), 'row')} of {rows}: "
@@ -369,30 +393,42 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
         for rule in (preparation.rules if isinstance(preparation, Columns) else ())
         if getattr(rule, "flag", False) or getattr(getattr(rule, "days", None), "flag", False)
     }
-    for name, count in met.missing.items():
+    for name in filter(met.missing.__contains__, names):
         if name not in flagged:
             said.append(
-                f"column {name!r} has no value in {counted(count, 'row')}, and had one in all rows "
-                "of the training: it counts as the median there, or as no category"
+                f"column {name!r} has no value in {counted(met.missing[name], 'row')}, and had one "
+                "in all rows of the training: it counts as the median there, or as no category"
             )
     return said
 
 
 def without_label(data: Table | Matrix, label: str) -> tuple[Table | Matrix, str]:
     """Return the rows that have a label, and what there is to say of others; "" where all have."""
+    data, absent = labelled(data, label)
+    return data, said_of_unlabelled(absent)
+
+
+def labelled(data: Table | Matrix, label: str) -> tuple[Table | Matrix, Counter[str]]:
+    """Return the rows that have a label, and how often each text stands for none in others."""
     values = data.y if isinstance(data, Matrix) else data.columns[label]
     assert values is not None
     absent = missing_in(values)
-    missing = int(absent.sum())
-    if not missing:
-        return data, ""
-    text = f"{counted(missing, 'row')} without a label left out"
-    words = sorted({each for each in values[absent].tolist() if isinstance(each, str) and each})
-    if words:
+    if not absent.any():
+        return data, Counter()
+    words = (each if isinstance(each, str) else "" for each in values[absent].tolist())
+    return data.take(~absent), Counter(words)
+
+
+def said_of_unlabelled(absent: Counter[str]) -> str:
+    """Return what there is to say of rows without a label, "" where there are none."""
+    if not absent:
+        return ""
+    text = f"{counted(absent.total(), 'row')} without a label left out"
+    if words := sorted(word for word in absent if word):
         text += (
             f": {listed(words)} stands for a missing value; if it is a class, write it otherwise"
         )
-    return data.take(~absent), text
+    return text
 
 
 def _described(values: Any, path: str, loader: str) -> tuple[Preparation, Label, Plan]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import io
 import json
 import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen
-from fastnn.cli.data import add_data, called, check_output, read_data, say_all
+from fastnn.cli.data import add_data, called, check_output, say_all
 from fastnn.errors import InvalidInput
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from fastnn.cli.blocks import Blocks
     from fastnn.cli.model import Described
 
+_GZIP = 31  # for zlib: the largest window, and the header and the end of gzip
 _MOST_CONFUSED = 10  # pairs that are shown where there are too many classes for a table
 
 
@@ -72,22 +76,19 @@ _OTHERS = frozenset(
 )  # fmt: skip
 
 
-def _loaded(options: argparse.Namespace) -> tuple[Described, Any, list[str]]:
-    """Return the model, the data with the model's names, and what there is to say."""
+def _loaded(options: argparse.Namespace) -> tuple[Described, Blocks]:
+    """Return the model, and the rows of DATA as it reads them."""
+    from fastnn.cli.blocks import Blocks
     from fastnn.cli.model import load
 
     model = load(options.model, options.target, options.threads)
     if getattr(options, "proba", False) and model.unlikely:
         raise InvalidInput(f"--proba: there are no probabilities, since {model.unlikely}")
-    expected = None if model.plan.numbered else model.plan.columns
-    data, said = read_data(options, expected, "test", model.label.name)
-    return model, model.aligned(data, said), said
+    return model, Blocks(model, options)
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Write a prediction for each row."""
-    from fastnn.storage.tensor_file import write_file
-
+    """Write a prediction for each row, some thousand rows after another."""
     if options.out != "-":
         check_output("--out", options.out, options.model, options.data)
         ending = os.path.splitext(options.out)[1].lower()
@@ -96,35 +97,57 @@ def predict(options: argparse.Namespace) -> int:
                 f"--out {options.out}: predictions are written as CSV, as TSV where the name ends "
                 f"in .tsv, or as either in gzip, .gz; {ending} is none of them"
             )
-    model, data, said = _loaded(options)
-    X = model.features(data, options.decimal, said)
-    say_all(said, options.quiet)
-    columns: list[list[str]]
-    if model.label.classes:
-        columns = [[model.label.classes[index] for index in model.places(X)]]
-    else:
-        columns = [[f"{value:.9g}" for value in model.numbers(X)]]
+    model, blocks = _loaded(options)
     header = [_heading(model.label.name)]
     if options.proba:
         header += [f"probability of {word}" for word in model.label.classes]
-        shares = model.probabilities(X)
-        columns += [[f"{value:.6g}" for value in share] for share in shares.T]
-    text = io.StringIO()
-    plain = options.out.removesuffix(".gz")
-    delimiter = "\t" if plain.endswith((".tsv", ".tab")) else ","
-    lines = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    lines.writerow(header)
-    lines.writerows(zip(*columns, strict=True))
-    if options.out == "-":
-        screen.write_file(text.getvalue())
-        return 0
-    content = text.getvalue().encode()
-    if options.out.endswith(".gz"):
-        content = gzip.compress(content, mtime=0)
-    write_file(options.out, lambda: content)
-    if not options.quiet:
-        screen.say(f"{data.rows} predictions in {options.out}")
+    with _writing(options.out) as write:
+        for data in blocks:
+            lines = _lines(model, blocks.outputs(data), options.proba)
+            write([header, *lines] if header else lines)
+            header = []
+    say_all(blocks.remarks(), options.quiet)
+    if options.out != "-" and not options.quiet:
+        screen.say(f"{blocks.rows} predictions in {options.out}")
     return 0
+
+
+def _lines(model: Described, outputs: np.ndarray, proba: bool) -> list[Any]:
+    """Return the lines of a block: the prediction, and the probability of each class."""
+    columns: list[list[str]]
+    if model.label.classes:
+        columns = [[model.label.classes[index] for index in model.places(outputs)]]
+    else:
+        columns = [[f"{value:.9g}" for value in model.numbers(outputs)]]
+    if proba:
+        columns += [[f"{value:.6g}" for value in share] for share in model.probabilities(outputs).T]
+    return list(zip(*columns, strict=True))
+
+
+@contextmanager
+def _writing(out: str) -> Iterator[Callable[[list[Any]], object]]:
+    """Give what writes the next lines of a table; a file is there when all have been written."""
+    from fastnn.storage.tensor_file import writing
+
+    plain = out.removesuffix(".gz")
+    delimiter = "\t" if plain.endswith((".tsv", ".tab")) else ","
+
+    def as_text(lines: list[Any]) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(lines)
+        return text.getvalue()
+
+    if out == "-":
+        write = screen.file_writer()
+        yield lambda lines: write(as_text(lines))
+        return
+    with writing(out) as write_bytes:
+        if plain == out:
+            yield lambda lines: write_bytes(as_text(lines).encode())
+            return
+        packing = zlib.compressobj(9, zlib.DEFLATED, _GZIP)  # without a name and a time
+        yield lambda lines: write_bytes(packing.compress(as_text(lines).encode()))
+        write_bytes(packing.flush())
 
 
 def _heading(label: str) -> str:
@@ -134,49 +157,37 @@ def _heading(label: str) -> str:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Print the scores."""
-    from fastnn.cli.model import without_label
+    from fastnn.cli.blocks import all_of
     from fastnn.cli.scores import NAMES, confusion, scores, value_text
-    from fastnn.tabular.table import counted, in_file
 
-    model, data, said = _loaded(options)
-    name = model.label.name
-    if model.labels(data) is None:
+    model, blocks = _loaded(options)
+    parts: tuple[list[Any], list[Any]] = [], []
+    for data in blocks:
+        data, answers = blocks.labelled(data)
+        if data.rows:
+            parts[0].append(blocks.outputs(data))
+            parts[1].append(answers)
+    if not blocks.rows:
         raise InvalidInput(
-            f"{called(options.data)} has no column {name!r}, the label to compare with; fastnn "
-            "predict needs none"
+            f"{called(options.data)}: the label {model.label.name!r} is missing in all rows"
         )
-    data, unlabelled = without_label(data, name)
-    if not data.rows:
-        raise InvalidInput(f"{called(options.data)}: the label {name!r} is missing in all rows")
-    if unlabelled:
-        said.append(unlabelled)
-    with in_file(data.places):
-        labels = model.labels(data)
-        assert labels is not None
-        targets, new = model.targets(labels, options.decimal, said)
-    X = model.features(data, options.decimal, said)
-    if new:
-        said.append(
-            f"warning: {counted(new.total(), 'row')} of {data.rows} "
-            f"{'has' if new.total() == 1 else 'have'} labels that the model does not know, such as "
-            f"{next(iter(new))!r}; they count as wrong, and are left out of all but the accuracy"
-        )
-    say_all(said, options.quiet)
-    found = scores(model, X, targets)
+    outputs, targets = map(all_of, parts)
+    say_all(blocks.remarks(), options.quiet)
+    found = scores(model, outputs, targets)
     if options.json:
-        report: dict[str, Any] = {"rows": data.rows, "task": model.label.task, **found}
+        report: dict[str, Any] = {"rows": blocks.rows, "task": model.label.task, **found}
         if model.label.classes:
-            table = confusion(model, model.places(X), targets)
+            table = confusion(model, model.places(outputs), targets)
             report |= {"classes": list(model.label.classes), "confusion": table.tolist()}
         screen.answer(json.dumps(report, indent=2))
         return 0
-    rows = [("rows", str(data.rows))]
+    rows = [("rows", str(blocks.rows))]
     rows += [(NAMES[each], value_text(each, value)) for each, value in found.items()]
     for line in screen.rows_of(rows):
         screen.answer(line)
     if model.label.classes:
-        predicted = model.places(X)
-        for line in _confusion(model.label.classes, confusion(model, predicted, targets)):
+        table = confusion(model, model.places(outputs), targets)
+        for line in _confusion(model.label.classes, table):
             screen.answer(line)
     return 0
 

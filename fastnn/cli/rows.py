@@ -374,7 +374,7 @@ def scored(model: Described, data: Any) -> list[tuple[str, str]]:
     rows = []
     for name, part in (parts or {"training": data.train}).items():
         X, measured = data.features(part)
-        found = scores(model, X, data.targets[measured])
+        found = scores(model, model.outputs(X), data.targets[measured])
         some = counted(len(part), "row")
         some = some if len(measured) == len(part) else f"{len(measured)} of {some}"
         rows.append((name, f"{some}: {short(found)}"))

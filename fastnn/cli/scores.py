@@ -19,8 +19,8 @@ NAMES = {
 }
 
 
-def scores(model: Described, X: Any, targets: np.ndarray) -> dict[str, float]:
-    """Return the scores of a model on features and targets.
+def scores(model: Described, outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return the scores of a model by its outputs and the targets.
 
     Classes: "accuracy", of which rows of a class that the model does not know (target -1) are
     wrong; and of all others "auc", where each class is there, and "log_loss", where the network
@@ -31,7 +31,7 @@ def scores(model: Described, X: Any, targets: np.ndarray) -> dict[str, float]:
         # Divided by a power of 2, which rounds nothing, so that no square over- or underflows.
         unit = int(np.frexp(np.abs(targets).max())[1])
         y = np.ldexp(targets, -unit)
-        error = np.ldexp(model.numbers(X), -unit) - y
+        error = np.ldexp(model.numbers(outputs), -unit) - y
         squares = float(np.mean(error**2))
         found = {
             "rmse": float(np.ldexp(np.sqrt(squares), unit)),
@@ -39,7 +39,7 @@ def scores(model: Described, X: Any, targets: np.ndarray) -> dict[str, float]:
         }
         spread = float(np.mean((y - y.mean()) ** 2))
         return found | ({"r2": 1 - squares / spread} if spread > 0 else {})
-    right = model.places(X) == targets
+    right = model.places(outputs) == targets
     found = {"accuracy": float(right.mean())}
     known = targets >= 0
     if not known.any():
@@ -50,7 +50,7 @@ def scores(model: Described, X: Any, targets: np.ndarray) -> dict[str, float]:
     if not model.unlikely:
         metrics.append("log_loss")
     if metrics:
-        values = model.measured(X[known], targets[known], metrics)
+        values = model.measured(outputs[known], targets[known], metrics)
         found |= {name: values[name] for name in metrics}
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -9,7 +10,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastnn.errors import InvalidInput
@@ -47,10 +48,11 @@ def write(text: str) -> None:
         raise OutputFailed(error) from error
 
 
-def write_file(text: str) -> None:
-    """Write what is a file to the standard output: in UTF-8, as to a file, but to a terminal.
+def file_writer() -> Callable[[str], None]:
+    """Return what writes the next text of a file to the standard output.
 
-    What the system's own encoding lacks, such as Windows's of a pipe, would be lost.
+    In UTF-8, as to a file, but to a terminal: what the system's own encoding lacks, such as
+    Windows's of a pipe, would be lost.
 
     Raises
     ------
@@ -63,23 +65,28 @@ def write_file(text: str) -> None:
         raise OutputFailed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     raw = getattr(sys.stdout, "buffer", None)
     if raw is None or sys.stdout.isatty():
-        write(text)
-        return
+        return write
     encoding = "utf-8"
     if asked := os.environ.get("PYTHONIOENCODING", "").partition(":")[0]:
         encoding = asked
-    try:
-        content = text.encode(encoding)
-    except UnicodeEncodeError as error:
-        raise InvalidInput(
-            f"PYTHONIOENCODING={encoding} has no {text[error.start]!r}, which is in the answer; "
-            "leave it out, or pass --out FILE"
-        ) from error
-    try:
-        sys.stdout.flush()
-        _write_all(raw, content)
-    except OSError as error:
-        raise OutputFailed(error) from error
+    encoder = codecs.getincrementalencoder(encoding)()  # whose mark comes once
+
+    def write_more(text: str) -> None:
+        try:
+            content = encoder.encode(text)
+        except UnicodeEncodeError as error:
+            letter = error.object[error.start]
+            raise InvalidInput(
+                f"PYTHONIOENCODING={encoding} has no {letter!r}, which is in the answer; leave it "
+                "out, or pass --out FILE"
+            ) from error
+        try:
+            sys.stdout.flush()
+            _write_all(raw, content)
+        except OSError as error:
+            raise OutputFailed(error) from error
+
+    return write_more
 
 
 def _write_all(raw: Any, content: bytes) -> None:

@@ -166,7 +166,7 @@ class TableFiles:
 
     def _changed(self, number: int) -> InvalidInput:
         return InvalidInput(
-            f"{self._what}: {self._files[number][0]} has been changed while it was trained on; "
+            f"{self._what}: {self._files[number][0]} has been changed while it was read; "
             "call again, and write other rows to another file meanwhile"
         )
 

@@ -28,7 +28,7 @@ from fastnn.errors import (
     UnusableFile,
     shown,
 )
-from fastnn.storage.whole_files import try_folder, write_whole
+from fastnn.storage.whole_files import try_folder, whole_file, write_whole
 
 FORMAT = 2  # of what is written; files of format 1 are read too: their history is plain values
 _KEY = "fastnn"
@@ -88,6 +88,19 @@ def write_file(path: str | bytes | os.PathLike[Any], make: Callable[[], bytes]) 
     with family_errors(name):
         _check_rights(place)
         write_whole(place, content, durable=True)
+
+
+@contextmanager
+def writing(path: str | bytes | os.PathLike[Any]) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes the next bytes of `path`, which is there when the block has ended well.
+
+    The path and the errors are those of `write`, as which an `OSError` of the block counts, too.
+    """
+    name, place = regular_file(path)
+    with family_errors(name):
+        _check_rights(place)
+        with whole_file(place, durable=True) as stream:
+            yield stream.write
 
 
 def check_writable(path: str | bytes | os.PathLike[Any]) -> None:

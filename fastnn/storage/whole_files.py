@@ -12,7 +12,9 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
@@ -25,6 +27,18 @@ _swept: set[tuple[int, Path]] = set()  # processes, and folders that they have l
 
 def write_whole(file: Path, content: bytes, private: bool = False, durable: bool = False) -> None:
     """Write a file such that whoever reads it has the old or the new content whole.
+
+    Parameters and errors are those of `whole_file`.
+    """
+    with whole_file(file, private, durable) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def whole_file(file: Path, private: bool = False, durable: bool = False) -> Iterator[IO[bytes]]:
+    """Give a stream for the content of a file, which is there when the block has ended well.
+
+    Whoever reads the file has the old or the new content whole; an error leaves the old one.
 
     Parameters
     ----------
@@ -44,7 +58,7 @@ def write_whole(file: Path, content: bytes, private: bool = False, durable: bool
     part, descriptor = _open_part(file.parent, 0o600 if private else 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())

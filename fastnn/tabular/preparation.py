@@ -67,6 +67,15 @@ class Met:
         if found.unknown:
             self.unknown[name] = found.unknown
 
+    def join(self, other: Met) -> None:
+        """Take note of what was met in other rows of the same columns."""
+        for name, count in other.missing.items():
+            self.missing[name] = self.missing.get(name, 0) + count
+        for name, words in other.unknown.items():
+            self.unknown[name] = self.unknown.get(name, Counter()) + words
+        self.ignored = tuple(dict.fromkeys((*self.ignored, *other.ignored)))
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *other.remarks)))
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -633,11 +642,13 @@ class Scaled:
                 f"the data have {counted(have, 'column')}, but the model was trained on {columns}"
             )
         if dense:
-            return self._scaled(X), Met()
+            with in_file(data.places):
+                return self._scaled(X), Met()
         wide, ignored, remarks = data.in_order(columns, self.first)
         met = Met(ignored=ignored, remarks=remarks)
         if self.mean.any():  # a zero is no zero any more
-            return self._scaled(wide.toarray()), met
+            with in_file(data.places):
+                return self._scaled(wide.toarray()), met
         wide.data = (wide.data / self.scale[wide.indices]).astype(np.float32)
         return (wide if sparse in (None, True) else wide.toarray()), met
 
@@ -645,7 +656,7 @@ class Scaled:
         """Return dense features, float32."""
         if not np.isfinite(X).all():
             row, column = np.argwhere(~np.isfinite(X))[0]
-            raise InvalidInput(f"row {row + 1}, column {column + 1}: {X[row, column]}")
+            raise WrongCell(int(row), f"column {column + 1}: {X[row, column]}")
         found = np.empty(X.shape, np.float32)
         for start in range(0, len(X), _BLOCK):
             block = slice(start, start + _BLOCK)

@@ -115,16 +115,5 @@ class PreparedRows(TableRows):
             table = Table(columns, len(places), False, places)
             block, found = self._preparation.apply(table, False, self._decimal)
             if met is not None:
-                _add(met, found)
+                met.join(found)
             yield block
-
-
-def _add(met: Met, found: Met) -> None:
-    """Add what was met in a part to what was met before."""
-    for name, count in found.missing.items():
-        met.missing[name] = met.missing.get(name, 0) + count
-    for name, words in found.unknown.items():
-        if name in met.unknown:
-            met.unknown[name] += words
-        else:
-            met.unknown[name] = words

@@ -269,16 +269,14 @@ class Ensemble:
 
         The loss is that of the first member, for the mean.
         """
-        problem = self._problem
-        asked = check_metrics(problem, metrics)
-        mean = self._mean(X)
-        data = _data(problem, len(mean), y, sample_weight)
-        check_measurable(problem, asked, data)
-        outputs = Outputs(as_outputs(problem, mean))
-        found, error = measured(problem, outputs, data, asked)
-        if error is not None:
-            raise error
-        return found
+        return self.measured(self._mean(X), y, sample_weight, metrics)
+
+    def measured(
+        self, mean: np.ndarray, y: Any, sample_weight: Any = None, metrics: Metrics = ()
+    ) -> dict[str, float]:
+        """Return what `evaluate` does, for what `forward` gives (m, outputs)."""
+        outputs = as_outputs(self._problem, mean)
+        return measured_of(self._problem, outputs, y, sample_weight, metrics)
 
     def _mean(self, X: Any) -> np.ndarray:
         """Return the weighted mean of what is averaged, (m, outputs)."""
@@ -473,6 +471,19 @@ def _checked_weights(weights: Any, count: int) -> np.ndarray:
         raise InvalidInput(f"weights must not all be 0, and their sum be finite, not {total:g}")
     array = np.array(values)
     return array if total == 1.0 else array / total
+
+
+def measured_of(
+    problem: Problem, outputs: np.ndarray, y: Any, sample_weight: Any = None, metrics: Metrics = ()
+) -> dict[str, float]:
+    """Return what `Trainer.evaluate` does, by the outputs (m, outputs) of all rows."""
+    asked = check_metrics(problem, metrics)
+    data = _data(problem, len(outputs), y, sample_weight)
+    check_measurable(problem, asked, data)
+    found, error = measured(problem, Outputs(outputs), data, asked)
+    if error is not None:
+        raise error
+    return found
 
 
 def _data(problem: Problem, n: int, y: Any, weights: Any, what: str = "y") -> Data:

@@ -334,12 +334,11 @@ class TabularEstimator(BaseEstimator):
         """Return what members read of coded rows, by name."""
         return {name: encoding.apply(coded) for name, encoding in self._encodings.items()}
 
-    def measured(self, X: Any, places: np.ndarray, metrics: Metrics) -> dict[str, float]:
-        """Return loss, accuracy and metrics for X and the places of its classes (m,)."""
-        features = self._features(self._read(X))
-        return self.ensemble_.evaluate(features, places, metrics=metrics)
+    def measured(self, mean: np.ndarray, places: np.ndarray, metrics: Metrics) -> dict[str, float]:
+        """Return loss, accuracy and metrics of what `forward` gives, and places of classes (m,)."""
+        return self.ensemble_.measured(mean, places, metrics=metrics)
 
-    def _predicted(self, X: Any) -> np.ndarray:
+    def forward(self, X: Any) -> np.ndarray:
         """Return what the members give on average, (m, outputs), for X."""
         check_is_fitted(self)
         return self._mean(self._read(X))

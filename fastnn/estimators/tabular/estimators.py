@@ -164,12 +164,12 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row of X, (m,)."""
-        mean = self._predicted(X)
+        mean = self.forward(X)
         return self.classes_[most_of(mean)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of `classes_`, (m, classes)."""
-        return shares_of(self._predicted(X))
+        return shares_of(self.forward(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, (m, classes)."""
@@ -339,7 +339,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the number (m,) that is predicted for each row of X."""
-        return self._numbers(self._predicted(X))
+        return self._numbers(self.forward(X))
 
     def _numbers(self, mean: np.ndarray) -> np.ndarray:
         """Return numbers in the units of y."""

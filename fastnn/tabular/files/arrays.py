@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,18 +30,61 @@ MOST_COLUMNS = 256
 
 def read_npy(name: str, content: bytes) -> tuple[Table, list[str]]:
     """Return the columns of one array: of its fields, or numbered from 1."""
-    array = _loaded(name, content)
+    return _table_of(name, _loaded(name, content)), []
+
+
+def _table_of(name: str, array: Any) -> Table:
+    """Return the columns of an array."""
     if array.dtype.names:
         if array.ndim != 1:
             raise InvalidInput(f"{name}: records must be (rows,), not {array.shape}")
         columns = {each: _column(name, each, array[each]) for each in array.dtype.names}
-        return Table(columns, len(array)), []
+        return Table(columns, len(array))
     if array.ndim != 2:
         raise InvalidInput(
             f"{name}: the array must be (rows, columns), the label being one of the columns, but "
             f"its shape is {array.shape}; save features and labels as X and y in a .npz"
         )
-    return _numbered(name, array), []
+    return _numbered(name, array)
+
+
+def blocks_of_npy(name: str, cells: int, most: int) -> Iterator[Table]:
+    """Yield the rows of a .npy file, as `read_npy`: so many at a time as have so many cells.
+
+    Or `most` bytes, about.
+
+    Each block is mapped anew, so that the pages of those before are no memory of this process.
+    """
+    first, stamp = 0, _stamp(name)
+    while True:
+        if _stamp(name) != stamp:
+            raise InvalidInput(
+                f"{name} has been changed while it was read; call again, and write other rows to "
+                "another file meanwhile"
+            )
+        try:
+            array = np.load(name, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError):
+            array = None
+        if not isinstance(array, np.ndarray):  # which reading it tells, or it is an empty one
+            yield read_npy(name, Path(name).read_bytes())[0]
+            return
+        if array.ndim != (1 if array.dtype.names else 2) or not array.size:
+            read_npy(name, Path(name).read_bytes())  # which raises
+        width = len(array.dtype.names) if array.dtype.names else array.shape[1]
+        rows = min(cells // width, most * len(array) // array.nbytes)
+        last = min(len(array), first + max(1, rows))
+        table = _table_of(name, array[first:last])
+        yield replace(table, places=np.arange(first, last))
+        if last == len(array):
+            return
+        first = last
+
+
+def _stamp(name: str) -> tuple[int, int]:
+    """Return what is another one when a file has been written."""
+    stat = os.stat(name)
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _numbered(name: str, X: np.ndarray, y: np.ndarray | None = None, label: str = LABEL) -> Table:
@@ -237,7 +284,10 @@ def _with_rows(name: str, columns: dict[str, np.ndarray], rows: int) -> dict[str
 
 def _loaded(name: str, content: bytes) -> Any:
     try:
-        return np.load(io.BytesIO(content), allow_pickle=False)
+        found = np.load(io.BytesIO(content), allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it has several arrays")
+        return found
     except (OSError, EOFError, ValueError) as error:
         raise _damaged(name, error) from error
 

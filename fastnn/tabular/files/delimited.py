@@ -8,17 +8,22 @@ import io
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
-from fastnn.tabular.files.reading import Reading
+from fastnn.tabular.files.reading import Reading, Source
 from fastnn.tabular.table import Table, counted, listed
 from fastnn.tabular.words import is_number, without_thousands
 
 _DELIMITERS = (",", "\t", ";", "|")
 _NAMED = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a blank"}
 _SAMPLED_ROWS, _SAMPLED_TEXT = 50, 1 << 20
+_FIRST_ROWS = 3  # as many as tell whether the first one is a title
+_READ = 1 << 20  # bytes at a time
+_MARKED = 4096  # that tell the encoding
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -28,7 +33,7 @@ _MARKS = {
 }
 
 
-def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, list[str]]:
+def read_delimited(source: Source, reading: Reading) -> tuple[Table, list[str]]:
     """Return the table of some text, and what is to be said of how it was read.
 
     Cells stay text, stripped; what they are is found out later.
@@ -39,15 +44,41 @@ def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, 
         Another encoding, a line that is longer or shorter than others, names that are there twice,
         no rows; each with its line.
     """
-    text = _decoded(name, content, reading.encoding)
     said: list[str] = []
-    delimiter = reading.delimiter or _delimiter(name, text)
+    (table,) = blocks_of_text(source, reading, said)
+    return replace(table, places=None), said
+
+
+def blocks_of_text(
+    source: Source,
+    reading: Reading,
+    said: list[str],
+    cells: int | None = None,
+    most: int = sys.maxsize,
+) -> Iterator[Table]:
+    """Yield the table of some text, as `read_delimited`, at once or some rows after another.
+
+    So many as have so many cells, or `most` letters, about; `said` has what is to be said before
+    the first block.
+    """
+    name, chunks = source.name, _decoded(source, reading.encoding)
+    sample = ""
+    for chunk in chunks:
+        sample += chunk
+        if len(sample) > _SAMPLED_TEXT:
+            break
+    delimiter = reading.delimiter or _delimiter(name, sample)
     if reading.delimiter is None and delimiter != ",":
         said.append(f"values are separated by {_NAMED[delimiter]}")
-    rows = _rows(name, text, delimiter)
+    lines = _Rows(name, itertools.chain([sample], chunks), delimiter, most)
+    rows = lines.take(None if cells is None else _FIRST_ROWS)
+    # A comment or a title of one cell before a table, as in UCI's adult.test.
+    if len(rows) > 2 and len(rows[0][1]) == 1 and rows[0][1][0].lstrip().startswith(("|", "#")):
+        del rows[0]
     if not rows:
         raise InvalidInput(f"{name} is empty; pass a table with a header and at least one row")
     first_line, first = rows[0]
+    spare = 0  # cells after those with a name, which rows that have not been read may have
     header = _has_header(first, reading) if reading.header is None else reading.header
     if header:
         rows = rows[1:]
@@ -55,8 +86,10 @@ def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, 
         if reading.names is None:
             # Spreadsheets end lines with delimiters, after which there is nothing.
             used = max((_width(row) for _, row in rows), default=0)
-            while len(names) > max(used, 1) and not names[-1]:
+            known = cells is not None and "" in (reading.expected or ())
+            while len(names) > max(used, 1) and not names[-1] and not known:
                 names.pop()
+                spare += cells is not None
         twice = [each for each, count in Counter(names).items() if count > 1]
         if twice and reading.names is None:
             places = [str(place + 1) for place, each in enumerate(names) if each == twice[0]]
@@ -77,23 +110,39 @@ def read_delimited(name: str, content: bytes, reading: Reading) -> tuple[Table, 
         names = list(reading.names)
     if not rows:
         raise InvalidInput(f"{name} has a header ({listed(names)}) but no rows")
-    rows = [(line, row[: max(len(names), _width(row))]) for line, row in rows]
-    for line, row in rows:
-        if len(row) != len(names):
-            whose = f"the header has {len(names)}" if header else f"the first has {len(names)}"
-            near = "" if delimiter == "," else f" (separated by {_NAMED.get(delimiter, delimiter)})"
-            raise InvalidInput(
-                f"{name}, line {line}: {counted(len(row), 'value')} where {whose}{near}; correct "
-                "the line, quote values that have the delimiter in them, or pass --delimiter"
-            )
-    columns = zip(*(row for _, row in rows), strict=True)
+    begin = 0
+    while rows:
+        if cells is not None:
+            rows += lines.take(max(0, cells // len(names) - len(rows)))
+        widths = [_width(row) for _, row in rows]
+        kept = [len(names) if each <= len(names) + spare else each for each in widths]
+        rows = [(line, row[:end]) for (line, row), end in zip(rows, kept, strict=True)]
+        for line, row in rows:
+            if len(row) != len(names):
+                whose = f"the header has {len(names)}" if header else f"the first has {len(names)}"
+                near = ""
+                if delimiter != ",":
+                    near = f" (separated by {_NAMED.get(delimiter, delimiter)})"
+                raise InvalidInput(
+                    f"{name}, line {line}: {counted(len(row), 'value')} where {whose}{near}; "
+                    "correct the line, quote values that have the delimiter in them, or pass "
+                    "--delimiter"
+                )
+        numbered = not header and reading.names is None
+        yield Table(_columns(names, rows), len(rows), numbered, begin + np.arange(len(rows)))
+        begin += len(rows)
+        rows = [] if cells is None else lines.take(1)
+
+
+def _columns(names: list[str], rows: list[tuple[int, list[str]]]) -> dict[str, np.ndarray]:
+    """Return the columns of some rows."""
     known: dict[str, str] = {}  # a text that is there often is kept once
     found = {}
-    for column, cells in zip(names, columns, strict=True):
+    for column, cells in zip(names, zip(*(row for _, row in rows), strict=True), strict=True):
         values = np.empty(len(rows), object)
         values[:] = [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
         found[column] = values
-    return Table(found, len(rows), not header and reading.names is None), said
+    return found
 
 
 def _width(row: list[str]) -> int:
@@ -101,30 +150,42 @@ def _width(row: list[str]) -> int:
     return next((at for at in range(len(row), 0, -1) if row[at - 1].strip()), 0)
 
 
-def _decoded(name: str, content: bytes, encoding: str) -> str:
+def _decoded(source: Source, encoding: str) -> Iterator[str]:
+    """Yield all text of a source, some of it at a time."""
+    name, start = source.name, source.peek(_MARKED)
     for mark, other in _MARKS.items():
-        if content.startswith(mark):
+        if start.startswith(mark):
             encoding = other
             break
     else:
         if encoding == "utf-8":
-            encoding = _unmarked(content) or encoding
+            encoding = _unmarked(start) or encoding
     try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InvalidInput(
-            f"{name}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}; pass the "
-            "encoding of the file, such as --encoding latin-1"
-        ) from None
+        io.TextIOWrapper(io.BytesIO(), encoding)  # which knows what is an encoding of text
+        decoder = codecs.getincrementaldecoder(encoding)()
+        before = lines = 0  # line ends in bytes, and in text
+        content = b" "
+        while content:
+            content = source.read(_READ)
+            try:
+                text = decoder.decode(content, final=not content)
+            except UnicodeDecodeError as error:
+                held = len(error.object) - len(content)  # of the bytes before
+                line = before + content[: max(0, error.start - held)].count(b"\n") + 1
+                raise InvalidInput(
+                    f"{name}, line {line}: byte 0x{error.object[error.start]:02x} is not "
+                    f"{encoding}; pass the encoding of the file, such as --encoding latin-1"
+                ) from None
+            before += content.count(b"\n")
+            if "\0" in text:
+                line = lines + text.count("\n", 0, text.index("\0")) + 1
+                raise InvalidInput(f"{name}, line {line}: a NUL byte; this is no text, or damaged")
+            lines += text.count("\n")
+            yield text
     except (LookupError, UnicodeError):  # the second of names that are none, and of idna
         raise InvalidInput(
             f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
         ) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise InvalidInput(f"{name}, line {line}: a NUL byte; this is no text, or damaged")
-    return text
 
 
 def _unmarked(content: bytes) -> str:
@@ -139,29 +200,53 @@ def _unmarked(content: bytes) -> str:
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
-def _rows(name: str, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return all lines that are not blank, each with its number."""
-    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    lines = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
-    found = []
-    try:
-        begun = 1
-        for row in lines:
-            if row and (len(row) > 1 or row[0].strip()):
-                found.append((begun, row))
-            begun = lines.line_num + 1
-    except csv.Error as error:
-        raise InvalidInput(
-            f"{name}, line {begun}: {error}; a quotation mark is open or in the wrong place"
-        ) from None
-    finally:
-        csv.field_size_limit(limit)
-    # A comment or a title of one cell before a table, as in UCI's adult.test.
-    if len(found) > 2 and len(found[0][1]) == 1 and found[0][1][0].lstrip().startswith(("|", "#")):
-        del found[0]
-    return found
+def _lines(chunks: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of some text with their ends: CR, LF, or both."""
+    rest = ""
+    for chunk in chunks:
+        text = rest + chunk
+        # What may go on in the next chunk: an LF after the last CR, too.
+        end = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+        yield from io.StringIO(text[:end], newline="")
+        rest = text[end:]
+    yield from io.StringIO(rest, newline="")
+
+
+class _Rows:
+    """The lines of some text that are not blank, each with its number."""
+
+    def __init__(self, name: str, chunks: Iterable[str], delimiter: str, letters: int) -> None:
+        self._name, self._begun, self._most, self._letters = name, 1, letters, 0
+        self._lines = csv.reader(
+            _lines(self._counted(chunks)), delimiter=delimiter, skipinitialspace=True, strict=True
+        )
+
+    def _counted(self, chunks: Iterable[str]) -> Iterator[str]:
+        for chunk in chunks:
+            self._letters += len(chunk)
+            yield chunk
+
+    def take(self, most: int | None) -> list[tuple[int, list[str]]]:
+        """Return the next ones, so many at most, and not many more letters; None: all."""
+        until = self._letters + self._most
+        limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+        found: list[tuple[int, list[str]]] = []
+        try:
+            while most is None or (len(found) < most and self._letters <= until):
+                row = next(self._lines, None)
+                if row is None:
+                    break
+                if row and (len(row) > 1 or row[0].strip()):
+                    found.append((self._begun, row))
+                self._begun = self._lines.line_num + 1
+        except csv.Error as error:
+            raise InvalidInput(
+                f"{self._name}, line {self._begun}: {error}; a quotation mark is open or in the "
+                "wrong place"
+            ) from None
+        finally:
+            csv.field_size_limit(limit)
+        return found
 
 
 def _delimiter(name: str, text: str) -> str:

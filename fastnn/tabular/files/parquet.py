@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,37 @@ def read_files(path: str, files: Any) -> tuple[Table, list[str]]:
     names = [name for name, _ in files.columns]
     batches = [batch for _, batch in files.all_batches(names)]
     return _table(path, arrow.Table.from_batches(batches) if batches else None, names)
+
+
+def blocks_of_files(
+    path: str, files: TableFiles, cells: int, most: int, said: list[str]
+) -> Iterator[Table]:
+    """Yield the rows of files, as `read_files`: so many at a time as have so many cells.
+
+    Or `most` bytes, about.
+    """
+    import pyarrow as arrow
+
+    names = [name for name, _ in files.columns]
+    rows, waiting, first = max(1, cells // max(1, len(names))), list[Any](), 0
+
+    def block() -> Table:
+        table = arrow.Table.from_batches(waiting) if waiting else None
+        found, remarks = _table(path, table, names)
+        said.extend(each for each in remarks if each not in said)
+        return replace(found, places=np.arange(first, first + found.rows))
+
+    for _, batch in files.all_batches(names):
+        some = min(rows, max(1, most * batch.num_rows // max(1, batch.nbytes)))
+        for begin in range(0, batch.num_rows, some):
+            waiting.append(batch.slice(begin, some))
+            count = sum(each.num_rows for each in waiting)
+            if count >= rows or sum(each.nbytes for each in waiting) >= most:
+                yield block()
+                first += count
+                waiting.clear()
+    if waiting or not first:
+        yield block()
 
 
 def read_parquet(name: str, content: bytes) -> tuple[Table, list[str]]:
@@ -132,7 +164,9 @@ def column_of(values: Any) -> np.ndarray | None:
     if types.is_boolean(kind):
         if not values.null_count:
             return np.array(values.to_pylist(), bool)
-        kind, values = arrow.string(), values.cast(arrow.string())
+        truths = np.empty(len(values), object)  # in the words that those of others have as classes
+        truths[:] = [None if each is None else str(each) for each in values.to_pylist()]
+        return truths
     if types.is_integer(kind) and not values.null_count:
         return exact(values.to_numpy())
     if types.is_integer(kind):

@@ -9,9 +9,10 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile, shown
 from fastnn.inputs.table_files import TableFiles, check_source, table_files
@@ -19,6 +20,10 @@ from fastnn.tabular.table import Matrix, Table, offered
 
 FORMATS = ("csv", "parquet", "arrow", "npz", "npy", "svmlight")
 STANDARD_INPUT = "-"
+CELLS, BYTES = 1 << 17, 1 << 23  # of a block, about
+_FORM_OF = {"parquet": "parquet", "ipc": "arrow"}
+_START = 1 << 16  # bytes that tell what a file is
+_GZIP = b"\x1f\x8b"
 _SVMLIGHT = re.compile(rb"\s*[-+.\deE,]+(\s+qid:\d+)?(\s+\d+:[-+.\deE]+)+\s*(#.*)?")
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, such as an Excel workbook; save it as CSV",
@@ -93,16 +98,66 @@ def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
         from fastnn.tabular.files.parquet import read_files
 
         return read_files(path, opened(path, files))
+    with _source(path, reading) as source:
+        return _whole(source, _form(source, reading), reading)
+
+
+def read_in_blocks(path: str, reading: Reading, said: list[str]) -> Iterator[Table | Matrix]:
+    """Yield what a file has, some thousand rows after another, whose `places` are those of all.
+
+    So are the rows of text, of Parquet and Arrow, and of .npy files; others are one block. Together
+    they are what `read` returns, and raise what it raises, where they come to it.
+
+    Parameters
+    ----------
+    said
+        What is to be said of how it was read is added to it, before the first block.
+    """
+    files = files_of(path)
+    if files is not None and reading.form in (None, _FORM_OF[files[0][1]]):
+        from fastnn.tabular.files.parquet import blocks_of_files
+
+        yield from blocks_of_files(path, opened(path, files), CELLS, BYTES, said)
+        return
+    with _source(path, reading) as source:
+        form = _form(source, reading)
+        if form == "csv":
+            from fastnn.tabular.files.delimited import blocks_of_text
+
+            yield from blocks_of_text(source, reading, said, CELLS, BYTES)
+            return
+        if form == "npy" and os.path.isfile(path) and not source.packed:
+            from fastnn.tabular.files.arrays import blocks_of_npy
+
+            yield from blocks_of_npy(path, CELLS, BYTES)
+            return
+        table, remarks = _whole(source, form, reading)
+        said += remarks
+        yield table
+
+
+def _source(path: str, reading: Reading) -> Source:
     if reading.form == "arrow":
         raise CorruptFile(f"{path} is no Arrow file, though --format says so; leave that out")
-    name, content = _content(path)
-    if not content.strip():
-        raise InvalidInput(f"{name} is empty; pass a table with a header and at least one row")
-    form = reading.form or _format(name, content)
+    return Source(path)
+
+
+def _form(source: Source, reading: Reading) -> str:
+    """Return which of `FORMATS` the content is, or raise `InvalidInput` where there is none."""
+    if not source.peek(_START).strip() and not source.more_than(_START):
+        raise InvalidInput(
+            f"{source.name} is empty; pass a table with a header and at least one row"
+        )
+    return reading.form or _format(source.name, source.peek(_START))
+
+
+def _whole(source: Source, form: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
+    """Return all of some content."""
     if form == "csv":
         from fastnn.tabular.files.delimited import read_delimited
 
-        return read_delimited(name, content, reading)
+        return read_delimited(source, reading)
+    name, content = source.name, source.read()
     if form == "parquet":
         from fastnn.tabular.files.parquet import read_parquet
 
@@ -146,19 +201,114 @@ def opened(path: str, files: list[tuple[str, str]]) -> TableFiles:
     return found
 
 
-def _content(path: str) -> tuple[str, bytes]:
-    """Return the name of a file in messages, and all that is in it, unpacked."""
+class Source:
+    """The bytes of a file, unpacked, from the first on, of which the next can be looked at.
+
+    gzip may be around them, whatever the name of the file.
+
+    Attributes
+    ----------
+    name
+        The file, as messages have it.
+    packed
+        Whether they were in gzip.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name, self._file = _opened(path)
+        self._stream = self._file
+        self._ahead, self.packed = b"", False
+        try:
+            self._unpack()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _unpack(self) -> None:
+        if self.peek(2) == _GZIP:
+            start, self._ahead = self._ahead, b""
+            self._stream = gzip.GzipFile(fileobj=_Joined(start, self._file), mode="rb")
+            self.packed = True
+        elif self.name.endswith(".gz") and self.peek(1):
+            raise CorruptFile(
+                f"{self.name} is no gzip file, though its name says so; rename it, or download it "
+                "again"
+            )
+
+    def __enter__(self) -> Source:
+        """Have the file closed in the end; the standard input stays open."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        if self._file is not getattr(sys.stdin, "buffer", None):
+            self._file.close()
+
+    def peek(self, count: int) -> bytes:
+        """Return the next bytes, as many as asked for if there are as many; they stay the next."""
+        while len(self._ahead) < count and (more := self._more(count - len(self._ahead))):
+            self._ahead += more
+        return self._ahead[:count]
+
+    def more_than(self, count: int) -> bool:
+        """Return whether there are more bytes."""
+        return len(self.peek(count + 1)) > count
+
+    def read(self, count: int = -1) -> bytes:
+        """Return some of the next bytes, as many as asked for at most, or all: none at the end."""
+        if count < 0:
+            start, self._ahead = self._ahead, b""
+            return start + self._more(-1)
+        if self._ahead:
+            found, self._ahead = self._ahead[:count], self._ahead[count:]
+            return found
+        return self._more(count)
+
+    def _more(self, count: int) -> bytes:
+        try:
+            found: bytes = self._stream.read(count)
+        except (OSError, EOFError, zlib.error) as error:
+            if self.packed:
+                raise CorruptFile(
+                    f"{self.name} is damaged or cut off: gzip cannot unpack it ({error}); download "
+                    "it again"
+                ) from error
+            code = getattr(error, "errno", None) or errno.EIO
+            reason = getattr(error, "strerror", None) or error
+            raise UnusableFile(code, f"cannot be read: {reason}", self.name) from error
+        return found
+
+
+class _Joined(io.RawIOBase):
+    """Bytes that have been read, and after them those of a stream."""
+
+    def __init__(self, start: bytes, stream: Any) -> None:
+        self._start, self._stream = start, stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        if size < 0:
+            found, self._start = self._start, b""
+            return found + self._stream.read()
+        if self._start:
+            found, self._start = self._start[:size], self._start[size:]
+            return found
+        more: bytes = self._stream.read(size)
+        return more
+
+
+def _opened(path: str) -> tuple[str, Any]:
+    """Return the name of a file in messages, and a stream of what is in it."""
     if path == STANDARD_INPUT:
         stream = sys.stdin
         if stream is None:
             raise UnusableFile(errno.EBADF, "there is no standard input", path)
-        if hasattr(stream, "buffer"):
-            return "standard input", _unpacked("standard input", stream.buffer.read())
-        return "standard input", stream.read().encode()
+        buffer = getattr(stream, "buffer", None)
+        return "standard input", io.BytesIO(stream.read().encode()) if buffer is None else buffer
     if not path or "\0" in path:
         raise InvalidInput(f"DATA must be the path of a file, not {shown(path)}")
     try:
-        content = Path(path).read_bytes()
+        return path, open(path, "rb")  # noqa: SIM115, who reads it closes it
     except IsADirectoryError as error:
         there = sorted(each.name for each in Path(path).iterdir() if each.is_file())
         what = "this is a folder without Parquet or Arrow files; pass a file in it" + (
@@ -176,23 +326,6 @@ def _content(path: str) -> tuple[str, bytes]:
         raise MissingFile(errno.ENOENT, f"there is no such file{near}", path) from error
     except OSError as error:
         raise UnusableFile(error.errno, f"cannot be read: {error.strerror}", path) from error
-    return path, _unpacked(path, content)
-
-
-def _unpacked(name: str, content: bytes) -> bytes:
-    """Return content without gzip, which may be around it whatever its name."""
-    if not content.startswith(b"\x1f\x8b"):
-        if name.endswith(".gz") and content:
-            raise CorruptFile(
-                f"{name} is no gzip file, though its name says so; rename it, or download it again"
-            )
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise CorruptFile(
-            f"{name} is damaged or cut off: gzip cannot unpack it ({error}); download it again"
-        ) from error
 
 
 def _format(name: str, content: bytes) -> str:
@@ -213,7 +346,7 @@ def _format(name: str, content: bytes) -> str:
             raise CorruptFile(f"{name} is damaged or no .{form} file; make it again")
     if b'{"__metadata__"' in content[:64] or plain.endswith(".safetensors"):
         raise InvalidInput(f"{name} is no table but a model; pass the data in its place")
-    first = next((line for line in io.BytesIO(content[:65536]) if line.strip()), b"")
+    first = next((line for line in io.BytesIO(content) if line.strip()), b"")
     if _SVMLIGHT.fullmatch(first.strip()) or plain.endswith((".svm", ".svmlight", ".libsvm")):
         return "svmlight"
     return "csv"
