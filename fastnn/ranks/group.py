@@ -58,6 +58,8 @@ class Group:
     neighbours, local_rank
         How many of the processes share this one's processors, with itself, and its number among
         those of its machine; `fit` finds out.
+    on_devices
+        Whether MPI adds up arrays on CUDA devices; `fit` finds out.
 
     Raises
     ------
@@ -71,9 +73,10 @@ class Group:
         self.rank, self.size = int(communicator.Get_rank()), int(communicator.Get_size())
         self.shares: Shares | None = None
         self.neighbours, self.local_rank = 1, 0
+        self.on_devices = False
         self._calls = new_lock()  # one sum at a time
         self._due = 0  # sums before the next exchange
-        self._like: Sequence[np.ndarray] = [np.zeros(0)]
+        self._like: Sequence[Any] = [np.zeros(0)]
         self._stop = False
         self._told: BaseException | None = None
 
@@ -97,7 +100,7 @@ class Group:
         return available_threads() >= self.neighbours * (threads + 1)
 
     def exchange(
-        self, value: Any = None, sums: int = 0, like: Sequence[np.ndarray] | None = None
+        self, value: Any = None, sums: int = 0, like: Sequence[Any] | None = None
     ) -> list[Any]:
         """Return what every process gave, in their order.
 
@@ -108,7 +111,7 @@ class Group:
         sums
             How many calls of `add_up` come before the next exchange.
         like
-            Arrays as these take them, in turn.
+            Arrays as these take them, in turn; one on a device is that which they take.
 
         Raises
         ------
@@ -129,10 +132,11 @@ class Group:
         """Have all processes leave their sums at the next one: this one is about to fail."""
         self._stop = True
 
-    def add_up(self, buffer: np.ndarray, part: int = 0) -> int:
+    def add_up(self, buffer: Any, part: int = 0) -> int:
         """Replace an array by the sum of those of all processes, in place.
 
-        It is one of the parts that the last exchange has told of. The last two numbers of part 0
+        It is one of the parts that the last exchange has told of, of which all but part 0 may lie
+        on a device, if MPI takes such. The last two numbers of part 0
         are no part of the sum: before, 1 or 0 for a loss that is not finite here; and what this
         writes there. Return GO_ON; or NOT_FINITE or STOPPED, after which there are no more sums
         before the next exchange.
@@ -179,7 +183,8 @@ class Group:
             with suppress(KeyboardInterrupt):
                 while self._due > 0:
                     self._stop, part = True, self._next
-                    self.add_up(np.zeros_like(self._like[part]), part)
+                    like = self._like[part]  # what is on a device, others have there as well
+                    self.add_up(np.zeros_like(like) if isinstance(like, np.ndarray) else like, part)
                 self._gather(True, error, 0, found)
         self._answered(found, True, error)
 

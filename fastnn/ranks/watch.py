@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fastnn.ranks.device_sums import adds_on_devices
+
 WATCH_SECONDS = 1.0
 
 
@@ -68,10 +70,13 @@ def _began(pid: int) -> str:
 def watching(group: Any) -> Iterator[None]:
     """Watch the other processes of a group meanwhile; where one is gone, end all that are left.
 
-    The group learns which of them share a machine, and its processors.
+    The group learns which of them share a machine, and its processors; and whether the MPI of all
+    adds up arrays on devices.
     """
     mine = identity()
-    every = group.exchange((mine, processors()))
+    told = group.exchange((mine, processors(), adds_on_devices(group.communicator)))
+    group.on_devices = all(able for *_, able in told)
+    every = [each[:2] for each in told]
     group.neighbours = count_neighbours(every, group.rank, group.size)
     group.local_rank = number_on_machine(every, group.rank)
     near = {

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from data_cases import to_device
 from test_ranks import WEIGHTS, X, Y, errors, maker, numbers, trained
+from threaded_ranks import Ranks
 
 from fastnn import SGD, Adam, AdamW, Dense, Dropout, Network, RMSProp
 from fastnn.errors import Diverged, InvalidInput, RankFailed
+from fastnn.ranks import device_sums, watch
 from fastnn.ranks.watch import number_on_machine
 from fastnn.targets.cuda import engine as cuda_engine
 
@@ -66,6 +68,101 @@ def test_ranks_with_own_rows_do_on_devices_what_they_do_on_numpy():
     found = [trained(2, make(network, on, **settings), fit) for on in ("numpy", "cuda")]
     numpy, cuda = (numbers(ranks[1]) for ranks in found)
     assert np.abs(numpy - cuda).max() < 1e-12
+
+
+@pytest.fixture
+def aware(monkeypatch):
+    """Have MPI say that it takes arrays on devices; return the kinds of array that it is given."""
+    given = []
+    allreduce = Ranks.Allreduce
+
+    def watched(ranks, send, buffer):
+        given.append(type(buffer))
+        allreduce(ranks, send, buffer)
+
+    monkeypatch.setattr(watch, "adds_on_devices", lambda communicator: True)
+    monkeypatch.setattr(Ranks, "Allreduce", watched)
+    return given
+
+
+@pytest.mark.parametrize("name", ["momentum", "limits", "one output"])
+def test_gradients_are_added_up_on_devices_where_mpi_does_so(name, aware, monkeypatch):
+    network, settings = SETTINGS[name]
+    data = X[:ROWS], Y[:ROWS]
+
+    def fit(trainer, ranks):
+        trainer.fit(*data, 2, sample_weight=WEIGHTS[:ROWS])
+
+    found = trained(2, make(network, **settings), fit)
+    on_host, on_devices = aware.count(np.ndarray), len(aware) - aware.count(np.ndarray)
+    assert on_host == on_devices == 2 * found[0].step
+    monkeypatch.setattr(watch, "adds_on_devices", lambda communicator: False)
+    through_host = trained(2, make(network, **settings), fit)
+    for each, other in zip(found, through_host, strict=True):
+        assert numbers(each).tobytes() == numbers(other).tobytes()
+        assert each.history.loss == other.history.loss
+
+
+def test_where_one_mpi_does_not_no_rank_adds_up_on_its_device(monkeypatch):
+    of_first = iter([True, False])
+    monkeypatch.setattr(watch, "adds_on_devices", lambda communicator: next(of_first))
+    ranks = trained(2, make(FROZEN), lambda t, _: t.fit(X[:ROWS], Y[:ROWS], 1))
+    assert [each._group.on_devices for each in ranks] == [False, False]
+
+
+def test_an_mpi_that_does_not_do_what_it_says_is_an_error_of_all(aware, monkeypatch):
+    watched = Ranks.Allreduce
+
+    def forgetful(ranks, send, buffer):
+        if isinstance(buffer, np.ndarray):
+            watched(ranks, send, buffer)
+        else:
+            ranks.allgather(None)
+
+    monkeypatch.setattr(Ranks, "Allreduce", forgetful)
+    for error in errors(2, make(FROZEN), lambda t, _: t.fit(X[:ROWS], Y[:ROWS], 1)):
+        assert type(error) is RankFailed
+        assert "but 2 times 1 came to 1; start it without its support of CUDA" in str(error)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_rank_that_fails_beside_a_sum_on_devices_ends_all(aware, part):
+    def fit(trainer, ranks):
+        group, calls = trainer._group, []
+        add_up = group.add_up
+
+        def interrupted(buffer, now=0):
+            calls.append(now)
+            if group.rank == 1 and calls.count(part) == 3 and calls[-1] == part:
+                calls.append(part)  # once
+                raise KeyboardInterrupt
+            return add_up(buffer, now)
+
+        group.add_up = interrupted
+        trainer.fit(X[:ROWS], Y[:ROWS], 3)
+
+    assert {type(each) for each in errors(2, make(FROZEN), fit)} == {KeyboardInterrupt}
+
+
+def test_what_mpi_says_of_devices(monkeypatch):
+    class Info(dict):
+        Get = dict.get
+
+    class Communicator:
+        def __init__(self, **info):
+            self.Get_info = lambda: Info(info)
+
+    class Library:
+        def __init__(self, name, answer=None):
+            if answer is not None:
+                self.MPIX_Query_cuda_support = lambda: answer
+
+    kinds = "mpi,system,cuda:device:host"
+    assert device_sums.adds_on_devices(Communicator(mpi_memory_alloc_kinds=kinds))
+    for answer in (None, 0, 1):
+        monkeypatch.setattr(device_sums.ctypes, "CDLL", lambda name, a=answer: Library(name, a))
+        for each in (Communicator(mpi_memory_alloc_kinds="mpi,system"), Communicator(), object()):
+            assert device_sums.adds_on_devices(each) is (answer == 1)
 
 
 def test_divergence_on_one_device_is_that_of_all_at_the_same_step():

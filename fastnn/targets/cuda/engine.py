@@ -47,6 +47,7 @@ from fastnn.targets.cuda.host.reader import DeviceReader, all_finite
 from fastnn.targets.cuda.host.scalars import layer_keys, share_steps, step_table
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
+from fastnn.targets.cuda.host.sums import Sums
 from fastnn.targets.cuda.tiled.family import Tiled
 from fastnn.threads.pool import TICK_SECONDS
 
@@ -78,6 +79,7 @@ class Engine(interface.Engine):
         self._device: Any = None
         self._good: np.ndarray | None = None
         self._copies = HostCopies()
+        self._sums: Sums | None = None
         self._session = Session(problem, self._go_back)
         with self._session.guarded("looking for a device"):
             wanted = family if group is None else "tiled"
@@ -155,7 +157,10 @@ class Engine(interface.Engine):
         step: int,
         progress: Callable[[int, float], None] | None,
     ) -> EpochResult:
-        """Train one epoch, as all processes of the group do; gradients go by way of the host."""
+        """Train one epoch, as all processes of the group do.
+
+        MPI adds up gradients on the devices if it says that it does, and else on the host.
+        """
         group, shares = self.group, self.shares
         assert group is not None and shares is not None and isinstance(self._family, Tiled)
         self._take_device(group.local_rank % count_devices())
@@ -183,10 +188,14 @@ class Engine(interface.Engine):
                     session.report(job, steps, progress)
                     reported = time.monotonic()
 
-            group.exchange(sums=len(rates), like=[np.zeros(plan.size + 2, self.problem.dtype)])
+            kept = self._family.kept(job, plan)
+            if self._sums is None or not self._sums.suits(group, kept):
+                self._sums = Sums(group, kept)
+            like = self._sums.begin(kept, session.stream)
+            group.exchange(sums=len(rates) * len(like), like=like)
             try:
                 self._family.train_shared(
-                    job, without, plan, len(rates), session.stream, group.add_up, done
+                    job, without, plan, len(rates), session.stream, self._sums.add_up, done
                 )
                 found = job.results.copy_to_host(stream=session.stream)
                 bad = job.bad.copy_to_host(stream=session.stream)

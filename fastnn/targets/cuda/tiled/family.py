@@ -59,7 +59,6 @@ class Tiled:
         self._recipe = recipe_of(problem, rule)
         self._clock: Any = None
         self._parts: Any = None
-        self._pinned: Any = None  # what MPI adds up
         self._replays: dict[tuple[Any, ...], Replay] = {}
         self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
 
@@ -120,7 +119,7 @@ class Tiled:
         plan: Plan,
         steps: int,
         stream: Any,
-        add_up: Callable[[np.ndarray], int],
+        add_up: Callable[[bool], int],
         done: Callable[[int], None],
     ) -> int:
         """Do the steps of an epoch, each as soon as its gradient has been added up.
@@ -137,8 +136,8 @@ class Tiled:
         stream
             Where the kernels go.
         add_up
-            Replaces the gradient and two more numbers, on the host, by their sum; see
-            `fastnn.ranks.group.Group.add_up`.
+            Replaces the gradient, which is `kept`, by its sum over all processes; takes whether the
+            loss is not finite here, and returns what `fastnn.ranks.group.Group.add_up` does.
         done
             Called after each step, with how many are done.
 
@@ -148,28 +147,25 @@ class Tiled:
             What `add_up` returned last.
         """
         self._set_clock(0, stream)
-        start = int(plan.words[0, KEPT])
-        kept = job.scratch[0, start : start + plan.size + 2]
         gradient, update = self._gradient(plan), self._applied(plan, summed=True)
-        if self._pinned is None or len(self._pinned) != plan.size + 2:
-            self._pinned = cuda.pinned_array(plan.size + 2, self.problem.dtype)
-        summed = self._pinned
         for step in range(steps):
             self._put(gradient, bare, stream)
-            kept.copy_to_host(summed, stream=stream)
             bad = job.bad.copy_to_host(stream=stream)
             stream.synchronize()
-            summed[-2] = bad[0] >= 0
-            code = add_up(summed)
+            code = add_up(bool(bad[0] >= 0))
             if code == NOT_FINITE and bad[0] < 0:
                 job.bad.copy_to_device(np.array([step], np.int64), stream=stream)
             if code != GO_ON:
                 stream.synchronize()
                 return code
-            kept.copy_to_device(summed, stream=stream)
             self._put(update, job, stream)
             done(step + 1)
         return GO_ON
+
+    def kept(self, job: Job, plan: Plan) -> Any:
+        """Return the gradient of a job of a `shared_plan` on the device, and two more numbers."""
+        start = int(plan.words[0, KEPT])
+        return job.scratch[0, start : start + plan.size + 2]
 
     def _set_clock(self, step: int, stream: Any) -> None:
         """Have the device come to a step."""
