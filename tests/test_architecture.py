@@ -55,7 +55,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("table", "words", "dates", "edges", "categories"),
         ("durations",),
         ("rules", "files", "encodings"),
-        ("label", "fields", "relevance"),
+        ("label", "fields", "relevance", "met"),
         ("preparation",),
         ("prepared_rows",),
     ),

@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.cli.data import called, read_blocks
 from fastnn.cli.model import Described, labelled, remarks, said_of_unlabelled
 from fastnn.errors import InvalidInput
-from fastnn.tabular.preparation import Met
+from fastnn.tabular.met import Met
 from fastnn.tabular.table import Matrix, Table, counted, in_file
 
 

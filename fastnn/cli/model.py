@@ -16,7 +16,8 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.tabular import preparation as preparations
 from fastnn.tabular.label import Label, missing_in, numbers_of
-from fastnn.tabular.preparation import Columns, Met, Preparation, Scaled
+from fastnn.tabular.met import Met
+from fastnn.tabular.preparation import Columns, Preparation, Scaled
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed
 from fastnn.training import scores
 from fastnn.training.ensemble import measured_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date, date_format
 from fastnn.tabular.durations import HOURS, duration_format
 from fastnn.tabular.fields import Cells, is_absent
 from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
+from fastnn.tabular.met import Met
 from fastnn.tabular.rules import (
     CategoryRule,
     DateRule,
@@ -37,44 +38,6 @@ _NAMES = re.compile(
 DENSEST = 0.4
 _BLOCK = 8192  # rows scaled together
 _WARNING = "warning: "
-
-
-@dataclass
-class Met:
-    """What there is to report of a table that has been prepared.
-
-    Attributes
-    ----------
-    missing
-        Missing values by column.
-    unknown
-        New categories by column, with how often each is there.
-    ignored
-        Columns that the model does not know.
-    remarks
-        What else there is to say.
-    """
-
-    missing: dict[str, int] = field(default_factory=dict)
-    unknown: dict[str, Counter[str]] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-    def add(self, name: str, found: Found) -> None:
-        """Take note of what was met in a column."""
-        if found.missing:
-            self.missing[name] = found.missing
-        if found.unknown:
-            self.unknown[name] = found.unknown
-
-    def join(self, other: Met) -> None:
-        """Take note of what was met in other rows of the same columns."""
-        for name, count in other.missing.items():
-            self.missing[name] = self.missing.get(name, 0) + count
-        for name, words in other.unknown.items():
-            self.unknown[name] = self.unknown.get(name, Counter()) + words
-        self.ignored = tuple(dict.fromkeys((*self.ignored, *other.ignored)))
-        self.remarks = tuple(dict.fromkeys((*self.remarks, *other.remarks)))
 
 
 @dataclass(frozen=True)

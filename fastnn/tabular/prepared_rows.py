@@ -15,7 +15,8 @@ import numpy as np
 from fastnn.inputs import table_files
 from fastnn.inputs.table_files import TableFiles, TableRows
 from fastnn.tabular.files.parquet import columns_of
-from fastnn.tabular.preparation import Columns, Met
+from fastnn.tabular.met import Met
+from fastnn.tabular.preparation import Columns
 from fastnn.tabular.table import Table
 
 
