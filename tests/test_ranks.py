@@ -656,3 +656,22 @@ def test_the_command_line_names_what_is_missing_without_mpi(monkeypatch, capsys,
     out = tmp_path / "model"
     assert main(["train", "x.csv", "--label", "y", "--mpi", "--out", str(out)]) == 2
     assert "--mpi needs mpi4py" in capsys.readouterr().err and not out.exists()
+
+
+def test_the_first_alone_needs_rows_to_validate_on():
+    """All make the same calls, early stopping and metrics among them."""
+
+    def fit(trainer, ranks, of=0):
+        given = (X[:40], Y[:40]) if ranks.Get_rank() == of else None
+        stopping = EarlyStopping(patience=1)
+        trainer.fit(X, Y, 30, given, callbacks=[stopping], metrics="auc")
+
+    make = maker(DROPPED, optimizer=SGD(5.0))
+    alone = make()
+    alone.fit(X, Y, 30, (X[:40], Y[:40]), callbacks=[EarlyStopping(patience=1)], metrics="auc")
+    for each in trained(3, make, fit):
+        assert len(each.history) == len(alone.history) < 30
+        assert np.allclose(each.history.validation_loss, alone.history.validation_loss)
+    for error in errors(3, make, lambda *given: fit(*given, of=1)):
+        assert type(error) is InvalidInput
+        assert "rank 1 has validation_data and rank 0 has none" in str(error)

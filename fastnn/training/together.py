@@ -112,6 +112,21 @@ def check_group(trainer: Stateful, restarts: int, calls: tuple[Any, ...]) -> Non
         )
 
 
+def check_first_validates(trainer: Stateful, here: bool) -> None:
+    """Raise `InvalidInput` on all processes where another than the first has rows to validate on.
+
+    The first, which alone validates, would have none.
+    """
+    if trainer._group is None:
+        return
+    every = trainer._group.exchange(here)
+    if any(every) and not every[0]:
+        raise InvalidInput(
+            f"rank {every.index(True)} has validation_data and rank 0 has none, which alone "
+            "validates; give them to rank 0, or to all"
+        )
+
+
 def agree(trainer: Stateful, data: Data, epochs: int, rows: Rows) -> Data:
     """Return the data of this process, and share each batch, if all processes agree.
 

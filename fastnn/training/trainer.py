@@ -36,6 +36,7 @@ from fastnn.training.settings import Adjustable
 from fastnn.training.together import (
     agree,
     all_or_none,
+    check_first_validates,
     check_group,
     heeding_signals,
     rows_in_all,
@@ -457,6 +458,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
                 "rows='own' is for a trainer with a communicator, whose processes have rows of "
                 "their own; leave it out, or give Trainer(..., communicator=MPI.COMM_WORLD)"
             )
+        check_first_validates(self, validation_data is not None)
         heeding: AbstractContextManager[Any] = nullcontext()
         if not first:  # which measures, calls and shows
             heeding = heeding_signals(callbacks)
