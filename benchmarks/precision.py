@@ -27,7 +27,7 @@ from fastnn.threads.processors import available_threads
 ADAM = Workload("adam", (784, 256, 256, 10), 512, 60_000, 1e-3, dense=True)
 SPEED = [
     WORKLOADS["dense-64"], WORKLOADS["dense-512"], WORKLOADS["mnist-64"], WORKLOADS["mnist-deep"],
-    ADAM, WORKLOADS["wide"],
+    WORKLOADS["dense-deep"], ADAM, WORKLOADS["wide"],
 ]  # fmt: skip
 PRECISIONS = "float32", "bfloat16"
 
