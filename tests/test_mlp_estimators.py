@@ -611,3 +611,17 @@ def test_small_integers_train_in_place_to_the_bits_of_numbers(kind, dtype):
     assert_array_equal(found.predict(data), expected.predict(data.astype(float)))
     if kind == "MLPClassifier":
         assert_array_equal(found.predict_proba(data[:5]), expected.predict_proba(data[:5] * 1.0))
+
+
+@pytest.mark.parametrize("rows", [1, 17, 40, 41, 1000])
+def test_rows_are_predicted_in_pieces_as_together(rows, monkeypatch):
+    from fastnn.estimators import forward
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(60, 64)), random.integers(0, 3, 60)
+    model = MLPClassifier((100,), max_iter=2, random_state=0).fit(X, y)
+    new = random.normal(size=(rows, 64))
+    found = model.predict_proba(new)
+    monkeypatch.setattr(forward, "SHORT", 0)
+    np.testing.assert_allclose(found, model.predict_proba(new), rtol=1e-12)
+    np.testing.assert_allclose(model.to_trainer().predict_proba(new), found, rtol=1e-9)
