@@ -619,7 +619,7 @@ def test_rows_are_predicted_in_pieces_as_together(rows, monkeypatch):
 
     random = np.random.default_rng(0)
     X, y = random.normal(size=(60, 64)), random.integers(0, 3, 60)
-    model = MLPClassifier((100,), max_iter=2, random_state=0).fit(X, y)
+    model = fastnn.MLPClassifier((100,), max_iter=2, random_state=0).fit(X, y)
     new = random.normal(size=(rows, 64))
     found = model.predict_proba(new)
     monkeypatch.setattr(forward, "SHORT", 0)
