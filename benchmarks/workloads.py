@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -127,7 +128,10 @@ def load(workload: Workload) -> Data:
         (X, y), (X_test, y_test) = mnist()
     except InvalidInput:
         raise
-    except FastnnError:
+    except FastnnError as error:
+        folder = os.environ.get("FASTNN_DATA", "")
+        if folder and not os.path.isdir(folder):
+            raise InvalidInput(f"FASTNN_DATA is {folder!r}, which is not a folder") from error
         return synthetic(workload, "random data: MNIST is not here")
     return Data(X, y, X_test, y_test)
 

@@ -181,7 +181,7 @@ def test_another_width_is_refused_afterwards():
         (X[:0], "no rows"),
         (X[:, :0], "number of columns of X must be a whole number of at least 1"),
         ([], "no rows"),
-        (None, "dtype object"),
+        (None, "X is None and no array of numbers"),
         (np.where(X > 1, np.nan, X), "nan at row"),
         (X.astype(str), "dtype <U"),
     ],

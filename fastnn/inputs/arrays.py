@@ -285,7 +285,7 @@ def check_finite(
         return
     limit = min(np.finfo(array.dtype).max, np.finfo(dtype).max)
     fine = isinstance(array, np.ndarray) and all(
-        _all_within(piece, limit) for piece in in_pieces(array)
+        _all_within(piece, limit, piece is array) for piece in in_pieces(array)
     )
     with np.errstate(invalid="ignore"):
         place = None if fine else first_place(array, "beyond", limit)
@@ -304,9 +304,12 @@ def check_finite(
     )
 
 
-def _all_within(array: np.ndarray, limit: float) -> bool:
-    """Return whether -limit <= x <= limit for each x of the 2-D `array`, a large one on threads."""
-    large = array.size >= MANY
+def _all_within(array: np.ndarray, limit: float, in_memory: bool) -> bool:
+    """Return whether -limit <= x <= limit for each x of the 2-D `array`, a large one on threads.
+
+    A piece of a file is not: memory may be short then, and threads have stacks.
+    """
+    large = in_memory and array.size >= MANY
     blocks = list(_blocks(array, LARGE_BLOCK if large else BLOCK))
     workers = min(available_threads(), len(blocks)) if large else 1
     each = -(-len(blocks) // workers)
