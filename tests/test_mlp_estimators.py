@@ -625,3 +625,18 @@ def test_rows_are_predicted_in_pieces_as_together(rows, monkeypatch):
     monkeypatch.setattr(forward, "SHORT", 0)
     np.testing.assert_allclose(found, model.predict_proba(new), rtol=1e-12)
     np.testing.assert_allclose(model.to_trainer().predict_proba(new), found, rtol=1e-9)
+
+
+def test_sparse_rows_are_predicted_together(monkeypatch):
+    from fastnn.estimators import forward
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(60, 64)), random.integers(0, 3, 60)
+    model = fastnn.MLPClassifier((100,), max_iter=2, random_state=0).fit(X, y)
+    counts = []
+    once = forward._forward
+    monkeypatch.setattr(forward, "_forward", lambda *given: counts.append(1) or once(*given))
+    sparse = csr_array(random.normal(size=(500, 64)))
+    found = model.predict_proba(sparse)
+    assert len(counts) <= 1
+    np.testing.assert_allclose(found, model.predict_proba(sparse.toarray()), rtol=1e-12)

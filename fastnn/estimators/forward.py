@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fastnn.inputs.problem import Problem
 from fastnn.targets.numpy.activations import activation_of
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 ROWS = 4096  # at a time: what is between two layers stays in the cache
 # Of so many products of a layer at a time OpenBLAS wakes no threads of its own, which would keep
-# processors busy for another 25 ms: from the fit that comes next, say, in a cross-validation.
+# processors busy for another 25 ms: from the fit that comes next, say, in a cross-validation. Where
+# that are a few rows only, and of sparse ones, all go together.
 ALONE, FEWEST_ROWS = 1 << 18, 16
 SHORT = 1 << 26  # products in all that one thread does sooner than that
 
@@ -23,7 +25,7 @@ def forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:
     """Return the outputs (m, outputs) of the last Dense for features (m, inputs), maybe sparse."""
     rows, products = ROWS, [k * n for k, n in problem.network.shapes]
     alone = ALONE // max(products)
-    if alone >= FEWEST_ROWS and X.shape[0] * sum(products) <= SHORT:
+    if alone >= FEWEST_ROWS and X.shape[0] * sum(products) <= SHORT and not issparse(X):
         rows = min(rows, alone)
     if X.shape[0] <= rows:
         return _forward(problem, parameters, X)

@@ -314,12 +314,16 @@ def _all_within(array: np.ndarray, limit: float, in_memory: bool) -> bool:
     workers = min(available_threads(), len(blocks)) if large else 1
     each = -(-len(blocks) // workers)
 
+    wrong: list[int] = []  # parts that have something beyond
+
     def look(part: int, check: Callable[[], None]) -> bool:
         with np.errstate(invalid="ignore"):
-            return all(
-                -limit <= block.min() and block.max() <= limit
-                for block in blocks[part * each : (part + 1) * each]
-            )
+            for block in blocks[part * each : (part + 1) * each]:
+                check()
+                if wrong or not (-limit <= block.min() and block.max() <= limit):
+                    wrong.append(part)
+                    return False
+        return True
 
     return all(run_tasks(look, workers, workers, lambda: None))
 

@@ -14,12 +14,9 @@ import os
 from collections.abc import Collection
 
 
-def processors_of_team(threads: int) -> list[int]:
-    """Return the processors of this thread where a team fills them all, else none."""
-    if threads < 2 or not hasattr(os, "sched_getaffinity"):
-        return []
-    processors = sorted(os.sched_getaffinity(0))
-    return processors if 1 < len(processors) <= threads else []
+def own_processors() -> list[int]:
+    """Return those that this thread may run on, or none where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def place(thread: int, processors: Collection[int]) -> None:

@@ -22,7 +22,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from fastnn.threads.placing import place, processors_of_team
+from fastnn.threads.placing import own_processors, place
 
 TICK_SECONDS = 0.2
 IDLE_SECONDS = 2.0  # how long a thread waits for more work
@@ -55,7 +55,7 @@ class Task:
     stopped
         Whether it was told to stop.
     processors
-        Where its threads may run, once they do, if each is woken on one of its own.
+        Where its threads may run once they do: those of who has it begun.
     """
 
     def __init__(
@@ -181,10 +181,10 @@ class _Pool:
 
     def start(self, task: Task, seats: int) -> int:
         """Have up to so many threads take seats of a task; return how many there are."""
-        processors = processors_of_team(seats)
-        task.processors = processors or task.processors
+        processors = task.processors = own_processors()
+        fills = 1 < len(processors) <= seats
         for seat in range(seats):
-            own = processors and [processors[seat % len(processors)]]
+            own = [processors[seat % len(processors)]] if fills else []
             try:
                 inbox = self._idle.pop()
             except IndexError:

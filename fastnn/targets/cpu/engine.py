@@ -557,7 +557,7 @@ class Engine(interface.Engine):
         of_states = None if plan.keeps_states_of(self._of_states) else self._of_states
         working = Working(self.problem, plan, self._slots, self._alphas, sparse, of_states)
         working.write(before.read())
-        self._working = working
+        self._working, self._of_few = working, None
 
     def _strided_views(self, data: Data) -> np.ndarray:
         """Return where X and y are; X only where it is dense, y only where targets are numbers."""

@@ -23,6 +23,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastnn.sanitizer import CHECKED
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop
 
 CHUNK = 32  # terms of a sum that are multiplied together
@@ -79,8 +80,20 @@ class Bfloat16Writer(Writer):
         one = builder.insert_element(undefined, count, _INT32(0))
         return builder.icmp_signed("<", numbers, self.shuffle(builder, one, undefined, [0] * LANES))
 
-    def load_lanes(self, builder: Any, pointer: Any, lanes: Any) -> Any:
-        """Return some lanes of the vector at a pointer, which nothing else is read of, or zeros."""
+    def load_lanes(self, builder: Any, pointer: Any, lanes: Any, safe: Any) -> Any:
+        """Return some lanes of the vector at a pointer, which nothing else is read of, or zeros.
+
+        With the checks of FASTNN_CHECK, which see single loads, numbers are read one by one, and
+        for the others that at `safe`.
+        """
+        if CHECKED:
+            found = self.zeros(LANES)
+            for lane in range(LANES):
+                here = builder.extract_element(lanes, _INT32(lane))
+                at = builder.select(here, builder.gep(pointer, [INT64(lane)]), safe)
+                number = builder.select(here, builder.load(at), ir.Constant(ir.FloatType(), 0.0))
+                found = builder.insert_element(found, number, _INT32(lane))
+            return found
         pointer, name = builder.bitcast(pointer, _VECTOR.as_pointer()), "llvm.masked.load.v16f32.p0"
         kind = ir.FunctionType(_VECTOR, [pointer.type, _INT32, _BITS, _VECTOR])
         callee = self.module.globals.get(name) or ir.Function(self.module, kind, name)
@@ -136,8 +149,8 @@ class Bfloat16Writer(Writer):
             high = builder.gep(low, [INT64(LANES)])
             words = self.round(
                 builder,
-                self.load_lanes(builder, low, low_known),
-                self.load_lanes(builder, high, high_known),
+                self.load_lanes(builder, low, low_known, low),
+                self.load_lanes(builder, high, high_known, low),
             )
             self.store_words(builder, words, out, builder.mul(r, INT64(WORDS)))
             return carried
@@ -198,7 +211,8 @@ class Bfloat16Writer(Writer):
             present = builder.icmp_signed("<", INT64(row), rows)
             known_row = builder.select(present, INT64(row), INT64(0))
             pointer = self.caller_row(builder, order, start, stride, known_row)
-            return self.load_lanes(builder, pointer, builder.select(present, known, nothing))
+            lanes = builder.select(present, known, nothing)
+            return self.load_lanes(builder, pointer, lanes, pointer)
 
         self.store_transposed(builder, numbers_of, out)
         return function
