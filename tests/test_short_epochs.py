@@ -137,7 +137,8 @@ def test_a_fit_that_is_validated_without_callbacks_is_the_same_as_one_by_one(cal
     assert max(calls) == (1 if SIMULATED else 7)
     one.fit(X, LABELS, EPOCHS, (X, LABELS), callbacks=one_by_one)
     assert state_of(many) == state_of(one)
-    assert len(set(many.history.seconds)) == EPOCHS and min(many.history.seconds) > 0
+    # Two that took as many ticks of the clock are no wonder, of ten microseconds each.
+    assert len(set(many.history.seconds)) > EPOCHS // 2 and min(many.history.seconds) > 0
 
 
 @pytest.mark.skipif(SIMULATED, reason="CUDA reads no sparse rows")
