@@ -308,7 +308,7 @@ def _opened(path: str) -> tuple[str, Any]:
     if not path or "\0" in path:
         raise InvalidInput(f"DATA must be the path of a file, not {shown(path)}")
     try:
-        return path, open(path, "rb")  # noqa: SIM115, who reads it closes it
+        return path, open(path, "rb")  # who reads it closes it
     except IsADirectoryError as error:
         there = sorted(each.name for each in Path(path).iterdir() if each.is_file())
         what = "this is a folder without Parquet or Arrow files; pass a file in it" + (
