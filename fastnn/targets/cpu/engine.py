@@ -66,6 +66,7 @@ from fastnn.targets.cpu.plan import (
     SAMPLES,
     SHARED,
     STEPS,
+    THREADS,
     WEIGHTED,
     Plan,
     make_plan,
@@ -547,9 +548,9 @@ class Engine(interface.Engine):
     def _follow(self, samples: int, sparse: Laziness | None) -> None:
         """Have working memory for so many rows, and for as many threads as there are."""
         before = self._working
-        head, threads = before.plan.head, len(before.plan.owners) - 1
+        head = before.plan.head
         batch, shared = min(self._batch, samples), self.shares is not None
-        same = head[BATCH], head[SHARED], before.sparse, threads
+        same = head[BATCH], head[SHARED], before.sparse, head[THREADS]
         if same == (batch, shared, sparse, self.threads):
             head[SAMPLES], head[[STEPS, EPOCH_STEPS]] = samples, -(-samples // batch)
             return
