@@ -63,7 +63,8 @@ def repeated_phase(
     head[PHASES] = 1
     row_block = plan.phases[plan.phases[:, KIND] == ROWS][0, ROW_BLOCK]
     of = 0 if kind == "update" else layer  # the one part of the gradient
-    phases[0] = KINDS[kind], of, row_block, ALL_PANELS, 1, -1, -1
+    panels = plan.layout.panels(widths[layer])
+    phases[0] = KINDS[kind], of, row_block, ALL_PANELS, 1, -1, -1, 0, panels
     tiles = plan.tiles[plan.tiles[:, 0] == layer]
     owners = np.array([0, len(tiles)])
     alone = replace(plan, head=head, phases=phases, tiles=tiles, owners=owners)

@@ -218,18 +218,16 @@ def parts_of(work: Workload) -> list[tuple[int, float]]:
     """Return the parts of the gradient that are summed one after another.
 
     Of each, its bytes, and the share of the work on rows after which it is there: all layers
-    forward, those behind it backward, and its gradient and those before.
+    forward, its gradient and those before, and the derivatives of its columns and of those before.
     """
     plan = work.trainer(Simulated(2, AT_ONCE))._open()._working.plan
     sizes = [k * n for k, n in zip(work.widths[:-1], work.widths[1:], strict=True)]
-    total, done, last = 3 * sum(sizes) - sizes[0], sum(sizes), len(sizes) - 1
+    total, done = 3 * sum(sizes) - sizes[0], sum(sizes)
     found, end = [], int(plan.head[SIZE])
     for part in plan.parts:
-        lowest = part.pieces[-1][0]
-        done += sum(sizes[lowest + 1 : last + 1])
-        last = lowest
         for layer, p0, p1 in part.pieces:
-            done += sizes[layer] * (p1 - p0) / plan.layout.panels(work.widths[layer + 1])
+            back = sizes[layer + 1] if layer + 1 < len(sizes) else 0
+            done += (sizes[layer] + back) * (p1 - p0) / plan.layout.panels(work.widths[layer + 1])
         found.append((4 * (end - part.start), done / total))
         end = part.start
     return found

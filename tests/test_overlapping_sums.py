@@ -18,7 +18,16 @@ from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.targets.cpu import parts, thread_count
 from fastnn.targets.cpu.plan import SIZE, WEIGHTS, make_plan
 from fastnn.targets.cpu.sums import Sums
-from fastnn.targets.cpu.tiling import BACKWARD, BEGINS, KIND, LAYER, NEEDS, UPDATE_TILES
+from fastnn.targets.cpu.tiling import (
+    BACKWARD,
+    BEGINS,
+    END_PANEL,
+    FIRST_PANEL,
+    KIND,
+    LAYER,
+    NEEDS,
+    UPDATE_TILES,
+)
 from fastnn.targets.layout import Layout
 
 # Layers that go back in phases of their own, of each kind that the gradient is cut at.
@@ -163,9 +172,43 @@ def test_parts_are_runs_of_the_gradient_whose_tiles_hold_it_once(threads, layout
     needs = plan.phases[:, NEEDS]
     assert needs[needs >= 0].tolist() == list(range(len(plan.parts)))
     for row in updates:
-        lowest = plan.parts[plan.phases[row, LAYER]].pieces[-1][0]
-        later = [plan.phases[r, LAYER] for r in range(row, len(kinds)) if kinds[r] == BACKWARD]
-        assert all(lowest >= each for each in later)
+        lowest, first, _ = plan.parts[plan.phases[row, LAYER]].pieces[-1]
+        later = plan.phases[row:][plan.phases[row:, KIND] == BACKWARD]
+        assert all(
+            lowest >= each[LAYER] or (lowest == each[LAYER] - 1 and first >= each[END_PANEL])
+            for each in later
+        )
+    # Derivatives by all inputs of a layer come once.
+    back = plan.phases[plan.phases[:, KIND] == BACKWARD]
+    for layer in np.unique(back[:, LAYER]):
+        runs = back[back[:, LAYER] == layer][::-1, [FIRST_PANEL, END_PANEL]].ravel().tolist()
+        panels = layout.panels(problem.network.shapes[layer][0])
+        assert runs[0] == 0 and runs[1:-1:2] == runs[2::2] and runs[-1] == panels
+
+
+def test_columns_of_a_layer_get_derivatives_and_gradient_before_the_next_ones(cut):
+    """So that a sum is begun as often as that of a layer behind it, not all after one another."""
+    cut(5_000, True)
+    problem = Trainer(Network(100, [Dense(256), Dense(256), Dense(3)])).problem
+    plan = make_plan(problem, 64, Layout(4, 8), 2, shared=True, summed=3)
+    kinds = plan.phases[:, KIND].tolist()
+    back = [row for row, kind in enumerate(kinds) if kind == BACKWARD]
+    assert len(back) > 2
+    assert all(kinds[row + 1] == UPDATE_TILES for row in back)
+
+
+def test_memory_is_kept_from_epoch_to_epoch(cut):
+    cut(256, True)
+    memories = []
+
+    def fit(trainer, ranks):
+        def note(trainer, _):
+            memories.append(id(trainer._open()._working))
+
+        trainer.fit(X, Y, 3, callbacks=note if ranks.Get_rank() == 0 else None)
+
+    trained(2, maker(DEEP, "cpu", threads=2), fit)
+    assert len(memories) == 3 and len(set(memories)) == 1
 
 
 def test_frozen_first_layers_are_not_sent(cut):

@@ -16,11 +16,13 @@ from fastnn.targets.cpu.arguments import BAD_STEP, FINISHED, LINE, STOP, TICKETS
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import atomic_add, atomic_load, atomic_store
 from fastnn.targets.cpu.llvm.rule_loops import EXACT
-from fastnn.targets.cpu.plan import PHASES, ROWWISE, THREADS, K, N
+from fastnn.targets.cpu.plan import PHASES, ROWWISE, THREADS, N
 from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.tiling import (
     BACKWARD,
     COLUMN_BLOCK,
+    END_PANEL,
+    FIRST_PANEL,
     FORWARD,
     KIND,
     LAYER,
@@ -56,7 +58,7 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         if (kind == FORWARD and layers[layer, ROWWISE] == 0) or kind == MAX_NORM:
             width = panels_of(layers[layer, N])
         elif kind == BACKWARD and layers[layer - 1, ROWWISE] == 0:
-            width = panels_of(layers[layer, K])
+            width = phases[p, END_PANEL] - phases[p, FIRST_PANEL]
         else:
             return blocks
         return blocks * ((width + phases[p, COLUMN_BLOCK] - 1) // phases[p, COLUMN_BLOCK])

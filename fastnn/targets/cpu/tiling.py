@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.rules.table import activation_row
 from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
 from fastnn.targets.cpu.laziness import STAMPED, Laziness
 from fastnn.targets.cpu.parts import Part
@@ -19,8 +20,20 @@ if TYPE_CHECKING:
 # Fields of a row of `Plan.phases`, and the kinds of phases.
 # Tiles go row block by row block through GROUP column blocks, then through the next GROUP. From
 # UPDATE_TILES on, LAYER is the number of a part of the gradient. After its last tile, the sum over
-# processes of part BEGINS is begun, and that of part NEEDS waited for; -1: of none.
-KIND, LAYER, ROW_BLOCK, COLUMN_BLOCK, GROUP, BEGINS, NEEDS, PHASE_FIELDS = range(8)
+# processes of part BEGINS is begun, and that of part NEEDS waited for; -1: of none. BACKWARD takes
+# the panels of inputs from FIRST_PANEL to before END_PANEL.
+(
+    KIND,
+    LAYER,
+    ROW_BLOCK,
+    COLUMN_BLOCK,
+    GROUP,
+    BEGINS,
+    NEEDS,
+    FIRST_PANEL,
+    END_PANEL,
+    PHASE_FIELDS,
+) = range(10)
 (
     GATHER,  # bring in a block of rows, for all threads
     FORWARD,  # one layer: a block of rows by a block of panels of its outputs
@@ -71,7 +84,9 @@ def list_phases(
 
     What is normalized over the batch has phases of its own, too, for its columns need all rows. A
     first layer that reads sparse rows is a small one, whatever its inputs are. Gradients that are
-    summed over processes come in `parts`, each as soon as it can be computed.
+    summed over processes come in `parts`, each as soon as it can be computed: of a layer whose
+    columns are cut, those of a part get their derivatives, then their gradient, and then the next
+    ones, so that sums are begun evenly.
     """
     shapes, itemsize = problem.network.widths, problem.dtype.itemsize
     limit = ALONE_BYTES if threads == 1 else SHARED_BYTES
@@ -85,7 +100,7 @@ def list_phases(
     together = alone[-1] + 1 if alone else 0
     # The loss needs whole rows, so the last layer is never cut by columns.
     together = min(together, len(shapes) - 1)
-    phases = []
+    phases: list[tuple[int, ...]] = []
     if sparse and sparse.mode >= STAMPED:
         phases.append((MAKE_GOOD, 0, 1, 1, 1, -1, -1))
     if together > 0 and not sparse and threads > OWN_INPUT_THREADS:
@@ -110,7 +125,7 @@ def list_phases(
     high = share if threads > 1 else min(rows, 2 * look_rows(rows))
     phases.append((ROWS, together, high, 1, 1, -1, -1))
     last = len(parts) - 1
-    updates = [
+    updates: list[tuple[int, ...]] = [
         (UPDATE_TILES, part, 1, 1, 1, part, 0 if part == last else -1) for part in range(last + 1)
     ] or [(UPDATE_TILES, 0, 1, 1, 1, -1, -1)]
     begun, first_trained = 0, problem.network.first_trained
@@ -119,14 +134,20 @@ def list_phases(
             phases.append(updates[begun])
             begun += 1
         k, n = shapes[layer]
-        # Every tile transposes its part of W, so it takes as many rows as it can.
-        _, columns = _blocks(n, layout.panels(k), layout, rows, threads)
-        high = min(rows, 512)
-        if rounded:
-            high, columns = _packed_blocks(layout.panels(k), rows, threads)
+        whole = activation_row(problem.network.parametric[layer - 1].activation).rowwise
+        end = layout.panels(k)
+        while kinds[layer].code == LINEAR and not whole and begun < last:
+            lowest, first, _ = parts[begun].pieces[-1]
+            if lowest != layer - 1 or first == 0:
+                break
+            high, columns = _back_blocks(n, end - first, layout, rows, threads, rounded)
+            phases.append((BACKWARD, layer, high, columns, 1, -1, -1, first, end))
+            phases.append(updates[begun])
+            begun, end = begun + 1, first
+        high, columns = _back_blocks(n, end, layout, rows, threads, rounded)
         if kinds[layer].code != LINEAR:
-            high, columns = _whole(kinds[layer], layout.panels(k), rows, threads)
-        phases.append((BACKWARD, layer, high, columns, 1, -1, -1))
+            high, columns = _whole(kinds[layer], end, rows, threads)
+        phases.append((BACKWARD, layer, high, columns, 1, -1, -1, 0, end))
     phases.extend(updates[begun:])
     norm = own_rule and problem.clip_norm is not None
     needed = [*range(1, len(parts)), -1]  # by what comes after the sum of each part is there
@@ -139,7 +160,7 @@ def list_phases(
         limited = getattr(each, "max_norm", None) is not None
         if own_rule and each.trainable and limited:
             phases.append((MAX_NORM, layer, rows, 1, 1, -1, -1))
-    return np.array(phases, np.int64)
+    return np.array([(*phase, 0, 0)[:PHASE_FIELDS] for phase in phases], np.int64)
 
 
 def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tuple[int, int]:
@@ -149,6 +170,18 @@ def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tup
     columns = max(1, panels // (8 * threads))
     high = -(-TILE_PRODUCTS // (k * layout.panel * columns) // 8) * 8
     return max(16, rows // 64 * 8, min(high, 128)), columns
+
+
+def _back_blocks(
+    n: int, panels: int, layout: Layout, rows: int, threads: int, rounded: bool
+) -> tuple[int, int]:
+    """Return rows and panels of a tile of derivatives by inputs of a layer of n outputs.
+
+    Every tile transposes its part of W, so it takes as many rows as it can.
+    """
+    if rounded:
+        return _packed_blocks(panels, rows, threads)
+    return min(rows, 512), _blocks(n, panels, layout, rows, threads)[1]
 
 
 def _packed_blocks(panels: int, rows: int, threads: int) -> tuple[int, int]:

@@ -90,6 +90,8 @@ from fastnn.targets.cpu.tiling import (
     BACKWARD,
     BEGINS,
     COLUMN_BLOCK,
+    END_PANEL,
+    FIRST_PANEL,
     FORWARD,
     GATHER,
     GROUP,
@@ -265,7 +267,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             linear_forward(job, layer, first, r0, r1, p0, p1, own, me)
             drop_outputs(job, layer, first, r0, r1, p0, p1)
         elif kind == BACKWARD:
-            end = panels_of(layers[layer, K])
+            end, p0 = phases[p, END_PANEL], p0 + phases[p, FIRST_PANEL]
             p1 = end if layers[layer - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_backward(job, layer, r0, r1, p0, p1, me)
         elif kind == MAX_NORM:
