@@ -12,7 +12,7 @@ from fastnn.training.ensemble import Ensemble
 from fastnn.training.snapshot import Snapshot
 
 pytest.importorskip("sklearn", "1.6")
-pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas")
 from fastnn.estimators.tabular import fitting  # noqa: E402
 from fastnn.estimators.tabular.fitting import Fit, Part  # noqa: E402
 from fastnn.estimators.tabular.members import draw  # noqa: E402
@@ -119,3 +119,29 @@ def test_rows_of_weight_0_have_no_part_in_the_choice():
         each.problem.seed for each in expected.members
     ]
     assert_allclose(found.weights, expected.weights)
+
+
+@pytest.mark.parametrize(
+    ("classes", "columns", "members", "kinds"),
+    [
+        (2, "numbers", 1, ["smooth"]),
+        (2, "both", 1, ["steps"]),
+        (2, "numbers", 2, ["steps", "smooth"]),
+        (3, "both", 5, ["steps", "smooth"]),
+        (2, "words", 3, ["steps"]),
+        (0, "both", 2, ["smooth"]),
+    ],
+)
+def test_few_members_of_classes_begin_with_one_of_each_kind(classes, columns, members, kinds):
+    """The others are all of the kind that did better."""
+    random = np.random.default_rng(0)
+    number, word = random.normal(size=120), random.choice(["a", "b", "c"], 120)
+    table = {"numbers": {"number": number}, "words": {"word": word}}
+    table["both"] = table["numbers"] | table["words"]
+    X = pd.DataFrame(table[columns])
+    y = random.integers(0, classes, 120) if classes else number
+    kind = fastnn.TabularClassifier if classes else fastnn.TabularRegressor
+    model = kind(members, max_iter=2, random_state=0, n_jobs=1).fit(X, y)
+    found = [each.kind for each in model.members_]
+    assert len(found) == members and found[: len(kinds)] == kinds
+    assert len(set(found[len(kinds) :])) <= 1
