@@ -23,6 +23,7 @@ from fastnn import SGD, Dense, Network, Trainer
 from fastnn.inputs.pages import Pages
 
 MEGABYTE = 1 << 20
+EPOCHS = 4  # of a turn; the first of a fit may be slow, wherever the rows are
 GROUPS = Path("/sys/fs/cgroup/memory")
 # name -> rows, columns, layers, batch size
 WORKLOADS = {
@@ -74,7 +75,7 @@ def compare(folder: Path, turns: int) -> None:
         for _ in range(turns):
             for source, X in sources.items():
                 Pages.resident = known if source == "file" else lambda pages: False
-                trainers[source].fit(X, labels, epochs=1)
+                trainers[source].fit(X, labels, EPOCHS)
         memory, file, pieces = (min(each.history.seconds) * 1e3 for each in trainers.values())
         print(
             f"| {name:28} | {memory:10.1f} | {file:8.1f} | {memory / file:13.2f} "
@@ -141,7 +142,7 @@ def seconds(trainer: Trainer) -> str:
 def main() -> None:
     """Run what the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=5, help="epochs of each source")
+    parser.add_argument("--turns", type=int, default=5, help="fits of each source")
     parser.add_argument("--limit", type=int, help="MiB of a control group")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
