@@ -301,6 +301,16 @@ def other_dtype(trainer, ranks):
     trainer.fit(X, Y)
 
 
+def other_rows_dtype(trainer, ranks):
+    trainer.fit(X.astype(np.float32) if ranks.Get_rank() else X, Y)
+
+
+def one_setting_of_a_long_network(trainer, ranks):
+    limit = 2.0 if ranks.Get_rank() else 1.0
+    trainer.set(network=Network(20, [*DROPPED.layers[:2], Dense(2, max_norm=limit)]))
+    trainer.fit(X, Y)
+
+
 def weights_here_alone(trainer, ranks):
     trainer.fit(X, Y, sample_weight=WEIGHTS if ranks.Get_rank() else None)
 
@@ -322,6 +332,11 @@ def no_such_metric(trainer, ranks):
         (other_rows, 'the rows of X and y.*rows="own"'),
         (other_parameters, "parameters and optimizer state"),
         (other_dtype, "dtype: rank 0 has dtype.'float64'.*, rank 1 has dtype.'float32'"),
+        (other_rows_dtype, "dtype of X: rank 0 has float64, rank 1 has float32"),
+        (
+            one_setting_of_a_long_network,
+            r"network: rank 0 has \.\.\..*max_norm=1.0,.*, rank 1 has \.\.\..*max_norm=2.0,",
+        ),
         (weights_here_alone, "sample_weight: rank 0 has none, rank 1 has one a row"),
         (no_such_metric, "aucc"),
     ],
@@ -404,6 +419,9 @@ def test_divergence_on_one_rank_is_that_of_all_at_the_same_step(target, every):
     found = errors(3, make, fit)
     assert {type(each) for each in found} <= {Diverged} | set(Diverged.__subclasses__())
     assert len({(each.epoch, each.step) for each in found}) == 1
+    *others, last = map(str, found)
+    assert "X is large" in last
+    assert others == [f"on rank 2: {last}"] * 2
 
 
 @pytest.mark.filterwarnings("ignore::fastnn.errors.TrainingWarning")

@@ -26,15 +26,20 @@ if TYPE_CHECKING:
     from fastnn.ranks.shares import Shares
 
 GO_ON, NOT_FINITE, STOPPED = range(3)  # what a sum answers
+SHOWN, BEFORE = 200, 60  # letters of what differs, and those before the first that does
 _CALLS = "Get_rank", "Get_size", "allgather", "Allreduce"
 Value = TypeVar("Value")
 
 
 class Failed(NamedTuple):
-    """What a process says of its error: a pickle of it, if others may raise it, and in words."""
+    """What a process says of its error.
+
+    A pickle of it, if others may raise it; in words; and what of its own rows caused it, if known.
+    """
 
     pickled: bytes | None
     words: str
+    cause: str = ""
 
 
 class Group:
@@ -228,11 +233,11 @@ class Group:
             values = [each.get(name, "nothing") for each in every]
             other = next((rank for rank, value in enumerate(values) if value != values[0]), None)
             if other is not None:
+                here, there = around_difference(values[0], values[other])
                 self._raise(
                     InvalidInput(
-                        f"the processes differ in {name}: rank 0 has {values[0]:.200}, rank "
-                        f"{other} has {values[other]:.200}; "
-                        + remedies.get(name, "start all of them with the same")
+                        f"the processes differ in {name}: rank 0 has {here}, rank {other} has "
+                        f"{there}; " + remedies.get(name, "start all of them with the same")
                     )
                 )
 
@@ -253,7 +258,11 @@ class Group:
         if first is None:
             return [each[1] for each in every]
         self._due = 0
-        if failed and (first == self.rank or isinstance(value, Diverging)):
+        if failed and isinstance(value, Diverging):
+            # All of them met it, but some may have the rows that made it so.
+            causing = [rank for rank, each in enumerate(every) if each[0] and each[1].cause]
+            first = self.rank if self.rank in causing or not causing else causing[0]
+        if failed and first == self.rank:
             self._raise(value)
         self._raise(_unpacked(every[first][1], first))
 
@@ -263,19 +272,33 @@ class Group:
         raise error
 
 
-# Not finite for all of them at the same step: each says it in its own words.
+# Not finite for all of them at the same step: each says it, or what one says whose rows are large.
 Diverging = ArithmeticError
+
+
+def around_difference(one: str, other: str) -> tuple[str, str]:
+    """Return what of two long texts is around the first place in which they differ.
+
+    >>> around_difference("a" * 300 + "1" + "b" * 300, "a" * 300 + "2" + "b" * 300)[1][:70]
+    '...aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa2bbbbbb'
+    """
+    both = zip(one, other, strict=False)
+    same = next((at for at, (a, b) in enumerate(both) if a != b), min(len(one), len(other)))
+    start = 0 if same < SHOWN else same - BEFORE
+    dots = "..." if start else ""
+    return f"{dots}{one[start : start + SHOWN]}", f"{dots}{other[start : start + SHOWN]}"
 
 
 def _packed(error: BaseException) -> Failed:
     words, pickled = f"{type(error).__name__}: {error}", None
+    cause = str(getattr(error, "cause", "") or "")
     if isinstance(error, FastnnError) or not isinstance(error, Exception):
         try:
             pickled = pickle.dumps(error)
             pickle.loads(pickled)
         except Exception:  # what it holds does not travel
             pickled = None
-    return Failed(pickled, words)
+    return Failed(pickled, words, cause)
 
 
 def _unpacked(failed: Failed, rank: int) -> BaseException:

@@ -177,6 +177,7 @@ def agree(trainer: Stateful, data: Data, epochs: int, rows: Rows) -> Data:
         described["the width of vectors"] = register_shape(problem.dtype)
     if rows == "all":
         described["the number of rows"] = n
+        described["the dtype of X"] = getattr(data.X, "dtype", "that of sparse rows")
         described["the rows of X and y"] = _sum_of_rows(data)
     group.agree(described, _REMEDIES)
     if rows == "all":
