@@ -5,7 +5,13 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from dataclasses import replace
 from pathlib import Path
 
@@ -388,6 +394,75 @@ def test_an_executor_that_is_shut_down_is_not_replaced(kind):
     executor.shutdown()
     with pytest.raises(WorkerFailed, match="takes no training.*not shut down"):
         trainer_of().fit(X, Y, 1, restarts=2, executor=executor)
+
+
+class Here(Executor):
+    """Trains in `submit`; some calls raise an error, the futures of some have it."""
+
+    def __init__(self, error, submits=(), answers=()):
+        self.error, self.submits, self.answers, self.calls = error, submits, answers, 0
+
+    def submit(self, function, *arguments):
+        """Return a future that is done."""
+        call, self.calls = self.calls, self.calls + 1
+        if call in self.submits:
+            raise self.error
+        future = Future()
+        if call in self.answers:
+            future.set_exception(self.error)
+        else:
+            future.set_result(function(*arguments))
+        return future
+
+
+ERRORS = [OSError("no connection"), RuntimeError("shut down"), BrokenExecutor("a worker died")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_an_executor_that_fails_in_the_middle_costs_what_it_has_not_done(error):
+    given = dict(grid={"learning_rate": [0.1, 0.2]}, seeds=3)
+    expected = without_seconds(sweep(trainer_of(), X, Y, 2, **given))
+    # One that loses a training is given it anew, and only twice.
+    for lost in ((0,), (3,), (1, 4)):
+        executor = Here(error, answers=lost)
+        assert without_seconds(sweep(trainer_of(), X, Y, 2, **given, executor=executor)) == expected
+        assert executor.calls == 6 + len(lost)
+    result = sweep(trainer_of(), X, Y, 2, **given, executor=Here(error, answers=(2, 6)))
+    assert [bool(run.failed) for run in result] == [False, False, True, False, False, False]
+    # One that takes no more, where it has none, leaves rows that say so.
+    result = sweep(trainer_of(), X, Y, 2, **given, executor=Here(error, range(4, 99)))
+    assert without_seconds(result)[:4] == expected[:4]
+    assert [run.failed for run in result[4:]] == [f"{type(error).__name__}: {error}"] * 2
+    for executor in (Here(error, range(99)), Here(error, answers=range(99))):
+        with pytest.raises(WorkerFailed, match=str(error)):
+            sweep(trainer_of(), X, Y, 2, **given, executor=executor)
+
+
+def test_an_executor_that_is_full_is_asked_again():
+    class Full(ThreadPoolExecutor):
+        last = None
+
+        def submit(self, *arguments):
+            """Take one at a time."""
+            if self.last is not None and not self.last.done():
+                raise RuntimeError("the queue is full")
+            self.last = super().submit(*arguments)
+            return self.last
+
+    given = dict(grid={"learning_rate": [0.1, 0.2]}, seeds=3)
+    with Full(1) as executor:
+        result = sweep(trainer_of(), X, Y, 2, **given, executor=executor)
+    assert without_seconds(result) == without_seconds(sweep(trainer_of(), X, Y, 2, **given))
+
+
+def test_what_is_submitted_has_to_be_a_future():
+    class Nothing(Here):
+        def submit(self, *arguments):
+            """Return nothing."""
+            super().submit(*arguments)
+
+    with pytest.raises(WorkerFailed, match="submit returned None, which is no Future"):
+        trainer_of().fit(X, Y, 1, restarts=2, executor=Nothing(None))
 
 
 def held_here(_=None):

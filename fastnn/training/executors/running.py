@@ -73,8 +73,9 @@ def train_elsewhere(
 
     A worker that dies breaks a pool of processes. Then a new one of the same kind goes on with what
     was lost: a training that was at work in two deaths is tried once more with no other beside it,
-    and if its worker dies again, it is `failed`. So is one of which another executor tells that its
-    workers died, which has tried more than once.
+    and if its worker dies again, it is `failed`. So is one of which another executor tells an error
+    twice. Where an executor takes no training, those that it has are waited for before it is asked
+    again; where it has none, all that are left are failed.
 
     Parameters
     ----------
@@ -210,28 +211,60 @@ class _Running:
         self._bundle.epochs[number] = 0
         try:
             future = self._executor.submit(train_there, work, data)
-        except BrokenExecutor as error:
-            self._waiting.appendleft(number)
-            self._break(error)
-            return False
         except EXHAUSTED:
             raise
-        except RuntimeError as error:
-            raise WorkerFailed(
-                f"the executor takes no training: {said(error)}; pass one that is not shut down"
-            ) from error
         except Exception as error:
-            raise self._unsendable(number, error) from error
+            if data is not None:
+                self._owed.appendleft(self._sent.pop(number))
+            self._waiting.appendleft(number)
+            if isinstance(error, BrokenExecutor) and _has_successor(self._executor):
+                self._break(error)
+            else:
+                self._refuse(number, error)
+            return False
+        if not callable(getattr(future, "add_done_callback", None)):
+            raise WorkerFailed(
+                f"the executor's submit returned {shown(future):.80}, which is no Future of "
+                "concurrent.futures"
+            )
         self._flying[future] = number
         future.add_done_callback(self._ended.put)
         return True
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        """Go on with what the executor has, where it takes no more now; then nothing else begins.
+
+        It may be full, and take this training once another one is done. If it has none, all that
+        are left are failed.
+        """
+        reason = self._unsendable(number, error)
+        if isinstance(reason, InvalidInput):
+            raise reason from error
+        if self._flying:
+            return
+        if not self._results and not self._bundle.epochs.any():
+            if isinstance(error, BrokenExecutor):
+                reason = _ran_nothing(error)
+            elif isinstance(error, RuntimeError):
+                reason = WorkerFailed(
+                    f"the executor takes no training: {said(error)}; pass one that is not shut down"
+                )
+            raise reason from error
+        self._give_up(error)
+
+    def _give_up(self, error: BaseException, lost: Sequence[int] = ()) -> None:
+        """Enter all that are left as failed."""
+        for number in (*lost, *self._waiting, *self._alone):
+            self._end_one(number, Failure(said(error)))
+        self._waiting.clear()
+        self._alone.clear()
 
     def _take_up(self, future: Future[Answer]) -> None:
         """Take what a future has come to."""
         if future not in self._flying:  # it broke, and has been taken note of
             return
         answer, error = _outcome(future)
-        if isinstance(error, BrokenExecutor):
+        if isinstance(error, BrokenExecutor) and _has_successor(self._executor):
             self._break(error)
             return
         number = self._flying.pop(future)
@@ -240,15 +273,29 @@ class _Running:
             self._enter(number, answer)
         elif error is None:
             raise WorkerFailed("the executor returned nothing for a training")
-        elif type(error).__name__ in _DEATHS and self._tries[number] < _TRIES:
-            self._tries[number] = _TRIES  # one beside it may have been the cause
-            self._alone.append(number)
-        elif isinstance(error, CancelledError) or type(error).__name__ in _DEATHS:
+        elif isinstance(error, CancelledError):
             self._enter(number, Answer(Failure(said(error))))
         elif isinstance(error, Exception) and not isinstance(error, EXHAUSTED):
-            raise self._unsendable(number, error) from error
+            self._lose(number, error)
         else:  # Ctrl-C, which was the worker's, too, or no memory
             raise error
+
+    def _lose(self, number: int, error: Exception) -> None:
+        """Try a training anew, alone, or enter it as failed, of which an executor tells an error.
+
+        What happens in a worker comes back as an answer; this is a death, or a lost connection.
+        """
+        died = isinstance(error, BrokenExecutor) or type(error).__name__ in _DEATHS
+        reason = self._unsendable(number, error)
+        if isinstance(reason, InvalidInput) and not died:
+            raise reason from error
+        if self._tries[number] < _TRIES:  # one beside it may have been the cause
+            self._tries[number] = _TRIES
+            self._alone.append(number)
+        elif died or self._results:
+            self._enter(number, Answer(Failure(said(error))))
+        else:
+            raise reason from error
 
     def _enter(self, number: int, answer: Answer) -> None:
         """Take an answer: a result, an error, or a question for data."""
@@ -299,15 +346,8 @@ class _Running:
             self._executor.shutdown(wait=False)
         if again is None:
             if self._vain > _TRIES or not (begun or self._results):
-                raise WorkerFailed(
-                    f"the executor ran no training: {said(error)}. Workers must be able to import "
-                    "fastnn, and a script that starts processes must have its calls under "
-                    "if __name__ == '__main__':"
-                ) from error
-            for number in (*lost, *self._waiting, *self._alone):
-                self._end_one(number, Failure(said(error)))
-            self._waiting.clear()
-            self._alone.clear()
+                raise _ran_nothing(error) from error
+            self._give_up(error, lost)
             return
         self._executor, self._own = again
         for number in begun:
@@ -385,6 +425,20 @@ def _workers(executor: Any) -> int:
     with suppress(Exception):
         return sum(executor._client.nthreads().values())
     return 0
+
+
+def _ran_nothing(error: BaseException) -> WorkerFailed:
+    return WorkerFailed(
+        f"the executor ran no training: {said(error)}. Workers must be able to import fastnn, and "
+        "a script that starts processes must have its calls under if __name__ == '__main__':"
+    )
+
+
+def _has_successor(executor: Any) -> bool:
+    """Return whether `_another` makes one like it; others may go on, or say that they do not."""
+    kind = type(executor)
+    loky = sys.modules.get(kind.__module__.rpartition(".")[0])
+    return issubclass(kind, ProcessPoolExecutor) or hasattr(loky, "get_reusable_executor")
 
 
 def _another(executor: Any) -> tuple[Any, bool] | None:
