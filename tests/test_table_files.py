@@ -392,6 +392,17 @@ def test_a_dataset_or_folder_that_is_not_what_its_files_are_is_refused(tmp_path)
         assert len(of_table(source, "weight", None)[0]) == N
 
 
+@pytest.mark.parametrize("held", [0, 1 << 30])
+def test_columns_of_several_files_go_by_name_in_the_order_of_the_first(held, tmp_path, monkeypatch):
+    monkeypatch.setattr(table_files, "HELD_BYTES", held)
+    first, later = table_of(slice(500)), table_of(slice(500, None))
+    pq.write_table(first, tmp_path / "a.parquet", row_group_size=GROUP)
+    pq.write_table(later.select(later.column_names[::-1]), tmp_path / "b.parquet")
+    rows, _, _ = of_table(tmp_path, "label", "weight")
+    assert rows.names == ("c0", "c1", "c2", "c3", "c4")
+    assert (rows.whole() == X).all()
+
+
 def test_parts_of_a_folder_that_are_hidden_are_left_out(tmp_path):
     rows = written(tmp_path, "folder")
     for name in (".ipynb_checkpoints", "_temporary", "part/.hidden"):

@@ -79,7 +79,7 @@ class TableFiles:
                 )
             if len(types) < len(file.schema):
                 raise InvalidInput(f"{what}: {self._files[number][0]} has a column's name twice")
-            self._types = types
+            self._types = self._types or types  # in the order of the first file
             for group in range(file.groups):
                 if count := file.rows(group):
                     self._places.append((number, group))
