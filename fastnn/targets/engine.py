@@ -280,6 +280,13 @@ class Engine(ABC):
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's output (m, outputs) for X (m, inputs), without dropout."""
 
+    def forward_if_finite(self, X: np.ndarray) -> np.ndarray | None:
+        """Return what `forward` does where that shows all of X to be finite; None: perhaps not.
+
+        A target that does not look at X meanwhile has nothing to return.
+        """
+        return None
+
     def outputs(self, X: Any) -> np.ndarray:
         """Return what `forward` does, for rows in a file that is larger than memory, too."""
         return by_pieces(self.forward, X)

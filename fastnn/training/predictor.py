@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
 
 # So few numbers are looked at in a microsecond; all that can be asked of features takes twenty.
+# More are looked at by what computes with them, where the target can do that.
 FEW_NUMBERS = 1 << 14
 
 
@@ -39,10 +40,12 @@ class Predictor(ABC):
         """The names that the columns of a frame have to have, in their order; None: any."""
 
     @abstractmethod
-    def _outputs(self) -> Callable[[Any], np.ndarray]:
+    def _outputs(self, if_finite: bool = False) -> Callable[[Any], Any]:
         """Return what computes outputs (m, outputs) of checked features (m, inputs).
 
-        That is the network as it is now, however it is trained until the function is called.
+        That is the network as it is now, however it is trained until the function is called. With
+        `if_finite` it is `Engine.forward_if_finite`, for an array of which nothing but that is yet
+        to be checked.
         """
 
     @abstractmethod
@@ -89,7 +92,12 @@ class Predictor(ABC):
         """Return what `finish` makes of the outputs, of a file piece by piece."""
         problem = self.problem
         if _is_plain(X, problem):
-            return finish(problem, self._outputs()(X))
+            if X.size > FEW_NUMBERS:
+                found = self._outputs(if_finite=True)(X)
+                if found is not None:
+                    return finish(problem, found)
+            elif np.isfinite(X).all():
+                return finish(problem, self._outputs()(X))
         reader = self._reader(X)
         features = check_features(
             X, problem.network.inputs, problem.dtype, reader=reader, names=self.feature_names
@@ -125,13 +133,12 @@ class Predictor(ABC):
 
 
 def _is_plain(X: Any, problem: Problem) -> bool:
-    """Return whether X is a small array of which `check_features` would find nothing to say."""
+    """Return whether of this array `check_features` can only say that a number is not finite."""
     return (
         type(X) is np.ndarray
         and X.dtype == problem.dtype
         and X.ndim == 2
-        and 0 < X.size <= FEW_NUMBERS
+        and X.size > 0
         and X.shape[1] == problem.network.inputs
         and X.flags.aligned
-        and bool(np.isfinite(X).all())
     )

@@ -119,12 +119,12 @@ class Snapshot(Predictor):
                 self._engine = engine
             return self._engine
 
-    def _outputs(self) -> Callable[[Any], np.ndarray]:
+    def _outputs(self, if_finite: bool = False) -> Callable[[Any], Any]:
         engine = self.open()
 
-        def forward(X: Any) -> np.ndarray:
+        def forward(X: Any) -> Any:
             with self._using:
-                return engine.outputs(X)
+                return engine.forward_if_finite(X) if if_finite else engine.outputs(X)
 
         return forward
 

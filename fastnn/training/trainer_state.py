@@ -11,8 +11,6 @@ from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from fastnn.errors import InvalidInput, TrainerBusy, number, shown
 from fastnn.inputs.parameters import Parameters, check_parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
@@ -499,17 +497,18 @@ class Stateful(Predictor, Stored):
                 )
             frame = frame.f_back
 
-    def _outputs(self) -> Callable[[Any], np.ndarray]:
+    def _outputs(self, if_finite: bool = False) -> Callable[[Any], Any]:
         self._refuse_within()
 
         with self._using:
             state = self._ready()
 
         @works
-        def forward(X: Any) -> np.ndarray:
+        def forward(X: Any) -> Any:
             self._refuse_within()
             with self._using:
-                state.engine.restore(state.snapshot)
-                return state.engine.outputs(X)
+                engine = state.engine
+                engine.restore(state.snapshot)
+                return engine.forward_if_finite(X) if if_finite else engine.outputs(X)
 
         return forward

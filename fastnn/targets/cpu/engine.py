@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,7 +43,12 @@ from fastnn.targets.cpu.begun import (
 )
 from fastnn.targets.cpu.bfloat16 import instructions
 from fastnn.targets.cpu.checked import checked
-from fastnn.targets.cpu.forward import Here, forward_jobs, forward_seat
+from fastnn.targets.cpu.forward import (
+    PREDICT_FLOPS_PER_THREAD,
+    Here,
+    predicting,
+    reads_in_place,
+)
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.laziness import (
     EAGER,
@@ -86,9 +90,6 @@ from fastnn.threads.pool import TICK_SECONDS, Task
 PREFETCH_BYTES = 1 << 20
 # How far ahead: as many rows as the second-level cache holds beside a batch, up to a limit.
 AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
-# Work that makes a second thread worth waking for a prediction, and what is done of it in one call:
-# a few hundredths of a second.
-PREDICT_FLOPS_PER_THREAD, PREDICT_FLOPS_PER_CALL, PREDICT_ROWS_PER_CALL = 2e7, 5e8, 1 << 17
 MOST_CLASSES = 32  # of a softmax regression by single rows; more fill the vectors of a panel
 PLANNED_BYTES = 1 << 20  # of activations for which memory is planned before it is known to be used
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
@@ -427,6 +428,16 @@ class Engine(interface.Engine):
                 return self._here()(X, self.problem.network.outputs)
             return self._predicting(X)()
 
+    def forward_if_finite(self, X: np.ndarray) -> np.ndarray | None:
+        """Return the outputs where the sums of the first layer show that X is finite."""
+        with self._lock:
+            self._settle()
+            if self._working.sparse is not None or not reads_in_place(self._working.plan, X):
+                return None
+            done = np.zeros((self.threads, words.DONE + 1), np.int64)
+            outputs = self._predicting(X, done)()
+            return outputs if done[:, words.DONE].sum() == len(X) else None
+
     def _here(self) -> Here:
         """Return what predicts a few dense rows with the weights as they are now."""
         working = self._working
@@ -441,28 +452,18 @@ class Engine(interface.Engine):
         """Return the operations of a forward pass of all rows."""
         return 2.0 * len(X) * self._products_of_a_row(X)
 
-    def _predicting(self, X: Any) -> Callable[[], np.ndarray]:
-        """Return what predicts X, again and again, while plan and memory stay what they are."""
-        rows, outputs = len(X), self.problem.network.outputs
-        flops = self._flops(X)
-        most = max(1, min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / (flops / rows))))
+    def _predicting(self, X: Any, done: np.ndarray | None = None) -> Callable[[], np.ndarray]:
+        """Return what predicts X, again and again, while plan and memory stay what they are.
+
+        `done` is for `forward_jobs`.
+        """
         compiled = checked(entry(self._entry("forward")))
-        threads = min(self.threads, max(1, int(flops / PREDICT_FLOPS_PER_THREAD)))
         place_rules(self.problem, self._working.plan, training=False)
-        jobs, kept = forward_jobs(self._working, self._alphas, X, threads)
-        count = max(1, min(most, -(-rows // threads)))
-
-        def predict() -> np.ndarray:
-            found = np.empty((rows, outputs), self.problem.dtype)
-            left = deque(range(0, rows, count))
-            seat = partial(forward_seat, compiled, jobs, count, left, found, kept)
-            if threads == 1:
-                seat(0)
-            else:
-                self._run_task(Task(seat, threads, left.clear))
-            return found
-
-        return predict
+        flops, outputs = self._flops(X), self.problem.network.outputs
+        return predicting(
+            self._run_task, compiled, self._working, self._alphas, X, outputs, flops, self.threads,
+            done,
+        )  # fmt: skip
 
     def _storing_gradients(self, problem: Problem) -> Engine:
         return Engine(problem, self.threads, "gradient")

@@ -172,7 +172,10 @@ PACKED_BLOCK, PACKED_PANEL = PACKED_ROWS * PACKED_TERMS // 2, 32 * PACKED_TERMS 
 PACKED_NUMBERS = PACKED_BLOCK + PACKED_PANEL + 32 + 32 * 32
 # A thread's own gradient, where each part of it packs its factors.
 ROUNDED_PRIVATE_BYTES = 256 << 10
-INFERENCE_ROWS = 63  # rows that prediction takes through all layers at a time
+# Rows that prediction takes through all layers at a time, whole tiles, and places for them: an odd
+# number, as in training.
+INFERENCE_ROWS = 64
+INFERENCE_PLACES = INFERENCE_ROWS + 1
 
 
 @dataclass(frozen=True)
@@ -323,13 +326,14 @@ def make_plan(
     kept = take.like_first(size) if norm or summed else 0
     status = take(2) if summed else 0  # next to it, so that both are one buffer
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
+    places = INFERENCE_ROWS if CHECKED else INFERENCE_PLACES
     inference = np.stack([layers] * threads)
     for field in (WEIGHTS, NARROW, *_UNITS):
         there = layers[:, field] >= 0
         inference[:, there, field] += mean_slot
     for own in inference:
-        inputs = 0 if sparse else take(INFERENCE_ROWS * padded(shapes[0][0]))
-        _place_activations(own, inputs, take, INFERENCE_ROWS, layout)
+        inputs = 0 if sparse else take(places * padded(shapes[0][0]))
+        _place_activations(own, inputs, take, places, layout)
 
     parts = _parts_of(problem, layout, layers, size, sparse, summed) if summed else []
     phases = list_phases(problem, layout, batch, threads, own_rule, sparse, parts, rounded > 0)
@@ -404,9 +408,9 @@ def make_plan(
         head[ROUNDED], head[PACKED_SIZE] = rounded, PACKED_NUMBERS
         head[PACKED] = take(threads * PACKED_NUMBERS)
     inference_heads = np.stack([head] * threads)
-    inference_heads[:, CAPACITY] = INFERENCE_ROWS
+    inference_heads[:, CAPACITY] = places
     for thread, own_head in enumerate(inference_heads):
-        own_head[ROW_SCRATCH] = take(2 * INFERENCE_ROWS)
+        own_head[ROW_SCRATCH] = take(2 * places)
         own_head[ENTRIES] += thread * ENTRY_BLOCK
         own_head[PACKED] += thread * own_head[PACKED_SIZE]
     head[SHARED] = shared

@@ -23,11 +23,8 @@ from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_job, make_strided_views
 from fastnn.targets.cpu.checked import checked
-from fastnn.targets.cpu.engine import (
-    PREDICT_FLOPS_PER_CALL,
-    PREDICT_FLOPS_PER_THREAD,
-    Engine,
-)
+from fastnn.targets.cpu.engine import Engine
+from fastnn.targets.cpu.forward import PREDICT_FLOPS_PER_CALL, PREDICT_FLOPS_PER_THREAD
 from fastnn.targets.cpu.plan import INFERENCE_ROWS, SAMPLES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.threads.atomic import Turn, new_lock

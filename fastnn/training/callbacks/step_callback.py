@@ -62,7 +62,9 @@ class TrainerView(Predictor):
         """The trainer's."""
         return self._trainer.feature_names
 
-    def _outputs(self) -> Callable[[Any], np.ndarray]:
+    def _outputs(self, if_finite: bool = False) -> Callable[[Any], Any]:
+        if if_finite:
+            return lambda X: self._opened().forward_if_finite(X)
         return lambda X: self._opened().outputs(X)
 
     def _reader(self, *values: Any) -> None:

@@ -34,6 +34,22 @@ def multiply(rows: int, width: int) -> Any:
     return kernel
 
 
+def multiply_rows(dtype: np.dtype, rows: int, width: int) -> Any:
+    """Return the product with rows of the caller's array that follow one another."""
+    inside = multiply(rows, width)
+
+    def kernel(
+        address, stride, inner, ahead, step,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        starts = [address + r * stride * dtype.itemsize for r in range(rows)]
+        a = np.concatenate([caller_row(dtype, start, inner) for start in starts])
+        inside(a, 0, 1, inner, 0, inner, 0, 0, b, b_at, init, init_at, init_stride, c, c_at,
+               c_stride)  # fmt: skip
+
+    return kernel
+
+
 def accumulate(rows: int, width: int) -> Any:
     """Return the transposed product with an A in panels."""
 

@@ -13,12 +13,14 @@ import numpy as np
 
 from fastnn.storage.kernels.machine import Shape
 from fastnn.targets.cpu.llvm.inner import njit
+from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
 from fastnn.targets.cpu.plan import K_BLOCK_BYTES, LIST_SLACK
 from fastnn.targets.cpu.products.kernels import (
     make_accumulate,
     make_accumulate_scattered,
     make_multiply,
+    make_multiply_rows,
     make_multiply_scattered,
 )
 
@@ -72,6 +74,43 @@ def _multiply_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
                 memory, b, memory, init + r * init_stride, init_stride, memory, c + r * width,
                 width,
             )  # fmt: skip
+
+    return chain
+
+
+def _multiply_rows_chain(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the same function for an A that is the caller's array, of which rows are adjacent.
+
+    `later` is the address of what the tiles ask for.
+    """
+    heights = rows, *SHORTER
+    tall, four, two, one = (make_multiply_rows(dtype, each, vectors) for each in heights)
+    tile_rows, itemsize = make_tile_rows(rows), dtype.itemsize
+
+    @njit(**EXACT)
+    def chain(memory, address, stride, inner, later, step, b, init, init_stride, c, width, r1):
+        ahead, r = later - address_of(memory, b), 0
+        while r < r1:
+            high = tile_rows(r1 - r)
+            left, start, out = (
+                address + r * stride * itemsize,
+                init + r * init_stride,
+                c + r * width,
+            )
+            if high == rows:
+                tall(left, stride, inner, ahead, step, memory, b, memory, start, init_stride,
+                     memory, out, width)  # fmt: skip
+            elif high == 4:
+                four(left, stride, inner, ahead, step, memory, b, memory, start, init_stride,
+                     memory, out, width)  # fmt: skip
+            elif high == 2:
+                two(left, stride, inner, ahead, step, memory, b, memory, start, init_stride,
+                    memory, out, width)  # fmt: skip
+            else:
+                one(left, stride, inner, ahead, step, memory, b, memory, start, init_stride,
+                    memory, out, width)  # fmt: skip
+            r += high
+            ahead += step * inner
 
     return chain
 
@@ -203,6 +242,8 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     p0..p1 of C = A B + a start. A is (a_rows, k), C is (a_rows, n), B is (b_rows >= k, n), all in
     panels. The start is the row of B at `init` (the bias) where that is >= 0, C itself where it is
     CONTINUE, else the zeros at offset -1 - init.
+    multiply_rows(memory, address, stride, count, k, b, n, c, rows): `count` rows of x W + b for
+    rows of the caller's that follow one another, `stride` numbers apart, from `address` on.
     accumulate(memory, a, a_width, apart, b, samples, c, inputs, width, alpha, beta): within one
     panel each of A and C: C = beta C + alpha A^T B over rows 0..samples and columns 0..inputs of A,
     while the panel that lies `apart` numbers on is asked for.
@@ -210,6 +251,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     panel, lanes = shape.panel, shape.lanes
     wide, narrow = (shape.rows, 2), (shape.rows_narrow, 1)  # rows and vectors of the full tile
     multiply_wide, multiply_narrow = (_multiply_chain(dtype, *each) for each in (wide, narrow))
+    rows_wide, rows_narrow = (_multiply_rows_chain(dtype, *each) for each in (wide, narrow))
     add_wide, add_narrow = (_accumulate_chain(dtype, *each) for each in (wide, narrow))
     multiply_wide_scattered, multiply_narrow_scattered = (
         _multiply_scattered_chain(dtype, *each) for each in (wide, narrow)
@@ -262,6 +304,28 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
                             memory, left, chunks, inner, panel * a_rows, a_width, ahead, step,
                             right, begin, begin_stride, out, width, s0, s1,
                         )  # fmt: skip
+
+    @njit(**EXACT)
+    def multiply_rows(memory, address, stride, count, k, b, n, c, rows):
+        panels = (n + panel - 1) // panel
+        most, tiles = block_panels * panel, (count + tile - 1) // tile
+        # All tiles together ask for the rows that follow.
+        later, step = address + count * stride * itemsize, count * itemsize // (tiles * panels)
+        for start in range(0, k, most):
+            inner = min(most, k - start)
+            for p in range(panels):
+                width = width_of(p, n)
+                right, out = b + p * panel * (k + 1), c + p * panel * rows
+                begin, begin_stride = (right + k * width, ZERO) if start == 0 else (out, width)
+                right += start * width
+                left = address + start * itemsize
+                if width == panel:
+                    rows_wide(memory, left, stride, inner, later, step, right, begin, begin_stride,
+                              out, width, count)  # fmt: skip
+                else:
+                    rows_narrow(memory, left, stride, inner, later, step, right, begin,
+                                begin_stride, out, width, count)  # fmt: skip
+                later += tiles * inner * step
 
     @njit(**EXACT)
     def accumulate(memory, a, a_width, apart, b, samples, c, inputs, width, alpha, beta):
@@ -322,6 +386,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
         width_of=width_of,
         padded=padded,
         multiply=multiply,
+        multiply_rows=multiply_rows,
         accumulate=accumulate,
         multiply_caller=multiply_caller,
         accumulate_caller=accumulate_caller,

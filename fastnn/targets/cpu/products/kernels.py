@@ -6,7 +6,8 @@
 They are written as LLVM IR because neither Numba nor LLVM's vectoriser keeps an accumulator tile in
 registers over the k-loop. Numbers of one product are summed in the order of k, whatever the tile.
 Each exists for an A in panels, and for an A that is the caller's own array, of which the rows
-order[0], order[1], ... are read where they lie (`scattered`).
+order[0], order[1], ... are read where they lie (`scattered`). The first of them also reads the
+caller's rows one after another, for predictions.
 Where Numba is switched off (``NUMBA_DISABLE_JIT=1``) the same names are plain Python.
 """
 
@@ -22,7 +23,14 @@ from numba.extending import intrinsic
 
 from fastnn.storage.kernels.machine import few_registers, on_x86, vector_bytes
 from fastnn.targets.cpu.llvm import pure_python
-from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop, prefetch
+from fastnn.targets.cpu.llvm.vectors import (
+    INT64,
+    Writer,
+    data_pointer,
+    llvm_real,
+    loop,
+    prefetch,
+)
 
 
 class _Writer(Writer):
@@ -231,6 +239,39 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
             )
             callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
             builder.call(callee, [left, *args[2:8], right, start, args[12], out, args[15]])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return multiply
+
+
+def make_multiply_rows(dtype: np.dtype, rows: int, vectors: int) -> Any:
+    """Return the product with rows of the caller's array that follow one another.
+
+    ``multiply(address, stride, inner, ahead, step, b, b_at, init, init_at, init_stride, c, c_at,
+    c_stride)``; the address in bytes, the stride in numbers, and `ahead` and `step` as above.
+    """
+    if config.DISABLE_JIT:
+        return pure_python.multiply_rows(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
+
+    @intrinsic
+    def multiply(
+        typingctx, address, stride, inner, ahead, step,
+        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+    ):  # fmt: skip
+        i = types.int64
+        signature = types.void(i, i, i, i, i, b, i, init, i, i, c, i, i)
+
+        def codegen(context, builder, signature, args):
+            kind = signature.args
+            left = builder.inttoptr(args[0], llvm_real(dtype).as_pointer())
+            right, start, out = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (5, 7, 10)
+            )
+            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
+            sizes = [INT64(1), args[2], INT64(0), args[1], *args[3:5]]
+            builder.call(callee, [left, *sizes, right, start, args[9], out, args[12]])
             return context.get_dummy_value()
 
         return signature, codegen

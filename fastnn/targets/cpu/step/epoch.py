@@ -16,16 +16,21 @@ import numpy as np
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.cpu.arguments import (
+    ADDRESS,
     BAD_STEP,
+    COLUMN_STRIDE,
     DONE,
+    DTYPE,
     FINISHED,
     FIRST_STEP,
     LINE,
+    ROW_STRIDE,
     STEP,
     STOP,
     TICKETS,
     TILE_MASK,
 )
+from fastnn.targets.cpu.dtypes import CODES
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.function_pointers import call_sum
@@ -44,6 +49,7 @@ from fastnn.targets.cpu.plan import (
     CAPACITY,
     FIRST_TRAINED,
     IN_PLACE,
+    INFERENCE_ROWS,
     INPUT,
     KEPT,
     LAYER_KIND,
@@ -66,7 +72,7 @@ from fastnn.targets.cpu.plan import (
     K,
     N,
 )
-from fastnn.targets.cpu.products.gemm import ZERO, make_gemm
+from fastnn.targets.cpu.products.gemm import ONE, ZERO, make_gemm
 from fastnn.targets.cpu.products.narrow import make_narrow
 from fastnn.targets.cpu.products.rounded import make_rounded
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L2, PENALTY
@@ -115,6 +121,7 @@ from fastnn.targets.cpu.views import (
     numbers_of,
     owners_of,
     phases_of,
+    strided_of,
 )
 
 # A thread without work looks again for a few microseconds, then gives way to whatever wants its
@@ -183,6 +190,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
     loss_rows, width_of = layers_.loss_rows, gemm.width_of
     linear_forward, linear_backward = layers_.linear_forward, layers_.linear_backward
+    activate_outputs, multiply_rows = layers_.activate_outputs, gemm.multiply_rows
+    itemsize, own_code = dtype.itemsize, CODES[dtype.str]
 
     @njit(**EXACT)
     def panels_of(n):
@@ -374,16 +383,54 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             together(job, me, threads)
 
     @njit(**EXACT)
+    def reads_in_place(job):
+        """Whether the first layer of a prediction can read the caller's rows where they lie."""
+        head, layers, strided = head_of(job), layers_of(job), strided_of(job)
+        if head[IN_PLACE] != 0 or head[ROUNDED] > 0:
+            return False
+        if layers[0, LAYER_KIND] != LINEAR or layers[0, NARROW] >= 0:
+            return False
+        whole = strided[0, ROW_STRIDE] % itemsize == 0 and strided[0, COLUMN_STRIDE] == itemsize
+        return whole and strided[0, DTYPE] == own_code
+
+    @njit(**EXACT)
+    def first_layer(job, first, count):
+        """Write the first layer's outputs for the caller's rows first, first + 1, ...
+
+        Rows whose first sum is finite are counted as done, where that is wanted.
+        """
+        memory, layers, strided, control = (
+            memory_of(job),
+            layers_of(job),
+            strided_of(job),
+            control_of(job),
+        )
+        n, stride, out = layers[0, N], strided[0, ROW_STRIDE], layers[0, OUTPUT]
+        multiply_rows(
+            memory, strided[0, ADDRESS] + first * stride, stride // itemsize, count, layers[0, K],
+            layers[0, WEIGHTS], n, out, head_of(job)[CAPACITY],
+        )  # fmt: skip
+        if control.size > 0:
+            for r in range(count):
+                z = memory[U(out + r * width_of(ZERO, n))]
+                control[DONE] += z - z == 0
+        activate_outputs(job, ZERO, first, ZERO, count, ZERO, panels_of(n))
+
+    @njit(**EXACT)
     def forward(job, start, end, outputs):
         """Write the outputs of the caller's rows start..end into those rows of `outputs`."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        last = head[LAYERS] - 1
+        last, adjacent = head[LAYERS] - 1, reads_in_place(job)
         n, rows = layers[last, N], head[CAPACITY]
-        for first in range(start, end, rows):
-            count = min(rows, end - first)
-            if head[IN_PLACE] == 0:
+        for first in range(start, end, INFERENCE_ROWS):
+            count = min(INFERENCE_ROWS, end - first)
+            begin = ZERO
+            if adjacent:
+                first_layer(job, first, count)
+                begin = ONE
+            elif head[IN_PLACE] == 0:
                 gather_first(job, NO_ORDER, first, ZERO, count, layers[0, INPUT])
-            for layer in range(head[LAYERS]):
+            for layer in range(begin, head[LAYERS]):
                 panels = panels_of(layers[layer, N])
                 linear_forward(job, layer, first, ZERO, count, ZERO, panels, ZERO, ZERO)
             for p in range(panels_of(n)):

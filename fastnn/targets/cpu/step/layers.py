@@ -146,6 +146,34 @@ def make_layers(
                 memory[U(at + r * width + c)] = zero
 
     @njit(**EXACT)
+    def activate_outputs(job, layer, first, r0, r1, p0, p1):
+        """Put activation(z) in the place of z for rows r0..r1 and panels p0..p1 of the outputs."""
+        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
+        n, rows, out = layers[layer, N], head[CAPACITY], layers[layer, OUTPUT]
+        if layers[layer, ACTIVATION] == SOFTMAX:
+            softmax_forward(job, out, n, r0, r1)
+        elif layers[layer, ACTIVATION] == HARDMAX:
+            hardmax_forward(job, out, n, r0, r1)
+        elif layers[layer, SLOPES] >= 0:
+            draw_slopes(job, layer, first, r0, r1, p0, p1)
+        elif layers[layer, TRAINABLE] >= 0:
+            prelu_forward(job, layer, r0, r1, p0, p1)
+        elif layers[layer, ACTIVATION] != IDENTITY:
+            for p in range(p0, p1):
+                width = width_of(p, n)
+                at = p * panel * rows + r0 * width
+                count = (r1 - r0) * width
+                if layers[layer, NEEDS_Z] == 1:
+                    for i in range(at, at + count):
+                        memory[U(layers[layer, Z] + i)] = memory[U(out + i)]
+                activate(
+                    layers[layer, ACTIVATION], layers[layer, OWN_VALUE], memory, out + at, count,
+                    alphas[layer],
+                )  # fmt: skip
+                if layers[layer, ACTIVATION] == CUSTOM:
+                    clear_padding(memory, out + at, n, p, r1 - r0)
+
+    @njit(**EXACT)
     def linear_forward(job, layer, first, r0, r1, p0, p1, own, me):
         """Write activation(x W + b) for rows r0..r1 and panels p0..p1 of a layer's outputs.
 
@@ -154,7 +182,7 @@ def make_layers(
         for the first layer, the caller's rows order[first + r], where they can be read in place or
         are sparse. Copies of these that lie as they would are read in the same way.
         """
-        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, rows = layers[layer, K], layers[layer, N], head[CAPACITY]
         out = layers[layer, OUTPUT]
         if layers[layer, LAYER_KIND] == PERIODIC:
@@ -191,28 +219,7 @@ def make_layers(
                 memory, layers[layer, INPUT] + own, rows, k, r0, r1,
                 layers[layer, WEIGHTS], k + 1, k, p0, p1, n, out,
             )  # fmt: skip
-        if layers[layer, ACTIVATION] == SOFTMAX:
-            softmax_forward(job, out, n, r0, r1)
-        elif layers[layer, ACTIVATION] == HARDMAX:
-            hardmax_forward(job, out, n, r0, r1)
-        elif layers[layer, SLOPES] >= 0:
-            draw_slopes(job, layer, first, r0, r1, p0, p1)
-        elif layers[layer, TRAINABLE] >= 0:
-            prelu_forward(job, layer, r0, r1, p0, p1)
-        elif layers[layer, ACTIVATION] != IDENTITY:
-            for p in range(p0, p1):
-                width = width_of(p, n)
-                at = p * panel * rows + r0 * width
-                count = (r1 - r0) * width
-                if layers[layer, NEEDS_Z] == 1:
-                    for i in range(at, at + count):
-                        memory[U(layers[layer, Z] + i)] = memory[U(out + i)]
-                activate(
-                    layers[layer, ACTIVATION], layers[layer, OWN_VALUE], memory, out + at, count,
-                    alphas[layer],
-                )  # fmt: skip
-                if layers[layer, ACTIVATION] == CUSTOM:
-                    clear_padding(memory, out + at, n, p, r1 - r0)
+        activate_outputs(job, layer, first, r0, r1, p0, p1)
 
     @njit(**EXACT)
     def to_delta(job, layer, r0, r1, p0, p1):
@@ -453,6 +460,7 @@ def make_layers(
 
     return SimpleNamespace(
         linear_forward=linear_forward,
+        activate_outputs=activate_outputs,
         loss_rows=loss_rows,
         linear_backward=linear_backward,
         keep_transposed=keep_transposed,
