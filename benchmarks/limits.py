@@ -1,0 +1,290 @@
+"""How near training comes to the FMA peak, and what keeps two threads from twice one.
+
+    python benchmarks/limits.py [--rounds N] [--only deep]
+
+prints Markdown tables. For dense workloads, the share of the peak that the fastest epochs reach: of
+one thread; of two processes that train at the same time on a thread each, which have nothing to do
+with each other; and of a team of two. Processes show what two processors do at all; what the team
+does less is the price of working on one network, and the second table says what that is: how often
+threads wait for each other, and how much one reads that the other has just written, by what both
+cost alone. Then come the cost of a hidden unit, by how many fill a vector, and predictions.
+Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import numpy as np
+from kept_code import compiled
+from markdown_tables import heading, row
+from products import FLOAT32, peak
+from timing import best_seconds, of_calls, of_team
+
+from fastnn import SGD, Dense, Network, Trainer
+from fastnn.storage.kernels.compiling import as_array
+from fastnn.storage.kernels.machine import register_shape
+from fastnn.targets.cpu.llvm.intrinsics import atomic_load, atomic_store, pause
+from fastnn.targets.cpu.tiling import SHARED_BYTES
+
+ROWS, EPOCHS = 60_000, 3
+LINE_BYTES, HANDED_BYTES = 64, 32 << 10
+WIDTHS = 64, 80, 96, 100, 112, 128
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network, and how it is trained.
+
+    Attributes
+    ----------
+    widths
+        From the inputs to the outputs.
+    batch
+        Rows of a step.
+    momentum
+        Of plain SGD.
+    rows
+        Of an epoch.
+    """
+
+    widths: tuple[int, ...]
+    batch: int
+    activation: str = "relu"
+    momentum: float = 0.0
+    rows: int = ROWS
+
+    @property
+    def name(self) -> str:
+        """What it is called in the tables."""
+        momentum = f", momentum {self.momentum}" * (self.momentum > 0)
+        widths = "-".join(map(str, self.widths))
+        return f"{widths} {self.activation}, batch {self.batch}{momentum}"
+
+    @property
+    def flops(self) -> float:
+        """Operations of an epoch's products: forward, by weights, and by all inputs but X."""
+        pairs = list(zip(self.widths[:-1], self.widths[1:], strict=True))
+        return self.rows * (sum(4 * k * n for k, n in pairs) + sum(2 * k * n for k, n in pairs[1:]))
+
+    @property
+    def phases(self) -> int:
+        """Times that all threads wait for the last in a step: large layers are apart."""
+        pairs = list(zip(self.widths[:-1], self.widths[1:], strict=True))[:-1]
+        alone = sum(4 * k * n > SHARED_BYTES for k, n in pairs)
+        return 2 + alone + max(0, alone - 1)
+
+    @property
+    def handed_bytes(self) -> int:
+        """Bytes of a step that one of two threads reads and the other has written.
+
+        A thread has half the units of a layer that is apart, and half the rows of what follows. So
+        of the last layer that is apart a quarter of the outputs, and of their derivatives. Where
+        another layer follows one, all that the other thread has of its outputs; and for the way
+        back all that it has of the derivatives of that layer, and of the weights a quarter.
+        """
+        hidden = self.widths[1:-1]
+        back = sum(hidden[1:]) / 2 if len(hidden) > 1 else hidden[0] / 4
+        rows = sum(hidden[:-1]) / 2 + hidden[-1] / 4 + back
+        weights = sum(k * n / 4 for k, n in zip(hidden[:-1], hidden[1:], strict=True))
+        return round(4 * (self.batch * rows + weights))
+
+    def trainer(self, threads: int) -> Trainer:
+        """Return a trainer on so many threads."""
+        inputs, *hidden, outputs = self.widths
+        activation: Any = self.activation
+        layers = [*(Dense(units, activation) for units in hidden), Dense(outputs)]
+        rule = SGD(0.01, momentum=self.momentum)
+        return Trainer(
+            Network(inputs, layers), optimizer=rule, batch_size=self.batch, threads=threads
+        )
+
+
+WORKLOADS = {
+    "b64": Workload((784, 128, 10), 64),
+    "b512": Workload((784, 128, 10), 512),
+    "deep": Workload((784, 256, 256, 10), 128, momentum=0.9),
+    "hundred": Workload((784, 100, 10), 100, "sigmoid"),
+    "wide": Workload((2048, 2048, 2048, 10), 512, rows=4096),
+}
+
+
+def seconds_of(trainer: Trainer, X: np.ndarray, y: np.ndarray) -> float:
+    """Return the seconds of the fastest of some epochs."""
+    trainer.fit(X, y, epochs=EPOCHS)
+    return min(trainer.history.seconds[-EPOCHS:])
+
+
+def data_of(load: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Return dense rows, without a zero, and labels."""
+    random = np.random.default_rng(0)
+    X = random.standard_normal((load.rows, load.widths[0]), np.float32)
+    return X, random.integers(0, load.widths[-1], load.rows)
+
+
+def train_beside(load: Workload, rounds: int, both: Barrier, best: Any, me: int) -> None:
+    """Be one of two processes: put the seconds of the fastest epoch into ``best[me]``."""
+    trainer, (X, y) = load.trainer(1), data_of(load)
+    seconds_of(trainer, X, y)
+    for _ in range(rounds):
+        both.wait()
+        best[me] = min(best[me], seconds_of(trainer, X, y))
+
+
+def processes(load: Workload, rounds: int) -> float:
+    """Return FLOP/s of two processes together."""
+    context = multiprocessing.get_context("spawn")
+    both, best = context.Barrier(2), context.Array("d", [float("inf")] * 2, lock=False)
+    members = [
+        context.Process(target=train_beside, args=(load, rounds, both, best, me)) for me in (0, 1)
+    ]
+    for each in members:
+        each.start()
+    for each in members:
+        each.join()
+    return sum(load.flops / each for each in best)
+
+
+def hand_over(words: Any, numbers: Any, me: int, repeats: int, count: int) -> None:
+    """Write numbers, say so, wait for those of the other thread, and read them; some times."""
+    words_, numbers_ = as_array(words), as_array(numbers)
+    mine, its, total = me * count, (1 - me) * count, np.float32(0)
+    for turn in range(repeats):
+        for i in range(0, count, 16):
+            numbers_[mine + i] = np.float32(turn)
+        # Only now does the other begin to read, and both are done before either writes again.
+        for side in range(2):
+            atomic_store(words_, 16 * me, 2 * turn + side + 1)
+            while atomic_load(words_, 16 * (1 - me)) < 2 * turn + side + 1:
+                pause()
+            if side == 0:
+                for i in range(0, count, 16):
+                    total += numbers_[its + i]
+    numbers_[2 * count + 16 * me] = total
+
+
+def between(size: int) -> float:
+    """Return the seconds in which two threads hand `size` bytes each to the other, and wait."""
+    run = compiled(hand_over, ("words", "float32s", "int", "int", "int"))
+    count = size // 4
+    words, numbers = np.zeros(32, np.int64), np.zeros(2 * count + 32, np.float32)
+
+    def timed(repeats: int) -> float:
+        words[:] = 0
+        return of_team(lambda me, times: run(words, numbers, me, times, count), 2)(repeats)
+
+    return best_seconds(timed)
+
+
+def shares(asked: list[Workload], rounds: int) -> None:
+    """Print what one thread, two processes and two threads reach, and what two threads lose."""
+    peaks = [max(peak(FLOAT32, threads) for _ in range(3)) for threads in (1, 2)]
+    print(f"FMA peak, GFLOP/s: {peaks[0]:.0f} on one thread, {peaks[1]:.0f} on two.")
+    ways = "one thread", "two processes", "two threads", "two threads / two processes"
+    print("\n".join(heading("of the peak", *ways)), flush=True)
+    wait, handed = between(0) / 2, between(HANDED_BYTES) - between(0)
+    lines = []
+    for load in asked:
+        data, best = data_of(load), {1: float("inf"), 2: float("inf")}
+        trainers = {threads: load.trainer(threads) for threads in best}
+        for _ in range(rounds):
+            for threads, trainer in trainers.items():
+                best[threads] = min(best[threads], seconds_of(trainer, *data))
+        del data
+        apart = processes(load, rounds)
+        one, team = load.flops / best[1], load.flops / best[2]
+        cells = [one / peaks[0], apart / peaks[1], team / peaks[1]]
+        print(row(load.name, *(f"{each / 1e9:.0%}" for each in cells), f"{team / apart:.2f}"))
+        steps = -(-load.rows // load.batch)
+        step, ideal = best[2] / steps, load.flops / apart / steps
+        moved = load.handed_bytes / HANDED_BYTES * handed
+        lines.append(
+            row(
+                load.name,
+                *(f"{1e6 * each:.1f}" for each in (step, ideal, step - ideal)),
+                f"{load.phases}",
+                f"{1e6 * load.phases * wait:.1f}",
+                f"{load.handed_bytes / 1024:.0f}",
+                f"{1e6 * moved:.1f}",
+            )
+        )
+    titles = (
+        "us a step, two threads",
+        "two processes",
+        "more",
+        "waits",
+        "of so many us",
+        "KB handed over",
+        "in us",
+    )
+    print("\n".join([*heading("one network", *titles), *lines]))
+    print(
+        f"\nA wait, until each thread has seen a word of the other, takes {1e9 * wait:.0f} ns, and "
+        f"{HANDED_BYTES >> 10} KB each way take {1e6 * handed:.2f} us."
+    )
+
+
+def units(rounds: int) -> None:
+    """Print what an epoch costs by how many units fill the last vector."""
+    lanes = register_shape(FLOAT32).lanes
+    loads = [Workload((784, each, 10), 96) for each in WIDTHS]
+    X, y = data_of(loads[0])
+    trainers = [load.trainer(1) for load in loads]
+    best = [float("inf")] * len(loads)
+    for _ in range(rounds):
+        for at, trainer in enumerate(trainers):
+            best[at] = min(best[at], seconds_of(trainer, X, y))
+    print(
+        "\n".join(heading("784-n-10, batch 96, one thread", "vectors", "ms an epoch", "a vector"))
+    )
+    for width, found in zip(WIDTHS, best, strict=True):
+        vectors = -(-width // lanes)
+        print(
+            row(f"n = {width}", f"{vectors}", f"{1e3 * found:.1f}", f"{1e3 * found / vectors:.2f}")
+        )
+
+
+def predictions(rounds: int) -> None:
+    """Print what `Trainer.predict` reaches, all that it does counted."""
+    load = WORKLOADS["b64"]
+    X, y = data_of(load)
+    flops = 2.0 * sum(k * n for k, n in zip(load.widths[:-1], load.widths[1:], strict=True))
+    print(
+        "\n".join(heading("784-128-10 relu, Trainer.predict", "rows", "us a call", "of the peak"))
+    )
+    for threads in (1, 2):
+        trainer, most = load.trainer(threads), peak(FLOAT32, threads)
+        trainer.fit(X[:640], y[:640], epochs=1)
+        for rows in (1, ROWS):
+            call = partial(trainer.predict, X[:rows])
+            seconds = min(best_seconds(of_calls(call)) for _ in range(rounds))
+            name = "one thread" if threads == 1 else "two threads"
+            reached = f"{flops * rows / seconds / 1e9 / most:.0%}" if rows > 1 else ""
+            print(row(name, f"{rows}", f"{1e6 * seconds:.1f}", reached), flush=True)
+
+
+OTHERS = {"units": units, "predictions": predictions}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=[*WORKLOADS, *OTHERS], nargs="*", default=None)
+    options = parser.parse_args()
+    asked = options.only if options.only is not None else [*WORKLOADS, *OTHERS]
+    loads = [load for name, load in WORKLOADS.items() if name in asked]
+    if loads:
+        shares(loads, options.rounds)
+    for name, print_table in OTHERS.items():
+        if name in asked:
+            print_table(options.rounds)
+
+
+if __name__ == "__main__":
+    main()
