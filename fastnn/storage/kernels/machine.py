@@ -67,13 +67,15 @@ class Shape(NamedTuple):
     """Register tile of a dtype on a processor.
 
     lanes: numbers in a vector; panel: columns of a full panel (two vectors); rows: rows of A that
-    a full tile takes, and rows_narrow for the half-wide last panel.
+    a full tile takes, rows_narrow for a half-wide last panel alone, and rows_odd for that and
+    the one before together.
     """
 
     lanes: int
     panel: int
     rows: int
     rows_narrow: int
+    rows_odd: int
 
 
 def processor() -> Processor:
@@ -147,5 +149,5 @@ def few_registers() -> bool:
 def register_shape(dtype: np.dtype) -> Shape:
     """Return the register tile for `dtype`: as many accumulators as the register file holds."""
     lanes = vector_bytes() // dtype.itemsize
-    rows, narrow = (6, 12) if few_registers() else (8, 16)
-    return Shape(lanes, 2 * lanes, rows, narrow)
+    rows, narrow, odd = (6, 12, 4) if few_registers() else (8, 16, 8)
+    return Shape(lanes, 2 * lanes, rows, narrow, odd)

@@ -16,86 +16,117 @@ def caller_row(dtype: np.dtype, address: int, count: int) -> np.ndarray:
     return np.frombuffer(memoryview(raw), dtype)
 
 
-def multiply(rows: int, width: int) -> Any:
+def _widths(vectors: int, lanes: int) -> list[int]:
+    """Return the widths of the panels that a tile goes over: the last of three is a narrow one."""
+    return [min(vectors, 2) * lanes, lanes][: 1 + (vectors > 2)]
+
+
+def multiply(rows: int, vectors: int, lanes: int) -> Any:
     """Return the product with an A in panels."""
+    inside = _product(rows, vectors, lanes)
 
     def kernel(
-        a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step,
-        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        memory, a, chunks, inner, chunk_stride, row_stride, ahead, step, b, init, init_stride, c,
+        b_odd, init_odd, c_odd,
     ):  # fmt: skip
-        for r in range(rows):
-            total = init[init_at + r * init_stride :][:width].copy()
-            for chunk in range(chunks):
-                for k in range(inner):
-                    scalar = a[a_at + chunk * chunk_stride + r * row_stride + k]
-                    total += scalar * b[b_at + (chunk * inner + k) * width :][:width]
-            c[c_at + r * c_stride :][:width] = total
+        places = [
+            [a + r * row_stride + chunk * chunk_stride + k for chunk in range(chunks)
+             for k in range(inner)]
+            for r in range(rows)
+        ]  # fmt: skip
+        A = [memory[np.array(row, np.int64)] for row in places]
+        columns = range(chunks * inner)
+        inside(A, columns, memory, init_stride, (b, init, c), (b_odd, init_odd, c_odd))
 
     return kernel
 
 
-def multiply_rows(dtype: np.dtype, rows: int, width: int) -> Any:
+def _product(rows: int, vectors: int, lanes: int) -> Any:
+    """Return ``product(A, columns, memory, init_stride, *panels)``: columns are rows of B."""
+    widths = _widths(vectors, lanes)
+
+    def product(A, columns, memory, init_stride, *panels):
+        for width, (b, init, c) in zip(widths, panels, strict=False):
+            for r in range(rows):
+                start = init + r * width if init_stride else init
+                total = memory[start:][:width].copy()
+                for scalar, column in zip(A[r], columns, strict=True):
+                    total += scalar * memory[b + column * width :][:width]
+                memory[c + r * width :][:width] = total
+
+    return product
+
+
+def multiply_rows(dtype: np.dtype, rows: int, vectors: int, lanes: int) -> Any:
     """Return the product with rows of the caller's array that follow one another."""
-    inside = multiply(rows, width)
+    inside = _product(rows, vectors, lanes)
 
     def kernel(
-        address, stride, inner, ahead, step,
-        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
-    ):  # fmt: skip
+        address, stride, inner, ahead, step, memory, b, init, init_stride, c, b_odd, init_odd, c_odd
+    ):
         starts = [address + r * stride * dtype.itemsize for r in range(rows)]
-        a = np.concatenate([caller_row(dtype, start, inner) for start in starts])
-        inside(a, 0, 1, inner, 0, inner, 0, 0, b, b_at, init, init_at, init_stride, c, c_at,
-               c_stride)  # fmt: skip
+        A = [caller_row(dtype, start, inner) for start in starts]
+        inside(A, range(inner), memory, init_stride, (b, init, c), (b_odd, init_odd, c_odd))
 
     return kernel
 
 
-def accumulate(rows: int, width: int) -> Any:
-    """Return the transposed product with an A in panels."""
-
-    def kernel(a, a_at, a_stride, apart, b, b_at, samples, c, c_at, c_stride, alpha, beta):
-        for r in range(rows):
-            total = np.zeros(width, c.dtype)
-            for s in range(samples):
-                total += a[a_at + s * a_stride + r] * b[b_at + s * width :][:width]
-            target = c[c_at + r * c_stride :][:width]
-            target[:] = beta * target + alpha * total
-
-    return kernel
-
-
-def multiply_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
+def multiply_scattered(dtype: np.dtype, rows: int, vectors: int, lanes: int) -> Any:
     """Return the product with rows of the caller's array."""
-    inside = multiply(rows, width)
+    inside = _product(rows, vectors, lanes)
 
     def kernel(
         order, first, ahead, asked, ask_end, address, row_stride, nonzero, nonzero_at, count,
-        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        memory, b, init, init_stride, c, b_odd, init_odd, c_odd,
     ):  # fmt: skip
         columns = nonzero[nonzero_at : nonzero_at + count]
         starts = address + order[first : first + rows] * row_stride
         last = columns.max(initial=-1) + 1
-        a = np.concatenate([caller_row(dtype, start, last)[columns] for start in starts])
-        right = np.concatenate([b[b_at + k * width :][:width] for k in columns] or [b[:0]])
-        inside(
-            a, 0, 1, count, 0, count, 0, 0, right, 0, init, init_at, init_stride, c, c_at, c_stride
-        )
+        A = [caller_row(dtype, start, last)[columns] for start in starts]
+        inside(A, columns, memory, init_stride, (b, init, c), (b_odd, init_odd, c_odd))
 
     return kernel
 
 
-def accumulate_scattered(dtype: np.dtype, rows: int, width: int) -> Any:
+def accumulate(rows: int, vectors: int, lanes: int) -> Any:
+    """Return the transposed product with an A in panels."""
+    inside = _sums(vectors, lanes)
+
+    def kernel(memory, a, a_stride, apart, b, samples, c, b_odd, c_odd, alpha, beta):
+        for r in range(rows):
+            x = memory[a + r :: a_stride][:samples] if a_stride else [memory[a + r]] * samples
+            inside(x, r, memory, alpha, beta, (b, c), (b_odd, c_odd))
+
+    return kernel
+
+
+def _sums(vectors: int, lanes: int) -> Any:
+    """Return ``sums(x, row, memory, alpha, beta, *panels)``: that row of C from samples x."""
+    widths = _widths(vectors, lanes)
+
+    def sums(x, row, memory, alpha, beta, *panels):
+        for width, (b, c) in zip(widths, panels, strict=False):
+            total = np.zeros(width, memory.dtype)
+            for s, each in enumerate(x):
+                total += each * memory[b + s * width :][:width]
+            target = memory[c + row * width :][:width]
+            target[:] = beta * target + alpha * total
+
+    return sums
+
+
+def accumulate_scattered(dtype: np.dtype, rows: int, vectors: int, lanes: int) -> Any:
     """Return the transposed product with rows of the caller's array."""
-    inside = accumulate(1, width)
+    inside = _sums(vectors, lanes)
 
     def kernel(
         order, first, address, row_stride, nonzero, nonzero_at,
-        b, b_at, samples, c, c_at, c_stride, alpha, beta,
+        memory, b, samples, c, b_odd, c_odd, alpha, beta,
     ):  # fmt: skip
         starts = address + order[first : first + samples] * row_stride
         for column in nonzero[nonzero_at : nonzero_at + rows]:
-            a = np.concatenate([caller_row(dtype, start, column + 1)[-1:] for start in starts])
-            inside(a, 0, 1, 0, b, b_at, samples, c, c_at + column * c_stride, 0, alpha, beta)
+            x = [caller_row(dtype, start, column + 1)[-1] for start in starts]
+            inside(x, column, memory, alpha, beta, (b, c), (b_odd, c_odd))
 
     return kernel
 

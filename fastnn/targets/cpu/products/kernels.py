@@ -3,6 +3,10 @@
     C[r, :] = init[r, :] + sum_k A[r, k] B[k, :]               (`multiply`)
     C[r, :] = beta C[r, :] + alpha sum_s A[s, r] B[s, :]       (`accumulate`)
 
+B and C are of one vector or two, or of three, of which the third is a narrow last panel that lies
+apart, at offsets `b_odd`, `init_odd` and `c_odd` of memory: alone, it would have an A loaded for
+each multiplication. Other tiles take no notice of those.
+
 They are written as LLVM IR because neither Numba nor LLVM's vectoriser keeps an accumulator tile in
 registers over the k-loop. Numbers of one product are summed in the order of k, whatever the tile.
 Each exists for an A in panels, and for an A that is the caller's own array, of which the rows
@@ -34,20 +38,37 @@ from fastnn.targets.cpu.llvm.vectors import (
 
 
 class _Writer(Writer):
-    """Writes one micro-kernel of `rows` x `vectors` vectors as a function of an LLVM module."""
+    """Writes one micro-kernel of `rows` x `vectors` vectors as a function of an LLVM module.
+
+    Where something of B or C lies is a list of pointers: one of its panel, and with three vectors
+    one of the narrow panel.
+    """
 
     def __init__(self, dtype: np.dtype, rows: int, vectors: int) -> None:
         super().__init__(dtype)
         self.rows, self.vectors = rows, vectors
         self.tight = rows * vectors > (8 if few_registers() else 12)
         self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
+        self.widths = [min(vectors, 2) * self.lanes, self.lanes][: _panels(vectors)]
 
-    def at(self, builder: Any, pointer: Any, v: int) -> Any:
+    def at(self, builder: Any, places: list[Any], v: int) -> Any:
         """Return a pointer to vector v of a row."""
-        return builder.gep(pointer, [INT64(v * self.lanes)])
+        return builder.gep(places[v // 2], [INT64(v % 2 * self.lanes)])
+
+    def further(self, builder: Any, places: list[Any], rows: Any) -> list[Any]:
+        """Return where it lies so many rows further on, of panels as wide as these."""
+        return [
+            builder.gep(place, [builder.mul(rows, INT64(width))])
+            for place, width in zip(places, self.widths, strict=True)
+        ]
 
     def products(
-        self, builder: Any, anchor: Any, address: Callable[..., Any], b: Any, carried: list[Any]
+        self,
+        builder: Any,
+        anchor: Any,
+        address: Callable[..., Any],
+        b: list[Any],
+        carried: list[Any],
     ) -> list[Any]:
         """One k: add the outer product of a column of A and a row of B to the accumulators.
 
@@ -59,23 +80,23 @@ class _Writer(Writer):
         results: list[Any] = []
         for r in range(self.rows):
             if r > 0 and self.tight:
-                anchor = self.after(builder, anchor, results[-1])
+                anchor = self.after(builder, anchor, results[-self.vectors :])
             scalar = self.splat(builder, builder.load(address(builder, anchor, r)), self.lanes)
             sums = carried[r * self.vectors : (r + 1) * self.vectors]
             results += [self.fma(builder, scalar, x, y) for x, y in zip(vectors, sums, strict=True)]
         return results
 
-    def after(self, builder: Any, anchor: Any, value: Any) -> Any:
-        """Return `anchor`, known to the compiler only when `value` has been computed.
+    def after(self, builder: Any, anchor: Any, values: list[Any]) -> Any:
+        """Return `anchor`, known to the compiler only when the values have been computed.
 
         Where accumulators fill the registers, it would else load a whole column of A first and move
         the accumulators to memory and back.
         """
         if not on_x86():
             return anchor
-        kind = ir.FunctionType(anchor.type, [anchor.type, value.type])
-        register = "v" if vector_bytes() == 64 else "x"
-        return builder.call(ir.InlineAsm(kind, "", f"=r,0,{register}"), [anchor, value])
+        kind = ir.FunctionType(anchor.type, [anchor.type, *(value.type for value in values)])
+        registers = [",v" if vector_bytes() == 64 else ",x"] * len(values)
+        return builder.call(ir.InlineAsm(kind, "", f"=r,0{''.join(registers)}"), [anchor, *values])
 
     def row_start(self, builder: Any, scattered: tuple[Any, ...], index: Any) -> Any:
         """Return a pointer to the caller's row number order[index]."""
@@ -90,14 +111,19 @@ class _Writer(Writer):
         left = [INT64.as_pointer(), *[INT64] * 5, INT64.as_pointer(), INT64]
         if not scattered:
             left = [real, INT64, INT64, INT64, INT64, INT64, INT64]
-        arguments = [*left, real, real, INT64, real, INT64]
+        panels = len(self.widths)
+        arguments = [*left, *[real] * 3 * panels, INT64]
         function, builder = self.function(module, name, ir.VoidType(), arguments)
-        left_args = function.args[: len(left)]
-        b, init, init_stride, c, c_stride = function.args[len(left) :]
-        width = INT64(self.vectors * self.lanes)
+        left_args, (*pointers, init_stride) = function.args[: len(left)], function.args[len(left) :]
+        b, init, c = (list(pointers[at::3]) for at in range(3))
+        # Of the narrow panel, rows that are not all one lie half as far apart.
+        strides = [builder.lshr(init_stride, INT64(at)) for at in range(panels)]
         start = []
         for r, v in self.cells:
-            row = builder.gep(init, [builder.mul(INT64(r), init_stride)])
+            row = [
+                builder.gep(place, [builder.mul(INT64(r), stride)])
+                for place, stride in zip(init, strides, strict=True)
+            ]
             start.append(self.load(builder, self.at(builder, row, v), self.lanes))
 
         if scattered:
@@ -126,8 +152,7 @@ class _Writer(Writer):
                 prefetch(builder, builder.inttoptr(later, real), level=2)
                 builder.store(builder.add(later, step), place)
                 k = builder.load(builder.gep(nonzero, [index]))
-                right = builder.gep(b, [builder.mul(k, width)])
-                return self.products(builder, k, of_row, right, sums)
+                return self.products(builder, k, of_row, self.further(builder, b, k), sums)
 
             sums = loop(builder, inner, start, column)
         else:
@@ -141,20 +166,20 @@ class _Writer(Writer):
                 begin = builder.mul(index, chunk_stride)
 
                 def column(builder: Any, k: Any, carried: list[Any]) -> list[Any]:
-                    b, later, *sums = carried
+                    later, rest = carried[0], list(carried[1:])
+                    b, sums = rest[:panels], rest[panels:]
                     # The panel that follows comes from afar while this one is used.
                     prefetch(builder, builder.inttoptr(later, real), level=2)
                     k = builder.add(begin, k)
                     sums = self.products(builder, k, of_row, b, sums)
-                    return [builder.gep(b, [width]), builder.add(later, step), *sums]
+                    return [builder.add(later, step), *self.further(builder, b, INT64(1)), *sums]
 
                 return loop(builder, inner, carried, column)
 
-            later = builder.add(builder.ptrtoint(b, INT64), ahead)
-            _, _, *sums = loop(builder, chunks, [b, later, *start], chunk)
+            later = builder.add(builder.ptrtoint(b[0], INT64), ahead)
+            sums = loop(builder, chunks, [later, *b, *start], chunk)[1 + panels :]
         for value, (r, v) in zip(sums, self.cells, strict=True):
-            row = builder.gep(c, [builder.mul(INT64(r), c_stride)])
-            self.store(builder, value, self.at(builder, row, v))
+            self.store(builder, value, self.at(builder, self.further(builder, c, INT64(r)), v))
         builder.ret_void()
         return function
 
@@ -164,14 +189,15 @@ class _Writer(Writer):
         left = [real, INT64, INT64]
         if scattered:
             left = [INT64.as_pointer(), INT64, INT64, INT64.as_pointer()]
-        arguments = [*left, real, INT64, real, INT64, self.real, self.real]
+        panels = len(self.widths)
+        arguments = [*left, *[real] * 2 * panels, INT64, self.real, self.real]
         function, builder = self.function(module, name, ir.VoidType(), arguments)
-        b, samples, c, c_stride, alpha, beta = function.args[len(left) :]
-        width = INT64(self.vectors * self.lanes)
+        *pointers, samples, alpha, beta = function.args[len(left) :]
+        b, c = (list(pointers[at::2]) for at in range(2))
         inputs = [INT64(r) for r in range(self.rows)]
         if scattered:
             inputs = [builder.load(builder.gep(function.args[3], [r])) for r in inputs]
-        rows = [builder.gep(c, [builder.mul(r, c_stride)]) for r in inputs]
+        rows = [self.further(builder, c, r) for r in inputs]
         for row in rows:  # C is touched only after the loop: its misses hide behind the arithmetic
             for v in range(self.vectors):
                 prefetch(builder, self.at(builder, row, v), to_write=True)
@@ -190,8 +216,7 @@ class _Writer(Writer):
             else:
                 sample = builder.gep(function.args[0], [builder.mul(s, function.args[1])])
                 prefetch(builder, builder.gep(sample, [function.args[2]]), level=2)
-            right = builder.gep(b, [builder.mul(s, width)])
-            return self.products(builder, sample, of_input, right, cells)
+            return self.products(builder, sample, of_input, self.further(builder, b, s), cells)
 
         cells = loop(builder, samples, [zero] * len(self.cells), add)
         scale = self.splat(builder, alpha, self.lanes)
@@ -213,35 +238,39 @@ def _callee(
     return found or getattr(_Writer(dtype, rows, vectors), kind)(module, name, scattered)
 
 
+def _panels(vectors: int) -> int:
+    """Return how many panels a tile of so many vectors goes over."""
+    return 1 + (vectors > 2)
+
+
+def _places(context: Any, builder: Any, kind: Any, memory: Any, offsets: list[Any]) -> list[Any]:
+    return [data_pointer(context, builder, kind, memory, each) for each in offsets]
+
+
 def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with an A in panels.
 
-    ``multiply(a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step, b, b_at, init,
-    init_at, init_stride, c, c_at, c_stride)``. What lies `ahead` bytes beyond B and on is asked
-    for, `step` bytes further with every k.
+    ``multiply(memory, a, chunks, inner, chunk_stride, row_stride, ahead, step, b, init,
+    init_stride, c, b_odd, init_odd, c_odd)``. What lies `ahead` bytes beyond B and on is asked for,
+    `step` bytes further with every k. `init_stride` is the width of a panel, or 0.
     """
     if config.DISABLE_JIT:
-        return pure_python.multiply(rows, vectors * (vector_bytes() // dtype.itemsize))
+        return pure_python.multiply(rows, vectors, vector_bytes() // dtype.itemsize)
 
     @intrinsic
     def multiply(
-        typingctx, a, a_at, chunks, inner, chunk_stride, row_stride, ahead, step,
-        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        typingctx, memory, a, chunks, inner, chunk_stride, row_stride, ahead, step,
+        b, init, init_stride, c, b_odd, init_odd, c_odd,
     ):  # fmt: skip
-        i = types.int64
-        signature = types.void(a, i, i, i, i, i, i, i, b, i, init, i, i, c, i, i)
-
         def codegen(context, builder, signature, args):
-            kind = signature.args
-            left, right, start, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1])
-                for n in (0, 8, 10, 13)
-            )
+            own, (b, init, stride, c, *odd) = args[0], args[8:]
+            offsets = [args[1], b, init, c, *odd][: 1 + 3 * _panels(vectors)]
+            left, *places = _places(context, builder, signature.args[0], own, offsets)
             callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
-            builder.call(callee, [left, *args[2:8], right, start, args[12], out, args[15]])
+            builder.call(callee, [left, *args[2:8], *places, stride])
             return context.get_dummy_value()
 
-        return signature, codegen
+        return types.void(memory, *[types.int64] * 14), codegen
 
     return multiply
 
@@ -249,32 +278,28 @@ def make_multiply(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_multiply_rows(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with rows of the caller's array that follow one another.
 
-    ``multiply(address, stride, inner, ahead, step, b, b_at, init, init_at, init_stride, c, c_at,
-    c_stride)``; the address in bytes, the stride in numbers, and `ahead` and `step` as above.
+    ``multiply(address, stride, inner, ahead, step, memory, b, init, init_stride, c, b_odd,
+    init_odd, c_odd)``; the address in bytes, the stride in numbers, and all else as above.
     """
     if config.DISABLE_JIT:
-        return pure_python.multiply_rows(dtype, rows, vectors * (vector_bytes() // dtype.itemsize))
+        return pure_python.multiply_rows(dtype, rows, vectors, vector_bytes() // dtype.itemsize)
 
     @intrinsic
     def multiply(
         typingctx, address, stride, inner, ahead, step,
-        b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        memory, b, init, init_stride, c, b_odd, init_odd, c_odd,
     ):  # fmt: skip
-        i = types.int64
-        signature = types.void(i, i, i, i, i, b, i, init, i, i, c, i, i)
-
         def codegen(context, builder, signature, args):
-            kind = signature.args
+            own, (b, init, stride, c, *odd) = args[5], args[6:]
+            offsets = [b, init, c, *odd][: 3 * _panels(vectors)]
+            places = _places(context, builder, signature.args[5], own, offsets)
             left = builder.inttoptr(args[0], llvm_real(dtype).as_pointer())
-            right, start, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (5, 7, 10)
-            )
-            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
             sizes = [INT64(1), args[2], INT64(0), args[1], *args[3:5]]
-            builder.call(callee, [left, *sizes, right, start, args[9], out, args[12]])
+            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), False)
+            builder.call(callee, [left, *sizes, *places, stride])
             return context.get_dummy_value()
 
-        return signature, codegen
+        return types.void(*[types.int64] * 5, memory, *[types.int64] * 7), codegen
 
     return multiply
 
@@ -283,34 +308,32 @@ def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the product with rows of the caller's array, over the nonzero columns.
 
     ``multiply(order, first, ahead, asked, ask_end, address, row_stride, nonzero, nonzero_at, count,
-    b, b_at, init, init_at, init_stride, c, c_at, c_stride)``; address and row_stride in bytes.
+    memory, b, init, init_stride, c, b_odd, init_odd, c_odd)``; address and row_stride in bytes.
     Bytes asked..ask_end of the rows `ahead` rows further on are prefetched.
     """
     if config.DISABLE_JIT:
-        return pure_python.multiply_scattered(
-            dtype, rows, vectors * (vector_bytes() // dtype.itemsize)
-        )
+        lanes = vector_bytes() // dtype.itemsize
+        return pure_python.multiply_scattered(dtype, rows, vectors, lanes)
 
     @intrinsic
     def multiply(
         typingctx, order, first, ahead, asked, ask_end, address, row_stride, nonzero, nonzero_at,
-        count, b, b_at, init, init_at, init_stride, c, c_at, c_stride,
+        count, memory, b, init, init_stride, c, b_odd, init_odd, c_odd,
     ):  # fmt: skip
-        i = types.int64
-        signature = types.void(order, *[i] * 6, nonzero, i, i, b, i, init, i, i, c, i, i)
-
         def codegen(context, builder, signature, args):
-            kind = signature.args
-            rows_at, columns, right, start, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1])
-                for n in (0, 7, 10, 12, 15)
+            kind, own, (b, init, stride, c, *odd) = signature.args, args[10], args[11:]
+            rows_at, columns = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 7)
             )
-            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
+            offsets = [b, init, c, *odd][: 3 * _panels(vectors)]
+            places = _places(context, builder, kind[10], own, offsets)
             left = [rows_at, *args[2:7], columns, args[9]]
-            builder.call(callee, [*left, right, start, args[14], out, args[17]])
+            callee = _callee(builder.module, dtype, "multiply", (rows, vectors), True)
+            builder.call(callee, [*left, *places, stride])
             return context.get_dummy_value()
 
-        return signature, codegen
+        i = types.int64
+        return types.void(order, *[i] * 6, nonzero, i, i, memory, *[i] * 7), codegen
 
     return multiply
 
@@ -318,29 +341,24 @@ def make_multiply_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the transposed product with an A in panels.
 
-    ``accumulate(a, a_at, a_stride, ahead, b, b_at, samples, c, c_at, c_stride, alpha, beta)``; what
-    lies `ahead` numbers beyond those of a sample is asked for.
+    ``accumulate(memory, a, a_stride, ahead, b, samples, c, b_odd, c_odd, alpha, beta)``; what lies
+    `ahead` numbers beyond those of a sample is asked for.
     """
     if config.DISABLE_JIT:
-        return pure_python.accumulate(rows, vectors * (vector_bytes() // dtype.itemsize))
+        return pure_python.accumulate(rows, vectors, vector_bytes() // dtype.itemsize)
 
     @intrinsic
-    def accumulate(
-        typingctx, a, a_at, a_stride, ahead, b, b_at, samples, c, c_at, c_stride, alpha, beta
-    ):
-        i = types.int64
-        signature = types.void(a, i, i, i, b, i, i, c, i, i, a.dtype, a.dtype)
-
+    def accumulate(typingctx, memory, a, a_stride, ahead, b, samples, c, b_odd, c_odd, alpha, beta):
         def codegen(context, builder, signature, args):
-            kind = signature.args
-            left, right, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 7)
-            )
+            own, a, a_stride, ahead, b, samples, c, *odd, alpha, beta = args
+            offsets = [a, b, c, *odd][: 1 + 2 * _panels(vectors)]
+            left, *places = _places(context, builder, signature.args[0], own, offsets)
             callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), False)
-            builder.call(callee, [left, *args[2:4], right, args[6], out, *args[9:]])
+            builder.call(callee, [left, a_stride, ahead, *places, samples, alpha, beta])
             return context.get_dummy_value()
 
-        return signature, codegen
+        real = memory.dtype
+        return types.void(memory, *[types.int64] * 8, real, real), codegen
 
     return accumulate
 
@@ -348,32 +366,31 @@ def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the same for rows of the caller's array, and for nonzero columns.
 
-    ``accumulate(order, first, address, row_stride, nonzero, nonzero_at, b, b_at, samples, c, c_at,
-    c_stride, alpha, beta)``; address and row_stride in bytes. Column i goes to row i of C.
+    ``accumulate(order, first, address, row_stride, nonzero, nonzero_at, memory, b, samples, c,
+    b_odd, c_odd, alpha, beta)``; address and row_stride in bytes. Column i goes to row i of C.
     """
     if config.DISABLE_JIT:
-        return pure_python.accumulate_scattered(
-            dtype, rows, vectors * (vector_bytes() // dtype.itemsize)
-        )
+        lanes = vector_bytes() // dtype.itemsize
+        return pure_python.accumulate_scattered(dtype, rows, vectors, lanes)
 
     @intrinsic
     def accumulate(
         typingctx, order, first, address, row_stride, nonzero, nonzero_at,
-        b, b_at, samples, c, c_at, c_stride, alpha, beta,
+        memory, b, samples, c, b_odd, c_odd, alpha, beta,
     ):  # fmt: skip
-        i = types.int64
-        signature = types.void(order, i, i, i, nonzero, i, b, i, i, c, i, i, b.dtype, b.dtype)
-
         def codegen(context, builder, signature, args):
-            kind = signature.args
-            rows_at, columns, right, out = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4, 6, 9)
+            kind, (own, b, samples, c, *odd, alpha, beta) = signature.args, args[6:]
+            rows_at, columns = (
+                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4)
             )
+            offsets = [b, c, *odd][: 2 * _panels(vectors)]
+            places = _places(context, builder, kind[6], own, offsets)
+            left = [rows_at, args[2], args[3], columns]
             callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), True)
-            tail = [right, args[8], out, *args[11:]]
-            builder.call(callee, [rows_at, args[2], args[3], columns, *tail])
+            builder.call(callee, [*left, *places, samples, alpha, beta])
             return context.get_dummy_value()
 
-        return signature, codegen
+        i, real = types.int64, memory.dtype
+        return types.void(order, i, i, i, nonzero, i, memory, *[i] * 5, real, real), codegen
 
     return accumulate

@@ -144,6 +144,8 @@ def make_update(
     real = dtype.type
     zero, one, clip = real(0), real(1), make_clip(dtype)
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
+    odd_last, lanes = gemm.odd_last, panel // 2
+    accumulate_odd, accumulate_caller_odd = gemm.accumulate_odd, gemm.accumulate_caller_odd
     memory_of = make_view("memory", dtype)
     accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
     add_samples, accumulate_rounded = narrow.gradient, rounded.accumulate
@@ -182,26 +184,43 @@ def make_update(
             count, keep = min(size, samples - s), beta if s == 0 else one
             if as_rows:
                 columns = find_nonzero(job, first, s // size, samples, me)
-            for p in range(p0, p1):
-                width = width_of(p, n)
+            p = p0
+            while p < p1:
+                width, odd = width_of(p, n), odd_last(p, p1, n)
                 delta = layers[layer, DELTA] + p * panel * rows + s * width
                 to = out + (p - p0) * apart - origin * width
+                # Of the narrow panel that goes with this one.
+                delta_odd = layers[layer, DELTA] + (p + 1) * panel * rows + s * lanes
+                to_odd = out + (p + 1 - p0) * apart - origin * lanes
                 if as_rows:
                     starts = columns + k + LIST_SLACK
                     begin, end = starts + i0 // panel, starts + (i1 + panel - 1) // panel
-                    accumulate_caller(
-                        memory, order, base + s, address, stride, nonzero,
-                        columns + nonzero[U(begin)], columns + nonzero[U(end)], delta, count, to,
-                        width, alpha, keep,
-                    )  # fmt: skip
+                    begin, end = columns + nonzero[U(begin)], columns + nonzero[U(end)]
+                    if odd:
+                        accumulate_caller_odd(
+                            memory, order, base + s, address, stride, nonzero, begin, end, delta,
+                            count, to, delta_odd, to_odd, alpha, keep,
+                        )  # fmt: skip
+                    else:
+                        accumulate_caller(
+                            memory, order, base + s, address, stride, nonzero, begin, end, delta,
+                            count, to, width, alpha, keep,
+                        )  # fmt: skip
                 else:
                     for i in range(i0, i1, panel):
-                        a_width = width_of(i // panel, k)
+                        a_width, inputs = width_of(i // panel, k), min(panel, i1 - i)
                         start = layers[layer, INPUT] + own + i * rows + s * a_width
-                        accumulate(
-                            memory, start, a_width, panel * rows, delta, count, to + i * width,
-                            min(panel, i1 - i), width, alpha, keep,
-                        )  # fmt: skip
+                        if odd:
+                            accumulate_odd(
+                                memory, start, a_width, panel * rows, delta, count, to + i * width,
+                                inputs, delta_odd, to_odd + i * lanes, alpha, keep,
+                            )  # fmt: skip
+                        else:
+                            accumulate(
+                                memory, start, a_width, panel * rows, delta, count, to + i * width,
+                                inputs, width, alpha, keep,
+                            )  # fmt: skip
+                p += 2 if odd else 1
 
     @njit(**MERGED)
     def update_columns(job, layer, p0, p1, samples, own, gradient):
