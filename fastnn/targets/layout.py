@@ -26,6 +26,14 @@ class Layout:
         """Return the number of panels."""
         return -(-columns // self.panel)
 
+    def begun(self, columns: int) -> int:
+        """Return the number of panels at which a tile begins: a narrow last one goes with another.
+
+        Products go over both at once, since a narrow panel alone costs one and a half vectors.
+        """
+        panels = self.panels(columns)
+        return max(1, panels - (columns - (panels - 1) * self.panel <= self.lanes))
+
     def split(self, matrix: np.ndarray, flat: np.ndarray) -> None:
         """Write `matrix` (rows, columns) into `flat` in panels; padding becomes zero."""
         for part, panel in self._pairs(matrix, flat):

@@ -55,7 +55,9 @@ def make_team(panels_of: Any) -> SimpleNamespace:
             owners, threads = owners_of(job), head_of(job)[THREADS]
             return owners[(layer + 1) * threads] - owners[layer * threads]
         blocks = (samples + phases[p, ROW_BLOCK] - 1) // phases[p, ROW_BLOCK]
-        if (kind == FORWARD and layers[layer, ROWWISE] == 0) or kind == MAX_NORM:
+        if kind == FORWARD and layers[layer, ROWWISE] == 0:
+            width = phases[p, END_PANEL]
+        elif kind == MAX_NORM:
             width = panels_of(layers[layer, N])
         elif kind == BACKWARD and layers[layer - 1, ROWWISE] == 0:
             width = phases[p, END_PANEL] - phases[p, FIRST_PANEL]

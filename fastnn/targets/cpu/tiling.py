@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # Tiles go row block by row block through GROUP column blocks, then through the next GROUP. From
 # UPDATE_TILES on, LAYER is the number of a part of the gradient. After its last tile, the sum over
 # processes of part BEGINS is begun, and that of part NEEDS waited for; -1: of none. BACKWARD takes
-# the panels of inputs from FIRST_PANEL to before END_PANEL.
+# the panels of inputs from FIRST_PANEL to before END_PANEL; tiles of FORWARD begin before that, and
+# the last of them ends with the last panel.
 (
     KIND,
     LAYER,
@@ -117,10 +118,12 @@ def list_phases(
             high, columns = max(1, -(-rows // (4 * threads))), layout.panels(n)
         elif layer == 0:
             # A thread goes through X once: what the first of its panels reads, the others use.
-            group = -(-layout.panels(n) // (columns * threads))
+            group = -(-layout.begun(n) // (columns * threads))
             if n <= IN_PLACE_UNITS and not rounded:
                 high = look_rows(rows)
-        phases.append((FORWARD, layer, high, columns, group, -1, -1))
+        products = kinds[layer].code == LINEAR and not rounded
+        end = layout.begun(n) if products else layout.panels(n)
+        phases.append((FORWARD, layer, high, columns, group, -1, -1, 0, end))
     share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
     high = share if threads > 1 else min(rows, 2 * look_rows(rows))
     phases.append((ROWS, together, high, 1, 1, -1, -1))
@@ -235,18 +238,20 @@ def cut_update(
                         own[share].append((layer, k, k, p0, p1))
                 continue
             columns = PACKED_COLUMNS if rounded else TILE_COLUMNS
-            together = max(1, min(columns // layout.panel, -(-panels // threads)))
+            begun = panels if rounded else layout.begun(n)
+            together = max(1, min(columns // layout.panel, -(-begun // threads)))
             if sparse and layer == 0:
                 most = max(1, min(TILE_COLUMNS // layout.panel, panels))
                 together = panels if sparse.mode else most
-            groups = -(-(end - begin) // together)
+            last_begun = max(begin + 1, min(end, begun)) if end == panels else end
+            groups = -(-(last_begun - begin) // together)
             width = layout.panel * min(n, together * layout.panel)
             high = max(1, min(chunks, round(target / width)))
             if sparse and layer == 0:
                 high = -(-chunks // (1 if threads == 1 else SPARSE_TILES * threads))
             for group in range(groups):
                 p0 = begin + group * together
-                p1 = min(end, p0 + together)
+                p1 = p0 + together if p0 + together < last_begun else end
                 for c in range(0, chunks, high):
                     last = min(k, (c + high) * layout.panel)
                     # By columns where there are enough of them, by inputs where there are not.

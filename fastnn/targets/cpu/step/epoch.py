@@ -271,8 +271,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             if layer == 0:
                 own_inputs(job, step, samples, me)
                 own = me * head[OWN_INPUTS]
-            end = panels_of(layers[layer, N])
-            p1 = end if layers[layer, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
+            p1 = p0 + phases[p, COLUMN_BLOCK]
+            if layers[layer, ROWWISE] == 1 or p1 >= phases[p, END_PANEL]:
+                p1 = panels_of(layers[layer, N])
             linear_forward(job, layer, first, r0, r1, p0, p1, own, me)
             drop_outputs(job, layer, first, r0, r1, p0, p1)
         elif kind == BACKWARD:
