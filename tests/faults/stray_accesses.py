@@ -45,7 +45,7 @@ FAULTS = [
         "product: a vector written one number on",
         "targets/cpu/products/kernels.py",
         "self.store(builder, value, self.at(builder, row, v))",
-        "self.store(builder, value, self.at(builder, builder.gep(row, [INT64(1)]), v))",
+        "self.store(builder, value, builder.gep(self.at(builder, row, v), [INT64(1)]))",
         "fastnn_multiply",
     ),
     Fault(
@@ -60,7 +60,7 @@ FAULTS = [
         "targets/cpu/step/layers.py",
         "memory[U(layers[layer, Z] + i)] = memory[U(out + i)]",
         "memory[U(layers[layer, Z] + i + 1)] = memory[U(out + i)]",
-        "linear_forward",
+        "activate_outputs",
     ),
     Fault(
         "layers: a mask read one number on",

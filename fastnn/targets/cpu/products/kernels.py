@@ -179,7 +179,8 @@ class _Writer(Writer):
             later = builder.add(builder.ptrtoint(b[0], INT64), ahead)
             sums = loop(builder, chunks, [later, *b, *start], chunk)[1 + panels :]
         for value, (r, v) in zip(sums, self.cells, strict=True):
-            self.store(builder, value, self.at(builder, self.further(builder, c, INT64(r)), v))
+            row = self.further(builder, c, INT64(r))
+            self.store(builder, value, self.at(builder, row, v))
         builder.ret_void()
         return function
 
