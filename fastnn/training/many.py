@@ -128,7 +128,7 @@ def _groups(members: Sequence[Member]) -> list[list[int]]:
     groups: list[list[int]] = []
     on_device: list[list[int]] = []
     for index, member in enumerate(members):
-        if member.model.history.target != "cuda" or member.data.unequal_weights is not None:
+        if member.model.history.target != "cuda":
             groups.append([index])
             continue
         alike = (group for group in on_device if _alike(members[group[0]], member))

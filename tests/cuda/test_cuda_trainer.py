@@ -139,18 +139,19 @@ def test_losses_of_whole_rows_train_as_on_the_numpy_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "together"),
+    "more",
     [
-        ({}, True),
-        (VALIDATION, True),
-        (VALIDATION | {"metrics": ["auc", "f1"]}, True),
-        ({"sample_weight": WEIGHTS}, False),
-        ({"loss": lambda z, y: logsumexp(z) - z[y[0]] + 0.1 * z @ z}, True),
+        {},
+        VALIDATION,
+        VALIDATION | {"metrics": ["auc", "f1"]},
+        {"sample_weight": WEIGHTS},
+        VALIDATION | {"sample_weight": WEIGHTS, "metrics": ["auc"]},
+        {"loss": lambda z, y: logsumexp(z) - z[y[0]] + 0.1 * z @ z},
     ],
-    ids=["together", "validated together", "measured together", "one by one", "loss of a row"],
+    ids=["alone", "validated", "measured", "weighted", "weighted, measured", "loss of a row"],
 )
 def test_restarts_come_to_the_best_of_the_numpy_target(
-    more: dict[str, Any], together: bool, monkeypatch: pytest.MonkeyPatch
+    more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fastnn.targets.cuda.batched_models import Several
 
@@ -178,16 +179,51 @@ def test_restarts_come_to_the_best_of_the_numpy_target(
         np.testing.assert_allclose(*scores, rtol=1e-9)
         assert len(pair[0].history[f"validation_{name}"]) == 4
     assert_near(*pair)
-    assert bool(made) == together
+    assert len(made) == 1, "one launch trains all of them"
 
 
-def test_a_sweep_comes_to_the_scores_of_the_numpy_target() -> None:
+TARGET_WEIGHTS = np.random.default_rng(8).integers(0, 3, (len(X), 2)) / 2.0
+
+
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("weights", [None, WEIGHTS, TARGET_WEIGHTS], ids=["", "rows", "targets"])
+def test_a_sweep_in_one_launch_comes_to_the_scores_of_the_numpy_target(
+    weights: Any, validated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastnn.targets.cuda.batched_models import Several
+
+    launch, launches = Several._launch, []
+
+    def counted(several: Any, seats: Any, *more: Any) -> Any:
+        launches.append(len(seats))
+        return launch(several, seats, *more)
+
+    monkeypatch.setattr(Several, "_launch", counted)
+    settings: dict[str, Any] = {"dtype": "float64", "batch_size": 5}
+    if weights is not None and weights.ndim == 2:
+        settings |= {"layers": [Dense(4, "tanh"), Dense(2)], "loss": "huber"}
+    y = np.stack([REAL, -REAL], axis=1) if "loss" in settings else LABELS
+    more = {"validation_data": (X[:9], y[:9], np.arange(9) + 1.0)} if validated else {}
     rows = []
     for target in ("cuda", "numpy"):
-        trainer = trainer_of(target=target, dtype="float64")
-        result = sweep(trainer, X, LABELS, 2, grid={"learning_rate": [0.1, 0.3]}, seeds=2)
-        rows.append([each.training_loss for each in result])
+        trainer = trainer_of(target=target, **settings)
+        grid = {"learning_rate": [0.1, 0.3], "l2": [0.0, 0.2]}
+        result = sweep(
+            trainer, X, y, 2, grid=grid, seeds=2, sample_weight=weights, keep_trainers=True, **more
+        )
+        rows.append([[each.training_loss, each.validation_loss or 0.0] for each in result])
+        if target == "cuda":
+            alone = trainer_of(target=target, **settings, seed=1)
+            alone.set(optimizer=SGD(0.3), l2=0.2)
+            alone.fit(X, y, 2, sample_weight=weights, **more)
+            same = result[-1].trainer
+            assert alone.history.loss == same.history.loss
+            assert alone.history.validation_loss == same.history.validation_loss
+            for one, other in zip(alone.parameters, same.parameters, strict=True):
+                assert all(map(np.array_equal, one, other))
     np.testing.assert_allclose(*rows, rtol=1e-9)
+    assert set(launches) == {8}
+    assert (np.array(rows)[..., 1] > 0.0).all() == validated
 
 
 def test_what_diverges_says_the_same_and_leaves_the_last_good_epoch() -> None:

@@ -96,7 +96,7 @@ def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
         scratch=np.zeros((1, plan.scratch_size), problem.dtype),
         words=plan.words,
         numbers=plan.numbers,
-        steps=step_table(problem, "momentum", rates, 0, order, None),
+        steps=step_table(problem, "momentum", rates, 0, len(order)),
         keys=layer_keys(problem, [(problem.seed, range(1))]),
         X=data.X,
         classes=data.targets if by_class else np.zeros(1, np.int64),

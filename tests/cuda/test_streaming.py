@@ -33,7 +33,7 @@ def trained(problem, data, chunk_rows, family="block"):
     from fastnn.targets.cuda.host.data import place
     from fastnn.targets.cuda.host.numba_cuda import cuda, limits
     from fastnn.targets.cuda.host.plan import WEIGHTED
-    from fastnn.targets.cuda.host.scalars import step_table
+    from fastnn.targets.cuda.host.scalars import step_table, weigh_steps
     from fastnn.targets.cuda.host.streaming import Streamed
 
     rule, n, stream = problem.optimizer.rule, len(data), cuda.stream()
@@ -43,9 +43,12 @@ def trained(problem, data, chunk_rows, family="block"):
     orders = np.stack([epoch_order(problem.seed, epoch, n) for epoch in range(2)])
     each = -(-n // problem.batch_size)
     tables = [
-        step_table(problem, rule, np.full(each, 0.1), e * each, order, data.row_weights)
-        for e, order in enumerate(orders)
+        step_table(problem, rule, np.full(each, 0.1), e * each, n, data.mean_weight)
+        for e in range(len(orders))
     ]
+    if data.row_weights is not None:
+        for table, order in zip(tables, orders, strict=True):
+            weigh_steps(table, problem.batch_size, order, data.row_weights)
     uses = range(2 * len(problem.network.dense))
     keys = [[random_key(problem.seed, epoch, use) | 1 for use in uses] for epoch in range(2)]
     start = np.random.default_rng(1).normal(0, 0.3, (1, plan.state_size)).astype(problem.dtype)

@@ -31,7 +31,7 @@ from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
 from fastnn.targets.cuda.host.data import fits
 from fastnn.targets.cuda.host.memory import check_room, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits
-from fastnn.targets.cuda.host.plan import Parameters, make_plan
+from fastnn.targets.cuda.host.plan import WEIGHTED, Parameters, make_plan
 from fastnn.targets.cuda.host.scalars import layer_keys, step_table
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
@@ -289,6 +289,7 @@ class Several:
         ]
         with session.lock, session.guarded("training several networks"):
             plan = self._family.plan(n)
+            plan.words[0, WEIGHTED] = data.weighting
             numbers, steps = self._constants(seats, every)
             runs = networks * epochs
             check_room(
@@ -335,12 +336,13 @@ class Several:
             self.seconds_per_row = (time.perf_counter() - start) / (epochs * n)
         found = found.reshape(networks, epochs, RESULT_FIELDS)
         return states, [
-            read_results(own, int(failed), each) for own, failed in zip(found, bad, strict=True)
+            read_results(own, int(failed), each, n * data.mean_weight)
+            for own, failed in zip(found, bad, strict=True)
         ]
 
     def _constants(self, seats: list[Seat], every: list[_Asked]) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of each network, and the tables of steps, one of all that share it."""
-        any_order, tables = np.zeros(len(every[0].data), np.int64), list[np.ndarray]()
+        data, tables = every[0].data, list[np.ndarray]()
         places: dict[Any, int] = {}
         for seat, own in zip(seats, every, strict=True):
             problem = seat.problem
@@ -351,10 +353,11 @@ class Several:
                 places[alike] = len(places) * own.rates.size
                 tables += [
                     step_table(
-                        problem, self._rule, rates, own.step + e * len(rates), any_order, None
+                        problem, self._rule, rates, own.step + e * len(rates), len(data),
+                        data.mean_weight,
                     )
                     for e, rates in enumerate(own.rates)
-                ]
+                ]  # fmt: skip
             seat.numbers[-1] = places[alike]
         return np.concatenate([seat.numbers for seat in seats]), np.concatenate(tables)
 

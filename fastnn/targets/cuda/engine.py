@@ -44,7 +44,7 @@ from fastnn.targets.cuda.host.plan import (
     without_limits,
 )
 from fastnn.targets.cuda.host.reader import DeviceReader, all_finite
-from fastnn.targets.cuda.host.scalars import layer_keys, share_steps, step_table
+from fastnn.targets.cuda.host.scalars import layer_keys, share_steps, step_table, weigh_steps
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 from fastnn.targets.cuda.host.sums import Sums
@@ -166,7 +166,7 @@ class Engine(interface.Engine):
         self._take_device(group.local_rank % count_devices())
         with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
             plan, session = self._plan_for(data), self._session
-            table = step_table(self.problem, self._rule, rates, step, order, None)
+            table = step_table(self.problem, self._rule, rates, step, len(order))
             table = share_steps(table, shares, order, data.row_weights, data.mean_weight)
             placed = session.source(data, plan)
             if isinstance(placed, Streamed):
@@ -242,10 +242,14 @@ class Engine(interface.Engine):
         with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
             start = time.perf_counter()
             plan = self._plan_for(data)
+            mean, weights = data.mean_weight, data.row_weights
             tables = [
-                step_table(self.problem, self._rule, own, step + e * each, order, data.row_weights)
-                for e, (own, order) in enumerate(zip(rates, orders, strict=True))
+                step_table(self.problem, self._rule, own, step + e * each, orders.shape[1], mean)
+                for e, own in enumerate(rates)
             ]
+            if weights is not None:
+                for table, order in zip(tables, orders, strict=True):
+                    weigh_steps(table, self.problem.batch_size, order, weights)
             source = self._session.source(data, plan)
             if isinstance(source, Streamed):
                 rows, placed = source.positions(epochs), source.placed[0]
@@ -264,7 +268,8 @@ class Engine(interface.Engine):
             self._session.stream.synchronize()
             if bad[0] < 0:
                 self.seconds_per_row = (time.perf_counter() - start) / orders.size
-        return read_results(found, int(bad[0]), each)
+        whole = len(data) * mean if orders.shape[1] == len(data) else None
+        return read_results(found, int(bad[0]), each, whole)
 
     def _looked_on(
         self, chunks: Iterator[Chunk], job: Job, stops: Sequence[int], look: interface.Look

@@ -73,7 +73,9 @@ def job_type(dtype: np.dtype) -> Any:
 LOSS_SUM, WEIGHT_SUM, RESULT_FIELDS = range(3)
 
 
-def read_results(found: np.ndarray, bad: int, each: int) -> list[EpochResult]:
+def read_results(
+    found: np.ndarray, bad: int, each: int, weight: float | None = None
+) -> list[EpochResult]:
     """Return the result of every epoch that was begun, from what kernels left.
 
     Parameters
@@ -84,12 +86,14 @@ def read_results(found: np.ndarray, bad: int, each: int) -> list[EpochResult]:
         Its `Job.bad`.
     each
         Steps of an epoch.
+    weight
+        Of all rows of an epoch, which is the same in every order; None: what kernels added up.
     """
     results = []
-    for e, row in enumerate(found):
-        loss = float(row[LOSS_SUM] / row[WEIGHT_SUM]) if row[WEIGHT_SUM] > 0 else 0.0
+    for e, (loss, added) in enumerate(found):
+        total = added if weight is None else weight
         here = bad - e * each if bad >= 0 and bad // each == e else None
-        results.append(EpochResult(loss, here))
+        results.append(EpochResult(float(loss / total) if total > 0 else 0.0, here))
         if here is not None:
             break
     return results

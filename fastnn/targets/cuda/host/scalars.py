@@ -22,7 +22,7 @@ FACTORS = make_factors(np.sqrt, np.maximum)
     C1,  # Adam's 1 - beta1^t; Nadam's factor of the gradient; the part of w in the mean of weights
     C2,  # sqrt(1 - beta2^t)
     C3,  # Nadam's factor of the mean gradient
-    WEIGHT,  # sum of the weights of the rows of the batch
+    WEIGHT,  # sum of the weights of the rows of the batch, or what it is on average
     INVERSE,  # 1 / (rows of the batch * mean weight of all rows), or 0
     LOSS_ALPHA,  # the parameter of the loss, in every step the same
     STEP_FIELDS,
@@ -36,8 +36,8 @@ def step_table(
     rule: str,
     rates: np.ndarray,
     first_step: int,
-    order: np.ndarray,
-    weights: np.ndarray | None,
+    n: int,
+    mean: float = 1.0,
 ) -> np.ndarray:
     """Return what kernels need for each step of an epoch, float64 (steps, STEP_FIELDS).
 
@@ -49,10 +49,8 @@ def step_table(
         Learning rate of each step (steps,).
     first_step
         Updates done before the epoch.
-    order
-        Rows of the epoch, int64 (n,).
-    weights
-        Weight of each row, or None.
+    n, mean
+        Rows of the epoch, and what one of them weighs on average.
     """
     steps = len(rates)
     table = np.zeros((steps, STEP_FIELDS))
@@ -69,11 +67,18 @@ def step_table(
         table[:, [C1, C2, C3]] = np.column_stack(FACTORS.nadam(beta1, beta2, t, product))
     elif rule == "averaged_sgd":
         table[:, C1] = FACTORS.share(problem.optimizer.ema, beta1, t)
-    starts = np.arange(steps) * problem.batch_size
-    rows = np.minimum(len(order) - starts, problem.batch_size)
-    usual = rows * (1.0 if weights is None else weights.mean())
-    table[:, WEIGHT] = rows if weights is None else np.add.reduceat(weights[order], starts)
+    rows = np.minimum(n - np.arange(steps) * problem.batch_size, problem.batch_size)
+    usual = table[:, WEIGHT] = rows * mean
     np.divide(1.0, usual, out=table[:, INVERSE], where=usual > 0)
+    return table
+
+
+def weigh_steps(
+    table: np.ndarray, batch_size: int, order: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the table of an epoch with what the rows of each batch weigh, in their order."""
+    starts = np.arange(len(table)) * batch_size
+    table[:, WEIGHT] = np.add.reduceat(weights[order], starts)
     return table
 
 
