@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged, InvalidInput
@@ -32,7 +33,9 @@ FLOATS = (np.float64, np.float32)
 # all numbers that are stored, in float32 where that holds them.
 _SMALL = (np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32)
 KEPT = [*FLOATS, *_SMALL]  # dtypes of which X stays, the first for all others
-_FEW = 1 << 14  # numbers that are checked while scikit-learn's validation begins
+# Numbers that are checked while scikit-learn's validation begins, and while it goes through them.
+_FEW, _MANY = 1 << 14, 1 << 17
+_KINDS = "biuU", "biu"  # of labels beside floats, and of numbers
 
 _PLAIN = {int, float, str, bool, type(None)}  # of which equal ones of one type are the same
 _FINE: set[tuple[Any, ...]] = set()  # classes with parameters of these that have been validated
@@ -85,7 +88,11 @@ class TrainedEstimator(BaseEstimator):
         That takes scikit-learn as long as some epochs of a small fit.
         """
         kind: Any = type(self)
-        values = [getattr(self, name) for name in _names_of(kind)]
+        names = _names_of(kind)
+        values = [getattr(self, name) for name in names]
+        seed = getattr(self, "random_state", None)
+        if type(seed) is int and 0 <= seed < 1 << 32:  # each is fine, and a fit may have its own
+            values[names.index("random_state")] = 0
         parts = [each for value in values for each in (value if type(value) is tuple else [value])]
         if not _PLAIN.issuperset(map(type, parts)):
             super()._validate_params()
@@ -121,11 +128,22 @@ class TrainedEstimator(BaseEstimator):
             )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Any]:
-        """Return X and y as scikit-learn validates them; sparse X stays sparse."""
+        """Return X and y as scikit-learn validates them; sparse X stays sparse.
+
+        Arrays that pass all of its checks as they are, are seen to do so in some microseconds.
+        """
+        own = self.__dict__
+        numeric = checks.get("y_numeric", False)
+        if _pass_unchanged(X, y, numeric) and (reset or X.shape[1] == own.get("n_features_in_")):
+            if reset:
+                self.n_features_in_ = X.shape[1]
+                own.pop("feature_names_in_", None)
+            if "feature_names_in_" not in own:
+                return X, y
         with named_columns(X):
             X, y = validate_data(
-                self, X, known_text(y), accept_sparse=["csr", "csc"], multi_output=True,
-                dtype=KEPT, reset=reset, **checks,
+                self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, reset=reset,
+                **checks,
             )  # fmt: skip
         return X, y
 
@@ -169,6 +187,41 @@ class TrainedEstimator(BaseEstimator):
                 f"y_val has labels that y does not have: {unknown.tolist()[:5]}; the classes are "
                 f"{classes.tolist()[:10]}"
             )
+
+
+def _pass_unchanged(X: Any, y: Any, numeric: bool) -> bool:
+    """Return whether scikit-learn's checks would give back these arrays, and say nothing."""
+    if not (type(X) is type(y) is np.ndarray and X.ndim == 2 and y.ndim == 1):
+        return False
+    if len(X) != len(y) or not X.size or X.size > _MANY or not X.flags.c_contiguous:
+        return False
+    if X.dtype not in FLOATS or not (y.dtype in FLOATS or y.dtype.kind in _KINDS[numeric]):
+        return False
+    return bool(np.isfinite(X).all() and (y.dtype.kind != "f" or np.isfinite(y).all()))
+
+
+@contextmanager
+def drawing(random_state: Any) -> Iterator[np.random.RandomState]:
+    """Give what scikit-learn's `check_random_state` returns, to draw from meanwhile.
+
+    For a whole number that is an object which is seeded anew, since NumPy takes fifty times as long
+    to make one.
+    """
+    if type(random_state) is not int:
+        yield check_random_state(random_state)
+        return
+    try:
+        random = _SEEDED.pop()
+    except IndexError:
+        random = np.random.RandomState()
+    try:
+        random.seed(random_state)
+        yield random
+    finally:
+        _SEEDED.append(random)
+
+
+_SEEDED: list[np.random.RandomState] = []  # that nobody draws from
 
 
 @lru_cache

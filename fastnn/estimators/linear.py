@@ -14,7 +14,7 @@ import copy
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args
@@ -26,19 +26,16 @@ from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.base import (
-    KEPT,
     NonFiniteParameters,
     Rows,
     TrainedEstimator,
     float_of,
-    named_columns,
     parted,
 )
-from fastnn.estimators.labels import known_text
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
@@ -267,7 +264,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     ) -> None:
         """Fit on checked data from `start`, or with `incremental` go on for one epoch."""
         rows, held_out, n = Rows(X, y, sample_weight), self._held_out(*validation), X.shape[0]
-        random = check_random_state(self.random_state)
+        seeds = _seeds(self.random_state)
         if self.early_stopping and held_out is None:
             rows, held_out = self._split(rows)
         anew = not incremental or self._trainer is None
@@ -281,7 +278,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         with Hooks(self, rows, epochs * times) as hooks:
             calls = [*self._callbacks(), *hooks.callbacks(self._shown)]
             for _ in range(times):
-                trainer, mean_weight = self._ready_trainer(X, data[2], start, random, incremental)
+                trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, incremental)
                 monitor = self._monitor(trainer, held_out, mean_weight, len(rows))
                 lines = [_Lines(len(rows), monitor)] if self.verbose else []
                 self._train(trainer, data, epochs, [*calls, *lines, monitor])
@@ -307,7 +304,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         X: Any,
         weights: np.ndarray | None,
         start: tuple[np.ndarray, np.ndarray] | None,
-        random: np.random.RandomState,
+        seeds: Iterator[int],
         incremental: bool,
     ) -> tuple[Trainer, float]:
         """Return a trainer that has all settings, and the mean weight of the rows or targets."""
@@ -322,7 +319,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         else:
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
             settings, factor = self._settings(X.shape[1], mean, done)
-            dtype, seed = self.dtype or float_of(X), int(random.randint(_NO_LARGER))
+            dtype, seed = self.dtype or float_of(X), next(seeds)
             outputs = settings["network"].outputs
             zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
             first = zeros if start is None else self._inside(*start)
@@ -506,12 +503,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
         """Return X and y as scikit-learn validates them; sparse X stays sparse."""
-        with named_columns(X):
-            X, y = validate_data(
-                self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, order="C",
-                reset=reset, **checks,
-            )  # fmt: skip
-        return X, y
+        return self._check_X_y(X, y, reset=reset, order="C", **checks)
 
     def _checked_weights(
         self, sample_weight: Any, X: Any, held_out: bool = False
@@ -623,6 +615,15 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     @abstractmethod
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         """Return what draws the rows to validate on."""
+
+
+def _seeds(random_state: Any) -> Iterator[int]:
+    """Yield the seeds of fits: a whole number itself, and others that are drawn from it."""
+    if type(random_state) is int:
+        yield random_state
+    random = check_random_state(random_state)
+    while True:
+        yield int(random.randint(_NO_LARGER))
 
 
 # Rules whose steps are in proportion to the gradient.

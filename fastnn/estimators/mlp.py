@@ -337,7 +337,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         return tags
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        X, y = self._check_X_y(X, y, reset=reset)
+        X, y = self._check_X_y(X, y, reset=reset, multi_output=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
@@ -642,7 +642,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return found[:, 0] if found.shape[1] == 1 else found
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        X, y = self._check_X_y(X, y, reset=reset, y_numeric=True)
+        X, y = self._check_X_y(X, y, reset=reset, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y

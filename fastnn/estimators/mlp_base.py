@@ -14,7 +14,6 @@ import numpy as np
 import scipy.special
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,6 +23,7 @@ from fastnn.estimators.base import (
     Rows,
     TrainedEstimator,
     check_weights,
+    drawing,
     float_of,
     split,
     train,
@@ -199,7 +199,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         self._take_classes(y, incremental)
         rows = Rows(X, y, check_weights(sample_weight, X))
         held_out = self._check_held_out(*validation)
-        random = check_random_state(self.random_state)
         loss, outputs = self._loss_and_outputs(y)
         network = network_of(X.shape[1], sizes, self.activation, self.dropout, outputs)
         task = Task(network, loss, first, incremental)
@@ -211,7 +210,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 "hidden_layer_sizes back"
             )
         times = self.n_restarts if first else 1
-        with Hooks(self, rows, 1 if incremental else self.max_iter * times) as hooks:
+        epochs = 1 if incremental else self.max_iter * times
+        with drawing(self.random_state) as random, Hooks(self, rows, epochs) as hooks:
             fits = [self._fit_once(rows, held_out, task, random, hooks) for _ in range(times)]
             fit = min(fits, key=lambda each: each.monitor.rank)
             self._take(fit, first)

@@ -287,8 +287,10 @@ def check_finite(
     fine = isinstance(array, np.ndarray) and all(
         _all_within(piece, limit, piece is array) for piece in in_pieces(array)
     )
+    if fine:
+        return
     with np.errstate(invalid="ignore"):
-        place = None if fine else first_place(array, "beyond", limit)
+        place = first_place(array, "beyond", limit)
     if place is None:
         return
     where = name_value(array, place, labels)
@@ -309,6 +311,9 @@ def _all_within(array: np.ndarray, limit: float, in_memory: bool) -> bool:
 
     A piece of a file is not: memory may be short then, and threads have stacks.
     """
+    if array.size <= BLOCK:  # which is done sooner than threads are asked for
+        with np.errstate(invalid="ignore"):
+            return bool(not array.size or (-limit <= array.min() and array.max() <= limit))
     large = in_memory and array.size >= MANY
     blocks = list(_blocks(array, LARGE_BLOCK if large else BLOCK))
     workers = min(available_threads(), len(blocks)) if large else 1

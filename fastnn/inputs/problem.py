@@ -327,7 +327,9 @@ class Problem:
                 for name in ("alpha", "l1", "l2", "epsilon")
             ]
         for name, value in settings:
-            if not isinstance(value, float):
+            if not isinstance(value, float) or _TINY < abs(value) < _HUGE:
+                continue
+            if value == 0.0 and not name.startswith("epsilon"):
                 continue
             with np.errstate(all="ignore"):
                 rounded = self.dtype.type(value)
@@ -510,6 +512,9 @@ def check_precision(precision: Any) -> None:
     """Raise `InvalidInput` where `precision` is none of `PRECISIONS`."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
+
+
+_TINY, _HUGE = 1e-30, 1e30  # between which numbers are what they are in float32, too
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:

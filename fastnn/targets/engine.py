@@ -109,6 +109,11 @@ class Engine(ABC):
     def unpack(self, snapshot: Any) -> tuple[Parameters, list[Parameters]]:
         """Return copies of the parameters and slots in a snapshot, from any thread."""
 
+    def unpack_copy(self, snapshot: Any, copy: int) -> Parameters:
+        """Return the parameters in a snapshot for 0, or for -1 the last slot, if there is one."""
+        parameters, slots = self.unpack(snapshot)
+        return [parameters, *slots][copy]
+
     @abstractmethod
     def snapshot(self) -> Any:
         """Return parameters and optimizer state as `restore` takes them; never written to."""

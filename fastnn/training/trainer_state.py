@@ -277,7 +277,9 @@ class Stateful(Predictor, Stored):
 
         def parameters() -> Parameters:
             mean = update_row(state.problem.optimizer).mean
-            found, slots = state.read()
+            if state.arrays is None:
+                return state.engine.unpack_copy(state.snapshot, -1 if mean else 0)
+            found, slots = state.arrays
             return copy_of(slots[-1] if mean else found)
 
         return parameters

@@ -69,13 +69,14 @@ class Begun(NamedTuple):
 
 def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
     """Return what epochs came to, up to the first in which a loss is not finite."""
-    numbers, control = begun.numbers, begun.control
+    bads = begun.control[:, words.BAD_STEP].tolist()
+    losses, weights, penalties = begun.numbers[:, [LOSS_SUM, WEIGHT_SUM, PENALTY]].T.tolist()
     results: list[EpochResult] = []
-    for number in range(len(control)):
-        bad, weight = int(control[number, words.BAD_STEP]), numbers[number, WEIGHT_SUM]
-        loss = numbers[number, LOSS_SUM] / weight if weight > 0 else 0.0
-        penalty = float(numbers[number, PENALTY]) if tells_penalty else None
-        results.append(EpochResult(float(loss), bad if bad >= 0 else None, penalty))
+    for bad, loss, weight, penalty in zip(bads, losses, weights, penalties, strict=True):
+        loss = loss / weight if weight > 0 else 0.0
+        results.append(
+            EpochResult(loss, bad if bad >= 0 else None, penalty if tells_penalty else None)
+        )
         if bad >= 0:
             break
     return results

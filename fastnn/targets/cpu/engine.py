@@ -50,6 +50,7 @@ from fastnn.targets.cpu.forward import (
     reads_in_place,
 )
 from fastnn.targets.cpu.kinds import LINEAR
+from fastnn.targets.cpu.known_plans import plan_for
 from fastnn.targets.cpu.laziness import (
     EAGER,
     Laziness,
@@ -73,7 +74,6 @@ from fastnn.targets.cpu.plan import (
     THREADS,
     WEIGHTED,
     Plan,
-    make_plan,
 )
 from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.sums import Sums
@@ -163,6 +163,10 @@ class Engine(interface.Engine):
     def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
         """Return copies of the parameters and slots in a snapshot."""
         return self._working.unpack(snapshot)
+
+    def unpack_copy(self, snapshot: np.ndarray, copy: int) -> Parameters:
+        """Return the parameters in a snapshot for 0, or for -1 the last slot, if there is one."""
+        return self._working.unpack_copy(snapshot, copy % (1 + self._slots))
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
@@ -531,10 +535,9 @@ class Engine(interface.Engine):
             shape = register_shape(self.problem.dtype)
             layout = Layout(shape.lanes, shape.panel)
         problem = replace(self.problem, batch_size=self._batch) if self.shares else self.problem
-        return make_plan(
-            problem, samples, layout, self.threads, self._rule, sparse,
-            shared=self.shares is not None, summed=self._sums.group.size if self._sums else 0,
-            rounded=self._rounded,
+        return plan_for(
+            problem, samples, layout, self.threads, self._rule, sparse, self.shares is not None,
+            self._sums.group.size if self._sums else 0, self._rounded,
         )  # fmt: skip
 
     @property

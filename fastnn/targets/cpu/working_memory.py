@@ -133,6 +133,8 @@ class Working:
         state = np.zeros(int(plan.head[SIZE]) * (1 + self._slots), self._problem.dtype)
         for copy, layers in enumerate([parameters, *slots]):
             for layer, arrays in enumerate(layers):
+                if copy and not any(array.any() for array in arrays):
+                    continue  # which is how optimizers begin
                 n = int(plan.layers[layer, N])
                 known = self._problem.network.parameters[layer]
                 rows = [_rows_of(array, each, n) for array, each in zip(arrays, known, strict=True)]
@@ -143,16 +145,19 @@ class Working:
 
     def unpack(self, state: np.ndarray) -> tuple[Parameters, list[Parameters]]:
         """Return copies of the parameters and of each slot in a state."""
-        copies: list[Parameters] = []
-        for copy in range(1 + self._slots):
-            copies.append([])
-            for layer, each in enumerate(self._problem.network.parameters):
-                every = self._of_states.read_weights(state, layer, copy)
-                k = each[0].shape[0] if each[0].name == "weights" else 0
-                weights = [every[:k].copy()] if k else []
-                units = zip(every[k:], each[len(weights) :], strict=True)
-                copies[copy].append((*weights, *(_array_of(row, unit) for row, unit in units)))
+        copies = [self.unpack_copy(state, copy) for copy in range(1 + self._slots)]
         return copies[0], copies[1:]
+
+    def unpack_copy(self, state: np.ndarray, copy: int) -> Parameters:
+        """Return copies of the parameters in a state for 0, or of a slot of it from 1 on."""
+        found: Parameters = []
+        for layer, each in enumerate(self._problem.network.parameters):
+            every = self._of_states.read_weights(state, layer, copy)
+            k = each[0].shape[0] if each[0].name == "weights" else 0
+            weights = [every[:k].copy()] if k else []
+            units = zip(every[k:], each[len(weights) :], strict=True)
+            found.append((*weights, *(_array_of(row, unit) for row, unit in units)))
+        return found
 
 
 def _rows_of(array: np.ndarray, parameter: Parameter, units: int) -> np.ndarray:

@@ -75,8 +75,10 @@ _WITHIN_EPOCHS = re.compile(
 
 def _check_hooks(callback: Any, where: str) -> None:
     """Raise `InvalidInput` for an object that wants to be called within epochs."""
+    if isinstance(callback, Bundled):
+        return
     hooks = [name for name in dir(callback) if _WITHIN_EPOCHS.fullmatch(name)]
-    if hooks and not isinstance(callback, Bundled):
+    if hooks:
         raise InvalidInput(
             f"{where}, {shown(callback):.80}, has {hooks[0]}, to be called once a minibatch, but "
             "an epoch is one compiled call, without Python between its steps; pass a function "
