@@ -27,10 +27,7 @@ from fastnn.storage.kernels.loading import prepare as prepare_entries
 from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
 from fastnn.targets import engine as interface
 from fastnn.targets.cpu import arguments as words
-from fastnn.targets.cpu.arguments import (
-    make_jobs,
-    make_strided_views,
-)
+from fastnn.targets.cpu.arguments import make_jobs, make_strided_views
 from fastnn.targets.cpu.begun import (
     NO_ROWS,
     NO_WEIGHTS,
