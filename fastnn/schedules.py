@@ -141,9 +141,9 @@ class InverseScaling(Schedule):
         base = self.decay * steps
         base += 1.0
         if self.power == 0.25:  # two roots take far less than a power
-            return np.divide(self.rate, np.sqrt(np.sqrt(base, out=base), out=base), out=base)
+            return self.rate / np.sqrt(np.sqrt(base))
         if self.power == 1.0:
-            return np.divide(self.rate, base, out=base)
+            return self.rate / base
         return self.rate / base**self.power
 
 
