@@ -38,6 +38,7 @@ class Launch(NamedTuple):
     shared_bytes: int
     arguments: int
     stream: Any
+    cooperative: bool
 
 
 interpreting = False  # whether kernels are compiled, and their PTX is run
@@ -154,8 +155,9 @@ def launch(stream: Stream, config: Any, kernel: Any, *arguments: Any) -> None:
     assert config.shmem_size <= allowed.get(kernel.number, SHARED_BYTES_BY_RIGHT)
     threads = config.block[0]
     made = Launch(
-        kernel.name, config.grid[0], threads, config.shmem_size, len(arguments), stream.handle
-    )
+        kernel.name, config.grid[0], threads, config.shmem_size, len(arguments), stream.handle,
+        config.is_cooperative,
+    )  # fmt: skip
     launches.append(made)
     if stream.builder is not None:
         stream.builder.captured.append((config, kernel, arguments))

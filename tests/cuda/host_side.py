@@ -22,6 +22,7 @@ from fastnn.inputs.data import Data, check_data  # noqa: E402
 from fastnn.inputs.problem import Problem  # noqa: E402
 from fastnn.network import SGD, Adam, AveragedSGD, Dense, Network  # noqa: E402
 from fastnn.targets.cuda.engine import Engine  # noqa: E402
+from fastnn.targets.cuda.host import launching  # noqa: E402
 from fastnn.targets.cuda.host.memory import free_bytes  # noqa: E402
 from fastnn.training import saved_trainer  # noqa: E402
 
@@ -66,7 +67,7 @@ def everything(family: str) -> None:
             settings.pop("clip_norm", None)
         engine = engine_of(family, inputs=21, **settings)
         engine.prepare()
-        before = len(host_driver.compiled)
+        before, launched = len(host_driver.compiled), len(host_driver.launches)
         data = data_of(engine)
         train(engine, data, 2)
         train(engine, data, 2)
@@ -75,7 +76,16 @@ def everything(family: str) -> None:
         engine.restore(engine.snapshot())
         train(engine, data)
         assert engine.forward(np.ones((70, 21), engine.problem.dtype)).shape == (70, 3)
+        before = len(host_driver.compiled)
+        for rows in (1, 69, 5000):
+            X = np.ones((rows, 21), engine.problem.dtype)
+            assert engine.forward(X).shape == (rows, 3)
+        assert host_driver.compiled[before:] == [], "nothing is compiled for a number of rows"
         engine.close()
+        for launch in host_driver.launches[
+            launched:
+        ]:  # those of the grid alone wait for one another
+            assert launch.cooperative == (family == "grid" and launch.name == "train"), launch
         other = engine_of(family, inputs=21, **settings)
         other.gradients(data)
 
@@ -202,6 +212,67 @@ def failure(family: str) -> None:
             raise AssertionError("no error")
     assert np.array_equal(engine.snapshot(), good)
     engine.close()
+
+
+def refused(family: str) -> None:
+    """Say what a device does not take, and keep what has been learnt."""
+    from numba.cuda.cudadrv.driver import LinkerError
+
+    from fastnn.errors import DeviceFailure
+
+    def too_many(*arguments: Any) -> None:
+        raise ValueError("grid has more blocks than a cooperative launch may have")
+
+    def unlinked(*arguments: Any) -> None:
+        raise LinkerError("undefined reference")
+
+    launch, allow = host_driver.dispatcher.launch, host_driver.binding.cuKernelSetAttribute
+    bad = host_driver.binding.CUresult.CUDA_ERROR_INVALID_VALUE
+    for fault, message in (
+        (too_many, "more blocks than a cooperative"),
+        (unlinked, "undefined reference"),
+        (None, "bytes of shared memory a block: CUDA_ERROR_INVALID_VALUE"),
+    ):
+        engine = engine_of(family)
+        good = engine.snapshot()
+        if fault is not None:
+            host_driver.dispatcher.launch = fault
+        elif family == "tiled":  # which asks for no more than it may have
+            continue
+        else:
+            launching._raised.clear()
+            host_driver.binding.cuKernelSetAttribute = lambda *given: (bad,)
+        try:
+            train(engine, data_of(engine))
+        except DeviceFailure as error:
+            assert message in str(error), error
+        else:
+            raise AssertionError("it is taken")
+        finally:
+            host_driver.dispatcher.launch = launch
+            host_driver.binding.cuKernelSetAttribute = allow
+        assert np.array_equal(engine.snapshot(), good)
+
+
+def elsewhere(family: str) -> None:
+    """Refuse arrays on another device than the one in use."""
+    from numba import cuda
+
+    from fastnn.errors import InvalidInput
+
+    engine = engine_of(family)
+    X, success = cuda.to_device(np.ones((100, 20), np.float32)), host_driver.binding.CUresult(0)
+    there = host_driver.binding.cuPointerGetAttribute
+    host_driver.binding.cuPointerGetAttribute = lambda which, address: (success, 1)
+    try:
+        data_of(engine, X=X)
+    except InvalidInput as error:
+        assert "it is on device 1, but fastnn uses device 0" in str(error), error
+    else:
+        raise AssertionError("it is taken")
+    finally:
+        host_driver.binding.cuPointerGetAttribute = there
+    train(engine, data_of(engine, X=X))
 
 
 def numbers(family: str) -> None:

@@ -180,7 +180,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
         (cuda, "current_context", lambda: context),
         (CUDADispatcher, "__getitem__", configured),
         (CUDADispatcher, "compile", lambda kernel, types: there.compile(kernel, types)),
-        (launching, "_allow_shared", lambda *_: None),
+        (launching, "_make_ready", lambda *_: None),
         (session, "reached", lambda event: True),
         (memory, "clear", lambda array, stream: array.fill(0)),
         (tiled, "Replay", Replay),

@@ -25,6 +25,8 @@ CASES = {
     "device_arrays": "arrays on the device are read in place",
     "streamed": "data that do not fit come in chunks",
     "several": "several networks at once",
+    "refused": "what a device does not take is an error that says so",
+    "elsewhere": "arrays on another device are refused",
     "worthless_capture": "steps are launched kernel by kernel where CUDA captures no graph",
     "numbers": "compiled kernels, run instruction by instruction, agree with the NumPy target",
     "failure": "a device that is lost leaves the parameters of the last good epoch",

@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import cubin
+import numpy as np
 import pytest
 
 from fastnn import CacheWarning
@@ -36,8 +37,9 @@ def problem_of(optimizer: Any = None, activation: Any = "relu", loss: Any = "mse
 @contextmanager
 def absent_device(capability: tuple[int, int] = (9, 0)) -> Iterator[None]:
     """Let Numba find a device of this capability, into which nothing is loaded."""
-    from numba import cuda
-    from numba.cuda import dispatcher
+    from fastnn.targets.cuda.host.numba_cuda import cuda  # comes first: it can import Numba's
+
+    from numba.cuda import dispatcher  # isort: skip
     from numba.cuda.cudadrv import devices
 
     device = SimpleNamespace(compute_capability=capability, id=0)
@@ -143,6 +145,23 @@ def test_code_is_not_taken_for_other_code(
             machine_code()
         machine_code()
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_barrier_of_the_grid_brings_none_of_cudas_libraries(folder: Path) -> None:
+    from numba import int32
+
+    from fastnn.targets.cuda.grid.tiles import make_tiles
+    from fastnn.targets.cuda.host.numba_cuda import kernel
+
+    tiles = make_tiles(np.dtype(np.float32))
+    arrive, wait = tiles.arrive, tiles.wait
+
+    def meet(counter: Any) -> None:
+        wait(counter, arrive(counter))
+
+    with absent_device():
+        compiled = kernel(meet, cooperative=True).compile((int32[::1],))
+        assert len(compiled.library.get_cubin().code) < 20_000
 
 
 def test_kernels_are_known_by_all_that_they_are_made_from() -> None:

@@ -27,12 +27,12 @@ from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.block.row_orders import make_orders
 from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.dispatch import quicker_together
-from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, Job, read_results
+from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, read_results
 from fastnn.targets.cuda.host.data import fits
 from fastnn.targets.cuda.host.memory import check_room, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits
 from fastnn.targets.cuda.host.plan import WEIGHTED, Parameters, make_plan
-from fastnn.targets.cuda.host.scalars import layer_keys, step_table
+from fastnn.targets.cuda.host.scalars import step_table
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 
@@ -132,9 +132,8 @@ class Seat(interface.Engine):
 
     def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
         """Return copies of the parameters and slots in a snapshot."""
-        plan = self._several.plan
-        every = [plan.unpack(snapshot, copy) for copy in range(plan.state_size // plan.size)]
-        return every[0], every[1:]
+        parameters, *slots = self._several.plan.unpack(snapshot)
+        return parameters, slots
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state; read only."""
@@ -313,25 +312,15 @@ class Several:
                     "read together; pass fewer rows, or use target='cpu'"
                 )
             resident = self._family.resident_bytes(n) > 0
-            job = Job(
-                state=session.put("states", states),
-                scratch=session.scratch(plan, 1 if resident else networks),
-                words=session.put("words", plan.words),
-                numbers=session.put("numbers", numbers),
-                steps=session.put("steps", steps),
-                keys=session.put("keys", layer_keys(self.problem, keyed)),
-                orders=placed_orders,
-                results=session.put("results", np.zeros((runs, RESULT_FIELDS))),
-                bad=session.put("bad", np.full(networks, -1, np.int64)),
-                **placed._asdict(),
-            )
+            job = session.job(
+                plan, placed, placed_orders, keyed, state=session.put("states", states),
+                steps=steps, numbers=numbers, scratches=1 if resident else networks,
+            )  # fmt: skip
             chunks, start = [Chunk(0, epochs * each, placed)], time.perf_counter()
             pace = self.seconds_per_row
             session.run(self._family, job, plan, chunks, epochs * each, seconds_per_row=pace)
-            found = job.results.copy_to_host(stream=session.stream)
-            bad = job.bad.copy_to_host(stream=session.stream)
             states = job.state.copy_to_host(stream=session.stream)
-            session.stream.synchronize()
+            found, bad = session.results(job)
             # Of all networks together.
             self.seconds_per_row = (time.perf_counter() - start) / (epochs * n)
         found = found.reshape(networks, epochs, RESULT_FIELDS)

@@ -31,20 +31,21 @@ def choose_family(problem: Problem, rule: str, limits: Limits, name: str | None 
         if reason:
             raise InvalidInput(f"family {name!r} cannot train this problem: {reason}")
         return FAMILIES[name](problem, rule, limits)
-    able = [kind for kind in FAMILIES.values() if not kind.reason_against(problem, rule, limits)]
+    able = _able(problem, rule, limits)
     best = min(able, key=lambda kind: kind.seconds(problem, limits))
     return best(problem, rule, limits)
 
 
 def quicker_together(problem: Problem, limits: Limits, count: int) -> bool:
     """Return whether so many networks are sooner done with a block each than one after another."""
-    able = [
-        kind
-        for kind in FAMILIES.values()
-        if not kind.reason_against(problem, problem.optimizer.rule, limits)
-    ]
+    able = _able(problem, problem.optimizer.rule, limits)
     if Block not in able:
         return False
     rounds = -(-count // limits.sms)
     apart = count * min(kind.seconds(problem, limits) for kind in able)
     return rounds * Block.seconds(problem, limits) <= apart
+
+
+def _able(problem: Problem, rule: str, limits: Limits) -> list[Any]:
+    """Return the families that can train a problem."""
+    return [kind for kind in FAMILIES.values() if not kind.reason_against(problem, rule, limits)]

@@ -21,16 +21,9 @@ from fastnn.random.shuffling import shuffled
 from fastnn.random.windows import InOrder
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss
-from fastnn.rules.table import UPDATES
 from fastnn.targets import engine as interface
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
-from fastnn.targets.cuda.host.arguments import (
-    LOSS_SUM,
-    RESULT_FIELDS,
-    WEIGHT_SUM,
-    Job,
-    read_results,
-)
+from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, read_results
 from fastnn.targets.cuda.host.data import Placed, place_features
 from fastnn.targets.cuda.host.memory import HostCopies, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import count_devices, limits
@@ -44,7 +37,7 @@ from fastnn.targets.cuda.host.plan import (
     without_limits,
 )
 from fastnn.targets.cuda.host.reader import DeviceReader, all_finite
-from fastnn.targets.cuda.host.scalars import layer_keys, share_steps, step_table, weigh_steps
+from fastnn.targets.cuda.host.scalars import share_steps, step_table, weigh_steps
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 from fastnn.targets.cuda.host.sums import Sums
@@ -73,7 +66,6 @@ class Engine(interface.Engine):
         super().__init__(problem)
         self.group = group
         self._rule = rule or problem.optimizer.rule
-        self._slots = UPDATES[self._rule].slots
         # Where the state is: on the host as long as that is not None, on the device likewise.
         self._host: np.ndarray | None = None
         self._device: Any = None
@@ -97,8 +89,8 @@ class Engine(interface.Engine):
 
     def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
         """Return copies of the parameters and slots in a snapshot."""
-        every = [self._plan.unpack(snapshot, copy) for copy in range(self._slots + 1)]
-        return every[0], every[1:]
+        parameters, *slots = self._plan.unpack(snapshot)
+        return parameters, slots
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
@@ -197,8 +189,7 @@ class Engine(interface.Engine):
                 self._family.train_shared(
                     job, without, plan, len(rates), session.stream, self._sums.add_up, done
                 )
-                found = job.results.copy_to_host(stream=session.stream)
-                bad = job.bad.copy_to_host(stream=session.stream)
+                found, bad = session.results(job)
             finally:
                 session.stream.synchronize()  # nothing may work on what is restored next
         loss = mean_loss(group, *found[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
@@ -263,9 +254,7 @@ class Engine(interface.Engine):
                 chunks = self._looked_on(chunks, job, stops, look)
             self._host = None  # from here on the device is ahead of it
             self._session.run(self._family, job, plan, chunks, epochs * each, progress, pace)
-            found = job.results.copy_to_host(stream=self._session.stream)
-            bad = job.bad.copy_to_host(stream=self._session.stream)
-            self._session.stream.synchronize()
+            found, bad = self._session.results(job)
             if bad[0] < 0:
                 self.seconds_per_row = (time.perf_counter() - start) / orders.size
         whole = len(data) * mean if orders.shape[1] == len(data) else None
@@ -359,18 +348,7 @@ class Engine(interface.Engine):
         self, plan: Plan, placed: Placed, orders: np.ndarray, table: np.ndarray, epoch: int
     ) -> Job:
         """Put all that some epochs need on the device, beside the data."""
-        numbered = range(epoch, epoch + len(orders))
-        return Job(
-            state=self._on_device(),
-            scratch=self._session.scratch(plan, 1),
-            words=self._session.put_once("words", plan.words),
-            numbers=self._session.put_once("numbers", plan.numbers),
-            steps=self._session.put("steps", table),
-            keys=self._session.put(
-                "keys", layer_keys(self.problem, [(self.problem.seed, numbered)])
-            ),
-            orders=self._session.put("orders", orders.astype(np.int32, copy=False)),
-            results=self._session.put("results", np.zeros((len(orders), RESULT_FIELDS))),
-            bad=self._session.put("bad", np.full(1, -1, np.int64)),
-            **placed._asdict(),
-        )
+        session, numbered = self._session, range(epoch, epoch + len(orders))
+        rows = session.put("orders", orders.astype(np.int32, copy=False))
+        keyed = [(self.problem.seed, numbered)]
+        return session.job(plan, placed, rows, keyed, state=self._on_device(), steps=table)

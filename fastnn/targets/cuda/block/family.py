@@ -57,8 +57,8 @@ STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
 def make_step(o: SimpleNamespace, layers: int, first_trained: int) -> Any:
     """Return ``train_step(...) -> total``: one minibatch of so many layers, by one block.
 
-    Nothing goes back to the layers before layer `first_trained`. It returns
-    It is the sum of weight times loss; where that is not finite, parameters are as before.
+    Nothing goes back to the layers before layer `first_trained`. The total is the sum of weight
+    times loss; where that is not finite, parameters are as before.
     """
     gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
     last_derivative, backward, backward_rows = o.last_derivative, o.backward, o.backward_rows

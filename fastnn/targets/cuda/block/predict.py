@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.inputs.problem import Problem
-from fastnn.rules.table import UPDATES
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, recipe_of
 from fastnn.targets.cuda.host.data import REMEDY, place_features
@@ -89,8 +88,6 @@ class Predictor:
         self._plan = make_plan(replace(problem, batch_size=ROWS), ROWS, rule=rule, ones=True)
         self._plan.words[1:, [WEIGHTS, LDW]] = plan.words[1:, [WEIGHTS, LDW]]
         self._plan.words[0, [SIZE, STATE]] = plan.words[0, [SIZE, STATE]]
-        mean = UPDATES[rule].mean  # the last slot is what predicts
-        self._first = self._plan.size * UPDATES[rule].slots if mean else 0
 
     def __call__(self, state: Any, X: Any, stream: Any) -> np.ndarray:
         """Return the outputs (m, outputs) for X (m, inputs); `state` is (1, state size).
@@ -118,8 +115,8 @@ class Predictor:
             placed = place_features(X[first : first + most], dtype, stream)
             outputs = new_array((networks, len(placed), n), dtype, *room)
             launch(
-                predict, blocks, THREADS, stream, 0,
-                states, self._first, scratch, words, numbers, keys, order, placed, outputs,
+                predict, blocks, THREADS, stream, 0, states, self._plan.predicting, scratch, words,
+                numbers, keys, order, placed, outputs,
             )  # fmt: skip
             found[:, first : first + most] = outputs.copy_to_host(stream=stream)
             stream.synchronize()

@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.targets.cuda.host.numba_cuda import SIMULATED, inner
+from fastnn.targets.cuda.host.numba_cuda import SIMULATED, U, inner
+
+
+@inner
+def top_of(act, at, n):
+    """Return the largest of n numbers, or NaN if there is one."""
+    top = act[U(at)]
+    for j in range(1, n):
+        z = act[U(at + j)]
+        top = z if z > top or z != z else top
+    return top
 
 
 def make_elementary(dtype: np.dtype) -> SimpleNamespace:

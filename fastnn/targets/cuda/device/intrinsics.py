@@ -8,6 +8,8 @@ simulator the same names are plain Python functions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from fastnn.targets.cuda.host.numba_cuda import SIMULATED, cuda
 
 INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
+SHARED_SPACE = 3  # of LLVM's address spaces
 REAL = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 # How inline PTX writes a number of each type: the suffix of instructions, the letter of operands.
 PTX = {"float32": ("f32", "f"), "float64": ("f64", "d")}
@@ -27,14 +30,82 @@ def vector_length(dtype: np.dtype[Any]) -> int:
     return 16 // dtype.itemsize
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
-    """Make a function that writes its own LLVM code."""
-    return cuda.extending.intrinsic(function)
+ANY = "any"
 
 
-def pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """Return the address of element `index` of a one-dimensional contiguous array."""
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+def llvm(*given: Any, result: Any = None) -> Callable[[Callable[..., Any]], Any]:
+    """Make a device function of one that writes its LLVM code, ``write(builder, *arguments)``.
+
+    Parameters
+    ----------
+    given
+        Of each argument the type that Numba converts it to; `ANY`: it is as it comes; or `Array`,
+        which `write` then gets.
+    result
+        The type of what `write` returns, a list for a tuple; None: nothing.
+    """
+
+    def made(write: Callable[..., Any]) -> Any:
+        def typed(typingctx: Any, *kinds: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                values = [
+                    Array(context, builder, kind, arg) if wanted is Array else arg
+                    for wanted, kind, arg in zip(given, signature.args, args, strict=True)
+                ]
+                found = write(builder, *values)
+                if isinstance(found, list):
+                    return context.make_tuple(builder, signature.return_type, found)
+                return context.get_dummy_value() if found is None else found
+
+            pairs = zip(given, kinds, strict=True)
+            wanted = [kind if each in (Array, ANY) else each for each, kind in pairs]
+            return (result or cuda.types.void)(*wanted), codegen
+
+        names = ["typingctx", *(f"given{i}" for i in range(len(given)))]
+        by_place = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        typed.__signature__ = Signature(by_place)  # type: ignore[attr-defined]
+        return cuda.extending.intrinsic(typed)
+
+    return made
+
+
+class Array:
+    """An array as LLVM code has it: ``array(i)``, ``array(row, column)``: where a number lies.
+
+    With one index it is contiguous.
+    """
+
+    def __init__(self, context: Any, builder: Any, kind: Any, array: Any) -> None:
+        """Take apart an array of a type of Numba."""
+        made = context.make_array(kind)(context, builder, array)
+        self._builder, self.data, self.strides = builder, made.data, made.strides
+
+    def stride(self, dimension: int) -> Any:
+        """Return the bytes from one number to the next."""
+        return self._builder.extract_value(self.strides, dimension)
+
+    def __call__(self, index: Any, column: Any = None) -> Any:
+        """Return an address."""
+        builder = self._builder
+        if column is None:
+            return builder.gep(self.data, [index])
+        strides = self.stride(0), self.stride(1)
+        offset = builder.add(builder.mul(index, strides[0]), builder.mul(column, strides[1]))
+        start = builder.bitcast(self.data, ir.IntType(8).as_pointer())
+        return builder.bitcast(builder.gep(start, [offset]), self.data.type)
+
+
+def assembly(builder: Any, code: str, constraints: str, result: Any, *arguments: Any) -> Any:
+    """Write a line of PTX, which is neither moved nor left out; None is no result."""
+    kind = ir.FunctionType(result or ir.VoidType(), [each.type for each in arguments])
+    made = builder.call(ir.InlineAsm(kind, code, constraints, side_effect=True), arguments)
+    return None if result is None else made
+
+
+def in_shared(builder: Any, start: Any) -> Any:
+    """Return an address in shared memory as PTX has it there, of 32 bits."""
+    space = ir.PointerType(start.type.pointee, SHARED_SPACE)
+    return builder.ptrtoint(builder.addrspacecast(start, space), INT32)
 
 
 def element(builder: Any, start: Any, index: int) -> Any:
@@ -54,24 +125,25 @@ def store_numbers(builder: Any, start: Any, values: list[Any]) -> None:
 
 
 def load_vector(builder: Any, start: Any, length: int) -> list[Any]:
-    """Return `length` numbers that one aligned load brings."""
+    """Return `length` numbers that lie together, from a multiple of 16 bytes or of their size."""
     kind = ir.VectorType(start.type.pointee, length)
-    whole = builder.load(builder.bitcast(start, kind.as_pointer()), align=length * _bytes(start))
+    at = builder.bitcast(start, kind.as_pointer())
+    whole = builder.load(at, align=_alignment(start, length))
     return [builder.extract_element(whole, INT32(i)) for i in range(length)]
 
 
 def store_vector(builder: Any, start: Any, values: list[Any]) -> None:
-    """Store numbers by one aligned store."""
+    """Store numbers where `load_vector` would find them."""
     kind = ir.VectorType(start.type.pointee, len(values))
     whole = ir.Constant(kind, ir.Undefined)
     for i, value in enumerate(values):
         whole = builder.insert_element(whole, value, INT32(i))
-    target = builder.bitcast(start, kind.as_pointer())
-    builder.store(whole, target, align=len(values) * _bytes(start))
+    at = builder.bitcast(start, kind.as_pointer())
+    builder.store(whole, at, align=_alignment(start, len(values)))
 
 
-def _bytes(start: Any) -> int:
-    return 8 if isinstance(start.type.pointee, ir.DoubleType) else 4
+def _alignment(start: Any, length: int) -> int:
+    return min(16, length * (8 if isinstance(start.type.pointee, ir.DoubleType) else 4))
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -91,14 +163,10 @@ def make_thread_index() -> Any:
     if SIMULATED:
         return lambda: cuda.threadIdx.x
 
-    @intrinsic
-    def thread_index(typingctx):
-        def codegen(context, builder, signature, args):
-            kind = ir.FunctionType(INT32, [])
-            asm = ir.InlineAsm(kind, "mov.u32 $0, %tid.x;", "=r", side_effect=True)
-            return builder.and_(builder.zext(builder.call(asm, []), INT64), INT64(1023))
-
-        return cuda.types.int64(), codegen
+    @llvm(result=cuda.types.int64)
+    def thread_index(builder):
+        found = assembly(builder, "mov.u32 $0, %tid.x;", "=r", INT32)
+        return builder.and_(builder.zext(found, INT64), INT64(1023))
 
     return thread_index
 
@@ -146,16 +214,12 @@ def _simulated_vectors(length: int) -> Vectors:
 
 
 def _device_vectors(dtype: np.dtype[Any], length: int) -> Vectors:
-    types, real = cuda.types, REAL[dtype.name]
+    types, int64, real = cuda.types, cuda.types.int64, REAL[dtype.name]
     suffix, letter = PTX[dtype.name]
 
-    @intrinsic
-    def locate(typingctx, memory, index):
-        def codegen(context, builder, signature, args):
-            place = pointer(context, builder, signature.args[0], args[0], args[1])
-            return builder.ptrtoint(place, INT64)
-
-        return types.int64(memory, types.int64), codegen
+    @llvm(Array, int64, result=int64)
+    def locate(builder, memory, index):
+        return builder.ptrtoint(memory(index), INT64)
 
     # A branch around the load would split the loop into pieces; a predicate does not. `wanted` must
     # come before the zeros are written, for which no register of an input may serve.
@@ -167,42 +231,21 @@ def _device_vectors(dtype: np.dtype[Any], length: int) -> Vectors:
     )
     constraints = ",".join([f"=&{letter}"] * length + ["l", "r", "~{memory}"])
 
-    @intrinsic
-    def load(typingctx, registers, at, memory, place, wanted):
-        def codegen(context, builder, signature, args):
-            values = ir.LiteralStructType([real] * length)
-            asm = ir.InlineAsm(
-                ir.FunctionType(values, [INT64, INT32]), loading, constraints, side_effect=True
-            )
-            found = builder.call(asm, [args[3], builder.zext(args[4], INT32)])
-            start = pointer(context, builder, signature.args[0], args[0], args[1])
-            parts = [builder.extract_value(found, i) for i in range(length)]
-            store_numbers(builder, start, parts)
-            return context.get_dummy_value()
+    @llvm(Array, int64, Array, int64, types.boolean)
+    def load(builder, registers, at, memory, place, wanted):
+        values, wanted = ir.LiteralStructType([real] * length), builder.zext(wanted, INT32)
+        found = assembly(builder, loading, constraints, values, place, wanted)
+        parts = [builder.extract_value(found, i) for i in range(length)]
+        store_numbers(builder, registers(at), parts)
 
-        given = (registers, types.int64, memory, types.int64, types.boolean)
-        return types.void(*given), codegen
+    @llvm(Array, int64, Array, int64)
+    def put(builder, shared, index, registers, at):
+        store_vector(builder, shared(index), load_numbers(builder, registers(at), length))
 
-    @intrinsic
-    def put(typingctx, shared, index, registers, at):
-        def codegen(context, builder, signature, args):
-            target = pointer(context, builder, signature.args[0], args[0], args[1])
-            start = pointer(context, builder, signature.args[2], args[2], args[3])
-            store_vector(builder, target, load_numbers(builder, start, length))
-            return context.get_dummy_value()
-
-        return types.void(shared, types.int64, registers, types.int64), codegen
-
-    @intrinsic
-    def spread(typingctx, shared, index, stride, registers, at):
-        def codegen(context, builder, signature, args):
-            target = pointer(context, builder, signature.args[0], args[0], args[1])
-            start = pointer(context, builder, signature.args[3], args[3], args[4])
-            for i, value in enumerate(load_numbers(builder, start, length)):
-                builder.store(value, builder.gep(target, [builder.mul(args[2], INT64(i))]))
-            return context.get_dummy_value()
-
-        return types.void(shared, types.int64, types.int64, registers, types.int64), codegen
+    @llvm(Array, int64, int64, Array, int64)
+    def spread(builder, shared, index, stride, registers, at):
+        for i, value in enumerate(load_numbers(builder, registers(at), length)):
+            builder.store(value, builder.gep(shared(index), [builder.mul(stride, INT64(i))]))
 
     return Vectors(locate, dtype.itemsize, load, put, spread)
 
@@ -215,21 +258,13 @@ def make_prefetch() -> Any:
     if SIMULATED:
         return lambda array, place: None
 
-    @intrinsic
-    def prefetch(typingctx, array, place):
-        def codegen(context, builder, signature, args):
-            made = context.make_array(signature.args[0])(context, builder, args[0])
-            at = builder.ptrtoint(made.data, INT64)
-            for dimension in range(place.count):
-                index = builder.extract_value(args[1], dimension)
-                stride = builder.extract_value(made.strides, dimension)
-                at = builder.add(at, builder.mul(index, stride))
-            kind = ir.FunctionType(ir.VoidType(), [INT64])
-            code = "prefetch.global.L1 [$0];"
-            builder.call(ir.InlineAsm(kind, code, "l", side_effect=True), [at])
-            return context.get_dummy_value()
-
-        return cuda.types.void(array, place), codegen
+    @llvm(Array, ANY)
+    def prefetch(builder, array, place):
+        at = builder.ptrtoint(array.data, INT64)
+        for d in range(place.type.count):
+            index = builder.extract_value(place, d)
+            at = builder.add(at, builder.mul(index, array.stride(d)))
+        assembly(builder, "prefetch.global.L1 [$0];", "l", None, at)
 
     return prefetch
 
@@ -243,14 +278,10 @@ def make_clear(count: int) -> Any:
 
         return clear_simulated
 
-    @intrinsic
-    def clear(typingctx, registers):
-        def codegen(context, builder, signature, args):
-            start = pointer(context, builder, signature.args[0], args[0], INT32(0))
-            store_numbers(builder, start, [ir.Constant(start.type.pointee, 0)] * count)
-            return context.get_dummy_value()
-
-        return cuda.types.void(registers), codegen
+    @llvm(Array)
+    def clear(builder, registers):
+        start = registers(INT32(0))
+        store_numbers(builder, start, [ir.Constant(start.type.pointee, 0)] * count)
 
     return clear
 
@@ -295,31 +326,22 @@ def make_outer_products(shape: Outer) -> Any:
 
         return multiply_simulated
 
-    @intrinsic
-    def multiply(typingctx, sums, shared, a, b):
-        def codegen(context, builder, signature, args):
-            start = pointer(context, builder, signature.args[0], args[0], INT32(0))
-            left_at = pointer(context, builder, signature.args[1], args[1], args[2])
-            right_at = pointer(context, builder, signature.args[1], args[1], args[3])
-            total = load_numbers(builder, start, rows * columns)
-            for i in range(depth):
-                left: list[Any] = []
-                right: list[Any] = []
-                for at in places(rows, row_stride):
-                    left += load_vector(
-                        builder, element(builder, left_at, i * a_depth + at), length
-                    )
-                for at in places(columns, column_stride):
-                    place = element(builder, right_at, i * b_depth + at)
-                    right += load_vector(builder, place, length)
-                for r in range(rows):
-                    for c in range(columns):
-                        at = r * columns + c
-                        total[at] = fused(builder, left[r], right[c], total[at])
-            store_numbers(builder, start, total)
-            return context.get_dummy_value()
+    @llvm(Array, Array, cuda.types.int64, cuda.types.int64)
+    def multiply(builder, sums, shared, a, b):
+        def vectors(start: Any, at: int, count: int, stride: int) -> list[Any]:
+            found: list[Any] = []
+            for place in places(count, stride):
+                found += load_vector(builder, element(builder, start, at + place), length)
+            return found
 
-        return cuda.types.void(sums, shared, cuda.types.int64, cuda.types.int64), codegen
+        start, left_at, right_at = sums(INT32(0)), shared(a), shared(b)
+        total = load_numbers(builder, start, rows * columns)
+        for i in range(depth):
+            left = vectors(left_at, i * a_depth, rows, row_stride)
+            right = vectors(right_at, i * b_depth, columns, column_stride)
+            for at, (x, w) in enumerate(product(left, right)):
+                total[at] = fused(builder, x, w, total[at])
+        store_numbers(builder, start, total)
 
     return multiply
 
@@ -339,24 +361,19 @@ def make_dump(parts: list[list[tuple[int, int]]], length: int) -> Any:
 
         return dump_simulated
 
-    @intrinsic
-    def dump(typingctx, shared, at, registers, part):
-        def codegen(context, builder, signature, args):
-            target = pointer(context, builder, signature.args[0], args[0], args[1])
-            start = pointer(context, builder, signature.args[2], args[2], INT32(0))
-            done = builder.append_basic_block("dumped")
-            switch = builder.switch(args[3], done)
-            for number, part in enumerate(parts):
-                block = builder.append_basic_block(f"part{number}")
-                switch.add_case(INT64(number), block)
-                builder.position_at_end(block)
-                for offset, first in part:
-                    values = load_numbers(builder, element(builder, start, first), length)
-                    store_vector(builder, element(builder, target, offset), values)
-                builder.branch(done)
-            builder.position_at_end(done)
-            return context.get_dummy_value()
-
-        return cuda.types.void(shared, cuda.types.int64, registers, cuda.types.int64), codegen
+    @llvm(Array, cuda.types.int64, Array, cuda.types.int64)
+    def dump(builder, shared, at, registers, part):
+        target, start = shared(at), registers(INT32(0))
+        done = builder.append_basic_block("dumped")
+        switch = builder.switch(part, done)
+        for number, stores in enumerate(parts):
+            block = builder.append_basic_block(f"part{number}")
+            switch.add_case(INT64(number), block)
+            builder.position_at_end(block)
+            for offset, first in stores:
+                values = load_numbers(builder, element(builder, start, first), length)
+                store_vector(builder, element(builder, target, offset), values)
+            builder.branch(done)
+        builder.position_at_end(done)
 
     return dump

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.epilogue import make_epilogue
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
@@ -154,36 +155,46 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                 i += 4 * lanes
             r += team // lanes
 
+    def by_four_rows(finish):
+        """Return what forms sums of rows, which lie `lda` apart, four of them at a time.
+
+        Sum (r, j) is that of act[a + r lda + i] par[b + j across + i step] over i below `count`.
+        """
+
+        @inner
+        def sums(own, act, par, a, lda, n, b, across, step, count, rows, first, me, team):
+            last, e = rows - 1, me
+            while e < (rows + 3) // 4 * n:
+                q = quotient(e, n)
+                j, r = e - q * n, 4 * q
+                s0, s1, s2, s3 = along(
+                    act, a + r * lda, a + min(r + 1, last) * lda, a + min(r + 2, last) * lda,
+                    a + min(r + 3, last) * lda, par, b + j * across, step, count,
+                )  # fmt: skip
+                finish(own, act, par, r, j, s0, first)
+                if r + 1 < rows:
+                    finish(own, act, par, r + 1, j, s1, first)
+                if r + 2 < rows:
+                    finish(own, act, par, r + 2, j, s2, first)
+                if r + 3 < rows:
+                    finish(own, act, par, r + 3, j, s3, first)
+                e += team
+
+        return sums
+
+    outputs_of, derivatives_of = by_four_rows(finish_forward), by_four_rows(finish_backward)
+
     @inner
     def forward(par, act, words, numbers, keys, layer, rows, first, training, me, team):
-        word = 1 + layer
-        k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
-        x, w, last = words[word, INPUT], words[word, WEIGHTS], rows - 1
-        own = ahead(words, numbers, keys, layer, training)
-        e = me
-        while e < (rows + 3) // 4 * n:
-            q = quotient(e, n)
-            j, r = e - q * n, 4 * q
-            s0, s1, s2, s3 = along(
-                act, x + r * ldx, x + min(r + 1, last) * ldx, x + min(r + 2, last) * ldx,
-                x + min(r + 3, last) * ldx, par, w + j, ldw, k + 1,
-            )  # fmt: skip
-            finish_forward(own, act, par, r, j, s0, first)
-            if r + 1 < rows:
-                finish_forward(own, act, par, r + 1, j, s1, first)
-            if r + 2 < rows:
-                finish_forward(own, act, par, r + 2, j, s2, first)
-            if r + 3 < rows:
-                finish_forward(own, act, par, r + 3, j, s3, first)
-            e += team
+        word, own = 1 + layer, ahead(words, numbers, keys, layer, training)
+        outputs_of(
+            own, act, par, words[word, INPUT], words[word, LDX], words[word, N],
+            words[word, WEIGHTS], 1, words[word, LDW], words[word, K] + 1, rows, first, me, team,
+        )  # fmt: skip
 
     @inner
     def softmax_row(act, at, n):
-        top = act[U(at)]
-        for j in range(1, n):
-            z = act[U(at + j)]
-            top = z if z > top or z != z else top
-        total = zero
+        top, total = top_of(act, at, n), zero
         for j in range(n):
             a = exp(act[U(at + j)] - top)
             act[U(at + j)] = a
@@ -232,26 +243,11 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def backward(par, act, words, numbers, keys, layer, rows, first, me, team):
-        word = 1 + layer
-        k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
-        d, w, last = words[word, DELTA], words[word, WEIGHTS], rows - 1
-        own = back(words, numbers, keys, layer - 1)
-        e = me
-        while e < (rows + 3) // 4 * k:
-            q = quotient(e, k)
-            i, r = e - q * k, 4 * q
-            s0, s1, s2, s3 = along(
-                act, d + r * ldn, d + min(r + 1, last) * ldn, d + min(r + 2, last) * ldn,
-                d + min(r + 3, last) * ldn, par, w + i * ldw, 1, n,
-            )  # fmt: skip
-            finish_backward(own, act, par, r, i, s0, first)
-            if r + 1 < rows:
-                finish_backward(own, act, par, r + 1, i, s1, first)
-            if r + 2 < rows:
-                finish_backward(own, act, par, r + 2, i, s2, first)
-            if r + 3 < rows:
-                finish_backward(own, act, par, r + 3, i, s3, first)
-            e += team
+        word, own = 1 + layer, back(words, numbers, keys, layer - 1)
+        derivatives_of(
+            own, act, par, words[word, DELTA], words[word, LDN], words[word, K],
+            words[word, WEIGHTS], words[word, LDW], 1, words[word, N], rows, first, me, team,
+        )  # fmt: skip
 
     @inner
     def backward_rows(act, words, layer, rows, me, team):

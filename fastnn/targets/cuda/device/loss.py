@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.rules import ALONE, Recipe
 from fastnn.targets.cuda.host.numba_cuda import U, inner
 from fastnn.targets.cuda.host.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS
@@ -32,11 +33,7 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
 
     @inner
     def cross_entropy(act, p, d, n, label, share):
-        top = act[U(p)]
-        for j in range(1, n):
-            z = act[U(p + j)]
-            top = z if z > top or z != z else top
-        total = zero
+        top, total = top_of(act, p, n), zero
         for j in range(n):
             total += exp(act[U(p + j)] - top)
         for j in range(n):
@@ -47,11 +44,8 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     @inner
     def soft_cross_entropy(act, p, d, n, classes, targets, s, share, smoothing):
         """Take sum_j t_j (log sum_i exp(z_i) - z_j) for soft labels t, or a label, smoothed."""
-        top = act[U(p)]
-        for j in range(1, n):
-            z = act[U(p + j)]
-            top = z if z > top or z != z else top
-        total, keep, base = zero, one - smoothing, smoothing / real(n)
+        top, total = top_of(act, p, n), zero
+        keep, base = one - smoothing, smoothing / real(n)
         for j in range(n):
             total += exp(act[U(p + j)] - top)
         soft = targets.shape[1] == n

@@ -124,8 +124,8 @@ def make_rules(recipe: Recipe) -> SimpleNamespace:
 
     return SimpleNamespace(
         layer_constants=layer_constants,
-        activate=_choose_value(values),
-        derivative=_choose_derivative(derivatives),
+        activate=_choose(values, inner(lambda z, alpha, constants: z)),
+        derivative=_choose(derivatives, inner(lambda z, a, alpha, constants: a)),
         loss_parameter=loss_parameter,
         loss=loss,
         gradient=gradient,
@@ -198,35 +198,15 @@ def _activation(rule: str | Formula, real: Any, m: SimpleNamespace, given: Any) 
     )
 
 
-def _choose_value(functions: list[Any], code: int = 0) -> Any:
-    """Return ``choice(code, z, alpha, constants)``, which calls the function of that position."""
-    if not functions:
-        return inner(lambda number, z, alpha, constants: z)
-    if len(functions) == 1:
-        (only,) = functions
-        return inner(lambda number, z, alpha, constants: only(z, alpha, constants))
-    first, rest = functions[0], _choose_value(functions[1:], code + 1)
+def _choose(functions: list[Any], none: Any, code: int = 0) -> Any:
+    """Return ``choice(code, *given)``: the function of that position, or `none` where are none."""
+    if len(functions) < 2:
+        only = functions[0] if functions else none
+        return inner(lambda number, *given: only(*given))
+    first, rest = functions[0], _choose(functions[1:], none, code + 1)
 
     @inner
-    def choice(number, z, alpha, constants):
-        own = number == code
-        return first(z, alpha, constants) if own else rest(number, z, alpha, constants)
-
-    return choice
-
-
-def _choose_derivative(functions: list[Any], code: int = 0) -> Any:
-    """Return ``choice(code, z, a, alpha, constants)``, likewise."""
-    if not functions:
-        return inner(lambda number, z, a, alpha, constants: a)
-    if len(functions) == 1:
-        (only,) = functions
-        return inner(lambda number, z, a, alpha, constants: only(z, a, alpha, constants))
-    first, rest = functions[0], _choose_derivative(functions[1:], code + 1)
-
-    @inner
-    def choice(number, z, a, alpha, constants):
-        own = number == code
-        return first(z, a, alpha, constants) if own else rest(number, z, a, alpha, constants)
+    def choice(number, *given):
+        return first(*given) if number == code else rest(number, *given)
 
     return choice

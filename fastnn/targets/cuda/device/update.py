@@ -99,8 +99,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     j, a multiple of 4, on; zeros are written behind.
     update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
     squares(act, words, unit, me, team), largest(...): of the kept gradient, a thread's part.
-    hold(par, act, words, numbers, steps, step, layer, me, team): penalty and limit by value of the
-    kept gradients of a layer, which came without.
+    hold(par, act, words, numbers, steps, step, factor, layer, me, team): penalty and limit by value
+    of the kept gradients of a layer, which came without; no factor.
     apply(par, act, words, numbers, steps, step, factor, layer, me, team): the rule with the kept
     gradients of a layer.
     scale_of(numbers, total, unit): what clipping by norm multiplies a gradient by.
@@ -130,14 +130,22 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         )  # fmt: skip
 
     @inner
+    def stepped(own, w, g, s, t, shrink, threshold):
+        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
+        return rule(
+            w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3, threshold
+        )
+
+    @inner
+    def ruled(own, w, g, s, t):
+        return stepped(own, w, g, s, t, own.shrink, own.threshold)
+
+    @inner
     def apply_rule(own, par, at, g, shrink, threshold):
         w = par[U(at)]
         s = par[U(at + own.size)] if slots > 0 else zero
         t = par[U(at + 2 * own.size)] if slots > 1 else zero
-        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
-        w, s, t = rule(
-            w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3, threshold
-        )
+        w, s, t = stepped(own, w, g, s, t, shrink, threshold)
         par[U(at)] = w
         if slots > 0:
             par[U(at + own.size)] = s
@@ -167,14 +175,6 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     def limited(own, g, w):
         g += own.l2 * w
         return clipped(g, own.limit) if own.clips else g
-
-    @inner
-    def ruled(own, w, g, s, t):
-        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
-        return rule(
-            w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, own.shrink, c1, c2, c3,
-            own.threshold,
-        )  # fmt: skip
 
     @inner
     def finish4(own, par, act, i, j, g, count):
@@ -259,39 +259,38 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             return real(math.nan)
         return real(min(1.0, limit / unit / (math.sqrt(total) + CLIP_EPSILON / unit)))
 
-    @inner
-    def hold(par, act, words, numbers, steps, step, layer, me, team):
-        own, word = learning(words, numbers, steps, step, layer), 1 + layer
-        if words[word, TRAINED] == 0:
-            return
-        n = words[word, N]
-        e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
-        while e < count:
-            i = quotient(e, n)
-            at = own.weights + i * own.ldw + e - i * n
-            g = act[U(own.kept + at)]
-            if i < own.k:
-                g += own.l2 * par[U(at)]
-            act[U(own.kept + at)] = clipped(g, own.limit) if own.clips else g
-            e += team
+    def over_kept(does):
+        """Return what does something for each kept gradient, of row i at `at`, of a layer."""
+
+        @inner
+        def over(par, act, words, numbers, steps, step, factor, layer, me, team):
+            own, word = learning(words, numbers, steps, step, layer), 1 + layer
+            if words[word, TRAINED] == 0:
+                return
+            n = words[word, N]
+            e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
+            while e < count:
+                i = quotient(e, n)
+                does(own, par, act, i, own.weights + i * own.ldw + e - i * n, factor)
+                e += team
+
+        return over
 
     @inner
-    def apply(par, act, words, numbers, steps, step, factor, layer, me, team):
-        own, word = learning(words, numbers, steps, step, layer), 1 + layer
-        if words[word, TRAINED] == 0:
-            return
-        n = words[word, N]
-        e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
-        while e < count:
-            i = quotient(e, n)
-            if i != own.k or own.bias:
-                at = own.weights + i * own.ldw + e - i * n
-                g = act[U(own.kept + at)] * factor
-                if i < own.k:
-                    apply_rule(own, par, at, g, own.shrink, own.threshold)
-                else:
-                    apply_rule(own, par, at, g, one, zero)
-            e += team
+    def hold_one(own, par, act, i, at, factor):
+        g = act[U(own.kept + at)]
+        if i < own.k:
+            g += own.l2 * par[U(at)]
+        act[U(own.kept + at)] = clipped(g, own.limit) if own.clips else g
+
+    @inner
+    def apply_one(own, par, act, i, at, factor):
+        if i != own.k or own.bias:
+            g = act[U(own.kept + at)] * factor
+            if i < own.k:
+                apply_rule(own, par, at, g, own.shrink, own.threshold)
+            else:
+                apply_rule(own, par, at, g, one, zero)
 
     @inner
     def clip_columns(par, words, numbers, steps, step, layer, me, team):
@@ -331,8 +330,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         update=update,
         largest=largest,
         squares=squares,
-        hold=hold,
+        hold=over_kept(hold_one),
         scale_of=scale_of,
-        apply=apply,
+        apply=over_kept(apply_one),
         clip_columns=clip_columns,
     )

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 
+from fastnn.targets.cuda.device.intrinsics import Array, llvm, load_vector, store_vector
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, cuda, inner
 from fastnn.targets.cuda.host.plan import QUAD
 
@@ -55,36 +55,16 @@ def _simulated() -> tuple[Any, Any]:
 
 
 def _compiled(dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    types, intrinsic = cuda.types, cuda.extending.intrinsic
-    real = ir.FloatType() if dtype.itemsize == 4 else ir.DoubleType()
-    number = types.float32 if dtype.itemsize == 4 else types.float64
-    vector, align, int32 = ir.VectorType(real, QUAD), 16, ir.IntType(32)
+    types = cuda.types
+    four = types.UniTuple(types.float32 if dtype.itemsize == 4 else types.float64, QUAD)
 
-    def place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-        start = context.make_array(kind)(context, builder, array).data
-        return builder.bitcast(builder.gep(start, [index]), vector.as_pointer())
+    @llvm(Array, types.int64, result=four)
+    def load(builder, memory, i):
+        return load_vector(builder, memory(i), QUAD)
 
-    @intrinsic
-    def load(typingctx, memory, i):
-        def codegen(context, builder, signature, args):
-            at = place(context, builder, signature.args[0], args[0], args[1])
-            whole = builder.load(at, align=align)
-            parts = [builder.extract_element(whole, int32(q)) for q in range(QUAD)]
-            return context.make_tuple(builder, signature.return_type, parts)
-
-        return types.UniTuple(number, QUAD)(memory, types.int64), codegen
-
-    @intrinsic
-    def store(typingctx, memory, i, four):
-        def codegen(context, builder, signature, args):
-            at = place(context, builder, signature.args[0], args[0], args[1])
-            whole = ir.Constant(vector, ir.Undefined)
-            for q in range(QUAD):
-                part = builder.extract_value(args[2], q)
-                whole = builder.insert_element(whole, part, int32(q))
-            builder.store(whole, at, align=align)
-            return context.get_dummy_value()
-
-        return types.void(memory, types.int64, types.UniTuple(number, QUAD)), codegen
+    @llvm(Array, types.int64, four)
+    def store(builder, memory, i, four):
+        at, parts = memory(i), [builder.extract_value(four, q) for q in range(QUAD)]
+        store_vector(builder, at, parts)
 
     return load, store

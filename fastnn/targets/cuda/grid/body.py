@@ -262,4 +262,5 @@ def make_kernel(
 ) -> Any:
     """Return the kernel ``train``; see `make_body`."""
     body = make_body(recipe, layout, shape, team)
-    return kernel(body, recipe, layout, shape, team, launch_bounds=(team, 1))
+    bounds = team, 1
+    return kernel(body, recipe, layout, shape, team, cooperative=True, launch_bounds=bounds)

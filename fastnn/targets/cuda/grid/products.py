@@ -26,7 +26,7 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
     drops_behind, dropped = o.drops_behind, o.dropped
     load, store, fma4, add4 = t.load, t.store, t.fma4, t.add4
     copy_row, copy_row4, arrived = t.copy_row, t.copy_row4, t.arrived
-    divide, split = t.divide, t.split
+    divide, deal = t.divide, t.deal
 
     @inner
     def after(r, i, down, right, width):
@@ -87,10 +87,7 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
         quads, deep = 1 << shape.quad_shift, shape.kb >> 2
         high = (rows + 3) >> 2  # a tile has rows r, r + high, ..: neighbours in other banks
         tiles = high * quads
-        parts, shift = split(tiles, team)
-        p = me >> shift
-        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
-        parts = min(parts, deep)
+        parts, p, slot, width = deal(tiles, deep, me, team)
         start = 0
         while start < tiles:
             tile = start + slot

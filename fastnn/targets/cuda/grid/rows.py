@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, one_by_one
 from fastnn.targets.cuda.host.plan import (
@@ -98,7 +99,7 @@ def make_rows(
     forward_rows, backward_rows = o.forward_rows, o.backward_rows
     loss, last_derivative = o.loss, o.last_derivative
     load, store, add4 = t.load, t.store, t.add4
-    divide, split = t.divide, t.split
+    divide, deal = t.divide, t.deal
 
     @inner
     def products_of(scratch, g, kg, size, at):
@@ -113,10 +114,7 @@ def make_rows(
         kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
         quads = ldz // 4
         items = count * quads
-        parts, shift = split(items, team)
-        p = me >> shift
-        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
-        parts = min(parts, kg)
+        parts, p, slot, width = deal(items, kg, me, team)
         bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
         own = ahead(words, numbers, keys, 0, True)
         start = 0
@@ -148,29 +146,30 @@ def make_rows(
             start += width
 
     @inner
+    def part_of_sum(act, a, par, b, step, p, parts, count):
+        """Add up every n-th product of a row and of what lies `step` apart, from term p on."""
+        a, b, s, term = a + p, b + p * step, zero, p
+        while term < count:
+            s += act[U(a)] * par[U(b)]
+            a += parts
+            b += parts * step
+            term += parts
+        return s
+
+    @inner
     def forward(par, act, left, words, numbers, keys, layer, count, first, me, team):
         word = 1 + layer
         k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
         x, w, items = words[word, INPUT], words[word, WEIGHTS], count * words[word, N]
         own = ahead(words, numbers, keys, layer, True)
-        parts, shift = split(items, team)
-        p = me >> shift
-        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
-        parts = min(parts, k)
+        parts, p, slot, width = deal(items, k, me, team)
         start = 0
         while start < items:
             e = start + slot
             r = divide(e, n) if count > 1 else 0
-            j, s = e - r * n, zero
+            j = e - r * n
             if p < parts and e < items:
-                a, b = x + r * ldx + p, w + p * ldw + j
-                term = p
-                while term < k:
-                    s += act[U(a)] * par[U(b)]
-                    a += parts
-                    b += parts * ldw
-                    term += parts
-                left[U(me)] = s
+                left[U(me)] = part_of_sum(act, x + r * ldx, par, w + j, ldw, p, parts, k)
             cuda.syncthreads()
             if p == 0 and e < items:
                 z = par[U(w + k * ldw + j)]
@@ -186,24 +185,14 @@ def make_rows(
         k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
         d, w, items = words[word, DELTA], words[word, WEIGHTS], count * words[word, K]
         own = back(words, numbers, keys, layer - 1)
-        parts, shift = split(items, team)
-        p = me >> shift
-        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
-        parts = min(parts, n)
+        parts, p, slot, width = deal(items, n, me, team)
         start = 0
         while start < items:
             e = start + slot
             r = divide(e, k) if count > 1 else 0
-            i, s = e - r * k, zero
+            i = e - r * k
             if p < parts and e < items:
-                a, b = d + r * ldn + p, w + i * ldw + p
-                term = p
-                while term < n:
-                    s += act[U(a)] * par[U(b)]
-                    a += parts
-                    b += parts
-                    term += parts
-                left[U(me)] = s
+                left[U(me)] = part_of_sum(act, d + r * ldn, par, w + i * ldw, 1, p, parts, n)
             cuda.syncthreads()
             if p == 0 and e < items:
                 da = left[U(slot)]
@@ -242,14 +231,6 @@ def make_rows(
                 sums[U(r)] = 0.0 if weight == 0.0 else weight * np.float64(own)
             e += team
         return count
-
-    @inner
-    def top_of(act, p, n):
-        top = act[U(p)]
-        for j in range(1, n):
-            z = act[U(p + j)]
-            top = z if z > top or z != z else top
-        return top
 
     joined = make_joined(zero)
     shared, at_loss = rules.make_row_loss and outputs >= SHARED_FROM, recipe.places.loss

@@ -11,14 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import int32, int64, uint32
 
+from fastnn.targets.cuda.device.intrinsics import (
+    INT32,
+    INT64,
+    Array,
+    assembly,
+    element,
+    in_shared,
+    llvm,
+)
 from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, cuda, inner
-
-INT32 = ir.IntType(32)
-SHARED_SPACE = 3  # of LLVM's address spaces
 
 
 def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
@@ -27,9 +32,9 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     load(memory, i) -> 4 numbers;  store(memory, i, four);  fma4(s, x, w): s + x w, of 4 numbers w.
     copy4(shared, i, memory, j): 4 numbers, which have arrived after `arrived()`;
     copy_row(shared, i, matrix, row, column), copy_row4(...): one number of a matrix, or 4.
-    divide(a, b): of whole numbers below 2^31.  split(items, team) -> (parts, shift): how many
-    threads share each of so many sums; thread me is the one for part me >> shift of sum me modulo
-    2^shift, or where parts is 1 (and shift 31) of sum me.
+    divide(a, b): of whole numbers below 2^31.  deal(items, most, me, team) -> (parts, p, slot,
+    width): how many threads share each of so many sums, at most `most`; that thread `me` is for
+    part p of sum `slot`; and how many sums they take at a time.
     arrive(counter) -> ticket, wait(counter, ticket): a barrier of all blocks of the grid, in two
     halves, between which a block may do what concerns no other.
     """
@@ -39,12 +44,14 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     log2_up = basic.log2_up
 
     @inner
-    def split(items, team):
+    def deal(items, most, me, team):
         shift = log2_up(items)
         parts = team >> shift
-        return (parts, shift) if parts > 0 else (1, 31)
+        parts, shift = (parts, shift) if parts > 0 else (1, 31)
+        p = me >> shift
+        return min(parts, most), p, me - (p << shift), team if parts == 1 else 1 << shift
 
-    return SimpleNamespace(**vars(vec4), **vars(basic), split=split)
+    return SimpleNamespace(**vars(vec4), **vars(basic), deal=deal)
 
 
 def _simulated(vec4: SimpleNamespace) -> SimpleNamespace:
@@ -75,71 +82,34 @@ def _simulated(vec4: SimpleNamespace) -> SimpleNamespace:
 
 
 def _compiled(dtype: np.dtype[Any]) -> SimpleNamespace:
-    types, intrinsic = cuda.types, cuda.extending.intrinsic
-
-    def element(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-        return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
-
-    def element2(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
-        made = context.make_array(kind)(context, builder, array)
-        strides = [builder.extract_value(made.strides, d) for d in range(2)]
-        offset = builder.add(builder.mul(row, strides[0]), builder.mul(column, strides[1]))
-        start = builder.bitcast(made.data, ir.IntType(8).as_pointer())
-        return builder.bitcast(builder.gep(start, [offset]), made.data.type)
+    index = cuda.types.int64
 
     def send(builder: Any, target: Any, source: Any, bytes_each: int) -> None:
         """Copy to shared memory, without registers and without waiting."""
-        space = ir.PointerType(target.type.pointee, SHARED_SPACE)
-        to = builder.ptrtoint(builder.addrspacecast(target, space), INT32)
-        origin = builder.ptrtoint(source, ir.IntType(64))
-        kind = ir.FunctionType(ir.VoidType(), [INT32, ir.IntType(64)])
         way = "cg" if bytes_each == 16 else "ca"
         text = f"cp.async.{way}.shared.global [$0], [$1], {bytes_each};"
-        builder.call(ir.InlineAsm(kind, text, "r,l,~{memory}", side_effect=True), [to, origin])
+        to, origin = in_shared(builder, target), builder.ptrtoint(source, INT64)
+        assembly(builder, text, "r,l,~{memory}", None, to, origin)
 
     def send4(builder: Any, target: Any, source: Any) -> None:
-        each = 16 // dtype.itemsize
-        for q in range(0, 4, each):
-            send(builder, builder.gep(target, [INT32(q)]), builder.gep(source, [INT32(q)]), 16)
+        for q in range(0, 4, 16 // dtype.itemsize):
+            send(builder, element(builder, target, q), element(builder, source, q), 16)
 
-    @intrinsic
-    def copy4(typingctx, shared, i, memory, j):
-        def codegen(context, builder, signature, args):
-            to = element(context, builder, signature.args[0], args[0], args[1])
-            origin = element(context, builder, signature.args[2], args[2], args[3])
-            send4(builder, to, origin)
-            return context.get_dummy_value()
+    @llvm(Array, index, Array, index)
+    def copy4(builder, shared, i, memory, j):
+        send4(builder, shared(i), memory(j))
 
-        return types.void(shared, types.int64, memory, types.int64), codegen
+    @llvm(Array, index, Array, index, index)
+    def copy_row(builder, shared, i, matrix, row, column):
+        send(builder, shared(i), matrix(row, column), dtype.itemsize)
 
-    @intrinsic
-    def copy_row(typingctx, shared, i, matrix, row, column):
-        def codegen(context, builder, signature, args):
-            to = element(context, builder, signature.args[0], args[0], args[1])
-            origin = element2(context, builder, signature.args[2], *args[2:])
-            send(builder, to, origin, dtype.itemsize)
-            return context.get_dummy_value()
+    @llvm(Array, index, Array, index, index)
+    def copy_row4(builder, shared, i, matrix, row, column):
+        send4(builder, shared(i), matrix(row, column))
 
-        return types.void(shared, types.int64, matrix, types.int64, types.int64), codegen
-
-    @intrinsic
-    def copy_row4(typingctx, shared, i, matrix, row, column):
-        def codegen(context, builder, signature, args):
-            to = element(context, builder, signature.args[0], args[0], args[1])
-            send4(builder, to, element2(context, builder, signature.args[2], *args[2:]))
-            return context.get_dummy_value()
-
-        return types.void(shared, types.int64, matrix, types.int64, types.int64), codegen
-
-    @intrinsic
-    def arrived(typingctx):
-        def codegen(context, builder, signature, args):
-            kind = ir.FunctionType(ir.VoidType(), [])
-            asm = ir.InlineAsm(kind, "cp.async.wait_all;", "~{memory}", side_effect=True)
-            builder.call(asm, [])
-            return context.get_dummy_value()
-
-        return types.void(), codegen
+    @llvm()
+    def arrived(builder):
+        assembly(builder, "cp.async.wait_all;", "~{memory}", None)
 
     @inner
     def divide(a, b):
@@ -170,8 +140,7 @@ def _compiled_barrier() -> tuple[Any, Any]:
     do it so too; theirs are calls to a library, around which registers are saved in memory, and
     come in one piece.
     """
-    types, intrinsic = cuda.types, cuda.extending.intrinsic
-    i64 = ir.IntType(64)
+    u32 = cuda.types.uint32
     # Only the first thread of a block asks, between two barriers of the block: what it releases and
     # acquires counts for the whole block then (PTX ISA, Memory Consistency Model). It looks without
     # acquiring, which would empty the first-level cache each time, until all have come.
@@ -182,30 +151,16 @@ def _compiled_barrier() -> tuple[Any, Any]:
         "ld.acquire.gpu.global.u32 now, [$0]; }"
     )
 
-    def address(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-        return builder.ptrtoint(context.make_array(kind)(context, builder, array).data, i64)
+    def address(builder: Any, counter: Any) -> Any:
+        return builder.ptrtoint(counter(INT32(0)), INT64)
 
-    @intrinsic
-    def add(typingctx, counter, amount):
-        def codegen(context, builder, signature, args):
-            context.active_code_library.use_cooperative = True
-            kind = ir.FunctionType(INT32, [i64, INT32])
-            asm = ir.InlineAsm(kind, come, "=r,l,r,~{memory}", side_effect=True)
-            at = address(context, builder, signature.args[0], args[0])
-            return builder.call(asm, [at, args[1]])
+    @llvm(Array, u32, result=u32)
+    def add(builder, counter, amount):
+        return assembly(builder, come, "=r,l,r,~{memory}", INT32, address(builder, counter), amount)
 
-        return types.uint32(counter, types.uint32), codegen
-
-    @intrinsic
-    def spin(typingctx, counter, ticket):
-        def codegen(context, builder, signature, args):
-            kind = ir.FunctionType(ir.VoidType(), [i64, INT32])
-            asm = ir.InlineAsm(kind, stay, "l,r,~{memory}", side_effect=True)
-            at = address(context, builder, signature.args[0], args[0])
-            builder.call(asm, [at, args[1]])
-            return context.get_dummy_value()
-
-        return types.void(counter, types.uint32), codegen
+    @llvm(Array, u32)
+    def spin(builder, counter, ticket):
+        assembly(builder, stay, "l,r,~{memory}", None, address(builder, counter), ticket)
 
     @inner
     def arrive(counter):

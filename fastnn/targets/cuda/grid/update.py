@@ -39,7 +39,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
     slots = recipe.slots
     learning, limited, ruled, finish = o.learning, o.limited, o.ruled, o.finish
     load, store, fma4, add4, copy4 = t.load, t.store, t.fma4, t.add4, t.copy4
-    arrived, divide, split = t.arrived, t.divide, t.split
+    arrived, divide, deal = t.arrived, t.divide, t.deal
 
     @inner
     def fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team):
@@ -82,10 +82,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
         """Update W[:high, :wide] of the slice from its X and the derivatives."""
         kb, nb, ldx = shape.kb, shape.nb, shape.ldx
         size, tiles = kb * nb, (kb >> 2) << shape.quad_shift
-        parts, shift = split(tiles, team)
-        p = me >> shift
-        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
-        parts = min(parts, rows)
+        parts, p, slot, width = deal(tiles, rows, me, team)
         learned = learning(words, numbers, steps, step, 0)
         start = 0
         while start < tiles:
@@ -181,7 +178,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
         return g
 
     @inner
-    def deal(scratch, left, words, shape, batch, own, end, place, rows, p, parts, me, team):
+    def leave_part(scratch, left, words, shape, batch, own, end, place, rows, p, parts, me, team):
         """Leave this thread's part of the gradient of parameter `own`, which is at `place`."""
         if p < parts and own < end:
             layer, i, j = place
@@ -203,11 +200,10 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
         while b < used:
             sums[U(b)] = losses[U(b)]
             b += team
-        parts, shift = split(max(end - begin, 1), team)
-        p = me >> shift
-        slot, width = me - (p << shift), team if parts == 1 else 1 << shift
-        parts = min(parts, rows)
-        deal(scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team)
+        parts, p, slot, width = deal(max(end - begin, 1), rows, me, team)
+        leave_part(
+            scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team
+        )
         arrived()
         cuda.syncthreads()
         behind = shape.sums - LAST_SUMS
@@ -237,7 +233,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
                 cuda.syncthreads()
                 if start + slot < end:
                     place = place_of(words, start + slot)
-                deal(
+                leave_part(
                     scratch, left, words, shape, batch, start + slot, end, place, rows, p, parts,
                     me, team,
                 )  # fmt: skip
@@ -256,8 +252,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
     @inner
     def first_place(words, begin, end, me, team):
         """Return the place of the parameter that a thread is concerned with first."""
-        parts, shift = split(max(end - begin, 1), team)
-        own = begin + me - ((me >> shift) << shift)
-        return place_of(words, min(own, max(end - 1, 0)))
+        _, _, slot, _ = deal(max(end - begin, 1), 1, me, team)
+        return place_of(words, min(begin + slot, max(end - 1, 0)))
 
     return SimpleNamespace(learn=learn, first_place=first_place)

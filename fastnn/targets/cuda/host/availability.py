@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 from fastnn.targets.cuda.host import driver as asked
+from fastnn.targets.cuda.host import installed
 from fastnn.targets.cuda.host.driver import Device, Driver
 from fastnn.targets.cuda.host.installed import package as package  # which it tells, too
 from fastnn.targets.cuda.host.installed import version_of
@@ -58,9 +59,8 @@ def compilers() -> dict[str, str]:
         return {}
     try:
         import fastnn.targets.cuda.host.numba_cuda  # noqa: F401 - it knows how to import Numba's
-        from fastnn.targets.cuda.host.compilers import compilers as versions
 
-        return versions()
+        return installed.compilers()
     except Exception:  # whatever a broken installation raises; `unavailable` tells of it
         return {}
 

@@ -1,4 +1,4 @@
-"""Versions of the packages that CUDA needs, without importing any of them."""
+"""Versions of what CUDA needs: packages, without importing any of them, and compilers."""
 
 from __future__ import annotations
 
@@ -19,3 +19,23 @@ def version_of(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return ""
+
+
+def compilers() -> dict[str, str]:
+    """Return the version of each library that kernels are compiled with, "" where it is missing."""
+    import numba
+
+    if numba.config.ENABLE_CUDASIM:
+        return {}
+    from numba.cuda.cudadrv import nvrtc, nvvm
+
+    found = dict.fromkeys(("NVVM", "NVRTC"), "")
+    for name, ask in (
+        ("NVVM", lambda: nvvm.NVVM().get_version()),
+        ("NVRTC", lambda: nvrtc._get_nvrtc_version()),
+    ):
+        try:
+            found[name] = ".".join(map(str, ask()))
+        except Exception:  # each library has errors of its own for what it misses
+            continue
+    return found

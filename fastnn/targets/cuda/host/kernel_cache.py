@@ -21,8 +21,7 @@ import numba
 from fastnn.storage.kernels import code_cache
 from fastnn.storage.kernels.kernel_cache import folder, source_hash
 from fastnn.targets.cuda.host import driver
-from fastnn.targets.cuda.host.compilers import compilers
-from fastnn.targets.cuda.host.installed import package
+from fastnn.targets.cuda.host.installed import compilers, package
 
 # Taken now: what is imported is compiled, whatever becomes of the files meanwhile. The source of
 # user-defined rules is made by `fastnn.graph`.

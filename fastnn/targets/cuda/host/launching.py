@@ -56,7 +56,7 @@ def launch(
     with _launching:
         # What a launch may ask for without that is 48 KB less what the kernel itself declares.
         if shared_bytes > 0:
-            _allow_shared(compiled, arguments, shared_bytes)
+            _make_ready(compiled, arguments, shared_bytes)
         configured = _configured(compiled, blocks, threads, stream, shared_bytes)
         try:
             configured(*arguments)
@@ -82,15 +82,21 @@ def _configured(compiled: Any, *configuration: Any) -> Any:
 _raised: dict[tuple[Any, int], int] = {}
 
 
-def _allow_shared(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) -> None:
-    """Raise the limit of a kernel's dynamic shared memory, once for each kernel and device."""
+def _make_ready(compiled: Any, arguments: tuple[Any, ...], shared_bytes: int) -> None:
+    """Raise the limit of a kernel's dynamic shared memory, once for each kernel and device.
+
+    And say of one that is cooperative that it is: had Numba known when it was compiled, it would
+    have linked CUDA's library of barriers, ten times as much code, for none of it to be called.
+    """
     from cuda.bindings import driver
 
     device = cuda.get_current_device().id
     if _raised.get((compiled, device), 0) >= shared_bytes:
         return
     signature = tuple(compiled.typeof_pyval(each) for each in arguments)
-    code = compiled.compile(signature).library.get_cufunc()
+    ready = compiled.compile(signature)
+    ready.cooperative |= compiled.cooperative
+    code = ready.library.get_cufunc()
     which = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     (status,) = driver.cuKernelSetAttribute(which, shared_bytes, code.handle, device)
     if status != driver.CUresult.CUDA_SUCCESS:

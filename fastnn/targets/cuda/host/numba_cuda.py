@@ -150,12 +150,14 @@ def quotient(a, b):
     return I64(U32(a) // U32(b)) if a <= MOST_U32 else a // b
 
 
-def kernel(function: Callable[..., Any], *made: Any, **options: Any) -> Any:
+def kernel(
+    function: Callable[..., Any], *made: Any, cooperative: bool = False, **options: Any
+) -> Any:
     """Make a kernel, whose machine code is kept on disk.
 
     `made`: all that its code depends on beside the sources, as a rule the arguments of the function
-    that makes it; their `repr` has to say everything. `options`: those of `numba.cuda.jit`, such as
-    `launch_bounds`.
+    that makes it; their `repr` has to say everything. `cooperative`: all blocks of a launch have to
+    run at once. `options`: those of `numba.cuda.jit`, such as `launch_bounds`.
     """
     if SIMULATED:
         # Random numbers wrap around and logits overflow on purpose, of which NumPy's scalars warn.
@@ -164,6 +166,7 @@ def kernel(function: Callable[..., Any], *made: Any, **options: Any) -> Any:
     compiled = _cuda.jit(lto=False, **options)(function)
     name = f"{function.__module__}.{function.__qualname__}"
     compiled._cache = Kept(f"{name}{made!r}", compiled.targetoptions)
+    compiled.cooperative = cooperative
     return compiled
 
 

@@ -104,6 +104,11 @@ class Plan:
         """Numbers of parameters and optimizer state."""
         return int(self.words[0, STATE])
 
+    @property
+    def predicting(self) -> int:
+        """Where the parameters that predict begin: the last slot where that is their mean."""
+        return self.state_size - self.size if self.words[0, MEAN] else 0
+
     def pack(self, copies: list[Parameters], dtype: np.dtype) -> np.ndarray:
         """Return parameters and slots as they lie on the device, (state size,)."""
         state = np.zeros(self.state_size, dtype)
@@ -113,8 +118,11 @@ class Plan:
                 self._rows(state, layer, copy)[: len(rows)] = rows
         return state
 
-    def unpack(self, state: np.ndarray, copy: int) -> Parameters:
-        """Return copies of the parameters (0) or of a slot (from 1) out of what `pack` gave."""
+    def unpack(self, state: np.ndarray) -> list[Parameters]:
+        """Return copies of the parameters and of each slot out of what `pack` gave."""
+        return [self._unpack(state, copy) for copy in range(self.state_size // self.size)]
+
+    def _unpack(self, state: np.ndarray, copy: int) -> Parameters:
         found: Parameters = []
         for layer, word in enumerate(self.words[1:]):
             rows = self._rows(state, layer, copy)

@@ -20,7 +20,7 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import Problem
 from fastnn.storage.kernels.kernel_cache import CompileNotice
-from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Family, Job
+from fastnn.targets.cuda.host.arguments import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Family, Job
 from fastnn.targets.cuda.host.data import Placed, fits, place
 from fastnn.targets.cuda.host.launching import forget_launched, launched
 from fastnn.targets.cuda.host.memory import free_bytes, new_array, new_event, new_zeros
@@ -34,6 +34,7 @@ from fastnn.targets.cuda.host.numba_cuda import (
     reached,
 )
 from fastnn.targets.cuda.host.plan import Plan
+from fastnn.targets.cuda.host.scalars import layer_keys
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 
 # A launch takes about this long, so that progress shows and Ctrl-C does not wait; the next one is
@@ -118,6 +119,44 @@ class Session:
             there = new_zeros(shape, self._problem.dtype, *what, self.stream)
             self._arrays["scratch"] = there
         return there
+
+    def job(
+        self,
+        plan: Plan,
+        placed: Placed,
+        orders: Any,
+        keyed: list[tuple[int, range]],
+        *,
+        state: Any,
+        steps: np.ndarray,
+        numbers: np.ndarray | None = None,
+        scratches: int = 1,
+    ) -> Job:
+        """Put all that some epochs need on the device, beside the data.
+
+        Parameters
+        ----------
+        plan, placed, orders, state
+            As `Job` has them; all but the plan are on the device.
+        keyed
+            The seed of each network, and the numbers of its epochs.
+        steps, numbers
+            As `Job` has them, on the host; None: the plan's numbers.
+        scratches
+            How many rows of scratch.
+        """
+        return Job(
+            state=state,
+            scratch=self.scratch(plan, scratches),
+            words=self.put_once("words", plan.words),
+            numbers=self.put_once("numbers", plan.numbers if numbers is None else numbers),
+            steps=self.put("steps", steps),
+            keys=self.put("keys", layer_keys(self._problem, keyed)),
+            orders=orders,
+            results=self.put("results", np.zeros((len(orders), RESULT_FIELDS))),
+            bad=self.put("bad", np.full(len(keyed), -1, np.int64)),
+            **placed._asdict(),
+        )
 
     def source(self, data: Data, plan: Plan) -> Placed | Streamed:
         """Return the data on the device, or what streams them where they do not fit.
@@ -215,6 +254,13 @@ class Session:
         if isinstance(self.placed, Streamed):
             self.placed.close()
         self._data = self.placed = None
+
+    def results(self, job: Job) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a job has come to, its `results` and `bad`, when the stream is done."""
+        found = job.results.copy_to_host(stream=self.stream)
+        bad = job.bad.copy_to_host(stream=self.stream)
+        self.stream.synchronize()
+        return found, bad
 
     def report(self, job: Job, done: int, report: Report) -> None:
         """Tell how many steps are done, and their mean loss, when the stream has come so far."""

@@ -15,7 +15,6 @@ from numba import float64, int64
 
 from fastnn.inputs.problem import Problem
 from fastnn.ranks.group import GO_ON, NOT_FINITE
-from fastnn.rules.table import UPDATES
 from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import tiled_seconds
@@ -191,36 +190,36 @@ class Tiled:
         most = min(len(X), PREDICT_ROWS)
         problem = replace(self.problem, batch_size=most)
         plan = make_plan(problem, most, rule=self.rule, ones=False)
-        mean = UPDATES[self.rule].mean  # the last slot is what predicts
-        first = plan.size * UPDATES[self.rule].slots if mean else 0
-        zeros = cuda.to_device(np.zeros((1, 1)), stream=stream)
+
+        def put(array: np.ndarray) -> Any:
+            return cuda.to_device(array, stream=stream)
+
+        zeros, clock = put(np.zeros((1, 1))), put(np.zeros(1, np.int64))
         # Products read what is behind the end of a row, and take it for zeros.
         size = 1, plan.scratch_size
-        scratch = new_zeros(size, dtype, "predictions need", REMEDY, stream)
         job = Job(
-            state=state[0, first:].reshape(1, -1),
-            scratch=scratch,
-            words=cuda.to_device(plan.words, stream=stream),
-            numbers=cuda.to_device(plan.numbers, stream=stream),
+            state=state[0, plan.predicting :].reshape(1, -1),
+            scratch=new_zeros(size, dtype, "predictions need", REMEDY, stream),
+            words=put(plan.words),
+            numbers=put(plan.numbers),
             steps=zeros,
-            keys=cuda.to_device(np.zeros((1, 2 * len(network.dense)), np.uint64), stream=stream),
+            keys=put(np.zeros((1, 2 * len(network.dense)), np.uint64)),
             X=None,
-            classes=cuda.to_device(np.zeros(1, np.int64), stream=stream),
-            targets=cuda.to_device(np.zeros((1, 1), dtype), stream=stream),
-            weights=cuda.to_device(np.zeros(1), stream=stream),
-            orders=cuda.to_device(np.arange(most, dtype=np.int32)[None], stream=stream),
+            classes=clock,
+            targets=put(np.zeros((1, 1), dtype)),
+            weights=put(np.zeros(1)),
+            orders=put(np.arange(most, dtype=np.int32)[None]),
             results=zeros,
-            bad=cuda.to_device(np.full(1, -1, np.int64), stream=stream),
+            bad=put(np.full(1, -1, np.int64)),
         )
         last = plan.words[-1]
         start, width = int(last[OUTPUT]), int(last[LDN])
-        clock = cuda.to_device(np.zeros(1, np.int64), stream=stream)
         for begin in range(0, len(X), most):
             rows = place_features(X[begin : begin + most], dtype, stream)
             job = job._replace(X=rows)
             if len(rows) < most:
                 plan.words[0, [BATCH, SAMPLES]] = len(rows)
-                job = job._replace(words=cuda.to_device(plan.words, stream=stream))
+                job = job._replace(words=put(plan.words))
             for kernel, blocks, threads, layer in self._forward(plan, training=False):
                 asked = self._asked.get(kernel, 0)
                 launch(kernel, blocks, threads, stream, asked, job, clock, zeros, layer)

@@ -99,43 +99,35 @@ def make_product(
         own, act, state = begun
         finish4(own, state, act, i, j, g, count)
 
-    form, begin, end, end4 = {
-        "forward": ("nn", begin_forward, end_forward, end_forward4),
-        "backward": ("nt", begin_backward, end_backward, end_backward4),
-        "update": ("tn", begin_update, end_update, end_update4),
-    }[kind]
+    # C = A B of so many sums; of fields A, its rows' distance, B, and its rows' distance.
+    form, begin, end, end4, sizes, fields = {
+        "forward": (
+            "nn", begin_forward, end_forward, end_forward4, lambda rows, k, n: (rows, n, k),
+            (INPUT, LDX, WEIGHTS, LDW),
+        ),
+        "backward": (
+            "nt", begin_backward, end_backward, end_backward4, lambda rows, k, n: (rows, k, n),
+            (DELTA, LDN, WEIGHTS, LDW),
+        ),
+        "update": (
+            "tn", begin_update, end_update, end_update4, lambda rows, k, n: (k, n, rows),
+            (INPUT, LDX, DELTA, LDN),
+        ),
+    }[kind]  # fmt: skip
     gemm = make_gemm(form, dtype, precision, tile, begin, end, end4 if four else None)
+    sizes, (a, lda, b, ldb), of_weights = inner(sizes), fields, kind != "update"
 
-    def forward(job, clock, parts, layer):
+    def product(job, clock, parts, layer):
         if job.bad[0] < 0:
             _, _, rows = place(job.words, job.steps, clock)
             words, word = job.words, 1 + layer
+            right = job.state[0] if of_weights else job.scratch[0]
+            m, n, k = sizes(rows, words[word, K], words[word, N])
             gemm(
-                job.scratch[0], job.state[0], (job, clock), layer,
-                words[word, INPUT], words[word, LDX], words[word, WEIGHTS], words[word, LDW],
-                rows, words[word, N], words[word, K],
+                job.scratch[0], right, (job, clock), layer, words[word, a], words[word, lda],
+                words[word, b], words[word, ldb], m, n, k,
             )  # fmt: skip
 
-    def backward(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            _, _, rows = place(job.words, job.steps, clock)
-            words, word = job.words, 1 + layer
-            gemm(
-                job.scratch[0], job.state[0], (job, clock), layer,
-                words[word, DELTA], words[word, LDN], words[word, WEIGHTS], words[word, LDW],
-                rows, words[word, K], words[word, N],
-            )  # fmt: skip
-
-    def update(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            _, _, rows = place(job.words, job.steps, clock)
-            words, word = job.words, 1 + layer
-            gemm(
-                job.scratch[0], job.scratch[0], (job, clock), layer,
-                words[word, INPUT], words[word, LDX], words[word, DELTA], words[word, LDN],
-                words[word, K], words[word, N], rows,
-            )  # fmt: skip
-
-    chosen = {"forward": forward, "backward": backward, "update": update}[kind]
+    product.__name__ = kind
     bounds = bounds_of(dtype, tile)
-    return kernel(chosen, recipe, precision, tile, training, four, launch_bounds=bounds)
+    return kernel(product, kind, recipe, precision, tile, training, four, launch_bounds=bounds)

@@ -71,16 +71,9 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     real = np.dtype(recipe.dtype).type
 
     @inner
-    def thread():
-        return cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-
-    @inner
-    def team():
-        return cuda.gridDim.x * cuda.blockDim.x
-
-    @inner
-    def block_sum(own, sums):
+    def block_sum(own):
         """Return the sum of a number of every thread of the block, in the order of the threads."""
+        sums = cuda.shared.array(THREADS, float64)
         sums[U(cuda.threadIdx.x)] = own
         cuda.syncthreads()
         total = 0.0
@@ -89,46 +82,38 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         return total
 
     @inner
-    def block_largest(own, sums):
+    def block_largest(own):
+        sums = cuda.shared.array(THREADS, float64)
         sums[U(cuda.threadIdx.x)] = own
         cuda.syncthreads()
         for i in range(cuda.blockDim.x):
             own = max(own, sums[U(i)])
         return own
 
-    def gather(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, job.steps, clock)
-            gather_inputs(
-                job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X,
-                job.orders[U(run)], rows, first, training, thread(), team(), LANES,
-            )  # fmt: skip
+    def gather(job, clock, parts, layer, run, first, rows, me, team):
+        gather_inputs(
+            job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X, job.orders[U(run)],
+            rows, first, training, me, team, LANES,
+        )  # fmt: skip
 
-    def forward_rows(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, job.steps, clock)
-            forward_numbers(
-                job.scratch[0], job.words, job.numbers, job.keys[U(run)], layer, rows, first,
-                training, thread(), team(),
-            )  # fmt: skip
+    def forward_rows(job, clock, parts, layer, run, first, rows, me, team):
+        forward_numbers(
+            job.scratch[0], job.words, job.numbers, job.keys[U(run)], layer, rows, first, training,
+            me, team,
+        )  # fmt: skip
 
-    def loss(job, clock, parts, layer):
-        sums = cuda.shared.array(THREADS, float64)
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, job.steps, clock)
-            own = loss_of(
-                job.scratch[0], job.words, job.numbers, job.words[0, WEIGHTED], job.steps, clock[0],
-                job.classes, job.targets, job.weights, job.orders[U(run)], rows, first, thread(),
-                team(),
-            )  # fmt: skip
-            total = block_sum(own, sums)
-            if cuda.threadIdx.x == 0:
-                parts[0, U(cuda.blockIdx.x)] = total
-                parts[1, U(cuda.blockIdx.x)] = cuda.gridDim.x
+    def loss(job, clock, parts, layer, run, first, rows, me, team):
+        own = loss_of(
+            job.scratch[0], job.words, job.numbers, job.words[0, WEIGHTED], job.steps, clock[0],
+            job.classes, job.targets, job.weights, job.orders[U(run)], rows, first, me, team,
+        )  # fmt: skip
+        total = block_sum(own)
+        if cuda.threadIdx.x == 0:
+            parts[0, U(cuda.blockIdx.x)] = total
+            parts[1, U(cuda.blockIdx.x)] = cuda.gridDim.x
 
-    def end_loss(job, clock, parts, layer):
-        if job.bad[0] < 0 and thread() == 0:
-            run, first, rows = place(job.words, job.steps, clock)
+    def end_loss(job, clock, parts, layer, run, first, rows, me, team):
+        if me == 0:
             total = 0.0
             for i in range(int(parts[1, 0])):
                 total += parts[0, U(i)]
@@ -137,18 +122,14 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             if not math.isfinite(total):
                 job.bad[0] = clock[0]
 
-    def last_derivative(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, job.steps, clock)
-            derivatives_of(
-                job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows,
-                first, thread(), team(),
-            )  # fmt: skip
+    def last_derivative(job, clock, parts, layer, run, first, rows, me, team):
+        derivatives_of(
+            job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows, first, me,
+            team,
+        )  # fmt: skip
 
-    def backward_rows(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, job.steps, clock)
-            backward_numbers(job.scratch[0], job.words, layer, rows, thread(), team())
+    def backward_rows(job, clock, parts, layer, run, first, rows, me, team):
+        backward_numbers(job.scratch[0], job.words, layer, rows, me, team)
 
     @inner
     def column_sum(act, at, step, group, rows):
@@ -166,87 +147,97 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             r += GROUPS
         return total
 
-    def columns(job, clock, parts, layer):
+    def columns(job, clock, parts, layer, run, first, rows, me, team):
         """Add up the derivatives of each column: the gradient of the bias, and of slopes."""
         sums = cuda.shared.array((2, COLUMN_THREADS), float64)
-        if job.bad[0] < 0:
-            run, first, rows = place(job.words, job.steps, clock)
-            act, word, me = job.scratch[0], 1 + layer, cuda.threadIdx.x
-            k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
-            group = me // COLUMNS
-            j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
-            bias, slope, trainable = 0.0, 0.0, job.words[word, TRAINABLE] == 1
-            delta, z = job.words[word, DELTA], job.words[word, Z]
-            if j < n:
-                bias = column_sum(act, delta + j, ldn, group, rows)
-                if trainable:
-                    slope = column_sum(act, z + j, ldn, group, rows)
-            sums[0, U(me)], sums[1, U(me)] = bias, slope
-            cuda.syncthreads()
-            if me < COLUMNS and j < n:
-                for i in range(1, GROUPS):
-                    bias += sums[0, U(i * COLUMNS + me)]
-                    slope += sums[1, U(i * COLUMNS + me)]
-                par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
-                own = learning(words, numbers, steps, clock[0], layer)
-                finish(own, par, act, k, j, real(bias))
-                if trainable:
-                    finish(own, par, act, k + 1, j, real(slope))
+        act, word, me = job.scratch[0], 1 + layer, cuda.threadIdx.x
+        k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
+        group = me // COLUMNS
+        j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
+        bias, slope, trainable = 0.0, 0.0, job.words[word, TRAINABLE] == 1
+        delta, z = job.words[word, DELTA], job.words[word, Z]
+        if j < n:
+            bias = column_sum(act, delta + j, ldn, group, rows)
+            if trainable:
+                slope = column_sum(act, z + j, ldn, group, rows)
+        sums[0, U(me)], sums[1, U(me)] = bias, slope
+        cuda.syncthreads()
+        if me < COLUMNS and j < n:
+            for i in range(1, GROUPS):
+                bias += sums[0, U(i * COLUMNS + me)]
+                slope += sums[1, U(i * COLUMNS + me)]
+            par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
+            own = learning(words, numbers, steps, clock[0], layer)
+            finish(own, par, act, k, j, real(bias))
+            if trainable:
+                finish(own, par, act, k + 1, j, real(slope))
 
-    def hold(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            for each in range(job.words[0, LAYERS]):
-                hold_kept(
-                    job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], each,
-                    thread(), team(),
-                )  # fmt: skip
+    def hold(job, clock, parts, layer, run, first, rows, me, team):
+        for each in range(job.words[0, LAYERS]):
+            hold_kept(
+                job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], real(1),
+                each, me, team,
+            )  # fmt: skip
 
-    def largest(job, clock, parts, layer):
-        sums = cuda.shared.array(THREADS, float64)
-        if job.bad[0] < 0:
-            found = block_largest(largest_of(job.scratch[0], job.words, thread(), team()), sums)
-            if cuda.threadIdx.x == 0:
-                parts[0, U(cuda.blockIdx.x)] = found
+    def largest(job, clock, parts, layer, run, first, rows, me, team):
+        found = block_largest(largest_of(job.scratch[0], job.words, me, team))
+        if cuda.threadIdx.x == 0:
+            parts[0, U(cuda.blockIdx.x)] = found
 
-    def squares(job, clock, parts, layer):
-        sums = cuda.shared.array(THREADS, float64)
-        if job.bad[0] < 0:
-            unit = 1.0
-            for i in range(cuda.gridDim.x):
-                unit = max(unit, parts[0, U(i)])
-            total = block_sum(squares_of(job.scratch[0], job.words, unit, thread(), team()), sums)
-            if cuda.threadIdx.x == 0:
-                parts[1, U(cuda.blockIdx.x)] = total
+    @inner
+    def largest_part(parts):
+        unit = 1.0
+        for i in range(cuda.gridDim.x):
+            unit = max(unit, parts[0, U(i)])
+        return unit
 
-    def apply(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            unit, total = 1.0, 0.0
-            for i in range(cuda.gridDim.x):
-                unit = max(unit, parts[0, U(i)])
-            for i in range(cuda.gridDim.x):
-                total += parts[1, U(i)]
-            factor = scale_of(job.numbers, total, unit)
-            for each in range(job.words[0, LAYERS]):
-                apply_kept(
-                    job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0],
-                    factor, each, thread(), team(),
-                )  # fmt: skip
+    def squares(job, clock, parts, layer, run, first, rows, me, team):
+        unit = largest_part(parts)
+        total = block_sum(squares_of(job.scratch[0], job.words, unit, me, team))
+        if cuda.threadIdx.x == 0:
+            parts[1, U(cuda.blockIdx.x)] = total
 
-    def clip_columns(job, clock, parts, layer):
-        if job.bad[0] < 0:
-            clip(job.state[0], job.words, job.numbers, job.steps, clock[0], layer, thread(), team())
+    def apply(job, clock, parts, layer, run, first, rows, me, team):
+        unit, total = largest_part(parts), 0.0
+        for i in range(cuda.gridDim.x):
+            total += parts[1, U(i)]
+        factor = scale_of(job.numbers, total, unit)
+        for each in range(job.words[0, LAYERS]):
+            apply_kept(
+                job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], factor,
+                each, me, team,
+            )  # fmt: skip
 
-    def advance(job, clock, parts, layer):
-        if job.bad[0] < 0 and thread() == 0:
+    def clip_columns(job, clock, parts, layer, run, first, rows, me, team):
+        clip(job.state[0], job.words, job.numbers, job.steps, clock[0], layer, me, team)
+
+    def advance(job, clock, parts, layer, run, first, rows, me, team):
+        if me == 0:
             clock[0] += 1
 
     every = (
         gather, forward_rows, loss, end_loss, last_derivative, backward_rows, hold, largest,
         squares, apply, clip_columns, advance,
     )  # fmt: skip
-    made = {each.__name__: kernel(each, recipe, training) for each in every}
+    made = {each.__name__: _phase(each, place, recipe, training) for each in every}
     bounds = COLUMN_THREADS, 1
-    return SimpleNamespace(columns=kernel(columns, recipe, training, launch_bounds=bounds), **made)
+    made["columns"] = _phase(columns, place, recipe, training, launch_bounds=bounds)
+    return SimpleNamespace(**made)
+
+
+def _phase(work: Any, place: Any, *made: Any, **options: Any) -> Any:
+    """Return the kernel of a phase, which does nothing once a step had no finite loss."""
+    does = inner(work)
+
+    def phase(job, clock, parts, layer):
+        if job.bad[0] < 0:
+            run, first, rows = place(job.words, job.steps, clock)
+            me = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+            team = cuda.gridDim.x * cuda.blockDim.x
+            does(job, clock, parts, layer, run, first, rows, me, team)
+
+    phase.__name__, phase.__qualname__ = work.__name__, work.__qualname__
+    return kernel(phase, *made, **options)
 
 
 def make_place() -> Any:

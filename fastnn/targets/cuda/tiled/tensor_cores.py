@@ -22,6 +22,7 @@ the lanes go through j in the order 2, 3, 0, 1.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,13 @@ from llvmlite import ir
 
 from fastnn.targets.cuda.device.intrinsics import (
     INT32,
-    intrinsic,
+    INT64,
+    Array,
+    assembly,
+    in_shared,
+    llvm,
     load_numbers,
     make_dump,
-    pointer,
     store_numbers,
     store_vector,
 )
@@ -223,42 +227,31 @@ def _make_stores(precision: str) -> tuple[Any, Any]:
 
         return put_simulated, spread_simulated
 
+    int64 = cuda.types.int64
+
     def rounded(builder: Any, values: list[Any]) -> Any:
         real, letters = ir.FloatType(), ",".join("f" * numbers)
         code = "cvt.rna.tf32.f32 $0, $1;" if numbers == 1 else "cvt.rn.bf16x2.f32 $0, $2, $1;"
         asm = ir.InlineAsm(ir.FunctionType(INT32, [real] * numbers), code, f"=r,{letters}")
         return builder.bitcast(builder.call(asm, values), real)
 
-    @intrinsic
-    def put(typingctx, shared, index, registers, at):
-        def codegen(context, builder, signature, args):
-            target = pointer(context, builder, signature.args[0], args[0], args[1])
-            start = pointer(context, builder, signature.args[2], args[2], args[3])
-            found = load_numbers(builder, start, 4 * numbers)
-            words = [rounded(builder, found[i * numbers : (i + 1) * numbers]) for i in range(4)]
-            store_vector(builder, target, words)
-            return context.get_dummy_value()
+    @llvm(Array, int64, Array, int64)
+    def put(builder, shared, index, registers, at):
+        found = load_numbers(builder, registers(at), 4 * numbers)
+        words = [rounded(builder, found[i * numbers : (i + 1) * numbers]) for i in range(4)]
+        store_vector(builder, shared(index), words)
 
-        return cuda.types.void(shared, cuda.types.int64, registers, cuda.types.int64), codegen
-
-    @intrinsic
-    def spread(typingctx, shared, index, stride, registers, at, swapped):
-        def codegen(context, builder, signature, args):
-            target = pointer(context, builder, signature.args[0], args[0], args[1])
-            start = pointer(context, builder, signature.args[3], args[3], args[4])
-            found = load_numbers(builder, start, 4 * numbers)
-            words = [rounded(builder, found[i::4]) for i in range(4)]
-            turned, stride = builder.trunc(args[5], ir.IntType(1)), args[2]
-            shift = builder.mul(builder.mul(args[5], stride), ir.IntType(64)(2))
-            for i in range(4):
-                word = builder.select(turned, words[i ^ 2], words[i])
-                away = builder.mul(stride, ir.IntType(64)(i))
-                away = builder.add(away, shift) if i < 2 else builder.sub(away, shift)
-                builder.store(word, builder.gep(target, [away]))
-            return context.get_dummy_value()
-
-        whole = cuda.types.int64
-        return cuda.types.void(shared, whole, whole, registers, whole, whole), codegen
+    @llvm(Array, int64, int64, Array, int64, int64)
+    def spread(builder, shared, index, stride, registers, at, swapped):
+        target, found = shared(index), load_numbers(builder, registers(at), 4 * numbers)
+        words = [rounded(builder, found[i::4]) for i in range(4)]
+        turned = builder.trunc(swapped, ir.IntType(1))
+        shift = builder.mul(builder.mul(swapped, stride), INT64(2))
+        for i in range(4):
+            word = builder.select(turned, words[i ^ 2], words[i])
+            away = builder.mul(stride, INT64(i))
+            away = builder.add(away, shift) if i < 2 else builder.sub(away, shift)
+            builder.store(word, builder.gep(target, [away]))
 
     return put, spread
 
@@ -283,54 +276,35 @@ def _make_multiply(
 
         return multiply_simulated
 
-    real = ir.FloatType()
-    four = ir.LiteralStructType([INT32] * 4)
-    product = ir.InlineAsm(
-        ir.FunctionType(ir.LiteralStructType([real] * 4), [INT32] * 6 + [real] * 4),
+    four, four_sums = (ir.LiteralStructType([kind] * 4) for kind in (INT32, ir.FloatType()))
+    code = (
         f"mma.sync.aligned.{PRODUCT[precision]} "
-        "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};",
-        "=f,=f,=f,=f,r,r,r,r,r,r,0,1,2,3",
-        side_effect=True,
+        "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};"
     )
+    constraints = "=f,=f,=f,=f,r,r,r,r,r,r,0,1,2,3"
 
     def fragments(builder: Any, address: Any, offset: int) -> list[Any]:
         code = f"ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{$0, $1, $2, $3}}, [$4 + {4 * offset}];"
-        asm = ir.InlineAsm(
-            ir.FunctionType(four, [INT32]), code, "=r,=r,=r,=r,r,~{memory}", side_effect=True
-        )
-        found = builder.call(asm, [address])
+        found = assembly(builder, code, "=r,=r,=r,=r,r,~{memory}", four, address)
         return [builder.extract_value(found, i) for i in range(4)]
 
-    def address_of(builder: Any, start: Any) -> Any:
-        shared = ir.PointerType(start.type.pointee, 3)
-        return builder.ptrtoint(builder.addrspacecast(start, shared), INT32)
-
-    @intrinsic
-    def multiply(typingctx, sums, shared, a, b):
-        def codegen(context, builder, signature, args):
-            start = pointer(context, builder, signature.args[0], args[0], INT32(0))
-            places = [
-                address_of(builder, pointer(context, builder, signature.args[1], args[1], at))
-                for at in args[2:]
+    @llvm(Array, Array, cuda.types.int64, cuda.types.int64)
+    def multiply(builder, sums, shared, a, b):
+        start, places = sums(INT32(0)), [in_shared(builder, shared(at)) for at in (a, b)]
+        total = load_numbers(builder, start, row_blocks * column_blocks * 4)
+        for word in range(0, words, 8):
+            left = [
+                fragments(builder, places[0], block * 16 * length + word)
+                for block in range(row_blocks)
             ]
-            total = load_numbers(builder, start, row_blocks * column_blocks * 4)
-            for word in range(0, words, 8):
-                left = [
-                    fragments(builder, places[0], block * 16 * length + word)
-                    for block in range(row_blocks)
-                ]
-                right: list[list[Any]] = []
-                for pair in range(column_blocks // 2):
-                    found = fragments(builder, places[1], pair * 16 * length + word)
-                    right += [found[:2], found[2:]]
-                for r in range(row_blocks):
-                    for c in range(column_blocks):
-                        at = (r * column_blocks + c) * 4
-                        made = builder.call(product, [*left[r], *right[c], *total[at : at + 4]])
-                        total[at : at + 4] = [builder.extract_value(made, i) for i in range(4)]
-            store_numbers(builder, start, total)
-            return context.get_dummy_value()
-
-        return cuda.types.void(sums, shared, cuda.types.int64, cuda.types.int64), codegen
+            right: list[list[Any]] = []
+            for pair in range(column_blocks // 2):
+                found = fragments(builder, places[1], pair * 16 * length + word)
+                right += [found[:2], found[2:]]
+            for block, (x, w) in enumerate(itertools.product(left, right)):
+                own = slice(4 * block, 4 * block + 4)
+                found = assembly(builder, code, constraints, four_sums, *x, *w, *total[own])
+                total[own] = [builder.extract_value(found, i) for i in range(4)]
+        store_numbers(builder, start, total)
 
     return multiply
