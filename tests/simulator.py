@@ -24,7 +24,7 @@ def nowhere_to_run() -> str:
     if SIMULATED:
         found = importlib.util.find_spec("greenlet")
         return "" if found else "no greenlet here: pip install 'fastnn[cuda-test]'"
-    from numba import cuda
+    from fastnn.targets.cuda.host.numba_cuda import cuda
 
     if cuda.is_available():
         return ""
