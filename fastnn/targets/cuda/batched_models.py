@@ -325,7 +325,7 @@ class Several:
             self.seconds_per_row = (time.perf_counter() - start) / (epochs * n)
         found = found.reshape(networks, epochs, RESULT_FIELDS)
         return states, [
-            read_results(own, int(failed), each, n * data.mean_weight)
+            read_results(own, int(failed), each, session.weight)
             for own, failed in zip(found, bad, strict=True)
         ]
 

@@ -257,7 +257,7 @@ class Engine(interface.Engine):
             found, bad = self._session.results(job)
             if bad[0] < 0:
                 self.seconds_per_row = (time.perf_counter() - start) / orders.size
-        whole = len(data) * mean if orders.shape[1] == len(data) else None
+        whole = self._session.weight if orders.shape[1] == len(data) else None
         return read_results(found, int(bad[0]), each, whole)
 
     def _looked_on(

@@ -70,6 +70,10 @@ class Session:
         The number of the device, which every thread that works here uses for so long.
     lost
         What the device failed with, or "".
+    placed
+        The data in use, as `source` returned them.
+    weight
+        What all of their rows weigh, the same number in every order.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Session:
         self._sources: dict[str, np.ndarray] = {}  # what `put_once` has put there
         self._data: Data | None = None  # those that are placed
         self.placed: Placed | Streamed | None = None
+        self.weight = 0.0
         self.device = current_device() if device is None else device
         with self.guarded("looking for a device"):
             self.stream = cuda.stream()
@@ -171,7 +176,10 @@ class Session:
                 self.placed = place(data, self._problem, self.stream)
             else:
                 self.placed = Streamed(data, self._problem, self.stream)
-            self._data = data
+            self._data, self.weight = data, float(len(data))
+            if data.row_weights is not None:
+                rows = data.in_order(np.arange(len(data)))
+                self.weight = math.fsum(data.row_weights[rows])
         assert self.placed is not None
         return self.placed
 
