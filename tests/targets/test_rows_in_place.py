@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from fastnn import BatchNorm, Dense, InvalidInput, Network, Trainer
 from fastnn.inputs.arrays import check_finite
+from fastnn.targets.cpu.forward import rows_of_a_call
 from fastnn.training.predictor import FEW_NUMBERS
 
 ROWS = 1, 5, 63, 64, 65, 129, 257
@@ -109,3 +110,13 @@ def test_any_number_of_threads_gives_the_same_bits(threads):
     X = features(5000, 300)
     few = np.concatenate([trainer_of(300, 100).forward(X[i : i + 40]) for i in range(0, 5000, 40)])
     assert np.array_equal(trainer_of(300, 100, threads=threads).forward(X), few)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 16, 40, 64, 65, 96, 130, 192, 1000, 4097])
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+def test_no_thread_has_more_blocks_than_an_even_share(rows, threads):
+    """Also where they are few rows, of a network so large that each is worth a call."""
+    count = rows_of_a_call(rows, 1 << 17, threads)
+    assert count < rows / threads + 8
+    assert rows_of_a_call(rows, 0, threads) <= 64
+    assert rows_of_a_call(100_000, 130, threads) == 192

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Work that makes a second thread worth waking for a prediction, and what is done of it in one call:
 # a few hundredths of a second.
 PREDICT_FLOPS_PER_THREAD, PREDICT_FLOPS_PER_CALL, PREDICT_ROWS_PER_CALL = 2e7, 5e8, 1 << 17
+TILE_ROWS = 8  # of products of any kind, about
 NOTHING = np.zeros(0, np.int64)
 
 
@@ -80,9 +81,17 @@ def reads_in_place(plan: Plan, X: np.ndarray) -> bool:
     return bool(products and lie and plan.layout.panel > 1 and pages_of(X) is None)
 
 
-def whole_blocks(rows: int) -> int:
-    """Return at least as many rows as that many, and 1, which are whole blocks."""
-    return max(1, -(-rows // INFERENCE_ROWS)) * INFERENCE_ROWS
+def rows_of_a_call(rows: int, most: int, threads: int) -> int:
+    """Return how many rows each call takes where one takes about so many at most.
+
+    Those are whole blocks; but a share of a thread that is smaller is of whole tiles, so that few
+    rows of a large network are shared evenly.
+    """
+    return min(_whole(most, INFERENCE_ROWS), _whole(-(-rows // threads), TILE_ROWS))
+
+
+def _whole(rows: int, together: int) -> int:
+    return max(1, -(-rows // together)) * together
 
 
 class Here:
@@ -143,7 +152,7 @@ def predicting(
     threads = min(threads, max(1, int(flops / PREDICT_FLOPS_PER_THREAD)))
     most = min(PREDICT_ROWS_PER_CALL, int(PREDICT_FLOPS_PER_CALL / flops * rows))
     jobs, kept = forward_jobs(working, alphas, X, threads, done)
-    count = whole_blocks(min(most, -(-rows // threads)))
+    count = rows_of_a_call(rows, most, threads)
 
     def predict() -> np.ndarray:
         found = np.empty((rows, outputs), working.memory.dtype)
