@@ -11,6 +11,7 @@ from target_cases import OPTIMIZERS, problem_of
 from fastnn.network import Dense, Dropout
 from fastnn.rules.table import UPDATES
 from fastnn.targets.cpu.plan import make_plan
+from fastnn.targets.cpu.tiling import END_PANEL, FORWARD, KIND
 from fastnn.targets.layout import Layout
 
 LAYOUTS = [Layout(1, 1), Layout(4, 8), Layout(8, 16), Layout(16, 32), Layout(2, 4)]
@@ -62,6 +63,27 @@ def test_split_takes_matrices_of_any_strides(matrix):
     layout.split(plain, flats[0])
     layout.split(matrix(plain), flats[1])
     assert np.array_equal(flats[0], flats[1])
+
+
+@pytest.mark.parametrize(
+    ("columns", "begun"), [(1, 1), (8, 1), (9, 1), (12, 1), (13, 2), (16, 2), (17, 2), (21, 3)]
+)
+def test_a_narrow_last_panel_begins_no_tile_but_alone(columns, begun):
+    assert Layout(4, 8).begun(columns) == begun
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 16])
+@pytest.mark.parametrize("layout", LAYOUTS[1:], ids=str)
+@pytest.mark.parametrize("panels", [1, 2, 3, 6, 17])
+def test_a_narrow_last_panel_is_multiplied_with_the_one_before(threads, layout, panels):
+    """On any number of threads, forward and in the update: alone it costs more than its share."""
+    units = panels * layout.panel + 1
+    problem = problem_of(100_000, [Dense(units), Dense(2)], dtype="float32")
+    plan = make_plan(problem, 100, layout, threads)
+    begins = plan.tiles[plan.tiles[:, 0] == 0, 3]
+    assert begins.max() < panels
+    (forward,) = plan.phases[plan.phases[:, KIND] == FORWARD]
+    assert forward[END_PANEL] == panels
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])

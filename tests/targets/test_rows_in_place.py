@@ -120,3 +120,21 @@ def test_no_thread_has_more_blocks_than_an_even_share(rows, threads):
     assert count < rows / threads + 8
     assert rows_of_a_call(rows, 0, threads) <= 64
     assert rows_of_a_call(100_000, 130, threads) == 192
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("k", "n"), SHAPES)
+def test_the_first_sums_say_whether_all_rows_are_finite(k, n, dtype):
+    """So that X is not gone over once more: where they say nothing, it only takes longer."""
+    engine, X = trainer_of(k, n, dtype)._open(), features(130, k, dtype)
+    assert np.array_equal(engine.forward_if_finite(X), engine.forward(X))
+    X[-1, -1] = np.nan
+    assert engine.forward_if_finite(X) is None
+
+
+@pytest.mark.parametrize("layers", [[BatchNorm()], [Dense(2)]], ids=["normalized", "narrow"])
+def test_layers_that_read_no_rows_in_place_say_nothing(layers):
+    trainer, X = Trainer(Network(160, [*layers, Dense(4)])), features(257, 160)
+    trainer.fit(X[1:], np.arange(256) % 4, epochs=1)
+    assert trainer._open().forward_if_finite(X) is None
+    assert trainer._open().forward_if_finite(np.asfortranarray(X)) is None
