@@ -640,3 +640,20 @@ def test_sparse_rows_are_predicted_together(monkeypatch):
     found = model.predict_proba(sparse)
     assert len(counts) <= 1
     np.testing.assert_allclose(found, model.predict_proba(sparse.toarray()), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows, engine", [(1, False), (13, False), (14, True), (150, True)])
+def test_wide_layers_are_predicted_by_the_engine_where_numpy_would_wake_threads(
+    rows, engine, monkeypatch
+):
+    from fastnn.estimators import mlp_base
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(60, 100)), random.integers(0, 3, 60)
+    model = fastnn.MLPClassifier((200,), max_iter=2, random_state=0).fit(X, y)
+    counts, by_numpy = [], mlp_base.forward
+    monkeypatch.setattr(mlp_base, "forward", lambda *given: counts.append(1) or by_numpy(*given))
+    new = random.normal(size=(rows, 100))
+    found = model.predict_proba(new)
+    assert len(counts) == (not engine)
+    np.testing.assert_allclose(model.to_trainer().predict_proba(new), found, rtol=1e-9)

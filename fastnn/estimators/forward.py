@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 ROWS = 4096  # at a time: what is between two layers stays in the cache
 # Of so many products of a layer at a time OpenBLAS wakes no threads of its own, which would keep
 # processors busy for another 25 ms: from the fit that comes next, say, in a cross-validation. Where
-# that are a few rows only, and of sparse ones, all go together.
+# that are a few rows only, and of sparse ones, all go together; see `wakes_threads`.
 ALONE, FEWEST_ROWS = 1 << 18, 16
 SHORT = 1 << 26  # products in all that one thread does sooner than that
+
+
+def wakes_threads(X: Any, shapes: Iterable[tuple[int, int]]) -> bool:
+    """Return whether OpenBLAS would wake threads for this X, however its rows are cut."""
+    largest = max(k * n for k, n in shapes)
+    return ALONE // largest < FEWEST_ROWS and X.shape[0] * largest > ALONE and not issparse(X)
 
 
 def forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:

@@ -35,7 +35,7 @@ from fastnn.estimators.description import (
     hidden_sizes,
     network_of,
 )
-from fastnn.estimators.forward import forward
+from fastnn.estimators.forward import forward, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.problem import check_precision, penalty_of
@@ -551,8 +551,10 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if self.x_scaling_ is not None:
             X = self.x_scaling_.apply(X)
         products = X.shape[0] * sum(W.size for W in self.coefs_)
-        exact = trainer.problem.precision == "float32"
-        if exact and (products <= _NUMPY_PRODUCTS or trainer.target == "numpy"):
+        exact, small = trainer.problem.precision == "float32", products <= _NUMPY_PRODUCTS
+        if small and trainer.target == "cpu":
+            small = not wakes_threads(X, trainer.network.shapes)
+        if exact and (small or trainer.target == "numpy"):
             raw = forward(trainer.problem, self._parameters(), X)
         else:
             raw = self._trainer_now().forward(X)
