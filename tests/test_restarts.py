@@ -109,6 +109,8 @@ def test_auto_may_choose_a_device_for_many_networks_and_not_for_one(monkeypatch)
     monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", engine)
     trainer = trainer_of(target="auto")
     monkeypatch.setattr(worthwhile, "WORTHWHILE", 3 * worthwhile.step_operations(trainer.problem))
+    alone = [[0], [1], [2]]  # no kernels can share a launch here
+    monkeypatch.setattr("fastnn.training.many._groups", lambda members: alone)
     history = trainer.fit(X, LABELS, epochs=1, restarts=3, sample_weight=WEIGHTS)
     assert (trainer.target, history.target) == ("auto", "cuda")
     assert history.reason.startswith("auto chose cuda: Some Card")
