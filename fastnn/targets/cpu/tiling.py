@@ -120,7 +120,7 @@ def list_phases(
             # A thread goes through X once: what the first of its panels reads, the others use.
             group = -(-layout.begun(n) // (columns * threads))
             if n <= IN_PLACE_UNITS and not rounded:
-                high = look_rows(rows)
+                high = look_rows(rows) // (2 if _uneven(layout, n, threads) else 1)
         products = kinds[layer].code == LINEAR and not rounded
         end = layout.begun(n) if products else layout.panels(n)
         phases.append((FORWARD, layer, high, columns, group, -1, -1, 0, end))
@@ -164,6 +164,15 @@ def list_phases(
         if own_rule and each.trainable and limited:
             phases.append((MAX_NORM, layer, rows, 1, 1, -1, -1))
     return np.array([(*phase, 0, 0)[:PHASE_FIELDS] for phase in phases], np.int64)
+
+
+def _uneven(layout: Layout, n: int, threads: int) -> bool:
+    """Whether n outputs are a tile a thread or fewer, and unequal ones.
+
+    Then one takes some of the tiles of another, which are to be small.
+    """
+    vectors = layout.padded(n) // layout.lanes
+    return threads > 1 and layout.begun(n) <= threads and vectors % (2 * threads) > 0
 
 
 def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tuple[int, int]:
@@ -246,7 +255,8 @@ def cut_update(
             last_begun = max(begin + 1, min(end, begun)) if end == panels else end
             groups = -(-(last_begun - begin) // together)
             width = layout.panel * min(n, together * layout.panel)
-            high = max(1, min(chunks, round(target / width)))
+            own_target = target / 2 if _uneven(layout, n, threads) else target
+            high = max(1, min(chunks, round(own_target / width)))
             if sparse and layer == 0:
                 high = -(-chunks // (1 if threads == 1 else SPARSE_TILES * threads))
             for group in range(groups):
