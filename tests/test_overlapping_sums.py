@@ -15,7 +15,7 @@ from fastnn.errors import Diverged, RankFailed
 from fastnn.ranks.group import Group
 from fastnn.ranks.watch import count_neighbours
 from fastnn.storage.kernels.machine import DISABLE_JIT
-from fastnn.targets.cpu import parts, thread_count
+from fastnn.targets.cpu import known_plans, parts, thread_count
 from fastnn.targets.cpu.plan import SIZE, WEIGHTS, make_plan
 from fastnn.targets.cpu.sums import Sums
 from fastnn.targets.cpu.tiling import (
@@ -53,6 +53,7 @@ def cut(monkeypatch):
 
     def into(part_bytes, overlapping):
         monkeypatch.setattr(parts, "PART_BYTES", part_bytes)
+        monkeypatch.setattr(known_plans, "_KNOWN", {})  # which have been cut otherwise
         monkeypatch.setattr(Group, "has_spare_processor", lambda group, threads: overlapping)
 
     return into
