@@ -107,7 +107,9 @@ def measure(results: Results, data: Split, key: Key) -> None:
     results.add(key, data.task, scores(data.task, data.test.y, predicted), seconds, **known)
 
 
-def compare(results: Results, name: str, peers: Sequence[str], seeds: int) -> Iterator[str]:
+def compare(
+    results: Results, name: str, peers: Sequence[str], seeds: int, slow_seeds: int = 1
+) -> Iterator[str]:
     """Fit what is missing of one table; yield its lines as they come."""
     data = load(name)
     yield from ("", f"{name}: {data.describe()}")
@@ -115,7 +117,8 @@ def compare(results: Results, name: str, peers: Sequence[str], seeds: int) -> It
     for peer in peers:
         known = PEERS_AND_LIMITED.get(peer)
         try:
-            for seed in range(known.seeds(seeds) if known else seeds):
+            wanted = min(seeds, slow_seeds) if known and known.slow else seeds
+            for seed in range(known.seeds(wanted) if known else wanted):
                 measure(results, data, (name, peer, seed))
         except ChildFailed as failure:
             yield row(TITLES[peer], f"failed: {failure}")
@@ -145,8 +148,10 @@ def parse() -> argparse.Namespace:
     known = [*PEERS_AND_LIMITED]
     quick = [name for name, peer in PEERS.items() if not peer.slow]
     parser.add_argument("--quick", action="store_true", help="one seed")
-    parser.add_argument("--slow", action="store_true", help="slow peers too, with one seed")
+    parser.add_argument("--slow", action="store_true", help="slow peers too")
     parser.add_argument("--seeds", type=positive(int), default=SEEDS, help="default: %(default)s")
+    parser.add_argument("--slow-seeds", type=positive(int), default=1, metavar="N",
+                        help="seeds of slow peers; default: %(default)s")  # fmt: skip
     parser.add_argument("--data", type=listed([*TABLES]), default=[*TABLES], metavar="NAME,...",
                         help=f"some of {','.join(TABLES)}; default: all")  # fmt: skip
     parser.add_argument("--peers", type=listed(known), metavar="NAME,...",
@@ -179,11 +184,13 @@ def with_average(peers: Sequence[str]) -> list[str]:
     return [*peers, AVERAGE] if set(PAIR) <= set(peers) else list(peers)
 
 
-def run(results: Results, names: Sequence[str], peers: Sequence[str], seeds: int) -> None:
+def run(
+    results: Results, names: Sequence[str], peers: Sequence[str], seeds: int, slow_seeds: int
+) -> None:
     """Fit what is missing and print the rows as they come, then what is to be compared."""
     for name in names:
         try:
-            for line in compare(results, name, peers, seeds):
+            for line in compare(results, name, peers, seeds, slow_seeds):
                 print(line, flush=True)
         except NotThere as reason:
             print(f"{name} skipped: {reason}", file=sys.stderr)
@@ -213,7 +220,8 @@ def main() -> None:
         if chosen.json is not None:
             folder = chosen.json.with_suffix(".predictions")
             folder.mkdir(exist_ok=True)
-        run(Results(folder, chosen.json), chosen.data, peers, chosen.seeds)
+        results = Results(folder, chosen.json)
+        run(results, chosen.data, peers, chosen.seeds, chosen.slow_seeds)
 
 
 if __name__ == "__main__":

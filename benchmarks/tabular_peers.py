@@ -39,7 +39,7 @@ class Peer:
     module
         What has to be importable, and `distribution`, where pip finds it.
     slow
-        Whether it takes part only if asked for, with one seed.
+        Whether it takes part only if asked for, and then with as many seeds as slow ones are to.
     draws
         Whether anything is drawn, so that seeds differ; if not, one fit is as good as five.
     """
@@ -57,8 +57,8 @@ class Peer:
         return self.distribution.partition(">")[0]
 
     def seeds(self, most: int) -> int:
-        """Return how many seeds it is fitted with, of so many."""
-        return 1 if self.slow or not self.draws else most
+        """Return of how many seeds there can be fits that differ, of so many."""
+        return most if self.draws else 1
 
 
 def _fastnn(split: Split, seed: int, **settings: Any) -> Predict:

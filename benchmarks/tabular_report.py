@@ -102,7 +102,7 @@ def overview(
         yield row(name, *cells)
 
 
-def cell(peer: str, values: Sequence[float], seeds: int, measure: str) -> str:
+def cell(peer: str, values: Sequence[float], seeds: int, measure: str = "") -> str:
     """Return what a table says of a peer, and of how many seeds if some are missing."""
     if not values:
         return NONE
@@ -263,14 +263,13 @@ def _equal(results: Results, name: str, peer: str, measure: str, seeds: int) -> 
     def mean(own: str, of: str) -> float:
         return float(np.mean(results.values(name, own, seeds, of)))
 
-    sign = 1 if measure in HIGHER_IS_BETTER else -1
     theirs, seconds = mean(peer, measure), mean(peer, SECONDS)
     found = Equal(
         name, peer, measure, theirs, seconds,
         mean(PAIR[0], measure), seconds / mean(PAIR[0], SECONDS),
     )  # fmt: skip
     for own in (*FEWER, PAIR[0]):
-        if results.of(name, own, seeds) and sign * mean(own, measure) >= sign * theirs:
+        if results.of(name, own, seeds) and _no_worse(results, name, own, peer, measure, seeds):
             times = seconds / mean(own, SECONDS)
             return replace(found, enough=own, score=mean(own, measure), times=times)
     return found
@@ -292,9 +291,50 @@ def as_good(results: Results, names: Sequence[str], seeds: int) -> Iterator[str]
             enough = (str(members), spread([each.score]), f"{each.times:.1f}")
         yield row(
             f"{TITLES[each.peer]}, {each.table}, {each.measure}",
-            spread([each.theirs]),
+            cell(each.peer, results.values(each.table, each.peer, seeds, each.measure), seeds),
             f"{each.seconds:.3g}",
             spread([each.ours]),
             f"{each.defaults:.1f}",
             *enough,
         )
+    yield from of_settings(results, names, seeds)
+
+
+def of_settings(results: Results, names: Sequence[str], seeds: int) -> Iterator[str]:
+    """Yield on how many tables each number of members is as good as slow peers, for less CPU time.
+
+    That is what to expect of a number that was chosen without the rows to test on.
+    """
+    tasks, often = results.tasks(), f"and {TIMES:g} times less {SECONDS}"
+    yield from heading(
+        "members, beside a slow peer", "tables", "no worse by RMSE, accuracy", often,
+        "no worse by RMSE, log loss", often, f"times its {SECONDS}, geometric mean",
+    )  # fmt: skip
+    for peer in (peer for peer, known in PEERS.items() if known.slow):
+        for own in (*FEWER, PAIR[0]):
+            shared = [
+                name for name in names
+                if results.of(name, peer, seeds) and results.of(name, own, seeds)
+            ]  # fmt: skip
+            if not shared:
+                continue
+            seconds = [
+                [np.mean(results.values(name, each, seeds, SECONDS)) for name in shared]
+                for each in (peer, own)
+            ]
+            times, counts = np.divide(*seconds), []
+            for which in (0, -1):
+                good = np.array([
+                    _no_worse(results, name, own, peer, MEASURES[tasks[name]][which], seeds)
+                    for name in shared
+                ])  # fmt: skip
+                counts += [f"{good.sum()}", f"{(good & (times >= TIMES)).sum()}"]
+            members = FEWER.get(own, "the defaults")
+            mean = f"{np.exp(np.log(times).mean()):.1f}"
+            yield row(f"{members}, {TITLES[peer]}", f"{len(shared)}", *counts, mean)
+
+
+def _no_worse(results: Results, name: str, own: str, peer: str, measure: str, seeds: int) -> bool:
+    """Return whether the mean score of one is no worse than that of another, by a measure."""
+    ours, theirs = (np.mean(results.values(name, each, seeds, measure)) for each in (own, peer))
+    return bool(ours >= theirs if measure in HIGHER_IS_BETTER else ours <= theirs)

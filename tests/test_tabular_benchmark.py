@@ -15,6 +15,7 @@ import tabular
 import tabular_data
 import tabular_peers
 import tabular_records
+import tabular_reliability
 import tabular_report
 from processes import ChildFailed
 from threadpoolctl import threadpool_limits  # scikit-learn needs it
@@ -106,8 +107,10 @@ def test_the_table_has_means_of_the_seeds_and_the_average_of_the_pair(fits, tmp_
     table = rows_of(tabular.compare(results, "toy-regression", peers, SEEDS))
     assert table["fastnn"][0] == "1.5000 ± 0.5000"  # off by 1 with seed 0, by 2 with seed 1
     assert table["LightGBM"][0] == "3.0000"  # once, as it draws nothing
-    assert table["slow one"][0] == "0.5000"  # with one seed
+    assert table["slow one"][0] == "0.5000 (1 of 2)"  # as asked
     assert table["both"][0] == "0.7500 ± 0.2500"  # by -1 and -0.5
+    table = rows_of(tabular.compare(results, "toy-regression", ["late"], SEEDS, slow_seeds=3))
+    assert table["slow one"][0] == "1.0000 ± 0.5000"
     record = results.records["toy-regression", "fastnn", 1]
     assert record["version"] == f"numpy {np.__version__}"
     assert record["table"] == tabular_data.load("toy-regression").describe()
@@ -147,6 +150,30 @@ def test_a_peer_that_fails_is_named_and_the_others_go_on(fits, tmp_path, monkeyp
     assert table["fastnn"][0] == "failed: out of memory"
     assert table["LightGBM"][0] == "3.0000"
     assert table["both"][0].startswith("failed: ")
+
+
+def test_probabilities_that_come_true_as_often_as_they_say_have_no_calibration_error(
+    tmp_path, monkeypatch
+):
+    random = np.random.default_rng(0)
+    probability = random.uniform(size=100_000)
+    y = (random.uniform(size=100_000) < probability).astype(int)
+    right = np.stack([1 - probability, probability], axis=1)
+    assert tabular_reliability.error(right, y) < 0.01
+    doubted = 0.25 + right / 2  # off by half of how far it is from 1/2, a quarter on average
+    assert tabular_reliability.error(doubted, y) == pytest.approx(0.125, abs=0.01)
+    three = np.hstack([right / 2, np.full((100_000, 1), 0.5)])  # the third class never comes
+    assert tabular_reliability.error(three, y) == pytest.approx(0.5)
+    results = tabular_records.Results(tmp_path)
+    data = tabular_data.load("toy-binary")
+    monkeypatch.setattr(tabular_reliability, "load", lambda name: data)
+    for peer in tabular_peers.PAIR:
+        results.add(("adult", peer, 0), "binary", {}, 1.0)
+        shares = np.tile([0.5, 0.5], (len(data.test.y), 1))
+        np.save(results.predictions("adult", peer, 0), shares)
+    curve, errors = readme.tables_in("\n".join(tabular_reliability.report(results, "adult")))
+    assert len(curve) == 11 and {row[1] for row in curve[1:]} == {"0.500"}
+    assert errors[0][1:] == ["fastnn", "LightGBM"] and errors[1][1] == errors[1][2]
 
 
 def test_ranks_know_which_scores_are_better_higher():
@@ -203,20 +230,27 @@ def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
     assert file.read_text() == text
     assert readme.report_in(page.read_text(), readme.OF_TABLES).strip() == printed.strip()
     assert printed.startswith("2026-01-01 to 2026-01-02; fastnn, fastnn-1, ")
-    about, errors, seconds, ranks, all_ranks, equal, held = readme.tables_in(printed)
+    about, errors, seconds, ranks, all_ranks, equal, settings, held = readme.tables_in(printed)
     assert about[1] == ["california", "california, as it is"]
     assert errors[0][1:] == ["fastnn", "LightGBM", "TabM-D", "fastnn + LightGBM"]
     assert errors[1][1:] == [
-        "43000 ± 2000 (2 of 3)", "44000", "**42000**", "42500 ± 2000 (2 of 3)"]  # fmt: skip
-    assert errors[2][3] == "141.00"
+        "43000 ± 2000 (2 of 3)", "44000", "**42000 (1 of 3)**", "42500 ± 2000 (2 of 3)",
+    ]  # fmt: skip
+    assert errors[2][3] == "141.00 (1 of 3)"
     assert seconds[1][1:] == ["10", "1", "40", "11"]
     assert [row[2] for row in ranks[1:]] == ["2.50", "2.00", "1.50"]
     assert ranks[0][0] == "average rank of 3 over california, computers"
     assert [row[2] for row in all_ranks[1:]] == ["3.00", "2.50", "2.50", "2.00"]
     assert "is better than either on 1 of 2 tables by RMSE and log loss" in printed
     assert equal[1:] == [
-        ["TabM-D, california, RMSE", "42000", "40", "43000", "4.0", "–", "–", "–"],
-        ["TabM-D, computers, RMSE", "141.00", "8", "140.00", "4.0", "2", "141.00", "20.0"],
+        ["TabM-D, california, RMSE", "42000 (1 of 3)", "40", "43000", "4.0", "–", "–", "–"],
+        ["TabM-D, computers, RMSE", "141.00 (1 of 3)", "8", "140.00", "4.0", "2", "141.00", "20.0"],
+    ]
+    assert [[row[0], row[1], *row[4:]] for row in settings[1:]] == [
+        ["1, TabM-D", "1", "0", "0", "80.0"],
+        ["2, TabM-D", "1", "1", "1", "20.0"],
+        ["4, TabM-D", "1", "1", "1", "10.0"],
+        ["the defaults, TabM-D", "2", "1", "0", "4.0"],
     ]
     assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no", "yes"]
     assert [row[2] for row in held[-2:]] == ["never as good", "20.0 times"]
