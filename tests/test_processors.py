@@ -106,6 +106,19 @@ def test_a_group_of_version_1_limits_them(quota, eight):
     assert available_threads() == {-1: 8, 50_000: 1, 350_000: 4}[quota]
 
 
+@needs_linux
+def test_groups_are_read_again_after_a_second(eight, monkeypatch):
+    now = 7.0
+    monkeypatch.setattr(processors.time, "monotonic", lambda: now)
+    (eight / "cgroup").write_text("0::/\n")
+    (eight / "cpu.max").write_text("200000 100000\n")
+    assert available_threads() == 2
+    (eight / "cpu.max").write_text("300000 100000\n")
+    assert available_threads() == 2
+    now += 1.0
+    assert available_threads() == 3
+
+
 def test_a_fit_takes_the_threads_that_there_are_when_it_starts(monkeypatch):
     layers = [Dense(2000, "relu"), Dense(3)]  # work for many threads
     settings = {"layers": layers, "batch_size": 128, "target": "cpu"}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import time
 import warnings
+from functools import lru_cache
 
 from fastnn.errors import EnvironmentWarning
 
@@ -23,9 +26,9 @@ def available_threads() -> int:
     """Return how many processors this process may use now, at least 1.
 
     The least of the processors that it may run on, the share of them that its control groups give
-    it, rounded up, and the environment's OMP_NUM_THREADS, NUMBA_NUM_THREADS and LOKY_MAX_CPU_COUNT.
-    Of these, a value that is no number of threads is ignored with an `EnvironmentWarning`, as
-    OpenMP's runtimes do.
+    it, rounded up, read once a second, and the environment's OMP_NUM_THREADS, NUMBA_NUM_THREADS and
+    LOKY_MAX_CPU_COUNT. Of these, a value that is no number of threads is ignored with an
+    `EnvironmentWarning`, as OpenMP's runtimes do.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -61,15 +64,24 @@ def _warn(name: str, text: str) -> None:
 
 def _share(count: int) -> int:
     """Return how many processors' time the control groups of this process may use."""
-    shares = [float(count)]
-    for line in _read(OWN_GROUPS).splitlines():
+    return -int(-min(count, _least_quota(GROUPS, OWN_GROUPS, int(time.monotonic()))) // 1)
+
+
+@lru_cache(maxsize=1)
+def _least_quota(groups: str, own_groups: str, second: int) -> float:
+    """Return what `_share` does for any count, as it was in that second, or infinity.
+
+    Reading the files takes longer than a small fit, which asks a dozen times.
+    """
+    shares = [math.inf]
+    for line in _read(own_groups).splitlines():
         _, controllers, group = line.split(":", 2)
         if not controllers:
-            shares += _quotas(GROUPS, group, "cpu.max")
+            shares += _quotas(groups, group, "cpu.max")
         elif "cpu" in controllers.split(","):
             for mount in ("cpu", controllers):
-                shares += _quotas(f"{GROUPS}/{mount}", group, "cpu.cfs_quota_us")
-    return -int(-min(shares) // 1)
+                shares += _quotas(f"{groups}/{mount}", group, "cpu.cfs_quota_us")
+    return min(shares)
 
 
 def _quotas(mount: str, group: str, name: str) -> list[float]:
