@@ -141,6 +141,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     loss: Any
     learning_rate: str
     _trainer: Trainer | None = None
+    _of_several = False  # whether it is fitted as a part of a model of more classes
     _scaling: Scaling | None = None
     _y_scaling: Scaling | None = None
     coef_: Any
@@ -263,8 +264,31 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         incremental: bool = False,
     ) -> None:
         """Fit on checked data from `start`, or with `incremental` go on for one epoch."""
-        rows, held_out, n = Rows(X, y, sample_weight), self._held_out(*validation), X.shape[0]
-        seeds = _seeds(self.random_state)
+        self._fit_rows(Rows(X, y, sample_weight), start, self._held_out(*validation), incremental)
+        if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing "
+                "max_iter to improve the fit.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        if not incremental and self.power_t < 0:
+            warnings.warn(
+                "Negative values for `power_t` are deprecated in version 1.8 and will raise an "
+                "error in 1.10. Use values in the range [0.0, inf) instead.",
+                FutureWarning,
+                stacklevel=5,
+            )
+
+    def _fit_rows(
+        self,
+        rows: Rows,
+        start: tuple[np.ndarray, np.ndarray] | None,
+        held_out: Rows | None,
+        incremental: bool,
+    ) -> None:
+        """Do what `_fit_model` does, but for what is warned of in the end."""
+        seeds, n = seeds_of(self.random_state), len(rows)
         if self.early_stopping and held_out is None:
             rows, held_out = self._split(rows)
         anew = not incremental or self._trainer is None
@@ -284,20 +308,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 self._train(trainer, data, epochs, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
             self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
-        if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
-            warnings.warn(
-                "Maximum number of iteration reached before convergence. Consider increasing "
-                "max_iter to improve the fit.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        if not incremental and self.power_t < 0:
-            warnings.warn(
-                "Negative values for `power_t` are deprecated in version 1.8 and will raise an "
-                "error in 1.10. Use values in the range [0.0, inf) instead.",
-                FutureWarning,
-                stacklevel=5,
-            )
 
     def _ready_trainer(
         self,
@@ -306,8 +316,13 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         start: tuple[np.ndarray, np.ndarray] | None,
         seeds: Iterator[int],
         incremental: bool,
+        parameters: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> tuple[Trainer, float]:
-        """Return a trainer that has all settings, and the mean weight of the rows or targets."""
+        """Return a trainer that has all settings, and the mean weight of the rows or targets.
+
+        `parameters` are W and b as they are trained, where they are known; `start` as they are
+        outside.
+        """
         mean = 1.0 if weights is None else float(weights.mean())
         if incremental and self._trainer is not None:
             self._check_going_on(self._trainer, self._scaling is not None, incremental)
@@ -321,8 +336,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             settings, factor = self._settings(X.shape[1], mean, done)
             dtype, seed = self.dtype or float_of(X), next(seeds)
             outputs = settings["network"].outputs
-            zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
-            first = zeros if start is None else self._inside(*start)
+            first = parameters
+            if first is None:
+                zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
+                first = zeros if start is None else self._inside(*start)
             trainer = self._new_trainer([first], seed, dtype=dtype, **settings)
         trainer.rate_factor = factor
         return trainer, mean
@@ -340,7 +357,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         try:
             trainer.fit(X, y, epochs, sample_weight=weights, callbacks=calls, progress=bar)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=6)
+            if self._of_several:  # others would not be trained at all
+                raise
+            warnings.warn("Training interrupted by user.", stacklevel=7)
         except Diverged as error:
             raise NonFiniteParameters(
                 f"Floating-point under-/overflow occurred at epoch #{error.epoch - done + 1}. "
@@ -362,20 +381,22 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 trainer.rate_factor /= 5.0
             return bool(small)
 
-        adaptive = self.optimizer is None and self.schedule is None
-        adaptive = adaptive and self.learning_rate == "adaptive"
-        score = None if held_out is None else self._score_on(held_out)
         return Monitor(
             self.tol,
             self.n_iter_no_change,
             by_score=self.early_stopping,
-            plateau=divide_rate if adaptive else None,
+            plateau=divide_rate if self._adapts() else None,
             at_once=True,
             share=mean_weight,
             penalty=penalty_of(trainer.problem, trainer.parameters),
             steps=-(-rows // trainer.batch_size),
-            score_of=score,
+            score_of=None if held_out is None else self._score_on(held_out),
         )
+
+    def _adapts(self) -> bool:
+        """Return whether the learning rate is divided where a fit would else end."""
+        own = self.optimizer is not None or self.schedule is not None
+        return not own and self.learning_rate == "adaptive"
 
     def _outputs_for(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
@@ -418,15 +439,19 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _take(self, trainer: Trainer, monitor: Monitor, rows: int, incremental: bool) -> None:
         """Become what a fit has come to."""
-        self._trainer = trainer
-        self.__dict__.update(self._shown(trainer))
-        self._seen = self.coef_, self.intercept_
+        self._show(trainer)
         self.n_iter_ = monitor.epochs
         done = self.t_ if incremental and hasattr(self, "t_") else 1.0
         self.t_ = done + monitor.epochs * float(-(-rows // int(self.batch_size)))
         if not incremental:
             self.loss_curve_ = monitor.losses
             self.validation_scores_ = monitor.scores if monitor.scored else None
+
+    def _show(self, trainer: Trainer) -> None:
+        """Become what a trainer is now, and predict as it does."""
+        self._trainer = trainer
+        self.__dict__.update(self._shown(trainer))
+        self._seen = self.coef_, self.intercept_
 
     # Weights in the units of X and y, and in those that are trained.
 
@@ -617,7 +642,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return what draws the rows to validate on."""
 
 
-def _seeds(random_state: Any) -> Iterator[int]:
+def seeds_of(random_state: Any) -> Iterator[int]:
     """Yield the seeds of fits: a whole number itself, and others that are drawn from it."""
     if type(random_state) is int:
         yield random_state

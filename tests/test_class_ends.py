@@ -1,0 +1,93 @@
+"""Linear models of several classes: each ends for itself, as if it had been trained alone."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.datasets import make_blobs
+from sklearn.linear_model import Perceptron as TheirPerceptron
+from sklearn.linear_model import SGDClassifier as TheirClassifier
+
+from fastnn import Perceptron, SGDClassifier
+
+X, Y = make_blobs(300, 6, centers=4, cluster_std=4.0, random_state=0)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+STILL = {"shuffle": False, "max_iter": 400}
+
+
+@pytest.fixture(autouse=True)
+def without_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"loss": "log_loss"},
+        {"loss": "modified_huber", "alpha": 1e-3},
+        {"average": True},
+        {"penalty": "l1"},
+        {"class_weight": "balanced"},
+        {"fit_intercept": False},
+        {"learning_rate": "adaptive", "eta0": 0.01},
+        {"batch_size": 4},
+        {"target": "numpy", "max_iter": 30},
+        {"standardize": True, "loss": "log_loss"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_each_class_has_the_weights_of_a_model_of_its_own(settings, sparse):
+    given = scipy.sparse.csr_array(np.where(np.abs(X) < 0.4, 0.0, X)) if sparse else X
+    fitted = SGDClassifier(**{**STILL, **settings}).fit(given, Y)
+    epochs = []
+    for place, label in enumerate(fitted.classes_):
+        own = {**STILL, **settings}
+        if "class_weight" in own:
+            own["class_weight"] = {True: len(Y) / (len(fitted.classes_) * (label == Y).sum())}
+        alone = SGDClassifier(**own).fit(given, label == Y)
+        np.testing.assert_allclose(fitted.coef_[place], alone.coef_[0], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(fitted.intercept_[place], alone.intercept_[0], rtol=1e-6)
+        epochs.append(alone.n_iter_)
+    assert fitted.n_iter_ == max(epochs)
+    assert len(set(epochs)) > 1 or settings.get("target") == "numpy"
+    assert len(fitted.loss_curve_) == fitted.n_iter_
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, settings",
+    [
+        (SGDClassifier, TheirClassifier, {"penalty": None}),
+        (SGDClassifier, TheirClassifier, {"penalty": None, "loss": "log_loss"}),
+        (Perceptron, TheirPerceptron, {}),
+    ],
+    ids=str,
+)
+def test_epochs_and_weights_are_scikit_learns(ours, theirs, settings):
+    fitted, expected = ours(**STILL, **settings).fit(X, Y), theirs(**STILL, **settings).fit(X, Y)
+    assert fitted.n_iter_ == expected.n_iter_ < STILL["max_iter"]
+    np.testing.assert_allclose(fitted.coef_, expected.coef_, rtol=1e-6, atol=1e-9)
+
+
+def test_what_follows_a_fit_sees_all_classes():
+    validated = SGDClassifier(**STILL).fit(X, Y, X_val=X[:50], y_val=Y[:50])
+    assert len(validated.validation_scores_) == validated.n_iter_
+
+
+def test_a_number_of_epochs_is_the_same_for_all():
+    settings = {"tol": None, "max_iter": 20, "shuffle": False}
+    together, theirs = SGDClassifier(**settings), TheirClassifier(penalty=None, **settings)
+    together.set_params(penalty=None).fit(X, Y)
+    np.testing.assert_allclose(together.coef_, theirs.fit(X, Y).coef_, rtol=1e-6, atol=1e-9)
+
+
+def test_training_goes_on_from_the_weights_of_each_end():
+    fitted = SGDClassifier(**STILL, learning_rate="constant", eta0=1e-6).fit(X, Y)
+    before = fitted.coef_.copy()
+    fitted.partial_fit(X, Y)
+    np.testing.assert_allclose(fitted.coef_, before, rtol=0.1, atol=1e-3)
+    np.testing.assert_allclose(fitted.to_trainer().parameters[0][0].T, fitted.coef_)
