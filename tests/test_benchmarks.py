@@ -58,3 +58,14 @@ def test_no_script_has_what_asv_would_run(path):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef))
     ]
     assert not [name for name in names if re.match(r"(time|timeraw|track|mem|peakmem)_", name)]
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.py")), ids=lambda path: path.name)
+def test_every_script_can_be_imported_without_other_libraries(path):
+    """asv imports them all."""
+    others = {"torch", "jax", "tensorflow", "keras", "xgboost", "lightgbm", "pytabkit", "cupy"}
+    for node in ast.parse(path.read_text("utf-8")).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        assert not others & {name.partition(".")[0] for name in names}
