@@ -62,7 +62,7 @@ def test_no_script_has_what_asv_would_run(path):
 
 @pytest.mark.parametrize("path", sorted(SUITES.glob("*.py")), ids=lambda path: path.name)
 def test_every_script_can_be_imported_without_other_libraries(path):
-    """asv imports them all."""
+    """Asv imports them all."""
     others = {"torch", "jax", "tensorflow", "keras", "xgboost", "lightgbm", "pytabkit", "cupy"}
     for node in ast.parse(path.read_text("utf-8")).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
