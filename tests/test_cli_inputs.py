@@ -381,14 +381,15 @@ def test_labels_are_not_called_by_the_number_of_a_column(tmp_path, capsys):
 )
 def test_processes_of_a_launcher_do_not_write_one_file(here, capsys, monkeypatch, rank, size):
     write(here / "data.csv", ["a", "y"], [[i % 5, i % 7 + 0.5] for i in range(30)])
-    monkeypatch.setenv(rank, "3")
-    monkeypatch.setenv(size, "4")
+    monkeypatch.setenv(rank, "4711")  # which no folder of the tests has in its name
+    monkeypatch.setenv(size, "5000")
     for more in ([], ["--tabular"]):
         assert train("--label", "y", *more) == 2
         error = capsys.readouterr().err
-        assert f"one of 4 processes ({size}=4)" in error and "--mpi" in error
-    assert not (here / "model.safetensors").exists()
-    assert train("--label", "y", "--out", "model-3.safetensors") == 0
+        assert f"one of 5000 processes ({size}=5000)" in error and "--mpi" in error
+    assert train("--label", "y", "--out", "model4711x.safetensors") == 2
+    assert not list(here.glob("*.safetensors"))
+    assert train("--label", "y", "--out", "model-4711.safetensors") == 0
     monkeypatch.setenv(size, "1")
     assert train("--label", "y") == 0
 

@@ -42,6 +42,10 @@ _LAUNCHERS = (
 )
 
 
+# As "model-3.safetensors", "model3.st" and "3/model.st" have one, and no name made of random letters.
+_NUMBER = re.compile(r"[0-9]+(?![0-9A-Za-z])")
+
+
 def check_alone(mpi: bool, tabular: bool, out: str) -> None:
     """Refuse to be one of several processes that would all write one file, each for itself.
 
@@ -56,7 +60,7 @@ def check_alone(mpi: bool, tabular: bool, out: str) -> None:
         rank, size = os.environ.get(number, ""), os.environ.get(total, "")
         if mpi or not (rank.isdigit() and size.isdigit()) or int(size) < 2:
             continue
-        if int(rank) in map(int, re.findall(r"[0-9]+", os.path.abspath(out))):
+        if int(rank) in map(int, re.findall(_NUMBER, os.path.abspath(out))):
             continue
         remedy = "pass --mpi to train one model with all of them"
         if tabular:
