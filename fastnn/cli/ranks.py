@@ -42,7 +42,7 @@ _LAUNCHERS = (
 )
 
 
-# As "model-3.safetensors", "model3.st" and "3/model.st" have one, and no name made of random letters.
+# "model-3.safetensors", "model3.st" and "3/model.st" have one, and no name of random letters has.
 _NUMBER = re.compile(r"[0-9]+(?![0-9A-Za-z])")
 
 
