@@ -86,8 +86,20 @@ def test_a_number_of_epochs_is_the_same_for_all():
 
 
 def test_training_goes_on_from_the_weights_of_each_end():
-    fitted = SGDClassifier(**STILL, learning_rate="constant", eta0=1e-6).fit(X, Y)
-    before = fitted.coef_.copy()
-    fitted.partial_fit(X, Y)
-    np.testing.assert_allclose(fitted.coef_, before, rtol=0.1, atol=1e-3)
+    settings = {**STILL, "learning_rate": "constant", "eta0": 1e-3}
+    fitted = SGDClassifier(**settings).fit(X, Y)
     np.testing.assert_allclose(fitted.to_trainer().parameters[0][0].T, fitted.coef_)
+    fitted.partial_fit(X, Y)
+    for place, label in enumerate(fitted.classes_):
+        alone = SGDClassifier(**settings).fit(X, label == Y).partial_fit(X, label == Y)
+        np.testing.assert_allclose(fitted.coef_[place], alone.coef_[0], rtol=1e-6, atol=1e-9)
+
+
+def test_a_fit_that_fails_leaves_all_classes_as_they_were():
+    fitted = SGDClassifier(**STILL).fit(X, Y)
+    before, expected = fitted.coef_.copy(), fitted.predict(X)
+    fitted.set_params(learning_rate="constant", eta0=1e300, loss="squared_error")
+    with pytest.raises(ValueError, match="overflow"):
+        fitted.fit(1e10 * X, Y)
+    np.testing.assert_array_equal(fitted.coef_, before)
+    np.testing.assert_array_equal(fitted.predict(X), expected)
