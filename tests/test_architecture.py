@@ -66,7 +66,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("parts",),
         ("tiling",),
         ("plan",),
-        ("known_plans", "arguments", "products", "bfloat16"),
+        ("known_plans", "one_layer", "arguments", "products", "bfloat16"),
         ("views", "checked"),
         ("shares",),
         ("team", "working_memory"),

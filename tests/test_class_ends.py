@@ -10,6 +10,7 @@ from sklearn.linear_model import Perceptron as TheirPerceptron
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 from fastnn import Perceptron, SGDClassifier
+from fastnn.estimators import sgd
 
 X, Y = make_blobs(300, 6, centers=4, cluster_std=4.0, random_state=0)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -73,9 +74,43 @@ def test_epochs_and_weights_are_scikit_learns(ours, theirs, settings):
     np.testing.assert_allclose(fitted.coef_, expected.coef_, rtol=1e-6, atol=1e-9)
 
 
-def test_what_follows_a_fit_sees_all_classes():
+def test_what_follows_a_fit_sees_all_classes_and_changes_no_end():
+    plain, seen = SGDClassifier(**STILL).fit(X, Y), []
+    followed = SGDClassifier(**STILL, callbacks=lambda *_: seen.append(1)).fit(X, Y)
     validated = SGDClassifier(**STILL).fit(X, Y, X_val=X[:50], y_val=Y[:50])
-    assert len(validated.validation_scores_) == validated.n_iter_
+    np.testing.assert_array_equal(plain.coef_, followed.coef_)
+    np.testing.assert_array_equal(plain.coef_, validated.coef_)
+    assert plain.loss_curve_ == followed.loss_curve_ == validated.loss_curve_
+    assert len(seen) == plain.n_iter_ == len(validated.validation_scores_)
+
+
+def test_a_callback_may_end_all_classes_before_their_own_ends():
+    stopping = SGDClassifier(**STILL, callbacks=lambda trainer, _: trainer.epoch == 4).fit(X, Y)
+    expected = SGDClassifier(shuffle=False, max_iter=4, tol=None).fit(X, Y)
+    assert stopping.n_iter_ == 4
+    np.testing.assert_array_equal(stopping.coef_, expected.coef_)
+
+
+def test_a_fit_leaves_no_ends_behind_for_what_comes_after_it():
+    fitted = SGDClassifier(**STILL, learning_rate="constant", eta0=0.01).fit(X, Y)
+    before = fitted.coef_.copy()
+    trainer = fitted.to_trainer()
+    trainer.fit(X, (Y[:, None] == np.arange(4)).astype(float), epochs=1)
+    assert (trainer.parameters[0][0].T != before).any(axis=1).all(), "all classes are trained"
+
+
+def test_of_several_fits_each_has_its_own_ends():
+    several = SGDClassifier(max_iter=400, n_restarts=3, random_state=0).fit(X, Y)
+    assert several.n_iter_ < 400
+    assert len(several.loss_curve_) == several.n_iter_
+
+
+def test_classes_of_dense_rows_are_not_fitted_one_after_another(monkeypatch):
+    calls = []
+    monkeypatch.setattr(sgd, "fit_each", lambda *_: calls.append(1))
+    SGDClassifier(**STILL).fit(X, Y)
+    Perceptron(**STILL).fit(X.astype(np.float32), Y)
+    assert not calls, "dense rows are trained side by side"
 
 
 def test_a_number_of_epochs_is_the_same_for_all():

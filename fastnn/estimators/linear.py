@@ -4,14 +4,13 @@ One step of theirs on row r is w *= 1 - eta alpha (1 - l1_ratio), then w -= eta 
 l1 penalty. The engine divides a gradient by the mean weight, and by the number of outputs where the
 loss is a mean over them; so rates are multiplied by both, and penalties divided: the steps are the
 same. Of several classes each output is a model of its own, one class against the rest, and the
-models are trained side by side, on the same rows: they share the rates, the order of the rows, and
-the end of the fit, which follows the mean of their objectives.
+models are trained side by side, on the same rows: they share the rates and the order of the rows,
+and each ends for itself, by its own objective.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -36,9 +35,10 @@ from fastnn.estimators.base import (
     float_of,
     parted,
 )
-from fastnn.estimators.monitor import Monitor
+from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.losses import (
@@ -298,16 +298,35 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         coded = self._coded(rows.y)
         data = X, self._encode(coded), self._weights(coded, rows.sample_weight)
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
-        fits = []
+        trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, incremental)
+        alone = not incremental and self._outputs_end_alone()
+        side_by_side = alone and not self._adapts() and trainer._open().ends_outputs(X)
+        if alone and not side_by_side and self._fit_parts(replace(rows, X=X), start, held_out):
+            return
+        fits: list[tuple[Trainer, Monitor]] = []
         with Hooks(self, rows, epochs * times) as hooks:
             calls = [*self._callbacks(), *hooks.callbacks(self._shown)]
             for _ in range(times):
-                trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, incremental)
-                monitor = self._monitor(trainer, held_out, mean_weight, len(rows))
-                lines = [_Lines(len(rows), monitor)] if self.verbose else []
+                if fits:
+                    trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, False)
+                monitor = self._monitor(trainer, held_out, mean_weight, len(rows), side_by_side)
+                lines = [Lines(len(rows), monitor)] if self.verbose else []
                 self._train(trainer, data, epochs, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
             self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
+
+    def _outputs_end_alone(self) -> bool:
+        """Return whether each output is a model of its own, which its own objective ends."""
+        return False
+
+    def _fit_parts(
+        self, rows: Rows, start: tuple[np.ndarray, np.ndarray] | None, held_out: Rows | None
+    ) -> bool:
+        """Fit outputs that end alone one after another, where that can be, and return whether so.
+
+        X is as it is trained on; `start` is for X in its own units.
+        """
+        return False
 
     def _ready_trainer(
         self,
@@ -370,10 +389,22 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             ) from error
 
     def _monitor(
-        self, trainer: Trainer, held_out: Rows | None, mean_weight: float, rows: int
+        self,
+        trainer: Trainer,
+        held_out: Rows | None,
+        mean_weight: float,
+        rows: int,
+        side_by_side: bool,
     ) -> Monitor:
-        """Return what follows a fit: the objective or the score of each epoch, and its end."""
-        factor = trainer.rate_factor
+        """Return what follows a fit: the objective or the score of each epoch, and its end.
+
+        That is of each output for itself where they end so side by side.
+        """
+        factor, steps, ends = trainer.rate_factor, -(-rows // trainer.batch_size), None
+        if side_by_side:
+            share = mean_weight * trainer.network.outputs
+            now = trainer.problem, trainer.parameters
+            ends = first_ends(*now, self.tol, self.n_iter_no_change, share, steps)
 
         def divide_rate(trainer: Any, message: str) -> bool:
             small = trainer.rate_factor / factor * self.eta0 <= _LEAST_RATE
@@ -389,8 +420,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             at_once=True,
             share=mean_weight,
             penalty=penalty_of(trainer.problem, trainer.parameters),
-            steps=-(-rows // trainer.batch_size),
+            steps=steps,
             score_of=None if held_out is None else self._score_on(held_out),
+            ends=ends,
         )
 
     def _adapts(self) -> bool:
@@ -653,25 +685,3 @@ def seeds_of(random_state: Any) -> Iterator[int]:
 
 # Rules whose steps are in proportion to the gradient.
 _BY_GRADIENT = ("sgd", "momentum", "nesterov", "averaged_sgd")
-
-
-class _Lines:
-    """Prints scikit-learn's lines of each epoch."""
-
-    def __init__(self, rows: int, monitor: Monitor) -> None:
-        """Begin before the first epoch, of so many rows, whose objective the monitor notes."""
-        self.rows, self.monitor, self.epochs = rows, monitor, 0
-        self.begun = time.perf_counter()
-
-    def __call__(self, trainer: Any, history: Any) -> None:
-        """Print what an epoch came to."""
-        self.epochs += 1
-        W, *rest = trainer.parameters[0]
-        bias = float(rest[0][0]) if rest else 0.0
-        print(f"-- Epoch {self.epochs}")
-        print(
-            f"Norm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, Bias: {bias:.6f}, "
-            f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}, "
-            f"Objective: {self.monitor.losses[-1]:f}"
-        )
-        print(f"Total training time: {time.perf_counter() - self.begun:.2f} seconds.")

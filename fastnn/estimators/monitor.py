@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from fastnn.inputs.output_ends import going, objective
 from fastnn.training.callbacks.bundled import Bundled
 
 if TYPE_CHECKING:
@@ -51,6 +55,9 @@ class Monitor(Bundled):
         Whether the parameters of the best score are kept, in `best`.
     verbose
         Whether scikit-learn's lines are printed.
+    ends
+        By what each output ends for itself, before the first epoch: then the loss that is noted is
+        the mean of their objectives, and the fit ends with the last of them. None: all together.
 
     Attributes
     ----------
@@ -96,13 +103,14 @@ class Monitor(Bundled):
         after_epoch: Callable[[Any], None] | None = None,
         restore_best: bool = False,
         verbose: bool = False,
+        ends: np.ndarray | None = None,
     ) -> None:
         self.tol, self.patience, self.by_score = tol, patience, by_score
         self.plateau, self.at_once = plateau, at_once
         self.multiple, self.constant, self.share = multiple, constant, share
         self.penalty, self.steps = penalty, steps
         self._series, self.score_of, self.after_epoch = series, score_of, after_epoch
-        self.restore_best, self.verbose = restore_best, verbose
+        self.restore_best, self.verbose, self.ends = restore_best, verbose, ends
         self.by_results = score_of is None and after_epoch is None
         self.losses: list[float] = []
         self.scores: list[float] = []
@@ -129,6 +137,9 @@ class Monitor(Bundled):
 
     def calls_after(self, trainer: Any, results: Sequence[EpochResult]) -> int:
         """Return after how many of the next epochs there has been no progress for too long."""
+        if self.ends is not None:
+            resting = (not going(each.ends) for each in results if each.ends is not None)
+            return next((at for at, over in enumerate(resting, 1) if over), len(results))
         waited, penalty = self.waited, self.penalty
         loss, score = self.best_loss, self.best_score
         for number, result in enumerate(results, 1):
@@ -146,6 +157,7 @@ class Monitor(Bundled):
         self, trainer: Any, results: Sequence[EpochResult], anew: Callable[[int], Any]
     ) -> None:
         """Note the losses of epochs that are done, and the scores in a series."""
+        self.ends = results[-1].ends
         for number, result in enumerate(results, 1):
             loss, self.penalty = self._loss_of(result, self.penalty)
             self.epochs += 1
@@ -166,6 +178,9 @@ class Monitor(Bundled):
             self._take_score(self.score_of(trainer), trainer.parameters_later)
         if self.after_epoch is not None:
             self.after_epoch(trainer)
+        if self.ends is not None:
+            self.stopped = not going(self.ends)
+            return self.stopped
         if not self._enough(self.waited):
             return False
         what = "Validation score" if self.by_score else "Training loss"
@@ -192,6 +207,8 @@ class Monitor(Bundled):
 
     def _loss_of(self, result: EpochResult, before: float) -> tuple[float, float]:
         """Return the loss that is noted of an epoch, and the penalty after it."""
+        if result.ends is not None:
+            return objective(result.ends), before
         assert result.penalty is not None, "those who follow results are told it"
         passed = (self.steps - 1) / (2 * self.steps)
         penalty = self.share * (before + (result.penalty - before) * passed)
@@ -220,6 +237,28 @@ class Monitor(Bundled):
             self.best_score = score
             if self.restore_best:
                 self.best = later()
+
+
+class Lines:
+    """Prints scikit-learn's lines of each epoch."""
+
+    def __init__(self, rows: int, monitor: Monitor) -> None:
+        """Begin before the first epoch, of so many rows, whose objective the monitor notes."""
+        self.rows, self.monitor, self.epochs = rows, monitor, 0
+        self.begun = time.perf_counter()
+
+    def __call__(self, trainer: Any, history: Any) -> None:
+        """Print what an epoch came to."""
+        self.epochs += 1
+        W, *rest = trainer.parameters[0]
+        bias = float(rest[0][0]) if rest else 0.0
+        print(f"-- Epoch {self.epochs}")
+        print(
+            f"Norm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, Bias: {bias:.6f}, "
+            f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}, "
+            f"Objective: {self.monitor.losses[-1]:f}"
+        )
+        print(f"Total training time: {time.perf_counter() - self.begun:.2f} seconds.")
 
 
 def _later(anew: Callable[[int], Any], number: int) -> Callable[[], Any]:

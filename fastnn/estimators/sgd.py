@@ -211,42 +211,31 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         loss = self._engine_loss(0.0)
         return "mse" if callable(loss) else loss
 
-    def _each_ends_alone(self, held_out: Rows | None, incremental: bool) -> bool:
-        """Return whether several classes are fitted one after another, as `one_by_one` says.
+    def _outputs_end_alone(self) -> bool:
+        rowwise = loss_row(self._engine_row()).rowwise
+        return not (self.tol is None or self.early_stopping or self._outputs() == 1 or rowwise)
 
-        What follows a fit of all of them, such as scores on validation data, needs all at once.
-        """
-        followed = self.early_stopping or held_out is not None or bool(self._callbacks())
+    def _fit_parts(
+        self, rows: Rows, start: tuple[np.ndarray, np.ndarray] | None, held_out: Rows | None
+    ) -> bool:
+        followed = held_out is not None or bool(self._callbacks()) or self.n_restarts > 1
         followed = followed or bool(getattr(self, "_skl_callbacks", None))
-        followed = followed or hasattr(self, "_parent_callback_ctx")
-        together = incremental or followed or self.tol is None or self._outputs() == 1
-        return not (together or callable(self.loss) or loss_row(self._engine_row()).rowwise)
-
-    def _fit_rows(
-        self,
-        rows: Rows,
-        start: tuple[np.ndarray, np.ndarray] | None,
-        held_out: Rows | None,
-        incremental: bool,
-    ) -> None:
-        if not self._each_ends_alone(held_out, incremental):
-            super()._fit_rows(rows, start, held_out, incremental)
-            return
-        self._scaling, self._y_scaling = self._scalings(rows)
-        X = rows.X if self._scaling is None else self._scaling.apply(rows.X)
+        if followed or callable(self.loss) or hasattr(self, "_parent_callback_ctx"):
+            return False  # what follows a fit of all of them needs all at once
         coded, seeds = self._coded(rows.y), seeds_of(self.random_state)
         of_classes = None if self.class_weight is None else self._weight_of_classes(coded)
         inside = None if start is None else self._inside(*start)
-        parts = fit_each(self, Rows(X, rows.y, rows.sample_weight), inside, of_classes, seeds)
+        parts = fit_each(self, rows, inside, of_classes, seeds)
         parameters = (
             np.hstack([part._trainer.parameters[0][0] for part in parts]),
             np.concatenate([part._trainer.parameters[0][1] for part in parts]),
         )
         weights = self._weights(coded, rows.sample_weight)
-        self._show(self._ready_trainer(X, weights, None, seeds, False, parameters)[0])
+        self._show(self._ready_trainer(rows.X, weights, None, seeds, False, parameters)[0])
         self.n_iter_ = max(part.n_iter_ for part in parts)
         self.t_ = 1.0 + self.n_iter_ * float(-(-len(rows) // int(self.batch_size)))
         self.loss_curve_, self.validation_scores_ = mean_losses(parts), None
+        return True
 
     def _weight_of_classes(self, coded: np.ndarray) -> np.ndarray:
         given, classes = self.class_weight, self.classes_
@@ -285,8 +274,8 @@ class SGDClassifier(LinearClassifier):
     truncated gradient has the same optimum, and but for sparse rows, of which theirs moves the
     intercept 100 times less: here dense and sparse rows train the same. Of more than two classes
     there is a model for each against the rest, which ends for itself, where its own objective makes
-    no progress; without `tol`, or with callbacks, validation data or `early_stopping`, all are
-    trained at once, on the same order of rows. Passive-aggressive rates are refused.
+    no progress. Those of dense rows are trained side by side, on the same order of rows. With
+    `early_stopping` all end by the score of all. Passive-aggressive rates are refused.
 
     >>> import numpy as np
     >>> from fastnn import SGDClassifier

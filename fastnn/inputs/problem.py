@@ -256,6 +256,26 @@ class Problem:
         return self.clip_value is not None or self.clip_norm is not None
 
     @property
+    def textbook(self) -> bool:
+        """Whether it is one Dense, trained by plain SGD on one row after another."""
+        network = self.network
+        return (
+            self.batch_size == 1
+            and network.widths == network.shapes
+            and len(network.shapes) == 1
+            and network.dense[0].activation == "identity"
+            and network.dense[0].max_norm is None
+            and not any(network.dropouts)
+            and not self.clips
+            and self.optimizer.rule in ("sgd", "averaged_sgd")
+        )
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is that, and each of several outputs a model of its own."""
+        return self.textbook and self.network.outputs > 1 and not loss_row(self.loss).rowwise
+
+    @property
     def target_columns(self) -> int:
         """How many numbers a row of targets has, if they are numbers."""
         return loss_row(self.loss).columns or self.network.outputs
@@ -415,12 +435,16 @@ class EpochResult:
         tell it, which `penalty_of` then does.
     measured
         What was measured after the epoch, by the names of the history's series.
+    ends
+        Where each output ends for itself, what `fastnn.rules.ends` describes, after the epoch; the
+        loss of those at rest is that of their last. None where they end together.
     """
 
     loss: float
     bad_step: int | None
     penalty: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    ends: np.ndarray | None = None
 
     def of(self, series: str) -> float:
         """Return what the history will have of this epoch in a series; NaN where it has nothing."""

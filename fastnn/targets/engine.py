@@ -84,6 +84,10 @@ class Engine(ABC):
     seconds_before
         How long the epochs that the last call returned had taken before that call, done together
         with those of other networks.
+    ends
+        Where outputs end each for itself, what `fastnn.rules.ends` describes: an epoch reads it and
+        puts another array there, which `EpochResult.ends` has too. None: no output ends. Who sets
+        it sees that it belongs to the parameters.
     """
 
     tells_penalty: bool = False
@@ -95,6 +99,7 @@ class Engine(ABC):
     description: str
     seconds_per_row: float
     group: Group | None = None
+    ends: np.ndarray | None = None
 
     def __init__(self, problem: Problem) -> None:
         """Be the engine of `problem`, which the first call that computes begins from `restore`."""
@@ -267,6 +272,10 @@ class Engine(ABC):
             As for `train_epoch`.
         """
         raise NotImplementedError  # of what trains several networks, which `hides_steps` says
+
+    def ends_outputs(self, X: Any) -> bool:
+        """Return whether outputs can end each for itself, in training on such features."""
+        return False
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:

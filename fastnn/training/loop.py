@@ -17,6 +17,7 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.magnitudes import large_numbers
+from fastnn.inputs.output_ends import going
 from fastnn.inputs.pages import pages_of
 from fastnn.inputs.problem import EpochResult, Problem, check_converging, penalty_of
 from fastnn.schedules import rates_of
@@ -130,7 +131,11 @@ class Training:
                     self._most = min(self._most, _most_validated(trainer, self.validation))
             if self._following:  # which may want some of them once more
                 self.longest = min(self.longest, BLOCK_SECONDS)
-            yield
+            try:
+                yield
+            finally:
+                if trainer._state.engine is not None:  # which whoever follows may use next
+                    trainer._state.engine.ends = None
             trainer._finish()
 
     def go_on(self) -> None:
@@ -255,6 +260,7 @@ def _train_block(
         state = trainer._ready()
         engine, problem, epoch = state.engine, state.problem, state.epoch
         engine.seconds_before = 0.0
+        engine.ends = ends = next((each.ends for each in following if each.ends is not None), None)
         group, reading = trainer._group, None
         if count == 1 and group is None:
             reading = begin_reading(data, trainer.shuffle, engine, epoch)
@@ -311,8 +317,11 @@ def _train_block(
             if seen:
                 results = results[:wanted]
                 engine.restore(seen[wanted - 1].snapshot)
+            elif _all_rest(results[wanted - 1]):  # later epochs have changed nothing
+                results = results[:wanted]
             else:
                 engine.restore(state.snapshot)
+                engine.ends = ends
                 results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
                 assert len(results) == count, "what was done once can be done again"
                 seconds = [(time.perf_counter() - start + engine.seconds_before) / count] * count
@@ -335,7 +344,7 @@ def _train_block(
         if keep is not None:
             states = [_after(state, n, rates, each.snapshot) for n, each in enumerate(seen, 1)]
             keep(trainer, list(zip(outputs, (states or [after])[:count], strict=False)))
-        anew = partial(_anew, trainer, state, data, [each.snapshot for each in seen])
+        anew = partial(_anew, trainer, state, data, [each.snapshot for each in seen], ends)
         for follower in following:
             follower.take(trainer, results, anew)
     if look is not None:
@@ -349,6 +358,11 @@ def _train_block(
     if error is not None:
         raise error
     return count
+
+
+def _all_rest(result: EpochResult) -> bool:
+    """Return whether no output is trained after an epoch, since each has come to its end."""
+    return result.ends is not None and not going(result.ends)
 
 
 def _after(state: State, epochs: int, rates: np.ndarray, snapshot: Any) -> State:
@@ -385,11 +399,17 @@ def _measured(
 
 @works
 def _anew(
-    trainer: Stateful, before: State, data: Data, snapshots: Sequence[Any], epochs: int
+    trainer: Stateful,
+    before: State,
+    data: Data,
+    snapshots: Sequence[Any],
+    ends: np.ndarray | None,
+    epochs: int,
 ) -> Stateful:
     """Return a copy of a trainer as it was so many epochs after a state.
 
-    Of these epochs there are snapshots, or they are done once more.
+    Of these epochs there are snapshots, or they are done once more, `ends` being what `Engine.ends`
+    was before.
     """
     n, engine = len(data), before.engine
     rates = block_rates(before, n, epochs)
@@ -398,6 +418,7 @@ def _anew(
             snapshot = snapshots[epochs - 1]
         else:
             engine.restore(before.snapshot)
+            engine.ends = ends
             orders = _orders(trainer.shuffle, before, data, epochs)
             engine.train_epochs(data, orders, rates, before.epoch, before.step)
             snapshot = engine.snapshot()

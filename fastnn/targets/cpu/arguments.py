@@ -89,6 +89,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "target_weights": (REAL, 0),
     "rates": (REAL, 0),
     "numbers": (REAL, 0),
+    "ends": (REAL, 0),  # of outputs, before the epoch and after it: see `fastnn.rules.ends`
     "row_loss": (REAL, 0),
     "parts": (REAL, 0),
     "jumps": (REAL, 0),  # see `step.lazy_rows`

@@ -72,11 +72,12 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
     bads = begun.control[:, words.BAD_STEP].tolist()
     losses, weights, penalties = begun.numbers[:, [LOSS_SUM, WEIGHT_SUM, PENALTY]].T.tolist()
     results: list[EpochResult] = []
+    ended = begun.own.get("ends")
     for bad, loss, weight, penalty in zip(bads, losses, weights, penalties, strict=True):
         loss = loss / weight if weight > 0 else 0.0
-        results.append(
-            EpochResult(loss, bad if bad >= 0 else None, penalty if tells_penalty else None)
-        )
+        after = None if ended is None else ended[len(results), ended.shape[1] // 2 :]
+        bad_step, of_weights = bad if bad >= 0 else None, penalty if tells_penalty else None
+        results.append(EpochResult(loss, bad_step, of_weights, ends=after))
         if bad >= 0:
             break
     return results

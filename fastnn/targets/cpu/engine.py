@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from scipy.sparse import issparse
 
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import Parameters
@@ -21,7 +23,7 @@ from fastnn.random.windows import InOrder
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss, train_apart
 from fastnn.rules.activations import RRELU_MEAN
-from fastnn.rules.table import UPDATES, activation_row, loss_row, update_row
+from fastnn.rules.table import UPDATES, activation_row, update_row
 from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.loading import prepare as prepare_entries
 from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
@@ -53,6 +55,7 @@ from fastnn.targets.cpu.laziness import (
     Laziness,
     choose_laziness,
 )
+from fastnn.targets.cpu.one_layer import is_linear
 from fastnn.targets.cpu.parts import count_parts
 from fastnn.targets.cpu.plan import (
     BATCH,
@@ -74,7 +77,7 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.sums import Sums
-from fastnn.targets.cpu.thread_count import FLOPS_FOR_TWO, FLOPS_OF_UPDATE, choose_threads
+from fastnn.targets.cpu.thread_count import FLOPS_OF_UPDATE, choose_threads
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
@@ -87,7 +90,6 @@ from fastnn.threads.pool import TICK_SECONDS, Task
 PREFETCH_BYTES = 1 << 20
 # How far ahead: as many rows as the second-level cache holds beside a batch, up to a limit.
 AHEAD_BYTES, PREFETCH_ROWS = 256 << 10, 64
-MOST_CLASSES = 32  # of a softmax regression by single rows; more fill the vectors of a panel
 PLANNED_BYTES = 1 << 20  # of activations for which memory is planned before it is known to be used
 SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
 
@@ -209,7 +211,12 @@ class Engine(interface.Engine):
         with self._lock:
             begun = self._begin(data, orders, rates, epoch, step)
             self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
-        return results_of(begun, self.tells_penalty)
+        return self._results(begun)
+
+    def _results(self, begun: Begun) -> list[EpochResult]:
+        results = results_of(begun, self.tells_penalty)
+        self.ends = results[-1].ends
+        return results
 
     def _train_together(
         self,
@@ -264,7 +271,7 @@ class Engine(interface.Engine):
                     break
                 self._held = working.read()
                 found.append((predict(), self._held, seconds))
-        results = results_of(begun, self.tells_penalty)
+        results = self._results(begun)
         return [
             interface.Predicted(*each)
             for each in zip(results, *zip(*found, strict=True), strict=True)
@@ -310,7 +317,7 @@ class Engine(interface.Engine):
                 if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
                     progress(stop, loss / weight if weight > 0 else 0.0)  # no short part does
                     reported = time.monotonic()
-        return results_of(begun, self.tells_penalty)[0]
+        return self._results(begun)[0]
 
     @contextmanager
     def _made_good(self, begun: Begun, unfinished: bool) -> Iterator[None]:
@@ -334,6 +341,10 @@ class Engine(interface.Engine):
                 self._held = None
                 for array, old in zip(changing, kept, strict=True):
                     array[:] = old
+
+    def ends_outputs(self, X: Any) -> bool:
+        """Return whether outputs can end each for itself, in training on such features."""
+        return self._linear and self.problem.apart and not issparse(X)
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
@@ -399,6 +410,9 @@ class Engine(interface.Engine):
                 rates=np.ascontiguousarray(rates),
                 numbers=numbers,
             )
+            if self.ends is not None:  # each epoch begins where the one before has ended
+                rows = self.ends[None].repeat(epochs + 1, axis=0)
+                own["ends"] = as_strided(rows, (epochs, 2 * len(self.ends)), rows.strides)
             head = plan.head
             if parted:
                 head = shared["head"] = plan.head.copy()
@@ -663,36 +677,3 @@ class Engine(interface.Engine):
         if self._task is not None:
             self._task.settle()
             self._task = None
-
-
-def is_linear(problem: Problem, rule: str) -> bool:
-    """Return whether `step.linear` is for dense rows of a problem: for it there is one thread.
-
-    That is one Dense of one output; or of several, on one row at a time, each a model of its own or
-    all in a softmax.
-    """
-    network = problem.network
-    k, n = network.shapes[0]
-    first = activation_row(network.dense[0].activation)
-    if (
-        network.widths != network.shapes
-        or len(network.shapes) > 1
-        or network.dropouts[0] > 0
-        or first.rowwise
-        or first.random
-        or first.trainable
-    ):
-        return False
-    if loss_row(problem.loss).rowwise and not (
-        problem.loss == "softmax_cross_entropy" and 1 < n <= MOST_CLASSES
-    ):
-        return False
-    return n == 1 or (
-        problem.batch_size == 1
-        and rule == problem.optimizer.rule
-        and rule in ("sgd", "averaged_sgd")
-        and network.dense[0].activation == "identity"
-        and getattr(network.parametric[0], "max_norm", None) is None
-        and not problem.clips
-        and 6.0 * k * n < FLOPS_FOR_TWO
-    )

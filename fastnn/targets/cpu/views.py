@@ -102,7 +102,7 @@ counting_of, keys_of, gathered_of, nonzero_of, control_of, sparse_of, touched_of
     make_view(name, INT64)
     for name in ("counting", "keys", "gathered", "nonzero", "control", "sparse", "touched")
 )
-shares_of = make_view("shares", INT64)
+shares_of, ends_of = make_view("shares", INT64), make_view("ends", REAL)
 weights_of, target_weights_of, rates_of, numbers_of, row_loss_of, parts_of, jumps_of = (
     make_view(name, REAL)
     for name in ("weights", "target_weights", "rates", "numbers", "row_loss", "parts", "jumps")

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.inputs.output_ends import penalties_of_outputs
 from fastnn.inputs.problem import EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
+from fastnn.rules import ends
 from fastnn.rules.table import update_row
 from fastnn.targets import engine as interface
+from fastnn.targets.numpy.losses import definition_of
 from fastnn.targets.numpy.passes import (
     Batch,
     Parameters,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from fastnn.random.windows import InOrder
     from fastnn.ranks.group import Group
 
+end_output = ends.make_end_output()
 PROGRESS_SECONDS = 0.2
 PREDICTED_ROWS = 256  # of sparse features, that are dense at a time
 
@@ -262,6 +266,12 @@ class Engine(interface.Engine):
         loss_sum = weight_sum = mean = 0.0
         called = time.monotonic()
         one_step = self._step if self.shares is None else self._shared_step
+        if self.ends is not None:
+            ended, one_step = self.ends.copy(), self._step_of_those_going
+            of_outputs = ended[ends.HEAD :].reshape(-1, ends.OF_OUTPUT)
+            going = of_outputs[:, ends.RESTS] == 0
+            of_outputs[going, ends.LOSSES] = of_outputs[going, ends.WEIGHT] = 0.0
+            self.ends = ended
         for index, rate in enumerate(rates.tolist()):
             batch, loss = one_step(data, order, epoch, index, rate, step + index + 1)
             if not math.isfinite(loss):
@@ -274,7 +284,11 @@ class Engine(interface.Engine):
                 progress(index + 1, mean)
             if index + 1 in stops:
                 look(index + 1, loss_sum, weight_sum)
-        return EpochResult(mean, None)
+        return EpochResult(mean, None) if self.ends is None else self._end_outputs(self.ends)
+
+    def ends_outputs(self, X: Any) -> bool:
+        """Return whether outputs can end each for itself, in training on such features."""
+        return self.problem.apart and self.group is None
 
     def _step(
         self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int
@@ -289,6 +303,47 @@ class Engine(interface.Engine):
         )
         self._state = parameters, slots
         return batch, loss
+
+    def _step_of_those_going(
+        self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int
+    ) -> tuple[Batch, float]:
+        """Do what `_step` does, but to no output at rest; add up the losses of the others."""
+        assert self.ends is not None
+        before, of_outputs = self._state, self.ends[ends.HEAD :].reshape(-1, ends.OF_OUTPUT)
+        going = of_outputs[:, ends.RESTS] == 0
+        batch = take(self.problem, data, order[index : index + 1])
+        value = definition_of(self.problem).value
+        assert value is not None, "outputs that are apart have losses of their own"
+        losses = value(forward(self.problem, before[0], batch.X)[-1].A, batch.targets)[0]
+        weights = np.ones(len(going)) if batch.weights is None else batch.weights[0]
+        counted = going & (weights > 0.0)
+        of_outputs[counted, ends.LOSSES] += (weights * losses)[counted]
+        of_outputs[going, ends.WEIGHT] += np.broadcast_to(weights, going.shape)[going]
+        batch, loss = self._step(data, order, epoch, index, rate, t)
+        after: tuple[Parameters, list[Parameters]] = self._state
+        kept = [
+            [tuple(np.where(going, new, old) for new, old in zip(*each, strict=True))]
+            for each in zip(
+                (after[0][0], *(slot[0] for slot in after[1])),
+                (before[0][0], *(slot[0] for slot in before[1])),
+                strict=True,
+            )
+        ]
+        self._state = kept[0], kept[1:]
+        return batch, loss
+
+    def _end_outputs(self, ended: np.ndarray) -> EpochResult:
+        """Take note of an epoch of each output that is not at rest, and return what it came to."""
+        of_outputs = ended[ends.HEAD :].reshape(-1, ends.OF_OUTPUT)
+        penalties = penalties_of_outputs(self.problem, self._state[0])
+        for output, penalty in enumerate(penalties.tolist()):
+            if of_outputs[output, ends.RESTS] == 0:
+                end_output(ended, ends.HEAD + ends.OF_OUTPUT * output, penalty)
+        ended[ends.GOING] = (of_outputs[:, ends.RESTS] == 0).sum()
+        ended[ends.OBJECTIVE] = of_outputs[:, ends.OWN_OBJECTIVE].mean()
+        weight = float(of_outputs[:, ends.WEIGHT].sum())
+        loss = float(of_outputs[:, ends.LOSSES].sum()) / weight if weight > 0.0 else 0.0
+        return EpochResult(loss, None, float(penalties.sum()), ends=ended)
 
     def _shared_step(
         self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int

@@ -11,6 +11,8 @@ from fastnn.training.history import History
 from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fastnn.inputs.problem import EpochResult
     from fastnn.training.trainer_state import Stateful
 
@@ -39,12 +41,16 @@ class Bundled:
         many short epochs are done in one call, and done again up to where one wants to be called.
     needs_penalty
         Whether those that follow need the penalty of each result.
+    ends
+        By what each output ends for itself, for those that follow; see `Engine.ends`. `take` puts
+        there what it has become.
     """
 
     turn: ClassVar[int] = 0
     one_training: ClassVar[bool] = False
     follows: bool = False
     by_results: bool = False
+    ends: np.ndarray | None = None
     needs_penalty: ClassVar[bool] = True
 
     def __call__(self, trainer: Stateful, history: History) -> object:

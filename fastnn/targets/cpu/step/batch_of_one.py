@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.rules import ends
 from fastnn.rules import losses as rules
 from fastnn.rules.table import LOSS_CODES, LOSSES, UPDATE_CODES
 from fastnn.targets.cpu.arguments import (
@@ -70,6 +71,7 @@ from fastnn.targets.cpu.step.between_steps import layer_number, share_of
 from fastnn.targets.cpu.views import (
     classes_of,
     control_of,
+    ends_of,
     head_of,
     layers_of,
     make_view,
@@ -129,6 +131,39 @@ def _make_add_losses(dtype: np.dtype, losses: Any) -> Any:
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
 
     @njit(**EXACT)
+    def add_each(job, z_at, y_at, first, count):
+        """Add the losses of outputs that end each for itself; of those at rest nothing is there."""
+        memory, head, numbers, ended = memory_of(job), head_of(job), numbers_of(job), ends_of(job)
+        order, weights, of_targets = order_of(job), weights_of(job), target_weights_of(job)
+        n, alpha, half = layers_of(job)[0, N], alphas_of(job)[LOSS_ALPHA], len(ended) // 2
+        last, weighted, total, weight = half + ends.HEAD, head[WEIGHTED], numbers[LOSS_SUM], 1.0
+        going = int(ended[U(half + ends.GOING)])
+        losses(head[LOSS], head[OWN_LOSSES], memory, z_at, y_at, z_at, count * going, alpha)
+        at = z_at
+        for i in range(count):
+            row = order[U(first + i)]
+            if weighted == 1:
+                weight = weights[U(row)]
+            for j in range(n):
+                own = last + j * ends.OF_OUTPUT
+                if ended[U(own + ends.RESTS)] != 0.0:
+                    continue
+                if weighted == 2:
+                    weight = of_targets[U(row * n + j)]
+                if weight > 0.0:
+                    loss = weight * memory[U(at)]
+                    ended[U(own + ends.LOSSES)] += loss
+                    total += loss / n
+                ended[U(own + ends.WEIGHT)] += weight
+                at += 1
+            numbers[WEIGHT_SUM] += weights[U(row)] if weighted > 0 else 1.0
+            if not math.isfinite(total):
+                control_of(job)[BAD_STEP] = first + i
+                break
+        numbers[LOSS_SUM] = total
+        return math.isfinite(total)
+
+    @njit(**EXACT)
     def add_losses(job, z_at, y_at, first, count):
         memory, head, control, numbers = (
             memory_of(job),
@@ -138,6 +173,8 @@ def _make_add_losses(dtype: np.dtype, losses: Any) -> Any:
         )
         order, weights, of_targets = order_of(job), weights_of(job), target_weights_of(job)
         n, alpha = layers_of(job)[0, N], alphas_of(job)[LOSS_ALPHA]
+        if len(ends_of(job)) > 0:
+            return add_each(job, z_at, y_at, first, count)
         losses(head[LOSS], head[OWN_LOSSES], memory, z_at, y_at, z_at, count * n, alpha)
         total, weighted = numbers[LOSS_SUM], head[WEIGHTED]
         # Of one output nothing is added up or divided: a step is as short as that would be.
@@ -364,6 +401,15 @@ def _several_outputs(
         code, own_gradient, alpha = head[LOSS], head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
         weights, of_targets, weighted = weights_of(job), target_weights_of(job), head[WEIGHTED]
         mean, output_share, share = numbers[MEAN_WEIGHT], one if together else one / real(n), zero
+        ended, going = ends_of(job), n
+        last = len(ended) // 2 + ends.HEAD
+        if not together and len(ended) > 0:
+            if start == 0:
+                begin_ends(ended, n)
+            going = int(ended[U(last - ends.HEAD + ends.GOING)])
+            if going == 0:
+                atomic_store(control, STEP, end)
+                return
         inverse = 1.0 / mean if mean > 0.0 else 0.0
         row = order[U(start)]
         here = step_row(job, row, start)
@@ -392,13 +438,17 @@ def _several_outputs(
                 if together:
                     loss = softmax(job, z_at, changes_at, row, target, -rate * scale)
                     add_loss(job, step, row, loss)
+                kept = i * going
                 for j in range(n):
-                    at, kept = w + j * apart, i * n + j
+                    if going < n and ended[U(last + j * ends.OF_OUTPUT + ends.RESTS)] != 0.0:
+                        continue
+                    at = w + j * apart
                     if together:
                         change = memory[U(changes_at + j)]
                     else:
                         z, y = memory[U(z_at + j)], own(target + j * itemsize)
                         memory[U(losses_at + kept)], memory[U(targets_at + kept)] = z, y
+                        kept += 1
                         if weighted == 2:
                             scale = real(of_targets[U(row * n + j)] * inverse) * output_share
                         change = -rate * (gradient(code, own_gradient, z, y, alpha) * scale)
@@ -435,6 +485,19 @@ def _several_outputs(
                 return
 
     return epoch
+
+
+@njit(**INLINE)
+def begin_ends(ended, n):
+    """Have sums of an epoch behind what was before it, for outputs that are not at rest."""
+    half = len(ended) // 2
+    for i in range(half):
+        ended[U(half + i)] = ended[U(i)]
+    for j in range(n):
+        at = half + ends.HEAD + j * ends.OF_OUTPUT
+        if ended[U(at + ends.RESTS)] == 0.0:
+            ended[U(at + ends.LOSSES)] = 0.0
+            ended[U(at + ends.WEIGHT)] = 0.0
 
 
 @njit(**INLINE)

@@ -16,6 +16,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from fastnn.rules import ends
+from fastnn.rules.ends import make_end_output
 from fastnn.rules.table import ACTIVATION_CODES
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.targets.cpu.arguments import (
@@ -41,7 +43,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     load_float64,
     prefetch,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
@@ -49,6 +51,7 @@ from fastnn.targets.cpu.plan import (
     CLIPS,
     DELTA,
     DIRECT,
+    EPOCH_STEPS,
     IN_PLACE,
     INPUT,
     KEPT,
@@ -76,7 +79,16 @@ from fastnn.targets.cpu.plan import (
 )  # fmt: skip
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import COLUMN_NORM, INVERSE_WEIGHT, L1, L2, PENALTY, SCALE
+from fastnn.targets.cpu.scalars import (
+    COLUMN_NORM,
+    INVERSE_WEIGHT,
+    L1,
+    L2,
+    LOSS_SUM,
+    PENALTY,
+    SCALE,
+    WEIGHT_SUM,
+)
 from fastnn.targets.cpu.step.batch_of_one import (
     AHEAD,
     AVERAGED,
@@ -91,6 +103,7 @@ from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.team import ended_early
 from fastnn.targets.cpu.views import (
     control_of,
+    ends_of,
     head_of,
     job_at,
     layers_of,
@@ -103,6 +116,25 @@ from fastnn.targets.cpu.views import (
 )
 
 IDENTITY = ACTIVATION_CODES["identity"]
+
+
+end_output = make_end_output(njit(**INLINE))
+
+
+@njit(**INLINE)
+def end_all(ended, n, numbers):
+    """Say how many outputs are not at rest, and the means of losses and objectives."""
+    last = len(ended) // 2 + ends.HEAD
+    going, objectives, losses, weights = 0.0, 0.0, 0.0, 0.0
+    for j in range(n):
+        at = last + j * ends.OF_OUTPUT
+        going += 1.0 - ended[U(at + ends.RESTS)]
+        objectives += ended[U(at + ends.OWN_OBJECTIVE)]
+        losses += ended[U(at + ends.LOSSES)]
+        weights += ended[U(at + ends.WEIGHT)]
+    ended[U(last - ends.HEAD + ends.GOING)] = going
+    ended[U(last - ends.HEAD + ends.OBJECTIVE)] = objectives / n
+    numbers[LOSS_SUM], numbers[WEIGHT_SUM] = losses / n, weights / n
 
 
 def make_linear(dtype: np.dtype) -> SimpleNamespace:
@@ -338,11 +370,14 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**MERGED)
     def end_epoch(job):
-        """Set the penalty."""
-        memory, layers, total = memory_of(job), layers_of(job), 0.0
+        """Set the penalty, and say which outputs end that end each for itself."""
+        memory, layers, head, total = memory_of(job), layers_of(job), head_of(job), 0.0
         l1, l2 = layer_number(job, ZERO, L1), layer_number(job, ZERO, L2)
-        for j in range(layers[0, N]):
-            w = layers[0, WEIGHTS] + j * (layers[0, K] + 1)
+        ended, n, numbers = ends_of(job), layers[0, N], numbers_of(job)
+        last = len(ended) // 2 + ends.HEAD
+        ending = len(ended) > 0 and control_of(job)[STEP] == head[EPOCH_STEPS]
+        for j in range(n):
+            w, before = layers[0, WEIGHTS] + j * (layers[0, K] + 1), total
             if l1 != 0.0:
                 size = 0.0
                 for i in range(w, w + layers[0, K]):
@@ -350,7 +385,12 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 total += l1 * size
             if l2 != 0.0:
                 total += 0.5 * l2 * squares(memory, w, layers[0, K], 1.0)
-        numbers_of(job)[PENALTY] = total
+            at = last + j * ends.OF_OUTPUT
+            if ending and ended[U(at + ends.RESTS)] == 0.0:
+                end_output(ended, at, total - before)
+        numbers[PENALTY] = total
+        if ending:
+            end_all(ended, n, numbers)
 
     return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 
