@@ -386,6 +386,36 @@ def test_weights_set_by_hand_are_gone_on_from():
     assert_allclose(fitted.coef_, expected.coef_, rtol=0, atol=1e-12)
 
 
+def test_rates_go_on_after_chunks_of_another_optimizer():
+    first, second = (slice(0, 20), slice(20, 40))
+    fitted = SGDRegressor(shuffle=False, target="numpy", optimizer=fastnn.Adam())
+    fitted.partial_fit(X[first], NUMBERS[first])
+    fitted.set_params(optimizer=None)
+    expected = fitted.to_sklearn()  # which takes its rate from t_
+    for each in (fitted, expected):
+        each.partial_fit(X[second], NUMBERS[second])
+    assert fitted.t_ == expected.t_ == 41
+    assert_allclose(fitted.coef_, expected.coef_, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", ["l2", "elasticnet"])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_l2_that_would_turn_weights_around_leaves_none_as_in_scikit_learn(penalty, sparse, target):
+    settings = dict(
+        loss="log_loss", penalty=penalty, alpha=1e5, l1_ratio=1e-6, learning_rate="constant",
+        eta0=0.3, max_iter=3, tol=None, shuffle=False, random_state=0,
+    )  # fmt: skip
+    rows = scipy.sparse.csr_array(X * (np.abs(X) > 0.1)) if sparse else X
+    mine = SGDClassifier(**settings, target=target).fit(rows, SIGNS, intercept_init=0.2)
+    dense = rows.toarray() if sparse else rows
+    theirs = linear_model.SGDClassifier(**settings).fit(dense, SIGNS, intercept_init=0.2)
+    if penalty == "l2":  # of l1 scikit-learn takes off another part
+        assert_allclose(mine.coef_, theirs.coef_, rtol=1e-9, atol=1e-12)
+    assert_allclose(mine.intercept_, theirs.intercept_, rtol=1e-2)
+    assert np.abs(mine.coef_).max() < 0.1
+
+
 def test_what_scikit_learn_makes_of_estimators_works():
     data, y = scale(load_iris().data), load_iris().target
     linear = SGDClassifier("log_loss", random_state=0, max_iter=50, target="numpy", batch_size=10)

@@ -59,9 +59,12 @@ def test_an_estimator_passes_the_checks_of_scikit_learn(name):
 @pytest.mark.parametrize(
     ("module", "names", "least"),
     [
-        ("sklearn.neural_network.tests.test_mlp", ["MLPClassifier", "MLPRegressor"], 38),
-        ("sklearn.linear_model.tests.test_sgd", ["SGDClassifier", "SGDRegressor"], 180),
-        ("sklearn.linear_model.tests.test_perceptron", ["Perceptron"], 5),
+        ("sklearn.neural_network.tests.test_mlp", ["MLPClassifier", "MLPRegressor"], 39),
+        ("sklearn.linear_model.tests.test_sgd", ["SGDClassifier", "SGDRegressor"], 196),
+        ("sklearn.linear_model.tests.test_perceptron", ["Perceptron"], 6),
+        ("sklearn.linear_model.tests.test_common", ["SGDClassifier", "SGDRegressor"], 120),
+        ("sklearn.feature_selection.tests.test_from_model", ["SGDClassifier"], 47),
+        ("sklearn.tests.test_multiclass", ["Perceptron"], 59),
     ],
 )
 def test_the_tests_of_a_class_in_scikit_learn_pass_on_that_of_fastnn(module, names, least):
@@ -73,3 +76,4 @@ def test_the_tests_of_a_class_in_scikit_learn_pass_on_that_of_fastnn(module, nam
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["failed"] == []
     assert found["passed"] >= least
+    assert found["passed"] >= 0.9 * (found["passed"] + found["differences"])

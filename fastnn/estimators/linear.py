@@ -73,6 +73,11 @@ WITH_EPSILON: dict[str, type[Huber | EpsilonInsensitive]] = {
     "epsilon_insensitive": EpsilonInsensitive,
     "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
 }
+# By scikit-learn's names: what the losses are here, and the default of their parameter.
+LOSSES: dict[str, tuple[Any, ...]] = {
+    **{name: (kind, 0.1) for name, kind in WITH_EPSILON.items()},
+    **{name: (loss,) for name, loss in PLAIN_LOSSES.items()},
+}
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _STORED = 1 << 18  # of sparse numbers, so many that are not floating become so at a time
 _NO_LARGER = np.iinfo(np.int32).max
@@ -132,8 +137,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "n_jobs": [Integral, None],
     }
 
-    # scikit-learn's losses of the class, and what they are here.
-    loss_functions: ClassVar[dict[str, Any]] = {**WITH_EPSILON, **PLAIN_LOSSES}
+    loss_functions: ClassVar[dict[str, tuple[Any, ...]]] = LOSSES  # of the class
 
     _weights_name = "coef_"
 
@@ -239,6 +243,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         loss, outputs = self._engine_loss(float(self.epsilon) / units), self._outputs()
         share = mean_weight if loss_row(loss).rowwise else mean_weight * outputs
         l1, l2 = self._penalties()
+        plain = self.optimizer is None and self.schedule is None
+        if plain and self.learning_rate == "constant":
+            l2 = min(l2, 1.0 / float(self.eta0))  # a step of which leaves no weight, as theirs
         # Steps of an optimizer that divides by the gradient's size have the rate's size.
         factor = share if self.optimizer is None or self.optimizer.rule in _BY_GRADIENT else 1.0
         settings = {
@@ -346,10 +353,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if incremental and self._trainer is not None:
             self._check_going_on(self._trainer, self._scaling is not None, incremental)
             trainer = self._trainer_now()
-            settings, factor = self._settings(X.shape[1], mean, self.t_ - 1.0 - trainer.step)
-            trainer.set(
-                **{name: new for name, new in settings.items() if getattr(trainer, name) != new}
-            )
+            factor = self._set_up(trainer, X.shape[1], mean)
         else:
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
             settings, factor = self._settings(X.shape[1], mean, done)
@@ -362,6 +366,24 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             trainer = self._new_trainer([first], seed, dtype=dtype, **settings)
         trainer.rate_factor = factor
         return trainer, mean
+
+    def _set_up(self, trainer: Trainer, inputs: int, mean_weight: float) -> float:
+        """Have a trainer go on as the parameters say, and return what its rates are multiplied by.
+
+        Raises
+        ------
+        InvalidInput
+            Settings that it cannot go on with.
+        """
+        while True:
+            step = trainer.step
+            settings, factor = self._settings(inputs, mean_weight, self.t_ - 1.0 - step)
+            trainer.set(
+                **{name: new for name, new in settings.items() if getattr(trainer, name) != new}
+            )
+            if trainer.step == step:
+                return factor
+            # Another kind of optimizer counts from 0: what was done is done before its first.
 
     def _callbacks(self) -> list[Any]:
         """Return what the caller wants to be called after each epoch."""

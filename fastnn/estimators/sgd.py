@@ -25,7 +25,7 @@ from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.labels import ScoredLabels, classes_of, known_text, places_in
 from fastnn.estimators.linear import (
-    PLAIN_LOSSES,
+    LOSSES,
     WITH_EPSILON,
     LinearLossName,
     LinearModel,
@@ -550,9 +550,8 @@ class SGDRegressor(RegressorMixin, LinearModel):
         self.dtype = dtype
 
     n_jobs = None
-    loss_functions: ClassVar[dict[str, Any]] = {
-        **WITH_EPSILON,
-        "squared_error": PLAIN_LOSSES["squared_error"],
+    loss_functions: ClassVar[dict[str, tuple[Any, ...]]] = {
+        name: LOSSES[name] for name in ("squared_error", *WITH_EPSILON)
     }
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         name: value
