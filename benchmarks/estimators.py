@@ -6,11 +6,12 @@
 
 For each table and fit, a row: mean and standard deviation of the test score of both over the seeds,
 seconds of the whole `fit` of both (the least of the seeds'), and their ratio. Both have the same
-settings and epochs, and a mean score of fastnn's below scikit-learn's by more than a standard
-deviation is said: by five seeds some are by chance, so such a row is of 30. Nothing is said where
-fastnn has settings of its own: "linear by 32" makes 32 times fewer steps, at rates that are meant
-for single rows, which scores higher on some tables and lower on others. The tables of `adult` and
-`housing` are read from the folder FASTNN_DATA. Further estimators are rows of `FITS`.
+settings and epochs, and begin when the processors have come to rest. A mean score of fastnn's below
+scikit-learn's by more than a standard deviation is said: by five seeds some are by chance, so such
+a row is of 30. Nothing is said where fastnn has settings of its own: "linear by 32" makes 32 times
+fewer steps, at rates that are meant for single rows, which scores higher on some tables and lower
+on others. The tables of `adult` and `housing` are read from the folder FASTNN_DATA. Further
+estimators are rows of `FITS`.
 
 `--memory` prints, for sparse rows of 20,000 columns of which 1 % is stored, how far the resident
 memory of a fresh process rises at most in a fit of two epochs, beside what the matrix takes.
@@ -35,6 +36,9 @@ from fastnn.errors import FastnnError
 from fastnn.examples import tables
 
 SEEDS, MORE_SEEDS = 5, 30
+# Threads of linear algebra wait awake for a tenth of a second after their last work: whoever is
+# measured next would have to do with the rest of the processors.
+REST = 0.3
 
 
 @dataclass(frozen=True)
@@ -249,6 +253,7 @@ def compare(name: str, chosen: list[str], seeds: int) -> None:
         for until in (seeds, max(seeds, MORE_SEEDS)):
             for run, kind, own in zip(runs, kinds, ({}, fit.own), strict=True):
                 settings = {**fit.settings, **own}
+                time.sleep(REST)
                 run += [
                     measured(kind, {**settings, "random_state": seed}, tuple(data))
                     for seed in range(len(run), until)

@@ -9,7 +9,7 @@ from sklearn.datasets import make_blobs
 from sklearn.linear_model import Perceptron as TheirPerceptron
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 
-from fastnn import Perceptron, SGDClassifier
+from fastnn import MLPClassifier, Perceptron, SGDClassifier
 from fastnn.estimators import sgd
 
 X, Y = make_blobs(300, 6, centers=4, cluster_std=4.0, random_state=0)
@@ -138,3 +138,34 @@ def test_a_fit_that_fails_leaves_all_classes_as_they_were():
         fitted.fit(1e10 * X, Y)
     np.testing.assert_array_equal(fitted.coef_, before)
     np.testing.assert_array_equal(fitted.predict(X), expected)
+
+
+@pytest.fixture
+def trained_epochs(monkeypatch):
+    """Return how many epochs each call of the engine has done."""
+    from fastnn.targets.cpu.engine import Engine
+
+    found, train = [], Engine.train_epochs
+
+    def counted(engine, data, orders, *more, **named):
+        found.append(len(orders))
+        return train(engine, data, orders, *more, **named)
+
+    monkeypatch.setattr(Engine, "train_epochs", counted)
+    return found
+
+
+@pytest.mark.parametrize("labels", [Y, Y == 1], ids=["classes", "two"])
+def test_epochs_of_models_that_end_for_themselves_are_done_once(labels, trained_epochs):
+    fitted = SGDClassifier(**STILL).fit(X, labels)
+    assert fitted.n_iter_ < 64, "for one call"
+    assert trained_epochs == [64]
+
+
+def test_few_epochs_are_done_again_where_a_fit_ends(trained_epochs):
+    settings = {"hidden_layer_sizes": (9,), "learning_rate_init": 0.05, "random_state": 0}
+    fitted = MLPClassifier(tol=1e-3, n_iter_no_change=6, max_iter=2000, **settings).fit(X, Y)
+    assert 40 < fitted.n_iter_ < 2000
+    assert sum(trained_epochs) < 1.6 * fitted.n_iter_
+    first, again = trained_epochs[:4], trained_epochs[-1]
+    assert max(first) <= 7 and again <= max(7, fitted.n_iter_ // 4)

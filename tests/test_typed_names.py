@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from fastnn.estimators import linear, mlp
+from fastnn.estimators import linear_losses, mlp
 from fastnn.initializers import INITIALISERS, InitialiserName
 from fastnn.inputs.problem import DTYPES, PRECISIONS, DtypeName, Precision
 from fastnn.rules.table import ACTIVATIONS, LOSSES, ActivationName, LossName
@@ -21,8 +21,8 @@ PAIRS = {
     "dtypes": (DtypeName, [dtype.name for dtype in DTYPES]),
     "metrics": (MetricName, LARGER_IS_BETTER),
     "losses of linear models": (
-        linear.LinearLossName,
-        {**LOSSES, **linear.PLAIN_LOSSES, **linear.WITH_EPSILON},
+        linear_losses.LinearLossName,
+        {**LOSSES, **linear_losses.PLAIN_LOSSES, **linear_losses.WITH_EPSILON},
     ),
     "losses of regressors": (mlp.RegressionLossName, {"squared_error", *mlp.REGRESSIONS}),
 }

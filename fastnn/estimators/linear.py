@@ -35,53 +35,25 @@ from fastnn.estimators.base import (
     float_of,
     parted,
 )
+from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, LinearLossName
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
-from fastnn.losses import (
-    KINDS,
-    EpsilonInsensitive,
-    Huber,
-    Margin,
-    ParametricLoss,
-    SquaredEpsilonInsensitive,
-)
+from fastnn.losses import KINDS
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
-from fastnn.rules.table import LossName, loss_row
+from fastnn.rules.table import loss_row
 from fastnn.schedules import InverseScaling, Schedule
 from fastnn.targets.selection import TARGETS
 from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
 
-# scikit-learn's names of losses, and what they are here; those of `WITH_EPSILON` have a parameter.
-PLAIN_LOSSES: dict[str, ParametricLoss | str] = {
-    "hinge": Margin(1.0),
-    "perceptron": Margin(0.0),
-    "log_loss": "binary_cross_entropy",
-    "modified_huber": "modified_huber",
-    "squared_hinge": "squared_hinge",
-    # (p - y)^2 / 2, whose derivative is limited to 1e12 as scikit-learn does it: what would diverge
-    # ends in finite numbers of no use.
-    "squared_error": Huber(1e12),
-}
-WITH_EPSILON: dict[str, type[Huber | EpsilonInsensitive]] = {
-    "huber": Huber,
-    "epsilon_insensitive": EpsilonInsensitive,
-    "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
-}
-# By scikit-learn's names: what the losses are here, and the default of their parameter.
-LOSSES: dict[str, tuple[Any, ...]] = {
-    **{name: (kind, 0.1) for name, kind in WITH_EPSILON.items()},
-    **{name: (loss,) for name, loss in PLAIN_LOSSES.items()},
-}
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _STORED = 1 << 18  # of sparse numbers, so many that are not floating become so at a time
 _NO_LARGER = np.iinfo(np.int32).max
-LinearLossName = Literal[LossName, "log_loss", "squared_error"]
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
 
@@ -324,7 +296,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _outputs_end_alone(self) -> bool:
         """Return whether each output is a model of its own, which its own objective ends."""
-        return False
+        return self.tol is not None and not self.early_stopping
 
     def _fit_parts(
         self, rows: Rows, start: tuple[np.ndarray, np.ndarray] | None, held_out: Rows | None

@@ -153,6 +153,12 @@ class Monitor(Bundled):
                 return number
         return len(results)
 
+    def calls_not_before(self, trainer: Any) -> float:
+        """Return after how many of the next epochs there can have been no progress for too long."""
+        if self.tol is None or self.ends is not None:
+            return math.inf
+        return max(1, self.patience + (not self.at_once) - self.waited)
+
     def take(
         self, trainer: Any, results: Sequence[EpochResult], anew: Callable[[int], Any]
     ) -> None:

@@ -24,15 +24,8 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.labels import ScoredLabels, classes_of, known_text, places_in
-from fastnn.estimators.linear import (
-    LOSSES,
-    WITH_EPSILON,
-    LinearLossName,
-    LinearModel,
-    LinearRate,
-    Penalty,
-    seeds_of,
-)
+from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
+from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName
 from fastnn.estimators.one_by_one import fit_each, mean_losses
 from fastnn.estimators.scoring import accuracy, r2
 from fastnn.estimators.weights import refuse_balanced
@@ -212,15 +205,19 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         return "mse" if callable(loss) else loss
 
     def _outputs_end_alone(self) -> bool:
-        rowwise = loss_row(self._engine_row()).rowwise
-        return not (self.tol is None or self.early_stopping or self._outputs() == 1 or rowwise)
+        return super()._outputs_end_alone() and not loss_row(self._engine_row()).rowwise
 
     def _fit_parts(
         self, rows: Rows, start: tuple[np.ndarray, np.ndarray] | None, held_out: Rows | None
     ) -> bool:
         followed = held_out is not None or bool(self._callbacks()) or self.n_restarts > 1
         followed = followed or bool(getattr(self, "_skl_callbacks", None))
-        if followed or callable(self.loss) or hasattr(self, "_parent_callback_ctx"):
+        if (
+            self._outputs() == 1
+            or followed
+            or callable(self.loss)
+            or hasattr(self, "_parent_callback_ctx")
+        ):
             return False  # what follows a fit of all of them needs all at once
         coded, seeds = self._coded(rows.y), seeds_of(self.random_state)
         of_classes = None if self.class_weight is None else self._weight_of_classes(coded)

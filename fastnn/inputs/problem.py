@@ -272,8 +272,8 @@ class Problem:
 
     @property
     def apart(self) -> bool:
-        """Whether it is that, and each of several outputs a model of its own."""
-        return self.textbook and self.network.outputs > 1 and not loss_row(self.loss).rowwise
+        """Whether it is that, and each output a model of its own."""
+        return self.textbook and not loss_row(self.loss).rowwise
 
     @property
     def target_columns(self) -> int:

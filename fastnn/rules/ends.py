@@ -1,4 +1,4 @@
-"""When an output of a linear model ends that is trained beside others, once for every target.
+"""When each output of a linear model ends for itself, the same on every target.
 
 Each output of one Dense layer is a model of its own where the loss is that of each number. Its
 objective after an epoch is

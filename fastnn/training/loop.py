@@ -205,6 +205,11 @@ class Training:
             or any(each.needs_penalty and not engine.tells_penalty for each in self._following)
         ):
             return 1
+        # Where one is called before the end of a call, all of that call is done again: at most a
+        # quarter of all epochs, but for calls that are as short as that needs.
+        follows = self._following
+        before = min((each.calls_not_before(self.trainer) for each in follows), default=math.inf)
+        most = int(min(most, max(before, (self.epochs - self._left) // 4)))
         if math.isinf(self.longest):
             return most
         row = engine.seconds_per_row if math.isfinite(engine.seconds_per_row) else engine.slow_row

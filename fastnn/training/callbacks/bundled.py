@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -81,6 +82,14 @@ class Bundled:
         For those of `by_results`; the trainer is as before these epochs.
         """
         return len(results)
+
+    def calls_not_before(self, trainer: Stateful) -> float:
+        """Return how many of the next epochs there are at least before it has to be called.
+
+        For those of `by_results`; the fewest that it can say at once, or infinity where it is
+        called only when all epochs are done, or all that is done again costs nothing.
+        """
+        return math.inf
 
     def take(
         self,

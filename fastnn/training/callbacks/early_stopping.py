@@ -128,6 +128,11 @@ class EarlyStopping(Bundled):
         """Return after how many of the next epochs training is to stop."""
         return self._look_ahead(trainer, trainer.epoch, results)[1]
 
+    def calls_not_before(self, trainer: Stateful) -> float:
+        """Return after how many of the next epochs the patience can be at its end."""
+        best = self._place(trainer)
+        return self.patience + 1 - (0 if best is None else trainer.epoch - best[0])
+
     def take(
         self,
         trainer: Stateful,

@@ -404,12 +404,7 @@ def _several_outputs(
         ended, going = ends_of(job), n
         last = len(ended) // 2 + ends.HEAD
         if not together and len(ended) > 0:
-            if start == 0:
-                begin_ends(ended, n)
             going = int(ended[U(last - ends.HEAD + ends.GOING)])
-            if going == 0:
-                atomic_store(control, STEP, end)
-                return
         inverse = 1.0 / mean if mean > 0.0 else 0.0
         row = order[U(start)]
         here = step_row(job, row, start)
@@ -546,7 +541,13 @@ def make_one_by_one(
 
     @njit(**MERGED)
     def one_by_one(job):
-        head = head_of(job)
+        head, control, ended = head_of(job), control_of(job), ends_of(job)
+        if len(ended) > 0:
+            if control[STEP] == 0:
+                begin_ends(ended, layers_of(job)[0, N])
+            if ended[U(len(ended) // 2 + ends.GOING)] == 0.0:
+                atomic_store(control, STEP, head[STEPS])
+                return
         alone = layers_of(job)[0, N] == 1 and head[WEIGHTED] < 2 and head[UPDATE] == SGD
         pick(head[LOSS], alone and layer_number(job, ZERO, L1) == 0.0, job)
 
