@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.labels import known_text, places_in
+from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.frames import frame_of
 from fastnn.inputs.sparse_rows import ChosenRows
+from fastnn.threads.processors import available_threads
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
 
@@ -140,11 +143,15 @@ class TrainedEstimator(BaseEstimator):
                 own.pop("feature_names_in_", None)
             if "feature_names_in_" not in own:
                 return X, y
+        refuse_apparent_numbers(X, "X")
+        (refuse_apparent_numbers if numeric else refuse_masked)(y, "y")
         with named_columns(X):
             X, y = validate_data(
                 self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, reset=reset,
                 **checks,
             )  # fmt: skip
+        if numeric:
+            assert_all_finite(y, input_name="y")  # of objects this has not been seen
         return X, y
 
     def _check_X(self, X: Any) -> Any:
@@ -171,8 +178,48 @@ class TrainedEstimator(BaseEstimator):
                 )
             return X
         check_is_fitted(self)
+        refuse_apparent_numbers(X, "X")
         with named_columns(X):
             return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+
+    def _check_held_out(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
+        """Return the rows to validate on that `fit` was given, checked; None without.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for the rows to train on, with the names of these arguments before it.
+        """
+        given = {"X_val": X, "y_val": y, "sample_weight_val": sample_weight}
+        missing = [name for name in ("X_val", "y_val") if given[name] is None]
+        if len(missing) == 2 and sample_weight is None:
+            return None
+        if missing:
+            there = [name for name, value in given.items() if value is not None]
+            raise InvalidInput(f"{' and '.join(there)} without {' and '.join(missing)}")
+        try:
+            X, y = self._check_rows(X, y, reset=False)
+            self._check_known(y)
+            return Rows(X, y, check_weights(sample_weight, X))
+        except (ValueError, TypeError) as error:
+            error.args = (f"X_val and y_val: {error}",)
+            raise
+
+    @abstractmethod
+    def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        """Return X and y as scikit-learn validates them; sparse X stays sparse."""
+
+    def _threads_wanted(self, n_jobs: int) -> int:
+        """Return how many threads `n_jobs` means, -1 being all there are.
+
+        Raises
+        ------
+        InvalidInput
+            It is 0.
+        """
+        if n_jobs == 0:
+            raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
+        return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
 
     def _check_known(self, y: Any) -> None:
         """Raise where labels to validate on are none of `classes_`."""
@@ -181,10 +228,11 @@ class TrainedEstimator(BaseEstimator):
             return
         if not len(y) or places_in(classes, y) is not None:
             return
-        unknown = np.setdiff1d(y, classes)
-        if len(unknown):
+        known = set(classes.tolist())
+        unknown = [label for label in dict.fromkeys(y.tolist()) if label not in known]
+        if unknown:
             raise ValueError(
-                f"y_val has labels that y does not have: {unknown.tolist()[:5]}; the classes are "
+                f"y_val has labels that y does not have: {unknown[:5]}; the classes are "
                 f"{classes.tolist()[:10]}"
             )
 
@@ -267,6 +315,7 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
+    refuse_apparent_numbers(sample_weight, "sample_weight")
     return np.asarray(_check_sample_weight(sample_weight, X, ensure_non_negative=True))
 
 

@@ -39,6 +39,7 @@ from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, 
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.inputs.arrays import refuse_apparent_numbers
 from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
@@ -48,7 +49,6 @@ from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import loss_row
 from fastnn.schedules import InverseScaling, Schedule
 from fastnn.targets.selection import TARGETS
-from fastnn.threads.processors import available_threads
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
@@ -243,7 +243,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         incremental: bool = False,
     ) -> None:
         """Fit on checked data from `start`, or with `incremental` go on for one epoch."""
-        self._fit_rows(Rows(X, y, sample_weight), start, self._held_out(*validation), incremental)
+        self._fit_rows(
+            Rows(X, y, sample_weight), start, self._check_held_out(*validation), incremental
+        )
         if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing "
@@ -544,43 +546,25 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _threads(self) -> int | None:
         """Return how many threads `n_jobs` means, -1 being all there are."""
-        if self.n_jobs is None:
-            return None
-        if self.n_jobs < 0:
-            return max(1, available_threads() + 1 + self.n_jobs)
-        return int(self.n_jobs)
+        return None if self.n_jobs is None else self._threads_wanted(self.n_jobs)
 
     # Data.
 
-    def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
-        """Return X and y as scikit-learn validates them; sparse X stays sparse."""
-        return self._check_X_y(X, y, reset=reset, order="C", **checks)
+    def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        return self._check_X_y(X, y, reset=reset, order="C")
 
-    def _checked_weights(
-        self, sample_weight: Any, X: Any, held_out: bool = False
-    ) -> np.ndarray | None:
+    def _checked_weights(self, sample_weight: Any, X: Any) -> np.ndarray | None:
         """Return `sample_weight` (n,) as scikit-learn checks it, or None."""
         if sample_weight is None:
             return None
-        zeros = self.early_stopping and not held_out  # which are refused when rows are set aside
+        refuse_apparent_numbers(sample_weight, "sample_weight")
+        zeros = self.early_stopping  # which are refused when rows are set aside
         return np.asarray(
             _check_sample_weight(
                 sample_weight, X, dtype=float_of(X), allow_all_zero_weights=zeros,
                 ensure_non_negative=True,
             )
         )  # fmt: skip
-
-    def _held_out(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
-        """Return the rows to validate on that were given, or None."""
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise InvalidInput("sample_weight_val is given without X_val and y_val")
-            return None
-        if X is None or y is None:
-            raise InvalidInput("X_val and y_val must be given together, or neither")
-        X, y = self._check_rows(X, y, reset=False)
-        self._check_known(y)
-        return Rows(X, y, self._checked_weights(sample_weight, X, True))
 
     def _split(self, rows: Rows) -> tuple[Rows, Rows]:
         """Return the rows to train on and those to validate on, drawn as scikit-learn does."""

@@ -43,7 +43,6 @@ from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
 from fastnn.targets.selection import TARGETS
-from fastnn.threads.processors import available_threads
 from fastnn.training.metrics import PREFIX, MetricName
 from fastnn.training.trainer import Trainer
 
@@ -572,35 +571,14 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if self.n_jobs is None:
             short = rows * sum(k * n for k, n in network.shapes) < _SHORT_PRODUCTS
             return 1 if short and self.target == "cpu" else None
-        if self.n_jobs > 0:
-            return int(self.n_jobs)
-        if self.n_jobs == 0:
-            raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
-        return max(1, available_threads() + 1 + self.n_jobs)
+        return self._threads_wanted(self.n_jobs)
 
     def _callbacks(self) -> tuple[Callable[..., Any], ...]:
         if self.callbacks is None:
             return ()
         return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
 
-    def _check_held_out(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
-        """Return the rows that `fit` was given to validate on, checked; None without."""
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise InvalidInput("sample_weight_val needs X_val and y_val, which are None")
-            return None
-        if X is None or y is None:
-            missing = "X_val" if X is None else "y_val"
-            raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
-        X, y = self._check_rows(X, y, reset=False)
-        self._check_known(y)
-        return Rows(X, y, check_weights(sample_weight, X))
-
     _scales_targets = False  # whether `standardize` is for y, too
-
-    @abstractmethod
-    def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        """Return X and y as scikit-learn checks them."""
 
     @abstractmethod
     def _take_classes(self, y: Any, incremental: bool) -> None:

@@ -28,7 +28,7 @@ from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName
 from fastnn.estimators.one_by_one import fit_each, mean_losses
 from fastnn.estimators.scoring import accuracy, r2
-from fastnn.estimators.weights import refuse_balanced
+from fastnn.estimators.weights import given_weights, refuse_balanced
 from fastnn.inputs.problem import Dtype
 from fastnn.inputs.scaling import Scaling
 from fastnn.losses import ParametricLoss
@@ -183,7 +183,10 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         places = places_in(self.classes_, y)
         if places is None:
             wrong = np.setdiff1d(y, self.classes_)
-            raise ValueError(f"y has the labels {wrong}, which are not in classes_ {self.classes_}")
+            raise ValueError(
+                "classes should include all valid labels that can be in y; y has the labels "
+                f"{wrong}, which are not in classes_ {self.classes_}"
+            )
         return places
 
     def _indicator(self, places: np.ndarray) -> np.ndarray:
@@ -238,7 +241,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         given, classes = self.class_weight, self.classes_
         if isinstance(given, str):  # which goes by how many rows there are of each
             return compute_class_weight(given, classes=np.arange(len(classes)), y=coded)
-        return compute_class_weight(given, classes=classes, y=classes)
+        return given_weights(given, classes)
 
     def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
@@ -604,9 +607,10 @@ class SGDRegressor(RegressorMixin, LinearModel):
         validation: tuple[Any, Any, Any],
     ) -> None:
         self._more_validate_params()
-        X, y = self._check_rows(X, y, reset=True, y_numeric=True)
+        going_on = self.warm_start and getattr(self, "coef_", None) is not None
+        X, y = self._check_rows(X, y, reset=not going_on)
         weights = self._checked_weights(sample_weight, X)
-        if self.warm_start and getattr(self, "coef_", None) is not None:
+        if going_on:
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
@@ -632,13 +636,16 @@ class SGDRegressor(RegressorMixin, LinearModel):
     def _fit_more(self, X: Any, y: Any, sample_weight: Any) -> None:
         first = getattr(self, "coef_", None) is None
         self._more_validate_params(first_partial=first)
-        X, y = self._check_rows(X, y, reset=first, y_numeric=True)
+        X, y = self._check_rows(X, y, reset=first)
         weights = self._checked_weights(sample_weight, X)
         self._fit_model(X, y, weights, None if first else self._columns(), incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers (m,) that the model gives for X (m, features)."""
         return self._outputs_for(X)
+
+    def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        return self._check_X_y(X, y, reset=reset, order="C", y_numeric=True)
 
     def _outputs(self) -> int:
         return 1

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from fastnn.errors import InvalidInput
 from fastnn.estimators.labels import Labels
 
 
@@ -22,6 +23,29 @@ def refuse_balanced(class_weight: Any) -> None:
             "In place of y you can use a large enough sample of the full training set target "
             "to properly estimate the class frequency distributions. Pass the resulting "
             "weights as the class_weight parameter."
+        )
+
+
+def given_weights(class_weight: dict[Any, float], classes: np.ndarray) -> np.ndarray:
+    """Return the weight of each class, 1 for one that is not named.
+
+    Raises
+    ------
+    ValueError
+        One that is negative, NaN or infinite; in scikit-learn's words: a name that is no class.
+    """
+    found: np.ndarray = compute_class_weight(class_weight, classes=classes, y=classes)
+    _check_weights(found, classes, "class_weight")
+    return found
+
+
+def _check_weights(weights: np.ndarray, classes: np.ndarray, what: str) -> None:
+    wrong = ~((weights >= 0) & np.isfinite(weights))
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise InvalidInput(
+            f"{what} has {weights[place].item()!r} for class {classes[place].item()!r}; weights "
+            "are finite and at least 0"
         )
 
 
@@ -57,8 +81,7 @@ def weights_of(
         ones = np.ones(len(counts))
         of_classes = np.divide(len(coded), there * counts, where=counts > 0, out=ones)
     else:
-        classes = labels.classes
-        of_classes = compute_class_weight(class_weight, classes=classes, y=classes)
+        of_classes = given_weights(class_weight, labels.classes)
     weights: np.ndarray = of_classes[coded]
     return weights if sample_weight is None else weights * sample_weight
 
@@ -79,4 +102,6 @@ def _of_each_label(class_weight: Any, encoded: np.ndarray) -> np.ndarray:
         of_classes = np.array(
             [[own.get(value, 1.0) for own in class_weight] for value in (0, 1)], np.float64
         )
+        for label, of_label in enumerate(of_classes.T):
+            _check_weights(of_label, np.arange(2), f"class_weight[{label}]")
     return np.where(encoded, of_classes[1], of_classes[0])

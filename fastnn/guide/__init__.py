@@ -6,6 +6,7 @@
 .. include:: tabular.md
 .. include:: from_the_course.md
 .. include:: from_the_course_zh.md
+.. include:: inputs.md
 .. include:: data.md
 .. include:: training.md
 .. include:: looking_inside.md

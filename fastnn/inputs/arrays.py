@@ -18,7 +18,7 @@ import numpy as np
 
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.device_arrays import DeviceArray, on_device, open_device_array, refusal
-from fastnn.inputs.frames import REMEDIES, Column, Frame, frame_of
+from fastnn.inputs.frames import REMEDIES, TIMES, Column, Frame, frame_of
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.npy_files import open_npy
 from fastnn.inputs.pages import in_pieces
@@ -74,11 +74,11 @@ def as_table(value: Any, what: str) -> Any:
 
 
 def labels_of(value: Any, what: str) -> Labels | None:
-    """Return what messages call the columns of a frame, or a series with a name; None of arrays."""
+    """Return what messages call the columns of a frame or a series; None of arrays."""
     frame = None if on_device(value) else frame_of(value, what)
-    if frame is None or frame.labels is None:
+    if frame is None:
         return None
-    return Labels(frame.labels, frame.fill.format(what))
+    return Labels(frame.labels or (None,), frame.fill.format(what))
 
 
 def numbers_anywhere(
@@ -126,8 +126,7 @@ def real_numbers(
     """
     if on_device(value):
         raise refusal(value, what)
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise InvalidInput(f"{what} has masked values; fill them first with {what}.filled(...)")
+    refuse_masked(value, what)
     if not isinstance(value, np.ndarray) and hasattr(value, "toarray"):
         raise InvalidInput(
             f"{what} is sparse ({type(value).__name__}), which only scipy.sparse features may be; "
@@ -147,6 +146,37 @@ def real_numbers(
         return _from_objects(array, what, missing and array.ndim > 0)
     _check_real(array, what)
     return array
+
+
+def refuse_apparent_numbers(value: Any, what: str) -> None:
+    """Raise for what NumPy converts to numbers that nobody meant.
+
+    Raises
+    ------
+    InvalidInput
+        Masked values, of which it takes what is under the mask; dates and durations, of which it
+        takes counts of their unit.
+    """
+    refuse_masked(value, what)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "mM":
+            _check_real(value, what)
+        return
+    if not hasattr(value, "__array__"):  # such as a stream, which can be read once
+        return
+    try:
+        frame = frame_of(value, what)
+    except InvalidInput:  # of which NumPy makes no numbers
+        return
+    for column in () if frame is None else frame.columns:
+        if column.remedy in TIMES:
+            _check_column(column, what)
+
+
+def refuse_masked(value: Any, what: str) -> None:
+    """Raise `InvalidInput` for an array of which some values are masked."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InvalidInput(f"{what} has masked values; fill them first with {what}.filled(...)")
 
 
 def _check_real(array: Any, what: str) -> None:
@@ -370,8 +400,13 @@ def first_place(array: Any, wrong: str, limit: float = 0.0) -> tuple[int, int] |
 
 def name_value(array: Any, place: tuple[int, int], labels: Labels | None = None) -> str:
     """Name a value and its place, as messages do."""
-    row, column = place
-    beside = f", column {column}" if array.shape[1] > 1 else ""
-    if labels is not None:
-        beside = f", column {labels.names[column]!r}"
-    return f"value {array[place].item()!r} at row {row}{beside}"
+    beside = name_column(place[1], array.shape[1], labels)
+    return f"value {array[place].item()!r} at row {place[0]}{beside}"
+
+
+def name_column(column: int, columns: int, labels: Labels | None) -> str:
+    """Name the column of a value behind its row; "" where there is one, without a name."""
+    name = None if labels is None else labels.names[column]
+    if name is not None:
+        return f", column {name!r}"
+    return f", column {column}" if columns > 1 else ""

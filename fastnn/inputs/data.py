@@ -358,7 +358,7 @@ def _check_width(shape: tuple[int, ...], inputs: int | None, what: str) -> None:
 def width_of(X: Any, what: str = "X", reader: Reader | None = None) -> int:
     """Return how many columns features have, or raise `InvalidInput` where they are no table."""
     shape = getattr(X, "shape", None)
-    if not (isinstance(shape, tuple) and len(shape) == 2):
+    if not (isinstance(shape, tuple) and (len(shape) == 2 or is_sparse(X))):
         shape = numbers_anywhere(X, what, reader).shape
     _check_shape(shape, what, False)
     return whole(int(shape[1]), f"the number of columns of {what}", 1)

@@ -30,6 +30,7 @@ REMEDIES = {
     "O": "pass numbers",
 }
 REMEDIES["S"] = REMEDIES["T"] = REMEDIES["U"]
+TIMES = (REMEDIES["M"], REMEDIES["m"])
 
 
 class Column(NamedTuple):
@@ -258,7 +259,7 @@ def _pandas_column(
     def read() -> np.ndarray:
         return series().to_numpy()
 
-    if isinstance(dtype, np.dtype):
+    if isinstance(dtype, np.dtype) and kind not in "mM":
         return Column(label, name, dtype if kind in "biuf" else None, read)
     if name == "category":
         return Column(label, name, None, read, _CATEGORIES.format(place, what))

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
-from fastnn.inputs.arrays import Labels, as_table, labels_of, name_value, real_numbers
+from fastnn.inputs.arrays import Labels, as_table, labels_of, name_column, name_value, real_numbers
 from fastnn.inputs.frames import check_names, feature_names
 from fastnn.inputs.moments import (
     blocks_of_rows,
@@ -337,9 +337,7 @@ def _refuse(array: Any, weights: np.ndarray | None, labels: Labels | None) -> No
             wrong &= weights[rows] > 0
         if wrong.any():
             at = int(wrong.argmax())
-            beside = f", column {columns[at]}" if array.shape[1] > 1 else ""
-            if labels is not None:
-                beside = f", column {labels.names[columns[at]]!r}"
+            beside = name_column(int(columns[at]), array.shape[1], labels)
             raise InvalidInput(
                 f"X value {values[at].item()!r} at row {rows[at]}{beside} is not a finite number; "
                 f"drop such rows or fill them, such as with "

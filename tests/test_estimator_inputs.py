@@ -1,0 +1,171 @@
+"""What estimators refuse that NumPy would read as numbers, and in which words they refuse more."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn")
+pandas = pytest.importorskip("pandas")
+
+import scipy.sparse  # noqa: E402
+
+import fastnn  # noqa: E402
+from fastnn import InvalidInput  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(aximum|MAXIMUM).*")  # of two epochs
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(30, 2))
+WORDS, NUMBERS = np.array(["a", "b", "c"])[RANDOM.integers(0, 3, 30)], X @ [1.0, -1.0]
+CLASSIFIERS = ("MLPClassifier", "SGDClassifier", "Perceptron")
+REGRESSORS = ("MLPRegressor", "SGDRegressor")
+DAYS = np.datetime64("2024-01-01") + np.arange(30)
+
+
+def made(name, **settings):
+    """Return an estimator that is fitted soon, and what it is fitted to."""
+    estimator = getattr(fastnn, name)(max_iter=2, target="numpy", **settings)
+    return estimator, NUMBERS if name in REGRESSORS else WORDS
+
+
+def tables():
+    """Return what a table of dates or durations is, and what is said of it."""
+    polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    days, spans = DAYS.astype("M8[us]"), (DAYS - DAYS[0]).astype("m8[us]")
+    return [
+        (np.column_stack((DAYS, DAYS)), r"X has dtype datetime64\[D\]"),
+        (np.column_stack((spans, spans)), r"X has dtype timedelta64\[us\]"),
+        (pandas.DataFrame({"day": DAYS}), "X column 'day' has dtype datetime64"),
+        (pandas.DataFrame({"day": DAYS, "b": 1.0}), "X column 'day' has dtype datetime64"),
+        (
+            pandas.DataFrame({"day": pandas.Series(DAYS).dt.tz_localize("UTC")}),
+            r"X column 'day' has dtype datetime64\[.*, UTC\]",
+        ),
+        (pandas.DataFrame({"span": spans}), "X column 'span' has dtype timedelta64"),
+        (polars.DataFrame({"a": NUMBERS, "day": days}), "X column 'day' has dtype Datetime"),
+        (polars.DataFrame({"span": spans}), "X column 'span' has dtype Duration"),
+        (arrow.table({"a": NUMBERS, "day": days}), r"X column 'day' has dtype timestamp\[us\]"),
+    ]
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *REGRESSORS])
+def test_dates_and_durations_are_no_numbers(name):
+    estimator, y = made(name)
+    for table, said in tables():
+        with pytest.raises(InvalidInput, match=f"^{said}.*not real numbers; "):
+            estimator.fit(table, y)
+    assert not hasattr(estimator, "n_features_in_")
+    estimator.fit(X, y)
+    with pytest.raises(InvalidInput, match=r"^X has dtype datetime64\[D\]"):
+        estimator.predict(np.column_stack((DAYS, DAYS)))
+    with pytest.raises(InvalidInput, match=r"^sample_weight has dtype datetime64\[D\]"):
+        estimator.fit(X, y, sample_weight=DAYS)
+    if name in REGRESSORS:
+        with pytest.raises(InvalidInput, match=r"^y has dtype datetime64\[D\]"):
+            estimator.fit(X, DAYS)
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *REGRESSORS])
+def test_nothing_is_read_under_a_mask(name):
+    estimator, y = made(name)
+    hidden = np.arange(30) == 4
+    classes = {"classes": np.unique(WORDS)} if name in CLASSIFIERS else {}
+    for call in (estimator.fit, partial(estimator.partial_fit, **classes)):
+        with pytest.raises(InvalidInput, match=r"^X has masked values; fill them.*X\.filled"):
+            call(np.ma.MaskedArray(X, X > 1), y)
+        with pytest.raises(InvalidInput, match=r"^y has masked values"):
+            call(X, np.ma.MaskedArray(y, hidden))
+        with pytest.raises(InvalidInput, match=r"^sample_weight has masked values"):
+            call(X, y, sample_weight=np.ma.MaskedArray(np.ones(30), hidden))
+    estimator.fit(np.ma.MaskedArray(X, False), y)
+    with pytest.raises(InvalidInput, match=r"^X has masked values"):
+        estimator.predict(np.ma.MaskedArray(X, X > 1))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+def test_a_weight_of_a_class_that_cannot_be_is_named(name, weight):
+    estimator, y = made(name, class_weight={"b": weight, "a": 2.0})
+    with pytest.raises(InvalidInput, match=f"^class_weight has {weight} for class 'b'; weights"):
+        estimator.fit(X, y)
+    if name == "MLPClassifier":
+        estimator.class_weight = [{0: 1.0}, {1: weight}]
+        with pytest.raises(InvalidInput, match=rf"^class_weight\[1\] has {weight} for class 1"):
+            estimator.fit(X, (X > 0).astype(int))
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_targets_that_are_missing_among_objects_are_refused_as_among_numbers(name, missing):
+    estimator, y = made(name)
+    with pytest.raises(ValueError, match=r"^Input (y )?contains NaN"):
+        estimator.fit(X, np.array([missing, *y[1:]], object))
+
+
+@pytest.mark.parametrize("name", ["SGDClassifier", "Perceptron"])
+def test_labels_that_were_not_announced_are_refused_in_scikit_learns_words(name):
+    estimator, y = made(name)
+    said = r"^classes should include all valid labels that can be in y; .*\['c'\].*\['a' 'b'\]"
+    with pytest.raises(ValueError, match=said):
+        estimator.partial_fit(X, y, classes=["a", "b"])
+
+
+def test_a_warm_start_of_a_regression_compares_columns():
+    estimator, y = made("SGDRegressor", warm_start=True, tol=None)
+    table = pandas.DataFrame(X, columns=["a", "b"])
+    estimator.fit(table, y)
+    with pytest.raises(ValueError, match="Feature names must be in the same order"):
+        estimator.fit(table[["b", "a"]], y)
+    with pytest.raises(ValueError, match=r"Feature names seen at fit time, yet now missing:\n- b"):
+        estimator.fit(table[["a"]], y)
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *REGRESSORS])
+def test_what_is_wrong_with_validation_data_is_said_of_these(name):
+    estimator, y = made(name)
+    table = pandas.DataFrame(X, columns=["a", "b"])
+    for wrong, said in [
+        (dict(X_val=table.mask(table > 1), y_val=y), "Input X contains NaN"),
+        (dict(X_val=table[["b", "a"]], y_val=y), "The feature names should match"),
+        (dict(X_val=np.ma.MaskedArray(X, X > 1), y_val=y), "X has masked values"),
+        (dict(X_val=table, y_val=y[:3]), "Found input variables with inconsistent numbers of"),
+        (dict(X_val=table, y_val=y, sample_weight_val=-np.ones(30)), "Negative values in data"),
+    ]:
+        with pytest.raises(ValueError, match=f"^X_val and y_val: {said}"):
+            estimator.fit(table, y, **wrong)
+    with pytest.raises(ValueError, match="^X_val and y_val: X has 1 features, but"):
+        estimator.fit(X, y, X_val=X[:, :1], y_val=y)
+    with pytest.raises(InvalidInput, match="^X_val without y_val$"):
+        estimator.fit(X, y, X_val=X)
+    with pytest.raises(InvalidInput, match="^sample_weight_val without X_val and y_val$"):
+        estimator.fit(X, y, sample_weight_val=np.ones(30))
+    missing = np.array([None, *y[1:]], object)
+    said = "Input (y )?contains NaN" if name in REGRESSORS else "y_val has labels .*: \\[None\\]"
+    with pytest.raises(ValueError, match=f"^X_val and y_val: {said}"):
+        estimator.fit(X, y, X_val=X, y_val=missing)
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, "MLPRegressor"])
+def test_no_threads_are_refused_by_the_name_of_the_parameter(name):
+    estimator, y = made(name, n_jobs=0)
+    with pytest.raises(InvalidInput, match="n_jobs must be a number of threads.*, not 0"):
+        estimator.fit(X, y)
+
+
+@pytest.mark.parametrize("inputs", [None, 4])
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 2)])
+def test_sparse_arrays_of_another_rank_are_refused_by_their_shape(inputs, shape):
+    trainer = fastnn.Trainer(fastnn.Network(inputs, [fastnn.Dense(2)]), target="numpy")
+    with pytest.raises(InvalidInput, match="X has shape .* but must be two-dimensional"):
+        trainer.fit(scipy.sparse.coo_array(np.ones(shape)), [0, 1])
+
+
+def test_a_series_without_a_name_is_filled_by_its_own_library():
+    trainer = fastnn.Trainer(fastnn.Network(2, [fastnn.Dense(2)]), target="numpy")
+    missing = pandas.Series([1, None, 0] * 10, dtype="Int64")
+    said = r"^y value nan at row 1 is not a finite number; .*y\.fillna"
+    with pytest.raises(InvalidInput, match=said):
+        trainer.fit(X, missing)
+    with pytest.raises(InvalidInput, match="^sample_weight value nan at row 1 is.*fillna"):
+        trainer.fit(X, [0, 1, 1] * 10, sample_weight=missing)
