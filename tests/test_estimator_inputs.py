@@ -136,9 +136,9 @@ def test_what_is_wrong_with_validation_data_is_said_of_these(name):
             estimator.fit(table, y, **wrong)
     with pytest.raises(ValueError, match="^X_val and y_val: X has 1 features, but"):
         estimator.fit(X, y, X_val=X[:, :1], y_val=y)
-    with pytest.raises(InvalidInput, match="^X_val without y_val$"):
+    with pytest.raises(InvalidInput, match="^X_val given without y_val"):
         estimator.fit(X, y, X_val=X)
-    with pytest.raises(InvalidInput, match="^sample_weight_val without X_val and y_val$"):
+    with pytest.raises(InvalidInput, match="^sample_weight_val given without X_val and y_val"):
         estimator.fit(X, y, sample_weight_val=np.ones(30))
     missing = np.array([None, *y[1:]], object)
     said = "Input (y )?contains NaN" if name in REGRESSORS else "y_val has labels .*: \\[None\\]"

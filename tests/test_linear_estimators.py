@@ -319,9 +319,9 @@ def test_rows_to_validate_on_are_scored_after_each_epoch():
     scored = SGDClassifier(**settings, early_stopping=True, scoring="neg_log_loss")
     scored.fit(IRIS, NAMES, X_val=IRIS, y_val=NAMES, sample_weight_val=np.ones(len(IRIS)))
     assert scored.n_iter_ < 50 and max(scored.validation_scores_) < 0
-    with pytest.raises(InvalidInput, match="X_val without y_val"):
+    with pytest.raises(InvalidInput, match="X_val given without y_val"):
         SGDClassifier(**settings).fit(IRIS, NAMES, X_val=IRIS)
-    with pytest.raises(InvalidInput, match="sample_weight_val is given without"):
+    with pytest.raises(InvalidInput, match="sample_weight_val given without"):
         SGDClassifier(**settings).fit(IRIS, NAMES, sample_weight_val=np.ones(len(IRIS)))
 
 

@@ -212,9 +212,9 @@ def test_validation_data_of_the_caller_decide_when_to_stop():
     noted = classifier().fit(X, y, X_val=X, y_val=y, sample_weight_val=WEIGHTS)
     assert noted.validation_scores_[-1] == pytest.approx(noted.score(X, y, WEIGHTS))
     assert noted.best_loss_ == min(noted.loss_curve_)
-    with pytest.raises(ValueError, match="X_val without y_val"):
+    with pytest.raises(ValueError, match="X_val given without y_val"):
         classifier().fit(X, y, X_val=X)
-    with pytest.raises(ValueError, match="needs X_val"):
+    with pytest.raises(ValueError, match="sample_weight_val given without"):
         classifier().fit(X, y, sample_weight_val=WEIGHTS)
 
 

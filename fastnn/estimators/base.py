@@ -196,7 +196,10 @@ class TrainedEstimator(BaseEstimator):
             return None
         if missing:
             there = [name for name, value in given.items() if value is not None]
-            raise InvalidInput(f"{' and '.join(there)} without {' and '.join(missing)}")
+            raise InvalidInput(
+                f"{' and '.join(there)} given without {' and '.join(missing)}; to validate takes "
+                "both X_val and y_val"
+            )
         try:
             X, y = self._check_rows(X, y, reset=False)
             self._check_known(y)
