@@ -37,7 +37,7 @@ def main(save: str | None = None, epochs: int = 200, target: Target = "cpu") -> 
     for each in (LinearRegression(), model):
         error = y_test - each.fit(X_train, y_train).predict(X_test)
         print(
-            f"{type(each).__name__}: R2 {1 - np.var(error) / np.var(y_test):.3f}, "
+            f"{type(each).__name__}: R2 {each.score(X_test, y_test):.3f}, "
             f"median error {np.median(np.abs(error)):.0f} dollars"
         )
     if save is not None:
