@@ -62,7 +62,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
     "fastnn.targets.cpu": (
         ("dtypes",),
-        ("llvm", "kinds", "laziness", "scalars", "shuffle", "thread_count"),
+        ("llvm", "kinds", "lanes", "laziness", "scalars", "shuffle", "thread_count"),
         ("parts",),
         ("tiling",),
         ("plan",),

@@ -13,13 +13,14 @@ from fastnn.optimizers import Adam, AveragedSGD
 from fastnn.rules import ends
 from fastnn.targets import numpy as reference
 
-ROWS, OUTPUTS, EPOCHS = 41, 5, 12
+ROWS, EPOCHS = 41, 12
+OUTPUTS = [1, 5, 13]  # one; one after another; side by side in vectors
 RULES = {"sgd": SGD(0.02), "mean": AveragedSGD(0.02), "late mean": AveragedSGD(0.02, 60)}
 PENALTIES = {"none": {}, "l1": {"l1": 0.02}, "both": {"l1": 0.01, "l2": 0.1}}
 
 
-def single(loss="mse", rule="sgd", **changes):
-    return problem_of(7, [Dense(OUTPUTS)], loss, RULES[rule], batch_size=1, **changes)
+def single(outputs, loss="mse", rule="sgd", **changes):
+    return problem_of(7, [Dense(outputs)], loss, RULES[rule], batch_size=1, **changes)
 
 
 def begun(engine_class, problem, tol=2e-2, patience=2):
@@ -27,7 +28,8 @@ def begun(engine_class, problem, tol=2e-2, patience=2):
     if not engine.ends_outputs(np.zeros((2, 7))):
         engine.close()
         pytest.skip("on this target outputs are trained one after another for that")
-    engine.ends = first_ends(problem, engine.parameters(), tol, patience, OUTPUTS, ROWS)
+    share = problem.network.outputs
+    engine.ends = first_ends(problem, engine.parameters(), tol, patience, share, ROWS)
     return engine
 
 
@@ -50,8 +52,9 @@ def rests(row):
 
 
 @pytest.mark.parametrize(
-    ("rule", "penalty", "loss", "weighted", "dtype"),
+    ("outputs", "rule", "penalty", "loss", "weighted", "dtype"),
     all_pairs(
+        OUTPUTS,
         RULES,
         PENALTIES,
         ["mse", "binary_cross_entropy", "hinge"],
@@ -59,8 +62,8 @@ def rests(row):
         DTYPES,
     ),
 )
-def test_ends_follow_the_numpy_target(fast_class, rule, penalty, loss, weighted, dtype):
-    problem = single(loss, rule, dtype=dtype, **PENALTIES[penalty])
+def test_ends_follow_the_numpy_target(fast_class, outputs, rule, penalty, loss, weighted, dtype):
+    problem = single(outputs, loss, rule, dtype=dtype, **PENALTIES[penalty])
     data = data_of(problem, ROWS, weighted=weighted)
     if weighted:
         data.weights[::5] = 0.0
@@ -77,8 +80,9 @@ def test_ends_follow_the_numpy_target(fast_class, rule, penalty, loss, weighted,
     assert len({going(each.ends) for each in mine}) > 1, "they end at different times"
 
 
-def test_an_output_at_rest_is_what_it_was_and_others_are_as_without(engine_class):
-    problem = single(dtype="float64", l2=0.01)
+@pytest.mark.parametrize("outputs", OUTPUTS[1:])
+def test_an_output_at_rest_is_what_it_was_and_others_are_as_without(engine_class, outputs):
+    problem = single(outputs, dtype="float64", l2=0.01)
     data = data_of(problem, ROWS)
     with (
         closing(begun(engine_class, problem)) as engine,
@@ -98,22 +102,23 @@ def test_an_output_at_rest_is_what_it_was_and_others_are_as_without(engine_class
         ):
             np.testing.assert_array_equal(now[..., still], then[..., still])
             np.testing.assert_allclose(now[..., ~still], plain[..., ~still], rtol=1e-13)
-    assert going(results[-1].ends) < OUTPUTS
+    assert going(results[-1].ends) < outputs
 
 
-def test_objective_waiting_and_rest_are_as_the_rule_says(engine_class):
-    problem = single(dtype="float64", l2=0.05)
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_objective_waiting_and_rest_are_as_the_rule_says(engine_class, outputs):
+    problem = single(outputs, dtype="float64", l2=0.05)
     data, tol, patience = data_of(problem, ROWS), 2e-2, 2
     with closing(begun(engine_class, problem, tol, patience)) as engine:
         penalty = 0.5 * 0.05 * np.square(engine.parameters()[0][0]).sum(axis=0)
-        best, waited = np.full(OUTPUTS, np.inf), np.zeros(OUTPUTS)
-        last = np.zeros(OUTPUTS)
+        best, waited = np.full(outputs, np.inf), np.zeros(outputs)
+        last = np.zeros(outputs)
         for number, rows in enumerate(orders()):
             busy = waited < patience
             [result] = epochs_of(engine, data, rows[None], number * ROWS, number)
-            own = result.ends[ends.HEAD :].reshape(OUTPUTS, -1)
+            own = result.ends[ends.HEAD :].reshape(outputs, -1)
             after = 0.5 * 0.05 * np.square(engine.parameters()[0][0]).sum(axis=0)
-            share = OUTPUTS * (penalty + (after - penalty) * (ROWS - 1) / (2 * ROWS))
+            share = outputs * (penalty + (after - penalty) * (ROWS - 1) / (2 * ROWS))
             found = own[:, ends.LOSSES] / own[:, ends.WEIGHT] + share
             last = np.where(busy, found, last)
             np.testing.assert_allclose(own[:, ends.OWN_OBJECTIVE], last, rtol=1e-12)
@@ -122,12 +127,16 @@ def test_objective_waiting_and_rest_are_as_the_rule_says(engine_class):
             np.testing.assert_array_equal(rests(result.ends), waited >= patience)
             assert going(result.ends) == (waited < patience).sum()
             assert objective(result.ends) == pytest.approx(last.mean(), rel=1e-12)
-            assert own[:, ends.WEIGHT].tolist() == [ROWS] * OUTPUTS
+            assert own[:, ends.WEIGHT].tolist() == [ROWS] * outputs
 
 
+@pytest.mark.parametrize("l1", [0.0, 0.01])
+@pytest.mark.parametrize("outputs", OUTPUTS[1:])
 @pytest.mark.parametrize("rule", ["sgd", "mean"])
-def test_epochs_in_a_call_one_by_one_in_parts_and_predicted_are_the_same_bits(fast_class, rule):
-    problem = single(rule=rule, l1=0.01)
+def test_epochs_in_a_call_one_by_one_in_parts_and_predicted_are_the_same_bits(
+    fast_class, rule, outputs, l1
+):
+    problem = single(outputs, rule=rule, l1=l1, l2=0.01)
     data, X = data_of(problem, ROWS), np.ones((3, 7))
     rates, found = np.full(ROWS, 0.02), []
     for way in ("call", "one by one", "parts", "predicted"):
@@ -153,12 +162,13 @@ def test_epochs_in_a_call_one_by_one_in_parts_and_predicted_are_the_same_bits(fa
         np.testing.assert_array_equal(state, found[0][1])
 
 
-def test_when_all_are_at_rest_nothing_changes(engine_class):
-    problem = single("hinge")
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_when_all_are_at_rest_nothing_changes(engine_class, outputs):
+    problem = single(outputs, "hinge")
     data = data_of(problem, ROWS)
     with closing(begun(engine_class, problem, tol=100.0, patience=1)) as engine:
         results = epochs_of(engine, data, orders(2))
-        assert [going(each.ends) for each in results] == [OUTPUTS, 0]
+        assert [going(each.ends) for each in results] == [outputs, 0]
         before = state_of(engine)
         [result] = epochs_of(engine, data, orders(1), 2 * ROWS, 2)
         np.testing.assert_array_equal(state_of(engine), before)
@@ -178,6 +188,6 @@ def test_when_all_are_at_rest_nothing_changes(engine_class):
 )
 def test_other_models_say_that_their_outputs_cannot(engine_class, changes):
     named = {"loss": "mse", "optimizer": SGD(0.1), "batch_size": 1, **changes}
-    problem = problem_of(7, [Dense(OUTPUTS)], **named)
+    problem = problem_of(7, [Dense(5)], **named)
     with closing(engine_class(problem)) as engine:
         assert not engine.ends_outputs(np.zeros((2, 7)))

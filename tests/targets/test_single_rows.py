@@ -132,21 +132,32 @@ def test_single_rows_of_any_layout_come_to_the_same_bits(fast_class, outputs, la
     assert np.array_equal(*ends)
 
 
+@pytest.mark.parametrize("layout", ["float", "double", "int8", "columns"])
+@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize(
     ("rule", "outputs", "loss"),
     [
         ("sgd", 3, "binary_cross_entropy"),
+        ("sgd", 11, "binary_cross_entropy"),
         ("mean", 1, "binary_cross_entropy"),
         ("mean", 3, "binary_cross_entropy"),
+        ("mean", 11, "binary_cross_entropy"),
         ("sgd", 3, "softmax_cross_entropy"),
+        ("sgd", 11, "softmax_cross_entropy"),
         ("mean", 3, "softmax_cross_entropy"),
+        ("mean", 11, "softmax_cross_entropy"),
     ],
 )
-def test_single_rows_in_parts_come_to_the_same_bits(fast_class, rule, outputs, loss):
-    problem = single(9, outputs, loss, rule, l1=0.01)
-    data, order, rates = data_of(problem, 90), np.arange(90)[::-1].copy(), np.full(90, 0.1)
+def test_single_rows_in_parts_come_to_the_same_bits(
+    fast_class, rule, outputs, loss, penalty, layout
+):
+    problem = single(9, outputs, loss, rule, **PENALTIES[penalty])
+    data, order, rates = data_of(problem, 90), np.arange(90)[::-1].copy(), np.full(90, 0.02)
+    kinds = {"float": np.float32, "double": np.float64, "int8": np.int8, "columns": np.float32}
+    X = (data.X * 3).astype(kinds[layout])
+    data = Data(np.asfortranarray(X) if layout == "columns" else X, data.targets)
     ends = []
-    for stops in ((), (1, 30, 64, 89)):
+    for stops in ((), (1, 2, 30, 64, 89)):
         with closing(started(fast_class, problem)) as engine:
             if engine.hides_steps(problem):
                 pytest.skip("it says so")
@@ -157,6 +168,24 @@ def test_single_rows_in_parts_come_to_the_same_bits(fast_class, rule, outputs, l
             assert seen == list(stops)
             ends.append((result.loss, state_of(engine)))
     assert ends[0][0] == ends[1][0] and np.array_equal(ends[0][1], ends[1][1])
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "softmax_cross_entropy"])
+@pytest.mark.parametrize("rule", ["sgd", "mean"])
+@pytest.mark.parametrize("outputs", [3, 11, 19])
+def test_who_looks_on_sees_each_update_done(fast_class, outputs, rule, loss):
+    problem = single(9, outputs, loss, rule, l2=0.05, dtype="float64")
+    data, order, rates = data_of(problem, 40), np.arange(40)[::-1].copy(), np.full(40, 0.05)
+    seen = []
+    for kind in (reference.Engine, fast_class):
+        with closing(started(kind, problem)) as engine:
+            states = []
+            engine.train_epoch_in_parts(
+                data, order, rates, 0, 0, (1, 2, 7, 33),
+                lambda *_, e=engine, s=states: s.append(state_of(e)),
+            )  # fmt: skip
+            seen.append(np.array([*states, state_of(engine)]))
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("outputs", [1, 4])

@@ -45,7 +45,7 @@ _LAYER = (
 )  # fmt: skip
 _HEAD = (
     "TARGETS", "ROW_SCALE", "ROW_SCRATCH", "ONES", "PADDING", "PRIVATE", "KEPT", "OWN_SCRATCH",
-    "ENTRIES", "GRADIENT", "PACKED",
+    "ENTRIES", "GRADIENT", "PACKED", "IN_LANES",
 )  # fmt: skip
 NO_TABLE = np.zeros(0, np.int64)
 _CANARY = -7.34567e30  # finite, since the state must be

@@ -36,6 +36,7 @@ from fastnn.rules.table import (
 )
 from fastnn.sanitizer import CHECKED
 from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR, PERIODIC
+from fastnn.targets.cpu.lanes import fit_lanes, memory_for
 from fastnn.targets.cpu.laziness import STAMPED, Laziness
 from fastnn.targets.cpu.parts import Part, cut_parts
 from fastnn.targets.cpu.tiling import (
@@ -154,8 +155,10 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     PACKED,  # offset of the first thread's rounded factors
     PACKED_SIZE,
     THREADS,  # of the team that `owners` is for
+    IN_LANES,  # offset of the weights of a model of one layer, for single rows, side by side in
+    # vectors, and of what goes with them: see `products.outputs`; or -1
     HEAD_FIELDS,
-) = range(46)
+) = range(47)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
@@ -382,6 +385,9 @@ def make_plan(
     if layout.panel == 1:
         head[PRIVATE_SIZE] = 3 * shapes[0][0]  # a gradient, or three rows of X
     head[PRIVATE] = take(threads * int(head[PRIVATE_SIZE]))
+    head[IN_LANES] = -1
+    if layout.panel == 1 and fit_lanes(*shapes[0], problem.dtype.itemsize):
+        head[IN_LANES] = take(memory_for(*shapes[0], problem.dtype.itemsize))
     if loss.rowwise and head[LOSS] == CUSTOM:
         own_loss: Any = problem.loss
         head[OWN_SCRATCH_SIZE] = take.round(own_loss.source.scratch)

@@ -114,27 +114,51 @@ def _scaled_erfc(real: Any) -> Any:
     return njit(**FUSE)(namespace["clenshaw"])
 
 
+def exp_numbers(dtype: np.dtype) -> SimpleNamespace:
+    """Return what exp is made of: exp(x) = 2^n (1 + r + r^2 tail(r)), x = n ln2 + r.
+
+    Attributes
+    ----------
+    mantissa, bias
+        Of the dtype: bits, and that of its exponents.
+    magic
+        A number, in the sum with which the last bit is 1: n stands in the low bits of the sum.
+    per_ln2, ln2_high, ln2_low
+        1 / ln2; ln2 in two parts, the first with enough trailing zeros for n ln2_high to be exact.
+    tail
+        Coefficients, the constant one first, for |r| <= ln2 / 2.
+    low, high
+        Beyond which exp is 0, or infinite.
+    """
+    real, single = dtype.type, dtype.itemsize == 4
+    mantissa, bias = (23, 127) if single else (52, 1023)
+    high = real(0.693359375) if single else real(float.fromhex("0x1.62e42fefa38p-1"))
+    low = real(-2.12194440054690581e-04) if single else real(float.fromhex("0x1.ef35793c7673p-45"))
+    return SimpleNamespace(
+        mantissa=mantissa,
+        bias=bias,
+        magic=real(1.5 * 2.0**mantissa),
+        per_ln2=real(1 / math.log(2)),
+        ln2_high=high,
+        ln2_low=low,
+        tail=[1 / math.factorial(i) for i in range(2, 8 if single else 14)],
+        low=real(-104) if single else real(-746),
+        high=real(89) if single else real(710),
+    )
+
+
 def make_elementary(dtype: np.dtype) -> SimpleNamespace:
     """Return the elementary functions for float32 or float64 as compiled scalar functions."""
     real, single = dtype.type, dtype.itemsize == 4
     whole = np.int32 if single else np.int64
     to_bits, from_bits = make_bits(dtype.name)
-    mantissa, bias = (23, 127) if single else (52, 1023)
+    of_exp = exp_numbers(dtype)
+    mantissa, bias, magic, per_ln2 = of_exp.mantissa, of_exp.bias, of_exp.magic, of_exp.per_ln2
+    ln2_high, ln2_low, low, high = of_exp.ln2_high, of_exp.ln2_low, of_exp.low, of_exp.high
     one, two, half, zero = real(1), real(2), real(0.5), real(0)
     shift, exponent_bias = whole(mantissa), whole(bias)
-    # Adding `magic` rounds to a whole number, which then stands in the low bits of the sum.
-    magic = real(1.5 * 2.0**mantissa)
     magic_bits = whole(magic.view(whole))
-    per_ln2 = real(1 / math.log(2))
-    # ln2 in two parts; the first has enough trailing zeros for n * ln2_high to be exact.
-    ln2_high = real(0.693359375) if single else real(float.fromhex("0x1.62e42fefa38p-1"))
-    ln2_low = (
-        real(-2.12194440054690581e-04) if single else real(float.fromhex("0x1.ef35793c7673p-45"))
-    )
-    terms = 8 if single else 14
-    # exp(r) = 1 + r + r^2 tail(r), |r| <= ln2 / 2
-    tail = paired_polynomial([1 / math.factorial(i) for i in range(2, terms)], real)
-    low, high = (real(-104), real(89)) if single else (real(-746), real(710))
+    tail = paired_polynomial(of_exp.tail, real)
     # log(1 + f) = 2 artanh(s) = f - s (f - s^2 artanh_tail(s^2)), s = f / (2 + f)
     artanh_tail = polynomial([2 / (2 * i + 3) for i in range(5 if single else 11)], real)
     root_half_bits = whole(real(math.sqrt(0.5)).view(whole))

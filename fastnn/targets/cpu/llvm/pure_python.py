@@ -150,6 +150,15 @@ def squares() -> Any:
     return kernel
 
 
+def rows_product(dtype: np.dtype) -> Any:
+    """Return the product of two rows."""
+
+    def kernel(first, second, count):
+        return dtype.type(caller_row(dtype, first, count) @ caller_row(dtype, second, count))
+
+    return kernel
+
+
 def axpy(dtype: np.dtype) -> Any:
     """Return w += scale x for one of the caller's rows."""
 
@@ -183,6 +192,79 @@ def follow(dtype: np.dtype, shrinks: bool, averages: bool) -> Any:
         if averages:
             mean[:] = part if share == 1 else mean + share * (part - mean)
         return dtype.type(part @ z)
+
+    return kernel
+
+
+def follow_outputs(dtype: np.dtype, shrinks: bool, averages: bool) -> Any:
+    """Return an update of several outputs in lanes, and the product with another row."""
+    lanes = vector_bytes() // dtype.itemsize
+
+    def kernel(memory, w, mean, block, apart, here, after, count, trained, keep, threshold, share):
+        x, following = (caller_row(dtype, address, count) for address in (here, after))
+        change, moves, z, biases, means = (
+            memory[block + field * apart :][:lanes] for field in range(5)
+        )
+        change, keep, threshold, share = (
+            np.where(moves != 0, each, still)
+            for each, still in ((change, 0), (keep, 1), (threshold, 0), (share, 0))
+        )
+        part, average = (memory[at : at + count * lanes].reshape(-1, lanes) for at in (w, mean))
+        part[:] = keep * part + change * x[:, None]
+        if shrinks:
+            part -= np.clip(part, -threshold, threshold)
+        biases += trained * change
+        if averages:
+            average[:] = np.where(share == 1, part, average + share * (part - average))
+            means[:] = np.where(share == 1, biases, means + share * (biases - means))
+        z[:] = following @ part + biases
+
+    return kernel
+
+
+def advance_outputs(dtype: np.dtype) -> Any:
+    """Return the last update of outputs in lanes, and products with the next row."""
+    lanes = vector_bytes() // dtype.itemsize
+
+    def kernel(memory, w, block, apart, before, after, count):
+        x, z = (caller_row(dtype, address, count) for address in (before, after))
+        change, keep, ahead = (memory[block + field * apart :][:lanes] for field in (5, 6, 7))
+        part = memory[w : w + count * lanes].reshape(-1, lanes)
+        part[:] = keep * part + change * x[:, None]
+        ahead[:] = z @ part
+
+    return kernel
+
+
+def arrive_outputs(dtype: np.dtype) -> Any:
+    """Return z of the next row, of outputs in lanes, and the update that is now the last."""
+    lanes = vector_bytes() // dtype.itemsize
+
+    def kernel(memory, block, apart, vectors, trained, keep, rows):
+        change, moves, z, biases, _, last_change, last_keep, ahead = (
+            memory[block + field * apart :][: vectors * lanes] for field in range(8)
+        )
+        last_change[:], last_keep[:] = (
+            np.where(moves != 0, change, 0),
+            np.where(moves != 0, keep, 1),
+        )
+        biases += trained * last_change
+        z[:] = last_change * rows + last_keep * ahead + biases
+
+    return kernel
+
+
+def softmax_lanes(dtype: np.dtype) -> Any:
+    """Return the derivative of a cross-entropy, of outputs in lanes."""
+    lanes = vector_bytes() // dtype.itemsize
+
+    def kernel(memory, block, apart, vectors, label, factor):
+        change, z = (memory[block + field * apart :][: vectors * lanes] for field in (0, 2))
+        most = z.max()
+        powers = np.exp(z - most)
+        change[:] = powers * (factor / powers.sum())
+        change[label] -= factor
+        return most, powers.sum()
 
     return kernel
 

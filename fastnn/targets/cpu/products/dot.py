@@ -200,7 +200,7 @@ class _Writer(Writer):
 def make_dot(dtype: np.dtype) -> SimpleNamespace:
     """Return the products for one dtype; an address is where `count` numbers lie side by side.
 
-    dot(w, w_at, address, count): sum w x.
+    dot(w, w_at, address, count): sum w x; between(address, other, count): that of two rows.
     axpy(w, w_at, address, count, scale): w += scale x.
     advance(w, w_at, before, here, after, count, keep, scale): w = keep w + scale x_before, and
     returns (sum w x_after, sum x_here x_after).
@@ -212,6 +212,7 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
     if config.DISABLE_JIT:
         return SimpleNamespace(
             dot=pure_python.dot(dtype),
+            between=pure_python.rows_product(dtype),
             axpy=pure_python.axpy(dtype),
             advance=pure_python.advance(dtype),
             follow={kind: pure_python.follow(dtype, *kind) for kind in FOLLOWING},
@@ -234,6 +235,18 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
             return call("dot", builder, args, 1)
 
         return w.dtype(w, types.int64, types.int64, types.int64), codegen
+
+    own = types.float64 if dtype.itemsize == 8 else types.float32
+
+    @intrinsic
+    def between(typingctx, address, other, count):
+        def codegen(context, builder, signature, args):
+            module, name = builder.module, f"fastnn_dot_{dtype.name}"
+            callee = module.globals.get(name) or _Writer(dtype).dot(module, name)
+            rows = [builder.inttoptr(each, pointer) for each in args[:2]]
+            return builder.call(callee, [*rows, args[2]])
+
+        return own(types.int64, types.int64, types.int64), codegen
 
     @intrinsic
     def axpy(typingctx, w, w_at, address, count, scale):
@@ -276,6 +289,7 @@ def make_dot(dtype: np.dtype) -> SimpleNamespace:
 
     return SimpleNamespace(
         dot=dot,
+        between=between,
         axpy=axpy,
         advance=advance,
         follow={kind: make_follow(*kind) for kind in FOLLOWING},

@@ -1,27 +1,25 @@
 """An epoch of plain SGD on one row at a time, without hidden layers: the textbook's loop.
 
 Its step is the shortest there is. Of one output without an l1 penalty it waits for nothing that it
-can know before. Of several outputs each is a model of its own, and while one waits others go on, or
-they have a softmax together; there, and with an l1 penalty or the mean of the weights, a row is
-read once for the update with it and once for the products before: weights are written and read in
-the same pass.
+can know before. Of a few outputs each is a model of its own, and while one waits others go on, or
+they have a softmax together; of more see `in_lanes`. There, and with an l1 penalty or the mean of
+the weights, a row is read once for the update with it and once for the products before: weights are
+written and read in the same pass.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from fastnn.rules import ends
 from fastnn.rules import losses as rules
-from fastnn.rules.table import LOSS_CODES, LOSSES, UPDATE_CODES
+from fastnn.rules.table import LOSS_CODES, LOSSES
 from fastnn.targets.cpu.arguments import (
     ADDRESS,
     BAD_STEP,
     COLUMN_STRIDE,
-    FIRST_STEP,
     ROW_STRIDE,
     STEP,
     STOP,
@@ -33,18 +31,17 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     atomic_store,
     load_float32,
     load_float64,
-    prefetch,
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, loss_gradient
 from fastnn.targets.cpu.plan import (
     BIAS,
     CLASSES,
     DELTA,
+    IN_LANES,
     LOSS,
     LOSS_BLOCK,
     OUTPUT,
     OWN_GRADIENT,
-    OWN_LOSSES,
     PREFETCH,
     ROW_SCRATCH,
     SAMPLES,
@@ -58,16 +55,24 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
-    BETA1,
-    EMA,
     L1,
     L2,
-    LOSS_SUM,
     MEAN_WEIGHT,
     RATE_FACTOR,
-    WEIGHT_SUM,
 )
-from fastnn.targets.cpu.step.between_steps import layer_number, share_of
+from fastnn.targets.cpu.step.between_steps import layer_number
+from fastnn.targets.cpu.step.in_lanes import make_in_lanes
+from fastnn.targets.cpu.step.single_rows import (
+    AHEAD,
+    AVERAGED,
+    LOSS_ALPHA,
+    SGD,
+    add_loss,
+    ask,
+    begin_ends,
+    make_add_losses,
+    make_step_numbers,
+)
 from fastnn.targets.cpu.views import (
     classes_of,
     control_of,
@@ -83,10 +88,7 @@ from fastnn.targets.cpu.views import (
     weights_of,
 )
 
-AHEAD = 16  # rows asked for ahead of time
-LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer
 SOFTMAX = LOSS_CODES["softmax_cross_entropy"]
-SGD, AVERAGED = UPDATE_CODES["sgd"], UPDATE_CODES["averaged_sgd"]
 # Losses whose derivative is compiled into a loop of its own; the others share one.
 OWN_LOOPS = ("binary_cross_entropy", "mse", "huber", "margin")
 
@@ -120,112 +122,6 @@ def _gradient_of(name: str, real: Any, elementary: Any) -> Any:
         return derivative(p, y, alpha)
 
     return gradient
-
-
-def _make_add_losses(dtype: np.dtype, losses: Any) -> Any:
-    """Return ``add_losses(job, z_at, y_at, first, count)`` for steps first..first + count.
-
-    It adds their losses, and returns whether all are finite; where one is not, `control` has which.
-    Those of rows of weight 0 do not count. Outputs and targets lie row by row.
-    """
-    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
-
-    @njit(**EXACT)
-    def add_each(job, z_at, y_at, first, count):
-        """Add the losses of outputs that end each for itself; of those at rest nothing is there."""
-        memory, head, numbers, ended = memory_of(job), head_of(job), numbers_of(job), ends_of(job)
-        order, weights, of_targets = order_of(job), weights_of(job), target_weights_of(job)
-        n, alpha, half = layers_of(job)[0, N], alphas_of(job)[LOSS_ALPHA], len(ended) // 2
-        last, weighted, total, weight = half + ends.HEAD, head[WEIGHTED], numbers[LOSS_SUM], 1.0
-        going = int(ended[U(half + ends.GOING)])
-        losses(head[LOSS], head[OWN_LOSSES], memory, z_at, y_at, z_at, count * going, alpha)
-        at = z_at
-        for i in range(count):
-            row = order[U(first + i)]
-            if weighted == 1:
-                weight = weights[U(row)]
-            for j in range(n):
-                own = last + j * ends.OF_OUTPUT
-                if ended[U(own + ends.RESTS)] != 0.0:
-                    continue
-                if weighted == 2:
-                    weight = of_targets[U(row * n + j)]
-                if weight > 0.0:
-                    loss = weight * memory[U(at)]
-                    ended[U(own + ends.LOSSES)] += loss
-                    total += loss / n
-                ended[U(own + ends.WEIGHT)] += weight
-                at += 1
-            numbers[WEIGHT_SUM] += weights[U(row)] if weighted > 0 else 1.0
-            if not math.isfinite(total):
-                control_of(job)[BAD_STEP] = first + i
-                break
-        numbers[LOSS_SUM] = total
-        return math.isfinite(total)
-
-    @njit(**EXACT)
-    def add_losses(job, z_at, y_at, first, count):
-        memory, head, control, numbers = (
-            memory_of(job),
-            head_of(job),
-            control_of(job),
-            numbers_of(job),
-        )
-        order, weights, of_targets = order_of(job), weights_of(job), target_weights_of(job)
-        n, alpha = layers_of(job)[0, N], alphas_of(job)[LOSS_ALPHA]
-        if len(ends_of(job)) > 0:
-            return add_each(job, z_at, y_at, first, count)
-        losses(head[LOSS], head[OWN_LOSSES], memory, z_at, y_at, z_at, count * n, alpha)
-        total, weighted = numbers[LOSS_SUM], head[WEIGHTED]
-        # Of one output nothing is added up or divided: a step is as short as that would be.
-        several = n > 1 or weighted == 2
-        for i in range(0 if several else count):
-            if weighted == 1:
-                weight = weights[U(order[U(first + i)])]
-                if weight > 0.0:
-                    total += weight * memory[U(z_at + i)]
-                numbers[WEIGHT_SUM] += weight
-            else:
-                total += memory[U(z_at + i)]
-            if not math.isfinite(total):
-                control[BAD_STEP] = first + i
-                break
-        for i in range(count if several else 0):
-            at, loss, row = z_at + i * n, 0.0, order[U(first + i)]
-            if weighted == 2:
-                for j in range(n):
-                    weight = of_targets[U(row * n + j)]
-                    if weight > 0.0:
-                        loss += weight * memory[U(at + j)]
-            else:
-                for j in range(at, at + n):
-                    loss += memory[U(j)]
-            loss /= n
-            if weighted == 1:
-                weight = weights[U(row)]
-                if weight > 0.0:
-                    total += weight * loss
-            else:
-                total += loss
-            if weighted > 0:
-                numbers[WEIGHT_SUM] += weights[U(row)]
-            if not math.isfinite(total):
-                control[BAD_STEP] = first + i
-                break
-        numbers[LOSS_SUM] = total
-        if weighted == 0:
-            numbers[WEIGHT_SUM] = float(first + count)
-        return math.isfinite(total)
-
-    return add_losses
-
-
-@njit(**INLINE)
-def ask(start, row_bytes):
-    """Ask for a row."""
-    for at in range(0, row_bytes, 64):
-        prefetch(start + at)
-    prefetch(start + row_bytes - 1)
 
 
 def _one_output(
@@ -374,17 +270,17 @@ def _several_outputs(
     plain, meaning = follow[False, False], follow[False, True]
     shrinking, shrinking_meaning = follow[True, False], follow[True, True]
     own, itemsize = load_float64 if dtype.itemsize == 8 else load_float32, dtype.itemsize
+    step_numbers = make_step_numbers(dtype)
 
     @njit(**EXACT)
     def epoch(job):
-        memory, head, layers, strided, order, control, rates, numbers = (
+        memory, head, layers, strided, order, control, numbers = (
             memory_of(job),
             head_of(job),
             layers_of(job),
             strided_of(job),
             order_of(job),
             control_of(job),
-            rates_of(job),
             numbers_of(job),
         )
         start, end, k, n = control[STEP], head[STEPS], layers[0, K], layers[0, N]
@@ -396,15 +292,14 @@ def _several_outputs(
         row_bytes, losses_at = k * strided[0, COLUMN_STRIDE], head[ROW_SCRATCH]
         targets_at, block = losses_at + max(LOSS_BLOCK, n), max(1, LOSS_BLOCK // n)
         trained, averages = real(layers[0, BIAS]), head[UPDATE] == AVERAGED
-        rate_factor = layer_number(job, ZERO, RATE_FACTOR)
-        l1, l2 = layer_number(job, ZERO, L1), real(layer_number(job, ZERO, L2))
+        l1 = layer_number(job, ZERO, L1)
         code, own_gradient, alpha = head[LOSS], head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
-        weights, of_targets, weighted = weights_of(job), target_weights_of(job), head[WEIGHTED]
-        mean, output_share, share = numbers[MEAN_WEIGHT], one if together else one / real(n), zero
-        ended, going = ends_of(job), n
+        of_targets, weighted = target_weights_of(job), head[WEIGHTED]
+        mean, output_share = numbers[MEAN_WEIGHT], one if together else one / real(n)
+        ended = ends_of(job)
         last = len(ended) // 2 + ends.HEAD
-        if not together and len(ended) > 0:
-            going = int(ended[U(last - ends.HEAD + ends.GOING)])
+        resting = not together and len(ended) > 0
+        resting = resting and ended[U(last - ends.HEAD + ends.GOING)] < n
         inverse = 1.0 / mean if mean > 0.0 else 0.0
         row = order[U(start)]
         here = step_row(job, row, start)
@@ -420,30 +315,21 @@ def _several_outputs(
                     after = step_row(job, following, step + 1)
                 if head[PREFETCH] > 0 and step + AHEAD < head[SAMPLES]:
                     ask(rows + order[U(step + AHEAD)] * row_stride, row_bytes)
-                exact_rate = rates[U(step)] * rate_factor
-                rate, threshold = real(exact_rate), real(exact_rate * l1)
-                keep = one - rate * l2
-                if averages:
-                    update = float(control[FIRST_STEP] + step + 1)
-                    share = real(share_of(numbers[EMA], numbers[BETA1], update))
-                scale = output_share
-                if weighted == 1:
-                    scale = real(weights[U(row)] * inverse) * output_share
+                rate, keep, threshold, share, scale = step_numbers(job, step, row)
+                scale *= output_share
                 target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
                 if together:
                     loss = softmax(job, z_at, changes_at, row, target, -rate * scale)
                     add_loss(job, step, row, loss)
-                kept = i * going
                 for j in range(n):
-                    if going < n and ended[U(last + j * ends.OF_OUTPUT + ends.RESTS)] != 0.0:
+                    if resting and ended[U(last + j * ends.OF_OUTPUT + ends.RESTS)] != 0.0:
                         continue
-                    at = w + j * apart
+                    at, kept = w + j * apart, i * n + j
                     if together:
                         change = memory[U(changes_at + j)]
                     else:
                         z, y = memory[U(z_at + j)], own(target + j * itemsize)
                         memory[U(losses_at + kept)], memory[U(targets_at + kept)] = z, y
-                        kept += 1
                         if weighted == 2:
                             scale = real(of_targets[U(row * n + j)] * inverse) * output_share
                         change = -rate * (gradient(code, own_gradient, z, y, alpha) * scale)
@@ -482,34 +368,8 @@ def _several_outputs(
     return epoch
 
 
-@njit(**INLINE)
-def begin_ends(ended, n):
-    """Have sums of an epoch behind what was before it, for outputs that are not at rest."""
-    half = len(ended) // 2
-    for i in range(half):
-        ended[U(half + i)] = ended[U(i)]
-    for j in range(n):
-        at = half + ends.HEAD + j * ends.OF_OUTPUT
-        if ended[U(at + ends.RESTS)] == 0.0:
-            ended[U(at + ends.LOSSES)] = 0.0
-            ended[U(at + ends.WEIGHT)] = 0.0
-
-
-@njit(**INLINE)
-def add_loss(job, step, row, loss):
-    """Add the loss of one row; the first step whose loss is not finite is a bad one."""
-    numbers, control, weighted = numbers_of(job), control_of(job), head_of(job)[WEIGHTED] == 1
-    weight = weights_of(job)[U(row)] if weighted else 1.0
-    numbers[WEIGHT_SUM] += weight
-    if weight > 0.0:
-        total = numbers[LOSS_SUM] + weight * loss
-        numbers[LOSS_SUM] = total
-        if not math.isfinite(total) and control[BAD_STEP] < 0:
-            control[BAD_STEP] = step
-
-
 def make_one_by_one(
-    dtype: np.dtype, elementary: Any, products: Any, losses: Any, step_row: Any
+    dtype: np.dtype, elementary: Any, products: Any, rules: Any, step_row: Any
 ) -> Any:
     """Return ``one_by_one(job)``: an epoch of SGD, or of averaged SGD, on one row at a time.
 
@@ -517,18 +377,20 @@ def make_one_by_one(
     ----------
     dtype, elementary, products
         As `make_elementary` and `make_dot` have them.
-    losses
-        The switch of `make_rules`.
+    rules
+        Has the switches of `make_rules`.
     step_row
         (job, row, step) -> the address of the row of a step; those of three steps are there at a
         time.
     """
     real = dtype.type
-    add_losses = _make_add_losses(dtype, losses)
+    add_losses = make_add_losses(dtype, rules.losses)
     every = make_gradient(real, elementary)
     parts = dtype, products, step_row, add_losses
     several = _several_outputs(every, *parts)
-    together = _several_outputs(every, *parts, _make_softmax(dtype, elementary))
+    softmax = _make_softmax(dtype, elementary)
+    together = _several_outputs(every, *parts, softmax)
+    in_lanes = make_in_lanes(dtype, elementary, rules, step_row, add_losses, softmax)
     any_loss = _one_output(every, *parts)
     lines = [f"    if code == {SOFTMAX}: together(job)", "    elif not pipelined: several(job)"]
     namespace = {"several": several, "together": together, "any_loss": any_loss}
@@ -548,6 +410,9 @@ def make_one_by_one(
             if ended[U(len(ended) // 2 + ends.GOING)] == 0.0:
                 atomic_store(control, STEP, head[STEPS])
                 return
+        if head[IN_LANES] >= 0:
+            in_lanes(job)
+            return
         alone = layers_of(job)[0, N] == 1 and head[WEIGHTED] < 2 and head[UPDATE] == SGD
         pick(head[LOSS], alone and layer_number(job, ZERO, L1) == 0.0, job)
 

@@ -89,15 +89,10 @@ from fastnn.targets.cpu.scalars import (
     SCALE,
     WEIGHT_SUM,
 )
-from fastnn.targets.cpu.step.batch_of_one import (
-    AHEAD,
-    AVERAGED,
-    LOSS_ALPHA,
-    SGD,
-    make_one_by_one,
-)
+from fastnn.targets.cpu.step.batch_of_one import make_one_by_one
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
+from fastnn.targets.cpu.step.single_rows import AHEAD, AVERAGED, LOSS_ALPHA, SGD
 from fastnn.targets.cpu.step.sparse_linear import make_sparse_linear
 from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.team import ended_early
@@ -181,7 +176,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             return strided[0, ADDRESS] + row * strided[0, ROW_STRIDE]
         return row_address(job, row, head[PRIVATE] + step % 3 * layers_of(job)[0, K])
 
-    one_by_one = make_one_by_one(dtype, elementary, products, losses, step_row)
+    one_by_one = make_one_by_one(dtype, elementary, products, rules, step_row)
 
     @njit(**EXACT)
     def seen_address(job, row, slot):
